@@ -1,0 +1,36 @@
+"""A directory of images: one uint8 array (n, H, W, C) per class, in <class>.npy."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.errors import UserError
+from der.files import read_array
+
+SUFFIX = ".npy"
+
+
+def class_path(directory: Path, name: str) -> Path:
+    """Where the images of class ``name`` lie; the name may hold dots."""
+    return directory / f"{name}{SUFFIX}"
+
+
+def list_classes(directory: Path) -> list[str]:
+    """Names of the classes in ``directory``, in alphabetical order."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in directory.glob(f"*{SUFFIX}"))
+
+
+def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
+    """Memory maps of the named classes' images, in the order of ``names``.
+
+    Raises UserError naming a file that is missing, damaged or not of images.
+    """
+    arrays = []
+    for name in names:
+        path = class_path(directory, name)
+        array = read_array(path, mapped=True)
+        if array.dtype != np.uint8 or array.ndim != 4:
+            raise UserError(f"{path}: not images, but {array.dtype} of shape {array.shape}")
+        arrays.append(array)
+    return arrays

@@ -1,0 +1,75 @@
+"""Which classes arrive at which step."""
+
+from collections import Counter
+
+import numpy as np
+
+from der.errors import UserError
+from der.settings import ProtocolSettings
+
+
+def order_classes(names: list[str], order: int | list[int] | list[str] | str) -> list[str]:
+    """The classes in the order in which they are taught.
+
+    ``names`` in alphabetical order are permuted by numpy's RandomState(order).permutation for a seed (an
+    integer or a list of integers: RandomState([1993]) and RandomState(1993) differ), kept for
+    "alphabetical", or replaced by an explicit list of all names.
+    """
+    if order == "alphabetical":
+        return names
+    if isinstance(order, list) and order and isinstance(order[0], str):
+        listed = [str(name) for name in order]
+        _check_names("protocol.class_order", listed, names)
+        if len(listed) != len(names):
+            missing = next(name for name in names if name not in listed)
+            raise UserError(f"protocol.class_order: {missing!r} is missing; list every class once")
+        return listed
+    try:
+        permutation = np.random.RandomState(order).permutation(len(names))  # type: ignore[arg-type]
+    except ValueError:
+        raise UserError(
+            f"protocol.class_order: {order!r} is no seed; write whole numbers from 0 to 4294967295"
+        ) from None
+    return [names[index] for index in permutation]
+
+
+def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
+    """Class names of every step, in label order; ``names`` are all classes in alphabetical order.
+
+    Without explicit steps: ``first_classes``, then ``later_classes`` at a time; the last step takes what
+    remains. Raises UserError for an unknown, repeated or missing class.
+    """
+    if settings.steps is not None:
+        return _check_steps(settings.steps, names)
+    ordered = order_classes(names, settings.class_order)
+    if settings.first_classes > len(names):
+        raise UserError(
+            f"protocol.first_classes: {settings.first_classes}, but the data set has {len(names)} classes; "
+            f"write at most {len(names)}"
+        )
+    starts = range(settings.first_classes, len(ordered), settings.later_classes)
+    later = [ordered[start : start + settings.later_classes] for start in starts]
+    return [ordered[: settings.first_classes], *later]
+
+
+def _check_steps(steps: list[list[str]], names: list[str]) -> list[list[str]]:
+    if not steps:
+        raise UserError("protocol.steps: no step; write a list of class names for every step, or null")
+    for number, step in enumerate(steps, start=1):
+        if not step:
+            raise UserError(f"protocol.steps: step {number} has no class; name at least one")
+    _check_names("protocol.steps", [name for step in steps for name in step], names)
+    return steps
+
+
+def _check_names(where: str, listed: list[str], names: list[str]) -> None:
+    for name, count in Counter(listed).items():
+        if name not in names:
+            raise UserError(f"{where}: {name!r} is no class of the data set; it has {_shorten(names)}")
+        if count > 1:
+            raise UserError(f"{where}: {name!r} stands {count} times; name every class once")
+
+
+def _shorten(names: list[str]) -> str:
+    shown = ", ".join(names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"

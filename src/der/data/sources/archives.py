@@ -1,0 +1,137 @@
+"""Archives of images, unpacked without trusting anything they say."""
+
+import lzma
+import posixpath
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from der.data.sources.tree import Entry, Parts, is_ignored
+from der.errors import UserError
+
+DAMAGE = (
+    *(OSError, EOFError, NotImplementedError, UnicodeError, struct.error, zlib.error, lzma.LZMAError),
+    *(tarfile.TarError, zipfile.BadZipFile),
+)
+UTF8_NAME = 0x800  # zip flag: the member's name is UTF-8
+ENCRYPTED = 0x1  # zip flag
+
+
+class Member(NamedTuple):
+    """One member of an archive: a file has content, a link leads to another name, a folder has neither."""
+
+    name: str
+    content: Callable[[], IO[bytes] | None] | None = None
+    link: str | None = None
+
+
+def unpack(archive: Path, scratch: Path) -> list[Entry]:
+    """Unpack a .zip or .tar file into the empty directory ``scratch``.
+
+    Files get numbers for names: no member can choose where it is written, and names that the file system
+    would confuse stay apart. Hidden files are skipped, links followed to a file of the archive. Raises
+    UserError for a damaged archive, and naming the member for one that would leave its folder, is
+    encrypted, or is neither file nor folder nor such a link.
+    """
+    members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
+    files: dict[Parts, Path] = {}
+    folders: set[Parts] = set()
+    links: dict[Parts, Parts] = {}
+    try:
+        for count, member in enumerate(members(archive)):
+            parts = _parts(archive, member.name, member.name)
+            if any(is_ignored(part) for part in parts):
+                continue
+            if member.link is not None:
+                links[parts] = _parts(archive, member.name, member.link)
+            elif member.content is not None:
+                files[parts] = scratch / str(count)
+                _copy(member.content, files[parts])
+            else:
+                folders.add(parts)
+    except DAMAGE as error:
+        raise UserError(f"{archive}: cannot be unpacked ({error}); check that it is whole") from None
+    for parts, target in links.items():
+        if target not in files:
+            raise UserError(
+                f"{archive}/{'/'.join(parts)}: a link to {'/'.join(target)}, which is no file of the "
+                "archive; pack the file itself"
+            )
+        files[parts] = files[target]
+    return [Entry(parts, None) for parts in folders] + [Entry(parts, file) for parts, file in files.items()]
+
+
+def _copy(content: Callable[[], IO[bytes] | None], file: Path) -> None:
+    source = content()
+    assert source is not None, file
+    with source, file.open("wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _parts(archive: Path, member: str, path: str) -> Parts:
+    """The parts of a member's name or link; UserError if it is absolute or climbs."""
+    parts = tuple(part for part in path.split("/") if part not in ("", "."))
+    if path.startswith("/") or ".." in parts:
+        raise UserError(f"{archive}: the member {member!r} would leave the archive's folder; remove it")
+    return parts
+
+
+def _linked(name: str, link: str) -> str:
+    """What a symbolic link, relative to the folder of the member ``name``, leads to."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), link))
+
+
+def _zip_members(archive: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            name = info.filename if info.flag_bits & UTF8_NAME else _old_zip_name(info.filename)
+            name = name.replace("\\", "/")  # some Windows programs write those
+            if info.flag_bits & ENCRYPTED:
+                raise UserError(f"{archive}: the member {name!r} is encrypted; pack it without a password")
+            if name.endswith("/"):
+                yield Member(name)
+            elif stat.S_ISLNK(info.external_attr >> 16):
+                yield Member(name, link=_linked(name, opened.read(info).decode()))
+            else:
+                yield Member(name, content=partial(opened.open, info))
+
+
+def _old_zip_name(name: str) -> str:
+    """macOS writes UTF-8 without the flag that says so; Python then reads it as code page 437."""
+    try:
+        return name.encode("cp437").decode()
+    except UnicodeError:
+        return name
+
+
+def _tar_members(archive: Path) -> Iterator[Member]:
+    with tarfile.open(archive) as opened:
+        for info in opened:
+            if info.isfile():
+                yield Member(info.name, content=partial(opened.extractfile, info))
+            elif info.isdir():
+                yield Member(info.name)
+            elif info.islnk():
+                yield Member(info.name, link=info.linkname)
+            elif info.issym():
+                yield Member(info.name, link=_linked(info.name, info.linkname))
+            else:
+                raise UserError(f"{archive}: the member {info.name!r} is a device; remove it")
+        _check_end(opened)
+
+
+def _check_end(opened: tarfile.TarFile) -> None:
+    """tarfile takes a damaged or missing header for the end, and stops short of the last checksum."""
+    assert opened.fileobj is not None
+    opened.fileobj.seek(opened.offset)
+    if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it ends too early")
+    while opened.fileobj.read(2**20):
+        pass

@@ -1,0 +1,129 @@
+"""A tree of images, {train,test}/<class>/*, as lists of files per class; checked before any is decoded."""
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from der.errors import UserError
+
+SPLITS = ("train", "test")
+DEBRIS = ("__macosx", "thumbs.db", "desktop.ini")  # what operating systems leave behind
+LONGEST_NAME = 240  # bytes; file systems allow 255, suffixes included
+
+Parts = tuple[str, ...]  # of a path below the tree's root
+
+
+class Entry(NamedTuple):
+    """A file or folder of the tree."""
+
+    parts: Parts
+    file: Path | None  # where the content can be read; None for a folder
+
+
+Tree = dict[str, dict[str, list[Entry]]]  # split -> class -> files in the order of their names
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left behind by an operating system."""
+    return name.startswith(".") or name.lower() in DEBRIS
+
+
+def scan(root: Path) -> Iterator[Entry]:
+    """Yield what lies in the splits of the directory ``root``, links followed."""
+    for split in SPLITS:
+        if (root / split).is_dir():
+            yield from _scan(root, (split,), levels=2)
+
+
+def _scan(root: Path, parts: Parts, levels: int) -> Iterator[Entry]:
+    yield Entry(parts, None)
+    if not levels:
+        return
+    directory = root.joinpath(*parts)
+    try:
+        with os.scandir(directory) as found:
+            items = [item for item in found if not is_ignored(item.name)]
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be read ({error.strerror})") from None
+    for item in items:
+        inside = (*parts, item.name)
+        if item.is_dir():
+            yield from _scan(root, inside, levels - 1)
+        elif item.is_file():
+            yield Entry(inside, Path(item.path))
+        else:
+            raise UserError(f"{item.path}: neither file nor folder; remove it")
+
+
+def unwrap(entries: list[Entry]) -> tuple[Parts, list[Entry]]:
+    """Take a single folder around train/ off an archive's entries; returns that folder's parts too."""
+    if any(entry.parts[:1] == ("train",) for entry in entries):
+        return (), entries
+    wrappers = {entry.parts[:1] for entry in entries if entry.parts[1:2] == ("train",)}
+    if len(wrappers) != 1:
+        return (), entries
+    (wrapper,) = wrappers
+    inside = [Entry(parts[1:], file) for parts, file in entries if parts[:1] == wrapper]
+    return wrapper, inside
+
+
+def build_tree(entries: Iterable[Entry], where: str) -> Tree:
+    """Sort entries into splits and classes (names in Unicode NFC); ``where`` names the root in messages.
+
+    What lies beside train and test is left out. Raises UserError for a missing train folder, a file
+    outside a class folder, a folder inside one, two class folders of one split whose names coincide, and
+    a class name that no file can have.
+    """
+    tree: Tree = {}
+    spelt: dict[tuple[str, str], str] = {}  # split, class -> the name of its folder
+    for entry in sorted(entries, key=lambda entry: entry.parts):
+        if not entry.parts or entry.parts[0] not in SPLITS:
+            continue
+        split, *below = entry.parts
+        place = "/".join((where, *entry.parts))
+        is_folder = entry.file is None
+        if len(below) > 2 or (len(below) == 2 and is_folder):
+            raise UserError(f"{place}: a folder inside a class folder; move its images up")
+        if len(below) < 2 and not is_folder:
+            raise UserError(f"{place}: a file outside the class folders; move it into one or remove it")
+        classes = tree.setdefault(split, {})
+        if below:
+            name = _class_name(below[0], place)
+            if spelt.setdefault((split, name), below[0]) != below[0]:
+                raise UserError(f"{place}: two folders are named {name!r} (in Unicode NFC); rename one")
+            classes.setdefault(name, [])
+            if not is_folder:
+                classes[name].append(entry)
+    if "train" not in tree:
+        raise UserError(f"{where}: has no folder train; put images into train/<class>/")
+    return tree
+
+
+def _class_name(folder: str, place: str) -> str:
+    name = unicodedata.normalize("NFC", folder)
+    if "\\" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        raise UserError(
+            f"{place!r}: a class name cannot have control characters, backslashes or invalid UTF-8; rename it"
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise UserError(f"{place}: a class name of over {LONGEST_NAME} bytes; shorten it")
+    return name
+
+
+def check_tree(tree: Tree, where: str) -> None:
+    """Raise UserError unless there are two classes, each with training and test images, or two to divide."""
+    names = sorted({name for classes in tree.values() for name in classes})
+    for name in names:
+        counts = {split: len(classes.get(name, [])) for split, classes in tree.items()}
+        for split, count in counts.items():
+            if not count:
+                kind = "training" if split == "train" else "test"
+                raise UserError(f"{where}/{split}/{name}: the class has no {kind} images; add some there")
+        if sum(counts.values()) < 2:
+            raise UserError(
+                f"{where}/train/{name}: one image cannot be divided into training and test images; add more"
+            )
+    if len(names) < 2:
+        raise UserError(f"{where}: has {len(names)} of the two classes that are needed; add train/<class>/")

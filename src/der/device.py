@@ -1,0 +1,39 @@
+"""Where the arithmetic runs, and that it runs the same way twice."""
+
+import os
+
+import torch
+
+from der.errors import UserError
+
+
+def choose_device(override: str | None) -> torch.device:
+    """CUDA, else Apple's GPU, else the CPU; ``override`` ("cuda", "cuda:1", "mps", "cpu") decides instead.
+
+    Raises UserError for a name torch does not know or a device this machine lacks.
+    """
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    if not override:
+        return torch.device(next(name for name, here in available.items() if here()))
+    try:
+        device = torch.device(override)
+        known = device.type in available
+    except RuntimeError:
+        known = False
+    if not known:
+        raise UserError(f"DER_DEVICE: {override!r} is no device; write cuda, mps or cpu")
+    if not available[device.type]():
+        raise UserError(f"DER_DEVICE: {override!r} is not available on this machine; unset it or write cpu")
+    return device
+
+
+def make_deterministic() -> None:
+    """Have torch use only algorithms that give the same bits every time; call before any CUDA work."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA starts
+    torch.use_deterministic_algorithms(True)
+    # Filling fresh memory guards against reading it; nothing here does, and it costs a kernel each time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_flush_denormal(True)  # old weights decay towards zero; denormals are slow on CPUs

@@ -1,0 +1,1 @@
+"""Accuracy of one step: scores, breakdowns and the confusion matrix."""

@@ -1,0 +1,112 @@
+"""Test metrics of one step, from scores. All accuracies are in percent, rounded to 4 decimals.
+
+B test images, C classes seen, D features
+"""
+
+from itertools import accumulate, pairwise
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOP_K = 5  # with fewer than five classes top-5 is top-C: every image counts as right
+EPSILON = 1e-8  # keeps the norm of an all-zero feature vector from dividing by zero
+
+
+class Breakdown(TypedDict):
+    """Accuracy of one way of predicting, in percent."""
+
+    top1: float
+    top5: float
+    old: float | None  # top-1 on the classes of earlier steps; None at step 1
+    new: float  # top-1 on the classes of the last step
+    per_step: dict[str, float]  # top-1 by the step that brought the class, counted from "1"
+    per_group: dict[str, float]  # top-1 by consecutive labels, "0-9", "10-19", ...
+    per_class: dict[str, float]  # top-1 by class name, in label order
+
+
+class StepMetrics(Breakdown):
+    """All that is measured after one step: the classifier's breakdown, and what goes with it."""
+
+    step: int  # counted from 1
+    classes: int  # seen so far
+    test_images: int
+    nme: Breakdown  # the same by nearest mean of exemplars
+    parameters: int
+    parameters_trained: int
+    memory_images: int
+    gamma: float | None  # factor of weight alignment; None where none was made
+
+
+def ranks(scores_BC: NDArray[np.floating[Any]], labels_B: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rank of each image's true class among all scores, (B,), 0 for the best.
+
+    The number of classes that score higher; of equal scores the smaller label comes first, so rank 0
+    is exactly ``scores.argmax(1) == labels``. Scores must not be NaN.
+    """
+    assert not np.isnan(scores_BC).any()
+    images, classes = scores_BC.shape
+    true_B1 = scores_BC[np.arange(images), labels_B][:, None]
+    earlier_BC = np.arange(classes) < labels_B[:, None]
+    before_BC = (scores_BC > true_B1) | ((scores_BC == true_B1) & earlier_BC)
+    ranks_B: NDArray[np.int64] = before_BC.sum(axis=1, dtype=np.int64)
+    return ranks_B
+
+
+def breakdown(
+    ranks_B: NDArray[np.int64], labels_B: NDArray[np.int64], steps: list[list[str]], group_labels: int
+) -> Breakdown:
+    """Break the accuracy of ``ranks_B`` (see ``ranks``) down by steps, groups of labels and classes.
+
+    ``steps`` has the names of the classes each step brought, in label order: labels count through all
+    steps. Groups are of ``group_labels`` labels, the last one of what is left. Every class must have
+    a test image.
+    """
+    names = [name for step in steps for name in step]
+    bounds = [0, *accumulate(len(step) for step in steps)]
+    right_B = ranks_B == 0
+
+    def top1(low: int, high: int) -> float:
+        """Top-1 over the images of labels low..high-1."""
+        return percent(right_B[(labels_B >= low) & (labels_B < high)])
+
+    groups = [(low, min(low + group_labels, len(names))) for low in range(0, len(names), group_labels)]
+    return {
+        "top1": percent(right_B),
+        "top5": percent(ranks_B < TOP_K),
+        "old": top1(0, bounds[-2]) if len(steps) > 1 else None,
+        "new": top1(bounds[-2], bounds[-1]),
+        "per_step": {str(k): top1(*ends) for k, ends in enumerate(pairwise(bounds), start=1)},
+        "per_group": {f"{low}-{high - 1}": top1(low, high) for low, high in groups},
+        "per_class": {name: top1(label, label + 1) for label, name in enumerate(names)},
+    }
+
+
+def percent(right_B: NDArray[np.bool_]) -> float:
+    """Share of true entries, in percent, rounded to 4 decimals."""
+    assert right_B.size > 0
+    return round(100 * int(right_B.sum()) / right_B.size, 4)
+
+
+def confusion_matrix(
+    labels_B: NDArray[np.int64], predicted_B: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Count images by true label (rows) and predicted label (columns), (C, C)."""
+    counts = np.bincount(labels_B * classes + predicted_B, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+def nearest_mean_scores(
+    features_BD: NDArray[np.floating[Any]], means_CD: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """Nearest mean of exemplars (iCaRL, section 3.1): minus the L2 distance to each class mean, (B, C).
+
+    Features are L2-normalised here; ``means_CD`` are taken as they are. In float64, so that the
+    expanded square loses nothing that counts.
+    """
+    features = features_BD.astype(np.float64)
+    means = means_CD.astype(np.float64)
+    features /= np.linalg.norm(features, axis=1, keepdims=True) + EPSILON
+    squares_BC = (features**2).sum(1)[:, None] + (means**2).sum(1) - 2 * features @ means.T
+    scores_BC: NDArray[np.float64] = -np.sqrt(np.maximum(squares_BC, 0))
+    return scores_BC

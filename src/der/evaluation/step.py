@@ -1,0 +1,50 @@
+"""Evaluating one step's network on the test images of all classes seen.
+
+# N test images, H and W pixels, C channels, K classes
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, nearest_mean_scores, ranks
+from der.memory.exemplars import Memory
+from der.model.checkpoint import Checkpoint
+from der.model.inference import run_network
+from der.settings import EvaluateSettings
+
+
+def evaluate_step(
+    checkpoint: Checkpoint,
+    memory: Memory,
+    tests: Sequence[NDArray[np.uint8]],
+    settings: EvaluateSettings,
+    device: torch.device,
+) -> tuple[StepMetrics, NDArray[np.int64]]:
+    """Metrics and confusion matrix (K, K) of a checkpoint.
+
+    ``tests`` holds the test images (N, H, W, C) of each class seen, in label order; ``memory`` is that
+    of the same step, for prediction by nearest mean of exemplars.
+    """
+    card = checkpoint.card
+    assert card is not None
+    network = checkpoint.network.to(device)
+    outputs = [run_network(network, card.normalization, images, device) for images in tests]
+    logits = np.concatenate([output.logits for output in outputs])
+    features = np.concatenate([output.features for output in outputs])
+    labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
+    nme_ranks = ranks(nearest_mean_scores(features, memory.class_means), labels)
+    metrics: StepMetrics = {
+        "step": len(card.steps),
+        "classes": len(tests),
+        "test_images": len(labels),
+        **breakdown(ranks(logits, labels), labels, card.steps, settings.group_labels),
+        "nme": breakdown(nme_ranks, labels, card.steps, settings.group_labels),
+        "parameters": card.parameters,
+        "parameters_trained": card.parameters_trained,
+        "memory_images": len(memory.labels),
+        "gamma": card.gamma,
+    }
+    return metrics, confusion_matrix(labels, logits.argmax(1), len(tests))

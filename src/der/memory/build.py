@@ -1,0 +1,44 @@
+"""Building M_t from M_{t-1} and the step's images (DER, section 3.1; method of iCaRL).
+
+# N images of a class, H and W pixels, C channels, D features
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.errors import UserError
+from der.memory.exemplars import Memory, exemplars_per_class
+from der.memory.herding import class_mean, herd
+from der.settings import MemorySettings
+
+Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, C) to (N, D)
+
+
+def build_memory(
+    previous: Memory, new_classes: Sequence[NDArray[np.uint8]], settings: MemorySettings, features: Features
+) -> Memory:
+    """Reduce the old classes to the first m of their order, herd m of each new class, renew all means.
+
+    ``new_classes`` holds each new class's training images in label order; ``features`` computes
+    super-features under the current network, without augmentation. Raises UserError if the budget leaves
+    no exemplar for a class.
+    """
+    old_classes = len(previous.class_means)
+    classes = old_classes + len(new_classes)
+    per_class = exemplars_per_class(settings, classes)
+    if per_class < 1:
+        raise UserError(
+            f"memory.budget: {settings.budget} leaves no exemplar for each of {classes} classes; "
+            f"write at least {classes}"
+        )
+    kept = [previous.of_class(label)[:per_class] for label in range(old_classes)]
+    means = [class_mean(features(images)) for images in kept]
+    for images in new_classes:
+        features_ND = features(images)
+        chosen = herd(features_ND, per_class)
+        kept.append(images[chosen])
+        means.append(class_mean(features_ND[chosen]))
+    labels = np.repeat(np.arange(classes), [len(images) for images in kept])
+    return Memory(np.concatenate(kept), labels, np.stack(means))

@@ -1,0 +1,55 @@
+"""The memory M_t: exemplars of every class seen, as arrays.
+
+# M exemplars, H and W pixels, C channels, K classes seen, D features
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.errors import UserError
+from der.files import read_array, whole_directory, write_array
+from der.settings import MemorySettings
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Exemplars sorted by label, those of a class in herding order; class means of the current network."""
+
+    images: NDArray[np.uint8]  # (M, H, W, C)
+    labels: NDArray[np.int64]  # (M,)
+    class_means: NDArray[np.float32]  # (K, D)
+
+    def of_class(self, label: int) -> NDArray[np.uint8]:
+        """The exemplars of one class, in herding order."""
+        return self.images[self.labels == label]
+
+
+def empty_memory() -> Memory:
+    """The memory before step 1."""
+    return Memory(
+        np.empty((0, 0, 0, 0), np.uint8), np.empty(0, np.int64), np.empty((0, 0), np.float32)
+    )
+
+
+def exemplars_per_class(settings: MemorySettings, classes: int) -> int:
+    """m: the fixed number per class, or an equal share of the fixed total."""
+    return settings.budget if settings.allocation == "per_class" else settings.budget // classes
+
+
+def save_memory(path: Path, memory: Memory) -> None:
+    """Write the three arrays as .npy files into the directory ``path``."""
+    with whole_directory(path) as directory:
+        write_array(directory / "images.npy", memory.images)
+        write_array(directory / "labels.npy", memory.labels)
+        write_array(directory / "class_means.npy", memory.class_means)
+
+
+def load_memory(path: Path) -> Memory:
+    """Read a memory; raises UserError naming a file that is missing, damaged or does not fit the others."""
+    memory = Memory(*(read_array(path / f"{name}.npy") for name in ("images", "labels", "class_means")))
+    if len(memory.images) != len(memory.labels):
+        raise UserError(f"{path}: {len(memory.images)} images but {len(memory.labels)} labels; build it again")
+    return memory

@@ -1,0 +1,44 @@
+"""Choosing exemplars (iCaRL, Rebuffi et al. 2017, algorithm 4) and class means.
+
+# N images of a class, D features, m exemplars
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+EPSILON = 1e-8  # added to norms, so that a zero feature stays zero
+
+
+def normalize_features(features_ND: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows divided by their L2 norm, in float64."""
+    wide = features_ND.astype(np.float64)
+    return wide / (np.linalg.norm(wide, axis=1, keepdims=True) + EPSILON)
+
+
+def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]:
+    """Numbers of the ``min(exemplars, N)`` images chosen by herding, in the order chosen.
+
+    Each pick is the image, not chosen before, that brings the mean of the chosen features nearest to the
+    mean of all (both of normalised features, L2 distance); ties go to the lower number.
+    """
+    features = normalize_features(features_ND)
+    # ||mean - (s + f) / j||^2 = const + ((2 s.f + f.f) / j - 2 mean.f) / j, all from inner products.
+    gram = features @ features.T
+    to_mean = gram.mean(axis=1)
+    squared = np.diagonal(gram)
+    to_sum = np.zeros(len(features))
+    free = np.ones(len(features), dtype=bool)
+    chosen = []
+    for count in range(1, min(exemplars, len(features)) + 1):
+        cost = (2 * to_sum + squared) / count - 2 * to_mean
+        pick = int(np.argmin(np.where(free, cost, np.inf)))
+        chosen.append(pick)
+        free[pick] = False
+        to_sum += gram[pick]
+    return np.array(chosen, dtype=np.int64)
+
+
+def class_mean(features_ND: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Mean (D,) of the normalised features, normalised again: a class's point for nearest-mean prediction."""
+    mean = normalize_features(features_ND).mean(axis=0, keepdims=True)
+    return normalize_features(mean)[0].astype(np.float32)

@@ -1,0 +1,122 @@
+"""A checkpoint directory: one safetensors file per extractor, one for the classifier, and network.json.
+
+The directory is self-contained. Frozen extractors of the previous checkpoint reappear as the same file
+(a hard link where possible), so a cache that stores equal files once grows with T, not T squared.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from der.errors import UserError
+from der.files import link_or_copy, read_json, whole_directory, write_json
+from der.model.network import Network, blank_linear, count_parameters, empty_network
+from der.model.preprocessing import Normalization
+from der.model.resnet import build_extractor
+from der.parsing import parse
+from der.settings import NetworkSettings
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """network.json: what is needed to use the network, and what its training found."""
+
+    format: int
+    steps: list[list[str]]  # class names in label order, by the step that brought them
+    image_side: int  # pixels
+    channels: int
+    resize: str  # how other images are brought to the side
+    normalization: Normalization
+    network: NetworkSettings
+    parameters: int  # of all extractors and the classifier
+    parameters_trained: int  # in the last step, the auxiliary classifier included
+    gamma: float | None  # factor of the last weight alignment
+
+    @property
+    def class_names(self) -> list[str]:
+        """All class names in label order."""
+        return [name for step in self.steps for name in step]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its card; ``card`` is None before step 1."""
+
+    network: Network
+    card: Card | None
+
+
+def save_empty_checkpoint(path: Path) -> None:
+    """The checkpoint before step 1: no extractor, no class."""
+    with whole_directory(path) as directory:
+        write_json(directory / "network.json", {"format": FORMAT, "steps": []})
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path) -> None:
+    """Write ``checkpoint``; all extractors but the newest are taken from the directory ``previous``."""
+    assert checkpoint.card is not None
+    extractors = checkpoint.network.extractors
+    with whole_directory(path) as directory:
+        for number in range(1, len(extractors)):
+            link_or_copy(previous / extractor_name(number), directory / extractor_name(number))
+        _save(extractors[-1], directory / extractor_name(len(extractors)))
+        _save(checkpoint.network.head, directory / "head.safetensors")
+        write_json(directory / "network.json", asdict(checkpoint.card))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint on the CPU; raises UserError naming the file that is missing, damaged or foreign."""
+    content = read_json(path / "network.json")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path / 'network.json'}: not a DER checkpoint of format {FORMAT}; train it again")
+    if not content.get("steps"):
+        return Checkpoint(empty_network(), None)
+    card = parse(Card, content, str(path / "network.json"))
+    extractors: list[nn.Module] = []
+    features = 0
+    for number in range(1, len(card.steps) + 1):
+        extractor = build_extractor(card.network, card.channels)
+        _load(extractor, path / extractor_name(number))
+        extractors.append(extractor)
+        features += extractor.features
+    head = blank_linear(features, len(card.class_names))
+    _load(head, path / "head.safetensors")
+    network = Network(extractors, head)
+    if count_parameters(network) != card.parameters:
+        raise UserError(f"{path}: the network does not have the {card.parameters} parameters it records")
+    return Checkpoint(network.eval(), card)
+
+
+def extractor_name(number: int) -> str:
+    """File name of extractor ``number``, counted from 1."""
+    return f"extractor_{number}.safetensors"
+
+
+def _save(module: nn.Module, path: Path) -> None:
+    tensors: dict[str, Any] = {
+        name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()
+    }
+    save_file(tensors, path)
+
+
+@torch.no_grad()
+def _load(module: nn.Module, path: Path) -> None:
+    # Not load_state_dict: it wants a batch counter that these batch normalisations do not keep.
+    expected = module.state_dict()
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read as weights ({error})") from None
+    if {name: value.shape for name, value in found.items()} != {
+        name: value.shape for name, value in expected.items()
+    }:
+        raise UserError(f"{path}: not the weights of the network that network.json describes")
+    for name, value in expected.items():
+        value.copy_(found[name])

@@ -1,0 +1,44 @@
+"""Forward passes over many images, without gradients or augmentation.
+
+# N images, B batch, C classes, D features of all extractors together
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from der.model.network import Network
+from der.model.preprocessing import Normalization, Normalize
+
+PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory for large images
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of N images."""
+
+    features: NDArray[np.float32]  # (N, D)
+    logits: NDArray[np.float32]  # (N, C)
+
+
+@torch.inference_mode()
+def run_network(
+    network: Network, normalization: Normalization, images: NDArray[np.uint8], device: torch.device
+) -> Outputs:
+    """Super-features and logits of images (N, H, W, C) uint8, in float32 and evaluation mode.
+
+    ``network`` must be on ``device``.
+    """
+    network.eval()
+    normalize = Normalize(normalization).to(device)
+    per_pass = max(1, PASS_VALUES // images[0].size)
+    features, logits = [], []
+    for start in range(0, len(images), per_pass):
+        batch = torch.from_numpy(np.array(images[start : start + per_pass])).to(device)
+        inputs = normalize(batch.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
+        features_BD = network.features(inputs)
+        features.append(features_BD.cpu())
+        logits.append(network.head(features_BD).cpu())
+    return Outputs(torch.cat(features).numpy(), torch.cat(logits).numpy())

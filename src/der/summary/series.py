@@ -1,0 +1,115 @@
+"""Measures over steps, from the metrics of each. All accuracies are in percent, rounded to 4 decimals.
+
+T steps
+"""
+
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from der.evaluation.metrics import StepMetrics
+
+
+class StepSummary(TypedDict):
+    """One step's part of the summary; None where a measure does not exist."""
+
+    classes: int
+    top1: float
+    top5: float
+    old: float | None
+    new: float
+    nme_top1: float
+    parameters: int
+    parameters_trained: int
+    memory_images: int
+    gamma: float | None
+
+
+class Summary(TypedDict):
+    """What metrics/summary.json holds. DVC passes over None, as it does over a missing key."""
+
+    average_top1: float
+    average_top5: float
+    last_top1: float
+    last_top5: float
+    average_nme_top1: float
+    forgetting: float | None
+    steps: dict[str, StepSummary]
+
+
+def summarise(steps: list[StepMetrics]) -> Summary:
+    """Sum up the metrics of steps 1..T.
+
+    Averages are means over all steps, the first included ("average incremental accuracy").
+    ``forgetting`` is None if T = 1.
+    """
+    assert [one["step"] for one in steps] == list(range(1, len(steps) + 1))
+    rows = {str(one["step"]): _step_summary(one) for one in steps}
+    return {
+        "average_top1": _mean([one["top1"] for one in steps]),
+        "average_top5": _mean([one["top5"] for one in steps]),
+        "last_top1": steps[-1]["top1"],
+        "last_top5": steps[-1]["top5"],
+        "average_nme_top1": _mean([one["nme"]["top1"] for one in steps]),
+        "forgetting": forgetting(accuracy_matrix(steps)),
+        "steps": rows,
+    }
+
+
+def _step_summary(step: StepMetrics) -> StepSummary:
+    return {
+        "classes": step["classes"],
+        "top1": step["top1"],
+        "top5": step["top5"],
+        "old": step["old"],
+        "new": step["new"],
+        "nme_top1": step["nme"]["top1"],
+        "parameters": step["parameters"],
+        "parameters_trained": step["parameters_trained"],
+        "memory_images": step["memory_images"],
+        "gamma": None if step["gamma"] is None else round(step["gamma"], 4),
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 4)
+
+
+def accuracy_matrix(steps: list[StepMetrics]) -> NDArray[np.float64]:
+    """Accuracy after step k (row k - 1) on the classes of step i (column i - 1), (T, T); NaN for i > k."""
+    matrix = np.full((len(steps), len(steps)), np.nan)
+    for row, step in enumerate(steps):
+        matrix[row, : row + 1] = [step["per_step"][str(i)] for i in range(1, row + 2)]
+    return matrix
+
+
+def forgetting(matrix: NDArray[np.float64]) -> float | None:
+    """Average forgetting after the last step (Chaudhry et al., ECCV 2018, section 3), in points.
+
+    For each earlier step's classes the best accuracy before the last step minus the accuracy after
+    it; the mean over those steps. Negative where accuracy rose. ``matrix`` is ``accuracy_matrix``'s;
+    None for one step, which has nothing to forget.
+    """
+    if len(matrix) == 1:
+        return None
+    best = np.nanmax(matrix[:-1, :-1], axis=0)
+    return round(float(np.mean(best - matrix[-1, :-1])), 4)
+
+
+def accuracy_table(summary: Summary) -> pd.DataFrame:
+    """Accuracies by step, as columns step, classes, top1, top5, old, new, nme_top1; NaN for None."""
+    columns = ["classes", "top1", "top5", "old", "new", "nme_top1"]
+    table = pd.DataFrame(list(summary["steps"].values()), columns=columns)
+    table = table.astype(dict.fromkeys(columns[1:], np.float64))
+    table.insert(0, "step", range(1, len(table) + 1))
+    return table
+
+
+def accuracy_matrix_table(matrix: NDArray[np.float64]) -> pd.DataFrame:
+    """``accuracy_matrix`` with its row's step in column after_step, and a column for each step's classes."""
+    numbers = range(1, len(matrix) + 1)
+    table = pd.DataFrame(matrix, columns=[f"step_{i}" for i in numbers])
+    table.insert(0, "after_step", numbers)
+    return table

@@ -1,0 +1,74 @@
+"""Random changes of training images, batched and on the device, equal to torchvision's on 8-bit pixels.
+
+# N images of an epoch, B batch, H and W pixels, C channels
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from der.randomness import generator
+from der.settings import AugmentationSettings
+
+
+@dataclass(frozen=True)
+class Draws:
+    """One epoch's random choices, in the order in which the images are visited; tensors of length N."""
+
+    order: Tensor  # int64, which image
+    top: Tensor  # int64, rows the crop window is moved down in the padded image
+    left: Tensor  # int64, likewise columns
+    flip: Tensor  # bool
+    brightness: Tensor  # float32, factor
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same draws on ``device``."""
+        return Draws(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+    def __getitem__(self, part: slice) -> "Draws":
+        """The draws of a stretch of the epoch."""
+        return Draws(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
+
+
+def draw_epoch(images: int, settings: AugmentationSettings, seed: int, step: int, epoch: int) -> Draws:
+    """The draws of one epoch: a pure function of the arguments, on the CPU."""
+
+    def stream(purpose: str) -> torch.Generator:
+        return generator(seed, purpose, step, epoch)
+
+    offsets = 2 * settings.crop_padding + 1
+    flip = torch.rand(images, generator=stream("flip")) < 0.5
+    spread = 2 * torch.rand(images, generator=stream("brightness")) - 1
+    return Draws(
+        order=torch.randperm(images, generator=stream("batch order")),
+        top=torch.randint(offsets, (images,), generator=stream("crop top")),
+        left=torch.randint(offsets, (images,), generator=stream("crop left")),
+        flip=flip if settings.horizontal_flip else torch.zeros_like(flip),
+        brightness=1 + settings.brightness * spread,
+    )
+
+
+def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -> Tensor:
+    """Crop, flip and change the brightness of bytes (B, H, W, C); returns bytes (B, C, H, W).
+
+    As RandomCrop(H, padding), RandomHorizontalFlip and ColorJitter(brightness) in this order on PIL images.
+    """
+    _, height, width, _ = images_BHWC.shape
+    pad = settings.crop_padding
+    images = images_BHWC
+    if pad:
+        padded = F.pad(images_BHWC, (0, 0, pad, pad, pad, pad))
+        windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # every crop, as a view
+        rows = torch.arange(len(images_BHWC), device=images_BHWC.device)
+        images = windows[rows, draws.top, draws.left]
+    else:
+        images = images_BHWC.permute(0, 3, 1, 2)
+    if settings.horizontal_flip:
+        images = torch.where(draws.flip[:, None, None, None], images.flip(3), images)
+    if settings.brightness:
+        # Truncation, not rounding: Pillow's blend casts to bytes.
+        brighter = (images * draws.brightness[:, None, None, None]).clamp(0, 255)
+        images = brighter.to(torch.uint8)
+    return images

@@ -1,0 +1,71 @@
+"""One incremental step, whole: expand, learn the representation, rebalance the classifier."""
+
+
+import torch
+
+from der.model.checkpoint import FORMAT, Card, Checkpoint
+from der.model.network import count_parameters, expand
+from der.model.preprocessing import Normalization, measure_normalization
+from der.randomness import generator
+from der.settings import NetworkSettings, TrainSettings
+from der.train.images import TrainingImages
+from der.train.rebalancing import align_weights
+from der.train.representation import Listener, learn_representation
+
+
+def train_step(
+    previous: Checkpoint,
+    steps: list[list[str]],
+    images: TrainingImages,
+    network_settings: NetworkSettings,
+    settings: TrainSettings,
+    device: torch.device,
+    listener: Listener,
+) -> Checkpoint:
+    """The checkpoint of step t from that of step t - 1; ``previous`` is left as it was.
+
+    ``steps`` holds all class names in label order, by the step that brought them, this one's last;
+    ``images`` are D_t and M_{t-1} (DER, section 3.1).
+
+    Raises UserError naming step and epoch if the loss is not finite.
+    """
+    step = len(steps)
+    _, side, _, channels = images.arrays[0].shape
+    if previous.card is None:
+        normalization = choose_normalization(network_settings, images)
+    else:
+        normalization = previous.card.normalization
+    old_classes = previous.network.classes
+    network = expand(
+        previous.network,
+        len(steps[-1]),
+        network_settings,
+        channels,
+        generator(settings.seed, "initialization", step),
+    )
+    trained = learn_representation(
+        network, old_classes, images, normalization, settings, device, listener
+    )
+    gamma = None
+    if old_classes and settings.incremental.rebalancing == "weight_alignment":
+        gamma = align_weights(network.head, old_classes)
+    card = Card(
+        format=FORMAT,
+        steps=steps,
+        image_side=side,
+        channels=channels,
+        resize="fit",
+        normalization=normalization,
+        network=network_settings,
+        parameters=count_parameters(network),
+        parameters_trained=trained,
+        gamma=gamma,
+    )
+    return Checkpoint(network.eval(), card)
+
+
+def choose_normalization(settings: NetworkSettings, images: TrainingImages) -> Normalization:
+    """The configured mean and deviation, or those of the first step's training images."""
+    if settings.mean is not None and settings.std is not None:
+        return Normalization(settings.mean, settings.std)
+    return measure_normalization(images.arrays)

@@ -1,0 +1,42 @@
+"""`python -m stages.all`: every stage in order without DVC, for a machine that has torch but no DVC.
+
+The files are those of `dvc repro`; on a machine with DVC, `dvc commit` takes them over.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
+from stages.command import run_stage
+
+
+def list_stages(steps: int) -> dict[str, Callable[[], str]]:
+    """Every stage by the name DVC gives it, in the order in which it can run."""
+    stages: dict[str, Callable[[], str]] = {
+        "download": download.run,
+        "split": split.run,
+        "initialize": initialize.run,
+    }
+    for step in range(1, steps + 1):
+        for name, run in (
+            ("train_task", train_task.run),
+            ("build_memory", build_memory.run),
+            ("evaluate", evaluate.run),
+        ):
+            stages[f"{name}@{step}"] = partial(run, step)
+    stages["summarize"] = summarize.run
+    return stages
+
+
+def main() -> None:
+    stages = list_stages(split.chain_length())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before")
+    names = list(stages)
+    for name in names[names.index(parser.parse_args().start_at) :]:
+        run_stage(stages[name])
+
+
+if __name__ == "__main__":
+    main()

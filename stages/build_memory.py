@@ -1,0 +1,45 @@
+"""build_memory@k: the exemplars and class means after step k."""
+
+import os
+
+from der.files import read_json
+from stages import paths
+from stages.command import run_step
+from stages.params import load_settings
+from stages.unused import is_unused, mark_unused
+
+
+def run(step: int) -> str:
+    settings = load_settings()
+    if is_unused(step):
+        return mark_unused("build_memory", step, paths.memory(step))
+    # Only now: what follows imports torch, which costs seconds.
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from der.data.class_arrays import read_classes
+    from der.device import choose_device, make_deterministic
+    from der.memory.build import build_memory
+    from der.memory.exemplars import load_memory, save_memory
+    from der.model.checkpoint import load_checkpoint
+    from der.model.inference import run_network
+
+    device = choose_device(os.environ.get("DER_DEVICE"))
+    make_deterministic()
+    steps = read_json(paths.task(step) / "classes.json")["steps"]
+    checkpoint = load_checkpoint(paths.checkpoint(step))
+    assert checkpoint.card is not None
+    normalization = checkpoint.card.normalization
+    network = checkpoint.network.to(device)
+
+    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return run_network(network, normalization, images, device).features
+
+    new_classes = read_classes(paths.task(step) / "train", steps[-1])
+    memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings.memory, features)
+    save_memory(paths.memory(step), memory)
+    return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"
+
+
+if __name__ == "__main__":
+    run_step(run)

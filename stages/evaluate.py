@@ -1,0 +1,39 @@
+"""evaluate@k: the test metrics after step k."""
+
+import os
+
+from der.files import read_json, write_json
+from stages import paths
+from stages.command import run_step
+from stages.params import load_settings
+from stages.unused import is_unused, mark_unused
+
+
+def run(step: int) -> str:
+    settings = load_settings()
+    outputs = (paths.step_metrics(step), paths.confusion(step))
+    if is_unused(step):
+        return mark_unused("evaluate", step, *outputs)
+    # Only now: what follows imports torch, which costs seconds.
+    from der.data.class_arrays import read_classes
+    from der.device import choose_device, make_deterministic
+    from der.evaluation.confusion import write_confusion
+    from der.evaluation.step import evaluate_step
+    from der.memory.exemplars import load_memory
+    from der.model.checkpoint import load_checkpoint
+
+    device = choose_device(os.environ.get("DER_DEVICE"))
+    make_deterministic()
+    steps = read_json(paths.task(step) / "classes.json")["steps"]
+    names = [name for classes in steps for name in classes]
+    tests = read_classes(paths.task(step) / "test", names)
+    checkpoint = load_checkpoint(paths.checkpoint(step))
+    memory = load_memory(paths.memory(step))
+    metrics, confusion = evaluate_step(checkpoint, memory, tests, settings.evaluate, device)
+    write_json(paths.step_metrics(step), metrics)
+    write_confusion(paths.confusion(step), confusion, names)
+    return f"evaluate {step}: top-1 {metrics['top1']:.2f} % over {len(names)} classes"
+
+
+if __name__ == "__main__":
+    run_step(run)

@@ -1,0 +1,43 @@
+"""Where every artifact lies, relative to the repository's root."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+CHAIN = Path("chain.yaml")
+RAW = Path("data/raw")
+TASKS = Path("data/tasks")
+PER_STEP_METRICS = Path("metrics/steps")
+PER_STEP_TRAINING = Path("metrics/training")
+PER_STEP_CONFUSION = Path("metrics/confusion")
+SUMMARY = Path("metrics/summary.json")
+PLOTS = Path("metrics/plots")
+
+
+def task(step: int) -> Path:
+    """Images and class names of a step: train/, test/ and classes.json."""
+    return TASKS / str(step)
+
+
+def checkpoint(step: int) -> Path:
+    """Checkpoint directory after a step; step 0 is the empty network."""
+    return Path("data/checkpoints") / str(step)
+
+
+def memory(step: int) -> Path:
+    """Exemplars after a step; step 0 is the empty memory."""
+    return Path("data/memory") / str(step)
+
+
+def training_log(step: int) -> Path:
+    """Loss and accuracy per epoch."""
+    return PER_STEP_TRAINING / f"{step}.csv"
+
+
+def step_metrics(step: int) -> Path:
+    """Test metrics after a step."""
+    return PER_STEP_METRICS / f"{step}.json"
+
+
+def confusion(step: int) -> Path:
+    """Confusion matrix after a step."""
+    return PER_STEP_CONFUSION / f"{step}.csv"

@@ -1,0 +1,21 @@
+"""`python -m stages.show`: the results as a table, and where to look next."""
+
+from der.errors import UserError
+from der.files import read_json
+from der.summary.table import results_table
+from stages.command import run_stage
+from stages.paths import PLOTS, SUMMARY
+
+NEXT = f"""
+Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps/*.json.
+Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
+
+
+def run() -> str:
+    if not SUMMARY.exists():
+        raise UserError(f"{SUMMARY}: no results yet; run `dvc repro`")
+    return "\n" + results_table(read_json(SUMMARY)) + "\n" + NEXT
+
+
+if __name__ == "__main__":
+    run_stage(run)

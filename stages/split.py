@@ -1,0 +1,52 @@
+"""split: the data set dealt out over the steps of the protocol."""
+
+from pathlib import Path
+
+import yaml
+
+from der.data.class_arrays import class_path, list_classes
+from der.data.protocol import plan_steps
+from der.errors import UserError
+from der.files import link_or_copy, whole_directory, write_json
+from stages.command import run_stage
+from stages.params import load_settings
+from stages.paths import CHAIN, RAW, TASKS
+from stages.unused import mark_unused
+
+
+def chain_length() -> int:
+    """Number of steps in chain.yaml."""
+    return len(yaml.safe_load(CHAIN.read_text(encoding="utf-8"))["steps"])
+
+
+def write_task(directory: Path, steps: list[list[str]]) -> None:
+    """The last of ``steps``: its classes' training images, the test images of all classes seen."""
+    for part, names in (("train", steps[-1]), ("test", [name for step in steps for name in step])):
+        (directory / part).mkdir(parents=True)
+        for name in names:
+            link_or_copy(class_path(RAW / part, name), class_path(directory / part, name))
+    write_json(directory / "classes.json", {"steps": steps})
+
+
+def run() -> str:
+    settings = load_settings()
+    steps = plan_steps(list_classes(RAW / "train"), settings.protocol)
+    length = chain_length()
+    if len(steps) > length:
+        raise UserError(
+            f"protocol: {len(steps)} steps, but chain.yaml holds {length}; "
+            f"run `python -m stages.chain {len(steps)}` first"
+        )
+    with whole_directory(TASKS) as directory:
+        for number in range(1, length + 1):
+            task = directory / str(number)
+            if number <= len(steps):
+                write_task(task, steps[:number])
+            else:
+                mark_unused("split", number, task / "train", task / "test", task / "classes.json")
+    sizes = ", ".join(str(len(step)) for step in steps)
+    return f"split: {len(steps)} steps of {sizes} classes"
+
+
+if __name__ == "__main__":
+    run_stage(run)

@@ -1,0 +1,32 @@
+"""summarize: all steps together, as one metrics file, tables and plots."""
+
+from der.errors import UserError
+from der.files import read_json
+from der.summary.write import write_summary
+from stages import paths
+from stages.command import run_stage
+from stages.params import load_settings
+from stages.unused import MARK
+
+
+def run() -> str:
+    load_settings()
+    # In the protocol's order and up to its end, never whatever else lies in the folder.
+    steps = []
+    while paths.step_metrics(len(steps) + 1).exists():
+        metrics = read_json(paths.step_metrics(len(steps) + 1))
+        if metrics == MARK:
+            break
+        steps.append(metrics)
+    if not steps:
+        raise UserError(f"{paths.step_metrics(1)}: no metrics; run `dvc repro`")
+    logs = [paths.training_log(number) for number in range(1, len(steps) + 1)]
+    summary = write_summary(steps, paths.confusion(len(steps)), logs, paths.SUMMARY, paths.PLOTS)
+    return (
+        f"summarize: {len(steps)} steps, average incremental accuracy {summary['average_top1']:.2f} %, "
+        f"last {summary['last_top1']:.2f} %"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(run)

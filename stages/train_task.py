@@ -1,0 +1,46 @@
+"""train_task@k: the checkpoint of step k from that of step k - 1."""
+
+import os
+
+from der.files import read_json
+from stages import paths
+from stages.command import run_step
+from stages.params import load_settings
+from stages.unused import is_unused, mark_unused
+
+
+def run(step: int) -> str:
+    settings = load_settings()
+    if is_unused(step):
+        return mark_unused("train_task", step, paths.checkpoint(step), paths.training_log(step))
+    # Only now: what follows imports torch, which costs seconds.
+    from der.data.class_arrays import read_classes
+    from der.device import choose_device, make_deterministic
+    from der.memory.exemplars import load_memory
+    from der.model.checkpoint import load_checkpoint, save_checkpoint
+    from der.train.images import gather_step
+    from der.train.log import EpochRecord, write_log
+    from der.train.step import train_step
+    from stages.progress import Progress
+
+    device = choose_device(os.environ.get("DER_DEVICE"))
+    make_deterministic()
+    steps = read_json(paths.task(step) / "classes.json")["steps"]
+    previous = load_checkpoint(paths.checkpoint(step - 1))
+    new_classes = read_classes(paths.task(step) / "train", steps[-1])
+    images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
+    phase = settings.train.base if step == 1 else settings.train.incremental
+    records: list[EpochRecord] = []
+    with Progress(f"train_task {step}", phase.epochs, len(images.labels), records) as progress:
+        trained = train_step(previous, steps, images, settings.network, settings.train, device, progress)
+    save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
+    write_log(paths.training_log(step), records)
+    assert trained.card is not None
+    return (
+        f"train_task {step}: {trained.network.classes} classes, {trained.card.parameters:,} parameters, "
+        f"training accuracy {records[-1].accuracy:.2f} %"
+    )
+
+
+if __name__ == "__main__":
+    run_step(run)

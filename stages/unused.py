@@ -1,0 +1,27 @@
+"""Numbers of the chain past the protocol's last step: their stages only leave markers."""
+
+from pathlib import Path
+
+from der.files import read_json, whole_directory, whole_file, write_json
+from stages import paths
+
+MARK = {"unused": True}
+
+
+def is_unused(step: int) -> bool:
+    """Whether the protocol ends before ``step``."""
+    return bool(read_json(paths.task(step) / "classes.json") == MARK)
+
+
+def mark_unused(stage: str, step: int, *outputs: Path) -> str:
+    """Write a marker in place of every output: whole, and the same every time."""
+    for output in outputs:
+        if output.suffix == ".json":
+            write_json(output, MARK)
+        elif output.suffix:
+            with whole_file(output) as partial:
+                partial.write_text("unused\n", encoding="utf-8")
+        else:
+            with whole_directory(output) as directory:
+                write_json(directory / "unused.json", MARK)
+    return f"{stage} {step}: not in the protocol, nothing to do"
