@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
-from stages.command import run_stage
+from stages.common.command import run_stage
 
 
 def list_stages(steps: int) -> dict[str, Callable[[], str]]:
@@ -32,7 +32,9 @@ def list_stages(steps: int) -> dict[str, Callable[[], str]]:
 def main() -> None:
     stages = list_stages(split.chain_length())
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before")
+    parser.add_argument(
+        "--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before"
+    )
     names = list(stages)
     for name in names[names.index(parser.parse_args().start_at) :]:
         run_stage(stages[name])

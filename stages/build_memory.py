@@ -2,11 +2,11 @@
 
 import os
 
-from der.files import read_json
-from stages import paths
-from stages.command import run_step
-from stages.params import load_settings
-from stages.unused import is_unused, mark_unused
+from der.common.files import read_json
+from stages.common import paths
+from stages.common.command import run_step
+from stages.common.params import load_settings
+from stages.common.unused import is_unused, mark_unused
 
 
 def run(step: int) -> str:
@@ -19,10 +19,10 @@ def run(step: int) -> str:
 
     from der.data.class_arrays import read_classes
     from der.device import choose_device, make_deterministic
+    from der.inference import run_network
     from der.memory.build import build_memory
     from der.memory.exemplars import load_memory, save_memory
     from der.model.checkpoint import load_checkpoint
-    from der.model.inference import run_network
 
     device = choose_device(os.environ.get("DER_DEVICE"))
     make_deterministic()

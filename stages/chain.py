@@ -2,8 +2,8 @@
 
 import argparse
 
-from der.files import whole_file
-from stages.paths import CHAIN
+from der.common.files import whole_file
+from stages.common.paths import CHAIN
 
 HEADER = """\
 # The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that

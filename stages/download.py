@@ -1,10 +1,10 @@
 """download: the data set as one array per class."""
 
+from der.common.files import whole_directory
 from der.data.sources.download import download
-from der.files import whole_directory
-from stages.command import run_stage
-from stages.params import load_settings
-from stages.paths import RAW
+from stages.common.command import run_stage
+from stages.common.params import load_settings
+from stages.common.paths import RAW
 
 
 def run() -> str:

@@ -2,8 +2,8 @@
 
 from der.memory.exemplars import empty_memory, save_memory
 from der.model.checkpoint import save_empty_checkpoint
-from stages.command import run_stage
-from stages.paths import checkpoint, memory
+from stages.common.command import run_stage
+from stages.common.paths import checkpoint, memory
 
 
 def run() -> str:

@@ -43,7 +43,9 @@ class Progress:
         text = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
         if self.bar is not None:
             self.bar.reset()
-            self.bar.set_description(f"{self.title}, epoch {min(record.epoch + 1, self.epochs)}/{self.epochs}")
+            self.bar.set_description(
+                f"{self.title}, epoch {min(record.epoch + 1, self.epochs)}/{self.epochs}"
+            )
             self.bar.set_postfix_str(text)
         elif record.epoch % max(1, self.epochs // LINES_PER_STEP) == 0 or record.epoch == self.epochs:
             print(f"{self.title}: epoch {record.epoch}/{self.epochs}, {text}", flush=True)

@@ -1,10 +1,10 @@
 """`python -m stages.show`: the results as a table, and where to look next."""
 
-from der.errors import UserError
-from der.files import read_json
+from der.common.errors import UserError
+from der.common.files import read_json
 from der.summary.table import results_table
-from stages.command import run_stage
-from stages.paths import PLOTS, SUMMARY
+from stages.common.command import run_stage
+from stages.common.paths import PLOTS, SUMMARY
 
 NEXT = f"""
 Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps/*.json.

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import yaml
 
+from der.common.errors import UserError
+from der.common.files import link_or_copy, whole_directory, write_json
 from der.data.class_arrays import class_path, list_classes
 from der.data.protocol import plan_steps
-from der.errors import UserError
-from der.files import link_or_copy, whole_directory, write_json
-from stages.command import run_stage
-from stages.params import load_settings
-from stages.paths import CHAIN, RAW, TASKS
-from stages.unused import mark_unused
+from stages.common.command import run_stage
+from stages.common.params import load_settings
+from stages.common.paths import CHAIN, RAW, TASKS
+from stages.common.unused import mark_unused
 
 
 def chain_length() -> int:

@@ -1,18 +1,19 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
-from der.errors import UserError
-from der.files import read_json
+from der.common.errors import UserError
+from der.common.files import read_json
+from der.evaluation.metrics import StepMetrics
 from der.summary.write import write_summary
-from stages import paths
-from stages.command import run_stage
-from stages.params import load_settings
-from stages.unused import MARK
+from stages.common import paths
+from stages.common.command import run_stage
+from stages.common.params import load_settings
+from stages.common.unused import MARK
 
 
 def run() -> str:
     load_settings()
     # In the protocol's order and up to its end, never whatever else lies in the folder.
-    steps = []
+    steps: list[StepMetrics] = []
     while paths.step_metrics(len(steps) + 1).exists():
         metrics = read_json(paths.step_metrics(len(steps) + 1))
         if metrics == MARK:

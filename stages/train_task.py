@@ -2,11 +2,11 @@
 
 import os
 
-from der.files import read_json
-from stages import paths
-from stages.command import run_step
-from stages.params import load_settings
-from stages.unused import is_unused, mark_unused
+from der.common.files import read_json
+from stages.common import paths
+from stages.common.command import run_step
+from stages.common.params import load_settings
+from stages.common.unused import is_unused, mark_unused
 
 
 def run(step: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from der.errors import UserError
+from der.common.errors import UserError
 from der.evaluation.confusion import read_confusion, write_confusion
 from der.evaluation.metrics import breakdown, confusion_matrix, nearest_mean_scores, ranks
 

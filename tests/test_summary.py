@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from der.errors import UserError
+from der.common.errors import UserError
 from der.evaluation.confusion import write_confusion
 from der.evaluation.metrics import Breakdown, StepMetrics
 from der.summary.series import accuracy_matrix, forgetting, summarise

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from der.errors import UserError
+from der.common.errors import UserError
 
 
 def choose_device(override: str | None) -> torch.device:
@@ -12,9 +12,9 @@ def choose_device(override: str | None) -> torch.device:
 
     Raises UserError for a name torch does not know or a device this machine lacks.
     """
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if not override:
-        return torch.device(next(name for name, here in available.items() if here()))
+        return torch.device(next(name for name, here in available.items() if here))
     try:
         device = torch.device(override)
         known = device.type in available
@@ -22,7 +22,7 @@ def choose_device(override: str | None) -> torch.device:
         known = False
     if not known:
         raise UserError(f"DER_DEVICE: {override!r} is no device; write cuda, mps or cpu")
-    if not available[device.type]():
+    if not available[device.type]:
         raise UserError(f"DER_DEVICE: {override!r} is not available on this machine; unset it or write cpu")
     return device
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.errors import UserError
-from der.files import read_array
+from der.common.errors import UserError
+from der.common.files import read_array
 
 SUFFIX = ".npy"
 

@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 
-from der.errors import UserError
-from der.settings import ProtocolSettings
+from der.common.errors import UserError
+from der.common.settings import ProtocolSettings
 
 
 def order_classes(names: list[str], order: int | list[int] | list[str] | str) -> list[str]:

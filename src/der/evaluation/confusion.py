@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from der.errors import UserError
-from der.files import whole_file
+from der.common.errors import UserError
+from der.common.files import whole_file
 
 CORNER = "true"  # head of the first column, which holds the true class of each row
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.common.settings import EvaluateSettings
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, nearest_mean_scores, ranks
+from der.inference import run_network
 from der.memory.exemplars import Memory
 from der.model.checkpoint import Checkpoint
-from der.model.inference import run_network
-from der.settings import EvaluateSettings
 
 
 def evaluate_step(

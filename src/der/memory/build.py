@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from der.errors import UserError
+from der.common.errors import UserError
+from der.common.settings import MemorySettings
 from der.memory.exemplars import Memory, exemplars_per_class
 from der.memory.herding import class_mean, herd
-from der.settings import MemorySettings
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, C) to (N, D)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.errors import UserError
-from der.files import read_array, whole_directory, write_array
-from der.settings import MemorySettings
+from der.common.errors import UserError
+from der.common.files import read_array, whole_directory, write_array
+from der.common.settings import MemorySettings
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,13 @@ class Memory:
 
     def of_class(self, label: int) -> NDArray[np.uint8]:
         """The exemplars of one class, in herding order."""
-        return self.images[self.labels == label]
+        images: NDArray[np.uint8] = self.images[self.labels == label]
+        return images
 
 
 def empty_memory() -> Memory:
     """The memory before step 1."""
-    return Memory(
-        np.empty((0, 0, 0, 0), np.uint8), np.empty(0, np.int64), np.empty((0, 0), np.float32)
-    )
+    return Memory(np.empty((0, 0, 0, 0), np.uint8), np.empty(0, np.int64), np.empty((0, 0), np.float32))
 
 
 def exemplars_per_class(settings: MemorySettings, classes: int) -> int:
@@ -51,5 +50,7 @@ def load_memory(path: Path) -> Memory:
     """Read a memory; raises UserError naming a file that is missing, damaged or does not fit the others."""
     memory = Memory(*(read_array(path / f"{name}.npy") for name in ("images", "labels", "class_means")))
     if len(memory.images) != len(memory.labels):
-        raise UserError(f"{path}: {len(memory.images)} images but {len(memory.labels)} labels; build it again")
+        raise UserError(
+            f"{path}: {len(memory.images)} images but {len(memory.labels)} labels; build it again"
+        )
     return memory

@@ -11,8 +11,9 @@ EPSILON = 1e-8  # added to norms, so that a zero feature stays zero
 
 def normalize_features(features_ND: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rows divided by their L2 norm, in float64."""
-    wide = features_ND.astype(np.float64)
-    return wide / (np.linalg.norm(wide, axis=1, keepdims=True) + EPSILON)
+    wide: NDArray[np.float64] = features_ND.astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True) + EPSILON
+    return wide
 
 
 def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]:
@@ -41,4 +42,5 @@ def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]
 def class_mean(features_ND: NDArray[np.floating]) -> NDArray[np.float32]:
     """Mean (D,) of the normalised features, normalised again: a class's point for nearest-mean prediction."""
     mean = normalize_features(features_ND).mean(axis=0, keepdims=True)
-    return normalize_features(mean)[0].astype(np.float32)
+    unit: NDArray[np.float64] = normalize_features(mean)[0]
+    return unit.astype(np.float32)

@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from der.errors import UserError
-from der.files import link_or_copy, read_json, whole_directory, write_json
+from der.common.errors import UserError
+from der.common.files import link_or_copy, read_json, whole_directory, write_json
+from der.common.parsing import parse
+from der.common.settings import NetworkSettings
 from der.model.network import Network, blank_linear, count_parameters, empty_network
 from der.model.preprocessing import Normalization
-from der.model.resnet import build_extractor
-from der.parsing import parse
-from der.settings import NetworkSettings
+from der.model.resnet import CifarResNet, build_extractor
 
 FORMAT = 1
 
@@ -79,7 +79,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not content.get("steps"):
         return Checkpoint(empty_network(), None)
     card = parse(Card, content, str(path / "network.json"))
-    extractors: list[nn.Module] = []
+    extractors: list[CifarResNet] = []
     features = 0
     for number in range(1, len(card.steps) + 1):
         extractor = build_extractor(card.network, card.channels)

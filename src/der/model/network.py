@@ -8,17 +8,22 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from der.model.resnet import build_extractor, initialize_extractor
-from der.settings import NetworkSettings
+from der.common.settings import NetworkSettings
+from der.model.resnet import CifarResNet, build_extractor, initialize_extractor
 
 
 class Network(nn.Module):
     """H_t(Phi_t(x)) of DER, section 3.2: super-feature extractor, then a linear classifier."""
 
-    def __init__(self, extractors: list[nn.Module], head: nn.Linear) -> None:
+    def __init__(self, extractors: list[CifarResNet], head: nn.Linear) -> None:
         super().__init__()
-        self.extractors = nn.ModuleList(extractors)
+        self._extractors = nn.ModuleList(extractors)
         self.head = head
+
+    @property
+    def extractors(self) -> list[CifarResNet]:
+        """F_1 to F_t."""
+        return [extractor for extractor in self._extractors if isinstance(extractor, CifarResNet)]
 
     @property
     def classes(self) -> int:
@@ -66,7 +71,7 @@ def expand(
     on old features, and its old biases; the rest is random. ``previous`` is left as it was; its
     extractors are shared with the result.
     """
-    if len(previous.extractors):
+    if previous.extractors:
         newest = copy.deepcopy(previous.extractors[-1])
     else:
         newest = build_extractor(settings, channels)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from der.settings import NetworkSettings
+from der.common.settings import NetworkSettings
 
 
 class PadShortcut(nn.Module):

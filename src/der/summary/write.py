@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from der.errors import UserError
+from der.common.errors import UserError
+from der.common.files import whole_directory, write_json
 from der.evaluation.confusion import read_confusion
 from der.evaluation.metrics import StepMetrics
-from der.files import whole_directory, write_json
 from der.summary.heatmaps import draw_accuracy_matrix, draw_confusion
 from der.summary.plots import draw_accuracy, draw_training
 from der.summary.series import Summary, accuracy_matrix, accuracy_matrix_table, accuracy_table, summarise

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from der.common.settings import AugmentationSettings
 from der.randomness import generator
-from der.settings import AugmentationSettings
 
 
 @dataclass(frozen=True)

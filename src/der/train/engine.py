@@ -3,16 +3,16 @@
 # B batch, W window of several batches, C channels, H and W pixels, P frozen features
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from der.errors import UserError
+from der.common.errors import UserError
+from der.common.settings import AugmentationSettings, PhaseSettings
 from der.model.folding import fold_batchnorm
 from der.model.preprocessing import Normalize
-from der.settings import AugmentationSettings, PhaseSettings
 from der.train.augmentation import Draws, augment
 from der.train.images import Gatherer
 from der.train.objective import Loss
@@ -28,6 +28,11 @@ class EpochMeans(NamedTuple):
     accuracy: float  # percent
 
 
+def place(module: nn.Module, device: torch.device) -> nn.Module:
+    """Move ``module`` to ``device``, convolution weights with channels last, as the images are."""
+    return module.to(device).to(memory_format=torch.channels_last)
+
+
 class Engine:
     """Trains ``objective`` on batches of augmented images and the features of frozen extractors.
 
@@ -38,7 +43,7 @@ class Engine:
     def __init__(
         self,
         objective: nn.Module,
-        frozen: list[nn.Module],
+        frozen: Sequence[nn.Module],
         gatherer: Gatherer,
         normalize: Normalize,
         augmentation: AugmentationSettings,
@@ -46,11 +51,8 @@ class Engine:
         autocast: torch.autocast,
     ) -> None:
         self.device = gatherer.images.device
-        self.objective = objective.to(self.device, memory_format=torch.channels_last)
-        self.frozen = [
-            fold_batchnorm(extractor).to(self.device, memory_format=torch.channels_last)
-            for extractor in frozen
-        ]
+        self.objective = place(objective, self.device)
+        self.frozen = [place(fold_batchnorm(extractor), self.device) for extractor in frozen]
         self.gatherer = gatherer
         self.normalize = normalize.to(self.device)
         self.augmentation = augmentation
@@ -69,7 +71,8 @@ class Engine:
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
         """Train on every image once, in the order and with the changes that ``draws`` holds.
 
-        ``rate`` is the learning rate; ``on_images`` hears the size of every batch handed over. Raises UserError if the mean loss is not finite.
+        ``rate`` is the learning rate; ``on_images`` hears the size of every batch handed over. Raises
+        UserError if the mean loss is not finite.
         """
         self.rate.fill_(rate)
         self.totals.zero_()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from der.files import whole_file
+from der.common.files import whole_file
 
 
 class EpochRecord(NamedTuple):

@@ -14,4 +14,4 @@ def align_weights(head: nn.Linear, old_classes: int) -> float:
     norms = head.weight.norm(dim=1)
     gamma = norms[:old_classes].mean() / norms[old_classes:].mean()
     head.weight[old_classes:] *= gamma
-    return gamma.item()
+    return float(gamma)

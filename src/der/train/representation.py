@@ -4,11 +4,11 @@ from typing import Protocol
 
 import torch
 
-from der.errors import UserError
+from der.common.errors import UserError
+from der.common.settings import PhaseSettings, TrainSettings
 from der.model.network import Network, count_parameters, random_linear
 from der.model.preprocessing import Normalization, Normalize
 from der.randomness import generator
-from der.settings import PhaseSettings, TrainSettings
 from der.train.augmentation import draw_epoch
 from der.train.engine import Engine
 from der.train.images import Gatherer, TrainingImages

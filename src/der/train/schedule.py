@@ -1,6 +1,6 @@
 """Learning rate over epochs."""
 
-from der.settings import PhaseSettings
+from der.common.settings import PhaseSettings
 
 
 def learning_rate(settings: PhaseSettings, epoch: int) -> float:

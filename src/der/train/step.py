@@ -1,13 +1,12 @@
 """One incremental step, whole: expand, learn the representation, rebalance the classifier."""
 
-
 import torch
 
+from der.common.settings import NetworkSettings, TrainSettings
 from der.model.checkpoint import FORMAT, Card, Checkpoint
 from der.model.network import count_parameters, expand
 from der.model.preprocessing import Normalization, measure_normalization
 from der.randomness import generator
-from der.settings import NetworkSettings, TrainSettings
 from der.train.images import TrainingImages
 from der.train.rebalancing import align_weights
 from der.train.representation import Listener, learn_representation
@@ -43,9 +42,7 @@ def train_step(
         channels,
         generator(settings.seed, "initialization", step),
     )
-    trained = learn_representation(
-        network, old_classes, images, normalization, settings, device, listener
-    )
+    trained = learn_representation(network, old_classes, images, normalization, settings, device, listener)
     gamma = None
     if old_classes and settings.incremental.rebalancing == "weight_alignment":
         gamma = align_weights(network.head, old_classes)

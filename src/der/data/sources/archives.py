@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from der.common.errors import UserError
 from der.data.sources.tree import Entry, Parts, is_ignored
-from der.errors import UserError
 
 DAMAGE = (
     *(OSError, EOFError, NotImplementedError, UnicodeError, struct.error, zlib.error, lzma.LZMAError),

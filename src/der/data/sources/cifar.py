@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from der.common.errors import UserError
+from der.common.settings import DatasetSettings
 from der.data.sources.classes import ClassImages
 from der.data.sources.pictures import resize_all
-from der.errors import UserError
-from der.settings import DatasetSettings
 
 
 def cifar10(settings: DatasetSettings) -> Generator[ClassImages, None, None]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from der.settings import DatasetSettings
+from der.common.settings import DatasetSettings
 
 Images = NDArray[np.uint8]
 

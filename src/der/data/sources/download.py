@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from der.common.errors import UserError
+from der.common.files import write_array
+from der.common.settings import DatasetSettings
 from der.data.sources.cifar import cifar10, cifar100
 from der.data.sources.classes import ClassImages
 from der.data.sources.digits import digits
 from der.data.sources.folder import folder
-from der.errors import UserError
-from der.files import write_array
-from der.settings import DatasetSettings
 
 SOURCES: dict[str, Callable[[DatasetSettings], Generator[ClassImages, None, None]]] = {
     "digits": digits,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from der.errors import UserError
+from der.common.errors import UserError
 
 SPLITS = ("train", "test")
 DEBRIS = ("__macosx", "thumbs.db", "desktop.ini")  # what operating systems leave behind
@@ -116,7 +116,7 @@ def check_tree(tree: Tree, where: str) -> None:
     """Raise UserError unless there are two classes, each with training and test images, or two to divide."""
     names = sorted({name for classes in tree.values() for name in classes})
     for name in names:
-        counts = {split: len(classes.get(name, [])) for split, classes in tree.items()}
+        counts = {split: len(tree[split].get(name, [])) for split in SPLITS if split in tree}
         for split, count in counts.items():
             if not count:
                 kind = "training" if split == "train" else "test"

@@ -1,13 +1,13 @@
 """Every knob of the pipeline as frozen, checked data; one class per section of params.yaml.
 
 The classes know nothing of YAML or files. Ranges are declared beside each field and checked on
-construction; ``der.parsing`` turns nested dictionaries into these classes.
+construction; ``der.common.parsing`` turns nested dictionaries into these classes.
 """
 
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_type_hints
 
-from der.errors import UserError
+from der.common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -28,27 +28,20 @@ class Range:
         return f"a number {low}" + (f" and at most {self.high:g}" if self.high is not None else "")
 
 
-def number(low: float, high: float | None = None, *, above_low: bool = False) -> Any:
-    """A dataclass field whose value must lie in a range."""
-    return field(metadata={"range": Range(low, high, above_low)})
-
-
 class Section:
-    """Base of all sections: checks declared ranges after construction."""
+    """Base of all sections: checks the ranges that annotations declare, after construction."""
 
     def __post_init__(self) -> None:
-        for entry in fields(self):  # type: ignore[arg-type]
-            check_range(entry, getattr(self, entry.name))
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            for bounds in getattr(hint, "__metadata__", ()):
+                check_range(name, bounds, getattr(self, name))
 
 
-def check_range(entry: Field[Any], value: Any) -> None:
-    """Raise UserError if ``value`` leaves the range declared for ``entry``."""
-    bounds: Range | None = entry.metadata.get("range")
-    if bounds is None or value is None:
-        return
+def check_range(name: str, bounds: Range, value: Any) -> None:
+    """Raise UserError if ``value``, or a number of it, leaves ``bounds``."""
     for one in value if isinstance(value, list) else [value]:
-        if not bounds.admits(one):
-            raise UserError(f"{entry.name}: {one} is out of range; write {bounds}")
+        if one is not None and not bounds.admits(one):
+            raise UserError(f"{name}: {one} is out of range; write {bounds}")
 
 
 @dataclass(frozen=True)
@@ -58,10 +51,10 @@ class DatasetSettings(Section):
     source: Literal["digits", "cifar10", "cifar100", "folder"]
     path: str  # folder source: directory or archive of images
     downloads: str  # cifar sources: where the archives are kept
-    image_side: int = number(8, 1024)  # pixels
-    channels: Literal[1, 3] = field()
-    test_fraction: float = number(0, 1, above_low=True)
-    seed: int = number(0, 2**32 - 1)
+    image_side: Annotated[int, Range(8, 1024)]  # pixels
+    channels: Literal[1, 3]
+    test_fraction: Annotated[float, Range(0, 1, above_low=True)]
+    seed: Annotated[int, Range(0, 2**32 - 1)]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,10 +68,10 @@ class DatasetSettings(Section):
 class ProtocolSettings(Section):
     """Which classes arrive at which step."""
 
-    first_classes: int = number(1)
-    later_classes: int = number(1)
-    class_order: int | list[int] | list[str] | Literal["alphabetical"] = field()
-    steps: list[list[str]] | None = field()
+    first_classes: Annotated[int, Range(1)]
+    later_classes: Annotated[int, Range(1)]
+    class_order: int | list[int] | list[str] | Literal["alphabetical"]
+    steps: list[list[str]] | None
 
 
 @dataclass(frozen=True)
@@ -86,9 +79,9 @@ class NetworkSettings(Section):
     """Architecture of every feature extractor, and the normalisation of its input."""
 
     backbone: Literal["cifar_resnet"]
-    depth: int = number(8)
-    mean: list[float] | None = number(0, 1)
-    std: list[float] | None = number(0, 1, above_low=True)
+    depth: Annotated[int, Range(8)]
+    mean: Annotated[list[float] | None, Range(0, 1)]
+    std: Annotated[list[float] | None, Range(0, 1, above_low=True)]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,22 +95,22 @@ class NetworkSettings(Section):
 class AugmentationSettings(Section):
     """Random changes of training images, applied in this order; zero or false turns one off."""
 
-    crop_padding: int = number(0, 256)  # pixels of zeros on every side before a random crop
-    horizontal_flip: bool = field()  # with probability one half
-    brightness: float = number(0, 1)  # largest relative change
+    crop_padding: Annotated[int, Range(0, 256)]  # pixels of zeros on every side before a random crop
+    horizontal_flip: bool  # with probability one half
+    brightness: Annotated[float, Range(0, 1)]  # largest relative change
 
 
 @dataclass(frozen=True)
 class PhaseSettings(Section):
     """Stochastic gradient descent of one phase (base or incremental)."""
 
-    epochs: int = number(1)
-    learning_rate: float = number(0, above_low=True)
-    milestones: list[int] = number(0)  # epochs, counted from 0, at which the rate decays
-    decay: float = number(0, 1, above_low=True)  # factor at each milestone
-    weight_decay: float = number(0)
-    momentum: float = number(0, 1)
-    batch_size: int = number(1)  # images
+    epochs: Annotated[int, Range(1)]
+    learning_rate: Annotated[float, Range(0, above_low=True)]
+    milestones: Annotated[list[int], Range(0)]  # epochs, counted from 0, at which the rate decays
+    decay: Annotated[float, Range(0, 1, above_low=True)]  # factor at each milestone
+    weight_decay: Annotated[float, Range(0)]
+    momentum: Annotated[float, Range(0, 1)]
+    batch_size: Annotated[int, Range(1)]  # images
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,34 +122,34 @@ class PhaseSettings(Section):
 class IncrementalSettings(PhaseSettings):
     """As PhaseSettings, with what only later steps have."""
 
-    auxiliary_weight: float = number(0)  # lambda_a
-    rebalancing: Literal["weight_alignment", "none"] = field()
+    auxiliary_weight: Annotated[float, Range(0)]  # lambda_a
+    rebalancing: Literal["weight_alignment", "none"]
 
 
 @dataclass(frozen=True)
 class TrainSettings(Section):
     """Training: what all steps share, then the two phases."""
 
-    seed: int = number(0, 2**32 - 1)
-    precision: Literal["float32", "bfloat16"] = field()
-    augmentation: AugmentationSettings = field()
-    base: PhaseSettings = field()
-    incremental: IncrementalSettings = field()
+    seed: Annotated[int, Range(0, 2**32 - 1)]
+    precision: Literal["float32", "bfloat16"]
+    augmentation: AugmentationSettings
+    base: PhaseSettings
+    incremental: IncrementalSettings
 
 
 @dataclass(frozen=True)
 class MemorySettings(Section):
     """How many exemplars of old classes are kept."""
 
-    budget: int = number(1)  # images
-    allocation: Literal["total", "per_class"] = field()
+    budget: Annotated[int, Range(1)]  # images
+    allocation: Literal["total", "per_class"]
 
 
 @dataclass(frozen=True)
 class EvaluateSettings(Section):
     """How the test accuracy is broken down."""
 
-    group_labels: int = number(1)  # labels per accuracy group
+    group_labels: Annotated[int, Range(1)]  # labels per accuracy group
 
 
 @dataclass(frozen=True)

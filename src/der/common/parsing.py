@@ -6,7 +6,7 @@ import types
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from der.errors import UserError
+from der.common.errors import UserError
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from der.errors import UserError
+from der.common.errors import UserError
 
 
 def run_stage(run: Callable[[], str]) -> None:

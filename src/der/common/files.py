@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.errors import UserError
+from der.common.errors import UserError
 
 PARTIAL = ".partial"  # suffix of what is still being written; ignored by git and DVC
 

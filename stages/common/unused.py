@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from der.files import read_json, whole_directory, whole_file, write_json
-from stages import paths
+from der.common.files import read_json, whole_directory, whole_file, write_json
+from stages.common import paths
 
 MARK = {"unused": True}
 

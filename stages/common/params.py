@@ -4,10 +4,10 @@ from pathlib import Path
 
 import yaml
 
-from der.errors import UserError
-from der.parsing import parse
-from der.settings import Settings
-from stages.paths import PARAMS
+from der.common.errors import UserError
+from der.common.parsing import parse
+from der.common.settings import Settings
+from stages.common.paths import PARAMS
 
 
 def load_settings(path: Path = PARAMS) -> Settings:
