@@ -10,11 +10,15 @@ from der.train.log import EpochRecord
 LINES_PER_STEP = 10
 
 
-class Progress:
-    """Shows the images and epochs done, and appends each epoch to ``records``; a context manager."""
+def warn(sentence: str) -> None:
+    """Tell the user of something odd that does not stop the stage."""
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
-    def __init__(self, title: str, epochs: int, images: int, records: list[EpochRecord]) -> None:
-        self.records = records
+
+class Progress:
+    """Shows the images and epochs done; a context manager."""
+
+    def __init__(self, title: str, epochs: int, images: int) -> None:
         self.title = title
         self.epochs = epochs
         self.bar = (
@@ -32,6 +36,10 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
+    def on_resume(self, epochs: int) -> None:
+        """The first ``epochs`` epochs were done by an earlier run."""
+        print(f"{self.title}: going on after epoch {epochs} of {self.epochs}", flush=True)
+
     def on_images(self, images: int) -> None:
         """A batch of ``images`` was trained on."""
         if self.bar is not None:
@@ -39,7 +47,6 @@ class Progress:
 
     def on_epoch(self, record: EpochRecord) -> None:
         """An epoch has ended."""
-        self.records.append(record)
         text = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
         if self.bar is not None:
             self.bar.reset()

@@ -19,9 +19,11 @@ def run(step: int) -> str:
     from der.memory.exemplars import load_memory
     from der.model.checkpoint import load_checkpoint, save_checkpoint
     from der.train.images import gather_step
-    from der.train.log import EpochRecord, write_log
+    from der.train.log import write_log
+    from der.train.scratch import Scratch
     from der.train.step import train_step
-    from stages.progress import Progress
+    from stages.progress import Progress, warn
+    from stages.scratch import scratch_key, scratch_root
 
     device = choose_device(os.environ.get("DER_DEVICE"))
     make_deterministic()
@@ -30,11 +32,15 @@ def run(step: int) -> str:
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
     phase = settings.train.base if step == 1 else settings.train.incremental
-    records: list[EpochRecord] = []
-    with Progress(f"train_task {step}", phase.epochs, len(images.labels), records) as progress:
-        trained = train_step(previous, steps, images, settings.network, settings.train, device, progress)
-    save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
-    write_log(paths.training_log(step), records)
+    key = scratch_key(step, settings.network, settings.train, device)
+    with Scratch(scratch_root(), key, warn) as scratch:
+        with Progress(f"train_task {step}", phase.epochs, len(images.labels)) as progress:
+            trained, records = train_step(
+                previous, steps, images, settings.network, settings.train, device, progress, scratch
+            )
+        save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
+        write_log(paths.training_log(step), records)
+        scratch.remove()
     assert trained.card is not None
     return (
         f"train_task {step}: {trained.network.classes} classes, {trained.card.parameters:,} parameters, "

@@ -9,10 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_trees import Contents, expected, link, png, settings_for, tree_of, write_tar, write_tree, write_zip
 
 from der.common.errors import UserError
 from der.data.sources.download import Counts, download
+from tests.image_trees import (
+    Contents,
+    expected,
+    link,
+    png,
+    settings_for,
+    tree_of,
+    write_tar,
+    write_tree,
+    write_zip,
+)
 
 TREE = tree_of(train={"cat": 3, "Füchse 狐": 2}, test={"cat": 1, "Füchse 狐": 2})
 COUNTS = Counts(classes=2, train=5, test=3)

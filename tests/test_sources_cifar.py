@@ -10,12 +10,12 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from image_trees import settings_for
 from torchvision import datasets  # type: ignore[import-untyped]
 
 from der.common.errors import UserError
 from der.common.settings import DatasetSettings
 from der.data.sources.download import Counts, download
+from tests.image_trees import settings_for
 
 NAMES = ["truck", "cat", "airplane"]  # as in CIFAR-10, not alphabetical
 TRAIN_LABELS, TEST_LABELS = [0, 1, 2, 1, 0, 1], [2, 1, 0]

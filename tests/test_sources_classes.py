@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from image_trees import settings_for
 
 from der.data.sources.classes import hold_out
+from tests.image_trees import settings_for
 
 
 def images(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

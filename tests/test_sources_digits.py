@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from image_trees import settings_for
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
 from der.common.settings import DatasetSettings
 from der.data.sources.download import Counts, download
+from tests.image_trees import settings_for
 
 
 def digit_settings(side: int = 8, channels: int = 1) -> DatasetSettings:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_trees import Contents, expected, pixels_of, png, settings_for, tree_of, write_tree
 
 from der.common.errors import UserError
 from der.data.sources.classes import hold_out
 from der.data.sources.download import Counts, download
 from der.data.sources.folder import folder
+from tests.image_trees import Contents, expected, pixels_of, png, settings_for, tree_of, write_tree
 
 SMALL = {"train": {"cat": 3, "dog": 2}, "test": {"cat": 1, "dog": 2}}
 

@@ -1,18 +1,45 @@
 """What all stage scripts share: arguments, and errors in one line."""
 
 import argparse
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 from der.common.errors import UserError
 
+WATCH_SECONDS = 0.5
+
 
 def run_stage(run: Callable[[], str]) -> None:
-    """Run a stage and print the sentence it returns; a UserError becomes one line and exit status 1."""
+    """Run a stage and print the sentence it returns; what users can mend is one line and exit status 1."""
+    end_with_dvc()
     try:
         print(run(), flush=True)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # a full disk, a missing permission
+        sys.exit(f"error: {error.filename or 'files'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the next `dvc repro` goes on from here")
+
+
+def end_with_dvc() -> None:
+    """Have this process end soon after the dvc that started it, however that ended.
+
+    A dvc that is killed leaves its stage running, and the next repro would start a second one beside it.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)  # at any moment: outputs and training state are whole or absent
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_step(run: Callable[[int], str]) -> None:

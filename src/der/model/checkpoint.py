@@ -103,7 +103,10 @@ def _save(module: nn.Module, path: Path) -> None:
     tensors: dict[str, Any] = {
         name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()
     }
-    save_file(tensors, path)
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: cannot be written ({error})") from None
 
 
 @torch.no_grad()

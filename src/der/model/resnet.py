@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from der.common.settings import NetworkSettings
+from der.model.layers import ConvNorm
 
 
 class PadShortcut(nn.Module):
@@ -28,17 +29,14 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.first = ConvNorm(channels_in, channels, stride=stride)
+        self.second = ConvNorm(channels, channels)
         changes = stride != 1 or channels_in != channels
         self.shortcut = PadShortcut(channels - channels_in, stride) if changes else nn.Identity()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW = F.relu(self.bn1(self.conv1(x_BCHW)))
-        y_BCHW = self.bn2(self.conv2(y_BCHW))
-        return F.relu(y_BCHW + self.shortcut(x_BCHW))
+        y_BCHW: Tensor = self.second(self.first(x_BCHW), self.shortcut(x_BCHW))
+        return y_BCHW
 
 
 class CifarResNet(nn.Module):
@@ -49,32 +47,25 @@ class CifarResNet(nn.Module):
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
-        blocks = (depth - 2) // 6
         self.features = 64
-        self.conv = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(16)
-        stages: list[nn.Module] = []
+        self.stem = ConvNorm(channels, 16)
+        blocks: list[nn.Module] = []
         width_in = 16
         for width, stride in ((16, 1), (32, 2), (64, 2)):
-            for index in range(blocks):
-                stages.append(BasicBlock(width_in, width, stride if index == 0 else 1))
+            for index in range((depth - 2) // 6):
+                blocks.append(BasicBlock(width_in, width, stride if index == 0 else 1))
                 width_in = width
-        self.blocks = nn.Sequential(*stages)
+        self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = F.relu(self.bn(self.conv(x_BCHW)))
-        x_BCHW = self.blocks(x_BCHW)
+        x_BCHW = self.blocks(self.stem(x_BCHW))
         # Not AdaptiveAvgPool2d: its backward pass is not deterministic on CUDA.
         return x_BCHW.mean((2, 3), dtype=torch.promote_types(x_BCHW.dtype, torch.float32))
 
 
 def build_extractor(settings: NetworkSettings, channels: int) -> CifarResNet:
-    """An extractor of the configured architecture, its values not yet initialised."""
-    extractor = CifarResNet(channels, settings.depth)
-    for module in extractor.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.num_batches_tracked = None  # unused with a momentum, and one kernel per layer and step
-    return extractor
+    """An extractor of the configured architecture, its convolutions not yet initialised."""
+    return CifarResNet(channels, settings.depth)
 
 
 def initialize_extractor(extractor: nn.Module, generator: torch.Generator) -> None:

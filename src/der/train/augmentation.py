@@ -11,6 +11,7 @@ from torch import Tensor
 
 from der.common.settings import AugmentationSettings
 from der.randomness import generator
+from der.train.images import upload
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,20 @@ class Draws:
 
     def to(self, device: torch.device) -> "Draws":
         """The same draws on ``device``."""
-        return Draws(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        return Draws(*(upload(getattr(self, name), device) for name in self.__dataclass_fields__))
 
     def __getitem__(self, part: slice) -> "Draws":
         """The draws of a stretch of the epoch."""
         return Draws(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
 
 
-def draw_epoch(images: int, settings: AugmentationSettings, seed: int, step: int, epoch: int) -> Draws:
-    """The draws of one epoch: a pure function of the arguments, on the CPU."""
+def draw_epoch(
+    images: int, settings: AugmentationSettings, seed: int, phase: str, step: int, epoch: int
+) -> Draws:
+    """The draws of one epoch of a phase: a pure function of the arguments, on the CPU."""
 
     def stream(purpose: str) -> torch.Generator:
-        return generator(seed, purpose, step, epoch)
+        return generator(seed, phase, purpose, step, epoch)
 
     offsets = 2 * settings.crop_padding + 1
     flip = torch.rand(images, generator=stream("flip")) < 0.5

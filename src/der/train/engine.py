@@ -3,6 +3,7 @@
 # B batch, W window of several batches, C channels, H and W pixels, P frozen features
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,9 +14,12 @@ from der.common.errors import UserError
 from der.common.settings import AugmentationSettings, PhaseSettings
 from der.model.folding import fold_batchnorm
 from der.model.preprocessing import Normalize
+from der.model.resnet import CifarResNet
 from der.train.augmentation import Draws, augment
+from der.train.cuda import CapturedStep, FusedLayers, TrainBatch
 from der.train.images import Gatherer
 from der.train.objective import Loss
+from der.train.precision import Precision
 
 WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
 
@@ -28,45 +32,79 @@ class EpochMeans(NamedTuple):
     accuracy: float  # percent
 
 
-def place(module: nn.Module, device: torch.device) -> nn.Module:
-    """Move ``module`` to ``device``, convolution weights with channels last, as the images are."""
-    return module.to(device).to(memory_format=torch.channels_last)
-
-
 class Engine:
     """Trains ``objective`` on batches of augmented images and the features of frozen extractors.
 
     Frozen extractors in evaluation mode see every image by itself, so their features are computed for a
     window of several batches at once, with batch normalisation folded, before the batches are trained on.
+    Call ``release`` when done.
     """
 
     def __init__(
         self,
         objective: nn.Module,
-        frozen: Sequence[nn.Module],
+        frozen: Sequence[CifarResNet],
         gatherer: Gatherer,
         normalize: Normalize,
         augmentation: AugmentationSettings,
         phase: PhaseSettings,
-        autocast: torch.autocast,
+        precision: Precision,
     ) -> None:
-        self.device = gatherer.images.device
+        self.device = gatherer.device
+        self.precision = precision
         self.objective = place(objective, self.device)
-        self.frozen = [place(fold_batchnorm(extractor), self.device) for extractor in frozen]
+        self.frozen = [self._place_frozen(extractor) for extractor in frozen]
         self.gatherer = gatherer
         self.normalize = normalize.to(self.device)
         self.augmentation = augmentation
         self.batch_size = phase.batch_size
-        self.autocast = autocast
         self.rate = torch.tensor(phase.learning_rate, device=self.device)
+        self.parameters = [value for value in objective.parameters() if value.requires_grad]
         self.optimizer = torch.optim.SGD(
-            [parameter for parameter in objective.parameters() if parameter.requires_grad],
+            self.parameters,
             lr=self.rate,
             momentum=phase.momentum,
             weight_decay=phase.weight_decay,
             fused=self.device.type in ("cuda", "cpu"),
         )
+        # Zeros are what torch's first step assumes; made now, so that a captured step is like all others.
+        for value in self.parameters:
+            self.optimizer.state[value]["momentum_buffer"] = torch.zeros_like(value)
         self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
+        self.layers: FusedLayers | None = None
+        self.step: TrainBatch = self._train_batch
+        if self.device.type == "cuda":
+            self.layers = FusedLayers(objective, precision.images)
+            self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
+
+    def _place_frozen(self, extractor: CifarResNet) -> nn.Module:
+        folded = place(fold_batchnorm(extractor), self.device)
+        for layer in folded.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.data = layer.weight.data.to(self.precision.images)
+        return folded
+
+    def release(self) -> None:
+        """Leave the objective's modules as they were found, apart from their values."""
+        if self.layers is not None:
+            self.layers.release()
+
+    def _state(self) -> list[Tensor]:
+        """Every tensor that training changes, all float32."""
+        momenta = [self.optimizer.state[value]["momentum_buffer"] for value in self.parameters]
+        return [*self.objective.state_dict().values(), *momenta]
+
+    def pack(self) -> Tensor:
+        """A copy of all that training changes as one flat tensor on the CPU, for ``unpack``."""
+        return torch.cat([value.detach().reshape(-1) for value in self._state()]).cpu()
+
+    @torch.no_grad()
+    def unpack(self, state: Tensor) -> None:
+        """Go on from what ``pack`` returned, of an engine built alike."""
+        values = self._state()
+        parts = state.to(self.device).split([value.numel() for value in values])
+        for value, part in zip(values, parts, strict=True):
+            value.copy_(part.view(value.shape))
 
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
         """Train on every image once, in the order and with the changes that ``draws`` holds.
@@ -77,11 +115,11 @@ class Engine:
         self.rate.fill_(rate)
         self.totals.zero_()
         self.objective.train()
-        for images_BCHW, frozen_BP, labels_B in self._batches(draws.to(self.device)):
-            self._train_batch(images_BCHW, frozen_BP, labels_B)
+        for images_BCHW, frozen_BP, labels_B in self._batches(draws):
+            self.step(images_BCHW, frozen_BP, labels_B)
             on_images(len(labels_B))
         loss, auxiliary, correct = (self.totals / len(draws.order)).tolist()  # the epoch's one sync
-        if not torch.isfinite(torch.tensor(loss)):
+        if not math.isfinite(loss):
             raise UserError(f"the loss is {loss}; lower the learning rate or check the images")
         return EpochMeans(loss, auxiliary, 100 * correct)
 
@@ -101,16 +139,27 @@ class Engine:
     @torch.no_grad()
     def _prepare(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
         images_WHWC, labels_W = self.gatherer(draws.order)
-        inputs_WCHW = self.normalize(augment(images_WHWC, draws, self.augmentation))
-        inputs_WCHW = inputs_WCHW.contiguous(memory_format=torch.channels_last)
-        with self.autocast:
+        inputs_WCHW = self.normalize(augment(images_WHWC, draws.to(self.device), self.augmentation))
+        inputs_WCHW = inputs_WCHW.to(self.precision.images).contiguous(memory_format=torch.channels_last)
+        with self.precision.autocast:
             features = [extractor(inputs_WCHW) for extractor in self.frozen]
-        frozen_WP = torch.cat(features, dim=1) if features else inputs_WCHW.new_empty(len(inputs_WCHW), 0)
+        frozen_WP = (
+            torch.cat(features, dim=1) if features else torch.empty(len(inputs_WCHW), 0, device=self.device)
+        )
         return inputs_WCHW, frozen_WP, labels_W
 
     def _train_batch(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> None:
+        if self.layers is not None:
+            self.layers.cast_weights()
         self.optimizer.zero_grad()
         loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B)
         loss.total.backward()  # type: ignore[no-untyped-call]
+        if self.layers is not None:
+            self.layers.join()
         self.optimizer.step()
         self.totals += torch.stack([part.detach() for part in loss]) * len(labels_B)
+
+
+def place(module: nn.Module, device: torch.device) -> nn.Module:
+    """Move ``module`` to ``device``, convolution weights with channels last, as the images are."""
+    return module.to(device).to(memory_format=torch.channels_last)

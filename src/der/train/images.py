@@ -36,13 +36,41 @@ def gather_step(new_classes: Sequence[NDArray[np.uint8]], memory: Memory) -> Tra
 
 
 class Gatherer:
-    """Picks training images by number, from the device where they fit."""
+    """Picks training images by number: from the device where they fit, else from their memory maps."""
 
     def __init__(self, images: TrainingImages, device: torch.device) -> None:
-        self.images = torch.from_numpy(np.concatenate(images.arrays)).to(device)
+        self.device = device
+        self.images = images
+        self.values_per_image = images.arrays[0][0].size
+        self.starts = np.cumsum([0, *map(len, images.arrays)])
         self.labels = torch.from_numpy(images.labels).to(device)
-        self.values_per_image = self.images[0].numel()
+        # On the CPU the memory maps already are the device's memory.
+        fits = device.type != "cpu" and len(images.labels) * self.values_per_image <= _room(device)
+        self.resident = torch.from_numpy(np.concatenate(images.arrays)).to(device) if fits else None
 
     def __call__(self, numbers_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, H, W, C) uint8 and labels (B,) int64 on the device."""
-        return self.images[numbers_B], self.labels[numbers_B]
+        """Images (B, H, W, C) uint8 and labels (B,) int64 on the device; ``numbers_B`` is on the CPU."""
+        on_device = upload(numbers_B, self.device)
+        if self.resident is not None:
+            return self.resident[on_device], self.labels[on_device]
+        return upload(self._read(numbers_B.numpy()), self.device), self.labels[on_device]
+
+    def _read(self, numbers: NDArray[np.int64]) -> Tensor:
+        picked = np.empty((len(numbers), *self.images.arrays[0].shape[1:]), np.uint8)
+        owners = np.searchsorted(self.starts, numbers, side="right") - 1
+        for owner in np.unique(owners):
+            places = np.flatnonzero(owners == owner)
+            picked[places] = self.images.arrays[owner][numbers[places] - self.starts[owner]]
+        return torch.from_numpy(picked)
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``, without making the host wait for a GPU."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _room(device: torch.device) -> int:
+    """Bytes that images may take on a GPU: a quarter of what is free, 1 GB where torch cannot tell."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 2**30

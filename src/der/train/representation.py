@@ -1,30 +1,26 @@
 """Representation learning of one step (DER, section 3.2)."""
 
-from typing import Protocol
+from typing import NamedTuple
 
 import torch
 
-from der.common.errors import UserError
 from der.common.settings import PhaseSettings, TrainSettings
 from der.model.network import Network, count_parameters, random_linear
 from der.model.preprocessing import Normalization, Normalize
 from der.randomness import generator
-from der.train.augmentation import draw_epoch
 from der.train.engine import Engine
 from der.train.images import Gatherer, TrainingImages
 from der.train.log import EpochRecord
 from der.train.objective import RepresentationObjective
-from der.train.schedule import learning_rate
+from der.train.phase import Keeper, Listener, run_phase
+from der.train.precision import choose_precision
 
 
-class Listener(Protocol):
-    """Hears how training goes on."""
+class Learned(NamedTuple):
+    """What representation learning reports."""
 
-    def on_images(self, images: int) -> None:
-        """A batch of ``images`` was trained on."""
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        """An epoch has ended."""
+    records: list[EpochRecord]
+    parameters: int  # trained, those of the auxiliary classifier included
 
 
 def learn_representation(
@@ -35,11 +31,12 @@ def learn_representation(
     settings: TrainSettings,
     device: torch.device,
     listener: Listener,
-) -> int:
+    keeper: Keeper,
+) -> Learned:
     """Train the newest extractor and the classifier of ``network`` in place; the others stay as they are.
 
-    ``listener`` hears of every batch and epoch. Returns the number of parameters trained, those of the
-    auxiliary classifier included. Raises UserError naming step and epoch if the loss is not finite.
+    ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError
+    naming step and epoch if the loss is not finite.
     """
     *frozen, newest = network.extractors
     step = len(network.extractors)
@@ -48,23 +45,18 @@ def learn_representation(
     auxiliary = random_linear(
         newest.features, new_classes + 1, generator(settings.seed, "auxiliary classifier", step)
     )
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
+    precision = choose_precision(settings.precision, device)
     objective = RepresentationObjective(
         newest,
         network.head,
         auxiliary,
         settings.incremental.auxiliary_weight if old_classes else 0.0,
-        autocast,
+        precision.autocast,
     )
     gatherer = Gatherer(images, device)
     normalize = Normalize(normalization)
-    engine = Engine(objective, frozen, gatherer, normalize, settings.augmentation, phase, autocast)
-    for epoch in range(phase.epochs):
-        draws = draw_epoch(len(images.labels), settings.augmentation, settings.seed, step, epoch)
-        rate = learning_rate(phase, epoch)
-        try:
-            means = engine.run_epoch(draws, rate, listener.on_images)
-        except UserError as error:
-            raise UserError(f"step {step}, epoch {epoch + 1}: {error}") from None
-        listener.on_epoch(EpochRecord(epoch + 1, rate, *means))
-    return count_parameters(objective)
+    engine = Engine(objective, frozen, gatherer, normalize, settings.augmentation, phase, precision)
+    count = len(images.labels)
+    records = run_phase("representation", engine, phase, settings, step, count, listener, keeper)
+    engine.release()
+    return Learned(records, count_parameters(objective))

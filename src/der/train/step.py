@@ -1,5 +1,7 @@
 """One incremental step, whole: expand, learn the representation, rebalance the classifier."""
 
+from typing import NamedTuple
+
 import torch
 
 from der.common.settings import NetworkSettings, TrainSettings
@@ -8,8 +10,17 @@ from der.model.network import count_parameters, expand
 from der.model.preprocessing import Normalization, measure_normalization
 from der.randomness import generator
 from der.train.images import TrainingImages
+from der.train.log import EpochRecord
+from der.train.phase import Keeper, Listener
 from der.train.rebalancing import align_weights
-from der.train.representation import Listener, learn_representation
+from der.train.representation import learn_representation
+
+
+class TrainedStep(NamedTuple):
+    """What a step leaves behind."""
+
+    checkpoint: Checkpoint
+    records: list[EpochRecord]
 
 
 def train_step(
@@ -20,13 +31,15 @@ def train_step(
     settings: TrainSettings,
     device: torch.device,
     listener: Listener,
-) -> Checkpoint:
+    keeper: Keeper,
+) -> TrainedStep:
     """The checkpoint of step t from that of step t - 1; ``previous`` is left as it was.
 
     ``steps`` holds all class names in label order, by the step that brought them, this one's last;
     ``images`` are D_t and M_{t-1} (DER, section 3.1).
 
-    Raises UserError naming step and epoch if the loss is not finite.
+    ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError
+    naming step and epoch if the loss is not finite.
     """
     step = len(steps)
     _, side, _, channels = images.arrays[0].shape
@@ -42,7 +55,9 @@ def train_step(
         channels,
         generator(settings.seed, "initialization", step),
     )
-    trained = learn_representation(network, old_classes, images, normalization, settings, device, listener)
+    learned = learn_representation(
+        network, old_classes, images, normalization, settings, device, listener, keeper
+    )
     gamma = None
     if old_classes and settings.incremental.rebalancing == "weight_alignment":
         gamma = align_weights(network.head, old_classes)
@@ -55,10 +70,10 @@ def train_step(
         normalization=normalization,
         network=network_settings,
         parameters=count_parameters(network),
-        parameters_trained=trained,
+        parameters_trained=learned.parameters,
         gamma=gamma,
     )
-    return Checkpoint(network.eval(), card)
+    return TrainedStep(Checkpoint(network.eval(), card), learned.records)
 
 
 def choose_normalization(settings: NetworkSettings, images: TrainingImages) -> Normalization:

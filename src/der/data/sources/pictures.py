@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 from der.common.errors import UserError
 from der.data.sources.classes import Images
@@ -52,8 +52,6 @@ def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode == "LAB":
-        image = _from_lab(image)
     if image.mode not in ("1", "L"):
         image = image.convert("RGB")
     image = image.convert("L" if channels == 1 else "RGB")
@@ -82,11 +80,3 @@ def _eight_bits(image: Image.Image) -> Images:
     if not white or not values.min() >= 0:
         raise ValueError("grey values outside 0 to 65535")
     return np.rint(values * (255 / white)).astype(np.uint8)
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    """CIE L*a*b* to sRGB, which Pillow's own ``convert`` cannot."""
-    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
-    assert converted is not None
-    return converted

@@ -1,0 +1,55 @@
+"""The layer that extractors are made of.
+
+# B batch, C channels, H and W pixels
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class ConvNorm(nn.Module):
+    """relu(batch_norm(conv(x)) + residual), with ReLU and residual optional; no bias but the norm's."""
+
+    def __init__(
+        self, channels_in: int, channels: int, kernel: int = 3, stride: int = 1, relu: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.norm.num_batches_tracked = None  # unused with a momentum, and one kernel per layer and step
+        self.relu = relu
+        self.folded = False
+        # Set while training on CUDA: the weight's values in the dtype of the images, and the stream for
+        # the weight's gradient.
+        self.values: Tensor | None = None
+        self.side: torch.cuda.Stream | None = None
+
+    def forward(self, x_BCHW: Tensor, residual_BCHW: Tensor | None = None) -> Tensor:
+        if x_BCHW.is_cuda and (self.training or self.folded):
+            return self._fused(x_BCHW, residual_BCHW)
+        y_BCHW = self.conv(x_BCHW)
+        if not self.folded:
+            y_BCHW = self.norm(y_BCHW)
+        if residual_BCHW is not None:
+            y_BCHW = y_BCHW + residual_BCHW
+        return F.relu(y_BCHW) if self.relu else y_BCHW
+
+    def _fused(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
+        from der.model import fused  # needs Triton, which is there only where CUDA is
+
+        if self.folded:
+            return fused.folded_layer(self, x_BCHW, residual_BCHW)
+        weight = self.conv.weight
+        values = weight if self.values is None else self.values
+        y_BCHW: Tensor = fused.FusedConvNorm.apply(
+            x_BCHW, weight, self.norm.weight, self.norm.bias, residual_BCHW, values, self
+        )
+        return y_BCHW
+
+    def fold(self) -> None:
+        """Put the normalisation, as in evaluation mode, into weight and bias of the convolution."""
+        self.conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+        self.norm = nn.Identity()  # type: ignore[assignment]
+        self.folded = True

@@ -1,0 +1,91 @@
+"""What makes a train step fast on CUDA: weights cast once a step, a second stream, captured graphs."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from der.model.layers import ConvNorm
+
+
+class TrainBatch(Protocol):
+    """One step of gradient descent on normalised images, frozen features and labels."""
+
+    def __call__(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> None: ...
+
+
+class FusedLayers:
+    """The layers of a module that trains on CUDA, prepared for fused.FusedConvNorm."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        self.layers = [layer for layer in module.modules() if isinstance(layer, ConvNorm)]
+        self.side = torch.cuda.Stream()
+        for layer in self.layers:
+            layer.side = self.side
+            if dtype != torch.float32:
+                layer.values = layer.conv.weight.detach().to(dtype)
+
+    def cast_weights(self) -> None:
+        """Bring the values that forward and backward passes use up to date with the weights."""
+        values = [layer.values for layer in self.layers if layer.values is not None]
+        if values:
+            torch._foreach_copy_(values, [layer.conv.weight.detach() for layer in self.layers])
+
+    def join(self) -> None:
+        """Have the current stream wait for the weights' gradients."""
+        torch.cuda.current_stream().wait_stream(self.side)
+
+    def release(self) -> None:
+        """Leave the layers as they were found."""
+        for layer in self.layers:
+            layer.side = layer.values = None
+
+
+class CapturedStep:
+    """Replays ``train_batch`` as a CUDA graph, one for every number of images met.
+
+    The last partial batch has a graph of its own: padding it would corrupt the batch statistics.
+    ``state`` lists every tensor that a step changes.
+    """
+
+    def __init__(self, train_batch: TrainBatch, state: Callable[[], Iterable[Tensor]]) -> None:
+        self.train_batch = train_batch
+        self.state = state
+        self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]] = {}
+
+    def __call__(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> None:
+        batch = (images_BCHW, frozen_BP, labels_B)
+        if len(labels_B) not in self.graphs:
+            self.graphs[len(labels_B)] = self._capture(batch)
+        graph, inputs = self.graphs[len(labels_B)]
+        for place, tensor in zip(inputs, batch, strict=True):
+            place.copy_(tensor)
+        graph.replay()
+
+    def _capture(self, batch: tuple[Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]:
+        inputs = tuple(tensor.clone(memory_format=torch.preserve_format) for tensor in batch)
+        with _unchanged(self.state()):
+            # Compiles kernels and makes handles, which a capture must not; it trains, so it is undone.
+            warm_up = torch.cuda.Stream()
+            warm_up.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(warm_up):
+                for _ in range(2):
+                    self.train_batch(*inputs)
+            torch.cuda.current_stream().wait_stream(warm_up)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.train_batch(*inputs)
+        return graph, inputs
+
+
+@contextmanager
+def _unchanged(state: Iterable[Tensor]) -> Iterator[None]:
+    """Undo, in place, whatever the block does to the tensors."""
+    tensors = list(state)
+    before = [tensor.detach().clone() for tensor in tensors]
+    yield
+    with torch.no_grad():
+        for tensor, old in zip(tensors, before, strict=True):
+            tensor.copy_(old)

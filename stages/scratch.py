@@ -1,0 +1,57 @@
+"""Where train_task keeps its state, and under which key."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from der.common.settings import NetworkSettings, TrainSettings
+from stages.common import paths
+
+
+def scratch_root() -> Path:
+    """DER_SCRATCH, or a directory in the user's cache; the same for all copies of the repository."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("DER_SCRATCH") or f"{cache}/der/scratch").expanduser().absolute()
+
+
+def scratch_key(step: int, network: NetworkSettings, train: TrainSettings, device: torch.device) -> str:
+    """A hash of all that the training of ``step`` depends on: parameters, inputs, code and machine."""
+    phase = "base" if step == 1 else "incremental"
+    shared = {name: value for name, value in asdict(train).items() if name not in ("base", "incremental")}
+    settings = [step, asdict(network), shared, asdict(train)[phase]]
+    where = [torch.__version__, str(device), torch.get_num_threads(), sys.version]
+    if device.type == "cuda":
+        where.append(torch.cuda.get_device_name(device))
+    digest = hashlib.sha256(json.dumps([settings, where]).encode())
+    inputs = (
+        paths.task(step) / "train",
+        paths.task(step) / "classes.json",
+        paths.checkpoint(step - 1),
+        paths.memory(step - 1),
+    )
+    for path in [*_files(inputs), *_code()]:
+        digest.update(str(path.name).encode())
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _files(inputs: Iterable[Path]) -> list[Path]:
+    return [
+        path
+        for entry in inputs
+        for path in (sorted(entry.rglob("*")) if entry.is_dir() else [entry])
+        if path.is_file()
+    ]
+
+
+def _code() -> list[Path]:
+    """The files of the library that this process has loaded."""
+    names = sorted(name for name in sys.modules if name.split(".")[0] == "der")
+    return [Path(file) for name in names if (file := sys.modules[name].__file__)]

@@ -1,0 +1,262 @@
+"""Small networks, images and settings for tests of the method."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from der.common.settings import (
+    AugmentationSettings,
+    IncrementalSettings,
+    NetworkSettings,
+    PhaseSettings,
+    TrainSettings,
+)
+from der.model.checkpoint import FORMAT, Card, Checkpoint
+from der.model.network import Network, count_parameters, empty_network, expand
+from der.model.preprocessing import Normalization, Normalize
+from der.model.resnet import CifarResNet, build_extractor, initialize_extractor
+from der.train.augmentation import Draws, draw_epoch
+from der.train.engine import Engine
+from der.train.images import Gatherer, TrainingImages
+from der.train.log import EpochRecord
+from der.train.objective import RepresentationObjective
+from der.train.precision import choose_precision
+from der.train.representation import learn_representation
+from der.train.scratch import Saved
+from der.train.step import train_step
+
+SIDE = 8  # pixels
+CHANNELS = 3
+CPU = torch.device("cpu")
+NETWORK = NetworkSettings(backbone="cifar_resnet", depth=8, mean=None, std=None)
+NORMALIZATION = Normalization([0.5, 0.4, 0.6], [0.25, 0.3, 0.2])
+
+Weights = dict[str, torch.Tensor]
+
+
+def augmentation_settings(**changes: Any) -> AugmentationSettings:
+    """Every kind on."""
+    values: dict[str, Any] = {"crop_padding": 1, "horizontal_flip": True, "brightness": 0.25}
+    return AugmentationSettings(**(values | changes))
+
+
+NO_AUGMENTATION = augmentation_settings(crop_padding=0, horizontal_flip=False, brightness=0.0)
+
+
+def phase_settings(**changes: Any) -> PhaseSettings:
+    """A short base phase."""
+    values: dict[str, Any] = {
+        "epochs": 2,
+        "learning_rate": 0.05,
+        "milestones": [1],
+        "decay": 0.1,
+        "weight_decay": 5e-4,
+        "momentum": 0.9,
+        "batch_size": 8,
+    }
+    return PhaseSettings(**(values | changes))
+
+
+def incremental_settings(**changes: Any) -> IncrementalSettings:
+    """A short incremental phase."""
+    own: dict[str, Any] = {"auxiliary_weight": 1.0, "rebalancing": "weight_alignment"}
+    return IncrementalSettings(**(asdict(phase_settings()) | own | changes))
+
+
+def train_settings(**changes: Any) -> TrainSettings:
+    """Two epochs for either phase, every augmentation on."""
+    values: dict[str, Any] = {
+        "seed": 0,
+        "precision": "float32",
+        "augmentation": augmentation_settings(),
+        "base": phase_settings(),
+        "incremental": incremental_settings(),
+    }
+    return TrainSettings(**(values | changes))
+
+
+def random_images(seed: int, count: int, side: int = SIDE, channels: int = CHANNELS) -> NDArray[np.uint8]:
+    """Noise (count, side, side, channels)."""
+    return np.random.RandomState(seed).randint(0, 256, (count, side, side, channels)).astype(np.uint8)
+
+
+def training_images(seed: int, per_class: Sequence[int]) -> TrainingImages:
+    """Noise with ``per_class[label]`` images of each label, one array per label."""
+    arrays = [random_images(1000 * seed + label, count) for label, count in enumerate(per_class)]
+    return TrainingImages(arrays, np.repeat(np.arange(len(per_class)), per_class))
+
+
+def random_extractor(seed: int, channels: int = CHANNELS) -> CifarResNet:
+    """An extractor with random weights, and batch normalisation that has something to undo."""
+    generator = torch.Generator().manual_seed(seed)
+    extractor = build_extractor(NETWORK, channels)
+    initialize_extractor(extractor, generator)
+    for module in extractor.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            with torch.no_grad():
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.3, generator=generator)
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+    return extractor.eval()
+
+
+def random_network(classes_per_step: Sequence[int], seed: int = 0) -> Network:
+    """A network in evaluation mode with one extractor per entry of ``classes_per_step``."""
+    network = empty_network()
+    for step, classes in enumerate(classes_per_step, start=1):
+        generator = torch.Generator().manual_seed(100 * seed + step)
+        grown = expand(network, classes, NETWORK, CHANNELS, generator)
+        network = Network([*network.extractors, random_extractor(100 * seed + step)], grown.head)
+    return network.eval()
+
+
+def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpoint:
+    """``random_network`` with its card; classes are named "class 0" and so on."""
+    network = random_network(classes_per_step, seed)
+    names = iter(f"class {label}" for label in range(sum(classes_per_step)))
+    card = Card(
+        format=FORMAT,
+        steps=[[next(names) for _ in range(classes)] for classes in classes_per_step],
+        image_side=SIDE,
+        channels=CHANNELS,
+        resize="fit",
+        normalization=NORMALIZATION,
+        network=NETWORK,
+        parameters=count_parameters(network),
+        parameters_trained=1,
+        gamma=0.1 if len(classes_per_step) > 1 else None,
+    )
+    return Checkpoint(network, card)
+
+
+def build_objective(
+    network: Network, old_classes: int, auxiliary_weight: float = 1.0, precision: str = "float32"
+) -> RepresentationObjective:
+    """The objective that trains the newest extractor of ``network`` and its classifier."""
+    torch_generator = torch.Generator().manual_seed(7)
+    auxiliary = nn.Linear(64, network.classes - old_classes + 1)
+    for parameter in auxiliary.parameters():
+        nn.init.normal_(parameter, generator=torch_generator)
+    return RepresentationObjective(
+        network.extractors[-1],
+        network.head,
+        auxiliary,
+        auxiliary_weight,
+        choose_precision(precision, CPU).autocast,
+    )
+
+
+def build_engine(
+    objective: nn.Module,
+    frozen: Sequence[CifarResNet],
+    images: TrainingImages,
+    phase: PhaseSettings,
+    augmentation: AugmentationSettings = NO_AUGMENTATION,
+    precision: str = "float32",
+) -> Engine:
+    """The one place where tests make an engine; on the CPU."""
+    gatherer = Gatherer(images, CPU)
+    return Engine(
+        objective,
+        frozen,
+        gatherer,
+        Normalize(NORMALIZATION),
+        augmentation,
+        phase,
+        choose_precision(precision, CPU),
+    )
+
+
+def weights(module: nn.Module) -> Weights:
+    """A copy of all parameters and buffers."""
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same_bits(left: Weights, right: Weights) -> bool:
+    """Whether both hold the same names and values."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def largest_difference(left: Weights, right: Weights) -> float:
+    """Over all values of both."""
+    assert left.keys() == right.keys()
+    return max(float((left[name] - right[name]).abs().max()) for name in left)
+
+
+class Recorder:
+    """A listener that keeps all it hears."""
+
+    def __init__(self) -> None:
+        self.resumed: list[int] = []
+        self.batches: list[int] = []
+        self.records: list[EpochRecord] = []
+
+    def on_resume(self, epochs: int) -> None:
+        self.resumed.append(epochs)
+
+    def on_images(self, images: int) -> None:
+        self.batches.append(images)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self.records.append(record)
+
+
+class MemoryKeeper:
+    """A keeper of training state that forgets with the process."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, Saved] = {}
+
+    def load(self, phase: str) -> Saved | None:
+        return self.states.get(phase)
+
+    def save(self, phase: str, saved: Saved) -> None:
+        self.states[phase] = saved
+
+
+def draws_of(
+    images: int, augmentation: AugmentationSettings, seed: int = 0, step: int = 1, epoch: int = 0
+) -> Draws:
+    """The draws of an epoch of representation learning."""
+    return draw_epoch(images, augmentation, seed, "representation", step, epoch)
+
+
+def learn(
+    network: Network, old_classes: int, images: TrainingImages, settings: TrainSettings, listener: Recorder
+) -> int:
+    """Representation learning on the CPU; returns the number of parameters trained."""
+    learned = learn_representation(
+        network, old_classes, images, NORMALIZATION, settings, CPU, listener, MemoryKeeper()
+    )
+    return learned.parameters
+
+
+def take_step(
+    previous: Checkpoint,
+    steps: list[list[str]],
+    images: TrainingImages,
+    settings: TrainSettings,
+    listener: Recorder | None = None,
+    network: NetworkSettings | None = None,
+    keeper: MemoryKeeper | None = None,
+) -> Checkpoint:
+    """``train_step`` on the CPU, with NORMALIZATION if ``network`` is not given."""
+    network = network or replace(NETWORK, mean=NORMALIZATION.mean, std=NORMALIZATION.std)
+    trained = train_step(
+        previous,
+        steps,
+        images,
+        network,
+        settings,
+        CPU,
+        listener or Recorder(),
+        keeper or MemoryKeeper(),
+    )
+    return trained.checkpoint

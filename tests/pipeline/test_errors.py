@@ -1,0 +1,213 @@
+"""What users can put right ends a stage with status 1 and one line, and leaves everything as it was."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.lab import CLASSES, Pipeline, digests
+
+STAGES = ["download", "split", "train_task 1", "build_memory 1", "evaluate 1", "summarize"]
+
+
+def run_script(pipeline: Pipeline, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return pipeline.command("python", "-m", *f"stages.{script}".split(), **environment)
+
+
+def assert_refuses(pipeline: Pipeline, script: str, message: str, **environment: str) -> None:
+    """The script fails with this one line (a regular expression), and no file is made, changed or lost."""
+    before = digests(pipeline.root)
+    done = run_script(pipeline, script, **environment)
+    assert done.returncode == 1, done.stderr
+    assert re.fullmatch(f"error: {message}\n", done.stderr), done.stderr
+    assert digests(pipeline.root) == before
+
+
+def replace_line(pattern: str, replacement: str) -> Callable[[str], str]:
+    """An edit of params.yaml as text; the pattern must be there."""
+
+    def edit(text: str) -> str:
+        changed, count = re.subn(pattern, replacement, text, count=1, flags=re.MULTILINE)
+        assert count
+        return changed
+
+    return edit
+
+
+BAD_PARAMETERS = {
+    "unknown key": (
+        replace_line(r"^  budget: 8$", "  budget: 8\n  bugdet: 9"),
+        r"params\.yaml: memory\.bugdet: unknown key; did you mean budget\?",
+    ),
+    "missing key": (
+        replace_line(r"^  budget: 8\n", ""),
+        r"params\.yaml: memory\.budget: missing; add it with a whole number",
+    ),
+    "missing section": (
+        replace_line(r"^evaluate:\n  group_labels: 10\n", ""),
+        r"params\.yaml: evaluate: missing; add it with the keys group_labels",
+    ),
+    "wrong type": (
+        replace_line(r"^  budget: 8$", "  budget: many"),
+        r"params\.yaml: memory\.budget: 'many' does not fit; write a whole number",
+    ),
+    "out of range": (
+        replace_line(r"^  budget: 8$", "  budget: 0"),
+        r"params\.yaml: memory\.budget: 0 is out of range; write a number of at least 1",
+    ),
+    "nested": (
+        replace_line(r"^    momentum: 0\.9$", "    momentum: 9"),
+        r"params\.yaml: train\.base\.momentum: 9\.0 is out of range; "
+        r"write a number of at least 0 and at most 1",
+    ),
+    "no YAML": (replace_line(r"^memory:$", "memory: ["), r"params\.yaml: not valid YAML \(.+\)"),
+    "empty": (lambda text: "", r"params\.yaml: the file: is empty; write keys and values"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PARAMETERS)
+def test_bad_parameters(name: str, pipeline: Pipeline) -> None:
+    edit, message = BAD_PARAMETERS[name]
+    file = pipeline.root / "params.yaml"
+    file.write_text(edit(file.read_text(encoding="utf-8")), encoding="utf-8")
+    assert_refuses(pipeline, "download", message)
+
+
+@pytest.mark.parametrize("script", STAGES)
+def test_every_stage_checks_all_parameters_before_any_work(script: str, pipeline: Pipeline) -> None:
+    pipeline.edit(evaluate__group_labels=0, dataset__seed=-1)
+    message = r"params\.yaml: dataset\.seed: -1 is out of range; write a number of at least 0 and at most .+"
+    assert_refuses(pipeline, script, message)
+
+
+def test_elsewhere_than_at_the_root(pipeline: Pipeline) -> None:
+    (pipeline.root / "params.yaml").unlink()
+    assert_refuses(pipeline, "split", r"params\.yaml: not found; run from the repository's root")
+
+
+def test_dvc_stops_at_the_first_failure_and_keeps_the_rest(pipeline: Pipeline) -> None:
+    before = digests(pipeline.root, ["data", "metrics"])
+    pipeline.edit(memory__budget=0)
+    done = pipeline.command("dvc", "repro")
+    assert done.returncode != 0
+    assert "error: params.yaml: memory.budget: 0 is out of range" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    # DVC removes the outputs of the stage that it starts, and of no other.
+    left = digests(pipeline.root, ["data", "metrics"])
+    assert left == {path: digest for path, digest in before.items() if not path.startswith("data/memory/1/")}
+
+
+def test_protocol_longer_than_the_chain(pipeline: Pipeline) -> None:
+    pipeline.edit(protocol__first_classes=1, protocol__later_classes=1)
+    message = r"protocol: 4 steps, but chain\.yaml holds 3; run `python -m stages\.chain 4` first"
+    assert_refuses(pipeline, "split", message)
+    pipeline.succeed("python", "-m", "stages.chain", "4")  # as told
+    pipeline.succeed("python", "-m", "stages.split")
+    assert (pipeline.root / "data/tasks/4/train/dog.npy").exists()
+
+
+@pytest.mark.parametrize("length", ["0", "-1", "many"])
+def test_chain_of_no_length(length: str, pipeline: Pipeline) -> None:
+    before = digests(pipeline.root)
+    done = pipeline.command("python", "-m", "stages.chain", length)
+    assert done.returncode == 2
+    assert re.search(r"error: .*N: ", done.stderr)
+    assert digests(pipeline.root) == before
+
+
+def test_unknown_device(pipeline: Pipeline) -> None:
+    message = r"DER_DEVICE: 'abacus' is no device; write cuda, mps or cpu"
+    assert_refuses(pipeline, "evaluate 1", message, DER_DEVICE="abacus")
+
+
+def test_diverging_training_leaves_no_checkpoint(pipeline: Pipeline) -> None:
+    pipeline.edit(train__base__learning_rate=1e30)
+    shutil.rmtree(pipeline.root / "data/checkpoints/1")
+    message = r"step 1, epoch 1: the loss is -?(nan|inf); lower the learning rate or check the images"
+    assert_refuses(pipeline, "train_task 1", message)
+    assert sorted(path.name for path in (pipeline.root / "data/checkpoints").iterdir()) == ["0", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "message"),
+    [
+        (
+            "train_task 2",
+            "data/checkpoints/1/extractor_1.safetensors",
+            r"data/checkpoints/1/extractor_1\.safetensors: cannot be read as weights \(.+\)",
+        ),
+        (
+            "evaluate 1",
+            "data/checkpoints/1/network.json",
+            r"data/checkpoints/1/network\.json: cannot be read as JSON \(.+\)",
+        ),
+        (
+            "build_memory 2",
+            "data/memory/1/images.npy",
+            r"data/memory/1/images\.npy: cannot be read as a \.npy array \(.+\)",
+        ),
+        (
+            "train_task 1",
+            "data/tasks/1/train/ant.npy",
+            r"data/tasks/1/train/ant\.npy: cannot be read as a \.npy array \(.+\)",
+        ),
+    ],
+)
+def test_damaged_input(script: str, path: str, message: str, pipeline: Pipeline) -> None:
+    file = pipeline.root / path
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content[: len(content) // 2])
+    assert_refuses(pipeline, script, message)
+
+
+def test_budget_below_the_number_of_classes(pipeline: Pipeline) -> None:
+    pipeline.edit(memory__budget=3)
+    message = r"memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4"
+    assert_refuses(pipeline, "build_memory 2", message)
+
+
+def test_summary_without_metrics(pipeline: Pipeline) -> None:
+    shutil.rmtree(pipeline.root / "metrics")
+    assert_refuses(pipeline, "summarize", r"metrics/steps/1\.json: no metrics; run `dvc repro`")
+    assert_refuses(pipeline, "show", r"metrics/summary\.json: no results yet; run `dvc repro`")
+
+
+def damage_picture(images: Path) -> None:
+    file = images / "train/bee/3.png"
+    file.write_bytes(file.read_bytes()[:40])
+
+
+def leave_class_without_test_images(images: Path) -> None:
+    for name in CLASSES[:-1]:
+        shutil.copytree(images / "train" / name, images / "test" / name)
+
+
+def leave_one_class(images: Path) -> None:
+    for name in CLASSES[1:]:
+        shutil.rmtree(images / "train" / name)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (damage_picture, r"data/images/train/bee/3\.png: cannot be read as a picture; .+"),
+        (
+            leave_class_without_test_images,
+            r"data/images/test/dog: the class has no test images; add some there",
+        ),
+        (leave_one_class, r"data/images: has 1 of the two classes that are needed; add .+"),
+        (shutil.rmtree, r"data/images: there is no such directory or archive; .+"),
+    ],
+    ids=["unreadable picture", "no test images", "one class", "no images"],
+)
+def test_bad_images_leave_no_raw_data(
+    spoil: Callable[[Path], None], message: str, pipeline: Pipeline
+) -> None:
+    spoil(pipeline.root / "data/images")
+    shutil.rmtree(pipeline.root / "data/raw")
+    assert_refuses(pipeline, "download", message)
+    assert not list((pipeline.root / "data").glob("raw*"))

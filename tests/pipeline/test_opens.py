@@ -1,0 +1,69 @@
+"""Every file inside the project that a stage opens is among its declared dependencies or outputs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.lab import Pipeline, Stage, declares, digests, read_graph
+from tests.pipeline.opens import Opened, opens_inside
+
+# Checked as a whole by every stage; which values a stage depends on is declared under params.
+READ_BY_ALL = "params.yaml"
+PARTIAL = ".partial"  # what an output is called until it is whole
+
+
+def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
+    """Whether a stage should not have opened a file."""
+    path = opened.path
+    if path.endswith(".py"):  # DVC has no use for empty files: they cannot change what a stage does
+        return not declares(stage.deps, path) and (root / path).stat().st_size > 0
+    parts = path.split("/")
+    whole = "/".join(part.removesuffix(PARTIAL) for part in parts)
+    if opened.written or whole != path:
+        return not declares(stage.outs, whole)
+    return path != READ_BY_ALL and not declares([*stage.deps, *stage.outs], path)
+
+
+def test_stages_open_only_what_they_declare(recorded: Pipeline) -> None:
+    graph = read_graph(recorded)
+    opens = opens_inside(recorded)
+    assert {opened.stage for opened in opens} == set(graph)  # each was watched
+    wrong = sorted(opened for opened in opens if undeclared(opened, graph[opened.stage], recorded.root))
+    assert not wrong, "\n".join(
+        f"{stage} {'writes' if written else 'reads'} {path}: declare it in dvc.yaml"
+        for stage, path, written in wrong
+    )
+
+
+def test_the_hook_sees_what_stages_read_and_write(recorded: Pipeline) -> None:
+    opens = opens_inside(recorded)
+    for seen in (
+        Opened("download", "data/images/train/ant/0.png", False),
+        Opened("split", "chain.yaml", False),
+        Opened("train_task@1", "data/tasks/1/train/ant.npy", False),  # mapped into memory
+        Opened("train_task@2", "src/der/train/step.py", False),
+        Opened("build_memory@1", "data/memory/0/images.npy", False),
+        Opened("evaluate@1", "metrics/steps/1.json.partial", True),
+        Opened("summarize", "metrics/plots.partial/accuracy.png", True),
+    ):
+        assert seen in opens
+
+
+@pytest.mark.parametrize("name", ["train_task@2", "build_memory@2", "evaluate@2"])
+def test_declared_dependencies_suffice(name: str, recorded: Pipeline, tmp_path: Path) -> None:
+    """Where nothing else is, a stage that reads weights does the same: also C code opens nothing else."""
+    stage = read_graph(recorded)[name]
+    for path in (*stage.deps, READ_BY_ALL):
+        source, target = recorded.root / path, tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+    before = digests(tmp_path)
+    Pipeline(tmp_path).succeed(*stage.cmd.split())
+    after = digests(tmp_path)
+    assert {path: after[path] for path in before} == before
+    made = {path: digest for path, digest in after.items() if path not in before}
+    assert made == {path: one for path, one in recorded.results().items() if declares(stage.outs, path)}

@@ -1,0 +1,247 @@
+"""Checkpoint directories: the same bits back, or a sentence that names the file."""
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from der.common.errors import UserError
+from der.model.checkpoint import (
+    Checkpoint,
+    extractor_name,
+    load_checkpoint,
+    save_checkpoint,
+    save_empty_checkpoint,
+)
+from der.model.network import Network
+from tests.builders import random_checkpoint, same_bits, weights
+
+FIRST = [3]
+SECOND = [3, 2]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A checkpoint of two steps, beside those of step 0 and step 1."""
+    save_empty_checkpoint(tmp_path / "0")
+    save_checkpoint(tmp_path / "1", random_checkpoint(FIRST), tmp_path / "0")
+    save_checkpoint(tmp_path / "2", random_checkpoint(SECOND), tmp_path / "1")
+    return tmp_path / "2"
+
+
+def test_round_trip(saved: Path) -> None:
+    for number, classes in ((1, FIRST), (2, SECOND)):
+        written, read = random_checkpoint(classes), load_checkpoint(saved.parent / str(number))
+        assert read.card == written.card
+        assert same_bits(weights(read.network), weights(written.network))
+        assert not any(module.training for module in read.network.modules())
+
+
+def test_every_extractor_keeps_its_place(saved: Path) -> None:
+    third = random_checkpoint([3, 2, 2])
+    save_checkpoint(saved.parent / "3", third, saved)
+    read = load_checkpoint(saved.parent / "3")
+    assert same_bits(weights(read.network), weights(third.network))
+
+
+def test_the_loaded_network_answers_the_same(saved: Path) -> None:
+    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    written = random_checkpoint(SECOND).network
+    read = load_checkpoint(saved).network
+    assert torch.equal(read(images), written(images))
+
+
+def test_memory_format_does_not_reach_the_file(saved: Path) -> None:
+    checkpoint = random_checkpoint(SECOND)
+    checkpoint.network.to(memory_format=torch.channels_last)
+    again = saved.parent / "again"
+    save_checkpoint(again, checkpoint, saved.parent / "1")
+    assert contents(again) == contents(saved)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_files_of_a_step(saved: Path) -> None:
+    names = {"extractor_1.safetensors", "extractor_2.safetensors", "head.safetensors", "network.json"}
+    assert contents(saved).keys() == names
+
+
+def test_a_frozen_extractor_is_the_same_file(saved: Path) -> None:
+    name = extractor_name(1)
+    assert (saved / name).samefile(saved.parent / "1" / name)
+    assert not (saved / extractor_name(2)).samefile(saved / name)
+
+
+def test_a_frozen_extractor_is_copied_where_links_are_impossible(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(os, "link", refuse)
+    copied = saved.parent / "copied"
+    save_checkpoint(copied, random_checkpoint(SECOND), saved.parent / "1")
+    assert contents(copied) == contents(saved)
+
+
+def test_step_zero_is_an_empty_network(saved: Path) -> None:
+    checkpoint = load_checkpoint(saved.parent / "0")
+    assert checkpoint.card is None
+    assert checkpoint.network.extractors == []
+    assert checkpoint.network.classes == 0
+
+
+def test_class_names_in_label_order(saved: Path) -> None:
+    card = load_checkpoint(saved).card
+    assert card is not None
+    assert card.class_names == [f"class {label}" for label in range(5)]
+
+
+def test_saving_twice_gives_the_same_bytes(saved: Path) -> None:
+    before = contents(saved)
+    save_checkpoint(saved, random_checkpoint(SECOND), saved.parent / "1")
+    assert contents(saved) == before
+
+
+def test_a_failure_leaves_the_old_checkpoint(saved: Path) -> None:
+    before = contents(saved)
+    broken = Checkpoint(Network([], random_checkpoint(FIRST).network.head), random_checkpoint(FIRST).card)
+    with pytest.raises(IndexError):
+        save_checkpoint(saved, broken, saved.parent / "1")
+    assert contents(saved) == before
+
+
+class Trap:
+    """Says so when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.fail, ("unpickled",)
+
+
+def truncate(path: Path) -> None:
+    whole = path.read_bytes()
+    path.unlink()  # not in place: the file may be linked
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def put_pickle(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(pickle.dumps(Trap()))
+
+
+def put_torch_save(path: Path) -> None:
+    path.unlink()
+    torch.save({"weight": torch.zeros(1)}, path)
+
+
+def put_nothing(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"")
+
+
+DAMAGES = [Path.unlink, truncate, put_pickle, put_torch_save, put_nothing]
+
+
+@pytest.mark.parametrize("name", ["extractor_1", "extractor_2", "head"])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_file_of_weights_is_named(name: str, damage: Callable[[Path], None], saved: Path) -> None:
+    damage(saved / f"{name}.safetensors")
+    with pytest.raises(UserError, match=rf"{name}\.safetensors: cannot be read as weights \("):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_card_is_named(damage: Callable[[Path], None], saved: Path) -> None:
+    damage(saved / "network.json")
+    with pytest.raises(UserError, match=r"network\.json: cannot be read as JSON \("):
+        load_checkpoint(saved)
+
+
+Tensors = dict[str, torch.Tensor]
+
+
+def rename(tensors: Tensors) -> Tensors:
+    return {f"module.{name}": value for name, value in tensors.items()}
+
+
+def leave_one_out(tensors: Tensors) -> Tensors:
+    return dict(list(tensors.items())[1:])
+
+
+def reshape(tensors: Tensors) -> Tensors:
+    return {name: value[:-1] for name, value in tensors.items()}
+
+
+def halve(tensors: Tensors) -> Tensors:
+    return {name: value.half() for name, value in tensors.items()}
+
+
+@pytest.mark.parametrize("name", ["extractor_1", "head"])
+@pytest.mark.parametrize(
+    "change", [rename, leave_one_out, reshape, halve], ids=lambda change: change.__name__
+)
+def test_weights_of_another_network_are_named(
+    name: str, change: Callable[[Tensors], Tensors], saved: Path
+) -> None:
+    path = saved / f"{name}.safetensors"
+    tensors = {key: value.contiguous() for key, value in change(load_file(path)).items()}
+    path.unlink()
+    save_file(tensors, path)
+    message = rf"{name}\.safetensors: not the weights of the network that network\.json describes$"
+    with pytest.raises(UserError, match=message):
+        load_checkpoint(saved)
+
+
+def edit(saved: Path, **changes: Any) -> None:
+    content = json.loads((saved / "network.json").read_text())
+    (saved / "network.json").write_text(json.dumps(content | changes))
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "{}", '{"format": 2, "steps": []}', '{"format": "1"}'])
+def test_a_foreign_card_is_named(content: str, saved: Path) -> None:
+    (saved / "network.json").write_text(content)
+    with pytest.raises(UserError, match=r"network\.json: not a DER checkpoint of format 1; train it again$"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"surprise": 1}, r"network\.json\.surprise: unknown key; known here: format"),
+        ({"image_side": "8"}, r"network\.json\.image_side: '8' does not fit; write a whole number"),
+        ({"steps": [["a"], [1]]}, r"network\.json\.steps\[1\]\[0\]: 1 does not fit"),
+        ({"parameters": 7}, r"2: the network does not have the 7 parameters it records$"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_named(changes: dict[str, Any], message: str, saved: Path) -> None:
+    edit(saved, **changes)
+    with pytest.raises(UserError, match=message):
+        load_checkpoint(saved)
+
+
+def test_a_card_without_steps_is_not_taken_for_step_zero(saved: Path) -> None:
+    content = json.loads((saved / "network.json").read_text())
+    del content["steps"]
+    (saved / "network.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"network\.json\.steps: missing"):
+        load_checkpoint(saved)
+
+
+def test_a_card_of_another_architecture_is_named(saved: Path) -> None:
+    edit(saved, network={"backbone": "cifar_resnet", "depth": 14, "mean": None, "std": None})
+    with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the weights of the network"):
+        load_checkpoint(saved)
+
+
+def test_a_step_more_than_there_are_files_is_named(saved: Path) -> None:
+    edit(saved, steps=[["a"], ["b"], ["c"]])
+    with pytest.raises(UserError, match=r"extractor_3\.safetensors: cannot be read as weights"):
+        load_checkpoint(saved)

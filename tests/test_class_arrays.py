@@ -1,0 +1,39 @@
+"""Directories of one image array per class."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from der.common.errors import UserError
+from der.common.files import PARTIAL, write_array
+from der.data.class_arrays import class_path, list_classes, read_classes
+from tests.builders import random_images
+
+NAMES = ["7", "b.c", "grüne Äpfel", "zebra.npy"]
+
+
+def test_names_with_dots_spaces_and_letters_come_back(tmp_path: Path) -> None:
+    for seed, name in enumerate(NAMES):
+        write_array(class_path(tmp_path, name), random_images(seed, seed + 1))
+    (tmp_path / f"other.npy{PARTIAL}").write_bytes(b"")
+    assert list_classes(tmp_path) == NAMES
+    arrays = read_classes(tmp_path, NAMES[::-1])
+    for seed, array in zip(reversed(range(4)), arrays, strict=True):
+        np.testing.assert_array_equal(array, random_images(seed, seed + 1))
+        assert isinstance(array, np.memmap)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8), np.uint8)], ids=["not bytes", "no channels"]
+)
+def test_a_file_of_something_else_is_named(array: np.ndarray, tmp_path: Path) -> None:
+    write_array(class_path(tmp_path, "cat"), array)
+    message = rf"cat\.npy: not images, but {array.dtype} of shape \(2, 8, 8"
+    with pytest.raises(UserError, match=message):
+        read_classes(tmp_path, ["cat"])
+
+
+def test_a_missing_class_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"dog\.npy: cannot be read"):
+        read_classes(tmp_path, ["dog"])
