@@ -1,7 +1,9 @@
-"""Residual feature extractors for small images.
+"""Residual feature extractors (He et al. 2016), for small and large images, whole or pruned.
 
 # B batch, C channels, H and W pixels, D features
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,65 +13,139 @@ from der.common.settings import NetworkSettings
 from der.model.layers import ConvNorm
 
 
-class PadShortcut(nn.Module):
-    """Option A of He et al. 2016: subsample, then fill the new channels with zeros; no parameters."""
+@dataclass(frozen=True)
+class Shape:
+    """The channels an extractor keeps, as sorted numbers of the unpruned architecture's channels.
 
-    def __init__(self, added_channels: int, stride: int) -> None:
+    All layers that add to one residual stream keep the same channels.
+    """
+
+    streams: list[list[int]]  # of each stage's residual stream
+    inner: list[list[list[int]]]  # of the first convolution of each block, by stage
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An unpruned extractor, apart from its number of input channels."""
+
+    widths: list[int]  # channels of each stage
+    blocks: list[int]  # blocks of each stage
+    large_stem: bool  # 7x7 with stride 2 and max-pool, for large images, instead of 3x3
+    learned_shortcuts: bool  # 1x1 convolutions (option B) instead of zeros (option A)
+
+    def full_shape(self) -> Shape:
+        """The shape that keeps every channel."""
+        inner = [
+            [list(range(width)) for _ in range(blocks)]
+            for width, blocks in zip(self.widths, self.blocks, strict=True)
+        ]
+        return Shape([list(range(width)) for width in self.widths], inner)
+
+
+def architecture(settings: NetworkSettings) -> Architecture:
+    """What ``settings`` names: section 4.2 of He et al. for "cifar_resnet", table 1 for "resnet"."""
+    if settings.backbone == "cifar_resnet":
+        return Architecture([16, 32, 64], [(settings.depth - 2) // 6] * 3, False, False)
+    blocks = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}[settings.depth]
+    return Architecture([64, 128, 256, 512], blocks, settings.stem == "large", True)
+
+
+class PadShortcut(nn.Module):
+    """Option A of He et al. 2016: subsample, then fill the new channels with zeros; no parameters.
+
+    ``sources`` holds for every channel of the output the channel of the input it copies, or -1 for zeros.
+    """
+
+    def __init__(self, sources: list[int], channels_in: int, stride: int) -> None:
         super().__init__()
-        self.added_channels = added_channels
         self.stride = stride
+        self.added = len(sources) - channels_in
+        self.simple = sources == [*range(channels_in), *[-1] * self.added]
+        places = [channels_in if source < 0 else source for source in sources]
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.places: Tensor
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = x_BCHW[:, :, :: self.stride, :: self.stride]
-        return F.pad(x_BCHW, (0, 0, 0, 0, 0, self.added_channels))
+        if self.simple:
+            return F.pad(x_BCHW, (0, 0, 0, 0, 0, self.added))
+        return F.pad(x_BCHW, (0, 0, 0, 0, 0, 1)).index_select(1, self.places)
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions, each with batch normalisation, added to a shortcut."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+    def __init__(self, channels_in: int, inner: int, channels: int, stride: int, shortcut: nn.Module) -> None:
         super().__init__()
-        self.first = ConvNorm(channels_in, channels, stride=stride)
-        self.second = ConvNorm(channels, channels)
-        changes = stride != 1 or channels_in != channels
-        self.shortcut = PadShortcut(channels - channels_in, stride) if changes else nn.Identity()
+        self.first = ConvNorm(channels_in, inner, stride=stride)
+        self.second = ConvNorm(inner, channels)
+        self.shortcut = shortcut
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         y_BCHW: Tensor = self.second(self.first(x_BCHW), self.shortcut(x_BCHW))
         return y_BCHW
 
 
-class CifarResNet(nn.Module):
-    """ResNet of depth 6n + 2 (He et al. 2016, section 4.2) without its classifier.
+class ResNet(nn.Module):
+    """Residual network of basic blocks without its classifier.
 
-    Images (B, C, H, W) float to features (B, D) with D = 64.
+    Images (B, C, H, W) float to features (B, D), D the channels of the last stage.
     """
 
-    def __init__(self, channels: int, depth: int) -> None:
+    def __init__(self, channels: int, plan: Architecture, shape: Shape) -> None:
         super().__init__()
-        self.features = 64
-        self.stem = ConvNorm(channels, 16)
-        blocks: list[nn.Module] = []
-        width_in = 16
-        for width, stride in ((16, 1), (32, 2), (64, 2)):
-            for index in range((depth - 2) // 6):
-                blocks.append(BasicBlock(width_in, width, stride if index == 0 else 1))
-                width_in = width
-        self.blocks = nn.Sequential(*blocks)
+        self.shape = shape
+        self.features = len(shape.streams[-1])
+        width = len(shape.streams[0])
+        self.stem = ConvNorm(channels, width, 7, 2) if plan.large_stem else ConvNorm(channels, width)
+        self.pool = nn.MaxPool2d(3, 2, padding=1) if plan.large_stem else nn.Identity()
+        self.stages = nn.ModuleList()
+        before = shape.streams[0]
+        for number, (stream, inner) in enumerate(zip(shape.streams, shape.inner, strict=True)):
+            stage = nn.Sequential()
+            for block_inner in inner:
+                first = len(stage) == 0 and number > 0
+                stride = 2 if first else 1
+                shortcut: nn.Module = nn.Identity()
+                if first and plan.learned_shortcuts:
+                    shortcut = ConvNorm(len(before), len(stream), 1, stride, relu=False)
+                elif first:
+                    shortcut = PadShortcut(_sources(before, stream), len(before), stride)
+                stage.append(BasicBlock(len(before), len(block_inner), len(stream), stride, shortcut))
+                before = stream
+            self.stages.append(stage)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.blocks(self.stem(x_BCHW))
+        x_BCHW = self.pool(self.stem(x_BCHW))
+        for stage in self.stages:
+            x_BCHW = stage(x_BCHW)
         # Not AdaptiveAvgPool2d: its backward pass is not deterministic on CUDA.
         return x_BCHW.mean((2, 3), dtype=torch.promote_types(x_BCHW.dtype, torch.float32))
 
 
-def build_extractor(settings: NetworkSettings, channels: int) -> CifarResNet:
-    """An extractor of the configured architecture, its convolutions not yet initialised."""
-    return CifarResNet(channels, settings.depth)
+def _sources(before: list[int], after: list[int]) -> list[int]:
+    """For every channel kept after a stage's start, where it lies among those kept before; -1: nowhere."""
+    places = {channel: place for place, channel in enumerate(before)}
+    return [places.get(channel, -1) for channel in after]
 
 
-def initialize_extractor(extractor: nn.Module, generator: torch.Generator) -> None:
-    """Draw convolutions from N(0, sqrt(2 / (k^2 c_out))) (He et al. 2015); the rest stays as built."""
+def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> ResNet:
+    """An extractor of the configured architecture, its convolutions not yet initialised.
+
+    ``shape`` is that of a pruned one; without it no channel is missing.
+    """
+    plan = architecture(settings)
+    return ResNet(channels, plan, shape or plan.full_shape())
+
+
+def initialize_extractor(extractor: ResNet, settings: NetworkSettings, generator: torch.Generator) -> None:
+    """Draw convolutions from N(0, sqrt(2 / (k^2 c_out))) (He et al. 2015).
+
+    "resnet" starts the last normalisation of each block at zero, so that a block starts as its shortcut
+    (Goyal et al. 2017, section 5.1; the authors' code).
+    """
     for module in extractor.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        elif isinstance(module, BasicBlock) and settings.backbone == "resnet":
+            nn.init.zeros_(module.second.norm.weight)
