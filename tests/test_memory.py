@@ -149,5 +149,5 @@ def test_images_without_labels_are_named(saved: Path) -> None:
 
 def test_means_of_another_memory_are_named(saved: Path) -> None:
     write_array(saved / "class_means.npy", np.zeros((3, 32), np.float32))
-    with pytest.raises(UserError, match=r"memory: exemplars of 4 classes but 3 class means; build it again$"):
+    with pytest.raises(UserError, match=r"memory: 4 classes but 3 class means; build it again$"):
         load_memory(saved)

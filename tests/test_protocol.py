@@ -66,8 +66,8 @@ def test_explicit_steps_are_kept_and_need_not_hold_every_class() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**32, [2**32], [-1], []])
 def test_what_is_no_seed(seed: int | list[int]) -> None:
-    with pytest.raises(UserError, match=r"^protocol\.class_order: .* is no seed; write whole numbers from 0"):
-        order_classes(FIVE, seed)
+    with pytest.raises(UserError, match=r"^class_order: .*; write "):
+        ProtocolSettings(first_classes=1, later_classes=1, class_order=seed, steps=None)
 
 
 @pytest.mark.parametrize(

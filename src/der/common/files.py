@@ -90,6 +90,6 @@ def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     """Read a .npy file, as a read-only memory map if ``mapped``; never unpickles."""
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: cannot be read as a .npy array ({error})") from None
     return array

@@ -51,11 +51,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if get_origin(hint) is list and isinstance(value, list):
         (inner,) = get_args(hint)
         return [_convert(inner, one, f"{where}[{index}]") for index, one in enumerate(value)]
-    if get_origin(hint) is Literal and value in get_args(hint) and not isinstance(value, bool):
+    if get_origin(hint) is Literal and (type(value), value) in [(type(one), one) for one in get_args(hint)]:
         return value
     if hint is float and isinstance(value, str) and EXPONENT.fullmatch(value):
         return float(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         return value

@@ -24,8 +24,8 @@ class Range:
         return low_ok and value < float("inf") and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.above_low else f"of at least {self.low:g}"
-        return f"a number {low}" + (f" and at most {self.high:g}" if self.high is not None else "")
+        low = f"above {self.low}" if self.above_low else f"of at least {self.low}"
+        return f"a number {low}" + (f" and at most {self.high}" if self.high is not None else "")
 
 
 class Section:
@@ -72,6 +72,15 @@ class ProtocolSettings(Section):
     later_classes: Annotated[int, Range(1)]
     class_order: int | list[int] | list[str] | Literal["alphabetical"]
     steps: list[list[str]] | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seeds = self.class_order if isinstance(self.class_order, list) else [self.class_order]
+        if not seeds:
+            raise UserError("class_order: is empty; write alphabetical, a seed, or all class names")
+        for seed in seeds:
+            if isinstance(seed, int) and not 0 <= seed < 2**32:
+                raise UserError(f"class_order: {seed} is no seed; write whole numbers from 0 to {2**32 - 1}")
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,7 @@ def order_classes(names: list[str], order: int | list[int] | list[str] | str) ->
             missing = next(name for name in names if name not in listed)
             raise UserError(f"protocol.class_order: {missing!r} is missing; list every class once")
         return listed
-    try:
-        permutation = np.random.RandomState(order).permutation(len(names))  # type: ignore[arg-type]
-    except ValueError:
-        raise UserError(
-            f"protocol.class_order: {order!r} is no seed; write whole numbers from 0 to 4294967295"
-        ) from None
+    permutation = np.random.RandomState(order).permutation(len(names))  # type: ignore[arg-type]
     return [names[index] for index in permutation]
 
 

@@ -9,8 +9,9 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from der.memory.herding import normalize_features
+
 TOP_K = 5  # with fewer than five classes top-5 is top-C: every image counts as right
-EPSILON = 1e-8  # keeps the norm of an all-zero feature vector from dividing by zero
 
 
 class Breakdown(TypedDict):
@@ -104,9 +105,8 @@ def nearest_mean_scores(
     Features are L2-normalised here; ``means_CD`` are taken as they are. In float64, so that the
     expanded square loses nothing that counts.
     """
-    features = features_BD.astype(np.float64)
+    features = normalize_features(features_BD)
     means = means_CD.astype(np.float64)
-    features /= np.linalg.norm(features, axis=1, keepdims=True) + EPSILON
     squares_BC = (features**2).sum(1)[:, None] + (means**2).sum(1) - 2 * features @ means.T
     scores_BC: NDArray[np.float64] = -np.sqrt(np.maximum(squares_BC, 0))
     return scores_BC

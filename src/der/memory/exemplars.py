@@ -53,4 +53,9 @@ def load_memory(path: Path) -> Memory:
         raise UserError(
             f"{path}: {len(memory.images)} images but {len(memory.labels)} labels; build it again"
         )
+    classes = len(np.unique(memory.labels))
+    if classes != len(memory.class_means):
+        raise UserError(
+            f"{path}: {classes} classes but {len(memory.class_means)} class means; build it again"
+        )
     return memory

@@ -20,13 +20,12 @@ def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]
     """Numbers of the ``min(exemplars, N)`` images chosen by herding, in the order chosen.
 
     Each pick is the image, not chosen before, that brings the mean of the chosen features nearest to the
-    mean of all (both of normalised features, L2 distance); ties go to the lower number.
+    mean of all (both of normalised features, L2 distance); rounding decides ties.
     """
     features = normalize_features(features_ND)
-    # ||mean - (s + f) / j||^2 = const + ((2 s.f + f.f) / j - 2 mean.f) / j, all from inner products.
-    gram = features @ features.T
-    to_mean = gram.mean(axis=1)
-    squared = np.diagonal(gram)
+    # ||mean - (s + f) / j||^2 = const + ((2 s.f + f.f) / j - 2 mean.f) / j, s the sum of those chosen.
+    to_mean = features @ features.mean(axis=0)
+    squared = (features**2).sum(axis=1)
     to_sum = np.zeros(len(features))
     free = np.ones(len(features), dtype=bool)
     chosen = []
@@ -35,7 +34,7 @@ def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]
         pick = int(np.argmin(np.where(free, cost, np.inf)))
         chosen.append(pick)
         free[pick] = False
-        to_sum += gram[pick]
+        to_sum += features @ features[pick]
     return np.array(chosen, dtype=np.int64)
 
 

@@ -76,7 +76,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     content = read_json(path / "network.json")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path / 'network.json'}: not a DER checkpoint of format {FORMAT}; train it again")
-    if not content.get("steps"):
+    if content.get("steps") == []:
         return Checkpoint(empty_network(), None)
     card = parse(Card, content, str(path / "network.json"))
     extractors: list[CifarResNet] = []
@@ -117,9 +117,8 @@ def _load(module: nn.Module, path: Path) -> None:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as weights ({error})") from None
-    if {name: value.shape for name, value in found.items()} != {
-        name: value.shape for name, value in expected.items()
-    }:
+    forms = [{name: (value.shape, value.dtype) for name, value in one.items()} for one in (found, expected)]
+    if forms[0] != forms[1]:
         raise UserError(f"{path}: not the weights of the network that network.json describes")
     for name, value in expected.items():
         value.copy_(found[name])
