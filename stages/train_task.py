@@ -31,10 +31,9 @@ def run(step: int) -> str:
     previous = load_checkpoint(paths.checkpoint(step - 1))
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
-    phase = settings.train.base if step == 1 else settings.train.incremental
     key = scratch_key(step, settings.network, settings.train, device)
     with Scratch(scratch_root(), key, warn) as scratch:
-        with Progress(f"train_task {step}", phase.epochs, len(images.labels)) as progress:
+        with Progress(f"train_task {step}") as progress:
             trained, records = train_step(
                 previous, steps, images, settings.network, settings.train, device, progress, scratch
             )

@@ -85,17 +85,24 @@ class ProtocolSettings(Section):
 
 @dataclass(frozen=True)
 class NetworkSettings(Section):
-    """Architecture of every feature extractor, and the normalisation of its input."""
+    """Architecture of every feature extractor, of the classifier, and the normalisation of its input."""
 
-    backbone: Literal["cifar_resnet"]
+    backbone: Literal["cifar_resnet", "resnet"]
     depth: Annotated[int, Range(8)]
+    stem: Literal["small", "large"]
+    head_bias: bool
+    expansion: bool  # a new extractor at every step; else one goes on training
     mean: Annotated[list[float] | None, Range(0, 1)]
     std: Annotated[list[float] | None, Range(0, 1, above_low=True)]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.depth - 2) % 6:
+        if self.backbone == "cifar_resnet" and (self.depth - 2) % 6:
             raise UserError(f"depth: {self.depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110")
+        if self.backbone == "resnet" and self.depth not in (18, 34):
+            raise UserError(f"depth: {self.depth} is no depth of backbone resnet; write 18 or 34")
+        if self.backbone == "cifar_resnet" and self.stem == "large":
+            raise UserError("stem: large goes with backbone resnet; write small")
         if (self.mean is None) != (self.std is None):
             raise UserError("mean and std go together; write both as lists, or both as null")
 
@@ -104,9 +111,16 @@ class NetworkSettings(Section):
 class AugmentationSettings(Section):
     """Random changes of training images, applied in this order; zero or false turns one off."""
 
+    resized_crop: Annotated[list[float] | None, Range(0, 1, above_low=True)]  # fractions of the area
     crop_padding: Annotated[int, Range(0, 256)]  # pixels of zeros on every side before a random crop
     horizontal_flip: bool  # with probability one half
     brightness: Annotated[float, Range(0, 1)]  # largest relative change
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        crop = self.resized_crop
+        if crop is not None and (len(crop) != 2 or crop[0] > crop[1]):
+            raise UserError("resized_crop: write the smallest and the largest fraction, [0.08, 1.0], or null")
 
 
 @dataclass(frozen=True)
@@ -120,11 +134,24 @@ class PhaseSettings(Section):
     weight_decay: Annotated[float, Range(0)]
     momentum: Annotated[float, Range(0, 1)]
     batch_size: Annotated[int, Range(1)]  # images
+    warmup_epochs: Annotated[int, Range(0)]  # over which the rate rises linearly
+    reinitialize_heads: bool  # when warm-up ends
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.reinitialize_heads and not self.warmup_epochs:
+            raise UserError(
+                "reinitialize_heads: there is no warm-up to end; write false, or warmup_epochs above 0"
+            )
         if self.milestones != sorted(set(self.milestones)):
             raise UserError(f"milestones: {self.milestones} do not increase; write each epoch once, in order")
+
+
+@dataclass(frozen=True)
+class ClassifierSettings(PhaseSettings):
+    """The classifier learning stage (DER, section 3.4)."""
+
+    temperature: Annotated[float, Range(0, above_low=True)]  # divides the logits
 
 
 @dataclass(frozen=True)
@@ -132,7 +159,19 @@ class IncrementalSettings(PhaseSettings):
     """As PhaseSettings, with what only later steps have."""
 
     auxiliary_weight: Annotated[float, Range(0)]  # lambda_a
-    rebalancing: Literal["weight_alignment", "none"]
+    rebalancing: Literal["weight_alignment", "classifier_learning", "none"]
+    classifier: ClassifierSettings
+
+
+@dataclass(frozen=True)
+class MaskSettings(Section):
+    """Channel masks and pruning (DER, section 3.3)."""
+
+    sparsity_weight: Annotated[float, Range(0)]  # lambda_s
+    sharpness: Annotated[float, Range(1, above_low=True)]  # s_max
+    rate_factor: Annotated[float, Range(0, above_low=True)]  # rate of e over that of the weights
+    start_mean: Annotated[float, Range(-6, 6)]  # of e
+    start_deviation: Annotated[float, Range(0)]  # of e
 
 
 @dataclass(frozen=True)
@@ -142,6 +181,7 @@ class TrainSettings(Section):
     seed: Annotated[int, Range(0, 2**32 - 1)]
     precision: Literal["float32", "bfloat16"]
     augmentation: AugmentationSettings
+    masks: MaskSettings | None
     base: PhaseSettings
     incremental: IncrementalSettings
 
@@ -152,6 +192,8 @@ class MemorySettings(Section):
 
     budget: Annotated[int, Range(1)]  # images
     allocation: Literal["total", "per_class"]
+    selection: Literal["herding", "random"]
+    seed: Annotated[int, Range(0, 2**32 - 1)]  # of random selection
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,16 @@ from der.memory.herding import class_mean, herd
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, C) to (N, D)
 
 
+def select(
+    features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int
+) -> NDArray[np.int64]:
+    """Numbers of the exemplars of a class in order: by herding, or at random (the ablation)."""
+    if settings.selection == "herding":
+        return herd(features_ND, exemplars)
+    order: NDArray[np.int64] = np.random.RandomState([settings.seed, label]).permutation(len(features_ND))
+    return order[:exemplars]
+
+
 def build_memory(
     previous: Memory, new_classes: Sequence[NDArray[np.uint8]], settings: MemorySettings, features: Features
 ) -> Memory:
@@ -37,7 +47,7 @@ def build_memory(
     means = [class_mean(features(images)) for images in kept]
     for images in new_classes:
         features_ND = features(images)
-        chosen = herd(features_ND, per_class)
+        chosen = select(features_ND, per_class, settings, len(kept))
         kept.append(images[chosen])
         means.append(class_mean(features_ND[chosen]))
     labels = np.repeat(np.arange(classes), [len(images) for images in kept])

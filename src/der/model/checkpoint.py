@@ -19,7 +19,7 @@ from der.common.parsing import parse
 from der.common.settings import NetworkSettings
 from der.model.network import Network, blank_linear, count_parameters, empty_network
 from der.model.preprocessing import Normalization
-from der.model.resnet import CifarResNet, build_extractor
+from der.model.resnet import ResNet, Shape, build_extractor
 
 FORMAT = 1
 
@@ -35,6 +35,7 @@ class Card:
     resize: str  # how other images are brought to the side
     normalization: Normalization
     network: NetworkSettings
+    shapes: list[Shape | None]  # channels kept by each extractor; None: all
     parameters: int  # of all extractors and the classifier
     parameters_trained: int  # in the last step, the auxiliary classifier included
     gamma: float | None  # factor of the last weight alignment
@@ -79,14 +80,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if content.get("steps") == []:
         return Checkpoint(empty_network(), None)
     card = parse(Card, content, str(path / "network.json"))
-    extractors: list[CifarResNet] = []
+    extractors: list[ResNet] = []
     features = 0
-    for number in range(1, len(card.steps) + 1):
-        extractor = build_extractor(card.network, card.channels)
+    for number, shape in enumerate(card.shapes, start=1):
+        extractor = build_extractor(card.network, card.channels, shape)
         _load(extractor, path / extractor_name(number))
         extractors.append(extractor)
         features += extractor.features
-    head = blank_linear(features, len(card.class_names))
+    head = blank_linear(features, len(card.class_names), card.network.head_bias)
     _load(head, path / "head.safetensors")
     network = Network(extractors, head)
     if count_parameters(network) != card.parameters:

@@ -5,10 +5,10 @@ import copy
 import torch
 
 from der.model.layers import ConvNorm
-from der.model.resnet import CifarResNet
+from der.model.resnet import ResNet
 
 
-def fold_batchnorm(extractor: CifarResNet) -> CifarResNet:
+def fold_batchnorm(extractor: ResNet) -> ResNet:
     """A copy without batch normalisation and gradients, equal to about 1e-6 of its features.
 
     Computed in float64, so that the only rounding is that of the folded weights.

@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class ConvNorm(nn.Module):
-    """relu(batch_norm(conv(x)) + residual), with ReLU and residual optional; no bias but the norm's."""
+    """relu(gate * batch_norm(conv(x)) + residual), all but convolution and norm optional; no other bias."""
 
     def __init__(
         self, channels_in: int, channels: int, kernel: int = 3, stride: int = 1, relu: bool = True
@@ -21,6 +21,7 @@ class ConvNorm(nn.Module):
         self.norm.num_batches_tracked = None  # unused with a momentum, and one kernel per layer and step
         self.relu = relu
         self.folded = False
+        self.gate: Tensor | None = None  # channel mask (C,), while masks are learned
         # Set while training on CUDA: the weight's values in the dtype of the images, and the stream for
         # the weight's gradient.
         self.values: Tensor | None = None
@@ -32,6 +33,8 @@ class ConvNorm(nn.Module):
         y_BCHW = self.conv(x_BCHW)
         if not self.folded:
             y_BCHW = self.norm(y_BCHW)
+        if self.gate is not None:
+            y_BCHW = y_BCHW * self.gate[:, None, None].to(y_BCHW.dtype)
         if residual_BCHW is not None:
             y_BCHW = y_BCHW + residual_BCHW
         return F.relu(y_BCHW) if self.relu else y_BCHW
@@ -43,9 +46,11 @@ class ConvNorm(nn.Module):
             return fused.folded_layer(self, x_BCHW, residual_BCHW)
         weight = self.conv.weight
         values = weight if self.values is None else self.values
-        y_BCHW: Tensor = fused.FusedConvNorm.apply(
-            x_BCHW, weight, self.norm.weight, self.norm.bias, residual_BCHW, values, self
-        )
+        scale: Tensor = self.norm.weight
+        shift: Tensor = self.norm.bias
+        if self.gate is not None:
+            scale, shift = scale * self.gate, shift * self.gate
+        y_BCHW: Tensor = fused.FusedConvNorm.apply(x_BCHW, weight, scale, shift, residual_BCHW, values, self)
         return y_BCHW
 
     def fold(self) -> None:

@@ -3,27 +3,26 @@
 # B batch, C classes seen, D features per extractor, t extractors
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from der.common.settings import NetworkSettings
-from der.model.resnet import CifarResNet, build_extractor, initialize_extractor
+from der.model.pruning import copy_channels
+from der.model.resnet import ResNet, build_extractor, initialize_extractor
 
 
 class Network(nn.Module):
     """H_t(Phi_t(x)) of DER, section 3.2: super-feature extractor, then a linear classifier."""
 
-    def __init__(self, extractors: list[CifarResNet], head: nn.Linear) -> None:
+    def __init__(self, extractors: list[ResNet], head: nn.Linear) -> None:
         super().__init__()
         self._extractors = nn.ModuleList(extractors)
         self.head = head
 
     @property
-    def extractors(self) -> list[CifarResNet]:
+    def extractors(self) -> list[ResNet]:
         """F_1 to F_t."""
-        return [extractor for extractor in self._extractors if isinstance(extractor, CifarResNet)]
+        return [extractor for extractor in self._extractors if isinstance(extractor, ResNet)]
 
     @property
     def classes(self) -> int:
@@ -41,25 +40,32 @@ class Network(nn.Module):
 
 def empty_network() -> Network:
     """The network before step 1: no extractor, no class."""
-    return Network([], blank_linear(0, 0))
+    return Network([], blank_linear(0, 0, bias=True))
 
 
-def blank_linear(features: int, classes: int) -> nn.Linear:
+def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
     """A linear layer whose values are not initialised; both numbers may be zero."""
     layer = nn.Linear(1, 1)  # torch warns of an empty one
     layer.in_features, layer.out_features = features, classes
     layer.weight = nn.Parameter(torch.empty(classes, features))
-    layer.bias = nn.Parameter(torch.empty(classes))
+    layer.register_parameter("bias", nn.Parameter(torch.empty(classes)) if bias else None)
     return layer
 
 
-def random_linear(features: int, classes: int, generator: torch.Generator) -> nn.Linear:
+def random_linear(features: int, classes: int, bias: bool, generator: torch.Generator) -> nn.Linear:
     """A linear layer, weights and bias uniform in +-1/sqrt(features)."""
-    layer = blank_linear(features, classes)
-    bound = features**-0.5
-    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    layer = blank_linear(features, classes, bias)
+    randomize_linear(layer, generator)
     return layer
+
+
+def randomize_linear(layer: nn.Linear, generator: torch.Generator) -> None:
+    """Draw weights and bias anew, in place, uniform in +-1/sqrt(features)."""
+    bound = layer.in_features**-0.5
+    for values in layer.parameters():
+        drawn = torch.empty(values.shape).uniform_(-bound, bound, generator=generator)
+        with torch.no_grad():
+            values.copy_(drawn)
 
 
 def expand(
@@ -67,21 +73,27 @@ def expand(
 ) -> Network:
     """The network of step t before it is trained (DER, section 3.2).
 
-    F_t starts as a copy of F_{t-1} (at step 1: random). The classifier keeps its weights for old classes
-    on old features, and its old biases; the rest is random. ``previous`` is left as it was; its
-    extractors are shared with the result.
+    F_t starts as a copy of F_{t-1} (at step 1: random); channels that F_{t-1} lost by pruning start at
+    random. The classifier keeps its weights for old classes on old features, and its old biases; the rest
+    is random. Without expansion (the ablation of section 4.4), the one extractor goes on from F_{t-1} and
+    the classifier keeps its weights for it. ``previous`` is left as it was; extractors are shared.
     """
+    newest = build_extractor(settings, channels)
+    initialize_extractor(newest, settings, generator)
     if previous.extractors:
-        newest = copy.deepcopy(previous.extractors[-1])
-    else:
-        newest = build_extractor(settings, channels)
-        initialize_extractor(newest, generator)
-    features = previous.head.in_features + newest.features
-    head = random_linear(features, previous.classes + new_classes, generator)
+        copy_channels(previous.extractors[-1], newest)
+    kept = previous.extractors if settings.expansion else []
+    features = sum(extractor.features for extractor in kept) + newest.features
+    head = random_linear(features, previous.classes + new_classes, settings.head_bias, generator)
     with torch.no_grad():
-        head.weight[: previous.classes, : previous.head.in_features].copy_(previous.head.weight)
-        head.bias[: previous.classes].copy_(previous.head.bias)
-    return Network([*previous.extractors, newest], head)
+        if settings.expansion:
+            columns = torch.arange(previous.head.in_features)
+        else:
+            columns = torch.tensor(previous.extractors[-1].shape.streams[-1] if previous.extractors else [])
+        head.weight[: previous.classes, columns.long()] = previous.head.weight
+        if settings.head_bias:
+            head.bias[: previous.classes].copy_(previous.head.bias)
+    return Network([*kept, newest], head)
 
 
 def count_parameters(*modules: nn.Module) -> int:

@@ -64,12 +64,15 @@ class PadShortcut(nn.Module):
         places = [channels_in if source < 0 else source for source in sources]
         self.register_buffer("places", torch.tensor(places), persistent=False)
         self.places: Tensor
+        self.gate: Tensor | None = None  # channel mask (C,), while masks are learned
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = x_BCHW[:, :, :: self.stride, :: self.stride]
         if self.simple:
-            return F.pad(x_BCHW, (0, 0, 0, 0, 0, self.added))
-        return F.pad(x_BCHW, (0, 0, 0, 0, 0, 1)).index_select(1, self.places)
+            x_BCHW = F.pad(x_BCHW, (0, 0, 0, 0, 0, self.added))
+        else:
+            x_BCHW = F.pad(x_BCHW, (0, 0, 0, 0, 0, 1)).index_select(1, self.places)
+        return x_BCHW if self.gate is None else x_BCHW * self.gate[:, None, None].to(x_BCHW.dtype)
 
 
 class BasicBlock(nn.Module):
@@ -95,6 +98,7 @@ class ResNet(nn.Module):
     def __init__(self, channels: int, plan: Architecture, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.is_pruned = shape != plan.full_shape()
         self.features = len(shape.streams[-1])
         width = len(shape.streams[0])
         self.stem = ConvNorm(channels, width, 7, 2) if plan.large_stem else ConvNorm(channels, width)

@@ -36,6 +36,7 @@ class Summary(TypedDict):
     last_top5: float
     average_nme_top1: float
     forgetting: float | None
+    mean_parameters: float  # over steps, after pruning
     steps: dict[str, StepSummary]
 
 
@@ -54,6 +55,7 @@ def summarise(steps: list[StepMetrics]) -> Summary:
         "last_top5": steps[-1]["top5"],
         "average_nme_top1": _mean([one["nme"]["top1"] for one in steps]),
         "forgetting": forgetting(accuracy_matrix(steps)),
+        "mean_parameters": _mean([one["parameters"] for one in steps]),
         "steps": rows,
     }
 

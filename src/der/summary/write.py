@@ -13,7 +13,8 @@ from der.summary.heatmaps import draw_accuracy_matrix, draw_confusion
 from der.summary.plots import draw_accuracy, draw_training
 from der.summary.series import Summary, accuracy_matrix, accuracy_matrix_table, accuracy_table, summarise
 
-TRAINING_COLUMNS = ["epoch", "learning_rate", "loss", "auxiliary_loss", "accuracy"]
+REPRESENTATION = "representation"  # the phase whose curves are drawn
+TRAINING_COLUMNS = ["phase", "epoch", "learning_rate", "loss", "auxiliary_loss", "accuracy"]
 
 
 def write_summary(
@@ -39,14 +40,14 @@ def write_summary(
         draw_accuracy(table, directory / "accuracy.png")
         draw_accuracy_matrix(matrix_TT, directory / "accuracy_matrix.png")
         draw_confusion(counts_CC, names, [one["classes"] for one in steps[:-1]], directory / "confusion.png")
-        draw_training(log, directory / "training.png")
+        draw_training(log[log["phase"] == REPRESENTATION], directory / "training.png")
     write_json(summary_json, summary)
     return summary
 
 
 def _read_log(path: Path, step: int) -> pd.DataFrame:
     """Read one step's training log, with the step's number put before its columns."""
-    types = {**dict.fromkeys(TRAINING_COLUMNS, np.float64), "epoch": np.int64}
+    types = {**dict.fromkeys(TRAINING_COLUMNS, np.float64), "epoch": np.int64, "phase": str}
     try:
         # By way of text, which some versions of pandas need for exact floats.
         log = pd.read_csv(path, dtype=str).astype(types)

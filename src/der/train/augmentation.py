@@ -19,6 +19,7 @@ class Draws:
     """One epoch's random choices, in the order in which the images are visited; tensors of length N."""
 
     order: Tensor  # int64, which image
+    box: Tensor  # float32 (N, 4), the resized crop: height, width, top and left, as fractions of the side
     top: Tensor  # int64, rows the crop window is moved down in the padded image
     left: Tensor  # int64, likewise columns
     flip: Tensor  # bool
@@ -46,6 +47,7 @@ def draw_epoch(
     spread = 2 * torch.rand(images, generator=stream("brightness")) - 1
     return Draws(
         order=torch.randperm(images, generator=stream("batch order")),
+        box=draw_boxes(images, settings.resized_crop or [1.0, 1.0], stream("resized crop")),
         top=torch.randint(offsets, (images,), generator=stream("crop top")),
         left=torch.randint(offsets, (images,), generator=stream("crop left")),
         flip=flip if settings.horizontal_flip else torch.zeros_like(flip),
@@ -53,13 +55,42 @@ def draw_epoch(
     )
 
 
+def draw_boxes(images: int, area: list[float], stream: torch.Generator) -> Tensor:
+    """Boxes (N, 4) of a random share of the area within bounds, and a random aspect ratio of 3/4 to 4/3.
+
+    As torchvision's RandomResizedCrop, but a side that would leave the image is cut, not drawn again.
+    """
+    share, aspect, top, left = torch.rand(4, images, generator=stream)
+    share = area[0] + (area[1] - area[0]) * share
+    ratio = (4 / 3) ** ((2 * aspect - 1) / 2)  # the square root of width over height
+    if area[0] == 1:
+        ratio = torch.ones_like(ratio)
+    height = (share.sqrt() / ratio).clamp(max=1)
+    width = (share.sqrt() * ratio).clamp(max=1)
+    return torch.stack([height, width, top * (1 - height), left * (1 - width)], dim=1)
+
+
+def resize_crops(images_BCHW: Tensor, box_B4: Tensor) -> Tensor:
+    """Bring the boxes of bytes (B, C, H, W) to the size of the whole, bilinearly."""
+    height, width, top, left = box_B4.unbind(1)
+    nothing = torch.zeros_like(height)
+    # Pixels of the result, in [-1, 1], to places in the image.
+    affine = torch.stack([width, nothing, 2 * left + width - 1, nothing, height, 2 * top + height - 1], dim=1)
+    grid = F.affine_grid(affine.view(-1, 2, 3), list(images_BCHW.shape), align_corners=False)
+    crops = F.grid_sample(images_BCHW.float(), grid, "bilinear", "border", align_corners=False)
+    return crops.round().to(torch.uint8)
+
+
 def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -> Tensor:
     """Crop, flip and change the brightness of bytes (B, H, W, C); returns bytes (B, C, H, W).
 
-    As RandomCrop(H, padding), RandomHorizontalFlip and ColorJitter(brightness) in this order on PIL images.
+    As RandomResizedCrop, RandomCrop(H, padding), RandomHorizontalFlip and ColorJitter(brightness), in this
+    order, on PIL images.
     """
     _, height, width, _ = images_BHWC.shape
     pad = settings.crop_padding
+    if settings.resized_crop is not None:
+        images_BHWC = resize_crops(images_BHWC.permute(0, 3, 1, 2), draws.box).permute(0, 2, 3, 1)
     images = images_BHWC
     if pad:
         padded = F.pad(images_BHWC, (0, 0, pad, pad, pad, pad))

@@ -11,9 +11,11 @@ from der.model.layers import ConvNorm
 
 
 class TrainBatch(Protocol):
-    """One step of gradient descent on normalised images, frozen features and labels."""
+    """One step of gradient descent on normalised images, frozen features, labels and epoch position."""
 
-    def __call__(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> None: ...
+    def __call__(
+        self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor
+    ) -> None: ...
 
 
 class FusedLayers:
@@ -35,6 +37,8 @@ class FusedLayers:
 
     def join(self) -> None:
         """Have the current stream wait for the weights' gradients."""
+        if not self.layers:  # nothing went to the side, and a capture must not wait for other work
+            return
         torch.cuda.current_stream().wait_stream(self.side)
 
     def release(self) -> None:
@@ -55,8 +59,8 @@ class CapturedStep:
         self.state = state
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]] = {}
 
-    def __call__(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> None:
-        batch = (images_BCHW, frozen_BP, labels_B)
+    def __call__(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> None:
+        batch = (images_BCHW, frozen_BP, labels_B, position)
         if len(labels_B) not in self.graphs:
             self.graphs[len(labels_B)] = self._capture(batch)
         graph, inputs = self.graphs[len(labels_B)]

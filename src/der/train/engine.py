@@ -14,10 +14,11 @@ from der.common.errors import UserError
 from der.common.settings import AugmentationSettings, PhaseSettings
 from der.model.folding import fold_batchnorm
 from der.model.preprocessing import Normalize
-from der.model.resnet import CifarResNet
+from der.model.resnet import ResNet
 from der.train.augmentation import Draws, augment
 from der.train.cuda import CapturedStep, FusedLayers, TrainBatch
 from der.train.images import Gatherer
+from der.train.masks import ChannelMasks
 from der.train.objective import Loss
 from der.train.precision import Precision
 
@@ -43,12 +44,13 @@ class Engine:
     def __init__(
         self,
         objective: nn.Module,
-        frozen: Sequence[CifarResNet],
+        frozen: Sequence[ResNet],
         gatherer: Gatherer,
         normalize: Normalize,
         augmentation: AugmentationSettings,
         phase: PhaseSettings,
         precision: Precision,
+        masks: ChannelMasks | None = None,
     ) -> None:
         self.device = gatherer.device
         self.precision = precision
@@ -58,11 +60,18 @@ class Engine:
         self.normalize = normalize.to(self.device)
         self.augmentation = augmentation
         self.batch_size = phase.batch_size
-        self.rate = torch.tensor(phase.learning_rate, device=self.device)
-        self.parameters = [value for value in objective.parameters() if value.requires_grad]
+        self.masks = masks
+        own = [] if masks is None else [masks.e]
+        others = [value for value in objective.parameters() if all(value is not e for e in own)]
+        self.parameters = [*others, *own]
+        # Rates are tensors, so that a captured step sees them change.
+        self.rates = [torch.tensor(phase.learning_rate, device=self.device) for _ in range(2)]
+        groups = [{"params": others, "lr": self.rates[0]}]
+        if own:
+            groups.append({"params": own, "lr": self.rates[1], "weight_decay": 0.0})
         self.optimizer = torch.optim.SGD(
-            self.parameters,
-            lr=self.rate,
+            groups,
+            lr=self.rates[0],
             momentum=phase.momentum,
             weight_decay=phase.weight_decay,
             fused=self.device.type in ("cuda", "cpu"),
@@ -77,7 +86,7 @@ class Engine:
             self.layers = FusedLayers(objective, precision.images)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
 
-    def _place_frozen(self, extractor: CifarResNet) -> nn.Module:
+    def _place_frozen(self, extractor: ResNet) -> nn.Module:
         folded = place(fold_batchnorm(extractor), self.device)
         for layer in folded.modules():
             if isinstance(layer, nn.Conv2d):
@@ -112,16 +121,36 @@ class Engine:
         ``rate`` is the learning rate; ``on_images`` hears the size of every batch handed over. Raises
         UserError if the mean loss is not finite.
         """
-        self.rate.fill_(rate)
+        self.rates[0].fill_(rate)
+        if self.masks is not None:
+            self.rates[1].fill_(rate * self.masks.settings.rate_factor)
         self.totals.zero_()
         self.objective.train()
-        for images_BCHW, frozen_BP, labels_B in self._batches(draws):
-            self.step(images_BCHW, frozen_BP, labels_B)
+        batches = math.ceil(len(draws.order) / self.batch_size)
+        positions = torch.linspace(0, 1, batches, device=self.device)
+        for position, (images_BCHW, frozen_BP, labels_B) in zip(positions, self._batches(draws), strict=True):
+            self.step(images_BCHW, frozen_BP, labels_B, position)
             on_images(len(labels_B))
         loss, auxiliary, correct = (self.totals / len(draws.order)).tolist()  # the epoch's one sync
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss}; lower the learning rate or check the images")
         return EpochMeans(loss, auxiliary, 100 * correct)
+
+    @torch.no_grad()
+    def estimate_statistics(self, extractor: nn.Module, draws: Draws) -> None:
+        """Replace the statistics of batch normalisation by their means over the batches of an epoch."""
+        norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
+        usual = [norm.momentum for norm in norms]
+        extractor.train()
+        if self.layers is not None:
+            self.layers.cast_weights()
+        for number, (images_BCHW, _, _) in enumerate(self._batches(draws), start=1):
+            for norm in norms:
+                norm.momentum = 1 / number
+            with self.precision.autocast:
+                extractor(images_BCHW)
+        for norm, momentum in zip(norms, usual, strict=True):
+            norm.momentum = momentum
 
     def _batches(self, draws: Draws) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         images = len(draws.order)
@@ -148,15 +177,19 @@ class Engine:
         )
         return inputs_WCHW, frozen_WP, labels_W
 
-    def _train_batch(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> None:
+    def _train_batch(
+        self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor
+    ) -> None:
         if self.layers is not None:
             self.layers.cast_weights()
         self.optimizer.zero_grad()
-        loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B)
+        loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position)
         loss.total.backward()  # type: ignore[no-untyped-call]
         if self.layers is not None:
             self.layers.join()
         self.optimizer.step()
+        if self.masks is not None:
+            self.masks.clamp()
         self.totals += torch.stack([part.detach() for part in loss]) * len(labels_B)
 
 

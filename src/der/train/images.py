@@ -24,6 +24,20 @@ class TrainingImages:
     def __post_init__(self) -> None:
         assert sum(map(len, self.arrays)) == len(self.labels)
 
+    def read(self, numbers_B: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images (B, H, W, C) with these numbers."""
+        starts = np.cumsum([0, *map(len, self.arrays)])
+        picked = np.empty((len(numbers_B), *self.arrays[0].shape[1:]), np.uint8)
+        owners = np.searchsorted(starts, numbers_B, side="right") - 1
+        for owner in np.unique(owners):
+            places = np.flatnonzero(owners == owner)
+            picked[places] = self.arrays[owner][numbers_B[places] - starts[owner]]
+        return picked
+
+    def pick(self, numbers_B: NDArray[np.int64]) -> "TrainingImages":
+        """A copy of the images with these numbers."""
+        return TrainingImages([self.read(numbers_B)], self.labels[numbers_B])
+
 
 def gather_step(new_classes: Sequence[NDArray[np.uint8]], memory: Memory) -> TrainingImages:
     """D_t and M_{t-1} together; new classes are labelled on from the last class in memory."""
@@ -42,7 +56,6 @@ class Gatherer:
         self.device = device
         self.images = images
         self.values_per_image = images.arrays[0][0].size
-        self.starts = np.cumsum([0, *map(len, images.arrays)])
         self.labels = torch.from_numpy(images.labels).to(device)
         # On the CPU the memory maps already are the device's memory.
         fits = device.type != "cpu" and len(images.labels) * self.values_per_image <= _room(device)
@@ -53,15 +66,9 @@ class Gatherer:
         on_device = upload(numbers_B, self.device)
         if self.resident is not None:
             return self.resident[on_device], self.labels[on_device]
-        return upload(self._read(numbers_B.numpy()), self.device), self.labels[on_device]
-
-    def _read(self, numbers: NDArray[np.int64]) -> Tensor:
-        picked = np.empty((len(numbers), *self.images.arrays[0].shape[1:]), np.uint8)
-        owners = np.searchsorted(self.starts, numbers, side="right") - 1
-        for owner in np.unique(owners):
-            places = np.flatnonzero(owners == owner)
-            picked[places] = self.images.arrays[owner][numbers[places] - self.starts[owner]]
-        return torch.from_numpy(picked)
+        return upload(torch.from_numpy(self.images.read(numbers_B.numpy())), self.device), self.labels[
+            on_device
+        ]
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

@@ -11,7 +11,8 @@ from der.common.files import whole_file
 class EpochRecord(NamedTuple):
     """What one epoch gave."""
 
-    epoch: int  # counted from 1
+    phase: str
+    epoch: int  # of the phase, counted from 1
     learning_rate: float
     loss: float  # mean over images of what is minimised
     auxiliary_loss: float  # likewise, unweighted; 0 without old classes

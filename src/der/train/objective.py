@@ -1,4 +1,4 @@
-"""What one step of representation learning minimises.
+"""What the phases of a step minimise.
 
 # B batch, C classes seen, D features of the new extractor, P features of the frozen ones
 """
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from der.train.losses import auxiliary_labels
+from der.train.masks import ChannelMasks
 
 
 class Loss(NamedTuple):
@@ -21,7 +22,7 @@ class Loss(NamedTuple):
 
 
 class RepresentationObjective(nn.Module):
-    """L = CE(H_t(u), y) + lambda_a CE(H^a_t(F_t(x)), y_aux) (DER, section 3.2).
+    """L = CE(H_t(u), y) + lambda_a CE(H^a_t(F_t(x)), y_aux) [+ lambda_s L_S] (DER, sections 3.2 and 3.3).
 
     Learns the new extractor, the whole classifier and the auxiliary classifier; the frozen extractors
     enter as the features they gave. ``autocast`` covers the extractor; the classifiers and their losses
@@ -35,17 +36,23 @@ class RepresentationObjective(nn.Module):
         auxiliary: nn.Linear,
         auxiliary_weight: float,
         autocast: torch.autocast,
+        masks: ChannelMasks | None,
     ) -> None:
         super().__init__()
         self.extractor = extractor
+        self.masks = masks
         self.head = head
         self.auxiliary = auxiliary
         self.auxiliary_weight = auxiliary_weight
         self.autocast = autocast
         self.old_classes = head.out_features - (auxiliary.out_features - 1)
 
-    def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> Loss:
-        """Loss of normalised images, their frozen features and their labels over all classes seen."""
+    def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
+        """Loss of normalised images, their frozen features and their labels over all classes seen.
+
+        ``position`` is that of the batch in its epoch, from 0 to 1; masks sharpen with it.
+        """
+        sparsity = None if self.masks is None else self.masks.sharpen(position)
         with self.autocast:
             features_BD = self.extractor(images_BCHW)
         logits_BC = self.head(torch.cat([frozen_BP, features_BD], dim=1))
@@ -55,5 +62,23 @@ class RepresentationObjective(nn.Module):
             auxiliary_B = auxiliary_labels(labels_B, self.old_classes)
             auxiliary = F.cross_entropy(self.auxiliary(features_BD), auxiliary_B)
             total = total + self.auxiliary_weight * auxiliary
+        if self.masks is not None and sparsity is not None:
+            total = total + self.masks.settings.sparsity_weight * sparsity
         correct = (logits_BC.argmax(1) == labels_B).float().mean()
         return Loss(total, auxiliary.detach(), correct)
+
+
+class ClassifierObjective(nn.Module):
+    """CE(H_t(u) / temperature, y) with all extractors frozen (DER, section 3.4)."""
+
+    def __init__(self, head: nn.Linear, temperature: float) -> None:
+        super().__init__()
+        self.head = head
+        self.temperature = temperature
+
+    def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
+        """Loss of super-features (B, P) and their labels over all classes seen; images are not looked at."""
+        logits_BC = self.head(frozen_BP) / self.temperature
+        total = F.cross_entropy(logits_BC, labels_B)
+        correct = (logits_BC.argmax(1) == labels_B).float().mean()
+        return Loss(total, torch.zeros_like(total), correct)

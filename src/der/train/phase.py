@@ -1,10 +1,15 @@
 """A phase of training: an engine run over the epochs of a schedule, resumable after each."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
+
+import torch
 
 from der.common.errors import UserError
 from der.common.settings import PhaseSettings, TrainSettings
-from der.train.augmentation import draw_epoch
+from der.model.preprocessing import Normalization
+from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine
 from der.train.log import EpochRecord
 from der.train.schedule import learning_rate
@@ -14,8 +19,11 @@ from der.train.scratch import Saved
 class Listener(Protocol):
     """Hears how training goes on."""
 
+    def on_phase(self, name: str, epochs: int, images: int) -> None:
+        """A phase of ``epochs`` epochs over ``images`` images begins."""
+
     def on_resume(self, epochs: int) -> None:
-        """The first ``epochs`` epochs were done by an earlier run."""
+        """The first ``epochs`` epochs of the phase were done by an earlier run."""
 
     def on_images(self, images: int) -> None:
         """A batch of ``images`` was trained on."""
@@ -34,34 +42,52 @@ class Keeper(Protocol):
         """Keep the state of ``phase`` after an epoch."""
 
 
+@dataclass(frozen=True)
+class StepRun:
+    """What all phases of one step share."""
+
+    step: int  # counted from 1
+    old_classes: int
+    normalization: Normalization
+    settings: TrainSettings
+    device: torch.device
+    listener: Listener
+    keeper: Keeper
+
+    def draws(self, phase: str, images: int, epoch: int) -> Draws:
+        """Which images an epoch visits, and how it changes them."""
+        return draw_epoch(images, self.settings.augmentation, self.settings.seed, phase, self.step, epoch)
+
+
 def run_phase(
+    run: StepRun,
     name: str,
     engine: Engine,
     phase: PhaseSettings,
-    settings: TrainSettings,
-    step: int,
     images: int,
-    listener: Listener,
-    keeper: Keeper,
+    when_warm: Callable[[], None] | None = None,
 ) -> list[EpochRecord]:
-    """Train for ``phase.epochs`` epochs over ``images`` images, those that ``keeper`` holds excepted.
+    """Train for ``phase.epochs`` epochs over ``images`` images, those that the keeper holds excepted.
 
     An epoch is a function of the state before it, its number and the settings, so that a resumed phase
-    ends as an uninterrupted one does. Raises UserError naming step and epoch if the loss is not finite.
+    ends as an uninterrupted one does. ``when_warm`` is called before the first epoch after warm-up. Raises
+    UserError naming step and epoch if the loss is not finite.
     """
+    run.listener.on_phase(name, phase.epochs, images)
     records: list[EpochRecord] = []
-    if (saved := keeper.load(name)) is not None:
+    if (saved := run.keeper.load(name)) is not None:
         engine.unpack(saved.state)
         records = list(saved.records)
-        listener.on_resume(len(records))
+        run.listener.on_resume(len(records))
     for epoch in range(len(records), phase.epochs):
-        draws = draw_epoch(images, settings.augmentation, settings.seed, name, step, epoch)
+        if when_warm is not None and epoch == phase.warmup_epochs:
+            when_warm()
         rate = learning_rate(phase, epoch)
         try:
-            means = engine.run_epoch(draws, rate, listener.on_images)
+            means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
         except UserError as error:
-            raise UserError(f"step {step}, epoch {epoch + 1}: {error}") from None
-        records.append(EpochRecord(epoch + 1, rate, *means))
-        keeper.save(name, Saved(list(records), engine.pack()))
-        listener.on_epoch(records[-1])
+            raise UserError(f"step {run.step}, epoch {epoch + 1}: {error}") from None
+        records.append(EpochRecord(name, epoch + 1, rate, *means))
+        run.keeper.save(name, Saved(list(records), engine.pack()))
+        run.listener.on_epoch(records[-1])
     return records

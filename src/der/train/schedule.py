@@ -4,6 +4,11 @@ from der.common.settings import PhaseSettings
 
 
 def learning_rate(settings: PhaseSettings, epoch: int) -> float:
-    """Rate during ``epoch`` (counted from 0): multiplied by ``decay`` from each milestone on."""
+    """Rate during ``epoch`` (counted from 0): multiplied by ``decay`` from each milestone on.
+
+    During warm-up it rises linearly, to the whole rate in the last warm-up epoch. Milestones count from
+    the first epoch, warm-up included.
+    """
     passed = sum(epoch >= milestone for milestone in settings.milestones)
-    return settings.learning_rate * settings.decay**passed
+    warmth = min(1.0, (epoch + 1) / settings.warmup_epochs) if settings.warmup_epochs else 1.0
+    return settings.learning_rate * settings.decay**passed * warmth

@@ -9,9 +9,10 @@ from der.model.checkpoint import FORMAT, Card, Checkpoint
 from der.model.network import count_parameters, expand
 from der.model.preprocessing import Normalization, measure_normalization
 from der.randomness import generator
+from der.train.classifier import learn_classifier
 from der.train.images import TrainingImages
 from der.train.log import EpochRecord
-from der.train.phase import Keeper, Listener
+from der.train.phase import Keeper, Listener, StepRun
 from der.train.rebalancing import align_weights
 from der.train.representation import learn_representation
 
@@ -48,19 +49,16 @@ def train_step(
     else:
         normalization = previous.card.normalization
     old_classes = previous.network.classes
-    network = expand(
-        previous.network,
-        len(steps[-1]),
-        network_settings,
-        channels,
-        generator(settings.seed, "initialization", step),
-    )
-    learned = learn_representation(
-        network, old_classes, images, normalization, settings, device, listener, keeper
-    )
+    run = StepRun(step, old_classes, normalization, settings, device, listener, keeper)
+    stream = generator(settings.seed, "initialization", step)
+    network = expand(previous.network, len(steps[-1]), network_settings, channels, stream)
+    network, records, trained = learn_representation(run, network, images, network_settings)
     gamma = None
-    if old_classes and settings.incremental.rebalancing == "weight_alignment":
+    rebalancing = settings.incremental.rebalancing if old_classes else "none"
+    if rebalancing == "weight_alignment":
         gamma = align_weights(network.head, old_classes)
+    elif rebalancing == "classifier_learning":
+        records += learn_classifier(run, network, images, settings.incremental.classifier)
     card = Card(
         format=FORMAT,
         steps=steps,
@@ -69,11 +67,12 @@ def train_step(
         resize="fit",
         normalization=normalization,
         network=network_settings,
+        shapes=[extractor.shape if extractor.is_pruned else None for extractor in network.extractors],
         parameters=count_parameters(network),
-        parameters_trained=learned.parameters,
+        parameters_trained=trained,
         gamma=gamma,
     )
-    return TrainedStep(Checkpoint(network.eval(), card), learned.records)
+    return TrainedStep(Checkpoint(network.eval(), card), records)
 
 
 def choose_normalization(settings: NetworkSettings, images: TrainingImages) -> Normalization:
