@@ -10,8 +10,11 @@ from pathlib import Path
 
 import torch
 
+import der
 from der.common.settings import NetworkSettings, TrainSettings
 from stages.common import paths
+
+PACKAGES = (".", "common", "data", "memory", "model", "train")  # of the library, that train_task depends on
 
 
 def scratch_root() -> Path:
@@ -52,6 +55,6 @@ def _files(inputs: Iterable[Path]) -> list[Path]:
 
 
 def _code() -> list[Path]:
-    """The files of the library that this process has loaded."""
-    names = sorted(name for name in sys.modules if name.split(".")[0] == "der")
-    return [Path(file) for name in names if (file := sys.modules[name].__file__)]
+    """What training runs of the library, whatever this process has loaded of it so far."""
+    library = Path(der.__file__).parent
+    return [path for package in PACKAGES for path in sorted((library / package).glob("*.py"))]
