@@ -9,6 +9,7 @@ from functools import partial
 
 from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
 from stages.common.command import run_stage
+from stages.common.unused import chain_length
 
 
 def list_stages(steps: int) -> dict[str, Callable[[], str]]:
@@ -30,7 +31,7 @@ def list_stages(steps: int) -> dict[str, Callable[[], str]]:
 
 
 def main() -> None:
-    stages = list_stages(split.chain_length())
+    stages = list_stages(chain_length())
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before"

@@ -2,21 +2,14 @@
 
 from pathlib import Path
 
-import yaml
-
 from der.common.errors import UserError
 from der.common.files import link_or_copy, whole_directory, write_json
 from der.data.class_arrays import class_path, list_classes
 from der.data.protocol import plan_steps
 from stages.common.command import run_stage
 from stages.common.params import load_settings
-from stages.common.paths import CHAIN, RAW, TASKS
-from stages.common.unused import mark_unused
-
-
-def chain_length() -> int:
-    """Number of steps in chain.yaml."""
-    return len(yaml.safe_load(CHAIN.read_text(encoding="utf-8"))["steps"])
+from stages.common.paths import RAW, TASKS
+from stages.common.unused import chain_length, mark_unused
 
 
 def write_task(directory: Path, steps: list[list[str]]) -> None:

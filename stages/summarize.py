@@ -7,20 +7,21 @@ from der.summary.write import write_summary
 from stages.common import paths
 from stages.common.command import run_stage
 from stages.common.params import load_settings
-from stages.common.unused import MARK
+from stages.common.unused import MARK, chain_length
 
 
 def run() -> str:
     load_settings()
-    # In the protocol's order and up to its end, never whatever else lies in the folder.
+    # In the protocol's order and up to its end, never whatever else lies in the folder: a chain that was
+    # longer leaves its last steps behind.
     steps: list[StepMetrics] = []
-    while paths.step_metrics(len(steps) + 1).exists():
-        metrics = read_json(paths.step_metrics(len(steps) + 1))
+    for number in range(1, chain_length() + 1):
+        if not paths.step_metrics(number).exists():
+            raise UserError(f"{paths.step_metrics(number)}: no metrics; run `dvc repro`")
+        metrics = read_json(paths.step_metrics(number))
         if metrics == MARK:
             break
         steps.append(metrics)
-    if not steps:
-        raise UserError(f"{paths.step_metrics(1)}: no metrics; run `dvc repro`")
     logs = [paths.training_log(number) for number in range(1, len(steps) + 1)]
     summary = write_summary(steps, paths.confusion(len(steps)), logs, paths.SUMMARY, paths.PLOTS)
     return (

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from der.common.errors import UserError
 from der.evaluation.confusion import read_confusion, write_confusion
-from der.evaluation.metrics import breakdown, confusion_matrix, nearest_mean_scores, ranks
+from der.evaluation.metrics import breakdown, confusion_matrix, ranks
+from der.evaluation.nearest_mean import nearest_mean_scores
 
 NAMES = ["plain", "with, comma", 'say "hi"', "größer 猫", "true", "NA", "007", " spaced ", "1e5", "nan"]
 

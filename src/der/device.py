@@ -30,7 +30,8 @@ def choose_device(override: str | None) -> torch.device:
 def make_deterministic() -> None:
     """Have torch use only algorithms that give the same bits every time; call before any CUDA work."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA starts
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which imports the compiler: seconds for every stage.
+    torch.set_deterministic_debug_mode("error")
     # Filling fresh memory guards against reading it; nothing here does, and it costs a kernel each time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

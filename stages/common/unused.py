@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+import yaml
+
 from der.common.files import read_json, whole_directory, whole_file, write_json
 from stages.common import paths
 
 MARK = {"unused": True}
+
+
+def chain_length() -> int:
+    """Number of steps in chain.yaml."""
+    return len(yaml.safe_load(paths.CHAIN.read_text(encoding="utf-8"))["steps"])
 
 
 def is_unused(step: int) -> bool:

@@ -78,6 +78,7 @@ class Pipeline:
         return inherited | {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "DER_DEVICE": "cpu",
+            "DER_SCRATCH": str(beside / "scratch"),
             "OMP_NUM_THREADS": "1",  # several pipelines run side by side
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(beside / "site"),

@@ -163,7 +163,7 @@ def test_deleted_output_is_restored(deleted: list[str], base: Pipeline, pipeline
     [
         ("src/der/data/sources/digits.py", ["download"]),
         ("src/der/train/losses.py", ["T1", "T2", "T3"]),
-        ("src/der/memory/herding.py", ["B1", "B2", "B3"]),
+        ("src/der/memory/herding.py", ["B1", "B2", "B3", "E1", "E2", "E3"]),
         ("src/der/summary/plots.py", ["summarize"]),
         ("stages/split.py", ["split"]),
         ("stages/evaluate.py", ["E1", "E2", "E3"]),

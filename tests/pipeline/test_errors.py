@@ -208,6 +208,7 @@ def test_bad_images_leave_no_raw_data(
     spoil: Callable[[Path], None], message: str, pipeline: Pipeline
 ) -> None:
     spoil(pipeline.root / "data/images")
+    assert_refuses(pipeline, "download", message)  # what an earlier run left stays
     shutil.rmtree(pipeline.root / "data/raw")
     assert_refuses(pipeline, "download", message)
     assert not list((pipeline.root / "data").glob("raw*"))

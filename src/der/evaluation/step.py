@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from der.common.settings import EvaluateSettings
-from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, nearest_mean_scores, ranks
+from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
+from der.evaluation.nearest_mean import nearest_mean_scores
 from der.inference import run_network
 from der.memory.exemplars import Memory
 from der.model.checkpoint import Checkpoint

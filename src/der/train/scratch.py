@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -48,19 +49,13 @@ class Scratch:
         self.pending: Future[None] | None = None
 
     def __enter__(self) -> "Scratch":
-        self.directory.mkdir(parents=True, exist_ok=True)
-        remove_old(self.root, MAX_AGE)
-        self.lock = (self.directory / "lock").open("a+")
         try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.lock.seek(0)
-            holder = self.lock.read().strip() or "another process"
-            self.lock.close()
-            raise UserError(f"{self.directory}: in use by {holder}; wait for it, or end it") from None
-        self.lock.truncate(0)
-        self.lock.write(f"process {os.getpid()}")
-        self.lock.flush()
+            self.directory.mkdir(parents=True, exist_ok=True)
+            os.utime(self.directory)  # in use again, however old
+            remove_old(self.root, MAX_AGE)
+            self.lock = self._take_lock()
+        except OSError as error:
+            raise self._unwritable(error) from None
         self.writer = ThreadPoolExecutor(max_workers=1)
         return self
 
@@ -78,7 +73,7 @@ class Scratch:
                 tensors = load(content[DIGEST:])
                 return Saved(_records(tensors["records"]), tensors["state"])
             path.replace(path.with_suffix(".damaged"))
-            self.warn(f"{path}: damaged, set aside; going on from the epoch before")
+            self.warn(f"{path}: damaged, set aside; going on from the state before it, if any")
         return None
 
     def save(self, phase: str, saved: Saved) -> None:
@@ -98,6 +93,22 @@ class Scratch:
         self.writer.shutdown()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def _take_lock(self) -> FileIO:
+        lock = (self.directory / "lock").open("a+b", buffering=0)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()}".encode())
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().decode() or "another process"
+            lock.close()
+            raise UserError(f"{self.directory}: in use by {holder}; wait for it, or end it") from None
+        except OSError:
+            lock.close()
+            raise
+        return lock
+
     def _write(self, phase: str, saved: Saved) -> None:
         text = json.dumps(saved.records).encode()
         content = save(
@@ -112,10 +123,13 @@ class Scratch:
         try:
             done.result()
         except OSError as error:
-            raise UserError(
-                f"{self.directory}: training state cannot be written ({error.strerror}); make room, or set "
-                "DER_SCRATCH to a directory elsewhere, and run again: it goes on from the last state"
-            ) from None
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.directory}: training state cannot be written ({error.strerror}); make room, or set "
+            "DER_SCRATCH to a directory elsewhere, and run again: it goes on from the last state"
+        )
 
 
 def _records(text: Tensor) -> list[EpochRecord]:
