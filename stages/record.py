@@ -1,0 +1,127 @@
+"""`python -m stages.record NAME`: keep the results of a finished run of preset NAME in results/.
+
+To be run where the stages ran: the record names this machine.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from der.common.errors import UserError
+from der.common.files import read_json, write_json
+from der.common.settings import ProtocolSettings, Settings
+from der.data.protocol import plan_steps
+from der.summary.series import Summary
+from stages.common.command import run_stage
+from stages.common.params import load_settings
+from stages.common.paths import PARAMS, SUMMARY
+from stages.presets.edit import Change, check_text, compare, put_values, read_params
+from stages.presets.library import ORDERS, PLACES, list_names, load_order, load_preset
+
+RESULTS = Path("results")
+FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may differ from its preset
+CODE = ("src", "stages", "dvc.yaml", "presets")
+
+
+def run(name: str) -> str:
+    """Write results/<preset>-<order>-seed<k>.json; raises UserError if the run is not of the preset."""
+    settings = load_settings()
+    check_preset(name, settings)
+    summary: Summary = read_json(SUMMARY)
+    check_steps(summary, settings.protocol)
+    order, seed = name_order(settings.protocol), settings.train.seed
+    path = RESULTS / f"{name}-{order}-seed{seed}.json"
+    record = {
+        "preset": name,
+        "seed": seed,
+        "class_order": order,
+        "revision": git_revision(),
+        "machine": describe_machine(),
+        "metrics": summary,
+    }
+    write_json(path, record)
+    return f"{path}: average top-1 {summary['average_top1']:.2f} %, last {summary['last_top1']:.2f} %"
+
+
+def check_preset(name: str, settings: Settings) -> None:
+    """Raise UserError unless ``settings`` are those of preset ``name``, seed and class order aside."""
+    expected = check_text(put_values(read_params(), load_preset(name)))
+    for change in compare(asdict(settings), asdict(expected)):
+        if not change.key.startswith(FREE):
+            other = Change(f"{PARAMS}: not preset {name}, which changes {change.key}", change.old, change.new)
+            raise UserError(f"{other}; run `python -m stages.preset {name}`, then `dvc repro`")
+
+
+def check_steps(summary: Summary, protocol: ProtocolSettings) -> None:
+    """Raise UserError if ``summary`` is not of this protocol: of another run, or of an unfinished one."""
+    found = [step["classes"] for step in summary["steps"].values()]
+    names = [str(number) for number in range(found[-1])]
+    steps = plan_steps(names, replace(protocol, class_order="alphabetical"))
+    expected = [sum(map(len, steps[:number])) for number in range(1, len(steps) + 1)]
+    if found != expected:
+        raise UserError(
+            f"{SUMMARY}: of {found} classes over the steps, but {PARAMS} has {expected}; "
+            "run `dvc repro` first"
+        )
+
+
+def name_order(protocol: ProtocolSettings) -> str:
+    """A short name for the order of the classes; raises UserError for a list that has none."""
+    order = protocol.class_order
+    if isinstance(order, str):
+        return order
+    if isinstance(order, int):
+        return f"random{order}"
+    if isinstance(order[0], int):
+        return "random-list" + "-".join(map(str, order))
+    for name in list_names(ORDERS):
+        if list(load_order(name)) == order:
+            return name
+    raise UserError(f"{PARAMS}: protocol.class_order is no list of {ORDERS}; add it there, under a name")
+
+
+def git_revision() -> str:
+    """The commit checked out, with "-dirty" if code differs from it; params.yaml is the preset's."""
+    changed = _git("status", "--porcelain", "--", *CODE)
+    return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise UserError("git: no revision found; run in a clone of the repository") from None
+    return done.stdout.strip()
+
+
+def describe_machine() -> dict[str, str]:
+    """The processor or GPU that the stages use here, and torch's version."""
+    # Only now: torch costs seconds.
+    import torch
+
+    from der.device import choose_device
+
+    device = choose_device(os.environ.get("DER_DEVICE"))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_processor()} ({device.type})"
+    return {"device": name, "torch": torch.__version__}
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", metavar="NAME", help="the preset that was run")
+    name = parser.parse_args().name
+    run_stage(lambda: run(name))
+
+
+if __name__ == "__main__":
+    main()
