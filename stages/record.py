@@ -18,6 +18,7 @@ from der.summary.series import Summary
 from stages.common.command import run_stage
 from stages.common.params import load_settings
 from stages.common.paths import PARAMS, SUMMARY
+from stages.preset import CLASSES
 from stages.presets.edit import Change, check_text, compare, put_values, read_params
 from stages.presets.library import ORDERS, PLACES, list_names, load_order, load_preset
 
@@ -31,7 +32,7 @@ def run(name: str) -> str:
     settings = load_settings()
     check_preset(name, settings)
     summary: Summary = read_json(SUMMARY)
-    check_steps(summary, settings.protocol)
+    check_steps(summary, settings)
     order, seed = name_order(settings.protocol), settings.train.seed
     path = RESULTS / f"{name}-{order}-seed{seed}.json"
     record = {
@@ -55,11 +56,11 @@ def check_preset(name: str, settings: Settings) -> None:
             raise UserError(f"{other}; run `python -m stages.preset {name}`, then `dvc repro`")
 
 
-def check_steps(summary: Summary, protocol: ProtocolSettings) -> None:
+def check_steps(summary: Summary, settings: Settings) -> None:
     """Raise UserError if ``summary`` is not of this protocol: of another run, or of an unfinished one."""
     found = [step["classes"] for step in summary["steps"].values()]
-    names = [str(number) for number in range(found[-1])]
-    steps = plan_steps(names, replace(protocol, class_order="alphabetical"))
+    names = [str(number) for number in range(CLASSES.get(settings.dataset.source, found[-1]))]
+    steps = plan_steps(names, replace(settings.protocol, class_order="alphabetical"))
     expected = [sum(map(len, steps[:number])) for number in range(1, len(steps) + 1)]
     if found != expected:
         raise UserError(
