@@ -7,13 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 from torchvision.transforms import functional as TF
 
 from der.common.settings import AugmentationSettings
 from der.train.augmentation import Draws, augment, draw_epoch
 from tests.builders import augmentation_settings, draws_of
 
-OFF: dict[str, Any] = {"crop_padding": 0, "horizontal_flip": False, "brightness": 0.0}
+OFF: dict[str, Any] = {"resized_crop": None, "crop_padding": 0, "horizontal_flip": False, "brightness": 0.0}
 
 
 def torchvision_on_pil(
@@ -41,6 +42,11 @@ def agree(images: NDArray[np.uint8], draws: Draws, settings: AugmentationSetting
     np.testing.assert_array_equal(
         result.permute(0, 2, 3, 1).numpy(), torchvision_on_pil(images, draws, settings)
     )
+
+
+def whole_boxes(count: int) -> Tensor:
+    """Resized crops of all of the image."""
+    return torch.tensor([[1.0, 1.0, 0.0, 0.0]]).repeat(count, 1)
 
 
 def noise(count: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
@@ -81,7 +87,7 @@ def test_every_byte_under_many_factors() -> None:
     )
     every_byte = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(len(factors), axis=0)
     zeros = torch.zeros(len(factors), dtype=torch.int64)
-    agree(every_byte, Draws(zeros, zeros, zeros, zeros.bool(), factors), settings)
+    agree(every_byte, Draws(zeros, whole_boxes(len(factors)), zeros, zeros, zeros.bool(), factors), settings)
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)])
@@ -92,7 +98,7 @@ def test_a_crop_by_hand(corner: tuple[int, int]) -> None:
     padded[2:5, 2:5] = image[0, :, :, 0]
     top, left = corner
     one = torch.ones(1)
-    draws = Draws(torch.tensor([0]), torch.tensor([top]), torch.tensor([left]), one < 0, one)
+    draws = Draws(torch.tensor([0]), whole_boxes(1), torch.tensor([top]), torch.tensor([left]), one < 0, one)
     result = augment(torch.from_numpy(image), draws, settings)
     np.testing.assert_array_equal(result[0, 0].numpy(), padded[top : top + 3, left : left + 3])
 

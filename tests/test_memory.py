@@ -14,7 +14,7 @@ from der.common.settings import MemorySettings
 from der.memory.build import build_memory
 from der.memory.exemplars import Memory, empty_memory, exemplars_per_class, load_memory, save_memory
 from der.memory.herding import herd
-from tests.builders import random_images
+from tests.builders import memory_settings, random_images
 
 PER_STEP = [[9, 7], [8, 10], [2]]  # images of each new class
 Images = NDArray[np.uint8]
@@ -43,8 +43,8 @@ def all_steps(settings: MemorySettings) -> list[Memory]:
     return memories
 
 
-TOTAL = MemorySettings(budget=15, allocation="total")
-PER_CLASS = MemorySettings(budget=4, allocation="per_class")
+TOTAL = memory_settings(budget=15, allocation="total")
+PER_CLASS = memory_settings(budget=4, allocation="per_class")
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ PER_CLASS = MemorySettings(budget=4, allocation="per_class")
     [
         (TOTAL, [[7, 7], [3, 3, 3, 3], [3, 3, 3, 3, 2]]),
         (PER_CLASS, [[4, 4], [4, 4, 4, 4], [4, 4, 4, 4, 2]]),
-        (MemorySettings(5, "total"), [[2, 2], [1] * 4, [1] * 5]),
-        (MemorySettings(999, "per_class"), [[9, 7], [9, 7, 8, 10], [9, 7, 8, 10, 2]]),
+        (memory_settings(budget=5), [[2, 2], [1] * 4, [1] * 5]),
+        (memory_settings(budget=999, allocation="per_class"), [[9, 7], [9, 7, 8, 10], [9, 7, 8, 10, 2]]),
     ],
 )
 def test_exemplars_of_each_class(settings: MemorySettings, counts: list[list[int]]) -> None:
@@ -97,7 +97,7 @@ def test_means_of_all_classes_are_renewed() -> None:
 
 
 def test_a_budget_that_leaves_a_class_without_exemplar() -> None:
-    settings = MemorySettings(budget=3, allocation="total")
+    settings = memory_settings(budget=3, allocation="total")
     first = build_memory(empty_memory(), new_images(1), settings, features_at(1))
     message = r"^memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4$"
     with pytest.raises(UserError, match=message):
@@ -109,7 +109,7 @@ def test_a_budget_that_leaves_a_class_without_exemplar() -> None:
     [("total", 25, 80), ("total", 75, 26), ("total", 2001, 0), ("per_class", 75, 2000)],
 )
 def test_exemplars_per_class(allocation: str, classes: int, expected: int) -> None:
-    settings = MemorySettings(2000, "per_class" if allocation == "per_class" else "total")
+    settings = memory_settings(budget=2000, allocation=allocation)
     assert exemplars_per_class(settings, classes) == expected
 
 

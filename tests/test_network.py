@@ -97,14 +97,14 @@ def test_only_old_features_decide_old_logits_if_new_columns_are_zero(previous: N
 
 @pytest.mark.parametrize(("features", "classes"), [(0, 0), (3, 2)])
 def test_blank_linear_has_the_shape_asked_for(features: int, classes: int) -> None:
-    layer = blank_linear(features, classes)
+    layer = blank_linear(features, classes, bias=True)
     assert layer.weight.shape == (classes, features)
     assert layer.bias.shape == (classes,)
     assert (layer.in_features, layer.out_features) == (features, classes)
 
 
 def test_random_linear_is_uniform() -> None:
-    layer = random_linear(100, 500, torch.Generator().manual_seed(0))
+    layer = random_linear(100, 500, True, torch.Generator().manual_seed(0))
     quarters = torch.histc(layer.weight.detach(), bins=4, min=-0.1, max=0.1)
     assert quarters.sum() == 50_000
     assert (quarters / 12_500 - 1).abs().max() < 0.04

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+
 from der.common.settings import NetworkSettings
-from der.model.resnet import CifarResNet, PadShortcut, build_extractor, initialize_extractor
-from tests.builders import NETWORK, random_extractor, same_bits, weights
+from der.model.resnet import ResNet, PadShortcut, build_extractor, initialize_extractor
+from tests.builders import NETWORK, network_settings, random_extractor, same_bits, weights
 
 
 def count(module: nn.Module) -> int:
@@ -17,7 +18,7 @@ def count(module: nn.Module) -> int:
 
 
 def settings(depth: int) -> NetworkSettings:
-    return NetworkSettings(backbone="cifar_resnet", depth=depth, mean=None, std=None)
+    return network_settings(depth=depth)
 
 
 def test_parameters_of_resnet32() -> None:
@@ -55,12 +56,12 @@ def test_parameters_that_the_notebook_counted(step: int, total: int, trainable: 
 
 def test_shortcut_by_hand() -> None:
     x = torch.arange(16.0).reshape(1, 1, 4, 4) + torch.tensor([0.0, 100.0])[:, None, None]
-    y = PadShortcut(added_channels=2, stride=2)(x)
+    y = PadShortcut([0, 1, -1, -1], channels_in=2, stride=2)(x)
     expected = [[[0, 2], [8, 10]], [[100, 102], [108, 110]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]]
     torch.testing.assert_close(y, torch.tensor([expected], dtype=torch.float32), rtol=0, atol=0)
 
 
-def textbook_forward(extractor: CifarResNet, x: Tensor) -> Tensor:
+def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:
     """ResNet of He et al. 2016, section 4.2, in evaluation mode and float64, from functions and tables."""
     modules = list(extractor.modules())
     convolutions = iter([module for module in modules if isinstance(module, nn.Conv2d)])
@@ -103,13 +104,13 @@ def test_features_of_half_precision_are_averaged_in_float32() -> None:
 
 
 @pytest.fixture(scope="module")
-def initialized() -> CifarResNet:
+def initialized() -> ResNet:
     extractor = build_extractor(settings(32), channels=3)
-    initialize_extractor(extractor, torch.Generator().manual_seed(0))
+    initialize_extractor(extractor, NETWORK, torch.Generator().manual_seed(0))
     return extractor
 
 
-def test_convolutions_start_with_the_deviation_of_their_output_channels(initialized: CifarResNet) -> None:
+def test_convolutions_start_with_the_deviation_of_their_output_channels(initialized: ResNet) -> None:
     convolutions = [module for module in initialized.modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 31
     for convolution in convolutions:
@@ -121,7 +122,7 @@ def test_convolutions_start_with_the_deviation_of_their_output_channels(initiali
         assert convolution.bias is None
 
 
-def test_batch_normalisation_starts_as_identity(initialized: CifarResNet) -> None:
+def test_batch_normalisation_starts_as_identity(initialized: ResNet) -> None:
     normalisations = [module for module in initialized.modules() if isinstance(module, nn.BatchNorm2d)]
     assert len(normalisations) == 31
     for bn in normalisations:
@@ -133,6 +134,6 @@ def test_batch_normalisation_starts_as_identity(initialized: CifarResNet) -> Non
 def test_initialisation_is_a_function_of_the_generator() -> None:
     first, again, other = (build_extractor(settings(8), 3) for _ in range(3))
     for extractor, seed in ((first, 1), (again, 1), (other, 2)):
-        initialize_extractor(extractor, torch.Generator().manual_seed(seed))
+        initialize_extractor(extractor, NETWORK, torch.Generator().manual_seed(seed))
     assert same_bits(weights(first), weights(again))
     assert not same_bits(weights(first), weights(other))
