@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from der.common.settings import TrainSettings
 from der.model.checkpoint import Checkpoint
-from der.model.network import Network, random_linear
+from der.model.network import Network, empty_network, random_linear
 from der.randomness import generator
 from der.train.augmentation import draw_epoch
 from der.train.classifier import balanced_subset, learn_classifier
@@ -25,6 +25,7 @@ from tests.builders import (
     augmentation_settings,
     classifier_settings,
     incremental_settings,
+    mask_settings,
     random_checkpoint,
     random_network,
     same_bits,
@@ -164,11 +165,7 @@ def test_in_a_step_it_follows_representation_learning() -> None:
 def test_the_first_step_has_no_such_stage() -> None:
     recorder = Recorder()
     images = TrainingImages(IMAGES.arrays[2:], IMAGES.labels[7:] - 2)
-    empty = Checkpoint(Network([], torch.nn.Linear(1, 1)), None)
-    empty.network.head.out_features = empty.network.head.in_features = 0
-    empty.network.head.weight = torch.nn.Parameter(torch.empty(0, 0))
-    empty.network.head.bias = torch.nn.Parameter(torch.empty(0))
-    take_step(empty, NAMES[:1], images, SETTINGS, recorder)
+    take_step(Checkpoint(empty_network(), None), NAMES[:1], images, SETTINGS, recorder)
     assert [name for name, _, _ in recorder.phases] == ["representation"]
 
 
@@ -198,8 +195,6 @@ class Killer(Recorder):
 def test_a_resumed_step_gives_the_same_bits(
     batches: int, resumed: list[int], left: int, masked: bool
 ) -> None:
-    from tests.builders import mask_settings
-
     settings = replace(SETTINGS, masks=mask_settings() if masked else None)
     keeper, listener = MemoryKeeper(), Recorder()
     with pytest.raises(Killed):

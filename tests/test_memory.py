@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.common.files import write_array
 from der.common.settings import MemorySettings
-from der.memory.build import build_memory
+from der.memory.build import build_memory, select
 from der.memory.exemplars import Memory, empty_memory, exemplars_per_class, load_memory, save_memory
 from der.memory.herding import herd
 from tests.builders import memory_settings, random_images
@@ -151,3 +152,40 @@ def test_means_of_another_memory_are_named(saved: Path) -> None:
     write_array(saved / "class_means.npy", np.zeros((3, 32), np.float32))
     with pytest.raises(UserError, match=r"memory: 4 classes but 3 class means; build it again$"):
         load_memory(saved)
+
+
+RANDOM = memory_settings(selection="random")
+
+
+@pytest.mark.parametrize(
+    "settings", [RANDOM, replace(PER_CLASS, selection="random")], ids=["total", "per class"]
+)
+def test_random_exemplars(settings: MemorySettings) -> None:
+    memories, again = all_steps(settings), all_steps(settings)
+    herded = all_steps(replace(settings, selection="herding"))
+    other = all_steps(replace(settings, seed=1))
+    label = 0
+    for step in (1, 2, 3):
+        np.testing.assert_array_equal(memories[step].images, again[step].images)
+        assert memories[step].labels.tolist() == herded[step].labels.tolist()
+        assert not np.array_equal(memories[step].images, herded[step].images)
+        assert not np.array_equal(memories[step].images, other[step].images)
+        for images in new_images(step):
+            chosen = [image.tobytes() for image in memories[step].of_class(label)]
+            assert len(set(chosen)) == len(chosen)  # without replacement
+            assert set(chosen) <= {image.tobytes() for image in images}
+            label += 1
+        for old in range(len(memories[step - 1].class_means)):
+            kept = memories[step].of_class(old)
+            np.testing.assert_array_equal(kept, memories[step - 1].of_class(old)[: len(kept)])
+
+
+def test_random_selection_sees_no_features_and_favours_none() -> None:
+    features = features_at(1)(random_images(0, 40))
+    picks = [select(features, 10, replace(RANDOM, seed=seed), 3) for seed in range(400)]
+    np.testing.assert_array_equal(picks[0], select(np.zeros_like(features), 10, RANDOM, 3))
+    assert not np.array_equal(picks[0], select(features, 10, RANDOM, 4))  # of another class
+    assert all(len(set(one.tolist())) == 10 for one in picks)
+    counts = np.bincount(np.concatenate(picks), minlength=40)  # 100 each
+    assert counts.min() > 60 and counts.max() < 140
+    assert sorted(select(features, 99, RANDOM, 0).tolist()) == list(range(40))

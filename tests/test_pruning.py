@@ -12,6 +12,7 @@ from torch import nn
 from der.common.settings import NetworkSettings
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.folding import fold_batchnorm
+from der.model.layers import ConvNorm
 from der.model.network import Network, count_parameters, empty_network, expand
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet, Shape, architecture, build_extractor
@@ -157,25 +158,25 @@ def test_a_full_extractor_takes_the_channels_it_shares_with_a_pruned_one(setting
         value.uniform_(5, 6)  # unlike any in the target
     copy_channels(source, target)
 
-    def check(old: nn.Module, new: nn.Module, came: nn.Module, outputs: list[int], inputs: list[int]) -> None:
-        old_weight, new_weight = (one.conv.weight.detach() for one in (old, new))  # type: ignore[union-attr]
-        on = spread(outputs, len(old_weight))[:, None] & spread(inputs, old_weight.shape[1])
-        assert torch.equal(new_weight[~on], old_weight[~on])
-        assert torch.equal(new_weight[on], came.conv.weight.detach().flatten(0, 1))  # type: ignore[union-attr]
-        rows = spread(outputs, len(old_weight))
-        for name, value in new.norm.state_dict().items():  # type: ignore[union-attr, operator]
-            assert torch.equal(value[~rows], old.norm.state_dict()[name][~rows])  # type: ignore[union-attr, operator]
-            assert torch.equal(value[rows], came.norm.state_dict()[name])  # type: ignore[union-attr, operator]
+    def check(trio: list[ConvNorm], outputs: list[int], inputs: list[int]) -> None:
+        old, new, came = trio
+        on = spread(outputs, len(old.conv.weight))[:, None] & spread(inputs, old.conv.in_channels)
+        assert torch.equal(new.conv.weight[~on], old.conv.weight[~on])
+        assert torch.equal(new.conv.weight[on], came.conv.weight.flatten(0, 1))
+        rows = spread(outputs, len(old.conv.weight))
+        for name, value in new.norm.state_dict().items():
+            assert torch.equal(value[~rows], old.norm.state_dict()[name][~rows])
+            assert torch.equal(value[rows], came.norm.state_dict()[name])
 
-    check(before.stem, target.stem, source.stem, shape.streams[0], [0, 1, 2])
+    check([before.stem, target.stem, source.stem], shape.streams[0], [0, 1, 2])
     entering = shape.streams[0]
     for number, stream in enumerate(shape.streams):
         stages = [list(one.stages[number].children()) for one in (before, target, source)]
         for inner, *trio in zip(shape.inner[number], *stages, strict=True):
-            check(*(block.first for block in trio), inner, entering)
-            check(*(block.second for block in trio), stream, inner)
+            check([block.first for block in trio], inner, entering)
+            check([block.second for block in trio], stream, inner)
             if any(True for _ in trio[0].shortcut.parameters()):
-                check(*(block.shortcut for block in trio), stream, entering)
+                check([block.shortcut for block in trio], stream, entering)
             entering = stream
 
 

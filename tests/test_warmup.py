@@ -16,7 +16,6 @@ from tests.builders import (
     CHANNELS,
     NETWORK,
     MemoryKeeper,
-    Recorder,
     Weights,
     incremental_settings,
     phase_settings,
@@ -151,7 +150,7 @@ def test_a_phase_resumed_around_that_epoch_gives_the_same_bits(
     drawn: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(
-            representation, "randomize_linear", lambda *arguments: (drawn.append(1), draw(*arguments))
+            representation, "randomize_linear", lambda *arguments: drawn.append(1) or draw(*arguments)
         )
         resumed = learn(keeper, **asked)
     assert len(drawn) == (2 if epochs <= 2 else 0)
