@@ -17,7 +17,7 @@ from der.model.network import Network, count_parameters, empty_network, expand
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet, Shape, architecture, build_extractor
 from der.train.masks import ChannelMasks
-from der.train.representation import prune_newest
+from der.train.representation import learn_representation, prune_newest
 from tests.builders import (
     CHANNELS,
     NETWORK,
@@ -35,6 +35,7 @@ from tests.builders import (
     random_extractor,
     random_network,
     same_bits,
+    step_run,
     take_step,
     train_settings,
     training_images,
@@ -299,3 +300,14 @@ def test_estimated_statistics_are_the_means_over_batches() -> None:
         norm = extractor.get_submodule(name)
         torch.testing.assert_close(norm.running_mean, mean.float(), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(norm.running_var, variance.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_learning_leaves_no_mask_behind() -> None:
+    network = random_network([2, 2])
+    settings = train_settings(masks=mask_settings())
+    images = training_images(0, [3, 3, 5, 5])
+    learned = learn_representation(step_run(2, settings), network, images, NETWORK)
+    for module in (*network.modules(), *learned.network.modules()):
+        assert getattr(module, "gate", None) is None
+    assert learned.network.extractors[0] is network.extractors[0]
+    assert learned.network.extractors[1].is_pruned
