@@ -11,7 +11,10 @@ from torch import nn
 
 from der.common.settings import (
     AugmentationSettings,
+    ClassifierSettings,
     IncrementalSettings,
+    MaskSettings,
+    MemorySettings,
     NetworkSettings,
     PhaseSettings,
     TrainSettings,
@@ -19,12 +22,14 @@ from der.common.settings import (
 from der.model.checkpoint import FORMAT, Card, Checkpoint
 from der.model.network import Network, count_parameters, empty_network, expand
 from der.model.preprocessing import Normalization, Normalize
-from der.model.resnet import CifarResNet, build_extractor, initialize_extractor
+from der.model.resnet import ResNet, build_extractor, initialize_extractor
 from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine
 from der.train.images import Gatherer, TrainingImages
 from der.train.log import EpochRecord
+from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
+from der.train.phase import StepRun
 from der.train.precision import choose_precision
 from der.train.representation import learn_representation
 from der.train.scratch import Saved
@@ -33,15 +38,37 @@ from der.train.step import train_step
 SIDE = 8  # pixels
 CHANNELS = 3
 CPU = torch.device("cpu")
-NETWORK = NetworkSettings(backbone="cifar_resnet", depth=8, mean=None, std=None)
 NORMALIZATION = Normalization([0.5, 0.4, 0.6], [0.25, 0.3, 0.2])
 
 Weights = dict[str, torch.Tensor]
 
 
+def network_settings(**changes: Any) -> NetworkSettings:
+    """The smallest extractor."""
+    values: dict[str, Any] = {
+        "backbone": "cifar_resnet",
+        "depth": 8,
+        "stem": "small",
+        "head_bias": True,
+        "expansion": True,
+        "mean": None,
+        "std": None,
+    }
+    return NetworkSettings(**(values | changes))
+
+
+NETWORK = network_settings()
+RESNET18 = network_settings(backbone="resnet", depth=18, head_bias=False)
+
+
 def augmentation_settings(**changes: Any) -> AugmentationSettings:
-    """Every kind on."""
-    values: dict[str, Any] = {"crop_padding": 1, "horizontal_flip": True, "brightness": 0.25}
+    """Every kind on but the resized crop."""
+    values: dict[str, Any] = {
+        "resized_crop": None,
+        "crop_padding": 1,
+        "horizontal_flip": True,
+        "brightness": 0.25,
+    }
     return AugmentationSettings(**(values | changes))
 
 
@@ -58,13 +85,42 @@ def phase_settings(**changes: Any) -> PhaseSettings:
         "weight_decay": 5e-4,
         "momentum": 0.9,
         "batch_size": 8,
+        "warmup_epochs": 0,
+        "reinitialize_heads": False,
     }
     return PhaseSettings(**(values | changes))
 
 
+def classifier_settings(**changes: Any) -> ClassifierSettings:
+    """A short classifier learning stage."""
+    return ClassifierSettings(**(asdict(phase_settings()) | {"temperature": 5.0} | changes))
+
+
+def mask_settings(**changes: Any) -> MaskSettings:
+    """Masks that leave about half of the channels."""
+    values: dict[str, Any] = {
+        "sparsity_weight": 1.0,
+        "sharpness": 400.0,
+        "rate_factor": 10.0,
+        "start_mean": 0.0,
+        "start_deviation": 0.5,
+    }
+    return MaskSettings(**(values | changes))
+
+
+def memory_settings(**changes: Any) -> MemorySettings:
+    """Herding of a fixed total."""
+    values: dict[str, Any] = {"budget": 15, "allocation": "total", "selection": "herding", "seed": 0}
+    return MemorySettings(**(values | changes))
+
+
 def incremental_settings(**changes: Any) -> IncrementalSettings:
     """A short incremental phase."""
-    own: dict[str, Any] = {"auxiliary_weight": 1.0, "rebalancing": "weight_alignment"}
+    own: dict[str, Any] = {
+        "auxiliary_weight": 1.0,
+        "rebalancing": "weight_alignment",
+        "classifier": classifier_settings(),
+    }
     return IncrementalSettings(**(asdict(phase_settings()) | own | changes))
 
 
@@ -74,6 +130,7 @@ def train_settings(**changes: Any) -> TrainSettings:
         "seed": 0,
         "precision": "float32",
         "augmentation": augmentation_settings(),
+        "masks": None,
         "base": phase_settings(),
         "incremental": incremental_settings(),
     }
@@ -91,11 +148,11 @@ def training_images(seed: int, per_class: Sequence[int]) -> TrainingImages:
     return TrainingImages(arrays, np.repeat(np.arange(len(per_class)), per_class))
 
 
-def random_extractor(seed: int, channels: int = CHANNELS) -> CifarResNet:
+def random_extractor(seed: int, channels: int = CHANNELS, settings: NetworkSettings = NETWORK) -> ResNet:
     """An extractor with random weights, and batch normalisation that has something to undo."""
     generator = torch.Generator().manual_seed(seed)
-    extractor = build_extractor(NETWORK, channels)
-    initialize_extractor(extractor, generator)
+    extractor = build_extractor(settings, channels)
+    initialize_extractor(extractor, settings, generator)
     for module in extractor.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None
@@ -129,6 +186,7 @@ def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpo
         resize="fit",
         normalization=NORMALIZATION,
         network=NETWORK,
+        shapes=[None] * len(classes_per_step),
         parameters=count_parameters(network),
         parameters_trained=1,
         gamma=0.1 if len(classes_per_step) > 1 else None,
@@ -137,7 +195,11 @@ def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpo
 
 
 def build_objective(
-    network: Network, old_classes: int, auxiliary_weight: float = 1.0, precision: str = "float32"
+    network: Network,
+    old_classes: int,
+    auxiliary_weight: float = 1.0,
+    precision: str = "float32",
+    masks: ChannelMasks | None = None,
 ) -> RepresentationObjective:
     """The objective that trains the newest extractor of ``network`` and its classifier."""
     torch_generator = torch.Generator().manual_seed(7)
@@ -150,16 +212,18 @@ def build_objective(
         auxiliary,
         auxiliary_weight,
         choose_precision(precision, CPU).autocast,
+        masks,
     )
 
 
 def build_engine(
     objective: nn.Module,
-    frozen: Sequence[CifarResNet],
+    frozen: Sequence[ResNet],
     images: TrainingImages,
     phase: PhaseSettings,
     augmentation: AugmentationSettings = NO_AUGMENTATION,
     precision: str = "float32",
+    masks: ChannelMasks | None = None,
 ) -> Engine:
     """The one place where tests make an engine; on the CPU."""
     gatherer = Gatherer(images, CPU)
@@ -171,6 +235,7 @@ def build_engine(
         augmentation,
         phase,
         choose_precision(precision, CPU),
+        masks,
     )
 
 
@@ -194,9 +259,13 @@ class Recorder:
     """A listener that keeps all it hears."""
 
     def __init__(self) -> None:
+        self.phases: list[tuple[str, int, int]] = []  # name, epochs, images
         self.resumed: list[int] = []
         self.batches: list[int] = []
         self.records: list[EpochRecord] = []
+
+    def on_phase(self, name: str, epochs: int, images: int) -> None:
+        self.phases.append((name, epochs, images))
 
     def on_resume(self, epochs: int) -> None:
         self.resumed.append(epochs)
@@ -228,14 +297,24 @@ def draws_of(
     return draw_epoch(images, augmentation, seed, "representation", step, epoch)
 
 
+def step_run(
+    old_classes: int,
+    settings: TrainSettings,
+    step: int = 2,
+    listener: Recorder | None = None,
+    keeper: MemoryKeeper | None = None,
+) -> StepRun:
+    """A step on the CPU with NORMALIZATION."""
+    listener, keeper = listener or Recorder(), keeper or MemoryKeeper()
+    return StepRun(step, old_classes, NORMALIZATION, settings, CPU, listener, keeper)
+
+
 def learn(
     network: Network, old_classes: int, images: TrainingImages, settings: TrainSettings, listener: Recorder
 ) -> int:
     """Representation learning on the CPU; returns the number of parameters trained."""
-    learned = learn_representation(
-        network, old_classes, images, NORMALIZATION, settings, CPU, listener, MemoryKeeper()
-    )
-    return learned.parameters
+    run = step_run(old_classes, settings, listener=listener)
+    return learn_representation(run, network, images, NETWORK).parameters
 
 
 def take_step(

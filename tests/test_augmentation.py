@@ -1,5 +1,6 @@
 """Augmentation, byte for byte against torchvision on PIL images with the same draws."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 from torchvision.transforms import functional as TF
 
 from der.common.settings import AugmentationSettings
-from der.train.augmentation import Draws, augment, draw_epoch
+from der.train.augmentation import Draws, augment, draw_boxes, draw_epoch, resize_crops
 from tests.builders import augmentation_settings, draws_of
 
-OFF: dict[str, Any] = {"crop_padding": 0, "horizontal_flip": False, "brightness": 0.0}
+OFF: dict[str, Any] = {"resized_crop": None, "crop_padding": 0, "horizontal_flip": False, "brightness": 0.0}
 
 
 def torchvision_on_pil(
@@ -41,6 +43,11 @@ def agree(images: NDArray[np.uint8], draws: Draws, settings: AugmentationSetting
     np.testing.assert_array_equal(
         result.permute(0, 2, 3, 1).numpy(), torchvision_on_pil(images, draws, settings)
     )
+
+
+def whole_boxes(count: int) -> Tensor:
+    """Resized crops of all of the image."""
+    return torch.tensor([[1.0, 1.0, 0.0, 0.0]]).repeat(count, 1)
 
 
 def noise(count: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
@@ -81,7 +88,7 @@ def test_every_byte_under_many_factors() -> None:
     )
     every_byte = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(len(factors), axis=0)
     zeros = torch.zeros(len(factors), dtype=torch.int64)
-    agree(every_byte, Draws(zeros, zeros, zeros, zeros.bool(), factors), settings)
+    agree(every_byte, Draws(zeros, whole_boxes(len(factors)), zeros, zeros, zeros.bool(), factors), settings)
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)])
@@ -92,7 +99,7 @@ def test_a_crop_by_hand(corner: tuple[int, int]) -> None:
     padded[2:5, 2:5] = image[0, :, :, 0]
     top, left = corner
     one = torch.ones(1)
-    draws = Draws(torch.tensor([0]), torch.tensor([top]), torch.tensor([left]), one < 0, one)
+    draws = Draws(torch.tensor([0]), whole_boxes(1), torch.tensor([top]), torch.tensor([left]), one < 0, one)
     result = augment(torch.from_numpy(image), draws, settings)
     np.testing.assert_array_equal(result[0, 0].numpy(), padded[top : top + 3, left : left + 3])
 
@@ -105,7 +112,7 @@ def test_the_images_are_left_as_they_were() -> None:
     assert torch.equal(images, before)
 
 
-NAMES = ("order", "top", "left", "flip", "brightness")
+NAMES = ("order", "box", "top", "left", "flip", "brightness")
 
 
 def equal(left: Draws, right: Draws) -> set[str]:
@@ -127,31 +134,35 @@ def test_draws_lie_in_their_ranges_and_fill_them() -> None:
 
 
 def test_draws_are_independent_of_each_other() -> None:
-    draws = draws_of(20_000, augmentation_settings(crop_padding=3))
-    table = torch.stack([getattr(draws, name).double() for name in NAMES])
-    correlations = torch.corrcoef(table) - torch.eye(len(NAMES))
+    draws = draws_of(20_000, augmentation_settings(resized_crop=[0.2, 0.6], crop_padding=3))
+    boxes = draws.box.double()
+    share, aspect = boxes[:, 0] * boxes[:, 1], boxes[:, 1] / boxes[:, 0]
+    places = [boxes[:, 2] / (1 - boxes[:, 0]), boxes[:, 3] / (1 - boxes[:, 1])]
+    others = [getattr(draws, name).double() for name in NAMES if name != "box"]
+    table = torch.stack([share, aspect, *places, *others])
+    correlations = torch.corrcoef(table) - torch.eye(len(table))
     assert correlations.abs().max() < 0.03
 
 
 def test_the_same_arguments_give_the_same_draws() -> None:
-    settings = augmentation_settings()
+    settings = augmentation_settings(resized_crop=[0.1, 1.0])
     assert equal(draws_of(500, settings, 1, 2, 3), draws_of(500, settings, 1, 2, 3)) == set(NAMES)
 
 
 @pytest.mark.parametrize("changed", [{"seed": 9}, {"step": 9}, {"epoch": 9}], ids=str)
 def test_every_epoch_step_and_seed_has_its_own_draws(changed: dict[str, int]) -> None:
-    settings = augmentation_settings(crop_padding=4)
+    settings = augmentation_settings(resized_crop=[0.1, 1.0], crop_padding=4)
     plain = {"seed": 1, "step": 2, "epoch": 3}
     assert equal(draws_of(500, settings, **plain), draws_of(500, settings, **plain | changed)) == set()
 
 
 def test_every_phase_has_its_own_draws() -> None:
-    settings = augmentation_settings(crop_padding=4)
+    settings = augmentation_settings(resized_crop=[0.1, 1.0], crop_padding=4)
     assert equal(draw_epoch(500, settings, 0, "a", 1, 0), draw_epoch(500, settings, 0, "b", 1, 0)) == set()
 
 
 def test_step_and_epoch_are_not_interchangeable() -> None:
-    settings = augmentation_settings(crop_padding=4)
+    settings = augmentation_settings(resized_crop=[0.1, 1.0], crop_padding=4)
     assert equal(draws_of(500, settings, step=1, epoch=2), draws_of(500, settings, step=2, epoch=1)) == set()
     assert (
         equal(draws_of(500, settings, step=1, epoch=11), draws_of(500, settings, step=11, epoch=1)) == set()
@@ -161,6 +172,7 @@ def test_step_and_epoch_are_not_interchangeable() -> None:
 @pytest.mark.parametrize(
     ("changes", "moved"),
     [
+        ({"resized_crop": None}, {"box"}),
         ({"crop_padding": 0}, {"top", "left"}),
         ({"horizontal_flip": False}, {"flip"}),
         ({"brightness": 0.0}, {"brightness"}),
@@ -168,8 +180,11 @@ def test_step_and_epoch_are_not_interchangeable() -> None:
     ids=str,
 )
 def test_switching_one_kind_off_moves_no_other(changes: dict[str, Any], moved: set[str]) -> None:
-    plain, without = draws_of(500, augmentation_settings()), draws_of(500, augmentation_settings(**changes))
+    everything: dict[str, Any] = {"resized_crop": [0.1, 1.0]}
+    plain = draws_of(500, augmentation_settings(**everything))
+    without = draws_of(500, augmentation_settings(**everything | changes))
     assert equal(plain, without) == set(NAMES) - moved
+    assert torch.equal(without.box, whole_boxes(500)) or "box" not in moved
     assert not without.top.any() or "top" not in moved
     assert not without.flip.any() or "flip" not in moved
     assert without.brightness.eq(1).all() or "brightness" not in moved
@@ -180,3 +195,64 @@ def test_a_part_of_the_draws() -> None:
     part = draws[5:9]
     for name in NAMES:
         assert torch.equal(getattr(part, name), getattr(draws, name)[5:9])
+
+
+def test_a_crop_of_the_whole_changes_nothing() -> None:
+    images = torch.from_numpy(noise(64, 9, 9, 3))
+    for crop in (None, [1.0, 1.0]):
+        settings = augmentation_settings(**OFF | {"resized_crop": crop})
+        draws = draws_of(64, settings)
+        assert torch.equal(draws.box, whole_boxes(64))
+        assert torch.equal(augment(images, draws, settings), images.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("side", [16, 37])
+def test_a_resized_crop_is_torchvision_s(side: int) -> None:
+    """Away from the edges of the box, where torchvision repeats pixels and we go on into the image."""
+    images = torch.from_numpy(noise(60, side, side, 3)).permute(0, 3, 1, 2).contiguous()
+    rng = np.random.RandomState(0)
+    for image in images:
+        height, width = (int(one) for one in rng.randint(2, side + 1, 2))
+        top, left = int(rng.randint(side - height + 1)), int(rng.randint(side - width + 1))
+        box = torch.tensor([[height, width, top, left]]) / side
+        ours = resize_crops(image[None], box)[0]
+        theirs = TF.resized_crop(image, top, left, height, width, [side, side], antialias=False)
+        inside = [
+            (place >= 0) & (place <= length - 1)
+            for length in (height, width)
+            for place in [(np.arange(side) + 0.5) * length / side - 0.5]
+        ]
+        region = np.ix_([True] * 3, *inside)
+        difference = np.abs(ours.numpy().astype(int) - theirs.numpy().astype(int))
+        assert difference[region].max(initial=0) <= 1
+        whole = [length == side for length in (height, width)]
+        if all(whole):
+            assert difference.max() == 0
+
+
+def test_at_the_edges_of_the_image_a_resized_crop_repeats_them() -> None:
+    images = torch.from_numpy(noise(20, 12, 12, 1)).permute(0, 3, 1, 2)
+    ours = resize_crops(images, torch.tensor([[0.5, 1.0, 0.0, 0.0]]).repeat(20, 1))
+    theirs = TF.resized_crop(images, 0, 0, 6, 12, [12, 12], antialias=False)
+    assert (ours[:, :, :11].int() - theirs[:, :, :11].int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("area", [[0.08, 1.0], [0.3, 0.3], [0.9, 1.0]])
+def test_boxes_keep_to_their_area_and_aspect(area: list[float]) -> None:
+    height, width, top, left = draw_boxes(20_000, area, torch.Generator().manual_seed(0)).unbind(1)
+    for start, length in ((top, height), (left, width)):
+        assert length.min() > 0 and length.max() <= 1
+        assert start.min() >= 0 and (start + length).max() <= 1 + 1e-6
+    share, aspect = height * width, width / height
+    assert share.max() <= area[1] + 1e-5
+    cut = (height == 1) | (width == 1)
+    assert share[~cut].min() >= area[0] - 1e-5
+    assert aspect.min() >= 3 / 4 - 1e-5 and aspect.max() <= 4 / 3 + 1e-5
+    if area[1] < 0.5:
+        assert not cut.any()
+        torch.testing.assert_close(share, torch.full_like(share, 0.3))
+        assert abs(aspect.log().mean()) < 0.005  # as likely wide as high
+        quarters = torch.histc(aspect.log(), 4, math.log(3 / 4), math.log(4 / 3)) / 5000
+        assert (quarters - 1).abs().max() < 0.06
+        for start, length in ((top, height), (left, width)):
+            assert (torch.histc(start / (1 - length), 4, 0, 1) / 5000 - 1).abs().max() < 0.06

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from der.model.checkpoint import (
     save_empty_checkpoint,
 )
 from der.model.network import Network
-from tests.builders import random_checkpoint, same_bits, weights
+from tests.builders import network_settings, random_checkpoint, same_bits, weights
 
 FIRST = [3]
 SECOND = [3, 2]
@@ -236,12 +237,12 @@ def test_a_card_without_steps_is_not_taken_for_step_zero(saved: Path) -> None:
 
 
 def test_a_card_of_another_architecture_is_named(saved: Path) -> None:
-    edit(saved, network={"backbone": "cifar_resnet", "depth": 14, "mean": None, "std": None})
+    edit(saved, network=asdict(network_settings(depth=14)))
     with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the weights of the network"):
         load_checkpoint(saved)
 
 
 def test_a_step_more_than_there_are_files_is_named(saved: Path) -> None:
-    edit(saved, steps=[["a"], ["b"], ["c"]])
+    edit(saved, steps=[["a"], ["b"], ["c"]], shapes=[None] * 3)
     with pytest.raises(UserError, match=r"extractor_3\.safetensors: cannot be read as weights"):
         load_checkpoint(saved)

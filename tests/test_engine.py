@@ -119,7 +119,7 @@ class Textbook:
         old, new = previous.classes, NEW_CLASSES[step - 1]
         phase = SETTINGS.incremental if old else SETTINGS.base
         network = expand(previous, new, NETWORK, CHANNELS, generator(0, "initialization", step))
-        auxiliary = random_linear(64, new + 1, generator(0, "auxiliary classifier", step))
+        auxiliary = random_linear(64, new + 1, True, generator(0, "auxiliary classifier", step))
         *frozen, newest = network.extractors
         newest.train().to(memory_format=memory_format)
         optimizer = torch.optim.SGD(
@@ -403,7 +403,7 @@ def test_means_are_over_images_not_batches() -> None:
     with torch.no_grad():
         frozen = network.extractors[0].eval()(x)
         for batch in (slice(0, 5), slice(5, 7)):
-            loss = objective(x[batch], frozen[batch], y[batch])
+            loss = objective(x[batch], frozen[batch], y[batch], torch.tensor(0.0))
             expected += len(y[batch]) * np.array([float(part) for part in loss])
     assert means.loss == pytest.approx(expected[0] / 7, rel=1e-5)
     assert means.auxiliary_loss == pytest.approx(expected[1] / 7, rel=1e-5)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.common.files import write_array
 from der.common.settings import MemorySettings
-from der.memory.build import build_memory
+from der.memory.build import build_memory, select
 from der.memory.exemplars import Memory, empty_memory, exemplars_per_class, load_memory, save_memory
 from der.memory.herding import herd
-from tests.builders import random_images
+from tests.builders import memory_settings, random_images
 
 PER_STEP = [[9, 7], [8, 10], [2]]  # images of each new class
 Images = NDArray[np.uint8]
@@ -43,8 +44,8 @@ def all_steps(settings: MemorySettings) -> list[Memory]:
     return memories
 
 
-TOTAL = MemorySettings(budget=15, allocation="total")
-PER_CLASS = MemorySettings(budget=4, allocation="per_class")
+TOTAL = memory_settings(budget=15, allocation="total")
+PER_CLASS = memory_settings(budget=4, allocation="per_class")
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,8 @@ PER_CLASS = MemorySettings(budget=4, allocation="per_class")
     [
         (TOTAL, [[7, 7], [3, 3, 3, 3], [3, 3, 3, 3, 2]]),
         (PER_CLASS, [[4, 4], [4, 4, 4, 4], [4, 4, 4, 4, 2]]),
-        (MemorySettings(5, "total"), [[2, 2], [1] * 4, [1] * 5]),
-        (MemorySettings(999, "per_class"), [[9, 7], [9, 7, 8, 10], [9, 7, 8, 10, 2]]),
+        (memory_settings(budget=5), [[2, 2], [1] * 4, [1] * 5]),
+        (memory_settings(budget=999, allocation="per_class"), [[9, 7], [9, 7, 8, 10], [9, 7, 8, 10, 2]]),
     ],
 )
 def test_exemplars_of_each_class(settings: MemorySettings, counts: list[list[int]]) -> None:
@@ -97,7 +98,7 @@ def test_means_of_all_classes_are_renewed() -> None:
 
 
 def test_a_budget_that_leaves_a_class_without_exemplar() -> None:
-    settings = MemorySettings(budget=3, allocation="total")
+    settings = memory_settings(budget=3, allocation="total")
     first = build_memory(empty_memory(), new_images(1), settings, features_at(1))
     message = r"^memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4$"
     with pytest.raises(UserError, match=message):
@@ -109,7 +110,7 @@ def test_a_budget_that_leaves_a_class_without_exemplar() -> None:
     [("total", 25, 80), ("total", 75, 26), ("total", 2001, 0), ("per_class", 75, 2000)],
 )
 def test_exemplars_per_class(allocation: str, classes: int, expected: int) -> None:
-    settings = MemorySettings(2000, "per_class" if allocation == "per_class" else "total")
+    settings = memory_settings(budget=2000, allocation=allocation)
     assert exemplars_per_class(settings, classes) == expected
 
 
@@ -151,3 +152,40 @@ def test_means_of_another_memory_are_named(saved: Path) -> None:
     write_array(saved / "class_means.npy", np.zeros((3, 32), np.float32))
     with pytest.raises(UserError, match=r"memory: 4 classes but 3 class means; build it again$"):
         load_memory(saved)
+
+
+RANDOM = memory_settings(selection="random")
+
+
+@pytest.mark.parametrize(
+    "settings", [RANDOM, replace(PER_CLASS, selection="random")], ids=["total", "per class"]
+)
+def test_random_exemplars(settings: MemorySettings) -> None:
+    memories, again = all_steps(settings), all_steps(settings)
+    herded = all_steps(replace(settings, selection="herding"))
+    other = all_steps(replace(settings, seed=1))
+    label = 0
+    for step in (1, 2, 3):
+        np.testing.assert_array_equal(memories[step].images, again[step].images)
+        assert memories[step].labels.tolist() == herded[step].labels.tolist()
+        assert not np.array_equal(memories[step].images, herded[step].images)
+        assert not np.array_equal(memories[step].images, other[step].images)
+        for images in new_images(step):
+            chosen = [image.tobytes() for image in memories[step].of_class(label)]
+            assert len(set(chosen)) == len(chosen)  # without replacement
+            assert set(chosen) <= {image.tobytes() for image in images}
+            label += 1
+        for old in range(len(memories[step - 1].class_means)):
+            kept = memories[step].of_class(old)
+            np.testing.assert_array_equal(kept, memories[step - 1].of_class(old)[: len(kept)])
+
+
+def test_random_selection_sees_no_features_and_favours_none() -> None:
+    features = features_at(1)(random_images(0, 40))
+    picks = [select(features, 10, replace(RANDOM, seed=seed), 3) for seed in range(400)]
+    np.testing.assert_array_equal(picks[0], select(np.zeros_like(features), 10, RANDOM, 3))
+    assert not np.array_equal(picks[0], select(features, 10, RANDOM, 4))  # of another class
+    assert all(len(set(one.tolist())) == 10 for one in picks)
+    counts = np.bincount(np.concatenate(picks), minlength=40)  # 100 each
+    assert counts.min() > 60 and counts.max() < 140
+    assert sorted(select(features, 99, RANDOM, 0).tolist()) == list(range(40))

@@ -11,7 +11,17 @@ from der.model.network import (
     expand,
     random_linear,
 )
-from tests.builders import CHANNELS, NETWORK, random_network, same_bits, weights
+from der.train.masks import ChannelMasks
+from der.train.representation import prune_newest
+from tests.builders import (
+    CHANNELS,
+    NETWORK,
+    mask_settings,
+    network_settings,
+    random_network,
+    same_bits,
+    weights,
+)
 
 
 def grown(previous: Network, new_classes: int, seed: int = 5) -> Network:
@@ -97,14 +107,14 @@ def test_only_old_features_decide_old_logits_if_new_columns_are_zero(previous: N
 
 @pytest.mark.parametrize(("features", "classes"), [(0, 0), (3, 2)])
 def test_blank_linear_has_the_shape_asked_for(features: int, classes: int) -> None:
-    layer = blank_linear(features, classes)
+    layer = blank_linear(features, classes, bias=True)
     assert layer.weight.shape == (classes, features)
     assert layer.bias.shape == (classes,)
     assert (layer.in_features, layer.out_features) == (features, classes)
 
 
 def test_random_linear_is_uniform() -> None:
-    layer = random_linear(100, 500, torch.Generator().manual_seed(0))
+    layer = random_linear(100, 500, True, torch.Generator().manual_seed(0))
     quarters = torch.histc(layer.weight.detach(), bins=4, min=-0.1, max=0.1)
     assert quarters.sum() == 50_000
     assert (quarters / 12_500 - 1).abs().max() < 0.04
@@ -115,3 +125,49 @@ def test_parameters_are_counted_over_all_modules(previous: Network) -> None:
     assert count_parameters(previous) == 2 * each + 6 * 128 + 6
     assert count_parameters(previous.head, previous.extractors[0]) == each + 6 * 128 + 6
     assert count_parameters(empty_network()) == 0
+
+
+def test_a_classifier_without_bias() -> None:
+    settings = network_settings(head_bias=False)
+    first = expand(empty_network(), 3, settings, CHANNELS, torch.Generator().manual_seed(0))
+    second = expand(first, 2, settings, CHANNELS, torch.Generator().manual_seed(1))
+    assert first.head.bias is None and second.head.bias is None
+    extractor = count_parameters(first.extractors[0])
+    assert count_parameters(first) == extractor + 3 * 64
+    assert count_parameters(second) == 2 * extractor + 5 * 128
+    assert torch.equal(second.head.weight[:3, :64], first.head.weight)
+
+
+def test_without_expansion_one_extractor_goes_on() -> None:
+    settings = network_settings(expansion=False)
+    previous = random_network([4])
+    before = weights(previous)
+    network = expand(previous, 3, settings, CHANNELS, torch.Generator().manual_seed(0))
+    assert len(network.extractors) == 1
+    assert network.extractors[0] is not previous.extractors[0]
+    assert same_bits(weights(network.extractors[0]), weights(previous.extractors[0]))
+    assert network.head.weight.shape == (7, 64)
+    assert torch.equal(network.head.weight[:4], previous.head.weight)
+    assert torch.equal(network.head.bias[:4], previous.head.bias)
+    assert network.head.weight[4:].abs().max() <= 1 / 8
+    images = torch.randn(3, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(network.eval()(images)[:, :4], previous(images))
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            value.add_(1)
+    assert same_bits(weights(previous), before)
+
+
+def test_without_expansion_a_pruned_extractor_goes_on_whole() -> None:
+    settings = network_settings(expansion=False)
+    network = random_network([4])
+    masks = ChannelMasks(network.extractors[0], mask_settings(), torch.Generator().manual_seed(0))
+    pruned = prune_newest(network, masks, settings)
+    grown = expand(pruned, 2, settings, CHANNELS, torch.Generator().manual_seed(0))
+    kept = masks.shape().streams[-1]
+    assert grown.head.weight.shape == (6, 64)
+    assert torch.equal(grown.head.weight[:4, kept], pruned.head.weight)
+    rows = masks.shape().streams[0]
+    assert torch.equal(
+        grown.extractors[0].stem.conv.weight[rows], network.extractors[0].stem.conv.weight[rows]
+    )

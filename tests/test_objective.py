@@ -57,9 +57,9 @@ class Case:
             for parameter in layer.parameters():
                 nn.init.normal_(parameter, generator=generator)
         objective = RepresentationObjective(
-            nn.Flatten(), self.head, self.auxiliary, weight, choose_precision("float32", CPU).autocast
+            nn.Flatten(), self.head, self.auxiliary, weight, choose_precision("float32", CPU).autocast, None
         )
-        self.loss: Loss = objective(self.images, self.frozen, self.labels)
+        self.loss: Loss = objective(self.images, self.frozen, self.labels, torch.tensor(0.0))
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 2.5])
@@ -112,7 +112,7 @@ def test_gradients_reach_the_new_extractor_and_both_classifiers_and_nothing_else
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         frozen = network.extractors[0](images)
-    objective(images, frozen, torch.tensor([0, 1, 2, 3, 4, 4])).total.backward()
+    objective(images, frozen, torch.tensor([0, 1, 2, 3, 4, 4]), torch.tensor(0.0)).total.backward()
     for parameter in objective.parameters():
         assert parameter.grad is not None
         assert parameter.grad.abs().max() > 0
@@ -130,7 +130,7 @@ def test_bfloat16_is_for_the_extractor_alone() -> None:
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     frozen = torch.randn(6, 64, generator=torch.Generator().manual_seed(1))
     labels = torch.tensor([0, 1, 2, 3, 4, 4])
-    loss = objective(images, frozen, labels)
+    loss = objective(images, frozen, labels, torch.tensor(0.0))
     assert loss.total.dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         features = objective.extractor(images)

@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models import resnet
 
 from der.common.settings import NetworkSettings
-from der.model.resnet import CifarResNet, PadShortcut, build_extractor, initialize_extractor
-from tests.builders import NETWORK, random_extractor, same_bits, weights
+from der.model.resnet import PadShortcut, ResNet, build_extractor, initialize_extractor
+from tests.builders import CHANNELS, NETWORK, RESNET18, network_settings, random_extractor, same_bits, weights
 
 
 def count(module: nn.Module) -> int:
@@ -17,7 +18,7 @@ def count(module: nn.Module) -> int:
 
 
 def settings(depth: int) -> NetworkSettings:
-    return NetworkSettings(backbone="cifar_resnet", depth=depth, mean=None, std=None)
+    return network_settings(depth=depth)
 
 
 def test_parameters_of_resnet32() -> None:
@@ -55,12 +56,12 @@ def test_parameters_that_the_notebook_counted(step: int, total: int, trainable: 
 
 def test_shortcut_by_hand() -> None:
     x = torch.arange(16.0).reshape(1, 1, 4, 4) + torch.tensor([0.0, 100.0])[:, None, None]
-    y = PadShortcut(added_channels=2, stride=2)(x)
+    y = PadShortcut([0, 1, -1, -1], channels_in=2, stride=2)(x)
     expected = [[[0, 2], [8, 10]], [[100, 102], [108, 110]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]]
     torch.testing.assert_close(y, torch.tensor([expected], dtype=torch.float32), rtol=0, atol=0)
 
 
-def textbook_forward(extractor: CifarResNet, x: Tensor) -> Tensor:
+def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:
     """ResNet of He et al. 2016, section 4.2, in evaluation mode and float64, from functions and tables."""
     modules = list(extractor.modules())
     convolutions = iter([module for module in modules if isinstance(module, nn.Conv2d)])
@@ -103,13 +104,13 @@ def test_features_of_half_precision_are_averaged_in_float32() -> None:
 
 
 @pytest.fixture(scope="module")
-def initialized() -> CifarResNet:
+def initialized() -> ResNet:
     extractor = build_extractor(settings(32), channels=3)
-    initialize_extractor(extractor, torch.Generator().manual_seed(0))
+    initialize_extractor(extractor, NETWORK, torch.Generator().manual_seed(0))
     return extractor
 
 
-def test_convolutions_start_with_the_deviation_of_their_output_channels(initialized: CifarResNet) -> None:
+def test_convolutions_start_with_the_deviation_of_their_output_channels(initialized: ResNet) -> None:
     convolutions = [module for module in initialized.modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 31
     for convolution in convolutions:
@@ -121,7 +122,7 @@ def test_convolutions_start_with_the_deviation_of_their_output_channels(initiali
         assert convolution.bias is None
 
 
-def test_batch_normalisation_starts_as_identity(initialized: CifarResNet) -> None:
+def test_batch_normalisation_starts_as_identity(initialized: ResNet) -> None:
     normalisations = [module for module in initialized.modules() if isinstance(module, nn.BatchNorm2d)]
     assert len(normalisations) == 31
     for bn in normalisations:
@@ -133,6 +134,78 @@ def test_batch_normalisation_starts_as_identity(initialized: CifarResNet) -> Non
 def test_initialisation_is_a_function_of_the_generator() -> None:
     first, again, other = (build_extractor(settings(8), 3) for _ in range(3))
     for extractor, seed in ((first, 1), (again, 1), (other, 2)):
-        initialize_extractor(extractor, torch.Generator().manual_seed(seed))
+        initialize_extractor(extractor, NETWORK, torch.Generator().manual_seed(seed))
     assert same_bits(weights(first), weights(again))
     assert not same_bits(weights(first), weights(other))
+
+
+RESNETS = [(18, "small"), (18, "large"), (34, "small"), (34, "large")]
+
+
+def test_parameters_of_resnet18() -> None:
+    assert count(build_extractor(RESNET18, channels=3)) == 11_168_832
+    assert build_extractor(RESNET18, channels=3).features == 512
+
+
+@pytest.mark.parametrize(("depth", "stem"), RESNETS)
+def test_larger_resnets_against_torchvision(depth: int, stem: str) -> None:
+    extractor = random_extractor(1, settings=network_settings(backbone="resnet", depth=depth, stem=stem))
+    theirs = {18: resnet.resnet18, 34: resnet.resnet34}[depth]()
+    theirs.fc = nn.Identity()
+    if stem == "small":
+        theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    values = {name: one for name, one in theirs.state_dict().items() if "num_batches" not in name}
+    for value, ours in zip(values.values(), extractor.state_dict().values(), strict=True):
+        value.copy_(ours)
+    images = torch.randn(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = theirs.eval()(images)
+        torch.testing.assert_close(extractor(images), expected, rtol=1e-4, atol=1e-4)
+    assert count(extractor) == count(theirs)
+
+
+@pytest.mark.parametrize(
+    ("side", "sides"), [(64, [16, 16, 8, 4, 2]), (128, [32, 32, 16, 8, 4]), (224, [56, 56, 28, 14, 7])]
+)
+def test_the_large_stem_brings_images_to_a_quarter(side: int, sides: list[int]) -> None:
+    extractor = build_extractor(network_settings(backbone="resnet", depth=18, stem="large"), 3).eval()
+    shapes: list[tuple[int, ...]] = []
+    for module in [extractor.pool, *extractor.stages]:
+        module.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape)))
+    with torch.no_grad():
+        assert extractor(torch.zeros(1, 3, side, side)).shape == (1, 512)
+    widths = [64, 64, 128, 256, 512]
+    assert shapes == [(1, width, one, one) for width, one in zip(widths, sides, strict=True)]
+
+
+def test_blocks_of_a_larger_resnet_start_as_their_shortcuts() -> None:
+    extractor = build_extractor(RESNET18, 3)
+    initialize_extractor(extractor, RESNET18, torch.Generator().manual_seed(0))
+    for name, module in extractor.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.weight.eq(0 if ".second." in name else 1).all(), name
+    extractor.eval()
+    block = extractor.stages[0][0]  # type: ignore[index]
+    x = torch.rand(2, 64, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(block(x), x)
+
+
+def test_convolutions_of_a_larger_resnet_start_with_the_deviation_of_their_outputs() -> None:
+    extractor = build_extractor(network_settings(backbone="resnet", depth=18, stem="large"), CHANNELS)
+    initialize_extractor(extractor, RESNET18, torch.Generator().manual_seed(0))
+    convolutions = [module for module in extractor.modules() if isinstance(module, nn.Conv2d)]
+    assert [one.kernel_size[0] for one in convolutions].count(1) == 3
+    assert len(convolutions) == 1 + 16 + 3
+    for one in convolutions:
+        expected = math.sqrt(2 / (one.kernel_size[0] ** 2 * one.out_channels))
+        error = one.weight.numel() ** -0.5
+        assert abs(one.weight.std().item() / expected - 1) < 4 * error / math.sqrt(2)
+
+
+def test_a_shortcut_between_pruned_streams_by_hand() -> None:
+    # Channels 1 and 3 enter, of which 1 goes on; 0 and 4 are zeros.
+    x = torch.arange(8.0).reshape(1, 2, 2, 2)
+    y = PadShortcut([-1, 0, -1], channels_in=2, stride=2)(x)
+    assert y.flatten().tolist() == [0.0, 0.0, 0.0]
+    y = PadShortcut([-1, 1, 0, -1], channels_in=2, stride=1)(x)
+    assert y[0, :, 0, 1].tolist() == [0.0, 5.0, 1.0, 0.0]

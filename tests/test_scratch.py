@@ -20,7 +20,14 @@ import yaml
 
 import der
 from der.common.errors import UserError
-from der.common.settings import AugmentationSettings, IncrementalSettings, NetworkSettings, PhaseSettings
+from der.common.settings import (
+    AugmentationSettings,
+    ClassifierSettings,
+    IncrementalSettings,
+    MaskSettings,
+    NetworkSettings,
+    PhaseSettings,
+)
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
 from der.train.scratch import MAX_AGE, Saved, Scratch, remove_old
@@ -29,7 +36,9 @@ from tests.builders import (
     CPU,
     NETWORK,
     augmentation_settings,
+    classifier_settings,
     incremental_settings,
+    mask_settings,
     phase_settings,
     random_checkpoint,
     train_settings,
@@ -41,7 +50,9 @@ VALUES = 1000
 def make_saved(epochs: int, values: int = VALUES) -> Saved:
     """The state after ``epochs`` epochs, with floats that no short decimal equals."""
     state = torch.randn(values, generator=torch.Generator().manual_seed(epochs))
-    records = [EpochRecord(n, 0.1 / n, 1 / (3 * n), 1e-300 / n, 100 / n) for n in range(1, epochs + 1)]
+    records = [
+        EpochRecord("phase", n, 0.1 / n, 1 / (3 * n), 1e-300 / n, 100 / n) for n in range(1, epochs + 1)
+    ]
     return Saved(records, state)
 
 
@@ -393,7 +404,10 @@ def test_a_checkpoint_on_a_full_disk_is_whole_or_absent(small_disk: Path) -> Non
 
 
 LIBRARY = Path(der.__file__).parent
-TRAIN = train_settings()
+TRAIN = train_settings(
+    base=phase_settings(warmup_epochs=2),
+    incremental=incremental_settings(warmup_epochs=2, classifier=classifier_settings(warmup_epochs=2)),
+)
 Inputs = dict[str, bytes]
 INPUTS: Inputs = {
     "tasks/2/train/ant.npy": b"ant",
@@ -439,6 +453,17 @@ PHASE_CHANGES = {
     "weight_decay": 6e-4,
     "momentum": 0.8,
     "batch_size": 9,
+    "warmup_epochs": 1,
+    "reinitialize_heads": True,
+}
+NETWORK_CHANGES = {
+    "backbone": "resnet",
+    "depth": 14,
+    "stem": "large",
+    "head_bias": False,
+    "expansion": False,
+    "mean": [0.5],
+    "std": [0.5],
 }
 
 
@@ -449,9 +474,7 @@ def test_the_key_is_a_function_and_fits_a_file_name() -> None:
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize(
-    ("name", "value"), changes_of(NetworkSettings, backbone="other", depth=14, mean=[0.5], std=[0.5])
-)
+@pytest.mark.parametrize(("name", "value"), changes_of(NetworkSettings, **NETWORK_CHANGES))
 def test_the_network_changes_the_key(name: str, value: Any) -> None:
     network = replace(NETWORK, mean=[0.4], std=[0.4])
     object.__setattr__(changed := replace(network), name, value)  # mean and std alone are refused
@@ -467,7 +490,9 @@ def test_what_the_phases_share_changes_the_key(name: str, value: Any) -> None:
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(
     ("name", "value"),
-    changes_of(AugmentationSettings, crop_padding=2, horizontal_flip=False, brightness=0.3),
+    changes_of(
+        AugmentationSettings, resized_crop=[0.5, 1.0], crop_padding=2, horizontal_flip=False, brightness=0.3
+    ),
 )
 def test_the_augmentation_changes_the_key(name: str, value: Any) -> None:
     assert key(augmentation=augmentation_settings(**{name: value})) != key()
@@ -476,20 +501,44 @@ def test_the_augmentation_changes_the_key(name: str, value: Any) -> None:
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(
     ("name", "value"),
-    changes_of(IncrementalSettings, **PHASE_CHANGES, auxiliary_weight=0.5, rebalancing="none"),
+    changes_of(
+        IncrementalSettings,
+        **PHASE_CHANGES,
+        auxiliary_weight=0.5,
+        rebalancing="none",
+        classifier=classifier_settings(),
+    ),
 )
 def test_the_incremental_phase_changes_the_keys_of_later_steps_alone(
     name: str, value: Any, place: Path
 ) -> None:
-    changed = {"incremental": incremental_settings(**{name: value})}
+    changed = {"incremental": replace(TRAIN.incremental, **{name: value})}
     assert key(**changed) != key()
     write_inputs(place, {one.replace("/1/", "/0/").replace("/2/", "/1/"): INPUTS[one] for one in INPUTS})
     assert key(1, **changed) == key(1)
 
 
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(("name", "value"), changes_of(ClassifierSettings, **PHASE_CHANGES, temperature=1.0))
+def test_the_classifier_stage_changes_the_key(name: str, value: Any) -> None:
+    stage = replace(TRAIN.incremental.classifier, **{name: value})
+    assert key(incremental=replace(TRAIN.incremental, classifier=stage)) != key()
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    changes_of(
+        MaskSettings, sparsity_weight=0.3, sharpness=9.0, rate_factor=2.0, start_mean=1.0, start_deviation=0.0
+    ),
+)
+def test_the_masks_change_the_key(name: str, value: Any) -> None:
+    assert len({key(), key(masks=mask_settings()), key(masks=mask_settings(**{name: value}))}) == 3
+
+
 @pytest.mark.parametrize(("name", "value"), changes_of(PhaseSettings, **PHASE_CHANGES))
 def test_the_base_phase_changes_the_key_of_the_first_step_alone(name: str, value: Any, place: Path) -> None:
-    changed = {"base": phase_settings(**{name: value})}
+    changed = {"base": replace(TRAIN.base, **{name: value})}
     assert key(**changed) == key()
     write_inputs(place, {one.replace("/1/", "/0/").replace("/2/", "/1/"): INPUTS[one] for one in INPUTS})
     assert key(1, **changed) != key(1)

@@ -218,3 +218,59 @@ def test_misspelt_and_missing_keys_are_named_with_their_place() -> None:
     del content["train"]["incremental"]["momentum"]
     with pytest.raises(UserError, match=r"^train\.incremental\.momentum: missing; add it with a number$"):
         parse(Settings, content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 50}, "network.depth: 50 is no depth of backbone resnet; write 18 or 34"),
+        ({"depth": 20}, "network.depth: 20 is no depth of backbone resnet; write 18 or 34"),
+        ({"depth": 18}, None),
+        ({"depth": 34, "stem": "large"}, None),
+        (
+            {"backbone": "cifar_resnet", "depth": 32, "stem": "large"},
+            "network.stem: large goes with backbone resnet; write small",
+        ),
+        (
+            {"backbone": "cifar_resnet", "depth": 18},
+            "network.depth: 18 is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110",
+        ),
+    ],
+)
+def test_depth_and_stem_belong_to_the_backbone(changes: dict[str, Any], message: str | None) -> None:
+    content = edited(network=COMMITTED["network"] | {"backbone": "resnet"} | changes)
+    if message is None:
+        parse(Settings, content)
+        return
+    with pytest.raises(UserError) as caught:
+        parse(Settings, content)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("crop", [[], [0.5], [0.5, 0.4], [0.1, 0.5, 1.0]])
+def test_a_resized_crop_is_two_fractions(crop: list[float]) -> None:
+    with pytest.raises(UserError, match=r"resized_crop: write the smallest and the largest fraction"):
+        parse(Settings, edited(train__augmentation__resized_crop=crop))
+    accepts("train.augmentation.resized_crop", [0.08, 1.0])
+
+
+def test_masks_are_a_section_or_null() -> None:
+    masks = {
+        "sparsity_weight": 0.5,
+        "sharpness": 400,
+        "rate_factor": 100.0,
+        "start_mean": 1.0,
+        "start_deviation": 0.5,
+    }
+    settings = parse(Settings, edited(train__masks=masks))
+    assert settings.train.masks is not None and settings.train.masks.sharpness == 400
+    with pytest.raises(UserError, match=r"train\.masks.*sharpness"):
+        parse(Settings, edited(train__masks=masks | {"sharpness": 1.0}))
+
+
+@pytest.mark.parametrize("phase", ["base", "incremental", "incremental__classifier"])
+def test_heads_are_drawn_anew_only_after_a_warm_up(phase: str) -> None:
+    keys = {f"train__{phase}__reinitialize_heads": True}
+    with pytest.raises(UserError, match=r"reinitialize_heads: there is no warm-up to end; "):
+        parse(Settings, edited(**keys))
+    parse(Settings, edited(**keys, **{f"train__{phase}__warmup_epochs": 1}))

@@ -20,7 +20,7 @@ from der.summary.write import write_summary
 
 PLOTS = ["accuracy.png", "accuracy_matrix.png", "confusion.png", "training.png"]
 TABLES = ["accuracy.csv", "accuracy_matrix.csv", "training.csv"]
-LOG_HEAD = "epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
+LOG_HEAD = "phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
 
 # After step k (row), on the classes of step i (column).
 MATRIX = [[90.0], [70.0, 80.0], [75.0, 60.0, 95.0]]
@@ -95,6 +95,7 @@ def test_summary_by_hand() -> None:
         "last_top5": 100.0,
         "average_nme_top1": 84.3333,  # of 88, 76, 89
         "forgetting": 17.5,
+        "mean_parameters": 927008.0,
     }
     assert list(summary["steps"]) == ["1", "2", "3"]
     assert summary["steps"]["2"] == {
@@ -151,7 +152,10 @@ def write_inputs(folder: Path, sizes: list[int], names: list[str], epochs: int =
     write_confusion(folder / "confusion.csv", rng.integers(0, 9, (len(names), len(names))), names)
     for k in range(1, len(sizes) + 1):
         auxiliary = "" if k == 1 else "0.5"
-        rows = [f"{e},0.1,{3.3 / 10 ** (e + k):.17g},{auxiliary},{50 + e}\n" for e in range(1, epochs + 1)]
+        rows = [
+            f"representation,{e},0.1,{3.3 / 10 ** (e + k):.17g},{auxiliary},{50 + e}\n"
+            for e in range(1, epochs + 1)
+        ]
         (folder / f"{k}.csv").write_text(LOG_HEAD + "".join(rows))
     matrix = [rng.uniform(0, 100, size=k).round(4).tolist() for k in range(1, len(sizes) + 1)]
     return make_steps(matrix, sizes)
@@ -207,8 +211,8 @@ def test_tables_hold_the_series(tmp_path: Path) -> None:
     lines = (tmp_path / "plots" / "training.csv").read_text().splitlines()
     assert lines[0] == "step," + LOG_HEAD.strip()
     # Written as they were read, to the last digit; no empty cells, which Vega would draw as zero.
-    assert lines[1] == f"1,1,0.1,{3.3 / 10**2!r},NaN,51.0"
-    assert lines[3] == f"2,1,0.1,{3.3 / 10**3!r},0.5,51.0"
+    assert lines[1] == f"1,representation,1,0.1,{3.3 / 10**2!r},NaN,51.0"
+    assert lines[3] == f"2,representation,1,0.1,{3.3 / 10**3!r},0.5,51.0"
     assert len(lines) == 5
 
 
@@ -226,7 +230,7 @@ def test_summary_file_keeps_what_does_not_exist_as_null(tmp_path: Path) -> None:
         (None, "cannot be read as a training log"),
         ("", "cannot be read as a training log"),
         ("epoch,loss\n1,0.5\n", "cannot be read as a training log"),
-        (LOG_HEAD + "1,0.1,much,,50\n", "cannot be read as a training log"),
+        (LOG_HEAD + "representation,1,0.1,much,,50\n", "cannot be read as a training log"),
         (LOG_HEAD, "holds no epoch; train step 2 again"),
     ],
 )

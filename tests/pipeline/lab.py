@@ -21,6 +21,7 @@ CLASSES = ("ant", "bee", "cat", "dog")
 CHAIN = 3  # the protocol has two steps: number 3 is unused
 IMAGES = 8  # per class, two of them held out
 RESULTS = ("data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics")
+PHASES = ("base", "incremental", "incremental.classifier")
 EDITS = {
     "dataset.source": "folder",
     "dataset.test_fraction": 0.25,
@@ -28,9 +29,9 @@ EDITS = {
     "protocol.later_classes": 2,
     "network.depth": 8,
     "memory.budget": 8,
-    **{f"train.{phase}.epochs": 1 for phase in ("base", "incremental")},
-    **{f"train.{phase}.milestones": [] for phase in ("base", "incremental")},
-    **{f"train.{phase}.batch_size": 8 for phase in ("base", "incremental")},
+    **{f"train.{phase}.epochs": 1 for phase in PHASES},
+    **{f"train.{phase}.milestones": [] for phase in PHASES},
+    **{f"train.{phase}.batch_size": 8 for phase in PHASES},
 }
 
 Digests = dict[str, str]  # path -> digest of the file's bytes

@@ -24,15 +24,26 @@ class Edit(NamedTuple):
     run: list[str]
 
 
+AFTER_STEP_1 = ["T2", "B2", "E2", "T3", "B3", "summarize"]
+ALL_STEPS = ["T1", "B1", "E1", *AFTER_STEP_1]
+MASKS = {
+    "sparsity_weight": 0.5,
+    "sharpness": 400.0,
+    "rate_factor": 100.0,
+    "start_mean": 0.2,
+    "start_deviation": 0.5,
+}
 EDITS = {
     # 8 // 2 and 8 // 4 exemplars per class become 6 // 2 and 6 // 4. E3's inputs are markers, and stay.
-    "memory.budget": Edit({"memory__budget": 6}, ["B1", "E1", "T2", "B2", "E2", "T3", "B3", "summarize"]),
-    "train.base": Edit(
-        {"train__base__momentum": 0.5}, ["T1", "B1", "E1", "T2", "B2", "E2", "T3", "B3", "summarize"]
-    ),
-    "train.incremental": Edit(
-        {"train__incremental__learning_rate": 0.05}, ["T2", "B2", "E2", "T3", "B3", "summarize"]
-    ),
+    "memory.budget": Edit({"memory__budget": 6}, ["B1", "E1", *AFTER_STEP_1]),
+    "train.base": Edit({"train__base__momentum": 0.5}, ALL_STEPS),
+    "train.incremental": Edit({"train__incremental__learning_rate": 0.05}, AFTER_STEP_1),
+    "train.masks": Edit({"train__masks": MASKS}, ALL_STEPS),
+    "classifier learning": Edit({"train__incremental__rebalancing": "classifier_learning"}, AFTER_STEP_1),
+    "no rebalancing": Edit({"train__incremental__rebalancing": "none"}, AFTER_STEP_1),
+    "no auxiliary loss": Edit({"train__incremental__auxiliary_weight": 0.0}, AFTER_STEP_1),
+    "no expansion": Edit({"network__expansion": False}, ALL_STEPS),
+    "random exemplars": Edit({"memory__selection": "random"}, ["B1", "E1", *AFTER_STEP_1]),
     "evaluate": Edit({"evaluate__group_labels": 1}, ["E1", "E2", "E3", "summarize"]),
     # Number 3 comes into use.
     "increment": Edit(

@@ -23,6 +23,7 @@ TRACKED_BY = {
     "train.seed": numbered("T1", "T2", "T3"),
     "train.precision": numbered("T1", "T2", "T3"),
     "train.augmentation": numbered("T1", "T2", "T3"),
+    "train.masks": numbered("T1", "T2", "T3"),
     "train.base": numbered("T1"),
     "train.incremental": numbered("T2", "T3"),
     "memory": numbered("B1", "B2", "B3"),
