@@ -139,7 +139,7 @@ def test_saving_never_waits_for_the_disk(sandbox: Sandbox, monkeypatch: pytest.M
     write = Path.write_bytes
 
     def write_at_the_gate(path: Path, content: bytes) -> int:
-        gate.result()
+        gate.result(20)
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", write_at_the_gate)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from der.common.errors import UserError
 
-WATCH_SECONDS = 0.5
+WATCH_SECONDS = 0.1
 
 
 def run_stage(run: Callable[[], str]) -> None:

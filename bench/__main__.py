@@ -1,0 +1,47 @@
+"""`python -m bench`: the engine against a plain loop, step by step; results go to bench/results."""
+
+import argparse
+import os
+import sys
+
+from bench.cases import list_cases
+from bench.measure import measure_all
+from bench.report import (
+    INCLUDED,
+    RESULTS,
+    describe_machine,
+    format_summary,
+    format_table,
+    round_figures,
+    write_results,
+)
+from der.common.errors import UserError
+from der.device import choose_device
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="few images, one epoch: a check of the bench, written nowhere"
+    )
+    quick = parser.parse_args().quick
+    try:
+        device = choose_device(os.environ.get("DER_DEVICE"))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    rows, bandwidth = measure_all(
+        list_cases(device, quick), device, lambda text: print(text, file=sys.stderr, flush=True)
+    )
+    rows = [round_figures(row) for row in rows]
+    machine = describe_machine(device)
+    print(format_table(rows), format_summary(rows), sep="\n\n")
+    print(
+        f"\n{machine.card or machine.processor}, {machine.cores} cores, copies at {bandwidth / 1e9:.1f} GB/s"
+    )
+    print(INCLUDED)
+    if not quick:
+        print(write_results(RESULTS, machine, rows, bandwidth))
+
+
+if __name__ == "__main__":
+    main()

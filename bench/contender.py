@@ -1,0 +1,122 @@
+"""Every contender runs in a process of its own, so that its settings and its memory are its own."""
+
+import multiprocessing
+import resource
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from bench.cases import Case, prepare
+from bench.product import EngineLoop
+from der.device import make_deterministic
+
+if TYPE_CHECKING:
+    from bench.plain import PlainLoop
+
+PLAIN = "plain"
+WIDTHS = {PLAIN: 4, "engine float32": 4, "engine bfloat16": 2}  # bytes of an activation
+
+
+class Footprint(NamedTuple):
+    """What a contender shows after a step's epochs."""
+
+    peak_bytes: int  # allocated on a CUDA card; elsewhere resident, Python and torch included
+    step_ms: float | None  # of the captured train step
+
+
+class Session:
+    """A contender, in the process that calls this: one of WIDTHS by ``name``."""
+
+    def __init__(self, name: str, case: Case, device: torch.device) -> None:
+        self.name = name
+        self.case = case
+        self.device = device
+        self.epoch = 0
+        self.loop: PlainLoop | EngineLoop
+        if name != PLAIN:
+            make_deterministic()  # as the pipeline does; the plain loop keeps torch's defaults
+
+    def warm_up(self, frozen: int) -> float:
+        """Train one epoch of the step with ``frozen`` frozen extractors; returns the mean loss."""
+        start = prepare(self.case, frozen)
+        if self.name == PLAIN:
+            from bench.plain import PlainLoop  # torchvision's memory is the plain loop's alone
+
+            self.loop = PlainLoop(self.case, start, self.device)
+        else:
+            self.loop = EngineLoop(self.case, start, self.device, self.name.removeprefix("engine "))
+        self.epoch = 0
+        return self.loop.run_epoch(self.epoch)
+
+    def time_epoch(self) -> float:
+        """Seconds of the next epoch."""
+        self.epoch += 1
+        begin = time.perf_counter()
+        self.loop.run_epoch(self.epoch)  # ends with a sync
+        return time.perf_counter() - begin
+
+    def measure(self) -> Footprint:
+        """What the step took; the peak includes those of the steps before."""
+        step_ms = self.loop.time_step() if isinstance(self.loop, EngineLoop) else None
+        return Footprint(_peak_bytes(self.device), step_ms)
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "linux":
+        # Not getrusage: there a new process starts with the peak of the one that started it.
+        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+class Contender:
+    """A Session in a process of its own; a context manager."""
+
+    def __init__(self, name: str, case: Case, device: torch.device) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, context, _open, (name, case, device))
+        self.pool.submit(int)  # starts the process now, beside those of other contenders
+
+    def __enter__(self) -> "Contender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown()
+
+    def warm_up(self, frozen: int) -> float:
+        """Session.warm_up."""
+        return self.pool.submit(_warm_up, frozen).result()
+
+    def time_epoch(self) -> float:
+        """Session.time_epoch."""
+        return self.pool.submit(_time_epoch).result()
+
+    def measure(self) -> Footprint:
+        """Session.measure."""
+        return self.pool.submit(_measure).result()
+
+
+_session: Session  # of a contender's process
+
+
+def _open(name: str, case: Case, device: torch.device) -> None:
+    global _session
+    _session = Session(name, case, device)
+
+
+def _warm_up(frozen: int) -> float:
+    return _session.warm_up(frozen)
+
+
+def _time_epoch() -> float:
+    return _session.time_epoch()
+
+
+def _measure() -> Footprint:
+    return _session.measure()

@@ -1,0 +1,80 @@
+"""Contenders take turns at the same epochs, so that a slow moment of the machine meets them all."""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import torch
+
+from bench.cases import Case, prepare
+from bench.contender import PLAIN, WIDTHS, Contender
+from bench.traffic import epoch_bytes, measure_bandwidth, measure_volume
+from der.model.network import count_parameters
+
+
+class Measured(NamedTuple):
+    """One contender at one step of the protocol."""
+
+    case: str
+    step: int  # counted from 1; step - 1 extractors are frozen
+    contender: str
+    batch_size: int  # images
+    images: int  # of an epoch
+    epochs: int  # measured
+    seconds_per_epoch: float  # median
+    images_per_second: float  # median
+    times_plain: float  # median, over the turns, of the plain loop's seconds over these
+    peak_memory_mb: float
+    step_ms: float | None  # of a full batch's train step, replayed as a CUDA graph
+    bandwidth_share: float  # time that the least bytes take at the bandwidth, over the time measured
+
+
+def measure_all(
+    cases: list[Case], device: torch.device, tell: Callable[[str], None]
+) -> tuple[list[Measured], float]:
+    """Measure every case; returns also the bandwidth in bytes per second. ``tell`` hears of every step."""
+    bandwidth = measure_bandwidth(device)
+    rows: list[Measured] = []
+    for case in cases:
+        with ExitStack() as stack:
+            contenders = [stack.enter_context(Contender(name, case, device)) for name in WIDTHS]
+            for frozen in range(len(case.new_classes)):
+                tell(f"{case.name}: step {frozen + 1} of {len(case.new_classes)}")
+                rows += measure_step(case, frozen, contenders, bandwidth)
+    return rows, bandwidth
+
+
+def measure_step(
+    case: Case, frozen: int, contenders: Sequence[Contender], bandwidth: float
+) -> Iterator[Measured]:
+    """The step with ``frozen`` frozen extractors, one row per contender; PLAIN must be among them."""
+    for contender in contenders:
+        contender.warm_up(frozen)
+    turns = [
+        {contender.name: contender.time_epoch() for contender in contenders} for _ in range(case.repetitions)
+    ]
+    start = prepare(case, frozen)
+    newest = start.network.extractors[-1]
+    _, side, _, channels = start.images.arrays[0].shape
+    volume = measure_volume(newest, channels, side)
+    parameters = count_parameters(newest, start.network.head, start.auxiliary)
+    images = len(start.images.labels)
+    for contender in contenders:
+        seconds = statistics.median(turn[contender.name] for turn in turns)
+        least = epoch_bytes(volume, parameters, frozen, images, case.batch_size, WIDTHS[contender.name])
+        footprint = contender.measure()
+        yield Measured(
+            case=case.name,
+            step=start.step,
+            contender=contender.name,
+            batch_size=case.batch_size,
+            images=images,
+            epochs=case.repetitions,
+            seconds_per_epoch=seconds,
+            images_per_second=images / seconds,
+            times_plain=statistics.median(turn[PLAIN] / turn[contender.name] for turn in turns),
+            peak_memory_mb=footprint.peak_bytes / 1e6,
+            step_ms=footprint.step_ms,
+            bandwidth_share=least / bandwidth / seconds,
+        )

@@ -1,0 +1,57 @@
+"""The engine, set up as der.train.representation does."""
+
+import torch
+
+from bench.cases import SEED, Case, Start
+from der.model.preprocessing import Normalize
+from der.train.augmentation import draw_epoch
+from der.train.cuda import CapturedStep
+from der.train.engine import Engine
+from der.train.images import Gatherer
+from der.train.objective import RepresentationObjective
+from der.train.precision import choose_precision
+
+REPLAYS = 100  # of a captured step
+
+
+class EngineLoop:
+    """Trains a step with the engine."""
+
+    def __init__(self, case: Case, start: Start, device: torch.device, precision: str) -> None:
+        self.case = case
+        self.step = start.step
+        self.images = len(start.images.labels)
+        *frozen, newest = start.network.extractors
+        chosen = choose_precision(precision, device)
+        objective = RepresentationObjective(
+            newest, start.network.head, start.auxiliary, 1.0 if start.old_classes else 0.0, chosen.autocast
+        )
+        self.engine = Engine(
+            objective,
+            frozen,
+            Gatherer(start.images, device),
+            Normalize(start.normalization),
+            case.augmentation,
+            case.phase,
+            chosen,
+        )
+
+    def run_epoch(self, epoch: int) -> float:
+        """Train on every image once and take the state to resume from; returns the mean loss."""
+        draws = draw_epoch(self.images, self.case.augmentation, SEED, "bench", self.step, epoch)
+        means = self.engine.run_epoch(draws, self.case.phase.learning_rate, lambda _: None)
+        self.engine.pack()
+        return means.loss
+
+    def time_step(self) -> float | None:
+        """Milliseconds of a full batch's captured train step; None where steps are not captured."""
+        if not isinstance(self.engine.step, CapturedStep):
+            return None
+        graph, _ = self.engine.step.graphs[self.case.batch_size]
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        for _ in range(REPLAYS):
+            graph.replay()
+        end.record()
+        end.synchronize()
+        return float(begin.elapsed_time(end)) / REPLAYS

@@ -1,0 +1,122 @@
+"""Results as a file per machine and as a table."""
+
+import json
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bench.contender import PLAIN
+from bench.measure import Measured
+from der.common.files import whole_file
+
+RESULTS = Path("bench/results")
+INCLUDED = (
+    "An epoch includes random draws, picking and changing the images, moving them to the device, the frozen "
+    "extractors, training, the mean loss, and for the engine the copy of its state to resume from. Not "
+    "included: starting processes, compiling, capturing, the first epoch. Images, their order, schedule and "
+    "first weights are the same for all. Peak memory is that since step 1: on CUDA what torch allocated, "
+    "elsewhere the resident set with Python and torch, without the plain loop's workers."
+)
+FIGURES = 4  # significant ones
+
+
+class Machine(NamedTuple):
+    """What was measured on."""
+
+    processor: str
+    cores: int  # used by torch
+    card: str | None
+
+    @property
+    def slug(self) -> str:
+        """A file name of the card, or of processor and cores."""
+        return slugify(self.card or f"{self.processor} {self.cores} cores")
+
+
+def slugify(name: str) -> str:
+    """Lower-case letters, digits and single hyphens; what is in round brackets, as "(R)", is left out."""
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(.*?\)", "", name).lower()).strip("-")
+
+
+def describe_machine(device: torch.device) -> Machine:
+    """The machine by its parts; never by its host's name."""
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return Machine(_processor(), torch.get_num_threads(), card)
+
+
+def _processor() -> str:
+    details = Path("/proc/cpuinfo")  # Linux
+    if details.exists():
+        named = re.search(r"^model name\s*:\s*(.+)$", details.read_text(), re.MULTILINE)
+        if named:
+            return named[1]
+    return platform.processor() or platform.machine()
+
+
+def round_figures(row: Measured) -> Measured:
+    """Every figure that is not a whole number, to FIGURES significant ones."""
+    return Measured(*map(_round, row))
+
+
+def write_results(
+    directory: Path, machine: Machine, rows: Sequence[Measured], bytes_per_second: float
+) -> Path:
+    """Write <slug>.json with sorted keys; returns its path."""
+    report = {
+        "bandwidth_gb_per_second": _round(bytes_per_second / 1e9),
+        "included": INCLUDED,
+        "machine": machine._asdict(),
+        "measured": [row._asdict() for row in rows],
+        "torch": torch.__version__,
+    }
+    path = directory / f"{machine.slug}.json"
+    with whole_file(path) as partial:
+        text = json.dumps(report, indent=2, sort_keys=True, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def format_table(rows: Sequence[Measured]) -> str:
+    """A Markdown table, a line per row."""
+    head = ["images", "step", "loop", "images/s", "s/epoch", "times plain", "peak MB", "bandwidth", "step ms"]
+    lines = [head, ["---", "---:", "---", *["---:" for _ in head[3:]]]]
+    lines += [
+        [
+            row.case,
+            str(row.step),
+            row.contender,
+            f"{row.images_per_second:,.0f}",
+            f"{row.seconds_per_epoch:.3g}",
+            f"{row.times_plain:.2f}",
+            f"{row.peak_memory_mb:,.0f}",
+            f"{100 * row.bandwidth_share:.1f} %",
+            "" if row.step_ms is None else f"{row.step_ms:.3f}",
+        ]
+        for row in rows
+    ]
+    return _join(lines)
+
+
+def format_summary(rows: Sequence[Measured]) -> str:
+    """A short Markdown table, as the README quotes it: images per second, and times the plain loop's."""
+    names = list(dict.fromkeys(row.contender for row in rows))
+    by_step: dict[tuple[str, int], dict[str, str]] = {}
+    for row in rows:
+        ratio = "" if row.contender == PLAIN else f" ({row.times_plain:.1f} x)"
+        cells = by_step.setdefault((row.case, row.step), {})
+        cells[row.contender] = f"{row.images_per_second:,.0f}{ratio}"
+    lines = [["images/s", "step", *names], ["---", *["---:" for _ in ["step", *names]]]]
+    lines += [[case, str(step), *(cells[name] for name in names)] for (case, step), cells in by_step.items()]
+    return _join(lines)
+
+
+def _join(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _round(value: Any) -> Any:
+    return float(f"{value:.{FIGURES}g}") if isinstance(value, float) else value

@@ -1,0 +1,291 @@
+"""Training that is killed goes on from its last finished epoch, and ends with the same bytes."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.pipeline.conftest import build_once
+from tests.pipeline.lab import Digests, Pipeline, digests
+
+COMPARED = ("data/checkpoints", "data/memory", "metrics")
+FIRST_STEP = ("data/checkpoints/1/", "metrics/training/1.csv")
+TRAIN = ("stages.train_task", "1")
+EPOCHS = 40
+PATIENCE = 120  # seconds until something that should happen counts as not happening
+TRAINING = re.compile(r"^train_task \d: (epoch|going on)", re.MULTILINE)
+GOING_ON = "going on after epoch"
+
+
+def lengthen(pipeline: Pipeline) -> None:
+    """Edit the parameters to phases that last long enough to be killed in."""
+    pipeline.edit(
+        **{f"train__{phase}__epochs": EPOCHS for phase in ("base", "incremental")},
+        **{f"train__{phase}__learning_rate": 0.01 for phase in ("base", "incremental")},
+    )
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(base: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Digests:
+    """The results of the longer phases; every stage by itself gives those of `dvc repro`."""
+
+    def build(root: Path) -> None:
+        pipeline = base.copy_to(root)
+        lengthen(pipeline)
+        pipeline.succeed("python", "-m", "stages.all", "--start-at", "train_task@1")
+
+    return digests(build_once(tmp_path_factory, "uninterrupted", build), COMPARED)
+
+
+@pytest.fixture
+def long(pipeline: Pipeline) -> Pipeline:
+    """A pipeline to work on, whose training is still to be done."""
+    lengthen(pipeline)
+    return pipeline
+
+
+def scratch(pipeline: Pipeline) -> Path:
+    return Path(pipeline.environment()["DER_SCRATCH"])
+
+
+def states(pipeline: Pipeline) -> list[Path]:
+    """The oldest first."""
+    return sorted(scratch(pipeline).glob("der-*/*.state"))
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+class Started:
+    """A command under way, in a process group of its own."""
+
+    def __init__(self, pipeline: Pipeline, *line: str) -> None:
+        self.log = pipeline.root.parent / "started.log"
+        with self.log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *line],
+                cwd=pipeline.root,
+                env=pipeline.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def printed(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def wait_for_training(self) -> None:
+        """Until an epoch is over, or all is."""
+        wait_for(lambda: self.ended() or TRAINING.search(self.printed))
+
+    def trainers(self) -> list[psutil.Process]:
+        """The process of train_task, if there is one now."""
+        found = []
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self.process.pid)
+            for process in (root, *root.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    found += [process] if "stages.train_task" in process.cmdline() else []
+        return found
+
+    def kill(self, how: str) -> None:
+        """Send a signal to the processes that ``how`` names, and wait until all have ended."""
+        whom, name = how.split()
+        number = signal.Signals[f"SIG{name}"]
+        trainers = self.trainers()
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if whom == "all":
+                os.killpg(self.process.pid, number)
+            elif whom == "dvc":
+                os.kill(self.process.pid, number)
+            for trainer in trainers if whom == "training" else []:
+                trainer.send_signal(number)
+        self.process.wait(PATIENCE)
+        wait_for(lambda: all(has_status(trainer, psutil.STATUS_ZOMBIE) for trainer in trainers))
+
+
+def has_status(process: psutil.Process, status: str) -> bool:
+    """Also if it is gone: nobody else may have asked for the exit status of one that has ended."""
+    try:
+        return not process.is_running() or process.status() == status
+    except psutil.NoSuchProcess:
+        return True
+
+
+@contextmanager
+def started(pipeline: Pipeline, *line: str) -> Iterator[Started]:
+    """A command that does not outlive the block."""
+    one = Started(pipeline, *line)
+    try:
+        yield one
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(one.process.pid, signal.SIGKILL)
+        one.process.wait()
+
+
+@contextmanager
+def stopped_in_training(pipeline: Pipeline, *line: str) -> Iterator[tuple[Started, psutil.Process]]:
+    """A command whose train_task@1 is suspended with two states written; again if it was done before."""
+    caught = False
+    while not caught:
+        with started(pipeline, *line) as command:
+            wait_for(lambda: command.ended() or len(states(pipeline)) >= 2)
+            for trainer in command.trainers():
+                with suppress(psutil.NoSuchProcess):
+                    trainer.suspend()
+                wait_for(lambda: has_status(trainer, psutil.STATUS_STOPPED))  # noqa: B023
+                caught = len(states(pipeline)) >= 2
+                if caught:
+                    yield command, trainer
+
+
+def assert_same(pipeline: Pipeline, expected: Digests, *starts: str) -> None:
+    """The results whose paths start so have the bytes of the uninterrupted run."""
+    found = digests(pipeline.root, COMPARED)
+    wanted = {path: digest for path, digest in expected.items() if path.startswith(starts)}
+    assert wanted
+    assert {path: digest for path, digest in found.items() if path.startswith(starts)} == wanted
+
+
+def assert_empty(pipeline: Pipeline) -> None:
+    assert list(scratch(pipeline).iterdir()) == []
+
+
+KILLS = ["all KILL"] * 3 + ["dvc KILL", "training KILL", "all TERM", "training TERM"]
+
+
+def test_killed_at_random_moments(long: Pipeline, uninterrupted: Digests) -> None:
+    draw = random.Random(1)
+    resumed = 0
+    for number, how in enumerate(draw.sample(KILLS, len(KILLS))):
+        with started(long, "dvc", "repro") as repro:
+            if number % 4:  # otherwise at any moment, before training too
+                repro.wait_for_training()
+                time.sleep(draw.uniform(0, 0.4))
+            else:
+                time.sleep(draw.uniform(0, 4))
+            repro.kill(how)
+            resumed += GOING_ON in repro.printed
+    assert resumed + (GOING_ON in long.succeed("dvc", "repro"))
+    assert_same(long, uninterrupted, *COMPARED)
+    assert_empty(long)
+
+
+def test_training_does_not_outlive_dvc(long: Pipeline, uninterrupted: Digests) -> None:
+    with stopped_in_training(long, "dvc", "repro") as (repro, trainer):
+        repro.process.kill()
+        repro.process.wait()
+        trainer.resume()
+        wait_for(lambda: has_status(trainer, psutil.STATUS_ZOMBIE))
+    assert "train_task 1: 2 classes" not in repro.printed
+    assert GOING_ON in long.succeed("dvc", "repro", "train_task@1")
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    assert_empty(long)
+
+
+def test_damaged_state_after_a_kill(long: Pipeline, uninterrupted: Digests) -> None:
+    with stopped_in_training(long, *TRAIN) as (command, _):
+        command.kill("all KILL")
+    newest = states(long)[-1]
+    content = newest.read_bytes()
+    newest.write_bytes(content[: len(content) // 2])
+    done = long.command("python", "-m", *TRAIN)
+    assert done.returncode == 0
+    assert re.fullmatch(f"warning: {re.escape(str(newest))}: damaged, set aside; .*\n", done.stderr)
+    assert GOING_ON in done.stdout
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    assert_empty(long)
+
+
+def test_other_parameters_never_see_the_state(long: Pipeline, uninterrupted: Digests) -> None:
+    with stopped_in_training(long, *TRAIN) as (command, _):
+        command.kill("all KILL")
+    left = states(long)
+    long.edit(train__base__momentum=0.5)
+    assert GOING_ON not in long.succeed("python", "-m", *TRAIN)
+    assert states(long) == left
+    # Nor is it lost: with the old ones, and others that train_task@1 does not depend on, it serves.
+    long.edit(train__base__momentum=0.9, train__incremental__momentum=0.5, memory__budget=6)
+    assert GOING_ON in long.succeed("dvc", "repro", "train_task@1")
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    assert_empty(long)
+
+
+def test_two_at_once(long: Pipeline, uninterrupted: Digests) -> None:
+    with stopped_in_training(long, *TRAIN) as (first, trainer):
+        second = long.command("python", "-m", *TRAIN)
+        assert second.returncode == 1
+        directory = re.escape(str(scratch(long)))
+        message = f"error: {directory}/der-[0-9a-f]+: in use by process {trainer.pid}; wait .*\n"
+        assert re.fullmatch(message, second.stderr)
+        trainer.resume()
+        assert first.process.wait(PATIENCE) == 0
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    assert_empty(long)
+
+
+@contextmanager
+def small_disk(path: Path, size: str) -> Iterator[None]:
+    path.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no permission to mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def test_the_disk_of_the_state_is_full(long: Pipeline, uninterrupted: Digests) -> None:
+    root = scratch(long)
+    with small_disk(root, "1500k"):  # two states and no third
+        done = long.command("python", "-m", *TRAIN)
+        assert done.returncode == 1
+        assert re.fullmatch(
+            rf"error: {root}/der-[0-9a-f]+: training state cannot be written \(No space left on device\); "
+            r"make room, .*\n",
+            done.stderr,
+        )
+        assert len(states(long)) == 2
+        assert not list(root.rglob("*.partial"))
+        subprocess.run(["mount", "-o", "remount,size=5m", str(root)], check=True)
+        assert GOING_ON in long.succeed("python", "-m", *TRAIN)
+        assert_empty(long)
+    assert_same(long, uninterrupted, *FIRST_STEP)
+
+
+def test_the_disk_of_the_results_is_full(long: Pipeline, uninterrupted: Digests) -> None:
+    checkpoints = long.root / "data/checkpoints"
+    shutil.rmtree(checkpoints / "1")
+    shutil.copytree(checkpoints, long.root.parent / "checkpoints")
+    with small_disk(checkpoints, "200k"):
+        shutil.copytree(long.root.parent / "checkpoints/0", checkpoints / "0")
+        done = long.command("python", "-m", *TRAIN)
+        assert done.returncode == 1
+        assert re.fullmatch(
+            r"error: data/checkpoints/1.*: cannot be written \(.*No space left on device.*\)\n", done.stderr
+        )
+        assert [path.name for path in checkpoints.iterdir()] == ["0"]
+    assert GOING_ON in long.succeed("python", "-m", *TRAIN)
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    assert_empty(long)
