@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.common.settings import AugmentationSettings, DatasetSettings, NetworkSettings, PhaseSettings
+from der.common.settings import AugmentationSettings, DatasetSettings, NetworkSettings, ScheduleSettings
 from der.data.sources.digits import digits
 from der.model.network import Network, empty_network, expand, random_linear
 from der.model.preprocessing import Normalization, Normalize, measure_normalization
-from der.model.resnet import CifarResNet
+from der.model.resnet import ResNet
 from der.randomness import generator
 from der.train.images import TrainingImages
 
@@ -39,15 +39,16 @@ class Case:
     depth: int = 32  # of the ResNet
 
     @property
-    def phase(self) -> PhaseSettings:
+    def phase(self) -> ScheduleSettings:
         """A constant learning rate, low enough for classifiers on untrained extractors."""
-        return PhaseSettings(
+        return ScheduleSettings(
             epochs=1 + self.repetitions,
             learning_rate=0.01,
             milestones=[],
             decay=0.1,
             weight_decay=5e-4,
             momentum=0.9,
+            warmup_epochs=0,
             batch_size=self.batch_size,
         )
 
@@ -77,7 +78,9 @@ def list_cases(device: torch.device, quick: bool) -> list[Case]:
             load=load_digits,
             new_classes=(4, 2, 2, 2),
             memory=200,
-            augmentation=AugmentationSettings(crop_padding=1, horizontal_flip=False, brightness=0.25),
+            augmentation=AugmentationSettings(
+                resized_crop=None, crop_padding=1, horizontal_flip=False, brightness=0.25
+            ),
             batch_size=32,
             repetitions=5,
         ),
@@ -86,7 +89,9 @@ def list_cases(device: torch.device, quick: bool) -> list[Case]:
             load=partial(load_noise, 100, per_class),
             new_classes=(25, 25, 25, 25),
             memory=memory,
-            augmentation=AugmentationSettings(crop_padding=4, horizontal_flip=True, brightness=63 / 255),
+            augmentation=AugmentationSettings(
+                resized_crop=None, crop_padding=4, horizontal_flip=True, brightness=63 / 255
+            ),
             batch_size=128,
             repetitions=3,
         ),
@@ -115,7 +120,15 @@ def prepare(case: Case, frozen: int) -> Start:
     images = TrainingImages(seen, np.repeat(np.arange(classes), [len(array) for array in seen]))
     normalization = measure_normalization(arrays[: ends[0]])
     network = empty_network()
-    settings = NetworkSettings(backbone="cifar_resnet", depth=case.depth, mean=None, std=None)
+    settings = NetworkSettings(
+        backbone="cifar_resnet",
+        depth=case.depth,
+        stem="small",
+        head_bias=True,
+        expansion=True,
+        mean=None,
+        std=None,
+    )
     channels = arrays[0].shape[-1]
     for step, new_classes in enumerate(case.new_classes[: frozen + 1], start=1):
         network = expand(network, new_classes, settings, channels, generator(SEED, "initialization", step))
@@ -125,13 +138,14 @@ def prepare(case: Case, frozen: int) -> Start:
     auxiliary = random_linear(
         network.extractors[-1].features,
         case.new_classes[frozen] + 1,
+        True,
         generator(SEED, "auxiliary classifier", frozen + 1),
     )
     return Start(frozen + 1, network, old_classes, auxiliary, images, normalization)
 
 
 @torch.no_grad()
-def _settle(extractor: CifarResNet, images_BCHW: Tensor) -> None:
+def _settle(extractor: ResNet, images_BCHW: Tensor) -> None:
     """Give batch normalisation the statistics of some images, without which frozen features explode."""
     norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
     usual = norms[0].momentum

@@ -22,7 +22,7 @@ from bench.cases import SEED, Case, Start
 from der.common.settings import AugmentationSettings
 from der.model.layers import ConvNorm
 from der.model.preprocessing import Normalization
-from der.model.resnet import CifarResNet
+from der.model.resnet import ResNet
 from der.train.augmentation import draw_epoch
 from der.train.images import TrainingImages
 
@@ -46,7 +46,7 @@ class PlainLayer(nn.Module):
         return F.relu(y_BCHW) if self.relu else y_BCHW
 
 
-def plain_extractor(extractor: CifarResNet) -> CifarResNet:
+def plain_extractor(extractor: ResNet) -> ResNet:
     """A copy made of ordinary layers."""
     copied = copy.deepcopy(extractor)
     for module in list(copied.modules()):

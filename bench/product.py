@@ -24,7 +24,12 @@ class EngineLoop:
         *frozen, newest = start.network.extractors
         chosen = choose_precision(precision, device)
         objective = RepresentationObjective(
-            newest, start.network.head, start.auxiliary, 1.0 if start.old_classes else 0.0, chosen.autocast
+            newest,
+            start.network.head,
+            start.auxiliary,
+            1.0 if start.old_classes else 0.0,
+            chosen.autocast,
+            None,
         )
         self.engine = Engine(
             objective,

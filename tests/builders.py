@@ -93,7 +93,9 @@ def phase_settings(**changes: Any) -> PhaseSettings:
 
 def classifier_settings(**changes: Any) -> ClassifierSettings:
     """A short classifier learning stage."""
-    return ClassifierSettings(**(asdict(phase_settings()) | {"temperature": 5.0} | changes))
+    schedule = asdict(phase_settings())
+    del schedule["reinitialize_heads"]
+    return ClassifierSettings(**(schedule | {"temperature": 5.0} | changes))
 
 
 def mask_settings(**changes: Any) -> MaskSettings:

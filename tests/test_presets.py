@@ -148,7 +148,7 @@ def test_recipes() -> None:
         (20, "per_class"),
     ]
     stage = paper.train.incremental.classifier
-    assert schedule(stage) == (30, [15], 5e-4, 128, 0, False)
+    assert (stage.epochs, stage.milestones, stage.weight_decay, stage.batch_size) == (30, [15], 5e-4, 128)
     assert (stage.temperature, images.train.incremental.classifier.temperature) == (5.0, 1.0)
     assert (images.network.stem, images.dataset.image_side, images.dataset.source) == ("large", 224, "folder")
 

@@ -445,7 +445,7 @@ def changes_of(settings: type, **changes: Any) -> list[tuple[str, Any]]:
     return list(changes.items())
 
 
-PHASE_CHANGES = {
+SCHEDULE_CHANGES = {
     "epochs": 3,
     "learning_rate": 0.06,
     "milestones": [],
@@ -454,8 +454,8 @@ PHASE_CHANGES = {
     "momentum": 0.8,
     "batch_size": 9,
     "warmup_epochs": 1,
-    "reinitialize_heads": True,
 }
+PHASE_CHANGES = {**SCHEDULE_CHANGES, "reinitialize_heads": True}
 NETWORK_CHANGES = {
     "backbone": "resnet",
     "depth": 14,
@@ -519,7 +519,9 @@ def test_the_incremental_phase_changes_the_keys_of_later_steps_alone(
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize(("name", "value"), changes_of(ClassifierSettings, **PHASE_CHANGES, temperature=1.0))
+@pytest.mark.parametrize(
+    ("name", "value"), changes_of(ClassifierSettings, **SCHEDULE_CHANGES, temperature=1.0)
+)
 def test_the_classifier_stage_changes_the_key(name: str, value: Any) -> None:
     stage = replace(TRAIN.incremental.classifier, **{name: value})
     assert key(incremental=replace(TRAIN.incremental, classifier=stage)) != key()

@@ -268,7 +268,7 @@ def test_masks_are_a_section_or_null() -> None:
         parse(Settings, edited(train__masks=masks | {"sharpness": 1.0}))
 
 
-@pytest.mark.parametrize("phase", ["base", "incremental", "incremental__classifier"])
+@pytest.mark.parametrize("phase", ["base", "incremental"])
 def test_heads_are_drawn_anew_only_after_a_warm_up(phase: str) -> None:
     keys = {f"train__{phase}__reinitialize_heads": True}
     with pytest.raises(UserError, match=r"reinitialize_heads: there is no warm-up to end; "):

@@ -13,7 +13,9 @@ from tests.pipeline.lab import CHAIN, REPOSITORY, Pipeline, Stage, declares, num
 
 Graph = dict[str, Stage]
 
-WITHOUT_DVC = {"stages/all.py", "stages/chain.py", "stages/show.py"}  # scripts that are no stages
+WITHOUT_DVC = {
+    f"stages/{name}.py" for name in ("all", "chain", "preset", "record", "results", "show")
+}  # scripts that are no stages
 
 # Section of params.yaml -> the stages that track it, of a chain of three.
 TRACKED_BY = {

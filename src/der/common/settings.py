@@ -124,8 +124,8 @@ class AugmentationSettings(Section):
 
 
 @dataclass(frozen=True)
-class PhaseSettings(Section):
-    """Stochastic gradient descent of one phase (base or incremental)."""
+class ScheduleSettings(Section):
+    """Stochastic gradient descent over epochs."""
 
     epochs: Annotated[int, Range(1)]
     learning_rate: Annotated[float, Range(0, above_low=True)]
@@ -135,6 +135,17 @@ class PhaseSettings(Section):
     momentum: Annotated[float, Range(0, 1)]
     batch_size: Annotated[int, Range(1)]  # images
     warmup_epochs: Annotated[int, Range(0)]  # over which the rate rises linearly
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.milestones != sorted(set(self.milestones)):
+            raise UserError(f"milestones: {self.milestones} do not increase; write each epoch once, in order")
+
+
+@dataclass(frozen=True)
+class PhaseSettings(ScheduleSettings):
+    """Representation learning of one phase (base or incremental)."""
+
     reinitialize_heads: bool  # when warm-up ends
 
     def __post_init__(self) -> None:
@@ -143,12 +154,10 @@ class PhaseSettings(Section):
             raise UserError(
                 "reinitialize_heads: there is no warm-up to end; write false, or warmup_epochs above 0"
             )
-        if self.milestones != sorted(set(self.milestones)):
-            raise UserError(f"milestones: {self.milestones} do not increase; write each epoch once, in order")
 
 
 @dataclass(frozen=True)
-class ClassifierSettings(PhaseSettings):
+class ClassifierSettings(ScheduleSettings):
     """The classifier learning stage (DER, section 3.4)."""
 
     temperature: Annotated[float, Range(0, above_low=True)]  # divides the logits

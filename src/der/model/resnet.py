@@ -50,6 +50,12 @@ def architecture(settings: NetworkSettings) -> Architecture:
     return Architecture([64, 128, 256, 512], blocks, settings.stem == "large", True)
 
 
+def reduction(settings: NetworkSettings) -> int:
+    """How many pixels of an image's side become one before the average pool."""
+    strides = len(architecture(settings).widths) - 1 + (2 if settings.stem == "large" else 0)
+    return 1 << strides
+
+
 class PadShortcut(nn.Module):
     """Option A of He et al. 2016: subsample, then fill the new channels with zeros; no parameters.
 

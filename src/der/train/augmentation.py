@@ -58,7 +58,8 @@ def draw_epoch(
 def draw_boxes(images: int, area: list[float], stream: torch.Generator) -> Tensor:
     """Boxes (N, 4) of a random share of the area within bounds, and a random aspect ratio of 3/4 to 4/3.
 
-    As torchvision's RandomResizedCrop, but a side that would leave the image is cut, not drawn again.
+    As torchvision's RandomResizedCrop, but a side that would leave the image is cut, not drawn again, and
+    pixels beside the box count at its edge.
     """
     share, aspect, top, left = torch.rand(4, images, generator=stream)
     share = area[0] + (area[1] - area[0]) * share

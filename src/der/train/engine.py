@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from der.common.errors import UserError
-from der.common.settings import AugmentationSettings, PhaseSettings
+from der.common.settings import AugmentationSettings, ScheduleSettings
 from der.model.folding import fold_batchnorm
 from der.model.preprocessing import Normalize
 from der.model.resnet import ResNet
@@ -48,7 +48,7 @@ class Engine:
         gatherer: Gatherer,
         normalize: Normalize,
         augmentation: AugmentationSettings,
-        phase: PhaseSettings,
+        phase: ScheduleSettings,
         precision: Precision,
         masks: ChannelMasks | None = None,
     ) -> None:

@@ -24,6 +24,11 @@ class TrainingImages:
     def __post_init__(self) -> None:
         assert sum(map(len, self.arrays)) == len(self.labels)
 
+    @property
+    def side(self) -> int:
+        """Pixels of an image's side."""
+        return int(self.arrays[0].shape[1])
+
     def read(self, numbers_B: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images (B, H, W, C) with these numbers."""
         starts = np.cumsum([0, *map(len, self.arrays)])

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 
 from der.common.errors import UserError
-from der.common.settings import PhaseSettings, TrainSettings
+from der.common.settings import ScheduleSettings, TrainSettings
 from der.model.preprocessing import Normalization
 from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine
@@ -63,7 +63,7 @@ def run_phase(
     run: StepRun,
     name: str,
     engine: Engine,
-    phase: PhaseSettings,
+    phase: ScheduleSettings,
     images: int,
     when_warm: Callable[[], None] | None = None,
 ) -> list[EpochRecord]:
@@ -86,7 +86,7 @@ def run_phase(
         try:
             means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
         except UserError as error:
-            raise UserError(f"step {run.step}, epoch {epoch + 1}: {error}") from None
+            raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
         records.append(EpochRecord(name, epoch + 1, rate, *means))
         run.keeper.save(name, Saved(list(records), engine.pack()))
         run.listener.on_epoch(records[-1])

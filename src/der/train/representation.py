@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import torch
 
+from der.common.errors import UserError
 from der.common.settings import NetworkSettings, PhaseSettings
 from der.model.network import Network, blank_linear, count_parameters, random_linear, randomize_linear
 from der.model.preprocessing import Normalize
 from der.model.pruning import copy_channels
-from der.model.resnet import ResNet, build_extractor
+from der.model.resnet import ResNet, build_extractor, reduction
 from der.randomness import generator
 from der.train.engine import Engine
 from der.train.images import Gatherer, TrainingImages
@@ -49,6 +50,12 @@ def learn_representation(
     masks = None
     if settings.masks is not None:
         masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
+    count = len(images.labels)
+    if count % phase.batch_size == 1 and images.side <= reduction(network_settings):
+        raise UserError(
+            f"batch_size: {count} images leave a last batch of one, too small for batch normalisation at "
+            f"{images.side} pixels; write another batch_size"
+        )
     precision = choose_precision(settings.precision, run.device)
     objective = RepresentationObjective(
         newest,
@@ -67,7 +74,6 @@ def learn_representation(
         randomize_linear(network.head, stream)
         randomize_linear(auxiliary, stream)
 
-    count = len(images.labels)
     when_warm = start_heads_anew if phase.reinitialize_heads else None
     records = run_phase(run, PHASE, engine, phase, count, when_warm)
     if masks is not None:

@@ -1,9 +1,9 @@
 """Learning rate over epochs."""
 
-from der.common.settings import PhaseSettings
+from der.common.settings import ScheduleSettings
 
 
-def learning_rate(settings: PhaseSettings, epoch: int) -> float:
+def learning_rate(settings: ScheduleSettings, epoch: int) -> float:
     """Rate during ``epoch`` (counted from 0): multiplied by ``decay`` from each milestone on.
 
     During warm-up it rises linearly, to the whole rate in the last warm-up epoch. Milestones count from
