@@ -266,7 +266,7 @@ def test_a_whole_network_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
         assert error(value.grad, expected[name].grad) < 1e-4, name
     statistics = dict(network.named_buffers())
     for name, value in twin.named_buffers():
-        assert error(value, statistics[name]) < 1e-5, name
+        assert not value.is_floating_point() or error(value, statistics[name]) < 1e-5, name
 
 
 @pytest.mark.usefixtures("own_convolutions")
