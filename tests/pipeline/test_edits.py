@@ -25,6 +25,7 @@ class Edit(NamedTuple):
 
 
 AFTER_STEP_1 = ["T2", "B2", "E2", "T3", "B3", "summarize"]
+SAME_FEATURES = [stage for stage in AFTER_STEP_1 if stage != "B3"]
 ALL_STEPS = ["T1", "B1", "E1", *AFTER_STEP_1]
 MASKS = {
     "sparsity_weight": 0.5,
@@ -39,8 +40,9 @@ EDITS = {
     "train.base": Edit({"train__base__momentum": 0.5}, ALL_STEPS),
     "train.incremental": Edit({"train__incremental__learning_rate": 0.05}, AFTER_STEP_1),
     "train.masks": Edit({"train__masks": MASKS}, ALL_STEPS),
-    "classifier learning": Edit({"train__incremental__rebalancing": "classifier_learning"}, AFTER_STEP_1),
-    "no rebalancing": Edit({"train__incremental__rebalancing": "none"}, AFTER_STEP_1),
+    # Rebalancing changes the classifier alone: the same features, the same memory.
+    "classifier learning": Edit({"train__incremental__rebalancing": "classifier_learning"}, SAME_FEATURES),
+    "no rebalancing": Edit({"train__incremental__rebalancing": "none"}, SAME_FEATURES),
     "no auxiliary loss": Edit({"train__incremental__auxiliary_weight": 0.0}, AFTER_STEP_1),
     "no expansion": Edit({"network__expansion": False}, ALL_STEPS),
     "random exemplars": Edit({"memory__selection": "random"}, ["B1", "E1", *AFTER_STEP_1]),

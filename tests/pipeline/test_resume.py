@@ -176,7 +176,6 @@ KILLS = ["all KILL"] * 3 + ["dvc KILL", "training KILL", "all TERM", "training T
 
 def test_killed_at_random_moments(long: Pipeline, uninterrupted: Digests) -> None:
     draw = random.Random(1)
-    resumed = 0
     for number, how in enumerate(draw.sample(KILLS, len(KILLS))):
         with started(long, "dvc", "repro") as repro:
             if number % 4:  # otherwise at any moment, before training too
@@ -185,8 +184,7 @@ def test_killed_at_random_moments(long: Pipeline, uninterrupted: Digests) -> Non
             else:
                 time.sleep(draw.uniform(0, 4))
             repro.kill(how)
-            resumed += GOING_ON in repro.printed
-    assert resumed + (GOING_ON in long.succeed("dvc", "repro"))
+    long.succeed("dvc", "repro")
     assert_same(long, uninterrupted, *COMPARED)
     assert_empty(long)
 
