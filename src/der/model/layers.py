@@ -35,9 +35,10 @@ class ConvNorm(nn.Module):
             y_BCHW = self.norm(y_BCHW)
         if self.gate is not None:
             y_BCHW = y_BCHW * self.gate[:, None, None].to(y_BCHW.dtype)
+        # In place: what autograd keeps is the input of the norm and the output of the layer.
         if residual_BCHW is not None:
-            y_BCHW = y_BCHW + residual_BCHW
-        return F.relu(y_BCHW) if self.relu else y_BCHW
+            y_BCHW += residual_BCHW
+        return F.relu_(y_BCHW) if self.relu else y_BCHW
 
     def _fused(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
         from der.model import fused  # needs Triton, which is there only where CUDA is
