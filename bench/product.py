@@ -4,12 +4,12 @@ import torch
 
 from bench.cases import SEED, Case, Start
 from der.model.preprocessing import Normalize
+from der.precision import choose_precision
 from der.train.augmentation import draw_epoch
 from der.train.cuda import CapturedStep
 from der.train.engine import Engine
 from der.train.images import Gatherer
 from der.train.objective import RepresentationObjective
-from der.train.precision import choose_precision
 
 REPLAYS = 100  # of a captured step
 

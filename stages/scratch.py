@@ -23,6 +23,7 @@ CODE = (
     "device.py",
     "memory/exemplars.py",
     "model",
+    "precision.py",
     "randomness.py",
     "train",
 )
@@ -36,9 +37,7 @@ def scratch_root() -> Path:
 
 def scratch_key(step: int, network: NetworkSettings, train: TrainSettings, device: torch.device) -> str:
     """A hash of all that the training of ``step`` depends on: parameters, inputs, code and machine."""
-    phase = "base" if step == 1 else "incremental"
-    shared = {name: value for name, value in asdict(train).items() if name not in ("base", "incremental")}
-    settings = [step, asdict(network), shared, asdict(train)[phase]]
+    settings = [step, asdict(network), asdict(train.recipe(step))]
     where = [torch.__version__, str(device), torch.get_num_threads(), sys.version]
     if device.type == "cuda":
         where.append(torch.cuda.get_device_name(device))

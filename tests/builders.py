@@ -23,6 +23,7 @@ from der.model.checkpoint import FORMAT, Card, Checkpoint
 from der.model.network import Network, count_parameters, empty_network, expand
 from der.model.preprocessing import Normalization, Normalize
 from der.model.resnet import ResNet, build_extractor, initialize_extractor
+from der.precision import choose_precision
 from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine
 from der.train.images import Gatherer, TrainingImages
@@ -30,7 +31,6 @@ from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
 from der.train.phase import StepRun
-from der.train.precision import choose_precision
 from der.train.representation import learn_representation
 from der.train.scratch import Saved
 from der.train.step import train_step
@@ -185,9 +185,10 @@ def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpo
         steps=[[next(names) for _ in range(classes)] for classes in classes_per_step],
         image_side=SIDE,
         channels=CHANNELS,
-        resize="fit",
+        resize="cover, centre-crop, bicubic",
         normalization=NORMALIZATION,
         network=NETWORK,
+        recipes=[train_settings().recipe(step) for step in range(1, len(classes_per_step) + 1)],
         shapes=[None] * len(classes_per_step),
         parameters=count_parameters(network),
         parameters_trained=1,

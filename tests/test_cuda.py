@@ -12,11 +12,11 @@ from torch import Tensor
 
 from der.device import make_deterministic
 from der.model.preprocessing import Normalize
+from der.precision import choose_precision
 from der.train import images
 from der.train.cuda import CapturedStep
 from der.train.engine import Engine
 from der.train.images import Gatherer
-from der.train.precision import choose_precision
 from tests.builders import (
     CPU,
     NORMALIZATION,

@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from der.precision import choose_precision
 from der.train.losses import auxiliary_labels
 from der.train.objective import Loss, RepresentationObjective
-from der.train.precision import choose_precision
 from tests.builders import CPU, build_objective, random_network
 
 Wide = NDArray[np.float64]

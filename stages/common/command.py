@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 
-from der.common.errors import UserError
+from der.common.errors import ending_in_a_sentence
 
 WATCH_SECONDS = 0.1
 
@@ -15,14 +14,8 @@ WATCH_SECONDS = 0.1
 def run_stage(run: Callable[[], str]) -> None:
     """Run a stage and print the sentence it returns; what users can mend is one line and exit status 1."""
     end_with_dvc()
-    try:
+    with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"):
         print(run(), flush=True)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:  # a full disk, a missing permission
-        sys.exit(f"error: {error.filename or 'files'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the next `dvc repro` goes on from here")
 
 
 def end_with_dvc() -> None:

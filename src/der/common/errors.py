@@ -1,5 +1,25 @@
-"""The one error type whose message is written for users."""
+"""The one error type whose message is written for users, and how a program ends with it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says what and how."""
+
+
+@contextmanager
+def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
+    """Have what users can mend end the program in one line and exit status 1.
+
+    ``interrupted`` is the line after Ctrl-C.
+    """
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:  # a full disk, a missing permission
+        sys.exit(f"error: {error.filename or 'files'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(interrupted)

@@ -194,6 +194,29 @@ class TrainSettings(Section):
     base: PhaseSettings
     incremental: IncrementalSettings
 
+    def recipe(self, step: int) -> "Recipe":
+        """What step ``step``, counted from 1, is trained with."""
+        return Recipe(
+            self.seed,
+            self.precision,
+            self.augmentation,
+            self.masks,
+            base=self.base if step == 1 else None,
+            incremental=self.incremental if step > 1 else None,
+        )
+
+
+@dataclass(frozen=True)
+class Recipe(Section):
+    """What of TrainSettings one step was trained with: its phase alone, the other is None."""
+
+    seed: int
+    precision: Literal["float32", "bfloat16"]
+    augmentation: AugmentationSettings
+    masks: MaskSettings | None
+    base: PhaseSettings | None
+    incremental: IncrementalSettings | None
+
 
 @dataclass(frozen=True)
 class MemorySettings(Section):

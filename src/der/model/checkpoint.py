@@ -6,7 +6,7 @@ The directory is self-contained. Frozen extractors of the previous checkpoint re
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +16,7 @@ from torch import nn
 from der.common.errors import UserError
 from der.common.files import link_or_copy, read_json, whole_directory, write_json
 from der.common.parsing import parse
-from der.common.settings import NetworkSettings
+from der.common.settings import NetworkSettings, Recipe
 from der.model.network import Network, blank_linear, count_parameters, empty_network
 from der.model.preprocessing import Normalization
 from der.model.resnet import ResNet, Shape, build_extractor
@@ -32,9 +32,10 @@ class Card:
     steps: list[list[str]]  # class names in label order, by the step that brought them
     image_side: int  # pixels
     channels: int
-    resize: str  # how other images are brought to the side
+    resize: Literal["cover, centre-crop, bicubic"]  # how other images are brought to the side
     normalization: Normalization
     network: NetworkSettings
+    recipes: list[Recipe]  # of every step's training
     shapes: list[Shape | None]  # channels kept by each extractor; None: all
     parameters: int  # of all extractors and the classifier
     parameters_trained: int  # in the last step, the auxiliary classifier included
@@ -74,6 +75,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path) -> None:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint on the CPU; raises UserError naming the file that is missing, damaged or foreign."""
+    if not (path / "network.json").is_file():
+        raise UserError(f"{path}: no DER checkpoint, a directory with network.json")
     content = read_json(path / "network.json")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path / 'network.json'}: not a DER checkpoint of format {FORMAT}; train it again")

@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch import nn
 
 from der.model.layers import ConvNorm
 from der.model.resnet import ResNet
@@ -18,3 +19,12 @@ def fold_batchnorm(extractor: ResNet) -> ResNet:
         if isinstance(layer, ConvNorm):
             layer.fold()
     return folded.to(torch.float32).requires_grad_(False)
+
+
+def place_folded(extractor: ResNet, device: torch.device, dtype: torch.dtype) -> ResNet:
+    """``fold_batchnorm`` on ``device``, for images of ``dtype`` with channels last."""
+    folded = fold_batchnorm(extractor).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for layer in folded.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data = layer.weight.data.to(dtype)
+    return folded  # type: ignore[no-any-return]

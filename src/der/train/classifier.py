@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from der.common.settings import ClassifierSettings
 from der.model.network import Network, randomize_linear
 from der.model.preprocessing import Normalize
+from der.precision import choose_precision
 from der.randomness import generator
 from der.train.engine import Engine
 from der.train.images import Gatherer, TrainingImages
 from der.train.log import EpochRecord
 from der.train.objective import ClassifierObjective
 from der.train.phase import StepRun, run_phase
-from der.train.precision import choose_precision
 
 PHASE = "classifier"
 

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from der.common.errors import UserError
 from der.common.settings import AugmentationSettings, ScheduleSettings
-from der.model.folding import fold_batchnorm
+from der.model.folding import place_folded
 from der.model.preprocessing import Normalize
 from der.model.resnet import ResNet
+from der.precision import Precision
 from der.train.augmentation import Draws, augment
 from der.train.cuda import CapturedStep, FusedLayers, TrainBatch
 from der.train.images import Gatherer
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
-from der.train.precision import Precision
 
 WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
 
@@ -55,7 +55,7 @@ class Engine:
         self.device = gatherer.device
         self.precision = precision
         self.objective = place(objective, self.device)
-        self.frozen = [self._place_frozen(extractor) for extractor in frozen]
+        self.frozen = [place_folded(extractor, self.device, precision.images) for extractor in frozen]
         self.gatherer = gatherer
         self.normalize = normalize.to(self.device)
         self.augmentation = augmentation
@@ -85,13 +85,6 @@ class Engine:
         if self.device.type == "cuda":
             self.layers = FusedLayers(objective, precision.images)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
-
-    def _place_frozen(self, extractor: ResNet) -> nn.Module:
-        folded = place(fold_batchnorm(extractor), self.device)
-        for layer in folded.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.weight.data = layer.weight.data.to(self.precision.images)
-        return folded
 
     def release(self) -> None:
         """Leave the objective's modules as they were found, apart from their values."""

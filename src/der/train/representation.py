@@ -10,6 +10,7 @@ from der.model.network import Network, blank_linear, count_parameters, random_li
 from der.model.preprocessing import Normalize
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet, build_extractor, reduction
+from der.precision import choose_precision
 from der.randomness import generator
 from der.train.engine import Engine
 from der.train.images import Gatherer, TrainingImages
@@ -17,7 +18,6 @@ from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
 from der.train.phase import StepRun, run_phase
-from der.train.precision import choose_precision
 
 PHASE = "representation"
 

@@ -1,0 +1,5 @@
+"""`python -m der` is `der`."""
+
+from der.cli.main import main
+
+main()

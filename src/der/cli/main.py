@@ -1,0 +1,22 @@
+"""`der`: use a trained network, look at a run."""
+
+import argparse
+from pathlib import Path
+
+from der.cli import export, predict, report
+from der.common.errors import ending_in_a_sentence
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the command line ``words``, by default the program's own."""
+    parser = argparse.ArgumentParser(prog="der", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (predict, export, report):
+        assert module.__doc__ is not None
+        name = Path(module.__file__ or "").stem
+        one = commands.add_parser(name, help=module.__doc__.split("\n")[0], description=module.__doc__)
+        module.add_arguments(one)
+        one.set_defaults(run=module.run)
+    arguments = parser.parse_args(words)
+    with ending_in_a_sentence("interrupted"):
+        arguments.run(arguments)

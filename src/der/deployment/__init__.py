@@ -1,0 +1,1 @@
+"""A trained network in use: predicting, and exporting to other programs."""

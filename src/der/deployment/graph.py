@@ -1,0 +1,28 @@
+"""The network of a checkpoint as one module from bytes to probabilities, to be exported.
+
+# B batch, H and W pixels, C channels, K classes seen
+"""
+
+from torch import Tensor, nn
+
+from der.model.checkpoint import Checkpoint
+from der.model.folding import fold_batchnorm
+from der.model.network import Network
+from der.model.preprocessing import Normalize
+
+
+class UsableNetwork(nn.Module):
+    """Normalisation, all extractors with folded batch normalisation, classifier and softmax."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        assert checkpoint.card is not None
+        network = checkpoint.network
+        self.normalize = Normalize(checkpoint.card.normalization)
+        self.network = Network([fold_batchnorm(one) for one in network.extractors], network.head)
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities (B, K) float32 of images (B, H, W, C) uint8."""
+        logits_BK: Tensor = self.network(self.normalize(images.permute(0, 3, 1, 2)))
+        return logits_BK.softmax(dim=1)

@@ -1,0 +1,70 @@
+"""A checkpoint that answers: images in, probabilities of the classes seen out.
+
+# N images, H and W pixels, C channels, K classes seen
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from der.common.errors import UserError
+from der.data.sources.pictures import resize_all
+from der.deployment.guess import Guess, best_guesses
+from der.inference import run_network
+from der.model.checkpoint import Card, Checkpoint, load_checkpoint
+from der.model.folding import place_folded
+from der.model.network import Network
+from der.precision import choose_precision
+
+
+class Predictor:
+    """Classifies images with the network of a checkpoint, batch normalisation folded.
+
+    In float32 probabilities equal those of the network itself to about 1e-5; "bfloat16" is faster where
+    the processor has it, and differs in the third digit.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
+        assert checkpoint.card is not None
+        self.card: Card = checkpoint.card
+        self.device = device
+        self.precision = choose_precision(precision, device)
+        extractors = [
+            place_folded(one, device, self.precision.images) for one in checkpoint.network.extractors
+        ]
+        self.network = Network(extractors, checkpoint.network.head.to(device))
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities (N, K) of images, uint8 (N, H, W, C), or (N, H, W) if grey, in label order.
+
+        Images of other sides or numbers of channels than the network's are brought to them as the training
+        images were.
+        """
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
+            raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 (N, H, W, 1 or 3)")
+        if not len(images):
+            return np.empty((0, len(self.card.class_names)), np.float32)
+        side, channels = self.card.image_side, self.card.channels
+        if images.shape[1:] != (side, side, channels):
+            images = resize_all(images[..., 0] if images.shape[3:] == (1,) else images, side, channels)
+        outputs = run_network(self.network, self.card.normalization, images, self.device, self.precision)
+        return torch.from_numpy(outputs.logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
+
+    def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Guess]]:
+        """The ``count`` most probable classes of every image, or all if there are fewer; the best first."""
+        return [best_guesses(row, self.card.class_names, count) for row in self(images)]
+
+
+def load_predictor(path: Path | str, device: torch.device, precision: str = "float32") -> Predictor:
+    """Read the checkpoint directory ``path``; raises UserError if it is none, damaged, or has no class."""
+    return Predictor(load_trained(Path(path))[0], device, precision)
+
+
+def load_trained(path: Path) -> tuple[Checkpoint, Card]:
+    """Read the checkpoint directory ``path`` on the CPU; raises UserError as ``load_predictor`` does."""
+    checkpoint = load_checkpoint(path)
+    if checkpoint.card is None:
+        raise UserError(f"{path}: the checkpoint before step 1, which knows no class; take that of a step")
+    return checkpoint, checkpoint.card
