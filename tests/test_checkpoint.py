@@ -21,7 +21,7 @@ from der.model.checkpoint import (
     save_empty_checkpoint,
 )
 from der.model.network import Network
-from tests.builders import network_settings, random_checkpoint, same_bits, weights
+from tests.builders import network_settings, random_checkpoint, same_bits, train_settings, weights
 
 FIRST = [3]
 SECOND = [3, 2]
@@ -162,8 +162,16 @@ def test_a_damaged_file_of_weights_is_named(name: str, damage: Callable[[Path], 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_damaged_card_is_named(damage: Callable[[Path], None], saved: Path) -> None:
     damage(saved / "network.json")
-    with pytest.raises(UserError, match=r"network\.json: cannot be read as JSON \("):
+    missing = damage is Path.unlink
+    message = r"2: no DER checkpoint, a dir" if missing else r"network\.json: cannot be read as JSON \("
+    with pytest.raises(UserError, match=message):
         load_checkpoint(saved)
+
+
+def test_what_is_no_directory_is_no_checkpoint(saved: Path) -> None:
+    for path in (saved / "head.safetensors", saved / "nowhere"):
+        with pytest.raises(UserError, match=rf"{path}: no DER checkpoint, a directory with network\.json$"):
+            load_checkpoint(path)
 
 
 Tensors = dict[str, torch.Tensor]
@@ -219,6 +227,14 @@ def test_a_foreign_card_is_named(content: str, saved: Path) -> None:
         ({"surprise": 1}, r"network\.json\.surprise: unknown key; known here: format"),
         ({"image_side": "8"}, r"network\.json\.image_side: '8' does not fit; write a whole number"),
         ({"steps": [["a"], [1]]}, r"network\.json\.steps\[1\]\[0\]: 1 does not fit"),
+        ({"resize": "squeeze"}, r"network\.json\.resize: 'squeeze' does not fit; write cover, centre-crop"),
+        (
+            {"steps": [["a", "b", "c"], ["a", "d"]]},
+            r"network\.json\.steps: 4 different entries where 5 belong",
+        ),
+        ({"shapes": [None]}, r"network\.json\.shapes: 1 different entries where 2 belong"),
+        ({"recipes": []}, r"network\.json\.recipes: 0 different entries where 2 belong"),
+        ({"channels": 1}, r"network\.json\.normalization: 3 different entries where 1 belong"),
         ({"parameters": 7}, r"2: the network does not have the 7 parameters it records$"),
     ],
 )
@@ -243,6 +259,7 @@ def test_a_card_of_another_architecture_is_named(saved: Path) -> None:
 
 
 def test_a_step_more_than_there_are_files_is_named(saved: Path) -> None:
-    edit(saved, steps=[["a"], ["b"], ["c"]], shapes=[None] * 3)
+    recipes = [asdict(train_settings().recipe(step)) for step in (1, 2, 3)]
+    edit(saved, steps=[["a"], ["b"], ["c"]], shapes=[None] * 3, recipes=recipes)
     with pytest.raises(UserError, match=r"extractor_3\.safetensors: cannot be read as weights"):
         load_checkpoint(saved)

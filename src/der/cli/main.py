@@ -1,6 +1,8 @@
 """`der`: use a trained network, look at a run."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from der.cli import export, predict, report
@@ -19,4 +21,9 @@ def main(words: list[str] | None = None) -> None:
         one.set_defaults(run=module.run)
     arguments = parser.parse_args(words)
     with ending_in_a_sentence("interrupted"):
-        arguments.run(arguments)
+        try:
+            arguments.run(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # as `| head` leaves it: no fault, but nobody to print to at exit either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)

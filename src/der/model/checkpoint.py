@@ -41,6 +41,19 @@ class Card:
     parameters_trained: int  # in the last step, the auxiliary classifier included
     gamma: float | None  # factor of the last weight alignment
 
+    def __post_init__(self) -> None:
+        names, extractors = self.class_names, len(self.steps) if self.network.expansion else 1
+        counts = {
+            "steps": (len(set(names)), len(names)),
+            "recipes": (len(self.recipes), len(self.steps)),
+            "shapes": (len(self.shapes), extractors),
+            "normalization": (len(self.normalization.mean), self.channels),
+            "normalization.std": (len(self.normalization.std), self.channels),
+        }
+        for name, (found, expected) in counts.items():
+            if found != expected:
+                raise UserError(f"{name}: {found} different entries where {expected} belong; train it again")
+
     @property
     def class_names(self) -> list[str]:
         """All class names in label order."""

@@ -1,0 +1,109 @@
+"""Exports, run by the programs they are for, against the network."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from der.cli.main import main
+from der.common.errors import UserError
+from der.deployment import export
+from der.deployment.export import CLASS_NAMES, export_onnx, export_torch
+from der.inference import run_network
+from der.model.checkpoint import Checkpoint, save_checkpoint, save_empty_checkpoint
+from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
+
+Export = Callable[[Checkpoint, Path], None]
+CLASSES = [3, 2]
+NAMES = [f"class {label}" for label in range(5)]
+
+
+def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    logits = run_network(random_checkpoint(CLASSES).network, NORMALIZATION, images, CPU).logits
+    powers = np.exp(logits.astype(np.float64))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_torch(batch: int, tmp_path: Path) -> None:
+    export_torch(random_checkpoint(CLASSES), tmp_path / "network.pt2")
+    names = {CLASS_NAMES: ""}
+    module = torch.export.load(tmp_path / "network.pt2", extra_files=names).module()
+    images = random_images(9, batch)
+    np.testing.assert_allclose(module(torch.from_numpy(images)), expected(images), atol=1e-5)
+    assert json.loads(names[CLASS_NAMES]) == NAMES
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_onnx(batch: int, tmp_path: Path) -> None:
+    export_onnx(random_checkpoint(CLASSES), tmp_path / "network.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]  # the weights are inside
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+    (given,), (made,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 8, 8, 3])
+    assert (made.name, made.type, made.shape) == ("probabilities", "tensor(float)", ["batch", 5])
+    images = random_images(9, batch)
+    np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
+    model = onnx.load(tmp_path / "network.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata[CLASS_NAMES]) == NAMES
+
+
+@pytest.mark.parametrize("export_to", [export_torch, export_onnx])
+def test_an_export_that_differs_is_not_left_behind(
+    export_to: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = random_checkpoint(CLASSES, seed=1)
+    build = export.UsableNetwork
+    monkeypatch.setattr(export, "UsableNetwork", lambda _: build(other))
+    path = tmp_path / "network.out"
+    with pytest.raises(UserError, match=f"{path}: not written, its probabilities differ from the network's"):
+        export_to(random_checkpoint(CLASSES), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    save_empty_checkpoint(tmp_path / "0")
+    save_checkpoint(tmp_path / "1", random_checkpoint([5]), tmp_path / "0")
+    return tmp_path / "1"
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["--format", "torch"], "network.pt2"),
+        (["--format", "onnx"], "network.onnx"),
+        (["--format", "onnx", "--output", "new/ü.onnx"], "new/ü.onnx"),
+    ],
+)
+def test_command(words: list[str], file: str, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["export", str(saved), *words])
+    assert Path(file).stat().st_size
+    assert capsys.readouterr().out == (
+        f"{file}: images uint8 (batch, 8, 8, 3) to probabilities float32 (batch, 5), "
+        "compared with the network\n"
+    )
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+def test_onnx_needs_its_packages(package: str, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(saved), "--format", "onnx"])
+    assert ended.value.code == f"error: ONNX needs {package}; pip install 'der-pipeline[onnx]'"
+
+
+def test_step_zero_is_not_exported(saved: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(saved.parent / "0"), "--format", "torch"])
+    assert "which knows no class" in str(ended.value.code)
+    assert not Path("network.pt2").exists()
