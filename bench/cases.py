@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ class Case:
     batch_size: int  # images
     repetitions: int  # epochs measured
     depth: int = 32  # of the ResNet
+    task: Literal["train", "predict"] = "train"  # predict: the last step's images, from files
+    directory: Path = Path()  # of those files
 
     @property
     def phase(self) -> ScheduleSettings:
@@ -96,6 +99,7 @@ def list_cases(device: torch.device, quick: bool) -> list[Case]:
             repetitions=3,
         ),
     ]
+    cases += [replace(case, name=f"{case.name}, predict", task="predict") for case in cases]
     return [replace(case, repetitions=1) if quick else case for case in cases]
 
 
@@ -120,15 +124,7 @@ def prepare(case: Case, frozen: int) -> Start:
     images = TrainingImages(seen, np.repeat(np.arange(classes), [len(array) for array in seen]))
     normalization = measure_normalization(arrays[: ends[0]])
     network = empty_network()
-    settings = NetworkSettings(
-        backbone="cifar_resnet",
-        depth=case.depth,
-        stem="small",
-        head_bias=True,
-        expansion=True,
-        mean=None,
-        std=None,
-    )
+    settings = network_settings(case)
     channels = arrays[0].shape[-1]
     for step, new_classes in enumerate(case.new_classes[: frozen + 1], start=1):
         network = expand(network, new_classes, settings, channels, generator(SEED, "initialization", step))
@@ -142,6 +138,19 @@ def prepare(case: Case, frozen: int) -> Start:
         generator(SEED, "auxiliary classifier", frozen + 1),
     )
     return Start(frozen + 1, network, old_classes, auxiliary, images, normalization)
+
+
+def network_settings(case: Case) -> NetworkSettings:
+    """ResNets for small images."""
+    return NetworkSettings(
+        backbone="cifar_resnet",
+        depth=case.depth,
+        stem="small",
+        head_bias=True,
+        expansion=True,
+        mean=None,
+        std=None,
+    )
 
 
 @torch.no_grad()

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from bench.cases import Case, prepare
+from bench.predicting import EnginePrediction
 from bench.product import EngineLoop
 from der.device import make_deterministic, reuse_freed_memory
 
 if TYPE_CHECKING:
     from bench.plain import PlainLoop
+    from bench.plain_predicting import PlainPrediction
 
 PLAIN = "plain"
 WIDTHS = {PLAIN: 4, "engine float32": 4, "engine bfloat16": 2}  # bytes of an activation
@@ -36,7 +38,7 @@ class Session:
         self.case = case
         self.device = device
         self.epoch = 0
-        self.loop: PlainLoop | EngineLoop
+        self.loop: PlainLoop | EngineLoop | PlainPrediction | EnginePrediction
         if name != PLAIN:
             make_deterministic()  # as the pipeline does; the plain loop keeps the defaults
             reuse_freed_memory()
@@ -44,12 +46,16 @@ class Session:
     def warm_up(self, frozen: int) -> float:
         """Train one epoch of the step with ``frozen`` frozen extractors; returns the mean loss."""
         start = prepare(self.case, frozen)
-        if self.name == PLAIN:
-            from bench.plain import PlainLoop  # torchvision's memory is the plain loop's alone
+        precision = self.name.removeprefix("engine ")
+        if self.name != PLAIN:
+            build = EngineLoop if self.case.task == "train" else EnginePrediction
+            self.loop = build(self.case, start, self.device, precision)
+        else:  # imported here: torchvision's memory is the plain loop's alone
+            from bench.plain import PlainLoop
+            from bench.plain_predicting import PlainPrediction
 
-            self.loop = PlainLoop(self.case, start, self.device)
-        else:
-            self.loop = EngineLoop(self.case, start, self.device, self.name.removeprefix("engine "))
+            build_plain = PlainLoop if self.case.task == "train" else PlainPrediction
+            self.loop = build_plain(self.case, start, self.device)
         self.epoch = 0
         return self.loop.run_epoch(self.epoch)
 

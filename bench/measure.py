@@ -3,13 +3,17 @@
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
 
 from bench.cases import Case, prepare
 from bench.contender import PLAIN, WIDTHS, Contender
-from bench.traffic import epoch_bytes, measure_bandwidth, measure_volume
+from bench.predicting import write_pictures
+from bench.traffic import epoch_bytes, measure_bandwidth, measure_volume, predict_bytes
 from der.model.network import count_parameters
 
 
@@ -38,8 +42,12 @@ def measure_all(
     rows: list[Measured] = []
     for case in cases:
         with ExitStack() as stack:
+            steps = len(case.new_classes)
+            if case.task == "predict":
+                case = replace(case, directory=Path(stack.enter_context(TemporaryDirectory())))
+                write_pictures(prepare(case, steps - 1).images, case.directory)
             contenders = [stack.enter_context(Contender(name, case, device)) for name in WIDTHS]
-            for frozen in range(len(case.new_classes)):
+            for frozen in range(steps) if case.task == "train" else [steps - 1]:
                 tell(f"{case.name}: step {frozen + 1} of {len(case.new_classes)}")
                 rows += measure_step(case, frozen, contenders, bandwidth)
     return rows, bandwidth
@@ -62,7 +70,11 @@ def measure_step(
     images = len(start.images.labels)
     for contender in contenders:
         seconds = statistics.median(turn[contender.name] for turn in turns)
-        least = epoch_bytes(volume, parameters, frozen, images, case.batch_size, WIDTHS[contender.name])
+        width = WIDTHS[contender.name]
+        if case.task == "train":
+            least = epoch_bytes(volume, parameters, frozen, images, case.batch_size, width)
+        else:
+            least = predict_bytes(volume, frozen + 1, images, width)
         footprint = contender.measure()
         yield Measured(
             case=case.name,

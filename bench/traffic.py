@@ -64,6 +64,11 @@ def epoch_bytes(volume: Volume, parameters: int, frozen: int, images: int, batch
     return images * per_image + math.ceil(images / batch) * per_batch
 
 
+def predict_bytes(volume: Volume, extractors: int, images: int, width: int) -> int:
+    """The same bound for forward passes alone: every layer's input once, its output once."""
+    return images * extractors * width * (volume.inputs + volume.outputs)
+
+
 def measure_bandwidth(device: torch.device) -> float:
     """Bytes per second of copying a large tensor, reads and writes both counted; median of some copies."""
     source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from builders import CPU, NO_AUGMENTATION, augmentation_settings
@@ -15,6 +16,8 @@ from bench.cases import Case, list_cases, load_noise, prepare
 from bench.contender import Contender, Footprint
 from bench.measure import Measured, measure_step
 from bench.plain import PlainLoop, plain_extractor
+from bench.plain_predicting import PlainPrediction
+from bench.predicting import EnginePrediction, write_pictures
 from bench.product import EngineLoop
 from bench.report import (
     RESULTS,
@@ -25,7 +28,8 @@ from bench.report import (
     slugify,
     write_results,
 )
-from bench.traffic import Volume, epoch_bytes, measure_volume
+from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
+from der.inference import run_network
 from der.model.layers import ConvNorm
 from der.model.network import count_parameters
 from der.model.resnet import build_extractor
@@ -91,7 +95,7 @@ def test_a_step_has_the_new_classes_and_the_memory() -> None:
 
 
 def test_on_a_gpu_epochs_have_the_sizes_of_the_cifar_experiment() -> None:
-    _, colour = list_cases(torch.device("cuda"), quick=False)
+    _, colour, *_ = list_cases(torch.device("cuda"), quick=False)
     assert [len(prepare(colour, frozen).images.labels) for frozen in (0, 1)] == [12500, 14500]
 
 
@@ -165,6 +169,36 @@ def test_contender_trains_in_a_process_of_its_own() -> None:
     assert loss == pytest.approx(PlainLoop(CASE, prepare(CASE, 1), CPU, workers=0).run_epoch(0), abs=1e-4)
     assert 1e8 < footprint.peak_bytes < 4e9
     assert footprint.step_ms is None
+
+
+@pytest.fixture
+def prediction(tmp_path: Path) -> Case:
+    write_pictures(prepare(CASE, 1).images, tmp_path)
+    return replace(CASE, task="predict", directory=tmp_path)
+
+
+def test_plain_and_engine_predict_alike(prediction: Case) -> None:
+    start = prepare(CASE, 1)
+    plain = PlainPrediction(prediction, start, CPU, workers=0).run_epoch(0)
+    images_NHWC = np.concatenate(start.images.arrays)
+    logits = run_network(start.network, start.normalization, images_NHWC, CPU).logits
+    best = torch.from_numpy(logits).softmax(dim=1).max(dim=1).values.mean().item()
+    assert plain == pytest.approx(best, abs=1e-5)
+    assert EnginePrediction(prediction, start, CPU, "float32").run_epoch(0) == pytest.approx(best, abs=1e-5)
+
+
+def test_bytes_of_prediction_are_those_of_frozen_extractors() -> None:
+    volume = Volume(first=3, inputs=3, outputs=5)
+    frozen = [epoch_bytes(volume, 0, extractors, images=10, batch=4, width=2) for extractors in (0, 3)]
+    assert predict_bytes(volume, extractors=3, images=10, width=2) == frozen[1] - frozen[0]
+
+
+def test_contender_predicts_in_a_process_of_its_own(prediction: Case) -> None:
+    expected = EnginePrediction(prediction, prepare(CASE, 1), CPU, "float32").run_epoch(0)
+    for name in ("plain", "engine float32"):
+        with Contender(name, prediction, CPU) as contender:
+            assert contender.warm_up(1) == pytest.approx(expected, abs=1e-4)
+            assert contender.time_epoch() > 0
 
 
 def test_results_are_sorted_rounded_and_name_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,64 @@
+"""Prediction as `der predict` does it, from image files to names and probabilities."""
+
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bench.cases import SEED, Case, Start, network_settings
+from der.common.settings import Recipe
+from der.deployment.pictures import list_pictures, read_chunks
+from der.deployment.predictor import Predictor
+from der.inference import images_per_pass
+from der.model.checkpoint import FORMAT, Card, Checkpoint
+from der.model.network import count_parameters
+from der.train.images import TrainingImages
+
+
+def write_pictures(images: TrainingImages, directory: Path) -> None:
+    """One PNG file per image, named by its number."""
+    for number, pixels in enumerate(np.concatenate(images.arrays)):
+        picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        picture.save(directory / f"{number:05}.png")
+
+
+class EnginePrediction:
+    """Predicts all images of a step with the library."""
+
+    def __init__(self, case: Case, start: Start, device: torch.device, precision: str) -> None:
+        self.directory = case.directory
+        self.images = len(start.images.labels)
+        self.predictor = Predictor(Checkpoint(start.network, make_card(case, start)), device, precision)
+
+    def run_epoch(self, epoch: int) -> float:
+        """Predict every image once; returns the mean probability of the best guess."""
+        card = self.predictor.card
+        side, channels = card.image_side, card.channels
+        files = list_pictures([self.directory])
+        total = 0.0
+        for chunk in read_chunks(files, side, channels, images_per_pass(side * side * channels)):
+            total += sum(best.probability for (best,) in self.predictor.best(chunk.images))
+        return total / self.images
+
+
+def make_card(case: Case, start: Start) -> Card:
+    """What a checkpoint of ``start`` would say of itself."""
+    _, side, _, channels = start.images.arrays[0].shape
+    names = [str(label) for label in range(start.network.classes)]
+    ends = list(accumulate(case.new_classes[: start.step], initial=0))
+    return Card(
+        format=FORMAT,
+        steps=[names[low:high] for low, high in pairwise(ends)],
+        image_side=side,
+        channels=channels,
+        resize="cover, centre-crop, bicubic",
+        normalization=start.normalization,
+        network=network_settings(case),
+        recipes=[Recipe(SEED, "float32", case.augmentation, None, None, None)] * start.step,
+        shapes=[None] * start.step,
+        parameters=count_parameters(start.network),
+        parameters_trained=0,
+        gamma=None,
+    )
