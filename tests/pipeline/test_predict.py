@@ -16,7 +16,8 @@ LAST = 2  # step
 
 
 def test_accuracy_is_that_of_evaluate_wherever_the_checkpoint_lies(base: Pipeline, tmp_path: Path) -> None:
-    names = sum(json.loads((base.root / f"data/tasks/{LAST}/classes.json").read_text())["steps"], [])
+    steps = json.loads((base.root / f"data/tasks/{LAST}/classes.json").read_text())["steps"]
+    names = [name for step in steps for name in step]
     tests = read_classes(base.root / f"data/tasks/{LAST}/test", names)
     for name, images in zip(names, tests, strict=True):
         (tmp_path / "images" / name).mkdir(parents=True)
