@@ -54,7 +54,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
         import onnxruntime
         import onnxscript  # noqa: F401  (torch's exporter needs it)
     except ImportError as error:
-        raise UserError(f"ONNX needs {error.name}; pip install 'der-pipeline[onnx]'") from None
+        raise UserError(f"ONNX needs {error.name}; pip install onnx onnxruntime onnxscript") from None
     batch = torch.export.Dim("batch", min=1)
     example = torch.from_numpy(_random_images(card, 2))
     program: Any = torch.onnx.export(
