@@ -13,7 +13,7 @@ import torch
 from bench.cases import Case, prepare
 from bench.predicting import EnginePrediction
 from bench.product import EngineLoop
-from der.device import make_deterministic, reuse_freed_memory
+from der.device import set_up_device
 
 if TYPE_CHECKING:
     from bench.plain import PlainLoop
@@ -38,13 +38,14 @@ class Session:
         self.case = case
         self.device = device
         self.epoch = 0
-        self.loop: PlainLoop | EngineLoop | PlainPrediction | EnginePrediction
+        self.loop: PlainLoop | EngineLoop | PlainPrediction | EnginePrediction | None = None
         if name != PLAIN:
-            make_deterministic()  # as the pipeline does; the plain loop keeps the defaults
-            reuse_freed_memory()
+            set_up_device(str(device))  # as the pipeline does; the plain loop keeps the defaults
 
     def warm_up(self, frozen: int) -> float:
         """Train one epoch of the step with ``frozen`` frozen extractors; returns the mean loss."""
+        if isinstance(self.loop, EngineLoop):
+            self.loop.release()
         start = prepare(self.case, frozen)
         precision = self.name.removeprefix("engine ")
         if self.name != PLAIN:
@@ -61,6 +62,7 @@ class Session:
 
     def time_epoch(self) -> float:
         """Seconds of the next epoch."""
+        assert self.loop is not None
         self.epoch += 1
         begin = time.perf_counter()
         self.loop.run_epoch(self.epoch)  # ends with a sync

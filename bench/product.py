@@ -48,11 +48,15 @@ class EngineLoop:
         self.engine.pack()
         return means.loss
 
+    def release(self) -> None:
+        """Free what the next loop's captures could trip over."""
+        self.engine.release()
+
     def time_step(self) -> float | None:
         """Milliseconds of a full batch's captured train step; None where steps are not captured."""
         if not isinstance(self.engine.step, CapturedStep):
             return None
-        graph, _ = self.engine.step.graphs[self.case.batch_size]
+        graph, _ = self.engine.step.graphs[max(self.engine.step.graphs)]
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         begin.record()
         for _ in range(REPLAYS):

@@ -18,15 +18,13 @@ def run(step: int) -> str:
     from numpy.typing import NDArray
 
     from der.data.class_arrays import read_classes
-    from der.device import choose_device, make_deterministic, reuse_freed_memory
+    from der.device import set_up_device
     from der.inference import run_network
     from der.memory.build import build_memory
     from der.memory.exemplars import load_memory, save_memory
     from der.model.checkpoint import load_checkpoint
 
-    device = choose_device(os.environ.get("DER_DEVICE"))
-    make_deterministic()
-    reuse_freed_memory()
+    device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_json(paths.task(step) / "classes.json")["steps"]
     checkpoint = load_checkpoint(paths.checkpoint(step))
     assert checkpoint.card is not None

@@ -16,15 +16,13 @@ def run(step: int) -> str:
         return mark_unused("evaluate", step, *outputs)
     # Only now: what follows imports torch, which costs seconds.
     from der.data.class_arrays import read_classes
-    from der.device import choose_device, make_deterministic, reuse_freed_memory
+    from der.device import set_up_device
     from der.evaluation.confusion import write_confusion
     from der.evaluation.step import evaluate_step
     from der.memory.exemplars import load_memory
     from der.model.checkpoint import load_checkpoint
 
-    device = choose_device(os.environ.get("DER_DEVICE"))
-    make_deterministic()
-    reuse_freed_memory()
+    device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_json(paths.task(step) / "classes.json")["steps"]
     names = [name for classes in steps for name in classes]
     tests = read_classes(paths.task(step) / "test", names)

@@ -15,7 +15,7 @@ def run(step: int) -> str:
         return mark_unused("train_task", step, paths.checkpoint(step), paths.training_log(step))
     # Only now: what follows imports torch, which costs seconds.
     from der.data.class_arrays import read_classes
-    from der.device import choose_device, make_deterministic, reuse_freed_memory
+    from der.device import set_up_device
     from der.memory.exemplars import load_memory
     from der.model.checkpoint import load_checkpoint, save_checkpoint
     from der.train.images import gather_step
@@ -25,9 +25,7 @@ def run(step: int) -> str:
     from stages.progress import Progress, warn
     from stages.scratch import scratch_key, scratch_root
 
-    device = choose_device(os.environ.get("DER_DEVICE"))
-    make_deterministic()
-    reuse_freed_memory()
+    device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_json(paths.task(step) / "classes.json")["steps"]
     previous = load_checkpoint(paths.checkpoint(step - 1))
     new_classes = read_classes(paths.task(step) / "train", steps[-1])

@@ -4,28 +4,41 @@ In float32 the library's convolutions and our batch normalisation run; in bfloat
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from der.common.settings import MaskSettings, TrainSettings
 from der.device import make_deterministic
+from der.model.checkpoint import Checkpoint
+from der.model.network import empty_network
 from der.model.preprocessing import Normalize
 from der.precision import choose_precision
 from der.train import images
 from der.train.cuda import CapturedStep
 from der.train.engine import Engine
 from der.train.images import Gatherer
+from der.train.step import train_step
 from tests.builders import (
     CPU,
+    NETWORK,
     NORMALIZATION,
+    MemoryKeeper,
+    Recorder,
     augmentation_settings,
     build_objective,
     draws_of,
+    incremental_settings,
+    mask_settings,
     phase_settings,
     random_network,
+    same_bits,
+    train_settings,
     training_images,
+    weights,
 )
 
 pytestmark = [
@@ -158,7 +171,7 @@ def test_streamed_images_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_bfloat16_learns_and_keeps_its_state_in_float32() -> None:
     engine = make_engine(precision="bfloat16")
-    losses = train(engine, range(20))
+    losses = train(engine, range(40))
     assert losses[-1] < losses[0] / 2
     assert losses[0] == pytest.approx(train(make_engine(), range(1))[0], rel=0.2)
     assert {value.dtype for value in engine._state()} == {torch.float32}
@@ -170,6 +183,58 @@ def test_release_leaves_plain_layers() -> None:
     train(engine, range(1))
     engine.release()
     assert all(layer.side is None and layer.values is None for layer in engine.layers.layers)
+
+
+def take_steps(device: torch.device, settings: TrainSettings, precision: str = "float32") -> Checkpoint:
+    """Two whole steps of the protocol, rebalancing included, each from the one before."""
+    settings = replace(settings, precision=precision)
+    checkpoint = Checkpoint(empty_network(), None)
+    for steps, per_class in (([["a", "b"]], [7, 7]), ([["a", "b"], ["c", "d"]], PER_CLASS)):
+        checkpoint = train_step(
+            checkpoint,
+            steps,
+            training_images(0, per_class),
+            NETWORK,
+            settings,
+            device,
+            Recorder(),
+            MemoryKeeper(),
+        ).checkpoint
+        checkpoint.network.to(CPU)
+    return checkpoint
+
+
+def assert_near(left: Checkpoint, right: Checkpoint) -> None:
+    """The same channels, and values up to rounding."""
+    assert left.card is not None and right.card is not None
+    assert left.card.shapes == right.card.shapes
+    ours, theirs = left.network.state_dict(), right.network.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert difference(ours[name], theirs[name]) < 1e-2, name
+
+
+@pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning", "none"])
+@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
+def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: MaskSettings | None) -> None:
+    incremental = incremental_settings(rebalancing=rebalancing)
+    settings = train_settings(masks=masks, incremental=incremental)
+    assert_near(take_steps(CUDA, settings), take_steps(CPU, settings))
+
+
+@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
+def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) -> None:
+    incremental = incremental_settings(rebalancing="classifier_learning")
+    settings = train_settings(masks=masks, incremental=incremental)
+    one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))
+    assert same_bits(weights(one.network), weights(two.network))
+
+
+def test_gradients_lie_as_weights_do() -> None:
+    engine = make_engine(precision="bfloat16", captured=False)
+    train(engine, range(1))
+    for value in engine.parameters:
+        assert value.grad is None or value.grad.stride() == value.stride()
 
 
 @pytest.mark.parametrize("channels", [(16, 16), (16, 32), (32, 32), (64, 64)])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from der.common.errors import UserError
-from der.device import choose_device, make_deterministic
+from der.device import choose_device, make_deterministic, set_up_device
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -83,6 +83,26 @@ def test_a_workspace_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     make_deterministic()
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+@pytest.mark.usefixtures("torch_state")
+def test_a_workspace_that_allows_no_reproducible_results_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    make_deterministic()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.usefixtures("torch_state")
+@pytest.mark.parametrize(("override", "made_current"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", [])])
+def test_a_numbered_gpu_is_made_current(
+    override: str, made_current: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, cuda=True, mps=False)
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(str(device)))
+    assert str(set_up_device(override)) == override
+    assert calls == made_current
+    assert torch.are_deterministic_algorithms_enabled()
 
 
 COUNT_PAGE_FAULTS = """

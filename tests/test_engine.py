@@ -11,8 +11,10 @@ draws of images; so that bound is held by most of several draws.
 
 import copy
 import dataclasses
+import gc
 import itertools
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +39,7 @@ from der.train.images import TrainingImages
 from tests.builders import (
     CHANNELS,
     NETWORK,
+    NO_AUGMENTATION,
     NORMALIZATION,
     MemoryKeeper,
     Recorder,
@@ -442,3 +445,17 @@ def test_a_later_step_is_named_too() -> None:
         network.head.bias[0] = math.nan
     with pytest.raises(UserError, match=r"^step 2, representation, epoch 1: the loss is nan; "):
         learn(network, 2, DATA[1], SETTINGS, Recorder())
+
+
+def test_a_released_engine_is_gone_at_once() -> None:
+    network = random_network([2])
+    one = build_engine(build_objective(network, 0), [], training_images(0, [5, 5]), phase_settings())
+    one.run_epoch(draws_of(10, NO_AUGMENTATION), 0.1, lambda _: None)
+    gone = weakref.ref(one)
+    gc.disable()
+    try:
+        one.release()
+        del one
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -8,6 +8,7 @@ import torch
 
 from der.common.errors import UserError
 
+DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # of cuBLAS, that allow reproducible results
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -31,9 +32,20 @@ def choose_device(override: str | None) -> torch.device:
     return device
 
 
+def set_up_device(override: str | None) -> torch.device:
+    """``choose_device``, made current, deterministic, with freed memory used again; before any other work."""
+    make_deterministic()
+    reuse_freed_memory()
+    device = choose_device(override)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # streams, graphs and our own kernels go to the current one
+    return device
+
+
 def make_deterministic() -> None:
     """Have torch use only algorithms that give the same bits every time; call before any CUDA work."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA starts
+    if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in DETERMINISTIC_WORKSPACES:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = DETERMINISTIC_WORKSPACES[0]  # read once, when CUDA starts
     # As use_deterministic_algorithms(True), which imports the compiler: seconds for every stage.
     torch.set_deterministic_debug_mode("error")
     # Filling fresh memory guards against reading it; nothing here does, and it costs a kernel each time.

@@ -41,11 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     from der.deployment.pictures import list_pictures, read_chunks
     from der.deployment.predictor import load_predictor
-    from der.device import choose_device, reuse_freed_memory
+    from der.device import set_up_device
     from der.inference import images_per_pass
 
-    reuse_freed_memory()
-    device = choose_device(os.environ.get("DER_DEVICE"))
+    device = set_up_device(os.environ.get("DER_DEVICE"))
     predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     side, channels = predictor.card.image_side, predictor.card.channels

@@ -30,6 +30,7 @@ class FusedConvNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
         values: Tensor, layer: "ConvNorm",
     ) -> Tensor:  # fmt: skip
+        assert x.numel() < 2**31, "the kernels count in 32 bits"
         stride = layer.conv.stride[0]
         few_channels = conv_kernels.suits(values, stride)
         x, residual = _channels_last(x), None if residual is None else _channels_last(residual)
@@ -53,6 +54,8 @@ class FusedConvNorm(torch.autograd.Function):
                 dw = conv_kernels.weight_gradient(x, grads.dx, values)
             else:
                 dw = _cudnn_gradients(grads.dx, x, values, ctx.layer, [False, True, False])[1].float()
+            # As the weight lies, so that autograd takes it over: a copy would not wait for this stream.
+            dw = _channels_last(dw)
         dx = None
         if ctx.needs_input_grad[0]:
             if ctx.few_channels:
@@ -92,6 +95,7 @@ def folded_layer(layer: "ConvNorm", x: Tensor, residual: Tensor | None) -> Tenso
     """relu(conv(x) + bias + residual) of a frozen layer whose batch normalisation is folded."""
     conv = layer.conv
     assert conv.bias is not None
+    assert x.numel() < 2**31, "the kernels count in 32 bits"
     if layer.relu and conv_kernels.suits(conv.weight, conv.stride[0]):
         residual = None if residual is None else _channels_last(residual)
         return conv_kernels.convolve_activated(_channels_last(x), conv.weight, conv.bias, residual)

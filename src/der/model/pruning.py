@@ -28,15 +28,20 @@ def layer_channels(extractor: ResNet) -> list[tuple[ConvNorm, list[int], list[in
 
 @torch.no_grad()
 def copy_channels(source: ResNet, target: ResNet) -> None:
-    """Give ``target`` the values of ``source`` wherever both have the channel; the rest stays."""
+    """Give ``target`` the values of ``source`` wherever both have the channel; the rest stays.
+
+    They may be on different devices.
+    """
+    place = target.stem.conv.weight.device
     for (old, old_out, old_in), (new, new_out, new_in) in zip(
         layer_channels(source), layer_channels(target), strict=True
     ):
         old_rows, new_rows = _places(old_out, new_out)
         old_columns, new_columns = _places(old_in, new_in)
-        new.conv.weight[new_rows[:, None], new_columns] = old.conv.weight[old_rows[:, None], old_columns]
+        weights = old.conv.weight[old_rows[:, None], old_columns]
+        new.conv.weight[new_rows[:, None], new_columns] = weights.to(place)
         for name, values in new.norm.state_dict().items():
-            values[new_rows] = old.norm.state_dict()[name][old_rows]
+            values[new_rows] = old.norm.state_dict()[name][old_rows].to(place)
 
 
 def _places(first: list[int], second: list[int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,5 +1,6 @@
 """What makes a train step fast on CUDA: weights cast once a step, a second stream, captured graphs."""
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -51,13 +52,16 @@ class CapturedStep:
     """Replays ``train_batch`` as a CUDA graph, one for every number of images met.
 
     The last partial batch has a graph of its own: padding it would corrupt the batch statistics.
-    ``state`` lists every tensor that a step changes.
+    ``state`` lists every tensor that a step changes. Call ``release`` when done, before others capture.
     """
 
     def __init__(self, train_batch: TrainBatch, state: Callable[[], Iterable[Tensor]]) -> None:
         self.train_batch = train_batch
         self.state = state
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]] = {}
+        # One for warm-up and capture: autograd's nodes and cuBLAS's workspaces belong to a stream, and a
+        # graph that is freed takes the workspaces of its stream along.
+        self.stream = torch.cuda.Stream()
 
     def __call__(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> None:
         batch = (images_BCHW, frozen_BP, labels_B, position)
@@ -72,16 +76,32 @@ class CapturedStep:
         inputs = tuple(tensor.clone(memory_format=torch.preserve_format) for tensor in batch)
         with _unchanged(self.state()):
             # Compiles kernels and makes handles, which a capture must not; it trains, so it is undone.
-            warm_up = torch.cuda.Stream()
-            warm_up.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(warm_up):
+            self.stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.stream):
                 for _ in range(2):
                     self.train_batch(*inputs)
-            torch.cuda.current_stream().wait_stream(warm_up)
+            torch.cuda.current_stream().wait_stream(self.stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with _no_collection(), torch.cuda.graph(graph, stream=self.stream):
             self.train_batch(*inputs)
         return graph, inputs
+
+    def release(self) -> None:
+        """Free the graphs and their memory."""
+        self.graphs.clear()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector from freeing another graph in the block, which would end its capture."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -87,9 +87,12 @@ class Engine:
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
 
     def release(self) -> None:
-        """Leave the objective's modules as they were found, apart from their values."""
+        """Leave the objective's modules as they were found, apart from their values; trains no more."""
         if self.layers is not None:
             self.layers.release()
+        if isinstance(self.step, CapturedStep):
+            self.step.release()
+        del self.step  # holds this engine, which would live on with its images until a collection
 
     def _state(self) -> list[Tensor]:
         """Every tensor that training changes, all float32."""
@@ -178,6 +181,8 @@ class Engine:
         self.optimizer.zero_grad()
         loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position)
         loss.total.backward()  # type: ignore[no-untyped-call]
+        if self.masks is not None:
+            self.masks.release()  # gates would keep this batch's graph, and a capture the stream before it
         if self.layers is not None:
             self.layers.join()
         self.optimizer.step()
