@@ -118,7 +118,8 @@ def confusion_plot(counts_KK: NDArray[np.int64], names: list[str]) -> Plot:
         x=labels,
         y=labels,
         coloraxis="coloraxis",
-        texttemplate="%{customdata}" if len(names) <= MANY else None,
+        text=[[str(count or "") for count in row] for row in counts_KK.tolist()],
+        texttemplate="%{text}" if len(names) <= MANY else None,
         hovertemplate="true: %{y}<br>predicted: %{x}<br>%{customdata} images, %{z:.1f} %<extra></extra>",
     )
     figure.update_xaxes(title="predicted class", type="category", tickangle=-90, showgrid=False)
@@ -161,14 +162,12 @@ def training_plot(log: pd.DataFrame) -> Plot:
         figure.update_xaxes(dtick=1)
     low, high = log["loss"].min(), log["loss"].max()
     figure.update_layout(
-        yaxis={
-            "title": "mean loss per image",
-            "domain": [0.54, 1],
-            "type": "log" if low > 0 and high > 10 * low else "linear",
-        },
+        yaxis={"title": "mean loss per image", "domain": [0.54, 1]},
         yaxis2={"title": "training top-1 (%)", "domain": [0, 0.46]},
         legend=_legend_below(-0.14),
     )
+    if low > 0 and high > 10 * low:
+        figure.update_layout(yaxis={"type": "log", "dtick": "D2"})
     figure.update_xaxes(title="epoch", anchor="y2", tickformat="d")
     return _plot("figure-training", figure, height=560)
 
@@ -187,7 +186,7 @@ def _figure() -> go.Figure:
 
 
 def _plot(name: str, figure: go.Figure, height: int, min_width: int = 0) -> Plot:
-    figure.update_xaxes(automargin=True, zeroline=False)
+    figure.update_xaxes(automargin=True, zeroline=False, title_standoff=8)
     figure.update_yaxes(automargin=True, zeroline=False)
     # By way of text in the standard encoder: another one, if installed, writes numbers differently.
     return Plot(name, json.loads(figure.to_json(engine="json")), height, min_width)
