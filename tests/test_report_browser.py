@@ -174,6 +174,8 @@ def test_print_opens_everything_on_white(opened: Watched) -> None:
     assert page.locator("details:not([open])").count() == 0
     assert not page.get_by_label("Find a class").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    box = page.locator("#figure-confusion svg.main-svg").first.bounding_box()
+    assert box is not None and box["width"] == 680 and box["height"] <= 760  # an A4 page holds it
     tick = "getComputedStyle(document.querySelector('#figure-accuracy .xtick text')).fill"
     assert page.evaluate(tick) == "rgb(0, 0, 0)"
     page.evaluate("dispatchEvent(new Event('afterprint'))")

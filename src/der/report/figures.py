@@ -6,6 +6,7 @@ Colours that depend on the reader's light or dark scheme are left to the page's 
 """
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ PUBLISHED_COLOURS = ("#D6478C", "#7F8A94", "#8F6FE0", "#B07D2B")
 PHASE_COLOURS = (COLOURS["top1"], COLOURS["nme_top1"])
 MANY = 20  # beyond so many points or rows there are no markers and no numbers in cells
 FEW = 12  # up to so many steps or epochs each has a tick
+MANY_DECADES = 5
 DIGITS = 6  # significant digits of losses
 # The square root spreads the low end, where confusions lie.
 SHARES = tuple(np.linspace(0, 1, 11).round(2).tolist())
@@ -167,7 +169,9 @@ def training_plot(log: pd.DataFrame) -> Plot:
         legend=_legend_below(-0.14),
     )
     if low > 0 and high > 10 * low:
-        figure.update_layout(yaxis={"type": "log", "dtick": "D2"})
+        values = _round_values(low, high)
+        texts = [f"{value:g}" for value in values]
+        figure.update_layout(yaxis={"type": "log", "tickvals": values, "ticktext": texts})
     figure.update_xaxes(title="epoch", anchor="y2", tickformat="d")
     return _plot("figure-training", figure, height=560)
 
@@ -198,6 +202,15 @@ def _mode(points: int) -> str:
 
 def _numbers(values: Any) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
+
+
+def _round_values(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from ``low`` to ``high``; of many decades, the powers alone."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if len(decades) <= MANY_DECADES else (1,)
+    # By way of text, which gives the number nearest to what is written.
+    values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
+    return [value for value in values if low <= value <= high]
 
 
 def _legend_below(place: float) -> dict[str, Any]:

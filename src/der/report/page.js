@@ -1,6 +1,7 @@
 "use strict";
 
 const PRINTED_WIDTH = 680; // pixels, of a figure on paper
+const PRINTED_HEIGHT = 760; // at most
 const plots = JSON.parse(document.getElementById("plots").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 let printing = false;
@@ -44,9 +45,15 @@ function drawFigures() {
   }
 }
 
-function redrawFigures(width) {
+function redrawFigures() {
   for (const [id, { layout }] of Object.entries(plots)) {
-    Plotly.relayout(id, { ...schemeLayout(layout), width, autosize: width === null });
+    const room = document.getElementById(id).style.height;
+    Plotly.relayout(id, {
+      ...schemeLayout(layout),
+      width: printing ? PRINTED_WIDTH : null,
+      height: printing ? Math.min(parseInt(room, 10), PRINTED_HEIGHT) : null,
+      autosize: !printing,
+    });
   }
 }
 
@@ -109,18 +116,18 @@ function beforePrint() {
   document.documentElement.classList.add("printing");
   opened = [...document.querySelectorAll("details:not([open])")];
   opened.forEach((one) => { one.open = true; });
-  redrawFigures(PRINTED_WIDTH);
+  redrawFigures();
 }
 
 function afterPrint() {
   printing = false;
   document.documentElement.classList.remove("printing");
   opened.forEach((one) => { one.open = false; });
-  redrawFigures(null);
+  redrawFigures();
 }
 
 drawFigures();
-dark.addEventListener("change", () => redrawFigures(null));
+dark.addEventListener("change", redrawFigures);
 addEventListener("beforeprint", beforePrint);
 addEventListener("afterprint", afterPrint);
 document.getElementById("step").addEventListener("change", (event) => showStep(Number(event.target.value)));
