@@ -32,7 +32,7 @@ PUBLISHED_COLOURS = ("#D6478C", "#7F8A94", "#8F6FE0", "#B07D2B")
 PHASE_COLOURS = (COLOURS["top1"], COLOURS["nme_top1"])
 MANY = 20  # beyond so many points or rows there are no markers and no numbers in cells
 FEW = 12  # up to so many steps or epochs each has a tick
-MANY_DECADES = 5
+MANY_DECADES = 5  # beyond so many a logarithmic axis names powers of ten alone
 DIGITS = 6  # significant digits of losses
 # The square root spreads the low end, where confusions lie.
 SHARES = tuple(np.linspace(0, 1, 11).round(2).tolist())
@@ -114,14 +114,15 @@ def confusion_plot(counts_KK: NDArray[np.int64], names: list[str]) -> Plot:
     shares_KK = 100 * counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
     labels = axis_labels(names)
     figure = _figure()
+    written = len(names) <= MANY
     figure.add_heatmap(
         z=shares_KK.round(2).tolist(),
         customdata=counts_KK.tolist(),
         x=labels,
         y=labels,
         coloraxis="coloraxis",
-        text=[[str(count or "") for count in row] for row in counts_KK.tolist()],
-        texttemplate="%{text}" if len(names) <= MANY else None,
+        text=[[str(count or "") for count in row] for row in counts_KK.tolist()] if written else None,
+        texttemplate="%{text}" if written else None,
         hovertemplate="true: %{y}<br>predicted: %{x}<br>%{customdata} images, %{z:.1f} %<extra></extra>",
     )
     figure.update_xaxes(title="predicted class", type="category", tickangle=-90, showgrid=False)
