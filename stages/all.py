@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
+from stages import build_memory, download, evaluate, initialize, report, split, summarize, train_task
 from stages.common.command import run_stage
 from stages.common.unused import chain_length
 
@@ -27,6 +27,7 @@ def list_stages(steps: int) -> dict[str, Callable[[], str]]:
         ):
             stages[f"{name}@{step}"] = partial(run, step)
     stages["summarize"] = summarize.run
+    stages["report"] = report.run
     return stages
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from der.common.files import read_json, write_json
+from der.common.files import directory_bytes, read_json, write_json
 from stages.common import paths
 from stages.common.command import run_step
 from stages.common.params import load_settings
@@ -11,13 +11,14 @@ from stages.common.unused import is_unused, mark_unused
 
 def run(step: int) -> str:
     settings = load_settings()
-    outputs = (paths.step_metrics(step), paths.confusion(step))
+    outputs = (paths.step_metrics(step), paths.confusion(step), paths.mistakes(step))
     if is_unused(step):
         return mark_unused("evaluate", step, *outputs)
     # Only now: what follows imports torch, which costs seconds.
     from der.data.class_arrays import read_classes
     from der.device import set_up_device
     from der.evaluation.confusion import write_confusion
+    from der.evaluation.mistakes import save_mistakes
     from der.evaluation.step import evaluate_step
     from der.memory.exemplars import load_memory
     from der.model.checkpoint import load_checkpoint
@@ -28,10 +29,19 @@ def run(step: int) -> str:
     tests = read_classes(paths.task(step) / "test", names)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     memory = load_memory(paths.memory(step))
-    metrics, confusion = evaluate_step(checkpoint, memory, tests, settings.evaluate, device)
-    write_json(paths.step_metrics(step), metrics)
-    write_confusion(paths.confusion(step), confusion, names)
-    return f"evaluate {step}: top-1 {metrics['top1']:.2f} % over {len(names)} classes"
+    evaluation = evaluate_step(
+        checkpoint,
+        memory,
+        tests,
+        settings.evaluate,
+        device,
+        checkpoint_bytes=directory_bytes(paths.checkpoint(step)),
+        memory_bytes=directory_bytes(paths.memory(step)),
+    )
+    write_json(paths.step_metrics(step), evaluation.metrics)
+    write_confusion(paths.confusion(step), evaluation.confusion, names)
+    save_mistakes(paths.mistakes(step), evaluation.mistakes)
+    return f"evaluate {step}: top-1 {evaluation.metrics['top1']:.2f} % over {len(names)} classes"
 
 
 if __name__ == "__main__":

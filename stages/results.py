@@ -8,10 +8,10 @@ from der.common.errors import UserError
 from der.common.files import read_json, whole_file
 from stages.common.command import run_stage
 from stages.presets.library import PRESETS, list_names
+from stages.presets.published import PUBLISHED
 from stages.record import RESULTS
 
 README = Path("README.md")
-PUBLISHED = RESULTS / "published.json"
 START, END = "<!-- results -->", "<!-- /results -->"
 
 Runs = dict[str, list[dict[str, Any]]]  # preset -> its records

@@ -4,9 +4,10 @@ from der.common.errors import UserError
 from der.common.files import read_json
 from der.summary.table import results_table
 from stages.common.command import run_stage
-from stages.common.paths import PLOTS, SUMMARY
+from stages.common.paths import PLOTS, REPORT, SUMMARY
 
 NEXT = f"""
+A page to look at, in any browser: {REPORT}
 Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps/*.json.
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 

@@ -220,7 +220,7 @@ def test_printed_changes(place: Path) -> None:
         "  train.base.reinitialize_heads: true -> false",
         "  memory.budget: 2000 -> 20",
         "  memory.allocation: total -> per_class",
-        "`dvc repro` recomputes split, train_task@1, build_memory@1 to @11, and what follows",
+        "`dvc repro` recomputes split, train_task@1, build_memory@1 to @11, report, and what follows",
     ]
 
 
@@ -243,11 +243,11 @@ def test_the_chain_grows_to_the_protocol(place: Path, name: str, steps: int) -> 
 
 @pytest.mark.usefixtures("place")
 def test_stages_that_track_a_parameter() -> None:
-    assert reached_stages(["train.base.epochs"]) == ["train_task@1"]
-    assert reached_stages(["train.incremental.epochs"]) == ["train_task@2 to @11"]
-    assert reached_stages(["train.masks", "dataset.seed"]) == ["download", "train_task@1 to @11"]
-    assert reached_stages(["evaluate.group_labels"]) == ["evaluate@1 to @11"]
-    assert reached_stages(["train.seeds"]) == []
+    assert reached_stages(["train.base.epochs"]) == ["train_task@1", "report"]
+    assert reached_stages(["train.incremental.epochs"]) == ["train_task@2 to @11", "report"]
+    assert reached_stages(["train.masks", "dataset.seed"]) == ["download", "train_task@1 to @11", "report"]
+    assert reached_stages(["evaluate.group_labels"]) == ["evaluate@1 to @11", "report"]
+    assert reached_stages(["trains.seed"]) == []
 
 
 def test_a_preset_that_does_not_fit_is_not_written(place: Path) -> None:

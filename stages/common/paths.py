@@ -9,8 +9,10 @@ TASKS = Path("data/tasks")
 PER_STEP_METRICS = Path("metrics/steps")
 PER_STEP_TRAINING = Path("metrics/training")
 PER_STEP_CONFUSION = Path("metrics/confusion")
+PER_STEP_MISTAKES = Path("metrics/mistakes")
 SUMMARY = Path("metrics/summary.json")
 PLOTS = Path("metrics/plots")
+REPORT = Path("metrics/report.html")
 
 
 def task(step: int) -> Path:
@@ -41,3 +43,8 @@ def step_metrics(step: int) -> Path:
 def confusion(step: int) -> Path:
     """Confusion matrix after a step."""
     return PER_STEP_CONFUSION / f"{step}.csv"
+
+
+def mistakes(step: int) -> Path:
+    """Pictures of the most confident mistakes after a step."""
+    return PER_STEP_MISTAKES / str(step)

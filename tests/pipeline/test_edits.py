@@ -16,6 +16,8 @@ import pytest
 from tests.pipeline.closure import import_closure, modules_below
 from tests.pipeline.lab import RESULTS, Digests, Pipeline, Repro, declares, numbered, read_graph
 
+REPORT = "metrics/report.html"
+
 
 class Edit(NamedTuple):
     """Parameters changed at once, and the stages that run."""
@@ -24,7 +26,7 @@ class Edit(NamedTuple):
     run: list[str]
 
 
-AFTER_STEP_1 = ["T2", "B2", "E2", "T3", "B3", "summarize"]
+AFTER_STEP_1 = ["T2", "B2", "E2", "T3", "B3", "summarize", "report"]
 SAME_FEATURES = [stage for stage in AFTER_STEP_1 if stage != "B3"]
 ALL_STEPS = ["T1", "B1", "E1", *AFTER_STEP_1]
 MASKS = {
@@ -46,22 +48,22 @@ EDITS = {
     "no auxiliary loss": Edit({"train__incremental__auxiliary_weight": 0.0}, AFTER_STEP_1),
     "no expansion": Edit({"network__expansion": False}, ALL_STEPS),
     "random exemplars": Edit({"memory__selection": "random"}, ["B1", "E1", *AFTER_STEP_1]),
-    "evaluate": Edit({"evaluate__group_labels": 1}, ["E1", "E2", "E3", "summarize"]),
+    "evaluate": Edit({"evaluate__group_labels": 1}, ["E1", "E2", "E3", "summarize", "report"]),
     # Number 3 comes into use.
     "increment": Edit(
-        {"protocol__later_classes": 1}, ["split", "T2", "B2", "E2", "T3", "B3", "E3", "summarize"]
+        {"protocol__later_classes": 1}, ["split", "T2", "B2", "E2", "T3", "B3", "E3", "summarize", "report"]
     ),
     # The first step's classes are the same.
     "class order": Edit(
         {"protocol__class_order": ["ant", "bee", "dog", "cat"]},
-        ["split", "T2", "B2", "E2", "T3", "B3", "summarize"],
+        ["split", "T2", "B2", "E2", "T3", "B3", "summarize", "report"],
     ),
 }
 
 WITHOUT_EFFECT = {
     # 9 // 2 and 9 // 4 exemplars per class are what they were.
-    "memory.budget": Edit({"memory__budget": 9}, ["B1", "B2", "B3"]),
-    "steps written out": Edit({"protocol__steps": [["ant", "bee"], ["cat", "dog"]]}, ["split"]),
+    "memory.budget": Edit({"memory__budget": 9}, ["B1", "B2", "B3", "report"]),
+    "steps written out": Edit({"protocol__steps": [["ant", "bee"], ["cat", "dog"]]}, ["split", "report"]),
 }
 
 
@@ -94,7 +96,10 @@ def test_edit_without_effect_runs_nothing_after(name: str, base: Pipeline, pipel
     values, run = WITHOUT_EFFECT[name]
     pipeline.edit(**values)
     assert_runs(pipeline, *run)
-    assert pipeline.results() == base.results()
+    # The page shows all parameters.
+    before, after = base.results(), pipeline.results()
+    assert before.pop(REPORT) != after.pop(REPORT)
+    assert after == before
 
 
 def test_nothing_and_a_comment_run_nothing(pipeline: Pipeline) -> None:
@@ -106,12 +111,14 @@ def test_nothing_and_a_comment_run_nothing(pipeline: Pipeline) -> None:
 
 def test_back_to_an_earlier_value_restores_everything(base: Pipeline, pipeline: Pipeline) -> None:
     pipeline.edit(protocol__steps=[["ant", "bee"]])
-    assert_runs(pipeline, "split", "T2", "B2", "E2", "T3", "B3", "summarize")
+    assert_runs(pipeline, "split", "T2", "B2", "E2", "T3", "B3", "summarize", "report")
     assert pipeline.results() != base.results()
     pipeline.edit(protocol__steps=None)
     done = pipeline.repro()
     assert done.run == []
-    assert sorted(done.restored) == sorted(numbered("split", "T2", "B2", "E2", "T3", "B3", "summarize"))
+    assert sorted(done.restored) == sorted(
+        numbered("split", "T2", "B2", "E2", "T3", "B3", "summarize", "report")
+    )
     assert pipeline.results() == base.results()
 
 
@@ -120,15 +127,15 @@ def test_appended_step_trains_alone(pipeline: Pipeline) -> None:
     pipeline.repro()
     pipeline.edit(protocol__steps=[["ant", "bee"], ["cat"]])
     # Number 3 stays unused: its markers run again because step 2's checkpoint and memory are new.
-    assert_runs(pipeline, "split", "T2", "B2", "E2", "T3", "B3", "summarize")
+    assert_runs(pipeline, "split", "T2", "B2", "E2", "T3", "B3", "summarize", "report")
     assert pipeline.results() == from_scratch(pipeline)
     assert pipeline.repro() == Repro([], [])
 
 
 def test_longer_chain_adds_only_its_markers(base: Pipeline, pipeline: Pipeline) -> None:
     pipeline.chain(5)
-    # summarize, because markers join the folders that it reads; what it makes of them stays.
-    assert_runs(pipeline, "split", "T4", "B4", "E4", "T5", "B5", "E5", "summarize")
+    # summarize and report, because markers join the folders that they read; what they make of them stays.
+    assert_runs(pipeline, "split", "T4", "B4", "E4", "T5", "B5", "E5", "summarize", "report")
     before = base.results()
     after = pipeline.results()
     assert {path: after[path] for path in before} == before
@@ -137,7 +144,7 @@ def test_longer_chain_adds_only_its_markers(base: Pipeline, pipeline: Pipeline) 
 def test_shorter_protocol_and_chain_leave_no_stale_step(pipeline: Pipeline) -> None:
     pipeline.edit(protocol__steps=[["ant", "bee"]])
     pipeline.chain(1)
-    assert_runs(pipeline, "split", "summarize")
+    assert_runs(pipeline, "split", "summarize", "report")
     summary = json.loads((pipeline.root / "metrics/summary.json").read_text(encoding="utf-8"))
     assert list(summary["steps"]) == ["1"]
     assert pipeline.results()["metrics/summary.json"] == from_scratch(pipeline)["metrics/summary.json"]
@@ -178,6 +185,8 @@ def test_deleted_output_is_restored(deleted: list[str], base: Pipeline, pipeline
         ("src/der/train/losses.py", ["T1", "T2", "T3"]),
         ("src/der/memory/herding.py", ["B1", "B2", "B3", "E1", "E2", "E3"]),
         ("src/der/summary/plots.py", ["summarize"]),
+        ("src/der/summary/series.py", ["summarize", "report"]),
+        ("src/der/report/page.py", ["report"]),
         ("stages/split.py", ["split"]),
         ("stages/evaluate.py", ["E1", "E2", "E3"]),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipeline.lab import CLASSES, Pipeline, digests
 
-STAGES = ["download", "split", "train_task 1", "build_memory 1", "evaluate 1", "summarize"]
+STAGES = ["download", "split", "train_task 1", "build_memory 1", "evaluate 1", "summarize", "report"]
 
 
 def run_script(pipeline: Pipeline, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -173,6 +173,7 @@ def test_budget_below_the_number_of_classes(pipeline: Pipeline) -> None:
 def test_summary_without_metrics(pipeline: Pipeline) -> None:
     shutil.rmtree(pipeline.root / "metrics")
     assert_refuses(pipeline, "summarize", r"metrics/steps/1\.json: no metrics; run `dvc repro`")
+    assert_refuses(pipeline, "report", r"metrics/steps/1\.json: no metrics; run `dvc repro`")
     assert_refuses(pipeline, "show", r"metrics/summary\.json: no results yet; run `dvc repro`")
 
 

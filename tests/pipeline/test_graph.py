@@ -19,17 +19,17 @@ WITHOUT_DVC = {
 
 # Section of params.yaml -> the stages that track it, of a chain of three.
 TRACKED_BY = {
-    "dataset": ["download"],
-    "protocol": ["split"],
-    "network": numbered("T1", "T2", "T3"),
-    "train.seed": numbered("T1", "T2", "T3"),
-    "train.precision": numbered("T1", "T2", "T3"),
-    "train.augmentation": numbered("T1", "T2", "T3"),
-    "train.masks": numbered("T1", "T2", "T3"),
-    "train.base": numbered("T1"),
-    "train.incremental": numbered("T2", "T3"),
-    "memory": numbered("B1", "B2", "B3"),
-    "evaluate": numbered("E1", "E2", "E3"),
+    "dataset": ["download", "report"],
+    "protocol": ["split", "report"],
+    "network": numbered("T1", "T2", "T3", "report"),
+    "train.seed": numbered("T1", "T2", "T3", "report"),
+    "train.precision": numbered("T1", "T2", "T3", "report"),
+    "train.augmentation": numbered("T1", "T2", "T3", "report"),
+    "train.masks": numbered("T1", "T2", "T3", "report"),
+    "train.base": numbered("T1", "report"),
+    "train.incremental": numbered("T2", "T3", "report"),
+    "memory": numbered("B1", "B2", "B3", "report"),
+    "evaluate": numbered("E1", "E2", "E3", "report"),
 }
 
 
@@ -40,7 +40,7 @@ def graph(base: Pipeline) -> Graph:
 
 def test_stages(graph: Graph) -> None:
     foreach = [numbered(f"{kind}{step}")[0] for step in range(1, CHAIN + 1) for kind in "TBE"]
-    assert sorted(graph) == sorted(["download", "split", "initialize", *foreach, "summarize"])
+    assert sorted(graph) == sorted(["download", "split", "initialize", *foreach, "summarize", "report"])
 
 
 def test_committed_chain_has_eleven_steps() -> None:
@@ -56,7 +56,7 @@ def test_written_chain_is_the_committed_one(base: Pipeline, tmp_path: Path) -> N
     copy.chain(11)
     assert (copy.root / "chain.yaml").read_bytes() == (REPOSITORY / "chain.yaml").read_bytes()
     graph = read_graph(copy)
-    assert len(graph) == 3 * 11 + 4
+    assert len(graph) == 3 * 11 + 5
     assert graph["train_task@11"].outs[0] == "data/checkpoints/11"
 
 

@@ -33,7 +33,7 @@ def test_metrics_diff_compares_with_the_last_commit(base: Pipeline, pipeline: Pi
 
 def test_experiment_in_the_workspace(base: Pipeline, pipeline: Pipeline) -> None:
     printed = pipeline.succeed("dvc", "exp", "run", "--name", "by-one", "-S", "evaluate.group_labels=1")
-    for stage in numbered("E1", "E2", "summarize"):
+    for stage in numbered("E1", "E2", "summarize", "report"):
         assert f"Running stage '{stage}'" in printed
     assert "Running stage 'train_task" not in printed
     assert pipeline.results()["metrics/steps/1.json"] != base.results()["metrics/steps/1.json"]
@@ -45,7 +45,7 @@ def test_experiment_in_a_copy_uses_the_code_of_the_copy(pipeline: Pipeline, tmp_
     images = tmp_path / "images"
     (pipeline.root / "data/images").rename(images)
     pipeline.edit(dataset__path=str(images))
-    assert pipeline.repro().run == ["download"]
+    assert pipeline.repro().run == ["download", "report"]
     pipeline.commit("Images outside of the repository")
     before = pipeline.results()
 
@@ -56,7 +56,7 @@ def test_experiment_in_a_copy_uses_the_code_of_the_copy(pipeline: Pipeline, tmp_
     environment = recording(pipeline, tmp_path / "installed")
     printed = pipeline.succeed("dvc", "exp", "run", "--temp", "--name", "calm", "-S", setting, **environment)
 
-    for stage in numbered("T2", "B2", "E2", "summarize"):
+    for stage in numbered("T2", "B2", "E2", "summarize", "report"):
         assert f"Running stage '{stage}'" in printed
     assert "Running stage 'train_task@1'" not in printed
     opened = [path for _, path, _ in recorded_paths(pipeline)]

@@ -65,6 +65,11 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def directory_bytes(path: Path) -> int:
+    """Bytes of all files in a directory and below."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented UTF-8 JSON; NaN and infinity are refused."""
     with whole_file(path) as partial:

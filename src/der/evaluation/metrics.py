@@ -33,7 +33,9 @@ class StepMetrics(Breakdown):
     nme: Breakdown  # the same by nearest mean of exemplars
     parameters: int
     parameters_trained: int
+    checkpoint_bytes: int  # of the files of the step's checkpoint
     memory_images: int
+    memory_bytes: int  # of the files of the step's memory
     gamma: float | None  # factor of weight alignment; None where none was made
 
 

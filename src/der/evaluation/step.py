@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,10 +12,20 @@ from numpy.typing import NDArray
 
 from der.common.settings import EvaluateSettings
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
+from der.evaluation.mistakes import Mistakes, find_mistakes, with_images
 from der.evaluation.nearest_mean import nearest_mean_scores
 from der.inference import run_network
 from der.memory.exemplars import Memory
 from der.model.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one step's network does on the test images."""
+
+    metrics: StepMetrics
+    confusion: NDArray[np.int64]  # (K, K), true classes down
+    mistakes: Mistakes
 
 
 def evaluate_step(
@@ -23,11 +34,15 @@ def evaluate_step(
     tests: Sequence[NDArray[np.uint8]],
     settings: EvaluateSettings,
     device: torch.device,
-) -> tuple[StepMetrics, NDArray[np.int64]]:
-    """Metrics and confusion matrix (K, K) of a checkpoint.
+    *,
+    checkpoint_bytes: int,
+    memory_bytes: int,
+) -> Evaluation:
+    """Evaluate a checkpoint.
 
     ``tests`` holds the test images (N, H, W, C) of each class seen, in label order; ``memory`` is that
-    of the same step, for prediction by nearest mean of exemplars.
+    of the same step, for prediction by nearest mean of exemplars. The sizes of their
+    files are taken over into the metrics.
     """
     card = checkpoint.card
     assert card is not None
@@ -45,7 +60,11 @@ def evaluate_step(
         "nme": breakdown(nme_ranks, labels, card.steps, settings.group_labels),
         "parameters": card.parameters,
         "parameters_trained": card.parameters_trained,
+        "checkpoint_bytes": checkpoint_bytes,
         "memory_images": len(memory.labels),
+        "memory_bytes": memory_bytes,
         "gamma": card.gamma,
     }
-    return metrics, confusion_matrix(labels, logits.argmax(1), len(tests))
+    names = [name for step in card.steps for name in step]
+    mistakes = with_images(find_mistakes(logits, labels, names), tests)
+    return Evaluation(metrics, confusion_matrix(labels, logits.argmax(1), len(tests)), mistakes)

@@ -10,16 +10,17 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from der.summary.palette import COLOURS
 from der.summary.style import drawing
 
-# Column of the accuracy table: legend, colour (Okabe and Ito, safe for the colour-blind), dashes, marker and
-# its size in points. Markers are hollow and of several sizes, since values often coincide.
+# Column of the accuracy table: legend, dashes, marker and its size in points. Markers are hollow and of
+# several sizes, since values often coincide.
 ACCURACIES = {
-    "top5": ("top-5", "#56B4E9", "--", "^", 9),
-    "new": ("top-1, new classes", "#009E73", ":", "D", 9),
-    "top1": ("top-1", "#0072B2", "-", "o", 5),
-    "nme_top1": ("top-1, nearest mean\nof exemplars", "#E69F00", "-.", "s", 7),
-    "old": ("top-1, old classes", "#D55E00", (0, (4, 1, 1, 1, 1, 1)), "v", 6),
+    "top5": ("top-5", "--", "^", 9),
+    "new": ("top-1, new classes", ":", "D", 9),
+    "top1": ("top-1", "-", "o", 5),
+    "nme_top1": ("top-1, nearest mean\nof exemplars", "-.", "s", 7),
+    "old": ("top-1, old classes", (0, (4, 1, 1, 1, 1, 1)), "v", 6),
 }
 MOST_MARKS = 20  # points of a line that are marked
 MOST_ENTRIES = 12  # ticks for single steps, and lines of a legend
@@ -29,9 +30,9 @@ def draw_accuracy(table: pd.DataFrame, path: Path) -> None:
     """Draw the accuracies of ``series.accuracy_table`` against the number of classes seen."""
     with drawing(path, 8.5, 5) as figure:
         axes = figure.add_subplot()
-        for column, (label, colour, dashes, marker, size) in ACCURACIES.items():
+        for column, (label, dashes, marker, size) in ACCURACIES.items():
             if table[column].notna().any():
-                main = column == "top1"
+                main, colour = column == "top1", COLOURS[column]
                 axes.plot(
                     table["classes"],
                     table[column],

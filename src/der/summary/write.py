@@ -2,19 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from der.common.errors import UserError
 from der.common.files import whole_directory, write_json
 from der.evaluation.confusion import read_confusion
 from der.evaluation.metrics import StepMetrics
 from der.summary.heatmaps import draw_accuracy_matrix, draw_confusion
+from der.summary.logs import REPRESENTATION, read_logs
 from der.summary.plots import draw_accuracy, draw_training
 from der.summary.series import Summary, accuracy_matrix, accuracy_matrix_table, accuracy_table, summarise
-
-REPRESENTATION = "representation"  # the phase whose curves are drawn
-TRAINING_COLUMNS = ["phase", "epoch", "learning_rate", "loss", "auxiliary_loss", "accuracy"]
 
 
 def write_summary(
@@ -29,7 +25,7 @@ def write_summary(
     assert len(training_csvs) == len(steps)
     counts_CC, names = read_confusion(confusion_csv)
     assert len(names) == steps[-1]["classes"]
-    log = pd.concat([_read_log(path, step) for step, path in enumerate(training_csvs, start=1)])
+    log = read_logs(training_csvs)
     summary = summarise(steps)
     table = accuracy_table(summary)
     matrix_TT = accuracy_matrix(steps)
@@ -43,20 +39,6 @@ def write_summary(
         draw_training(log[log["phase"] == REPRESENTATION], directory / "training.png")
     write_json(summary_json, summary)
     return summary
-
-
-def _read_log(path: Path, step: int) -> pd.DataFrame:
-    """Read one step's training log, with the step's number put before its columns."""
-    types = {**dict.fromkeys(TRAINING_COLUMNS, np.float64), "epoch": np.int64, "phase": str}
-    try:
-        # By way of text, which some versions of pandas need for exact floats.
-        log = pd.read_csv(path, dtype=str).astype(types)
-    except (OSError, ValueError, KeyError) as error:  # KeyError: a column is missing
-        raise UserError(f"{path}: cannot be read as a training log ({str(error).strip()})") from None
-    if log.empty:
-        raise UserError(f"{path}: holds no epoch; train step {step} again")
-    log.insert(0, "step", step)
-    return log
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:

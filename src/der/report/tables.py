@@ -1,0 +1,103 @@
+"""The rows of the page's tables.
+
+# K classes
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.evaluation.metrics import StepMetrics
+
+MOST_PAIRS = 1000  # rows of confused pairs
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Images of one class that were taken for another."""
+
+    true: str
+    predicted: str
+    images: int
+    share: float  # of the true class's images, in percent
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How one class fares after the last step."""
+
+    name: str
+    step: int  # that brought it
+    images: int
+    accuracy: float
+    nme: float  # accuracy by nearest mean of exemplars
+    taken_for: str | None  # the class it is confused with most often
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A line of params.yaml; ``value`` is None for a section."""
+
+    depth: int
+    key: str
+    value: str | None
+
+
+def confused_pairs(counts_KK: NDArray[np.int64], names: list[str]) -> list[Pair]:
+    """All pairs with a confused image, the most frequent first, then in label order."""
+    images_K = counts_KK.sum(axis=1)
+    wrong_KK = counts_KK - np.diag(np.diag(counts_KK))
+    order = np.argsort(-wrong_KK, axis=None, kind="stable")[: np.count_nonzero(wrong_KK)]
+    return [
+        Pair(
+            names[true],
+            names[predicted],
+            int(wrong_KK[true, predicted]),
+            100 * int(wrong_KK[true, predicted]) / int(images_K[true]),
+        )
+        for true, predicted in zip(*np.unravel_index(order, wrong_KK.shape), strict=True)
+    ]
+
+
+def class_rows(counts_KK: NDArray[np.int64], names: list[str], steps: list[StepMetrics]) -> list[ClassRow]:
+    """A row for each class, in label order."""
+    last = steps[-1]
+    rows = []
+    for label, name in enumerate(names):
+        wrong = counts_KK[label].copy()
+        wrong[label] = 0
+        rows.append(
+            ClassRow(
+                name,
+                next(step["step"] for step in steps if label < step["classes"]),
+                int(counts_KK[label].sum()),
+                last["per_class"][name],
+                last["nme"]["per_class"][name],
+                names[int(wrong.argmax())] if wrong.any() else None,
+            )
+        )
+    return rows
+
+
+def parameter_lines(section: dict[str, Any], depth: int = 0) -> Iterator[Parameter]:
+    """Nested parameters line by line, each section before what it holds."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield Parameter(depth, key, None)
+            yield from parameter_lines(value, depth + 1)
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield Parameter(depth, key, text)
+
+
+def show_bytes(count: int) -> str:
+    """A number of bytes with a decimal unit."""
+    value, unit = float(count), 0
+    while value >= 999.5 and unit < len(UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {UNITS[unit]}"

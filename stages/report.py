@@ -1,0 +1,76 @@
+"""report: the whole run as one HTML page."""
+
+from dataclasses import asdict
+
+from der.common.errors import UserError
+from der.common.files import read_json
+from der.common.settings import Settings
+from der.evaluation.confusion import read_confusion
+from der.evaluation.mistakes import load_mistakes
+from der.memory.exemplars import load_memory
+from der.report.page import write_report
+from der.report.run import Run
+from der.summary.logs import read_logs
+from der.summary.series import summarise
+from stages.common import paths
+from stages.common.command import run_stage
+from stages.common.params import load_settings
+from stages.presets.library import PLACES
+from stages.presets.published import published_curves
+from stages.steps import read_steps
+
+
+def run() -> str:
+    settings = load_settings()
+    write_report(read_run(settings), paths.REPORT)
+    return f"report: {paths.REPORT}, {paths.REPORT.stat().st_size / 1e6:.1f} MB"
+
+
+def read_run(settings: Settings) -> Run:
+    """What the other stages left; raises UserError for a file that is missing, damaged or of another run."""
+    steps = read_steps()
+    last = len(steps)
+    summary = read_json(paths.SUMMARY)
+    if summary != summarise(steps):
+        raise UserError(f"{paths.SUMMARY}: not of these steps; run `dvc repro`")
+    confusion, names = read_confusion(paths.confusion(last))
+    memory = load_memory(paths.memory(last))
+    for path, classes in (
+        (paths.confusion(last), len(names)),
+        (paths.memory(last), len(memory.class_means)),
+    ):
+        if classes != steps[-1]["classes"]:
+            raise UserError(
+                f"{path}: of {classes} classes, but step {last} has {steps[-1]['classes']}; run `dvc repro`"
+            )
+    return Run(
+        summary=summary,
+        steps=steps,
+        confusion=confusion,
+        names=names,
+        log=read_logs(paths.training_log(number) for number in range(1, last + 1)),
+        memory=memory,
+        mistakes=load_mistakes(paths.mistakes(last)),
+        published=published_curves(settings),
+        parameters=shown_parameters(settings),
+    )
+
+
+def shown_parameters(settings: Settings) -> dict[str, dict[str, object]]:
+    """All parameters but places on someone's machine."""
+    sections = {
+        "dataset": asdict(settings.dataset),
+        "protocol": asdict(settings.protocol),
+        "network": asdict(settings.network),
+        "train": asdict(settings.train),
+        "memory": asdict(settings.memory),
+        "evaluate": asdict(settings.evaluate),
+    }
+    for place in PLACES:
+        section, _, name = place.partition(".")
+        del sections[section][name]
+    return sections
+
+
+if __name__ == "__main__":
+    run_stage(run)

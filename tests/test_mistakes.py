@@ -1,0 +1,85 @@
+"""The most confident mistakes against a formula of another kind, and the directory that holds them."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from der.common.errors import UserError
+from der.evaluation.mistakes import MOST, Mistakes, find_mistakes, load_mistakes, save_mistakes, with_images
+from tests.builders import random_images
+
+NAMES = ["ant", "bee", "cat", "dog"]
+
+
+def softmax(logits: list[float]) -> list[float]:
+    """As it is written in books."""
+    powers = [math.exp(logit) for logit in logits]
+    return [power / math.fsum(powers) for power in powers]
+
+
+@pytest.mark.parametrize("images", [5, 400])
+def test_order_matches_sorting_by_softmax(images: int) -> None:
+    rng = np.random.default_rng(images)
+    logits = rng.normal(0, 3, (images, 4)).astype(np.float32)
+    labels = rng.integers(0, 4, images)
+    wrong = []
+    for number in range(images):
+        probabilities = softmax(logits[number].tolist())
+        predicted = probabilities.index(max(probabilities))
+        if predicted != labels[number]:
+            wrong.append((-max(probabilities), number, NAMES[labels[number]], NAMES[predicted]))
+    found = find_mistakes(logits, labels, NAMES)
+    assert len(found) == min(len(wrong), MOST)
+    for entry, (minus, number, true, predicted_name) in zip(found, sorted(wrong), strict=False):
+        assert (entry["number"], entry["true"], entry["predicted"]) == (number, true, predicted_name)
+        assert entry["probability"] == pytest.approx(-minus, abs=1e-6)
+
+
+def test_equal_probabilities_keep_their_order() -> None:
+    logits = np.tile(np.array([[2.0, 0.0, 0.0, 0.0]]), (2 * MOST, 1))
+    logits[70] = [9.0, 0.0, 0.0, 0.0]
+    found = find_mistakes(logits, np.ones(2 * MOST, np.int64), NAMES)
+    assert [entry["number"] for entry in found] == [70, *range(MOST - 1)]
+
+
+def test_large_logits_do_not_overflow() -> None:
+    found = find_mistakes(np.array([[1e4, -1e4, 0.0, 0.0]], np.float32), np.array([1]), NAMES)
+    assert found == [{"true": "bee", "predicted": "ant", "probability": 1.0, "number": 0}]
+
+
+def test_pictures_are_those_of_the_numbers() -> None:
+    tests = [random_images(label, count) for label, count in enumerate((3, 1, 5))]
+    entries = find_mistakes(np.eye(3)[[1, 0, 1, 0, 0, 1, 2, 1, 0]], np.repeat([0, 1, 2], (3, 1, 5)), NAMES)
+    mistakes = with_images(entries, tests)
+    together = np.concatenate(tests)
+    assert len(entries) == 7
+    for image, entry in zip(mistakes.images, entries, strict=True):
+        np.testing.assert_array_equal(image, together[entry["number"]])
+
+
+def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
+    tests = [random_images(0, 2)]
+    save_mistakes(tmp_path / "1", with_images(find_mistakes(np.ones((2, 1)), np.zeros(2, int), NAMES), tests))
+    loaded = load_mistakes(tmp_path / "1")
+    assert loaded.entries == []
+    assert loaded.images.shape == (0, *tests[0].shape[1:]) and loaded.images.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("mistakes.json", "[", r"mistakes\.json: cannot be read as JSON"),
+        ("mistakes.json", '[{"true": "ant"}]', r"mistakes\.json: no list of mistakes"),
+        ("mistakes.json", "[]", r"1 images but 0 mistakes; run the step's evaluation again"),
+        ("images.npy", "half", r"images\.npy: cannot be read as a \.npy array"),
+    ],
+)
+def test_damaged_files_are_named(name: str, content: str, message: str, tmp_path: Path) -> None:
+    entries = find_mistakes(np.array([[1.0, 0.0]]), np.array([1]), NAMES)
+    save_mistakes(tmp_path / "1", Mistakes(random_images(0, 1), entries))
+    assert load_mistakes(tmp_path / "1").entries == entries
+    (tmp_path / "1" / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_mistakes(tmp_path / "1")
