@@ -78,8 +78,8 @@ def _metrics(data: Any) -> dict[str, Any]:
 def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[Run]:
     """The finished experiments by all parameters in which any of them differs from the commit."""
     pairs = [(_parameters(data), _metrics(data)) for data in finished]
-    changed = dict.fromkeys(change.key for parameters, _ in pairs for change in compare(baseline, parameters))
-    setting = [key for key in changed if key not in REPETITION]
+    changed = {change.key for parameters, _ in pairs for change in compare(baseline, parameters)}
+    setting = sorted(changed.difference(REPETITION))
     return [
         Run(
             {key: _look_up(parameters, key) for key in setting},

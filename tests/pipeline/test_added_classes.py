@@ -41,7 +41,7 @@ def test_added_classes(tmp_path: Path) -> None:
     assert sorted(run(pipeline, FIRST)) == sorted(
         ["split", *numbered("E1", "E2", "E3", "T4", "B4", "E4"), "summarize"]
     )
-    assert pipeline.succeed("git", "status", "--porcelain", "--untracked-files=no") == ""
+    assert pipeline.succeed("git", "status", "--porcelain") == ""
 
     before = pipeline.results()
     pipeline.edit(protocol__steps=[*steps, *yaml.safe_load(APPENDED)])

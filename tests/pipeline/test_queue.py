@@ -1,6 +1,7 @@
 """A queued sweep with two workers, and the table of its experiments."""
 
 import csv
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from tests.pipeline.lab import Pipeline
 
@@ -66,12 +66,15 @@ def run_queue(pipeline: Pipeline) -> None:
     wait_for_end(pipeline)
 
 
-def committed(pipeline: Pipeline, name: str, path: str) -> Any:
-    """A YAML or JSON file of an experiment."""
-    reference = pipeline.succeed(
-        "git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}"
-    ).strip()
-    return yaml.safe_load(pipeline.succeed("git", "show", f"{reference}:{path}"))
+def summary(pipeline: Pipeline, name: str) -> Any:
+    """What an experiment has committed."""
+    pattern = f"refs/exps/*/*/{name}"
+    (reference,) = pipeline.succeed("git", "for-each-ref", "--format=%(refname)", pattern).split()
+    return json.loads(pipeline.succeed("git", "show", f"{reference}:metrics/summary.json"))
+
+
+def number(cell: str) -> float | None:
+    return float(cell) if cell else None
 
 
 def test_sweep(queue: Pipeline) -> None:
@@ -80,35 +83,28 @@ def test_sweep(queue: Pipeline) -> None:
         in queue.command("python", "-m", "stages.compare").stderr
     )
 
-    budgets = enqueue(queue, "train.seed=0,1", "memory.budget=6")
-    increments = enqueue(queue, "train.seed=1", "protocol.later_classes=1")  # shares a step 1 with the last
-    failing = enqueue(queue, "memory.budget=0")
-    assert (len(budgets), len(increments), len(failing)) == (2, 1, 1)
+    # Two that start with the same training; one of them leaves no exemplar for each class, and fails.
+    good, failing = enqueue(queue, "train.seed=1", "protocol.first_classes=4", "memory.budget=8,3")
+    (another,) = enqueue(queue, "train.seed=0", "protocol.first_classes=4")
+    (lonely,) = enqueue(queue, "memory.budget=6")
     run_queue(queue)
 
     shown = queue.succeed("dvc", "exp", "show", "--csv")
-    assert all(name in shown for name in (*budgets, *increments, *failing))
+    assert all(name in shown for name in (good, failing, another, lonely))
     printed = queue.succeed("python", "-m", "stages.compare", "--csv", "table.csv")
-    assert printed.endswith(f"\nfailed: {failing[0]}\n")
-
-    # The step that two experiments share is the same in both, whoever trained it.
-    first_steps = [
-        committed(queue, name, "dvc.lock")["stages"]["train_task@1"] for name in (budgets[1], increments[0])
-    ]
-    assert first_steps[0] == first_steps[1]
+    assert printed.endswith(f"\nfailed: {failing}\n")
+    log = queue.succeed("dvc", "queue", "logs", failing)
+    assert "error: memory.budget: 3 leaves no exemplar for each of 4 classes" in log
 
     rows = list(csv.DictReader((queue.root / "table.csv").read_text(encoding="utf-8").splitlines()))
-    expected = {("6", "2"): budgets, ("8", "1"): increments}
-    assert [(row["memory.budget"], row["protocol.later_classes"]) for row in rows] == list(expected)
+    expected = {("6", "2"): [lonely], ("8", "4"): [good, another]}
+    assert [(row["memory.budget"], row["protocol.first_classes"]) for row in rows] == list(expected)
     for row, names in zip(rows, expected.values(), strict=True):
         assert int(row["runs"]) == len(names)
-        summaries = [committed(queue, name, "metrics/summary.json") for name in names]
         for metric in METRICS:
-            values = [summary[metric] for summary in summaries]
-            assert float(row[f"{metric}_mean"]) == pytest.approx(mean(values))
-            if len(names) > 1:
-                assert float(row[f"{metric}_deviation"]) == pytest.approx(stdev(values))
-            else:
-                assert row[f"{metric}_deviation"] == ""
-    one_run = next(line for line in printed.splitlines() if re.match(r" +8 +1 +1 ", line))
+            values = [summary(queue, name)[metric] for name in names]
+            assert number(row[f"{metric}_mean"]) == (None if None in values else pytest.approx(mean(values)))
+            many = len(values) > 1 and None not in values
+            assert number(row[f"{metric}_deviation"]) == (pytest.approx(stdev(values)) if many else None)
+    one_run = next(line for line in printed.splitlines() if re.match(r" +6 +2 +1 ", line))
     assert one_run.split().count("-") == len(METRICS)
