@@ -12,7 +12,7 @@ from concurrent import futures
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ from der.common.settings import (
 )
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
-from der.train.scratch import MAX_AGE, Saved, Scratch, remove_old
+from der.train.scratch import MAX_AGE, WAITING, Saved, Scratch, remove_old
 from stages.scratch import scratch_key, scratch_root
 from tests.builders import (
     CPU,
@@ -64,8 +64,8 @@ def keep(scratch: Scratch, epochs: int, phase: str = "phase", values: int = VALU
 
 
 def states(scratch: Scratch) -> list[str]:
-    """All files but the lock."""
-    return sorted(path.name for path in scratch.directory.iterdir() if path.name != "lock")
+    """All files but the locks."""
+    return sorted(path.name for path in scratch.directory.iterdir() if path.name not in ("lock", WAITING))
 
 
 class Sandbox:
@@ -202,50 +202,109 @@ HOLD = """
 import sys
 from pathlib import Path
 from der.train.scratch import Scratch
-with Scratch(Path(sys.argv[1]), "key", print):
+
+def warn(sentence):
+    print(sentence, flush=True)
+
+with Scratch(Path(sys.argv[1]), "key", warn) as scratch:
     print("held", flush=True)
     sys.stdin.read()
+    scratch.remove()
 """
 
 
+class Holder:
+    """Another process that holds the directory of the same key as soon as it can."""
+
+    def __init__(self, root: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(root)],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent / "src")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "Holder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.process:
+            self.process.kill()
+
+    def hear(self) -> str:
+        """The next line that it prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def succeed(self) -> None:
+        """Have it remove the state and end."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait() == 0
+
+
 @pytest.fixture
-def holder(sandbox: Sandbox) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the directory of the same key."""
-    source = Path(__file__).parent.parent / "src"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(sandbox.root)],
-        env=os.environ | {"PYTHONPATH": str(source)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
+def holder(sandbox: Sandbox) -> Iterator[Holder]:
+    with Holder(sandbox.root) as holder:
+        assert holder.hear() == "held\n"
+        yield holder
 
 
-def test_a_second_process_hears_who_holds_it_until_that_is_killed(
-    holder: subprocess.Popen[str], sandbox: Sandbox
-) -> None:
-    message = rf"key: in use by process {holder.pid}; wait for it, or end it$"
-    for _ in range(2):  # being refused must not free it
-        with pytest.raises(UserError, match=message), sandbox.open():
-            pass
+def says_whom(sandbox: Sandbox, holder: Holder) -> str:
+    directory = sandbox.root / "der-key"
+    return f"{directory}: in use by process {holder.process.pid}; waiting until it ends\n"
+
+
+def test_a_second_process_waits_until_the_first_is_killed(holder: Holder, sandbox: Sandbox) -> None:
     with sandbox.open("another key"):
         pass
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
+    with Holder(sandbox.root) as second:
+        assert second.hear() == says_whom(sandbox, holder)
+        holder.process.send_signal(signal.SIGKILL)
+        assert second.hear() == "held\n"
+        assert (sandbox.root / "der-key/lock").read_text() == f"process {second.process.pid}"
+    assert not sandbox.warnings
+
+
+def test_the_state_is_left_to_those_who_wait(holder: Holder, sandbox: Sandbox) -> None:
+    state = sandbox.root / "der-key/phase-000001.state"
+    state.touch()
+    with Holder(sandbox.root) as second, Holder(sandbox.root) as third:
+        for waiting in (second, third):
+            assert waiting.hear() == says_whom(sandbox, holder)
+        holder.succeed()
+        with futures.ThreadPoolExecutor() as pool:
+            heard = {pool.submit(one.hear): one for one in (second, third)}
+            next_one = heard[next(futures.as_completed(heard))]
+            assert state.exists()
+            next_one.succeed()
+        assert state.exists()
+        (second if next_one is third else third).succeed()
+    assert list(sandbox.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["gone", "made anew"])
+def test_a_directory_removed_while_its_lock_was_taken(
+    anew: bool, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def take_when_removed(file: IO[bytes]) -> bool:
+        taken.append(file)
+        if len(taken) == 1:
+            directory = sandbox.root / "der-key"
+            shutil.rmtree(directory)
+            if anew:
+                directory.mkdir()
+                (directory / "lock").touch()
+        return True
+
+    monkeypatch.setattr("der.train.scratch._lock_now", take_when_removed)
     with sandbox.open() as scratch:
         assert (scratch.directory / "lock").read_text() == f"process {os.getpid()}"
-
-
-def test_one_process_cannot_hold_it_twice_and_frees_it(sandbox: Sandbox) -> None:
-    refused = pytest.raises(UserError, match=f"in use by process {os.getpid()};")
-    with sandbox.open(), refused, sandbox.open():
-        pass
-    with sandbox.open():
-        pass
+    assert len(taken) == 2
+    assert all(file.closed for file in taken)
 
 
 def test_an_error_inside_frees_it_and_keeps_the_state(sandbox: Sandbox) -> None:

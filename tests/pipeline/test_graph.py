@@ -14,7 +14,7 @@ from tests.pipeline.lab import CHAIN, REPOSITORY, Pipeline, Stage, declares, num
 Graph = dict[str, Stage]
 
 WITHOUT_DVC = {
-    f"stages/{name}.py" for name in ("all", "chain", "preset", "record", "results", "show")
+    f"stages/{name}.py" for name in ("all", "chain", "compare", "preset", "record", "results", "show")
 }  # scripts that are no stages
 
 # Section of params.yaml -> the stages that track it, of a chain of three.

@@ -1,5 +1,7 @@
 """The results as plain text."""
 
+from collections.abc import Iterable
+
 from der.summary.series import Summary
 
 HEADINGS = ["step", "classes", "top-1", "top-5", "old", "new", "NME", "parameters", "exemplars"]
@@ -7,28 +9,34 @@ HEADINGS = ["step", "classes", "top-1", "top-5", "old", "new", "NME", "parameter
 
 def results_table(summary: Summary) -> str:
     """Lay the summary out as aligned lines, accuracies in percent; "-" where there is no number."""
-    rows = [HEADINGS]
+    rows: list[list[str]] = []
     for number, step in summary["steps"].items():
         accuracies = (step["top1"], step["top5"], step["old"], step["new"], step["nme_top1"])
         counts = (step["parameters"], step["memory_images"])
         rows.append(
-            [number, str(step["classes"]), *map(_show, accuracies), *(f"{count:,}" for count in counts)]
+            [number, str(step["classes"]), *map(show, accuracies), *(f"{count:,}" for count in counts)]
         )
     averages = (summary["average_top1"], summary["average_top5"], None, None, summary["average_nme_top1"])
-    rows.append(["mean", "", *map(_show, averages), "", ""])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    rows.insert(-1, rows[1])
-    lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
+    lines = align([HEADINGS, *rows, ["mean", "", *map(show, averages), "", ""]])
+    lines.insert(-1, lines[1])
     lines += [
         "",
         "Accuracies in percent; NME is top-1 by nearest mean of exemplars.",
-        f"Average incremental accuracy: {_show(summary['average_top1'])}",
-        f"Last accuracy: {_show(summary['last_top1'])}",
-        f"Forgetting, in points: {_show(summary['forgetting'])}",
+        f"Average incremental accuracy: {show(summary['average_top1'])}",
+        f"Last accuracy: {show(summary['last_top1'])}",
+        f"Forgetting, in points: {show(summary['forgetting'])}",
     ]
     return "\n".join(lines)
 
 
-def _show(value: float | None) -> str:
+def align(rows: Iterable[list[str]]) -> list[str]:
+    """Lines in which the cells of ``rows`` stand to the right of their columns; rules under the first."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * width for width in widths])
+    return ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
+
+
+def show(value: float | None) -> str:
+    """A measure with two decimals; "-" for none."""
     return "-" if value is None else f"{value:.2f}"

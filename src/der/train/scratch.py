@@ -8,10 +8,11 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import torch
 from safetensors.torch import load, save
@@ -24,6 +25,7 @@ from der.train.log import EpochRecord
 KEPT = 2  # newest states of a phase: if one is damaged, the one before it serves
 MAX_AGE = 14 * 24 * 3600  # seconds after which what a run left is removed
 PREFIX = "der-"  # of directory names: the root may be shared with others
+WAITING = "waiting"  # a file on which all who wait for the lock hold a shared one
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -38,8 +40,8 @@ class Scratch:
     """The scratch directory of one run of one stage: a context manager that holds its lock.
 
     ``key`` names everything the run depends on, so that changed parameters never meet old state.
-    ``warn`` hears a sentence about state that cannot be used. Raises UserError, naming the holder, if
-    another process is running the same.
+    ``warn`` hears a sentence about state that cannot be used, and who holds the lock if another process is
+    running the same: this one waits, and then goes on from the other's last state.
     """
 
     def __init__(self, root: Path, key: str, warn: Callable[[str], None]) -> None:
@@ -50,10 +52,8 @@ class Scratch:
 
     def __enter__(self) -> "Scratch":
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            os.utime(self.directory)  # in use again, however old
-            remove_old(self.root, MAX_AGE)
             self.lock = self._take_lock()
+            remove_old(self.root, MAX_AGE)
         except OSError as error:
             raise self._unwritable(error) from None
         self.writer = ThreadPoolExecutor(max_workers=1)
@@ -89,25 +89,44 @@ class Scratch:
         self.pending = self.writer.submit(self._write, phase, saved)
 
     def remove(self) -> None:
-        """Delete the state: the stage's outputs are written."""
+        """Delete the state: the stage's outputs are written. To a process that waits for it, it is left."""
         self.writer.shutdown()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with suppress(OSError), (self.directory / WAITING).open("ab") as waiting:
+            if _lock_now(waiting):
+                shutil.rmtree(self.directory, ignore_errors=True)
 
     def _take_lock(self) -> FileIO:
-        lock = (self.directory / "lock").open("a+b", buffering=0)
+        while True:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # removed just now, by the process that held it
+                if (lock := self._lock_file()) is not None:
+                    return lock
+
+    def _lock_file(self) -> FileIO | None:
+        """The lock, waited for if need be; None if its file was replaced meanwhile."""
+        path = self.directory / "lock"
+        os.utime(self.directory)  # in use again, however old
+        lock = path.open("a+b", buffering=0)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()}".encode())
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().decode() or "another process"
-            lock.close()
-            raise UserError(f"{self.directory}: in use by {holder}; wait for it, or end it") from None
-        except OSError:
+            if not _lock_now(lock):
+                self._wait_for(lock)
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                lock.truncate(0)
+                lock.write(f"process {os.getpid()}".encode())
+                return lock
+        except BaseException:
             lock.close()
             raise
-        return lock
+        lock.close()
+        return None
+
+    def _wait_for(self, lock: FileIO) -> None:
+        with (self.directory / WAITING).open("ab") as waiting:
+            fcntl.flock(waiting, fcntl.LOCK_SH)
+            lock.seek(0)
+            holder = lock.read().decode() or "another process"
+            self.warn(f"{self.directory}: in use by {holder}; waiting until it ends")
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
     def _write(self, phase: str, saved: Saved) -> None:
         text = json.dumps(saved.records).encode()
@@ -130,6 +149,15 @@ class Scratch:
             f"{self.directory}: training state cannot be written ({error.strerror}); make room, or set "
             "DER_SCRATCH to a directory elsewhere, and run again: it goes on from the last state"
         )
+
+
+def _lock_now(file: IO[bytes]) -> bool:
+    """Take the lock of a file, unless others hold it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _records(text: Tensor) -> list[EpochRecord]:

@@ -1,0 +1,56 @@
+"""README's example of classes that arrive later, run as it stands there, with few epochs."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from tests.pipeline.lab import Pipeline, make_pipeline, numbered, set_parameters
+from tests.pipeline.readme import blocks
+
+PROTOCOL, FIRST, APPENDED, SECOND = blocks("Adding classes later")
+EDITS: dict[str, Any] = {
+    "dataset.source": "digits",
+    "protocol.first_classes": 4,  # the committed protocol
+    "protocol.later_classes": 2,
+    "memory.budget": 20,
+    **{f"train.{phase}.batch_size": 128 for phase in ("base", "incremental")},
+}
+
+
+def run(pipeline: Pipeline, commands: str) -> list[str]:
+    """Run commands in a shell, as users paste them; returns the stages that ran."""
+    # `der predict` joins them when there is such a command.
+    lines = [line for line in commands.splitlines() if not line.startswith("der predict")]
+    printed = pipeline.succeed("sh", "-ec", "\n".join(lines))
+    return re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
+
+
+def test_added_classes(tmp_path: Path) -> None:
+    pipeline = make_pipeline(tmp_path / "pipeline")
+    set_parameters(pipeline.root / "params.yaml", EDITS)
+    pipeline.chain(4)
+    pipeline.succeed("dvc", "repro", "build_memory@3")
+
+    steps = yaml.safe_load(PROTOCOL)["protocol"]["steps"]
+    pipeline.edit(protocol__steps=steps)
+    # Step 4 is not in the protocol: its stages leave markers.
+    assert sorted(run(pipeline, FIRST)) == sorted(
+        ["split", *numbered("E1", "E2", "E3", "T4", "B4", "E4"), "summarize"]
+    )
+    assert pipeline.succeed("git", "status", "--porcelain") == ""
+
+    before = pipeline.results()
+    pipeline.edit(protocol__steps=[*steps, *yaml.safe_load(APPENDED)])
+    assert sorted(run(pipeline, SECOND)) == sorted(["split", *numbered("T4", "B4", "E4"), "summarize"])
+    after = pipeline.results()
+    earlier = [path for path in before if re.search(r"/[0-3](/|\.)", path)]
+    assert earlier and all(after[path] == before[path] for path in earlier)
+
+    known = yaml.safe_load((pipeline.root / "data/tasks/4/classes.json").read_text(encoding="utf-8"))["steps"]
+    assert known == [*steps, ["9"]]
+    saved = np.asarray(Image.open(pipeline.root / "nine.png"))
+    assert np.array_equal(saved, np.load(pipeline.root / "data/tasks/4/test/9.npy")[0, :, :, 0])
