@@ -21,12 +21,10 @@ EDITS: dict[str, Any] = {
 }
 
 
-def run(pipeline: Pipeline, commands: str) -> list[str]:
-    """Run commands in a shell, as users paste them; returns the stages that ran."""
-    # `der predict` joins them when there is such a command.
-    lines = [line for line in commands.splitlines() if not line.startswith("der predict")]
-    printed = pipeline.succeed("sh", "-ec", "\n".join(lines))
-    return re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
+def run(pipeline: Pipeline, commands: str) -> tuple[list[str], str]:
+    """Run commands in a shell, as users paste them; returns the stages that ran, and the last line."""
+    printed = pipeline.succeed("sh", "-ec", commands)
+    return re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE), printed.splitlines()[-1]
 
 
 def test_added_classes(tmp_path: Path) -> None:
@@ -38,14 +36,21 @@ def test_added_classes(tmp_path: Path) -> None:
     steps = yaml.safe_load(PROTOCOL)["protocol"]["steps"]
     pipeline.edit(protocol__steps=steps)
     # Step 4 is not in the protocol: its stages leave markers.
-    assert sorted(run(pipeline, FIRST)) == sorted(
-        ["split", *numbered("E1", "E2", "E3", "T4", "B4", "E4"), "summarize"]
+    stages, _ = run(pipeline, FIRST)
+    assert sorted(stages) == sorted(
+        ["split", *numbered("E1", "E2", "E3", "T4", "B4", "E4"), "summarize", "report"]
     )
     assert pipeline.succeed("git", "status", "--porcelain") == ""
 
     before = pipeline.results()
     pipeline.edit(protocol__steps=[*steps, *yaml.safe_load(APPENDED)])
-    assert sorted(run(pipeline, SECOND)) == sorted(["split", *numbered("T4", "B4", "E4"), "summarize"])
+    stages, prediction = run(pipeline, SECOND)
+    assert sorted(stages) == sorted(["split", *numbered("T4", "B4", "E4"), "summarize", "report"])
+    assert prediction.startswith("nine.png ")
+    probabilities = pipeline.succeed(
+        "der", "predict", "data/checkpoints/4", "nine.png", "--top", "99", "--csv"
+    )
+    assert {f"{digit}" for digit in [*range(8), 9]} < set(probabilities.splitlines()[1].split(","))
     after = pipeline.results()
     earlier = [path for path in before if re.search(r"/[0-3](/|\.)", path)]
     assert earlier and all(after[path] == before[path] for path in earlier)
