@@ -45,6 +45,7 @@ CPU = torch.device("cpu")
 # Classes at the first step, at every later one, and steps.
 PROTOCOLS = {
     "digits": (4, 2, 4),
+    "digits_masks": (4, 2, 4),
     "notebook": (25, 25, 4),
     "joint": (100, 0, 1),
     "paper_b0_5": (20, 20, 5),
