@@ -334,7 +334,10 @@ def cut(settings: TrainSettings) -> TrainSettings:
     """As short as training can be, in float32: CPUs are slow otherwise."""
     later = cut_phase(settings.incremental)
     later = replace(later, classifier=cut_phase(later.classifier))
-    return replace(settings, precision="float32", base=cut_phase(settings.base), incremental=later)
+    masks = settings.masks and replace(settings.masks, start_mean=0.0)  # no time to fall from higher
+    return replace(
+        settings, precision="float32", base=cut_phase(settings.base), incremental=later, masks=masks
+    )
 
 
 def take(previous: Checkpoint, number: int, settings: Settings, memory: Any) -> TrainedStep:
