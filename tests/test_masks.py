@@ -54,7 +54,7 @@ def test_the_annealing_table(batches: int, table: list[float], monkeypatch: pyte
     )
     seen: list[float] = []
 
-    def spy(e: Tensor, sharpness: Tensor) -> Tensor:
+    def spy(e: Tensor, sharpness: Tensor, _: Tensor) -> Tensor:
         seen.append(float(sharpness))
         return torch.sigmoid(sharpness * e)
 
@@ -75,7 +75,7 @@ def test_compensation_is_that_of_section_5(sharpness: float) -> None:
     soft, sharp = torch.sigmoid(e), torch.sigmoid(s * e)
     expected = soft * (1 - soft) / (s * sharp * (1 - sharp)) * e.grad
     plain, e.grad = e.grad.clone(), None
-    gates = Compensated.apply(e, s)
+    gates = Compensated.apply(e, s, torch.ones_like(e))
     torch.testing.assert_close(gates, sharp, rtol=0, atol=0)
     gates.backward(by_gate)
     torch.testing.assert_close(e.grad, expected.detach(), rtol=1e-7, atol=0)
@@ -87,7 +87,7 @@ def test_compensation_outlives_a_saturated_gate() -> None:
     plain = e.detach().clone().requires_grad_()
     torch.sigmoid(400 * plain).sum().backward()  # type: ignore[no-untyped-call]
     assert plain.grad is not None and plain.grad[[0, 1, 3, 4]].eq(0).all()
-    Compensated.apply(e, torch.tensor(400.0)).sum().backward()
+    Compensated.apply(e, torch.tensor(400.0), torch.ones(5)).sum().backward()
     assert e.grad is not None
     assert e.grad.tolist() == pytest.approx([0.002466509, 0.1966119, 0.25, 0.1966119, 0.002466509], rel=1e-4)
 
@@ -228,6 +228,17 @@ def test_released_layers_have_no_gate_and_answer_as_before() -> None:
     assert torch.equal(extractor(images), before)
     assert all(getattr(module, "gate", None) is None for module in extractor.modules())
     assert same_bits(weights(extractor), values)
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+def test_a_shared_mask_learns_from_the_mean_of_its_layers(settings: NetworkSettings) -> None:
+    extractor, masks = masked(settings)
+    masks.sharpen(torch.tensor(0.5))
+    gates = [layer.gate for layer in extractor.modules() if getattr(layer, "gate", None) is not None]
+    torch.stack([gate.sum() for gate in gates]).sum().backward()  # type: ignore[no-untyped-call]
+    soft = torch.sigmoid(masks.e.detach())
+    torch.testing.assert_close(masks.e.grad, soft * (1 - soft))  # g_m = 1 in every layer, shared or not
+    assert len(gates) > len(masks.sizes)
 
 
 def trained(rate: float, weight_decay: float = 0.0, **changes: Any) -> tuple[Tensor, Tensor, Any]:

@@ -45,6 +45,7 @@ CPU = torch.device("cpu")
 # Classes at the first step, at every later one, and steps.
 PROTOCOLS = {
     "digits": (4, 2, 4),
+    "digits_masks": (4, 2, 4),
     "notebook": (25, 25, 4),
     "joint": (100, 0, 1),
     "paper_b0_5": (20, 20, 5),
@@ -333,7 +334,10 @@ def cut(settings: TrainSettings) -> TrainSettings:
     """As short as training can be, in float32: CPUs are slow otherwise."""
     later = cut_phase(settings.incremental)
     later = replace(later, classifier=cut_phase(later.classifier))
-    return replace(settings, precision="float32", base=cut_phase(settings.base), incremental=later)
+    masks = settings.masks and replace(settings.masks, start_mean=0.0)  # no time to fall from higher
+    return replace(
+        settings, precision="float32", base=cut_phase(settings.base), incremental=later, masks=masks
+    )
 
 
 def take(previous: Checkpoint, number: int, settings: Settings, memory: Any) -> TrainedStep:
