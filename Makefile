@@ -16,7 +16,7 @@ test: $(STAMP)
 	ruff format --check .
 	ruff check .
 	mypy
-	pytest -n 2
+	pytest -n 2 --dist worksteal
 
 bench: $(STAMP)
 	python -m bench

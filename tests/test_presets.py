@@ -202,7 +202,7 @@ def test_an_edit_in_another_style_is_replaced(place: Path) -> None:
     edited = edited.replace("milestones: [30, 48]", "milestones:\n      - 3", 1)
     Path("params.yaml").write_text(edited, encoding="utf-8")
     preset.run("paper_b0_10_masks")
-    assert "  masks: {sparsity_weight: 0.5, " in read_params()
+    assert "  masks: {sparsity_weight: 1.4, " in read_params()
     Path("params.yaml").write_text(edited, encoding="utf-8")
     preset.run("digits")
     assert check_text(read_params()) == check_text(COMMITTED)
