@@ -7,9 +7,22 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from stages import build_memory, download, evaluate, initialize, report, split, summarize, train_task
+from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
 from stages.common.command import run_stage
 from stages.common.unused import chain_length
+
+NOT_EVERYWHERE = ("plotly", "ruamel")  # packages that only the page needs
+
+
+def run_report() -> str:
+    """The page, or a sentence that says why not: no result depends on it."""
+    try:
+        from stages import report
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith(NOT_EVERYWHERE):
+            raise
+        return f"report: left out, {error.name} is not installed; run `python -m stages.report` where it is"
+    return report.run()
 
 
 def list_stages(steps: int) -> dict[str, Callable[[], str]]:
@@ -27,7 +40,7 @@ def list_stages(steps: int) -> dict[str, Callable[[], str]]:
         ):
             stages[f"{name}@{step}"] = partial(run, step)
     stages["summarize"] = summarize.run
-    stages["report"] = report.run
+    stages["report"] = run_report
     return stages
 
 

@@ -17,7 +17,7 @@ from der.data.protocol import plan_steps
 from der.summary.series import Summary
 from stages.common.command import run_stage
 from stages.common.params import load_settings
-from stages.common.paths import PARAMS, SUMMARY
+from stages.common.paths import PARAMS, SUMMARY, checkpoint
 from stages.preset import CLASSES
 from stages.presets.edit import Change, check_text, compare, put_values, read_params
 from stages.presets.library import ORDERS, PLACES, list_names, load_order, load_preset
@@ -33,6 +33,7 @@ def run(name: str) -> str:
     check_preset(name, settings)
     summary: Summary = read_json(SUMMARY)
     check_steps(summary, settings)
+    check_training(len(summary["steps"]), settings)
     order, seed = name_order(settings.protocol), settings.train.seed
     path = RESULTS / f"{name}-{order}-seed{seed}.json"
     record = {
@@ -67,6 +68,15 @@ def check_steps(summary: Summary, settings: Settings) -> None:
             f"{SUMMARY}: of {found} classes over the steps, but {PARAMS} has {expected}; "
             "run `dvc repro` first"
         )
+
+
+def check_training(step: int, settings: Settings) -> None:
+    """Raise UserError unless the checkpoint after ``step`` was trained with ``settings``."""
+    path = checkpoint(step) / "network.json"
+    card = read_json(path)
+    expected = [asdict(settings.network), asdict(settings.train.recipe(step))]
+    if [card.get("network"), card.get("recipes", [None])[-1]] != expected:
+        raise UserError(f"{path}: trained with other parameters than {PARAMS} has; run `dvc repro` first")
 
 
 def name_order(protocol: ProtocolSettings) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
@@ -30,6 +31,7 @@ from der.report.pictures import LARGEST_EXEMPLAR, MOST_EXEMPLARS, MOST_PIXELS, e
 from der.report.run import Run
 from der.report.tables import MOST_PAIRS, class_rows, confused_pairs, parameter_lines, show_bytes
 from stages import report
+from stages.all import list_stages
 from stages.presets.library import load_preset
 from stages.presets.published import published_curves
 from tests.report_runs import IMAGES, ODD_NAMES, make_run, without_mistakes
@@ -351,3 +353,24 @@ def test_missing_or_damaged_input_leaves_no_page(
     with pytest.raises(UserError, match=rf"^{re.escape(path)}: {message}"):
         report.run()
     assert not list((finished / "metrics").glob("report*"))
+
+
+@pytest.mark.parametrize("package", ["plotly", "ruamel"])
+def test_all_stages_leave_the_page_out_where_its_packages_are_missing(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in [
+        name for name in sys.modules if name.startswith(("stages.report", "stages.presets", "der.report"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("stages.report")
+    said = list_stages(1)["report"]()
+    assert re.fullmatch(
+        rf"report: left out, {package}[.a-z]* is not installed; run `python -m .*` where it is", said
+    )
+
+
+def test_all_stages_make_the_page(finished: Path) -> None:
+    assert list_stages(1)["report"]().startswith("report: metrics/report.html, ")

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import yaml
 from der.common.errors import UserError
 from der.common.files import read_json, write_json
 from stages import preset, record, results
-from stages.common.paths import SUMMARY
+from stages.common.params import load_settings
+from stages.common.paths import SUMMARY, checkpoint
 from stages.presets.library import list_names
 from stages.results import END, START, put_table, results_table
 
@@ -45,6 +47,14 @@ def summary(*classes: int, average: float = 70.0, last: float = 60.0) -> dict[st
     return {"average_top1": average, "last_top1": last, "steps": steps}
 
 
+def finish(*classes: int) -> None:
+    """Leave what a run with the parameters of params.yaml leaves, as far as a record looks at it."""
+    write_json(SUMMARY, summary(*classes))
+    settings, step = load_settings(), len(classes)
+    card = {"network": asdict(settings.network), "recipes": [asdict(settings.train.recipe(step))]}
+    write_json(checkpoint(step) / "network.json", card)
+
+
 def run_of(name: str, order: str, seed: int, average: float, last: float) -> dict[str, Any]:
     metrics = summary(average=average, last=last)
     return {"preset": name, "class_order": order, "seed": seed, "metrics": metrics}
@@ -61,7 +71,7 @@ def set_value(section: str, key: str, value: Any) -> None:
 
 def test_a_record(place: Path) -> None:
     preset.run("notebook")
-    write_json(SUMMARY, summary(25, 50, 75, 100))
+    finish(25, 50, 75, 100)
     said = record.run("notebook")
     assert said == "results/notebook-random-list1993-seed0.json: average top-1 70.00 %, last 60.00 %"
     written = read_json(Path("results/notebook-random-list1993-seed0.json"))
@@ -81,7 +91,7 @@ def test_another_seed_and_another_order_are_runs_of_the_preset(place: Path) -> N
     preset.run("paper_b50_2", "podnet_3")
     set_value("train", "seed", 7)
     set_value("dataset", "downloads", "/elsewhere")
-    write_json(SUMMARY, summary(50, 75, 100))
+    finish(50, 75, 100)
     assert record.run("paper_b50_2").startswith("results/paper_b50_2-podnet_3-seed7.json: ")
 
 
@@ -90,7 +100,7 @@ def test_another_seed_and_another_order_are_runs_of_the_preset(place: Path) -> N
 )
 def test_names_of_other_orders(place: Path, order: Any, name: str) -> None:
     set_value("protocol", "class_order", order)
-    write_json(SUMMARY, summary(4, 6, 8, 10))
+    finish(4, 6, 8, 10)
     assert record.run("digits").startswith(f"results/digits-{name}-seed0.json: ")
 
 
@@ -108,13 +118,24 @@ def refuse(name: str, message: str) -> None:
 
 
 def test_params_of_another_experiment(place: Path) -> None:
-    write_json(SUMMARY, summary(4, 6, 8, 10))
+    finish(4, 6, 8, 10)
     set_value("memory", "budget", 100)
     refuse(
         "digits",
         "params.yaml: not preset digits, which changes memory.budget: 100 -> 200; "
         "run `python -m stages.preset digits`, then `dvc repro`",
     )
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"), [("train", "precision", "bfloat16"), ("network", "depth", 20)]
+)
+def test_a_run_with_other_parameters(place: Path, section: str, key: str, value: Any) -> None:
+    set_value(section, key, value)
+    finish(4, 6, 8, 10)
+    preset.run("digits")
+    message = "trained with other parameters than params.yaml has; run `dvc repro` first"
+    refuse("digits", f"data/checkpoints/4/network.json: {message}")
 
 
 def test_a_summary_of_another_or_an_unfinished_run(place: Path) -> None:
@@ -134,7 +155,7 @@ def test_no_summary(place: Path) -> None:
 
 def test_an_order_without_a_name(place: Path) -> None:
     set_value("protocol", "class_order", [str(digit) for digit in range(10)])
-    write_json(SUMMARY, summary(4, 6, 8, 10))
+    finish(4, 6, 8, 10)
     refuse(
         "digits",
         "params.yaml: protocol.class_order is no list of presets/class_orders; add it there, under a name",
