@@ -13,11 +13,24 @@ from numpy.typing import NDArray
 
 from der.cli.main import main
 from der.common.errors import UserError
+from der.common.settings import MaskSettings
 from der.deployment import export
 from der.deployment.export import CLASS_NAMES, export_onnx, export_torch
 from der.inference import run_network
 from der.model.checkpoint import Checkpoint, save_checkpoint, save_empty_checkpoint
-from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
+from der.model.network import empty_network
+from tests.builders import (
+    CPU,
+    NORMALIZATION,
+    RESNET18,
+    mask_settings,
+    phase_settings,
+    random_checkpoint,
+    random_images,
+    take_step,
+    train_settings,
+    training_images,
+)
 
 Export = Callable[[Checkpoint, Path], None]
 CLASSES = [3, 2]
@@ -38,6 +51,23 @@ def test_torch(batch: int, tmp_path: Path) -> None:
     images = random_images(9, batch)
     np.testing.assert_allclose(module(torch.from_numpy(images)), expected(images), atol=1e-5)
     assert json.loads(names[CLASS_NAMES]) == NAMES
+
+
+@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "pruned"])
+@pytest.mark.parametrize("export_to", [export_torch, export_onnx])
+def test_a_network_as_training_leaves_it(
+    export_to: Export, masks: MaskSettings | None, tmp_path: Path
+) -> None:
+    settings = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))
+    checkpoint = take_step(
+        Checkpoint(empty_network(), None),
+        [["a", "b"]],
+        training_images(0, [7, 7]),
+        settings,
+        network=RESNET18,
+    )
+    export_torch(checkpoint, tmp_path / "network.pt2")  # compares, and warnings are errors
+    assert (tmp_path / "network.pt2").exists()
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])

@@ -3,6 +3,7 @@
 # B batch, H and W pixels, C channels, K classes seen
 """
 
+import torch
 from torch import Tensor, nn
 
 from der.model.checkpoint import Checkpoint
@@ -21,6 +22,8 @@ class UsableNetwork(nn.Module):
         self.normalize = Normalize(checkpoint.card.normalization)
         self.network = Network([fold_batchnorm(one) for one in network.extractors], network.head)
         self.requires_grad_(False).eval()
+        # As loaded from disk, not as training leaves it; torch.export warns of other formats.
+        self.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities (B, K) float32 of images (B, H, W, C) uint8."""
