@@ -54,10 +54,7 @@ def test_torch(batch: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "pruned"])
-@pytest.mark.parametrize("export_to", [export_torch, export_onnx])
-def test_a_network_as_training_leaves_it(
-    export_to: Export, masks: MaskSettings | None, tmp_path: Path
-) -> None:
+def test_a_network_as_training_leaves_it(masks: MaskSettings | None, tmp_path: Path) -> None:
     settings = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))
     checkpoint = take_step(
         Checkpoint(empty_network(), None),
