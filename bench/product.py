@@ -28,7 +28,6 @@ class EngineLoop:
             start.network.head,
             start.auxiliary,
             1.0 if start.old_classes else 0.0,
-            chosen.autocast,
             None,
         )
         self.engine = Engine(

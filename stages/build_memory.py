@@ -23,13 +23,14 @@ def run(step: int) -> str:
     from der.memory.build import build_memory
     from der.memory.exemplars import load_memory, save_memory
     from der.model.checkpoint import load_checkpoint
+    from der.model.folding import fold_network
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_json(paths.task(step) / "classes.json")["steps"]
     checkpoint = load_checkpoint(paths.checkpoint(step))
     assert checkpoint.card is not None
     normalization = checkpoint.card.normalization
-    network = checkpoint.network.to(device)
+    network = fold_network(checkpoint.network, device)
 
     def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return run_network(network, normalization, images, device).features

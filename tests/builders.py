@@ -201,7 +201,6 @@ def build_objective(
     network: Network,
     old_classes: int,
     auxiliary_weight: float = 1.0,
-    precision: str = "float32",
     masks: ChannelMasks | None = None,
 ) -> RepresentationObjective:
     """The objective that trains the newest extractor of ``network`` and its classifier."""
@@ -214,7 +213,6 @@ def build_objective(
         network.head,
         auxiliary,
         auxiliary_weight,
-        choose_precision(precision, CPU).autocast,
         masks,
     )
 

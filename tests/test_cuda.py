@@ -66,7 +66,6 @@ def make_engine(device: torch.device = CUDA, precision: str = "float32", *, capt
     network = random_network([2, 2])
     chosen = choose_precision(precision, device)
     objective = build_objective(network, old_classes=2)
-    objective.autocast = chosen.autocast
     engine = Engine(
         objective,
         network.extractors[:1],

@@ -53,6 +53,14 @@ def test_torch(batch: int, tmp_path: Path) -> None:
     assert json.loads(names[CLASS_NAMES]) == NAMES
 
 
+def test_torch_runs_on_any_processor(tmp_path: Path) -> None:
+    export_torch(random_checkpoint(CLASSES), tmp_path / "network.pt2")
+    program = torch.export.load(tmp_path / "network.pt2")
+    calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert any(call.startswith("aten.") for call in calls)
+    assert [call for call in calls if not call.startswith(("aten.", "<built-in"))] == []
+
+
 @pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "pruned"])
 def test_a_network_as_training_leaves_it(masks: MaskSettings | None, tmp_path: Path) -> None:
     settings = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))

@@ -6,10 +6,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.precision import choose_precision
 from der.train.losses import auxiliary_labels
 from der.train.objective import Loss, RepresentationObjective
-from tests.builders import CPU, build_objective, random_network
+from tests.builders import build_objective, random_network
 
 Wide = NDArray[np.float64]
 
@@ -56,9 +55,7 @@ class Case:
         for layer in (self.head, self.auxiliary):
             for parameter in layer.parameters():
                 nn.init.normal_(parameter, generator=generator)
-        objective = RepresentationObjective(
-            nn.Flatten(), self.head, self.auxiliary, weight, choose_precision("float32", CPU).autocast, None
-        )
+        objective = RepresentationObjective(nn.Flatten(), self.head, self.auxiliary, weight, None)
         self.loss: Loss = objective(self.images, self.frozen, self.labels, torch.tensor(0.0))
 
 
@@ -126,14 +123,13 @@ def test_gradients_reach_the_new_extractor_and_both_classifiers_and_nothing_else
 
 def test_bfloat16_is_for_the_extractor_alone() -> None:
     network = random_network([3, 2])
-    objective = build_objective(network, old_classes=3, precision="bfloat16").eval()
+    objective = build_objective(network, old_classes=3).eval()
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     frozen = torch.randn(6, 64, generator=torch.Generator().manual_seed(1))
     labels = torch.tensor([0, 1, 2, 3, 4, 4])
-    loss = objective(images, frozen, labels, torch.tensor(0.0))
+    loss = objective(images.bfloat16(), frozen, labels, torch.tensor(0.0))
     assert loss.total.dtype == torch.float32
-    with torch.autocast("cpu", torch.bfloat16):
-        features = objective.extractor(images)
+    features = objective.extractor(images.bfloat16())
     assert not torch.equal(features, objective.extractor(images))
     u = np.concatenate([wide(frozen), wide(features)], axis=1)
     main, _ = cross_entropy(u @ wide(network.head.weight).T + wide(network.head.bias), labels.numpy())

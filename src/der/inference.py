@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from der.model.network import Network
 from der.model.preprocessing import Normalization, Normalize
-from der.precision import Precision, choose_precision
 
 PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory for large images
 
@@ -30,23 +29,20 @@ def run_network(
     normalization: Normalization,
     images: NDArray[np.uint8],
     device: torch.device,
-    precision: Precision | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> Outputs:
     """Super-features and logits of images (N, H, W, C) uint8, in evaluation mode.
 
-    ``network`` must be on ``device``; its extractors compute in ``precision``, by default float32.
+    ``network`` must be on ``device``; its extractors compute in ``precision``.
     """
     network.eval()
     normalize = Normalize(normalization).to(device)
-    precision = precision or choose_precision("float32", device)
     per_pass = images_per_pass(images[0].size)
     features, logits = [], []
     for start in range(0, len(images), per_pass):
         batch = torch.from_numpy(np.array(images[start : start + per_pass])).to(device)
         inputs = normalize(batch.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
-        with precision.autocast:
-            features_BD = network.features(inputs.to(precision.images))
-        features_BD = features_BD.float()
+        features_BD = network.features(inputs.to(precision))
         features.append(features_BD.cpu())
         logits.append(network.head(features_BD).cpu())
     return Outputs(torch.cat(features).numpy(), torch.cat(logits).numpy())

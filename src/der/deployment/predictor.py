@@ -14,8 +14,7 @@ from der.data.sources.pictures import resize_all
 from der.deployment.guess import Guess, best_guesses
 from der.inference import run_network
 from der.model.checkpoint import Card, Checkpoint, load_checkpoint
-from der.model.folding import place_folded
-from der.model.network import Network
+from der.model.folding import fold_network
 from der.precision import choose_precision
 
 
@@ -31,10 +30,7 @@ class Predictor:
         self.card: Card = checkpoint.card
         self.device = device
         self.precision = choose_precision(precision, device)
-        extractors = [
-            place_folded(one, device, self.precision.images) for one in checkpoint.network.extractors
-        ]
-        self.network = Network(extractors, checkpoint.network.head.to(device))
+        self.network = fold_network(checkpoint.network, device, self.precision)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (N, K) of images, uint8 (N, H, W, C), or (N, H, W) if grey, in label order.

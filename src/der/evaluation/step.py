@@ -17,6 +17,7 @@ from der.evaluation.nearest_mean import nearest_mean_scores
 from der.inference import run_network
 from der.memory.exemplars import Memory
 from der.model.checkpoint import Checkpoint
+from der.model.folding import fold_network
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def evaluate_step(
     """
     card = checkpoint.card
     assert card is not None
-    network = checkpoint.network.to(device)
+    network = fold_network(checkpoint.network, device)
     outputs = [run_network(network, card.normalization, images, device) for images in tests]
     logits = np.concatenate([output.logits for output in outputs])
     features = np.concatenate([output.features for output in outputs])

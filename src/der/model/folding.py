@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from der.model.layers import ConvNorm
+from der.model.network import Network
 from der.model.resnet import ResNet
 
 
@@ -28,3 +29,8 @@ def place_folded(extractor: ResNet, device: torch.device, dtype: torch.dtype) ->
         if isinstance(layer, nn.Conv2d):
             layer.weight.data = layer.weight.data.to(dtype)
     return folded  # type: ignore[no-any-return]
+
+
+def fold_network(network: Network, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
+    """``network`` with all extractors as of ``place_folded``, on ``device``; its classifier goes along."""
+    return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))

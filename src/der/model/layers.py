@@ -8,9 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from der.model import onednn
+
 
 class ConvNorm(nn.Module):
-    """relu(gate * batch_norm(conv(x)) + residual), all but convolution and norm optional; no other bias."""
+    """relu(gate * batch_norm(conv(x)) + residual), all but convolution and norm optional; no other bias.
+
+    Computes in the dtype of x; parameters are float32 all the same.
+    """
 
     def __init__(
         self, channels_in: int, channels: int, kernel: int = 3, stride: int = 1, relu: bool = True
@@ -30,7 +35,9 @@ class ConvNorm(nn.Module):
     def forward(self, x_BCHW: Tensor, residual_BCHW: Tensor | None = None) -> Tensor:
         if x_BCHW.is_cuda and (self.training or self.folded):
             return self._fused(x_BCHW, residual_BCHW)
-        y_BCHW = self.conv(x_BCHW)
+        if self.folded and onednn.serves(x_BCHW):
+            return onednn.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
+        y_BCHW = self._convolve(x_BCHW)
         if not self.folded:
             y_BCHW = self.norm(y_BCHW)
         if self.gate is not None:
@@ -39,6 +46,11 @@ class ConvNorm(nn.Module):
         if residual_BCHW is not None:
             y_BCHW += residual_BCHW
         return F.relu_(y_BCHW) if self.relu else y_BCHW
+
+    def _convolve(self, x_BCHW: Tensor) -> Tensor:
+        weight, bias = self.conv.weight.to(x_BCHW.dtype), self.conv.bias
+        bias = None if bias is None else bias.to(x_BCHW.dtype)
+        return F.conv2d(x_BCHW, weight, bias, self.conv.stride, self.conv.padding)
 
     def _fused(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
         from der.model import fused  # needs Triton, which is there only where CUDA is

@@ -15,7 +15,6 @@ from der.common.settings import AugmentationSettings, ScheduleSettings
 from der.model.folding import place_folded
 from der.model.preprocessing import Normalize
 from der.model.resnet import ResNet
-from der.precision import Precision
 from der.train.augmentation import Draws, augment
 from der.train.cuda import CapturedStep, FusedLayers, TrainBatch
 from der.train.images import Gatherer
@@ -49,13 +48,13 @@ class Engine:
         normalize: Normalize,
         augmentation: AugmentationSettings,
         phase: ScheduleSettings,
-        precision: Precision,
+        precision: torch.dtype,
         masks: ChannelMasks | None = None,
     ) -> None:
         self.device = gatherer.device
         self.precision = precision
         self.objective = place(objective, self.device)
-        self.frozen = [place_folded(extractor, self.device, precision.images) for extractor in frozen]
+        self.frozen = [place_folded(extractor, self.device, precision) for extractor in frozen]
         self.gatherer = gatherer
         self.normalize = normalize.to(self.device)
         self.augmentation = augmentation
@@ -83,7 +82,7 @@ class Engine:
         self.layers: FusedLayers | None = None
         self.step: TrainBatch = self._train_batch
         if self.device.type == "cuda":
-            self.layers = FusedLayers(objective, precision.images)
+            self.layers = FusedLayers(objective, precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
 
     def release(self) -> None:
@@ -143,8 +142,7 @@ class Engine:
         for number, (images_BCHW, _, _) in enumerate(self._batches(draws), start=1):
             for norm in norms:
                 norm.momentum = 1 / number
-            with self.precision.autocast:
-                extractor(images_BCHW)
+            extractor(images_BCHW)
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 
@@ -165,9 +163,8 @@ class Engine:
     def _prepare(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
         images_WHWC, labels_W = self.gatherer(draws.order)
         inputs_WCHW = self.normalize(augment(images_WHWC, draws.to(self.device), self.augmentation))
-        inputs_WCHW = inputs_WCHW.to(self.precision.images).contiguous(memory_format=torch.channels_last)
-        with self.precision.autocast:
-            features = [extractor(inputs_WCHW) for extractor in self.frozen]
+        inputs_WCHW = inputs_WCHW.to(self.precision).contiguous(memory_format=torch.channels_last)
+        features = [extractor(inputs_WCHW) for extractor in self.frozen]
         frozen_WP = (
             torch.cat(features, dim=1) if features else torch.empty(len(inputs_WCHW), 0, device=self.device)
         )

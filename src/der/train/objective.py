@@ -25,8 +25,8 @@ class RepresentationObjective(nn.Module):
     """L = CE(H_t(u), y) + lambda_a CE(H^a_t(F_t(x)), y_aux) [+ lambda_s L_S] (DER, sections 3.2 and 3.3).
 
     Learns the new extractor, the whole classifier and the auxiliary classifier; the frozen extractors
-    enter as the features they gave. ``autocast`` covers the extractor; the classifiers and their losses
-    stay in float32.
+    enter as the features they gave. The new extractor computes in the dtype of the images; the classifiers
+    and their losses stay in float32.
     """
 
     def __init__(
@@ -35,7 +35,6 @@ class RepresentationObjective(nn.Module):
         head: nn.Linear,
         auxiliary: nn.Linear,
         auxiliary_weight: float,
-        autocast: torch.autocast,
         masks: ChannelMasks | None,
     ) -> None:
         super().__init__()
@@ -44,7 +43,6 @@ class RepresentationObjective(nn.Module):
         self.head = head
         self.auxiliary = auxiliary
         self.auxiliary_weight = auxiliary_weight
-        self.autocast = autocast
         self.old_classes = head.out_features - (auxiliary.out_features - 1)
 
     def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
@@ -53,8 +51,7 @@ class RepresentationObjective(nn.Module):
         ``position`` is that of the batch in its epoch, from 0 to 1; masks sharpen with it.
         """
         sparsity = None if self.masks is None else self.masks.sharpen(position)
-        with self.autocast:
-            features_BD = self.extractor(images_BCHW)
+        features_BD = self.extractor(images_BCHW)
         logits_BC = self.head(torch.cat([frozen_BP, features_BD], dim=1))
         total = F.cross_entropy(logits_BC, labels_B)
         auxiliary = torch.zeros_like(total)

@@ -62,7 +62,6 @@ def learn_representation(
         network.head,
         auxiliary,
         settings.incremental.auxiliary_weight if run.old_classes else 0.0,
-        precision.autocast,
         masks,
     )
     gatherer = Gatherer(images, run.device)
