@@ -19,7 +19,7 @@ from der.summary.sweep import METRICS, Row, Run, summarise_runs
 from der.summary.table import align, show
 from stages.common.command import run_stage
 from stages.common.paths import PARAMS, SUMMARY
-from stages.presets.edit import compare, one_line, shorten
+from stages.presets.edit import compare, look_up, one_line, shorten
 
 REPETITION = ("train.seed", "protocol.class_order")
 UNFINISHED = ("running", "queued", "failed")  # DVC's words for the states of experiments
@@ -82,18 +82,12 @@ def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[Run]:
     setting = sorted(changed.difference(REPETITION))
     return [
         Run(
-            {key: _look_up(parameters, key) for key in setting},
-            {key: _look_up(parameters, key) for key in REPETITION},
+            {key: look_up(parameters, key) for key in setting},
+            {key: look_up(parameters, key) for key in REPETITION},
             {name: metrics.get(name) for name in METRICS},
         )
         for parameters, metrics in pairs
     ]
-
-
-def _look_up(parameters: Any, key: str) -> Any:
-    for name in key.split("."):
-        parameters = parameters.get(name) if isinstance(parameters, dict) else None
-    return parameters
 
 
 def make_table(rows: list[Row]) -> str:

@@ -3,6 +3,8 @@
 import argparse
 from dataclasses import replace
 
+import yaml
+
 from der.common.files import whole_file
 from der.common.settings import Settings
 from der.data.protocol import plan_steps
@@ -12,7 +14,7 @@ from stages.common.paths import CHAIN, PARAMS
 from stages.common.unused import chain_length
 from stages.presets.edit import check_text, find_changes, put_values, read_params
 from stages.presets.library import ORDERS, PRESETS, describe_preset, list_names, load_preset
-from stages.presets.reach import reached_stages
+from stages.presets.lock import stages_to_run
 
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # of a folder, only split knows
 
@@ -30,9 +32,8 @@ def run(name: str, class_order: str | None = None) -> str:
     if steps > length:
         write_chain(steps)
         lines.append(f"{CHAIN}: {length} -> {steps} steps")
-    reached = reached_stages(change.key for change in changes)
-    if reached:
-        lines.append(f"`dvc repro` recomputes {', '.join(reached)}, and what follows")
+    if wanted := stages_to_run(yaml.safe_load(new)):
+        lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
     return "\n".join(lines)
 
 

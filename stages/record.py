@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import yaml
+
 from der.common.errors import UserError
 from der.common.files import read_json, write_json
 from der.common.settings import ProtocolSettings, Settings
@@ -21,6 +23,7 @@ from stages.common.paths import PARAMS, SUMMARY, checkpoint
 from stages.preset import CLASSES
 from stages.presets.edit import Change, check_text, compare, put_values, read_params
 from stages.presets.library import ORDERS, PLACES, list_names, load_order, load_preset
+from stages.presets.lock import LOCK, changes_since, read_lock
 
 RESULTS = Path("results")
 FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may differ from its preset
@@ -34,6 +37,7 @@ def run(name: str) -> str:
     summary: Summary = read_json(SUMMARY)
     check_steps(summary, settings)
     check_training(len(summary["steps"]), settings)
+    check_stages()
     order, seed = name_order(settings.protocol), settings.train.seed
     path = RESULTS / f"{name}-{order}-seed{seed}.json"
     record = {
@@ -70,13 +74,30 @@ def check_steps(summary: Summary, settings: Settings) -> None:
         )
 
 
-def check_training(step: int, settings: Settings) -> None:
-    """Raise UserError unless the checkpoint after ``step`` was trained with ``settings``."""
-    path = checkpoint(step) / "network.json"
+def check_training(last: int, settings: Settings) -> None:
+    """Raise UserError unless the checkpoint after step ``last`` was trained with ``settings``."""
+    path = checkpoint(last) / "network.json"
     card = read_json(path)
-    expected = [asdict(settings.network), asdict(settings.train.recipe(step))]
-    if [card.get("network"), card.get("recipes", [None])[-1]] != expected:
+    recipes = [asdict(settings.train.recipe(step)) for step in range(1, last + 1)]
+    steps = card.get("steps", [])
+    planned = plan_steps(sorted(name for step in steps for name in step), settings.protocol)
+    expected = [asdict(settings.network), recipes, planned]
+    if [card.get("network"), card.get("recipes"), steps] != expected:
         raise UserError(f"{path}: trained with other parameters than {PARAMS} has; run `dvc repro` first")
+
+
+def check_stages() -> None:
+    """Raise UserError if DVC ran a stage with other parameters than params.yaml has.
+
+    Where DVC ran none there is nothing to compare: `python -m stages.all` leaves no lock.
+    """
+    ran, parameters = read_lock(), yaml.safe_load(read_params())
+    for stage in ran:
+        for change in changes_since(ran, stage, parameters):
+            raise UserError(
+                f"{LOCK}: {stage} ran with other parameters than {PARAMS} has, {change}; run `dvc repro` "
+                "first, or `dvc commit -f` after `python -m stages.all`"
+            )
 
 
 def name_order(protocol: ProtocolSettings) -> str:

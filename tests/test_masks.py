@@ -20,6 +20,7 @@ from tests.builders import (
     build_objective,
     draws_of,
     mask_settings,
+    network_settings,
     phase_settings,
     random_extractor,
     random_network,
@@ -29,6 +30,7 @@ from tests.builders import (
 )
 
 BACKBONES = [NETWORK, RESNET18]
+LARGE = network_settings(backbone="resnet", depth=18, stem="large")
 
 
 def masked(settings: NetworkSettings = NETWORK, **changes: Any) -> tuple[ResNet, ChannelMasks]:
@@ -122,7 +124,7 @@ def test_sparsity_by_finite_differences(settings: NetworkSettings) -> None:
                 assert gates.grad[number].item() == pytest.approx(change.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+@pytest.mark.parametrize("settings", [*BACKBONES, LARGE], ids=["cifar_resnet", "resnet", "large stem"])
 @pytest.mark.parametrize("start", [-0.4, 0.0, 0.7])
 def test_sparsity_is_the_share_of_convolution_weights(settings: NetworkSettings, start: float) -> None:
     def count(extractor: nn.Module) -> int:
@@ -204,10 +206,13 @@ def test_hard_gates_are_the_signs_of_e() -> None:
     assert torch.equal(extractor.stem.gate, (masks.e[low:high] > 0).float())
 
 
-def test_a_group_keeps_its_largest_at_least() -> None:
+@pytest.mark.parametrize("clamped", [False, True])
+def test_a_group_keeps_its_largest_at_least(clamped: bool) -> None:
     extractor, masks = masked()
     with torch.no_grad():
-        masks.e.sub_(masks.e.max() + 1)
+        masks.e.sub_(masks.e.max() + (100 if clamped else 1))
+    if clamped:
+        masks.clamp()  # which makes all of them equal
     masks.harden()
     shape = masks.shape()
     assert {len(stream) for stream in shape.streams} == {1}

@@ -1,11 +1,12 @@
 """Every preset: its values, its protocol, how it is applied, and that every phase of it runs."""
 
+import hashlib
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import yaml
 from der.common import files
 from der.common.errors import UserError
 from der.common.files import read_json
-from der.common.settings import PhaseSettings, Settings, TrainSettings
+from der.common.settings import AugmentationSettings, PhaseSettings, ScheduleSettings, Settings, TrainSettings
 from der.data.class_arrays import class_path, read_classes
 from der.data.protocol import plan_steps
 from der.inference import run_network
@@ -33,9 +34,9 @@ from stages import preset, split
 from stages.chain import write_chain
 from stages.common import paths
 from stages.common.unused import chain_length
-from stages.presets.edit import check_text, find_changes, put_values, read_params
+from stages.presets.edit import check_text, compare, find_changes, look_up, put_values, read_params
 from stages.presets.library import ORDERS, PRESETS, list_names, load_order, load_preset
-from stages.presets.reach import reached_stages
+from stages.presets.lock import LOCK, stages_to_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COMMITTED = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
@@ -56,6 +57,13 @@ PROTOCOLS = {
     "paper_b50_10": (50, 5, 11),
 }
 TEN_BY_TEN = (10, 10, 10)  # all others
+ORDER_DIGESTS = {  # of the names, taken when each was compared with its source
+    "authors_0": "b7e843ee907c5721",
+    "icarl_1993": "ca4dce77477cb635",
+    "podnet_1": "1eb3ab7e9bf9d779",
+    "podnet_2": "d5b8793a62bdeb9e",
+    "podnet_3": "c896e36352f0f754",
+}
 
 
 @pytest.fixture
@@ -151,7 +159,48 @@ def test_recipes() -> None:
     stage = paper.train.incremental.classifier
     assert (stage.epochs, stage.milestones, stage.weight_decay, stage.batch_size) == (30, [15], 5e-4, 128)
     assert (stage.temperature, images.train.incremental.classifier.temperature) == (5.0, 1.0)
+    for phase in (images.train.base, images.train.incremental):
+        assert schedule(phase) == (220, [80, 140, 180, 200], 5e-4, 256, 20, True)
     assert (images.network.stem, images.dataset.image_side, images.dataset.source) == ("large", 224, "folder")
+    for one in (notebook, pycil, paper, b50, images):
+        phases: list[ScheduleSettings] = [one.train.base, one.train.incremental]
+        for phase in [*phases, one.train.incremental.classifier]:
+            assert (phase.learning_rate, phase.decay, phase.momentum) == (0.1, 0.1, 0.9)
+        assert one.train.incremental.auxiliary_weight == 1
+
+
+@pytest.mark.usefixtures("place")
+def test_networks_and_images() -> None:
+    settings = {name: settings_of(name) for name in NAMES}
+    for name, one in settings.items():
+        network = (one.network.backbone, one.network.depth, one.network.stem, one.network.head_bias)
+        if name.startswith("digits"):
+            assert network == ("cifar_resnet", 32, "small", True)
+            continue
+        if one.dataset.source == "folder":
+            assert network == ("resnet", 18, "large", False)
+            assert one.network.mean == [0.485, 0.456, 0.406] and one.network.std == [0.229, 0.224, 0.225]
+            assert one.train.augmentation == AugmentationSettings([0.08, 1.0], 0, True, 0.0)
+            continue
+        wide = ("resnet", 18, "small", False)
+        assert network == (
+            ("cifar_resnet", 32, "small", True) if name in ("notebook", "pycil_b0_10") else wide
+        )
+        assert one.network.mean == [0.5071, 0.4867, 0.4408] and one.network.std == [0.2675, 0.2565, 0.2761]
+        assert one.train.augmentation == AugmentationSettings(None, 4, True, 63 / 255)
+
+
+@pytest.mark.usefixtures("place")
+def test_an_ablation_is_one_change_to_the_paper() -> None:
+    changes = {
+        "ablation_no_auxiliary": {"train.incremental.auxiliary_weight": 0},
+        "ablation_no_expansion": {"network.expansion": False, "train.incremental.auxiliary_weight": 0},
+        "ablation_no_rebalancing": {"train.incremental.rebalancing": "none"},
+        "ablation_random_exemplars": {"memory.selection": "random"},
+    }
+    paper = asdict(settings_of("paper_b0_10"))
+    for name, expected in changes.items():
+        assert {one.key: one.new for one in compare(paper, asdict(settings_of(name)))} == expected
 
 
 @pytest.mark.usefixtures("place")
@@ -166,6 +215,9 @@ def test_class_orders() -> None:
     starts = {"podnet_1": [87, 0, 52], "podnet_2": [58, 30, 93], "podnet_3": [71, 54, 45]}
     for name, labels in starts.items():
         assert load_order(name)[:3] == [alphabetical[label] for label in labels]
+    # What follows the start, against slips of the pen.
+    for name, digest in ORDER_DIGESTS.items():
+        assert hashlib.sha256(" ".join(load_order(name)).encode()).hexdigest()[:16] == digest
 
 
 # Applying
@@ -199,18 +251,20 @@ def test_an_edit_in_another_style_is_replaced(place: Path) -> None:
     block = "masks:\n    sparsity_weight: 1\n    sharpness: 9\n    rate_factor: 1\n    start_mean: 1\n"
     edited = re.sub(r"masks: null.*\n", block + "    start_deviation: 0\n", COMMITTED)
     assert check_text(edited).train.masks is not None
-    edited = edited.replace("milestones: [30, 48]", "milestones:\n      - 3", 1)
+    edited = re.sub(r"milestones: \[.*", "milestones:\n      - 3", edited, count=1)
     Path("params.yaml").write_text(edited, encoding="utf-8")
     preset.run("paper_b0_10_masks")
-    assert "  masks: {sparsity_weight: 1.4, " in read_params()
+    assert "  masks: {sparsity_weight: 1.5, " in read_params()
     Path("params.yaml").write_text(edited, encoding="utf-8")
     preset.run("digits")
     assert check_text(read_params()) == check_text(COMMITTED)
 
 
 def test_printed_changes(place: Path) -> None:
+    lock_all()
     assert preset.run("digits") == "preset digits: 0 values of params.yaml changed"
     preset.run("paper_b0_10")
+    lock_all()
     assert preset.run("paper_b50_10").splitlines() == [
         "preset paper_b50_10: 8 values of params.yaml changed",
         "  protocol.first_classes: 10 -> 50",
@@ -221,7 +275,7 @@ def test_printed_changes(place: Path) -> None:
         "  train.base.reinitialize_heads: true -> false",
         "  memory.budget: 2000 -> 20",
         "  memory.allocation: total -> per_class",
-        "`dvc repro` recomputes split, train_task@1, build_memory@1 to @11, report, and what follows",
+        "`dvc repro` runs split, train_task@1, build_memory@1 to @11, report, and what follows",
     ]
 
 
@@ -242,13 +296,72 @@ def test_the_chain_grows_to_the_protocol(place: Path, name: str, steps: int) -> 
     assert chain_length() == steps  # never shortened: finished steps stay in the graph
 
 
+EVERYTHING = [
+    *("download", "split", "initialize"),
+    *("train_task@1 to @11", "build_memory@1 to @11", "evaluate@1 to @11"),
+    *("summarize", "report"),
+]
+
+
+def lock_all() -> None:
+    """Leave the dvc.lock of a run with the parameters of params.yaml, as far as parameters go."""
+    content = yaml.safe_load(read_params())
+    graph = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    steps = yaml.safe_load(Path("chain.yaml").read_text(encoding="utf-8"))["steps"]
+    stages: dict[str, Any] = {}
+    for name, stage in graph.items():
+        phases = {f"{name}@{step}": item["phase"] for step, item in steps.items()}
+        body = stage["do"] if "foreach" in stage else stage
+        for full, phase in (phases if "foreach" in stage else {name: ""}).items():
+            keys = [key.replace("${item.phase}", phase) for key in body.get("params", [])]
+            locked = {key: content[key] if key in content else look_up(content, key) for key in keys}
+            stages[full] = {"cmd": "..."} | ({"params": {"params.yaml": locked}} if locked else {})
+    LOCK.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")
+
+
 @pytest.mark.usefixtures("place")
-def test_stages_that_track_a_parameter() -> None:
-    assert reached_stages(["train.base.epochs"]) == ["train_task@1", "report"]
-    assert reached_stages(["train.incremental.epochs"]) == ["train_task@2 to @11", "report"]
-    assert reached_stages(["train.masks", "dataset.seed"]) == ["download", "train_task@1 to @11", "report"]
-    assert reached_stages(["evaluate.group_labels"]) == ["evaluate@1 to @11", "report"]
-    assert reached_stages(["trains.seed"]) == []
+@pytest.mark.parametrize(
+    ("edits", "stages"),
+    [
+        ({}, []),
+        ({"train.base.epochs": 3}, ["train_task@1", "report"]),
+        ({"train.incremental.classifier.epochs": 3}, ["train_task@2 to @11", "report"]),
+        ({"train.masks": {"sharpness": 9}, "dataset.seed": 3}, ["download", "train_task@1 to @11", "report"]),
+        ({"evaluate.group_labels": 3}, ["evaluate@1 to @11", "report"]),
+    ],
+)
+def test_stages_that_ran_with_other_parameters(edits: dict[str, Any], stages: list[str]) -> None:
+    lock_all()
+    content = yaml.safe_load(read_params())
+    for key, value in edits.items():
+        *sections, last = key.split(".")
+        inner = content
+        for name in sections:
+            inner = inner[name]
+        inner[last] = value
+    assert stages_to_run(content) == stages
+
+
+@pytest.mark.usefixtures("place")
+def test_stages_that_never_ran() -> None:
+    content = yaml.safe_load(read_params())
+    assert stages_to_run(content) == EVERYTHING
+    lock_all()
+    write_chain(13)
+    content["train"]["base"]["epochs"] = 3
+    new = [f"{stage}@12 to @13" for stage in ("train_task", "build_memory", "evaluate")]
+    assert stages_to_run(content) == ["train_task@1", *new, "report"]
+
+
+@pytest.mark.usefixtures("place")
+def test_what_runs_does_not_depend_on_how_often_a_preset_is_applied() -> None:
+    lock_all()
+    first, second = (preset.run("paper_b0_10").splitlines() for _ in range(2))
+    assert second[0] == "preset paper_b0_10: 0 values of params.yaml changed"
+    assert first[-1] == second[-1]
+    assert first[-1].startswith(
+        "`dvc repro` runs download, split, train_task@1 to @11, build_memory@1 to @11"
+    )
 
 
 def test_a_preset_that_does_not_fit_is_not_written(place: Path) -> None:

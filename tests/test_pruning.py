@@ -16,6 +16,8 @@ from der.model.layers import ConvNorm
 from der.model.network import Network, count_parameters, empty_network, expand
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet, Shape, architecture, build_extractor
+from der.train.augmentation import Draws
+from der.train.images import TrainingImages
 from der.train.masks import ChannelMasks
 from der.train.representation import learn_representation, prune_newest
 from tests.builders import (
@@ -271,20 +273,11 @@ def test_checkpoints_of_pruned_extractors(steps: list[Checkpoint], tmp_path: Pat
 
 
 @torch.no_grad()
-def test_estimated_statistics_are_the_means_over_batches() -> None:
-    images = training_images(0, [10, 11])
-    network: Network = random_network([2])
-    extractor = network.extractors[0]
-    engine = build_engine(build_objective(network, 0), [], images, phase_settings(), NO_AUGMENTATION)
-    draws = draws_of(21, NO_AUGMENTATION)
-    reference = copy.deepcopy(extractor)
-    usual = [one.momentum for one in extractor.modules() if isinstance(one, nn.BatchNorm2d)]
-    engine.estimate_statistics(extractor, draws)
-    assert [one.momentum for one in extractor.modules() if isinstance(one, nn.BatchNorm2d)] == usual
-
+def assert_statistics(extractor: ResNet, images: TrainingImages, draws: Draws) -> None:
+    """Those of batch normalisation are the means over batches of 8 images, by the images in each."""
     pixels = torch.from_numpy(images.read(draws.order.numpy())).double() / 255
     x = (pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)
-    reference.double().train()
+    reference = copy.deepcopy(extractor).double().train()
     inputs: dict[str, list[torch.Tensor]] = {}
     for name, module in reference.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -294,12 +287,35 @@ def test_estimated_statistics_are_the_means_over_batches() -> None:
     for batch in x.permute(0, 3, 1, 2).split(8):
         reference(batch)
     for name, seen in inputs.items():
-        assert len(seen) == 3
-        mean = torch.stack([one.mean((0, 2, 3)) for one in seen]).mean(0)
-        variance = torch.stack([one.transpose(0, 1).flatten(1).var(1) for one in seen]).mean(0)
+        shares = torch.tensor([len(one) / len(x) for one in seen])[:, None]
+        mean = (shares * torch.stack([one.mean((0, 2, 3)) for one in seen])).sum(0)
+        variance = (shares * torch.stack([one.transpose(0, 1).flatten(1).var(1) for one in seen])).sum(0)
         norm = extractor.get_submodule(name)
         torch.testing.assert_close(norm.running_mean, mean.float(), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(norm.running_var, variance.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_estimated_statistics_are_the_means_over_batches() -> None:
+    images = training_images(0, [10, 11])
+    network: Network = random_network([2])
+    extractor = network.extractors[0]
+    engine = build_engine(build_objective(network, 0), [], images, phase_settings(), NO_AUGMENTATION)
+    draws = draws_of(21, NO_AUGMENTATION)
+    usual = [one.momentum for one in extractor.modules() if isinstance(one, nn.BatchNorm2d)]
+    engine.estimate_statistics(extractor, draws)
+    assert [one.momentum for one in extractor.modules() if isinstance(one, nn.BatchNorm2d)] == usual
+    assert_statistics(extractor, images, draws)
+
+
+def test_statistics_of_a_pruned_extractor_are_those_without_its_channels() -> None:
+    network = random_network([2, 2])
+    settings = train_settings(masks=mask_settings(), augmentation=NO_AUGMENTATION)
+    images = training_images(0, [3, 3, 7, 6])
+    learned = learn_representation(step_run(2, settings), network, images, NETWORK)
+    epochs = settings.incremental.epochs
+    assert_statistics(
+        learned.network.extractors[1], images, draws_of(19, NO_AUGMENTATION, step=2, epoch=epochs)
+    )
 
 
 def test_learning_leaves_no_mask_behind() -> None:

@@ -13,10 +13,13 @@ import yaml
 
 from der.common.errors import UserError
 from der.common.files import read_json, write_json
+from der.common.settings import Settings
+from der.data.protocol import plan_steps
 from stages import preset, record, results
 from stages.common.params import load_settings
 from stages.common.paths import SUMMARY, checkpoint
-from stages.presets.library import list_names
+from stages.presets.library import list_names, load_order
+from stages.presets.lock import LOCK
 from stages.results import END, START, put_table, results_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -50,9 +53,20 @@ def summary(*classes: int, average: float = 70.0, last: float = 60.0) -> dict[st
 def finish(*classes: int) -> None:
     """Leave what a run with the parameters of params.yaml leaves, as far as a record looks at it."""
     write_json(SUMMARY, summary(*classes))
-    settings, step = load_settings(), len(classes)
-    card = {"network": asdict(settings.network), "recipes": [asdict(settings.train.recipe(step))]}
-    write_json(checkpoint(step) / "network.json", card)
+    settings, last = load_settings(), len(classes)
+    card = {
+        "network": asdict(settings.network),
+        "recipes": [asdict(settings.train.recipe(step)) for step in range(1, last + 1)],
+        "steps": plan_steps(class_names(settings), settings.protocol),
+    }
+    write_json(checkpoint(last) / "network.json", card)
+
+
+def class_names(settings: Settings) -> list[str]:
+    """All classes of the data set in alphabetical order."""
+    if settings.dataset.source == "digits":
+        return [str(digit) for digit in range(10)]
+    return sorted(load_order("podnet_1"))
 
 
 def run_of(name: str, order: str, seed: int, average: float, last: float) -> dict[str, Any]:
@@ -62,7 +76,8 @@ def run_of(name: str, order: str, seed: int, average: float, last: float) -> dic
 
 def set_value(section: str, key: str, value: Any) -> None:
     content = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    content[section][key] = value
+    old = content[section][key]
+    content[section][key] = old | value if isinstance(value, dict) else value
     Path("params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
@@ -128,7 +143,14 @@ def test_params_of_another_experiment(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value"), [("train", "precision", "bfloat16"), ("network", "depth", 20)]
+    ("section", "key", "value"),
+    [
+        ("train", "precision", "bfloat16"),
+        ("network", "depth", 20),
+        ("protocol", "class_order", 1993),
+        ("train", "base", {"epochs": 41}),
+        ("train", "incremental", {"epochs": 41}),
+    ],
 )
 def test_a_run_with_other_parameters(place: Path, section: str, key: str, value: Any) -> None:
     set_value(section, key, value)
@@ -136,6 +158,22 @@ def test_a_run_with_other_parameters(place: Path, section: str, key: str, value:
     preset.run("digits")
     message = "trained with other parameters than params.yaml has; run `dvc repro` first"
     refuse("digits", f"data/checkpoints/4/network.json: {message}")
+
+
+def test_a_memory_of_other_exemplars(place: Path) -> None:
+    finish(4, 6, 8, 10)
+    memory = load_settings().memory
+    for selection in ("random", "herding"):
+        ran = {"memory": asdict(memory) | {"selection": selection}}
+        stages = {"build_memory@1": {"params": {"params.yaml": ran}}, "summarize": {"cmd": "..."}}
+        LOCK.write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+        if selection == "random":
+            refuse(
+                "digits",
+                "dvc.lock: build_memory@1 ran with other parameters than params.yaml has, memory.selection: "
+                "random -> herding; run `dvc repro` first, or `dvc commit -f` after `python -m stages.all`",
+            )
+    assert record.run("digits").startswith("results/digits-alphabetical-seed0.json: ")
 
 
 def test_a_summary_of_another_or_an_unfinished_run(place: Path) -> None:

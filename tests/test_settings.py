@@ -274,3 +274,6 @@ def test_heads_are_drawn_anew_only_after_a_warm_up(phase: str) -> None:
     with pytest.raises(UserError, match=r"reinitialize_heads: there is no warm-up to end; "):
         parse(Settings, edited(**keys))
     parse(Settings, edited(**keys, **{f"train__{phase}__warmup_epochs": 1}))
+    epochs = getattr(parse(Settings, edited()).train, phase).epochs
+    with pytest.raises(UserError, match=rf"reinitialize_heads: warm-up ends after all {epochs} epochs; "):
+        parse(Settings, edited(**keys, **{f"train__{phase}__warmup_epochs": epochs}))

@@ -94,6 +94,13 @@ def compare(old: Any, new: Any, key: str = "") -> Iterator[Change]:
         yield Change(key, old, new)
 
 
+def look_up(content: Any, key: str) -> Any:
+    """The value at a dotted path of nested dictionaries; None if there is none."""
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
+
+
 def shorten(value: Any) -> str:
     """A value as YAML in one line; long lists by their first entries and their length."""
     if isinstance(value, list) and len(one_line(value)) > SHOWN:

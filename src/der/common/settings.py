@@ -154,6 +154,11 @@ class PhaseSettings(ScheduleSettings):
             raise UserError(
                 "reinitialize_heads: there is no warm-up to end; write false, or warmup_epochs above 0"
             )
+        if self.reinitialize_heads and self.warmup_epochs >= self.epochs:
+            raise UserError(
+                f"reinitialize_heads: warm-up ends after all {self.epochs} epochs; write false, or fewer "
+                "warmup_epochs"
+            )
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,8 @@ class Engine:
         self.objective.train()
         batches = math.ceil(len(draws.order) / self.batch_size)
         positions = torch.linspace(0, 1, batches, device=self.device)
-        for position, (images_BCHW, frozen_BP, labels_B) in zip(positions, self._batches(draws), strict=True):
+        prepared = self._batches(draws, self.frozen)
+        for position, (images_BCHW, frozen_BP, labels_B) in zip(positions, prepared, strict=True):
             self.step(images_BCHW, frozen_BP, labels_B, position)
             on_images(len(labels_B))
         loss, auxiliary, correct = (self.totals / len(draws.order)).tolist()  # the epoch's one sync
@@ -133,25 +134,30 @@ class Engine:
 
     @torch.no_grad()
     def estimate_statistics(self, extractor: nn.Module, draws: Draws) -> None:
-        """Replace the statistics of batch normalisation by their means over the batches of an epoch."""
+        """Replace the statistics of batch normalisation by their means over an epoch.
+
+        Batches count by their images: the last may be small.
+        """
         norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
         usual = [norm.momentum for norm in norms]
         extractor.train()
         if self.layers is not None:
             self.layers.cast_weights()
-        for number, (images_BCHW, _, _) in enumerate(self._batches(draws), start=1):
+        seen = 0
+        for images_BCHW, _, _ in self._batches(draws, []):
+            seen += len(images_BCHW)
             for norm in norms:
-                norm.momentum = 1 / number
+                norm.momentum = len(images_BCHW) / seen
             extractor(images_BCHW)
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 
-    def _batches(self, draws: Draws) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _batches(self, draws: Draws, frozen: Sequence[ResNet]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         images = len(draws.order)
         values = self.gatherer.values_per_image
         window = max(1, WINDOW_VALUES // (values * self.batch_size)) * self.batch_size
         for start in range(0, images, window):
-            inputs_WCHW, frozen_WP, labels_W = self._prepare(draws[start : start + window])
+            inputs_WCHW, frozen_WP, labels_W = self._prepare(draws[start : start + window], frozen)
             yield from zip(
                 inputs_WCHW.split(self.batch_size),
                 frozen_WP.split(self.batch_size),
@@ -160,11 +166,11 @@ class Engine:
             )
 
     @torch.no_grad()
-    def _prepare(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+    def _prepare(self, draws: Draws, frozen: Sequence[ResNet]) -> tuple[Tensor, Tensor, Tensor]:
         images_WHWC, labels_W = self.gatherer(draws.order)
         inputs_WCHW = self.normalize(augment(images_WHWC, draws.to(self.device), self.augmentation))
         inputs_WCHW = inputs_WCHW.to(self.precision).contiguous(memory_format=torch.channels_last)
-        features = [extractor(inputs_WCHW) for extractor in self.frozen]
+        features = [extractor(inputs_WCHW) for extractor in frozen]
         frozen_WP = (
             torch.cat(features, dim=1) if features else torch.empty(len(inputs_WCHW), 0, device=self.device)
         )

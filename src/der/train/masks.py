@@ -131,8 +131,14 @@ class ChannelMasks(nn.Module):
         self._set(torch.cat(self._hard()))
 
     def _hard(self) -> list[Tensor]:
-        groups = [self.e[low:high] for low, high in self.bounds]
-        return [((group > 0) | (group == group.max())).float() for group in groups]
+        masks = []
+        for low, high in self.bounds:
+            group = self.e[low:high]
+            hard = group > 0
+            if not hard.any():
+                hard[group.argmax()] = True  # one, though clamping makes equals
+            masks.append(hard.float())
+        return masks
 
     def shape(self) -> Shape:
         """The channels that the hardened masks keep."""
