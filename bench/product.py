@@ -1,5 +1,10 @@
 """The engine, set up as der.train.representation does."""
 
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import torch
 
 from bench.cases import SEED, Case, Start
@@ -10,6 +15,7 @@ from der.train.cuda import CapturedStep
 from der.train.engine import Engine
 from der.train.images import Gatherer
 from der.train.objective import RepresentationObjective
+from der.train.scratch import Scratch
 
 REPLAYS = 100  # of a captured step
 
@@ -30,6 +36,9 @@ class EngineLoop:
             1.0 if start.old_classes else 0.0,
             None,
         )
+        self.kept = ExitStack()
+        root = Path(self.kept.enter_context(TemporaryDirectory()))
+        self.scratch = self.kept.enter_context(Scratch(root, "bench", warnings.warn))
         self.engine = Engine(
             objective,
             frozen,
@@ -41,15 +50,16 @@ class EngineLoop:
         )
 
     def run_epoch(self, epoch: int) -> float:
-        """Train on every image once and take the state to resume from; returns the mean loss."""
+        """Train on every image once and keep the state to resume from; returns the mean loss."""
         draws = draw_epoch(self.images, self.case.augmentation, SEED, "bench", self.step, epoch)
         means = self.engine.run_epoch(draws, self.case.phase.learning_rate, lambda _: None)
-        self.engine.pack()
+        self.scratch.save("bench", [], self.engine.pack, last=False)
         return means.loss
 
     def release(self) -> None:
-        """Free what the next loop's captures could trip over."""
+        """Free what the next loop's captures could trip over, and the kept state."""
         self.engine.release()
+        self.kept.close()
 
     def time_step(self) -> float | None:
         """Milliseconds of a full batch's captured train step; None where steps are not captured."""

@@ -1,7 +1,6 @@
 """Results as a file per machine and as a table."""
 
 import json
-import platform
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,12 @@ import torch
 from bench.contender import PLAIN
 from bench.measure import Measured
 from der.common.files import whole_file
+from der.device import processor_name
 
 RESULTS = Path("bench/results")
 INCLUDED = (
     "An epoch includes random draws, picking and changing the images, moving them to the device, the frozen "
-    "extractors, training, the mean loss, and for the engine the copy of its state to resume from. Not "
+    "extractors, training, the mean loss, and for the engine keeping its state to resume from. Not "
     "included: starting processes, compiling, capturing, the first epoch. Images, their order, schedule and "
     "first weights are the same for all. Peak memory is that since step 1: on CUDA what torch allocated, "
     "elsewhere the resident set with Python and torch, without the plain loop's workers."
@@ -45,16 +45,7 @@ def slugify(name: str) -> str:
 def describe_machine(device: torch.device) -> Machine:
     """The machine by its parts; never by its host's name."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return Machine(_processor(), torch.get_num_threads(), card)
-
-
-def _processor() -> str:
-    details = Path("/proc/cpuinfo")  # Linux
-    if details.exists():
-        named = re.search(r"^model name\s*:\s*(.+)$", details.read_text(), re.MULTILINE)
-        if named:
-            return named[1]
-    return platform.processor() or platform.machine()
+    return Machine(processor_name(), torch.get_num_threads(), card)
 
 
 def round_figures(row: Measured) -> Measured:

@@ -5,6 +5,7 @@ import os
 from der.common.files import read_json
 from stages.common import paths
 from stages.common.command import run_step
+from stages.common.finished import remove_finished
 from stages.common.params import load_settings
 from stages.common.unused import is_unused, mark_unused
 
@@ -38,6 +39,7 @@ def run(step: int) -> str:
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
     memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings.memory, features)
     save_memory(paths.memory(step), memory)
+    remove_finished(step)
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"
 
 

@@ -5,7 +5,6 @@ To be run where the stages ran: the record names this machine.
 
 import argparse
 import os
-import platform
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -134,18 +133,13 @@ def describe_machine() -> dict[str, str]:
     # Only now: torch costs seconds.
     import torch
 
-    from der.device import choose_device
+    from der.device import choose_device, processor_name
 
     device = choose_device(os.environ.get("DER_DEVICE"))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_processor()} ({device.type})"
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()} ({device.type})"
+    )
     return {"device": name, "torch": torch.__version__}
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> None:

@@ -1,9 +1,7 @@
-"""Where train_task keeps its state, and under which key."""
+"""Under which key train_task keeps its state."""
 
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +10,7 @@ import torch
 
 import der
 from der.common.settings import NetworkSettings, TrainSettings
+from der.device import name_arithmetic
 from stages.common import paths
 
 # What training runs of the library: train_task's deps in dvc.yaml; a test holds it to them.
@@ -29,19 +28,10 @@ CODE = (
 )
 
 
-def scratch_root() -> Path:
-    """DER_SCRATCH, or a directory in the user's cache; the same for all copies of the repository."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("DER_SCRATCH") or f"{cache}/der/scratch").expanduser().absolute()
-
-
 def scratch_key(step: int, network: NetworkSettings, train: TrainSettings, device: torch.device) -> str:
     """A hash of all that the training of ``step`` depends on: parameters, inputs, code and machine."""
     settings = [step, asdict(network), asdict(train.recipe(step))]
-    where = [torch.__version__, str(device), torch.get_num_threads(), sys.version]
-    if device.type == "cuda":
-        where.append(torch.cuda.get_device_name(device))
-    digest = hashlib.sha256(json.dumps([settings, where]).encode())
+    digest = hashlib.sha256(json.dumps([settings, name_arithmetic(device)]).encode())
     inputs = (
         paths.task(step) / "train",
         paths.task(step) / "classes.json",

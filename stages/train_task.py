@@ -5,6 +5,7 @@ import os
 from der.common.files import read_json
 from stages.common import paths
 from stages.common.command import run_step
+from stages.common.finished import FINISHED, mark_of, scratch_root
 from stages.common.params import load_settings
 from stages.common.unused import is_unused, mark_unused
 
@@ -23,7 +24,7 @@ def run(step: int) -> str:
     from der.train.scratch import Scratch
     from der.train.step import train_step
     from stages.progress import Progress, warn
-    from stages.scratch import scratch_key, scratch_root
+    from stages.scratch import scratch_key
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_json(paths.task(step) / "classes.json")["steps"]
@@ -38,7 +39,7 @@ def run(step: int) -> str:
             )
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training_log(step), records)
-        scratch.remove()
+        scratch.mark(FINISHED, mark_of(step))
     assert trained.card is not None
     return (
         f"train_task {step}: {trained.network.classes} classes, {trained.card.parameters:,} parameters, "

@@ -1,13 +1,13 @@
 """Small networks, images and settings for tests of the method."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from der.common.settings import (
     AugmentationSettings,
@@ -287,8 +287,8 @@ class MemoryKeeper:
     def load(self, phase: str) -> Saved | None:
         return self.states.get(phase)
 
-    def save(self, phase: str, saved: Saved) -> None:
-        self.states[phase] = saved
+    def save(self, phase: str, records: list[EpochRecord], pack: Callable[[], Tensor], *, last: bool) -> None:
+        self.states[phase] = Saved(list(records), pack())
 
 
 def draws_of(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +20,8 @@ import yaml
 
 import der
 from der.common.errors import UserError
+from der.common.files import whole_file
+from der.common.locks import WAITING, remove_unused
 from der.common.settings import (
     AugmentationSettings,
     ClassifierSettings,
@@ -30,8 +32,9 @@ from der.common.settings import (
 )
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
-from der.train.scratch import MAX_AGE, WAITING, Saved, Scratch, remove_old
-from stages.scratch import scratch_key, scratch_root
+from der.train.scratch import MAX_AGE, Saved, Scratch, remove_old
+from stages.common.finished import FINISHED, mark_of, remove_finished, scratch_root
+from stages.scratch import scratch_key
 from tests.builders import (
     CPU,
     NETWORK,
@@ -56,9 +59,14 @@ def make_saved(epochs: int, values: int = VALUES) -> Saved:
     return Saved(records, state)
 
 
-def keep(scratch: Scratch, epochs: int, phase: str = "phase", values: int = VALUES) -> None:
+def save(scratch: Scratch, epochs: int, phase: str = "phase", *, last: bool = True) -> None:
+    saved = make_saved(epochs)
+    scratch.save(phase, saved.records, lambda: saved.state, last=last)
+
+
+def keep(scratch: Scratch, epochs: int, phase: str = "phase") -> None:
     """Save, and wait for the write."""
-    scratch.save(phase, make_saved(epochs, values))
+    save(scratch, epochs, phase)
     assert scratch.pending is not None
     futures.wait([scratch.pending])
 
@@ -99,7 +107,7 @@ def test_round_trip_to_the_bit(sandbox: Sandbox) -> None:
     saved = make_saved(3)
     saved.state[:4] = torch.tensor([0.0, -0.0, 1e-45, 3.4e38])
     with sandbox.open() as scratch:
-        scratch.save("phase", saved)
+        scratch.save("phase", saved.records, lambda: saved.state, last=True)
     with sandbox.open() as scratch:
         loaded = scratch.load("phase")
     assert loaded is not None
@@ -136,18 +144,54 @@ def test_the_newest_two_are_kept(sandbox: Sandbox) -> None:
 
 def test_saving_never_waits_for_the_disk(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     gate: futures.Future[None] = futures.Future()
-    write = Path.write_bytes
 
-    def write_at_the_gate(path: Path, content: bytes) -> int:
+    @contextmanager
+    def write_at_the_gate(path: Path) -> Iterator[Path]:
         gate.result(20)
-        return write(path, content)
+        with whole_file(path) as partial:
+            yield partial
 
-    monkeypatch.setattr(Path, "write_bytes", write_at_the_gate)
+    monkeypatch.setattr("der.train.scratch.whole_file", write_at_the_gate)
     with sandbox.open() as scratch:
         for epochs in (1, 2, 3):
-            scratch.save("phase", make_saved(epochs))  # would wait for ever
+            save(scratch, epochs, last=False)  # would wait for ever
         gate.set_result(None)
-    assert sandbox.loaded() == 1
+        save(scratch, 4)
+    assert states(scratch) == ["phase-000001.state", "phase-000004.state"]
+    assert sandbox.loaded() == 4
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.1, 1.0])
+def test_copying_the_state_takes_two_percent_of_the_time_at_most(
+    seconds: float, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, epochs, copies = 0.0, 500, 0
+    monkeypatch.setattr("der.train.scratch.time.perf_counter", lambda: now)
+
+    def pack() -> torch.Tensor:
+        nonlocal now, copies
+        now, copies = now + seconds, copies + 1
+        return make_saved(1).state
+
+    with sandbox.open() as scratch:
+        for epoch in range(1, epochs + 1):
+            now += 1.0
+            scratch.save("phase", make_saved(epoch).records, pack, last=epoch == epochs)
+            assert scratch.pending is not None
+            futures.wait([scratch.pending])
+            assert len(scratch.load("phase").records) == epoch or seconds > 0.02  # type: ignore[union-attr]
+        assert len(scratch.load("phase").records) == epochs  # type: ignore[union-attr]
+    assert copies * seconds <= 0.02 * now + 2 * seconds  # the first and the last are never left out
+    assert copies * seconds >= min(epochs * seconds, 0.015 * now)
+
+
+def test_records_that_grow_later_are_not_saved(sandbox: Sandbox) -> None:
+    saved = make_saved(2)
+    records = list(saved.records)
+    with sandbox.open() as scratch:
+        scratch.save("phase", records, lambda: records.append(records[0]) or saved.state, last=True)  # type: ignore[func-returns-value]
+        records.clear()
+    assert sandbox.loaded() == 2
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -201,6 +245,7 @@ def test_what_a_killed_write_left_is_not_state(sandbox: Sandbox) -> None:
 HOLD = """
 import sys
 from pathlib import Path
+from der.common.locks import remove_unused
 from der.train.scratch import Scratch
 
 def warn(sentence):
@@ -209,7 +254,7 @@ def warn(sentence):
 with Scratch(Path(sys.argv[1]), "key", warn) as scratch:
     print("held", flush=True)
     sys.stdin.read()
-    scratch.remove()
+remove_unused(scratch.directory)
 """
 
 
@@ -300,7 +345,7 @@ def test_a_directory_removed_while_its_lock_was_taken(
                 (directory / "lock").touch()
         return True
 
-    monkeypatch.setattr("der.train.scratch._lock_now", take_when_removed)
+    monkeypatch.setattr("der.train.scratch.lock_now", take_when_removed)
     with sandbox.open() as scratch:
         assert (scratch.directory / "lock").read_text() == f"process {os.getpid()}"
     assert len(taken) == 2
@@ -309,20 +354,48 @@ def test_a_directory_removed_while_its_lock_was_taken(
 
 def test_an_error_inside_frees_it_and_keeps_the_state(sandbox: Sandbox) -> None:
     with suppress(KeyError), sandbox.open() as scratch:
-        scratch.save("phase", make_saved(1))
+        save(scratch, 1)
         raise KeyError
     assert sandbox.loaded() == 1
 
 
-def test_remove_waits_for_the_write_and_deletes_all(sandbox: Sandbox) -> None:
+def test_a_mark_lies_beside_all_that_was_saved(sandbox: Sandbox) -> None:
+    with sandbox.open() as scratch:
+        save(scratch, 1)
+        scratch.mark("finished", "text")
+        assert states(scratch) == ["finished", "phase-000001.state"]
+    assert (scratch.directory / "finished").read_text() == "text"
+    assert sandbox.loaded() == 1
+
+
+def test_only_what_nobody_uses_is_removed(sandbox: Sandbox) -> None:
     with sandbox.open("another key") as other:
         keep(other, 1)
     with sandbox.open() as scratch:
-        scratch.save("phase", make_saved(1))
-        scratch.remove()
-        assert not scratch.directory.exists()
+        keep(scratch, 1)
+        remove_unused(scratch.directory)
+        assert states(scratch) == ["phase-000001.state"]
+    remove_unused(scratch.directory)
+    remove_unused(scratch.directory)  # not there any more
     assert [path.name for path in sandbox.root.iterdir()] == [other.directory.name]
     assert len(states(other)) == 1
+
+
+def test_state_of_a_finished_step_is_removed_by_its_checkpoint(
+    place: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DER_SCRATCH", str(sandbox.root))
+    write_inputs(place, {"checkpoints/2/network.json": b"{}", "checkpoints/2/head.safetensors": b"other"})
+    for name, step in (("one", 1), ("two", 2), ("twin", 2)):
+        with sandbox.open(name) as scratch:
+            keep(scratch, 1)
+            scratch.mark(FINISHED, mark_of(step))
+    make_state(sandbox, "not finished")
+    remove_finished(2)
+    assert sorted(path.name for path in sandbox.root.iterdir()) == ["der-not finished", "der-one"]
+    write_inputs(place, {"checkpoints/1/head.safetensors": b"other"})
+    remove_finished(1)
+    assert (sandbox.root / "der-one").exists()
 
 
 def make_old(path: Path) -> None:
@@ -355,6 +428,15 @@ def test_only_old_scratch_directories_are_removed_by_age(sandbox: Sandbox) -> No
     assert (fresh / "phase-000001.state").exists()
     assert all((directory / "image.png").exists() for directory in kept)
     assert (sandbox.root / "der-notes.txt").exists()
+
+
+def test_what_is_in_use_is_never_too_old(sandbox: Sandbox) -> None:
+    with sandbox.open() as scratch:
+        keep(scratch, 1)
+        make_old(scratch.directory)
+        with sandbox.open("another key"):
+            pass
+        assert states(scratch) == ["phase-000001.state"]
 
 
 def test_age_is_that_of_the_last_write(sandbox: Sandbox) -> None:
@@ -393,16 +475,16 @@ FULL = (
 
 
 def test_a_full_disk_and_then_room(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = Path.write_bytes
-
-    def write_half(path: Path, content: bytes) -> int:
-        write(path, content[: len(content) // 2])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    @contextmanager
+    def write_in_vain(path: Path) -> Iterator[Path]:
+        with whole_file(path) as partial:
+            yield partial
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with sandbox.open() as scratch:
         keep(scratch, 1)
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_bytes", write_half)
+            patch.setattr("der.train.scratch.whole_file", write_in_vain)
             keep(scratch, 2)
         with pytest.raises(UserError, match=FULL):
             keep(scratch, 3)
@@ -464,8 +546,10 @@ def test_a_checkpoint_on_a_full_disk_is_whole_or_absent(small_disk: Path) -> Non
 
 LIBRARY = Path(der.__file__).parent
 TRAIN = train_settings(
-    base=phase_settings(warmup_epochs=2),
-    incremental=incremental_settings(warmup_epochs=2, classifier=classifier_settings(warmup_epochs=2)),
+    base=phase_settings(epochs=4, warmup_epochs=2),
+    incremental=incremental_settings(
+        epochs=4, warmup_epochs=2, classifier=classifier_settings(epochs=4, warmup_epochs=2)
+    ),
 )
 Inputs = dict[str, bytes]
 INPUTS: Inputs = {
@@ -638,11 +722,29 @@ def test_the_place_leaves_the_key(place: Path, tmp_path: Path, monkeypatch: pyte
     assert key() == before
 
 
+ARITHMETIC: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    # The sums of some operations depend on it.
+    "threads": lambda patch: patch.setattr(torch, "get_num_threads", lambda: 99),
+    "torch": lambda patch: patch.setattr(torch, "__version__", "99.0"),
+    "python": lambda patch: patch.setattr(sys, "version", "99.0"),
+    "processor": lambda patch: patch.setattr("der.device.processor_name", lambda: "Z80"),
+    "instructions": lambda patch: patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "MMX"),
+    "torch's kernels": lambda patch: patch.setenv("ATEN_CPU_CAPABILITY", "default"),
+    "oneDNN's kernels": lambda patch: patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41"),
+}
+
+
 @pytest.mark.usefixtures("place")
-def test_the_threads_change_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_what_decides_on_the_bits_changes_the_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = key()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 99)  # the sums of some operations depend on them
+    ARITHMETIC[name](monkeypatch)
     assert key() != before
+
+
+@pytest.mark.usefixtures("place")
+def test_the_device_changes_the_key() -> None:
+    assert scratch_key(2, NETWORK, TRAIN, torch.device("mps")) != key()
 
 
 @pytest.fixture

@@ -3,11 +3,15 @@
 import ctypes
 import os
 import platform
+import re
+import sys
+from pathlib import Path
 
 import torch
 
 from der.common.errors import UserError
 
+CHOOSING_KERNELS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG")
 DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # of cuBLAS, that allow reproducible results
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -66,3 +70,23 @@ def reuse_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes, the most it takes
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def processor_name() -> str:
+    """The processor's model, as far as the system tells."""
+    details = Path("/proc/cpuinfo")  # Linux
+    if details.exists():
+        named = re.search(r"^model name\s*:\s*(.+)$", details.read_text(encoding="utf-8"), re.MULTILINE)
+        if named:
+            return named[1]
+    return platform.processor() or platform.machine()
+
+
+def name_arithmetic(device: torch.device) -> list[str]:
+    """All that decides, apart from the program, which bits the same sums give on ``device``."""
+    named = [torch.__version__, sys.version, str(device), processor_name(), str(torch.get_num_threads())]
+    named.append(torch.backends.cpu.get_cpu_capability())
+    named += [os.environ.get(name, "") for name in CHOOSING_KERNELS]
+    if device.type == "cuda":
+        named += [torch.cuda.get_device_name(device), str(torch.backends.cudnn.version())]
+    return named

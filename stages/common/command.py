@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from der.common.errors import ending_in_a_sentence
 
@@ -25,10 +26,27 @@ def end_with_dvc() -> None:
     """
     if "DVC_STAGE" not in os.environ:
         return
-    parent = os.getppid()
+    import psutil  # DVC brings it
+
+    def find_dvc() -> psutil.Process | None:
+        # The nearest ancestor that is no shell; none if dvc has ended already.
+        for ancestor in psutil.Process().parents():
+            with suppress(psutil.Error):
+                name = os.path.basename(ancestor.exe()).lower()
+                if "python" in name or "dvc" in name:
+                    return ancestor
+        return None
+
+    def runs(process: psutil.Process) -> bool:
+        try:
+            return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    dvc = find_dvc()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while dvc is not None and runs(dvc):
             time.sleep(WATCH_SECONDS)
         os._exit(1)  # at any moment: outputs and training state are whole or absent
 

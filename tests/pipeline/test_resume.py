@@ -74,13 +74,13 @@ def wait_for(condition: Callable[[], object]) -> None:
 class Started:
     """A command under way, in a process group of its own."""
 
-    def __init__(self, pipeline: Pipeline, *line: str) -> None:
+    def __init__(self, pipeline: Pipeline, *line: str, **variables: str) -> None:
         self.log = pipeline.root.parent / f"{uuid.uuid4().hex}.log"
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *line],
                 cwd=pipeline.root,
-                env=pipeline.environment(),
+                env=pipeline.environment() | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -133,9 +133,9 @@ def has_status(process: psutil.Process, status: str) -> bool:
 
 
 @contextmanager
-def started(pipeline: Pipeline, *line: str) -> Iterator[Started]:
+def started(pipeline: Pipeline, *line: str, **variables: str) -> Iterator[Started]:
     """A command that does not outlive the block."""
-    one = Started(pipeline, *line)
+    one = Started(pipeline, *line, **variables)
     try:
         yield one
     finally:
@@ -172,6 +172,12 @@ def assert_empty(pipeline: Pipeline) -> None:
     assert list(scratch(pipeline).iterdir()) == []
 
 
+def build_memory(pipeline: Pipeline) -> None:
+    """The stage after training, which finds nothing left of it to go on from."""
+    assert [path.name for path in scratch(pipeline).glob("der-*/finished")] == ["finished"]
+    pipeline.succeed("python", "-m", "stages.build_memory", "1")
+
+
 KILLS = ["all KILL"] * 3 + ["dvc KILL", "training KILL", "all TERM", "training TERM"]
 
 
@@ -190,9 +196,13 @@ def test_killed_at_random_moments(long: Pipeline, uninterrupted: Digests) -> Non
     assert_empty(long)
 
 
-def test_training_does_not_outlive_dvc(long: Pipeline) -> None:
+@pytest.mark.parametrize("between", [False, True], ids=["a child of dvc", "a shell between"])
+def test_training_does_not_outlive_dvc(between: bool, long: Pipeline) -> None:
     long.edit(train__base__epochs=10**6)  # more than it can finish before it notices
-    with started(long, "dvc", "repro") as repro:
+    shell = long.root.parent / "shell"  # DVC runs commands in it
+    shell.write_text('#!/bin/sh\n/bin/sh "$@"\nexit $?\n')
+    shell.chmod(0o755)
+    with started(long, "dvc", "repro", **({"SHELL": str(shell)} if between else {})) as repro:
         wait_for(lambda: states(long))
         (trainer,) = repro.trainers()
         repro.process.kill()
@@ -201,6 +211,18 @@ def test_training_does_not_outlive_dvc(long: Pipeline) -> None:
     with started(long, "dvc", "repro") as again:
         again.wait_for_training()
     assert GOING_ON in again.printed
+
+
+def test_a_finished_step_is_not_trained_again(long: Pipeline, uninterrupted: Digests) -> None:
+    # Killed after the step's results are there, before DVC has taken them over.
+    with started(long, "dvc", "repro") as repro:
+        wait_for(lambda: list(scratch(long).glob("der-*/finished")))
+        repro.kill("all KILL")
+    again = long.succeed("dvc", "repro")
+    first = re.findall(r"^train_task 1, .*: (.*)$", again, re.MULTILINE)
+    assert first == [f"{GOING_ON} {EPOCHS} of {EPOCHS}"]
+    assert_same(long, uninterrupted, *COMPARED)
+    assert_empty(long)
 
 
 def test_damaged_state_after_a_kill(long: Pipeline, uninterrupted: Digests) -> None:
@@ -214,6 +236,7 @@ def test_damaged_state_after_a_kill(long: Pipeline, uninterrupted: Digests) -> N
     assert re.fullmatch(f"warning: {re.escape(str(newest))}: damaged, set aside; .*\n", done.stderr)
     assert GOING_ON in done.stdout
     assert_same(long, uninterrupted, *FIRST_STEP)
+    build_memory(long)
     assert_empty(long)
 
 
@@ -223,10 +246,11 @@ def test_other_parameters_never_see_the_state(long: Pipeline, uninterrupted: Dig
     left = states(long)
     long.edit(train__base__momentum=0.5)
     assert GOING_ON not in long.succeed("python", "-m", *TRAIN)
+    build_memory(long)
     assert states(long) == left
     # Nor is it lost: with the old ones, and others that train_task@1 does not depend on, it serves.
     long.edit(train__base__momentum=0.9, train__incremental__momentum=0.5, memory__budget=6)
-    assert GOING_ON in long.succeed("dvc", "repro", "train_task@1")
+    assert GOING_ON in long.succeed("dvc", "repro", "build_memory@1")
     assert_same(long, uninterrupted, *FIRST_STEP)
     assert_empty(long)
 
@@ -244,6 +268,7 @@ def test_two_at_once(long: Pipeline, uninterrupted: Digests) -> None:
         assert second.process.wait(PATIENCE) == 0
     assert GOING_ON in second.printed  # nothing is trained twice
     assert_same(long, uninterrupted, *FIRST_STEP)
+    build_memory(long)
     assert_empty(long)
 
 
@@ -273,6 +298,7 @@ def test_the_disk_of_the_state_is_full(long: Pipeline, uninterrupted: Digests) -
         assert not list(root.rglob("*.partial"))
         subprocess.run(["mount", "-o", "remount,size=5m", str(root)], check=True)
         assert GOING_ON in long.succeed("python", "-m", *TRAIN)
+        build_memory(long)
         assert_empty(long)
     assert_same(long, uninterrupted, *FIRST_STEP)
 
@@ -291,4 +317,5 @@ def test_the_disk_of_the_results_is_full(long: Pipeline, uninterrupted: Digests)
         assert [path.name for path in checkpoints.iterdir()] == ["0"]
     assert GOING_ON in long.succeed("python", "-m", *TRAIN)
     assert_same(long, uninterrupted, *FIRST_STEP)
+    build_memory(long)
     assert_empty(long)

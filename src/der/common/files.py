@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield partial
         _flush(partial)
         partial.replace(path)
+        _flush_names(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -38,12 +39,12 @@ def whole_directory(path: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        for name in partial.rglob("*"):
-            if name.is_file():
-                _flush(name)
+        for name in (*partial.rglob("*"), partial):
+            (_flush_names if name.is_dir() else _flush)(name)
         if path.exists():
             shutil.rmtree(path)
         partial.replace(path)
+        _flush_names(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -55,6 +56,12 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_names(directory: Path) -> None:
+    """Bring the names in a directory to the disk, so that a power cut cannot undo a renaming."""
+    with suppress(OSError):  # some file systems cannot
+        _flush(directory)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

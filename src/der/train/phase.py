@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from der.common.errors import UserError
 from der.common.settings import ScheduleSettings, TrainSettings
@@ -38,8 +39,8 @@ class Keeper(Protocol):
     def load(self, phase: str) -> Saved | None:
         """The newest state of ``phase``, if there is any."""
 
-    def save(self, phase: str, saved: Saved) -> None:
-        """Keep the state of ``phase`` after an epoch."""
+    def save(self, phase: str, records: list[EpochRecord], pack: Callable[[], Tensor], *, last: bool) -> None:
+        """Keep the state of ``phase`` after an epoch, which ``pack`` copies; surely after the ``last``."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,6 @@ def run_phase(
         except UserError as error:
             raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
         records.append(EpochRecord(name, epoch + 1, rate, *means))
-        run.keeper.save(name, Saved(list(records), engine.pack()))
+        run.keeper.save(name, records, engine.pack, last=epoch == phase.epochs - 1)
         run.listener.on_epoch(records[-1])
     return records

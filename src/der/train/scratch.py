@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,21 +11,23 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from der.common.errors import UserError
 from der.common.files import whole_file
+from der.common.locks import LOCK, WAITING, lock_now, remove_unused
 from der.train.log import EpochRecord
 
 KEPT = 2  # newest states of a phase: if one is damaged, the one before it serves
 MAX_AGE = 14 * 24 * 3600  # seconds after which what a run left is removed
 PREFIX = "der-"  # of directory names: the root may be shared with others
-WAITING = "waiting"  # a file on which all who wait for the lock hold a shared one
+SHARE = 0.02  # of the time, at most, that training waits for its state to be copied
 DIGEST = hashlib.sha256().digest_size
+LENGTH = 8  # bytes of the number of bytes of the records
 
 
 class Saved(NamedTuple):
@@ -49,6 +50,7 @@ class Scratch:
         self.directory = root / f"{PREFIX}{key}"
         self.warn = warn
         self.pending: Future[None] | None = None
+        self.copying = 0.0  # seconds
 
     def __enter__(self) -> "Scratch":
         try:
@@ -57,6 +59,7 @@ class Scratch:
         except OSError as error:
             raise self._unwritable(error) from None
         self.writer = ThreadPoolExecutor(max_workers=1)
+        self.entered = time.perf_counter()
         return self
 
     def __exit__(
@@ -70,30 +73,37 @@ class Scratch:
         for path in sorted(self.directory.glob(f"{phase}-*.state"), reverse=True):
             content = path.read_bytes()
             if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
-                tensors = load(content[DIGEST:])
-                return Saved(_records(tensors["records"]), tensors["state"])
+                return _parse(content[DIGEST:])
             path.replace(path.with_suffix(".damaged"))
             self.warn(f"{path}: damaged, set aside; going on from the state before it, if any")
         return None
 
-    def save(self, phase: str, saved: Saved) -> None:
-        """Write the state of ``phase`` after an epoch, in the background; ``saved`` must not change.
+    def save(self, phase: str, records: list[EpochRecord], pack: Callable[[], Tensor], *, last: bool) -> None:
+        """Write the state of ``phase`` after an epoch, which ``pack`` copies, in the background.
 
-        While an earlier write is still under way this one is left out: short epochs never wait for the
-        disk. Raises UserError if an earlier write failed.
+        Left out while an earlier write is under way, and where copying would take more than SHARE of the
+        time: epochs of less than about a second do not wait for the disk. Not so after the ``last`` epoch.
+        Raises UserError if an earlier write failed.
         """
+        begin = time.perf_counter()
         if self.pending is not None:
-            if not self.pending.done():
+            busy = not self.pending.done() or self.copying > SHARE * (begin - self.entered)
+            if busy and not last:
                 return
-            self._raise_failure(self.pending)
+            self._finish_write(self.pending)
+        saved = Saved(list(records), pack())
+        self.copying += time.perf_counter() - begin
         self.pending = self.writer.submit(self._write, phase, saved)
 
-    def remove(self) -> None:
-        """Delete the state: the stage's outputs are written. To a process that waits for it, it is left."""
-        self.writer.shutdown()
-        with suppress(OSError), (self.directory / WAITING).open("ab") as waiting:
-            if _lock_now(waiting):
-                shutil.rmtree(self.directory, ignore_errors=True)
+    def mark(self, name: str, text: str) -> None:
+        """Wait for the last write, and leave a file with ``text`` beside the state."""
+        if self.pending is not None:
+            self._finish_write(self.pending)
+        try:
+            with whole_file(self.directory / name) as partial:
+                partial.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def _take_lock(self) -> FileIO:
         while True:
@@ -104,11 +114,11 @@ class Scratch:
 
     def _lock_file(self) -> FileIO | None:
         """The lock, waited for if need be; None if its file was replaced meanwhile."""
-        path = self.directory / "lock"
+        path = self.directory / LOCK
         os.utime(self.directory)  # in use again, however old
         lock = path.open("a+b", buffering=0)
         try:
-            if not _lock_now(lock):
+            if not lock_now(lock):
                 self._wait_for(lock)
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 lock.truncate(0)
@@ -130,17 +140,22 @@ class Scratch:
 
     def _write(self, phase: str, saved: Saved) -> None:
         text = json.dumps(saved.records).encode()
-        content = save(
-            {"state": saved.state, "records": torch.frombuffer(bytearray(text), dtype=torch.uint8)}
-        )
-        with whole_file(self.directory / f"{phase}-{len(saved.records):06}.state") as partial:
-            partial.write_bytes(hashlib.sha256(content).digest() + content)
-        for path in sorted(self.directory.glob(f"{phase}-*.state"))[:-KEPT]:
-            path.unlink()
+        # The state as it lies in memory: hashing and writing it leave other threads running.
+        state = saved.state.numpy().data.cast("B")
+        parts: list[bytes | memoryview] = [len(text).to_bytes(LENGTH, "little"), text, state]
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+        path = self.directory / f"{phase}-{len(saved.records):06}.state"
+        with whole_file(path) as partial, partial.open("wb") as stream:
+            for part in (digest.digest(), *parts):
+                stream.write(part)
+        for old in sorted(self.directory.glob(f"{phase}-*.state"))[:-KEPT]:
+            old.unlink()
 
-    def _raise_failure(self, done: Future[None]) -> None:
+    def _finish_write(self, write: Future[None]) -> None:
         try:
-            done.result()
+            write.result()
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -151,24 +166,15 @@ class Scratch:
         )
 
 
-def _lock_now(file: IO[bytes]) -> bool:
-    """Take the lock of a file, unless others hold it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _records(text: Tensor) -> list[EpochRecord]:
-    return [EpochRecord(*record) for record in json.loads(text.numpy().tobytes())]
+def _parse(content: bytes) -> Saved:
+    start = LENGTH + int.from_bytes(content[:LENGTH], "little")
+    records = [EpochRecord(*record) for record in json.loads(content[LENGTH:start])]
+    return Saved(records, torch.from_numpy(np.frombuffer(content, np.float32, offset=start).copy()))
 
 
 def remove_old(root: Path, age: float) -> None:
-    """Remove scratch directories under ``root`` in which nobody has written for ``age`` seconds."""
+    """Remove scratch directories under ``root`` in which nobody has written for ``age`` seconds, or works."""
     for directory in root.glob(f"{PREFIX}*"):
-        try:
-            if (directory / "lock").exists() and time.time() - directory.stat().st_mtime > age:
-                shutil.rmtree(directory, ignore_errors=True)
-        except FileNotFoundError:  # removed by another process just now
-            continue
+        with suppress(FileNotFoundError):  # removed by another process just now
+            if (directory / LOCK).exists() and time.time() - directory.stat().st_mtime > age:
+                remove_unused(directory)
