@@ -20,6 +20,8 @@ CODE = (
     "data/__init__.py",
     "data/class_arrays.py",
     "device.py",
+    "inference.py",
+    "locks.py",
     "memory/exemplars.py",
     "model",
     "precision.py",

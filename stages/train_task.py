@@ -5,9 +5,9 @@ import os
 from der.common.files import read_json
 from stages.common import paths
 from stages.common.command import run_step
-from stages.common.finished import FINISHED, mark_of, scratch_root
 from stages.common.params import load_settings
 from stages.common.unused import is_unused, mark_unused
+from stages.finished import FINISHED, mark_of, scratch_root
 
 
 def run(step: int) -> str:

@@ -30,7 +30,7 @@ from torchvision.transforms import functional as TF
 from der.common.errors import UserError
 from der.common.settings import TrainSettings
 from der.model.checkpoint import Checkpoint
-from der.model.folding import fold_batchnorm
+from der.model.folding import fold_batchnorm, place_folded
 from der.model.network import Network, count_parameters, empty_network, expand, random_linear
 from der.randomness import generator
 from der.train import engine
@@ -38,6 +38,7 @@ from der.train.augmentation import Draws
 from der.train.images import TrainingImages
 from tests.builders import (
     CHANNELS,
+    CPU,
     NETWORK,
     NO_AUGMENTATION,
     NORMALIZATION,
@@ -426,6 +427,31 @@ def test_bfloat16_keeps_weights_and_statistics_in_float32(run: Run) -> None:
         first, exact = half.losses(step)[0], run.losses(step)[0]
         assert first != exact
         assert first == pytest.approx(exact, rel=0.05)
+
+
+def test_frozen_extractors_compute_in_bfloat16_too() -> None:
+    network, images = random_network([2, 2]), training_images(0, [4, 4])
+    engines = [
+        build_engine(
+            build_objective(network, 2), network.extractors[:1], images, phase_settings(), precision=precision
+        )
+        for precision in ("float32", "bfloat16")
+    ]
+    draws = draws_of(8, NO_AUGMENTATION)
+    (wide, exact, _), (narrow, features, _) = (next(one._batches(draws, one.frozen)) for one in engines)
+    assert (wide.dtype, narrow.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(features, place_folded(network.extractors[0], CPU, torch.bfloat16)(narrow))
+    assert not torch.equal(features, exact)
+    torch.testing.assert_close(features, exact, rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("rate", [1e6, 1e30])
+def test_an_update_that_diverges_after_the_last_loss_is_noticed(rate: float) -> None:
+    settings = train_settings(base=phase_settings(epochs=1, milestones=[], batch_size=64, learning_rate=rate))
+    with pytest.raises(
+        UserError, match=r"^step 1: the trained network's scores are not finite; lower the le"
+    ):
+        take_step(Checkpoint(empty_network(), None), class_names(1), DATA[0], settings)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_epoch() -> None:

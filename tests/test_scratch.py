@@ -21,7 +21,6 @@ import yaml
 import der
 from der.common.errors import UserError
 from der.common.files import whole_file
-from der.common.locks import WAITING, remove_unused
 from der.common.settings import (
     AugmentationSettings,
     ClassifierSettings,
@@ -30,10 +29,11 @@ from der.common.settings import (
     NetworkSettings,
     PhaseSettings,
 )
+from der.locks import WAITING, remove_unused
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
 from der.train.scratch import MAX_AGE, Saved, Scratch, remove_old
-from stages.common.finished import FINISHED, mark_of, remove_finished, scratch_root
+from stages.finished import FINISHED, mark_of, remove_finished, scratch_root
 from stages.scratch import scratch_key
 from tests.builders import (
     CPU,
@@ -245,7 +245,7 @@ def test_what_a_killed_write_left_is_not_state(sandbox: Sandbox) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from der.common.locks import remove_unused
+from der.locks import remove_unused
 from der.train.scratch import Scratch
 
 def warn(sentence):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.common.errors import UserError
 from der.common.settings import EvaluateSettings
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
 from der.evaluation.mistakes import Mistakes, find_mistakes, with_images
@@ -42,8 +43,8 @@ def evaluate_step(
     """Evaluate a checkpoint.
 
     ``tests`` holds the test images (N, H, W, C) of each class seen, in label order; ``memory`` is that
-    of the same step, for prediction by nearest mean of exemplars. The sizes of their
-    files are taken over into the metrics.
+    of the same step, for prediction by nearest mean of exemplars. The sizes of their files are taken over
+    into the metrics. Raises UserError if the network gives no finite scores.
     """
     card = checkpoint.card
     assert card is not None
@@ -51,6 +52,8 @@ def evaluate_step(
     outputs = [run_network(network, card.normalization, images, device) for images in tests]
     logits = np.concatenate([output.logits for output in outputs])
     features = np.concatenate([output.features for output in outputs])
+    if not np.isfinite(logits).all():
+        raise UserError(f"step {len(card.steps)}: the network's scores are not finite; train it again")
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
     nme_ranks = ranks(nearest_mean_scores(features, memory.class_means), labels)
     metrics: StepMetrics = {

@@ -11,11 +11,11 @@ from der.model.resnet import ResNet
 
 
 def fold_batchnorm(extractor: ResNet) -> ResNet:
-    """A copy without batch normalisation and gradients, equal to about 1e-6 of its features.
+    """A copy on the CPU without batch normalisation and gradients, equal to about 1e-6 of its features.
 
     Computed in float64, so that the only rounding is that of the folded weights.
     """
-    folded = copy.deepcopy(extractor).double().eval()
+    folded = copy.deepcopy(extractor).cpu().double().eval()  # Apple's GPUs have no float64
     for layer in folded.modules():
         if isinstance(layer, ConvNorm):
             layer.fold()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from der.common.errors import UserError
 from der.common.files import whole_file
-from der.common.locks import LOCK, WAITING, lock_now, remove_unused
+from der.locks import LOCK, WAITING, lock_now, remove_unused
 from der.train.log import EpochRecord
 
 KEPT = 2  # newest states of a phase: if one is damaged, the one before it serves

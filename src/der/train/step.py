@@ -2,11 +2,14 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from der.common.errors import UserError
 from der.common.settings import NetworkSettings, TrainSettings
+from der.inference import run_network
 from der.model.checkpoint import FORMAT, Card, Checkpoint
-from der.model.network import count_parameters, expand
+from der.model.network import Network, count_parameters, expand
 from der.model.preprocessing import Normalization, measure_normalization
 from der.randomness import generator
 from der.train.classifier import learn_classifier
@@ -15,6 +18,8 @@ from der.train.log import EpochRecord
 from der.train.phase import Keeper, Listener, StepRun
 from der.train.rebalancing import align_weights
 from der.train.representation import learn_representation
+
+CHECKED = 64  # images that a trained network is tried on
 
 
 class TrainedStep(NamedTuple):
@@ -40,7 +45,7 @@ def train_step(
     ``images`` are D_t and M_{t-1} (DER, section 3.1).
 
     ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError
-    naming step and epoch if the loss is not finite.
+    naming step and epoch if the loss is not finite, or the step if the trained network's scores are not.
     """
     step = len(steps)
     _, side, _, channels = images.arrays[0].shape
@@ -59,6 +64,7 @@ def train_step(
         gamma = align_weights(network.head, old_classes)
     elif rebalancing == "classifier_learning":
         records += learn_classifier(run, network, images, settings.incremental.classifier)
+    check_scores(network, normalization, images, device, step)
     card = Card(
         format=FORMAT,
         steps=steps,
@@ -74,6 +80,18 @@ def train_step(
         gamma=gamma,
     )
     return TrainedStep(Checkpoint(network.eval(), card), records)
+
+
+def check_scores(
+    network: Network, normalization: Normalization, images: TrainingImages, device: torch.device, step: int
+) -> None:
+    """Raise UserError unless the network gives numbers: the last update of all may have diverged."""
+    sample = images.read(np.arange(min(CHECKED, len(images.labels))))
+    if not np.isfinite(run_network(network.to(device), normalization, sample, device).logits).all():
+        raise UserError(
+            f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
+            "images"
+        )
 
 
 def choose_normalization(settings: NetworkSettings, images: TrainingImages) -> Normalization:

@@ -8,7 +8,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from der.common.locks import remove_unused
+from der.locks import remove_unused
 from stages.common import paths
 
 FINISHED = "finished"  # a file in a scratch directory: of which checkpoint
