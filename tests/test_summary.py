@@ -112,6 +112,16 @@ def test_summary_by_hand() -> None:
     }
 
 
+def test_keys_of_steps_are_in_order_as_text_too() -> None:
+    matrix = [[50.0] * (step + 1) for step in range(11)]
+    summary = summarise(make_steps(matrix, [1] * 11))
+    assert list(summary["steps"]) == sorted(summary["steps"])
+    assert [int(key) for key in summary["steps"]] == list(range(1, 12))
+    assert [line.split()[0] for line in results_table(summary).splitlines()[2:13]] == [
+        str(step) for step in range(1, 12)
+    ]
+
+
 def test_steps_must_count_from_one() -> None:
     with pytest.raises(AssertionError):
         summarise(make_steps(MATRIX, [2, 2, 2])[1:])

@@ -17,11 +17,25 @@ Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
 
 
 def read_lock() -> Ran:
-    """The parameters that every stage last ran with; empty where DVC has run nothing yet."""
+    """The parameters that every stage of the graph last ran with; empty where DVC has run nothing yet."""
     if not LOCK.exists():
         return {}
     stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
-    return {name: stage.get("params", {}).get(str(PARAMS), {}) for name, stage in stages.items()}
+    return {  # a chain that was longer leaves its last steps in the lock
+        name: stages[name].get("params", {}).get(str(PARAMS), {})
+        for names in list_stages().values()
+        for name in names
+        if name in stages
+    }
+
+
+def list_stages() -> dict[str, list[str]]:
+    """The names of all stages by the name in dvc.yaml, one for every step of the chain."""
+    steps = yaml.safe_load(CHAIN.read_text(encoding="utf-8"))["steps"]
+    return {
+        name: [f"{name}@{step}" for step in steps] if "foreach" in stage else [name]
+        for name, stage in yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"].items()
+    }
 
 
 def changes_since(ran: Ran, stage: str, parameters: Any) -> Iterator[Change]:
@@ -34,19 +48,11 @@ def stages_to_run(parameters: Any) -> list[str]:
     """The stages that never ran, or with other parameters, as "split" or "train_task@2 to @11"."""
     ran = read_lock()
     wanted = []
-    steps = [int(number) for number in yaml.safe_load(CHAIN.read_text(encoding="utf-8"))["steps"]]
-    for name, stage in yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"].items():
-        if "foreach" not in stage:
-            if _must_run(ran, name, parameters):
-                wanted.append(name)
-            continue
-        numbers = [step for step in steps if _must_run(ran, f"{name}@{step}", parameters)]
-        # Neighbours have the same distance from their places in the list.
-        for _, row in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
-            first, *others = (number for _, number in row)
-            wanted.append(f"{name}@{first}" + (f" to @{others[-1]}" if others else ""))
+    for names in list_stages().values():
+        for waiting, row in groupby(
+            names, lambda name: name not in ran or any(changes_since(ran, name, parameters))
+        ):
+            first, *others = row
+            if waiting:
+                wanted.append(first + (f" to @{others[-1].partition('@')[2]}" if others else ""))
     return wanted
-
-
-def _must_run(ran: Ran, stage: str, parameters: Any) -> bool:
-    return stage not in ran or any(changes_since(ran, stage, parameters))

@@ -47,7 +47,8 @@ def summarise(steps: list[StepMetrics]) -> Summary:
     ``forgetting`` is None if T = 1.
     """
     assert [one["step"] for one in steps] == list(range(1, len(steps) + 1))
-    rows = {str(one["step"]): _step_summary(one) for one in steps}
+    digits = len(str(len(steps)))  # `dvc metrics diff` orders keys as text
+    rows = {f"{one['step']:0{digits}}": _step_summary(one) for one in steps}
     return {
         "average_top1": _mean([one["top1"] for one in steps]),
         "average_top5": _mean([one["top5"] for one in steps]),

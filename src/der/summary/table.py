@@ -12,10 +12,8 @@ def results_table(summary: Summary) -> str:
     rows: list[list[str]] = []
     for number, step in summary["steps"].items():
         accuracies = (step["top1"], step["top5"], step["old"], step["new"], step["nme_top1"])
-        counts = (step["parameters"], step["memory_images"])
-        rows.append(
-            [number, str(step["classes"]), *map(show, accuracies), *(f"{count:,}" for count in counts)]
-        )
+        counts = [f"{count:,}" for count in (step["parameters"], step["memory_images"])]
+        rows.append([str(int(number)), str(step["classes"]), *map(show, accuracies), *counts])
     averages = (summary["average_top1"], summary["average_top5"], None, None, summary["average_nme_top1"])
     lines = align([HEADINGS, *rows, ["mean", "", *map(show, averages), "", ""]])
     lines.insert(-1, lines[1])
