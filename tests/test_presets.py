@@ -72,6 +72,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("params.yaml", "chain.yaml", "dvc.yaml"):
         shutil.copyfile(REPOSITORY / name, tmp_path / name)
     shutil.copytree(REPOSITORY / PRESETS, tmp_path / PRESETS)
+    (tmp_path / "data/images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(put_values(COMMITTED, load_preset("digits")), encoding="utf-8")
     write_chain(11)
@@ -277,6 +278,16 @@ def test_printed_changes(place: Path) -> None:
         "  memory.allocation: total -> per_class",
         "`dvc repro` runs split, train_task@1, build_memory@1 to @11, report, and what follows",
     ]
+
+
+def test_a_dataset_path_that_dvc_will_not_find_is_named(place: Path) -> None:
+    Path("params.yaml").write_text(COMMITTED.replace("path: data/images", "path: my.zip"), encoding="utf-8")
+    assert preset.run("notebook").splitlines()[-1] == (
+        "dataset.path: there is no my.zip, and DVC looks for it whatever the source; name what exists, "
+        "data/images for one"
+    )
+    (place / "my.zip").touch()
+    assert "dataset.path" not in preset.run("notebook")
 
 
 def test_long_lists_are_shortened(place: Path) -> None:
