@@ -56,7 +56,7 @@ BAD_PARAMETERS = {
     ),
     "out of range": (
         replace_line(r"^  budget: 8$", "  budget: 0"),
-        r"params\.yaml: memory\.budget: 0 is out of range; write a number of at least 1",
+        r"params\.yaml: memory\.budget: 0 is out of range; write a number of at least 1 and at most \d+",
     ),
     "nested": (
         replace_line(r"^    momentum: 0\.9$", "    momentum: 9"),
