@@ -10,7 +10,16 @@ import pytest
 
 from tests.pipeline.lab import CLASSES, Pipeline, digests
 
-STAGES = ["download", "split", "train_task 1", "build_memory 1", "evaluate 1", "summarize", "report"]
+STAGES = [
+    "download",
+    "split",
+    "initialize",
+    "train_task 1",
+    "build_memory 1",
+    "evaluate 1",
+    "summarize",
+    "report",
+]
 
 
 def run_script(pipeline: Pipeline, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
