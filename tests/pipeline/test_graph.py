@@ -29,7 +29,10 @@ TRACKED_BY = {
     "train.masks": numbered("T1", "T2", "T3", "report"),
     "train.base": numbered("T1", "report"),
     "train.incremental": numbered("T2", "T3", "report"),
-    "memory": numbered("B1", "B2", "B3", "report"),
+    "memory.budget": numbered("split", "B1", "B2", "B3", "report"),
+    "memory.allocation": numbered("split", "B1", "B2", "B3", "report"),
+    "memory.selection": numbered("B1", "B2", "B3", "report"),
+    "memory.seed": numbered("B1", "B2", "B3", "report"),
     "evaluate": numbered("E1", "E2", "E3", "report"),
 }
 

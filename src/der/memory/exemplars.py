@@ -38,6 +38,15 @@ def exemplars_per_class(settings: MemorySettings, classes: int) -> int:
     return settings.budget if settings.allocation == "per_class" else settings.budget // classes
 
 
+def check_budget(settings: MemorySettings, classes: int) -> None:
+    """Raise UserError if the budget leaves no exemplar for each of ``classes``."""
+    if not exemplars_per_class(settings, classes):
+        raise UserError(
+            f"memory.budget: {settings.budget} leaves no exemplar for each of {classes} classes; "
+            f"write at least {classes}"
+        )
+
+
 def save_memory(path: Path, memory: Memory) -> None:
     """Write the three arrays as .npy files into the directory ``path``."""
     with whole_directory(path) as directory:
