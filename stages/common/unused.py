@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from der.common.errors import UserError
 from der.common.files import read_json, whole_directory, whole_file, write_json
 from stages.common import paths
 
@@ -11,8 +12,18 @@ MARK = {"unused": True}
 
 
 def chain_length() -> int:
-    """Number of steps in chain.yaml."""
-    return len(yaml.safe_load(paths.CHAIN.read_text(encoding="utf-8"))["steps"])
+    """Number of steps in chain.yaml; raises UserError if it is missing or not as stages.chain writes it."""
+    try:
+        content = yaml.safe_load(paths.CHAIN.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = None
+    steps = content.get("steps") if isinstance(content, dict) else None
+    # Numbers as text: DVC reads others as no stages at all.
+    if not steps or not isinstance(steps, dict) or set(steps) != {str(one + 1) for one in range(len(steps))}:
+        raise UserError(
+            f"{paths.CHAIN}: missing or damaged; run `python -m stages.chain N`, N the number of steps"
+        )
+    return len(steps)
 
 
 def is_unused(step: int) -> bool:

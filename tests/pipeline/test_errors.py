@@ -118,6 +118,13 @@ def test_protocol_longer_than_the_chain(pipeline: Pipeline) -> None:
     assert (pipeline.root / "data/tasks/4/train/dog.npy").exists()
 
 
+@pytest.mark.parametrize("script", ["split", "summarize", "all", "preset digits_masks"])
+def test_damaged_chain(script: str, pipeline: Pipeline) -> None:
+    (pipeline.root / "chain.yaml").write_text("steps: [\n", encoding="utf-8")
+    message = r"chain\.yaml: missing or damaged; run `python -m stages\.chain N`, N the number of steps"
+    assert_refuses(pipeline, script, message)
+
+
 @pytest.mark.parametrize("length", ["0", "-1", "many"])
 def test_chain_of_no_length(length: str, pipeline: Pipeline) -> None:
     before = digests(pipeline.root)
