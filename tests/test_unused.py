@@ -1,12 +1,15 @@
-"""The length of the chain, from a file that may be anything."""
+"""The length of the chain and the classes of a step, from files that may be anything."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from der.common.errors import UserError
+from der.common.files import write_json
 from stages.chain import write_chain
-from stages.common.unused import chain_length
+from stages.common import paths
+from stages.common.unused import chain_length, is_unused, mark_unused, read_task
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +49,45 @@ def test_a_chain_that_is_none_says_how_to_write_one(content: str | bytes | None,
     message = r"^chain\.yaml: missing or damaged; run `python -m stages\.chain N`, N the number of steps$"
     with pytest.raises(UserError, match=message):
         chain_length()
+
+
+@pytest.mark.parametrize("steps", [[["ant", "bee"]], [["ant"], ["bee", "Größe"], ["1"]]])
+def test_the_classes_are_those_that_were_written(steps: list[list[str]]) -> None:
+    number = len(steps)
+    write_json(paths.task(number) / "classes.json", {"steps": steps})
+    assert read_task(number) == steps
+    assert not is_unused(number)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        [],
+        None,
+        3,
+        {"steps": []},
+        {"steps": None},
+        {"steps": [["ant"]]},
+        {"steps": [["ant"], ["bee"], ["cat"]]},
+        {"steps": [["ant"], []]},
+        {"steps": [["ant"], "bee"]},
+        {"steps": [["ant"], [2]]},
+    ],
+    ids=json.dumps,
+)
+def test_other_content_is_named(content: object) -> None:
+    write_json(paths.task(2) / "classes.json", content)
+    with pytest.raises(
+        UserError, match=r"^data/tasks/2/classes\.json: not the classes of 2 steps; run `dvc repro`$"
+    ):
+        read_task(2)
+
+
+def test_a_marker_is_no_task() -> None:
+    mark_unused("split", 3, paths.task(3) / "classes.json")
+    assert is_unused(3)
+    with pytest.raises(UserError, match=r"classes\.json: not the classes of 3 steps"):
+        read_task(3)
+    with pytest.raises(UserError, match=r"^data/tasks/1/classes\.json: cannot be read as JSON"):
+        read_task(1)

@@ -1,6 +1,7 @@
-"""Numbers of the chain past the protocol's last step: their stages only leave markers."""
+"""Numbers of the chain: the steps of the protocol, and those past its last, whose stages leave markers."""
 
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -29,6 +30,25 @@ def chain_length() -> int:
 def is_unused(step: int) -> bool:
     """Whether the protocol ends before ``step``."""
     return bool(read_json(paths.task(step) / "classes.json") == MARK)
+
+
+def read_task(step: int) -> list[list[str]]:
+    """Names of the classes up to ``step``, by the step that brought them, as split wrote them.
+
+    Raises UserError naming the file if it is missing or something else.
+    """
+    path = paths.task(step) / "classes.json"
+    content = read_json(path)
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not _are_classes(steps) or len(steps) != step:
+        raise UserError(f"{path}: not the classes of {step} steps; run `dvc repro`")
+    return steps
+
+
+def _are_classes(steps: Any) -> TypeGuard[list[list[str]]]:
+    return isinstance(steps, list) and all(
+        isinstance(step, list) and step and all(isinstance(name, str) for name in step) for step in steps
+    )
 
 
 def mark_unused(stage: str, step: int, *outputs: Path) -> str:

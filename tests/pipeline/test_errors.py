@@ -1,5 +1,6 @@
 """What users can put right ends a stage with status 1 and one line, and leaves everything as it was."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -178,6 +179,25 @@ def test_damaged_input(script: str, path: str, message: str, pipeline: Pipeline)
     file.unlink()
     file.write_bytes(content[: len(content) // 2])
     assert_refuses(pipeline, script, message)
+
+
+@pytest.mark.parametrize("script", ["build_memory 2", "evaluate 2"])
+def test_classes_that_are_none_or_not_the_network_s(script: str, pipeline: Pipeline) -> None:
+    classes = pipeline.root / "data/tasks/2/classes.json"
+    steps = json.loads(classes.read_text(encoding="utf-8"))["steps"]
+    classes.unlink()
+    classes.write_text("{}", encoding="utf-8")
+    assert_refuses(
+        pipeline, script, r"data/tasks/2/classes\.json: not the classes of 2 steps; run `dvc repro`"
+    )
+    classes.write_text(json.dumps({"steps": [steps[0], steps[1][::-1]]}), encoding="utf-8")
+    message = r"data/checkpoints/2: of other classes than the protocol's; run `dvc repro`"
+    assert_refuses(pipeline, script, message)
+
+
+def test_summary_that_is_none(pipeline: Pipeline) -> None:
+    (pipeline.root / "metrics/summary.json").write_text("{}", encoding="utf-8")
+    assert_refuses(pipeline, "show", r"metrics/summary\.json: no summary of steps; run `dvc repro`")
 
 
 @pytest.mark.parametrize("script", ["split", "build_memory 2"])
