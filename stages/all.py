@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
+from der.common.errors import ending_in_a_sentence
 from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
 from stages.common.command import run_stage
 from stages.common.unused import chain_length
@@ -45,7 +46,8 @@ def list_stages(steps: int) -> dict[str, Callable[[], str]]:
 
 
 def main() -> None:
-    stages = list_stages(chain_length())
+    with ending_in_a_sentence("interrupted"):
+        stages = list_stages(chain_length())
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before"

@@ -2,11 +2,10 @@
 
 import os
 
-from der.common.files import read_json
 from stages.common import paths
 from stages.common.command import run_step
 from stages.common.params import load_settings
-from stages.common.unused import is_unused, mark_unused
+from stages.common.unused import is_unused, mark_unused, read_task
 from stages.finished import remove_finished
 
 
@@ -23,12 +22,13 @@ def run(step: int) -> str:
     from der.inference import run_network
     from der.memory.build import build_memory
     from der.memory.exemplars import load_memory, save_memory
-    from der.model.checkpoint import load_checkpoint
+    from der.model.checkpoint import check_classes, load_checkpoint
     from der.model.folding import fold_network
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
-    steps = read_json(paths.task(step) / "classes.json")["steps"]
+    steps = read_task(step)
     checkpoint = load_checkpoint(paths.checkpoint(step))
+    check_classes(paths.checkpoint(step), checkpoint, steps)
     assert checkpoint.card is not None
     normalization = checkpoint.card.normalization
     network = fold_network(checkpoint.network, device)

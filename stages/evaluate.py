@@ -2,11 +2,11 @@
 
 import os
 
-from der.common.files import directory_bytes, read_json, write_json
+from der.common.files import directory_bytes, write_json
 from stages.common import paths
 from stages.common.command import run_step
 from stages.common.params import load_settings
-from stages.common.unused import is_unused, mark_unused
+from stages.common.unused import is_unused, mark_unused, read_task
 
 
 def run(step: int) -> str:
@@ -21,13 +21,14 @@ def run(step: int) -> str:
     from der.evaluation.mistakes import save_mistakes
     from der.evaluation.step import evaluate_step
     from der.memory.exemplars import load_memory
-    from der.model.checkpoint import load_checkpoint
+    from der.model.checkpoint import check_classes, load_checkpoint
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
-    steps = read_json(paths.task(step) / "classes.json")["steps"]
+    steps = read_task(step)
     names = [name for classes in steps for name in classes]
     tests = read_classes(paths.task(step) / "test", names)
     checkpoint = load_checkpoint(paths.checkpoint(step))
+    check_classes(paths.checkpoint(step), checkpoint, steps)
     memory = load_memory(paths.memory(step))
     evaluation = evaluate_step(
         checkpoint,

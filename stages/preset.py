@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import yaml
 
@@ -25,15 +26,20 @@ def run(name: str, class_order: str | None = None) -> str:
     new = put_values(old, load_preset(name, class_order))
     settings = check_text(new)
     changes = find_changes(old, new)
+    length, steps = chain_length(), count_steps(settings)
     with whole_file(PARAMS) as partial:
         partial.write_text(new, encoding="utf-8")
     lines = [f"preset {name}: {len(changes)} values of {PARAMS} changed", *(f"  {one}" for one in changes)]
-    length, steps = chain_length(), count_steps(settings)
     if steps > length:
         write_chain(steps)
         lines.append(f"{CHAIN}: {length} -> {steps} steps")
     if wanted := stages_to_run(yaml.safe_load(new)):
         lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
+    if not Path(settings.dataset.path).exists():
+        lines.append(
+            f"dataset.path: there is no {settings.dataset.path}, and DVC looks for it whatever the source; "
+            "name what exists, data/images for one"
+        )
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from der.common.errors import UserError
 from der.common.files import link_or_copy, whole_directory, write_json
 from der.data.class_arrays import class_path, list_classes
 from der.data.protocol import plan_steps
+from der.memory.exemplars import check_budget
 from stages.common.command import run_stage
 from stages.common.params import load_settings
 from stages.common.paths import RAW, TASKS
@@ -23,7 +24,11 @@ def write_task(directory: Path, steps: list[list[str]]) -> None:
 
 def run() -> str:
     settings = load_settings()
-    steps = plan_steps(list_classes(RAW / "train"), settings.protocol)
+    names = list_classes(RAW / "train")
+    if not names:
+        raise UserError(f"{RAW / 'train'}: holds no classes; run `dvc repro`")
+    steps = plan_steps(names, settings.protocol)
+    check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
     length = chain_length()
     if len(steps) > length:
         raise UserError(

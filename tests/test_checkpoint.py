@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from der.common.errors import UserError
 from der.model.checkpoint import (
     Checkpoint,
+    check_classes,
     extractor_name,
     load_checkpoint,
     save_checkpoint,
@@ -235,6 +236,17 @@ def test_a_foreign_card_is_named(content: str, saved: Path) -> None:
         ({"shapes": [None]}, r"network\.json\.shapes: 1 different entries where 2 belong"),
         ({"recipes": []}, r"network\.json\.recipes: 0 different entries where 2 belong"),
         ({"channels": 1}, r"network\.json\.normalization: 3 different entries where 1 belong"),
+        ({"channels": 2}, r"network\.json\.channels: 2 does not fit; write 1 or 3"),
+        ({"image_side": 0}, r"network\.json\.image_side: 0 is out of range; write a number of at least 8"),
+        ({"image_side": -5}, r"network\.json\.image_side: -5 is out of range"),
+        (
+            {"normalization": {"mean": [0.5] * 3, "std": [0.2, 0.0, 0.2]}},
+            r"network\.json\.normalization\.std: 0\.0 is out of range; write a number above 0",
+        ),
+        (
+            {"normalization": {"mean": [0.5, 1.5, 0.5], "std": [0.2] * 3}},
+            r"network\.json\.normalization\.mean: 1\.5 is out of range",
+        ),
         ({"parameters": 7}, r"2: the network does not have the 7 parameters it records$"),
     ],
 )
@@ -242,6 +254,16 @@ def test_a_card_that_does_not_fit_is_named(changes: dict[str, Any], message: str
     edit(saved, **changes)
     with pytest.raises(UserError, match=message):
         load_checkpoint(saved)
+
+
+def test_other_classes_than_those_of_the_protocol_are_named(saved: Path) -> None:
+    checkpoint = load_checkpoint(saved)
+    steps = [["class 0", "class 1", "class 2"], ["class 3", "class 4"]]
+    check_classes(saved, checkpoint, steps)
+    check_classes(saved.parent / "0", load_checkpoint(saved.parent / "0"), [])
+    for other in ([], steps[:1], [steps[0], steps[1][::-1]], [[*steps[0], *steps[1]]]):
+        with pytest.raises(UserError, match=r"2: of other classes than the protocol's; run `dvc repro`$"):
+            check_classes(saved, checkpoint, other)
 
 
 def test_a_card_without_steps_is_not_taken_for_step_zero(saved: Path) -> None:

@@ -1,5 +1,6 @@
 """Directories of one image array per class."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,24 @@ def test_names_with_dots_spaces_and_letters_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8), np.uint8)], ids=["not bytes", "no channels"]
+    "array",
+    [np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8), np.uint8), np.zeros((0, 8, 8, 3), np.uint8), np.uint8(3)],
+    ids=["not bytes", "no channels", "no images", "a number"],
 )
 def test_a_file_of_something_else_is_named(array: np.ndarray, tmp_path: Path) -> None:
     write_array(class_path(tmp_path, "cat"), array)
-    message = rf"cat\.npy: not images, but {array.dtype} of shape \(2, 8, 8"
-    with pytest.raises(UserError, match=message):
+    message = f"cat.npy: not images, but {array.dtype} of shape {array.shape}; run `dvc repro`"
+    with pytest.raises(UserError, match=f"{re.escape(message)}$"):
         read_classes(tmp_path, ["cat"])
+
+
+@pytest.mark.parametrize("pixels", [{"side": 9}, {"channels": 1}])
+def test_other_pixels_than_the_first_class_s_are_named(pixels: dict[str, int], tmp_path: Path) -> None:
+    write_array(class_path(tmp_path, "ant"), random_images(0, 2))
+    write_array(class_path(tmp_path, "bee"), random_images(1, 2, **pixels))
+    message = r"bee\.npy: images of shape \(.+\), but ant has \(8, 8, 3\); run `dvc repro`$"
+    with pytest.raises(UserError, match=message):
+        read_classes(tmp_path, ["ant", "bee"])
 
 
 def test_a_missing_class_is_named(tmp_path: Path) -> None:

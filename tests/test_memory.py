@@ -1,6 +1,7 @@
 """The memory over several steps, and its files."""
 
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,7 +151,35 @@ def test_images_without_labels_are_named(saved: Path) -> None:
 
 def test_means_of_another_memory_are_named(saved: Path) -> None:
     write_array(saved / "class_means.npy", np.zeros((3, 32), np.float32))
-    with pytest.raises(UserError, match=r"memory: 4 classes but 3 class means; build it again$"):
+    message = r"memory: labels of 4 classes do not fit 3 class means; build it again$"
+    with pytest.raises(UserError, match=message):
+        load_memory(saved)
+
+
+def test_labels_that_are_not_counted_from_0_are_named(saved: Path) -> None:
+    write_array(saved / "labels.npy", load_memory(saved).labels + 1)
+    with pytest.raises(
+        UserError, match=r"memory: labels of 4 classes do not fit 4 class means; build it again$"
+    ):
+        load_memory(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("labels", np.zeros(12)),
+        ("labels", np.int64(3)),
+        ("labels", np.zeros((12, 1), np.int64)),
+        ("images", np.zeros((12, 8, 8), np.uint8)),
+        ("images", np.zeros((12, 8, 8, 3), np.float32)),
+        ("class_means", np.zeros(4, np.float32)),
+        ("class_means", np.zeros((4, 32))),
+    ],
+)
+def test_an_array_of_another_kind_is_named(name: str, array: np.ndarray, saved: Path) -> None:
+    write_array(saved / f"{name}.npy", array)
+    message = f"{name}.npy: {array.dtype} of shape {array.shape} does not belong there; build it again"
+    with pytest.raises(UserError, match=f"{re.escape(message)}$"):
         load_memory(saved)
 
 

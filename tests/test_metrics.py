@@ -138,6 +138,8 @@ def test_any_class_name_survives_the_confusion_file(tmp_path: Path, rng: np.rand
         ("", "cannot be read as a confusion matrix"),
         ("true,a,b\na,1,x\nb,0,1\n", "cannot be read as a confusion matrix"),
         ("true,a,b\na,1,2,3,4\n", "cannot be read as a confusion matrix"),
+        ("true\n", "rows and columns name different classes"),
+        ("true,a,b\n", "rows and columns name different classes"),
         ("true,a,b\na,1,0\n", "rows and columns name different classes"),
         ("true,a,b\nb,1,0\na,0,1\n", "rows and columns name different classes"),
     ],

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,8 @@ def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
     [
         ("mistakes.json", "[", r"mistakes\.json: cannot be read as JSON"),
         ("mistakes.json", '[{"true": "ant"}]', r"mistakes\.json: no list of mistakes"),
+        ("mistakes.json", "[1]", r"mistakes\.json: no list of mistakes"),
+        ("mistakes.json", '["true"]', r"mistakes\.json: no list of mistakes"),
         ("mistakes.json", "[]", r"1 images but 0 mistakes; run the step's evaluation again"),
         ("images.npy", "half", r"images\.npy: cannot be read as a \.npy array"),
     ],
@@ -82,4 +85,12 @@ def test_damaged_files_are_named(name: str, content: str, message: str, tmp_path
     assert load_mistakes(tmp_path / "1").entries == entries
     (tmp_path / "1" / name).write_text(content)
     with pytest.raises(UserError, match=message):
+        load_mistakes(tmp_path / "1")
+
+
+@pytest.mark.parametrize("images", [np.uint8(1), np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8), np.uint8)])
+def test_other_arrays_are_no_pictures(images: Any, tmp_path: Path) -> None:
+    entries = find_mistakes(np.array([[1.0, 0.0]]), np.array([1]), NAMES)
+    save_mistakes(tmp_path / "1", Mistakes(images, entries))
+    with pytest.raises(UserError, match=r"images\.npy: no pictures; run the step's evaluation again$"):
         load_mistakes(tmp_path / "1")

@@ -27,21 +27,34 @@ class Outer:
     numbers: list[int]
     either: list[int] | list[str] | None
     inner: Inner
+    maybe: Inner | None
 
 
 def values(**changes: Any) -> dict[str, Any]:
     inner = {"rate": 0.5, "count": 2} | changes.pop("inner", {})
-    rest = {"name": "x", "flag": True, "kind": "a", "numbers": [1, 2], "either": None}
+    rest = {"name": "x", "flag": True, "kind": "a", "numbers": [1, 2], "either": None, "maybe": None}
     return rest | {"inner": inner} | changes
 
 
 def test_a_full_dictionary_becomes_the_dataclass() -> None:
-    assert parse(Outer, values()) == Outer("x", True, "a", [1, 2], None, Inner(0.5, 2))
+    assert parse(Outer, values()) == Outer("x", True, "a", [1, 2], None, Inner(0.5, 2), None)
 
 
 @pytest.mark.parametrize("either", [None, [], [1, 2], ["p", "q"]])
 def test_every_option_of_a_union_is_accepted(either: Any) -> None:
     assert parse(Outer, values(either=either)).either == either
+
+
+def test_a_section_that_may_be_null_is_accepted_and_its_faults_are_named() -> None:
+    assert parse(Outer, values(maybe={"rate": 0.5, "count": 2})).maybe == Inner(0.5, 2)
+    for maybe, message in (
+        ({"rate": 0.5}, r"maybe\.count: missing; add it with a whole number"),
+        ({"rate": 0.5, "counts": 2}, r"maybe\.counts: unknown key; did you mean count\?"),
+        ({"rate": 0.5, "count": 13}, r"maybe\.count: 13 brings bad luck; write 12"),
+        (5, r"maybe: 5 does not fit; write the keys rate, count or null"),
+    ):
+        with pytest.raises(UserError, match=f"^{message}$"):
+            parse(Outer, values(maybe=maybe))
 
 
 @pytest.mark.parametrize(

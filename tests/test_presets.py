@@ -72,6 +72,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("params.yaml", "chain.yaml", "dvc.yaml"):
         shutil.copyfile(REPOSITORY / name, tmp_path / name)
     shutil.copytree(REPOSITORY / PRESETS, tmp_path / PRESETS)
+    (tmp_path / "data/images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(put_values(COMMITTED, load_preset("digits")), encoding="utf-8")
     write_chain(11)
@@ -279,6 +280,16 @@ def test_printed_changes(place: Path) -> None:
     ]
 
 
+def test_a_dataset_path_that_dvc_will_not_find_is_named(place: Path) -> None:
+    Path("params.yaml").write_text(COMMITTED.replace("path: data/images", "path: my.zip"), encoding="utf-8")
+    assert preset.run("notebook").splitlines()[-1] == (
+        "dataset.path: there is no my.zip, and DVC looks for it whatever the source; name what exists, "
+        "data/images for one"
+    )
+    (place / "my.zip").touch()
+    assert "dataset.path" not in preset.run("notebook")
+
+
 def test_long_lists_are_shortened(place: Path) -> None:
     preset.run("paper_b0_10")
     assert preset.run("paper_b0_10", "podnet_3").splitlines()[1] == (
@@ -370,7 +381,11 @@ def test_a_preset_that_does_not_fit_is_not_written(place: Path) -> None:
     before = read_params()
     for name, message in (
         ("wrong", "params.yaml: memory.budgets: unknown key; did you mean budget?"),
-        ("worse", "params.yaml: memory.budget: 0 is out of range; write a number of at least 1"),
+        (
+            "worse",
+            "params.yaml: memory.budget: 0 is out of range; write a number of at least 1 and at most "
+            "2147483647",
+        ),
     ):
         with pytest.raises(UserError) as caught:
             preset.run(name)

@@ -1,5 +1,6 @@
 """Class orders and steps."""
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -62,6 +63,27 @@ def test_steps_follow_the_class_order() -> None:
 def test_explicit_steps_are_kept_and_need_not_hold_every_class() -> None:
     steps = [["dog", "ant"], ["eel"]]
     assert plan_steps(FIVE, settings(first=99, order=1993, steps=steps)) == steps
+
+
+def test_class_names_without_quotes_are_not_taken_for_seeds() -> None:
+    digits = [str(digit) for digit in range(10)]
+    message = (
+        r"^protocol\.class_order: whole numbers are seeds, and these are the names of all classes; put the "
+        r"names in quotes, \['9', \.\.\.\]$"
+    )
+    with pytest.raises(UserError, match=message):
+        plan_steps(digits, settings(order=list(range(9, -1, -1))))
+    seeds = list(range(8, -1, -1))  # one name is missing
+    assert sorted(order_classes(digits, seeds)) == digits
+    assert order_classes(digits, digits[::-1]) == digits[::-1]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_may_be_written_in_any_unicode_form(form: Any) -> None:
+    names = ["Föhn", "ant"]
+    written = [unicodedata.normalize(form, name) for name in names[::-1]]
+    assert order_classes(names, written) == ["ant", "Föhn"]
+    assert plan_steps(names, settings(steps=[[name] for name in written])) == [["ant"], ["Föhn"]]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, [2**32], [-1], []])

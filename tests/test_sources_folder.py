@@ -69,14 +69,26 @@ def test_debris_and_what_lies_beside_the_splits_is_left_out(tmp_path: Path) -> N
     assert download(settings_for(root), tmp_path / "raw") == Counts(classes=2, train=5, test=3)
 
 
-def test_links_in_a_directory_are_followed(tmp_path: Path) -> None:
+def test_a_linked_root_and_linked_files_are_followed(tmp_path: Path) -> None:
     store = write_tree(tmp_path / "store", tree_of(**SMALL))
-    root = tmp_path / "images"
-    (root / "train").mkdir(parents=True)
-    (root / "test").symlink_to(store / "test")
-    for name in ("cat", "dog"):
-        (root / "train" / name).symlink_to(store / "train" / name)
-    assert download(settings_for(root), tmp_path / "raw") == Counts(classes=2, train=5, test=3)
+    for file in store.rglob("*.png"):
+        link = tmp_path / "images" / file.relative_to(store)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    (tmp_path / "root").symlink_to(tmp_path / "images")
+    assert download(settings_for(tmp_path / "root"), tmp_path / "raw") == Counts(classes=2, train=5, test=3)
+    assert np.array_equal(np.load(tmp_path / "raw" / "train" / "cat.npy"), expected("train", "cat", 3))
+
+
+@pytest.mark.parametrize("place", ["train", "test", "train/cat", "test/dog"])
+def test_a_linked_directory_below_the_root_is_named(tmp_path: Path, place: str) -> None:
+    root = write_tree(tmp_path / "images", tree_of(**SMALL))
+    (root / place).rename(tmp_path / "elsewhere")
+    (root / place).symlink_to(tmp_path / "elsewhere")
+    message = (
+        f"{root / place}: a link to a directory, in which DVC notices no change; put the directory there"
+    )
+    assert failure(root, {}, tmp_path).startswith(message)
 
 
 def test_unreadable_picture_is_named_and_stops_the_download(tmp_path: Path) -> None:

@@ -256,3 +256,12 @@ def test_damaged_training_log_is_named_and_leaves_nothing(
         summarise_folder(tmp_path, steps, tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_confusion_of_other_classes_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    steps = write_inputs(tmp_path, [2, 2], list("abcd"))
+    write_confusion(tmp_path / "confusion.csv", np.eye(3, dtype=np.int64), list("abc"))
+    with pytest.raises(UserError, match=r"confusion\.csv: of 3 classes, but step 2 has 4; run `dvc repro`$"):
+        summarise_folder(tmp_path, steps, tmp_path / "plots")
+    assert not (tmp_path / "plots").exists()
+    assert not (tmp_path / "summary.json").exists()

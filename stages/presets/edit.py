@@ -10,8 +10,8 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from der.common.errors import UserError
-from der.common.parsing import parse
 from der.common.settings import Settings
+from stages.common.params import parse_settings, parse_yaml, read_text
 from stages.common.paths import PARAMS
 from stages.presets.library import overlay, yaml_editor
 
@@ -32,10 +32,7 @@ class Change(NamedTuple):
 
 def read_params() -> str:
     """The text of params.yaml; raises UserError if there is none."""
-    try:
-        return PARAMS.read_text(encoding="utf-8")
-    except OSError:
-        raise UserError(f"{PARAMS}: not found; run from the repository's root") from None
+    return read_text(PARAMS)
 
 
 def put_values(text: str, values: Any) -> str:
@@ -43,6 +40,7 @@ def put_values(text: str, values: Any) -> str:
 
     Raises UserError if ``text`` is no YAML.
     """
+    parse_yaml(text, PARAMS)  # ruamel has no one error for all that can be wrong
     editor = yaml_editor()
     editor.representer.add_representer(type(None), _represent_null)
     try:
@@ -74,10 +72,7 @@ def _align_comments(content: Any) -> None:
 
 def check_text(text: str) -> Settings:
     """The settings in the text of params.yaml; raises UserError as the stages do."""
-    try:
-        return parse(Settings, yaml.safe_load(text))
-    except UserError as error:
-        raise UserError(f"{PARAMS}: {error}") from None
+    return parse_settings(text, PARAMS)
 
 
 def find_changes(old: str, new: str) -> list[Change]:

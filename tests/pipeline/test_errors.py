@@ -1,5 +1,6 @@
 """What users can put right ends a stage with status 1 and one line, and leaves everything as it was."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,7 +11,16 @@ import pytest
 
 from tests.pipeline.lab import CLASSES, Pipeline, digests
 
-STAGES = ["download", "split", "train_task 1", "build_memory 1", "evaluate 1", "summarize", "report"]
+STAGES = [
+    "download",
+    "split",
+    "initialize",
+    "train_task 1",
+    "build_memory 1",
+    "evaluate 1",
+    "summarize",
+    "report",
+]
 
 
 def run_script(pipeline: Pipeline, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +66,7 @@ BAD_PARAMETERS = {
     ),
     "out of range": (
         replace_line(r"^  budget: 8$", "  budget: 0"),
-        r"params\.yaml: memory\.budget: 0 is out of range; write a number of at least 1",
+        r"params\.yaml: memory\.budget: 0 is out of range; write a number of at least 1 and at most \d+",
     ),
     "nested": (
         replace_line(r"^    momentum: 0\.9$", "    momentum: 9"),
@@ -107,6 +117,13 @@ def test_protocol_longer_than_the_chain(pipeline: Pipeline) -> None:
     pipeline.succeed("python", "-m", "stages.chain", "4")  # as told
     pipeline.succeed("python", "-m", "stages.split")
     assert (pipeline.root / "data/tasks/4/train/dog.npy").exists()
+
+
+@pytest.mark.parametrize("script", ["split", "summarize", "all", "preset digits_masks"])
+def test_damaged_chain(script: str, pipeline: Pipeline) -> None:
+    (pipeline.root / "chain.yaml").write_text("steps: [\n", encoding="utf-8")
+    message = r"chain\.yaml: missing or damaged; run `python -m stages\.chain N`, N the number of steps"
+    assert_refuses(pipeline, script, message)
 
 
 @pytest.mark.parametrize("length", ["0", "-1", "many"])
@@ -164,10 +181,42 @@ def test_damaged_input(script: str, path: str, message: str, pipeline: Pipeline)
     assert_refuses(pipeline, script, message)
 
 
-def test_budget_below_the_number_of_classes(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("script", ["build_memory 2", "evaluate 2"])
+def test_classes_that_are_none_or_not_the_network_s(script: str, pipeline: Pipeline) -> None:
+    classes = pipeline.root / "data/tasks/2/classes.json"
+    steps = json.loads(classes.read_text(encoding="utf-8"))["steps"]
+    classes.unlink()
+    classes.write_text("{}", encoding="utf-8")
+    assert_refuses(
+        pipeline, script, r"data/tasks/2/classes\.json: not the classes of 2 steps; run `dvc repro`"
+    )
+    classes.write_text(json.dumps({"steps": [steps[0], steps[1][::-1]]}), encoding="utf-8")
+    message = r"data/checkpoints/2: of other classes than the protocol's; run `dvc repro`"
+    assert_refuses(pipeline, script, message)
+
+
+def test_summary_that_is_none(pipeline: Pipeline) -> None:
+    (pipeline.root / "metrics/summary.json").write_text("{}", encoding="utf-8")
+    assert_refuses(pipeline, "show", r"metrics/summary\.json: no summary of steps; run `dvc repro`")
+
+
+@pytest.mark.parametrize("script", ["split", "build_memory 2"])
+def test_budget_below_the_number_of_classes(script: str, pipeline: Pipeline) -> None:
     pipeline.edit(memory__budget=3)
     message = r"memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4"
-    assert_refuses(pipeline, "build_memory 2", message)
+    assert_refuses(pipeline, script, message)
+
+
+def test_dvc_finds_a_budget_too_small_before_it_trains(pipeline: Pipeline) -> None:
+    pipeline.edit(memory__budget=3, train__base__learning_rate=0.05)
+    done = pipeline.command("dvc", "repro")
+    assert done.returncode != 0
+    assert re.findall(r"^Running stage '(.+)':$", done.stdout, re.MULTILINE) == ["split"]
+
+
+def test_split_without_data(pipeline: Pipeline) -> None:
+    shutil.rmtree(pipeline.root / "data/raw")
+    assert_refuses(pipeline, "split", r"data/raw/train: holds no classes; run `dvc repro`")
 
 
 def test_summary_without_metrics(pipeline: Pipeline) -> None:

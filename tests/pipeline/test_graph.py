@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from der.common.files import PARTIAL
 from tests.pipeline.closure import compare, import_closure
 from tests.pipeline.lab import CHAIN, REPOSITORY, Pipeline, Stage, declares, numbered, read_graph
 
@@ -28,7 +29,10 @@ TRACKED_BY = {
     "train.masks": numbered("T1", "T2", "T3", "report"),
     "train.base": numbered("T1", "report"),
     "train.incremental": numbered("T2", "T3", "report"),
-    "memory": numbered("B1", "B2", "B3", "report"),
+    "memory.budget": numbered("split", "B1", "B2", "B3", "report"),
+    "memory.allocation": numbered("split", "B1", "B2", "B3", "report"),
+    "memory.selection": numbered("B1", "B2", "B3", "report"),
+    "memory.seed": numbered("B1", "B2", "B3", "report"),
     "evaluate": numbered("E1", "E2", "E3", "report"),
 }
 
@@ -143,6 +147,15 @@ def test_every_parameter_is_tracked_by_the_stages_it_reaches(graph: Graph) -> No
             if any(parameter == one or parameter.startswith(one + ".") for one in stage.params)
         ]
         assert sorted(tracking) == sorted(TRACKED_BY[section]), parameter
+
+
+def test_dvc_ignores_what_stages_leave_half_written_and_no_image(base: Pipeline, graph: Graph) -> None:
+    half = [out + PARTIAL for stage in graph.values() for out in stage.outs]
+    names = ("cat/0.png.partial", "cat.partial/0.png", "__pycache__/0.png")
+    images = [f"data/images/{split}/{name}" for split in ("train", "test") for name in names]
+    compiled = ["src/der/__pycache__/a.pyc", "stages/common/__pycache__/a.pyc"]
+    done = base.command("dvc", "check-ignore", *half, *images, *compiled)
+    assert sorted(done.stdout.split()) == sorted([*half, *compiled])
 
 
 def test_no_parameter_that_dvc_leaves_out_of_its_cache_key() -> None:

@@ -83,7 +83,7 @@ def test_sweep(queue: Pipeline) -> None:
         in queue.command("python", "-m", "stages.compare").stderr
     )
 
-    # Two that start with the same training; one of them leaves no exemplar for each class, and fails.
+    # Two at a time; the budget of one leaves no exemplar for each class, so that it fails.
     good, failing = enqueue(queue, "train.seed=1", "protocol.first_classes=4", "memory.budget=8,3")
     (another,) = enqueue(queue, "train.seed=0", "protocol.first_classes=4")
     (lonely,) = enqueue(queue, "memory.budget=6")

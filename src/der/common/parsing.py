@@ -64,6 +64,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 def _convert_union(hint: Any, value: Any, where: str) -> Any:
     for option in get_args(hint):
+        if is_dataclass(option) and isinstance(value, dict):
+            return parse(option, value, where)  # type: ignore[arg-type]
         try:
             return _convert(option, value, where)
         except UserError:

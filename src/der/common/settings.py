@@ -9,23 +9,30 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from der.common.errors import UserError
 
+# Beyond these, torch's integers or float32 would overflow.
+MOST = 2**31 - 1  # of anything that is counted
+LARGEST_FACTOR = 10**6
+LARGEST_RATE = 1e30  # times a factor, it is still a float32
+
 
 @dataclass(frozen=True)
 class Range:
-    """Closed bounds of a number (or of every number of a list); ``None`` leaves a side open."""
+    """Closed bounds of a number (or of every number of a list)."""
 
     low: float
-    high: float | None = None
+    high: float
     above_low: bool = False  # the lower bound itself is excluded
+    below_high: bool = False  # likewise the upper one
 
     def admits(self, value: float) -> bool:
         """Whether ``value`` lies inside; NaN never does."""
         low_ok = value > self.low if self.above_low else value >= self.low
-        return low_ok and value < float("inf") and (self.high is None or value <= self.high)
+        return low_ok and (value < self.high if self.below_high else value <= self.high)
 
     def __str__(self) -> str:
         low = f"above {self.low}" if self.above_low else f"of at least {self.low}"
-        return f"a number {low}" + (f" and at most {self.high}" if self.high is not None else "")
+        high = f"below {self.high}" if self.below_high else f"at most {self.high}"
+        return f"a number {low} and {high}"
 
 
 class Section:
@@ -53,13 +60,11 @@ class DatasetSettings(Section):
     downloads: str  # cifar sources: where the archives are kept
     image_side: Annotated[int, Range(8, 1024)]  # pixels
     channels: Literal[1, 3]
-    test_fraction: Annotated[float, Range(0, 1, above_low=True)]
+    test_fraction: Annotated[float, Range(0, 1, above_low=True, below_high=True)]
     seed: Annotated[int, Range(0, 2**32 - 1)]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.test_fraction == 1:
-            raise UserError("test_fraction: 1 leaves no training images; write a number below 1")
         if self.source == "folder" and self.path.startswith("~"):
             raise UserError("path: DVC does not expand '~'; write the path in full")
 
@@ -68,8 +73,8 @@ class DatasetSettings(Section):
 class ProtocolSettings(Section):
     """Which classes arrive at which step."""
 
-    first_classes: Annotated[int, Range(1)]
-    later_classes: Annotated[int, Range(1)]
+    first_classes: Annotated[int, Range(1, MOST)]
+    later_classes: Annotated[int, Range(1, MOST)]
     class_order: int | list[int] | list[str] | Literal["alphabetical"]
     steps: list[list[str]] | None
 
@@ -88,7 +93,7 @@ class NetworkSettings(Section):
     """Architecture of every feature extractor, of the classifier, and the normalisation of its input."""
 
     backbone: Literal["cifar_resnet", "resnet"]
-    depth: Annotated[int, Range(8)]
+    depth: Annotated[int, Range(8, 1202)]  # the deepest that He et al. trained
     stem: Literal["small", "large"]
     head_bias: bool
     expansion: bool  # a new extractor at every step; else one goes on training
@@ -127,14 +132,14 @@ class AugmentationSettings(Section):
 class ScheduleSettings(Section):
     """Stochastic gradient descent over epochs."""
 
-    epochs: Annotated[int, Range(1)]
-    learning_rate: Annotated[float, Range(0, above_low=True)]
-    milestones: Annotated[list[int], Range(0)]  # epochs, counted from 0, at which the rate decays
+    epochs: Annotated[int, Range(1, MOST)]
+    learning_rate: Annotated[float, Range(0, LARGEST_RATE, above_low=True)]
+    milestones: Annotated[list[int], Range(0, MOST)]  # epochs, counted from 0, at which the rate decays
     decay: Annotated[float, Range(0, 1, above_low=True)]  # factor at each milestone
-    weight_decay: Annotated[float, Range(0)]
+    weight_decay: Annotated[float, Range(0, LARGEST_FACTOR)]
     momentum: Annotated[float, Range(0, 1)]
-    batch_size: Annotated[int, Range(1)]  # images
-    warmup_epochs: Annotated[int, Range(0)]  # over which the rate rises linearly
+    batch_size: Annotated[int, Range(1, MOST)]  # images
+    warmup_epochs: Annotated[int, Range(0, MOST)]  # over which the rate rises linearly
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -165,14 +170,14 @@ class PhaseSettings(ScheduleSettings):
 class ClassifierSettings(ScheduleSettings):
     """The classifier learning stage (DER, section 3.4)."""
 
-    temperature: Annotated[float, Range(0, above_low=True)]  # divides the logits
+    temperature: Annotated[float, Range(0, LARGEST_FACTOR, above_low=True)]  # divides the logits
 
 
 @dataclass(frozen=True)
 class IncrementalSettings(PhaseSettings):
     """As PhaseSettings, with what only later steps have."""
 
-    auxiliary_weight: Annotated[float, Range(0)]  # lambda_a
+    auxiliary_weight: Annotated[float, Range(0, LARGEST_FACTOR)]  # lambda_a
     rebalancing: Literal["weight_alignment", "classifier_learning", "none"]
     classifier: ClassifierSettings
 
@@ -181,11 +186,11 @@ class IncrementalSettings(PhaseSettings):
 class MaskSettings(Section):
     """Channel masks and pruning (DER, section 3.3)."""
 
-    sparsity_weight: Annotated[float, Range(0)]  # lambda_s
-    sharpness: Annotated[float, Range(1, above_low=True)]  # s_max
-    rate_factor: Annotated[float, Range(0, above_low=True)]  # rate of e over that of the weights
+    sparsity_weight: Annotated[float, Range(0, LARGEST_FACTOR)]  # lambda_s
+    sharpness: Annotated[float, Range(1, LARGEST_FACTOR, above_low=True)]  # s_max
+    rate_factor: Annotated[float, Range(0, LARGEST_FACTOR, above_low=True)]  # of e over that of the weights
     start_mean: Annotated[float, Range(-6, 6)]  # of e
-    start_deviation: Annotated[float, Range(0)]  # of e
+    start_deviation: Annotated[float, Range(0, LARGEST_FACTOR)]  # of e
 
 
 @dataclass(frozen=True)
@@ -227,7 +232,7 @@ class Recipe(Section):
 class MemorySettings(Section):
     """How many exemplars of old classes are kept."""
 
-    budget: Annotated[int, Range(1)]  # images
+    budget: Annotated[int, Range(1, MOST)]  # images
     allocation: Literal["total", "per_class"]
     selection: Literal["herding", "random"]
     seed: Annotated[int, Range(0, 2**32 - 1)]  # of random selection
@@ -237,7 +242,7 @@ class MemorySettings(Section):
 class EvaluateSettings(Section):
     """How the test accuracy is broken down."""
 
-    group_labels: Annotated[int, Range(1)]  # labels per accuracy group
+    group_labels: Annotated[int, Range(1, MOST)]  # labels per accuracy group
 
 
 @dataclass(frozen=True)

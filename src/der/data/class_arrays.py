@@ -24,13 +24,19 @@ def list_classes(directory: Path) -> list[str]:
 def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
     """Memory maps of the named classes' images, in the order of ``names``.
 
-    Raises UserError naming a file that is missing, damaged or not of images.
+    Raises UserError naming a file that is missing, damaged, not of images, without any, or of other pixels
+    than the first.
     """
-    arrays = []
+    arrays: list[NDArray[np.uint8]] = []
     for name in names:
         path = class_path(directory, name)
         array = read_array(path, mapped=True)
-        if array.dtype != np.uint8 or array.ndim != 4:
-            raise UserError(f"{path}: not images, but {array.dtype} of shape {array.shape}")
+        if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
+            raise UserError(f"{path}: not images, but {array.dtype} of shape {array.shape}; run `dvc repro`")
+        if arrays and array.shape[1:] != arrays[0].shape[1:]:
+            raise UserError(
+                f"{path}: images of shape {array.shape[1:]}, but {names[0]} has {arrays[0].shape[1:]}; "
+                "run `dvc repro`"
+            )
         arrays.append(array)
     return arrays

@@ -1,6 +1,8 @@
 """Which classes arrive at which step."""
 
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,17 +15,23 @@ def order_classes(names: list[str], order: int | list[int] | list[str] | str) ->
 
     ``names`` in alphabetical order are permuted by numpy's RandomState(order).permutation for a seed (an
     integer or a list of integers: RandomState([1993]) and RandomState(1993) differ), kept for
-    "alphabetical", or replaced by an explicit list of all names.
+    "alphabetical", or replaced by an explicit list of all names. Raises UserError for a list that does not
+    hold every name once, and for whole numbers that are all the names.
     """
     if order == "alphabetical":
         return names
     if isinstance(order, list) and order and isinstance(order[0], str):
-        listed = [str(name) for name in order]
+        listed = _normalize(order)
         _check_names("protocol.class_order", listed, names)
         if len(listed) != len(names):
             missing = next(name for name in names if name not in listed)
             raise UserError(f"protocol.class_order: {missing!r} is missing; list every class once")
         return listed
+    if isinstance(order, list) and sorted(map(str, order)) == sorted(names):
+        raise UserError(
+            "protocol.class_order: whole numbers are seeds, and these are the names of all classes; put the "
+            f"names in quotes, ['{order[0]}', ...]"
+        )
     permutation = np.random.RandomState(order).permutation(len(names))  # type: ignore[arg-type]
     return [names[index] for index in permutation]
 
@@ -53,8 +61,14 @@ def _check_steps(steps: list[list[str]], names: list[str]) -> list[list[str]]:
     for number, step in enumerate(steps, start=1):
         if not step:
             raise UserError(f"protocol.steps: step {number} has no class; name at least one")
-    _check_names("protocol.steps", [name for step in steps for name in step], names)
-    return steps
+    normalized = [_normalize(step) for step in steps]
+    _check_names("protocol.steps", [name for step in normalized for name in step], names)
+    return normalized
+
+
+def _normalize(written: Iterable[object]) -> list[str]:
+    """Names in Unicode NFC, as those of the data set are; an editor may have written others."""
+    return [unicodedata.normalize("NFC", str(name)) for name in written]
 
 
 def _check_names(where: str, listed: list[str], names: list[str]) -> None:

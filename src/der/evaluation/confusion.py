@@ -32,6 +32,6 @@ def read_confusion(path: Path) -> tuple[NDArray[np.int64], list[str]]:
         matrix = cells[1:, 1:].astype(np.int64)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a confusion matrix ({str(error).strip()})") from None
-    if list(cells[1:, 0]) != names:
+    if not names or list(cells[1:, 0]) != names:
         raise UserError(f"{path}: rows and columns name different classes; run the step's evaluation again")
     return matrix, names

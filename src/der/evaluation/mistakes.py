@@ -79,8 +79,12 @@ def load_mistakes(path: Path) -> Mistakes:
     """Read what ``save_mistakes`` wrote; raises UserError naming a file that is missing or damaged."""
     images, entries = read_array(path / "images.npy"), read_json(path / "mistakes.json")
     wanted = Mistake.__required_keys__
-    if not isinstance(entries, list) or any(set(entry) != wanted for entry in entries):
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and entry.keys() == wanted for entry in entries
+    ):
         raise UserError(f"{path / 'mistakes.json'}: no list of mistakes; run the step's evaluation again")
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise UserError(f"{path / 'images.npy'}: no pictures; run the step's evaluation again")
     if len(images) != len(entries):
         raise UserError(
             f"{path}: {len(images)} images but {len(entries)} mistakes; run the step's evaluation again"

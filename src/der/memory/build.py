@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
 from der.common.settings import MemorySettings
-from der.memory.exemplars import Memory, exemplars_per_class
+from der.memory.exemplars import Memory, check_budget, exemplars_per_class
 from der.memory.herding import class_mean, herd
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, C) to (N, D)
@@ -37,12 +36,8 @@ def build_memory(
     """
     old_classes = len(previous.class_means)
     classes = old_classes + len(new_classes)
+    check_budget(settings, classes)
     per_class = exemplars_per_class(settings, classes)
-    if per_class < 1:
-        raise UserError(
-            f"memory.budget: {settings.budget} leaves no exemplar for each of {classes} classes; "
-            f"write at least {classes}"
-        )
     kept = [previous.of_class(label)[:per_class] for label in range(old_classes)]
     means = [class_mean(features(images)) for images in kept]
     for images in new_classes:

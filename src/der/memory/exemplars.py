@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,15 @@ def exemplars_per_class(settings: MemorySettings, classes: int) -> int:
     return settings.budget if settings.allocation == "per_class" else settings.budget // classes
 
 
+def check_budget(settings: MemorySettings, classes: int) -> None:
+    """Raise UserError if the budget leaves no exemplar for each of ``classes``."""
+    if not exemplars_per_class(settings, classes):
+        raise UserError(
+            f"memory.budget: {settings.budget} leaves no exemplar for each of {classes} classes; "
+            f"write at least {classes}"
+        )
+
+
 def save_memory(path: Path, memory: Memory) -> None:
     """Write the three arrays as .npy files into the directory ``path``."""
     with whole_directory(path) as directory:
@@ -48,14 +58,26 @@ def save_memory(path: Path, memory: Memory) -> None:
 
 def load_memory(path: Path) -> Memory:
     """Read a memory; raises UserError naming a file that is missing, damaged or does not fit the others."""
-    memory = Memory(*(read_array(path / f"{name}.npy") for name in ("images", "labels", "class_means")))
+    memory = Memory(
+        _read(path / "images.npy", np.uint8, 4),
+        _read(path / "labels.npy", np.int64, 1),
+        _read(path / "class_means.npy", np.float32, 2),
+    )
     if len(memory.images) != len(memory.labels):
         raise UserError(
             f"{path}: {len(memory.images)} images but {len(memory.labels)} labels; build it again"
         )
-    classes = len(np.unique(memory.labels))
-    if classes != len(memory.class_means):
+    classes = np.unique(memory.labels)
+    if not np.array_equal(classes, np.arange(len(memory.class_means))):
         raise UserError(
-            f"{path}: {classes} classes but {len(memory.class_means)} class means; build it again"
+            f"{path}: labels of {len(classes)} classes do not fit {len(memory.class_means)} class means; "
+            "build it again"
         )
     return memory
+
+
+def _read(path: Path, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
+    array = read_array(path)
+    if array.dtype != kind or array.ndim != dimensions:
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape} does not belong there; build it again")
+    return array

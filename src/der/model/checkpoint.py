@@ -6,7 +6,7 @@ The directory is self-contained. Frozen extractors of the previous checkpoint re
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +16,7 @@ from torch import nn
 from der.common.errors import UserError
 from der.common.files import link_or_copy, read_json, whole_directory, write_json
 from der.common.parsing import parse
-from der.common.settings import NetworkSettings, Recipe
+from der.common.settings import NetworkSettings, Range, Recipe, Section
 from der.model.network import Network, blank_linear, count_parameters, empty_network
 from der.model.preprocessing import Normalization
 from der.model.resnet import ResNet, Shape, build_extractor
@@ -25,13 +25,13 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Card:
+class Card(Section):
     """network.json: what is needed to use the network, and what its training found."""
 
     format: int
     steps: list[list[str]]  # class names in label order, by the step that brought them
-    image_side: int  # pixels
-    channels: int
+    image_side: Annotated[int, Range(8, 1024)]  # pixels
+    channels: Literal[1, 3]
     resize: Literal["cover, centre-crop, bicubic"]  # how other images are brought to the side
     normalization: Normalization
     network: NetworkSettings
@@ -42,6 +42,7 @@ class Card:
     gamma: float | None  # factor of the last weight alignment
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names, extractors = self.class_names, len(self.steps) if self.network.expansion else 1
         counts = {
             "steps": (len(set(names)), len(names)),
@@ -109,6 +110,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if count_parameters(network) != card.parameters:
         raise UserError(f"{path}: the network does not have the {card.parameters} parameters it records")
     return Checkpoint(network.eval(), card)
+
+
+def check_classes(path: Path, checkpoint: Checkpoint, steps: list[list[str]]) -> None:
+    """Raise UserError, naming ``path``, unless the checkpoint's classes came in ``steps``."""
+    if (checkpoint.card.steps if checkpoint.card else []) != steps:
+        raise UserError(f"{path}: of other classes than the protocol's; run `dvc repro`")
 
 
 def extractor_name(number: int) -> str:

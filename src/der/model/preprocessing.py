@@ -5,19 +5,22 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from der.common.settings import Range, Section
+
 
 @dataclass(frozen=True)
-class Normalization:
+class Normalization(Section):
     """Per-channel mean and standard deviation of pixels in [0, 1]."""
 
-    mean: list[float]
-    std: list[float]
+    mean: Annotated[list[float], Range(0, 1)]
+    std: Annotated[list[float], Range(0, 1, above_low=True)]
 
 
 class Normalize(nn.Module):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from der.common.errors import UserError
 from der.common.files import whole_directory, write_json
 from der.evaluation.confusion import read_confusion
 from der.evaluation.metrics import StepMetrics
@@ -24,7 +25,11 @@ def write_summary(
     """
     assert len(training_csvs) == len(steps)
     counts_CC, names = read_confusion(confusion_csv)
-    assert len(names) == steps[-1]["classes"]
+    if len(names) != steps[-1]["classes"]:
+        raise UserError(
+            f"{confusion_csv}: of {len(names)} classes, but step {len(steps)} has {steps[-1]['classes']}; "
+            "run `dvc repro`"
+        )
     log = read_logs(training_csvs)
     summary = summarise(steps)
     table = accuracy_table(summary)

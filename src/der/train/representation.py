@@ -36,7 +36,8 @@ def learn_representation(
     """Train the newest extractor and the classifier of ``network``; the other extractors stay as they are.
 
     With masks, the newest extractor of the result lacks the channels that they turned off. Raises
-    UserError naming step and epoch if the loss is not finite.
+    UserError naming step and epoch if the loss is not finite, and naming the parameter that leaves a batch of
+    one value per channel.
     """
     *frozen, newest = network.extractors
     settings = run.settings
@@ -51,10 +52,11 @@ def learn_representation(
     if settings.masks is not None:
         masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
     count = len(images.labels)
-    if count % phase.batch_size == 1 and images.side <= reduction(network_settings):
+    if 1 in (phase.batch_size, count % phase.batch_size) and images.side <= reduction(network_settings):
         raise UserError(
-            f"batch_size: {count} images leave a last batch of one, too small for batch normalisation at "
-            f"{images.side} pixels; write another batch_size"
+            f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {phase.batch_size} leaves a "
+            f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "
+            "write another number"
         )
     precision = choose_precision(settings.precision, run.device)
     objective = RepresentationObjective(

@@ -31,10 +31,22 @@ def is_ignored(name: str) -> bool:
 
 
 def scan(root: Path) -> Iterator[Entry]:
-    """Yield what lies in the splits of the directory ``root``, links followed."""
+    """Yield what lies in the splits of the directory ``root``; links to files are followed.
+
+    Raises UserError for a link to a directory: DVC does not look into it, so a changed image would go
+    unnoticed.
+    """
     for split in SPLITS:
         if (root / split).is_dir():
+            _check_own(root / split)
             yield from _scan(root, (split,), levels=2)
+
+
+def _check_own(directory: Path) -> None:
+    if directory.is_symlink():
+        raise UserError(
+            f"{directory}: a link to a directory, in which DVC notices no change; put the directory there"
+        )
 
 
 def _scan(root: Path, parts: Parts, levels: int) -> Iterator[Entry]:
@@ -50,6 +62,7 @@ def _scan(root: Path, parts: Parts, levels: int) -> Iterator[Entry]:
     for item in items:
         inside = (*parts, item.name)
         if item.is_dir():
+            _check_own(Path(item.path))
             yield from _scan(root, inside, levels - 1)
         elif item.is_file():
             yield Entry(inside, Path(item.path))
