@@ -97,10 +97,26 @@ def test_onnx(batch: int, tmp_path: Path) -> None:
     assert json.loads(metadata[CLASS_NAMES]) == NAMES
 
 
+def test_onnx_of_a_large_network_works_wherever_its_two_files_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
+    export_with(export_onnx, random_checkpoint(CLASSES), tmp_path / "new" / "large.onnx")
+    names = ["large.onnx", "large.onnx.data"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
+    (tmp_path / "new").rename(tmp_path / "moved")
+    session = onnxruntime.InferenceSession(tmp_path / "moved" / "large.onnx")
+    images = random_images(9, 3)
+    np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("export_to", [export_torch, export_onnx])
 def test_an_export_that_differs_is_not_left_behind(
-    export_to: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    export_to: Export, large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if large:
+        monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
     other = random_checkpoint(CLASSES, seed=1).network
     build = export.UsableNetwork
     monkeypatch.setattr(export, "UsableNetwork", lambda _, normalization: build(other, normalization))

@@ -7,6 +7,7 @@ batch.
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
-from der.common.files import whole_file
+from der.common.files import PARTIAL, whole_file
 from der.data.sources.pictures import resize_all
 from der.deployment.graph import UsableNetwork
 from der.inference import run_network
@@ -46,6 +47,7 @@ def export_torch(network: Network, card: Card, path: Path) -> None:
 def export_onnx(network: Network, card: Card, path: Path) -> None:
     """Write ONNX; class names are in its metadata under "class_names".
 
+    Weights of over 1.5 GB come to lie beside it, in ``path`` with ".data" added: ONNX holds 2 GB at most.
     Raises UserError if the packages that this needs are not installed.
     """
     try:
@@ -65,10 +67,16 @@ def export_onnx(network: Network, card: Card, path: Path) -> None:
         verbose=False,
     )
     program.model.metadata_props[CLASS_NAMES] = json.dumps(card.class_names)
-    with whole_file(path) as partial:
-        program.save(partial)
-        session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.", suffix=PARTIAL) as directory:
+        model = Path(directory, path.name)
+        program.save(model)
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         _compare(lambda images: session.run(None, {"images": images})[0], network, card, path)
+        # The model last: it names the file of its weights.
+        for file in (*model.parent.glob("*.data"), model):
+            with whole_file(path.with_name(file.name)) as partial:
+                file.replace(partial)
 
 
 def _compare(run: Run, network: Network, card: Card, path: Path) -> None:
