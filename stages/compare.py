@@ -51,6 +51,7 @@ def read_commit() -> Any:
 
 def sort_experiments(commit: Any) -> tuple[Any, list[Any], dict[str, list[str]]]:
     """The commit's parameters, the data of finished experiments, the names of others by their state."""
+    baseline = _read_baseline(commit)
     finished = []
     others = defaultdict(list)
     for experiment in commit["experiments"] or []:
@@ -63,7 +64,15 @@ def sort_experiments(commit: Any) -> tuple[Any, list[Any], dict[str, list[str]]]
             finished.append(newest["data"])
         else:
             others["without results"].append(name)
-    return _parameters(commit["data"]), finished, others
+    return baseline, finished, others
+
+
+def _read_baseline(commit: Any) -> Any:
+    """The commit's parameters; raises UserError if DVC could not read them."""
+    fault = commit["error"] or commit["data"]["params"][str(PARAMS)].get("error")
+    if fault:
+        raise UserError(f"{PARAMS} of this commit: {fault['msg']}; commit one that can be read")
+    return _parameters(commit["data"])
 
 
 def _parameters(data: Any) -> Any:

@@ -18,11 +18,12 @@ from der.data.protocol import plan_steps
 from der.summary.series import Summary
 from stages.common.command import run_stage
 from stages.common.params import load_settings
-from stages.common.paths import PARAMS, SUMMARY, checkpoint
+from stages.common.paths import PARAMS, SUMMARY
 from stages.preset import CLASSES
 from stages.presets.edit import Change, check_text, compare, put_values, read_params
 from stages.presets.library import ORDERS, PLACES, list_names, load_order, load_preset
 from stages.presets.lock import LOCK, changes_since, read_lock
+from stages.trained import check_training
 
 RESULTS = Path("results")
 FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may differ from its preset
@@ -71,18 +72,6 @@ def check_steps(summary: Summary, settings: Settings) -> None:
             f"{SUMMARY}: of {found} classes over the steps, but {PARAMS} has {expected}; "
             "run `dvc repro` first"
         )
-
-
-def check_training(last: int, settings: Settings) -> None:
-    """Raise UserError unless the checkpoint after step ``last`` was trained with ``settings``."""
-    path = checkpoint(last) / "network.json"
-    card = read_json(path)
-    recipes = [asdict(settings.train.recipe(step)) for step in range(1, last + 1)]
-    steps = card.get("steps", [])
-    planned = plan_steps(sorted(name for step in steps for name in step), settings.protocol)
-    expected = [asdict(settings.network), recipes, planned]
-    if [card.get("network"), card.get("recipes"), steps] != expected:
-        raise UserError(f"{path}: trained with other parameters than {PARAMS} has; run `dvc repro` first")
 
 
 def check_stages() -> None:

@@ -18,6 +18,7 @@ from stages.common.params import load_settings
 from stages.presets.library import PLACES
 from stages.presets.published import published_curves
 from stages.steps import read_steps
+from stages.trained import check_training
 
 
 def run() -> str:
@@ -27,9 +28,13 @@ def run() -> str:
 
 
 def read_run(settings: Settings) -> Run:
-    """What the other stages left; raises UserError for a file that is missing, damaged or of another run."""
+    """What the other stages left; raises UserError for a file that is missing, damaged or of another run.
+
+    A run is another one, too, if it was trained with other parameters than ``settings``.
+    """
     steps = read_steps()
     last = len(steps)
+    check_training(last, settings)
     summary = read_json(paths.SUMMARY)
     if summary != summarise(steps):
         raise UserError(f"{paths.SUMMARY}: not of these steps; run `dvc repro`")

@@ -1,5 +1,6 @@
 """Checkpoint directories: the same bits back, or a sentence that names the file."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -22,6 +23,7 @@ from der.model.checkpoint import (
     save_empty_checkpoint,
 )
 from der.model.network import Network
+from der.model.resnet import architecture
 from tests.builders import network_settings, random_checkpoint, same_bits, train_settings, weights
 
 FIRST = [3]
@@ -152,12 +154,69 @@ def put_nothing(path: Path) -> None:
 DAMAGES = [Path.unlink, truncate, put_pickle, put_torch_save, put_nothing]
 
 
-@pytest.mark.parametrize("name", ["extractor_1", "extractor_2", "head"])
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def invert_a_byte(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[-100] ^= 0xFF  # of a weight
+    path.unlink()
+    path.write_bytes(whole)
+
+
+WEIGHTS = ["extractor_1", "extractor_2", "head"]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("damage", [*DAMAGES, invert_a_byte], ids=lambda damage: damage.__name__)
 def test_a_damaged_file_of_weights_is_named(name: str, damage: Callable[[Path], None], saved: Path) -> None:
     damage(saved / f"{name}.safetensors")
-    with pytest.raises(UserError, match=rf"{name}\.safetensors: cannot be read as weights \("):
+    missing = damage is Path.unlink
+    fault = r"cannot be read as weights \(" if missing else r"not the file that network\.json records; copy"
+    with pytest.raises(UserError, match=rf"{name}\.safetensors: {fault}"):
         load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("damage", [truncate, put_pickle, put_torch_save, put_nothing])
+def test_a_damaged_file_that_is_on_record_is_named(damage: Callable[[Path], None], saved: Path) -> None:
+    damage(saved / "head.safetensors")
+    put_on_record(saved)
+    with pytest.raises(UserError, match=r"head\.safetensors: cannot be read as weights \("):
+        load_checkpoint(saved)
+
+
+def test_extractors_that_changed_places_are_named(saved: Path) -> None:
+    first, second = (saved / extractor_name(number) for number in (1, 2))
+    first.rename(saved / "other")
+    second.rename(first)
+    (saved / "other").rename(second)
+    with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the file that network\.json records"):
+        load_checkpoint(saved)
+
+
+def test_recorded_digests_are_those_of_the_files(saved: Path) -> None:
+    recorded = json.loads((saved / "network.json").read_text())["digests"]
+    files = [saved / f"{name}.safetensors" for name in WEIGHTS]
+    assert recorded == [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def test_a_frozen_extractor_keeps_its_digest_on_record(saved: Path) -> None:
+    damaged = saved.parent / "1" / extractor_name(1)
+    invert_a_byte(damaged)
+    save_checkpoint(saved, random_checkpoint(SECOND), saved.parent / "1")
+    with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the file that network\.json records"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("name", ["extractor_2", "head"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_not_saved(name: str, value: float, saved: Path) -> None:
+    before = contents(saved)
+    broken = random_checkpoint(SECOND)
+    module = broken.network.head if name == "head" else broken.network.extractors[-1]
+    next(iter(module.state_dict().values())).view(-1)[3] = value
+    with pytest.raises(
+        UserError, match=rf"^{name}\.safetensors: .*weight is not finite after training; lower"
+    ):
+        save_checkpoint(saved, broken, saved.parent / "1")
+    assert contents(saved) == before
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -205,9 +264,16 @@ def test_weights_of_another_network_are_named(
     tensors = {key: value.contiguous() for key, value in change(load_file(path)).items()}
     path.unlink()
     save_file(tensors, path)
+    put_on_record(saved)
     message = rf"{name}\.safetensors: not the weights of the network that network\.json describes$"
     with pytest.raises(UserError, match=message):
         load_checkpoint(saved)
+
+
+def put_on_record(saved: Path) -> None:
+    """Have network.json record the files as they are."""
+    files = [saved / f"{name}.safetensors" for name in WEIGHTS]
+    edit(saved, digests=[hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
 
 
 def edit(saved: Path, **changes: Any) -> None:
@@ -215,10 +281,10 @@ def edit(saved: Path, **changes: Any) -> None:
     (saved / "network.json").write_text(json.dumps(content | changes))
 
 
-@pytest.mark.parametrize("content", ["[]", "5", "{}", '{"format": 2, "steps": []}', '{"format": "1"}'])
+@pytest.mark.parametrize("content", ["[]", "5", "{}", '{"format": 1, "steps": []}', '{"format": "2"}'])
 def test_a_foreign_card_is_named(content: str, saved: Path) -> None:
     (saved / "network.json").write_text(content)
-    with pytest.raises(UserError, match=r"network\.json: not a DER checkpoint of format 1; train it again$"):
+    with pytest.raises(UserError, match=r"network\.json: not a DER checkpoint of format 2; train it again$"):
         load_checkpoint(saved)
 
 
@@ -235,6 +301,12 @@ def test_a_foreign_card_is_named(content: str, saved: Path) -> None:
         ),
         ({"shapes": [None]}, r"network\.json\.shapes: 1 different entries where 2 belong"),
         ({"recipes": []}, r"network\.json\.recipes: 0 different entries where 2 belong"),
+        (
+            {"digests": None},
+            r"network\.json\.digests: not one of each extractor and the classifier; train it",
+        ),
+        ({"digests": ["", ""]}, r"network\.json\.digests: not one of each extractor and the classifier"),
+        ({"digests": [5, {}, ""]}, r"extractor_1\.safetensors: not the file that network\.json records"),
         ({"channels": 1}, r"network\.json\.normalization: 3 different entries where 1 belong"),
         ({"channels": 2}, r"network\.json\.channels: 2 does not fit; write 1 or 3"),
         ({"image_side": 0}, r"network\.json\.image_side: 0 is out of range; write a number of at least 8"),
@@ -282,6 +354,37 @@ def test_a_card_of_another_architecture_is_named(saved: Path) -> None:
 
 def test_a_step_more_than_there_are_files_is_named(saved: Path) -> None:
     recipes = [asdict(train_settings().recipe(step)) for step in (1, 2, 3)]
-    edit(saved, steps=[["a"], ["b"], ["c"]], shapes=[None] * 3, recipes=recipes)
+    digests = json.loads((saved / "network.json").read_text())["digests"]
+    edit(saved, steps=[["a"], ["b"], ["c"]], shapes=[None] * 3, recipes=recipes, digests=[*digests, ""])
     with pytest.raises(UserError, match=r"extractor_3\.safetensors: cannot be read as weights"):
+        load_checkpoint(saved)
+
+
+def other_shape(**changes: Any) -> dict[str, Any]:
+    whole = architecture(network_settings()).full_shape()
+    return asdict(whole) | changes
+
+
+STREAMS = other_shape()["streams"]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        other_shape(streams=STREAMS[:2]),
+        other_shape(streams=[*STREAMS, [0]]),
+        other_shape(inner=[[[0]], [[0]]]),
+        other_shape(inner=[[[0]], [[0], [0]], [[0]]]),
+        other_shape(streams=[STREAMS[0], STREAMS[1], []]),
+        other_shape(streams=[[*STREAMS[0], 16], *STREAMS[1:]]),
+        other_shape(streams=[[-1, 0], *STREAMS[1:]]),
+        other_shape(inner=[[[1, 0]], [[0]], [[0]]]),
+        other_shape(inner=[[[1, 1]], [[0]], [[0]]]),
+    ],
+)
+def test_a_shape_of_no_such_extractor_is_named(shape: dict[str, Any], saved: Path) -> None:
+    edit(saved, shapes=[None, shape])
+    with pytest.raises(
+        UserError, match=r"network\.json\.shapes\[1\]: not channels of this network; train it"
+    ):
         load_checkpoint(saved)

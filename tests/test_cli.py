@@ -2,18 +2,24 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from der.cli.lines import start_table
 from der.cli.main import main
+from der.cli.predict import MOST_PICTURES
 from der.deployment import pictures
+from der.deployment.guess import Guess
 from der.deployment.pictures import list_pictures, read_chunks
-from der.deployment.predictor import load_predictor
+from der.deployment.predictor import Predictor, load_predictor
 from der.model.checkpoint import save_checkpoint, save_empty_checkpoint
 from tests.builders import CPU, random_checkpoint, random_images
 
@@ -120,6 +126,102 @@ def test_chunks_hold_every_file_once(tmp_path: Path) -> None:
     assert [len(chunk.files) for chunk in chunks] == [3, 3, 1]
     assert [file for chunk in chunks for file in chunk.files] == files
     np.testing.assert_array_equal(np.concatenate([chunk.images for chunk in chunks]), random_images(0, 7))
+
+
+def test_links_in_circles_are_followed_once(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_pictures(Path("in/b"), 2)
+    save_pictures(Path("elsewhere"), 1)
+    for link, target in (("in/a", "."), ("in/b/up", ".."), ("in/c", "b"), ("in/d", "../elsewhere")):
+        Path(link).symlink_to(target)
+    main(["predict", str(saved), "in", "--csv", "--top", "1"])
+    found = [row["picture"] for row in rows(capsys.readouterr().out)]
+    assert found == ["in/b/0.png", "in/b/1.png", "in/d/0.png"]
+
+
+def test_what_is_no_readable_file_is_reported_and_skipped(
+    saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_pictures(Path("in"), 1)
+    save_pictures(Path("in/shut"), 1)
+    os.mkfifo("in/pipe.png")
+    os.mkfifo("pipe.png")
+    Path("in/dangling.png").symlink_to("nowhere.png")
+    Path("in/itself").symlink_to("itself")
+    listed = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path.name == "shut":  # as of another user
+            raise PermissionError
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(saved), "in", "pipe.png", "--csv"])
+    assert ended.value.code == "error: 5 of 6 files could not be read as pictures"
+    printed = capsys.readouterr()
+    assert [row["picture"] for row in rows(printed.out)] == ["in/0.png"]
+    assert printed.err.splitlines() == [
+        "skipped: in/dangling.png: cannot be reached; repair or remove it (No such file or directory)",
+        "skipped: in/itself: cannot be reached; repair or remove it (Too many levels of symbolic links)",
+        "skipped: in/pipe.png: neither file nor folder; remove it",
+        "skipped: in/shut: this folder cannot be listed; allow it",
+        "skipped: pipe.png: neither file nor folder; remove it",
+    ]
+
+
+def test_answers_come_long_before_the_last_picture_is_read(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = "in/0.png"
+    save_pictures(Path("in"), 1)
+    many = [Path(picture)] * (2 * MOST_PICTURES + 1)
+    monkeypatch.setattr(pictures, "list_pictures", lambda _: many)
+    sizes: list[int] = []
+    best = Predictor.best
+
+    def count(predictor: Predictor, images: NDArray[np.uint8], top: int) -> list[list[Guess]]:
+        sizes.append(len(images))
+        return best(predictor, images, top)
+
+    monkeypatch.setattr(Predictor, "best", count)
+    main(["predict", str(saved), picture, "--csv"])
+    assert sizes == [MOST_PICTURES, MOST_PICTURES, 1] and MOST_PICTURES <= 256
+
+
+ODD = b"in/a\nb\x1b[31m\xff \xc3\xbc.png"  # a line end, a colour, no UTF-8, a letter that ASCII lacks
+
+
+@pytest.mark.parametrize("environment", [{}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}])
+@pytest.mark.parametrize("words", [[], ["--csv"]])
+def test_names_that_no_terminal_shows(words: list[str], environment: dict[str, str], saved: Path) -> None:
+    save_pictures(Path("in"), 2)
+    os.rename(b"in/0.png", ODD)
+    Path("in/1.png").write_bytes(b"")
+    line = [sys.executable, "-m", "der", "predict", str(saved), "in", "--top", "1", *words]
+    done = subprocess.run(line, capture_output=True, env=os.environ | environment)
+    assert done.stderr.splitlines()[-1] == b"error: 1 of 2 files could not be read as pictures"
+    assert b"Traceback" not in done.stderr
+    assert b".png" in done.stdout
+    if not words:
+        assert len(done.stdout.splitlines()) == 2 and b"\x1b" not in done.stdout
+        assert done.stdout.splitlines()[1].startswith(rb"in/a\nb\x1b[31m\udcff ")
+
+
+def test_the_names_of_classes_cannot_break_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line = start_table([Path("a"), Path("b\r")], ["x\ny", "z"], 1)
+    print_line("b\r", [Guess("x\ny", 0.5)])
+    print_line("a", [Guess("z", 0.25)])
+    assert capsys.readouterr().out.splitlines()[1:] == ["b\\r      x\\ny  50.00 %", "a        z     25.00 %"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("words", ["--csv", "--top 1"])
+def test_a_closed_stream_loses_only_what_it_would_have_shown(closed: str, words: str, saved: Path) -> None:
+    save_pictures(Path("in"), 2)
+    line = f"{sys.executable} -m der predict {saved} in {words} {closed}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == (0 if ">&-" in closed.split() else 3)
 
 
 FAULTS = {

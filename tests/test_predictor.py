@@ -94,6 +94,32 @@ def test_what_is_no_batch_of_images(images: NDArray[np.uint8], saved: Path) -> N
         load_predictor(saved, CPU)(images)
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 8, 3), (2, 8, 0), (1, 0, 0, 1)])
+def test_images_without_a_pixel(shape: tuple[int, ...], saved: Path) -> None:
+    with pytest.raises(ValueError, match=r"without a pixel; give each at least one"):
+        load_predictor(saved, CPU)(np.zeros(shape, np.uint8))
+
+
+def test_a_single_colour_image_is_no_batch(saved: Path) -> None:
+    image = random_images(0, 1)[0]
+    predictor = load_predictor(saved, CPU)
+    with pytest.raises(ValueError, match=r"\(8, 8, 3\): one in colour, or .*; give \(N, H, W, 3\)"):
+        predictor(image)
+    assert predictor(image[None]).shape == (1, 5)
+    assert predictor(image.transpose(2, 0, 1)).shape == (3, 5)  # three grey ones
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_guess_is_none(count: int, saved: Path) -> None:
+    with pytest.raises(ValueError, match=f"count is {count}; take at least 1"):
+        load_predictor(saved, CPU).best(random_images(0, 2), count)
+
+
+def test_an_unknown_precision_is_named(saved: Path) -> None:
+    with pytest.raises(UserError, match=r"precision: 'float16' does not exist; write float32 or bfloat16"):
+        load_predictor(saved, CPU, "float16")
+
+
 def test_the_checkpoint_is_left_as_it_is(saved: Path) -> None:
     checkpoint = load_checkpoint(saved)
     images = random_images(0, 3)

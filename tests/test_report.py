@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -287,6 +287,20 @@ def test_published_curves_are_dashed_and_named() -> None:
     assert dashed[0]["x"] == list(range(10, 101, 10))
 
 
+def trained_steps(run: Run) -> list[list[str]]:
+    """The names of the classes that each step brought."""
+    ends = [step["classes"] for step in run.steps]
+    return [run.names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def set_parameter(root: Path, section: str, values: dict[str, Any]) -> None:
+    """Change keys of a section of params.yaml."""
+    path = root / "params.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content[section] |= values
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
 def write_run(root: Path, run: Run) -> None:
     """What the stages before would have left."""
     last = len(run.steps)
@@ -294,8 +308,18 @@ def write_run(root: Path, run: Run) -> None:
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(REPOSITORY / name, root / name)
     shutil.copytree(REPOSITORY / "presets", root / "presets")
-    steps = {str(number): {} for number in range(1, last + 2)}
-    (root / "chain.yaml").write_text(yaml.safe_dump({"steps": steps}))
+    chain = {"steps": {str(number): {} for number in range(1, last + 2)}}
+    (root / "chain.yaml").write_text(yaml.safe_dump(chain))
+    steps = trained_steps(run)
+    sizes = {"first_classes": len(steps[0]), "later_classes": len(steps[1])}
+    set_parameter(root, "protocol", {"class_order": run.names, **sizes})
+    settings = report.load_settings(root / "params.yaml")
+    card = {
+        "network": asdict(settings.network),
+        "recipes": [asdict(settings.train.recipe(number)) for number in range(1, last + 1)],
+        "steps": steps,
+    }
+    write_json(root / f"data/checkpoints/{last}/network.json", card)
     for step in run.steps:
         write_json(root / f"metrics/steps/{step['step']}.json", step)
         (root / "metrics/training").mkdir(exist_ok=True)
@@ -341,6 +365,8 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
         ("metrics/training/1.csv", "epoch\n", "cannot be read as a training log"),
         ("metrics/mistakes/2/mistakes.json", None, "cannot be read as JSON"),
         ("data/memory/2/images.npy", "x", r"cannot be read as a \.npy array"),
+        ("data/checkpoints/2/network.json", None, "cannot be read as JSON"),
+        ("data/checkpoints/2/network.json", "[]", "not of a trained network; run `dvc repro` first"),
         ("results/published.json", None, "cannot be read as JSON"),
     ],
 )
@@ -351,6 +377,26 @@ def test_missing_or_damaged_input_leaves_no_page(
     if content is not None:
         (finished / path).write_text(content)
     with pytest.raises(UserError, match=rf"^{re.escape(path)}: {message}"):
+        report.run()
+    assert not list((finished / "metrics").glob("report*"))
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("network", {"depth": 20}),
+        ("train", {"seed": 7}),
+        ("train", {"precision": "bfloat16"}),
+        ("protocol", {"steps": [["two words"], ["no class of this run"]]}),
+        ("protocol", {"class_order": "alphabetical"}),
+    ],
+)
+def test_no_page_of_parameters_that_the_run_was_not_trained_with(
+    section: str, values: dict[str, Any], finished: Path
+) -> None:
+    set_parameter(finished, section, values)
+    sentence = "trained with other parameters than params.yaml has; run `dvc repro` first"
+    with pytest.raises(UserError, match=rf"^data/checkpoints/2/network\.json: {sentence}$"):
         report.run()
     assert not list((finished / "metrics").glob("report*"))
 

@@ -21,6 +21,8 @@ from der.summary.write import write_summary
 PLOTS = ["accuracy.png", "accuracy_matrix.png", "confusion.png", "training.png"]
 TABLES = ["accuracy.csv", "accuracy_matrix.csv", "training.csv"]
 LOG_HEAD = "phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
+EPOCH = "representation,{},0.1,0.5,0.5,50.25\n"
+CUT = "lacks epochs or a part of one; train step 2 again"
 
 # After step k (row), on the classes of step i (column).
 MATRIX = [[90.0], [70.0, 80.0], [75.0, 60.0, 95.0]]
@@ -242,6 +244,12 @@ def test_summary_file_keeps_what_does_not_exist_as_null(tmp_path: Path) -> None:
         ("epoch,loss\n1,0.5\n", "cannot be read as a training log"),
         (LOG_HEAD + "representation,1,0.1,much,,50\n", "cannot be read as a training log"),
         (LOG_HEAD, "holds no epoch; train step 2 again"),
+        (LOG_HEAD + EPOCH.format(1).strip(), CUT),
+        (LOG_HEAD + EPOCH.format(1) + EPOCH.format(2)[:-3], CUT),
+        (LOG_HEAD + EPOCH.format(2), CUT),
+        (LOG_HEAD + EPOCH.format(1) + EPOCH.format(3), CUT),
+        (LOG_HEAD + EPOCH.format(1) + EPOCH.format(1), CUT),
+        (LOG_HEAD + EPOCH.format(1).replace("representation", "classifier"), CUT),
     ],
 )
 def test_damaged_training_log_is_named_and_leaves_nothing(
@@ -265,3 +273,11 @@ def test_confusion_of_other_classes_is_named_and_leaves_nothing(tmp_path: Path) 
         summarise_folder(tmp_path, steps, tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_log_cut_off_between_two_epochs_is_named(tmp_path: Path) -> None:
+    steps = write_inputs(tmp_path, [2, 2, 2], list("abcdef"))
+    log = tmp_path / "3.csv"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"3\.csv: 2 epochs, but step 2 has 3; train the shorter step again"):
+        summarise_folder(tmp_path, steps, tmp_path / "plots")

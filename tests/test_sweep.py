@@ -62,7 +62,7 @@ def state_of(parameters: Any, metrics: Any, name: str | None = None) -> Any:
     """One revision as `dvc exp show --json` has it."""
     files = {"params.yaml": {"data": parameters}, "chain.yaml": {"data": {"steps.1.phase": "base"}}}
     data = {"params": files, "metrics": {"metrics/summary.json": {"data": metrics}} if metrics else None}
-    return {"rev": "0123456789", "name": name, "data": data}
+    return {"rev": "0123456789", "name": name, "data": data, "error": None}
 
 
 def experiment(
@@ -148,3 +148,23 @@ def test_no_finished_experiments_names_the_others(monkeypatch: pytest.MonkeyPatc
     show(monkeypatch, EXPERIMENTS[4:6])
     with pytest.raises(UserError, match=r"; failed: failing; queued: late; queue some"):
         compare.run()
+
+
+CORRUPTED = {"type": "YAMLFileCorruptedError", "msg": "unable to read: 'params.yaml', corrupted"}
+MISSING = {"type": "FileNotFoundError", "msg": "No such file or directory"}
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ({"data": None, "error": CORRUPTED}, CORRUPTED),
+        ({"data": {"params": {"params.yaml": {"error": MISSING}}}, "error": None}, MISSING),
+    ],
+)
+def test_a_commit_whose_parameters_cannot_be_read(
+    state: dict[str, Any], fault: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "read_commit", lambda: {"name": "main", "experiments": None, **state})
+    with pytest.raises(UserError) as caught:
+        compare.run()
+    assert str(caught.value) == f"params.yaml of this commit: {fault['msg']}; commit one that can be read"

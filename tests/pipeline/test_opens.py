@@ -16,6 +16,8 @@ PARTIAL = ".partial"  # what an output is called until it is whole
 def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
     """Whether a stage should not have opened a file."""
     path = opened.path
+    if (root / path).is_dir():
+        return False  # a folder is opened only to bring its names to the disk
     if path.endswith(".py"):  # DVC has no use for empty files: they cannot change what a stage does
         return not declares(stage.deps, path) and (root / path).stat().st_size > 0
     parts = path.split("/")

@@ -1,6 +1,6 @@
 """Write the network of a checkpoint directory for other programs: uint8 pixels in, probabilities out.
 
-The file is read back and compared with the network on random images before it is left behind.
+The file is read back and compared with the network on a few images before it is left behind.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoint, card = load_trained(arguments.checkpoint)
     path = arguments.output or Path(f"network{SUFFIXES[arguments.format]}")
     export = {"torch": export_torch, "onnx": export_onnx}[arguments.format]
-    export(checkpoint, path)
+    export(checkpoint.network, card, path)
     side, channels = card.image_side, card.channels
     print(
         f"{path}: images uint8 (batch, {side}, {side}, {channels}) to probabilities float32 "

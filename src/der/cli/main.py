@@ -1,6 +1,7 @@
 """`der`: use a trained network, look at a run."""
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from der.common.errors import ending_in_a_sentence
 
 def main(words: list[str] | None = None) -> None:
     """Run the command line ``words``, by default the program's own."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="der", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (predict, export, report):
@@ -27,3 +29,13 @@ def main(words: list[str] | None = None) -> None:
         except BrokenPipeError:  # as `| head` leaves it: no fault, but nobody to print to at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+
+
+def prepare_streams() -> None:
+    """Have any text printable: escaped where the terminal lacks a letter, lost where a stream is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the end)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

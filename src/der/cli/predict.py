@@ -9,7 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from der.cli.lines import start_csv, start_table
+from der.cli.lines import printable, start_csv, start_table
+
+MOST_PICTURES = 256  # that are read before the first of them is answered
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,12 +52,13 @@ def run(arguments: argparse.Namespace) -> None:
     side, channels = predictor.card.image_side, predictor.card.channels
     top = min(arguments.top, len(predictor.card.class_names))
     print_line = start_csv(top) if arguments.csv else start_table(files, predictor.card.class_names, top)
+    size = min(images_per_pass(side * side * channels), MOST_PICTURES)
     skipped = 0
     with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:
-        for chunk in read_chunks(files, side, channels, images_per_pass(side * side * channels)):
+        for chunk in read_chunks(files, side, channels, size):
             with bar.external_write_mode():
                 for fault in chunk.faults:
-                    print(f"skipped: {fault}", file=sys.stderr, flush=True)
+                    print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
                 for file, guesses in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
                     print_line(str(file), guesses)
             skipped += len(chunk.faults)

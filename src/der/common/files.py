@@ -88,7 +88,7 @@ def read_json(path: Path) -> Any:
     """Read JSON; raises UserError naming the file if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
 
 

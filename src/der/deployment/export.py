@@ -7,6 +7,7 @@ batch.
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,51 +15,50 @@ import torch
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
-from der.common.files import whole_file
+from der.common.files import PARTIAL, whole_file
+from der.data.sources.pictures import resize_all
 from der.deployment.graph import UsableNetwork
 from der.inference import run_network
-from der.model.checkpoint import Card, Checkpoint
+from der.model.checkpoint import Card
+from der.model.network import Network
 
-BATCHES = (1, 2, 5)  # of random images, that an export is compared on
-LARGEST_DIFFERENCE = 1e-4  # of a probability, from that of the network itself
+BATCH_ENDS = (1, 3, 8)  # of the images that an export is compared on
+LARGEST_DIFFERENCE = 1e-4  # of a probability's logarithm, relative to that of the least probable class
+SMALLEST = -80.0  # of a probability's logarithm, in float32 with all its digits
 CLASS_NAMES = "class_names"  # of what travels with the graph: a JSON list in label order
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # an export that was read back
 
 
-def export_torch(checkpoint: Checkpoint, path: Path) -> None:
+def export_torch(network: Network, card: Card, path: Path) -> None:
     """Write torch.export's form, for ``torch.export.load``; class names are its extra file "class_names"."""
-    card = checkpoint.card
-    assert card is not None
     batch = torch.export.Dim("batch", min=1)
-    example = torch.from_numpy(_random_images(card, 2))
-    program = torch.export.export(
-        UsableNetwork(checkpoint), (example,), dynamic_shapes={"images": {0: batch}}
-    )
+    example = torch.from_numpy(sample_images(card)[:2])
+    usable = UsableNetwork(network, card.normalization)
+    program = torch.export.export(usable, (example,), dynamic_shapes={"images": {0: batch}})
     with whole_file(path) as partial:
         with partial.open("wb") as stream:
             torch.export.save(program, stream, extra_files={CLASS_NAMES: json.dumps(card.class_names)})
         with partial.open("rb") as stream:
             module = torch.export.load(stream).module()
-        _compare(lambda images: module(torch.from_numpy(images)).numpy(), checkpoint, path)
+        _compare(lambda images: module(torch.from_numpy(images)).numpy(), network, card, path)
 
 
-def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
+def export_onnx(network: Network, card: Card, path: Path) -> None:
     """Write ONNX; class names are in its metadata under "class_names".
 
+    Weights of over 1.5 GB come to lie beside it, in ``path`` with ".data" added: ONNX holds 2 GB at most.
     Raises UserError if the packages that this needs are not installed.
     """
-    card = checkpoint.card
-    assert card is not None
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  (torch's exporter needs it)
     except ImportError as error:
         raise UserError(f"ONNX needs {error.name}; pip install onnx onnxruntime onnxscript") from None
     batch = torch.export.Dim("batch", min=1)
-    example = torch.from_numpy(_random_images(card, 2))
+    example = torch.from_numpy(sample_images(card)[:2])
     program: Any = torch.onnx.export(
-        UsableNetwork(checkpoint),
+        UsableNetwork(network, card.normalization),
         (example,),
         input_names=["images"],
         output_names=["probabilities"],
@@ -67,27 +67,45 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
         verbose=False,
     )
     program.model.metadata_props[CLASS_NAMES] = json.dumps(card.class_names)
-    with whole_file(path) as partial:
-        program.save(partial)
-        session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
-        _compare(lambda images: session.run(None, {"images": images})[0], checkpoint, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.", suffix=PARTIAL) as directory:
+        model = Path(directory, path.name)
+        program.save(model)
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        _compare(lambda images: session.run(None, {"images": images})[0], network, card, path)
+        # The model last: it names the file of its weights.
+        for file in (*model.parent.glob("*.data"), model):
+            with whole_file(path.with_name(file.name)) as partial:
+                file.replace(partial)
 
 
-def _compare(run: Run, checkpoint: Checkpoint, path: Path) -> None:
-    """Raise UserError if an export differs from the network on random images."""
-    card = checkpoint.card
-    assert card is not None
-    for batch in BATCHES:
-        images = _random_images(card, batch)
-        logits = run_network(checkpoint.network, card.normalization, images, torch.device("cpu")).logits
-        expected = torch.from_numpy(logits).softmax(dim=1).numpy()
-        difference = float(np.abs(run(images) - expected).max())
-        if not difference <= LARGEST_DIFFERENCE:
-            raise UserError(
-                f"{path}: not written, its probabilities differ from the network's by {difference:.1g}"
-            )
+def _compare(run: Run, network: Network, card: Card, path: Path) -> None:
+    """Raise UserError if an export differs from the network on ``sample_images``.
+
+    By the logarithms of probabilities: of a trained network the largest ones are 1 whatever the image.
+    """
+    images = sample_images(card)
+    logits = run_network(network, card.normalization, images, torch.device("cpu")).logits
+    expected = torch.from_numpy(logits).log_softmax(dim=1).numpy()
+    with np.errstate(divide="ignore"):
+        found = np.concatenate([np.log(run(part)) for part in np.split(images, BATCH_ENDS[:-1])])
+    differences = np.abs(np.maximum(found, SMALLEST) - np.maximum(expected, SMALLEST))
+    difference = float((differences / (1 + np.abs(expected).max(axis=1, keepdims=True))).max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise UserError(
+            f"{path}: not written, its probabilities differ from the network's, their logarithms by "
+            f"{difference:.1g} of the largest; take the other --format"
+        )
 
 
-def _random_images(card: Card, batch: int) -> NDArray[np.uint8]:
-    shape = (batch, card.image_side, card.image_side, card.channels)
-    return np.random.RandomState(batch).randint(0, 256, shape, dtype=np.uint8)
+def sample_images(card: Card) -> NDArray[np.uint8]:
+    """Eight images (8, side, side, channels): noise, smooth ones, noise of black and white, black, white."""
+    random = np.random.RandomState(0)
+    side, channels = card.image_side, card.channels
+    shape = (2, side, side, channels)
+    noise = random.randint(0, 256, shape, dtype=np.uint8)
+    coarse = random.randint(0, 256, (2, 3, 3, channels), dtype=np.uint8)
+    smooth = resize_all(coarse[..., 0] if channels == 1 else coarse, side, channels)
+    stark = random.randint(0, 2, shape, dtype=np.uint8) * np.uint8(255)
+    flat = np.stack([np.full(shape[1:], value, np.uint8) for value in (0, 255)])
+    return np.concatenate([noise, smooth, stark, flat])

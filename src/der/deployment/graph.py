@@ -1,4 +1,4 @@
-"""The network of a checkpoint as one module from bytes to probabilities, to be exported.
+"""A trained network as one module from bytes to probabilities, to be exported.
 
 # B batch, H and W pixels, C channels, K classes seen
 """
@@ -6,20 +6,17 @@
 import torch
 from torch import Tensor, nn
 
-from der.model.checkpoint import Checkpoint
 from der.model.folding import fold_batchnorm
 from der.model.network import Network
-from der.model.preprocessing import Normalize
+from der.model.preprocessing import Normalization, Normalize
 
 
 class UsableNetwork(nn.Module):
     """Normalisation, all extractors with folded batch normalisation, classifier and softmax."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, network: Network, normalization: Normalization) -> None:
         super().__init__()
-        assert checkpoint.card is not None
-        network = checkpoint.network
-        self.normalize = Normalize(checkpoint.card.normalization)
+        self.normalize = Normalize(normalization)
         self.network = Network([fold_batchnorm(one) for one in network.extractors], network.head)
         self.requires_grad_(False).eval()
         # As loaded from disk, not as training leaves it; torch.export warns of other formats.

@@ -1,6 +1,7 @@
 """Pictures named on a command line, decoded in parallel a chunk at a time."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,19 +23,21 @@ class Chunk(NamedTuple):
 
     files: list[Path]  # that could be read
     images: NDArray[np.uint8]  # (n, side, side, channels), one for each of ``files``
-    faults: list[str]  # a sentence for every other file
+    faults: list[str]  # a sentence for everything else
 
 
 def list_pictures(paths: Sequence[Path]) -> list[Path]:
     """The files among ``paths`` and in the directories among them, at any depth, each in order of names.
 
-    Hidden files and what operating systems leave behind are passed over in directories. Raises UserError
+    Links are followed, but a directory is searched once. Hidden files and what operating systems leave
+    behind are passed over in directories. What is found but cannot be read, a link to nothing or a
+    directory of someone else's, is listed too: ``read_chunks`` says what is wrong with it. Raises UserError
     for a path that does not exist and for a directory without a file.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(_scan(path))
+            inside = list(_scan(path, set()))
             if not inside:
                 raise UserError(f"{path}: there is no file in this directory")
             files += inside
@@ -45,13 +48,24 @@ def list_pictures(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _scan(directory: Path) -> Iterator[Path]:
-    for path in directory.iterdir():
-        if is_ignored(path.name):
+def _scan(directory: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield what ``list_pictures`` lists; ``visited`` has device and number of each directory searched."""
+    try:
+        status = directory.stat()
+        names = sorted(path.name for path in directory.iterdir())
+    except OSError:
+        yield directory
+        return
+    if (status.st_dev, status.st_ino) in visited:
+        return
+    visited.add((status.st_dev, status.st_ino))
+    for name in names:
+        path = directory / name
+        if is_ignored(name):
             continue
-        if path.is_dir():
-            yield from _scan(path)
-        elif path.is_file():
+        if os.path.isdir(path):  # unlike the path's own method, False where it cannot be told
+            yield from _scan(path, visited)
+        else:
             yield path
 
 
@@ -73,6 +87,14 @@ def read_chunks(files: Sequence[Path], side: int, channels: int, chunk: int) -> 
 
 def _read(file: Path, side: int, channels: int) -> NDArray[np.uint8] | str:
     try:
+        # Before it is opened: opening a pipe waits for someone to write.
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return f"{file}: this folder cannot be listed; allow it"
+        if not stat.S_ISREG(mode):
+            return f"{file}: neither file nor folder; remove it"
         return read_picture(file, str(file), side, channels)
+    except OSError as error:
+        return f"{file}: cannot be reached; repair or remove it ({error.strerror})"
     except UserError as error:
         return str(error)

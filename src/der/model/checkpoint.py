@@ -2,8 +2,10 @@
 
 The directory is self-contained. Frozen extractors of the previous checkpoint reappear as the same file
 (a hard link where possible), so a cache that stores equal files once grows with T, not T squared.
+network.json also records the SHA-256 of every file of weights, under "digests": extractors, then classifier.
 """
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,9 +21,10 @@ from der.common.parsing import parse
 from der.common.settings import NetworkSettings, Range, Recipe, Section
 from der.model.network import Network, blank_linear, count_parameters, empty_network
 from der.model.preprocessing import Normalization
-from der.model.resnet import ResNet, Shape, build_extractor
+from der.model.resnet import ResNet, Shape, architecture, build_extractor, keeps_part_of
 
-FORMAT = 1
+FORMAT = 2
+CARD, HEAD = "network.json", "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -72,40 +75,53 @@ class Checkpoint:
 def save_empty_checkpoint(path: Path) -> None:
     """The checkpoint before step 1: no extractor, no class."""
     with whole_directory(path) as directory:
-        write_json(directory / "network.json", {"format": FORMAT, "steps": []})
+        write_json(directory / CARD, {"format": FORMAT, "steps": []})
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path) -> None:
-    """Write ``checkpoint``; all extractors but the newest are taken from the directory ``previous``."""
+    """Write ``checkpoint``; all extractors but the newest are taken from the directory ``previous``.
+
+    Raises UserError for weights that are not finite.
+    """
     assert checkpoint.card is not None
     extractors = checkpoint.network.extractors
+    frozen = len(extractors) - 1
+    digests = read_json(previous / CARD)["digests"][:frozen] if frozen > 0 else []
     with whole_directory(path) as directory:
-        for number in range(1, len(extractors)):
+        for number in range(1, frozen + 1):
             link_or_copy(previous / extractor_name(number), directory / extractor_name(number))
-        _save(extractors[-1], directory / extractor_name(len(extractors)))
-        _save(checkpoint.network.head, directory / "head.safetensors")
-        write_json(directory / "network.json", asdict(checkpoint.card))
+        for module, name in ((extractors[-1], extractor_name(frozen + 1)), (checkpoint.network.head, HEAD)):
+            _save(module, directory / name)
+            digests.append(_digest(directory / name))
+        write_json(directory / CARD, {**asdict(checkpoint.card), "digests": digests})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint on the CPU; raises UserError naming the file that is missing, damaged or foreign."""
-    if not (path / "network.json").is_file():
-        raise UserError(f"{path}: no DER checkpoint, a directory with network.json")
-    content = read_json(path / "network.json")
+    where = path / CARD
+    if not where.is_file():
+        raise UserError(f"{path}: no DER checkpoint, a directory with {CARD}")
+    content = read_json(where)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path / 'network.json'}: not a DER checkpoint of format {FORMAT}; train it again")
+        raise UserError(f"{where}: not a DER checkpoint of format {FORMAT}; train it again")
     if content.get("steps") == []:
         return Checkpoint(empty_network(), None)
-    card = parse(Card, content, str(path / "network.json"))
+    digests = content.pop("digests", None)
+    card = parse(Card, content, str(where))
+    if not isinstance(digests, list) or len(digests) != len(card.shapes) + 1:
+        raise UserError(f"{where}.digests: not one of each extractor and the classifier; train it again")
     extractors: list[ResNet] = []
     features = 0
+    whole = architecture(card.network).full_shape()
     for number, shape in enumerate(card.shapes, start=1):
+        if shape is not None and not keeps_part_of(shape, whole):
+            raise UserError(f"{where}.shapes[{number - 1}]: not channels of this network; train it again")
         extractor = build_extractor(card.network, card.channels, shape)
-        _load(extractor, path / extractor_name(number))
+        _load(extractor, path / extractor_name(number), digests[number - 1])
         extractors.append(extractor)
         features += extractor.features
     head = blank_linear(features, len(card.class_names), card.network.head_bias)
-    _load(head, path / "head.safetensors")
+    _load(head, path / HEAD, digests[-1])
     network = Network(extractors, head)
     if count_parameters(network) != card.parameters:
         raise UserError(f"{path}: the network does not have the {card.parameters} parameters it records")
@@ -127,17 +143,27 @@ def _save(module: nn.Module, path: Path) -> None:
     tensors: dict[str, Any] = {
         name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()
     }
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise UserError(f"{path.name}: {name} is not finite after training; lower learning_rate")
     try:
         save_file(tensors, path)
     except SafetensorError as error:
         raise UserError(f"{path}: cannot be written ({error})") from None
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 @torch.no_grad()
-def _load(module: nn.Module, path: Path) -> None:
+def _load(module: nn.Module, path: Path, digest: str) -> None:
     # Not load_state_dict: it wants a batch counter that these batch normalisations do not keep.
     expected = module.state_dict()
     try:
+        if _digest(path) != digest:
+            raise UserError(f"{path}: not the file that {CARD} records; copy it again, or train it again")
         found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as weights ({error})") from None

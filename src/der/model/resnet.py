@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,14 @@ class Shape:
 
     streams: list[list[int]]  # of each stage's residual stream
     inner: list[list[list[int]]]  # of the first convolution of each block, by stage
+
+
+def keeps_part_of(shape: Shape, whole: Shape) -> bool:
+    """Whether ``shape`` has all stages and blocks of ``whole``, and sorted channels of each."""
+    if [len(shape.streams), *map(len, shape.inner)] != [len(whole.streams), *map(len, whole.inner)]:
+        return False
+    kept, every = ([*one.streams, *chain.from_iterable(one.inner)] for one in (shape, whole))
+    return all(some and some == sorted(set(some) & set(full)) for some, full in zip(kept, every, strict=True))
 
 
 @dataclass(frozen=True)
