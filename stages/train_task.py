@@ -2,11 +2,10 @@
 
 import os
 
-from der.common.files import read_json
 from stages.common import paths
 from stages.common.command import run_step
 from stages.common.params import load_settings
-from stages.common.unused import is_unused, mark_unused
+from stages.common.unused import is_unused, mark_unused, read_task
 from stages.finished import FINISHED, mark_of, scratch_root
 
 
@@ -17,8 +16,8 @@ def run(step: int) -> str:
     # Only now: what follows imports torch, which costs seconds.
     from der.data.class_arrays import read_classes
     from der.device import set_up_device
-    from der.memory.exemplars import load_memory
-    from der.model.checkpoint import load_checkpoint, save_checkpoint
+    from der.memory.exemplars import check_budget, load_memory
+    from der.model.checkpoint import check_classes, load_checkpoint, save_checkpoint
     from der.train.images import gather_step
     from der.train.log import write_log
     from der.train.scratch import Scratch
@@ -27,8 +26,10 @@ def run(step: int) -> str:
     from stages.scratch import scratch_key
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
-    steps = read_json(paths.task(step) / "classes.json")["steps"]
+    steps = read_task(step)
+    check_budget(settings.memory, sum(map(len, steps)))  # build_memory would refuse, after the training
     previous = load_checkpoint(paths.checkpoint(step - 1))
+    check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
     key = scratch_key(step, settings.network, settings.train, device)

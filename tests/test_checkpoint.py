@@ -281,10 +281,10 @@ def edit(saved: Path, **changes: Any) -> None:
     (saved / "network.json").write_text(json.dumps(content | changes))
 
 
-@pytest.mark.parametrize("content", ["[]", "5", "{}", '{"format": 1, "steps": []}', '{"format": "2"}'])
+@pytest.mark.parametrize("content", ["[]", "5", "{}", '{"format": 2, "steps": []}', '{"format": "1"}'])
 def test_a_foreign_card_is_named(content: str, saved: Path) -> None:
     (saved / "network.json").write_text(content)
-    with pytest.raises(UserError, match=r"network\.json: not a DER checkpoint of format 2; train it again$"):
+    with pytest.raises(UserError, match=r"network\.json: not a DER checkpoint of format 1; train it again$"):
         load_checkpoint(saved)
 
 

@@ -48,3 +48,8 @@ def confusion(step: int) -> Path:
 def mistakes(step: int) -> Path:
     """Pictures of the most confident mistakes after a step."""
     return PER_STEP_MISTAKES / str(step)
+
+
+def outputs(step: int) -> list[Path]:
+    """All that the stages of a step leave."""
+    return [of(step) for of in (checkpoint, memory, training_log, step_metrics, confusion, mistakes)]

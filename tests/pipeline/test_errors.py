@@ -200,18 +200,11 @@ def test_summary_that_is_none(pipeline: Pipeline) -> None:
     assert_refuses(pipeline, "show", r"metrics/summary\.json: no summary of steps; run `dvc repro`")
 
 
-@pytest.mark.parametrize("script", ["split", "build_memory 2"])
+@pytest.mark.parametrize("script", ["split", "train_task 2", "build_memory 2"])
 def test_budget_below_the_number_of_classes(script: str, pipeline: Pipeline) -> None:
     pipeline.edit(memory__budget=3)
     message = r"memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4"
     assert_refuses(pipeline, script, message)
-
-
-def test_dvc_finds_a_budget_too_small_before_it_trains(pipeline: Pipeline) -> None:
-    pipeline.edit(memory__budget=3, train__base__learning_rate=0.05)
-    done = pipeline.command("dvc", "repro")
-    assert done.returncode != 0
-    assert re.findall(r"^Running stage '(.+)':$", done.stdout, re.MULTILINE) == ["split"]
 
 
 def test_split_without_data(pipeline: Pipeline) -> None:

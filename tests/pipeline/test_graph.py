@@ -29,10 +29,7 @@ TRACKED_BY = {
     "train.masks": numbered("T1", "T2", "T3", "report"),
     "train.base": numbered("T1", "report"),
     "train.incremental": numbered("T2", "T3", "report"),
-    "memory.budget": numbered("split", "B1", "B2", "B3", "report"),
-    "memory.allocation": numbered("split", "B1", "B2", "B3", "report"),
-    "memory.selection": numbered("B1", "B2", "B3", "report"),
-    "memory.seed": numbered("B1", "B2", "B3", "report"),
+    "memory": numbered("B1", "B2", "B3", "report"),
     "evaluate": numbered("E1", "E2", "E3", "report"),
 }
 
@@ -163,10 +160,15 @@ def test_no_parameter_that_dvc_leaves_out_of_its_cache_key() -> None:
     assert not names & {"size", "nfiles"}, "DVC would restore results of another value; rename it"
 
 
+# Only looked at, for a budget too small: whatever it is, the results are the same or there are none.
+LOOKED_AT = {"stages/split.py": {"memory"}, "stages/train_task.py": {"memory"}}
+
+
 def test_scripts_read_only_parameters_that_they_declare(graph: Graph) -> None:
     for name, stage in graph.items():
         read = sections_read((REPOSITORY / stage.script).read_text(encoding="utf-8"))
-        assert read == {parameter.partition(".")[0] for parameter in stage.params}, name
+        declared = {parameter.partition(".")[0] for parameter in stage.params}
+        assert read == declared | LOOKED_AT.get(stage.script, set()), name
 
 
 def sections_read(script: str) -> set[str]:

@@ -23,7 +23,7 @@ from der.model.network import Network, blank_linear, count_parameters, empty_net
 from der.model.preprocessing import Normalization
 from der.model.resnet import ResNet, Shape, architecture, build_extractor, keeps_part_of
 
-FORMAT = 2
+FORMAT = 1
 CARD, HEAD = "network.json", "head.safetensors"
 
 
