@@ -6,9 +6,12 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache
+from html import unescape
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +26,15 @@ from der.common.files import write_json
 from der.common.parsing import parse
 from der.common.settings import Settings
 from der.evaluation.confusion import write_confusion
-from der.evaluation.mistakes import save_mistakes
+from der.evaluation.mistakes import Mistake, Mistakes, save_mistakes
 from der.memory.exemplars import save_memory
+from der.report.figures import PUBLISHED_COLOURS
 from der.report.labels import axis_labels, figure_text
 from der.report.page import render, write_report
 from der.report.pictures import LARGEST_EXEMPLAR, MOST_EXEMPLARS, MOST_PIXELS, exemplar_sheets
 from der.report.run import Run
 from der.report.tables import MOST_PAIRS, class_rows, confused_pairs, parameter_lines, show_bytes
+from der.summary.palette import COLOURS
 from stages import report
 from stages.all import list_stages
 from stages.presets.library import load_preset
@@ -118,14 +123,16 @@ def test_names_survive_as_text() -> None:
 def test_axis_labels_are_all_different() -> None:
     long = "a name of more than twenty-four letters"
     names = [long, long.replace("more", "less"), long.replace("twenty", "thirty"), "a  b", "a b", "", "<i>"]
+    names.append("a longer name")
     assert axis_labels(names) == [
-        "a name of mo…our letters (0)",
-        "a name of le…our letters",
-        "a name of mo…our letters (2)",
+        "a name …etters (0)",
+        "a name …etters (1)",
+        "a name …etters (2)",
         "a b (3)",
         "a b (4)",
         " (5)",
         "&lt;i&gt;",
+        "a longer name",
     ]
     assert figure_text("<b>&amp;") == "&lt;b&gt;&amp;amp;"
 
@@ -193,6 +200,95 @@ def test_parameter_lines_are_nested() -> None:
     ]
 
 
+def test_one_of_anything_is_not_many() -> None:
+    run = make_run([1], exemplars=1)
+    steps = [{**run.steps[0], "memory_images": 1, "test_images": 1}]
+    mistakes = Mistakes(run.memory.images, [Mistake(true="a", predicted="b", probability=0.9, number=7)])
+    page = render(replace(run, steps=steps, mistakes=mistakes)).replace(get_plotlyjs(), "")
+    assert not re.findall(r"\b1 (?:classes|steps|images|test images|wrong predictions)\b", page)
+    for words in ("1 class in 1 step", "1 test image", "1 image in memory", "1 wrong prediction of"):
+        assert words in page
+    many = render(RUNS["names"])
+    for words in ("6 classes in 2 steps", "120 test images", "12 images in memory", "4 wrong predictions of"):
+        assert words in many
+
+
+def test_numbers_in_cells_are_explained_where_there_are_any() -> None:
+    for name, numbers in (("names", True), ("100 classes", False)):
+        page = render(RUNS[name])
+        heatmap = Reader(page).plots["figure-confusion"]["data"][0]
+        assert ("Numbers: images." in page) == ("text" in heatmap) == numbers
+
+
+def test_long_parameters_are_folded() -> None:
+    order = [f"class {label}" for label in range(100)]
+    page = render(replace(RUNS["joint"], parameters={"dataset": {"source": "x"}, "order": order}))
+    (cell,) = re.findall(r"<td><details><summary>(.*?)</summary>(.*?)</details></td>", page)
+    assert json.loads(unescape(cell[1])) == order and len(unescape(cell[0])) <= 60
+
+
+def luminance(colour: Sequence[float]) -> float:
+    """WCAG 2's relative luminance of red, green and blue in [0, 1]."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast of two colours, "#RRGGBB" or "rgb(r, g, b)"."""
+    low, high = sorted(luminance(numbers(colour)) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def numbers(colour: str) -> list[float]:
+    if colour.startswith("#"):
+        return [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    return [int(number) / 255 for number in re.findall(r"\d+", colour)]
+
+
+STYLE = (REPOSITORY / "src/der/report/page.css").read_text(encoding="utf-8")
+PAGES = re.findall(r"--page: (#\w+);", STYLE)[:2]  # light, dark
+TEXTS = re.findall(r"--text: (#\w+);", STYLE)[:2]
+
+
+def test_lines_stand_out_from_light_and_dark_pages() -> None:
+    for colour in (*COLOURS.values(), *PUBLISHED_COLOURS):
+        assert min(contrast(colour, page) for page in PAGES) >= 3, colour
+
+
+# Machado et al. 2009, full deficiency: how people who lack a kind of cone see linear RGB.
+SIGHTS = {
+    "all": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_the_colour_blind_tell_the_accuracies_apart(sight: str) -> None:
+    def lab(colour: str) -> np.ndarray:
+        rgb = np.array(numbers(colour))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        seen = np.clip(SIGHTS[sight] @ linear, 0, 1)
+        x, y, z = np.cbrt(XYZ @ seen / np.array([0.9505, 1, 1.089]))
+        return np.array([116 * y, 500 * (x - y), 200 * (y - z)])
+
+    for one, other in combinations(COLOURS.values(), 2):
+        assert np.linalg.norm(lab(one) - lab(other)) > 15, (one, other)  # CIE76; about 2 can be told apart
+
+
+def test_numbers_can_be_read_in_every_cell() -> None:
+    plots = Reader(render(RUNS["names"])).plots
+    layout = plots["figure-confusion"]["layout"]
+    for text, scheme in zip(TEXTS, ("light", "dark"), strict=True):
+        assert min(contrast(text, colour) for _, colour in layout["meta"][scheme]) >= 4.5
+    matrix = plots["figure-matrix"]
+    text = matrix["data"][0]["textfont"]["color"]
+    scale = matrix["layout"]["coloraxis"]["colorscale"]
+    assert min(contrast(text, colour) for _, colour in scale) >= 4.5
+
+
 def decode(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
 
@@ -217,7 +313,7 @@ def test_pictures_are_bounded_and_the_page_says_so() -> None:
     assert sheets.side == LARGEST_EXEMPLAR
     assert [(sheet.shown, sheet.total) for sheet in sheets.sheets] == [(MOST_EXEMPLARS, 25)] * 4
     page = render(run)
-    assert "Only the first 20 of each class are shown." in page
+    assert "Shown of each class: at most the first 20." in page
     assert "Scaled down from 100 to 64 pixels." in page
     many = exemplar_sheets(make_run([150], exemplars=20, side=40).memory, [str(n) for n in range(150)])
     assert many.side**2 * 150 * 20 <= MOST_PIXELS < (many.side + 1) ** 2 * 150 * 20

@@ -1,6 +1,7 @@
 """The page in Chromium, without a network: it draws, searches, sorts, fits a phone and asks for nothing."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,10 +24,16 @@ FIGURES = {  # with what is drawn in them
     "figure-training": ".scatterlayer .js-line",
 }
 PUBLISHED = Curve("<i>preset</i>, without pruning", "A paper", [10, 20], [90.0, 80.0])
+LONG_NAMES = [
+    f"a name of which nobody could say it were short, {odd} {n}"
+    for n in range(30)
+    for odd in ("true", "false")
+]
 RUNS = {
     "joint": without_mistakes(make_run([2])),
     "names": replace(make_run([4, 2, 2], ODD_NAMES), published=[PUBLISHED]),
     "100 classes": make_run([10] * 10, exemplars=20, phases=("representation", "classifier")),
+    "long names": make_run([20, 20, 20], LONG_NAMES),
     "50 steps": make_run([2] * 50),
 }
 VISIBLE = "() => document.getElementById('figure-training').data.map(curve => curve.visible)"
@@ -118,7 +125,44 @@ def test_names_are_shown_as_they_are(opened: Watched) -> None:
     page.locator("#figure-confusion").scroll_into_view_if_needed()
     page.locator("#figure-confusion .nsewdrag").hover()
     hover = page.locator("#figure-confusion .hovertext").text_content()
-    assert hover is not None and "true: " in hover and " images, " in hover and "customdata" not in hover
+    assert hover is not None and re.search(r"true: .*predicted: .*\d images?, \d", hover)
+
+
+@pytest.mark.parametrize("opened", ["long names"], indirect=True)
+def test_hovering_shows_whole_names(opened: Watched) -> None:
+    page = opened.page
+    page.locator("#figure-confusion").scroll_into_view_if_needed()
+    page.locator("#figure-confusion .nsewdrag").hover()
+    lines = page.locator("#figure-confusion .hovertext tspan").all_text_contents()
+    hover = " ".join(" ".join(lines).split())
+    true, predicted = re.findall(r"(?:true|predicted): (a name of which .*? (?:true|false) \d)", hover)
+    assert {true, predicted} <= set(LONG_NAMES)
+
+
+@pytest.mark.parametrize("opened", ["long names", "100 classes", "50 steps"], indirect=True)
+def test_a_phone_shows_colours_and_buttons_beside_short_labels(opened: Watched) -> None:
+    page = opened.page
+    page.set_viewport_size({"width": PHONE_WIDTH, "height": 844})
+    for figure in ("figure-matrix", "figure-confusion"):
+        for part in (".modebar", ".cbfills"):
+            box = page.locator(f"#{figure} {part}").first.bounding_box()
+            assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= PHONE_WIDTH, part
+    cells = page.locator("#figure-confusion .nsewdrag").bounding_box()
+    assert cells is not None and cells["x"] < 0.45 * PHONE_WIDTH
+
+
+@pytest.mark.parametrize("width", [PHONE_WIDTH, 560, 800, 1280])
+def test_no_number_of_the_headline_is_torn_apart(width: int, browser: Browser, tmp_path: Path) -> None:
+    run = make_run([2])
+    steps = [{**run.steps[0], "parameters": 123_175_200}]
+    write_report(replace(run, steps=steps), tmp_path / "page.html")
+    with browser.new_context(offline=True) as context, context.new_page() as page:
+        page.set_viewport_size({"width": width, "height": 844})
+        watched = Watched(page, tmp_path / "page.html")
+        for tile in page.locator(".tiles div").all():
+            assert tile.evaluate("tile => tile.scrollWidth - tile.clientWidth") == 0
+            assert tile.evaluate("tile => tile.querySelector('dd').firstChild.getClientRects().length") == 1
+        watched.assert_quiet()
 
 
 def test_search_leaves_the_rows_of_a_class(opened: Watched) -> None:
@@ -134,6 +178,25 @@ def test_search_leaves_the_rows_of_a_class(opened: Watched) -> None:
     assert column(page, "pairs", 1) == column(page, "classes", 1) == []
     box.fill("")
     assert len(column(page, "pairs", 1)) == everything and len(column(page, "classes", 1)) == 100
+
+
+def test_print_shows_all_rows_whatever_was_searched(opened: Watched) -> None:
+    page = opened.page
+    rows = page.locator("#pairs tbody tr:visible")
+    page.emulate_media(media="print")
+    in_print = rows.all_text_contents()
+    assert len(in_print) == 100
+    page.emulate_media(media="screen")
+    page.get_by_label("Find a class").fill("class 77")
+    found = rows.all_text_contents()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert rows.all_text_contents() == in_print
+    assert page.locator("#classes tbody tr:visible").count() == 100
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    assert rows.all_text_contents() == found != in_print
+    expect(page.get_by_role("status")).to_contain_text(f"{len(found)} pairs, ")
 
 
 def test_sorting_by_mouse_and_keyboard(opened: Watched) -> None:
@@ -178,6 +241,10 @@ def test_print_opens_everything_on_white(opened: Watched) -> None:
     assert box is not None and box["width"] == 680 and box["height"] <= 760  # an A4 page holds it
     tick = "getComputedStyle(document.querySelector('#figure-accuracy .xtick text')).fill"
     assert page.evaluate(tick) == "rgb(0, 0, 0)"
+    # Chromium leaves out the buttons of headings that it repeats on later pages.
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('#pairs thead button')).display") == "contents"
+    )
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details:not([open])").count() == closed
     page.emulate_media(media="screen", color_scheme="dark")

@@ -8,11 +8,13 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from der.common.errors import UserError
 from der.evaluation.confusion import write_confusion
 from der.evaluation.metrics import Breakdown, StepMetrics
+from der.summary.heatmaps import write_cells
 from der.summary.series import accuracy_matrix, forgetting, summarise
 from der.summary.style import axis_names
 from der.summary.table import results_table
@@ -156,6 +158,21 @@ def test_axis_names_are_short_and_drawable() -> None:
         "Caf\u00e9",
         "$x$",
     ]
+
+
+@pytest.mark.parametrize("scale", ["viridis", "Blues"])
+def test_numbers_can_be_read_in_every_cell(scale: str) -> None:
+    values = np.linspace(0, 100, 101).reshape(1, -1)
+    axes = Figure().add_subplot()
+    image = axes.imshow(values, cmap=scale)
+    write_cells(axes, image, values, decimals=0)
+    colours = image.to_rgba(values)[0, :, :3]
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    # WCAG 2's contrast, of a luminance of 0 for black, of 1 for white.
+    for text, behind in zip(axes.texts, luminance, strict=True):
+        contrast = {"black": (behind + 0.05) / 0.05, "white": 1.05 / (behind + 0.05)}
+        assert contrast[str(text.get_color())] >= 4.5
 
 
 def write_inputs(folder: Path, sizes: list[int], names: list[str], epochs: int = 3) -> list[StepMetrics]:

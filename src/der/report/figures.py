@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
+from plotly.colors import sequential
 
 from der.evaluation.metrics import StepMetrics
 from der.report.labels import axis_labels, figure_text, legend_text
@@ -28,15 +29,19 @@ ACCURACIES = {  # column of the accuracy table: legend and marker
     "new": ("top-1, new classes", "diamond-open"),
     "nme_top1": ("top-1, nearest mean of exemplars", "square-open"),
 }
-PUBLISHED_COLOURS = ("#D6478C", "#7F8A94", "#8F6FE0", "#B07D2B")
+PUBLISHED_COLOURS = ("#7F8A94", "#8F6FE0", "#D6478C", "#B07D2B")
 PHASE_COLOURS = (COLOURS["top1"], COLOURS["nme_top1"])
 MANY = 20  # beyond so many points or rows there are no markers and no numbers in cells
 FEW = 12  # up to so many steps or epochs each has a tick
 MANY_DECADES = 5  # beyond so many a logarithmic axis names powers of ten alone
 DIGITS = 6  # significant digits of losses
 # The square root spreads the low end, where confusions lie.
-SHARES = tuple(np.linspace(0, 1, 11).round(2).tolist())
-LIGHT_ENDS, DARK_ENDS = ((255, 255, 255), (0, 68, 136)), ((26, 29, 33), (140, 205, 245))
+SHARES = tuple((np.linspace(0, 1, 11) ** 2).round(2).tolist())
+# Text of one colour, dark or light as the page's, can be read on either whole scale.
+LIGHT_ENDS, DARK_ENDS = ((255, 255, 255), (60, 140, 210)), ((26, 29, 33), (0, 100, 175))
+ACCURACY_SCALE = sequential.Viridis[4:]  # on which black can be read
+BAR_LENGTH = 200  # pixels
+BAR_HEIGHT = 50  # pixels, with its numbers
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def accuracy_plot(summary: Summary, published: list[Curve]) -> Plot:
             marker={"symbol": "x-thin-open", "size": 7},
         )
     figure.update_traces(hovertemplate="%{y:.2f} %")
-    figure.update_xaxes(title="classes seen", hoverformat="d")
+    figure.update_xaxes(title="classes seen", title_standoff=8, hoverformat="d")
     if len(table) <= FEW:
         figure.update_xaxes(tickvals=table["classes"].tolist())
     figure.update_yaxes(title="test accuracy (%)")
@@ -96,6 +101,7 @@ def matrix_plot(steps: list[StepMetrics]) -> Plot:
         y=numbers,
         coloraxis="coloraxis",
         texttemplate="%{z:.1f}" if len(steps) <= MANY else None,
+        textfont={"color": "#000000"},
         hoverongaps=False,
         hovertemplate="after step %{y}, classes of step %{x}: %{z:.2f} %<extra></extra>",
         xgap=1,
@@ -103,14 +109,17 @@ def matrix_plot(steps: list[StepMetrics]) -> Plot:
     )
     figure.update_xaxes(title="classes of step", type="category", showgrid=False)
     figure.update_yaxes(title="after step", type="category", autorange="reversed", showgrid=False)
-    figure.update_layout(coloraxis={"colorscale": "Viridis", "cmin": 0, "cmax": 100, "colorbar": _bar("%")})
+    figure.update_layout(coloraxis={"colorscale": ACCURACY_SCALE, "cmin": 0, "cmax": 100, "colorbar": _bar()})
     side = min(max(34 * len(steps), 260), 640)
     per_column = 40 if len(steps) <= MANY else 8
-    return _plot("figure-matrix", figure, side + 110, min_width=per_column * len(steps) + 150)
+    return _plot("figure-matrix", figure, side + 110 + BAR_HEIGHT, min_width=per_column * len(steps) + 150)
 
 
 def confusion_plot(counts_KK: NDArray[np.int64], names: list[str]) -> Plot:
-    """The confusion matrix, rows in percent of the true class's images; counts on hover."""
+    """The confusion matrix, rows in percent of the true class's images.
+
+    For each cell on hover the page's script joins the count, ``customdata``, with names from ``meta``.
+    """
     shares_KK = 100 * counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
     labels = axis_labels(names)
     figure = _figure()
@@ -123,17 +132,20 @@ def confusion_plot(counts_KK: NDArray[np.int64], names: list[str]) -> Plot:
         coloraxis="coloraxis",
         text=[[str(count or "") for count in row] for row in counts_KK.tolist()] if written else None,
         texttemplate="%{text}" if written else None,
-        hovertemplate="true: %{y}<br>predicted: %{x}<br>%{customdata} images, %{z:.1f} %<extra></extra>",
+        hovertemplate="true: %{customdata[1]}<br>predicted: %{customdata[2]}<br>%{customdata[0]}, %{z:.1f} %"
+        "<extra></extra>",
     )
     figure.update_xaxes(title="predicted class", type="category", tickangle=-90, showgrid=False)
     figure.update_yaxes(title="true class", type="category", autorange="reversed", showgrid=False)
     light, dark = (_scale(*ends) for ends in (LIGHT_ENDS, DARK_ENDS))
     figure.update_layout(
-        coloraxis={"colorscale": light, "cmin": 0, "cmax": 100, "colorbar": _bar("%")},
-        meta={"light": light, "dark": dark},
+        coloraxis={"colorscale": light, "cmin": 0, "cmax": 100, "colorbar": _bar()},
+        meta={"light": light, "dark": dark, "names": [legend_text(name) for name in names]},
     )
     side = min(max(26 * len(names), 320), 860)
-    return _plot("figure-confusion", figure, side + 160, min_width=min(max(22 * len(names), 340), 860))
+    return _plot(
+        "figure-confusion", figure, side + 160 + BAR_HEIGHT, min_width=min(max(22 * len(names), 340), 860)
+    )
 
 
 def training_plot(log: pd.DataFrame) -> Plot:
@@ -173,7 +185,7 @@ def training_plot(log: pd.DataFrame) -> Plot:
         values = _round_values(low, high)
         texts = [f"{value:g}" for value in values]
         figure.update_layout(yaxis={"type": "log", "tickvals": values, "ticktext": texts})
-    figure.update_xaxes(title="epoch", anchor="y2", tickformat="d")
+    figure.update_xaxes(title="epoch", title_standoff=8, anchor="y2", tickformat="d")
     return _plot("figure-training", figure, height=560)
 
 
@@ -191,7 +203,7 @@ def _figure() -> go.Figure:
 
 
 def _plot(name: str, figure: go.Figure, height: int, min_width: int = 0) -> Plot:
-    figure.update_xaxes(automargin=True, zeroline=False, title_standoff=8)
+    figure.update_xaxes(automargin=True, zeroline=False)
     figure.update_yaxes(automargin=True, zeroline=False)
     # By way of text in the standard encoder: another one, if installed, writes numbers differently.
     return Plot(name, json.loads(figure.to_json(engine="json")), height, min_width)
@@ -218,8 +230,20 @@ def _legend_below(place: float) -> dict[str, Any]:
     return {"orientation": "h", "x": 0, "y": place, "yanchor": "top"}
 
 
-def _bar(unit: str) -> dict[str, Any]:
-    return {"title": unit, "thickness": 12, "outlinewidth": 0}
+def _bar() -> dict[str, Any]:
+    """A colour bar above the left end of a figure, where narrow screens show it."""
+    return {
+        "ticksuffix": " %",
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1,
+        "yanchor": "bottom",
+        "lenmode": "pixels",
+        "len": BAR_LENGTH,
+        "thickness": 12,
+        "outlinewidth": 0,
+    }
 
 
 def _scale(low: tuple[int, ...], high: tuple[int, ...]) -> list[list[Any]]:

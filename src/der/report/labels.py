@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 
 LEGEND_LINE = 36  # characters
-LONGEST = 24  # characters of a class name on an axis
+LONGEST = 14  # characters of a class name on an axis
 
 
 def figure_text(text: str) -> str:

@@ -30,6 +30,18 @@ function schemeLayout(layout) {
   return update;
 }
 
+function draw(id, layout, more = {}) {
+  const update = schemeLayout(layout);
+  const text = layout.meta ? { "textfont.color": update["font.color"] } : {};
+  Plotly.update(id, text, { ...update, ...more });
+}
+
+function describeCells(heatmap, names) {
+  heatmap.customdata = heatmap.customdata.map((row, i) => (
+    row.map((count, j) => [counted(count, "image", "images"), names[i], names[j]])
+  ));
+}
+
 function drawFigures() {
   const touch = matchMedia("(pointer: coarse)").matches;
   const config = {
@@ -41,15 +53,17 @@ function drawFigures() {
   for (const [id, { data, layout }] of Object.entries(plots)) {
     // Where fingers scroll the page, a figure must not take their movement for a zoom.
     layout.dragmode = touch ? false : "zoom";
-    Plotly.newPlot(id, data, layout, config).then((figure) => Plotly.relayout(figure, schemeLayout(layout)));
+    if (layout.meta) {
+      describeCells(data[0], layout.meta.names);
+    }
+    Plotly.newPlot(id, data, layout, config).then(() => draw(id, layout));
   }
 }
 
 function redrawFigures() {
   for (const [id, { layout }] of Object.entries(plots)) {
     const room = document.getElementById(id).style.height;
-    Plotly.relayout(id, {
-      ...schemeLayout(layout),
+    draw(id, layout, {
       width: printing ? PRINTED_WIDTH : null,
       height: printing ? Math.min(parseInt(room, 10), PRINTED_HEIGHT) : null,
       autosize: !printing,
@@ -69,6 +83,10 @@ function plain(text) {
   return text.normalize("NFC").toLocaleLowerCase();
 }
 
+function counted(count, singular, plural) {
+  return `${count} ${count === 1 ? singular : plural}`;
+}
+
 function search(wanted) {
   const counts = [];
   for (const table of document.querySelectorAll("table.sortable")) {
@@ -78,7 +96,7 @@ function search(wanted) {
       row.hidden = !names.some((cell) => plain(cell.textContent).includes(plain(wanted)));
       shown += row.hidden ? 0 : 1;
     }
-    counts.push(`${shown} ${table.id}`);
+    counts.push(counted(shown, ...{ pairs: ["pair", "pairs"], classes: ["class", "classes"] }[table.id]));
   }
   document.getElementById("found").textContent = wanted ? counts.join(", ") : "";
 }
@@ -107,12 +125,13 @@ function sortTable(heading) {
   body.append(...rows.map(([, row]) => row));
 }
 
-// Print
+// Print: all rows of all tables, all details, figures on white
 
 let opened = [];
 
 function beforePrint() {
   printing = true;
+  search("");
   document.documentElement.classList.add("printing");
   opened = [...document.querySelectorAll("details:not([open])")];
   opened.forEach((one) => { one.open = true; });
@@ -123,15 +142,17 @@ function afterPrint() {
   printing = false;
   document.documentElement.classList.remove("printing");
   opened.forEach((one) => { one.open = false; });
+  search(box.value.trim());
   redrawFigures();
 }
 
+const box = document.getElementById("search");
 drawFigures();
 dark.addEventListener("change", redrawFigures);
 addEventListener("beforeprint", beforePrint);
 addEventListener("afterprint", afterPrint);
 document.getElementById("step").addEventListener("change", (event) => showStep(Number(event.target.value)));
-document.getElementById("search").addEventListener("input", (event) => search(event.target.value.trim()));
+box.addEventListener("input", () => search(box.value.trim()));
 for (const heading of document.querySelectorAll("table.sortable th")) {
   heading.querySelector("button").addEventListener("click", () => sortTable(heading));
 }

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from der.common.files import whole_file
-from der.report.figures import accuracy_plot, confusion_plot, matrix_plot, training_plot
+from der.report.figures import MANY, accuracy_plot, confusion_plot, matrix_plot, training_plot
 from der.report.pictures import exemplar_sheets, mistake_pictures
 from der.report.run import Run
 from der.report.tables import MOST_PAIRS, class_rows, confused_pairs, parameter_lines, show_bytes
@@ -43,6 +43,7 @@ def render(run: Run) -> str:
         plots_json=script_json({plot.name: plot.content for plot in plots.values()}),
         pairs=pairs[:MOST_PAIRS],
         all_pairs=len(pairs),
+        many=MANY,
         classes=class_rows(run.confusion, run.names, run.steps),
         exemplars=exemplar_sheets(run.memory, run.names),
         sheets_by_step=_by_step(run),

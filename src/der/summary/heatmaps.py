@@ -24,7 +24,7 @@ def draw_accuracy_matrix(matrix_TT: NDArray[np.float64], path: Path) -> None:
         axes = figure.add_subplot()
         image = axes.imshow(matrix_TT, cmap="viridis", vmin=0, vmax=100)
         if count <= MANY:
-            _write_cells(axes, image, matrix_TT, decimals=1)
+            write_cells(axes, image, matrix_TT, decimals=1)
         shown = [i for i in range(count) if count <= MANY or i == 0 or (i + 1) % 5 == 0]
         numbers = [str(i + 1) for i in shown]
         axes.set_xticks(shown, numbers)
@@ -48,7 +48,7 @@ def draw_confusion(counts_CC: NDArray[np.int64], names: list[str], starts: list[
         # The square root spreads the low end, where confusions lie.
         image = axes.imshow(shares_CC, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
         if classes <= MANY:
-            _write_cells(axes, image, np.where(shares_CC > 0, shares_CC, np.nan), decimals=0)
+            write_cells(axes, image, np.where(shares_CC > 0, shares_CC, np.nan), decimals=0)
         if classes <= MOST_NAMES:
             shown = axis_names(names)
             size = 10 if classes <= MANY else 8
@@ -67,10 +67,11 @@ def draw_confusion(counts_CC: NDArray[np.int64], names: list[str], starts: list[
         bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
 
 
-def _write_cells(axes: Axes, image: AxesImage, values: NDArray[np.float64], *, decimals: int) -> None:
-    """Write each number that is not NaN into its cell, dark on light or light on dark."""
-    red, green, blue = np.moveaxis(image.to_rgba(values)[..., :3], -1, 0)
-    light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5  # about how bright the eye sees a colour
+def write_cells(axes: Axes, image: AxesImage, values: NDArray[np.float64], *, decimals: int) -> None:
+    """Write each number that is not NaN into its cell, in black or white, whichever has more contrast."""
+    colours = image.to_rgba(values)[..., :3]
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    light = linear @ (0.2126, 0.7152, 0.0722) > 0.179  # WCAG 2's relative luminance; both 4.6 there
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             axes.text(
