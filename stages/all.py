@@ -10,7 +10,9 @@ from functools import partial
 from der.common.errors import ending_in_a_sentence
 from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
 from stages.common.command import run_stage
+from stages.common.params import load_settings
 from stages.common.unused import chain_length
+from stages.trained import check_recipes
 
 NOT_EVERYWHERE = ("plotly", "ruamel")  # packages that only the page needs
 
@@ -45,6 +47,14 @@ def list_stages(steps: int) -> dict[str, Callable[[], str]]:
     return stages
 
 
+def check_skipped(start: str) -> None:
+    """Raise UserError if the steps before stage ``start`` were trained with other parameters."""
+    name, _, number = start.partition("@")
+    trained = int(number or 0) - (name == "train_task")
+    if trained > 0:
+        check_recipes(trained, load_settings())
+
+
 def main() -> None:
     with ending_in_a_sentence("interrupted"):
         stages = list_stages(chain_length())
@@ -53,7 +63,10 @@ def main() -> None:
         "--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before"
     )
     names = list(stages)
-    for name in names[names.index(parser.parse_args().start_at) :]:
+    start = parser.parse_args().start_at
+    with ending_in_a_sentence("interrupted"):
+        check_skipped(start)
+    for name in names[names.index(start) :]:
         run_stage(stages[name])
 
 

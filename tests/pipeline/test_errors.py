@@ -207,6 +207,16 @@ def test_budget_below_the_number_of_classes(script: str, pipeline: Pipeline) -> 
     assert_refuses(pipeline, script, message)
 
 
+def test_steps_that_are_skipped_but_of_other_parameters(pipeline: Pipeline) -> None:
+    pipeline.edit(train__incremental__momentum=0.5)
+    message = "trained with other parameters than params.yaml has; run `dvc repro` first"
+    for start in ("evaluate@2", "train_task@3"):
+        done = pipeline.command("python", "-m", "stages.all", "--start-at", start)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"error: data/checkpoints/2/network.json: {message}\n"
+    assert "train_task 2: " in pipeline.succeed("python", "-m", "stages.all", "--start-at", "train_task@2")
+
+
 def test_split_without_data(pipeline: Pipeline) -> None:
     shutil.rmtree(pipeline.root / "data/raw")
     assert_refuses(pipeline, "split", r"data/raw/train: holds no classes; run `dvc repro`")
