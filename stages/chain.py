@@ -10,8 +10,8 @@ from stages.common.paths import CHAIN
 
 HEADER = """\
 # The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that
-# `dvc repro` can run. Written by `python -m stages.chain N`; numbers past a protocol's last step cost a
-# second each. DVC reads unquoted numbers as no stages at all.
+# `dvc repro` can run. Written by `python -m stages.chain N`; a number past a protocol's last step costs
+# three stages of about a second each. DVC reads unquoted numbers as no stages at all.
 """
 
 

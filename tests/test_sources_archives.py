@@ -1,6 +1,9 @@
 """The folder source on archives: the same images as from a directory, and nothing outside the scratch."""
 
+import errno
 import io
+import os
+import shutil
 import struct
 import tarfile
 import tempfile
@@ -11,7 +14,9 @@ import numpy as np
 import pytest
 
 from der.common.errors import UserError
+from der.common.files import whole_directory
 from der.data.sources.download import Counts, download
+from der.data.sources.folder import folder
 from tests.image_trees import (
     Contents,
     expected,
@@ -30,12 +35,9 @@ NAMES = ["a.zip", "a.tar", "a.tar.gz", "a.tgz", "a.tar.xz", "a.tar.bz2", "A.ZIP"
 
 
 @pytest.fixture(autouse=True)
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary directories are made; checked to be empty in the end."""
-    place = tmp_path / "scratch"
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    return place
+def no_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed run left in the system's temporary directory would stay."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
 
 
 def write_archive(archive: Path, contents: Contents) -> Path:
@@ -43,26 +45,53 @@ def write_archive(archive: Path, contents: Contents) -> Path:
 
 
 def failure(archive: Path, tmp_path: Path) -> str:
-    """The message of download(); holds that it left nothing behind and made nothing."""
+    """The message of download() as its stage calls it; holds that nothing is left behind or made."""
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError) as caught:
-        download(settings_for(archive), tmp_path / "raw")
+    with pytest.raises(UserError) as caught, whole_directory(tmp_path / "raw") as directory:
+        download(settings_for(archive), directory)
+    assert "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
     return str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("wrapper", ["", "./", "my images/"])
-def test_archives_give_what_the_directory_gives(
-    tmp_path: Path, scratch: Path, name: str, wrapper: str
-) -> None:
+def test_archives_give_what_the_directory_gives(tmp_path: Path, name: str, wrapper: str) -> None:
     root = write_tree(tmp_path / "images", TREE)
     archive = write_archive(tmp_path / name, {wrapper + path: content for path, content in TREE.items()})
     assert download(settings_for(root), tmp_path / "one") == COUNTS
     assert download(settings_for(archive), tmp_path / "two") == COUNTS
     for file in (tmp_path / "one").rglob("*.npy"):
         assert (tmp_path / "two" / file.relative_to(tmp_path / "one")).read_bytes() == file.read_bytes()
-    assert not list(scratch.iterdir())
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["test", "train"]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_what_a_killed_run_unpacked_lies_in_its_destination(tmp_path: Path, name: str) -> None:
+    """Where whole_directory removes it at the start of the next run."""
+    archive = write_archive(tmp_path / name, TREE)
+    with whole_directory(tmp_path / "raw") as directory:
+        found = folder(settings_for(archive), directory / "unpacked")
+        next(found)
+        made = {path for path in tmp_path.rglob("*") if path.is_file()} - {archive}
+        assert len(made) == len(TREE)
+        assert all(directory in path.parents for path in made)
+        found.close()
+        assert not any(directory.iterdir())
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_a_full_disk_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    archive = write_archive(tmp_path / name, TREE)
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
+    message = f"{tmp_path}/raw.partial/unpacked: the disk is full; make room to unpack {archive}"
+    assert failure(archive, tmp_path) == message
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])

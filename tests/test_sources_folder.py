@@ -48,7 +48,7 @@ def test_class_names_with_spaces_and_other_letters_are_normalised(tmp_path: Path
     assert composed != decomposed
     contents = tree_of(train={decomposed: 2, "a, b": 2}, test={composed: 1, "a, b": 1})
     root = write_tree(tmp_path / "images", contents)
-    assert [one.name for one in folder(settings_for(root))] == [composed, "a, b"]
+    assert [one.name for one in folder(settings_for(root), tmp_path / "unused")] == [composed, "a, b"]
     download(settings_for(root), tmp_path / "raw")
     assert (tmp_path / "raw" / "train" / f"{composed}.npy").exists()
 

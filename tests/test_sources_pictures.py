@@ -116,6 +116,14 @@ def test_16_bit_png_and_pgm(tmp_path: Path) -> None:
         assert np.array_equal(read(saved(tmp_path, deep, name), channels=1)[..., 0], GREY)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparent_grey_of_a_16_bit_png(tmp_path: Path, channels: int) -> None:
+    deep = Image.fromarray(array([[1000, 1001], [257 * 200, 0]], np.uint16))  # the first two are 4 in 8 bits
+    file = saved(tmp_path, deep, "a.png", transparency=1000)
+    wanted = array([[255, 4], [200, 0]])
+    assert np.array_equal(read(file, channels=channels), np.repeat(wanted[..., None], channels, axis=2))
+
+
 def test_dark_16_bit_grey_stays_dark() -> None:
     assert to_pixels(Image.fromarray(array([[0, 100], [200, 255]], np.uint16)), 2, 1).max() == 1
 

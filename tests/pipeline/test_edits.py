@@ -1,9 +1,9 @@
 """An edit and `dvc repro`: exactly the stages that the edit reaches run, and no result is stale.
 
 The data set has four classes, the protocol steps of two and two, the chain three numbers. Number 3 is
-unused: its stages write markers, in a fifth of a second. They run again when what they track changes, like
-any other: build_memory@3 and evaluate@3 when their parameters or code do, train_task@3 and build_memory@3
-when step 2's checkpoint or memory does. Their markers stay the same, so nothing after them runs.
+unused: its stages only write markers. They run again when what they track changes, like any other:
+build_memory@3 and evaluate@3 when their parameters or code do, train_task@3 and build_memory@3 when step
+2's checkpoint or memory does. Their markers stay the same, so nothing after them runs.
 """
 
 import json

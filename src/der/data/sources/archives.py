@@ -1,5 +1,6 @@
 """Archives of images, unpacked without trusting anything they say."""
 
+import errno
 import lzma
 import posixpath
 import shutil
@@ -20,6 +21,7 @@ DAMAGE = (
     *(OSError, EOFError, NotImplementedError, UnicodeError, struct.error, zlib.error, lzma.LZMAError),
     *(tarfile.TarError, zipfile.BadZipFile),
 )
+FULL = (errno.ENOSPC, errno.EDQUOT)
 UTF8_NAME = 0x800  # zip flag: the member's name is UTF-8
 ENCRYPTED = 0x1  # zip flag
 
@@ -37,8 +39,8 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
 
     Files get numbers for names: no member can choose where it is written, and names that the file system
     would confuse stay apart. Hidden files are skipped, links followed to a file of the archive. Raises
-    UserError for a damaged archive, and naming the member for one that would leave its folder, is
-    encrypted, or is neither file nor folder nor such a link.
+    UserError for a damaged archive and a full disk, and naming the member for one that would leave its
+    folder, is encrypted, or is neither file nor folder nor such a link.
     """
     members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
     files: dict[Parts, Path] = {}
@@ -57,7 +59,10 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
             else:
                 folders.add(parts)
     except DAMAGE as error:
-        raise UserError(f"{archive}: cannot be unpacked ({error}); check that it is whole") from None
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UserError(f"{scratch}: the disk is full; make room to unpack {archive}") from None
+        reason = " ".join(str(error).split())  # tarfile's has a line for every compression it tried
+        raise UserError(f"{archive}: cannot be unpacked ({reason}); check that it is whole") from None
     for parts, target in links.items():
         if target not in files:
             raise UserError(

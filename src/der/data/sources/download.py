@@ -19,7 +19,6 @@ SOURCES: dict[str, Callable[[DatasetSettings], Generator[ClassImages, None, None
     "digits": digits,
     "cifar10": cifar10,
     "cifar100": cifar100,
-    "folder": folder,
 }
 
 
@@ -35,11 +34,12 @@ class Counts:
 def download(settings: DatasetSettings, destination: Path) -> Counts:
     """Write ``destination/{train,test}/<class>.npy``, uint8 (n, image_side, image_side, channels), n >= 1.
 
-    One class is in memory at a time. Raises UserError for whatever is wrong with the source; what was
-    written by then stays, so the caller makes the directory whole or absent.
+    One class is in memory at a time; an archive is unpacked in ``destination``, too, until all is written.
+    Raises UserError for whatever is wrong with the source. What was written by then stays, and everything
+    where the process is killed, so the caller makes the directory whole or absent.
     """
     classes, train, test = 0, 0, 0
-    with closing(SOURCES[settings.source](settings)) as found:
+    with closing(_find(settings, destination / "unpacked")) as found:
         for one in found:
             for split, images in (("train", one.train), ("test", one.test)):
                 shape = (len(images), settings.image_side, settings.image_side, settings.channels)
@@ -51,3 +51,7 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
             classes, train, test = classes + 1, train + len(one.train), test + len(one.test)
     assert classes >= 2, settings.source
     return Counts(classes, train, test)
+
+
+def _find(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
+    return folder(settings, scratch) if settings.source == "folder" else SOURCES[settings.source](settings)

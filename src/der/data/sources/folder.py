@@ -1,7 +1,7 @@
 """Anyone's images: train/<class>/*, and test/<class>/* if there is one, in a directory or an archive."""
 
 import os
-import tempfile
+import shutil
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,11 +20,11 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 MOST_THREADS = 8  # each holds a whole picture in memory
 
 
-def folder(settings: DatasetSettings) -> Generator[ClassImages, None, None]:
+def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
     """Yield the classes found under ``settings.path`` in alphabetical order, images in that of their names.
 
-    Without a folder test, a fraction of every class is held out. An archive is unpacked into a temporary
-    directory (under TMPDIR, as large as the images). Raises UserError that names the file or class for
+    Without a folder test, a fraction of every class is held out. An archive is unpacked into ``scratch``,
+    which is made for that and removed in the end. Raises UserError that names the file or class for
     everything wrong with the tree or a picture in it.
     """
     path = Path(settings.path)
@@ -35,9 +35,12 @@ def folder(settings: DatasetSettings) -> Generator[ClassImages, None, None]:
     elif not path.name.lower().endswith(ARCHIVES):
         raise UserError(f"{path}: neither a directory nor a {', '.join(ARCHIVES)} file; edit dataset.path")
     else:
-        with tempfile.TemporaryDirectory(prefix="der-") as scratch:
-            wrapper, entries = unwrap(unpack(path, Path(scratch)))
+        scratch.mkdir(parents=True)
+        try:
+            wrapper, entries = unwrap(unpack(path, scratch))
             yield from _classes(entries, "/".join((str(path), *wrapper)), settings)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _classes(

@@ -48,7 +48,9 @@ def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
     that are no brightness (see ``_eight_bits``).
     """
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_eight_bits(image))
+        # A PNG's one transparent grey; 8 bits would not tell it from its neighbours.
+        opaque = np.asarray(image) != image.info.get("transparency")
+        image = Image.fromarray(np.stack([_eight_bits(image), opaque * np.uint8(255)], axis=2))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
