@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import CPU, NO_AUGMENTATION, augmentation_settings
 
 from bench.cases import Case, list_cases, load_noise, prepare
 from bench.contender import Contender, Footprint
@@ -33,7 +32,7 @@ from der.inference import run_network
 from der.model.layers import ConvNorm
 from der.model.network import count_parameters
 from der.model.resnet import build_extractor
-from tests.builders import NETWORK
+from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
 
 CASE = Case(
     name="tiny",
@@ -68,6 +67,7 @@ def test_plain_loop_and_engine_train_alike(frozen: int) -> None:
     # Rounding differs (folded normalisation, memory format) and grows from step to step.
     for epoch, tolerance in enumerate((1e-4, 2e-3)):
         assert plain.run_epoch(epoch) == pytest.approx(engine.run_epoch(epoch), abs=tolerance)
+    engine.release()
 
 
 def test_plain_loop_changes_images_at_random() -> None:
