@@ -85,7 +85,7 @@ def list_cases(device: torch.device, quick: bool) -> list[Case]:
                 resized_crop=None, crop_padding=1, horizontal_flip=False, brightness=0.25
             ),
             batch_size=32,
-            repetitions=5,
+            repetitions=11,
         ),
         Case(
             name="colour, 32x32",
@@ -96,7 +96,7 @@ def list_cases(device: torch.device, quick: bool) -> list[Case]:
                 resized_crop=None, crop_padding=4, horizontal_flip=True, brightness=63 / 255
             ),
             batch_size=128,
-            repetitions=3,
+            repetitions=5,
         ),
     ]
     cases += [replace(case, name=f"{case.name}, predict", task="predict") for case in cases]
