@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from stages.common.paths import CHAIN, PARAMS
+from stages.common.paths import PARAMS
+from stages.common.unused import chain_length
 from stages.presets.edit import Change, compare, look_up
 
 GRAPH = Path("dvc.yaml")
@@ -31,7 +32,7 @@ def read_lock() -> Ran:
 
 def list_stages() -> dict[str, list[str]]:
     """The names of all stages by the name in dvc.yaml, one for every step of the chain."""
-    steps = yaml.safe_load(CHAIN.read_text(encoding="utf-8"))["steps"]
+    steps = range(1, chain_length() + 1)
     return {
         name: [f"{name}@{step}" for step in steps] if "foreach" in stage else [name]
         for name, stage in yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"].items()
