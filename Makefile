@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 run: $(STAMP)
 	dvc repro
-	python -m stages.show
+	der show
 
 test: $(STAMP)
 	ruff format --check .

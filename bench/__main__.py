@@ -15,8 +15,8 @@ from bench.report import (
     round_figures,
     write_results,
 )
+from der.common.device import choose_device
 from der.common.errors import UserError
-from der.device import choose_device
 
 
 def main() -> None:

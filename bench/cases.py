@@ -15,13 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.common.settings import AugmentationSettings, DatasetSettings, NetworkSettings, ScheduleSettings
+from der.common.randomness import generator
 from der.data.sources.digits import digits
 from der.model.network import Network, empty_network, expand, random_linear
 from der.model.preprocessing import Normalization, Normalize, measure_normalization
 from der.model.resnet import ResNet
-from der.randomness import generator
-from der.train.images import TrainingImages
+from der.settings.dataset import DatasetSettings
+from der.settings.network import NetworkSettings
+from der.settings.training import AugmentationSettings, ScheduleSettings
+from der.train.training_images import TrainingImages
 
 SEED = 0
 

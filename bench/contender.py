@@ -13,7 +13,7 @@ import torch
 from bench.cases import Case, prepare
 from bench.predicting import EnginePrediction
 from bench.product import EngineLoop
-from der.device import set_up_device
+from der.common.device import set_up_device
 
 if TYPE_CHECKING:
     from bench.plain import PlainLoop

@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from bench.cases import SEED, Case, Start
-from der.common.settings import AugmentationSettings
 from der.model.layers import ConvNorm
 from der.model.preprocessing import Normalization
 from der.model.resnet import ResNet
+from der.settings.training import AugmentationSettings
 from der.train.augmentation import draw_epoch
-from der.train.images import TrainingImages
+from der.train.training_images import TrainingImages
 
 MAX_WORKERS = 8
 

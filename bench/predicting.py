@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 from bench.cases import SEED, Case, Start, network_settings
-from der.common.settings import Recipe
-from der.deployment.pictures import list_pictures, read_chunks
+from der.deployment.loader import list_pictures, read_chunks
 from der.deployment.predictor import Predictor
-from der.inference import images_per_pass
-from der.model.checkpoint import FORMAT, Card, Checkpoint
+from der.model.checkpoint import FORMAT, Checkpoint, Metadata
+from der.model.forward import images_per_pass
 from der.model.network import count_parameters
-from der.train.images import TrainingImages
+from der.settings.training import Recipe
+from der.train.training_images import TrainingImages
 
 
 def write_pictures(images: TrainingImages, directory: Path) -> None:
@@ -43,12 +43,12 @@ class EnginePrediction:
         return total / self.images
 
 
-def make_card(case: Case, start: Start) -> Card:
+def make_card(case: Case, start: Start) -> Metadata:
     """What a checkpoint of ``start`` would say of itself."""
     _, side, _, channels = start.images.arrays[0].shape
     names = [str(label) for label in range(start.network.classes)]
     ends = list(accumulate(case.new_classes[: start.step], initial=0))
-    return Card(
+    return Metadata(
         format=FORMAT,
         steps=[names[low:high] for low, high in pairwise(ends)],
         image_side=side,

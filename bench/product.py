@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 import torch
 
 from bench.cases import SEED, Case, Start
+from der.common.precision import choose_precision
 from der.model.preprocessing import Normalize
-from der.precision import choose_precision
 from der.train.augmentation import draw_epoch
-from der.train.cuda import CapturedStep
+from der.train.capture import CapturedStep
 from der.train.engine import Engine
-from der.train.images import Gatherer
 from der.train.objective import RepresentationObjective
-from der.train.scratch import Scratch
+from der.train.resume.store import StateStore
+from der.train.training_images import Gatherer
 
 REPLAYS = 100  # of a captured step
 
@@ -38,7 +38,7 @@ class EngineLoop:
         )
         self.kept = ExitStack()
         root = Path(self.kept.enter_context(TemporaryDirectory()))
-        self.scratch = self.kept.enter_context(Scratch(root, "bench", warnings.warn))
+        self.scratch = self.kept.enter_context(StateStore(root, "bench", warnings.warn))
         self.engine = Engine(
             objective,
             frozen,

@@ -10,8 +10,8 @@ import torch
 
 from bench.contender import PLAIN
 from bench.measure import Measured
-from der.common.files import whole_file
-from der.device import processor_name
+from der.common.atomic import atomic_file
+from der.common.device import processor_name
 
 RESULTS = Path("bench/results")
 INCLUDED = (
@@ -65,7 +65,7 @@ def write_results(
         "torch": torch.__version__,
     }
     path = directory / f"{machine.slug}.json"
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         text = json.dumps(report, indent=2, sort_keys=True, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
     return path

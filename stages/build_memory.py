@@ -2,11 +2,13 @@
 
 import os
 
-from stages.common import paths
-from stages.common.command import run_step
-from stages.common.params import load_settings
-from stages.common.unused import is_unused, mark_unused, read_task
-from stages.finished import remove_finished
+from der.project import paths
+from der.project.environment import scratch_root
+from der.project.markers import mark_unused
+from der.project.params import load_settings
+from der.project.stage import run_step
+from der.project.tasks import is_unused, read_task
+from der.train.resume.finished import remove_finished
 
 
 def run(step: int) -> str:
@@ -17,13 +19,13 @@ def run(step: int) -> str:
     import numpy as np
     from numpy.typing import NDArray
 
+    from der.common.device import set_up_device
     from der.data.class_arrays import read_classes
-    from der.device import set_up_device
-    from der.inference import run_network
+    from der.data.exemplars import load_memory, save_memory
     from der.memory.build import build_memory
-    from der.memory.exemplars import load_memory, save_memory
     from der.model.checkpoint import check_classes, load_checkpoint
-    from der.model.folding import fold_network
+    from der.model.forward import run_network
+    from der.model.kernels.folding import fold_network
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_task(step)
@@ -39,7 +41,7 @@ def run(step: int) -> str:
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
     memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings.memory, features)
     save_memory(paths.memory(step), memory)
-    remove_finished(step)
+    remove_finished(scratch_root(), paths.checkpoint(step))
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"
 
 

@@ -1,15 +1,15 @@
 """download: the data set as one array per class."""
 
-from der.common.files import whole_directory
+from der.common.atomic import atomic_directory
 from der.data.sources.download import download
-from stages.common.command import run_stage
-from stages.common.params import load_settings
-from stages.common.paths import RAW
+from der.project.params import load_settings
+from der.project.paths import RAW
+from der.project.stage import run_stage
 
 
 def run() -> str:
     settings = load_settings().dataset
-    with whole_directory(RAW) as directory:
+    with atomic_directory(RAW) as directory:
         counts = download(settings, directory)
     return (
         f"download: {counts.train} training and {counts.test} test images "

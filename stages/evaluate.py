@@ -2,11 +2,13 @@
 
 import os
 
-from der.common.files import directory_bytes, write_json
-from stages.common import paths
-from stages.common.command import run_step
-from stages.common.params import load_settings
-from stages.common.unused import is_unused, mark_unused, read_task
+from der.common.filesystem import directory_bytes
+from der.common.serialization import write_json
+from der.project import paths
+from der.project.markers import mark_unused
+from der.project.params import load_settings
+from der.project.stage import run_step
+from der.project.tasks import is_unused, read_task
 
 
 def run(step: int) -> str:
@@ -15,12 +17,12 @@ def run(step: int) -> str:
     if is_unused(step):
         return mark_unused("evaluate", step, *outputs)
     # Only now: what follows imports torch, which costs seconds.
+    from der.common.device import set_up_device
     from der.data.class_arrays import read_classes
-    from der.device import set_up_device
+    from der.data.exemplars import load_memory
     from der.evaluation.confusion import write_confusion
+    from der.evaluation.evaluate import evaluate_step
     from der.evaluation.mistakes import save_mistakes
-    from der.evaluation.step import evaluate_step
-    from der.memory.exemplars import load_memory
     from der.model.checkpoint import check_classes, load_checkpoint
 
     device = set_up_device(os.environ.get("DER_DEVICE"))

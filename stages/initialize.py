@@ -1,10 +1,10 @@
 """initialize: step 0, an empty network and an empty memory, so that step 1 is no special case."""
 
-from der.memory.exemplars import empty_memory, save_memory
+from der.data.exemplars import empty_memory, save_memory
 from der.model.checkpoint import save_empty_checkpoint
-from stages.common.command import run_stage
-from stages.common.params import load_settings
-from stages.common.paths import checkpoint, memory
+from der.project.params import load_settings
+from der.project.paths import checkpoint, memory
+from der.project.stage import run_stage
 
 
 def run() -> str:

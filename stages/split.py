@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+from der.common.atomic import atomic_directory
 from der.common.errors import UserError
-from der.common.files import link_or_copy, whole_directory, write_json
+from der.common.filesystem import link_or_copy
+from der.common.serialization import write_json
 from der.data.class_arrays import class_path, list_classes
 from der.data.protocol import plan_steps
-from der.memory.exemplars import check_budget
-from stages.common.command import run_stage
-from stages.common.params import load_settings
-from stages.common.paths import RAW, TASKS
-from stages.common.unused import chain_length, mark_unused
+from der.memory.budget import check_budget
+from der.project.chain import chain_length
+from der.project.markers import mark_unused
+from der.project.params import load_settings
+from der.project.paths import RAW, TASKS
+from der.project.stage import run_stage
 
 
 def write_task(directory: Path, steps: list[list[str]]) -> None:
@@ -32,10 +35,9 @@ def run() -> str:
     length = chain_length()
     if len(steps) > length:
         raise UserError(
-            f"protocol: {len(steps)} steps, but chain.yaml holds {length}; "
-            f"run `python -m stages.chain {len(steps)}` first"
+            f"protocol: {len(steps)} steps, but chain.yaml holds {length}; run `der chain {len(steps)}` first"
         )
-    with whole_directory(TASKS) as directory:
+    with atomic_directory(TASKS) as directory:
         for number in range(1, length + 1):
             task = directory / str(number)
             if number <= len(steps):

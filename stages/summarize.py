@@ -1,10 +1,10 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
-from der.summary.write import write_summary
-from stages.common import paths
-from stages.common.command import run_stage
-from stages.common.params import load_settings
-from stages.steps import read_steps
+from der.project import paths
+from der.project.params import load_settings
+from der.project.stage import run_stage
+from der.project.step_metrics import read_steps
+from der.summary.write_summary import write_summary
 
 
 def run() -> str:

@@ -9,31 +9,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.common.settings import (
+from der.common.precision import choose_precision
+from der.model.checkpoint import FORMAT, Checkpoint, Metadata
+from der.model.network import Network, count_parameters, empty_network, expand
+from der.model.preprocessing import Normalization, Normalize
+from der.model.resnet import ResNet, build_extractor, initialize_extractor
+from der.settings.memory import MemorySettings
+from der.settings.network import NetworkSettings
+from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,
     IncrementalSettings,
     MaskSettings,
-    MemorySettings,
-    NetworkSettings,
     PhaseSettings,
     TrainSettings,
 )
-from der.model.checkpoint import FORMAT, Card, Checkpoint
-from der.model.network import Network, count_parameters, empty_network, expand
-from der.model.preprocessing import Normalization, Normalize
-from der.model.resnet import ResNet, build_extractor, initialize_extractor
-from der.precision import choose_precision
 from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine
-from der.train.images import Gatherer, TrainingImages
+from der.train.incremental_step import train_step
 from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
 from der.train.phase import StepRun
 from der.train.representation import learn_representation
-from der.train.scratch import Saved
-from der.train.step import train_step
+from der.train.resume.store import Saved
+from der.train.training_images import Gatherer, TrainingImages
 
 SIDE = 8  # pixels
 CHANNELS = 3
@@ -180,7 +180,7 @@ def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpo
     """``random_network`` with its card; classes are named "class 0" and so on."""
     network = random_network(classes_per_step, seed)
     names = iter(f"class {label}" for label in range(sum(classes_per_step)))
-    card = Card(
+    card = Metadata(
         format=FORMAT,
         steps=[[next(names) for _ in range(classes)] for classes in classes_per_step],
         image_side=SIDE,

@@ -107,7 +107,7 @@ class Pipeline:
 
     def chain(self, length: int) -> None:
         """Make chain.yaml hold ``length`` steps."""
-        self.succeed("python", "-m", "stages.chain", str(length))
+        self.succeed("python", "-m", "der.project.chain", str(length))
 
     def commit(self, message: str) -> None:
         """Commit everything to git."""

@@ -114,7 +114,7 @@ def test_protocol_longer_than_the_chain(pipeline: Pipeline) -> None:
     pipeline.edit(protocol__first_classes=1, protocol__later_classes=1)
     message = r"protocol: 4 steps, but chain\.yaml holds 3; run `python -m stages\.chain 4` first"
     assert_refuses(pipeline, "split", message)
-    pipeline.succeed("python", "-m", "stages.chain", "4")  # as told
+    pipeline.succeed("python", "-m", "der.project.chain", "4")  # as told
     pipeline.succeed("python", "-m", "stages.split")
     assert (pipeline.root / "data/tasks/4/train/dog.npy").exists()
 
@@ -129,7 +129,7 @@ def test_damaged_chain(script: str, pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("length", ["0", "-1", "many"])
 def test_chain_of_no_length(length: str, pipeline: Pipeline) -> None:
     before = digests(pipeline.root)
-    done = pipeline.command("python", "-m", "stages.chain", length)
+    done = pipeline.command("python", "-m", "der.project.chain", length)
     assert done.returncode == 2
     assert re.search(r"error: .*N: ", done.stderr)
     assert digests(pipeline.root) == before

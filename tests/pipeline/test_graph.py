@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from der.common.files import PARTIAL
+from der.common.atomic import PARTIAL
 from tests.pipeline.closure import compare, import_closure
 from tests.pipeline.lab import CHAIN, REPOSITORY, Pipeline, Stage, declares, numbered, read_graph
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
-from der.common.files import read_array
+from der.common.serialization import read_array
 
 SUFFIX = ".npy"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from der.common.errors import UserError
-from der.common.settings import ProtocolSettings
+from der.settings.protocol import ProtocolSettings
 
 
 def order_classes(names: list[str], order: int | list[int] | list[str] | str) -> list[str]:

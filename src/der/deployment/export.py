@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.common.atomic import PARTIAL, atomic_file
 from der.common.errors import UserError
-from der.common.files import PARTIAL, whole_file
-from der.data.sources.pictures import resize_all
-from der.deployment.graph import UsableNetwork
-from der.inference import run_network
-from der.model.checkpoint import Card
+from der.data.sources.decoding import resize_all
+from der.deployment.exportable import UsableNetwork
+from der.model.checkpoint import Metadata
+from der.model.forward import run_network
 from der.model.network import Network
 
 BATCH_ENDS = (1, 3, 8)  # of the images that an export is compared on
@@ -30,13 +30,13 @@ CLASS_NAMES = "class_names"  # of what travels with the graph: a JSON list in la
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # an export that was read back
 
 
-def export_torch(network: Network, card: Card, path: Path) -> None:
+def export_torch(network: Network, card: Metadata, path: Path) -> None:
     """Write torch.export's form, for ``torch.export.load``; class names are its extra file "class_names"."""
     batch = torch.export.Dim("batch", min=1)
     example = torch.from_numpy(sample_images(card)[:2])
     usable = UsableNetwork(network, card.normalization)
     program = torch.export.export(usable, (example,), dynamic_shapes={"images": {0: batch}})
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         with partial.open("wb") as stream:
             torch.export.save(program, stream, extra_files={CLASS_NAMES: json.dumps(card.class_names)})
         with partial.open("rb") as stream:
@@ -44,7 +44,7 @@ def export_torch(network: Network, card: Card, path: Path) -> None:
         _compare(lambda images: module(torch.from_numpy(images)).numpy(), network, card, path)
 
 
-def export_onnx(network: Network, card: Card, path: Path) -> None:
+def export_onnx(network: Network, card: Metadata, path: Path) -> None:
     """Write ONNX; class names are in its metadata under "class_names".
 
     Weights of over 1.5 GB come to lie beside it, in ``path`` with ".data" added: ONNX holds 2 GB at most.
@@ -75,11 +75,11 @@ def export_onnx(network: Network, card: Card, path: Path) -> None:
         _compare(lambda images: session.run(None, {"images": images})[0], network, card, path)
         # The model last: it names the file of its weights.
         for file in (*model.parent.glob("*.data"), model):
-            with whole_file(path.with_name(file.name)) as partial:
+            with atomic_file(path.with_name(file.name)) as partial:
                 file.replace(partial)
 
 
-def _compare(run: Run, network: Network, card: Card, path: Path) -> None:
+def _compare(run: Run, network: Network, card: Metadata, path: Path) -> None:
     """Raise UserError if an export differs from the network on ``sample_images``.
 
     By the logarithms of probabilities: of a trained network the largest ones are 1 whatever the image.
@@ -98,7 +98,7 @@ def _compare(run: Run, network: Network, card: Card, path: Path) -> None:
         )
 
 
-def sample_images(card: Card) -> NDArray[np.uint8]:
+def sample_images(card: Metadata) -> NDArray[np.uint8]:
     """Eight images (8, side, side, channels): noise, smooth ones, noise of black and white, black, white."""
     random = np.random.RandomState(0)
     side, channels = card.image_side, card.channels

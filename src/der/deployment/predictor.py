@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
-from der.data.sources.pictures import resize_all
+from der.common.precision import choose_precision
+from der.data.sources.decoding import resize_all
 from der.deployment.guess import Guess, best_guesses
-from der.inference import run_network
-from der.model.checkpoint import Card, Checkpoint, load_checkpoint
-from der.model.folding import fold_network
-from der.precision import choose_precision
+from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint
+from der.model.forward import run_network
+from der.model.kernels.folding import fold_network
 
 
 class Predictor:
@@ -27,7 +27,7 @@ class Predictor:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
         assert checkpoint.card is not None
-        self.card: Card = checkpoint.card
+        self.card: Metadata = checkpoint.card
         self.device = device
         self.precision = choose_precision(precision, device)
         self.network = fold_network(checkpoint.network, device, self.precision)
@@ -69,7 +69,7 @@ def load_predictor(path: Path | str, device: torch.device, precision: str = "flo
     return Predictor(load_trained(Path(path))[0], device, precision)
 
 
-def load_trained(path: Path) -> tuple[Checkpoint, Card]:
+def load_trained(path: Path) -> tuple[Checkpoint, Metadata]:
     """Read the checkpoint directory ``path`` on the CPU; raises UserError as ``load_predictor`` does."""
     checkpoint = load_checkpoint(path)
     if checkpoint.card is None:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from der.common.atomic import atomic_file
 from der.common.errors import UserError
-from der.common.files import whole_file
 
 CORNER = "true"  # head of the first column, which holds the true class of each row
 
@@ -16,7 +16,7 @@ def write_confusion(path: Path, matrix: NDArray[np.int64], names: list[str]) -> 
     """Write counts, (C, C), with predicted classes across and true classes down."""
     frame = pd.DataFrame(matrix, columns=names)
     frame.insert(0, CORNER, names, allow_duplicates=True)  # a class may be called "true" itself
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         frame.to_csv(partial, index=False, lineterminator="\n", encoding="utf-8")
 
 

@@ -11,8 +11,9 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from der.common.atomic import atomic_directory
 from der.common.errors import UserError
-from der.common.files import read_array, read_json, whole_directory, write_array, write_json
+from der.common.serialization import read_array, read_json, write_array, write_json
 
 MOST = 50  # mistakes that are kept
 
@@ -70,7 +71,7 @@ def with_images(entries: list[Mistake], tests: Sequence[NDArray[np.uint8]]) -> M
 
 def save_mistakes(path: Path, mistakes: Mistakes) -> None:
     """Write images.npy and mistakes.json into the directory ``path``."""
-    with whole_directory(path) as directory:
+    with atomic_directory(path) as directory:
         write_array(directory / "images.npy", mistakes.images)
         write_json(directory / "mistakes.json", mistakes.entries)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.memory.herding import normalize_features
+from der.model.features import normalize_features
 
 
 def nearest_mean_scores(

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.settings import MemorySettings
-from der.memory.exemplars import Memory, check_budget, exemplars_per_class
+from der.data.exemplars import Memory
+from der.memory.budget import check_budget, exemplars_per_class
 from der.memory.herding import class_mean, herd
+from der.settings.memory import MemorySettings
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, C) to (N, D)
 

@@ -15,20 +15,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from der.common.atomic import atomic_directory
 from der.common.errors import UserError
-from der.common.files import link_or_copy, read_json, whole_directory, write_json
-from der.common.parsing import parse
-from der.common.settings import NetworkSettings, Range, Recipe, Section
+from der.common.filesystem import link_or_copy
+from der.common.serialization import read_json, write_json
 from der.model.network import Network, blank_linear, count_parameters, empty_network
 from der.model.preprocessing import Normalization
 from der.model.resnet import ResNet, Shape, architecture, build_extractor, keeps_part_of
+from der.settings.network import NetworkSettings
+from der.settings.parsing import parse
+from der.settings.ranges import Range, Section
+from der.settings.training import Recipe
 
 FORMAT = 1
 CARD, HEAD = "network.json", "head.safetensors"
 
 
 @dataclass(frozen=True)
-class Card(Section):
+class Metadata(Section):
     """network.json: what is needed to use the network, and what its training found."""
 
     format: int
@@ -69,12 +73,12 @@ class Checkpoint:
     """A network with its card; ``card`` is None before step 1."""
 
     network: Network
-    card: Card | None
+    card: Metadata | None
 
 
 def save_empty_checkpoint(path: Path) -> None:
     """The checkpoint before step 1: no extractor, no class."""
-    with whole_directory(path) as directory:
+    with atomic_directory(path) as directory:
         write_json(directory / CARD, {"format": FORMAT, "steps": []})
 
 
@@ -87,7 +91,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path) -> None:
     extractors = checkpoint.network.extractors
     frozen = len(extractors) - 1
     digests = read_json(previous / CARD)["digests"][:frozen] if frozen > 0 else []
-    with whole_directory(path) as directory:
+    with atomic_directory(path) as directory:
         for number in range(1, frozen + 1):
             link_or_copy(previous / extractor_name(number), directory / extractor_name(number))
         for module, name in ((extractors[-1], extractor_name(frozen + 1)), (checkpoint.network.head, HEAD)):
@@ -107,7 +111,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if content.get("steps") == []:
         return Checkpoint(empty_network(), None)
     digests = content.pop("digests", None)
-    card = parse(Card, content, str(where))
+    card = parse(Metadata, content, str(where))
     if not isinstance(digests, list) or len(digests) != len(card.shapes) + 1:
         raise UserError(f"{where}.digests: not one of each extractor and the classifier; train it again")
     extractors: list[ResNet] = []

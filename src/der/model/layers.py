@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from der.model import onednn
+from der.model.kernels import onednn
 
 
 class ConvNorm(nn.Module):
@@ -53,7 +53,7 @@ class ConvNorm(nn.Module):
         return F.conv2d(x_BCHW, weight, bias, self.conv.stride, self.conv.padding)
 
     def _fused(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
-        from der.model import fused  # needs Triton, which is there only where CUDA is
+        from der.model.kernels import fused
 
         if self.folded:
             return fused.folded_layer(self, x_BCHW, residual_BCHW)

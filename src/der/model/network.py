@@ -6,9 +6,9 @@
 import torch
 from torch import Tensor, nn
 
-from der.common.settings import NetworkSettings
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet, build_extractor, initialize_extractor
+from der.settings.network import NetworkSettings
 
 
 class Network(nn.Module):

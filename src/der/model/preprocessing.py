@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.common.settings import Range, Section
+from der.settings.ranges import Range, Section
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from der.common.settings import NetworkSettings
 from der.model.layers import ConvNorm
+from der.settings.network import NetworkSettings
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from der.common.files import whole_file
+from der.common.atomic import atomic_file
 from der.report.figures import MANY, accuracy_plot, confusion_plot, matrix_plot, training_plot
-from der.report.pictures import exemplar_sheets, mistake_pictures
 from der.report.run import Run
 from der.report.tables import MOST_PAIRS, class_rows, confused_pairs, parameter_lines, show_bytes
+from der.report.thumbnails import exemplar_sheets, mistake_pictures
 
 
 def write_report(run: Run, path: Path) -> None:
     """Write the page; the same run gives the same bytes."""
     page = render(run)
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from der.data.exemplars import Memory
 from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import Mistakes
-from der.memory.exemplars import Memory
 from der.summary.series import Summary
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from der.common.settings import AugmentationSettings
-from der.randomness import generator
-from der.train.images import upload
+from der.common.randomness import generator
+from der.settings.training import AugmentationSettings
+from der.train.training_images import upload
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from der.common.errors import UserError
-from der.common.settings import AugmentationSettings, ScheduleSettings
-from der.model.folding import place_folded
+from der.model.kernels.folding import place_folded
 from der.model.preprocessing import Normalize
 from der.model.resnet import ResNet
+from der.settings.training import AugmentationSettings, ScheduleSettings
 from der.train.augmentation import Draws, augment
-from der.train.cuda import CapturedStep, FusedLayers, TrainBatch
-from der.train.images import Gatherer
+from der.train.capture import CapturedStep, FusedLayers, TrainBatch
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
+from der.train.training_images import Gatherer
 
 WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from der.common.files import whole_file
+from der.common.atomic import atomic_file
 
 
 class EpochRecord(NamedTuple):
@@ -21,7 +21,7 @@ class EpochRecord(NamedTuple):
 
 def write_log(path: Path, records: Iterable[EpochRecord]) -> None:
     """Write the records with a header."""
-    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(EpochRecord._fields)
         writer.writerows(records)

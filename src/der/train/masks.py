@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from der.common.settings import MaskSettings
 from der.model.layers import ConvNorm
 from der.model.resnet import BasicBlock, PadShortcut, ResNet, Shape
+from der.settings.training import MaskSettings
 
 LIMIT = 6.0  # of |e|, as in HAT (Serra et al. 2018, section 2.5)
 

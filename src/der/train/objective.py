@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from der.train.losses import auxiliary_labels
 from der.train.masks import ChannelMasks
 
 
@@ -19,6 +18,11 @@ class Loss(NamedTuple):
     total: Tensor  # what is minimised
     auxiliary: Tensor  # unweighted
     correct: Tensor  # fraction of images whose largest logit is their class
+
+
+def auxiliary_labels(labels_B: Tensor, old_classes: int) -> Tensor:
+    """Old classes share label 0; new class number j, counted from 0 within the step, is label j + 1."""
+    return (labels_B - old_classes + 1).clamp(min=0)
 
 
 class RepresentationObjective(nn.Module):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from der.common.errors import UserError
-from der.common.settings import ScheduleSettings, TrainSettings
 from der.model.preprocessing import Normalization
+from der.settings.training import ScheduleSettings, TrainSettings
 from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine
 from der.train.log import EpochRecord
+from der.train.resume.store import Saved
 from der.train.schedule import learning_rate
-from der.train.scratch import Saved
 
 
 class Listener(Protocol):
@@ -33,8 +33,8 @@ class Listener(Protocol):
         """An epoch has ended."""
 
 
-class Keeper(Protocol):
-    """Holds the state to go on from; see der.train.scratch.Scratch."""
+class StateKeeper(Protocol):
+    """Holds the state to go on from; see der.train.resume.store.StateStore."""
 
     def load(self, phase: str) -> Saved | None:
         """The newest state of ``phase``, if there is any."""
@@ -53,7 +53,7 @@ class StepRun:
     settings: TrainSettings
     device: torch.device
     listener: Listener
-    keeper: Keeper
+    keeper: StateKeeper
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
         """Which images an epoch visits, and how it changes them."""

@@ -5,19 +5,20 @@ from typing import NamedTuple
 import torch
 
 from der.common.errors import UserError
-from der.common.settings import NetworkSettings, PhaseSettings
+from der.common.precision import choose_precision
+from der.common.randomness import generator
 from der.model.network import Network, blank_linear, count_parameters, random_linear, randomize_linear
 from der.model.preprocessing import Normalize
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet, build_extractor, reduction
-from der.precision import choose_precision
-from der.randomness import generator
+from der.settings.network import NetworkSettings
+from der.settings.training import PhaseSettings
 from der.train.engine import Engine
-from der.train.images import Gatherer, TrainingImages
 from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
 from der.train.phase import StepRun, run_phase
+from der.train.training_images import Gatherer, TrainingImages
 
 PHASE = "representation"
 

@@ -1,6 +1,6 @@
 """Learning rate over epochs."""
 
-from der.common.settings import ScheduleSettings
+from der.settings.training import ScheduleSettings
 
 
 def learning_rate(settings: ScheduleSettings, epoch: int) -> float:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from der.common.errors import UserError
-from der.common.settings import DatasetSettings
-from der.data.sources.classes import ClassImages
-from der.data.sources.pictures import resize_all
+from der.data.sources.class_images import ClassImages
+from der.data.sources.decoding import resize_all
+from der.settings.dataset import DatasetSettings
 
 
 def cifar10(settings: DatasetSettings) -> Generator[ClassImages, None, None]:

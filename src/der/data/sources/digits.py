@@ -4,9 +4,9 @@ from collections.abc import Generator
 
 import numpy as np
 
-from der.common.settings import DatasetSettings
-from der.data.sources.classes import ClassImages, hold_out
-from der.data.sources.pictures import resize_all
+from der.data.sources.class_images import ClassImages, hold_out
+from der.data.sources.decoding import resize_all
+from der.settings.dataset import DatasetSettings
 
 BRIGHTEST = 16  # the data set's white
 

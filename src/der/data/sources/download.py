@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from der.common.errors import UserError
-from der.common.files import write_array
-from der.common.settings import DatasetSettings
+from der.common.serialization import write_array
 from der.data.sources.cifar import cifar10, cifar100
-from der.data.sources.classes import ClassImages
+from der.data.sources.class_images import ClassImages
 from der.data.sources.digits import digits
 from der.data.sources.folder import folder
+from der.settings.dataset import DatasetSettings
 
 SOURCES: dict[str, Callable[[DatasetSettings], Generator[ClassImages, None, None]]] = {
     "digits": digits,

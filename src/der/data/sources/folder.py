@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from der.common.errors import UserError
-from der.common.settings import DatasetSettings
 from der.data.sources.archives import unpack
-from der.data.sources.classes import ClassImages, Images, hold_out
-from der.data.sources.pictures import read_picture
+from der.data.sources.class_images import ClassImages, Images, hold_out
+from der.data.sources.decoding import read_picture
 from der.data.sources.tree import Entry, Tree, build_tree, check_tree, scan, unwrap
+from der.settings.dataset import DatasetSettings
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 MOST_THREADS = 8  # each holds a whole picture in memory

@@ -1,0 +1,31 @@
+"""Make chain.yaml hold as many steps as the protocol has, or N, for a sweep over protocols.
+
+The number of steps is that of the longest protocol that `dvc repro` can run.
+"""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``run`` reads."""
+    parser.add_argument(
+        "length", type=steps, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)"
+    )
+
+
+def steps(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write chain.yaml, and say how long it is."""
+    from der.project.applying import protocol_length
+    from der.project.chain import write_chain
+
+    length = arguments.length or protocol_length()
+    write_chain(length)
+    print(f"chain.yaml: {length} step{'s' if length > 1 else ''}")

@@ -1,0 +1,67 @@
+"""Name the classes that pictures show, by the network of a checkpoint directory.
+
+Any picture that Pillow reads; directories are searched. One that cannot be read is reported and skipped, and
+the exit status is 1.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from der.command.lines import printable, start_csv, start_table
+
+MOST_PICTURES = 256  # that are read before the first of them is answered
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``run`` reads."""
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
+    parser.add_argument("pictures", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
+    parser.add_argument("--top", type=count, default=3, metavar="K", help="classes per picture (default: 3)")
+    parser.add_argument("--csv", action="store_true", help="comma-separated, with a heading")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="bfloat16: faster where the processor has it, equal to about two digits",
+    )
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print a line for every picture; exit with status 1 if any could not be read."""
+    # Only now: torch costs seconds.
+    from tqdm import tqdm
+
+    from der.common.device import set_up_device
+    from der.deployment.loader import list_pictures, read_chunks
+    from der.deployment.predictor import load_predictor
+    from der.model.forward import images_per_pass
+
+    device = set_up_device(os.environ.get("DER_DEVICE"))
+    predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
+    files = list_pictures(arguments.pictures)
+    side, channels = predictor.card.image_side, predictor.card.channels
+    top = min(arguments.top, len(predictor.card.class_names))
+    print_line = start_csv(top) if arguments.csv else start_table(files, predictor.card.class_names, top)
+    size = min(images_per_pass(side * side * channels), MOST_PICTURES)
+    skipped = 0
+    with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:
+        for chunk in read_chunks(files, side, channels, size):
+            with bar.external_write_mode():
+                for fault in chunk.faults:
+                    print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
+                for file, guesses in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
+                    print_line(str(file), guesses)
+            skipped += len(chunk.faults)
+            bar.update(len(chunk.files) + len(chunk.faults))
+    if skipped:
+        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")

@@ -1,0 +1,41 @@
+"""JSON and .npy files: written whole or not at all, read without running anything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.common.atomic import atomic_file
+from der.common.errors import UserError
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented UTF-8 JSON; NaN and infinity are refused."""
+    with atomic_file(path) as partial:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; raises UserError naming the file if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a .npy file."""
+    with atomic_file(path) as partial, partial.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
+    """Read a .npy file, as a read-only memory map if ``mapped``; never unpickles."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read as a .npy array ({error})") from None
+    return array

@@ -1,0 +1,74 @@
+"""Evaluating one step's network on the test images of all classes seen.
+
+# N test images, H and W pixels, C channels, K classes
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from der.common.errors import UserError
+from der.data.exemplars import Memory
+from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
+from der.evaluation.mistakes import Mistakes, find_mistakes, with_images
+from der.evaluation.nearest_mean import nearest_mean_scores
+from der.model.checkpoint import Checkpoint
+from der.model.forward import run_network
+from der.model.kernels.folding import fold_network
+from der.settings.evaluation import EvaluateSettings
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one step's network does on the test images."""
+
+    metrics: StepMetrics
+    confusion: NDArray[np.int64]  # (K, K), true classes down
+    mistakes: Mistakes
+
+
+def evaluate_step(
+    checkpoint: Checkpoint,
+    memory: Memory,
+    tests: Sequence[NDArray[np.uint8]],
+    settings: EvaluateSettings,
+    device: torch.device,
+    *,
+    checkpoint_bytes: int,
+    memory_bytes: int,
+) -> Evaluation:
+    """Evaluate a checkpoint.
+
+    ``tests`` holds the test images (N, H, W, C) of each class seen, in label order; ``memory`` is that
+    of the same step, for prediction by nearest mean of exemplars. The sizes of their files are taken over
+    into the metrics. Raises UserError if the network gives no finite scores.
+    """
+    card = checkpoint.card
+    assert card is not None
+    network = fold_network(checkpoint.network, device)
+    outputs = [run_network(network, card.normalization, images, device) for images in tests]
+    logits = np.concatenate([output.logits for output in outputs])
+    features = np.concatenate([output.features for output in outputs])
+    if not np.isfinite(logits).all():
+        raise UserError(f"step {len(card.steps)}: the network's scores are not finite; train it again")
+    labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
+    nme_ranks = ranks(nearest_mean_scores(features, memory.class_means), labels)
+    metrics: StepMetrics = {
+        "step": len(card.steps),
+        "classes": len(tests),
+        "test_images": len(labels),
+        **breakdown(ranks(logits, labels), labels, card.steps, settings.group_labels),
+        "nme": breakdown(nme_ranks, labels, card.steps, settings.group_labels),
+        "parameters": card.parameters,
+        "parameters_trained": card.parameters_trained,
+        "checkpoint_bytes": checkpoint_bytes,
+        "memory_images": len(memory.labels),
+        "memory_bytes": memory_bytes,
+        "gamma": card.gamma,
+    }
+    names = [name for step in card.steps for name in step]
+    mistakes = with_images(find_mistakes(logits, labels, names), tests)
+    return Evaluation(metrics, confusion_matrix(labels, logits.argmax(1), len(tests)), mistakes)

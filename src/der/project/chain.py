@@ -1,0 +1,48 @@
+"""chain.yaml: the numbered steps over which DVC repeats train_task, build_memory and evaluate."""
+
+import shutil
+from itertools import count
+
+import yaml
+
+from der.common.atomic import atomic_file
+from der.common.errors import UserError
+from der.project import paths
+
+HEADER = """\
+# The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that
+# `dvc repro` can run. Written by `der chain`; a number past a protocol's last step costs
+# three stages of about a second each. DVC reads unquoted numbers as no stages at all.
+"""
+
+
+def chain_length() -> int:
+    """Number of steps in chain.yaml; raises UserError if it is missing or damaged."""
+    try:
+        content = yaml.safe_load(paths.CHAIN.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = None
+    steps = content.get("steps") if isinstance(content, dict) else None
+    # Numbers as text: DVC reads others as no stages at all.
+    if not steps or not isinstance(steps, dict) or set(steps) != {str(one + 1) for one in range(len(steps))}:
+        raise UserError(f"{paths.CHAIN}: missing or damaged; run `der chain`")
+    return len(steps)
+
+
+def write_chain(length: int) -> None:
+    """Write chain.yaml for ``length`` steps; what stages of later ones left stays in DVC's cache alone.
+
+    In the workspace it would count as part of the folders that summarize and report depend on.
+    """
+    lines = [
+        f'  "{number}": {{previous: {number - 1}, phase: {"base" if number == 1 else "incremental"}}}\n'
+        for number in range(1, length + 1)
+    ]
+    with atomic_file(paths.CHAIN) as partial:
+        partial.write_text(HEADER + "steps:\n" + "".join(lines), encoding="utf-8")
+    for step in count(length + 1):
+        left = [output for output in paths.outputs(step) if output.exists()]
+        if not left:
+            break
+        for output in left:
+            shutil.rmtree(output) if output.is_dir() else output.unlink()

@@ -1,0 +1,130 @@
+"""The finished experiments of this commit, as one row for every setting.
+
+Runs that differ in nothing but train.seed and protocol.class_order share a row.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from der.common.atomic import atomic_file
+from der.common.errors import UserError
+from der.project.editing import compare, look_up, one_line, shorten
+from der.project.paths import PARAMS, SUMMARY
+from der.summary.sweep import METRICS, Row, Run, summarise_runs
+from der.summary.text_table import align, show
+
+REPETITION = ("train.seed", "protocol.class_order")
+UNFINISHED = ("running", "queued", "failed")  # DVC's words for the states of experiments
+HEADINGS = {"average_top1": "average top-1", "last_top1": "last top-1", "forgetting": "forgetting"}
+
+
+def compare_experiments(path: Path | None = None) -> str:
+    """The table as text; also as a CSV file at ``path``. Raises UserError if no experiment is finished."""
+    baseline, finished, others = sort_experiments(read_commit())
+    notes = [f"{state}: {', '.join(sorted(names))}" for state, names in others.items()]
+    if not finished:
+        sentence = "; ".join([f"no finished experiment of this commit ({SUMMARY} is no experiment)", *notes])
+        raise UserError(f"{sentence}; queue some with `dvc exp run --queue -S ...`, then `dvc queue start`")
+    rows = summarise_runs(collect_runs(baseline, finished))
+    if path is not None:
+        write_csv(path, rows)
+    return "\n".join([make_table(rows), *notes])
+
+
+def read_commit() -> Any:
+    """The commit that is checked out and its experiments, as `dvc exp show` has them."""
+    line = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"dvc exp show: {' '.join(done.stderr.split()) or 'failed'}")
+    _workspace, commit = json.loads(done.stdout)
+    return commit
+
+
+def sort_experiments(commit: Any) -> tuple[Any, list[Any], dict[str, list[str]]]:
+    """The commit's parameters, the data of finished experiments, the names of others by their state."""
+    baseline = _read_baseline(commit)
+    finished = []
+    others = defaultdict(list)
+    for experiment in commit["experiments"] or []:
+        newest = experiment["revs"][0]
+        name = newest["name"] or newest["rev"][:7]
+        state = (experiment["executor"] or {}).get("state")
+        if state in UNFINISHED:
+            others[state].append(name)
+        elif _metrics(newest["data"] or {}).keys() >= {"average_top1", "last_top1"}:
+            finished.append(newest["data"])
+        else:
+            others["without results"].append(name)
+    return baseline, finished, others
+
+
+def _read_baseline(commit: Any) -> Any:
+    """The commit's parameters; raises UserError if DVC could not read them."""
+    fault = commit["error"] or commit["data"]["params"][str(PARAMS)].get("error")
+    if fault:
+        raise UserError(f"{PARAMS} of this commit: {fault['msg']}; commit one that can be read")
+    return _parameters(commit["data"])
+
+
+def _parameters(data: Any) -> Any:
+    return data["params"][str(PARAMS)]["data"]
+
+
+def _metrics(data: Any) -> dict[str, Any]:
+    metrics: dict[str, Any] = ((data.get("metrics") or {}).get(str(SUMMARY)) or {}).get("data") or {}
+    return metrics
+
+
+def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[Run]:
+    """The finished experiments by all parameters in which any of them differs from the commit."""
+    pairs = [(_parameters(data), _metrics(data)) for data in finished]
+    changed = {change.key for parameters, _ in pairs for change in compare(baseline, parameters)}
+    setting = sorted(changed.difference(REPETITION))
+    return [
+        Run(
+            {key: look_up(parameters, key) for key in setting},
+            {key: look_up(parameters, key) for key in REPETITION},
+            {name: metrics.get(name) for name in METRICS},
+        )
+        for parameters, metrics in pairs
+    ]
+
+
+def make_table(rows: list[Row]) -> str:
+    """Aligned lines; "-" where there is no number."""
+    headings = [*rows[0].setting, "runs"]
+    for name in METRICS:
+        headings += [HEADINGS[name], "±"]
+    lines = [headings]
+    for row in rows:
+        cells = [*map(shorten, row.setting.values()), str(row.runs)]
+        for name in METRICS:
+            cells += [show(number) for number in row.metrics[name]]
+        lines.append(cells)
+    return "\n".join(
+        [
+            *align(lines),
+            "",
+            f"Accuracies in percent, forgetting in points: mean and sample standard deviation over "
+            f"{' and '.join(REPETITION)}.",
+        ]
+    )
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    """The same numbers, unrounded; empty where there is none."""
+    kinds = ("mean", "deviation")
+    headings = [*rows[0].setting, "runs", *(f"{name}_{kind}" for name in METRICS for kind in kinds)]
+    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(headings)
+        for row in rows:
+            numbers = [number for name in METRICS for number in row.metrics[name]]
+            writer.writerow([*map(one_line, row.setting.values()), row.runs, *numbers])

@@ -1,0 +1,28 @@
+"""The metrics of all steps of the protocol."""
+
+from der.common.errors import UserError
+from der.common.serialization import read_json
+from der.evaluation.metrics import StepMetrics
+from der.project import paths
+from der.project.chain import chain_length
+from der.project.markers import MARK
+
+
+def read_steps() -> list[StepMetrics]:
+    """Metrics of steps 1..T, T the protocol's last; raises UserError for a file that is missing or damaged.
+
+    In the protocol's order and up to its end, never whatever else lies in the folder: a chain that was
+    longer leaves its last steps behind.
+    """
+    steps: list[StepMetrics] = []
+    for number in range(1, chain_length() + 1):
+        path = paths.step_metrics(number)
+        if not path.exists():
+            raise UserError(f"{path}: no metrics; run `dvc repro`")
+        metrics = read_json(path)
+        if metrics == MARK:
+            break
+        if not isinstance(metrics, dict) or not metrics.keys() >= StepMetrics.__required_keys__:
+            raise UserError(f"{path}: no metrics of a step; run the step's evaluation again")
+        steps.append(metrics)  # type: ignore[arg-type]
+    return steps

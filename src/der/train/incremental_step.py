@@ -1,0 +1,102 @@
+"""One incremental step, whole: expand, learn the representation, rebalance the classifier."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from der.common.errors import UserError
+from der.common.randomness import generator
+from der.model.checkpoint import FORMAT, Checkpoint, Metadata
+from der.model.forward import run_network
+from der.model.network import Network, count_parameters, expand
+from der.model.preprocessing import Normalization, measure_normalization
+from der.settings.network import NetworkSettings
+from der.settings.training import TrainSettings
+from der.train.log import EpochRecord
+from der.train.phase import Listener, StateKeeper, StepRun
+from der.train.rebalancing.classifier_learning import learn_classifier
+from der.train.rebalancing.weight_alignment import align_weights
+from der.train.representation import learn_representation
+from der.train.training_images import TrainingImages
+
+CHECKED = 64  # images that a trained network is tried on
+
+
+class TrainedStep(NamedTuple):
+    """What a step leaves behind."""
+
+    checkpoint: Checkpoint
+    records: list[EpochRecord]
+
+
+def train_step(
+    previous: Checkpoint,
+    steps: list[list[str]],
+    images: TrainingImages,
+    network_settings: NetworkSettings,
+    settings: TrainSettings,
+    device: torch.device,
+    listener: Listener,
+    keeper: StateKeeper,
+) -> TrainedStep:
+    """The checkpoint of step t from that of step t - 1; ``previous`` is left as it was.
+
+    ``steps`` holds all class names in label order, by the step that brought them, this one's last;
+    ``images`` are D_t and M_{t-1} (DER, section 3.1).
+
+    ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError
+    naming step and epoch if the loss is not finite, or the step if the trained network's scores are not.
+    """
+    step = len(steps)
+    _, side, _, channels = images.arrays[0].shape
+    if previous.card is None:
+        normalization = choose_normalization(network_settings, images)
+    else:
+        normalization = previous.card.normalization
+    old_classes = previous.network.classes
+    run = StepRun(step, old_classes, normalization, settings, device, listener, keeper)
+    stream = generator(settings.seed, "initialization", step)
+    network = expand(previous.network, len(steps[-1]), network_settings, channels, stream)
+    network, records, trained = learn_representation(run, network, images, network_settings)
+    gamma = None
+    rebalancing = settings.incremental.rebalancing if old_classes else "none"
+    if rebalancing == "weight_alignment":
+        gamma = align_weights(network.head, old_classes)
+    elif rebalancing == "classifier_learning":
+        records += learn_classifier(run, network, images, settings.incremental.classifier)
+    check_scores(network, normalization, images, device, step)
+    card = Metadata(
+        format=FORMAT,
+        steps=steps,
+        image_side=side,
+        channels=channels,
+        resize="cover, centre-crop, bicubic",
+        normalization=normalization,
+        network=network_settings,
+        recipes=[*([] if previous.card is None else previous.card.recipes), settings.recipe(step)],
+        shapes=[extractor.shape if extractor.is_pruned else None for extractor in network.extractors],
+        parameters=count_parameters(network),
+        parameters_trained=trained,
+        gamma=gamma,
+    )
+    return TrainedStep(Checkpoint(network.eval(), card), records)
+
+
+def check_scores(
+    network: Network, normalization: Normalization, images: TrainingImages, device: torch.device, step: int
+) -> None:
+    """Raise UserError unless the network gives numbers: the last update of all may have diverged."""
+    sample = images.read(np.arange(min(CHECKED, len(images.labels))))
+    if not np.isfinite(run_network(network.to(device), normalization, sample, device).logits).all():
+        raise UserError(
+            f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
+            "images"
+        )
+
+
+def choose_normalization(settings: NetworkSettings, images: TrainingImages) -> Normalization:
+    """The configured mean and deviation, or those of the first step's training images."""
+    if settings.mean is not None and settings.std is not None:
+        return Normalization(settings.mean, settings.std)
+    return measure_normalization(images.arrays)

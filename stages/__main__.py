@@ -1,0 +1,74 @@
+"""`python -m stages`: every stage in order without DVC, for a machine that has torch but no DVC.
+
+The files are those of `dvc repro`; on a machine with DVC, `dvc commit` takes them over.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+from der.common.errors import ending_in_a_sentence
+from der.project.chain import chain_length
+from der.project.params import load_settings
+from der.project.provenance import check_recipes
+from der.project.stage import run_stage
+from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
+
+NOT_EVERYWHERE = ("plotly", "ruamel")  # packages that only the page needs
+
+
+def run_report() -> str:
+    """The page, or a sentence that says why not: no result depends on it."""
+    try:
+        from der.project.page import make_page
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith(NOT_EVERYWHERE):
+            raise
+        return f"report: left out, {error.name} is not installed; run `der report` where it is"
+    return make_page()
+
+
+def list_stages(steps: int) -> dict[str, Callable[[], str]]:
+    """Every stage by the name DVC gives it, in the order in which it can run."""
+    stages: dict[str, Callable[[], str]] = {
+        "download": download.run,
+        "split": split.run,
+        "initialize": initialize.run,
+    }
+    for step in range(1, steps + 1):
+        for name, run in (
+            ("train_task", train_task.run),
+            ("build_memory", build_memory.run),
+            ("evaluate", evaluate.run),
+        ):
+            stages[f"{name}@{step}"] = partial(run, step)
+    stages["summarize"] = summarize.run
+    stages["report"] = run_report
+    return stages
+
+
+def check_skipped(start: str) -> None:
+    """Raise UserError if the steps before stage ``start`` were trained with other parameters."""
+    name, _, number = start.partition("@")
+    trained = int(number or 0) - (name == "train_task")
+    if trained > 0:
+        check_recipes(trained, load_settings())
+
+
+def main() -> None:
+    with ending_in_a_sentence("interrupted"):
+        stages = list_stages(chain_length())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before"
+    )
+    names = list(stages)
+    start = parser.parse_args().start_at
+    with ending_in_a_sentence("interrupted"):
+        check_skipped(start)
+    for name in names[names.index(start) :]:
+        run_stage(stages[name])
+
+
+if __name__ == "__main__":
+    main()

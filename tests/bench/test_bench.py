@@ -1,0 +1,257 @@
+"""The bench: that its contenders compute the same, its count of bytes, and what it writes."""
+
+import json
+import platform
+import socket
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.cases import Case, list_cases, load_noise, prepare
+from bench.contender import Contender, Footprint
+from bench.measure import Measured, measure_step
+from bench.plain import PlainLoop, plain_extractor
+from bench.plain_predicting import PlainPrediction
+from bench.predicting import EnginePrediction, write_pictures
+from bench.product import EngineLoop
+from bench.report import (
+    RESULTS,
+    describe_machine,
+    format_summary,
+    format_table,
+    round_figures,
+    slugify,
+    write_results,
+)
+from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
+from der.model.forward import run_network
+from der.model.layers import ConvNorm
+from der.model.network import count_parameters
+from der.model.resnet import build_extractor
+from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
+
+CASE = Case(
+    name="tiny",
+    load=partial(load_noise, 5, 9, side=8),
+    new_classes=(3, 2),
+    memory=12,
+    augmentation=NO_AUGMENTATION,
+    batch_size=8,
+    repetitions=1,
+    depth=8,
+)
+ROW = Measured(
+    case="tiny",
+    step=1,
+    contender="plain",
+    batch_size=8,
+    images=27,
+    epochs=1,
+    seconds_per_epoch=1 / 3,
+    images_per_second=81.0,
+    times_plain=1.0,
+    peak_memory_mb=123.456789,
+    step_ms=None,
+    bandwidth_share=0.0123456,
+)
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_plain_loop_and_engine_train_alike(frozen: int) -> None:
+    plain = PlainLoop(CASE, prepare(CASE, frozen), CPU, workers=0)
+    engine = EngineLoop(CASE, prepare(CASE, frozen), CPU, "float32")
+    # Rounding differs (folded normalisation, memory format) and grows from step to step.
+    for epoch, tolerance in enumerate((1e-4, 2e-3)):
+        assert plain.run_epoch(epoch) == pytest.approx(engine.run_epoch(epoch), abs=tolerance)
+    engine.release()
+
+
+def test_plain_loop_changes_images_at_random() -> None:
+    case = replace(CASE, augmentation=augmentation_settings())
+    loop = PlainLoop(case, prepare(case, 0), CPU, workers=0)
+    torch.manual_seed(0)
+    assert not torch.equal(loop.loader.dataset[0][0], loop.loader.dataset[0][0])
+
+
+def test_plain_extractor_has_no_fast_path() -> None:
+    start = prepare(CASE, 0)
+    (extractor,) = start.network.extractors
+    plain = plain_extractor(extractor)
+    assert not [module for module in plain.modules() if isinstance(module, ConvNorm)]
+    images = torch.rand(4, 3, 8, 8)
+    assert torch.equal(plain.eval()(images), extractor.eval()(images))
+
+
+def test_a_step_has_the_new_classes_and_the_memory() -> None:
+    start = prepare(CASE, 1)
+    assert start.old_classes == 3
+    assert start.images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 9 + [4] * 9
+    assert len(start.network.extractors) == 2
+    assert start.network.classes == 5
+
+
+def test_on_a_gpu_epochs_have_the_sizes_of_the_cifar_experiment() -> None:
+    _, colour, *_ = list_cases(torch.device("cuda"), quick=False)
+    assert [len(prepare(colour, frozen).images.labels) for frozen in (0, 1)] == [12500, 14500]
+
+
+def test_volume_of_a_network_counted_by_hand() -> None:
+    # 8x8 pixels: the stem, then two layers of 16 channels at 8x8, of 32 at 4x4, of 64 at 2x2.
+    inputs = [3 * 64, 16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4]
+    outputs = [16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4, 64 * 4]
+    assert measure_volume(build_extractor(NETWORK, 3), 3, 8) == Volume(3 * 64, sum(inputs), sum(outputs))
+
+
+def test_bytes_of_an_epoch_counted_by_hand() -> None:
+    # One layer from 3 to 5 values with 7 parameters; 10 images make 3 batches of at most 4.
+    forward, backward = 3 + 5, 5 + 5 + 3
+    volume = Volume(first=3, inputs=3, outputs=5)
+    weights = 2 + 2 + 4 * (2 + 2 + 2)
+    expected = 10 * 2 * (forward + backward) + 3 * 7 * weights
+    assert epoch_bytes(volume, parameters=7, frozen=0, images=10, batch=4, width=2) == expected
+    expected += 10 * 2 * 2 * forward
+    assert epoch_bytes(volume, parameters=7, frozen=2, images=10, batch=4, width=2) == expected
+
+
+class Scripted(Contender):
+    """Claims the seconds it is given, and keeps the order of calls."""
+
+    def __init__(self, name: str, seconds: list[float], calls: list[str]) -> None:
+        self.name = name
+        self.seconds = iter(seconds)
+        self.calls = calls
+
+    def warm_up(self, frozen: int) -> float:
+        self.calls.append(f"warm {self.name}")
+        return 0.0
+
+    def time_epoch(self) -> float:
+        self.calls.append(self.name)
+        return next(self.seconds)
+
+    def measure(self) -> Footprint:
+        return Footprint(5_000_000, 0.5)
+
+
+def test_contenders_take_turns_and_ratios_are_of_a_turn() -> None:
+    calls: list[str] = []
+    plain = Scripted("plain", [2.0, 8.0, 6.0], calls)
+    engine = Scripted("engine bfloat16", [1.0, 2.0, 2.0], calls)
+    case = replace(CASE, repetitions=3)
+    first, second = measure_step(case, 1, [plain, engine], bandwidth=1e9)
+    warm, turn = ["warm plain", "warm engine bfloat16"], ["plain", "engine bfloat16"]
+    assert calls == warm + 3 * turn
+    assert (first.step, first.images, first.seconds_per_epoch, first.times_plain) == (2, 30, 6, 1)
+    assert (second.images_per_second, second.times_plain) == (15, 3)  # the median of 2, 4 and 3
+    assert (second.peak_memory_mb, second.step_ms) == (5, 0.5)
+    start = prepare(case, 1)
+    newest = start.network.extractors[-1]
+    least = epoch_bytes(
+        measure_volume(newest, 3, 8),
+        count_parameters(newest, start.network.head, start.auxiliary),
+        1,
+        30,
+        8,
+        2,
+    )
+    assert second.bandwidth_share == pytest.approx(least / 1e9 / 2)
+
+
+def test_contender_trains_in_a_process_of_its_own() -> None:
+    with Contender("plain", CASE, CPU) as contender:
+        loss = contender.warm_up(1)
+        assert contender.time_epoch() > 0
+        footprint = contender.measure()
+    assert loss == pytest.approx(PlainLoop(CASE, prepare(CASE, 1), CPU, workers=0).run_epoch(0), abs=1e-4)
+    assert 1e8 < footprint.peak_bytes < 4e9
+    assert footprint.step_ms is None
+
+
+@pytest.fixture
+def prediction(tmp_path: Path) -> Case:
+    write_pictures(prepare(CASE, 1).images, tmp_path)
+    return replace(CASE, task="predict", directory=tmp_path)
+
+
+def test_plain_and_engine_predict_alike(prediction: Case) -> None:
+    start = prepare(CASE, 1)
+    plain = PlainPrediction(prediction, start, CPU, workers=0).run_epoch(0)
+    images_NHWC = np.concatenate(start.images.arrays)
+    logits = run_network(start.network, start.normalization, images_NHWC, CPU).logits
+    best = torch.from_numpy(logits).softmax(dim=1).max(dim=1).values.mean().item()
+    assert plain == pytest.approx(best, abs=1e-5)
+    assert EnginePrediction(prediction, start, CPU, "float32").run_epoch(0) == pytest.approx(best, abs=1e-5)
+
+
+def test_bytes_of_prediction_are_those_of_frozen_extractors() -> None:
+    volume = Volume(first=3, inputs=3, outputs=5)
+    frozen = [epoch_bytes(volume, 0, extractors, images=10, batch=4, width=2) for extractors in (0, 3)]
+    assert predict_bytes(volume, extractors=3, images=10, width=2) == frozen[1] - frozen[0]
+
+
+def test_contender_predicts_in_a_process_of_its_own(prediction: Case) -> None:
+    expected = EnginePrediction(prediction, prepare(CASE, 1), CPU, "float32").run_epoch(0)
+    for name in ("plain", "engine float32"):
+        with Contender(name, prediction, CPU) as contender:
+            assert contender.warm_up(1) == pytest.approx(expected, abs=1e-4)
+            assert contender.time_epoch() > 0
+
+
+def test_results_are_sorted_rounded_and_name_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((platform, "node"), (socket, "gethostname")):
+        monkeypatch.setattr(module, name, lambda: "secret-host")
+    machine = describe_machine(CPU)
+    path = write_results(tmp_path, machine, [round_figures(ROW)], 12.3456789e9)
+    assert path == tmp_path / f"{machine.slug}.json"
+    text = path.read_text(encoding="utf-8")
+    report = json.loads(text)
+    assert text == json.dumps(report, indent=2, sort_keys=True) + "\n"
+    assert sorted(report) == ["bandwidth_gb_per_second", "included", "machine", "measured", "torch"]
+    assert sorted(report["machine"]) == ["card", "cores", "processor"]
+    assert report["bandwidth_gb_per_second"] == 12.35
+    (row,) = report["measured"]
+    assert set(row) == set(Measured._fields)
+    assert (row["seconds_per_epoch"], row["peak_memory_mb"], row["step_ms"]) == (0.3333, 123.5, None)
+    assert "secret-host" not in text + path.name
+    assert str(Path.cwd()) not in text and str(Path.home()) + "/" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("NVIDIA H100 80GB HBM3", "nvidia-h100-80gb-hbm3"),
+        ("Intel(R) Xeon(R) CPU @ 2.20GHz 2 cores", "intel-xeon-cpu-2-20ghz-2-cores"),
+        ("../etc/AMD EPYC", "etc-amd-epyc"),
+    ],
+)
+def test_slug_is_a_plain_file_name(name: str, slug: str) -> None:
+    assert slugify(name) == slug
+
+
+def test_table_has_a_line_per_row() -> None:
+    head, rule, *lines = format_table([ROW, ROW._replace(step_ms=0.5)]).splitlines()
+    assert {line.count("|") for line in (head, rule, *lines)} == {10}
+    assert len(lines) == 2
+    assert lines[1].endswith("| 1.2 % | 0.500 |")
+
+
+def test_summary_has_a_line_per_step_and_a_column_per_contender() -> None:
+    engine = ROW._replace(contender="engine float32", images_per_second=1234.5, times_plain=15.24)
+    rows = [ROW, engine, ROW._replace(step=2), engine._replace(step=2)]
+    assert format_summary(rows).splitlines() == [
+        "| images/s | step | plain | engine float32 |",
+        "| --- | ---: | ---: | ---: |",
+        "| tiny | 1 | 81 | 1,234 (15.2 x) |",
+        "| tiny | 2 | 81 | 1,234 (15.2 x) |",
+    ]
+
+
+def test_readme_quotes_the_results() -> None:
+    readme = Path("README.md").read_text(encoding="utf-8")
+    for path in sorted(RESULTS.glob("*.json")):
+        rows = [Measured(**row) for row in json.loads(path.read_text(encoding="utf-8"))["measured"]]
+        assert format_summary(rows) in readme, f"README.md does not quote {path}"

@@ -1,0 +1,173 @@
+"""The folder source on directories, through download()."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from der.common.errors import UserError
+from der.data.sources.class_images import hold_out
+from der.data.sources.download import Counts, download
+from der.data.sources.folder import folder
+from tests.data.sources.image_trees import (
+    Contents,
+    expected,
+    pixels_of,
+    png,
+    settings_for,
+    tree_of,
+    write_tree,
+)
+
+SMALL = {"train": {"cat": 3, "dog": 2}, "test": {"cat": 1, "dog": 2}}
+
+
+def failure(root: Path, contents: Contents, tmp_path: Path) -> str:
+    """The message of download() on a tree; holds that nothing was written before it was found wrong."""
+    write_tree(root, contents)
+    with pytest.raises(UserError) as caught:
+        download(settings_for(root), tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
+    return str(caught.value)
+
+
+def test_pixels_come_out_in_the_order_of_file_names(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "images", tree_of(train={"cat": 12, "dog": 2}, test={"cat": 1, "dog": 2}))
+    assert download(settings_for(root), tmp_path / "raw") == Counts(classes=2, train=14, test=3)
+    names = sorted(f"train/cat/{index}.png" for index in range(12))  # 0, 1, 10, 11, 2, ...
+    wanted = np.stack([pixels_of(name) for name in names])
+    assert np.array_equal(np.load(tmp_path / "raw" / "train" / "cat.npy"), wanted)
+    assert np.array_equal(np.load(tmp_path / "raw" / "test" / "dog.npy"), expected("test", "dog", 2))
+
+
+def test_without_test_folder_a_fraction_is_held_out(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "images", tree_of(train={"cat": 8, "dog": 4}))
+    settings = settings_for(root, seed=5)
+    assert download(settings, tmp_path / "raw") == Counts(classes=2, train=9, test=3)
+    wanted = hold_out("cat", expected("train", "cat", 8), settings)
+    assert np.array_equal(np.load(tmp_path / "raw" / "train" / "cat.npy"), wanted.train)
+    assert np.array_equal(np.load(tmp_path / "raw" / "test" / "cat.npy"), wanted.test)
+
+
+def test_class_names_with_spaces_and_other_letters_are_normalised(tmp_path: Path) -> None:
+    composed, decomposed = "Große Füchse 狐", unicodedata.normalize("NFD", "Große Füchse 狐")
+    assert composed != decomposed
+    contents = tree_of(train={decomposed: 2, "a, b": 2}, test={composed: 1, "a, b": 1})
+    root = write_tree(tmp_path / "images", contents)
+    assert [one.name for one in folder(settings_for(root), tmp_path / "unused")] == [composed, "a, b"]
+    download(settings_for(root), tmp_path / "raw")
+    assert (tmp_path / "raw" / "train" / f"{composed}.npy").exists()
+
+
+def test_debris_and_what_lies_beside_the_splits_is_left_out(tmp_path: Path) -> None:
+    debris: Contents = {
+        "README.txt": b"about",
+        "validation/cat/0.txt": b"not looked at",
+        "train/.DS_Store": b"x",
+        "train/cat/.DS_Store": b"x",
+        "train/cat/Thumbs.db": b"x",
+        "train/dog/desktop.ini": b"x",
+        "train/.hidden/0.png": b"x",
+        "train/__MACOSX/0.png": b"x",
+        "test/cat/._0.png": b"x",
+    }
+    root = write_tree(tmp_path / "images", tree_of(**SMALL) | debris)
+    assert download(settings_for(root), tmp_path / "raw") == Counts(classes=2, train=5, test=3)
+
+
+def test_a_linked_root_and_linked_files_are_followed(tmp_path: Path) -> None:
+    store = write_tree(tmp_path / "store", tree_of(**SMALL))
+    for file in store.rglob("*.png"):
+        link = tmp_path / "images" / file.relative_to(store)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    (tmp_path / "root").symlink_to(tmp_path / "images")
+    assert download(settings_for(tmp_path / "root"), tmp_path / "raw") == Counts(classes=2, train=5, test=3)
+    assert np.array_equal(np.load(tmp_path / "raw" / "train" / "cat.npy"), expected("train", "cat", 3))
+
+
+@pytest.mark.parametrize("place", ["train", "test", "train/cat", "test/dog"])
+def test_a_linked_directory_below_the_root_is_named(tmp_path: Path, place: str) -> None:
+    root = write_tree(tmp_path / "images", tree_of(**SMALL))
+    (root / place).rename(tmp_path / "elsewhere")
+    (root / place).symlink_to(tmp_path / "elsewhere")
+    message = (
+        f"{root / place}: a link to a directory, in which DVC notices no change; put the directory there"
+    )
+    assert failure(root, {}, tmp_path).startswith(message)
+
+
+def test_unreadable_picture_is_named_and_stops_the_download(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "images", tree_of(**SMALL) | {"train/dog/notes.txt": b"barks"})
+    with pytest.raises(UserError, match=f"{root}/train/dog/notes.txt: cannot be read as a picture"):
+        download(settings_for(root), tmp_path / "raw")
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (tree_of(train={"cat": 2, "dog": 2}, test={"cat": 1}), "/test/dog: the class has no test images"),
+        (
+            tree_of(train={"cat": 2}, test={"cat": 1, "dog": 1}),
+            "/train/dog: the class has no training images",
+        ),
+        (tree_of(**SMALL) | {"train/eel": None}, "/train/eel: the class has no training images"),
+        (
+            tree_of(train={"cat": 2, "eel": 1}, test={"cat": 1}) | {"test/eel": None},
+            "/test/eel: the class has no test images",
+        ),
+        (tree_of(train={"cat": 2, "dog": 2}) | {"test": None}, "/test/cat: the class has no test images"),
+        (tree_of(train={"cat": 2}) | {"train/eel": None}, "/train/eel: the class has no training images"),
+        (tree_of(train={"cat": 2, "dog": 1}), "/train/dog: one image cannot be divided"),
+        (tree_of(train={"cat": 2}, test={"cat": 1}), ": has 1 of the two classes"),
+        ({"train": None}, ": has 0 of the two classes"),
+        (tree_of(test={"cat": 2}), ": has no folder train"),
+        (tree_of(**SMALL) | {"train/0.png": png("")}, "/train/0.png: a file outside the class folders"),
+        (
+            tree_of(**SMALL) | {"train/cat/old/0.png": png("")},
+            "/train/cat/old: a folder inside a class folder",
+        ),
+        (tree_of(**SMALL) | {"train/a\nb/0.png": png("")}, "a class name cannot have control characters"),
+        (tree_of(**SMALL) | {"train/a\\b/0.png": png("")}, "a class name cannot have control characters"),
+        (tree_of(**SMALL) | {"train/a\udcff/0.png": png("")}, "a class name cannot have control characters"),
+        (tree_of(**SMALL) | {f"train/{'é' * 121}/0.png": png("")}, "a class name of over 240 bytes"),
+    ],
+)
+def test_wrong_trees_are_named(tmp_path: Path, contents: Contents, message: str) -> None:
+    assert message in failure(tmp_path / "images", contents, tmp_path)
+
+
+def test_names_that_coincide_in_unicode(tmp_path: Path) -> None:
+    twice = {unicodedata.normalize(form, "é"): 1 for form in ("NFC", "NFD")}
+    message = failure(tmp_path / "images", tree_of(train={"cat": 2, **twice}), tmp_path)
+    assert "two folders are named 'é'" in message
+
+
+def test_names_that_the_file_system_confuses(tmp_path: Path) -> None:
+    """As on a file system that takes Cat for cat: the second file would replace the first."""
+    root = write_tree(tmp_path / "images", tree_of(**SMALL))
+    (tmp_path / "raw" / "train").mkdir(parents=True)
+    (tmp_path / "raw" / "train" / "dog.npy").touch()
+    with pytest.raises(UserError, match=r"dog\.npy: two classes' names differ in case only"):
+        download(settings_for(root), tmp_path / "raw")
+
+
+def test_neither_file_nor_folder(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "images", tree_of(**SMALL))
+    os.mkfifo(root / "train" / "cat" / "pipe")
+    with pytest.raises(UserError, match="train/cat/pipe: neither file nor folder"):
+        download(settings_for(root), tmp_path / "raw")
+    (root / "train" / "cat" / "pipe").unlink()
+    (root / "train" / "cat" / "gone.png").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"train/cat/gone.png: neither file nor folder"):
+        download(settings_for(root), tmp_path / "raw")
+
+
+def test_missing_path_and_file_that_is_no_archive(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: there is no such directory or archive"):
+        download(settings_for(tmp_path / "nowhere"), tmp_path / "raw")
+    (tmp_path / "cat.png").write_bytes(png("cat"))
+    with pytest.raises(UserError, match=r"cat\.png: neither a directory nor a \.zip, \.tar,"):
+        download(settings_for(tmp_path / "cat.png"), tmp_path / "raw")

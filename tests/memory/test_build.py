@@ -1,0 +1,221 @@
+"""The memory over several steps, and its files."""
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from der.common.errors import UserError
+from der.common.serialization import write_array
+from der.data.exemplars import Memory, empty_memory, load_memory, save_memory
+from der.memory.budget import exemplars_per_class
+from der.memory.build import build_memory, select
+from der.memory.herding import herd
+from der.settings.memory import MemorySettings
+from tests.builders import memory_settings, random_images
+
+PER_STEP = [[9, 7], [8, 10], [2]]  # images of each new class
+Images = NDArray[np.uint8]
+Features = Callable[[Images], NDArray[np.float32]]
+
+
+def features_at(step: int) -> Features:
+    """Random projections that differ from step to step, and grow as super-features do."""
+    projection = np.random.RandomState(step).normal(size=(192, 16 * step))
+
+    def features(images: Images) -> NDArray[np.float32]:
+        return np.maximum(images.reshape(len(images), -1) / 255 @ projection, 0).astype(np.float32)
+
+    return features
+
+
+def new_images(step: int) -> list[Images]:
+    return [random_images(10 * step + index, count) for index, count in enumerate(PER_STEP[step - 1])]
+
+
+def all_steps(settings: MemorySettings) -> list[Memory]:
+    """M_0 to M_3."""
+    memories = [empty_memory()]
+    for step in (1, 2, 3):
+        memories.append(build_memory(memories[-1], new_images(step), settings, features_at(step)))
+    return memories
+
+
+TOTAL = memory_settings(budget=15, allocation="total")
+PER_CLASS = memory_settings(budget=4, allocation="per_class")
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        (TOTAL, [[7, 7], [3, 3, 3, 3], [3, 3, 3, 3, 2]]),
+        (PER_CLASS, [[4, 4], [4, 4, 4, 4], [4, 4, 4, 4, 2]]),
+        (memory_settings(budget=5), [[2, 2], [1] * 4, [1] * 5]),
+        (memory_settings(budget=999, allocation="per_class"), [[9, 7], [9, 7, 8, 10], [9, 7, 8, 10, 2]]),
+    ],
+)
+def test_exemplars_of_each_class(settings: MemorySettings, counts: list[list[int]]) -> None:
+    for memory, expected in zip(all_steps(settings)[1:], counts, strict=True):
+        assert memory.labels.tolist() == [c for c, count in enumerate(expected) for _ in range(count)]
+        assert memory.images.shape == (sum(expected), 8, 8, 3)
+        assert memory.images.dtype == np.uint8
+        assert memory.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("settings", [TOTAL, PER_CLASS], ids=["total", "per class"])
+def test_old_classes_keep_the_first_of_their_order(settings: MemorySettings) -> None:
+    memories = all_steps(settings)
+    for previous, memory in itertools.pairwise(memories):
+        for label in range(len(previous.class_means)):
+            kept = memory.of_class(label)
+            np.testing.assert_array_equal(kept, previous.of_class(label)[: len(kept)])
+
+
+@pytest.mark.parametrize("settings", [TOTAL, PER_CLASS], ids=["total", "per class"])
+def test_new_classes_are_herded_with_the_current_features(settings: MemorySettings) -> None:
+    label = 0
+    for step, memory in enumerate(all_steps(settings)[1:], start=1):
+        for images in new_images(step):
+            exemplars = memory.of_class(label)
+            order = herd(features_at(step)(images), len(exemplars))
+            np.testing.assert_array_equal(exemplars, images[order])
+            label += 1
+
+
+def test_means_of_all_classes_are_renewed() -> None:
+    for step, memory in enumerate(all_steps(TOTAL)[1:], start=1):
+        assert memory.class_means.dtype == np.float32
+        assert memory.class_means.shape == (sum(map(len, PER_STEP[:step])), 16 * step)
+        for label, mean in enumerate(memory.class_means):
+            features = features_at(step)(memory.of_class(label)).astype(np.float64)
+            unit = features / (np.sqrt((features**2).sum(1, keepdims=True)) + 1e-8)
+            expected = unit.sum(0) / len(unit)
+            expected /= np.sqrt((expected**2).sum()) + 1e-8
+            np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_budget_that_leaves_a_class_without_exemplar() -> None:
+    settings = memory_settings(budget=3, allocation="total")
+    first = build_memory(empty_memory(), new_images(1), settings, features_at(1))
+    message = r"^memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4$"
+    with pytest.raises(UserError, match=message):
+        build_memory(first, new_images(2), settings, features_at(2))
+
+
+@pytest.mark.parametrize(
+    ("allocation", "classes", "expected"),
+    [("total", 25, 80), ("total", 75, 26), ("total", 2001, 0), ("per_class", 75, 2000)],
+)
+def test_exemplars_per_class(allocation: str, classes: int, expected: int) -> None:
+    settings = memory_settings(budget=2000, allocation=allocation)
+    assert exemplars_per_class(settings, classes) == expected
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_round_trip(step: int, tmp_path: Path) -> None:
+    memory = all_steps(TOTAL)[step]
+    save_memory(tmp_path / "memory", memory)
+    read = load_memory(tmp_path / "memory")
+    for name in ("images", "labels", "class_means"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(memory, name))
+        assert getattr(read, name).dtype == getattr(memory, name).dtype
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_memory(tmp_path / "memory", all_steps(TOTAL)[2])
+    return tmp_path / "memory"
+
+
+@pytest.mark.parametrize("name", ["images", "labels", "class_means"])
+@pytest.mark.parametrize("fault", ["missing", "truncated"])
+def test_a_damaged_file_is_named(name: str, fault: str, saved: Path) -> None:
+    path = saved / f"{name}.npy"
+    whole = path.read_bytes()
+    path.unlink()
+    if fault == "truncated":
+        path.write_bytes(whole[:-1])
+    with pytest.raises(UserError, match=rf"{name}\.npy: cannot be read"):
+        load_memory(saved)
+
+
+def test_images_without_labels_are_named(saved: Path) -> None:
+    write_array(saved / "labels.npy", np.zeros(11, np.int64))
+    with pytest.raises(UserError, match=r"memory: 12 images but 11 labels; build it again$"):
+        load_memory(saved)
+
+
+def test_means_of_another_memory_are_named(saved: Path) -> None:
+    write_array(saved / "class_means.npy", np.zeros((3, 32), np.float32))
+    message = r"memory: labels of 4 classes do not fit 3 class means; build it again$"
+    with pytest.raises(UserError, match=message):
+        load_memory(saved)
+
+
+def test_labels_that_are_not_counted_from_0_are_named(saved: Path) -> None:
+    write_array(saved / "labels.npy", load_memory(saved).labels + 1)
+    with pytest.raises(
+        UserError, match=r"memory: labels of 4 classes do not fit 4 class means; build it again$"
+    ):
+        load_memory(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("labels", np.zeros(12)),
+        ("labels", np.int64(3)),
+        ("labels", np.zeros((12, 1), np.int64)),
+        ("images", np.zeros((12, 8, 8), np.uint8)),
+        ("images", np.zeros((12, 8, 8, 3), np.float32)),
+        ("class_means", np.zeros(4, np.float32)),
+        ("class_means", np.zeros((4, 32))),
+    ],
+)
+def test_an_array_of_another_kind_is_named(name: str, array: np.ndarray, saved: Path) -> None:
+    write_array(saved / f"{name}.npy", array)
+    message = f"{name}.npy: {array.dtype} of shape {array.shape} does not belong there; build it again"
+    with pytest.raises(UserError, match=f"{re.escape(message)}$"):
+        load_memory(saved)
+
+
+RANDOM = memory_settings(selection="random")
+
+
+@pytest.mark.parametrize(
+    "settings", [RANDOM, replace(PER_CLASS, selection="random")], ids=["total", "per class"]
+)
+def test_random_exemplars(settings: MemorySettings) -> None:
+    memories, again = all_steps(settings), all_steps(settings)
+    herded = all_steps(replace(settings, selection="herding"))
+    other = all_steps(replace(settings, seed=1))
+    label = 0
+    for step in (1, 2, 3):
+        np.testing.assert_array_equal(memories[step].images, again[step].images)
+        assert memories[step].labels.tolist() == herded[step].labels.tolist()
+        assert not np.array_equal(memories[step].images, herded[step].images)
+        assert not np.array_equal(memories[step].images, other[step].images)
+        for images in new_images(step):
+            chosen = [image.tobytes() for image in memories[step].of_class(label)]
+            assert len(set(chosen)) == len(chosen)  # without replacement
+            assert set(chosen) <= {image.tobytes() for image in images}
+            label += 1
+        for old in range(len(memories[step - 1].class_means)):
+            kept = memories[step].of_class(old)
+            np.testing.assert_array_equal(kept, memories[step - 1].of_class(old)[: len(kept)])
+
+
+def test_random_selection_sees_no_features_and_favours_none() -> None:
+    features = features_at(1)(random_images(0, 40))
+    picks = [select(features, 10, replace(RANDOM, seed=seed), 3) for seed in range(400)]
+    np.testing.assert_array_equal(picks[0], select(np.zeros_like(features), 10, RANDOM, 3))
+    assert not np.array_equal(picks[0], select(features, 10, RANDOM, 4))  # of another class
+    assert all(len(set(one.tolist())) == 10 for one in picks)
+    counts = np.bincount(np.concatenate(picks), minlength=40)  # 100 each
+    assert counts.min() > 60 and counts.max() < 140
+    assert sorted(select(features, 99, RANDOM, 0).tolist()) == list(range(40))

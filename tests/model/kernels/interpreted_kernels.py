@@ -1,0 +1,305 @@
+"""The Triton kernels against float64, run by Triton's interpreter on the CPU.
+
+Not collected by its name: test_kernels.py runs it in a process with TRITON_INTERPRET=1.
+"""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from der.model.kernels import convolution, fused, normalization
+from der.model.kernels.convolution import Moments
+from der.model.kernels.folding import fold_batchnorm
+from der.model.layers import ConvNorm
+from tests.builders import random_extractor
+
+# Channels in and out, images, height, width; pixels are no multiple of any tile.
+CONVOLUTIONS = [(16, 16, 3, 7, 9), (16, 32, 2, 8, 5), (32, 16, 2, 8, 5), (32, 32, 1, 1, 3), (64, 64, 3, 4, 5)]
+
+
+def error(value: Tensor | None, expected: Tensor | None) -> float:
+    """Relative, in the norm over all values."""
+    assert value is not None and expected is not None
+    assert value.shape == expected.shape
+    return float((value.double() - expected).norm() / expected.norm())
+
+
+def noise(seed: int, *shape: int) -> Tensor:
+    """Channels last where there are four dimensions."""
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return values.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else values
+
+
+def rows(x: Tensor) -> Tensor:
+    """(M, C) float64: every pixel of every image."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).double()
+
+
+def assert_moments(moments: Moments, x: Tensor) -> None:
+    """``moments`` are those of the tiles of ``x``."""
+    tiles = rows(x).split(moments.span)
+    means = torch.stack([tile.mean(0) for tile in tiles])
+    squares = torch.stack([(tile - tile.mean(0)).square().sum(0) for tile in tiles])
+    assert moments.means.dtype == moments.squares.dtype == torch.float32
+    assert error(moments.means, means) < 1e-6
+    assert float(((moments.squares - squares).abs() / (squares + 1e-6)).max()) < 1e-3
+
+
+@pytest.fixture(params=[2, 256])
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The largest number of tiles, over few pixels at a time: tiles of many loops, and of one."""
+    monkeypatch.setattr(convolution, "ROWS", {16: 32, 32: 16, 64: 16})
+    monkeypatch.setattr(convolution, "WEIGHT_ROWS", 16)
+    monkeypatch.setattr(convolution, "WEIGHT_TILES", dict.fromkeys(convolution.WIDTHS, request.param))
+    monkeypatch.setattr(normalization, "PROGRAM_ROWS", {16: 32, 32: 16, 64: 16})
+    for module in (convolution, normalization):
+        monkeypatch.setattr(module, "MAX_TILES", request.param)
+    maximum: int = request.param
+    return maximum
+
+
+@pytest.mark.parametrize("shape", CONVOLUTIONS)
+def test_convolution_and_its_moments(shape: tuple[int, ...], tiles: int) -> None:
+    channels_in, channels_out, *size = shape
+    images, height, width = size
+    x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
+    y, moments = convolution.convolve(x, weight)
+    assert error(y, F.conv2d(x.double(), weight.double(), padding=1)) < 1e-6
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert 1 <= len(moments.means) <= tiles
+    assert_moments(moments, y)
+
+
+def test_moments_of_a_convolution_far_from_zero(tiles: int) -> None:
+    x, weight = noise(0, 2, 16, 6, 6) + 100, noise(1, 16, 16, 3, 3) / 100 + 1
+    y, moments = convolution.convolve(x.contiguous(memory_format=torch.channels_last), weight)
+    inner, inner_moments = convolution.convolve(noise(0, 2, 16, 6, 6), weight)
+    assert float(y.mean()) > 100 * float(inner.std())
+    assert_moments(moments, y)
+    assert_moments(inner_moments, inner)
+
+
+@pytest.mark.parametrize("shape", CONVOLUTIONS)
+def test_gradients_of_the_convolution(shape: tuple[int, ...], tiles: int) -> None:
+    channels_in, channels_out, *size = shape
+    images, height, width = size
+    x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
+    dy = noise(2, images, channels_out, height, width)
+    exact_x, exact_weight = (value.double().requires_grad_() for value in (x, weight))
+    F.conv2d(exact_x, exact_weight, padding=1).backward(dy.double())
+    assert error(convolution.input_gradient(dy, weight), exact_x.grad) < 1e-6
+    dw = convolution.weight_gradient(x, dy, weight)
+    assert error(dw, exact_weight.grad) < 1e-6
+    assert dw.dtype == torch.float32
+    assert dw.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("shape", CONVOLUTIONS)
+def test_activated_convolution(shape: tuple[int, ...], with_residual: bool) -> None:
+    channels_in, channels_out, *size = shape
+    images, height, width = size
+    x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
+    bias = 5 * noise(2, channels_out)
+    residual = 5 * noise(3, images, channels_out, height, width) if with_residual else None
+    y = convolution.convolve_activated(x, weight, bias, residual)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    assert error(y, F.relu(expected if residual is None else expected + residual)) < 1e-6
+
+
+def test_which_convolutions_suit() -> None:
+    def suits(channels: int, channels_in: int, kernel: int, stride: int, dtype: torch.dtype) -> bool:
+        return convolution.suits(torch.empty(channels, channels_in, kernel, kernel, dtype=dtype), stride)
+
+    assert suits(16, 64, 3, 1, torch.bfloat16)
+    assert not suits(16, 16, 3, 2, torch.bfloat16)
+    assert not suits(16, 16, 1, 1, torch.bfloat16)
+    assert not suits(16, 3, 3, 1, torch.bfloat16)
+    assert not suits(128, 64, 3, 1, torch.bfloat16)
+    assert not suits(16, 16, 3, 1, torch.float32)
+
+
+# Channels past one program's columns, and no power of two; then images and side.
+@pytest.mark.parametrize("shape", [(16, 3, 7), (24, 2, 5), (80, 2, 5)])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("mean", [0.0, 1000.0])
+def test_normalisation_and_its_gradients(
+    shape: tuple[int, ...], relu: bool, with_residual: bool, mean: float, tiles: int
+) -> None:
+    channels, images, side = shape
+    x = (3 * noise(0, images, channels, side, side) + mean).contiguous(memory_format=torch.channels_last)
+    residual = noise(1, images, channels, side, side) if with_residual else None
+    dy = noise(2, images, channels, side, side)
+    norm = nn.BatchNorm2d(channels, momentum=0.3)
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.copy_(noise(3, channels))
+    norm.running_var.copy_(1 + noise(4, channels).square())
+    scale, shift = noise(5, channels), noise(6, channels)
+    exact_x, exact_scale, exact_shift = (value.double().requires_grad_() for value in (x, scale, shift))
+    exact_residual = None if residual is None else residual.double().requires_grad_()
+    running_mean, running_var = norm.running_mean.double(), norm.running_var.double()
+
+    moments = normalization.measure_moments(x)
+    assert 1 <= len(moments.means) <= tiles
+    assert_moments(moments, x)
+    y, center, rstd = normalization.normalize(x, moments, norm, scale, shift, residual, relu)
+    grads = normalization.normalize_gradients(dy, y, x, center, rstd, scale, with_residual, relu)
+
+    exact_y = F.batch_norm(exact_x, running_mean, running_var, exact_scale, exact_shift, True, 0.3, norm.eps)
+    exact_y = exact_y if exact_residual is None else exact_y + exact_residual
+    exact_y = F.relu(exact_y) if relu else exact_y
+    exact_y.backward(dy.double())
+
+    tolerance = 1e-5 if mean == 0 else 1e-3  # a float32 near 1000 is off by up to 3e-5
+    assert error(y, exact_y.detach()) < tolerance
+    assert error(center, rows(x).mean(0)) < 1e-6
+    assert error(rstd, (rows(x).var(0, correction=0) + norm.eps).rsqrt()) < tolerance
+    assert error(norm.running_mean, running_mean) < 1e-6
+    assert error(norm.running_var, running_var) < tolerance
+    assert error(grads.dx, exact_x.grad) < tolerance
+    assert error(grads.dweight, exact_scale.grad) < tolerance
+    assert error(grads.dbias, exact_shift.grad) < tolerance
+    if exact_residual is None:
+        assert grads.dresidual is None
+    else:
+        assert error(grads.dresidual, exact_residual.grad) < tolerance
+
+
+def test_the_same_bits_every_time() -> None:
+    x, weight, dy = noise(0, 2, 16, 6, 6), noise(1, 16, 16, 3, 3), noise(2, 2, 16, 6, 6)
+    for compute in (
+        lambda: convolution.convolve(x, weight)[1].squares,
+        lambda: convolution.weight_gradient(x, dy, weight),
+    ):
+        assert torch.equal(compute(), compute())
+
+
+def run_layer(
+    layer: nn.Module, forward: Callable[..., Tensor], x: Tensor, residual: Tensor | None, dy_seed: int
+) -> dict[str, Tensor]:
+    """Output, gradients and state after one training pass."""
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    residual = None if residual is None else residual.clone().requires_grad_()
+    y = forward(x, residual)
+    y.backward(noise(dy_seed, *y.shape).to(y.dtype))
+    assert x.grad is not None
+    found = {"y": y.detach(), "dx": x.grad, **layer.state_dict()}
+    found |= {f"d {name}": value.grad for name, value in layer.named_parameters() if value.grad is not None}
+    if residual is not None:
+        assert residual.grad is not None
+        found["dresidual"] = residual.grad
+    return found
+
+
+@pytest.fixture
+def own_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have float32 take the path that bfloat16 takes."""
+    monkeypatch.setattr(convolution, "DTYPE", torch.float32)
+
+
+# Channels in and out, kernel, stride: the first two by Triton's convolutions, the others by the library's.
+LAYERS = [(16, 16, 3, 1), (16, 32, 3, 1), (16, 32, 3, 2), (16, 16, 1, 1), (3, 16, 3, 1)]
+
+
+def random_layer(
+    seed: int, channels_in: int, channels: int, kernel: int, stride: int, relu: bool
+) -> ConvNorm:
+    layer = ConvNorm(channels_in, channels, kernel, stride, relu).train()
+    for number, value in enumerate(layer.state_dict().values()):
+        draw = noise(seed + number, *value.shape)
+        value.copy_(draw if value.dim() == 4 else draw.abs() + 0.1)  # among them a variance
+    return layer.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.usefixtures("own_convolutions")
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_layer_in_training(
+    kind: tuple[int, ...], relu: bool, with_residual: bool, channels_last: bool
+) -> None:
+    channels_in, channels, kernel, stride = kind
+    layer = random_layer(10, channels_in, channels, kernel, stride, relu)
+    assert convolution.suits(layer.conv.weight, stride) == (kind in LAYERS[:2])
+    exact = copy.deepcopy(layer).double()
+    x = noise(0, 3, channels_in, 6, 5)
+    residual = (
+        noise(1, 3, channels, (5 + stride) // stride, (4 + stride) // stride) if with_residual else None
+    )
+    if not channels_last:
+        x, residual = x.contiguous(), None if residual is None else residual.contiguous()
+    found = run_layer(layer, layer._fused, x, residual, 2)
+    expected = run_layer(exact, exact.forward, x.double(), None if residual is None else residual.double(), 2)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert error(value, expected[name]) < 1e-5, name
+
+
+def copied_through_fused(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """A copy that runs as on CUDA; the original runs as before."""
+    twin = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    for layer in twin.modules():
+        if isinstance(layer, ConvNorm):
+            monkeypatch.setattr(
+                layer, "forward", lambda x, residual=None, fused=layer._fused: fused(x, residual)
+            )
+    return twin
+
+
+@pytest.mark.usefixtures("own_convolutions")
+def test_a_whole_network_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = random_extractor(0).train()
+    twin = copied_through_fused(network, monkeypatch)
+    network.double()
+    x, target = noise(0, 3, 3, 8, 8), torch.tensor([5, 60, 5])
+    for model, images in ((twin, x), (network, x.double())):
+        F.cross_entropy(model(images), target).backward()
+    expected = dict(network.named_parameters())
+    for name, value in twin.named_parameters():
+        assert error(value.grad, expected[name].grad) < 1e-4, name
+    statistics = dict(network.named_buffers())
+    for name, value in twin.named_buffers():
+        assert not value.is_floating_point() or error(value, statistics[name]) < 1e-5, name
+
+
+@pytest.mark.usefixtures("own_convolutions")
+def test_the_gradient_goes_to_the_weight_whose_values_are_used() -> None:
+    layer = random_layer(10, 16, 16, 3, 1, True)
+    x, dy = noise(0, 2, 16, 4, 4), noise(1, 2, 16, 4, 4)
+    layer._fused(x, None).backward(dy)
+    expected = layer.conv.weight.grad
+    layer.conv.weight.grad = None
+    layer.values = layer.conv.weight.detach().clone()
+    with torch.no_grad():
+        layer.conv.weight.zero_()
+    layer._fused(x, None).backward(dy)
+    assert expected is not None and layer.conv.weight.grad is not None
+    assert torch.equal(layer.conv.weight.grad, expected)
+
+
+@pytest.mark.usefixtures("own_convolutions")
+def test_folded_layers_and_a_folded_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = random_extractor(0)
+    folded = fold_batchnorm(network)
+    twin = copied_through_fused(folded, monkeypatch)
+    x = noise(0, 3, 3, 8, 8)
+    with torch.no_grad():
+        expected = folded(x)
+        assert error(twin(x), expected.double()) < 1e-6
+        assert error(twin(x), network.double()(x.double())) < 1e-5
+        for kind in LAYERS:
+            for relu in (False, True):
+                layer = random_layer(10, *kind, relu)
+                layer.fold()
+                channels_in, channels, _, stride = kind
+                images = noise(1, 2, channels_in, 6, 6)
+                for residual in (None, noise(2, 2, channels, 6 // stride, 6 // stride)):
+                    plain = layer(images, residual)
+                    assert error(fused.folded_layer(layer, images, residual), plain.double()) < 1e-6

@@ -1,0 +1,60 @@
+"""Forward passes over many images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from der.common.serialization import read_array, write_array
+from der.model import forward
+from der.model.forward import run_network
+from tests.builders import CPU, NORMALIZATION, random_images, random_network, same_bits, weights
+
+
+def test_features_and_logits_against_the_modules_one_image_at_a_time() -> None:
+    network, images = random_network([3, 2]), random_images(0, 7)
+    outputs = run_network(network, NORMALIZATION, images, CPU)
+    assert outputs.features.shape == (7, 128)
+    assert outputs.logits.shape == (7, 5)
+    assert outputs.features.dtype == outputs.logits.dtype == np.float32
+    for image, features, logits in zip(images, outputs.features, outputs.logits, strict=True):
+        pixels = (image / 255 - np.array(NORMALIZATION.mean)) / np.array(NORMALIZATION.std)
+        inputs = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
+        with torch.no_grad():
+            expected = torch.cat([extractor(inputs) for extractor in network.extractors], 1)
+            np.testing.assert_allclose(features, expected[0], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(logits, network.head(expected)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("per_pass", [1, 2, 3, 7, 8])
+def test_any_number_of_images_per_pass(per_pass: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images = random_network([3, 2]), random_images(0, 7)
+    whole = run_network(network, NORMALIZATION, images, CPU)
+    monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
+    parts = run_network(network, NORMALIZATION, images, CPU)
+    np.testing.assert_allclose(parts.features, whole.features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(parts.logits, whole.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_larger_than_a_pass_is_still_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "PASS_VALUES", 1)
+    assert len(run_network(random_network([2]), NORMALIZATION, random_images(0, 3), CPU).logits) == 3
+
+
+def test_the_network_is_run_in_evaluation_mode_and_left_as_it_was() -> None:
+    network, images = random_network([3]), random_images(0, 5)
+    before = weights(network)
+    expected = run_network(network, NORMALIZATION, images, CPU)
+    result = run_network(network.train(), NORMALIZATION, images, CPU)
+    np.testing.assert_array_equal(result.logits, expected.logits)
+    assert same_bits(weights(network), before)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_read_only_memory_maps_will_do(tmp_path: Path) -> None:
+    images = random_images(0, 5)
+    write_array(tmp_path / "images.npy", images)
+    network = random_network([3])
+    mapped = run_network(network, NORMALIZATION, read_array(tmp_path / "images.npy", mapped=True), CPU)
+    np.testing.assert_array_equal(mapped.logits, run_network(network, NORMALIZATION, images, CPU).logits)

@@ -1,0 +1,207 @@
+"""The classifier learning stage: the classifier alone, on balanced data, as a phase of its own."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from der.common.randomness import generator
+from der.model.checkpoint import Checkpoint
+from der.model.network import Network, empty_network, random_linear
+from der.settings.training import TrainSettings
+from der.train.augmentation import draw_epoch
+from der.train.objective import ClassifierObjective
+from der.train.rebalancing.classifier_learning import balanced_subset, learn_classifier
+from der.train.training_images import TrainingImages
+from tests.builders import (
+    NO_AUGMENTATION,
+    NORMALIZATION,
+    MemoryKeeper,
+    Recorder,
+    augmentation_settings,
+    classifier_settings,
+    incremental_settings,
+    mask_settings,
+    random_checkpoint,
+    random_network,
+    same_bits,
+    step_run,
+    take_step,
+    train_settings,
+    training_images,
+    weights,
+)
+
+STAGE = classifier_settings(epochs=3, learning_rate=0.2, milestones=[1], temperature=5.0, batch_size=4)
+SETTINGS = train_settings(
+    augmentation=NO_AUGMENTATION,
+    incremental=incremental_settings(rebalancing="classifier_learning", classifier=STAGE),
+)
+NAMES = [["a", "b"], ["c", "d"]]
+IMAGES = training_images(0, [3, 4, 9, 9])
+
+
+def stage(settings: TrainSettings = SETTINGS, **changes: Any) -> tuple[Network, Network, Recorder]:
+    """A random network before and after the stage, and what the listener heard."""
+    network, recorder = random_network([2, 2]), Recorder()
+    before = copy.deepcopy(network)
+    run = step_run(2, settings, listener=recorder)
+    learn_classifier(run, network, IMAGES, replace(STAGE, **changes))
+    return before, network, recorder
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_only_the_classifier_changes(training: bool) -> None:
+    network = random_network([2, 2]).train(training)
+    extractors, head = [weights(one) for one in network.extractors], weights(network.head)
+    learn_classifier(step_run(2, SETTINGS), network, IMAGES, STAGE)
+    for before, after in zip(extractors, network.extractors, strict=True):
+        assert same_bits(before, weights(after))  # statistics of batch normalisation too
+    assert all(not torch.isclose(head[name], after).any() for name, after in weights(network.head).items())
+    assert all(value.grad is None for one in network.extractors for value in one.parameters())
+
+
+def test_the_stage_against_the_textbook() -> None:
+    before, after, _ = stage()
+    numbers = balanced_subset(IMAGES.labels, generator(0, "balanced subset", 2))
+    pixels = torch.from_numpy(IMAGES.read(numbers)) / 255
+    x = ((pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)).permute(0, 3, 1, 2)
+    y = torch.from_numpy(IMAGES.labels[numbers])
+    head = random_linear(128, 4, True, generator(0, "classifier", 2))
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.2, momentum=0.9, weight_decay=5e-4)
+    with torch.no_grad():
+        features = before.features(x.float())
+    for epoch, rate in enumerate([0.2, 0.02, 0.02]):
+        optimizer.param_groups[0]["lr"] = rate
+        order = draw_epoch(len(y), NO_AUGMENTATION, 0, "classifier", 2, epoch).order
+        for batch in order.split(4):
+            optimizer.zero_grad()
+            F.cross_entropy(head(features[batch]) / 5, y[batch]).backward()
+            optimizer.step()
+    torch.testing.assert_close(after.head.weight, head.weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.head.bias, head.bias, rtol=1e-4, atol=1e-5)
+
+
+def test_the_temperature_divides_the_logits() -> None:
+    head = random_linear(6, 3, True, torch.Generator().manual_seed(0))
+    features = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([0, 1, 2, 2, 1])
+    for temperature in (0.5, 1.0, 5.0):
+        loss = ClassifierObjective(head, temperature)(torch.empty(5, 0), features, labels, torch.tensor(0.0))
+        logits = (features @ head.weight.T + head.bias).detach().double().numpy() / temperature
+        chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        expected = -np.log(chances[np.arange(5), labels.numpy()]).mean()
+        assert loss.total.item() == pytest.approx(expected, rel=1e-5)
+        assert loss.correct.item() == pytest.approx((logits.argmax(1) == labels.numpy()).mean())
+        assert loss.auxiliary.item() == 0
+
+
+def test_the_stage_is_a_phase_of_its_own() -> None:
+    _, _, recorder = stage()
+    assert recorder.phases == [("classifier", 3, 12)]
+    assert recorder.batches == [4] * 9
+    assert [(one.phase, one.epoch) for one in recorder.records] == [("classifier", n) for n in (1, 2, 3)]
+    assert [one.learning_rate for one in recorder.records] == pytest.approx([0.2, 0.02, 0.02])
+    assert all(one.auxiliary_loss == 0 for one in recorder.records)
+
+
+def test_the_start_of_the_classifier_does_not_matter() -> None:
+    first, second = random_network([2, 2]), random_network([2, 2])
+    with torch.no_grad():
+        second.head.weight.add_(3)
+    for network in (first, second):
+        learn_classifier(step_run(2, SETTINGS), network, IMAGES, STAGE)
+    assert same_bits(weights(first), weights(second))
+
+
+def test_augmentation_seed_and_step_reach_the_stage() -> None:
+    plain = weights(stage()[1].head)
+    assert same_bits(plain, weights(stage()[1].head))
+    for settings in (replace(SETTINGS, seed=1), replace(SETTINGS, augmentation=augmentation_settings())):
+        assert not same_bits(plain, weights(stage(settings)[1].head))
+
+
+@pytest.mark.parametrize("counts", [[3, 4, 9, 9], [5, 5], [1, 50], [7]])
+def test_the_subset_is_balanced(counts: list[int]) -> None:
+    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    chosen = balanced_subset(labels, generator(0, "x"))
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert chosen.tolist() == sorted(chosen.tolist())
+    assert np.bincount(labels[chosen]).tolist() == [min(counts)] * len(counts)
+
+
+def test_the_subset_is_a_random_function_of_the_seed() -> None:
+    labels = np.repeat([0, 1], [5, 200])
+    first, again, other = (balanced_subset(labels, generator(seed, "x")).tolist() for seed in (0, 0, 1))
+    assert first == again != other
+    assert set(range(5)) < set(first)
+    picks = np.concatenate([balanced_subset(labels, generator(seed, "x"))[5:] for seed in range(400)])
+    counts = np.bincount((picks - 5) // 20, minlength=10)  # 2000 picks over ten stretches of the class
+    assert counts.min() > 140 and counts.max() < 260
+
+
+def take(settings: TrainSettings = SETTINGS, **changes: Any) -> Checkpoint:
+    return take_step(random_checkpoint([2]), NAMES, IMAGES, settings, **changes)
+
+
+def test_in_a_step_it_follows_representation_learning() -> None:
+    recorder = Recorder()
+    learned = take(listener=recorder)
+    plain = take(replace(SETTINGS, incremental=replace(SETTINGS.incremental, rebalancing="none")))
+    assert recorder.phases == [("representation", 2, 25), ("classifier", 3, 12)]
+    for one, other in zip(learned.network.extractors, plain.network.extractors, strict=True):
+        assert same_bits(weights(one), weights(other))
+    assert not torch.equal(learned.network.head.weight, plain.network.head.weight)
+    assert learned.card is not None and learned.card.gamma is None
+    run = step_run(2, SETTINGS)
+    learn_classifier(run, plain.network, IMAGES, STAGE)
+    assert same_bits(weights(plain.network), weights(learned.network))
+
+
+def test_the_first_step_has_no_such_stage() -> None:
+    recorder = Recorder()
+    images = TrainingImages(IMAGES.arrays[2:], IMAGES.labels[7:] - 2)
+    take_step(Checkpoint(empty_network(), None), NAMES[:1], images, SETTINGS, recorder)
+    assert [name for name, _, _ in recorder.phases] == ["representation"]
+
+
+class Killed(Exception):
+    """In place of a signal."""
+
+
+class Killer(Recorder):
+    """Ends the run during the batch after so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self.left = batches
+
+    def on_images(self, images: int) -> None:
+        if not self.left:
+            raise Killed
+        self.left -= 1
+
+
+# Two epochs of four batches of the representation, then three of three of the classifier.
+@pytest.mark.parametrize(
+    ("batches", "resumed", "left"),
+    [(7, [1], 1 + 3), (8, [2], 3), (9, [2], 3), (12, [2, 1], 2), (16, [2, 2], 1)],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_resumed_step_gives_the_same_bits(
+    batches: int, resumed: list[int], left: int, masked: bool
+) -> None:
+    settings = replace(SETTINGS, masks=mask_settings() if masked else None)
+    keeper, listener = MemoryKeeper(), Recorder()
+    with pytest.raises(Killed):
+        take(settings, listener=Killer(batches), keeper=keeper)
+    again = take(settings, listener=listener, keeper=keeper)
+    whole = take(settings)
+    assert again.card == whole.card
+    assert same_bits(weights(again.network), weights(whole.network))
+    assert listener.resumed == resumed
+    assert len(listener.records) == left

@@ -1,0 +1,258 @@
+"""The engine on a GPU: the same training as on the CPU up to rounding, in captured graphs, without waiting.
+
+In float32 the library's convolutions and our batch normalisation run; in bfloat16 our convolutions as well.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from der.common.device import make_deterministic
+from der.common.precision import choose_precision
+from der.model.checkpoint import Checkpoint
+from der.model.kernels import convolution
+from der.model.network import empty_network
+from der.model.preprocessing import Normalize
+from der.settings.training import MaskSettings, TrainSettings
+from der.train.capture import CapturedStep
+from der.train.engine import Engine
+from der.train.incremental_step import train_step
+from der.train.training_images import Gatherer
+from tests.builders import (
+    CPU,
+    NETWORK,
+    NORMALIZATION,
+    MemoryKeeper,
+    Recorder,
+    augmentation_settings,
+    build_objective,
+    draws_of,
+    incremental_settings,
+    mask_settings,
+    phase_settings,
+    random_network,
+    same_bits,
+    train_settings,
+    training_images,
+    weights,
+)
+
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+    pytest.mark.filterwarnings("default::UserWarning"),  # torch's, of what is not final in it
+]
+
+CUDA = torch.device("cuda")
+PER_CLASS = [4, 3, 7, 7]  # images; two batches of 8, and one of 5
+RATE = 0.05
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deterministic() -> Iterator[None]:
+    """As the stages run; put back for the other tests of this process."""
+    make_deterministic()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    torch.set_flush_denormal(False)
+
+
+def make_engine(device: torch.device = CUDA, precision: str = "float32", *, captured: bool = True) -> Engine:
+    """One that trains an extractor beside a frozen one, both the same for every call."""
+    network = random_network([2, 2])
+    chosen = choose_precision(precision, device)
+    objective = build_objective(network, old_classes=2)
+    engine = Engine(
+        objective,
+        network.extractors[:1],
+        Gatherer(training_images(0, PER_CLASS), device),
+        Normalize(NORMALIZATION),
+        augmentation_settings(),
+        phase_settings(learning_rate=RATE),
+        chosen,
+    )
+    if not captured:
+        engine.step = engine._train_batch
+    return engine
+
+
+def train(engine: Engine, epochs: range) -> list[float]:
+    """The loss of each epoch."""
+    losses = []
+    for epoch in epochs:
+        draws = draws_of(sum(PER_CLASS), augmentation_settings(), epoch=epoch)
+        losses.append(engine.run_epoch(draws, RATE, lambda _: None).loss)
+    return losses
+
+
+def difference(left: Tensor, right: Tensor) -> float:
+    """Relative, in the norm over all values."""
+    left, right = left.double().cpu(), right.double().cpu()
+    assert left.shape == right.shape
+    return float((left - right).norm() / right.norm())
+
+
+def test_graphs_train_as_eager_steps() -> None:
+    graphs, eager = make_engine(), make_engine(captured=False)
+    assert isinstance(graphs.step, CapturedStep)
+    start = eager.pack()
+    assert torch.equal(graphs.pack(), start)
+    losses = train(graphs, range(2)), train(eager, range(2))
+    assert sorted(graphs.step.graphs) == [5, 8]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert difference(graphs.pack(), eager.pack()) < 1e-3
+    assert difference(eager.pack(), start) > 1e-2
+
+
+def test_an_epoch_as_on_the_cpu() -> None:
+    on_gpu, on_cpu = make_engine(), make_engine(CPU)
+    losses = train(on_gpu, range(1)), train(on_cpu, range(1))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert difference(on_gpu.pack(), on_cpu.pack()) < 1e-3
+
+
+def test_capturing_does_not_train() -> None:
+    engine = make_engine()
+    train(engine, range(1))
+    before = engine.pack()
+    step = CapturedStep(engine._train_batch, lambda: [*engine._state(), engine.totals])
+    engine.totals.zero_()
+    batches = list(engine._batches(draws_of(sum(PER_CLASS), augmentation_settings())))
+    for batch in (batches[0], batches[-1]):
+        step._capture((*batch, torch.ones((), device="cuda")))
+    assert torch.equal(engine.pack(), before)
+    assert not engine.totals.any()
+
+
+def test_nothing_waits_for_the_gpu_inside_an_epoch() -> None:
+    engine = make_engine()
+    train(engine, range(1))  # captures
+    draws = draws_of(sum(PER_CLASS), augmentation_settings(), epoch=1)
+    position = torch.ones((), device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in engine._batches(draws):
+            engine.step(*batch, position)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_two_runs_give_the_same_bits(precision: str) -> None:
+    one, two = make_engine(precision=precision), make_engine(precision=precision)
+    assert train(one, range(3)) == train(two, range(3))
+    assert torch.equal(one.pack(), two.pack())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_run_gives_the_same_bits(precision: str) -> None:
+    whole, first, second = (make_engine(precision=precision) for _ in range(3))
+    train(whole, range(3))
+    train(first, range(1))
+    second.unpack(first.pack())
+    train(second, range(1, 3))
+    assert torch.equal(second.pack(), whole.pack())
+
+
+def test_streamed_images_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    resident = make_engine()
+    monkeypatch.setattr("der.train.training_images._room", lambda device: 0)
+    streamed = make_engine()
+    assert resident.gatherer.resident is not None
+    assert streamed.gatherer.resident is None
+    assert train(resident, range(2)) == train(streamed, range(2))
+    assert torch.equal(resident.pack(), streamed.pack())
+
+
+def test_bfloat16_learns_and_keeps_its_state_in_float32() -> None:
+    engine = make_engine(precision="bfloat16")
+    losses = train(engine, range(40))
+    assert losses[-1] < losses[0] / 2
+    assert losses[0] == pytest.approx(train(make_engine(), range(1))[0], rel=0.2)
+    assert {value.dtype for value in engine._state()} == {torch.float32}
+
+
+def test_release_leaves_plain_layers() -> None:
+    engine = make_engine(precision="bfloat16")
+    assert engine.layers is not None
+    train(engine, range(1))
+    engine.release()
+    assert all(layer.side is None and layer.values is None for layer in engine.layers.layers)
+
+
+def take_steps(device: torch.device, settings: TrainSettings, precision: str = "float32") -> Checkpoint:
+    """Two whole steps of the protocol, rebalancing included, each from the one before."""
+    settings = replace(settings, precision=precision)
+    checkpoint = Checkpoint(empty_network(), None)
+    for steps, per_class in (([["a", "b"]], [7, 7]), ([["a", "b"], ["c", "d"]], PER_CLASS)):
+        checkpoint = train_step(
+            checkpoint,
+            steps,
+            training_images(0, per_class),
+            NETWORK,
+            settings,
+            device,
+            Recorder(),
+            MemoryKeeper(),
+        ).checkpoint
+        checkpoint.network.to(CPU)
+    return checkpoint
+
+
+def assert_near(left: Checkpoint, right: Checkpoint) -> None:
+    """The same channels, and values up to rounding."""
+    assert left.card is not None and right.card is not None
+    assert left.card.shapes == right.card.shapes
+    ours, theirs = left.network.state_dict(), right.network.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert difference(ours[name], theirs[name]) < 1e-2, name
+
+
+@pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning", "none"])
+@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
+def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: MaskSettings | None) -> None:
+    incremental = incremental_settings(rebalancing=rebalancing)
+    settings = train_settings(masks=masks, incremental=incremental)
+    assert_near(take_steps(CUDA, settings), take_steps(CPU, settings))
+
+
+@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
+def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) -> None:
+    incremental = incremental_settings(rebalancing="classifier_learning")
+    settings = train_settings(masks=masks, incremental=incremental)
+    one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))
+    assert same_bits(weights(one.network), weights(two.network))
+
+
+def test_gradients_lie_as_weights_do() -> None:
+    engine = make_engine(precision="bfloat16", captured=False)
+    train(engine, range(1))
+    for value in engine.parameters:
+        assert value.grad is None or value.grad.stride() == value.stride()
+
+
+@pytest.mark.parametrize("channels", [(16, 16), (16, 32), (32, 32), (64, 64)])
+def test_convolutions_in_bfloat16(channels: tuple[int, int]) -> None:
+
+    channels_in, channels_out = channels
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        values = torch.randn(shape, generator=generator).to(CUDA, torch.bfloat16)
+        return values.contiguous(memory_format=torch.channels_last)
+
+    x, dy = noise(5, channels_in, 9, 11), noise(5, channels_out, 9, 11)
+    weight = noise(channels_out, channels_in, 3, 3)
+    exact_x, exact_weight = (value.double().cpu().requires_grad_() for value in (x, weight))
+    y = F.conv2d(exact_x, exact_weight, padding=1)
+    y.backward(dy.double().cpu())
+    assert exact_x.grad is not None and exact_weight.grad is not None
+    rounding = 2**-8
+    assert difference(convolution.convolve(x, weight)[0], y.detach()) < rounding
+    assert difference(convolution.input_gradient(dy, weight), exact_x.grad) < rounding
+    assert difference(convolution.weight_gradient(x, dy, weight), exact_weight.grad) < 1e-5

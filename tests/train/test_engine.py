@@ -1,0 +1,487 @@
+"""Training against the loop of a textbook.
+
+The textbook takes PIL images one by one through torchvision, runs all extractors as modules, and steps
+``torch.optim.SGD``. The engine differs from it in four ways that change no more than the rounding: it
+folds the batch normalisation of frozen extractors, runs them on windows of several batches, keeps
+channels last, and steps with the fused optimiser. Given the last two and, from step 2 on, folded
+extractors run on the whole epoch, the textbook gives the same bits; without them, the same to 1e-5. Only
+where an input of a ReLU happens to lie within rounding of zero do two runs part, here in a tenth of the
+draws of images; so that bound is held by most of several draws.
+"""
+
+import copy
+import dataclasses
+import gc
+import itertools
+import math
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import functional as TF
+
+from der.common.errors import UserError
+from der.common.randomness import generator
+from der.model.checkpoint import Checkpoint
+from der.model.kernels.folding import fold_batchnorm, place_folded
+from der.model.network import Network, count_parameters, empty_network, expand, random_linear
+from der.settings.training import TrainSettings
+from der.train import engine
+from der.train.augmentation import Draws
+from der.train.training_images import TrainingImages
+from tests.builders import (
+    CHANNELS,
+    CPU,
+    NETWORK,
+    NO_AUGMENTATION,
+    NORMALIZATION,
+    MemoryKeeper,
+    Recorder,
+    augmentation_settings,
+    build_engine,
+    build_objective,
+    draws_of,
+    incremental_settings,
+    largest_difference,
+    learn,
+    phase_settings,
+    random_images,
+    random_network,
+    same_bits,
+    take_step,
+    train_settings,
+    training_images,
+    weights,
+)
+
+NEW_CLASSES = [2, 2, 3]
+PER_CLASS = [[11, 10], [4, 3, 9, 9], [2, 2, 3, 3, 9, 8, 3]]  # images; in batches of 8 the last is partial
+DRAWS = 5  # of the images
+
+
+def step_images(draw: int) -> list[TrainingImages]:
+    """The training images of the three steps."""
+    return [training_images(10 * draw + step, counts) for step, counts in enumerate(PER_CLASS)]
+
+
+DATA = step_images(0)
+SETTINGS = train_settings(
+    base=phase_settings(epochs=4, milestones=[1, 3], decay=0.2, weight_decay=0.01),
+    incremental=incremental_settings(
+        epochs=3,
+        learning_rate=0.03,
+        milestones=[2],
+        decay=0.2,
+        momentum=0.8,
+        weight_decay=0.02,
+        auxiliary_weight=0.7,
+    ),
+)
+RATES = [[0.05, 0.01, 0.01, 0.002], [0.03, 0.03, 0.006]]  # base and incremental, by epoch
+
+
+def augmented(images: TrainingImages, draws: Draws, settings: TrainSettings) -> Tensor:
+    """All images of an epoch, in the order visited: (N, C, H, W) float32, normalised."""
+    pixels = np.concatenate(images.arrays)
+    padding = settings.augmentation.crop_padding
+    inputs = []
+    for visit, number in enumerate(draws.order.tolist()):
+        image = TF.pad(Image.fromarray(pixels[number]), [padding], fill=0)
+        image = TF.crop(image, int(draws.top[visit]), int(draws.left[visit]), *pixels.shape[1:3])
+        image = TF.hflip(image) if draws.flip[visit] else image
+        image = TF.adjust_brightness(image, float(draws.brightness[visit]))
+        inputs.append(TF.normalize(TF.to_tensor(image), NORMALIZATION.mean, NORMALIZATION.std))
+    return torch.stack(inputs)
+
+
+@dataclass(frozen=True)
+class Textbook:
+    """Which of the engine's ways the loop below shares."""
+
+    channels_last: bool
+    fused: bool
+    folded: bool  # and run on the whole epoch at once
+
+    def frozen_features(self, extractors: Sequence[nn.Module], inputs: Tensor, batch: int) -> Tensor:
+        frozen = [fold_batchnorm(one) if self.folded else copy.deepcopy(one).eval() for one in extractors]
+        if self.channels_last:
+            frozen = [one.to(memory_format=torch.channels_last) for one in frozen]
+        parts = [inputs] if self.folded else inputs.split(batch)
+        with torch.no_grad():
+            return torch.cat([torch.cat([one(part) for one in frozen], dim=1) for part in parts])
+
+    def train(self, previous: Network, images: TrainingImages, step: int) -> tuple[Network, list[float]]:
+        """The network after ``step``, and the mean loss of each epoch."""
+        memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
+        old, new = previous.classes, NEW_CLASSES[step - 1]
+        phase = SETTINGS.incremental if old else SETTINGS.base
+        network = expand(previous, new, NETWORK, CHANNELS, generator(0, "initialization", step))
+        auxiliary = random_linear(64, new + 1, True, generator(0, "auxiliary classifier", step))
+        *frozen, newest = network.extractors
+        newest.train().to(memory_format=memory_format)
+        optimizer = torch.optim.SGD(
+            [*newest.parameters(), *network.head.parameters(), *auxiliary.parameters()],
+            lr=phase.learning_rate,
+            momentum=phase.momentum,
+            weight_decay=phase.weight_decay,
+            foreach=False,
+            fused=self.fused,
+        )
+        losses = []
+        for epoch, rate in enumerate(RATES[min(step, 2) - 1]):
+            optimizer.param_groups[0]["lr"] = rate
+            draws = draws_of(len(images.labels), SETTINGS.augmentation, 0, step, epoch)
+            x = augmented(images, draws, SETTINGS).contiguous(memory_format=memory_format)
+            y = torch.from_numpy(images.labels)[draws.order]
+            sum_of_losses = 0.0
+            for start in range(0, len(y), 8):
+                batch = slice(start, start + 8)
+                new_features = newest(x[batch])
+                u = new_features
+                if frozen:
+                    u = torch.cat([self.frozen_features(frozen, x, 8)[batch], new_features], dim=1)
+                loss = F.cross_entropy(network.head(u), y[batch])
+                if old:
+                    auxiliary_labels = torch.where(y[batch] < old, 0, y[batch] - old + 1)
+                    loss = loss + 0.7 * F.cross_entropy(auxiliary(new_features), auxiliary_labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                sum_of_losses += loss.item() * len(y[batch])
+            losses.append(sum_of_losses / len(y))
+        if old:
+            with torch.no_grad():
+                norms = network.head.weight.square().sum(1).sqrt()
+                network.head.weight[old:] *= norms[:old].mean() / norms[old:].mean()
+        return network.eval(), losses
+
+
+@dataclass(frozen=True)
+class Run:
+    """Three steps of the product."""
+
+    data: list[TrainingImages]
+    checkpoints: list[Checkpoint]  # after steps 0 to 3
+    recorders: list[Recorder]
+
+    @property
+    def networks(self) -> list[Network]:
+        """After steps 0 to 3."""
+        return [checkpoint.network for checkpoint in self.checkpoints]
+
+    def losses(self, step: int) -> list[float]:
+        """Of each epoch."""
+        return [record.loss for record in self.recorders[step - 1].records]
+
+
+def class_names(step: int) -> list[list[str]]:
+    return [[f"{number}/{index}" for index in range(new)] for number, new in enumerate(NEW_CLASSES[:step])]
+
+
+def run_steps(data: list[TrainingImages], settings: TrainSettings = SETTINGS) -> Run:
+    checkpoints, recorders = [Checkpoint(empty_network(), None)], []
+    for step, images in enumerate(data, start=1):
+        recorders.append(Recorder())
+        checkpoints.append(take_step(checkpoints[-1], class_names(step), images, settings, recorders[-1]))
+    return Run(data, checkpoints, recorders)
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    return [run_steps(step_images(draw)) for draw in range(DRAWS)]
+
+
+@pytest.fixture(scope="module")
+def run(runs: list[Run]) -> Run:
+    return runs[0]
+
+
+def test_the_same_bits_as_the_textbook_over_three_steps(run: Run) -> None:
+    textbook = Textbook(channels_last=True, fused=True, folded=True)
+    network = empty_network()
+    for step, images in enumerate(DATA, start=1):
+        network, losses = textbook.train(network, images, step)
+        aligned = network.head.weight  # gamma is one division: rounded differently by the two
+        torch.testing.assert_close(aligned, run.networks[step].head.weight, rtol=1e-6, atol=0)
+        with torch.no_grad():
+            aligned.copy_(run.networks[step].head.weight)
+        assert same_bits(weights(network), weights(run.networks[step]))
+        assert losses == pytest.approx(run.losses(step), rel=1e-6)
+
+
+def test_the_first_step_needs_no_folding_for_the_same_bits(run: Run) -> None:
+    textbook = Textbook(channels_last=True, fused=True, folded=False)
+    network, _ = textbook.train(empty_network(), DATA[0], 1)
+    assert same_bits(weights(network), weights(run.networks[1]))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_plain_textbook_differs_by_rounding(step: int, channels_last: bool, runs: list[Run]) -> None:
+    textbook = Textbook(channels_last=channels_last, fused=False, folded=False)
+    differences = []
+    for run in runs:
+        network, losses = textbook.train(run.networks[step - 1], run.data[step - 1], step)
+        assert losses == pytest.approx(run.losses(step), rel=1e-3)
+        differences.append(largest_difference(weights(network), weights(run.networks[step])))
+    assert np.median(differences) < 1e-5
+
+
+def test_two_runs_give_the_same_bits(run: Run) -> None:
+    for network, again in zip(run.networks, run_steps(DATA).networks, strict=True):
+        assert same_bits(weights(network), weights(again))
+
+
+class Killed(Exception):
+    """In place of a signal."""
+
+
+class Killer(Recorder):
+    """Ends the run during the batch after so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self.left = batches
+
+    def on_images(self, images: int) -> None:
+        if not self.left:
+            raise Killed
+        self.left -= 1
+
+
+# Of four epochs of three batches at step 1, and three of four at step 2.
+@pytest.mark.parametrize(("step", "batches", "epochs"), [(1, 0, 0), (1, 4, 1), (1, 11, 3), (2, 10, 2)])
+def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int, run: Run) -> None:
+    previous, keeper, listener = run.checkpoints[step - 1], MemoryKeeper(), Recorder()
+    with pytest.raises(Killed):
+        take_step(previous, class_names(step), DATA[step - 1], SETTINGS, Killer(batches), keeper=keeper)
+    resumed = take_step(previous, class_names(step), DATA[step - 1], SETTINGS, listener, keeper=keeper)
+    assert same_bits(weights(resumed.network), weights(run.networks[step]))
+    assert resumed.card == run.checkpoints[step].card
+    assert listener.resumed == [epochs] * (epochs > 0)
+    assert listener.records == run.recorders[step - 1].records[epochs:]
+
+
+def test_frozen_extractors_keep_every_bit_and_statistic(run: Run) -> None:
+    for previous, network in itertools.pairwise(run.networks):
+        for before, after in zip(previous.extractors, network.extractors, strict=False):
+            assert same_bits(weights(before), weights(after))
+    assert not same_bits(weights(run.networks[2].extractors[0]), weights(run.networks[2].extractors[1]))
+
+
+@pytest.mark.parametrize("frozen_in_training_mode", [False, True])
+def test_training_a_step_leaves_the_previous_network(frozen_in_training_mode: bool) -> None:
+    previous = random_network([2])
+    previous.train(frozen_in_training_mode)
+    before = weights(previous)
+    network = expand(previous, 2, NETWORK, CHANNELS, generator(0, "initialization", 2))
+    started = weights(network.extractors[1])
+    learn(network, 2, DATA[1], SETTINGS, Recorder())
+    assert same_bits(weights(previous), before)
+    after = weights(network.extractors[1])
+    for name, value in after.items():
+        assert not torch.equal(value, started[name]), name
+    assert all(parameter.grad is None for parameter in previous.parameters())
+
+
+def test_what_the_listener_hears(run: Run) -> None:
+    for step, recorder in enumerate(run.recorders, start=1):
+        rates = RATES[min(step, 2) - 1]
+        images = len(DATA[step - 1].labels)
+        batches = [8] * (images // 8) + [images % 8]
+        assert recorder.batches == batches * len(rates)
+        assert [record.epoch for record in recorder.records] == list(range(1, len(rates) + 1))
+        assert [record.learning_rate for record in recorder.records] == pytest.approx(rates)
+        assert all((record.auxiliary_loss > 0) == (step > 1) for record in recorder.records)
+
+
+def test_the_number_of_parameters_trained() -> None:
+    network = expand(random_network([2]), 3, NETWORK, CHANNELS, generator(0, "initialization", 2))
+    images = training_images(0, [3] * 5)
+    trained = learn(network, 2, images, SETTINGS, Recorder())
+    extractor = count_parameters(network.extractors[1])
+    assert trained == extractor + (5 * 128 + 5) + (4 * 64 + 4)
+
+
+def test_the_card_of_each_step() -> None:
+    checkpoint = Checkpoint(empty_network(), None)
+    for step in (1, 2):
+        checkpoint = take_step(checkpoint, class_names(step), DATA[step - 1], SETTINGS, Recorder())
+        card = checkpoint.card
+        assert card is not None
+        assert card.steps == class_names(step)
+        assert (card.image_side, card.channels) == (8, 3)
+        assert card.normalization == NORMALIZATION
+        assert card.parameters == count_parameters(checkpoint.network)
+        assert (card.gamma is None) == (step == 1)
+        assert not any(module.training for module in checkpoint.network.modules())
+
+
+def test_without_settings_the_first_step_measures_the_normalisation_for_all() -> None:
+    checkpoint = Checkpoint(empty_network(), None)
+    for step in (1, 2):
+        images = DATA[step - 1]
+        checkpoint = take_step(checkpoint, class_names(step), images, SETTINGS, network=NETWORK)
+        pixels = np.concatenate(DATA[0].arrays) / 255
+        assert checkpoint.card is not None
+        assert checkpoint.card.normalization.mean == pytest.approx(pixels.mean((0, 1, 2)))
+        assert checkpoint.card.normalization.std == pytest.approx(pixels.std((0, 1, 2)))
+
+
+def trained_twice(**changes: Any) -> tuple[Checkpoint, Checkpoint]:
+    """Step 2 with SETTINGS, and with ``changes`` of its phase."""
+    first = take_step(Checkpoint(empty_network(), None), class_names(1), DATA[0], SETTINGS)
+    changed = dataclasses.replace(SETTINGS, incremental=dataclasses.replace(SETTINGS.incremental, **changes))
+    plain, other = (take_step(first, class_names(2), DATA[1], settings) for settings in (SETTINGS, changed))
+    return plain, other
+
+
+def test_weight_alignment_is_all_that_rebalancing_does() -> None:
+    aligned, plain = trained_twice(rebalancing="none")
+    assert aligned.card is not None and plain.card is not None
+    assert plain.card.gamma is None
+    gamma = aligned.card.gamma
+    assert gamma is not None and abs(gamma - 1) > 1e-3
+    for left, right in zip(aligned.network.extractors, plain.network.extractors, strict=True):
+        assert same_bits(weights(left), weights(right))
+    head, raw = aligned.network.head, plain.network.head
+    assert torch.equal(head.bias, raw.bias)
+    assert torch.equal(head.weight[:2], raw.weight[:2])
+    torch.testing.assert_close(head.weight[2:], raw.weight[2:] * gamma)
+
+
+def test_the_auxiliary_weight_is_that_of_later_steps() -> None:
+    plain, without = trained_twice(auxiliary_weight=0.0)
+    left, right = weights(plain.network.extractors[1]), weights(without.network.extractors[1])
+    assert largest_difference(left, right) > 1e-3
+
+
+# Windows of one batch, of two, and of less than one image, which is rounded up to one batch.
+@pytest.mark.parametrize("batches", [1, 2, 0])
+def test_windows_change_nothing_but_the_rounding(
+    batches: int, runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "WINDOW_VALUES", max(1, batches * 8 * 8 * 8 * CHANNELS))
+    differences = []
+    for run in runs:
+        windowed = run_steps(run.data)
+        # Without frozen extractors there is nothing whose rounding could depend on the window.
+        assert same_bits(weights(windowed.networks[1]), weights(run.networks[1]))
+        differences.append(largest_difference(weights(windowed.networks[2]), weights(run.networks[2])))
+        for recorder, expected in zip(windowed.recorders, run.recorders, strict=True):
+            assert recorder.batches == expected.batches
+    assert np.median(differences) < 1e-5
+
+
+def one_epoch(labels: Sequence[int], batch_size: int, rate: float, **changes: Any) -> tuple[Any, Recorder]:
+    """An epoch over noise, of a network with 2 old classes and 2 new."""
+    images = TrainingImages([random_images(0, len(labels))], np.array(labels))
+    network = random_network([2, 2])
+    objective = build_objective(network, old_classes=2, **changes)
+    phase = phase_settings(batch_size=batch_size)
+    trainer = build_engine(objective, network.extractors[:1], images, phase, **changes)
+    recorder = Recorder()
+    draws = draws_of(len(labels), augmentation_settings())
+    return trainer.run_epoch(draws, rate, recorder.on_images), recorder
+
+
+def test_means_are_over_images_not_batches() -> None:
+    # Nothing is learnt at this rate, and one batch of all images sees them as two of 5 and 2 do not.
+    labels = [0, 1, 2, 3, 3, 2, 1]
+    means, recorder = one_epoch(labels, batch_size=5, rate=1e-30)
+    assert recorder.batches == [5, 2]
+    network = random_network([2, 2])
+    objective = build_objective(network, old_classes=2).train()
+    order = draws_of(7, augmentation_settings()).order
+    pixels = random_images(0, 7)[order.numpy()] / 255
+    x = torch.from_numpy((pixels - NORMALIZATION.mean) / NORMALIZATION.std).permute(0, 3, 1, 2).float()
+    y = torch.tensor(labels)[order]
+    expected = np.zeros(3)
+    with torch.no_grad():
+        frozen = network.extractors[0].eval()(x)
+        for batch in (slice(0, 5), slice(5, 7)):
+            loss = objective(x[batch], frozen[batch], y[batch], torch.tensor(0.0))
+            expected += len(y[batch]) * np.array([float(part) for part in loss])
+    assert means.loss == pytest.approx(expected[0] / 7, rel=1e-5)
+    assert means.auxiliary_loss == pytest.approx(expected[1] / 7, rel=1e-5)
+    assert means.accuracy == pytest.approx(100 * expected[2] / 7, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 16])
+def test_every_image_is_in_one_batch(size: int) -> None:
+    _, recorder = one_epoch([2] * size, batch_size=8, rate=0.01)
+    assert recorder.batches == [8] * (size // 8) + [size % 8] * (size % 8 > 0)
+
+
+def test_bfloat16_keeps_weights_and_statistics_in_float32(run: Run) -> None:
+    half = run_steps(DATA, dataclasses.replace(SETTINGS, precision="bfloat16"))
+    assert {value.dtype for value in half.networks[3].state_dict().values()} == {torch.float32}
+    for step in (1, 2, 3):
+        first, exact = half.losses(step)[0], run.losses(step)[0]
+        assert first != exact
+        assert first == pytest.approx(exact, rel=0.05)
+
+
+def test_frozen_extractors_compute_in_bfloat16_too() -> None:
+    network, images = random_network([2, 2]), training_images(0, [4, 4])
+    engines = [
+        build_engine(
+            build_objective(network, 2), network.extractors[:1], images, phase_settings(), precision=precision
+        )
+        for precision in ("float32", "bfloat16")
+    ]
+    draws = draws_of(8, NO_AUGMENTATION)
+    (wide, exact, _), (narrow, features, _) = (next(one._batches(draws, one.frozen)) for one in engines)
+    assert (wide.dtype, narrow.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(features, place_folded(network.extractors[0], CPU, torch.bfloat16)(narrow))
+    assert not torch.equal(features, exact)
+    torch.testing.assert_close(features, exact, rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("rate", [1e6, 1e30])
+def test_an_update_that_diverges_after_the_last_loss_is_noticed(rate: float) -> None:
+    settings = train_settings(base=phase_settings(epochs=1, milestones=[], batch_size=64, learning_rate=rate))
+    with pytest.raises(
+        UserError, match=r"^step 1: the trained network's scores are not finite; lower the le"
+    ):
+        take_step(Checkpoint(empty_network(), None), class_names(1), DATA[0], settings)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_epoch() -> None:
+    # One batch per epoch: the loss of epoch 1 is that of the start, before the first huge step.
+    settings = train_settings(base=phase_settings(epochs=5, batch_size=64, learning_rate=1e30))
+    recorder = Recorder()
+    message = r"^step 1, representation, epoch 2: the loss is (nan|inf); lower the learning rate"
+    with pytest.raises(UserError, match=message):
+        take_step(Checkpoint(empty_network(), None), class_names(1), DATA[0], settings, recorder)
+    assert len(recorder.records) == 1
+    assert math.isfinite(recorder.records[0].loss)
+
+
+def test_a_later_step_is_named_too() -> None:
+    network = expand(random_network([2]), 2, NETWORK, CHANNELS, generator(0, "initialization", 2))
+    with torch.no_grad():
+        network.head.bias[0] = math.nan
+    with pytest.raises(UserError, match=r"^step 2, representation, epoch 1: the loss is nan; "):
+        learn(network, 2, DATA[1], SETTINGS, Recorder())
+
+
+def test_a_released_engine_is_gone_at_once() -> None:
+    network = random_network([2])
+    one = build_engine(build_objective(network, 0), [], training_images(0, [5, 5]), phase_settings())
+    one.run_epoch(draws_of(10, NO_AUGMENTATION), 0.1, lambda _: None)
+    gone = weakref.ref(one)
+    gc.disable()
+    try:
+        one.release()
+        del one
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,278 @@
+"""Channel masks against hand-made tables, autograd in float64, and independent counts of weights."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from der.model.layers import ConvNorm
+from der.model.resnet import BasicBlock, PadShortcut, ResNet, build_extractor
+from der.settings.network import NetworkSettings
+from der.train.masks import ChannelMasks, Compensated, Weights
+from tests.builders import (
+    CHANNELS,
+    NETWORK,
+    NO_AUGMENTATION,
+    RESNET18,
+    build_engine,
+    build_objective,
+    draws_of,
+    mask_settings,
+    network_settings,
+    phase_settings,
+    random_extractor,
+    random_network,
+    same_bits,
+    training_images,
+    weights,
+)
+
+BACKBONES = [NETWORK, RESNET18]
+LARGE = network_settings(backbone="resnet", depth=18, stem="large")
+
+
+def masked(settings: NetworkSettings = NETWORK, **changes: Any) -> tuple[ResNet, ChannelMasks]:
+    extractor = random_extractor(1, settings=settings)
+    return extractor, ChannelMasks(extractor, mask_settings(**changes), torch.Generator().manual_seed(0))
+
+
+def blocks(extractor: ResNet) -> list[list[BasicBlock]]:
+    return [[one for one in stage.children() if isinstance(one, BasicBlock)] for stage in extractor.stages]
+
+
+@pytest.mark.parametrize(
+    ("batches", "table"),
+    [(1, [1 / 400]), (2, [1 / 400, 400.0]), (5, [0.0025, 100.001875, 200.00125, 300.000625, 400.0])],
+)
+def test_the_annealing_table(batches: int, table: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    # s of batch b of B, seen in a mask whose e is so small that sigmoid(s e) = 1/2 + s e / 4.
+    network = random_network([2])
+    masks = ChannelMasks(network.extractors[0], mask_settings(), torch.Generator().manual_seed(0))
+    objective = build_objective(network, 0, masks=masks)
+    engine = build_engine(
+        objective, [], training_images(0, [4 * batches] * 2), phase_settings(), NO_AUGMENTATION, masks=masks
+    )
+    seen: list[float] = []
+
+    def spy(e: Tensor, sharpness: Tensor, _: Tensor) -> Tensor:
+        seen.append(float(sharpness))
+        return torch.sigmoid(sharpness * e)
+
+    monkeypatch.setattr(Compensated, "apply", spy)
+    for _ in range(2):  # anew in each epoch
+        engine.run_epoch(draws_of(8 * batches, NO_AUGMENTATION), 1e-30, lambda _: None)
+    assert seen == pytest.approx(2 * table, rel=1e-5)
+
+
+@pytest.mark.parametrize("sharpness", [0.01, 1.0, 5.0, 20.0])
+def test_compensation_is_that_of_section_5(sharpness: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    e = torch.empty(50, dtype=torch.float64).uniform_(-1, 1, generator=generator).requires_grad_()
+    by_gate = torch.randn(50, dtype=torch.float64, generator=generator)
+    s = torch.tensor(sharpness, dtype=torch.float64)
+    torch.sigmoid(s * e).backward(by_gate)
+    assert e.grad is not None
+    soft, sharp = torch.sigmoid(e), torch.sigmoid(s * e)
+    expected = soft * (1 - soft) / (s * sharp * (1 - sharp)) * e.grad
+    plain, e.grad = e.grad.clone(), None
+    gates = Compensated.apply(e, s, torch.ones_like(e))
+    torch.testing.assert_close(gates, sharp, rtol=0, atol=0)
+    gates.backward(by_gate)
+    torch.testing.assert_close(e.grad, expected.detach(), rtol=1e-7, atol=0)
+    assert (sharpness == 1) == torch.allclose(e.grad, plain)
+
+
+def test_compensation_outlives_a_saturated_gate() -> None:
+    e = torch.tensor([-6.0, -1.0, 0.0, 1.0, 6.0], requires_grad=True)
+    plain = e.detach().clone().requires_grad_()
+    torch.sigmoid(400 * plain).sum().backward()  # type: ignore[no-untyped-call]
+    assert plain.grad is not None and plain.grad[[0, 1, 3, 4]].eq(0).all()
+    Compensated.apply(e, torch.tensor(400.0), torch.ones(5)).sum().backward()
+    assert e.grad is not None
+    assert e.grad.tolist() == pytest.approx([0.002466509, 0.1966119, 0.25, 0.1966119, 0.002466509], rel=1e-4)
+
+
+def test_sparsity_of_two_layers_by_hand() -> None:
+    _, masks = masked()
+    # 3 image channels -> 3x3 -> 2 channels -> 1x1 -> 4 channels.
+    masks.sizes, masks.bounds = [2, 4], [(0, 2), (2, 6)]
+    masks.weights = [Weights(9, None, 0), Weights(1, 0, 1)]
+    gates = torch.tensor([0.5, 0.25, 1.0, 0.0, 0.5, 0.0], requires_grad=True)
+    loss = masks.sparsity(gates)
+    assert loss.item() == pytest.approx((9 * 3 * 0.75 + 0.75 * 1.5) / (9 * 3 * 2 + 2 * 4))
+    loss.backward()  # type: ignore[no-untyped-call]
+    first, second = (9 * 3 + 1.5) / 62, 0.75 / 62
+    assert gates.grad is not None
+    assert gates.grad.tolist() == pytest.approx([first] * 2 + [second] * 4)
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+def test_sparsity_by_finite_differences(settings: NetworkSettings) -> None:
+    _, masks = masked(settings)
+    gates = torch.rand(sum(masks.sizes), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gates.requires_grad_()
+    masks.sparsity(gates).backward()  # type: ignore[no-untyped-call]
+    assert gates.grad is not None
+    with torch.no_grad():
+        for low, high in masks.bounds:
+            for number in (low, high - 1):
+                step = torch.zeros_like(gates)
+                step[number] = 1e-4
+                change = (masks.sparsity(gates + step) - masks.sparsity(gates - step)) / 2e-4
+                assert gates.grad[number].item() == pytest.approx(change.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("settings", [*BACKBONES, LARGE], ids=["cifar_resnet", "resnet", "large stem"])
+@pytest.mark.parametrize("start", [-0.4, 0.0, 0.7])
+def test_sparsity_is_the_share_of_convolution_weights(settings: NetworkSettings, start: float) -> None:
+    def count(extractor: nn.Module) -> int:
+        return sum(one.weight.numel() for one in extractor.modules() if isinstance(one, nn.Conv2d))
+
+    extractor, masks = masked(settings, start_mean=start)
+    assert masks.sparsity(torch.ones(sum(masks.sizes))).item() == 1
+    pruned = build_extractor(settings, CHANNELS, masks.shape())
+    hard = (masks.e > 0).float()
+    assert masks.sparsity(hard).item() == pytest.approx(count(pruned) / count(extractor), rel=1e-6)
+    assert 0.001 < count(pruned) / count(extractor) < 0.9
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+def test_layers_that_add_to_one_stream_share_a_gate(settings: NetworkSettings) -> None:
+    extractor, masks = masked(settings)
+    masks.sharpen(torch.tensor(0.5))
+    gates = []
+    for number, stage in enumerate(blocks(extractor)):
+        stream: list[nn.Module] = [block.second for block in stage]
+        shortcut = stage[0].shortcut
+        if number == 0:
+            stream.append(extractor.stem)
+            assert isinstance(shortcut, nn.Identity)
+        else:
+            assert isinstance(shortcut, PadShortcut if settings is NETWORK else ConvNorm)
+            stream.append(shortcut)
+        for layer in stream:
+            gate = layer.gate
+            assert isinstance(gate, Tensor)
+            assert torch.equal(gate, stage[0].second.gate)
+        gates.append(stage[0].second.gate)
+        gates.extend(block.first.gate for block in stage)
+    assert len(gates) == len(masks.sizes)  # as many groups, and no two are the same
+    for one, other in itertools.combinations(gates, 2):
+        assert one is not None and other is not None
+        assert one.shape != other.shape or not torch.equal(one, other)
+    assert torch.cat([gate for gate in gates if gate is not None]).numel() == masks.e.numel()
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+def test_a_channel_turned_off_is_zero_all_along_its_stream(settings: NetworkSettings) -> None:
+    extractor, masks = masked(settings)
+    masks.harden()
+    shape = masks.shape()
+    outputs: list[Tensor] = []
+    for module in [extractor.stem, *itertools.chain(*blocks(extractor))]:
+        module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    extractor(torch.randn(4, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0)))
+    streams = [0, *(number for number, stage in enumerate(blocks(extractor)) for _ in stage)]
+    assert len(outputs) == len(streams)
+    for output, number in zip(outputs, streams, strict=True):
+        on = torch.zeros(output.shape[1], dtype=torch.bool)
+        on[shape.streams[number]] = True
+        assert 0 < on.sum() < len(on)
+        assert output[:, ~on].eq(0).all()
+        assert output[:, on].ne(0).any()
+
+
+def test_e_starts_as_set_and_stays_within_its_bounds() -> None:
+    extractor = build_extractor(RESNET18, CHANNELS)
+    masks = ChannelMasks(extractor, mask_settings(start_mean=1.0), torch.Generator().manual_seed(0))
+    assert masks.e.mean().item() == pytest.approx(1.0, abs=0.05)
+    assert masks.e.std().item() == pytest.approx(0.5, abs=0.05)
+    wide = mask_settings(start_deviation=9.0)
+    masks = ChannelMasks(extractor, wide, torch.Generator().manual_seed(0))
+    assert masks.e.min() == -6 and masks.e.max() == 6
+    with torch.no_grad():
+        masks.e[:3] = torch.tensor([-7.0, 5.5, 99.0])
+    masks.clamp()
+    assert masks.e[:3].tolist() == [-6.0, 5.5, 6.0]
+
+
+def test_hard_gates_are_the_signs_of_e() -> None:
+    extractor, masks = masked()
+    masks.harden()
+    low, high = masks.bounds[0]
+    assert extractor.stem.gate is not None
+    assert torch.equal(extractor.stem.gate, (masks.e[low:high] > 0).float())
+
+
+@pytest.mark.parametrize("clamped", [False, True])
+def test_a_group_keeps_its_largest_at_least(clamped: bool) -> None:
+    extractor, masks = masked()
+    with torch.no_grad():
+        masks.e.sub_(masks.e.max() + (100 if clamped else 1))
+    if clamped:
+        masks.clamp()  # which makes all of them equal
+    masks.harden()
+    shape = masks.shape()
+    assert {len(stream) for stream in shape.streams} == {1}
+    assert {len(inner) for stage in shape.inner for inner in stage} == {1}
+    low, high = masks.bounds[masks.stream_groups[-1]]
+    assert shape.streams[-1] == [int(masks.e[low:high].argmax())]
+    gate = blocks(extractor)[-1][-1].second.gate
+    assert gate is not None and gate.nonzero().flatten().tolist() == shape.streams[-1]
+
+
+def test_released_layers_have_no_gate_and_answer_as_before() -> None:
+    extractor, masks = masked()
+    images = torch.randn(4, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
+    before, values = extractor(images), weights(extractor)
+    masks.sharpen(torch.tensor(0.1))
+    assert not torch.equal(extractor(images), before)
+    masks.release()
+    assert torch.equal(extractor(images), before)
+    assert all(getattr(module, "gate", None) is None for module in extractor.modules())
+    assert same_bits(weights(extractor), values)
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+def test_a_shared_mask_learns_from_the_mean_of_its_layers(settings: NetworkSettings) -> None:
+    extractor, masks = masked(settings)
+    masks.sharpen(torch.tensor(0.5))
+    gates = [layer.gate for layer in extractor.modules() if getattr(layer, "gate", None) is not None]
+    torch.stack([gate.sum() for gate in gates]).sum().backward()  # type: ignore[no-untyped-call]
+    soft = torch.sigmoid(masks.e.detach())
+    torch.testing.assert_close(masks.e.grad, soft * (1 - soft))  # g_m = 1 in every layer, shared or not
+    assert len(gates) > len(masks.sizes)
+
+
+def trained(rate: float, weight_decay: float = 0.0, **changes: Any) -> tuple[Tensor, Tensor, Any]:
+    """e before and after one batch, and the gradient it stepped by."""
+    network = random_network([2])
+    masks = ChannelMasks(network.extractors[0], mask_settings(**changes), torch.Generator().manual_seed(0))
+    before = masks.e.detach().clone()
+    phase = phase_settings(weight_decay=weight_decay)
+    objective = build_objective(network, 0, masks=masks)
+    engine = build_engine(objective, [], training_images(0, [4, 4]), phase, NO_AUGMENTATION, masks=masks)
+    engine.run_epoch(draws_of(8, NO_AUGMENTATION), rate, lambda _: None)
+    return before, masks.e.detach(), masks.e.grad
+
+
+def test_e_has_its_own_rate_and_no_weight_decay() -> None:
+    before, after, gradient = trained(0.01, weight_decay=0.5, rate_factor=3.0)
+    torch.testing.assert_close(after, before - 0.03 * gradient, rtol=1e-5, atol=1e-7)
+    assert gradient.abs().max() > 1e-4
+
+
+def test_e_is_clamped_after_every_step() -> None:
+    before, after, _ = trained(1e5)
+    assert before.abs().max() < 6
+    assert after.abs().max() == 6
+
+
+def test_the_sparsity_loss_is_weighted_and_pushes_every_channel_off() -> None:
+    gradients = [trained(1e-30, sparsity_weight=weight)[2] for weight in (0.0, 1.0, 3.0)]
+    torch.testing.assert_close(
+        gradients[2] - gradients[0], 3 * (gradients[1] - gradients[0]), rtol=1e-3, atol=1e-6
+    )
+    assert (gradients[2] - gradients[0] > 0).all()

@@ -1,0 +1,63 @@
+"""The training images of a step, and the log of its epochs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from der.data.exemplars import Memory, empty_memory
+from der.train.log import EpochRecord, write_log
+from der.train.training_images import Gatherer, TrainingImages, gather_step
+from tests.builders import CPU, random_images
+
+
+def flat(images: TrainingImages) -> list[tuple[int, bytes]]:
+    pixels = np.concatenate(images.arrays)
+    return [(int(label), image.tobytes()) for label, image in zip(images.labels, pixels, strict=True)]
+
+
+def labelled(images: np.ndarray, label: int) -> list[tuple[int, bytes]]:
+    return [(label, image.tobytes()) for image in images]
+
+
+def test_the_first_step_has_new_classes_alone() -> None:
+    new = [random_images(1, 3), random_images(2, 4)]
+    step = gather_step(new, empty_memory())
+    assert sorted(flat(step)) == sorted(labelled(new[0], 0) + labelled(new[1], 1))
+    assert step.labels.dtype == np.int64
+
+
+def test_new_classes_are_labelled_on_from_memory() -> None:
+    new = [random_images(1, 3), random_images(2, 4)]
+    exemplars = random_images(3, 5)
+    memory = Memory(exemplars, np.array([0, 0, 1, 2, 2]), np.zeros((3, 2), np.float32))
+    expected = labelled(new[0], 3) + labelled(new[1], 4)
+    expected += labelled(exemplars[:2], 0) + labelled(exemplars[2:3], 1) + labelled(exemplars[3:], 2)
+    assert sorted(flat(gather_step(new, memory))) == sorted(expected)
+
+
+def test_labels_without_images_are_refused() -> None:
+    with pytest.raises(AssertionError):
+        TrainingImages([random_images(0, 3)], np.zeros(4, np.int64))
+
+
+def test_images_are_picked_by_number() -> None:
+    images = TrainingImages([random_images(1, 3), random_images(2, 2)], np.array([0, 0, 0, 1, 1]))
+    numbers = [4, 0, 3, 0]
+    gatherer = Gatherer(images, CPU)
+    pixels, labels = gatherer(torch.tensor(numbers))
+    np.testing.assert_array_equal(pixels.numpy(), np.concatenate(images.arrays)[numbers])
+    assert labels.tolist() == [1, 0, 1, 0]
+    assert gatherer.values_per_image == 8 * 8 * 3
+
+
+def test_log_of_two_epochs(tmp_path: Path) -> None:
+    write_log(
+        tmp_path / "log.csv",
+        [EpochRecord("first", 1, 0.1, 2.5, 0.0, 12.5), EpochRecord("second", 2, 0.01, 1.0, 0.5, 100.0)],
+    )
+    assert (tmp_path / "log.csv").read_bytes() == (
+        b"phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
+        b"first,1,0.1,2.5,0.0,12.5\nsecond,2,0.01,1.0,0.5,100.0\n"
+    )
