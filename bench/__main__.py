@@ -6,15 +6,8 @@ import sys
 
 from bench.cases import list_cases
 from bench.measure import measure_all
-from bench.report import (
-    INCLUDED,
-    RESULTS,
-    describe_machine,
-    format_summary,
-    format_table,
-    round_figures,
-    write_results,
-)
+from bench.results_file import INCLUDED, RESULTS, describe_machine, round_figures, write_results
+from bench.table import format_summary, format_table
 from der.common.device import choose_device
 from der.common.errors import UserError
 

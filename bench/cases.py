@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from der.common.randomness import generator
 from der.data.sources.digits import digits
+from der.model.extractor import Extractor
 from der.model.network import Network, empty_network, expand, random_linear
-from der.model.preprocessing import Normalization, Normalize, measure_normalization
-from der.model.resnet import ResNet
+from der.model.pixel_statistics import Normalization, measure_normalization
+from der.model.preprocessing import Normalize
 from der.settings.dataset import DatasetSettings
 from der.settings.network import NetworkSettings
 from der.settings.training import AugmentationSettings, ScheduleSettings
@@ -156,7 +157,7 @@ def network_settings(case: Case) -> NetworkSettings:
 
 
 @torch.no_grad()
-def _settle(extractor: ResNet, images_BCHW: Tensor) -> None:
+def _settle(extractor: Extractor, images_BCHW: Tensor) -> None:
     """Give batch normalisation the statistics of some images, without which frozen features explode."""
     norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
     usual = norms[0].momentum

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from bench.cases import Case, prepare
-from bench.predicting import EnginePrediction
-from bench.product import EngineLoop
+from bench.engine_loop import EngineLoop
+from bench.engine_predicting import EnginePrediction
 from der.common.device import set_up_device
 
 if TYPE_CHECKING:

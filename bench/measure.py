@@ -12,7 +12,7 @@ import torch
 
 from bench.cases import Case, prepare
 from bench.contender import PLAIN, WIDTHS, Contender
-from bench.predicting import write_pictures
+from bench.engine_predicting import write_pictures
 from bench.traffic import epoch_bytes, measure_bandwidth, measure_volume, predict_bytes
 from der.model.network import count_parameters
 

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from bench.cases import SEED, Case, Start
+from der.model.extractor import Extractor
 from der.model.layers import ConvNorm
-from der.model.preprocessing import Normalization
-from der.model.resnet import ResNet
+from der.model.pixel_statistics import Normalization
 from der.settings.training import AugmentationSettings
 from der.train.augmentation import draw_epoch
 from der.train.training_images import TrainingImages
@@ -46,7 +46,7 @@ class PlainLayer(nn.Module):
         return F.relu(y_BCHW) if self.relu else y_BCHW
 
 
-def plain_extractor(extractor: ResNet) -> ResNet:
+def plain_extractor(extractor: Extractor) -> Extractor:
     """A copy made of ordinary layers."""
     copied = copy.deepcopy(extractor)
     for module in list(copied.modules()):

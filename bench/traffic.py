@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from der.model.extractor import Extractor
 from der.model.layers import ConvNorm
-from der.model.resnet import ResNet
 
 COPY_BYTES = 2**28
 COPIES = 9
@@ -27,7 +27,7 @@ class Volume(NamedTuple):
 
 
 @torch.no_grad()
-def measure_volume(extractor: ResNet, channels: int, side: int) -> Volume:
+def measure_volume(extractor: Extractor, channels: int, side: int) -> Volume:
     """Counted on an image of ``side`` x ``side`` pixels that passes through."""
     inputs: list[int] = []
     outputs: list[int] = []

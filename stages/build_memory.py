@@ -31,8 +31,7 @@ def run(step: int) -> str:
     steps = read_task(step)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
-    assert checkpoint.card is not None
-    normalization = checkpoint.card.normalization
+    normalization = checkpoint.metadata.normalization
     network = fold_network(checkpoint.network, device)
 
     def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:

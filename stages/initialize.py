@@ -1,7 +1,7 @@
 """initialize: step 0, an empty network and an empty memory, so that step 1 is no special case."""
 
 from der.data.exemplars import empty_memory, save_memory
-from der.model.checkpoint import save_empty_checkpoint
+from der.model.metadata import save_empty_checkpoint
 from der.project.params import load_settings
 from der.project.paths import checkpoint, memory
 from der.project.stage import run_stage

@@ -20,7 +20,7 @@ def run(step: int) -> str:
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
     from der.memory.budget import check_budget
-    from der.model.checkpoint import check_classes, load_checkpoint, save_checkpoint
+    from der.model.checkpoint import check_classes, load_previous, save_checkpoint
     from der.train.incremental_step import train_step
     from der.train.log import write_log
     from der.train.progress import Progress, warn
@@ -31,7 +31,7 @@ def run(step: int) -> str:
     device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_task(step)
     check_budget(settings.memory, sum(map(len, steps)))  # build_memory would refuse, after the training
-    previous = load_checkpoint(paths.checkpoint(step - 1))
+    previous = load_previous(paths.checkpoint(step - 1))
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
@@ -44,9 +44,8 @@ def run(step: int) -> str:
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training_log(step), records)
         scratch.mark(FINISHED, mark_of(paths.checkpoint(step)))
-    assert trained.card is not None
     return (
-        f"train_task {step}: {trained.network.classes} classes, {trained.card.parameters:,} parameters, "
+        f"train_task {step}: {trained.network.classes} classes, {trained.metadata.parameters:,} parameters, "
         f"training accuracy {records[-1].accuracy:.2f} %"
     )
 

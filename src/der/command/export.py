@@ -20,14 +20,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Export, and say what goes in and comes out."""
     # Only now: torch costs seconds.
     from der.deployment.export import export_onnx, export_torch
-    from der.deployment.predictor import load_trained
+    from der.model.checkpoint import load_checkpoint
 
-    checkpoint, card = load_trained(arguments.checkpoint)
+    checkpoint = load_checkpoint(arguments.checkpoint)
+    metadata = checkpoint.metadata
     path = arguments.output or Path(f"network{SUFFIXES[arguments.format]}")
     export = {"torch": export_torch, "onnx": export_onnx}[arguments.format]
-    export(checkpoint.network, card, path)
-    side, channels = card.image_side, card.channels
+    export(checkpoint.network, metadata, path)
+    side, channels = metadata.image_side, metadata.channels
     print(
         f"{path}: images uint8 (batch, {side}, {side}, {channels}) to probabilities float32 "
-        f"(batch, {len(card.class_names)}), compared with the network"
+        f"(batch, {len(metadata.class_names)}), compared with the network"
     )

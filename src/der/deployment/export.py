@@ -18,8 +18,8 @@ from der.common.atomic import PARTIAL, atomic_file
 from der.common.errors import UserError
 from der.data.sources.decoding import resize_all
 from der.deployment.exportable import UsableNetwork
-from der.model.checkpoint import Metadata
 from der.model.forward import run_network
+from der.model.metadata import Metadata
 from der.model.network import Network
 
 BATCH_ENDS = (1, 3, 8)  # of the images that an export is compared on

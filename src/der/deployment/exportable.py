@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from der.model.kernels.folding import fold_batchnorm
 from der.model.network import Network
-from der.model.preprocessing import Normalization, Normalize
+from der.model.pixel_statistics import Normalization
+from der.model.preprocessing import Normalize
 
 
 class UsableNetwork(nn.Module):

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
 from der.common.precision import choose_precision
 from der.data.sources.decoding import resize_all
 from der.deployment.guess import Guess, best_guesses
-from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint
+from der.model.checkpoint import Checkpoint, load_checkpoint
 from der.model.forward import run_network
 from der.model.kernels.folding import fold_network
 
@@ -26,8 +25,7 @@ class Predictor:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
-        assert checkpoint.card is not None
-        self.card: Metadata = checkpoint.card
+        self.card = checkpoint.metadata
         self.device = device
         self.precision = choose_precision(precision, device)
         self.network = fold_network(checkpoint.network, device, self.precision)
@@ -66,12 +64,4 @@ class Predictor:
 
 def load_predictor(path: Path | str, device: torch.device, precision: str = "float32") -> Predictor:
     """Read the checkpoint directory ``path``; raises UserError if it is none, damaged, or has no class."""
-    return Predictor(load_trained(Path(path))[0], device, precision)
-
-
-def load_trained(path: Path) -> tuple[Checkpoint, Metadata]:
-    """Read the checkpoint directory ``path`` on the CPU; raises UserError as ``load_predictor`` does."""
-    checkpoint = load_checkpoint(path)
-    if checkpoint.card is None:
-        raise UserError(f"{path}: the checkpoint before step 1, which knows no class; take that of a step")
-    return checkpoint, checkpoint.card
+    return Predictor(load_checkpoint(Path(path)), device, precision)

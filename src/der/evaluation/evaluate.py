@@ -46,29 +46,28 @@ def evaluate_step(
     of the same step, for prediction by nearest mean of exemplars. The sizes of their files are taken over
     into the metrics. Raises UserError if the network gives no finite scores.
     """
-    card = checkpoint.card
-    assert card is not None
+    metadata = checkpoint.metadata
     network = fold_network(checkpoint.network, device)
-    outputs = [run_network(network, card.normalization, images, device) for images in tests]
+    outputs = [run_network(network, metadata.normalization, images, device) for images in tests]
     logits = np.concatenate([output.logits for output in outputs])
     features = np.concatenate([output.features for output in outputs])
     if not np.isfinite(logits).all():
-        raise UserError(f"step {len(card.steps)}: the network's scores are not finite; train it again")
+        raise UserError(f"step {len(metadata.steps)}: the network's scores are not finite; train it again")
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
     nme_ranks = ranks(nearest_mean_scores(features, memory.class_means), labels)
     metrics: StepMetrics = {
-        "step": len(card.steps),
+        "step": len(metadata.steps),
         "classes": len(tests),
         "test_images": len(labels),
-        **breakdown(ranks(logits, labels), labels, card.steps, settings.group_labels),
-        "nme": breakdown(nme_ranks, labels, card.steps, settings.group_labels),
-        "parameters": card.parameters,
-        "parameters_trained": card.parameters_trained,
+        **breakdown(ranks(logits, labels), labels, metadata.steps, settings.group_labels),
+        "nme": breakdown(nme_ranks, labels, metadata.steps, settings.group_labels),
+        "parameters": metadata.parameters,
+        "parameters_trained": metadata.parameters_trained,
         "checkpoint_bytes": checkpoint_bytes,
         "memory_images": len(memory.labels),
         "memory_bytes": memory_bytes,
-        "gamma": card.gamma,
+        "gamma": metadata.gamma,
     }
-    names = [name for step in card.steps for name in step]
+    names = [name for step in metadata.steps for name in step]
     mistakes = with_images(find_mistakes(logits, labels, names), tests)
     return Evaluation(metrics, confusion_matrix(labels, logits.argmax(1), len(tests)), mistakes)

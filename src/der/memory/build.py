@@ -8,35 +8,28 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from der.common.registry import look_up
 from der.data.exemplars import Memory
 from der.memory.budget import check_budget, exemplars_per_class
-from der.memory.herding import class_mean, herd
+from der.memory.herding import class_mean
+from der.memory.selection import SELECTIONS
 from der.settings.memory import MemorySettings
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, C) to (N, D)
 
 
-def select(
-    features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int
-) -> NDArray[np.int64]:
-    """Numbers of the exemplars of a class in order: by herding, or at random (the ablation)."""
-    if settings.selection == "herding":
-        return herd(features_ND, exemplars)
-    order: NDArray[np.int64] = np.random.RandomState([settings.seed, label]).permutation(len(features_ND))
-    return order[:exemplars]
-
-
 def build_memory(
     previous: Memory, new_classes: Sequence[NDArray[np.uint8]], settings: MemorySettings, features: Features
 ) -> Memory:
-    """Reduce the old classes to the first m of their order, herd m of each new class, renew all means.
+    """Reduce the old classes to the first m of their order, select m of each new class, renew all means.
 
     ``new_classes`` holds each new class's training images in label order; ``features`` computes
     super-features under the current network, without augmentation. Raises UserError if the budget leaves
-    no exemplar for a class.
+    no exemplar for a class, and for a selection that does not exist.
     """
     old_classes = len(previous.class_means)
     classes = old_classes + len(new_classes)
+    select = look_up(SELECTIONS, settings.selection, "memory.selection")
     check_budget(settings, classes)
     per_class = exemplars_per_class(settings, classes)
     kept = [previous.of_class(label)[:per_class] for label in range(old_classes)]

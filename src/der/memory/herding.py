@@ -10,7 +10,7 @@ from der.model.features import normalize_features
 
 
 def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]:
-    """Numbers of the ``min(exemplars, N)`` images chosen by herding, in the order chosen.
+    """Indices of the ``min(exemplars, N)`` images chosen by herding, in the order chosen.
 
     Each pick is the image, not chosen before, that brings the mean of the chosen features nearest to the
     mean of all (both of normalised features, L2 distance); rounding decides ties.

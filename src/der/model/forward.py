@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from der.model.network import Network
-from der.model.preprocessing import Normalization, Normalize
+from der.model.pixel_statistics import Normalization
+from der.model.preprocessing import Normalize
 
 PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory for large images
 

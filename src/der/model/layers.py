@@ -53,17 +53,18 @@ class ConvNorm(nn.Module):
         return F.conv2d(x_BCHW, weight, bias, self.conv.stride, self.conv.padding)
 
     def _fused(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
-        from der.model.kernels import fused
+        from der.model.kernels import fused  # only now: Triton is not everywhere
 
         if self.folded:
-            return fused.folded_layer(self, x_BCHW, residual_BCHW)
+            return fused.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
         weight = self.conv.weight
         values = weight if self.values is None else self.values
         scale: Tensor = self.norm.weight
         shift: Tensor = self.norm.bias
         if self.gate is not None:
             scale, shift = scale * self.gate, shift * self.gate
-        y_BCHW: Tensor = fused.FusedConvNorm.apply(x_BCHW, weight, scale, shift, residual_BCHW, values, self)
+        form = fused.Form(self.conv, self.norm, self.relu, self.side)
+        y_BCHW: Tensor = fused.FusedConvNorm.apply(x_BCHW, weight, scale, shift, residual_BCHW, values, form)
         return y_BCHW
 
     def fold(self) -> None:

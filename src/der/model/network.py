@@ -3,26 +3,32 @@
 # B batch, C classes seen, D features per extractor, t extractors
 """
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from der.model.pruning import copy_channels
-from der.model.resnet import ResNet, build_extractor, initialize_extractor
+from der.model.architecture import Shape
+from der.model.backbones import build_extractor, initialize_extractor
+from der.model.extractor import Extractor
+from der.model.pruning import copy_channels, copy_extractor, kept_features
+from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
 
 
 class Network(nn.Module):
     """H_t(Phi_t(x)) of DER, section 3.2: super-feature extractor, then a linear classifier."""
 
-    def __init__(self, extractors: list[ResNet], head: nn.Linear) -> None:
+    def __init__(self, extractors: Sequence[Extractor], head: nn.Linear) -> None:
         super().__init__()
         self._extractors = nn.ModuleList(extractors)
         self.head = head
 
     @property
-    def extractors(self) -> list[ResNet]:
+    def extractors(self) -> list[Extractor]:
         """F_1 to F_t."""
-        return [extractor for extractor in self._extractors if isinstance(extractor, ResNet)]
+        return [cast(Extractor, extractor) for extractor in self._extractors]
 
     @property
     def classes(self) -> int:
@@ -81,7 +87,7 @@ def expand(
     newest = build_extractor(settings, channels)
     initialize_extractor(newest, settings, generator)
     if previous.extractors:
-        copy_channels(previous.extractors[-1], newest)
+        copy_extractor(previous.extractors[-1], newest)
     kept = previous.extractors if settings.expansion else []
     features = sum(extractor.features for extractor in kept) + newest.features
     head = random_linear(features, previous.classes + new_classes, settings.head_bias, generator)
@@ -89,11 +95,31 @@ def expand(
         if settings.expansion:
             columns = torch.arange(previous.head.in_features)
         else:
-            columns = torch.tensor(previous.extractors[-1].shape.streams[-1] if previous.extractors else [])
+            columns = torch.tensor(kept_features(previous.extractors[-1]) if previous.extractors else [])
         head.weight[: previous.classes, columns.long()] = previous.head.weight
         if settings.head_bias:
             head.bias[: previous.classes].copy_(previous.head.bias)
     return Network([*kept, newest], head)
+
+
+@torch.no_grad()
+def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> Network:
+    """The network whose newest extractor, a whole ResNet, has the channels of ``shape`` alone.
+
+    The classifier loses its weights for the features that go (DER, section 3.3); the rest is copied.
+    """
+    *kept, newest = network.extractors
+    assert isinstance(newest, ResNet)
+    pruned = build_extractor(settings, newest.stem.conv.in_channels, shape)
+    assert isinstance(pruned, ResNet)
+    copy_channels(newest, pruned)
+    old_features = network.head.in_features - newest.features
+    columns = [*range(old_features), *(old_features + channel for channel in shape.streams[-1])]
+    head = blank_linear(len(columns), network.classes, settings.head_bias)
+    head.weight.copy_(network.head.weight[:, columns])
+    if settings.head_bias:
+        head.bias.copy_(network.head.bias)
+    return Network([*kept, pruned], head)
 
 
 def count_parameters(*modules: nn.Module) -> int:

@@ -1,10 +1,13 @@
 """Extractors of the same architecture with different channels: copying what they share.
 
-Serves physical pruning (DER, section 3.3), and the new extractor that starts from a pruned one.
+Serves physical pruning (DER, section 3.3), and the new extractor that starts from a pruned one. An extractor
+that is no ResNet has all its channels, always.
 """
 
 import torch
 
+from der.model.architecture import Shape
+from der.model.extractor import Extractor
 from der.model.layers import ConvNorm
 from der.model.resnet import BasicBlock, ResNet
 
@@ -26,6 +29,29 @@ def layer_channels(extractor: ResNet) -> list[tuple[ConvNorm, list[int], list[in
     return layers
 
 
+def pruned_shape(extractor: Extractor) -> Shape | None:
+    """The channels that a pruned extractor keeps; None: all."""
+    return extractor.shape if isinstance(extractor, ResNet) and extractor.is_pruned else None
+
+
+def kept_features(extractor: Extractor) -> list[int]:
+    """The indices of its features among those of the unpruned architecture."""
+    if isinstance(extractor, ResNet):
+        return extractor.shape.streams[-1]
+    return list(range(extractor.features))
+
+
+@torch.no_grad()
+def copy_extractor(source: Extractor, target: Extractor) -> None:
+    """Give ``target``, of the same backbone, the values of ``source``, wherever both have the channel."""
+    if isinstance(source, ResNet) and isinstance(target, ResNet):
+        copy_channels(source, target)
+        return
+    found = source.state_dict()
+    for name, values in target.state_dict().items():
+        values.copy_(found[name])
+
+
 @torch.no_grad()
 def copy_channels(source: ResNet, target: ResNet) -> None:
     """Give ``target`` the values of ``source`` wherever both have the channel; the rest stays.
@@ -45,6 +71,6 @@ def copy_channels(source: ResNet, target: ResNet) -> None:
 
 
 def _places(first: list[int], second: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the numbers that both lists hold lie in each."""
+    """Where the channels that both lists hold lie in each."""
     common = sorted(set(first) & set(second))
     return torch.tensor([first.index(c) for c in common]), torch.tensor([second.index(c) for c in common])

@@ -3,66 +3,13 @@
 # B batch, C channels, H and W pixels, D features
 """
 
-from dataclasses import dataclass
-from itertools import chain
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from der.model.architecture import Architecture, Shape
+from der.model.extractor import Extractor
 from der.model.layers import ConvNorm
-from der.settings.network import NetworkSettings
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The channels an extractor keeps, as sorted numbers of the unpruned architecture's channels.
-
-    All layers that add to one residual stream keep the same channels.
-    """
-
-    streams: list[list[int]]  # of each stage's residual stream
-    inner: list[list[list[int]]]  # of the first convolution of each block, by stage
-
-
-def keeps_part_of(shape: Shape, whole: Shape) -> bool:
-    """Whether ``shape`` has all stages and blocks of ``whole``, and sorted channels of each."""
-    if [len(shape.streams), *map(len, shape.inner)] != [len(whole.streams), *map(len, whole.inner)]:
-        return False
-    kept, every = ([*one.streams, *chain.from_iterable(one.inner)] for one in (shape, whole))
-    return all(some and some == sorted(set(some) & set(full)) for some, full in zip(kept, every, strict=True))
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """An unpruned extractor, apart from its number of input channels."""
-
-    widths: list[int]  # channels of each stage
-    blocks: list[int]  # blocks of each stage
-    large_stem: bool  # 7x7 with stride 2 and max-pool, for large images, instead of 3x3
-    learned_shortcuts: bool  # 1x1 convolutions (option B) instead of zeros (option A)
-
-    def full_shape(self) -> Shape:
-        """The shape that keeps every channel."""
-        inner = [
-            [list(range(width)) for _ in range(blocks)]
-            for width, blocks in zip(self.widths, self.blocks, strict=True)
-        ]
-        return Shape([list(range(width)) for width in self.widths], inner)
-
-
-def architecture(settings: NetworkSettings) -> Architecture:
-    """What ``settings`` names: section 4.2 of He et al. for "cifar_resnet", table 1 for "resnet"."""
-    if settings.backbone == "cifar_resnet":
-        return Architecture([16, 32, 64], [(settings.depth - 2) // 6] * 3, False, False)
-    blocks = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}[settings.depth]
-    return Architecture([64, 128, 256, 512], blocks, settings.stem == "large", True)
-
-
-def reduction(settings: NetworkSettings) -> int:
-    """How many pixels of an image's side become one before the average pool."""
-    strides = len(architecture(settings).widths) - 1 + (2 if settings.stem == "large" else 0)
-    return 1 << strides
 
 
 class PadShortcut(nn.Module):
@@ -104,7 +51,7 @@ class BasicBlock(nn.Module):
         return y_BCHW
 
 
-class ResNet(nn.Module):
+class ResNet(Extractor):
     """Residual network of basic blocks without its classifier.
 
     Images (B, C, H, W) float to features (B, D), D the channels of the last stage.
@@ -120,10 +67,10 @@ class ResNet(nn.Module):
         self.pool = nn.MaxPool2d(3, 2, padding=1) if plan.large_stem else nn.Identity()
         self.stages = nn.ModuleList()
         before = shape.streams[0]
-        for number, (stream, inner) in enumerate(zip(shape.streams, shape.inner, strict=True)):
+        for index, (stream, inner) in enumerate(zip(shape.streams, shape.inner, strict=True)):
             stage = nn.Sequential()
             for block_inner in inner:
-                first = len(stage) == 0 and number > 0
+                first = len(stage) == 0 and index > 0
                 stride = 2 if first else 1
                 shortcut: nn.Module = nn.Identity()
                 if first and plan.learned_shortcuts:
@@ -148,23 +95,10 @@ def _sources(before: list[int], after: list[int]) -> list[int]:
     return [places.get(channel, -1) for channel in after]
 
 
-def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> ResNet:
-    """An extractor of the configured architecture, its convolutions not yet initialised.
-
-    ``shape`` is that of a pruned one; without it no channel is missing.
-    """
-    plan = architecture(settings)
-    return ResNet(channels, plan, shape or plan.full_shape())
-
-
-def initialize_extractor(extractor: ResNet, settings: NetworkSettings, generator: torch.Generator) -> None:
-    """Draw convolutions from N(0, sqrt(2 / (k^2 c_out))) (He et al. 2015).
-
-    "resnet" starts the last normalisation of each block at zero, so that a block starts as its shortcut
-    (Goyal et al. 2017, section 5.1; the authors' code).
-    """
+def initialize_resnet(extractor: nn.Module, plan: Architecture, generator: torch.Generator) -> None:
+    """Draw convolutions from N(0, sqrt(2 / (k^2 c_out))) (He et al. 2015)."""
     for module in extractor.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        elif isinstance(module, BasicBlock) and settings.backbone == "resnet":
+        elif isinstance(module, BasicBlock) and plan.zero_blocks:
             nn.init.zeros_(module.second.norm.weight)

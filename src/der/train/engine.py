@@ -1,27 +1,22 @@
 """The one training loop: epochs of stochastic gradient descent on an objective, on any device.
 
-# B batch, W window of several batches, C channels, H and W pixels, P frozen features
+# B batch, C channels, H and W pixels, P frozen features
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from der.common.errors import UserError
-from der.model.kernels.folding import place_folded
-from der.model.preprocessing import Normalize
-from der.model.resnet import ResNet
-from der.settings.training import AugmentationSettings, ScheduleSettings
-from der.train.augmentation import Draws, augment
+from der.settings.training import ScheduleSettings
+from der.train.augmentation import Draws
 from der.train.capture import CapturedStep, FusedLayers, TrainBatch
+from der.train.feed import Feed
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
-from der.train.training_images import Gatherer
-
-WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
 
 
 class EpochMeans(NamedTuple):
@@ -33,46 +28,33 @@ class EpochMeans(NamedTuple):
 
 
 class Engine:
-    """Trains ``objective`` on batches of augmented images and the features of frozen extractors.
-
-    Frozen extractors in evaluation mode see every image by itself, so their features are computed for a
-    window of several batches at once, with batch normalisation folded, before the batches are trained on.
-    Call ``release`` when done.
-    """
+    """Trains ``objective`` on the batches of ``feed``. Call ``release`` when done."""
 
     def __init__(
         self,
         objective: nn.Module,
-        frozen: Sequence[ResNet],
-        gatherer: Gatherer,
-        normalize: Normalize,
-        augmentation: AugmentationSettings,
-        phase: ScheduleSettings,
-        precision: torch.dtype,
+        feed: Feed,
+        schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
     ) -> None:
-        self.device = gatherer.device
-        self.precision = precision
+        self.device = feed.device
         self.objective = place(objective, self.device)
-        self.frozen = [place_folded(extractor, self.device, precision) for extractor in frozen]
-        self.gatherer = gatherer
-        self.normalize = normalize.to(self.device)
-        self.augmentation = augmentation
-        self.batch_size = phase.batch_size
+        self.feed = feed
+        self.batch_size = schedule.batch_size
         self.masks = masks
         own = [] if masks is None else [masks.e]
         others = [value for value in objective.parameters() if all(value is not e for e in own)]
         self.parameters = [*others, *own]
         # Rates are tensors, so that a captured step sees them change.
-        self.rates = [torch.tensor(phase.learning_rate, device=self.device) for _ in range(2)]
+        self.rates = [torch.tensor(schedule.learning_rate, device=self.device) for _ in range(2)]
         groups = [{"params": others, "lr": self.rates[0]}]
         if own:
             groups.append({"params": own, "lr": self.rates[1], "weight_decay": 0.0})
         self.optimizer = torch.optim.SGD(
             groups,
             lr=self.rates[0],
-            momentum=phase.momentum,
-            weight_decay=phase.weight_decay,
+            momentum=schedule.momentum,
+            weight_decay=schedule.weight_decay,
             fused=self.device.type in ("cuda", "cpu"),
         )
         # Zeros are what torch's first step assumes; made now, so that a captured step is like all others.
@@ -82,7 +64,7 @@ class Engine:
         self.layers: FusedLayers | None = None
         self.step: TrainBatch = self._train_batch
         if self.device.type == "cuda":
-            self.layers = FusedLayers(objective, precision)
+            self.layers = FusedLayers(objective, feed.precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
 
     def release(self) -> None:
@@ -123,10 +105,9 @@ class Engine:
         self.objective.train()
         batches = math.ceil(len(draws.order) / self.batch_size)
         positions = torch.linspace(0, 1, batches, device=self.device)
-        prepared = self._batches(draws, self.frozen)
-        for position, (images_BCHW, frozen_BP, labels_B) in zip(positions, prepared, strict=True):
-            self.step(images_BCHW, frozen_BP, labels_B, position)
-            on_images(len(labels_B))
+        for position, batch in zip(positions, self.feed.batches(draws, self.batch_size), strict=True):
+            self.step(*batch, position)
+            on_images(len(batch.labels_B))
         loss, auxiliary, correct = (self.totals / len(draws.order)).tolist()  # the epoch's one sync
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss}; lower the learning rate or check the images")
@@ -144,37 +125,13 @@ class Engine:
         if self.layers is not None:
             self.layers.cast_weights()
         seen = 0
-        for images_BCHW, _, _ in self._batches(draws, []):
+        for images_BCHW in self.feed.inputs(draws, self.batch_size):
             seen += len(images_BCHW)
             for norm in norms:
                 norm.momentum = len(images_BCHW) / seen
             extractor(images_BCHW)
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
-
-    def _batches(self, draws: Draws, frozen: Sequence[ResNet]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        images = len(draws.order)
-        values = self.gatherer.values_per_image
-        window = max(1, WINDOW_VALUES // (values * self.batch_size)) * self.batch_size
-        for start in range(0, images, window):
-            inputs_WCHW, frozen_WP, labels_W = self._prepare(draws[start : start + window], frozen)
-            yield from zip(
-                inputs_WCHW.split(self.batch_size),
-                frozen_WP.split(self.batch_size),
-                labels_W.split(self.batch_size),
-                strict=True,
-            )
-
-    @torch.no_grad()
-    def _prepare(self, draws: Draws, frozen: Sequence[ResNet]) -> tuple[Tensor, Tensor, Tensor]:
-        images_WHWC, labels_W = self.gatherer(draws.order)
-        inputs_WCHW = self.normalize(augment(images_WHWC, draws.to(self.device), self.augmentation))
-        inputs_WCHW = inputs_WCHW.to(self.precision).contiguous(memory_format=torch.channels_last)
-        features = [extractor(inputs_WCHW) for extractor in frozen]
-        frozen_WP = (
-            torch.cat(features, dim=1) if features else torch.empty(len(inputs_WCHW), 0, device=self.device)
-        )
-        return inputs_WCHW, frozen_WP, labels_W
 
     def _train_batch(
         self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor

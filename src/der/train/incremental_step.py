@@ -7,16 +7,18 @@ import torch
 
 from der.common.errors import UserError
 from der.common.randomness import generator
-from der.model.checkpoint import FORMAT, Checkpoint, Metadata
+from der.common.registry import look_up
+from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
-from der.model.network import Network, count_parameters, expand
-from der.model.preprocessing import Normalization, measure_normalization
+from der.model.metadata import FORMAT, Metadata
+from der.model.network import Network, count_parameters, empty_network, expand
+from der.model.pixel_statistics import Normalization, measure_normalization
+from der.model.pruning import pruned_shape
 from der.settings.network import NetworkSettings
 from der.settings.training import TrainSettings
 from der.train.log import EpochRecord
 from der.train.phase import Listener, StateKeeper, StepRun
-from der.train.rebalancing.classifier_learning import learn_classifier
-from der.train.rebalancing.weight_alignment import align_weights
+from der.train.rebalancing.registry import REBALANCINGS, Rebalanced
 from der.train.representation import learn_representation
 from der.train.training_images import TrainingImages
 
@@ -31,7 +33,7 @@ class TrainedStep(NamedTuple):
 
 
 def train_step(
-    previous: Checkpoint,
+    previous: Checkpoint | None,
     steps: list[list[str]],
     images: TrainingImages,
     network_settings: NetworkSettings,
@@ -40,33 +42,30 @@ def train_step(
     listener: Listener,
     keeper: StateKeeper,
 ) -> TrainedStep:
-    """The checkpoint of step t from that of step t - 1; ``previous`` is left as it was.
+    """The checkpoint of step t from that of step t - 1, None at step 1; ``previous`` is left as it was.
 
     ``steps`` holds all class names in label order, by the step that brought them, this one's last;
     ``images`` are D_t and M_{t-1} (DER, section 3.1).
 
     ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError
-    naming step and epoch if the loss is not finite, or the step if the trained network's scores are not.
+    naming a parameter that stands for nothing, step and epoch if the loss is not finite, or the step if the
+    trained network's scores are not.
     """
     step = len(steps)
     _, side, _, channels = images.arrays[0].shape
-    if previous.card is None:
+    rebalance = look_up(REBALANCINGS, settings.incremental.rebalancing, "train.incremental.rebalancing")
+    before = empty_network() if previous is None else previous.network
+    if previous is None:
         normalization = choose_normalization(network_settings, images)
     else:
-        normalization = previous.card.normalization
-    old_classes = previous.network.classes
-    run = StepRun(step, old_classes, normalization, settings, device, listener, keeper)
+        normalization = previous.metadata.normalization
+    run = StepRun(step, before.classes, normalization, settings, device, listener, keeper)
     stream = generator(settings.seed, "initialization", step)
-    network = expand(previous.network, len(steps[-1]), network_settings, channels, stream)
+    network = expand(before, len(steps[-1]), network_settings, channels, stream)
     network, records, trained = learn_representation(run, network, images, network_settings)
-    gamma = None
-    rebalancing = settings.incremental.rebalancing if old_classes else "none"
-    if rebalancing == "weight_alignment":
-        gamma = align_weights(network.head, old_classes)
-    elif rebalancing == "classifier_learning":
-        records += learn_classifier(run, network, images, settings.incremental.classifier)
+    rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
     check_scores(network, normalization, images, device, step)
-    card = Metadata(
+    metadata = Metadata(
         format=FORMAT,
         steps=steps,
         image_side=side,
@@ -74,13 +73,13 @@ def train_step(
         resize="cover, centre-crop, bicubic",
         normalization=normalization,
         network=network_settings,
-        recipes=[*([] if previous.card is None else previous.card.recipes), settings.recipe(step)],
-        shapes=[extractor.shape if extractor.is_pruned else None for extractor in network.extractors],
+        recipes=[*([] if previous is None else previous.metadata.recipes), settings.recipe(step)],
+        shapes=[pruned_shape(extractor) for extractor in network.extractors],
         parameters=count_parameters(network),
         parameters_trained=trained,
-        gamma=gamma,
+        gamma=rebalanced.gamma,
     )
-    return TrainedStep(Checkpoint(network.eval(), card), records)
+    return TrainedStep(Checkpoint(network.eval(), metadata), [*records, *rebalanced.records])
 
 
 def check_scores(

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from der.model.architecture import Shape
 from der.model.layers import ConvNorm
-from der.model.resnet import BasicBlock, PadShortcut, ResNet, Shape
+from der.model.resnet import BasicBlock, PadShortcut, ResNet
 from der.settings.training import MaskSettings
 
 LIMIT = 6.0  # of |e|, as in HAT (Serra et al. 2018, section 2.5)
@@ -78,10 +79,10 @@ class ChannelMasks(nn.Module):
     def _collect(self, extractor: ResNet) -> None:
         stream = self._group(extractor.stem.conv.out_channels)
         self._gate(extractor.stem, None, stream)
-        for number, stage in enumerate(extractor.stages):
+        for index, stage in enumerate(extractor.stages):
             before = stream
-            if number:
-                stream = self._group(len(extractor.shape.streams[number]))
+            if index:
+                stream = self._group(len(extractor.shape.streams[index]))
             self.stream_groups.append(stream)
             self.inner_groups.append([])
             for block in stage.children():

@@ -1,20 +1,24 @@
 """A phase of training: an engine run over the epochs of a schedule, resumable after each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from der.common.errors import UserError
-from der.model.preprocessing import Normalization
-from der.settings.training import ScheduleSettings, TrainSettings
+from der.model.extractor import Extractor
+from der.model.pixel_statistics import Normalization
+from der.settings.training import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine
 from der.train.log import EpochRecord
+from der.train.masks import ChannelMasks
 from der.train.resume.store import Saved
 from der.train.schedule import learning_rate
+from der.train.training_images import TrainingImages
+from der.train.wiring import Conditions, wire_engine
 
 
 class Listener(Protocol):
@@ -54,6 +58,24 @@ class StepRun:
     device: torch.device
     listener: Listener
     keeper: StateKeeper
+
+    @property
+    def phase(self) -> PhaseSettings:
+        """How the representation is learned at this step."""
+        return self.settings.incremental if self.old_classes else self.settings.base
+
+    def wire_engine(
+        self,
+        objective: nn.Module,
+        frozen: Sequence[Extractor],
+        images: TrainingImages,
+        schedule: ScheduleSettings,
+        masks: ChannelMasks | None = None,
+    ) -> Engine:
+        """An engine of this step: ``wire_engine`` under its conditions."""
+        settings = self.settings
+        conditions = Conditions(self.normalization, settings.augmentation, settings.precision, self.device)
+        return wire_engine(objective, frozen, images, schedule, conditions, masks)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
         """Which images an epoch visits, and how it changes them."""

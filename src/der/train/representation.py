@@ -2,23 +2,18 @@
 
 from typing import NamedTuple
 
-import torch
-
 from der.common.errors import UserError
-from der.common.precision import choose_precision
 from der.common.randomness import generator
-from der.model.network import Network, blank_linear, count_parameters, random_linear, randomize_linear
-from der.model.preprocessing import Normalize
-from der.model.pruning import copy_channels
-from der.model.resnet import ResNet, build_extractor, reduction
+from der.model.backbones import check_masks, choose_backbone
+from der.model.extractor import Extractor
+from der.model.network import Network, count_parameters, prune_newest, random_linear, randomize_linear
+from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
-from der.settings.training import PhaseSettings
-from der.train.engine import Engine
 from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
 from der.train.phase import StepRun, run_phase
-from der.train.training_images import Gatherer, TrainingImages
+from der.train.training_images import TrainingImages
 
 PHASE = "representation"
 
@@ -38,66 +33,54 @@ def learn_representation(
 
     With masks, the newest extractor of the result lacks the channels that they turned off. Raises
     UserError naming step and epoch if the loss is not finite, and naming the parameter that leaves a batch of
-    one value per channel.
+    one value per channel or asks for masks that the backbone does not have.
     """
+    check_batches(run, images, network_settings)
     *frozen, newest = network.extractors
     settings = run.settings
-    phase: PhaseSettings = settings.incremental if run.old_classes else settings.base
+    masks = draw_masks(run, newest, network_settings)
     auxiliary = random_linear(
         newest.features,
         network.classes - run.old_classes + 1,
         network_settings.head_bias,
         generator(settings.seed, "auxiliary classifier", run.step),
     )
-    masks = None
-    if settings.masks is not None:
-        masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
-    count = len(images.labels)
-    if 1 in (phase.batch_size, count % phase.batch_size) and images.side <= reduction(network_settings):
-        raise UserError(
-            f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {phase.batch_size} leaves a "
-            f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "
-            "write another number"
-        )
-    precision = choose_precision(settings.precision, run.device)
-    objective = RepresentationObjective(
-        newest,
-        network.head,
-        auxiliary,
-        settings.incremental.auxiliary_weight if run.old_classes else 0.0,
-        masks,
-    )
-    gatherer = Gatherer(images, run.device)
-    normalize = Normalize(run.normalization)
-    engine = Engine(objective, frozen, gatherer, normalize, settings.augmentation, phase, precision, masks)
+    auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
+    objective = RepresentationObjective(newest, network.head, auxiliary, auxiliary_weight, masks)
+    engine = run.wire_engine(objective, frozen, images, run.phase, masks)
 
     def start_heads_anew() -> None:
         stream = generator(settings.seed, "heads after warm-up", run.step)
         randomize_linear(network.head, stream)
         randomize_linear(auxiliary, stream)
 
-    when_warm = start_heads_anew if phase.reinitialize_heads else None
-    records = run_phase(run, PHASE, engine, phase, count, when_warm)
+    count = len(images.labels)
+    when_warm = start_heads_anew if run.phase.reinitialize_heads else None
+    records = run_phase(run, PHASE, engine, run.phase, count, when_warm)
     if masks is not None:
         masks.harden()
-        engine.estimate_statistics(newest, run.draws(PHASE, count, phase.epochs))
-        network = prune_newest(network, masks, network_settings)
+        engine.estimate_statistics(newest, run.draws(PHASE, count, run.phase.epochs))
+        network = prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()
     return Learned(network, records, count_parameters(objective))
 
 
-@torch.no_grad()
-def prune_newest(network: Network, masks: ChannelMasks, settings: NetworkSettings) -> Network:
-    """The network without the newest extractor's masked channels and the classifier's weights for them."""
-    *kept, newest = network.extractors
-    shape = masks.shape()
-    pruned: ResNet = build_extractor(settings, newest.stem.conv.in_channels, shape)
-    copy_channels(newest, pruned)
-    old_features = network.head.in_features - newest.features
-    columns = [*range(old_features), *(old_features + channel for channel in shape.streams[-1])]
-    head = blank_linear(len(columns), network.classes, settings.head_bias)
-    head.weight.copy_(network.head.weight[:, columns])
-    if settings.head_bias:
-        head.bias.copy_(network.head.bias)
-    return Network([*kept, pruned], head)
+def check_batches(run: StepRun, images: TrainingImages, settings: NetworkSettings) -> None:
+    """Raise UserError if a batch would have one value per channel, which batch normalisation cannot take."""
+    size, count = run.phase.batch_size, len(images.labels)
+    if 1 in (size, count % size) and images.side <= choose_backbone(settings).reduction:
+        raise UserError(
+            f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {size} leaves a "
+            f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "
+            "write another number"
+        )
+
+
+def draw_masks(run: StepRun, extractor: Extractor, settings: NetworkSettings) -> ChannelMasks | None:
+    """The masks of the new extractor at their start, if the step is to have any."""
+    if run.settings.masks is None:
+        return None
+    check_masks(settings, run.settings.masks)
+    assert isinstance(extractor, ResNet)
+    return ChannelMasks(extractor, run.settings.masks, generator(run.settings.seed, "masks", run.step))

@@ -29,19 +29,19 @@ class TrainingImages:
         """Pixels of an image's side."""
         return int(self.arrays[0].shape[1])
 
-    def read(self, numbers_B: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images (B, H, W, C) with these numbers."""
+    def read(self, indices_B: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images (B, H, W, C) with these indices."""
         starts = np.cumsum([0, *map(len, self.arrays)])
-        picked = np.empty((len(numbers_B), *self.arrays[0].shape[1:]), np.uint8)
-        owners = np.searchsorted(starts, numbers_B, side="right") - 1
+        picked = np.empty((len(indices_B), *self.arrays[0].shape[1:]), np.uint8)
+        owners = np.searchsorted(starts, indices_B, side="right") - 1
         for owner in np.unique(owners):
             places = np.flatnonzero(owners == owner)
-            picked[places] = self.arrays[owner][numbers_B[places] - starts[owner]]
+            picked[places] = self.arrays[owner][indices_B[places] - starts[owner]]
         return picked
 
-    def pick(self, numbers_B: NDArray[np.int64]) -> "TrainingImages":
-        """A copy of the images with these numbers."""
-        return TrainingImages([self.read(numbers_B)], self.labels[numbers_B])
+    def pick(self, indices_B: NDArray[np.int64]) -> "TrainingImages":
+        """A copy of the images with these indices."""
+        return TrainingImages([self.read(indices_B)], self.labels[indices_B])
 
 
 def gather_step(new_classes: Sequence[NDArray[np.uint8]], memory: Memory) -> TrainingImages:
@@ -55,7 +55,7 @@ def gather_step(new_classes: Sequence[NDArray[np.uint8]], memory: Memory) -> Tra
 
 
 class Gatherer:
-    """Picks training images by number: from the device where they fit, else from their memory maps."""
+    """Picks training images by index: from the device where they fit, else from their memory maps."""
 
     def __init__(self, images: TrainingImages, device: torch.device) -> None:
         self.device = device
@@ -66,12 +66,12 @@ class Gatherer:
         fits = device.type != "cpu" and len(images.labels) * self.values_per_image <= _room(device)
         self.resident = torch.from_numpy(np.concatenate(images.arrays)).to(device) if fits else None
 
-    def __call__(self, numbers_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, H, W, C) uint8 and labels (B,) int64 on the device; ``numbers_B`` is on the CPU."""
-        on_device = upload(numbers_B, self.device)
+    def __call__(self, indices_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, H, W, C) uint8 and labels (B,) int64 on the device; ``indices_B`` is on the CPU."""
+        on_device = upload(indices_B, self.device)
         if self.resident is not None:
             return self.resident[on_device], self.labels[on_device]
-        return upload(torch.from_numpy(self.images.read(numbers_B.numpy())), self.device), self.labels[
+        return upload(torch.from_numpy(self.images.read(indices_B.numpy())), self.device), self.labels[
             on_device
         ]
 

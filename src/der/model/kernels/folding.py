@@ -3,17 +3,17 @@
 import copy
 
 import torch
-from torch import nn
 
+from der.model.extractor import Extractor
 from der.model.layers import ConvNorm
 from der.model.network import Network
-from der.model.resnet import ResNet
 
 
-def fold_batchnorm(extractor: ResNet) -> ResNet:
+def fold_batchnorm(extractor: Extractor) -> Extractor:
     """A copy on the CPU without batch normalisation and gradients, equal to about 1e-6 of its features.
 
-    Computed in float64, so that the only rounding is that of the folded weights.
+    Computed in float64, so that the only rounding is that of the folded weights. An extractor that is not
+    made of ConvNorm is copied as it is, in evaluation mode.
     """
     folded = copy.deepcopy(extractor).cpu().double().eval()  # Apple's GPUs have no float64
     for layer in folded.modules():
@@ -22,12 +22,12 @@ def fold_batchnorm(extractor: ResNet) -> ResNet:
     return folded.to(torch.float32).requires_grad_(False)
 
 
-def place_folded(extractor: ResNet, device: torch.device, dtype: torch.dtype) -> ResNet:
+def place_folded(extractor: Extractor, device: torch.device, dtype: torch.dtype) -> Extractor:
     """``fold_batchnorm`` on ``device``, for images of ``dtype`` with channels last."""
     folded = fold_batchnorm(extractor).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for layer in folded.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.weight.data = layer.weight.data.to(dtype)
+        if isinstance(layer, ConvNorm):
+            layer.conv.weight.data = layer.conv.weight.data.to(dtype)
     return folded  # type: ignore[no-any-return]
 
 

@@ -7,16 +7,24 @@ weight is off the critical path, on a stream of its own.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from der.model.kernels import convolution, normalization
 
-if TYPE_CHECKING:
-    from der.model.layers import ConvNorm
+
+@dataclass(frozen=True)
+class Form:
+    """What a layer in training mode is, beside the tensors that autograd sees."""
+
+    conv: nn.Conv2d
+    norm: nn.BatchNorm2d
+    relu: bool
+    side: torch.cuda.Stream | None  # for the weight's gradient
 
 
 class FusedConvNorm(torch.autograd.Function):
@@ -28,32 +36,32 @@ class FusedConvNorm(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
-        values: Tensor, layer: "ConvNorm",
+        values: Tensor, form: Form,
     ) -> Tensor:  # fmt: skip
         assert x.numel() < 2**31, "the kernels count in 32 bits"
-        stride = layer.conv.stride[0]
+        stride = form.conv.stride[0]
         few_channels = convolution.suits(values, stride)
         x, residual = _channels_last(x), None if residual is None else _channels_last(residual)
         if few_channels:
             z, moments = convolution.convolve(x, values)
         else:
-            z = _channels_last(F.conv2d(x, values, None, stride, layer.conv.padding))
+            z = _channels_last(F.conv2d(x, values, None, stride, form.conv.padding))
             moments = normalization.measure_moments(z)
-        y, mean, rstd = normalization.normalize(z, moments, layer.norm, scale, shift, residual, layer.relu)
+        y, mean, rstd = normalization.normalize(z, moments, form.norm, scale, shift, residual, form.relu)
         ctx.save_for_backward(x, values, z, y, mean, rstd, scale)
-        ctx.layer, ctx.few_channels, ctx.residual = layer, few_channels, residual is not None
+        ctx.form, ctx.few_channels, ctx.residual = form, few_channels, residual is not None
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, values, z, y, mean, rstd, scale = ctx.saved_tensors
         dy = dy.contiguous(memory_format=torch.channels_last)
-        grads = normalization.normalize_gradients(dy, y, z, mean, rstd, scale, ctx.residual, ctx.layer.relu)
-        with _beside(ctx.layer.side, x, grads.dx):
+        grads = normalization.normalize_gradients(dy, y, z, mean, rstd, scale, ctx.residual, ctx.form.relu)
+        with _beside(ctx.form.side, x, grads.dx):
             if ctx.few_channels:
                 dw = convolution.weight_gradient(x, grads.dx, values)
             else:
-                dw = _cudnn_gradients(grads.dx, x, values, ctx.layer, [False, True, False])[1].float()
+                dw = _cudnn_gradients(grads.dx, x, values, ctx.form.conv, [False, True, False])[1].float()
             # As the weight lies, so that autograd takes it over: a copy would not wait for this stream.
             dw = _channels_last(dw)
         dx = None
@@ -61,7 +69,7 @@ class FusedConvNorm(torch.autograd.Function):
             if ctx.few_channels:
                 dx = convolution.input_gradient(grads.dx, values)
             else:
-                dx = _cudnn_gradients(grads.dx, x, values, ctx.layer, [True, False, False])[0]
+                dx = _cudnn_gradients(grads.dx, x, values, ctx.form.conv, [True, False, False])[0]
         return dx, dw, grads.dweight, grads.dbias, grads.dresidual, None, None
 
 
@@ -70,9 +78,8 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _cudnn_gradients(
-    dy: Tensor, x: Tensor, weight: Tensor, layer: "ConvNorm", wanted: list[bool]
+    dy: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv2d, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    conv = layer.conv
     return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
         dy, x, weight, [0], list(conv.stride), list(conv.padding), [1, 1], False, [0, 0], 1, wanted
     )
@@ -91,14 +98,13 @@ def _beside(side: torch.cuda.Stream | None, *inputs: Tensor) -> Iterator[None]:
         tensor.record_stream(side)
 
 
-def folded_layer(layer: "ConvNorm", x: Tensor, residual: Tensor | None) -> Tensor:
-    """relu(conv(x) + bias + residual) of a frozen layer whose batch normalisation is folded."""
-    conv = layer.conv
+def folded_layer(x: Tensor, conv: nn.Conv2d, residual: Tensor | None, relu: bool) -> Tensor:
+    """relu(conv(x) + residual), the last two optional, of a frozen layer, its normalisation folded."""
     assert conv.bias is not None
     assert x.numel() < 2**31, "the kernels count in 32 bits"
-    if layer.relu and convolution.suits(conv.weight, conv.stride[0]):
+    if relu and convolution.suits(conv.weight, conv.stride[0]):
         residual = None if residual is None else _channels_last(residual)
         return convolution.convolve_activated(_channels_last(x), conv.weight, conv.bias, residual)
     y = F.conv2d(x, conv.weight, conv.bias.to(x.dtype), conv.stride, conv.padding)
     y = y if residual is None else y + residual
-    return F.relu(y) if layer.relu else y
+    return F.relu(y) if relu else y

@@ -1,4 +1,4 @@
-"""Undoing the classifier's bias towards new classes."""
+"""Weight alignment: the new classes' weights brought to the norm of the old."""
 
 import torch
 from torch import nn

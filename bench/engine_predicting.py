@@ -10,18 +10,19 @@ from PIL import Image
 from bench.cases import SEED, Case, Start, network_settings
 from der.deployment.loader import list_pictures, read_chunks
 from der.deployment.predictor import Predictor
-from der.model.checkpoint import FORMAT, Checkpoint, Metadata
+from der.model.checkpoint import Checkpoint
 from der.model.forward import images_per_pass
+from der.model.metadata import FORMAT, Metadata
 from der.model.network import count_parameters
 from der.settings.training import Recipe
 from der.train.training_images import TrainingImages
 
 
 def write_pictures(images: TrainingImages, directory: Path) -> None:
-    """One PNG file per image, named by its number."""
-    for number, pixels in enumerate(np.concatenate(images.arrays)):
+    """One PNG file per image, named by its index."""
+    for index, pixels in enumerate(np.concatenate(images.arrays)):
         picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-        picture.save(directory / f"{number:05}.png")
+        picture.save(directory / f"{index:05}.png")
 
 
 class EnginePrediction:
@@ -30,12 +31,12 @@ class EnginePrediction:
     def __init__(self, case: Case, start: Start, device: torch.device, precision: str) -> None:
         self.directory = case.directory
         self.images = len(start.images.labels)
-        self.predictor = Predictor(Checkpoint(start.network, make_card(case, start)), device, precision)
+        self.predictor = Predictor(Checkpoint(start.network, make_metadata(case, start)), device, precision)
 
     def run_epoch(self, epoch: int) -> float:
         """Predict every image once; returns the mean probability of the best guess."""
-        card = self.predictor.card
-        side, channels = card.image_side, card.channels
+        metadata = self.predictor.card
+        side, channels = metadata.image_side, metadata.channels
         files = list_pictures([self.directory])
         total = 0.0
         for chunk in read_chunks(files, side, channels, images_per_pass(side * side * channels)):
@@ -43,7 +44,7 @@ class EnginePrediction:
         return total / self.images
 
 
-def make_card(case: Case, start: Start) -> Metadata:
+def make_metadata(case: Case, start: Start) -> Metadata:
     """What a checkpoint of ``start`` would say of itself."""
     _, side, _, channels = start.images.arrays[0].shape
     names = [str(label) for label in range(start.network.classes)]

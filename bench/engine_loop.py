@@ -8,14 +8,11 @@ from tempfile import TemporaryDirectory
 import torch
 
 from bench.cases import SEED, Case, Start
-from der.common.precision import choose_precision
-from der.model.preprocessing import Normalize
 from der.train.augmentation import draw_epoch
 from der.train.capture import CapturedStep
-from der.train.engine import Engine
 from der.train.objective import RepresentationObjective
 from der.train.resume.store import StateStore
-from der.train.training_images import Gatherer
+from der.train.wiring import Conditions, wire_engine
 
 REPLAYS = 100  # of a captured step
 
@@ -28,7 +25,6 @@ class EngineLoop:
         self.step = start.step
         self.images = len(start.images.labels)
         *frozen, newest = start.network.extractors
-        chosen = choose_precision(precision, device)
         objective = RepresentationObjective(
             newest,
             start.network.head,
@@ -39,15 +35,8 @@ class EngineLoop:
         self.kept = ExitStack()
         root = Path(self.kept.enter_context(TemporaryDirectory()))
         self.scratch = self.kept.enter_context(StateStore(root, "bench", warnings.warn))
-        self.engine = Engine(
-            objective,
-            frozen,
-            Gatherer(start.images, device),
-            Normalize(start.normalization),
-            case.augmentation,
-            case.phase,
-            chosen,
-        )
+        conditions = Conditions(start.normalization, case.augmentation, precision, device)
+        self.engine = wire_engine(objective, frozen, start.images, case.phase, conditions)
 
     def run_epoch(self, epoch: int) -> float:
         """Train on every image once and keep the state to resume from; returns the mean loss."""

@@ -1,4 +1,4 @@
-"""Results as a file per machine and as a table."""
+"""Results as one JSON file per machine."""
 
 import json
 import re
@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bench.contender import PLAIN
 from bench.measure import Measured
 from der.common.atomic import atomic_file
 from der.common.device import processor_name
@@ -69,44 +68,6 @@ def write_results(
         text = json.dumps(report, indent=2, sort_keys=True, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
     return path
-
-
-def format_table(rows: Sequence[Measured]) -> str:
-    """A Markdown table, a line per row."""
-    head = ["images", "step", "loop", "images/s", "s/epoch", "times plain", "peak MB", "bandwidth", "step ms"]
-    lines = [head, ["---", "---:", "---", *["---:" for _ in head[3:]]]]
-    lines += [
-        [
-            row.case,
-            str(row.step),
-            row.contender,
-            f"{row.images_per_second:,.0f}",
-            f"{row.seconds_per_epoch:.3g}",
-            f"{row.times_plain:.2f}",
-            f"{row.peak_memory_mb:,.0f}",
-            f"{100 * row.bandwidth_share:.1f} %",
-            "" if row.step_ms is None else f"{row.step_ms:.3f}",
-        ]
-        for row in rows
-    ]
-    return _join(lines)
-
-
-def format_summary(rows: Sequence[Measured]) -> str:
-    """A short Markdown table, as the README quotes it: images per second, and times the plain loop's."""
-    names = list(dict.fromkeys(row.contender for row in rows))
-    by_step: dict[tuple[str, int], dict[str, str]] = {}
-    for row in rows:
-        ratio = "" if row.contender == PLAIN else f" ({row.times_plain:.1f} x)"
-        cells = by_step.setdefault((row.case, row.step), {})
-        cells[row.contender] = f"{row.images_per_second:,.0f}{ratio}"
-    lines = [["images/s", "step", *names], ["---", *["---:" for _ in ["step", *names]]]]
-    lines += [[case, str(step), *(cells[name] for name in names)] for (case, step), cells in by_step.items()]
-    return _join(lines)
-
-
-def _join(lines: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _round(value: Any) -> Any:

@@ -1,0 +1,93 @@
+"""Feature extractors by name: what network.backbone chooses from.
+
+To add one, write a function like ``cifar_resnet`` and name it in BACKBONES. What it builds needs the members
+of der.model.extractor.Extractor, and nothing more. Names and parameters are known without torch, which is
+imported only to build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from der.common.errors import UserError
+from der.common.registry import look_up
+from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
+from der.settings.network import NetworkSettings
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from der.model.extractor import Extractor
+    from der.settings.training import MaskSettings
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """How the extractors of one network are made."""
+
+    # Of so many channels of the image; with the channels a pruned one keeps, or None for all. Called again
+    # to read a checkpoint.
+    build: Callable[[int, Shape | None], nn.Module]
+    initialize: Callable[[nn.Module, torch.Generator], None]  # draws all weights anew from the generator
+    reduction: int = 1  # pixels of an image's side that become one before batch normalisation is done
+    full_shape: Shape | None = None  # all channels that can be masked and pruned; None: there are no masks
+
+
+def cifar_resnet(settings: NetworkSettings) -> Backbone:
+    """Residual networks for small images; raises UserError, the key first, for a depth or stem of no such."""
+    return _residual(plan_cifar_resnet(settings))
+
+
+def resnet(settings: NetworkSettings) -> Backbone:
+    """Residual networks of 18 and 34 layers; raises UserError, the key first, for any other depth."""
+    return _residual(plan_resnet(settings))
+
+
+BACKBONES: dict[str, Callable[[NetworkSettings], Backbone]] = {"cifar_resnet": cifar_resnet, "resnet": resnet}
+
+
+def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbone:
+    """The backbone that ``settings`` describe; raises UserError, ``where`` first, if there is no such."""
+    function = look_up(BACKBONES, settings.backbone, f"{where}.backbone")
+    try:
+        return function(settings)
+    except UserError as error:
+        raise UserError(f"{where}.{error}") from None
+
+
+def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:
+    """Raise UserError if ``masks`` are asked for that the backbone does not have."""
+    if masks is not None and choose_backbone(settings).full_shape is None:
+        raise UserError(f"train.masks: backbone {settings.backbone} has no channel masks; write null")
+
+
+def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:
+    """An extractor for images of so many channels, its weights not yet initialised.
+
+    ``shape`` is that of a pruned one; without it no channel is missing.
+    """
+    from der.model.extractor import as_extractor
+
+    return as_extractor(choose_backbone(settings).build(channels, shape), settings.backbone)
+
+
+def initialize_extractor(extractor: nn.Module, settings: NetworkSettings, generator: torch.Generator) -> None:
+    """Draw the weights of ``extractor``, in place, as its backbone does."""
+    choose_backbone(settings).initialize(extractor, generator)
+
+
+def _residual(plan: Architecture) -> Backbone:
+    def build(channels: int, shape: Shape | None) -> nn.Module:
+        from der.model.resnet import ResNet
+
+        return ResNet(channels, plan, shape or plan.full_shape())
+
+    def initialize(extractor: nn.Module, generator: torch.Generator) -> None:
+        from der.model.resnet import initialize_resnet
+
+        initialize_resnet(extractor, plan, generator)
+
+    return Backbone(build, initialize, plan.reduction(), plan.full_shape())

@@ -1,0 +1,106 @@
+"""network.json: what a checkpoint directory says of its network, and the SHA-256 of its files of weights.
+
+No torch is needed to read or write it.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from der.common.atomic import atomic_directory
+from der.common.errors import UserError
+from der.common.serialization import read_json, write_json
+from der.model.architecture import Shape, keeps_part_of
+from der.model.backbones import choose_backbone
+from der.model.pixel_statistics import Normalization
+from der.settings.network import NetworkSettings
+from der.settings.parsing import parse
+from der.settings.ranges import Range, Section
+from der.settings.training import Recipe
+
+FORMAT = 1
+METADATA = "network.json"
+
+
+@dataclass(frozen=True)
+class Metadata(Section):
+    """What is needed to use a network, and what its training found."""
+
+    format: int
+    steps: list[list[str]]  # class names in label order, by the step that brought them
+    image_side: Annotated[int, Range(8, 1024)]  # pixels
+    channels: Literal[1, 3]
+    resize: Literal["cover, centre-crop, bicubic"]  # how other images are brought to the side
+    normalization: Normalization
+    network: NetworkSettings
+    recipes: list[Recipe]  # of every step's training
+    shapes: list[Shape | None]  # channels kept by each extractor; None: all
+    parameters: int  # of all extractors and the classifier
+    parameters_trained: int  # in the last step, the auxiliary classifier included
+    gamma: float | None  # factor of the last weight alignment
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names, extractors = self.class_names, len(self.steps) if self.network.expansion else 1
+        counts = {
+            "steps": (len(set(names)), len(names)),
+            "recipes": (len(self.recipes), len(self.steps)),
+            "shapes": (len(self.shapes), extractors),
+            "normalization": (len(self.normalization.mean), self.channels),
+            "normalization.std": (len(self.normalization.std), self.channels),
+        }
+        for name, (found, expected) in counts.items():
+            if found != expected:
+                raise UserError(f"{name}: {found} different entries where {expected} belong; train it again")
+
+    @property
+    def class_names(self) -> list[str]:
+        """All class names in label order."""
+        return [name for step in self.steps for name in step]
+
+
+class Recorded(NamedTuple):
+    """The content of network.json."""
+
+    metadata: Metadata
+    digests: list[str]  # SHA-256 of every file of weights: of each extractor, then of the classifier
+
+
+def write_metadata(directory: Path, recorded: Recorded) -> None:
+    """Write network.json into a checkpoint directory."""
+    write_json(directory / METADATA, {**asdict(recorded.metadata), "digests": recorded.digests})
+
+
+def read_metadata(directory: Path) -> Recorded | None:
+    """The content of a checkpoint directory's network.json; None if it is that of before step 1.
+
+    Raises UserError naming what is missing, damaged or foreign.
+    """
+    where = directory / METADATA
+    if not where.is_file():
+        raise UserError(f"{directory}: no DER checkpoint, a directory with {METADATA}")
+    content = read_json(where)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{where}: not a DER checkpoint of format {FORMAT}; train it again")
+    if content.get("steps") == []:
+        return None
+    digests = content.pop("digests", None)
+    metadata = parse(Metadata, content, str(where))
+    if not isinstance(digests, list) or len(digests) != len(metadata.shapes) + 1:
+        raise UserError(f"{where}.digests: not one of each extractor and the classifier; train it again")
+    check_shapes(metadata, str(where))
+    return Recorded(metadata, digests)
+
+
+def check_shapes(metadata: Metadata, where: str) -> None:
+    """Raise UserError, ``where`` first, if there is no such backbone or it has not the channels recorded."""
+    whole = choose_backbone(metadata.network, f"{where}.network").full_shape
+    for index, shape in enumerate(metadata.shapes):
+        if shape is not None and (whole is None or not keeps_part_of(shape, whole)):
+            raise UserError(f"{where}.shapes[{index}]: not channels of this network; train it again")
+
+
+def save_empty_checkpoint(path: Path) -> None:
+    """The checkpoint directory before step 1: no extractor, no class."""
+    with atomic_directory(path) as directory:
+        write_json(directory / METADATA, {"format": FORMAT, "steps": []})

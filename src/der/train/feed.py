@@ -1,0 +1,82 @@
+"""From an epoch's draws to batches that can be trained on, on any device.
+
+# B batch, W window of several batches, C channels, H and W pixels, P frozen features
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from der.model.extractor import Extractor
+from der.model.kernels.folding import place_folded
+from der.model.pixel_statistics import Normalization
+from der.model.preprocessing import Normalize
+from der.settings.training import AugmentationSettings
+from der.train.augmentation import Draws, augment
+from der.train.training_images import Gatherer, TrainingImages
+
+WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
+
+
+class Batch(NamedTuple):
+    """What a step of gradient descent sees, on the device."""
+
+    images_BCHW: Tensor  # normalised, channels last, in the feed's precision
+    frozen_BP: Tensor  # features of the frozen extractors, float32
+    labels_B: Tensor  # int64
+
+
+class Feed:
+    """Batches of augmented images and the features of frozen extractors.
+
+    Frozen extractors in evaluation mode see every image by itself, so their features are computed for a
+    window of several batches at once, with batch normalisation folded, before the batches are trained on.
+    """
+
+    def __init__(
+        self,
+        images: TrainingImages,
+        frozen: Sequence[Extractor],
+        normalization: Normalization,
+        augmentation: AugmentationSettings,
+        precision: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        self.precision = precision
+        self.frozen = [place_folded(extractor, device, precision) for extractor in frozen]
+        self.gatherer = Gatherer(images, device)
+        self.normalize = Normalize(normalization).to(device)
+        self.augmentation = augmentation
+
+    def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
+        """Every image once, in the order and with the changes that ``draws`` holds; the last may be small."""
+        for inputs_WCHW, labels_W in self._windows(draws, size):
+            frozen_WP = self._frozen_features(inputs_WCHW)
+            parts = (values.split(size) for values in (inputs_WCHW, frozen_WP, labels_W))
+            yield from map(Batch._make, zip(*parts, strict=True))
+
+    def inputs(self, draws: Draws, size: int) -> Iterator[Tensor]:
+        """The images (B, C, H, W) of ``batches`` alone."""
+        for inputs_WCHW, _ in self._windows(draws, size):
+            yield from inputs_WCHW.split(size)
+
+    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs (W, C, H, W) and labels (W,), whole batches at a time."""
+        window = max(1, WINDOW_VALUES // (self.gatherer.values_per_image * size)) * size
+        for start in range(0, len(draws.order), window):
+            yield self._prepare(draws[start : start + window])
+
+    @torch.no_grad()
+    def _prepare(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        images_WHWC, labels_W = self.gatherer(draws.order)
+        inputs_WCHW = self.normalize(augment(images_WHWC, draws.to(self.device), self.augmentation))
+        return inputs_WCHW.to(self.precision).contiguous(memory_format=torch.channels_last), labels_W
+
+    @torch.no_grad()
+    def _frozen_features(self, inputs_WCHW: Tensor) -> Tensor:
+        if not self.frozen:
+            return torch.empty(len(inputs_WCHW), 0, device=self.device)
+        return torch.cat([extractor(inputs_WCHW) for extractor in self.frozen], dim=1)
