@@ -9,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.common.precision import choose_precision
-from der.model.checkpoint import FORMAT, Checkpoint, Metadata
+from der.model.backbones import build_extractor, initialize_extractor
+from der.model.checkpoint import Checkpoint
+from der.model.extractor import Extractor
+from der.model.metadata import FORMAT, Metadata
 from der.model.network import Network, count_parameters, empty_network, expand
-from der.model.preprocessing import Normalization, Normalize
-from der.model.resnet import ResNet, build_extractor, initialize_extractor
+from der.model.pixel_statistics import Normalization
+from der.model.resnet import ResNet
 from der.settings.memory import MemorySettings
 from der.settings.network import NetworkSettings
 from der.settings.training import (
@@ -33,7 +35,8 @@ from der.train.objective import RepresentationObjective
 from der.train.phase import StepRun
 from der.train.representation import learn_representation
 from der.train.resume.store import Saved
-from der.train.training_images import Gatherer, TrainingImages
+from der.train.training_images import TrainingImages
+from der.train.wiring import Conditions, wire_engine
 
 SIDE = 8  # pixels
 CHANNELS = 3
@@ -154,6 +157,7 @@ def random_extractor(seed: int, channels: int = CHANNELS, settings: NetworkSetti
     """An extractor with random weights, and batch normalisation that has something to undo."""
     generator = torch.Generator().manual_seed(seed)
     extractor = build_extractor(settings, channels)
+    assert isinstance(extractor, ResNet)
     initialize_extractor(extractor, settings, generator)
     for module in extractor.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -177,10 +181,10 @@ def random_network(classes_per_step: Sequence[int], seed: int = 0) -> Network:
 
 
 def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpoint:
-    """``random_network`` with its card; classes are named "class 0" and so on."""
+    """``random_network`` with its metadata; classes are named "class 0" and so on."""
     network = random_network(classes_per_step, seed)
     names = iter(f"class {label}" for label in range(sum(classes_per_step)))
-    card = Metadata(
+    metadata = Metadata(
         format=FORMAT,
         steps=[[next(names) for _ in range(classes)] for classes in classes_per_step],
         image_side=SIDE,
@@ -194,7 +198,7 @@ def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpo
         parameters_trained=1,
         gamma=0.1 if len(classes_per_step) > 1 else None,
     )
-    return Checkpoint(network, card)
+    return Checkpoint(network, metadata)
 
 
 def build_objective(
@@ -219,25 +223,17 @@ def build_objective(
 
 def build_engine(
     objective: nn.Module,
-    frozen: Sequence[ResNet],
+    frozen: Sequence[Extractor],
     images: TrainingImages,
     phase: PhaseSettings,
     augmentation: AugmentationSettings = NO_AUGMENTATION,
     precision: str = "float32",
     masks: ChannelMasks | None = None,
+    device: torch.device = CPU,
 ) -> Engine:
-    """The one place where tests make an engine; on the CPU."""
-    gatherer = Gatherer(images, CPU)
-    return Engine(
-        objective,
-        frozen,
-        gatherer,
-        Normalize(NORMALIZATION),
-        augmentation,
-        phase,
-        choose_precision(precision, CPU),
-        masks,
-    )
+    """The one place where tests make an engine, for images of NORMALIZATION."""
+    conditions = Conditions(NORMALIZATION, augmentation, precision, device)
+    return wire_engine(objective, frozen, images, phase, conditions, masks)
 
 
 def weights(module: nn.Module) -> Weights:
@@ -276,6 +272,23 @@ class Recorder:
 
     def on_epoch(self, record: EpochRecord) -> None:
         self.records.append(record)
+
+
+class Killed(Exception):
+    """In place of a signal."""
+
+
+class Killer(Recorder):
+    """Ends the run during the batch after so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self.left = batches
+
+    def on_images(self, images: int) -> None:
+        if not self.left:
+            raise Killed
+        self.left -= 1
 
 
 class MemoryKeeper:
@@ -319,7 +332,7 @@ def learn(
 
 
 def take_step(
-    previous: Checkpoint,
+    previous: Checkpoint | None,
     steps: list[list[str]],
     images: TrainingImages,
     settings: TrainSettings,

@@ -13,25 +13,18 @@ import torch
 
 from bench.cases import Case, list_cases, load_noise, prepare
 from bench.contender import Contender, Footprint
+from bench.engine_loop import EngineLoop
+from bench.engine_predicting import EnginePrediction, write_pictures
 from bench.measure import Measured, measure_step
 from bench.plain import PlainLoop, plain_extractor
 from bench.plain_predicting import PlainPrediction
-from bench.predicting import EnginePrediction, write_pictures
-from bench.product import EngineLoop
-from bench.report import (
-    RESULTS,
-    describe_machine,
-    format_summary,
-    format_table,
-    round_figures,
-    slugify,
-    write_results,
-)
+from bench.results_file import RESULTS, describe_machine, round_figures, slugify, write_results
+from bench.table import format_summary, format_table
 from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
+from der.model.backbones import build_extractor
 from der.model.forward import run_network
 from der.model.layers import ConvNorm
 from der.model.network import count_parameters
-from der.model.resnet import build_extractor
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
 
 CASE = Case(

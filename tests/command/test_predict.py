@@ -20,7 +20,8 @@ from der.deployment import loader
 from der.deployment.guess import Guess
 from der.deployment.loader import list_pictures, read_chunks
 from der.deployment.predictor import Predictor, load_predictor
-from der.model.checkpoint import save_checkpoint, save_empty_checkpoint
+from der.model.checkpoint import save_checkpoint
+from der.model.metadata import save_empty_checkpoint
 from tests.builders import CPU, random_checkpoint, random_images
 
 

@@ -16,9 +16,10 @@ from der.common.errors import UserError
 from der.deployment import export
 from der.deployment.export import CLASS_NAMES, export_onnx, export_torch, sample_images
 from der.deployment.exportable import UsableNetwork
-from der.model.checkpoint import Checkpoint, Metadata, save_checkpoint, save_empty_checkpoint
+from der.model.checkpoint import Checkpoint, save_checkpoint
 from der.model.forward import run_network
-from der.model.network import Network, empty_network
+from der.model.metadata import Metadata, save_empty_checkpoint
+from der.model.network import Network
 from der.settings.training import MaskSettings
 from tests.builders import (
     CPU,
@@ -39,8 +40,7 @@ NAMES = [f"class {label}" for label in range(5)]
 
 
 def export_with(export_to: Export, checkpoint: Checkpoint, path: Path) -> None:
-    assert checkpoint.card is not None
-    export_to(checkpoint.network, checkpoint.card, path)
+    export_to(checkpoint.network, checkpoint.metadata, path)
 
 
 def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -71,7 +71,7 @@ def test_torch_runs_on_any_processor(tmp_path: Path) -> None:
 def test_a_network_as_training_leaves_it(masks: MaskSettings | None, tmp_path: Path) -> None:
     settings = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))
     checkpoint = take_step(
-        Checkpoint(empty_network(), None),
+        None,
         [["a", "b"]],
         training_images(0, [7, 7]),
         settings,
@@ -142,11 +142,10 @@ def test_a_network_that_is_sure_of_everything(
     wrong: Callable[..., torch.Tensor] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = random_checkpoint(CLASSES)
-    assert checkpoint.card is not None
     with torch.no_grad():
         checkpoint.network.head.weight.mul_(20)
         checkpoint.network.head.bias.copy_(torch.tensor([60.0, 0, 0, 0, 0]))
-    images = sample_images(checkpoint.card)
+    images = sample_images(checkpoint.metadata)
     logits = torch.from_numpy(run_network(checkpoint.network, NORMALIZATION, images, CPU).logits)
     assert logits.softmax(dim=1).amax(dim=1).min() > 1 - 1e-6
     path = tmp_path / "network.pt2"
@@ -160,8 +159,7 @@ def test_a_network_that_is_sure_of_everything(
 
 
 def test_compared_images_are_of_many_kinds() -> None:
-    card = random_checkpoint(CLASSES).card
-    assert card is not None
+    card = random_checkpoint(CLASSES).metadata
     images = sample_images(card).astype(int)
     assert images.shape == (8, 8, 8, 3)
     jumps = np.abs(np.diff(images, axis=1)).mean((1, 2, 3))

@@ -13,7 +13,8 @@ from der.data.sources.decoding import resize_all
 from der.deployment.guess import Guess, best_guesses
 from der.deployment.predictor import Predictor, load_predictor
 from der.model import forward
-from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.checkpoint import load_checkpoint, save_checkpoint
+from der.model.metadata import save_empty_checkpoint
 from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
 
 CLASSES = [3, 2]

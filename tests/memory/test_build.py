@@ -14,8 +14,9 @@ from der.common.errors import UserError
 from der.common.serialization import write_array
 from der.data.exemplars import Memory, empty_memory, load_memory, save_memory
 from der.memory.budget import exemplars_per_class
-from der.memory.build import build_memory, select
+from der.memory.build import build_memory
 from der.memory.herding import herd
+from der.memory.selection import SELECTIONS
 from der.settings.memory import MemorySettings
 from tests.builders import memory_settings, random_images
 
@@ -211,7 +212,7 @@ def test_random_exemplars(settings: MemorySettings) -> None:
 
 
 def test_random_selection_sees_no_features_and_favours_none() -> None:
-    features = features_at(1)(random_images(0, 40))
+    features, select = features_at(1)(random_images(0, 40)), SELECTIONS["random"]
     picks = [select(features, 10, replace(RANDOM, seed=seed), 3) for seed in range(400)]
     np.testing.assert_array_equal(picks[0], select(np.zeros_like(features), 10, RANDOM, 3))
     assert not np.array_equal(picks[0], select(features, 10, RANDOM, 4))  # of another class

@@ -9,10 +9,10 @@ from der.model.network import (
     count_parameters,
     empty_network,
     expand,
+    prune_newest,
     random_linear,
 )
 from der.train.masks import ChannelMasks
-from der.train.representation import prune_newest
 from tests.builders import (
     CHANNELS,
     NETWORK,
@@ -162,7 +162,7 @@ def test_without_expansion_a_pruned_extractor_goes_on_whole() -> None:
     settings = network_settings(expansion=False)
     network = random_network([4])
     masks = ChannelMasks(network.extractors[0], mask_settings(), torch.Generator().manual_seed(0))
-    pruned = prune_newest(network, masks, settings)
+    pruned = prune_newest(network, masks.shape(), settings)
     grown = expand(pruned, 2, settings, CHANNELS, torch.Generator().manual_seed(0))
     kept = masks.shape().streams[-1]
     assert grown.head.weight.shape == (6, 64)

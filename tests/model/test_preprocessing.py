@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from der.model.preprocessing import Normalization, Normalize, measure_normalization
+from der.model.pixel_statistics import Normalization, measure_normalization
+from der.model.preprocessing import Normalize
 from tests.builders import random_images
 
 

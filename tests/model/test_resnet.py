@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet
 
-from der.model.resnet import PadShortcut, ResNet, build_extractor, initialize_extractor
+from der.model.backbones import build_extractor, initialize_extractor
+from der.model.resnet import PadShortcut, ResNet
 from der.settings.network import NetworkSettings
 from tests.builders import CHANNELS, NETWORK, RESNET18, network_settings, random_extractor, same_bits, weights
 

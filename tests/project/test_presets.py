@@ -24,7 +24,6 @@ from der.data.protocol import plan_steps
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
-from der.model.network import empty_network
 from der.project import paths
 from der.project.applying import apply_preset
 from der.project.chain import chain_length, write_chain
@@ -496,34 +495,32 @@ def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatc
             np.save(class_path(paths.RAW / part, one), noise)
     assert split.run().startswith(f"split: {count} steps of {first}")
 
-    trained = take(Checkpoint(empty_network(), None), 1, settings, empty_memory())
+    trained = take(None, 1, settings, empty_memory())
     assert {record.phase for record in trained.records} == {"representation"}
     check(trained, settings, first, 1)
     if count == 1:
         return
-    card = trained.checkpoint.card
-    assert card is not None
-    classes = read_classes(paths.task(1) / "train", card.steps[0])
+    metadata = trained.checkpoint.metadata
+    classes = read_classes(paths.task(1) / "train", metadata.steps[0])
     memory = build_memory(
         empty_memory(),
         classes,
         settings.memory,
-        lambda images: run_network(trained.checkpoint.network, card.normalization, images, CPU).features,
+        lambda images: run_network(trained.checkpoint.network, metadata.normalization, images, CPU).features,
     )
     trained = take(trained.checkpoint, 2, settings, memory)
     rebalancing = settings.train.incremental.rebalancing
     phases = ["representation", *(["classifier"] if rebalancing == "classifier_learning" else [])]
     assert list(dict.fromkeys(record.phase for record in trained.records)) == phases
     check(trained, settings, first + later, 2 if settings.network.expansion else 1)
-    card = trained.checkpoint.card
-    assert card is not None and (card.gamma is not None) == (rebalancing == "weight_alignment")
+    metadata = trained.checkpoint.metadata
+    assert metadata is not None and (metadata.gamma is not None) == (rebalancing == "weight_alignment")
 
 
 def check(trained: TrainedStep, settings: Settings, classes: int, extractors: int) -> None:
     """What the preset asks for is in the network."""
-    network, card = trained.checkpoint.network, trained.checkpoint.card
-    assert card is not None
+    network, metadata = trained.checkpoint.network, trained.checkpoint.metadata
     assert (network.classes, len(network.extractors)) == (classes, extractors)
     assert (network.head.bias is not None) == settings.network.head_bias
-    assert all((shape is not None) == (settings.train.masks is not None) for shape in card.shapes)
+    assert all((shape is not None) == (settings.train.masks is not None) for shape in metadata.shapes)
     assert all(np.isfinite(record.loss) for record in trained.records)

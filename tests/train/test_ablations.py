@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.network import count_parameters, empty_network
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from der.model.metadata import save_empty_checkpoint
+from der.model.network import count_parameters
 from der.settings.network import NetworkSettings
 from tests.builders import (
     NETWORK,
@@ -33,7 +34,8 @@ def three_steps(
     network: NetworkSettings = NETWORK, train: dict[str, Any] | None = None, **incremental: Any
 ) -> tuple[list[Checkpoint], list[Recorder]]:
     settings = train_settings(incremental=incremental_settings(**incremental), **train or {})
-    checkpoints, recorders = [Checkpoint(empty_network(), None)], []
+    checkpoints: list[Any] = [None]
+    recorders = []
     for step, count in enumerate(COUNTS, start=1):
         recorders.append(Recorder())
         images = training_images(step, count)
@@ -63,7 +65,7 @@ def test_every_step_is_kept_and_read(
     for step, checkpoint in enumerate(checkpoints[1:], start=1):
         save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
         read = load_checkpoint(tmp_path / str(step))
-        assert read.card == checkpoint.card
+        assert read.metadata == checkpoint.metadata
         assert same_bits(weights(read.network), weights(checkpoint.network))
         assert len(read.network.extractors) == (step if network.expansion else 1)
         assert (read.network.head.bias is not None) is network.head_bias
@@ -76,8 +78,7 @@ def test_without_expansion_the_one_extractor_is_trained_at_every_step() -> None:
         assert all(not torch.equal(before[name], after[name]) for name in before)
     assert checkpoints[3].network.head.weight.shape == (5, 64)
     parameters = count_parameters(checkpoints[1].network.extractors[0])
-    assert checkpoints[3].card is not None
-    assert checkpoints[3].card.parameters == parameters + 5 * 64 + 5
+    assert checkpoints[3].metadata.parameters == parameters + 5 * 64 + 5
 
 
 def test_without_expansion_the_first_step_is_the_same() -> None:
@@ -95,16 +96,14 @@ def test_without_the_auxiliary_loss_there_is_none() -> None:
 
 def test_without_rebalancing_there_is_no_gamma_and_no_second_phase() -> None:
     checkpoints, recorders = three_steps(rebalancing="none")
-    assert all(one.card is not None and one.card.gamma is None for one in checkpoints[1:])
+    assert all(one.metadata.gamma is None for one in checkpoints[1:])
     assert all([name for name, _, _ in one.phases] == ["representation"] for one in recorders)
 
 
 def test_joint_training_is_one_step() -> None:
     images = training_images(0, [5, 5, 5])
     recorder = Recorder()
-    joint = take_step(
-        Checkpoint(empty_network(), None), [["a", "b", "c"]], images, train_settings(), recorder
-    )
+    joint = take_step(None, [["a", "b", "c"]], images, train_settings(), recorder)
     assert len(joint.network.extractors) == 1
     assert joint.network.classes == 3
     assert all(record.auxiliary_loss == 0 for record in recorder.records)
@@ -113,6 +112,6 @@ def test_joint_training_is_one_step() -> None:
 def test_a_step_of_a_larger_resnet() -> None:
     settings = train_settings(masks=mask_settings())
     images = training_images(0, [4, 4])
-    step = take_step(Checkpoint(empty_network(), None), [["a", "b"]], images, settings, network=RESNET18)
+    step = take_step(None, [["a", "b"]], images, settings, network=RESNET18)
     assert step.network.head.bias is None
     assert step.network.head.in_features == step.network.extractors[0].features < 512

@@ -12,23 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from der.common.device import make_deterministic
-from der.common.precision import choose_precision
 from der.model.checkpoint import Checkpoint
 from der.model.kernels import convolution
-from der.model.network import empty_network
-from der.model.preprocessing import Normalize
 from der.settings.training import MaskSettings, TrainSettings
 from der.train.capture import CapturedStep
 from der.train.engine import Engine
 from der.train.incremental_step import train_step
-from der.train.training_images import Gatherer
 from tests.builders import (
     CPU,
     NETWORK,
-    NORMALIZATION,
     MemoryKeeper,
     Recorder,
     augmentation_settings,
+    build_engine,
     build_objective,
     draws_of,
     incremental_settings,
@@ -64,16 +60,14 @@ def deterministic() -> Iterator[None]:
 def make_engine(device: torch.device = CUDA, precision: str = "float32", *, captured: bool = True) -> Engine:
     """One that trains an extractor beside a frozen one, both the same for every call."""
     network = random_network([2, 2])
-    chosen = choose_precision(precision, device)
-    objective = build_objective(network, old_classes=2)
-    engine = Engine(
-        objective,
+    engine = build_engine(
+        build_objective(network, old_classes=2),
         network.extractors[:1],
-        Gatherer(training_images(0, PER_CLASS), device),
-        Normalize(NORMALIZATION),
-        augmentation_settings(),
+        training_images(0, PER_CLASS),
         phase_settings(learning_rate=RATE),
-        chosen,
+        augmentation_settings(),
+        precision,
+        device=device,
     )
     if not captured:
         engine.step = engine._train_batch
@@ -121,7 +115,7 @@ def test_capturing_does_not_train() -> None:
     before = engine.pack()
     step = CapturedStep(engine._train_batch, lambda: [*engine._state(), engine.totals])
     engine.totals.zero_()
-    batches = list(engine._batches(draws_of(sum(PER_CLASS), augmentation_settings())))
+    batches = list(engine.feed.batches(draws_of(sum(PER_CLASS), augmentation_settings()), 8))
     for batch in (batches[0], batches[-1]):
         step._capture((*batch, torch.ones((), device="cuda")))
     assert torch.equal(engine.pack(), before)
@@ -135,7 +129,7 @@ def test_nothing_waits_for_the_gpu_inside_an_epoch() -> None:
     position = torch.ones((), device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for batch in engine._batches(draws):
+        for batch in engine.feed.batches(draws, 8):
             engine.step(*batch, position)
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -162,8 +156,8 @@ def test_streamed_images_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     resident = make_engine()
     monkeypatch.setattr("der.train.training_images._room", lambda device: 0)
     streamed = make_engine()
-    assert resident.gatherer.resident is not None
-    assert streamed.gatherer.resident is None
+    assert resident.feed.gatherer.resident is not None
+    assert streamed.feed.gatherer.resident is None
     assert train(resident, range(2)) == train(streamed, range(2))
     assert torch.equal(resident.pack(), streamed.pack())
 
@@ -187,7 +181,7 @@ def test_release_leaves_plain_layers() -> None:
 def take_steps(device: torch.device, settings: TrainSettings, precision: str = "float32") -> Checkpoint:
     """Two whole steps of the protocol, rebalancing included, each from the one before."""
     settings = replace(settings, precision=precision)
-    checkpoint = Checkpoint(empty_network(), None)
+    checkpoint: Checkpoint | None = None
     for steps, per_class in (([["a", "b"]], [7, 7]), ([["a", "b"], ["c", "d"]], PER_CLASS)):
         checkpoint = train_step(
             checkpoint,
@@ -200,13 +194,13 @@ def take_steps(device: torch.device, settings: TrainSettings, precision: str = "
             MemoryKeeper(),
         ).checkpoint
         checkpoint.network.to(CPU)
+    assert checkpoint is not None
     return checkpoint
 
 
 def assert_near(left: Checkpoint, right: Checkpoint) -> None:
     """The same channels, and values up to rounding."""
-    assert left.card is not None and right.card is not None
-    assert left.card.shapes == right.card.shapes
+    assert left.metadata.shapes == right.metadata.shapes
     ours, theirs = left.network.state_dict(), right.network.state_dict()
     assert ours.keys() == theirs.keys()
     for name in ours:

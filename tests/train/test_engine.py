@@ -17,7 +17,7 @@ from der.common.randomness import generator
 from der.model.checkpoint import Checkpoint
 from der.model.kernels.folding import place_folded
 from der.model.network import count_parameters, empty_network, expand
-from der.train import engine
+from der.train import feed
 from der.train.training_images import TrainingImages
 from tests.builders import (
     CHANNELS,
@@ -25,6 +25,8 @@ from tests.builders import (
     NETWORK,
     NO_AUGMENTATION,
     NORMALIZATION,
+    Killed,
+    Killer,
     MemoryKeeper,
     Recorder,
     augmentation_settings,
@@ -101,23 +103,6 @@ def test_two_runs_give_the_same_bits(run: Run) -> None:
         assert same_bits(weights(network), weights(again))
 
 
-class Killed(Exception):
-    """In place of a signal."""
-
-
-class Killer(Recorder):
-    """Ends the run during the batch after so many batches."""
-
-    def __init__(self, batches: int) -> None:
-        super().__init__()
-        self.left = batches
-
-    def on_images(self, images: int) -> None:
-        if not self.left:
-            raise Killed
-        self.left -= 1
-
-
 # Of four epochs of three batches at step 1, and three of four at step 2.
 @pytest.mark.parametrize(("step", "batches", "epochs"), [(1, 0, 0), (1, 4, 1), (1, 11, 3), (2, 10, 2)])
 def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int, run: Run) -> None:
@@ -126,7 +111,7 @@ def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int,
         take_step(previous, class_names(step), DATA[step - 1], SETTINGS, Killer(batches), keeper=keeper)
     resumed = take_step(previous, class_names(step), DATA[step - 1], SETTINGS, listener, keeper=keeper)
     assert same_bits(weights(resumed.network), weights(run.networks[step]))
-    assert resumed.card == run.checkpoints[step].card
+    assert resumed.metadata == run.checkpoints[step].metadata
     assert listener.resumed == [epochs] * (epochs > 0)
     assert listener.records == run.recorders[step - 1].records[epochs:]
 
@@ -172,34 +157,32 @@ def test_the_number_of_parameters_trained() -> None:
     assert trained == extractor + (5 * 128 + 5) + (4 * 64 + 4)
 
 
-def test_the_card_of_each_step() -> None:
-    checkpoint = Checkpoint(empty_network(), None)
+def test_the_metadata_of_each_step() -> None:
+    checkpoint = None
     for step in (1, 2):
         checkpoint = take_step(checkpoint, class_names(step), DATA[step - 1], SETTINGS, Recorder())
-        card = checkpoint.card
-        assert card is not None
-        assert card.steps == class_names(step)
-        assert (card.image_side, card.channels) == (8, 3)
-        assert card.normalization == NORMALIZATION
-        assert card.parameters == count_parameters(checkpoint.network)
-        assert (card.gamma is None) == (step == 1)
+        metadata = checkpoint.metadata
+        assert metadata.steps == class_names(step)
+        assert (metadata.image_side, metadata.channels) == (8, 3)
+        assert metadata.normalization == NORMALIZATION
+        assert metadata.parameters == count_parameters(checkpoint.network)
+        assert (metadata.gamma is None) == (step == 1)
         assert not any(module.training for module in checkpoint.network.modules())
 
 
 def test_without_settings_the_first_step_measures_the_normalisation_for_all() -> None:
-    checkpoint = Checkpoint(empty_network(), None)
+    checkpoint = None
     for step in (1, 2):
         images = DATA[step - 1]
         checkpoint = take_step(checkpoint, class_names(step), images, SETTINGS, network=NETWORK)
         pixels = np.concatenate(DATA[0].arrays) / 255
-        assert checkpoint.card is not None
-        assert checkpoint.card.normalization.mean == pytest.approx(pixels.mean((0, 1, 2)))
-        assert checkpoint.card.normalization.std == pytest.approx(pixels.std((0, 1, 2)))
+        assert checkpoint.metadata.normalization.mean == pytest.approx(pixels.mean((0, 1, 2)))
+        assert checkpoint.metadata.normalization.std == pytest.approx(pixels.std((0, 1, 2)))
 
 
 def trained_twice(**changes: Any) -> tuple[Checkpoint, Checkpoint]:
     """Step 2 with SETTINGS, and with ``changes`` of its phase."""
-    first = take_step(Checkpoint(empty_network(), None), class_names(1), DATA[0], SETTINGS)
+    first = take_step(None, class_names(1), DATA[0], SETTINGS)
     changed = dataclasses.replace(SETTINGS, incremental=dataclasses.replace(SETTINGS.incremental, **changes))
     plain, other = (take_step(first, class_names(2), DATA[1], settings) for settings in (SETTINGS, changed))
     return plain, other
@@ -207,9 +190,8 @@ def trained_twice(**changes: Any) -> tuple[Checkpoint, Checkpoint]:
 
 def test_weight_alignment_is_all_that_rebalancing_does() -> None:
     aligned, plain = trained_twice(rebalancing="none")
-    assert aligned.card is not None and plain.card is not None
-    assert plain.card.gamma is None
-    gamma = aligned.card.gamma
+    assert plain.metadata.gamma is None
+    gamma = aligned.metadata.gamma
     assert gamma is not None and abs(gamma - 1) > 1e-3
     for left, right in zip(aligned.network.extractors, plain.network.extractors, strict=True):
         assert same_bits(weights(left), weights(right))
@@ -230,7 +212,7 @@ def test_the_auxiliary_weight_is_that_of_later_steps() -> None:
 def test_windows_change_nothing_but_the_rounding(
     batches: int, runs: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "WINDOW_VALUES", max(1, batches * 8 * 8 * 8 * CHANNELS))
+    monkeypatch.setattr(feed, "WINDOW_VALUES", max(1, batches * 8 * 8 * 8 * CHANNELS))
     differences = []
     for run in runs:
         windowed = run_steps(run.data)
@@ -300,7 +282,7 @@ def test_frozen_extractors_compute_in_bfloat16_too() -> None:
         for precision in ("float32", "bfloat16")
     ]
     draws = draws_of(8, NO_AUGMENTATION)
-    (wide, exact, _), (narrow, features, _) = (next(one._batches(draws, one.frozen)) for one in engines)
+    (wide, exact, _), (narrow, features, _) = (next(one.feed.batches(draws, 8)) for one in engines)
     assert (wide.dtype, narrow.dtype) == (torch.float32, torch.bfloat16)
     assert torch.equal(features, place_folded(network.extractors[0], CPU, torch.bfloat16)(narrow))
     assert not torch.equal(features, exact)
@@ -313,7 +295,7 @@ def test_an_update_that_diverges_after_the_last_loss_is_noticed(rate: float) -> 
     with pytest.raises(
         UserError, match=r"^step 1: the trained network's scores are not finite; lower the le"
     ):
-        take_step(Checkpoint(empty_network(), None), class_names(1), DATA[0], settings)
+        take_step(None, class_names(1), DATA[0], settings)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_epoch() -> None:
@@ -322,7 +304,7 @@ def test_a_loss_that_is_not_finite_names_step_and_epoch() -> None:
     recorder = Recorder()
     message = r"^step 1, representation, epoch 2: the loss is (nan|inf); lower the learning rate"
     with pytest.raises(UserError, match=message):
-        take_step(Checkpoint(empty_network(), None), class_names(1), DATA[0], settings, recorder)
+        take_step(None, class_names(1), DATA[0], settings, recorder)
     assert len(recorder.records) == 1
     assert math.isfinite(recorder.records[0].loss)
 

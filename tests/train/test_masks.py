@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from der.model.backbones import build_extractor
 from der.model.layers import ConvNorm
-from der.model.resnet import BasicBlock, PadShortcut, ResNet, build_extractor
+from der.model.resnet import BasicBlock, PadShortcut, ResNet
 from der.settings.network import NetworkSettings
 from der.train.masks import ChannelMasks, Compensated, Weights
 from tests.builders import (

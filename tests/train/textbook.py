@@ -147,13 +147,13 @@ class Run:
     """Three steps of the product."""
 
     data: list[TrainingImages]
-    checkpoints: list[Checkpoint]  # after steps 0 to 3
+    checkpoints: list[Checkpoint | None]  # after steps 0 to 3
     recorders: list[Recorder]
 
     @property
     def networks(self) -> list[Network]:
         """After steps 0 to 3."""
-        return [checkpoint.network for checkpoint in self.checkpoints]
+        return [empty_network() if one is None else one.network for one in self.checkpoints]
 
     def losses(self, step: int) -> list[float]:
         """Of each epoch."""
@@ -165,7 +165,8 @@ def class_names(step: int) -> list[list[str]]:
 
 
 def run_steps(data: list[TrainingImages], settings: TrainSettings = SETTINGS) -> Run:
-    checkpoints, recorders = [Checkpoint(empty_network(), None)], []
+    checkpoints: list[Checkpoint | None] = [None]
+    recorders = []
     for step, images in enumerate(data, start=1):
         recorders.append(Recorder())
         checkpoints.append(take_step(checkpoints[-1], class_names(step), images, settings, recorders[-1]))

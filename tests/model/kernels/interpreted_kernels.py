@@ -302,4 +302,7 @@ def test_folded_layers_and_a_folded_network(monkeypatch: pytest.MonkeyPatch) -> 
                 images = noise(1, 2, channels_in, 6, 6)
                 for residual in (None, noise(2, 2, channels, 6 // stride, 6 // stride)):
                     plain = layer(images, residual)
-                    assert error(fused.folded_layer(layer, images, residual), plain.double()) < 1e-6
+                    assert (
+                        error(fused.folded_layer(images, layer.conv, residual, layer.relu), plain.double())
+                        < 1e-6
+                    )

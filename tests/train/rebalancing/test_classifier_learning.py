@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from der.common.randomness import generator
 from der.model.checkpoint import Checkpoint
-from der.model.network import Network, empty_network, random_linear
+from der.model.network import Network, random_linear
 from der.settings.training import TrainSettings
 from der.train.augmentation import draw_epoch
 from der.train.objective import ClassifierObjective
@@ -20,6 +20,8 @@ from der.train.training_images import TrainingImages
 from tests.builders import (
     NO_AUGMENTATION,
     NORMALIZATION,
+    Killed,
+    Killer,
     MemoryKeeper,
     Recorder,
     augmentation_settings,
@@ -156,7 +158,7 @@ def test_in_a_step_it_follows_representation_learning() -> None:
     for one, other in zip(learned.network.extractors, plain.network.extractors, strict=True):
         assert same_bits(weights(one), weights(other))
     assert not torch.equal(learned.network.head.weight, plain.network.head.weight)
-    assert learned.card is not None and learned.card.gamma is None
+    assert learned.metadata is not None and learned.metadata.gamma is None
     run = step_run(2, SETTINGS)
     learn_classifier(run, plain.network, IMAGES, STAGE)
     assert same_bits(weights(plain.network), weights(learned.network))
@@ -165,25 +167,8 @@ def test_in_a_step_it_follows_representation_learning() -> None:
 def test_the_first_step_has_no_such_stage() -> None:
     recorder = Recorder()
     images = TrainingImages(IMAGES.arrays[2:], IMAGES.labels[7:] - 2)
-    take_step(Checkpoint(empty_network(), None), NAMES[:1], images, SETTINGS, recorder)
+    take_step(None, NAMES[:1], images, SETTINGS, recorder)
     assert [name for name, _, _ in recorder.phases] == ["representation"]
-
-
-class Killed(Exception):
-    """In place of a signal."""
-
-
-class Killer(Recorder):
-    """Ends the run during the batch after so many batches."""
-
-    def __init__(self, batches: int) -> None:
-        super().__init__()
-        self.left = batches
-
-    def on_images(self, images: int) -> None:
-        if not self.left:
-            raise Killed
-        self.left -= 1
 
 
 # Two epochs of four batches of the representation, then three of three of the classifier.
@@ -201,7 +186,7 @@ def test_a_resumed_step_gives_the_same_bits(
         take(settings, listener=Killer(batches), keeper=keeper)
     again = take(settings, listener=listener, keeper=keeper)
     whole = take(settings)
-    assert again.card == whole.card
+    assert again.metadata == whole.metadata
     assert same_bits(weights(again.network), weights(whole.network))
     assert listener.resumed == resumed
     assert len(listener.records) == left

@@ -1,0 +1,117 @@
+"""Files of weights that are damaged, exchanged, of another network or not finite: each is named."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from der.common.errors import UserError
+from der.model.checkpoint import extractor_file, load_checkpoint, save_checkpoint
+from tests.builders import random_checkpoint
+from tests.model.checkpoint_files import (
+    DAMAGES,
+    SECOND,
+    WEIGHTS,
+    contents,
+    invert_a_byte,
+    put_nothing,
+    put_on_record,
+    put_pickle,
+    put_torch_save,
+    truncate,
+)
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("damage", [*DAMAGES, invert_a_byte], ids=lambda damage: damage.__name__)
+def test_a_damaged_file_of_weights_is_named(name: str, damage: Callable[[Path], None], saved: Path) -> None:
+    damage(saved / f"{name}.safetensors")
+    missing = damage is Path.unlink
+    fault = r"cannot be read as weights \(" if missing else r"not the file that network\.json records; copy"
+    with pytest.raises(UserError, match=rf"{name}\.safetensors: {fault}"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("damage", [truncate, put_pickle, put_torch_save, put_nothing])
+def test_a_damaged_file_that_is_on_record_is_named(damage: Callable[[Path], None], saved: Path) -> None:
+    damage(saved / "head.safetensors")
+    put_on_record(saved)
+    with pytest.raises(UserError, match=r"head\.safetensors: cannot be read as weights \("):
+        load_checkpoint(saved)
+
+
+def test_extractors_that_changed_places_are_named(saved: Path) -> None:
+    first, second = (saved / extractor_file(number) for number in (1, 2))
+    first.rename(saved / "other")
+    second.rename(first)
+    (saved / "other").rename(second)
+    with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the file that network\.json records"):
+        load_checkpoint(saved)
+
+
+def test_recorded_digests_are_those_of_the_files(saved: Path) -> None:
+    recorded = json.loads((saved / "network.json").read_text())["digests"]
+    files = [saved / f"{name}.safetensors" for name in WEIGHTS]
+    assert recorded == [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def test_a_frozen_extractor_keeps_its_digest_on_record(saved: Path) -> None:
+    damaged = saved.parent / "1" / extractor_file(1)
+    invert_a_byte(damaged)
+    save_checkpoint(saved, random_checkpoint(SECOND), saved.parent / "1")
+    with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the file that network\.json records"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("name", ["extractor_2", "head"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_not_saved(name: str, value: float, saved: Path) -> None:
+    before = contents(saved)
+    broken = random_checkpoint(SECOND)
+    module = broken.network.head if name == "head" else broken.network.extractors[-1]
+    next(iter(module.state_dict().values())).view(-1)[3] = value
+    with pytest.raises(
+        UserError, match=rf"^{name}\.safetensors: .*weight is not finite after training; lower"
+    ):
+        save_checkpoint(saved, broken, saved.parent / "1")
+    assert contents(saved) == before
+
+
+Tensors = dict[str, torch.Tensor]
+
+
+def rename(tensors: Tensors) -> Tensors:
+    return {f"module.{name}": value for name, value in tensors.items()}
+
+
+def leave_one_out(tensors: Tensors) -> Tensors:
+    return dict(list(tensors.items())[1:])
+
+
+def reshape(tensors: Tensors) -> Tensors:
+    return {name: value[:-1] for name, value in tensors.items()}
+
+
+def halve(tensors: Tensors) -> Tensors:
+    return {name: value.half() for name, value in tensors.items()}
+
+
+@pytest.mark.parametrize("name", ["extractor_1", "head"])
+@pytest.mark.parametrize(
+    "change", [rename, leave_one_out, reshape, halve], ids=lambda change: change.__name__
+)
+def test_weights_of_another_network_are_named(
+    name: str, change: Callable[[Tensors], Tensors], saved: Path
+) -> None:
+    path = saved / f"{name}.safetensors"
+    tensors = {key: value.contiguous() for key, value in change(load_file(path)).items()}
+    path.unlink()
+    save_file(tensors, path)
+    put_on_record(saved)
+    message = rf"{name}\.safetensors: not the weights of the network that network\.json describes$"
+    with pytest.raises(UserError, match=message):
+        load_checkpoint(saved)
