@@ -20,7 +20,7 @@ from torchvision import transforms
 
 from bench.cases import SEED, Case, Start
 from der.model.extractor import Extractor
-from der.model.layers import ConvNorm
+from der.model.kernels.layers import ConvNorm
 from der.model.pixel_statistics import Normalization
 from der.settings.training import AugmentationSettings
 from der.train.augmentation import draw_epoch

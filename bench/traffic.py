@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from der.model.extractor import Extractor
-from der.model.layers import ConvNorm
+from der.model.kernels.layers import ConvNorm
 
 COPY_BYTES = 2**28
 COPIES = 9

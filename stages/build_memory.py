@@ -25,7 +25,7 @@ def run(step: int) -> str:
     from der.memory.build import build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
     from der.model.forward import run_network
-    from der.model.kernels.folding import fold_network
+    from der.model.network import fold_network
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_task(step)

@@ -23,7 +23,7 @@ from bench.table import format_summary, format_table
 from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
 from der.model.backbones import build_extractor
 from der.model.forward import run_network
-from der.model.layers import ConvNorm
+from der.model.kernels.layers import ConvNorm
 from der.model.network import count_parameters
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
 

@@ -16,11 +16,13 @@ from der.model.architecture import Shape
 from der.model.backbones import BACKBONES, Backbone, build_extractor, choose_backbone
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.forward import run_network
-from der.model.kernels.folding import fold_batchnorm, fold_network
-from der.model.layers import ConvNorm
+from der.model.kernels.folding import fold_batchnorm
+from der.model.kernels.layers import ConvNorm
 from der.model.metadata import save_empty_checkpoint
+from der.model.network import expand, fold_network
 from der.settings.network import NetworkSettings
 from tests.builders import (
+    CHANNELS,
     CPU,
     NORMALIZATION,
     Killed,
@@ -141,6 +143,14 @@ def test_a_network_of_another_backbone_grows(plain: NetworkSettings, rebalancing
     assert not same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[1]))
     assert second.network.head.weight.shape == (3, 24)
     assert second.metadata.shapes == [None, None]
+
+
+def test_the_next_extractor_of_another_backbone_starts_as_a_copy(plain: NetworkSettings) -> None:
+    first, _ = two_steps(plain)
+    network = expand(first.network, 1, plain, CHANNELS, torch.Generator().manual_seed(0))
+    before, newest = network.extractors
+    assert newest is not before
+    assert same_bits(weights(newest), weights(before))
 
 
 def test_without_expansion_another_backbone_goes_on(plain: NetworkSettings) -> None:

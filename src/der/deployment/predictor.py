@@ -14,7 +14,7 @@ from der.data.sources.decoding import resize_all
 from der.deployment.guess import Guess, best_guesses
 from der.model.checkpoint import Checkpoint, load_checkpoint
 from der.model.forward import run_network
-from der.model.kernels.folding import fold_network
+from der.model.network import fold_network
 
 
 class Predictor:

@@ -17,7 +17,7 @@ from der.evaluation.mistakes import Mistakes, find_mistakes, with_images
 from der.evaluation.nearest_mean import nearest_mean_scores
 from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
-from der.model.kernels.folding import fold_network
+from der.model.network import fold_network
 from der.settings.evaluation import EvaluateSettings
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from der.model.architecture import Shape
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.extractor import Extractor
+from der.model.kernels.folding import place_folded
 from der.model.pruning import copy_channels, copy_extractor, kept_features
 from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
@@ -120,6 +121,11 @@ def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> N
     if settings.head_bias:
         head.bias.copy_(network.head.bias)
     return Network([*kept, pruned], head)
+
+
+def fold_network(network: Network, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
+    """``network`` with all extractors as of ``place_folded``, on ``device``; its classifier goes along."""
+    return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))
 
 
 def count_parameters(*modules: nn.Module) -> int:

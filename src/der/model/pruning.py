@@ -8,7 +8,7 @@ import torch
 
 from der.model.architecture import Shape
 from der.model.extractor import Extractor
-from der.model.layers import ConvNorm
+from der.model.kernels.layers import ConvNorm
 from der.model.resnet import BasicBlock, ResNet
 
 

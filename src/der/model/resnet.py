@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from der.model.architecture import Architecture, Shape
 from der.model.extractor import Extractor
-from der.model.layers import ConvNorm
+from der.model.kernels.layers import ConvNorm
 
 
 class PadShortcut(nn.Module):

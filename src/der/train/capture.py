@@ -1,4 +1,4 @@
-"""What makes a train step fast on CUDA: weights cast once a step, a second stream, captured graphs."""
+"""Train steps as CUDA graphs: captured once, then replayed without Python."""
 
 import gc
 from collections.abc import Callable, Iterable, Iterator
@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
-
-from der.model.layers import ConvNorm
+from torch import Tensor
 
 
 class TrainBatch(Protocol):
@@ -17,35 +15,6 @@ class TrainBatch(Protocol):
     def __call__(
         self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor
     ) -> None: ...
-
-
-class FusedLayers:
-    """The layers of a module that trains on CUDA, prepared for fused.FusedConvNorm."""
-
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        self.layers = [layer for layer in module.modules() if isinstance(layer, ConvNorm)]
-        self.side = torch.cuda.Stream()
-        for layer in self.layers:
-            layer.side = self.side
-            if dtype != torch.float32:
-                layer.values = layer.conv.weight.detach().to(dtype)
-
-    def cast_weights(self) -> None:
-        """Bring the values that forward and backward passes use up to date with the weights."""
-        values = [layer.values for layer in self.layers if layer.values is not None]
-        if values:
-            torch._foreach_copy_(values, [layer.conv.weight.detach() for layer in self.layers])
-
-    def join(self) -> None:
-        """Have the current stream wait for the weights' gradients."""
-        if not self.layers:  # nothing went to the side, and a capture must not wait for other work
-            return
-        torch.cuda.current_stream().wait_stream(self.side)
-
-    def release(self) -> None:
-        """Leave the layers as they were found."""
-        for layer in self.layers:
-            layer.side = layer.values = None
 
 
 class CapturedStep:

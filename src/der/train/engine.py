@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from der.common.errors import UserError
+from der.model.kernels.fused_layers import FusedLayers
 from der.settings.training import ScheduleSettings
 from der.train.augmentation import Draws
-from der.train.capture import CapturedStep, FusedLayers, TrainBatch
+from der.train.capture import CapturedStep, TrainBatch
 from der.train.feed import Feed
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
@@ -43,14 +44,26 @@ class Engine:
         self.batch_size = schedule.batch_size
         self.masks = masks
         own = [] if masks is None else [masks.e]
-        others = [value for value in objective.parameters() if all(value is not e for e in own)]
-        self.parameters = [*others, *own]
+        weights = [value for value in objective.parameters() if all(value is not e for e in own)]
+        self.parameters = [*weights, *own]
         # Rates are tensors, so that a captured step sees them change.
         self.rates = [torch.tensor(schedule.learning_rate, device=self.device) for _ in range(2)]
-        groups = [{"params": others, "lr": self.rates[0]}]
-        if own:
-            groups.append({"params": own, "lr": self.rates[1], "weight_decay": 0.0})
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = self._build_optimizer(weights, own, schedule)
+        self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
+        self.layers: FusedLayers | None = None
+        self.step: TrainBatch = self._train_batch
+        if self.device.type == "cuda":
+            self.layers = FusedLayers(objective, feed.precision)
+            self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
+
+    def _build_optimizer(
+        self, weights: list[nn.Parameter], masks: list[nn.Parameter], schedule: ScheduleSettings
+    ) -> torch.optim.SGD:
+        """Momentum and weight decay as scheduled; masks have a rate of their own, and no decay."""
+        groups = [{"params": weights, "lr": self.rates[0]}]
+        if masks:
+            groups.append({"params": masks, "lr": self.rates[1], "weight_decay": 0.0})
+        optimizer = torch.optim.SGD(
             groups,
             lr=self.rates[0],
             momentum=schedule.momentum,
@@ -59,13 +72,8 @@ class Engine:
         )
         # Zeros are what torch's first step assumes; made now, so that a captured step is like all others.
         for value in self.parameters:
-            self.optimizer.state[value]["momentum_buffer"] = torch.zeros_like(value)
-        self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
-        self.layers: FusedLayers | None = None
-        self.step: TrainBatch = self._train_batch
-        if self.device.type == "cuda":
-            self.layers = FusedLayers(objective, feed.precision)
-            self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
+            optimizer.state[value]["momentum_buffer"] = torch.zeros_like(value)
+        return optimizer
 
     def release(self) -> None:
         """Leave the objective's modules as they were found, apart from their values; trains no more."""
@@ -76,7 +84,7 @@ class Engine:
         del self.step  # holds this engine, which would live on with its images until a collection
 
     def _state(self) -> list[Tensor]:
-        """Every tensor that training changes, all float32."""
+        """Every tensor that training changes; all float32, but for counters of batches."""
         momenta = [self.optimizer.state[value]["momentum_buffer"] for value in self.parameters]
         return [*self.objective.state_dict().values(), *momenta]
 

@@ -17,9 +17,9 @@ from der.model.pruning import pruned_shape
 from der.settings.network import NetworkSettings
 from der.settings.training import TrainSettings
 from der.train.log import EpochRecord
-from der.train.phase import Listener, StateKeeper, StepRun
 from der.train.rebalancing.registry import REBALANCINGS, Rebalanced
 from der.train.representation import learn_representation
+from der.train.step_run import Listener, StateKeeper, StepRun
 from der.train.training_images import TrainingImages
 
 CHECKED = 64  # images that a trained network is tried on

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from der.model.architecture import Shape
-from der.model.layers import ConvNorm
+from der.model.kernels.layers import ConvNorm
 from der.model.resnet import BasicBlock, PadShortcut, ResNet
 from der.settings.training import MaskSettings
 

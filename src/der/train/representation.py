@@ -12,7 +12,8 @@ from der.settings.network import NetworkSettings
 from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
-from der.train.phase import StepRun, run_phase
+from der.train.phase import run_phase
+from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
 
 PHASE = "representation"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from der.model.kernels import convolution, fused, normalization
 from der.model.kernels.convolution import Moments
 from der.model.kernels.folding import fold_batchnorm
-from der.model.layers import ConvNorm
+from der.model.kernels.layers import ConvNorm
 from tests.builders import random_extractor
 
 # Channels in and out, images, height, width; pixels are no multiple of any tile.

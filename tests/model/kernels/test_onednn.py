@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from der.model.kernels import onednn
 from der.model.kernels.folding import fold_batchnorm
-from der.model.layers import ConvNorm
+from der.model.kernels.layers import ConvNorm
 from tests.builders import random_extractor
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")

@@ -6,8 +6,8 @@ import torch
 from der.common.errors import UserError
 from der.model.network import Network
 from der.train.log import EpochRecord
-from der.train.phase import StepRun
 from der.train.rebalancing.registry import REBALANCINGS, Rebalanced
+from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
 from tests.builders import (
     Recorder,

@@ -5,8 +5,7 @@ import copy
 import torch
 
 from der.model.extractor import Extractor
-from der.model.layers import ConvNorm
-from der.model.network import Network
+from der.model.kernels.layers import ConvNorm
 
 
 def fold_batchnorm(extractor: Extractor) -> Extractor:
@@ -29,8 +28,3 @@ def place_folded(extractor: Extractor, device: torch.device, dtype: torch.dtype)
         if isinstance(layer, ConvNorm):
             layer.conv.weight.data = layer.conv.weight.data.to(dtype)
     return folded  # type: ignore[no-any-return]
-
-
-def fold_network(network: Network, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
-    """``network`` with all extractors as of ``place_folded``, on ``device``; its classifier goes along."""
-    return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))

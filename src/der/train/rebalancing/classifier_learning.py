@@ -12,7 +12,8 @@ from der.model.network import Network, randomize_linear
 from der.settings.training import ClassifierSettings
 from der.train.log import EpochRecord
 from der.train.objective import ClassifierObjective
-from der.train.phase import StepRun, run_phase
+from der.train.phase import run_phase
+from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
 
 PHASE = "classifier"

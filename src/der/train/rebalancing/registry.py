@@ -13,7 +13,7 @@ from der.train.log import EpochRecord
 
 if TYPE_CHECKING:
     from der.model.network import Network
-    from der.train.phase import StepRun
+    from der.train.step_run import StepRun
     from der.train.training_images import TrainingImages
 
 
