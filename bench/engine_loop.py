@@ -1,4 +1,4 @@
-"""The engine, set up as der.train.representation does."""
+"""The engine, wired and run as at a step of the pipeline."""
 
 import warnings
 from contextlib import ExitStack

@@ -55,10 +55,7 @@ def train_step(
     _, side, _, channels = images.arrays[0].shape
     rebalance = look_up(REBALANCINGS, settings.incremental.rebalancing, "train.incremental.rebalancing")
     before = empty_network() if previous is None else previous.network
-    if previous is None:
-        normalization = choose_normalization(network_settings, images)
-    else:
-        normalization = previous.metadata.normalization
+    normalization = choose_normalization(previous, network_settings, images)
     run = StepRun(step, before.classes, normalization, settings, device, listener, keeper)
     stream = generator(settings.seed, "initialization", step)
     network = expand(before, len(steps[-1]), network_settings, channels, stream)
@@ -94,8 +91,12 @@ def check_scores(
         )
 
 
-def choose_normalization(settings: NetworkSettings, images: TrainingImages) -> Normalization:
-    """The configured mean and deviation, or those of the first step's training images."""
+def choose_normalization(
+    previous: Checkpoint | None, settings: NetworkSettings, images: TrainingImages
+) -> Normalization:
+    """That of step t - 1; at step 1 the configured mean and deviation, or those of its training images."""
+    if previous is not None:
+        return previous.metadata.normalization
     if settings.mean is not None and settings.std is not None:
         return Normalization(settings.mean, settings.std)
     return measure_normalization(images.arrays)
