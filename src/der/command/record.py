@@ -1,18 +1,26 @@
 """Keep the results of a finished run of preset NAME in results/.
 
-To be run where the stages ran: the record names this machine.
+To be run on the machine where the stages ran: the record names it.
 """
 
 import argparse
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``run`` reads."""
     parser.add_argument("name", metavar="NAME", help="the preset that was run")
+    parser.add_argument(
+        "--run",
+        metavar="CLONE",
+        type=Path,
+        default=Path(),
+        help="the clone in which the stages ran, at whatever revision, if not this one",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the record, and say where."""
-    from der.project.records import record_run
+    from der.project.recording import record_run
 
-    print(record_run(arguments.name))
+    print(record_run(arguments.name, arguments.run))

@@ -1,4 +1,4 @@
-"""Renew the README's table of published and measured results, and show it."""
+"""Renew the README's tables and figures of published and measured results, and show what was measured."""
 
 import argparse
 
@@ -8,7 +8,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the table into README.md and print it."""
+    """Write README.md and the figures, and print what was measured."""
     from der.project.results import renew_results
 
     print(renew_results())

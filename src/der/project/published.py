@@ -10,6 +10,7 @@ from der.settings.experiment import Settings
 
 PUBLISHED = Path("results/published.json")
 KINDS = {"unpruned": "without pruning", "pruned": "with pruning"}
+PAPER = "authors"  # source of the paper's curves
 
 
 def published_curves(settings: Settings) -> list[Curve]:
@@ -48,3 +49,45 @@ def _same_protocol(settings: Settings, preset: Any) -> bool:
     )
     protocol = preset["protocol"]
     return own == (preset["dataset"]["source"], protocol["first_classes"], protocol["later_classes"])
+
+
+def curves_beside(name: str) -> list[Curve]:
+    """The curves to see a run of preset ``name`` beside: its own, and the paper's of the nearest protocol.
+
+    With or without pruning, as the preset has it. Curves are named after the preset that they belong to.
+    Raises UserError if the file cannot be read or names no preset.
+    """
+    content, preset = read_json(PUBLISHED), load_preset(name)
+    kind = "unpruned" if preset["train"]["masks"] is None else "pruned"
+    curves = {
+        other: results[kind]
+        for other, results in content["presets"].items()
+        if "top1" in results.get(kind, {}) and _same_images(preset, load_preset(other))
+    }
+    chosen = [name] if name in curves else []
+    if not chosen or curves[name]["source"] != PAPER:
+        distances = {
+            other: _distance(preset, load_preset(other))
+            for other, results in curves.items()
+            if results["source"] == PAPER
+        }
+        chosen += sorted(distances, key=distances.__getitem__)[:1]
+    return [_curve(one, curves[one], content["sources"]) for one in chosen]
+
+
+def _curve(name: str, results: Any, sources: Any) -> Curve:
+    protocol = load_preset(name)["protocol"]
+    first, later = protocol["first_classes"], protocol["later_classes"]
+    classes = [first + later * number for number in range(len(results["top1"]))]
+    return Curve(name, sources[results["source"]], classes, list(results["top1"]))
+
+
+def _same_images(one: Any, other: Any) -> bool:
+    keys = ("source", "image_side", "channels")
+    return all(one["dataset"][key] == other["dataset"][key] for key in keys)
+
+
+def _distance(one: Any, other: Any) -> int:
+    """How far two protocols are apart, in classes at the first step and at each later one."""
+    keys = ("first_classes", "later_classes")
+    return sum(abs(one["protocol"][key] - other["protocol"][key]) for key in keys)

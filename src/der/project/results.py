@@ -1,5 +1,6 @@
-"""The table of published and measured results, which the README shows."""
+"""What the README shows of measured and published results: two tables, and a figure for every curve."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -7,72 +8,152 @@ from typing import Any
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.common.serialization import read_json
-from der.project.presets import PRESETS, list_names
-from der.project.published import PUBLISHED
-from der.project.records import RESULTS
+from der.project.presets import PRESETS, describe_preset, list_names
+from der.project.published import PUBLISHED, curves_beside
+from der.project.records import RESULTS, Record, Runs, read_records
+from der.report.run import Curve
 
 README = Path("README.md")
-START, END = "<!-- results -->", "<!-- /results -->"
 
-Runs = dict[str, list[dict[str, Any]]]  # preset -> its records
+Figures = dict[str, list[Curve]]  # preset that was run -> published curves beside it
 
 
 def renew_results() -> str:
-    """Renew the README's table of published and measured results; returns the table."""
-    table = results_table(list_names(PRESETS), read_json(PUBLISHED)["presets"], read_runs())
-    new = put_table(README.read_text(encoding="utf-8"), table)
+    """Renew the README's tables and figures of published and measured results; returns the measured ones."""
+    published, runs = read_json(PUBLISHED)["presets"], read_records()
+    figures = choose_figures(runs)
+    measured = measured_results(runs, published, figures)
+    text = put_block(README.read_text(encoding="utf-8"), "results", measured)
+    text = put_block(text, "presets", presets_table(list_names(PRESETS), published))
+    draw_figures(runs, figures)
     with atomic_file(README) as partial:
-        partial.write_text(new, encoding="utf-8")
-    return table
+        partial.write_text(text, encoding="utf-8")
+    return measured
 
 
-def read_runs() -> Runs:
-    """The records in results/ by preset; raises UserError for one of a preset that is no more."""
-    runs: Runs = {name: [] for name in list_names(PRESETS)}
-    for path in sorted(RESULTS.glob("*.json")):
-        if path == PUBLISHED:
-            continue
-        record = read_json(path)
-        if record["preset"] not in runs:
-            raise UserError(f"{path}: {record['preset']} is no preset; rename it there, or remove the file")
-        runs[record["preset"]].append(record)
-    return runs
+def choose_figures(runs: Runs) -> Figures:
+    """The published curves beside every preset that was run, has steps, and has any."""
+    measured = [name for name, records in runs.items() if records and len(_steps(records[0])) > 1]
+    return {name: curves for name in measured if (curves := curves_beside(name))}
 
 
-def results_table(presets: list[str], published: dict[str, Any], runs: Runs) -> str:
-    """A Markdown table with a row for every preset; accuracies as "average / last" top-1 in percent."""
+def draw_figures(runs: Runs, figures: Figures) -> None:
+    """Draw the PNG of every figure beside the records."""
+    from der.project.results_figure import draw_results  # here, for matplotlib costs a second
+
+    for name, curves in figures.items():
+        with atomic_file(figure_path(name)) as partial:
+            draw_results(name, runs[name], curves, partial)
+
+
+def figure_path(name: str) -> Path:
+    """Where the figure of a preset's runs lies."""
+    return RESULTS / f"{name}.png"
+
+
+def measured_results(runs: Runs, published: dict[str, Any], figures: Figures) -> str:
+    """The table of what was measured, then every figure with what it does not show."""
+    parts = [measured_table(runs, published)]
+    for name, curves in figures.items():
+        beside = " and ".join(f"{curve.name}, published" for curve in curves)
+        parts += [
+            f"![Top-1 over classes seen: {name}, measured; {beside}]({figure_path(name)})",
+            describe_steps(name, runs[name], published.get(name, {})),
+        ]
+    return "\n\n".join(parts)
+
+
+def measured_table(runs: Runs, published: dict[str, Any]) -> str:
+    """A Markdown table with a row for every preset that was run; accuracies as "average / last" top-1."""
     lines = [
-        "| preset | published, without pruning | published, with pruning | measured here | runs |",
-        "|---|---|---|---|---|",
+        "| preset | measured here | published, without pruning | with pruning | forgetting | runs |",
+        "|---|---|---|---|---|---|",
     ]
-    for name in presets:
-        kinds = published.get(name, {})
-        cells = [_published(kinds.get(kind)) for kind in ("unpruned", "pruned")]
-        lines.append(f"| {name} | {' | '.join(cells)} | {_measured(runs[name])} |")
+    for name, records in runs.items():
+        if records:
+            forgetting = _mean([record["metrics"]["forgetting"] for record in records])
+            cells = [name, _measured(records), *_published(published.get(name, {})), _show(forgetting)]
+            lines.append(f"| {' | '.join([*cells, _list_runs(records)])} |")
     return "\n".join(lines)
 
 
-def _published(numbers: dict[str, Any] | None) -> str:
-    return "" if numbers is None else _pair(numbers["average_top1"], numbers["last_top1"])
+def presets_table(presets: list[str], published: dict[str, Any]) -> str:
+    """A Markdown table with a row for every preset; accuracies as "average / last" top-1 in percent."""
+    lines = ["| preset | what it is | without pruning | with pruning |", "|---|---|---|---|"]
+    for name in presets:
+        cells = [name, describe_preset(name), *_published(published.get(name, {}))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def _measured(records: list[dict[str, Any]]) -> str:
-    if not records:
-        return "not run | "
+def describe_steps(name: str, records: list[Record], published: dict[str, Any]) -> str:
+    """Accuracies, factors of weight alignment and forgetting of a preset's runs, in a sentence or two."""
+    steps = [_steps(record) for record in records]
+    top1 = [_mean([step["top1"] for step in same]) for same in zip(*steps, strict=True)]
+    gamma = [_mean([step["gamma"] for step in same]) for same in zip(*steps, strict=True)]
+    own = published.get("unpruned", published.get("pruned", {}))
+    said = [f"top-1 {_series(top1, 2)}{_beside(own.get('top1'), 2)}"]
+    if any(value is not None for value in gamma):
+        said.append(f"gamma of weight alignment {_series(gamma, 3)}{_beside(own.get('gamma'), 3)}")
+    forgetting = _mean([record["metrics"]["forgetting"] for record in records])
+    runs = "1 run" if len(records) == 1 else f"means of {len(records)} runs"
+    return (
+        f"`{name}`, step by step ({runs}): {'; '.join(said)}. Average forgetting after the last step: "
+        f"{_show(forgetting)} points."
+    )
+
+
+def _steps(record: Record) -> list[Any]:
+    return list(record["metrics"]["steps"].values())
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return mean(numbers) if numbers and len(numbers) == len(values) else None
+
+
+def _show(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _series(values: Sequence[float | None], decimals: int) -> str:
+    return ", ".join(f"{value:.{decimals}f}" for value in values if value is not None)
+
+
+def _beside(values: Sequence[float | None] | None, decimals: int) -> str:
+    return "" if values is None else f" (published {_series(values, decimals)})"
+
+
+def _published(kinds: dict[str, Any]) -> list[str]:
+    found = [kinds.get(kind) for kind in ("unpruned", "pruned")]
+    return ["" if one is None else _pair(one["average_top1"], one["last_top1"]) for one in found]
+
+
+def _measured(records: list[Record]) -> str:
     metrics = [record["metrics"] for record in records]
-    means = [mean(one[key] for one in metrics) for key in ("average_top1", "last_top1")]
-    which = ", ".join(f"{record['class_order']} seed {record['seed']}" for record in records)
-    return f"{_pair(*means)} | {len(records)}: {which}"
+    return _pair(mean(one["average_top1"] for one in metrics), mean(one["last_top1"] for one in metrics))
+
+
+def _list_runs(records: list[Record]) -> str:
+    orders: dict[str, list[int]] = {}
+    for record in records:
+        orders.setdefault(record["class_order"], []).append(record["seed"])
+    named = [
+        f"{order} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
+        for order, seeds in orders.items()
+    ]
+    return f"{len(records)}: {'; '.join(named)}"
 
 
 def _pair(average: float, last: float) -> str:
     return f"{average:.2f} / {last:.2f}"
 
 
-def put_table(text: str, table: str) -> str:
-    """``text`` with ``table`` between the two markers; raises UserError if they are missing."""
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
+def put_block(text: str, name: str, content: str) -> str:
+    """``text`` with ``content`` between the two markers of ``name``; raises UserError if they are missing."""
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, start, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not start or not end:
-        raise UserError(f"{README}: no {START} with {END} after it; write both where the table belongs")
-    return f"{before}{START}\n{table}\n{END}{after}"
+        raise UserError(f"{README}: no {first} with {last} after it; write both where its contents belong")
+    return f"{before}{first}\n{content}\n{last}{after}"

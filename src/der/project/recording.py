@@ -1,0 +1,174 @@
+"""Keeping the results of a finished run of a preset in results/."""
+
+import os
+import subprocess
+from contextlib import chdir
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from der.common.errors import UserError
+from der.common.serialization import read_json, write_json
+from der.data.identity import identify
+from der.data.protocol import plan_steps
+from der.project.applying import CLASSES
+from der.project.editing import Change, check_text, compare, put_values, read_params
+from der.project.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
+from der.project.lockfile import LOCK, changes_since, list_stages, read_lock
+from der.project.params import load_settings
+from der.project.paths import PARAMS, RAW, SUMMARY
+from der.project.presets import ORDERS, PLACES, list_names, load_order, load_preset
+from der.project.provenance import check_training
+from der.project.records import RESULTS, Machine, Record, record_metrics
+from der.project.step_metrics import read_steps
+from der.project.timing import read_seconds
+from der.settings.experiment import Settings
+from der.settings.protocol import ProtocolSettings
+from der.summary.series import Summary, summarise
+
+FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may differ from its preset
+CODE = ("src", "stages", "dvc.yaml", "presets")
+
+
+def record_run(name: str, run: Path = Path()) -> str:
+    """Write results/<preset>-<order>-seed<k>.json of the finished run in the clone ``run``.
+
+    Presets and what is known of their images are those here, in the current directory. Raises UserError if
+    the run is not of the preset: of other parameters or of other images.
+    """
+    preset, orders = load_preset(name), {order: list(load_order(order)) for order in list_names(ORDERS)}
+    if not run.is_dir():
+        raise UserError(f"{run}: there is no such directory; name the clone in which the stages ran")
+    with chdir(run):
+        record = describe_run(name, preset, orders, find_expected(preset))
+    path = RESULTS / f"{name}-{record['class_order']}-seed{record['seed']}.json"
+    write_json(path, record)
+    metrics = record["metrics"]
+    return f"{path}: average top-1 {metrics['average_top1']:.2f} %, last {metrics['last_top1']:.2f} %"
+
+
+def describe_run(
+    name: str, preset: Any, orders: dict[str, list[str]], expected: ExpectedImages | None
+) -> Record:
+    """The record of the run in the current directory; raises UserError if it is not of the preset."""
+    settings = load_settings()
+    check_preset(name, preset, settings, expected)
+    summary: Summary = read_json(SUMMARY)
+    check_steps(summary, settings)
+    steps = read_steps()
+    if summary != summarise(steps):
+        raise UserError(f"{SUMMARY}: not of the steps in metrics/steps; run `dvc repro` first")
+    check_training(len(steps), settings)
+    check_stages()
+    images = identify(RAW)
+    if expected is not None:
+        check_images(name, images, expected)
+    return {
+        "preset": name,
+        "seed": settings.train.seed,
+        "class_order": name_order(settings.protocol, orders),
+        "revision": git_revision(),
+        "machine": describe_machine(),
+        "images": asdict(images),  # type: ignore[typeddict-item]
+        "seconds": read_seconds(stages_of(len(steps))),
+        "metrics": record_metrics(summary, steps),
+    }
+
+
+def check_preset(name: str, preset: Any, settings: Settings, expected: ExpectedImages | None) -> None:
+    """Raise UserError unless ``settings`` are those of preset ``name``, seed and class order aside.
+
+    Where the images come from is free if an identity is ``expected`` of them.
+    """
+    wanted = check_text(put_values(read_params(), preset))
+    for change in compare(asdict(settings), asdict(wanted)):
+        if change.key.startswith(FREE) or (expected is not None and expected.admits(change)):
+            continue
+        if change.key == "dataset.source":
+            raise refuse_unknown_images(name, change)
+        other = Change(f"{PARAMS}: not preset {name}, which changes {change.key}", change.old, change.new)
+        raise UserError(f"{other}; run `der preset {name}`, then `dvc repro`")
+
+
+def check_steps(summary: Summary, settings: Settings) -> None:
+    """Raise UserError if ``summary`` is not of this protocol: of another run, or of an unfinished one."""
+    found = [step["classes"] for step in summary["steps"].values()]
+    names = [str(number) for number in range(CLASSES.get(settings.dataset.source, found[-1]))]
+    steps = plan_steps(names, replace(settings.protocol, class_order="alphabetical"))
+    expected = [sum(map(len, steps[:number])) for number in range(1, len(steps) + 1)]
+    if found != expected:
+        raise UserError(
+            f"{SUMMARY}: of {found} classes over the steps, but {PARAMS} has {expected}; "
+            "run `dvc repro` first"
+        )
+
+
+def check_stages() -> None:
+    """Raise UserError if DVC ran a stage with other parameters than params.yaml has.
+
+    Where DVC ran none there is nothing to compare: `python -m stages` leaves no lock.
+    """
+    ran, parameters = read_lock(), yaml.safe_load(read_params())
+    for stage in ran:
+        for change in changes_since(ran, stage, parameters):
+            raise UserError(
+                f"{LOCK}: {stage} ran with other parameters than {PARAMS} has, {change}; run `dvc repro` "
+                "first, or `dvc commit -f` after `python -m stages`"
+            )
+
+
+def stages_of(last: int) -> list[str]:
+    """The stages of a protocol of ``last`` steps, by their names in DVC's graph."""
+    return [
+        stage
+        for stages in list_stages().values()
+        for stage in stages
+        if int(stage.partition("@")[2] or 0) <= last
+    ]
+
+
+def name_order(protocol: ProtocolSettings, orders: dict[str, list[str]]) -> str:
+    """A short name for the order of the classes; raises UserError for a list that is none of ``orders``."""
+    order = protocol.class_order
+    if isinstance(order, str):
+        return order
+    if isinstance(order, int):
+        return f"random{order}"
+    if isinstance(order[0], int):
+        return "random-list" + "-".join(map(str, order))
+    for name, listed in orders.items():
+        if listed == order:
+            return name
+    raise UserError(f"{PARAMS}: protocol.class_order is no list of {ORDERS}; add it there, under a name")
+
+
+def git_revision() -> str:
+    """The commit checked out, with "-dirty" if code differs from it; params.yaml is the preset's."""
+    changed = _git("status", "--porcelain", "--", *CODE)
+    return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+
+
+def _git(*words: str) -> str:
+    # Without locks, for `git status` may write its index: the clone may be at work.
+    line = ["git", "--no-optional-locks", *words]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise UserError("git: no revision found; run in a clone of the repository") from None
+    return done.stdout.strip()
+
+
+def describe_machine() -> Machine:
+    """The processor or GPU that the stages use here, and torch's version."""
+    # Only now: torch costs seconds.
+    import torch
+
+    from der.common.device import choose_device, processor_name
+
+    device = choose_device(os.environ.get("DER_DEVICE"))
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()} ({device.type})"
+    )
+    return {"device": name, "torch": torch.__version__}
