@@ -103,7 +103,7 @@ def rename_class(classes: dict[str, list[Pixels]], name: str, draw: Any) -> None
 CHANGES = [change_pixel, repeat_image, rename_class]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(DATA_SETS, st.sampled_from(CHANGES), st.sampled_from(SPLITS), st.randoms(use_true_random=False))
 def test_any_single_change_changes_it(data_set: DataSet, change: Any, split: str, draw: Any) -> None:
     before = identity_of(data_set)

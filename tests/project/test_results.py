@@ -1,264 +1,212 @@
-"""Records of runs, and the table of published and measured results."""
+"""What the README shows of records and of published results."""
 
 import json
-import re
 import shutil
-import subprocess
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from der.common.errors import UserError
-from der.common.serialization import read_json, write_json
-from der.data.protocol import plan_steps
-from der.project import records
-from der.project.applying import apply_preset, results
-from der.project.lockfile import LOCK
-from der.project.params import load_settings
-from der.project.paths import SUMMARY, checkpoint
-from der.project.presets import list_names, load_order
-from der.project.results import END, START, put_table, results_table
-from der.settings.experiment import Settings
+from der.common.serialization import write_json
+from der.project.presets import list_names
+from der.project.published import curves_beside
+from der.project.records import Record, read_records, record_metrics
+from der.project.results import (
+    README,
+    describe_steps,
+    measured_results,
+    measured_table,
+    presets_table,
+    put_block,
+    renew_results,
+)
+from der.project.results_figure import draw_results
+from der.summary.series import summarise
 from tests.locations import ROOT
+from tests.project.finished_run import metrics_of
 
-REPOSITORY = ROOT
-PUBLISHED = json.loads((REPOSITORY / "results/published.json").read_text(encoding="utf-8"))
-GIT = ["git", "-c", "user.name=Tests", "-c", "user.email=tests@example.org"]
+PUBLISHED = json.loads((ROOT / "results/published.json").read_text(encoding="utf-8"))
+BLOCKS = "<!-- results -->\n<!-- /results -->\nbetween\n<!-- presets -->\nold\n<!-- /presets -->\n"
+
+
+def record_of(name: str, *classes: int, order: str = "podnet_1", seed: int = 0, **metrics: Any) -> Record:
+    """A record of a run whose top-1 falls from 89 by one point a step, but for ``metrics``."""
+    steps = [metrics_of(step, count) for step, count in enumerate(classes or (20, 40), start=1)]
+    return {
+        "preset": name,
+        "seed": seed,
+        "class_order": order,
+        "revision": "0" * 40,
+        "machine": {"device": "A processor (cpu)", "torch": "2.9"},
+        "images": None,
+        "seconds": {},
+        "metrics": record_metrics(summarise(steps), steps) | metrics,  # type: ignore[typeddict-item]
+    }
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A git repository of what records read, as the current directory."""
-    for name in ("params.yaml", "chain.yaml", "dvc.yaml"):
-        shutil.copyfile(REPOSITORY / name, tmp_path / name)
-    shutil.copytree(REPOSITORY / "presets", tmp_path / "presets")
-    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
-        monkeypatch.delenv(name, raising=False)
+    """The repository's presets, published results and a README of markers, as the current directory."""
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    (tmp_path / "results").mkdir()
+    shutil.copyfile(ROOT / "results/published.json", tmp_path / "results/published.json")
+    (tmp_path / README).write_text(BLOCKS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DER_DEVICE", "cpu")
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src/code.py").write_text("pass\n", encoding="utf-8")
-    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "All"]):
-        subprocess.run([*GIT, *words], check=True)
     return tmp_path
 
 
-def summary(*classes: int, average: float = 70.0, last: float = 60.0) -> dict[str, Any]:
-    """As much of metrics/summary.json as a record looks at."""
-    steps = {str(step): {"classes": count} for step, count in enumerate(classes, start=1)}
-    return {"average_top1": average, "last_top1": last, "steps": steps}
+def keep(name: str, record: Any) -> None:
+    write_json(Path(f"results/{name}.json"), record)
 
 
-def finish(*classes: int) -> None:
-    """Leave what a run with the parameters of params.yaml leaves, as far as a record looks at it."""
-    write_json(SUMMARY, summary(*classes))
-    settings, last = load_settings(), len(classes)
-    card = {
-        "network": asdict(settings.network),
-        "recipes": [asdict(settings.train.recipe(step)) for step in range(1, last + 1)],
-        "steps": plan_steps(class_names(settings), settings.protocol),
-    }
-    write_json(checkpoint(last) / "network.json", card)
+# Tables
 
 
-def class_names(settings: Settings) -> list[str]:
-    """All classes of the data set in alphabetical order."""
-    if settings.dataset.source == "digits":
-        return [str(digit) for digit in range(10)]
-    return sorted(load_order("podnet_1"))
-
-
-def run_of(name: str, order: str, seed: int, average: float, last: float) -> dict[str, Any]:
-    metrics = summary(average=average, last=last)
-    return {"preset": name, "class_order": order, "seed": seed, "metrics": metrics}
-
-
-def set_value(section: str, key: str, value: Any) -> None:
-    content = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    old = content[section][key]
-    content[section][key] = old | value if isinstance(value, dict) else value
-    Path("params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-
-
-# Records
-
-
-def test_a_record(place: Path) -> None:
-    apply_preset("notebook")
-    finish(25, 50, 75, 100)
-    said = records.record_run("notebook")
-    assert said == "results/notebook-random-list1993-seed0.json: average top-1 70.00 %, last 60.00 %"
-    written = read_json(Path("results/notebook-random-list1993-seed0.json"))
-    machine = written.pop("machine")
-    assert sorted(machine) == ["device", "torch"] and machine["device"].endswith(" (cpu)")
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    assert written == {
-        "preset": "notebook",
-        "seed": 0,
-        "class_order": "random-list1993",
-        "revision": head.stdout.strip(),  # params.yaml differs from it, but is the preset's
-        "metrics": summary(25, 50, 75, 100),
-    }
-
-
-def test_another_seed_and_another_order_are_runs_of_the_preset(place: Path) -> None:
-    apply_preset("paper_b50_2", "podnet_3")
-    set_value("train", "seed", 7)
-    set_value("dataset", "downloads", "/elsewhere")
-    finish(50, 75, 100)
-    assert records.record_run("paper_b50_2").startswith("results/paper_b50_2-podnet_3-seed7.json: ")
-
-
-@pytest.mark.parametrize(
-    ("order", "name"), [("alphabetical", "alphabetical"), (5, "random5"), ([5, 6], "random-list5-6")]
-)
-def test_names_of_other_orders(place: Path, order: Any, name: str) -> None:
-    set_value("protocol", "class_order", order)
-    finish(4, 6, 8, 10)
-    assert records.record_run("digits").startswith(f"results/digits-{name}-seed0.json: ")
-
-
-def test_code_that_is_not_committed_is_marked(place: Path) -> None:
-    assert not records.git_revision().endswith("-dirty")
-    Path("src/code.py").write_text("...\n", encoding="utf-8")
-    assert re.fullmatch(r"[0-9a-f]{40}-dirty", records.git_revision())
-
-
-def refuse(name: str, message: str) -> None:
-    with pytest.raises(UserError) as caught:
-        records.record_run(name)
-    assert str(caught.value) == message
-    assert not Path("results").exists()
-
-
-def test_params_of_another_experiment(place: Path) -> None:
-    finish(4, 6, 8, 10)
-    set_value("memory", "budget", 100)
-    refuse(
-        "digits",
-        "params.yaml: not preset digits, which changes memory.budget: 100 -> 200; "
-        "run `der preset digits`, then `dvc repro`",
-    )
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "value"),
-    [
-        ("train", "precision", "bfloat16"),
-        ("network", "depth", 20),
-        ("protocol", "class_order", 1993),
-        ("train", "base", {"epochs": 41}),
-        ("train", "incremental", {"epochs": 41}),
-    ],
-)
-def test_a_run_with_other_parameters(place: Path, section: str, key: str, value: Any) -> None:
-    set_value(section, key, value)
-    finish(4, 6, 8, 10)
-    apply_preset("digits")
-    message = "trained with other parameters than params.yaml has; run `dvc repro` first"
-    refuse("digits", f"data/checkpoints/4/network.json: {message}")
-
-
-def test_a_memory_of_other_exemplars(place: Path) -> None:
-    finish(4, 6, 8, 10)
-    memory = load_settings().memory
-    for selection in ("random", "herding"):
-        ran = {"memory": asdict(memory) | {"selection": selection}}
-        stages = {"build_memory@1": {"params": {"params.yaml": ran}}, "summarize": {"cmd": "..."}}
-        stages["build_memory@99"] = {"params": {"params.yaml": {"memory": {}}}}  # of a longer chain
-        LOCK.write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
-        if selection == "random":
-            refuse(
-                "digits",
-                "dvc.lock: build_memory@1 ran with other parameters than params.yaml has, memory.selection: "
-                "random -> herding; run `dvc repro` first, or `dvc commit -f` after `python -m stages`",
-            )
-    assert records.record_run("digits").startswith("results/digits-alphabetical-seed0.json: ")
-
-
-def test_a_summary_of_another_or_an_unfinished_run(place: Path) -> None:
-    for classes in ((4, 6), (2, 4, 6, 8, 10)):
-        write_json(SUMMARY, summary(*classes))
-        refuse(
-            "digits",
-            f"metrics/summary.json: of {list(classes)} classes over the steps, but params.yaml has "
-            "[4, 6, 8, 10]; run `dvc repro` first",
-        )
-
-
-def test_no_summary(place: Path) -> None:
-    with pytest.raises(UserError, match=r"^metrics/summary\.json: cannot be read as JSON"):
-        records.record_run("digits")
-
-
-def test_an_order_without_a_name(place: Path) -> None:
-    set_value("protocol", "class_order", [str(digit) for digit in range(10)])
-    finish(4, 6, 8, 10)
-    refuse(
-        "digits",
-        "params.yaml: protocol.class_order is no list of presets/class_orders; add it there, under a name",
-    )
-
-
-def test_outside_of_git(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.rmtree(place / ".git")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(place.parent))
-    with pytest.raises(UserError, match=r"^git: no revision found; run in a clone of the repository$"):
-        records.git_revision()
-
-
-# The table
-
-
-def test_table_by_hand() -> None:
+def test_only_what_was_measured_has_a_row() -> None:
     numbers = {"average_top1": 75.357, "last_top1": 65.22}
     published = {"b": {"unpruned": numbers}, "c": {"pruned": numbers, "unpruned": numbers}}
     runs = {
-        "a": [run_of("a", "podnet_1", 0, 70, 60), run_of("a", "podnet_2", 3, 71, 60.5)],
+        "a": [
+            record_of("a", order="podnet_1", seed=3, average_top1=70, last_top1=60, forgetting=1.0),
+            record_of("a", order="podnet_1", seed=1, average_top1=70, last_top1=60, forgetting=2.0),
+            record_of("a", order="random5", average_top1=73, last_top1=61.5, forgetting=4.5),
+        ],
         "b": [],
-        "c": [run_of("c", "random5", 1, 1, 2)],
+        "c": [record_of("c", average_top1=1, last_top1=2, forgetting=None)],
     }
-    assert results_table(["a", "b", "c"], published, runs).splitlines()[2:] == [
-        "| a |  |  | 70.50 / 60.25 | 2: podnet_1 seed 0, podnet_2 seed 3 |",
-        "| b | 75.36 / 65.22 |  | not run |  |",
-        "| c | 75.36 / 65.22 | 75.36 / 65.22 | 1.00 / 2.00 | 1: random5 seed 1 |",
+    assert measured_table(runs, published).splitlines()[2:] == [
+        "| a | 71.00 / 60.50 |  |  | 2.50 | 3: podnet_1 seeds 1, 3; random5 seed 0 |",
+        "| c | 1.00 / 2.00 | 75.36 / 65.22 | 75.36 / 65.22 |  | 1: podnet_1 seed 0 |",
     ]
 
 
-def test_runs_by_preset(place: Path) -> None:
-    shutil.copytree(REPOSITORY / "results", place / "results", ignore=lambda *_: ["x"])
-    for old in place.glob("results/*-seed*.json"):
-        old.unlink()
+def test_every_preset_stays_in_the_list(place: Path) -> None:
+    first, *rows = presets_table(list_names(Path("presets")), PUBLISHED["presets"]).splitlines()[1:]
+    assert set(first) == {"|", "-"} and len(rows) == len(list_names(ROOT / "presets"))
+    (notebook,) = [row for row in rows if row.startswith("| notebook |")]
+    assert notebook.endswith(" | 73.23 / 64.86 |  |") and "CIFAR-100 in 4 steps of 25" in notebook
+    assert any(row.endswith(" | 75.36 / 65.22 | 74.64 / 64.36 |") for row in rows)
+
+
+def test_records_by_preset(place: Path) -> None:
     for seed in (1, 0):
-        write_json(
-            Path(f"results/digits-alphabetical-seed{seed}.json"), run_of("digits", "alphabetical", seed, 1, 2)
-        )
-    runs = results.read_runs()
+        keep(f"digits-alphabetical-seed{seed}", record_of("digits", seed=seed))
+    runs = read_records()
     assert [one["seed"] for one in runs.pop("digits")] == [0, 1]
     assert set(runs) == set(list_names(Path("presets"))) - {"digits"} and not any(runs.values())
-    write_json(Path("results/odd-x-seed0.json"), run_of("odd", "x", 0, 1, 2))
+    keep("odd-x-seed0", record_of("odd"))
     with pytest.raises(UserError, match=r"^results/odd-x-seed0\.json: odd is no preset; rename it there"):
-        results.read_runs()
+        read_records()
 
 
-def test_table_between_the_markers() -> None:
-    text = f"before\n{START}\nold\n{END}\nafter\n"
-    once = put_table(text, "| new |")
-    assert once == f"before\n{START}\n| new |\n{END}\nafter\n"
-    assert put_table(once, "| new |") == once
-    for broken in (text.replace(START, ""), text.replace(END, "")):
-        with pytest.raises(UserError, match=rf"^README\.md: no {START} with {END} after it; write both"):
-            put_table(broken, "| new |")
+@pytest.mark.parametrize("content", [[], {"preset": "digits"}, record_of("digits") | {"more": 1}])
+def test_files_that_are_no_records(place: Path, content: Any) -> None:
+    keep("digits-x-seed0", content)
+    with pytest.raises(UserError, match=r"^results/digits-x-seed0\.json: no record of a run; write it with"):
+        read_records()
 
 
-def test_the_readme_shows_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
-    table = results_table(list_names(Path("presets")), PUBLISHED["presets"], results.read_runs())
-    readme = Path("README.md").read_text(encoding="utf-8")
-    assert put_table(readme, table) == readme, "run `der results`"
+def test_blocks_between_their_markers() -> None:
+    text = "before\n<!-- a -->\nold\n<!-- /a -->\nafter\n"
+    once = put_block(text, "a", "| new |")
+    assert once == "before\n<!-- a -->\n| new |\n<!-- /a -->\nafter\n"
+    assert put_block(once, "a", "| new |") == once
+    for broken in (text.replace("<!-- a -->", ""), text.replace("<!-- /a -->", "")):
+        with pytest.raises(
+            UserError, match=r"^README\.md: no <!-- a --> with <!-- /a --> after it; write both"
+        ):
+            put_block(broken, "a", "| new |")
+
+
+def test_the_readme_is_current(place: Path) -> None:
+    for path in (ROOT / "results").glob("*.json"):
+        shutil.copyfile(path, place / "results" / path.name)
+    shutil.copyfile(ROOT / README, place / README)
+    renew_results()
+    assert Path(README).read_bytes() == (ROOT / README).read_bytes(), "run `der results`"
+    for figure in Path("results").glob("*.png"):
+        assert (ROOT / figure).exists(), "run `der results`"
+
+
+# Curves
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("notebook", ["notebook", "paper_b0_5"]),
+        ("paper_b0_10", ["paper_b0_10"]),
+        ("paper_b0_10_masks", ["paper_b0_10_masks"]),
+        ("pycil_b0_10", ["paper_b0_10"]),
+        ("ablation_no_rebalancing", ["paper_b0_10"]),
+        ("digits", []),
+        ("imagenet100_b0_10", []),  # published as top-5 alone
+    ],
+)
+def test_own_curve_and_the_papers_of_the_nearest_protocol(place: Path, name: str, beside: list[str]) -> None:
+    curves = curves_beside(name)
+    assert [curve.name for curve in curves] == beside
+    kind = "pruned" if name.endswith("masks") else "unpruned"
+    for curve in curves:
+        numbers = PUBLISHED["presets"][curve.name][kind]
+        assert curve.top1 == numbers["top1"] and curve.source == PUBLISHED["sources"][numbers["source"]]
+        assert curve.classes[-1] == 100 and len(curve.classes) == len(curve.top1)
+    if name == "notebook":
+        assert [curve.classes for curve in curves] == [[25, 50, 75, 100], [20, 40, 60, 80, 100]]
+
+
+def test_the_notebooks_numbers() -> None:
+    """As the notebook prints them, typed anew."""
+    numbers = PUBLISHED["presets"]["notebook"]["unpruned"]
+    assert numbers["top1"] == [85.04, 74.56, 68.48, 64.86]
+    assert numbers["gamma"] == [None, 0.7513, 0.6516, 0.6183]
+
+
+def test_steps_in_words() -> None:
+    runs = [record_of("notebook", 25, 50, 75, forgetting=forgetting) for forgetting in (3.0, 4.0)]
+    for step in runs[1]["metrics"]["steps"].values():
+        step["top1"] += 1
+    numbers = {"unpruned": {"top1": [85.04, 74.56, 68.48], "gamma": [None, 0.7513, 0.6516]}}
+    assert describe_steps("notebook", runs, numbers) == (
+        "`notebook`, step by step (means of 2 runs): top-1 89.50, 88.50, 87.50 (published 85.04, 74.56, 68.48); "
+        "gamma of weight alignment 0.800, 0.700 (published 0.751, 0.652). Average forgetting after the last "
+        "step: 3.50 points."
+    )
+    for record in runs:
+        for step in record["metrics"]["steps"].values():
+            step["gamma"] = None
+    assert describe_steps("joint", runs[:1], {}) == (
+        "`joint`, step by step (1 run): top-1 89.00, 88.00, 87.00. Average forgetting after the last step: "
+        "3.00 points."
+    )
+
+
+def test_results_are_renewed_with_a_figure(place: Path) -> None:
+    record = record_of("notebook", 25, 50, 75, 100)
+    keep("notebook-random-list1993-seed0", record)
+    keep(
+        "digits-alphabetical-seed0", record_of("digits", 4, 6, 8, 10)
+    )  # nothing is published to see it beside
+    said = renew_results()
+    text = Path(README).read_text(encoding="utf-8")
+    assert said in text and "![Top-1 over classes seen: notebook, measured; notebook, published and" in said
+    assert said == measured_results(
+        read_records(), PUBLISHED["presets"], {"notebook": curves_beside("notebook")}
+    )
+    assert [path.name for path in Path("results").glob("*.png")] == ["notebook.png"]
+    assert "(results/notebook.png)" in said and "| joint |" in text.partition("between")[2]
+    assert renew_results() == said and Path(README).read_text(encoding="utf-8") == text
+
+
+def test_equal_records_give_equal_figures(place: Path) -> None:
+    runs = [record_of("notebook", 25, 50, 75, 100, seed=seed) for seed in (0, 1)]
+    draw_results("notebook", runs, curves_beside("notebook"), place / "a.png")
+    draw_results("notebook", runs, curves_beside("notebook"), place / "b.png")
+    runs[1]["metrics"]["steps"]["2"]["top1"] -= 5
+    draw_results("notebook", runs, curves_beside("notebook"), place / "c.png")
+    first, same, other = ((place / f"{name}.png").read_bytes() for name in "abc")
+    assert first == same != other and first.startswith(b"\x89PNG")
 
 
 # Published numbers
@@ -268,7 +216,7 @@ KINDS = [(name, kind) for name, kinds in PUBLISHED["presets"].items() for kind i
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_published_averages_are_those_of_the_curves(name: str, kind: str) -> None:
-    assert name in list_names(REPOSITORY / "presets")
+    assert name in list_names(ROOT / "presets")
     numbers = PUBLISHED["presets"][name][kind]
     assert numbers["source"] in PUBLISHED["sources"]
     if curve := numbers.get("top1"):

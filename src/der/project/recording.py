@@ -39,10 +39,11 @@ def record_run(name: str, run: Path = Path()) -> str:
     the run is not of the preset: of other parameters or of other images.
     """
     preset, orders = load_preset(name), {order: list(load_order(order)) for order in list_names(ORDERS)}
+    expected = find_expected(preset)
     if not run.is_dir():
         raise UserError(f"{run}: there is no such directory; name the clone in which the stages ran")
     with chdir(run):
-        record = describe_run(name, preset, orders, find_expected(preset))
+        record = describe_run(name, preset, orders, expected)
     path = RESULTS / f"{name}-{record['class_order']}-seed{record['seed']}.json"
     write_json(path, record)
     metrics = record["metrics"]
