@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from der.command.main import main
 from der.common.errors import UserError
 from der.common.serialization import read_json, write_json
 from der.data.identity import identify
@@ -159,7 +160,9 @@ def test_code_that_is_not_committed_is_marked(place: Path) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}-dirty", recording.git_revision())
 
 
-def test_a_run_in_another_clone(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_another_clone(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     clone = tmp_path / "clone"
     subprocess.run([*GIT, "clone", "--quiet", str(place), str(clone)], check=True)
     monkeypatch.chdir(clone)
@@ -169,8 +172,8 @@ def test_a_run_in_another_clone(place: Path, tmp_path: Path, monkeypatch: pytest
     (clone / "presets/digits.yaml").unlink()  # presets are those of the clone that keeps the record
     (clone / "presets/identities.json").unlink()
     monkeypatch.chdir(place)
-    said = record_run("digits", Path("../clone"))
-    assert said.startswith("results/digits-alphabetical-seed0.json: ")
+    main(["record", "digits", "--clone", "../clone"])
+    assert capsys.readouterr().out.startswith("results/digits-alphabetical-seed0.json: ")
     assert read_json(place / "results/digits-alphabetical-seed0.json")["revision"] == f"{head(clone)}-dirty"
     assert head(clone) != head(place) and not (clone / "results").exists()
     with pytest.raises(UserError, match=r"^nowhere: there is no such directory; name the clone"):

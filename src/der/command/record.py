@@ -11,11 +11,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``run`` reads."""
     parser.add_argument("name", metavar="NAME", help="the preset that was run")
     parser.add_argument(
-        "--run",
-        metavar="CLONE",
+        "--clone",
+        metavar="DIRECTORY",
         type=Path,
         default=Path(),
-        help="the clone in which the stages ran, at whatever revision, if not this one",
+        help="where the stages ran, at whatever revision, if not here",
     )
 
 
@@ -23,4 +23,4 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the record, and say where."""
     from der.project.recording import record_run
 
-    print(record_run(arguments.name, arguments.run))
+    print(record_run(arguments.name, arguments.clone))

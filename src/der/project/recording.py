@@ -32,17 +32,17 @@ FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may dif
 CODE = ("src", "stages", "dvc.yaml", "presets")
 
 
-def record_run(name: str, run: Path = Path()) -> str:
-    """Write results/<preset>-<order>-seed<k>.json of the finished run in the clone ``run``.
+def record_run(name: str, clone: Path = Path()) -> str:
+    """Write results/<preset>-<order>-seed<k>.json of the finished run in ``clone``.
 
     Presets and what is known of their images are those here, in the current directory. Raises UserError if
     the run is not of the preset: of other parameters or of other images.
     """
     preset, orders = load_preset(name), {order: list(load_order(order)) for order in list_names(ORDERS)}
     expected = find_expected(preset)
-    if not run.is_dir():
-        raise UserError(f"{run}: there is no such directory; name the clone in which the stages ran")
-    with chdir(run):
+    if not clone.is_dir():
+        raise UserError(f"{clone}: there is no such directory; name the clone in which the stages ran")
+    with chdir(clone):
         record = describe_run(name, preset, orders, expected)
     path = RESULTS / f"{name}-{record['class_order']}-seed{record['seed']}.json"
     write_json(path, record)
