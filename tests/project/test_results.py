@@ -170,8 +170,8 @@ def test_steps_in_words() -> None:
     numbers = {"unpruned": {"top1": [85.04, 74.56, 68.48], "gamma": [None, 0.7513, 0.6516]}}
     assert describe_steps("notebook", runs, numbers) == (
         "`notebook`, step by step (means of 2 runs): top-1 89.50, 88.50, 87.50 (published 85.04, 74.56, "
-        "68.48); gamma of weight alignment 0.800, 0.700 (published 0.751, 0.652). Average forgetting after the last "
-        "step: 3.50 points."
+        "68.48); gamma of weight alignment 0.800, 0.700 (published 0.751, 0.652). Average forgetting after the "
+        "last step: 3.50 points."
     )
     for record in runs:
         for step in record["metrics"]["steps"].values():
@@ -195,6 +195,7 @@ def test_results_are_renewed_with_a_figure(place: Path) -> None:
         read_records(), PUBLISHED["presets"], {"notebook": curves_beside("notebook")}
     )
     assert [path.name for path in Path("results").glob("*.png")] == ["notebook.png"]
+    assert "`paper_b0_5`, the paper's nearest protocol, is another experiment: CIFAR-100 in 5 steps" in said
     assert "(results/notebook.png)" in said and "| joint |" in text.partition("between")[2]
     assert renew_results() == said and Path(README).read_text(encoding="utf-8") == text
 

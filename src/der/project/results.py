@@ -59,6 +59,7 @@ def measured_results(runs: Runs, published: dict[str, Any], figures: Figures) ->
         parts += [
             f"![Top-1 over classes seen: {name}, measured; {beside}]({figure_path(name)})",
             describe_steps(name, runs[name], published.get(name, {})),
+            *(describe_nearest(curve) for curve in curves if curve.name != name),
         ]
     return "\n\n".join(parts)
 
@@ -100,6 +101,13 @@ def describe_steps(name: str, records: list[Record], published: dict[str, Any]) 
     return (
         f"`{name}`, step by step ({runs}): {'; '.join(said)}. Average forgetting after the last step: "
         f"{_show(forgetting)} points."
+    )
+
+
+def describe_nearest(curve: Curve) -> str:
+    """What a curve of another protocol is."""
+    return (
+        f"`{curve.name}`, the paper's nearest protocol, is another experiment: {describe_preset(curve.name)}"
     )
 
 

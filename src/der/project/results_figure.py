@@ -37,7 +37,7 @@ def draw_results(name: str, records: list[Record], published: list[Curve], path:
             axes.plot(
                 curve.classes,
                 curve.top1,
-                label=f"{curve.name}, published",
+                label=f"{curve.name}, published" + ("" if curve.name == name else "\n(the paper's nearest)"),
                 color=COLOURS[colour],
                 linestyle=dashes,
                 linewidth=1.5,
