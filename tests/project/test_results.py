@@ -169,9 +169,9 @@ def test_steps_in_words() -> None:
         step["top1"] += 1
     numbers = {"unpruned": {"top1": [85.04, 74.56, 68.48], "gamma": [None, 0.7513, 0.6516]}}
     assert describe_steps("notebook", runs, numbers) == (
-        "`notebook`, step by step (means of 2 runs): top-1 89.50, 88.50, 87.50 (published 85.04, 74.56, "
-        "68.48); gamma of weight alignment 0.800, 0.700 (published 0.751, 0.652). Average forgetting after the "
-        "last step: 3.50 points."
+        "`notebook`, step by step (means of 2 runs): top-1 89.50, 88.50, 87.50 "
+        "(published 85.04, 74.56, 68.48); gamma of weight alignment 0.800, 0.700 (published 0.751, 0.652). "
+        "Average forgetting after the last step: 3.50 points."
     )
     for record in runs:
         for step in record["metrics"]["steps"].values():
