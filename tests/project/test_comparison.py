@@ -168,3 +168,10 @@ def test_a_commit_whose_parameters_cannot_be_read(
     with pytest.raises(UserError) as caught:
         comparison.compare_experiments()
     assert str(caught.value) == f"params.yaml of this commit: {fault['msg']}; commit one that can be read"
+
+
+def test_the_commits_own_run_is_in_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    show(monkeypatch, EXPERIMENTS[:2])
+    row = comparison.compare_experiments().splitlines()[2]
+    assert row.split() == ["100", "2", "71.50", "2.12", "62.00", "2.83", "6.50", "2.12"]
+    assert comparison.compare_experiments().splitlines()[3] == ""
