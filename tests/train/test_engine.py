@@ -1,40 +1,23 @@
-"""Training against the loop of a textbook.
+"""Training against the loop of a textbook (tests/train/textbook.py)."""
 
-The textbook takes PIL images one by one through torchvision, runs all extractors as modules, and steps
-``torch.optim.SGD``. The engine differs from it in four ways that change no more than the rounding: it
-folds the batch normalisation of frozen extractors, runs them on windows of several batches, keeps
-channels last, and steps with the fused optimiser. Given the last two and, from step 2 on, folded
-extractors run on the whole epoch, the textbook gives the same bits; without them, the same to 1e-5. Only
-where an input of a ReLU happens to lie within rounding of zero do two runs part, here in a tenth of the
-draws of images; so that bound is held by most of several draws.
-"""
-
-import copy
 import dataclasses
 import gc
 import itertools
 import math
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor, nn
-from torchvision.transforms import functional as TF
 
 from der.common.errors import UserError
 from der.common.randomness import generator
 from der.model.checkpoint import Checkpoint
-from der.model.kernels.folding import fold_batchnorm, place_folded
-from der.model.network import Network, count_parameters, empty_network, expand, random_linear
-from der.settings.training import TrainSettings
+from der.model.kernels.folding import place_folded
+from der.model.network import count_parameters, empty_network, expand
 from der.train import engine
-from der.train.augmentation import Draws
 from der.train.training_images import TrainingImages
 from tests.builders import (
     CHANNELS,
@@ -48,7 +31,6 @@ from tests.builders import (
     build_engine,
     build_objective,
     draws_of,
-    incremental_settings,
     largest_difference,
     learn,
     phase_settings,
@@ -60,137 +42,17 @@ from tests.builders import (
     training_images,
     weights,
 )
-
-NEW_CLASSES = [2, 2, 3]
-PER_CLASS = [[11, 10], [4, 3, 9, 9], [2, 2, 3, 3, 9, 8, 3]]  # images; in batches of 8 the last is partial
-DRAWS = 5  # of the images
-
-
-def step_images(draw: int) -> list[TrainingImages]:
-    """The training images of the three steps."""
-    return [training_images(10 * draw + step, counts) for step, counts in enumerate(PER_CLASS)]
-
-
-DATA = step_images(0)
-SETTINGS = train_settings(
-    base=phase_settings(epochs=4, milestones=[1, 3], decay=0.2, weight_decay=0.01),
-    incremental=incremental_settings(
-        epochs=3,
-        learning_rate=0.03,
-        milestones=[2],
-        decay=0.2,
-        momentum=0.8,
-        weight_decay=0.02,
-        auxiliary_weight=0.7,
-    ),
+from tests.train.textbook import (
+    DATA,
+    DRAWS,
+    RATES,
+    SETTINGS,
+    Run,
+    Textbook,
+    class_names,
+    run_steps,
+    step_images,
 )
-RATES = [[0.05, 0.01, 0.01, 0.002], [0.03, 0.03, 0.006]]  # base and incremental, by epoch
-
-
-def augmented(images: TrainingImages, draws: Draws, settings: TrainSettings) -> Tensor:
-    """All images of an epoch, in the order visited: (N, C, H, W) float32, normalised."""
-    pixels = np.concatenate(images.arrays)
-    padding = settings.augmentation.crop_padding
-    inputs = []
-    for visit, number in enumerate(draws.order.tolist()):
-        image = TF.pad(Image.fromarray(pixels[number]), [padding], fill=0)
-        image = TF.crop(image, int(draws.top[visit]), int(draws.left[visit]), *pixels.shape[1:3])
-        image = TF.hflip(image) if draws.flip[visit] else image
-        image = TF.adjust_brightness(image, float(draws.brightness[visit]))
-        inputs.append(TF.normalize(TF.to_tensor(image), NORMALIZATION.mean, NORMALIZATION.std))
-    return torch.stack(inputs)
-
-
-@dataclass(frozen=True)
-class Textbook:
-    """Which of the engine's ways the loop below shares."""
-
-    channels_last: bool
-    fused: bool
-    folded: bool  # and run on the whole epoch at once
-
-    def frozen_features(self, extractors: Sequence[nn.Module], inputs: Tensor, batch: int) -> Tensor:
-        frozen = [fold_batchnorm(one) if self.folded else copy.deepcopy(one).eval() for one in extractors]
-        if self.channels_last:
-            frozen = [one.to(memory_format=torch.channels_last) for one in frozen]
-        parts = [inputs] if self.folded else inputs.split(batch)
-        with torch.no_grad():
-            return torch.cat([torch.cat([one(part) for one in frozen], dim=1) for part in parts])
-
-    def train(self, previous: Network, images: TrainingImages, step: int) -> tuple[Network, list[float]]:
-        """The network after ``step``, and the mean loss of each epoch."""
-        memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
-        old, new = previous.classes, NEW_CLASSES[step - 1]
-        phase = SETTINGS.incremental if old else SETTINGS.base
-        network = expand(previous, new, NETWORK, CHANNELS, generator(0, "initialization", step))
-        auxiliary = random_linear(64, new + 1, True, generator(0, "auxiliary classifier", step))
-        *frozen, newest = network.extractors
-        newest.train().to(memory_format=memory_format)
-        optimizer = torch.optim.SGD(
-            [*newest.parameters(), *network.head.parameters(), *auxiliary.parameters()],
-            lr=phase.learning_rate,
-            momentum=phase.momentum,
-            weight_decay=phase.weight_decay,
-            foreach=False,
-            fused=self.fused,
-        )
-        losses = []
-        for epoch, rate in enumerate(RATES[min(step, 2) - 1]):
-            optimizer.param_groups[0]["lr"] = rate
-            draws = draws_of(len(images.labels), SETTINGS.augmentation, 0, step, epoch)
-            x = augmented(images, draws, SETTINGS).contiguous(memory_format=memory_format)
-            y = torch.from_numpy(images.labels)[draws.order]
-            sum_of_losses = 0.0
-            for start in range(0, len(y), 8):
-                batch = slice(start, start + 8)
-                new_features = newest(x[batch])
-                u = new_features
-                if frozen:
-                    u = torch.cat([self.frozen_features(frozen, x, 8)[batch], new_features], dim=1)
-                loss = F.cross_entropy(network.head(u), y[batch])
-                if old:
-                    auxiliary_labels = torch.where(y[batch] < old, 0, y[batch] - old + 1)
-                    loss = loss + 0.7 * F.cross_entropy(auxiliary(new_features), auxiliary_labels)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                sum_of_losses += loss.item() * len(y[batch])
-            losses.append(sum_of_losses / len(y))
-        if old:
-            with torch.no_grad():
-                norms = network.head.weight.square().sum(1).sqrt()
-                network.head.weight[old:] *= norms[:old].mean() / norms[old:].mean()
-        return network.eval(), losses
-
-
-@dataclass(frozen=True)
-class Run:
-    """Three steps of the product."""
-
-    data: list[TrainingImages]
-    checkpoints: list[Checkpoint]  # after steps 0 to 3
-    recorders: list[Recorder]
-
-    @property
-    def networks(self) -> list[Network]:
-        """After steps 0 to 3."""
-        return [checkpoint.network for checkpoint in self.checkpoints]
-
-    def losses(self, step: int) -> list[float]:
-        """Of each epoch."""
-        return [record.loss for record in self.recorders[step - 1].records]
-
-
-def class_names(step: int) -> list[list[str]]:
-    return [[f"{number}/{index}" for index in range(new)] for number, new in enumerate(NEW_CLASSES[:step])]
-
-
-def run_steps(data: list[TrainingImages], settings: TrainSettings = SETTINGS) -> Run:
-    checkpoints, recorders = [Checkpoint(empty_network(), None)], []
-    for step, images in enumerate(data, start=1):
-        recorders.append(Recorder())
-        checkpoints.append(take_step(checkpoints[-1], class_names(step), images, settings, recorders[-1]))
-    return Run(data, checkpoints, recorders)
 
 
 @pytest.fixture(scope="module")
