@@ -11,7 +11,7 @@ from der.model.network import Network
 from der.model.preprocessing import Normalization, Normalize
 
 
-class UsableNetwork(nn.Module):
+class ExportableNetwork(nn.Module):
     """Normalisation, all extractors with folded batch normalisation, classifier and softmax."""
 
     def __init__(self, network: Network, normalization: Normalization) -> None:
