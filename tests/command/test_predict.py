@@ -171,8 +171,11 @@ def test_answers_come_long_before_the_last_picture_is_read(
 ODD = b"in/a\nb\x1b[31m\xff \xc3\xbc.png"  # a line end, a colour, no UTF-8, a letter that ASCII lacks
 
 
-@pytest.mark.parametrize("environment", [{}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}])
-@pytest.mark.parametrize("words", [[], ["--csv"]])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [([], {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}), (["--csv"], {})],
+)
 def test_names_that_no_terminal_shows(words: list[str], environment: dict[str, str], saved: Path) -> None:
     save_pictures(Path("in"), 2)
     os.rename(b"in/0.png", ODD)
@@ -187,8 +190,10 @@ def test_names_that_no_terminal_shows(words: list[str], environment: dict[str, s
         assert done.stdout.splitlines()[1].startswith(rb"in/a\nb\x1b[31m\udcff ")
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-@pytest.mark.parametrize("words", ["--csv", "--top 1"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("closed", "words"), [(">&-", "--csv"), (">&- 2>&-", "--top 1"), ("2>&-", "--top 1")]
+)
 def test_a_closed_stream_loses_only_what_it_would_have_shown(closed: str, words: str, saved: Path) -> None:
     save_pictures(Path("in"), 2)
     line = f"{sys.executable} -m der predict {saved} in {words} {closed}"
@@ -230,6 +235,7 @@ def test_a_count_that_is_none(count: str, saved: Path, capsys: pytest.CaptureFix
     assert f"argument --top: invalid count value: '{count}'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_as_a_program(saved: Path) -> None:
     save_pictures(Path("in"), 2)
     Path("in/1.png").write_bytes(b"")
@@ -240,6 +246,7 @@ def test_as_a_program(saved: Path) -> None:
     assert done.stderr.splitlines()[-1] == "error: 1 of 2 files could not be read as pictures"
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_fault(saved: Path) -> None:
     save_pictures(Path("in"), 3)
     line = f"{sys.executable} -m der predict {saved} in --csv | true"

@@ -33,6 +33,8 @@ from tests.builders import (
     training_images,
 )
 
+pytestmark = pytest.mark.slow  # torch.export takes a second or more
+
 Export = Callable[[Network, Metadata, Path], None]
 CLASSES = [3, 2]
 NAMES = [f"class {label}" for label in range(5)]
