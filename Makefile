@@ -1,22 +1,29 @@
-# make run: environment, `dvc repro`, table of results.  make test: environment, every check.
-# make bench: environment, the engine's speed against a plain loop's; results go to bench/results.
+# make run: environment, `dvc repro`, table of results.  make bench: the engine's speed against a plain loop's.
+# make check: format, lint, types, contracts, fast tests, within a minute.  make test: the same with all tests.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+PYTEST := pytest -n 2 --dist worksteal
 # dvc runs the python of the PATH: the environment's comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test bench clean
+.PHONY: run check test static bench clean
 
 run: $(STAMP)
 	dvc repro
 	der show
 
-test: $(STAMP)
+check: static
+	$(PYTEST) -m 'not slow'
+
+test: static
+	$(PYTEST)
+
+static: $(STAMP)
 	ruff format --check .
 	ruff check .
 	mypy
-	pytest -n 2 --dist worksteal
+	lint-imports
 
 bench: $(STAMP)
 	python -m bench
@@ -28,4 +35,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis

@@ -13,12 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.command.lines import start_table
 from der.command.main import main
 from der.command.predict import MOST_PICTURES
 from der.deployment import loader
-from der.deployment.guess import Guess
-from der.deployment.loader import list_pictures, read_chunks
+from der.deployment.prediction import Prediction
 from der.deployment.predictor import Predictor, load_predictor
 from der.model.checkpoint import save_checkpoint
 from der.model.metadata import save_empty_checkpoint
@@ -111,24 +109,6 @@ def test_any_mode_and_size(mode: str, saved: Path, capsys: pytest.CaptureFixture
     assert len(rows(capsys.readouterr().out)) == 1
 
 
-def test_files_are_found_at_any_depth_in_order_without_debris(tmp_path: Path) -> None:
-    for name in ("b/2.png", "b/10.png", "a.png", ".hidden.png", "b/.git/x.png", "b/Thumbs.db", "c/ü d.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = list_pictures([tmp_path / "b" / "2.png", tmp_path])
-    names = [path.relative_to(tmp_path).as_posix() for path in found]
-    assert names == ["b/2.png", "a.png", "b/10.png", "b/2.png", "c/ü d.png"]
-
-
-def test_chunks_hold_every_file_once(tmp_path: Path) -> None:
-    save_pictures(tmp_path, 7)
-    files = list_pictures([tmp_path])
-    chunks = list(read_chunks(files, 8, 3, 3))
-    assert [len(chunk.files) for chunk in chunks] == [3, 3, 1]
-    assert [file for chunk in chunks for file in chunk.files] == files
-    np.testing.assert_array_equal(np.concatenate([chunk.images for chunk in chunks]), random_images(0, 7))
-
-
 def test_links_in_circles_are_followed_once(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_pictures(Path("in/b"), 2)
     save_pictures(Path("elsewhere"), 1)
@@ -180,7 +160,7 @@ def test_answers_come_long_before_the_last_picture_is_read(
     sizes: list[int] = []
     best = Predictor.best
 
-    def count(predictor: Predictor, images: NDArray[np.uint8], top: int) -> list[list[Guess]]:
+    def count(predictor: Predictor, images: NDArray[np.uint8], top: int) -> list[list[Prediction]]:
         sizes.append(len(images))
         return best(predictor, images, top)
 
@@ -192,8 +172,11 @@ def test_answers_come_long_before_the_last_picture_is_read(
 ODD = b"in/a\nb\x1b[31m\xff \xc3\xbc.png"  # a line end, a colour, no UTF-8, a letter that ASCII lacks
 
 
-@pytest.mark.parametrize("environment", [{}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}])
-@pytest.mark.parametrize("words", [[], ["--csv"]])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [([], {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}), (["--csv"], {})],
+)
 def test_names_that_no_terminal_shows(words: list[str], environment: dict[str, str], saved: Path) -> None:
     save_pictures(Path("in"), 2)
     os.rename(b"in/0.png", ODD)
@@ -208,15 +191,10 @@ def test_names_that_no_terminal_shows(words: list[str], environment: dict[str, s
         assert done.stdout.splitlines()[1].startswith(rb"in/a\nb\x1b[31m\udcff ")
 
 
-def test_the_names_of_classes_cannot_break_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    print_line = start_table([Path("a"), Path("b\r")], ["x\ny", "z"], 1)
-    print_line("b\r", [Guess("x\ny", 0.5)])
-    print_line("a", [Guess("z", 0.25)])
-    assert capsys.readouterr().out.splitlines()[1:] == ["b\\r      x\\ny  50.00 %", "a        z     25.00 %"]
-
-
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-@pytest.mark.parametrize("words", ["--csv", "--top 1"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("closed", "words"), [(">&-", "--csv"), (">&- 2>&-", "--top 1"), ("2>&-", "--top 1")]
+)
 def test_a_closed_stream_loses_only_what_it_would_have_shown(closed: str, words: str, saved: Path) -> None:
     save_pictures(Path("in"), 2)
     line = f"{sys.executable} -m der predict {saved} in {words} {closed}"
@@ -258,12 +236,7 @@ def test_a_count_that_is_none(count: str, saved: Path, capsys: pytest.CaptureFix
     assert f"argument --top: invalid count value: '{count}'" in capsys.readouterr().err
 
 
-def test_report_needs_a_pipeline(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["report", str(tmp_path)])
-    assert ended.value.code == f"error: {tmp_path}: no DER pipeline; name the folder that holds its dvc.yaml"
-
-
+@pytest.mark.slow
 def test_as_a_program(saved: Path) -> None:
     save_pictures(Path("in"), 2)
     Path("in/1.png").write_bytes(b"")
@@ -274,15 +247,9 @@ def test_as_a_program(saved: Path) -> None:
     assert done.stderr.splitlines()[-1] == "error: 1 of 2 files could not be read as pictures"
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_fault(saved: Path) -> None:
     save_pictures(Path("in"), 3)
     line = f"{sys.executable} -m der predict {saved} in --csv | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
     assert done.stderr == ""
-
-
-def test_threads_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(loader, "MOST_THREADS", 1)
-    save_pictures(tmp_path, 3)
-    (chunk,) = read_chunks(list_pictures([tmp_path]), 8, 3, 10)
-    np.testing.assert_array_equal(chunk.images, random_images(0, 3))

@@ -11,14 +11,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from der.command.main import main
 from der.common.errors import UserError
 from der.deployment import export
-from der.deployment.export import CLASS_NAMES, export_onnx, export_torch, sample_images
-from der.deployment.exportable import UsableNetwork
-from der.model.checkpoint import Checkpoint, save_checkpoint
+from der.deployment.comparison import sample_images
+from der.deployment.export import CLASS_NAMES, export_onnx, export_torch
+from der.deployment.exportable import ExportableNetwork
+from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
-from der.model.metadata import Metadata, save_empty_checkpoint
+from der.model.metadata import Metadata
 from der.model.network import Network
 from der.settings.training import MaskSettings
 from tests.builders import (
@@ -33,6 +33,8 @@ from tests.builders import (
     train_settings,
     training_images,
 )
+
+pytestmark = pytest.mark.slow  # torch.export takes a second or more
 
 Export = Callable[[Network, Metadata, Path], None]
 CLASSES = [3, 2]
@@ -118,21 +120,21 @@ def test_an_export_that_differs_is_not_left_behind(
     if large:
         monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
     other = random_checkpoint(CLASSES, seed=1).network
-    build = export.UsableNetwork
-    monkeypatch.setattr(export, "UsableNetwork", lambda _, normalization: build(other, normalization))
+    build = export.ExportableNetwork
+    monkeypatch.setattr(export, "ExportableNetwork", lambda _, normalization: build(other, normalization))
     path = tmp_path / "network.out"
     with pytest.raises(UserError, match=f"{path}: not written, its probabilities differ from the network's"):
         export_with(export_to, random_checkpoint(CLASSES), path)
     assert list(tmp_path.iterdir()) == []
 
 
-def without_mean(usable: UsableNetwork, images: torch.Tensor) -> torch.Tensor:
+def without_mean(usable: ExportableNetwork, images: torch.Tensor) -> torch.Tensor:
     pixels = images.permute(0, 3, 1, 2).float() / 255
     logits: torch.Tensor = usable.network(pixels / usable.normalize.std)
     return logits.softmax(dim=1)
 
 
-def with_sides_swapped(usable: UsableNetwork, images: torch.Tensor) -> torch.Tensor:
+def with_sides_swapped(usable: ExportableNetwork, images: torch.Tensor) -> torch.Tensor:
     logits: torch.Tensor = usable.network(usable.normalize(images.permute(0, 3, 2, 1)))
     return logits.softmax(dim=1)
 
@@ -152,7 +154,7 @@ def test_a_network_that_is_sure_of_everything(
     if wrong is None:
         export_with(export_torch, checkpoint, path)
     else:
-        monkeypatch.setattr(UsableNetwork, "forward", wrong)
+        monkeypatch.setattr(ExportableNetwork, "forward", wrong)
         with pytest.raises(UserError, match="not written, its probabilities differ"):
             export_with(export_torch, checkpoint, path)
     assert path.exists() == (wrong is None)
@@ -165,43 +167,3 @@ def test_compared_images_are_of_many_kinds() -> None:
     jumps = np.abs(np.diff(images, axis=1)).mean((1, 2, 3))
     assert jumps[2:4].max() < jumps[:2].min() / 2 and jumps[6:].max() == 0  # smooth ones, flat ones
     assert set(images[4:6].flat) == {0, 255} and images[6].max() == 0 and images[7].min() == 255
-
-
-@pytest.fixture
-def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    save_empty_checkpoint(tmp_path / "0")
-    save_checkpoint(tmp_path / "1", random_checkpoint([5]), tmp_path / "0")
-    return tmp_path / "1"
-
-
-@pytest.mark.parametrize(
-    ("words", "file"),
-    [
-        (["--format", "torch"], "network.pt2"),
-        (["--format", "onnx"], "network.onnx"),
-        (["--format", "onnx", "--output", "new/ü.onnx"], "new/ü.onnx"),
-    ],
-)
-def test_command(words: list[str], file: str, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["export", str(saved), *words])
-    assert Path(file).stat().st_size
-    assert capsys.readouterr().out == (
-        f"{file}: images uint8 (batch, 8, 8, 3) to probabilities float32 (batch, 5), "
-        "compared with the network\n"
-    )
-
-
-@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
-def test_onnx_needs_its_packages(package: str, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, package, None)
-    with pytest.raises(SystemExit) as ended:
-        main(["export", str(saved), "--format", "onnx"])
-    assert ended.value.code == f"error: ONNX needs {package}; pip install onnx onnxruntime onnxscript"
-
-
-def test_step_zero_is_not_exported(saved: Path) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["export", str(saved.parent / "0"), "--format", "torch"])
-    assert "which knows no class" in str(ended.value.code)
-    assert not Path("network.pt2").exists()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from der.common.errors import UserError
 from der.data.sources.decoding import resize_all
-from der.deployment.guess import Guess, best_guesses
+from der.deployment.prediction import Prediction
 from der.deployment.predictor import Predictor, load_predictor
 from der.model import forward
 from der.model.checkpoint import load_checkpoint, save_checkpoint
@@ -134,19 +134,12 @@ def test_step_zero_has_no_answer(saved: Path) -> None:
         load_predictor(saved.parent / "0", CPU)
 
 
-def test_best_guesses_by_probability_then_label() -> None:
-    names = ["a", "b", "c", "d"]
-    row = np.array([0.125, 0.5, 0.25, 0.125], np.float32)
-    assert best_guesses(row, names, 3) == [Guess("b", 0.5), Guess("c", 0.25), Guess("a", 0.125)]
-    assert [guess.name for guess in best_guesses(row, names, 9)] == ["b", "c", "a", "d"]
-
-
 def test_best_of_every_image(saved: Path) -> None:
     images = random_images(0, 4)
     predictor = load_predictor(saved, CPU)
     for row, guesses in zip(predictor(images), predictor.best(images, 2), strict=True):
         first, second = np.argsort(row)[::-1][:2]
         assert guesses == [
-            Guess(f"class {first}", float(row[first])),
-            Guess(f"class {second}", float(row[second])),
+            Prediction(f"class {first}", float(row[first])),
+            Prediction(f"class {second}", float(row[second])),
         ]

@@ -1,38 +1,16 @@
 """Accuracy of one step against brute force and hand-made tables."""
 
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from der.common.errors import UserError
-from der.evaluation.confusion import read_confusion, write_confusion
 from der.evaluation.metrics import breakdown, confusion_matrix, ranks
-from der.evaluation.nearest_mean import nearest_mean_scores
-
-NAMES = ["plain", "with, comma", 'say "hi"', "größer 猫", "true", "NA", "007", " spaced ", "1e5", "nan"]
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
-
-
-def test_ranks_match_sorting_each_row(rng: np.random.Generator) -> None:
-    scores = rng.integers(0, 4, size=(300, 7)).astype(np.float32)  # few values, so many ties
-    labels = rng.integers(0, 7, size=300)
-    for row, label, rank in zip(scores, labels, ranks(scores, labels), strict=True):
-        order = sorted(range(7), key=lambda c: (-row[c], c))
-        assert order[rank] == label
-
-
-def test_rank_zero_is_argmax(rng: np.random.Generator) -> None:
-    scores = rng.integers(0, 3, size=(200, 5)).astype(np.float64)
-    labels = rng.integers(0, 5, size=200)
-    np.testing.assert_array_equal(ranks(scores, labels) == 0, scores.argmax(1) == labels)
 
 
 def test_ranks_refuse_nan() -> None:
@@ -98,56 +76,3 @@ def test_confusion_matrix_counts_pairs(rng: np.random.Generator) -> None:
     counts = confusion_matrix(labels, predicted, 8)
     np.testing.assert_array_equal(counts, expected)
     assert counts.dtype == np.int64
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_nearest_mean_scores_are_negative_distances(
-    dtype: type[np.floating[Any]], rng: np.random.Generator
-) -> None:
-    features: NDArray[np.floating[Any]] = (3 * rng.normal(size=(20, 6))).astype(dtype)
-    means: NDArray[np.floating[Any]] = rng.normal(size=(4, 6)).astype(dtype)
-    scores = nearest_mean_scores(features, means)
-    for i, feature in enumerate(features.astype(np.float64)):
-        for c, mean in enumerate(means.astype(np.float64)):
-            unit = feature / (np.sqrt(np.sum(feature**2)) + 1e-8)
-            assert scores[i, c] == pytest.approx(-np.sqrt(np.sum((unit - mean) ** 2)), rel=1e-9)
-
-
-def test_nearest_mean_at_the_mean_and_at_zero() -> None:
-    means = np.array([[0.6, 0.8], [1.0, 0.0]])
-    scores = nearest_mean_scores(np.array([[6.0, 8.0], [0.0, 0.0]]), means)
-    np.testing.assert_allclose(scores[0], [0, -np.sqrt(0.8)], atol=1e-7)
-    np.testing.assert_allclose(scores[1], [-1, -1])
-
-
-def test_any_class_name_survives_the_confusion_file(tmp_path: Path, rng: np.random.Generator) -> None:
-    counts = rng.integers(0, 50, size=(len(NAMES), len(NAMES)))
-    write_confusion(tmp_path / "c.csv", counts, NAMES)
-    read, names = read_confusion(tmp_path / "c.csv")
-    assert names == NAMES
-    np.testing.assert_array_equal(read, counts)
-    text = (tmp_path / "c.csv").read_bytes()
-    assert text.startswith(b"true,plain,")
-    assert b"\r" not in text
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "cannot be read as a confusion matrix"),
-        ("", "cannot be read as a confusion matrix"),
-        ("true,a,b\na,1,x\nb,0,1\n", "cannot be read as a confusion matrix"),
-        ("true,a,b\na,1,2,3,4\n", "cannot be read as a confusion matrix"),
-        ("true\n", "rows and columns name different classes"),
-        ("true,a,b\n", "rows and columns name different classes"),
-        ("true,a,b\na,1,0\n", "rows and columns name different classes"),
-        ("true,a,b\nb,1,0\na,0,1\n", "rows and columns name different classes"),
-    ],
-)
-def test_damaged_confusion_file_is_named(text: str | None, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "broken.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UserError, match=rf"broken\.csv: {message}") as caught:
-        read_confusion(path)
-    assert "\n" not in str(caught.value)

@@ -1,19 +1,15 @@
 """The memory over several steps, and its files."""
 
 import itertools
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
-from der.common.serialization import write_array
-from der.data.exemplars import Memory, empty_memory, load_memory, save_memory
-from der.memory.budget import exemplars_per_class
+from der.data.exemplars import Memory, empty_memory
 from der.memory.build import build_memory
 from der.memory.herding import herd
 from der.memory.selection import SELECTIONS
@@ -106,83 +102,6 @@ def test_a_budget_that_leaves_a_class_without_exemplar() -> None:
     message = r"^memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4$"
     with pytest.raises(UserError, match=message):
         build_memory(first, new_images(2), settings, features_at(2))
-
-
-@pytest.mark.parametrize(
-    ("allocation", "classes", "expected"),
-    [("total", 25, 80), ("total", 75, 26), ("total", 2001, 0), ("per_class", 75, 2000)],
-)
-def test_exemplars_per_class(allocation: str, classes: int, expected: int) -> None:
-    settings = memory_settings(budget=2000, allocation=allocation)
-    assert exemplars_per_class(settings, classes) == expected
-
-
-@pytest.mark.parametrize("step", [0, 1, 3])
-def test_round_trip(step: int, tmp_path: Path) -> None:
-    memory = all_steps(TOTAL)[step]
-    save_memory(tmp_path / "memory", memory)
-    read = load_memory(tmp_path / "memory")
-    for name in ("images", "labels", "class_means"):
-        np.testing.assert_array_equal(getattr(read, name), getattr(memory, name))
-        assert getattr(read, name).dtype == getattr(memory, name).dtype
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    save_memory(tmp_path / "memory", all_steps(TOTAL)[2])
-    return tmp_path / "memory"
-
-
-@pytest.mark.parametrize("name", ["images", "labels", "class_means"])
-@pytest.mark.parametrize("fault", ["missing", "truncated"])
-def test_a_damaged_file_is_named(name: str, fault: str, saved: Path) -> None:
-    path = saved / f"{name}.npy"
-    whole = path.read_bytes()
-    path.unlink()
-    if fault == "truncated":
-        path.write_bytes(whole[:-1])
-    with pytest.raises(UserError, match=rf"{name}\.npy: cannot be read"):
-        load_memory(saved)
-
-
-def test_images_without_labels_are_named(saved: Path) -> None:
-    write_array(saved / "labels.npy", np.zeros(11, np.int64))
-    with pytest.raises(UserError, match=r"memory: 12 images but 11 labels; build it again$"):
-        load_memory(saved)
-
-
-def test_means_of_another_memory_are_named(saved: Path) -> None:
-    write_array(saved / "class_means.npy", np.zeros((3, 32), np.float32))
-    message = r"memory: labels of 4 classes do not fit 3 class means; build it again$"
-    with pytest.raises(UserError, match=message):
-        load_memory(saved)
-
-
-def test_labels_that_are_not_counted_from_0_are_named(saved: Path) -> None:
-    write_array(saved / "labels.npy", load_memory(saved).labels + 1)
-    with pytest.raises(
-        UserError, match=r"memory: labels of 4 classes do not fit 4 class means; build it again$"
-    ):
-        load_memory(saved)
-
-
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("labels", np.zeros(12)),
-        ("labels", np.int64(3)),
-        ("labels", np.zeros((12, 1), np.int64)),
-        ("images", np.zeros((12, 8, 8), np.uint8)),
-        ("images", np.zeros((12, 8, 8, 3), np.float32)),
-        ("class_means", np.zeros(4, np.float32)),
-        ("class_means", np.zeros((4, 32))),
-    ],
-)
-def test_an_array_of_another_kind_is_named(name: str, array: np.ndarray, saved: Path) -> None:
-    write_array(saved / f"{name}.npy", array)
-    message = f"{name}.npy: {array.dtype} of shape {array.shape} does not belong there; build it again"
-    with pytest.raises(UserError, match=f"{re.escape(message)}$"):
-        load_memory(saved)
 
 
 RANDOM = memory_settings(selection="random")

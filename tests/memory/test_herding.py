@@ -56,27 +56,6 @@ def test_each_pick_is_the_best_of_those_left(kinds: int, features: int) -> None:
         assert distances[chosen[count - 1]] <= distances[left].min() + 1e-12
 
 
-def test_fewer_exemplars_are_a_prefix() -> None:
-    values = random_features(1, 25, 8)
-    full = herd(values, 25).tolist()
-    for count in (0, 1, 7, 24):
-        assert herd(values, count).tolist() == full[:count]
-
-
-def test_more_exemplars_than_images() -> None:
-    assert sorted(herd(random_features(0, 6, 8), 99).tolist()) == list(range(6))
-
-
-def test_one_image() -> None:
-    assert herd(random_features(0, 1, 8), 3).tolist() == [0]
-
-
-def test_norms_do_not_count() -> None:
-    values = random_features(2, 20, 16) + np.float32(1e-3)
-    scaled = values * 2.0 ** np.arange(20)[:, None]
-    assert herd(values, 10).tolist() == herd(scaled, 10).tolist()
-
-
 def test_zero_features_are_all_alike() -> None:
     assert herd(np.zeros((4, 3), np.float32), 4).tolist() == [0, 1, 2, 3]
 

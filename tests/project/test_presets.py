@@ -25,7 +25,7 @@ from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
 from der.project import paths
-from der.project.applying import apply_preset
+from der.project.applying import apply_preset, count_steps
 from der.project.chain import chain_length, write_chain
 from der.project.editing import check_text, compare, find_changes, look_up, put_values, read_params
 from der.project.lockfile import LOCK, stages_to_run
@@ -104,7 +104,7 @@ def test_the_default_is_the_committed_file() -> None:
 def test_protocol(name: str) -> None:
     first, later, count = PROTOCOLS.get(name, TEN_BY_TEN)
     settings = settings_of(name)
-    assert applying.count_steps(settings) in (count, 0)  # 0: a folder, of which only split can tell
+    assert count_steps(settings) in (count, 0)  # 0: a folder, of which only split can tell
     steps = plan_steps(class_names(settings), settings.protocol)
     assert [len(step) for step in steps] == [first] + [later] * (count - 1)
     assert sorted(one for step in steps for one in step) == class_names(settings)

@@ -1,14 +1,16 @@
-"""Guesses as lines of text, printed one by one as they are made."""
+"""Predictions as lines of text, printed one by one as they are made."""
 
 import csv
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from der.deployment.guess import Guess
+if TYPE_CHECKING:
+    from der.deployment.prediction import Prediction
 
-PrintLine = Callable[[str, Sequence[Guess]], None]  # of a picture and its guesses, the best first
+PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first
 
 
 def printable(text: str) -> str:
@@ -22,27 +24,27 @@ def printable(text: str) -> str:
 
 
 def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
-    """Print the heading of a table for ``files`` and classes ``names``, ``count`` guesses each."""
+    """Print the heading of a table for ``files`` and classes ``names``, ``count`` predictions each."""
     first = max([len("picture"), *(len(printable(str(file))) for file in files)])
     width = max(len(printable(name)) for name in names)
 
-    def print_line(picture: str, guesses: Sequence[Guess]) -> None:
-        cells = [f"{printable(guess.name):<{width}} {100 * guess.probability:6.2f} %" for guess in guesses]
+    def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
+        cells = [f"{printable(one.name):<{width}} {100 * one.probability:6.2f} %" for one in predictions]
         print("  ".join([f"{printable(picture):<{first}}", *cells]))
 
-    headings = [f"{f'top-{number}':<{width + 9}}" for number in range(1, count + 1)]
+    headings = [f"{f'top-{rank}':<{width + 9}}" for rank in range(1, count + 1)]
     print("  ".join([f"{'picture':<{first}}", *headings]).rstrip())
     return print_line
 
 
 def start_csv(count: int) -> PrintLine:
-    """Print the heading of a CSV file with ``count`` guesses a line."""
+    """Print the heading of a CSV file with ``count`` predictions a line."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
 
-    def print_line(picture: str, guesses: Sequence[Guess]) -> None:
-        cells = [(guess.name, f"{guess.probability:.6f}") for guess in guesses]
+    def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
+        cells = [(one.name, f"{one.probability:.6f}") for one in predictions]
         writer.writerow([picture, *(text for cell in cells for text in cell)])
 
-    names = [f"{what}_{number}" for number in range(1, count + 1) for what in ("class", "probability")]
+    names = [f"{what}_{rank}" for rank in range(1, count + 1) for what in ("class", "probability")]
     writer.writerow(["picture", *names])
     return print_line

@@ -8,8 +8,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from der.command.lines import printable, start_csv, start_table
+from der.command.lines import PrintLine, printable, start_csv, start_table
+
+if TYPE_CHECKING:
+    from der.deployment.predictor import Predictor
 
 MOST_PICTURES = 256  # that are read before the first of them is answered
 
@@ -39,19 +43,29 @@ def count(text: str) -> int:
 def run(arguments: argparse.Namespace) -> None:
     """Print a line for every picture; exit with status 1 if any could not be read."""
     # Only now: torch costs seconds.
-    from tqdm import tqdm
-
     from der.common.device import set_up_device
-    from der.deployment.loader import list_pictures, read_chunks
+    from der.deployment.loader import list_pictures
     from der.deployment.predictor import load_predictor
-    from der.model.forward import images_per_pass
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
     predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
+    names = predictor.card.class_names
+    top = min(arguments.top, len(names))
+    print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
+    skipped = print_predictions(predictor, files, top, print_line)
+    if skipped:
+        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
+
+
+def print_predictions(predictor: "Predictor", files: list[Path], top: int, print_line: PrintLine) -> int:
+    """Print a line for every picture, and why where one cannot be read; returns how many could not."""
+    from tqdm import tqdm
+
+    from der.deployment.loader import read_chunks
+    from der.model.forward import images_per_pass
+
     side, channels = predictor.card.image_side, predictor.card.channels
-    top = min(arguments.top, len(predictor.card.class_names))
-    print_line = start_csv(top) if arguments.csv else start_table(files, predictor.card.class_names, top)
     size = min(images_per_pass(side * side * channels), MOST_PICTURES)
     skipped = 0
     with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:
@@ -59,9 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
             with bar.external_write_mode():
                 for fault in chunk.faults:
                     print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
-                for file, guesses in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
-                    print_line(str(file), guesses)
+                for file, predictions in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
+                    print_line(str(file), predictions)
             skipped += len(chunk.faults)
             bar.update(len(chunk.files) + len(chunk.faults))
-    if skipped:
-        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
+    return skipped

@@ -12,7 +12,7 @@ from der.model.pixel_statistics import Normalization
 from der.model.preprocessing import Normalize
 
 
-class UsableNetwork(nn.Module):
+class ExportableNetwork(nn.Module):
     """Normalisation, all extractors with folded batch normalisation, classifier and softmax."""
 
     def __init__(self, network: Network, normalization: Normalization) -> None:

@@ -1,4 +1,4 @@
-"""A checkpoint that answers: images in, probabilities of the classes seen out.
+"""A trained checkpoint in use: images in, probabilities of the classes seen out.
 
 # N images, H and W pixels, C channels, K classes seen
 """
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from der.common.precision import choose_precision
 from der.data.sources.decoding import resize_all
-from der.deployment.guess import Guess, best_guesses
+from der.deployment.prediction import Prediction, top_predictions
 from der.model.checkpoint import Checkpoint, load_checkpoint
 from der.model.forward import run_network
 from der.model.network import fold_network
@@ -52,14 +52,14 @@ class Predictor:
         outputs = run_network(self.network, self.card.normalization, images, self.device, self.precision)
         return torch.from_numpy(outputs.logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
 
-    def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Guess]]:
+    def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
         """The ``count`` most probable classes of every image, or all if there are fewer; the best first.
 
         Raises ValueError for a count below 1, and for images as calling does.
         """
         if count < 1:
             raise ValueError(f"count is {count}; take at least 1")
-        return [best_guesses(row, self.card.class_names, count) for row in self(images)]
+        return [top_predictions(row, self.card.class_names, count) for row in self(images)]
 
 
 def load_predictor(path: Path | str, device: torch.device, precision: str = "float32") -> Predictor:

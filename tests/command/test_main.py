@@ -1,0 +1,96 @@
+"""The command line as a whole: its help, its first lines, what it imports and touches."""
+
+import importlib
+import json
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import der.command
+from der.command.main import COMMANDS, FIRST, main
+
+# Runs each of the command lines that it is given; reports what a line leaves in sys.modules, and does.
+WATCHED = """
+import contextlib, io, json, sys
+from der.command.main import main
+
+deeds = []
+WATCHED = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "socket.connect")
+CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree")
+
+def watch(event, arguments):
+    writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    if writes or event in WATCHED or event in CHANGES:
+        deeds.append([event, str(arguments[0])])
+
+sys.addaudithook(watch)
+found = []
+for words in json.loads(sys.argv[1]):
+    deeds.clear()
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        try:
+            status = main(words) or 0
+        except SystemExit as ended:
+            status = ended.code or 0
+    heavy = [name for name in ("torch", "torchvision", "pandas", "numpy", "dvc") if name in sys.modules]
+    found.append({"status": status, "text": output.getvalue(), "heavy": heavy, "deeds": list(deeds)})
+print(json.dumps(found))
+"""
+
+
+def test_help_imports_nothing_heavy_and_does_nothing_anywhere(tmp_path: Path) -> None:
+    lines = [[], ["--help"], *([name, "--help"] for name in COMMANDS)]
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", WATCHED, json.dumps(lines)],
+        cwd=tmp_path,  # no project
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for words, found in zip(lines, json.loads(done.stdout), strict=True):
+        assert found["status"] == 0, words
+        assert found["heavy"] == [] and found["deeds"] == [], (words, found)
+        assert found["text"].startswith("What one does first" if not words else "usage: der"), words
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_each_is_the_first_line_of_its_module(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    module = importlib.import_module(f"der.command.{name}")
+    assert module.__doc__ is not None
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert not ended.value.code
+    assert module.__doc__.split("\n")[0] in capsys.readouterr().out
+
+
+def test_every_command_has_a_module_and_every_module_a_command() -> None:
+    modules = [module.name for module in pkgutil.iter_modules(der.command.__path__)]
+    with_run = [name for name in modules if hasattr(importlib.import_module(f"der.command.{name}"), "run")]
+    assert sorted(COMMANDS) == sorted(with_run)
+
+
+def test_without_words_it_says_what_one_does_first(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    assert capsys.readouterr().out == FIRST + "\n"
+    named = re.findall(r"^  der (\w+)", FIRST, re.MULTILINE)
+    assert named and set(named) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("words", [["train"], ["--all"], ["report", "folder"], ["show", "--csv"]])
+def test_what_is_no_command_or_no_option(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("usage: der")

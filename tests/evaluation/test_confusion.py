@@ -1,0 +1,49 @@
+"""The confusion matrix as a file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from der.common.errors import UserError
+from der.evaluation.confusion import read_confusion, write_confusion
+
+NAMES = ["plain", "with, comma", 'say "hi"', "größer 猫", "true", "NA", "007", " spaced ", "1e5", "nan"]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def test_any_class_name_survives_the_confusion_file(tmp_path: Path, rng: np.random.Generator) -> None:
+    counts = rng.integers(0, 50, size=(len(NAMES), len(NAMES)))
+    write_confusion(tmp_path / "c.csv", counts, NAMES)
+    read, names = read_confusion(tmp_path / "c.csv")
+    assert names == NAMES
+    np.testing.assert_array_equal(read, counts)
+    text = (tmp_path / "c.csv").read_bytes()
+    assert text.startswith(b"true,plain,")
+    assert b"\r" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot be read as a confusion matrix"),
+        ("", "cannot be read as a confusion matrix"),
+        ("true,a,b\na,1,x\nb,0,1\n", "cannot be read as a confusion matrix"),
+        ("true,a,b\na,1,2,3,4\n", "cannot be read as a confusion matrix"),
+        ("true\n", "rows and columns name different classes"),
+        ("true,a,b\n", "rows and columns name different classes"),
+        ("true,a,b\na,1,0\n", "rows and columns name different classes"),
+        ("true,a,b\nb,1,0\na,0,1\n", "rows and columns name different classes"),
+    ],
+)
+def test_damaged_confusion_file_is_named(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"broken\.csv: {message}") as caught:
+        read_confusion(path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,148 @@
+"""The folders are what docs/architecture.md says, tests mirror them, and no file grows too long."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.locations import ROOT
+
+PACKAGE = ROOT / "src" / "der"
+BESIDE_DER = {"stages", "bench", "pipeline"}  # folders of tests/ that are none of der's
+ABOVE = {"__main__.py", "command", "project"}  # that may name the project's files
+LONGEST_MODULE, LONGEST_TEST = 300, 400  # lines
+PROJECT = re.compile(
+    r"dvc repro|DER_[A-Z]|(params|chain|dvc)\.yaml|dvc\.lock|params\.schema|presets/|results/"
+)
+
+# What starts without torch, and imports it when it is needed.
+LIGHT = (
+    "stages",
+    "der.command",
+    "der.project",
+    "der.data.sources.registry",
+    "der.model.backbones",
+    "der.train.rebalancing.registry",
+    "der.memory.selection",
+)
+WITH_TORCH = {"der.project.training_state"}  # which a stage imports when it trains
+
+# Imports the modules named on its command line; prints which of the heavy ones came with them.
+IMPORT_ALL = """
+import importlib, json, sys
+for name in json.loads(sys.argv[1]):
+    importlib.import_module(name)
+print(json.dumps([name for name in ("torch", "torchvision") if name in sys.modules]))
+"""
+
+
+def folders(parent: Path) -> set[str]:
+    """Folders with Python code, at any depth."""
+    return {path.parent.relative_to(parent).as_posix() for path in parent.rglob("*.py")} - {"."}
+
+
+def too_long(parent: Path, lines: int) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}: {length} lines"
+        for path in sorted(parent.rglob("*.py"))
+        if (length := len(path.read_text(encoding="utf-8").splitlines())) > lines
+    ]
+
+
+def modules_of(name: str) -> list[str]:
+    """A module, or all of a package that can be imported."""
+    path = (ROOT if name == "stages" else ROOT / "src") / name.replace(".", "/")
+    if not path.is_dir():
+        return [name]
+    files = [file.relative_to(path.parent).with_suffix("").parts for file in path.rglob("*.py")]
+    above = name.split(".")[:-1]
+    return [
+        ".".join([*above, *parts]).removesuffix(".__init__") for parts in files if parts[-1] != "__main__"
+    ]
+
+
+def test_tests_mirror_the_folders_of_the_library() -> None:
+    mirrored = {name for name in folders(ROOT / "tests") if name.split("/")[0] not in BESIDE_DER}
+    assert mirrored <= folders(PACKAGE)
+    assert folders(PACKAGE) & {name.split("/")[0] for name in folders(PACKAGE)} <= mirrored  # every room
+
+
+def test_no_module_and_no_test_is_too_long() -> None:
+    assert [
+        line for name in ("src", "stages", "bench") for line in too_long(ROOT / name, LONGEST_MODULE)
+    ] == []
+    assert too_long(ROOT / "tests", LONGEST_TEST) == []
+
+
+def test_stages_are_only_stages() -> None:
+    """A script each, as dvc.yaml runs them, and what `python -m stages` needs."""
+    run = re.findall(r"python -m stages\.(\w+)", (ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "__main__"}
+    assert scripts == set(run)
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_what_a_page_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:src|stages|bench|tests|docs|presets)/[^`]*|[\w.]+\.(?:yaml|json|toml))`", text)
+    links = [Path(page).parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text)]
+    assert [str(name) for name in (*named, *links) if not (ROOT / name).exists()] == []
+    assert named
+    for name, path in re.findall(r"`(\w+)` in `(src/[^`]*\.py)`", text):
+        assert re.search(rf"^(class )?{name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), (
+            name
+        )
+
+
+def test_every_room_is_drawn() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert set(re.findall(r"^\| `src/der/(\w+)/` \|", text, re.MULTILINE)) == rooms
+    drawn = text.split("| room |")[0]
+    assert set(re.findall(r"der\.(\w+)", drawn)) == rooms
+    (contract,) = [one for one in contracts() if one["id"] == "layers"]
+    layers = [set(re.findall(r"\w+", layer)) for layer in contract["layers"]]
+    lines = [set(re.findall(r"der\.(\w+)", line)) for line in drawn.splitlines()]
+    assert [line for line in lines if line] == layers
+
+
+def contracts() -> list[dict[str, list[str]]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed: list[dict[str, list[str]]] = settings["tool"]["importlinter"]["contracts"]
+    return listed
+
+
+def test_what_does_without_torch_leaves_it_alone() -> None:
+    """Importing it, whatever its functions import later."""
+    names = {name for room in LIGHT for name in modules_of(room)} - WITH_TORCH
+    assert len(names) > 50
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, json.dumps(sorted(names))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == []
+
+
+def strings(path: Path) -> list[str]:
+    """Every string of a module but docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    said = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in said
+    ]
+
+
+def test_one_room_knows_the_project_s_files_and_commands() -> None:
+    below = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ABOVE]
+    assert len(below) > 50
+    assert [f"{path}: {text}" for path in below for text in strings(path) if PROJECT.search(text)] == []
