@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from der.report.page import write_report
-from der.report.run import Curve
+from der.summary.charts.accuracy import Curve
 from tests.report.report_runs import ODD_NAMES, make_run, without_mistakes
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
