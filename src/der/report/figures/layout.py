@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from der.report.figures.text import figure_text
+
 BAR_LENGTH = 200  # pixels
 BAR_HEIGHT = 50  # pixels, with its numbers
 
@@ -29,9 +31,9 @@ def base_layout() -> dict[str, Any]:
     }
 
 
-def base_axis(title: str) -> dict[str, Any]:
-    """The form that every axis adds to."""
-    return {"title": {"text": title, "standoff": 8}, "automargin": True, "zeroline": False}
+def base_axis(title: str, **place: float) -> dict[str, Any]:
+    """The form that every axis adds to; ``place`` is of its title."""
+    return {"title": {"text": figure_text(title), **place}, "automargin": True, "zeroline": False}
 
 
 def colour_axis(stops: list[list[Any]], low: float, high: float) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from typing import Any
 
 from der.report.figures.layout import BAR_HEIGHT, Plot, base_axis, base_layout, colour_axis, rounded
 from der.report.figures.text import LINE, figure_text, wrapped_text
-from der.summary.charts.description import Axis, ColourKey, Line, LineChart, Panel
+from der.summary.charts.description import Axis, ColourKey, Line, LineChart, Panel, Shape
 
 FRAME_HEIGHT, PANEL_HEIGHT = 220, 170  # pixels
 LEGEND_LINE = 22  # pixels
 LEGEND_DISTANCE = 80  # pixels below the axis
 SYMBOL = 6  # characters that would fit into the room of a legend's symbol
+SYMBOLS: dict[Shape, str] = {"cross": "x-thin"}  # where plotly has another name
 GAP = 0.08  # of the height, between panels
 
 
@@ -56,7 +57,7 @@ def _vertical_axes(chart: LineChart) -> dict[str, dict[str, Any]]:
 
 
 def _trace(across: Axis, panel: Panel, number: int, line: Line, grouped: bool) -> dict[str, Any]:
-    value = "%{y:.4r}" + (f" {panel.axis.unit}" if panel.axis.unit else "")
+    value = "%{y:.4~r}" + (f" {panel.axis.unit}" if panel.axis.unit else "")
     trace: dict[str, Any] = {
         "type": "scatter",
         "x": line.x,
@@ -69,7 +70,7 @@ def _trace(across: Axis, panel: Panel, number: int, line: Line, grouped: bool) -
         "hovertemplate": f"{figure_text(across.label)} %{{x}}: {value}" if grouped else value,
     }
     if line.marker is not None:
-        symbol = line.marker.shape if line.marker.filled else f"{line.marker.shape}-open"
+        symbol = SYMBOLS.get(line.marker.shape, line.marker.shape) + ("" if line.marker.filled else "-open")
         trace["marker"] = {"symbol": symbol, "size": line.marker.size}
     if line.group is not None:
         trace |= {"meta": line.group, "legendgroup": str(line.group)}
@@ -86,16 +87,23 @@ def _axis_name(axis: str, number: int) -> str:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    shape = base_axis(figure_text(axis.title))
+    shape = base_axis(axis.title, standoff=8)
     if axis.logarithmic:
         shape["type"] = "log"
     elif axis.low is not None or axis.high is not None:
-        shape["range"] = [axis.low, axis.high]
+        shape |= {"range": [axis.low, axis.high], "autorange": _free_ends(axis)}
     if axis.whole:
         shape |= {"tickformat": "d", "hoverformat": "d"}
     if axis.ticks is not None:
         shape |= {"tickvals": axis.ticks, "ticktext": [f"{tick:g}" for tick in axis.ticks]}
     return shape
+
+
+def _free_ends(axis: Axis) -> str | bool:
+    """Which end of the range plotly finds itself."""
+    if axis.low is None:
+        return "min"
+    return "max" if axis.high is None else False
 
 
 def _key_trace() -> dict[str, Any]:

@@ -8,12 +8,12 @@ from der.summary.charts.blending import blend
 from der.summary.charts.description import Categories, ColourScale, MatrixChart, Tones
 
 CELL = 28  # pixels
-SMALLEST, LARGEST = 320, 860  # pixels of a side
+SMALLEST, LARGEST = 320, 860  # pixels of all cells
 LETTER = 8  # pixels, of a cell's text
 NARROWEST = 8  # pixels of a cell without text
-FRAME_HEIGHT, FRAME_WIDTH = 160, 150  # pixels
+FRAME_HEIGHT, FRAME_WIDTH = 160, 140  # pixels
 GRADES = 10  # pieces in which plotly gets a scale that it cannot bend itself
-PARTING = {"width": 1, "color": "rgb(128, 128, 128)"}
+PARTING = {"width": 1, "color": "rgba(128, 128, 128, 0.6)"}
 
 
 def matrix_plot(chart: MatrixChart) -> Plot:
@@ -39,7 +39,7 @@ def matrix_plot(chart: MatrixChart) -> Plot:
         "meta": meta,
     }
     height = min(max(CELL * rows, SMALLEST), LARGEST) + FRAME_HEIGHT + BAR_HEIGHT
-    width = min(max(_cell_width(chart) * columns, SMALLEST), LARGEST) + FRAME_WIDTH
+    width = min(_cell_width(chart) * columns, LARGEST) + FRAME_WIDTH
     return Plot(f"figure-{chart.name}", {"data": [_heatmap(chart)], "layout": layout}, height, width)
 
 
@@ -47,7 +47,7 @@ def _heatmap(chart: MatrixChart) -> dict[str, Any]:
     lines = [
         f"{figure_text(chart.rows.label)}: %{{customdata[0]}}",
         f"{figure_text(chart.columns.label)}: %{{customdata[1]}}",
-        ("%{customdata[2]}, " if chart.counts else "") + f"%{{z:.4r}} {chart.scale.unit}<extra></extra>",
+        ("%{customdata[2]}, " if chart.counts else "") + f"%{{z:.4~r}} {chart.scale.unit}<extra></extra>",
     ]
     heatmap: dict[str, Any] = {
         "type": "heatmap",
@@ -67,7 +67,7 @@ def _heatmap(chart: MatrixChart) -> dict[str, Any]:
 
 
 def _axis(categories: Categories) -> dict[str, Any]:
-    return base_axis(figure_text(categories.label)) | {"type": "category", "showgrid": False}
+    return base_axis(categories.label) | {"type": "category", "showgrid": False}
 
 
 def _angle(categories: Categories) -> int:

@@ -42,7 +42,7 @@ def draw_lines(chart: LineChart, path: Path) -> None:
         rows[0].set_title(f"{chart.title} ({chart.note})" if chart.note else chart.title)
         if chart.key is not None:
             _add_key(figure, rows, chart.key)
-        else:
+        if any(line.in_legend for panel in chart.panels for line in panel.lines):
             figure.legend(loc="outside right upper")
 
 
