@@ -36,6 +36,8 @@ RUNS = {
     "long names": make_run([20, 20, 20], LONG_NAMES),
     "50 steps": make_run([2] * 50),
 }
+PATIENCE = 300_000  # milliseconds, for cores that are shared with much else
+expect.set_options(timeout=PATIENCE)
 VISIBLE = "() => document.getElementById('figure-training').data.map(curve => curve.visible)"
 
 
@@ -65,6 +67,7 @@ class Watched:
 
     def __init__(self, page: Page, file: Path) -> None:
         self.page = page
+        page.set_default_timeout(PATIENCE)
         self.requests: list[str] = []
         self.faults: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
