@@ -180,7 +180,7 @@ def test_deleted_output_is_restored(deleted: list[str], base: Pipeline, pipeline
         ("src/der/data/sources/digits.py", ["download"]),
         ("src/der/train/losses.py", ["T1", "T2", "T3"]),
         ("src/der/memory/herding.py", ["B1", "B2", "B3", "E1", "E2", "E3"]),
-        ("src/der/summary/plots.py", ["summarize"]),
+        ("src/der/summary/drawing/lines.py", ["summarize"]),
         ("src/der/summary/series.py", ["summarize", "report"]),
         ("src/der/report/page.py", ["report"]),
         ("stages/split.py", ["split"]),

@@ -6,13 +6,13 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from der.data.exemplars import Memory
 from der.evaluation.metrics import Breakdown, StepMetrics
 from der.evaluation.mistakes import Mistake, Mistakes
 from der.report.run import Run
 from der.summary.series import summarise
+from der.train.log import EpochRecord
 
 IMAGES = 20  # test images per class
 EPOCHS = 3
@@ -35,13 +35,7 @@ def make_run(
     classes = sum(sizes)
     names = [*names, *(f"class {label}" for label in range(len(names), classes))]
     steps = [_step(number, sizes[:number], names, rng) for number in range(1, len(sizes) + 1)]
-    rows = [
-        (step, phase, epoch, 0.1, 3 / epoch / step, 0.5, 50.0 + epoch)
-        for step in range(1, len(sizes) + 1)
-        for phase in (phases if step > 1 else phases[:1])
-        for epoch in range(1, EPOCHS + 1)
-    ]
-    columns = ["step", "phase", "epoch", "learning_rate", "loss", "auxiliary_loss", "accuracy"]
+    logs = [_log(step, phases if step > 1 else phases[:1]) for step in range(1, len(sizes) + 1)]
     shape = (side, side, channels)
     memory = Memory(
         rng.integers(0, 256, (classes * exemplars, *shape)).astype(np.uint8),
@@ -58,7 +52,7 @@ def make_run(
         steps,
         confusion.astype(np.int64),
         names,
-        pd.DataFrame(rows, columns=columns),
+        logs,
         memory,
         mistakes,
         [],
@@ -70,6 +64,14 @@ def without_mistakes(run: Run) -> Run:
     """The same, had every test image been recognised."""
     counts = IMAGES * np.eye(len(run.names), dtype=np.int64)
     return replace(run, confusion=counts, mistakes=Mistakes(run.mistakes.images[:0], []))
+
+
+def _log(step: int, phases: Sequence[str]) -> list[EpochRecord]:
+    return [
+        EpochRecord(phase, epoch, 0.1, 3 / epoch / step, 0.5, 50.0 + epoch + step / 10)
+        for phase in phases
+        for epoch in range(1, EPOCHS + 1)
+    ]
 
 
 def _step(number: int, sizes: Sequence[int], names: Sequence[str], rng: np.random.Generator) -> StepMetrics:

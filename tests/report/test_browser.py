@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from der.report.page import write_report
-from der.report.run import Curve
+from der.summary.charts.accuracy import Curve
 from tests.report.report_runs import ODD_NAMES, make_run, without_mistakes
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -19,7 +19,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PHONE_WIDTH = 390
 FIGURES = {  # with what is drawn in them
     "figure-accuracy": ".scatterlayer .js-line",
-    "figure-matrix": ".heatmaplayer image",
+    "figure-accuracy_matrix": ".heatmaplayer image",
     "figure-confusion": ".heatmaplayer image",
     "figure-training": ".scatterlayer .js-line",
 }
@@ -36,6 +36,8 @@ RUNS = {
     "long names": make_run([20, 20, 20], LONG_NAMES),
     "50 steps": make_run([2] * 50),
 }
+PATIENCE = 300_000  # milliseconds, for cores that are shared with much else
+expect.set_options(timeout=PATIENCE)
 VISIBLE = "() => document.getElementById('figure-training').data.map(curve => curve.visible)"
 
 
@@ -65,6 +67,7 @@ class Watched:
 
     def __init__(self, page: Page, file: Path) -> None:
         self.page = page
+        page.set_default_timeout(PATIENCE)
         self.requests: list[str] = []
         self.faults: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
@@ -96,20 +99,25 @@ def column(page: Page, table: str, number: int) -> list[str]:
     return [" ".join(text.split()) for text in cells.all_text_contents()]
 
 
+TICK_AND_TEXT = """() => [
+    getComputedStyle(document.querySelector('#figure-accuracy .xtick text')).fill,
+    getComputedStyle(document.body).color,
+]"""
+
+
 @pytest.mark.parametrize("opened", RUNS, indirect=True)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_figure_is_drawn_and_the_page_fits_a_phone(opened: Watched, scheme: str) -> None:
+def test_every_figure_is_drawn_and_the_page_fits_a_phone(opened: Watched) -> None:
     page = opened.page
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": PHONE_WIDTH, "height": 844})
     for figure, mark in FIGURES.items():
         assert page.locator(f"#{figure} {mark}").count() > 0
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE_WIDTH
-    colours = page.evaluate(
-        """() => [getComputedStyle(document.querySelector('#figure-accuracy .xtick text')).fill,
-                  getComputedStyle(document.body).color]"""
-    )
-    assert colours[0] == colours[1]
+    page.emulate_media(color_scheme="light")
+    light = page.evaluate(TICK_AND_TEXT)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"tick => ({TICK_AND_TEXT})()[0] !== tick", arg=light[0])
+    dark = page.evaluate(TICK_AND_TEXT)
+    assert light[0] == light[1] != dark[0] == dark[1]
 
 
 @pytest.mark.parametrize("opened", ["names"], indirect=True)
@@ -125,7 +133,9 @@ def test_names_are_shown_as_they_are(opened: Watched) -> None:
     page.locator("#figure-confusion").scroll_into_view_if_needed()
     page.locator("#figure-confusion .nsewdrag").hover()
     hover = page.locator("#figure-confusion .hovertext").text_content()
-    assert hover is not None and re.search(r"true: .*predicted: .*\d images?, \d", hover)
+    assert hover is not None and re.search(
+        r"true class: .*predicted class: .*\d images?, \d+(\.\d+)? %", hover
+    )
 
 
 @pytest.mark.parametrize("opened", ["long names"], indirect=True)
@@ -135,7 +145,7 @@ def test_hovering_shows_whole_names(opened: Watched) -> None:
     page.locator("#figure-confusion .nsewdrag").hover()
     lines = page.locator("#figure-confusion .hovertext tspan").all_text_contents()
     hover = " ".join(" ".join(lines).split())
-    true, predicted = re.findall(r"(?:true|predicted): (a name of which .*? (?:true|false) \d)", hover)
+    true, predicted = re.findall(r"(?:true|predicted) class: (a name of which .*? (?:true|false) \d)", hover)
     assert {true, predicted} <= set(LONG_NAMES)
 
 
@@ -143,7 +153,7 @@ def test_hovering_shows_whole_names(opened: Watched) -> None:
 def test_a_phone_shows_colours_and_buttons_beside_short_labels(opened: Watched) -> None:
     page = opened.page
     page.set_viewport_size({"width": PHONE_WIDTH, "height": 844})
-    for figure in ("figure-matrix", "figure-confusion"):
+    for figure in ("figure-accuracy_matrix", "figure-confusion"):
         for part in (".modebar", ".cbfills"):
             box = page.locator(f"#{figure} {part}").first.bounding_box()
             assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= PHONE_WIDTH, part
@@ -151,17 +161,18 @@ def test_a_phone_shows_colours_and_buttons_beside_short_labels(opened: Watched) 
     assert cells is not None and cells["x"] < 0.45 * PHONE_WIDTH
 
 
-@pytest.mark.parametrize("width", [PHONE_WIDTH, 560, 800, 1280])
-def test_no_number_of_the_headline_is_torn_apart(width: int, browser: Browser, tmp_path: Path) -> None:
+def test_no_number_of_the_headline_is_torn_apart(browser: Browser, tmp_path: Path) -> None:
     run = make_run([2])
     steps = [{**run.steps[0], "parameters": 123_175_200}]
     write_report(replace(run, steps=steps), tmp_path / "page.html")
     with browser.new_context(offline=True) as context, context.new_page() as page:
-        page.set_viewport_size({"width": width, "height": 844})
         watched = Watched(page, tmp_path / "page.html")
-        for tile in page.locator(".tiles div").all():
-            assert tile.evaluate("tile => tile.scrollWidth - tile.clientWidth") == 0
-            assert tile.evaluate("tile => tile.querySelector('dd').firstChild.getClientRects().length") == 1
+        for width in (PHONE_WIDTH, 560, 800, 1280):
+            page.set_viewport_size({"width": width, "height": 844})
+            for tile in page.locator(".tiles div").all():
+                assert tile.evaluate("tile => tile.scrollWidth - tile.clientWidth") == 0
+                rows = "tile => tile.querySelector('dd').firstChild.getClientRects().length"
+                assert tile.evaluate(rows) == 1
         watched.assert_quiet()
 
 
@@ -220,11 +231,15 @@ def test_step_selector_changes_the_training_figure(opened: Watched) -> None:
     page = opened.page
     curves = "#figure-training .scatterlayer .js-line"
     before = page.locator(curves).first.get_attribute("d")
-    assert page.evaluate(VISIBLE) == [False] * (2 + 8 * 4) + [True] * 4  # step 1 has one phase
+    expect(page.locator(curves)).to_have_count(2 + 9 * 4)  # loss and accuracy; step 1 has one phase
+    steps = page.evaluate("document.getElementById('figure-training').data.map(curve => curve.meta)")
+    page.get_by_label("Step", exact=True).select_option("10")
+    assert page.evaluate(VISIBLE) == [step == 10 for step in steps]
     page.get_by_label("Step", exact=True).select_option("1")
-    assert page.evaluate(VISIBLE) == [True] * 2 + [False] * 9 * 4
     expect(page.locator(curves)).to_have_count(2)
     assert page.locator(curves).first.get_attribute("d") != before
+    page.get_by_label("Step", exact=True).select_option("all")
+    expect(page.locator(curves)).to_have_count(2 + 9 * 4)
 
 
 def test_print_opens_everything_on_white(opened: Watched) -> None:

@@ -1,9 +1,9 @@
 """The confusion matrix as a CSV file that any class name survives."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from der.common.atomic import atomic_file
@@ -14,10 +14,10 @@ CORNER = "true"  # head of the first column, which holds the true class of each 
 
 def write_confusion(path: Path, matrix: NDArray[np.int64], names: list[str]) -> None:
     """Write counts, (C, C), with predicted classes across and true classes down."""
-    frame = pd.DataFrame(matrix, columns=names)
-    frame.insert(0, CORNER, names, allow_duplicates=True)  # a class may be called "true" itself
-    with atomic_file(path) as partial:
-        frame.to_csv(partial, index=False, lineterminator="\n", encoding="utf-8")
+    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([CORNER, *names])
+        writer.writerows([name, *counts] for name, counts in zip(names, matrix.tolist(), strict=True))
 
 
 def read_confusion(path: Path) -> tuple[NDArray[np.int64], list[str]]:
@@ -26,12 +26,12 @@ def read_confusion(path: Path) -> tuple[NDArray[np.int64], list[str]]:
     Raises UserError naming the file if it is missing or no confusion matrix.
     """
     try:
-        # Everything as text and without a header: pandas would rename or reinterpret some class names.
-        cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8").to_numpy()
-        names = [str(name) for name in cells[0, 1:]]
-        matrix = cells[1:, 1:].astype(np.int64)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a confusion matrix ({str(error).strip()})") from None
-    if not names or list(cells[1:, 0]) != names:
+        with path.open(encoding="utf-8", newline="") as stream:
+            head, *rows = csv.reader(stream, strict=True)
+        matrix = np.array([row[1:] for row in rows], dtype=np.int64).reshape(len(rows), len(head) - 1)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a confusion matrix ({error})") from None
+    names = head[1:]
+    if not names or [row[0] for row in rows] != names:
         raise UserError(f"{path}: rows and columns name different classes; run the step's evaluation again")
     return matrix, names

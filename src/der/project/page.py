@@ -1,11 +1,14 @@
 """The page of a finished run, from what the stages left."""
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from der.common.errors import UserError
 from der.common.serialization import read_json
-from der.data.exemplars import load_memory
+from der.data.exemplars import Memory, load_memory
 from der.evaluation.confusion import read_confusion
+from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import load_mistakes
 from der.project import paths
 from der.project.params import load_settings
@@ -17,13 +20,12 @@ from der.report.page import write_report
 from der.report.run import Run
 from der.settings.experiment import Settings
 from der.summary.logs import read_logs
-from der.summary.series import summarise
+from der.summary.series import Summary, summarise
 
 
 def make_page() -> str:
     """Write metrics/report.html; returns a sentence that says where."""
-    settings = load_settings()
-    write_report(read_run(settings), paths.REPORT)
+    write_report(read_run(load_settings()), paths.REPORT)
     return f"report: {paths.REPORT}, {paths.REPORT.stat().st_size / 1e6:.1f} MB"
 
 
@@ -35,42 +37,48 @@ def read_run(settings: Settings) -> Run:
     steps = read_steps()
     last = len(steps)
     check_training(last, settings)
-    summary = read_json(paths.SUMMARY)
-    if summary != summarise(steps):
-        raise UserError(f"{paths.SUMMARY}: not of these steps; run `dvc repro`")
+    summary = _read_summary(steps)
     confusion, names = read_confusion(paths.confusion(last))
-    memory = load_memory(paths.memory(last))
-    for path, classes in (
-        (paths.confusion(last), len(names)),
-        (paths.memory(last), len(memory.class_means)),
-    ):
-        if classes != steps[-1]["classes"]:
-            raise UserError(
-                f"{path}: of {classes} classes, but step {last} has {steps[-1]['classes']}; run `dvc repro`"
-            )
+    _check_classes(paths.confusion(last), len(names), steps)
     return Run(
         summary=summary,
         steps=steps,
         confusion=confusion,
         names=names,
-        log=read_logs(paths.training_log(number) for number in range(1, last + 1)),
-        memory=memory,
+        logs=read_logs(paths.training_log(number) for number in range(1, last + 1)),
+        memory=_read_memory(steps),
         mistakes=load_mistakes(paths.mistakes(last)),
         published=published_curves(settings),
         parameters=shown_parameters(settings),
     )
 
 
-def shown_parameters(settings: Settings) -> dict[str, dict[str, object]]:
+def _read_summary(steps: list[StepMetrics]) -> Summary:
+    summary = summarise(steps)
+    if read_json(paths.SUMMARY) != summary:
+        raise UserError(f"{paths.SUMMARY}: not of these steps; run `dvc repro`")
+    return summary
+
+
+def _read_memory(steps: list[StepMetrics]) -> Memory:
+    path = paths.memory(len(steps))
+    memory = load_memory(path)
+    _check_classes(path, len(memory.class_means), steps)
+    return memory
+
+
+def _check_classes(path: Path, classes: int, steps: list[StepMetrics]) -> None:
+    """Raise UserError unless a file of the last step is of its number of classes."""
+    last = steps[-1]
+    if classes != last["classes"]:
+        raise UserError(
+            f"{path}: of {classes} classes, but step {last['step']} has {last['classes']}; run `dvc repro`"
+        )
+
+
+def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
     """All parameters but places on someone's machine."""
-    sections = {
-        "dataset": asdict(settings.dataset),
-        "protocol": asdict(settings.protocol),
-        "network": asdict(settings.network),
-        "train": asdict(settings.train),
-        "memory": asdict(settings.memory),
-        "evaluate": asdict(settings.evaluate),
-    }
+    sections = asdict(settings)
     for place in PLACES:
         section, _, name = place.partition(".")
         del sections[section][name]

@@ -5,8 +5,8 @@ from typing import Any
 
 from der.common.serialization import read_json
 from der.project.presets import load_preset
-from der.report.run import Curve
 from der.settings.experiment import Settings
+from der.summary.charts.accuracy import Curve
 
 PUBLISHED = Path("results/published.json")
 KINDS = {"unpruned": "without pruning", "pruned": "with pruning"}

@@ -11,7 +11,7 @@ from der.common.serialization import read_json
 from der.project.presets import PRESETS, describe_preset, list_names
 from der.project.published import PUBLISHED, curves_beside
 from der.project.records import RESULTS, Record, Runs, read_records
-from der.report.run import Curve
+from der.summary.charts.accuracy import Curve
 
 README = Path("README.md")
 

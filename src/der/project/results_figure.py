@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from der.project.records import Record
-from der.report.run import Curve
-from der.summary.palette import COLOURS
-from der.summary.style import drawing
+from der.summary.charts.accuracy import Curve
+from der.summary.charts.colours import ACCURACIES
+from der.summary.drawing.canvas import drawing
 
 PUBLISHED_LINES = (("old", "--", "s"), ("new", ":", "^"))  # colour of the palette, dashes, marker
 
@@ -23,13 +23,13 @@ def draw_results(name: str, records: list[Record], published: list[Curve], path:
     with drawing(path, 8.5, 4.5) as figure:
         axes = figure.add_subplot()
         if len(records) > 1:
-            axes.plot(classes, top1.T, color=COLOURS["top1"], linewidth=0.75, alpha=0.5)
+            axes.plot(classes, top1.T, color=ACCURACIES["top1"], linewidth=0.75, alpha=0.5)
         runs = "1 run" if len(records) == 1 else f"mean of {len(records)} runs"
         axes.plot(
             classes,
             top1.mean(axis=0),
             label=f"{name}, measured\n({runs})",
-            color=COLOURS["top1"],
+            color=ACCURACIES["top1"],
             linewidth=2.5,
             marker="o",
         )
@@ -38,7 +38,7 @@ def draw_results(name: str, records: list[Record], published: list[Curve], path:
                 curve.classes,
                 curve.top1,
                 label=f"{curve.name}, published" + ("" if curve.name == name else "\n(the paper's nearest)"),
-                color=COLOURS[colour],
+                color=ACCURACIES[colour],
                 linestyle=dashes,
                 linewidth=1.5,
                 marker=marker,

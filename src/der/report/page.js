@@ -25,21 +25,24 @@ function schemeLayout(layout) {
     update[`${axis}.linecolor`] = colour("--line");
   }
   if (layout.meta) {
-    update["coloraxis.colorscale"] = dark.matches && !printing ? layout.meta.dark : layout.meta.light;
+    update["coloraxis.colorscale"] = tones(layout).stops;
   }
   return update;
 }
 
-function draw(id, layout, more = {}) {
-  const update = schemeLayout(layout);
-  const text = layout.meta ? { "textfont.color": update["font.color"] } : {};
-  Plotly.update(id, text, { ...update, ...more });
+function tones(layout) {
+  return dark.matches && !printing ? layout.meta.dark : layout.meta.light;
 }
 
-function describeCells(heatmap, names) {
-  heatmap.customdata = heatmap.customdata.map((row, i) => (
-    row.map((count, j) => [counted(count, "image", "images"), names[i], names[j]])
-  ));
+function draw(id, layout, more = {}) {
+  const text = layout.meta ? { "textfont.color": tones(layout).text } : {};
+  Plotly.update(id, text, { ...schemeLayout(layout), ...more });
+}
+
+function describeCells(heatmap, { rows, columns, counted: words }) {
+  heatmap.customdata = heatmap.z.map((cells, i) => cells.map((_, j) => (
+    [rows[i], columns[j], words ? counted(heatmap.customdata[i][j], ...words) : ""]
+  )));
 }
 
 function drawFigures() {
@@ -54,7 +57,7 @@ function drawFigures() {
     // Where fingers scroll the page, a figure must not take their movement for a zoom.
     layout.dragmode = touch ? false : "zoom";
     if (layout.meta) {
-      describeCells(data[0], layout.meta.names);
+      describeCells(data[0], layout.meta);
     }
     Plotly.newPlot(id, data, layout, config).then(() => draw(id, layout));
   }
@@ -72,9 +75,9 @@ function redrawFigures() {
 }
 
 function showStep(step) {
-  const visible = plots["figure-training"].data.map((trace) => trace.meta === step);
+  const visible = plots["figure-training"].data.map((trace) => step === "" || trace.meta === Number(step));
   Plotly.restyle("figure-training", { visible });
-  document.getElementById("printed-step").textContent = step;
+  document.getElementById("printed-step").textContent = step || "all";
 }
 
 // Tables
@@ -151,7 +154,7 @@ drawFigures();
 dark.addEventListener("change", redrawFigures);
 addEventListener("beforeprint", beforePrint);
 addEventListener("afterprint", afterPrint);
-document.getElementById("step").addEventListener("change", (event) => showStep(Number(event.target.value)));
+document.getElementById("step").addEventListener("change", (event) => showStep(event.target.value));
 box.addEventListener("input", () => search(box.value.trim()));
 for (const heading of document.querySelectorAll("table.sortable th")) {
   heading.querySelector("button").addEventListener("click", () => sortTable(heading));

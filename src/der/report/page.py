@@ -10,10 +10,15 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from der.common.atomic import atomic_file
-from der.report.figures import MANY, accuracy_plot, confusion_plot, matrix_plot, training_plot
+from der.report.figures.lines import line_plot
+from der.report.figures.matrix import matrix_plot
 from der.report.run import Run
 from der.report.tables import MOST_PAIRS, class_rows, confused_pairs, parameter_lines, show_bytes
 from der.report.thumbnails import exemplar_sheets, mistake_pictures
+from der.summary.charts.accuracy import accuracy_chart
+from der.summary.charts.confusion import confusion_chart
+from der.summary.charts.forgetting import accuracy_matrix_chart
+from der.summary.charts.training import training_chart
 
 
 def write_report(run: Run, path: Path) -> None:
@@ -29,11 +34,12 @@ def render(run: Run) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["bytes"] = show_bytes
+    confusion = confusion_chart(run.confusion, run.names, [step["classes"] for step in run.steps])
     plots = {
-        "accuracy": accuracy_plot(run.summary, run.published),
-        "matrix": matrix_plot(run.steps),
-        "confusion": confusion_plot(run.confusion, run.names),
-        "training": training_plot(run.log),
+        "accuracy": line_plot(accuracy_chart(run.summary, run.published)),
+        "matrix": matrix_plot(accuracy_matrix_chart(run.steps)),
+        "confusion": matrix_plot(confusion),
+        "training": line_plot(training_chart(run.logs)),
     }
     pairs = confused_pairs(run.confusion, run.names)
     return environment.from_string(_resource("page.html")).render(
@@ -43,7 +49,7 @@ def render(run: Run) -> str:
         plots_json=script_json({plot.name: plot.content for plot in plots.values()}),
         pairs=pairs[:MOST_PAIRS],
         all_pairs=len(pairs),
-        many=MANY,
+        numbered=confusion.texts is not None,
         classes=class_rows(run.confusion, run.names, run.steps),
         exemplars=exemplar_sheets(run.memory, run.names),
         sheets_by_step=_by_step(run),

@@ -6,7 +6,6 @@ T steps
 from typing import TypedDict
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from der.evaluation.metrics import StepMetrics
@@ -99,20 +98,3 @@ def forgetting(matrix: NDArray[np.float64]) -> float | None:
         return None
     best = np.nanmax(matrix[:-1, :-1], axis=0)
     return round(float(np.mean(best - matrix[-1, :-1])), 4)
-
-
-def accuracy_table(summary: Summary) -> pd.DataFrame:
-    """Accuracies by step, as columns step, classes, top1, top5, old, new, nme_top1; NaN for None."""
-    columns = ["classes", "top1", "top5", "old", "new", "nme_top1"]
-    table = pd.DataFrame(list(summary["steps"].values()), columns=columns)
-    table = table.astype(dict.fromkeys(columns[1:], np.float64))
-    table.insert(0, "step", range(1, len(table) + 1))
-    return table
-
-
-def accuracy_matrix_table(matrix: NDArray[np.float64]) -> pd.DataFrame:
-    """``accuracy_matrix`` with its row's step in column after_step, and a column for each step's classes."""
-    numbers = range(1, len(matrix) + 1)
-    table = pd.DataFrame(matrix, columns=[f"step_{i}" for i in numbers])
-    table.insert(0, "after_step", numbers)
-    return table

@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from der.common.atomic import atomic_directory
 from der.common.errors import UserError
 from der.common.serialization import write_json
 from der.evaluation.confusion import read_confusion
 from der.evaluation.metrics import StepMetrics
-from der.summary.heatmaps import draw_accuracy_matrix, draw_confusion
-from der.summary.logs import REPRESENTATION, read_logs
-from der.summary.plots import draw_accuracy, draw_training
-from der.summary.series import Summary, accuracy_matrix, accuracy_matrix_table, accuracy_table, summarise
+from der.summary.charts.accuracy import accuracy_chart
+from der.summary.charts.confusion import confusion_chart
+from der.summary.charts.forgetting import accuracy_matrix_chart
+from der.summary.charts.training import training_chart
+from der.summary.drawing.lines import draw_lines
+from der.summary.drawing.matrix import draw_matrix
+from der.summary.logs import read_logs
+from der.summary.series import Summary, accuracy_matrix, summarise
+from der.summary.tables import accuracy_matrix_table, accuracy_table, training_table, write_table
 
 
 def write_summary(
@@ -29,24 +32,25 @@ def write_summary(
     if len(names) != steps[-1]["classes"]:
         raise UserError(
             f"{confusion_csv}: of {len(names)} classes, but step {len(steps)} has {steps[-1]['classes']}; "
-            "run `dvc repro`"
+            "run the step's evaluation again"
         )
-    log = read_logs(training_csvs)
+    logs = read_logs(training_csvs)
     summary = summarise(steps)
-    table = accuracy_table(summary)
-    matrix_TT = accuracy_matrix(steps)
+    tables = {
+        "accuracy": accuracy_table(summary),
+        "accuracy_matrix": accuracy_matrix_table(accuracy_matrix(steps)),
+        "training": training_table(logs),
+    }
+    matrices = (
+        accuracy_matrix_chart(steps),
+        confusion_chart(counts_CC, names, [one["classes"] for one in steps]),
+    )
     with atomic_directory(plots) as directory:
-        _write_table(table, directory / "accuracy.csv")
-        _write_table(accuracy_matrix_table(matrix_TT), directory / "accuracy_matrix.csv")
-        _write_table(log, directory / "training.csv")
-        draw_accuracy(table, directory / "accuracy.png")
-        draw_accuracy_matrix(matrix_TT, directory / "accuracy_matrix.png")
-        draw_confusion(counts_CC, names, [one["classes"] for one in steps[:-1]], directory / "confusion.png")
-        draw_training(log[log["phase"] == REPRESENTATION], directory / "training.png")
+        for name, table in tables.items():
+            write_table(table, directory / f"{name}.csv")
+        for lines in (accuracy_chart(summary), training_chart(logs)):
+            draw_lines(lines, directory / f"{lines.name}.png")
+        for matrix in matrices:
+            draw_matrix(matrix, directory / f"{matrix.name}.png")
     write_json(summary_json, summary)
     return summary
-
-
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    # "NaN", because the plots that `dvc plots` makes draw an empty cell as zero.
-    table.to_csv(path, index=False, na_rep="NaN", lineterminator="\n")

@@ -1,7 +1,6 @@
-"""How every plot looks, and how it becomes a file that is the same on every run."""
+"""How every PNG looks, and how it becomes a file that is the same on every run."""
 
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
+from der.summary.charts.names import one_line, shortened
+
 FONT = "DejaVu Sans"  # comes with matplotlib
-LONGEST_NAME = 20  # characters of a class name on an axis
+LONGEST_NAME = 20  # characters on an axis
 
 STYLE: dict[Any, object] = {
     "font.family": FONT,
@@ -49,24 +50,15 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
         figure.savefig(path, format="png", metadata={"Software": None})
 
 
-def axis_names(names: list[str]) -> list[str]:
-    """Class names as an axis can show them: shortened in the middle, and only with known letters.
+def axis_names(names: Sequence[str]) -> list[str]:
+    """Names as an axis can show them: shortened in the middle, and only with known letters.
 
-    A name with a letter the font lacks is replaced by its label ("label 7").
+    A name with a letter the font lacks is replaced by its place ("label 7").
     """
     glyphs = font_manager.get_font(font_manager.findfont(FONT)).get_charmap()
     shown = []
     for label, name in enumerate(names):
-        # Composed, since an accent that follows its letter is drawn beside it.
-        text = " ".join(unicodedata.normalize("NFC", name).split())
+        text = one_line(name)
         known = text and all(ord(letter) in glyphs for letter in text)
-        shown.append(_shortened(text) if known else f"label {label}")
+        shown.append(shortened(text, LONGEST_NAME) if known else f"label {label}")
     return shown
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= LONGEST_NAME:
-        return text
-    head = LONGEST_NAME // 2
-    tail = LONGEST_NAME - head - 1
-    return f"{text[:head]}…{text[-tail:]}"

@@ -1,0 +1,1 @@
+"""Figures as PNG files: draws der.summary.charts.description with matplotlib."""

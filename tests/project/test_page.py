@@ -1,0 +1,150 @@
+"""The page of a finished run: what it reads, and when it refuses."""
+
+import re
+import shutil
+import sys
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from der.common.errors import UserError
+from der.common.serialization import write_json
+from der.data.exemplars import save_memory
+from der.evaluation.confusion import write_confusion
+from der.evaluation.mistakes import save_mistakes
+from der.project.page import make_page, read_run
+from der.project.params import load_settings
+from der.report.run import Run
+from der.train.log import write_log
+from tests.locations import ROOT
+from tests.report.report_runs import ODD_NAMES, make_run
+
+RUN = make_run([4, 2], ODD_NAMES, channels=3)
+
+
+def trained_steps(run: Run) -> list[list[str]]:
+    """The names of the classes that each step brought."""
+    ends = [step["classes"] for step in run.steps]
+    return [run.names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def set_parameter(root: Path, section: str, values: dict[str, Any]) -> None:
+    """Change keys of a section of params.yaml."""
+    path = root / "params.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content[section] |= values
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def write_run(root: Path, run: Run) -> None:
+    """What the stages before would have left."""
+    last = len(run.steps)
+    for name in ("params.yaml", "results/published.json"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, root / name)
+    shutil.copytree(ROOT / "presets", root / "presets")
+    chain = {"steps": {str(number): {} for number in range(1, last + 2)}}
+    (root / "chain.yaml").write_text(yaml.safe_dump(chain))
+    steps = trained_steps(run)
+    sizes = {"first_classes": len(steps[0]), "later_classes": len(steps[1])}
+    set_parameter(root, "protocol", {"class_order": run.names, **sizes})
+    settings = load_settings(root / "params.yaml")
+    card = {
+        "network": asdict(settings.network),
+        "recipes": [asdict(settings.train.recipe(number)) for number in range(1, last + 1)],
+        "steps": steps,
+    }
+    write_json(root / f"data/checkpoints/{last}/network.json", card)
+    for step in run.steps:
+        write_json(root / f"metrics/steps/{step['step']}.json", step)
+        write_log(root / f"metrics/training/{step['step']}.csv", run.logs[step["step"] - 1])
+    write_json(root / f"metrics/steps/{last + 1}.json", {"unused": True})
+    write_json(root / "metrics/summary.json", run.summary)
+    write_confusion(root / f"metrics/confusion/{last}.csv", run.confusion, run.names)
+    save_mistakes(root / f"metrics/mistakes/{last}", run.mistakes)
+    save_memory(root / f"data/memory/{last}", run.memory)
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository in which all stages but the last have run."""
+    write_run(tmp_path, RUN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
+    read = read_run(load_settings())
+    run = RUN
+    assert (read.summary, read.steps, read.names) == (run.summary, run.steps, run.names)
+    assert read.logs == run.logs
+    np.testing.assert_array_equal(read.memory.images, run.memory.images)
+    assert make_page().startswith("report: metrics/report.html, ")
+    page = (finished / "metrics/report.html").read_text(encoding="utf-8")
+    places = yaml.safe_load((finished / "params.yaml").read_text(encoding="utf-8"))["dataset"]
+    assert re.search(r"<th[^>]*>group_labels</th><td>10</td>", page)
+    for place in ("path", "downloads"):
+        assert not re.search(rf"<th[^>]*>{place}</th>", page) and f">{places[place]}<" not in page
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        ("metrics/steps/1.json", None, "no metrics; run `dvc repro`"),
+        ("metrics/steps/2.json", "{}", "no metrics of a step; run the step's evaluation again"),
+        ("metrics/summary.json", None, "cannot be read as JSON"),
+        ("metrics/summary.json", "{}", "not of these steps; run `dvc repro`"),
+        ("metrics/confusion/2.csv", "true,a\na,1\n", "of 1 classes, but step 2 has 6; run `dvc repro`"),
+        ("metrics/confusion/2.csv", None, "cannot be read as a confusion matrix"),
+        ("metrics/training/1.csv", "epoch\n", "cannot be read as a training log"),
+        ("metrics/mistakes/2/mistakes.json", None, "cannot be read as JSON"),
+        ("data/memory/2/images.npy", "x", r"cannot be read as a \.npy array"),
+        ("data/checkpoints/2/network.json", None, "cannot be read as JSON"),
+        ("data/checkpoints/2/network.json", "[]", "not of a trained network; run `dvc repro` first"),
+        ("results/published.json", None, "cannot be read as JSON"),
+    ],
+)
+def test_missing_or_damaged_input_leaves_no_page(
+    path: str, content: str | None, message: str, finished: Path
+) -> None:
+    (finished / path).unlink()
+    if content is not None:
+        (finished / path).write_text(content)
+    with pytest.raises(UserError, match=rf"^{re.escape(path)}: {message}"):
+        make_page()
+    assert not list((finished / "metrics").glob("report*"))
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("network", {"depth": 20}),
+        ("train", {"seed": 7}),
+        ("train", {"precision": "bfloat16"}),
+        ("protocol", {"steps": [["two words"], ["no class of this run"]]}),
+        ("protocol", {"class_order": "alphabetical"}),
+    ],
+)
+def test_no_page_of_parameters_that_the_run_was_not_trained_with(
+    section: str, values: dict[str, Any], finished: Path
+) -> None:
+    set_parameter(finished, section, values)
+    sentence = "trained with other parameters than params.yaml has; run `dvc repro` first"
+    with pytest.raises(UserError, match=rf"^data/checkpoints/2/network\.json: {sentence}$"):
+        make_page()
+    assert not list((finished / "metrics").glob("report*"))
+
+
+def test_without_plotly_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "plotly"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("der.project.page", "der.report.page"):
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        import_module("der.project.page")
+    assert caught.value.name is not None and caught.value.name.startswith("plotly")

@@ -1,0 +1,63 @@
+"""The rows of the page's tables against loops and by hand."""
+
+import numpy as np
+import pytest
+
+from der.report.tables import class_rows, confused_pairs, parameter_lines, show_bytes
+from tests.report.report_runs import IMAGES, make_run
+
+
+def test_confused_pairs_match_loops() -> None:
+    run = make_run([5, 5])
+    expected = [
+        (-run.confusion[i, j], i, j)
+        for i in range(10)
+        for j in range(10)
+        if i != j and run.confusion[i, j] > 0
+    ]
+    pairs = confused_pairs(run.confusion, run.names)
+    assert [(pair.true, pair.predicted, pair.images) for pair in pairs] == [
+        (run.names[i], run.names[j], -minus) for minus, i, j in sorted(expected)
+    ]
+    for pair in pairs:
+        assert pair.share == pytest.approx(100 * pair.images / IMAGES)
+
+
+def test_class_rows_by_hand() -> None:
+    run = make_run([2, 1])
+    counts = np.array([[8, 0, 0], [1, 5, 2], [0, 3, 3]])
+    rows = class_rows(counts, run.names, run.steps)
+    assert [(row.step, row.images, row.taken_for) for row in rows] == [
+        (1, 8, None),
+        (1, 8, "class 2"),
+        (2, 6, "class 1"),
+    ]
+    assert rows[2].accuracy == run.steps[1]["per_class"]["class 2"]
+    assert rows[2].nme == run.steps[1]["nme"]["per_class"]["class 2"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (999_700, "1 MB"),
+        (1_912_345, "1.91 MB"),
+        (10**16, "1e+04 TB"),
+    ],
+)
+def test_show_bytes(count: int, text: str) -> None:
+    assert show_bytes(count) == text
+
+
+def test_parameter_lines_are_nested() -> None:
+    lines = parameter_lines({"train": {"masks": None, "base": {"rates": [0.1, 1], "on": True}}, "a": "é"})
+    assert [(line.depth, line.key, line.value) for line in lines] == [
+        (0, "train", None),
+        (1, "masks", "null"),
+        (1, "base", None),
+        (2, "rates", "[0.1, 1]"),
+        (2, "on", "true"),
+        (0, "a", "é"),
+    ]
