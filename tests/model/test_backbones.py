@@ -173,7 +173,9 @@ def test_another_backbone_is_folded_as_it_is_in_evaluation(plain: NetworkSetting
     images = random_images(0, 5)
     expected = run_network(network, NORMALIZATION, images, CPU)
     for extractor in network.extractors:
-        assert same_bits(weights(fold_batchnorm(extractor.train())), weights(extractor))
+        one = fold_batchnorm(extractor.train())
+        assert same_bits(weights(one), weights(extractor))
+        assert not any(module.training for module in one.modules())
     folded = run_network(fold_network(network, CPU), NORMALIZATION, images, CPU)
     torch.testing.assert_close(folded.features, expected.features)
 
