@@ -10,7 +10,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # several test processes share the cores; r
 for name in [name for name in os.environ if name.startswith("GIT_")]:
     del os.environ[name]  # of the commit whose hook runs the tests: a test's own repository is another
 
-# The same examples every time, and none that fails for taking long: a test fails for what it tests.
+# The same examples for the same code, and none that fails for taking long: a test fails for what it tests.
 settings.register_profile(
     "repeatable",
     derandomize=True,

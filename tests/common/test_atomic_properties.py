@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_dtypes, array_shapes, arrays
+from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floating_dtypes, integer_dtypes
 from numpy.typing import NDArray
 
 from der.common.atomic import atomic_directory, atomic_file
@@ -101,7 +101,7 @@ def test_json_is_read_as_it_was_written(value: object) -> None:
 
 @given(
     arrays(
-        st.sampled_from([np.uint8, np.int64, np.float32, np.bool_]) | array_dtypes(max_size=2),
+        boolean_dtypes() | integer_dtypes() | floating_dtypes(),
         array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
     )
 )

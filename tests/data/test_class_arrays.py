@@ -33,7 +33,7 @@ def test_names_with_dots_spaces_and_letters_come_back(tmp_path: Path) -> None:
 )
 def test_a_file_of_something_else_is_named(array: np.ndarray, tmp_path: Path) -> None:
     write_array(class_path(tmp_path, "cat"), array)
-    message = f"cat.npy: not images, but {array.dtype} of shape {array.shape}; download the data set again"
+    message = f"cat.npy: not images, but {array.dtype} of shape {array.shape}; make it again"
     with pytest.raises(UserError, match=f"{re.escape(message)}$"):
         read_classes(tmp_path, ["cat"])
 
@@ -42,7 +42,7 @@ def test_a_file_of_something_else_is_named(array: np.ndarray, tmp_path: Path) ->
 def test_other_pixels_than_the_first_class_s_are_named(pixels: dict[str, int], tmp_path: Path) -> None:
     write_array(class_path(tmp_path, "ant"), random_images(0, 2))
     write_array(class_path(tmp_path, "bee"), random_images(1, 2, **pixels))
-    message = r"bee\.npy: images of shape \(.+\), but ant has \(8, 8, 3\); download the data set again$"
+    message = r"bee\.npy: images of shape \(.+\), but ant has \(8, 8, 3\); make it again$"
     with pytest.raises(UserError, match=message):
         read_classes(tmp_path, ["ant", "bee"])
 

@@ -32,13 +32,11 @@ def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
         path = class_path(directory, name)
         array = read_array(path, mapped=True)
         if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
-            raise UserError(
-                f"{path}: not images, but {array.dtype} of shape {array.shape}; download the data set again"
-            )
+            raise UserError(f"{path}: not images, but {array.dtype} of shape {array.shape}; make it again")
         if arrays and array.shape[1:] != arrays[0].shape[1:]:
             raise UserError(
                 f"{path}: images of shape {array.shape[1:]}, but {names[0]} has {arrays[0].shape[1:]}; "
-                "download the data set again"
+                "make it again"
             )
         arrays.append(array)
     return arrays
