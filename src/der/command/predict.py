@@ -5,7 +5,6 @@ the exit status is 1.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -41,12 +40,12 @@ def run(arguments: argparse.Namespace) -> None:
     # Only now: torch costs seconds.
     from tqdm import tqdm
 
-    from der.common.device import set_up_device
     from der.deployment.loader import list_pictures, read_chunks
     from der.deployment.predictor import load_predictor
     from der.model.forward import images_per_pass
+    from der.project.environment import set_up_device
 
-    device = set_up_device(os.environ.get("DER_DEVICE"))
+    device = set_up_device()
     predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     side, channels = predictor.card.image_side, predictor.card.channels
