@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from der.common.errors import UserError
+from der.data import protocol
 from der.project.paths import FINGERPRINTS, fingerprint
 from der.project.running_code import RunningCode, write_fingerprints
 from tests.locations import ROOT
 
 STAGE = "split"
-MODULE = "der.data.protocol"  # which split imports
+MODULE = protocol.__name__  # which split imports
 EDITED = (
     r"^split: its code has been edited since stage check read it; run `dvc repro`, without --single-item$"
 )

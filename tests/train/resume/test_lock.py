@@ -13,7 +13,7 @@ import pytest
 
 from der.train.resume.lock import GUARD, HOLDER, remove_unused, working_in
 from tests.locations import ROOT
-from tests.train.resume.sandbox import Sandbox, keep, states
+from tests.train.resume.sandbox import Sandbox, keep, make_state, states
 
 HOLD = """
 import sys
@@ -146,3 +146,22 @@ def test_what_the_user_may_not_remove_stays(sandbox: Sandbox, monkeypatch: pytes
     monkeypatch.setattr("der.train.resume.lock.FileLock.acquire", refuse)
     remove_unused(scratch.directory)
     assert states(scratch) == ["phase-000001.state"]
+
+
+def test_a_directory_is_not_removed_between_its_making_and_its_lock(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make_state(sandbox, "key")
+    remover = threading.Thread(target=remove_unused, args=[directory])
+    utime = os.utime
+
+    def utime_while_another_removes(path: Path) -> None:
+        utime(path)
+        monkeypatch.undo()
+        remover.start()
+        remover.join(0.5)  # time enough, if nothing held it back
+
+    monkeypatch.setattr("der.train.resume.lock.os.utime", utime_while_another_removes)
+    with sandbox.open() as scratch:
+        remover.join()
+        assert states(scratch) == ["phase-000001.state"]
