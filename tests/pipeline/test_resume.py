@@ -289,7 +289,7 @@ def test_the_disk_of_the_state_is_full(long: Pipeline, uninterrupted: Digests) -
         assert done.returncode == 1
         assert re.fullmatch(
             rf"error: {root}/der-[0-9a-f]+: training state cannot be written \(No space left on device\); "
-            r"make room, .*\n",
+            r"make room there, or set DER_SCRATCH .*\n",
             done.stderr,
         )
         assert len(states(long)) == 2
