@@ -1,15 +1,14 @@
 """`python -m bench`: the engine against a plain loop, step by step; results go to bench/results."""
 
 import argparse
-import os
 import sys
 
 from bench.cases import list_cases
 from bench.measure import measure_all
 from bench.results_file import INCLUDED, RESULTS, describe_machine, round_figures, write_results
 from bench.table import format_summary, format_table
-from der.common.device import choose_device
 from der.common.errors import UserError
+from der.project.environment import find_device
 
 
 def main() -> None:
@@ -19,7 +18,7 @@ def main() -> None:
     )
     quick = parser.parse_args().quick
     try:
-        device = choose_device(os.environ.get("DER_DEVICE"))
+        device = find_device()
     except UserError as error:
         sys.exit(f"error: {error}")
     rows, bandwidth = measure_all(

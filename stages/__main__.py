@@ -11,37 +11,35 @@ from der.common.errors import ending_in_a_sentence
 from der.project.chain import chain_length
 from der.project.params import load_settings
 from der.project.provenance import check_recipes
-from der.project.stage import run_stage
-from stages import build_memory, download, evaluate, initialize, split, summarize, train_task
+from der.project.running_code import RunningCode
+from der.project.stage import perform, perform_stage
+from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 NOT_EVERYWHERE = ("plotly", "ruamel")  # packages that only the page needs
 
 
-def run_report() -> str:
+def run_report(code: RunningCode) -> str:
     """The page, or a sentence that says why not: no result depends on it."""
     try:
-        from der.project.page import make_page
+        from stages import report
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith(NOT_EVERYWHERE):
             raise
         return f"report: left out, {error.name} is not installed; run `der report` where it is"
-    return make_page()
+    return report.run(code)
 
 
-def list_stages(steps: int) -> dict[str, Callable[[], str]]:
-    """Every stage by the name DVC gives it, in the order in which it can run."""
-    stages: dict[str, Callable[[], str]] = {
+def list_stages(steps: int) -> dict[str, Callable[[RunningCode], str]]:
+    """Every stage after check by the name DVC gives it, in the order in which it can run."""
+    stages: dict[str, Callable[[RunningCode], str]] = {
         "download": download.run,
         "split": split.run,
         "initialize": initialize.run,
     }
     for step in range(1, steps + 1):
-        for name, run in (
-            ("train_task", train_task.run),
-            ("build_memory", build_memory.run),
-            ("evaluate", evaluate.run),
-        ):
-            stages[f"{name}@{step}"] = partial(run, step)
+        stages[f"train_task@{step}"] = partial(train_task.run, step)
+        stages[f"build_memory@{step}"] = partial(build_memory.run, step)
+        stages[f"evaluate@{step}"] = partial(evaluate.run, step)
     stages["summarize"] = summarize.run
     stages["report"] = run_report
     return stages
@@ -58,16 +56,17 @@ def check_skipped(start: str) -> None:
 def main() -> None:
     with ending_in_a_sentence("interrupted"):
         stages = list_stages(chain_length())
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
     parser.add_argument(
-        "--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before"
+        "--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before, but check"
     )
     names = list(stages)
     start = parser.parse_args().start_at
+    perform(check.run)
     with ending_in_a_sentence("interrupted"):
         check_skipped(start)
     for name in names[names.index(start) :]:
-        run_stage(stages[name])
+        perform_stage(name.partition("@")[0], stages[name])
 
 
 if __name__ == "__main__":

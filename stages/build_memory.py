@@ -1,25 +1,22 @@
 """build_memory@k: the exemplars and class means after step k."""
 
-import os
-
 from der.project import paths
-from der.project.environment import scratch_root
+from der.project.environment import scratch_root, set_up_device
 from der.project.markers import mark_unused
 from der.project.params import load_settings
+from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
-from der.train.resume.finished import remove_finished
+from der.train.resume.removal import remove_finished
 
 
-def run(step: int) -> str:
-    settings = load_settings()
+def run(step: int, code: RunningCode) -> str:
     if is_unused(step):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
     import numpy as np
     from numpy.typing import NDArray
 
-    from der.common.device import set_up_device
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory, save_memory
     from der.memory.build import build_memory
@@ -27,7 +24,9 @@ def run(step: int) -> str:
     from der.model.forward import run_network
     from der.model.network import fold_network
 
-    device = set_up_device(os.environ.get("DER_DEVICE"))
+    code.confirm()
+    settings = load_settings().memory
+    device = set_up_device()
     steps = read_task(step)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
@@ -38,11 +37,12 @@ def run(step: int) -> str:
         return run_network(network, normalization, images, device).features
 
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
-    memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings.memory, features)
+    memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
+    code.confirm()
     save_memory(paths.memory(step), memory)
     remove_finished(scratch_root(), paths.checkpoint(step))
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"
 
 
 if __name__ == "__main__":
-    run_step(run)
+    run_step("build_memory", run)

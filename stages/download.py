@@ -4,13 +4,15 @@ from der.common.atomic import atomic_directory
 from der.data.sources.download import download
 from der.project.params import load_settings
 from der.project.paths import RAW
+from der.project.running_code import RunningCode
 from der.project.stage import run_stage
 
 
-def run() -> str:
+def run(code: RunningCode) -> str:
     settings = load_settings().dataset
     with atomic_directory(RAW) as directory:
         counts = download(settings, directory)
+        code.confirm()
     return (
         f"download: {counts.train} training and {counts.test} test images "
         f"of {counts.classes} classes ({settings.source})"
@@ -18,4 +20,4 @@ def run() -> str:
 
 
 if __name__ == "__main__":
-    run_stage(run)
+    run_stage("download", run)

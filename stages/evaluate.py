@@ -1,23 +1,21 @@
 """evaluate@k: the test metrics after step k."""
 
-import os
-
 from der.common.filesystem import directory_bytes
 from der.common.serialization import write_json
 from der.project import paths
+from der.project.environment import set_up_device
 from der.project.markers import mark_unused
 from der.project.params import load_settings
+from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
 
 
-def run(step: int) -> str:
-    settings = load_settings()
+def run(step: int, code: RunningCode) -> str:
     outputs = (paths.step_metrics(step), paths.confusion(step), paths.mistakes(step))
     if is_unused(step):
         return mark_unused("evaluate", step, *outputs)
     # Only now: what follows imports torch, which costs seconds.
-    from der.common.device import set_up_device
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
     from der.evaluation.confusion import write_confusion
@@ -25,7 +23,9 @@ def run(step: int) -> str:
     from der.evaluation.mistakes import save_mistakes
     from der.model.checkpoint import check_classes, load_checkpoint
 
-    device = set_up_device(os.environ.get("DER_DEVICE"))
+    code.confirm()
+    settings = load_settings().evaluate
+    device = set_up_device()
     steps = read_task(step)
     names = [name for classes in steps for name in classes]
     tests = read_classes(paths.task(step) / "test", names)
@@ -36,11 +36,12 @@ def run(step: int) -> str:
         checkpoint,
         memory,
         tests,
-        settings.evaluate,
+        settings,
         device,
         checkpoint_bytes=directory_bytes(paths.checkpoint(step)),
         memory_bytes=directory_bytes(paths.memory(step)),
     )
+    code.confirm()
     write_json(paths.step_metrics(step), evaluation.metrics)
     write_confusion(paths.confusion(step), evaluation.confusion, names)
     save_mistakes(paths.mistakes(step), evaluation.mistakes)
@@ -48,4 +49,4 @@ def run(step: int) -> str:
 
 
 if __name__ == "__main__":
-    run_step(run)
+    run_step("evaluate", run)

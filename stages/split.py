@@ -9,10 +9,11 @@ from der.common.serialization import write_json
 from der.data.class_arrays import class_path, list_classes
 from der.data.protocol import plan_steps
 from der.memory.budget import check_budget
-from der.project.chain import chain_length
+from der.project.chain import chain_length, check_chain
 from der.project.markers import mark_unused
 from der.project.params import load_settings
 from der.project.paths import RAW, TASKS
+from der.project.running_code import RunningCode
 from der.project.stage import run_stage
 
 
@@ -25,28 +26,25 @@ def write_task(directory: Path, steps: list[list[str]]) -> None:
     write_json(directory / "classes.json", {"steps": steps})
 
 
-def run() -> str:
+def run(code: RunningCode) -> str:
     settings = load_settings()
     names = list_classes(RAW / "train")
     if not names:
         raise UserError(f"{RAW / 'train'}: holds no classes; run `dvc repro`")
     steps = plan_steps(names, settings.protocol)
     check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
-    length = chain_length()
-    if len(steps) > length:
-        raise UserError(
-            f"protocol: {len(steps)} steps, but chain.yaml holds {length}; run `der chain {len(steps)}` first"
-        )
+    check_chain(len(steps))
     with atomic_directory(TASKS) as directory:
-        for number in range(1, length + 1):
+        for number in range(1, chain_length() + 1):
             task = directory / str(number)
             if number <= len(steps):
                 write_task(task, steps[:number])
             else:
                 mark_unused("split", number, task / "train", task / "test", task / "classes.json")
+        code.confirm()
     sizes = ", ".join(str(len(step)) for step in steps)
     return f"split: {len(steps)} steps of {sizes} classes"
 
 
 if __name__ == "__main__":
-    run_stage(run)
+    run_stage("split", run)

@@ -1,14 +1,13 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
 from der.project import paths
-from der.project.params import load_settings
+from der.project.running_code import RunningCode
 from der.project.stage import run_stage
 from der.project.step_metrics import read_steps
 from der.summary.write_summary import write_summary
 
 
-def run() -> str:
-    load_settings()
+def run(code: RunningCode) -> str:
     steps = read_steps()
     logs = [paths.training_log(number) for number in range(1, len(steps) + 1)]
     summary = write_summary(steps, paths.confusion(len(steps)), logs, paths.SUMMARY, paths.PLOTS)
@@ -19,4 +18,4 @@ def run() -> str:
 
 
 if __name__ == "__main__":
-    run_stage(run)
+    run_stage("summarize", run)

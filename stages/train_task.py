@@ -1,49 +1,45 @@
 """train_task@k: the checkpoint of step k from that of step k - 1."""
 
-import os
-
 from der.project import paths
-from der.project.environment import scratch_root
+from der.project.environment import set_up_device
 from der.project.markers import mark_unused
 from der.project.params import load_settings
+from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
-from der.train.resume.finished import FINISHED, mark_of
 
 
-def run(step: int) -> str:
-    settings = load_settings()
+def run(step: int, code: RunningCode) -> str:
     if is_unused(step):
         return mark_unused("train_task", step, paths.checkpoint(step), paths.training_log(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.common.device import set_up_device
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
-    from der.memory.budget import check_budget
     from der.model.checkpoint import check_classes, load_previous, save_checkpoint
+    from der.project.training_state import training_key, training_state
     from der.train.incremental_step import train_step
     from der.train.log import write_log
     from der.train.progress import Progress, warn
-    from der.train.resume.key import scratch_key
-    from der.train.resume.store import StateStore
+    from der.train.resume.removal import FINISHED, mark_of
     from der.train.training_images import gather_step
 
-    device = set_up_device(os.environ.get("DER_DEVICE"))
+    code.confirm()
+    settings = load_settings()
+    network, train = settings.network, settings.train
+    device = set_up_device()
     steps = read_task(step)
-    check_budget(settings.memory, sum(map(len, steps)))  # build_memory would refuse, after the training
     previous = load_previous(paths.checkpoint(step - 1))
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
-    key = scratch_key(step, settings.network, settings.train, device)
-    with StateStore(scratch_root(), key, warn) as scratch:
+    key = training_key(step, network, train, code.text, device)
+    with training_state(key, warn) as state:
         with Progress(f"train_task {step}") as progress:
-            trained, records = train_step(
-                previous, steps, images, settings.network, settings.train, device, progress, scratch
-            )
+            trained, records = train_step(previous, steps, images, network, train, device, progress, state)
+        code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training_log(step), records)
-        scratch.mark(FINISHED, mark_of(paths.checkpoint(step)))
+        state.mark(FINISHED, mark_of(paths.checkpoint(step)))
     return (
         f"train_task {step}: {trained.network.classes} classes, {trained.metadata.parameters:,} parameters, "
         f"training accuracy {records[-1].accuracy:.2f} %"
@@ -51,4 +47,4 @@ def run(step: int) -> str:
 
 
 if __name__ == "__main__":
-    run_step(run)
+    run_step("train_task", run)

@@ -33,7 +33,7 @@ from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
 from der.train.representation import learn_representation
-from der.train.resume.store import Saved
+from der.train.resume.state import Saved
 from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
 from der.train.wiring import Conditions, wire_engine

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CLASSES = ("ant", "bee", "cat", "dog")
 CHAIN = 3  # the protocol has two steps: number 3 is unused
 IMAGES = 8  # per class, two of them held out
-RESULTS = ("data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics")
+RESULTS = ("data/fingerprints", "data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics")
 PHASES = ("base", "incremental", "incremental.classifier")
 EDITS = {
     "dataset.source": "folder",
@@ -71,6 +71,10 @@ class Pipeline:
         assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def der(self, *words: str) -> str:
+        """Run the command `der` of the copy, which must succeed; returns what it printed."""
+        return self.succeed("python", "-m", "der", *words, PYTHONPATH="src")
+
     def environment(self) -> dict[str, str]:
         """The caller's, without what would tie the copy to another repository or to the user's set-up."""
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
@@ -107,17 +111,25 @@ class Pipeline:
 
     def chain(self, length: int) -> None:
         """Make chain.yaml hold ``length`` steps."""
-        self.succeed("python", "-m", "der.project.chain", str(length))
+        self.der("chain", str(length))
 
     def commit(self, message: str) -> None:
         """Commit everything to git."""
         self.succeed("git", "add", "--all")
         self.succeed("git", "commit", "--quiet", "--message", message)
 
-    def touch(self, path: str) -> None:
-        """Change a module's text, but nothing that it does."""
-        with (self.root / path).open("a", encoding="utf-8") as stream:
-            stream.write("# touched\n")
+    def rewrite(self, path: str, pattern: str, replacement: str) -> None:
+        """Edit a file's text, where the pattern must be found."""
+        text = (self.root / path).read_text(encoding="utf-8")
+        changed, count = re.subn(pattern, replacement, text, count=1, flags=re.MULTILINE)
+        assert count, pattern
+        (self.root / path).write_text(changed, encoding="utf-8")
+
+    def add_code(self, *paths: str, line: str = "NOBODY_READS_THIS = 1") -> None:
+        """Add a line to modules: other code to a fingerprint, with the same results."""
+        for path in paths:
+            with (self.root / path).open("a", encoding="utf-8") as stream:
+                stream.write(f"\n{line}\n")
 
     def results(self) -> Digests:
         """Every file that the stages left."""
@@ -214,9 +226,9 @@ class Stage:
     params: list[str]
 
     @property
-    def script(self) -> str:
-        """The path of the script that it runs."""
-        return self.cmd.split()[2].replace(".", "/") + ".py"
+    def name(self) -> str:
+        """The name of its script, without the step."""
+        return self.cmd.split()[2].removeprefix("stages.")
 
 
 def read_graph(pipeline: Pipeline) -> dict[str, Stage]:

@@ -1,4 +1,4 @@
-"""Which files a stage's process opens, when DVC runs it."""
+"""Which files a stage's process opens, and which modules it has loaded in the end, when DVC runs it."""
 
 import os
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from tests.pipeline.lab import Pipeline
 # Python imports a module of this name at start. Only a stage's command has DVC_STAGE in its environment.
 # What C code opens by itself goes unseen: safetensors' reading and writing, in this project.
 HOOK = """
+import atexit
 import os
 import sys
 
@@ -26,6 +27,11 @@ if "DVC_STAGE" in os.environ:
             os.write(record, f"{kind} {os.path.abspath(os.fsdecode(path))}\\n".encode())
 
     sys.addaudithook(hook)
+
+    @atexit.register
+    def list_modules():
+        ours = (name for name in sys.modules if name.partition(".")[0] in ("der", "stages"))
+        os.write(record, "".join(f"m {name}\\n" for name in ours).encode())
 """
 
 
@@ -54,11 +60,27 @@ def recording(pipeline: Pipeline, *packages: Path) -> dict[str, str]:
 
 
 def recorded_paths(pipeline: Pipeline) -> Iterator[Opened]:
-    """What is on record, paths in full."""
+    """The files on record, paths in full."""
+    for stage, kind, path in _read_records(pipeline):
+        if kind != "m":
+            yield Opened(stage, _source(path), kind == "w")
+
+
+def loaded_modules(pipeline: Pipeline) -> dict[str, set[str]]:
+    """The modules of ours that every stage's process had loaded when it ended, by the stage's name."""
+    modules: dict[str, set[str]] = {}
+    for stage, kind, name in _read_records(pipeline):
+        if kind == "m":
+            modules.setdefault(stage, set()).add(name)
+    return modules
+
+
+def _read_records(pipeline: Pipeline) -> Iterator[tuple[str, str, str]]:
+    """Stage, kind and what it is of all lines on record."""
     for record in _records(pipeline).iterdir():
         for line in record.read_text(encoding="utf-8").splitlines():
-            kind, path = line.split(" ", 1)
-            yield Opened(record.name, _source(path), kind == "w")
+            kind, what = line.split(" ", 1)
+            yield record.name, kind, what
 
 
 def opens_inside(pipeline: Pipeline) -> set[Opened]:

@@ -6,17 +6,17 @@ build_memory@3 and evaluate@3 when their parameters or code do, train_task@3 and
 2's checkpoint or memory does. Their markers stay the same, so nothing after them runs.
 """
 
+import ast
 import json
 import shutil
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.pipeline.closure import import_closure, modules_below
-from tests.pipeline.lab import RESULTS, Digests, Pipeline, Repro, declares, numbered, read_graph
+from tests.pipeline.lab import RESULTS, Digests, Pipeline, Repro, numbered, read_graph
 
 REPORT = "metrics/report.html"
+FINGERPRINTS = "data/fingerprints/"
 
 
 class Edit(NamedTuple):
@@ -65,9 +65,9 @@ WITHOUT_EFFECT = {
 
 
 def assert_runs(pipeline: Pipeline, *stages: str) -> None:
-    """`dvc repro` recomputes exactly these and restores none."""
+    """`dvc repro` recomputes exactly these, after check, and restores none."""
     done = pipeline.repro()
-    assert (sorted(done.run), done.restored) == (sorted(numbered(*stages)), [])
+    assert (done.run[0], sorted(done.run[1:]), done.restored) == ("check", sorted(numbered(*stages)), [])
 
 
 def from_scratch(pipeline: Pipeline) -> Digests:
@@ -76,7 +76,7 @@ def from_scratch(pipeline: Pipeline) -> Digests:
     shutil.copytree(pipeline.root, fresh.root, ignore=shutil.ignore_patterns(".git", ".dvc"))
     for directory in RESULTS:
         shutil.rmtree(fresh.root / directory)
-    fresh.succeed("python", "-m", "stages.all")
+    fresh.succeed("python", "-m", "stages")
     return fresh.results()
 
 
@@ -93,7 +93,7 @@ def test_ablation_is_an_edit_of_the_stages_that_track_it(name: str, pipeline: Pi
     values, changed = ABLATIONS[name]
     pipeline.edit(**values)
     assert sorted(json.loads(pipeline.succeed("dvc", "status", "--json"))) == sorted(
-        numbered(*changed, "report")
+        numbered("check", *changed, "report")
     )
 
 
@@ -112,6 +112,7 @@ def test_nothing_and_a_comment_run_nothing(pipeline: Pipeline) -> None:
     assert pipeline.repro() == Repro([], [])
     with (pipeline.root / "params.yaml").open("a", encoding="utf-8") as stream:
         stream.write("# A remark\n")
+    assert_runs(pipeline)
     assert pipeline.repro() == Repro([], [])
 
 
@@ -121,7 +122,7 @@ def test_back_to_an_earlier_value_restores_everything(base: Pipeline, pipeline: 
     assert pipeline.results() != base.results()
     pipeline.edit(protocol__steps=None)
     done = pipeline.repro()
-    assert done.run == []
+    assert done.run == ["check"]
     assert sorted(done.restored) == sorted(
         numbered("split", "T2", "B2", "E2", "T3", "B3", "summarize", "report")
     )
@@ -164,73 +165,80 @@ def test_deleted_output_is_restored(deleted: list[str], base: Pipeline, pipeline
         else:
             path.unlink()
     done = pipeline.repro()
-    assert done.run == []
+    # What check leaves is in no cache of runs: it takes less time than to look there.
+    assert done.run == (["check"] if "data/fingerprints" in deleted else [])
     producers = {
         name
         for name, stage in read_graph(pipeline).items()
         if any(out == one or out.startswith(one + "/") for out in stage.outs for one in deleted)
     }
-    assert set(done.restored) == producers
+    assert set(done.restored) == producers - set(done.run)
     assert pipeline.results() == base.results()
 
 
-@pytest.mark.parametrize(
-    ("path", "run"),
-    [
-        ("src/der/data/sources/digits.py", ["download"]),
-        ("src/der/train/losses.py", ["T1", "T2", "T3"]),
-        ("src/der/memory/herding.py", ["B1", "B2", "B3", "E1", "E2", "E3"]),
-        ("src/der/summary/drawing/lines.py", ["summarize"]),
-        ("src/der/summary/series.py", ["summarize", "report"]),
-        ("src/der/report/page.py", ["report"]),
-        ("stages/split.py", ["split"]),
-        ("stages/evaluate.py", ["E1", "E2", "E3"]),
-    ],
-)
-def test_touched_module_runs_its_stages_and_nothing_after(
-    path: str, run: list[str], base: Pipeline, pipeline: Pipeline
+def reformat(pipeline: Pipeline, path: str) -> None:
+    """Take the comments out of a module, and lay it out in other lines."""
+    file = pipeline.root / path
+    file.write_text(ast.unparse(ast.parse(file.read_text(encoding="utf-8"))), encoding="utf-8")
+
+
+def test_a_comment_a_docstring_layout_and_an_unused_module_run_nothing(
+    base: Pipeline, pipeline: Pipeline
 ) -> None:
-    pipeline.touch(path)
-    assert_runs(pipeline, *run)
+    pipeline.add_code("src/der/model/network.py", "stages/train_task.py", line="# A remark")
+    pipeline.rewrite("src/der/memory/herding.py", '"""[A-Z]', '"""Once more: ')
+    reformat(pipeline, "src/der/train/engine.py")
+    (pipeline.root / "src/der/train/unused.py").write_text("from der.train import engine\n", encoding="utf-8")
+    assert_runs(pipeline)
     assert pipeline.results() == base.results()
+    assert pipeline.repro() == Repro([], [])
 
 
-# What DVC says must run, and because of which dependencies, after a touch of several modules at once.
-TOUCH_SCRIPT = """
-import json
-import sys
-from pathlib import Path
-from dvc.repo import Repo
-repo = Repo(".")
-for touched in json.loads(sys.argv[1]):
-    contents = {path: Path(path).read_bytes() for path in touched}
-    for path, content in contents.items():
-        Path(path).write_bytes(content + b"# touched\\n")
-    changes = {}
-    for name, reasons in repo.status().items():
-        changes[name.removeprefix("dvc.yaml:")] = [dep for one in reasons for dep in one["changed deps"]]
-    print(json.dumps(changes))
-    for path, content in contents.items():
-        Path(path).write_bytes(content)
-assert not repo.status()
-"""
+def test_an_edit_of_the_page_runs_the_report(pipeline: Pipeline) -> None:
+    pipeline.rewrite("src/der/report/page.css", r"\A", "/* A remark */\n")
+    assert_runs(pipeline, "report")
 
 
-def test_every_touched_module_reaches_the_stages_that_import_it(pipeline: Pipeline) -> None:
-    root = pipeline.root
-    modules = sorted(modules_below(root, "src") | modules_below(root, "stages"))
-    graph = read_graph(pipeline)
-    closures = {stage.script: import_closure(root, stage.script) for stage in graph.values()}
-    # At a time, one module of every directory that stands in dvc.yaml as a whole.
-    whole = [dep for stage in graph.values() for dep in stage.deps if modules_below(root, dep)]
-    groups: dict[str, list[str]] = {}
-    for module in modules:
-        groups.setdefault(next((one for one in whole if declares([one], module)), module), []).append(module)
-    rounds = [list(filter(None, touched)) for touched in zip_longest(*groups.values())]
-    printed = pipeline.succeed("python", "-c", TOUCH_SCRIPT, json.dumps(rounds)).splitlines()
-    for touched, line in zip(rounds, printed, strict=True):
-        changes = json.loads(line)
-        for module in touched:
-            reached = {name for name, deps in changes.items() if declares(deps, module)}
-            importing = {name for name, stage in graph.items() if module in closures[stage.script]}
-            assert reached == importing, module
+def test_an_edit_of_herding_never_trains_the_first_step(pipeline: Pipeline) -> None:
+    # Farthest from the mean instead of nearest: other exemplars.
+    pipeline.rewrite("src/der/memory/herding.py", r"where\(free, cost", "where(free, -cost")
+    assert_runs(pipeline, "B1", "E1", *AFTER_STEP_1)
+
+
+CODE = [
+    ({"src/der/data/sources/digits.py": ["download"], "src/der/train/objective.py": ["T1", "T2", "T3"]}),
+    (
+        {
+            "stages/split.py": ["split"],
+            "src/der/memory/build.py": ["B1", "B2", "B3"],
+            "stages/evaluate.py": ["E1", "E2", "E3"],
+            "src/der/summary/series.py": ["summarize", "report"],
+        }
+    ),
+    ({"src/der/report/page.py": ["report"], "src/der/summary/drawing/lines.py": ["summarize"]}),
+]
+
+
+@pytest.mark.parametrize("edited", CODE, ids=lambda edited: ", ".join(edited))
+def test_other_code_runs_its_stages_and_nothing_after(
+    edited: dict[str, list[str]], base: Pipeline, pipeline: Pipeline
+) -> None:
+    pipeline.add_code(*edited)
+    assert_runs(pipeline, *(stage for stages in edited.values() for stage in stages))
+    before, after = base.results(), pipeline.results()
+    assert {path: digest for path, digest in after.items() if not path.startswith(FINGERPRINTS)} == {
+        path: digest for path, digest in before.items() if not path.startswith(FINGERPRINTS)
+    }
+
+
+def test_a_stage_alone_after_an_edit_of_its_code_is_refused(pipeline: Pipeline) -> None:
+    pipeline.add_code("src/der/train/objective.py")
+    lock = (pipeline.root / "dvc.lock").read_bytes()
+    done = pipeline.command("dvc", "repro", "--force", "--single-item", "train_task@1")
+    assert done.returncode != 0
+    assert (
+        "error: train_task: its code has been edited since stage check read it; run `dvc repro`, without "
+        "--single-item\n" in done.stderr
+    )
+    assert (pipeline.root / "dvc.lock").read_bytes() == lock
+    assert_runs(pipeline, "T1", "T2", "T3")  # as told

@@ -6,25 +6,15 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.pipeline.lab import CLASSES, Pipeline, digests
 
-STAGES = [
-    "download",
-    "split",
-    "initialize",
-    "train_task 1",
-    "build_memory 1",
-    "evaluate 1",
-    "summarize",
-    "report",
-]
-
 
 def run_script(pipeline: Pipeline, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return pipeline.command("python", "-m", *f"stages.{script}".split(), **environment)
+    return pipeline.command("python", "-m", *script.split(), **environment)
 
 
 def assert_refuses(pipeline: Pipeline, script: str, message: str, **environment: str) -> None:
@@ -83,53 +73,80 @@ def test_bad_parameters(name: str, pipeline: Pipeline) -> None:
     edit, message = BAD_PARAMETERS[name]
     file = pipeline.root / "params.yaml"
     file.write_text(edit(file.read_text(encoding="utf-8")), encoding="utf-8")
-    assert_refuses(pipeline, "download", message)
-
-
-@pytest.mark.parametrize("script", STAGES)
-def test_every_stage_checks_all_parameters_before_any_work(script: str, pipeline: Pipeline) -> None:
-    pipeline.edit(evaluate__group_labels=0, dataset__seed=-1)
-    message = r"params\.yaml: dataset\.seed: -1 is out of range; write a number of at least 0 and at most .+"
-    assert_refuses(pipeline, script, message)
+    assert_refuses(pipeline, "stages.check", message)
 
 
 def test_elsewhere_than_at_the_root(pipeline: Pipeline) -> None:
     (pipeline.root / "params.yaml").unlink()
-    assert_refuses(pipeline, "split", r"params\.yaml: not found; run from the repository's root")
+    assert_refuses(pipeline, "stages.split", r"params\.yaml: not found; run from the repository's root")
 
 
-def test_dvc_stops_at_the_first_failure_and_keeps_the_rest(pipeline: Pipeline) -> None:
-    before = digests(pipeline.root, ["data", "metrics"])
-    pipeline.edit(memory__budget=0)
+BAD_EDITS: dict[str, tuple[dict[str, Any], str]] = {
+    "a range": ({"memory__budget": 0}, "params.yaml: memory.budget: 0 is out of range"),
+    "a type": ({"train__masks": True}, "params.yaml: train.masks: True does not fit"),
+    "two sections": (
+        {"network__mean": [0.5, 0.5], "network__std": [0.5, 0.5]},
+        "params.yaml: network.mean: 2 values",
+    ),
+    "a budget for no class": (
+        {"memory__budget": 3},
+        "memory.budget: 3 leaves no exemplar for each of 4 classes",
+    ),
+    "too many steps": (
+        {"protocol__first_classes": 1, "protocol__later_classes": 1},
+        "protocol: 4 steps, but chain.yaml holds 3; run `der chain 4`",
+    ),
+    "an unknown class": (
+        {"protocol__steps": [["ant"], ["elk"]]},
+        "protocol.steps: 'elk' is no class of the data set",
+    ),
+}
+
+
+def test_bad_edits_leave_every_result_where_it_is(pipeline: Pipeline) -> None:
+    params = pipeline.root / "params.yaml"
+    before, good = digests(pipeline.root, ["data", "metrics"]), params.read_bytes()
+    for name, (values, message) in BAD_EDITS.items():
+        pipeline.edit(**values)
+        done = pipeline.command("dvc", "repro")
+        assert done.returncode != 0, name
+        assert f"error: {message}" in done.stderr, name
+        assert "Traceback" not in done.stdout + done.stderr, name
+        assert re.findall("Running stage '(.+)'", done.stdout) == ["check"], name
+        assert digests(pipeline.root, ["data", "metrics"]) == before, name
+        params.write_bytes(good)
+    (pipeline.root / "src/der/memory/herding.py").write_text("def", encoding="utf-8")
     done = pipeline.command("dvc", "repro")
-    assert done.returncode != 0
-    assert "error: params.yaml: memory.budget: 0 is out of range" in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    # DVC removes the outputs of the stage that it starts, and of no other.
-    left = digests(pipeline.root, ["data", "metrics"])
-    assert left == {path: digest for path, digest in before.items() if not path.startswith("data/memory/1/")}
+    assert (
+        "error: src/der/memory/herding.py: cannot be parsed (invalid syntax (<unknown>, line 1))"
+        in done.stderr
+    )
+    assert digests(pipeline.root, ["data", "metrics"]) == before
 
 
 def test_protocol_longer_than_the_chain(pipeline: Pipeline) -> None:
     pipeline.edit(protocol__first_classes=1, protocol__later_classes=1)
-    message = r"protocol: 4 steps, but chain\.yaml holds 3; run `python -m stages\.chain 4` first"
-    assert_refuses(pipeline, "split", message)
-    pipeline.succeed("python", "-m", "der.project.chain", "4")  # as told
+    message = r"protocol: 4 steps, but chain\.yaml holds 3; run `der chain 4`"
+    for script in ("stages.check", "stages.split"):
+        assert_refuses(pipeline, script, message)
+    pipeline.der("chain")  # which finds the same number
     pipeline.succeed("python", "-m", "stages.split")
     assert (pipeline.root / "data/tasks/4/train/dog.npy").exists()
 
 
-@pytest.mark.parametrize("script", ["split", "summarize", "all", "preset digits_masks"])
+@pytest.mark.parametrize(
+    "script", ["stages.check", "stages.split", "stages.summarize", "stages", "der preset digits_masks"]
+)
 def test_damaged_chain(script: str, pipeline: Pipeline) -> None:
     (pipeline.root / "chain.yaml").write_text("steps: [\n", encoding="utf-8")
-    message = r"chain\.yaml: missing or damaged; run `python -m stages\.chain N`, N the number of steps"
-    assert_refuses(pipeline, script, message)
+    assert_refuses(pipeline, script, r"chain\.yaml: missing or damaged; run `der chain`", PYTHONPATH="src")
+    pipeline.der("chain", "2")  # needs no chain that can be read
 
 
 @pytest.mark.parametrize("length", ["0", "-1", "many"])
 def test_chain_of_no_length(length: str, pipeline: Pipeline) -> None:
     before = digests(pipeline.root)
-    done = pipeline.command("python", "-m", "der.project.chain", length)
+    done = pipeline.command("python", "-m", "der", "chain", length, PYTHONPATH="src")
     assert done.returncode == 2
     assert re.search(r"error: .*N: ", done.stderr)
     assert digests(pipeline.root) == before
@@ -137,14 +154,14 @@ def test_chain_of_no_length(length: str, pipeline: Pipeline) -> None:
 
 def test_unknown_device(pipeline: Pipeline) -> None:
     message = r"DER_DEVICE: 'abacus' is no device; write cuda, mps or cpu"
-    assert_refuses(pipeline, "evaluate 1", message, DER_DEVICE="abacus")
+    assert_refuses(pipeline, "stages.evaluate 1", message, DER_DEVICE="abacus")
 
 
 def test_diverging_training_leaves_no_checkpoint(pipeline: Pipeline) -> None:
     pipeline.edit(train__base__learning_rate=1e30)
     shutil.rmtree(pipeline.root / "data/checkpoints/1")
     message = r"step 1, representation, epoch 1: the loss is -?(nan|inf); lower the learning rate.*"
-    assert_refuses(pipeline, "train_task 1", message)
+    assert_refuses(pipeline, "stages.train_task 1", message)
     assert sorted(path.name for path in (pipeline.root / "data/checkpoints").iterdir()) == ["0", "2", "3"]
 
 
@@ -152,22 +169,22 @@ def test_diverging_training_leaves_no_checkpoint(pipeline: Pipeline) -> None:
     ("script", "path", "message"),
     [
         (
-            "train_task 2",
+            "stages.train_task 2",
             "data/checkpoints/1/extractor_1.safetensors",
             r"data/checkpoints/1/extractor_1\.safetensors: not the file that network\.json records; copy .+",
         ),
         (
-            "evaluate 1",
+            "stages.evaluate 1",
             "data/checkpoints/1/network.json",
             r"data/checkpoints/1/network\.json: cannot be read as JSON \(.+\)",
         ),
         (
-            "build_memory 2",
+            "stages.build_memory 2",
             "data/memory/1/images.npy",
             r"data/memory/1/images\.npy: cannot be read as a \.npy array \(.+\)",
         ),
         (
-            "train_task 1",
+            "stages.train_task 1",
             "data/tasks/1/train/ant.npy",
             r"data/tasks/1/train/ant\.npy: cannot be read as a \.npy array \(.+\)",
         ),
@@ -181,7 +198,7 @@ def test_damaged_input(script: str, path: str, message: str, pipeline: Pipeline)
     assert_refuses(pipeline, script, message)
 
 
-@pytest.mark.parametrize("script", ["build_memory 2", "evaluate 2"])
+@pytest.mark.parametrize("script", ["stages.build_memory 2", "stages.evaluate 2"])
 def test_classes_that_are_none_or_not_the_network_s(script: str, pipeline: Pipeline) -> None:
     classes = pipeline.root / "data/tasks/2/classes.json"
     steps = json.loads(classes.read_text(encoding="utf-8"))["steps"]
@@ -197,10 +214,12 @@ def test_classes_that_are_none_or_not_the_network_s(script: str, pipeline: Pipel
 
 def test_summary_that_is_none(pipeline: Pipeline) -> None:
     (pipeline.root / "metrics/summary.json").write_text("{}", encoding="utf-8")
-    assert_refuses(pipeline, "show", r"metrics/summary\.json: no summary of steps; run `dvc repro`")
+    assert_refuses(
+        pipeline, "der show", r"metrics/summary\.json: no summary of steps; run `dvc repro`", PYTHONPATH="src"
+    )
 
 
-@pytest.mark.parametrize("script", ["split", "train_task 2", "build_memory 2"])
+@pytest.mark.parametrize("script", ["stages.check", "stages.split", "stages.build_memory 2"])
 def test_budget_below_the_number_of_classes(script: str, pipeline: Pipeline) -> None:
     pipeline.edit(memory__budget=3)
     message = r"memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4"
@@ -211,22 +230,25 @@ def test_steps_that_are_skipped_but_of_other_parameters(pipeline: Pipeline) -> N
     pipeline.edit(train__incremental__momentum=0.5)
     message = "trained with other parameters than params.yaml has; run `dvc repro` first"
     for start in ("evaluate@2", "train_task@3"):
-        done = pipeline.command("python", "-m", "stages.all", "--start-at", start)
-        assert (done.returncode, done.stdout) == (1, "")
+        done = pipeline.command("python", "-m", "stages", "--start-at", start)
+        assert done.returncode == 1
+        assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["check"]
         assert done.stderr == f"error: data/checkpoints/2/network.json: {message}\n"
-    assert "train_task 2: " in pipeline.succeed("python", "-m", "stages.all", "--start-at", "train_task@2")
+    assert "train_task 2: " in pipeline.succeed("python", "-m", "stages", "--start-at", "train_task@2")
 
 
 def test_split_without_data(pipeline: Pipeline) -> None:
     shutil.rmtree(pipeline.root / "data/raw")
-    assert_refuses(pipeline, "split", r"data/raw/train: holds no classes; run `dvc repro`")
+    assert_refuses(pipeline, "stages.split", r"data/raw/train: holds no classes; run `dvc repro`")
 
 
 def test_summary_without_metrics(pipeline: Pipeline) -> None:
     shutil.rmtree(pipeline.root / "metrics")
-    assert_refuses(pipeline, "summarize", r"metrics/steps/1\.json: no metrics; run `dvc repro`")
-    assert_refuses(pipeline, "report", r"metrics/steps/1\.json: no metrics; run `dvc repro`")
-    assert_refuses(pipeline, "show", r"metrics/summary\.json: no results yet; run `dvc repro`")
+    assert_refuses(pipeline, "stages.summarize", r"metrics/steps/1\.json: no metrics; run `dvc repro`")
+    assert_refuses(pipeline, "stages.report", r"metrics/steps/1\.json: no metrics; run `dvc repro`")
+    assert_refuses(
+        pipeline, "der show", r"metrics/summary\.json: no results yet; run `dvc repro`", PYTHONPATH="src"
+    )
 
 
 def damage_picture(images: Path) -> None:
@@ -261,7 +283,7 @@ def test_bad_images_leave_no_raw_data(
     spoil: Callable[[Path], None], message: str, pipeline: Pipeline
 ) -> None:
     spoil(pipeline.root / "data/images")
-    assert_refuses(pipeline, "download", message)  # what an earlier run left stays
+    assert_refuses(pipeline, "stages.download", message)  # what an earlier run left stays
     shutil.rmtree(pipeline.root / "data/raw")
-    assert_refuses(pipeline, "download", message)
+    assert_refuses(pipeline, "stages.download", message)
     assert not list((pipeline.root / "data").glob("raw*"))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from der.project.fingerprint import find_module
 from tests.pipeline.lab import Pipeline, Stage, declares, digests, read_graph
-from tests.pipeline.opens import Opened, opens_inside
+from tests.pipeline.opens import Opened, loaded_modules, opens_inside
 
-# Checked as a whole by every stage; which values a stage depends on is declared under params.
-READ_BY_ALL = "params.yaml"
+READ_BY_ALL = "params.yaml"  # which values a stage depends on is declared under params
 PARTIAL = ".partial"  # what an output is called until it is whole
 
 
@@ -18,13 +18,30 @@ def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
     path = opened.path
     if (root / path).is_dir():
         return False  # a folder is opened only to bring its names to the disk
-    if path.endswith(".py"):  # DVC has no use for empty files: they cannot change what a stage does
-        return not declares(stage.deps, path) and (root / path).stat().st_size > 0
+    if path.endswith(".py") and not opened.written:
+        return not declares([*stage.deps, *code(stage, root)], path)
     parts = path.split("/")
     whole = "/".join(part.removesuffix(PARTIAL) for part in parts)
     if opened.written or whole != path:
         return not declares(stage.outs, whole)
     return path != READ_BY_ALL and not declares([*stage.deps, *stage.outs], path)
+
+
+def fingerprinted(stage: Stage, root: Path) -> list[str]:
+    """The modules in a stage's fingerprint; of check, all there are."""
+    if stage.name == "check":
+        return [line for name in (root / "data/fingerprints").iterdir() for line in modules_of(name)]
+    return modules_of(root / "data/fingerprints" / stage.name)
+
+
+def modules_of(file: Path) -> list[str]:
+    return [line.split()[1] for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def code(stage: Stage, root: Path) -> list[str]:
+    """The files of the modules in a stage's fingerprint."""
+    found = [find_module(name, root) for name in fingerprinted(stage, root)]
+    return [file.relative_to(root).as_posix() for file in found if file is not None]
 
 
 def test_stages_open_only_what_they_declare(recorded: Pipeline) -> None:
@@ -44,7 +61,8 @@ def test_the_hook_sees_what_stages_read_and_write(recorded: Pipeline) -> None:
         Opened("download", "data/images/train/ant/0.png", False),
         Opened("split", "chain.yaml", False),
         Opened("train_task@1", "data/tasks/1/train/ant.npy", False),  # mapped into memory
-        Opened("train_task@2", "src/der/train/step.py", False),
+        Opened("train_task@2", "src/der/train/incremental_step.py", False),
+        Opened("check", "src/der/train/incremental_step.py", False),
         Opened("build_memory@1", "data/memory/0/images.npy", False),
         Opened("evaluate@1", "metrics/steps/1.json.partial", True),
         Opened("evaluate@2", "metrics/mistakes/2.partial/images.npy.partial", True),
@@ -54,11 +72,21 @@ def test_the_hook_sees_what_stages_read_and_write(recorded: Pipeline) -> None:
         assert seen in opens
 
 
+def test_every_module_that_a_stage_loads_is_in_its_fingerprint(recorded: Pipeline) -> None:
+    graph = read_graph(recorded)
+    loaded = loaded_modules(recorded)
+    assert set(loaded) == set(graph)
+    for name, stage in graph.items():
+        if stage.name != "check":
+            assert loaded[name] - set(fingerprinted(stage, recorded.root)) == set(), name
+    assert "der.train.engine" in loaded["train_task@2"]
+
+
 @pytest.mark.parametrize("name", ["train_task@2", "build_memory@2", "evaluate@2"])
 def test_declared_dependencies_suffice(name: str, recorded: Pipeline, tmp_path: Path) -> None:
     """Where nothing else is, a stage that reads weights does the same: also C code opens nothing else."""
     stage = read_graph(recorded)[name]
-    for path in (*stage.deps, READ_BY_ALL):
+    for path in (*stage.deps, *code(stage, recorded.root), READ_BY_ALL):
         source, target = recorded.root / path, tmp_path / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

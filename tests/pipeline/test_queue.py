@@ -80,7 +80,7 @@ def number(cell: str) -> float | None:
 def test_sweep(queue: Pipeline) -> None:
     assert (
         "error: no finished experiment of this commit"
-        in queue.command("python", "-m", "der.project.comparison").stderr
+        in queue.command("python", "-m", "der", "compare", PYTHONPATH="src").stderr
     )
 
     # Two at a time; the budget of one leaves no exemplar for each class, so that it fails.
@@ -91,7 +91,7 @@ def test_sweep(queue: Pipeline) -> None:
 
     shown = queue.succeed("dvc", "exp", "show", "--csv")
     assert all(name in shown for name in (good, failing, another, lonely))
-    printed = queue.succeed("python", "-m", "der.project.comparison", "--csv", "table.csv")
+    printed = queue.der("compare", "--csv", "table.csv")
     assert printed.endswith(f"\nfailed: {failing}\n")
     log = queue.succeed("dvc", "queue", "logs", failing)
     assert "error: memory.budget: 3 leaves no exemplar for each of 4 classes" in log

@@ -18,7 +18,7 @@ def test_another_run_at_another_place_gives_the_same_bytes(base: Pipeline, recor
 
 def test_all_stages_without_dvc_then_taken_over(base: Pipeline, tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path / "pipeline")
-    pipeline.succeed("python", "-m", "stages.all")
+    pipeline.succeed("python", "-m", "stages")
     assert pipeline.results() == base.results()
 
     pipeline.succeed("dvc", "commit", "--force")

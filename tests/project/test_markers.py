@@ -47,7 +47,7 @@ def test_the_length_is_what_was_written(length: int) -> None:
 def test_a_chain_that_is_none_says_how_to_write_one(content: str | bytes | None, place: Path) -> None:
     if content is not None:
         (place / "chain.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    message = r"^chain\.yaml: missing or damaged; run `python -m stages\.chain N`, N the number of steps$"
+    message = r"^chain\.yaml: missing or damaged; run `der chain`$"
     with pytest.raises(UserError, match=message):
         chain_length()
 

@@ -34,7 +34,7 @@ from der.settings.experiment import Settings
 from der.settings.training import AugmentationSettings, PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.incremental_step import TrainedStep, train_step
 from der.train.log import EpochRecord
-from der.train.resume.store import Saved
+from der.train.resume.state import Saved
 from der.train.training_images import gather_step
 from stages import split
 from tests.locations import ROOT

@@ -5,7 +5,6 @@ the exit status is 1.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +42,11 @@ def count(text: str) -> int:
 def run(arguments: argparse.Namespace) -> None:
     """Print a line for every picture; exit with status 1 if any could not be read."""
     # Only now: torch costs seconds.
-    from der.common.device import set_up_device
     from der.deployment.loader import list_pictures
     from der.deployment.predictor import load_predictor
+    from der.project.environment import set_up_device
 
-    device = set_up_device(os.environ.get("DER_DEVICE"))
+    device = set_up_device()
     predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     names = predictor.card.class_names

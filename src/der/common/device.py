@@ -30,9 +30,9 @@ def choose_device(override: str | None) -> torch.device:
     except RuntimeError:
         known = False
     if not known:
-        raise UserError(f"DER_DEVICE: {override!r} is no device; write cuda, mps or cpu")
+        raise UserError(f"{override!r} is no device; write cuda, mps or cpu")
     if not available[device.type]:
-        raise UserError(f"DER_DEVICE: {override!r} is not available on this machine; unset it or write cpu")
+        raise UserError(f"{override!r} is not available on this machine; write cpu, or nothing")
     return device
 
 

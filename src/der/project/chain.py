@@ -11,8 +11,9 @@ from der.project import paths
 
 HEADER = """\
 # The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that
-# `dvc repro` can run. Written by `der chain`; a number past a protocol's last step costs
-# three stages of about a second each. DVC reads unquoted numbers as no stages at all.
+# `dvc repro` can run. Written by `der chain`: as long as the protocol in params.yaml, or longer, for a sweep;
+# a number past a protocol's last step costs three stages of about a second each, which leave markers.
+# DVC reads unquoted numbers as no stages at all.
 """
 
 
@@ -27,6 +28,13 @@ def chain_length() -> int:
     if not steps or not isinstance(steps, dict) or set(steps) != {str(one + 1) for one in range(len(steps))}:
         raise UserError(f"{paths.CHAIN}: missing or damaged; run `der chain`")
     return len(steps)
+
+
+def check_chain(steps: int) -> None:
+    """Raise UserError if a protocol of ``steps`` steps is longer than chain.yaml, or that is damaged."""
+    length = chain_length()
+    if steps > length:
+        raise UserError(f"protocol: {steps} steps, but {paths.CHAIN} holds {length}; run `der chain {steps}`")
 
 
 def write_chain(length: int) -> None:

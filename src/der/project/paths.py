@@ -4,6 +4,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 CHAIN = Path("chain.yaml")
+FINGERPRINTS = Path("data/fingerprints")
 RAW = Path("data/raw")
 TASKS = Path("data/tasks")
 PER_STEP_METRICS = Path("metrics/steps")
@@ -13,6 +14,11 @@ PER_STEP_MISTAKES = Path("metrics/mistakes")
 SUMMARY = Path("metrics/summary.json")
 PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
+
+
+def fingerprint(stage: str) -> Path:
+    """What the code of a stage says: a line for every module."""
+    return FINGERPRINTS / stage
 
 
 def task(step: int) -> Path:

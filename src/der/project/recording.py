@@ -1,6 +1,5 @@
 """Keeping the results of a finished run of a preset in results/."""
 
-import os
 import subprocess
 from contextlib import chdir
 from dataclasses import asdict, replace
@@ -13,12 +12,13 @@ from der.common.errors import UserError
 from der.common.serialization import read_json, write_json
 from der.data.identity import identify
 from der.data.protocol import plan_steps
-from der.project.applying import CLASSES
 from der.project.editing import Change, check_text, compare, put_values, read_params
+from der.project.environment import find_device
 from der.project.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
 from der.project.lockfile import LOCK, changes_since, list_stages, read_lock
 from der.project.params import load_settings
 from der.project.paths import PARAMS, RAW, SUMMARY
+from der.project.planning import CLASSES
 from der.project.presets import ORDERS, PLACES, list_names, load_order, load_preset
 from der.project.provenance import check_training
 from der.project.records import RESULTS, Machine, Record, record_metrics
@@ -166,9 +166,9 @@ def describe_machine() -> Machine:
     # Only now: torch costs seconds.
     import torch
 
-    from der.common.device import choose_device, processor_name
+    from der.common.device import processor_name
 
-    device = choose_device(os.environ.get("DER_DEVICE"))
+    device = find_device()
     name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()} ({device.type})"
     )

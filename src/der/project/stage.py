@@ -1,4 +1,4 @@
-"""What all stage scripts share: arguments, and errors in one line."""
+"""What all stage scripts share: arguments, the code they run, and errors in one line."""
 
 import argparse
 import os
@@ -6,15 +6,58 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from der.common.errors import ending_in_a_sentence
+from der.project.running_code import RunningCode
 
 WATCH_SECONDS = 0.1
 
+Run = Callable[[RunningCode], str]  # a stage's work; returns a sentence for users
 
-def run_stage(run: Callable[[], str]) -> None:
-    """Run a stage and print the sentence it returns; what users can mend is one line and exit status 1."""
+
+def run_check(run: Callable[[], str]) -> None:
+    """Run stage check as the program, which writes what the others are held to."""
+    _read_arguments("check")
+    perform(run)
+
+
+def run_stage(stage: str, run: Run) -> None:
+    """Run another stage as the program; its command line has no arguments."""
+    _read_arguments(stage)
+    perform_stage(stage, run)
+
+
+def run_step(stage: str, run: Callable[[int, RunningCode], str]) -> None:
+    """As run_stage, with the step's number from the command line."""
+    (step,) = _read_arguments(stage, step="number of the incremental step, from 1")
+    perform_stage(stage, partial(run, step))
+
+
+def _read_arguments(stage: str, **numbers: str) -> list[int]:
+    """The whole numbers of the command line, each with its help; then the process ends with dvc."""
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}")
+    for name, text in numbers.items():
+        parser.add_argument(name, type=int, help=text)
+    arguments = vars(parser.parse_args())
     end_with_dvc()
+    return [arguments[name] for name in numbers]
+
+
+def perform_stage(stage: str, run: Run) -> None:
+    """Run a stage's work, which fails if the code that it ran is not what its fingerprint says."""
+
+    def run_confirmed() -> str:
+        code = RunningCode(stage)
+        sentence = run(code)
+        code.confirm()
+        return sentence
+
+    perform(run_confirmed)
+
+
+def perform(run: Callable[[], str]) -> None:
+    """Print the sentence that ``run`` returns; what users can mend is one line and exit status 1."""
     with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"):
         print(run(), flush=True)
 
@@ -51,11 +94,3 @@ def end_with_dvc() -> None:
         os._exit(1)  # at any moment: outputs and training state are whole or absent
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def run_step(run: Callable[[int], str]) -> None:
-    """As run_stage, with the step's number from the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("step", type=int, help="number of the incremental step, from 1")
-    step = parser.parse_args().step
-    run_stage(lambda: run(step))

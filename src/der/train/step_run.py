@@ -14,7 +14,7 @@ from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine
 from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
-from der.train.resume.store import Saved
+from der.train.resume.state import Saved
 from der.train.training_images import TrainingImages
 from der.train.wiring import Conditions, wire_engine
 

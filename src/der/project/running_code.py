@@ -1,0 +1,74 @@
+"""The code that a stage runs, held to the fingerprint that stage check has written for it."""
+
+import sys
+
+from der.common.atomic import atomic_directory
+from der.common.errors import UserError
+from der.project.fingerprint import PACKAGES, Hashes, hash_module, hash_modules
+from der.project.paths import FINGERPRINTS, fingerprint
+
+
+class RunningCode:
+    """The code of ``stage`` as it is on disk; raises UserError unless it is what the fingerprint says.
+
+    To be made when the script has been imported. Modules that it imports later are looked at by ``confirm``.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.hashes = hash_modules(f"stages.{stage}")
+        self.text = describe(self.hashes)
+        self.confirmed = _loaded()
+        path = fingerprint(stage)
+        if not path.is_file():
+            raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
+        if path.read_text(encoding="utf-8") != self.text:
+            raise self._changed()
+
+    def confirm(self) -> None:
+        """Raise UserError if a module that was imported since the last call had been edited before.
+
+        A stage calls it after its imports, and before it writes results: what is edited while it runs
+        neither stops it nor comes into its results.
+        """
+        loaded = _loaded()
+        for name in (loaded - self.confirmed) & self.hashes.keys():
+            if hash_module(name) != self.hashes[name]:
+                raise self._changed()
+        self.confirmed = loaded
+
+    def _changed(self) -> UserError:
+        return UserError(
+            f"{self.stage}: its code has been edited since stage check read it; run `dvc repro`, without "
+            "--single-item"
+        )
+
+
+def _loaded() -> set[str]:
+    """The modules of ours that this process has imported."""
+    return {name for name in list(sys.modules) if name.partition(".")[0] in PACKAGES}
+
+
+def describe(hashes: Hashes) -> str:
+    """A fingerprint as text: a line for every module."""
+    return "".join(f"{digest} {name}\n" for name, digest in hashes.items())
+
+
+def write_fingerprints(stages: list[str]) -> list[str]:
+    """Write the fingerprint of every one of ``stages``, if any is new; returns the stages with a new one.
+
+    Raises UserError naming a module that cannot be parsed, or if code was edited meanwhile.
+    """
+    texts = _describe_all(stages)
+    old = {path.name: path.read_text(encoding="utf-8") for path in FINGERPRINTS.glob("*")}
+    if texts != old:
+        with atomic_directory(FINGERPRINTS) as directory:
+            for stage, text in texts.items():
+                (directory / stage).write_text(text, encoding="utf-8")
+    if _describe_all(stages) != texts:
+        raise UserError("src: edited while stage check read it; run `dvc repro` again")
+    return [stage for stage, text in texts.items() if old.get(stage) != text]
+
+
+def _describe_all(stages: list[str]) -> dict[str, str]:
+    return {stage: describe(hash_modules(f"stages.{stage}")) for stage in stages}

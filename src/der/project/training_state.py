@@ -1,0 +1,43 @@
+"""The user's training state: under which key and where it lies, and what to do if there is no room for it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import torch
+
+from der.common.device import name_arithmetic
+from der.common.errors import UserError
+from der.project import paths
+from der.project.environment import SCRATCH, scratch_root
+from der.settings.network import NetworkSettings
+from der.settings.training import TrainSettings
+from der.train.resume.key import state_key
+from der.train.resume.store import StateStore, UnwritableState
+
+
+def training_key(
+    step: int, network: NetworkSettings, train: TrainSettings, fingerprint: str, device: torch.device
+) -> str:
+    """The key of the training of ``step``: parameters, inputs, code (its ``fingerprint``) and machine."""
+    inputs = (
+        paths.task(step) / "train",
+        paths.task(step) / "classes.json",
+        paths.checkpoint(step - 1),
+        paths.memory(step - 1),
+    )
+    settings = [step, asdict(network), asdict(train.recipe(step))]
+    return state_key(settings, inputs, fingerprint, name_arithmetic(device))
+
+
+@contextmanager
+def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
+    """The StateStore of ``key`` in the scratch directory; raises UserError if it cannot be written."""
+    try:
+        with StateStore(scratch_root(), key, warn) as store:
+            yield store
+    except UnwritableState as error:
+        raise UserError(
+            f"{error}, or set {SCRATCH} to a directory elsewhere, and run again: it goes on from the last "
+            "state"
+        ) from None

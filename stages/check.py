@@ -1,0 +1,29 @@
+"""check: the parameters and the chain as a whole, then what the code of every other stage says.
+
+First of all stages, so that what it refuses ends a run before DVC has removed any output.
+"""
+
+from pathlib import Path
+
+from der.project.chain import check_chain
+from der.project.params import load_settings
+from der.project.planning import planned_steps
+from der.project.running_code import write_fingerprints
+from der.project.stage import run_check
+
+
+def list_fingerprinted() -> list[str]:
+    """The stages below this one, by their scripts."""
+    names = [path.stem for path in Path(__file__).parent.glob("*.py")]
+    return sorted(name for name in names if not name.startswith("__") and name != "check")
+
+
+def run() -> str:
+    if (steps := planned_steps(load_settings())) is not None:
+        check_chain(len(steps))
+    changed = write_fingerprints(list_fingerprinted())
+    return f"check: parameters and chain are good; stages with new code: {', '.join(changed) or 'none'}"
+
+
+if __name__ == "__main__":
+    run_check(run)
