@@ -5,14 +5,15 @@ import os
 from der.project import paths
 from der.project.environment import scratch_root
 from der.project.markers import mark_unused
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
+from der.settings.memory import MemorySettings
 from der.train.resume.finished import remove_finished
 
 
 def run(step: int) -> str:
-    settings = load_settings()
+    settings = load_section(MemorySettings, "memory")
     if is_unused(step):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
@@ -38,7 +39,7 @@ def run(step: int) -> str:
         return run_network(network, normalization, images, device).features
 
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
-    memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings.memory, features)
+    memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
     save_memory(paths.memory(step), memory)
     remove_finished(scratch_root(), paths.checkpoint(step))
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"

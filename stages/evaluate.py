@@ -6,13 +6,14 @@ from der.common.filesystem import directory_bytes
 from der.common.serialization import write_json
 from der.project import paths
 from der.project.markers import mark_unused
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
+from der.settings.evaluation import EvaluateSettings
 
 
 def run(step: int) -> str:
-    settings = load_settings()
+    settings = load_section(EvaluateSettings, "evaluate")
     outputs = (paths.step_metrics(step), paths.confusion(step), paths.mistakes(step))
     if is_unused(step):
         return mark_unused("evaluate", step, *outputs)
@@ -36,7 +37,7 @@ def run(step: int) -> str:
         checkpoint,
         memory,
         tests,
-        settings.evaluate,
+        settings,
         device,
         checkpoint_bytes=directory_bytes(paths.checkpoint(step)),
         memory_bytes=directory_bytes(paths.memory(step)),

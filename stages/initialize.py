@@ -2,13 +2,11 @@
 
 from der.data.exemplars import empty_memory, save_memory
 from der.model.metadata import save_empty_checkpoint
-from der.project.params import load_settings
 from der.project.paths import checkpoint, memory
 from der.project.stage import run_stage
 
 
 def run() -> str:
-    load_settings()
     save_empty_checkpoint(checkpoint(0))
     save_memory(memory(0), empty_memory())
     return "initialize: empty network and memory"

@@ -11,9 +11,11 @@ from der.data.protocol import plan_steps
 from der.memory.budget import check_budget
 from der.project.chain import chain_length
 from der.project.markers import mark_unused
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.paths import RAW, TASKS
 from der.project.stage import run_stage
+from der.settings.memory import MemorySettings
+from der.settings.protocol import ProtocolSettings
 
 
 def write_task(directory: Path, steps: list[list[str]]) -> None:
@@ -26,12 +28,13 @@ def write_task(directory: Path, steps: list[list[str]]) -> None:
 
 
 def run() -> str:
-    settings = load_settings()
+    protocol = load_section(ProtocolSettings, "protocol")
+    memory = load_section(MemorySettings, "memory")
     names = list_classes(RAW / "train")
     if not names:
         raise UserError(f"{RAW / 'train'}: holds no classes; run `dvc repro`")
-    steps = plan_steps(names, settings.protocol)
-    check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
+    steps = plan_steps(names, protocol)
+    check_budget(memory, sum(map(len, steps)))  # here, not after hours of training
     length = chain_length()
     if len(steps) > length:
         raise UserError(

@@ -1,14 +1,12 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
 from der.project import paths
-from der.project.params import load_settings
 from der.project.stage import run_stage
 from der.project.step_metrics import read_steps
 from der.summary.write_summary import write_summary
 
 
 def run() -> str:
-    load_settings()
     steps = read_steps()
     logs = [paths.training_log(number) for number in range(1, len(steps) + 1)]
     summary = write_summary(steps, paths.confusion(len(steps)), logs, paths.SUMMARY, paths.PLOTS)

@@ -5,14 +5,19 @@ import os
 from der.project import paths
 from der.project.environment import scratch_root
 from der.project.markers import mark_unused
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
+from der.settings.memory import MemorySettings
+from der.settings.network import NetworkSettings
+from der.settings.training import TrainSettings
 from der.train.resume.finished import FINISHED, mark_of
 
 
 def run(step: int) -> str:
-    settings = load_settings()
+    network = load_section(NetworkSettings, "network")
+    train = load_section(TrainSettings, "train")
+    memory = load_section(MemorySettings, "memory")
     if is_unused(step):
         return mark_unused("train_task", step, paths.checkpoint(step), paths.training_log(step))
     # Only now: what follows imports torch, which costs seconds.
@@ -30,17 +35,15 @@ def run(step: int) -> str:
 
     device = set_up_device(os.environ.get("DER_DEVICE"))
     steps = read_task(step)
-    check_budget(settings.memory, sum(map(len, steps)))  # build_memory would refuse, after the training
+    check_budget(memory, sum(map(len, steps)))  # build_memory would refuse, after the training
     previous = load_previous(paths.checkpoint(step - 1))
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
     new_classes = read_classes(paths.task(step) / "train", steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
-    key = scratch_key(step, settings.network, settings.train, device)
+    key = scratch_key(step, network, train, device)
     with StateStore(scratch_root(), key, warn) as scratch:
         with Progress(f"train_task {step}") as progress:
-            trained, records = train_step(
-                previous, steps, images, settings.network, settings.train, device, progress, scratch
-            )
+            trained, records = train_step(previous, steps, images, network, train, device, progress, scratch)
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training_log(step), records)
         scratch.mark(FINISHED, mark_of(paths.checkpoint(step)))

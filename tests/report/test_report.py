@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from html import unescape
 from html.parser import HTMLParser
@@ -37,6 +37,7 @@ from der.report.tables import MOST_PAIRS, class_rows, confused_pairs, parameter_
 from der.report.thumbnails import LARGEST_EXEMPLAR, MOST_EXEMPLARS, MOST_PIXELS, exemplar_sheets
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
+from der.settings.section import to_values
 from der.summary.palette import COLOURS
 from stages import report
 from tests.locations import ROOT
@@ -412,8 +413,8 @@ def write_run(root: Path, run: Run) -> None:
     set_parameter(root, "protocol", {"class_order": run.names, **sizes})
     settings = report.load_settings(root / "params.yaml")
     card = {
-        "network": asdict(settings.network),
-        "recipes": [asdict(settings.train.recipe(number)) for number in range(1, last + 1)],
+        "network": to_values(settings.network),
+        "recipes": [to_values(settings.train.recipe(number)) for number in range(1, last + 1)],
         "steps": steps,
     }
     write_json(root / f"data/checkpoints/{last}/network.json", card)

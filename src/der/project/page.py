@@ -1,21 +1,20 @@
 """The page of a finished run, from what the stages left."""
 
-from dataclasses import asdict
-
 from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.data.exemplars import load_memory
 from der.evaluation.confusion import read_confusion
 from der.evaluation.mistakes import load_mistakes
 from der.project import paths
-from der.project.params import load_settings
 from der.project.presets import PLACES
 from der.project.provenance import check_training
 from der.project.published import published_curves
+from der.project.settings import load_settings
 from der.project.step_metrics import read_steps
 from der.report.page import write_report
 from der.report.run import Run
 from der.settings.experiment import Settings
+from der.settings.section import to_values
 from der.summary.logs import read_logs
 from der.summary.series import summarise
 
@@ -63,14 +62,7 @@ def read_run(settings: Settings) -> Run:
 
 def shown_parameters(settings: Settings) -> dict[str, dict[str, object]]:
     """All parameters but places on someone's machine."""
-    sections = {
-        "dataset": asdict(settings.dataset),
-        "protocol": asdict(settings.protocol),
-        "network": asdict(settings.network),
-        "train": asdict(settings.train),
-        "memory": asdict(settings.memory),
-        "evaluate": asdict(settings.evaluate),
-    }
+    sections = to_values(settings)
     for place in PLACES:
         section, _, name = place.partition(".")
         del sections[section][name]

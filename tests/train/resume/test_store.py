@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import torch
 import yaml
+from msgspec.structs import fields, replace
 
 import der
 from der.common.atomic import atomic_file

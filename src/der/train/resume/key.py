@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ import der
 from der.common.device import name_arithmetic
 from der.project import paths
 from der.settings.network import NetworkSettings
+from der.settings.section import to_values
 from der.settings.training import TrainSettings
 
 # What training runs of the library: train_task's deps in dvc.yaml; a test holds it to them.
@@ -33,7 +33,7 @@ CODE = (
 
 def scratch_key(step: int, network: NetworkSettings, train: TrainSettings, device: torch.device) -> str:
     """A hash of all that the training of ``step`` depends on: parameters, inputs, code and machine."""
-    settings = [step, asdict(network), asdict(train.recipe(step))]
+    settings = [step, to_values(network), to_values(train.recipe(step))]
     digest = hashlib.sha256(json.dumps([settings, name_arithmetic(device)]).encode())
     inputs = (
         paths.task(step) / "train",
