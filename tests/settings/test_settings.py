@@ -156,7 +156,7 @@ def test_every_entry_of_a_list_is_checked(name: str, value: float, words: str) -
     content = edited(dataset__channels=3, network__mean=[0.5] * 3, network__std=[0.2] * 3)
     content["network"][name][1] = value
     with pytest.raises(
-        UserError, match=rf"^network\.{name}\[1\]: {value} is out of range; write a number {words}$"
+        UserError, match=rf"^network\.{name}: {value} is out of range; write a number {words}$"
     ):
         parse(Settings, content)
 

@@ -43,7 +43,8 @@ def _explain(error: msgspec.ValidationError, hint: Any, value: Any, where: str) 
     if sections and isinstance(value, dict):
         return _explain_keys(sections[0], value, where)
     if bounds := _words(hint, value):
-        return f"{where}: {_shorten(value)} is out of range; write a number {bounds}"
+        name = where.partition("[")[0]  # the bounds are those of every entry of a list
+        return f"{name}: {_shorten(value)} is out of range; write a number {bounds}"
     wanted = "keys and values" if _options(hint) == sections else _describe(hint)
     return f"{where or 'the file'}: {_show(value)}; write {wanted}"
 
