@@ -9,9 +9,9 @@ from functools import partial
 
 from der.common.errors import ending_in_a_sentence
 from der.project.chain import chain_length
-from der.project.params import load_settings
 from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
+from der.project.settings import load_settings
 from der.project.stage import perform, perform_stage
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 

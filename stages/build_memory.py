@@ -3,10 +3,11 @@
 from der.project import paths
 from der.project.environment import scratch_root, set_up_device
 from der.project.markers import mark_unused
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
+from der.settings.memory import MemorySettings
 from der.train.resume.removal import remove_finished
 
 
@@ -25,7 +26,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.model.network import fold_network
 
     code.confirm()
-    settings = load_settings().memory
+    settings = load_section(MemorySettings, "memory")
     device = set_up_device()
     steps = read_task(step)
     checkpoint = load_checkpoint(paths.checkpoint(step))

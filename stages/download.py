@@ -2,14 +2,15 @@
 
 from der.common.atomic import atomic_directory
 from der.data.sources.download import download
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.paths import RAW
 from der.project.running_code import RunningCode
 from der.project.stage import run_stage
+from der.settings.dataset import DatasetSettings
 
 
 def run(code: RunningCode) -> str:
-    settings = load_settings().dataset
+    settings = load_section(DatasetSettings, "dataset")
     with atomic_directory(RAW) as directory:
         counts = download(settings, directory)
         code.confirm()

@@ -5,10 +5,11 @@ from der.common.serialization import write_json
 from der.project import paths
 from der.project.environment import set_up_device
 from der.project.markers import mark_unused
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
+from der.settings.evaluation import EvaluateSettings
 
 
 def run(step: int, code: RunningCode) -> str:
@@ -24,7 +25,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.model.checkpoint import check_classes, load_checkpoint
 
     code.confirm()
-    settings = load_settings().evaluate
+    settings = load_section(EvaluateSettings, "evaluate")
     device = set_up_device()
     steps = read_task(step)
     names = [name for classes in steps for name in classes]

@@ -11,10 +11,12 @@ from der.data.protocol import plan_steps
 from der.memory.budget import check_budget
 from der.project.chain import chain_length, check_chain
 from der.project.markers import mark_unused
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.paths import RAW, TASKS
 from der.project.running_code import RunningCode
 from der.project.stage import run_stage
+from der.settings.memory import MemorySettings
+from der.settings.protocol import ProtocolSettings
 
 
 def write_task(directory: Path, steps: list[list[str]]) -> None:
@@ -27,12 +29,12 @@ def write_task(directory: Path, steps: list[list[str]]) -> None:
 
 
 def run(code: RunningCode) -> str:
-    settings = load_settings()
     names = list_classes(RAW / "train")
     if not names:
         raise UserError(f"{RAW / 'train'}: holds no classes; run `dvc repro`")
-    steps = plan_steps(names, settings.protocol)
-    check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
+    steps = plan_steps(names, load_section(ProtocolSettings, "protocol"))
+    # Here, not after hours of training.
+    check_budget(load_section(MemorySettings, "memory"), sum(map(len, steps)))
     check_chain(len(steps))
     with atomic_directory(TASKS) as directory:
         for number in range(1, chain_length() + 1):

@@ -3,10 +3,12 @@
 from der.project import paths
 from der.project.environment import set_up_device
 from der.project.markers import mark_unused
-from der.project.params import load_settings
+from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import is_unused, read_task
+from der.settings.network import NetworkSettings
+from der.settings.training import TrainSettings
 
 
 def run(step: int, code: RunningCode) -> str:
@@ -24,8 +26,8 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.training_images import gather_step
 
     code.confirm()
-    settings = load_settings()
-    network, train = settings.network, settings.train
+    network = load_section(NetworkSettings, "network")
+    train = load_section(TrainSettings, "train")
     device = set_up_device()
     steps = read_task(step)
     previous = load_previous(paths.checkpoint(step - 1))

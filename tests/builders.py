@@ -1,11 +1,11 @@
 """Small networks, images and settings for tests of the method."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from der.model.pixel_statistics import Normalization
 from der.model.resnet import ResNet
 from der.settings.memory import MemorySettings
 from der.settings.network import NetworkSettings
+from der.settings.section import to_values
 from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,
@@ -96,7 +97,7 @@ def phase_settings(**changes: Any) -> PhaseSettings:
 
 def classifier_settings(**changes: Any) -> ClassifierSettings:
     """A short classifier learning stage."""
-    schedule = asdict(phase_settings())
+    schedule = to_values(phase_settings())
     del schedule["reinitialize_heads"]
     return ClassifierSettings(**(schedule | {"temperature": 5.0} | changes))
 
@@ -126,7 +127,7 @@ def incremental_settings(**changes: Any) -> IncrementalSettings:
         "rebalancing": "weight_alignment",
         "classifier": classifier_settings(),
     }
-    return IncrementalSettings(**(asdict(phase_settings()) | own | changes))
+    return IncrementalSettings(**(to_values(phase_settings()) | own | changes))
 
 
 def train_settings(**changes: Any) -> TrainSettings:

@@ -4,6 +4,9 @@ import unicodedata
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as tries
+from hypothesis import strategies as st
 
 from der.common.errors import UserError
 from der.data.protocol import order_classes, plan_steps
@@ -128,3 +131,57 @@ def test_a_protocol_that_does_not_fit_the_classes(changes: dict[str, Any], messa
 def test_only_some_of_many_classes_are_listed() -> None:
     with pytest.raises(UserError, match=r"it has 00, 01, 02, .*, 09 and 90 more$"):
         plan_steps(HUNDRED, settings(steps=[["x"]]))
+
+
+LETTERS = st.characters(exclude_categories=["Cc", "Cs"])  # no class name has others
+NAMES = st.lists(st.text(LETTERS, min_size=1, max_size=6), min_size=1, max_size=30).map(
+    lambda names: sorted({unicodedata.normalize("NFC", name) for name in names})
+)
+SEEDS = st.integers(0, 2**32 - 1)
+COUNTS = st.integers(1, 40)
+
+
+@tries(deadline=None)
+@given(NAMES, COUNTS, COUNTS, st.just("alphabetical") | SEEDS | st.lists(SEEDS, min_size=1, max_size=3))
+def test_every_class_is_taught_once_in_the_order_of_classes(
+    names: list[str], first: int, later: int, order: Any
+) -> None:
+    protocol = settings(first, later, order)
+    if first > len(names):
+        with pytest.raises(UserError, match=r"^protocol\.first_classes: .* write at most \d+$"):
+            plan_steps(names, protocol)
+        return
+    steps = plan_steps(names, protocol)
+    assert [name for step in steps for name in step] == order_classes(names, order)
+    assert sorted(name for step in steps for name in step) == names
+    first_step, *later_steps = steps
+    assert len(first_step) == first
+    assert all(len(step) == later for step in later_steps[:-1])
+    assert not later_steps or 1 <= len(later_steps[-1]) <= later
+    assert steps == plan_steps(names, protocol)
+
+
+@tries(deadline=None)
+@given(NAMES, COUNTS, st.randoms(use_true_random=False))
+def test_named_steps_that_hold_no_class_twice_are_taken_as_they_are(
+    names: list[str], size: int, random: Any
+) -> None:
+    chosen = random.sample(names, random.randint(1, len(names)))
+    steps = [chosen[start : start + size] for start in range(0, len(chosen), size)]
+    decomposed = [[unicodedata.normalize("NFD", name) for name in step] for step in steps]
+    for written in (steps, decomposed):
+        assert plan_steps(names, settings(order=0, steps=written)) == steps
+    with pytest.raises(UserError, match=r"^protocol\.steps: .* stands 2 times; name every class once$"):
+        plan_steps(names, settings(steps=[*steps, [chosen[0]]]))
+
+
+@tries(deadline=None)
+@given(NAMES, st.lists(st.text(LETTERS, max_size=6), max_size=30))
+def test_an_order_is_a_permutation_of_all_names_or_one_sentence(names: list[str], written: list[str]) -> None:
+    normal = [unicodedata.normalize("NFC", name) for name in written]
+    if sorted(normal) == names:
+        assert order_classes(names, [*written]) == normal
+    elif written:
+        with pytest.raises(UserError, match=r"^protocol\.class_order: ") as caught:
+            order_classes(names, [*written])
+        assert "\n" not in str(caught.value)

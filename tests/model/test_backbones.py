@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
 from der.common.errors import UserError
@@ -154,7 +155,7 @@ def test_the_next_extractor_of_another_backbone_starts_as_a_copy(plain: NetworkS
 
 
 def test_without_expansion_another_backbone_goes_on(plain: NetworkSettings) -> None:
-    _, second = two_steps(replace(plain, expansion=False))
+    _, second = two_steps(structs.replace(plain, expansion=False))
     assert [type(one) for one in second.network.extractors] == [Plain]
     assert second.network.head.weight.shape == (3, 12)
 
@@ -202,7 +203,7 @@ def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) ->
 def test_channels_on_record_of_a_backbone_that_has_none(plain: NetworkSettings, tmp_path: Path) -> None:
     (first, _), shape = two_steps(plain), Shape([[0]], [[[0]]])
     save_checkpoint(
-        tmp_path / "1", replace(first, metadata=replace(first.metadata, shapes=[shape])), tmp_path
+        tmp_path / "1", replace(first, metadata=structs.replace(first.metadata, shapes=[shape])), tmp_path
     )
     with pytest.raises(UserError, match=r"network\.json\.shapes\[0\]: not channels of this network"):
         load_checkpoint(tmp_path / "1")

@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from der.model.checkpoint import (
     save_checkpoint,
 )
 from der.model.network import Network
+from der.settings.section import to_values
 from tests.builders import random_checkpoint, same_bits, train_settings, weights
 from tests.model.checkpoint_files import FIRST, SECOND, contents, edit
 
@@ -114,7 +114,7 @@ def test_other_classes_than_those_of_the_protocol_are_named(saved: Path) -> None
 
 
 def test_a_step_more_than_there_are_files_is_named(saved: Path) -> None:
-    recipes = [asdict(train_settings().recipe(step)) for step in (1, 2, 3)]
+    recipes = [to_values(train_settings().recipe(step)) for step in (1, 2, 3)]
     digests = json.loads((saved / "network.json").read_text())["digests"]
     edit(saved, steps=[["a"], ["b"], ["c"]], shapes=[None] * 3, recipes=recipes, digests=[*digests, ""])
     with pytest.raises(UserError, match=r"extractor_3\.safetensors: cannot be read as weights"):

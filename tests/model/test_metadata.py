@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from der.common.errors import UserError
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import load_checkpoint
+from der.settings.section import to_values
 from tests.builders import network_settings
 from tests.model.checkpoint_files import DAMAGES, edit
 
@@ -69,11 +69,11 @@ def test_foreign_metadata_are_named(content: str, saved: Path) -> None:
             r"network\.json\.normalization\.mean: 1\.5 is out of range",
         ),
         (
-            {"network": asdict(network_settings(depth=9))},
+            {"network": to_values(network_settings(depth=9))},
             r"network\.json\.network\.depth: 9 is not 6n \+ 2; write 8, 14",
         ),
         (
-            {"network": asdict(network_settings(backbone="vgg"))},
+            {"network": to_values(network_settings(backbone="vgg"))},
             r"network\.json\.network\.backbone: 'vgg' does not fit; write cifar_resnet or resnet$",
         ),
         ({"parameters": 7}, r"2: the network does not have the 7 parameters it records$"),
@@ -94,7 +94,7 @@ def test_metadata_without_steps_are_not_taken_for_step_zero(saved: Path) -> None
 
 
 def test_metadata_of_another_architecture_are_named(saved: Path) -> None:
-    edit(saved, network=asdict(network_settings(depth=14)))
+    edit(saved, network=to_values(network_settings(depth=14)))
     with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the weights of the network"):
         load_checkpoint(saved)
 
@@ -102,7 +102,7 @@ def test_metadata_of_another_architecture_are_named(saved: Path) -> None:
 def other_shape(**changes: Any) -> dict[str, Any]:
     whole = choose_backbone(network_settings()).full_shape
     assert whole is not None
-    return asdict(whole) | changes
+    return to_values(whole) | changes
 
 
 STREAMS = other_shape()["streams"]

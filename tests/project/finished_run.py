@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from der.evaluation.metrics import Breakdown, StepMetrics
 from der.project.chain import chain_length
 from der.project.images import IDENTITIES
 from der.project.markers import MARK
-from der.project.params import load_settings
 from der.project.paths import RAW, SUMMARY, checkpoint, step_metrics
 from der.project.presets import load_order
+from der.project.settings import load_settings
 from der.settings.experiment import Settings
+from der.settings.section import to_values
 from der.summary.series import summarise
 
 
@@ -70,8 +70,8 @@ def finish(*classes: int) -> None:
     write_json(SUMMARY, summarise(steps))
     settings, last = load_settings(), len(classes)
     card = {
-        "network": asdict(settings.network),
-        "recipes": [asdict(settings.train.recipe(step)) for step in range(1, last + 1)],
+        "network": to_values(settings.network),
+        "recipes": [to_values(settings.train.recipe(step)) for step in range(1, last + 1)],
         "steps": plan_steps(class_names(settings), settings.protocol),
     }
     write_json(checkpoint(last) / "network.json", card)
@@ -92,7 +92,7 @@ def write_raw() -> None:
 
 def know_images(*keys: str) -> None:
     """Have the images in data/raw be those that presets of this source and these parameters mean."""
-    dataset = asdict(load_settings().dataset)
+    dataset = to_values(load_settings().dataset)
     entry: dict[str, Any] = {
         "dataset": {key: dataset[key] for key in ("source", "image_side", "channels", *keys)}
     }

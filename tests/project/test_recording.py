@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from der.project.applying import apply_preset
 from der.project.images import find_expected
 from der.project.lockfile import LOCK
 from der.project.markers import MARK
-from der.project.params import load_settings
 from der.project.paths import RAW, SUMMARY, step_metrics
 from der.project.presets import load_preset
 from der.project.recording import record_run
+from der.project.settings import load_settings
 from der.project.timing import keep_seconds
+from der.settings.section import to_values
 from der.summary.series import summarise
 from tests.locations import ROOT
 from tests.project.finished_run import change_array, finish, know_images, metrics_of, write_raw
@@ -287,7 +287,7 @@ def test_the_digits_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     download(load_settings().dataset, tmp_path)
     expected = find_expected(load_preset("digits"))
     assert expected is not None and expected.sha256 == identify(tmp_path).sha256
-    assert expected.dataset == {key: asdict(load_settings().dataset)[key] for key in expected.dataset}
+    assert expected.dataset == {key: to_values(load_settings().dataset)[key] for key in expected.dataset}
 
 
 def test_presets_whose_images_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,7 @@ def test_a_memory_of_other_exemplars(place: Path) -> None:
     finish(4, 6, 8, 10)
     memory = load_settings().memory
     for selection in ("random", "herding"):
-        ran = {"memory": asdict(memory) | {"selection": selection}}
+        ran = {"memory": to_values(memory) | {"selection": selection}}
         stages = {"build_memory@1": {"params": {"params.yaml": ran}}, "summarize": {"cmd": "..."}}
         stages["build_memory@99"] = {"params": {"params.yaml": {"memory": {}}}}  # of a longer chain
         LOCK.write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")

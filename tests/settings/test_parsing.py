@@ -1,16 +1,15 @@
-"""Dictionaries to dataclasses: what is accepted, and the sentence for what is not."""
+"""Dictionaries to sections: what is accepted, and the sentence for what is not."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
 
 from der.common.errors import UserError
 from der.settings.parsing import parse
+from der.settings.section import Section
 
 
-@dataclass(frozen=True)
-class Inner:
+class Inner(Section, frozen=True):
     rate: float
     count: int
 
@@ -19,13 +18,12 @@ class Inner:
             raise UserError("count: 13 brings bad luck; write 12")
 
 
-@dataclass(frozen=True)
-class Outer:
+class Outer(Section, frozen=True):
     name: str
     flag: bool
     kind: Literal["a", "b", 3]
     numbers: list[int]
-    either: list[int] | list[str] | None
+    either: list[int | str] | None
     inner: Inner
     maybe: Inner | None
 
@@ -36,7 +34,7 @@ def values(**changes: Any) -> dict[str, Any]:
     return rest | {"inner": inner} | changes
 
 
-def test_a_full_dictionary_becomes_the_dataclass() -> None:
+def test_a_full_dictionary_becomes_the_section() -> None:
     assert parse(Outer, values()) == Outer("x", True, "a", [1, 2], None, Inner(0.5, 2), None)
 
 
@@ -59,9 +57,9 @@ def test_a_section_that_may_be_null_is_accepted_and_its_faults_are_named() -> No
 
 @pytest.mark.parametrize(
     ("written", "number"),
-    [("5e-4", 5e-4), ("1E3", 1e3), ("-2.5e+1", -25.0), ("+1.e2", 100.0), (3, 3.0), (0.25, 0.25)],
+    [(3, 3.0), (0.25, 0.25), (2**70, 2.0**70)],
 )
-def test_a_number_may_be_written_with_an_exponent_or_whole(written: Any, number: float) -> None:
+def test_a_number_may_be_written_whole(written: Any, number: float) -> None:
     rate = parse(Outer, values(inner={"rate": written})).inner.rate
     assert rate == number
     assert isinstance(rate, float)
@@ -79,14 +77,15 @@ def test_a_number_may_be_written_with_an_exponent_or_whole(written: Any, number:
         ({"numbers": 1}, r"numbers: 1 does not fit; write a list \(\[\.\.\.\]\), each entry a whole number"),
         ({"numbers": [1, "2"]}, r"numbers\[1\]: '2' does not fit; write a whole number"),
         ({"numbers": [True]}, r"numbers\[0\]: True does not fit; write a whole number"),
-        ({"either": [1, "q"]}, r"either: \[1, 'q'\] does not fit; write a list .* or a list .* or null"),
+        ({"either": [1, 0.5]}, r"either\[1\]: 0\.5 does not fit; write a whole number or text \(in quotes\)"),
+        ({"either": 1}, r"either: 1 does not fit; write a list \(\[\.\.\.\]\), each entry .* or null"),
         ({"either": "p" * 99}, r"either: 'p{56}\.\.\. does not fit"),
         ({"inner": {"count": 1.0}}, r"inner\.count: 1\.0 does not fit; write a whole number"),
         ({"inner": {"count": True}}, r"inner\.count: True does not fit; write a whole number"),
         ({"inner": {"count": "5e1"}}, r"inner\.count: '5e1' does not fit; write a whole number"),
         ({"inner": {"rate": False}}, r"inner\.rate: False does not fit; write a number"),
         ({"inner": {"rate": "0.1"}}, r"inner\.rate: '0\.1' does not fit; write a number"),
-        ({"inner": {"rate": "5e-4x"}}, r"inner\.rate: '5e-4x' does not fit; write a number"),
+        ({"inner": {"rate": "5e-4"}}, r"inner\.rate: '5e-4' does not fit; write a number"),
         ({"inner": {"count": 13}}, r"inner\.count: 13 brings bad luck; write 12"),
     ],
 )

@@ -1,12 +1,12 @@
 """The ablations over three steps: each trains, and leaves a checkpoint that can be read."""
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.metadata import save_empty_checkpoint

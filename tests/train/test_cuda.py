@@ -4,11 +4,11 @@ In float32 the library's convolutions and our batch normalisation run; in bfloat
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from msgspec.structs import replace
 from torch import Tensor
 
 from der.common.device import make_deterministic

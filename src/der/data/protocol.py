@@ -4,13 +4,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-import numpy as np
-
 from der.common.errors import UserError
 from der.settings.protocol import ProtocolSettings
 
 
-def order_classes(names: list[str], order: int | list[int] | list[str] | str) -> list[str]:
+def order_classes(names: list[str], order: int | list[int | str] | str) -> list[str]:
     """The classes in the order in which they are taught.
 
     ``names`` in alphabetical order are permuted by numpy's RandomState(order).permutation for a seed (an
@@ -32,6 +30,8 @@ def order_classes(names: list[str], order: int | list[int] | list[str] | str) ->
             "protocol.class_order: whole numbers are seeds, and these are the names of all classes; put the "
             f"names in quotes, ['{order[0]}', ...]"
         )
+    import numpy as np  # here: only a seed needs it, and checks should be quick
+
     permutation = np.random.RandomState(order).permutation(len(names))  # type: ignore[arg-type]
     return [names[index] for index in permutation]
 

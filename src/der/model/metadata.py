@@ -3,9 +3,10 @@
 No torch is needed to read or write it.
 """
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
+
+from msgspec import Meta
 
 from der.common.atomic import atomic_directory
 from der.common.errors import UserError
@@ -15,20 +16,19 @@ from der.model.backbones import choose_backbone
 from der.model.pixel_statistics import Normalization
 from der.settings.network import NetworkSettings
 from der.settings.parsing import parse
-from der.settings.ranges import Range, Section
+from der.settings.section import Section, to_values
 from der.settings.training import Recipe
 
 FORMAT = 1
 METADATA = "network.json"
 
 
-@dataclass(frozen=True)
-class Metadata(Section):
+class Metadata(Section, frozen=True):
     """What is needed to use a network, and what its training found."""
 
     format: int
     steps: list[list[str]]  # class names in label order, by the step that brought them
-    image_side: Annotated[int, Range(8, 1024)]  # pixels
+    image_side: Annotated[int, Meta(ge=8, le=1024)]  # pixels
     channels: Literal[1, 3]
     resize: Literal["cover, centre-crop, bicubic"]  # how other images are brought to the side
     normalization: Normalization
@@ -40,7 +40,6 @@ class Metadata(Section):
     gamma: float | None  # factor of the last weight alignment
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         names, extractors = self.class_names, len(self.steps) if self.network.expansion else 1
         counts = {
             "steps": (len(set(names)), len(names)),
@@ -68,7 +67,7 @@ class Recorded(NamedTuple):
 
 def write_metadata(directory: Path, recorded: Recorded) -> None:
     """Write network.json into a checkpoint directory."""
-    write_json(directory / METADATA, {**asdict(recorded.metadata), "digests": recorded.digests})
+    write_json(directory / METADATA, {**to_values(recorded.metadata), "digests": recorded.digests})
 
 
 def read_metadata(directory: Path) -> Recorded | None:

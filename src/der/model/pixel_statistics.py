@@ -1,21 +1,18 @@
 """Mean and standard deviation of pixels, by which images are normalised."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from der.settings.ranges import Range, Section
+from der.settings.section import Section, Share, ShareAboveZero
 
 
-@dataclass(frozen=True)
-class Normalization(Section):
+class Normalization(Section, frozen=True):
     """Per-channel mean and standard deviation of pixels in [0, 1]."""
 
-    mean: Annotated[list[float], Range(0, 1)]
-    std: Annotated[list[float], Range(0, 1, above_low=True)]
+    mean: list[Share]
+    std: list[ShareAboveZero]
 
 
 def measure_normalization(arrays: Iterable[NDArray[np.uint8]]) -> Normalization:

@@ -2,33 +2,36 @@
 
 from pathlib import Path
 
-import yaml
-
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.project.chain import chain_length, write_chain
-from der.project.editing import check_text, find_changes, put_values, read_params
+from der.project.changes import compare
+from der.project.choices import check_choices
+from der.project.editing import put_values
 from der.project.lockfile import stages_to_run
+from der.project.params import parse_section, read_text
 from der.project.paths import CHAIN, PARAMS
 from der.project.planning import planned_steps
 from der.project.presets import load_preset
+from der.project.settings import load_settings
+from der.project.yaml_text import parse_yaml
+from der.settings.experiment import Settings
 
 
 def apply_preset(name: str, class_order: str | None = None) -> str:
     """Write preset ``name`` into params.yaml; returns what changed and what `dvc repro` will recompute."""
-    old = read_params()
+    old, length = read_text(), chain_length()
     new = put_values(old, load_preset(name, class_order))
-    settings = check_text(new)
-    changes = find_changes(old, new)
-    length, steps = chain_length(), planned_steps(settings)
-    wanted_length = length if steps is None else len(steps)
+    values = parse_yaml(new, PARAMS)
+    settings = parse_section(Settings, values, PARAMS)
+    check_choices(settings)
+    changes = list(compare(parse_yaml(old, PARAMS), values))
+    steps = planned_steps(settings)
     with atomic_file(PARAMS) as partial:
         partial.write_text(new, encoding="utf-8")
     lines = [f"preset {name}: {len(changes)} values of {PARAMS} changed", *(f"  {one}" for one in changes)]
-    if wanted_length != length:
-        write_chain(wanted_length)
-        lines.append(f"{CHAIN}: {length} -> {wanted_length} steps")
-    if wanted := stages_to_run(yaml.safe_load(new)):
+    lines += fit_chain(length, len(steps) if steps else length)
+    if wanted := stages_to_run(values):
         lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
     if not Path(settings.dataset.path).exists():
         lines.append(
@@ -38,9 +41,17 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
     return "\n".join(lines)
 
 
+def fit_chain(length: int, steps: int) -> list[str]:
+    """Make chain.yaml, of ``length`` steps, as long as the protocol; returns what to print."""
+    if steps == length:
+        return []
+    write_chain(steps)
+    return [f"{CHAIN}: {length} -> {steps} steps"]
+
+
 def protocol_length() -> int:
     """Steps of the protocol in params.yaml; raises UserError if only the images can tell."""
-    if (steps := planned_steps(check_text(read_params()))) is not None:
+    if (steps := planned_steps(load_settings())) is not None:
         return len(steps)
     raise UserError(
         "protocol: how many steps it has depends on the images; write their number, `der chain N`"

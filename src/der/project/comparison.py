@@ -14,7 +14,7 @@ from typing import Any
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
-from der.project.editing import compare, look_up, one_line, shorten
+from der.project.changes import compare, one_line, shorten, value_at
 from der.project.paths import PARAMS, SUMMARY
 from der.summary.sweep import METRICS, Row, Run, summarise_runs
 from der.summary.text_table import align, show
@@ -89,8 +89,8 @@ def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[Run]:
     setting = sorted(changed.difference(REPETITION))
     return [
         Run(
-            {key: look_up(parameters, key) for key in setting},
-            {key: look_up(parameters, key) for key in REPETITION},
+            {key: value_at(parameters, key) for key in setting},
+            {key: value_at(parameters, key) for key in REPETITION},
             {name: metrics.get(name) for name in METRICS},
         )
         for parameters, metrics in pairs

@@ -1,109 +1,172 @@
-"""The text of params.yaml with a preset's values, and what that changes."""
+"""The text of params.yaml with other values, its comments kept.
+
+The document is laid out anew, every key with its comments, because ruamel keeps a comment with what happens
+to stand before it, and loses it with that: `dvc exp run -S` and people write lists over several lines.
+"""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from io import StringIO
+from itertools import accumulate
 from typing import Any, NamedTuple
 
-import yaml
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import CommentMark
+from ruamel.yaml.tokens import CommentToken
 
 from der.common.errors import UserError
-from der.project.params import parse_settings, parse_yaml, read_text
 from der.project.paths import PARAMS
-from der.project.presets import overlay, yaml_editor
-from der.settings.experiment import Settings
+from der.project.yaml_text import parse_yaml
 
 COMMENT_COLUMN = 27  # at which params.yaml's comments begin, or after the value if that is longer
-SHOWN = 60  # characters of a value
+INDENT = 2
 
 
-class Change(NamedTuple):
-    """A value of params.yaml, before and after."""
+class Key(NamedTuple):
+    """A key of the new document, and the line of the old one that it stood in."""
 
-    key: str  # dotted path
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {shorten(self.old)} -> {shorten(self.new)}"
+    holder: CommentedMap
+    name: Any
+    depth: int
+    line: int  # that of the key before, if it is new
 
 
-def read_params() -> str:
-    """The text of params.yaml; raises UserError if there is none."""
-    return read_text(PARAMS)
+class Comment(NamedTuple):
+    """A line of the old document from the "#" on, empty for a blank one."""
+
+    line: int  # below the key before, not below the next
+    text: str
+    is_beside: bool  # something
 
 
-def put_values(text: str, values: Any) -> str:
-    """The text of params.yaml with ``values`` in it, comments kept; the same whatever values it had.
-
-    Raises UserError if ``text`` is no YAML.
-    """
-    parse_yaml(text, PARAMS)  # ruamel has no one error for all that can be wrong
-    editor = yaml_editor()
+def yaml_editor() -> YAML:
+    """Reads and writes YAML with its comments, quotes and forms of numbers."""
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 110
     editor.representer.add_representer(type(None), _represent_null)
-    try:
-        content = editor.load(text)
-    except YAMLError as error:
-        raise UserError(f"{PARAMS}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, CommentedMap):
-        raise UserError(f"{PARAMS}: holds no keys and values; restore it with `git checkout {PARAMS}`")
-    _align_comments(overlay(content, values))
-    stream = StringIO()
-    editor.dump(content, stream)
-    return re.sub(r" +$", "", stream.getvalue(), flags=re.MULTILINE)
+    return editor
 
 
 def _represent_null(representer: Any, value: None) -> Any:
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
-def _align_comments(content: Any) -> None:
-    # Otherwise a comment stays where an earlier, longer value had moved it.
-    if not isinstance(content, CommentedMap):
+def put_values(text: str, values: Any) -> str:
+    """The text of params.yaml with ``values`` in it, comments kept; the same whatever values it had.
+
+    Comments inside brackets over several lines are lost, and inside lists written with dashes they end up
+    below. Raises UserError if ``text`` is no YAML, or holds no keys and values.
+    """
+    parse_yaml(text, PARAMS)  # ruamel has no one error for all that can be wrong
+    editor = yaml_editor()
+    old = editor.load(text)
+    if not isinstance(old, CommentedMap):
+        raise UserError(f"{PARAMS}: holds no keys and values; restore it with `git checkout {PARAMS}`")
+    new = lay_out(old, values)
+    put_comments(new, list(list_keys(new, old)), list_comments(old, text))
+    stream = StringIO()
+    editor.dump(new, stream)
+    return re.sub(r" +$", "", stream.getvalue(), flags=re.MULTILINE)  # ruamel's, where it breaks a list
+
+
+def lay_out(old: Any, values: Any) -> CommentedMap:
+    """Both together without comments, ``values`` first, in the order of ``old``; lists in brackets."""
+    new = CommentedMap()
+    for key in [*old, *(key for key in values if key not in old)]:
+        before = old.get(key)
+        if key not in values:
+            new[key] = _copy(before)
+        elif is_section(values[key]):
+            new[key] = lay_out(before if isinstance(before, CommentedMap) else {}, values[key])
+        else:
+            new[key] = _copy(values[key])
+    return new
+
+
+def is_section(value: Any) -> bool:
+    """Whether a value is keys of params.yaml; mappings in one line, {...}, are values as a whole."""
+    return isinstance(value, CommentedMap) and not value.fa.flow_style()
+
+
+def _copy(value: Any) -> Any:
+    """A value without comments, collections in one line."""
+    if isinstance(value, dict):
+        copy: Any = CommentedMap((key, _copy(one)) for key, one in value.items())
+    elif isinstance(value, list):
+        copy = CommentedSeq(map(_copy, value))
+    else:
+        return value
+    copy.fa.set_flow_style()
+    return copy
+
+
+def list_keys(new: CommentedMap, old: Any, depth: int = 0, line: int = 0) -> Iterator[Key]:
+    """All keys of ``new`` from top to bottom."""
+    for name, value in new.items():
+        if name in old:
+            line = old.lc.key(name)[0]
+        yield Key(new, name, depth, line)
+        if is_section(value):
+            before = old.get(name)
+            yield from list_keys(value, before if isinstance(before, CommentedMap) else {}, depth + 1, line)
+
+
+def list_comments(old: CommentedMap, text: str) -> list[Comment]:
+    """All comments and blank lines of a document, wherever ruamel keeps them, from top to bottom."""
+    rows = text.split("\n")
+    found = {
+        (token.start_mark.line, token.start_mark.column, token.value): pre for token, pre in _tokens(old)
+    }
+    comments = []
+    for (line, column, value), is_pre in sorted(found.items()):
+        first, *others = value.removesuffix("\n").split("\n")
+        is_beside = bool(rows[line][:column].strip())
+        if first or is_pre:  # else the end of a line of values
+            comments.append(Comment(line, first.strip(), is_beside))
+        comments += [Comment(line, one.strip(), False) for one in others]
+    return comments
+
+
+def _tokens(node: Any) -> Iterator[tuple[CommentToken, bool]]:
+    """The tokens of comments in and below a collection, and whether it stands before it."""
+    if not isinstance(node, CommentedMap | CommentedSeq):
         return
-    for tokens in content.ca.items.values():
-        if tokens[2] is not None:
-            tokens[2].column = COMMENT_COLUMN
-    for value in content.values():
-        _align_comments(value)
+    for places in [node.ca.comment or [], *node.ca.items.values(), node.ca.end or []]:
+        for place in places:
+            for token in place if isinstance(place, list) else [place]:
+                if token is not None:
+                    yield token, isinstance(place, list)
+    for value in node.values() if isinstance(node, CommentedMap) else node:
+        yield from _tokens(value)
 
 
-def check_text(text: str) -> Settings:
-    """The settings in the text of params.yaml; raises UserError as the stages do."""
-    return parse_settings(text, PARAMS)
+def put_comments(document: CommentedMap, keys: list[Key], comments: list[Comment]) -> None:
+    """Put every comment beside the key it stood beside, or above the one it stood above."""
+    lines = list(accumulate((key.line for key in keys), max))
+    beside: dict[int, str] = {}
+    above: list[list[str]] = [[] for _ in [*keys, None]]  # and below the last
+    for line, text, is_beside in comments:
+        below = bisect_right(lines, line)  # the first key there
+        first = bisect_left(lines, lines[below - 1]) if is_beside and below else -1  # key of its line
+        if first in (-1, *beside):
+            above[below].append(text)
+        else:
+            beside[first] = text
+    depths = [*(key.depth for key in keys[1:]), 0]
+    for number, (key, depth) in enumerate(zip(keys, depths, strict=True)):
+        text = "\n".join([beside.get(number, ""), *_indent(above[number + 1], depth)])
+        if text:
+            key.holder.ca.items[key.name] = [None, None, _token(text, COMMENT_COLUMN), None]
+    if top := "\n".join(above[0]).lstrip("\n"):
+        document.ca.comment = [None, [_token(top, 0)]]
 
 
-def find_changes(old: str, new: str) -> list[Change]:
-    """Every value that differs between two texts of params.yaml."""
-    return list(compare(yaml.safe_load(old), yaml.safe_load(new)))
+def _indent(lines: list[str], depth: int) -> list[str]:
+    return [" " * INDENT * depth + line if line else "" for line in lines]
 
 
-def compare(old: Any, new: Any, key: str = "") -> Iterator[Change]:
-    """Every value that differs between two nested dictionaries; ``key`` is the path to them."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
-            yield from compare(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-    elif old != new:
-        yield Change(key, old, new)
-
-
-def look_up(content: Any, key: str) -> Any:
-    """The value at a dotted path of nested dictionaries; None if there is none."""
-    for name in key.split("."):
-        content = content.get(name) if isinstance(content, dict) else None
-    return content
-
-
-def shorten(value: Any) -> str:
-    """A value as YAML in one line; long lists by their first entries and their length."""
-    if isinstance(value, list) and len(one_line(value)) > SHOWN:
-        return f"{one_line(value[:3])[:-1]}, ... {len(value)} in all]"
-    return one_line(value)
-
-
-def one_line(value: Any) -> str:
-    """A value as YAML in one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False)
-    return text.removesuffix("\n").removesuffix("\n...")
+def _token(text: str, column: int) -> CommentToken:
+    return CommentToken(text + "\n", CommentMark(column), None)

@@ -6,7 +6,7 @@ from typing import Any
 from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.data.identity import Identity
-from der.project.editing import Change
+from der.project.changes import Change
 from der.project.paths import PARAMS, RAW
 from der.project.presets import PRESETS
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from der.project.chain import chain_length
-from der.project.editing import Change, compare, look_up
+from der.project.changes import Change, compare, value_at
 from der.project.paths import PARAMS
 
 GRAPH = Path("dvc.yaml")
@@ -42,7 +42,7 @@ def list_stages() -> dict[str, list[str]]:
 def changes_since(ran: Ran, stage: str, parameters: Any) -> Iterator[Change]:
     """Where ``parameters``, all of params.yaml, differ from those that ``stage`` ran with."""
     for key, value in ran[stage].items():
-        yield from compare(value, look_up(parameters, key), key)
+        yield from compare(value, value_at(parameters, key), key)
 
 
 def stages_to_run(parameters: Any) -> list[str]:

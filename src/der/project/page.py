@@ -1,6 +1,5 @@
 """The page of a finished run, from what the stages left."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,15 @@ from der.evaluation.confusion import read_confusion
 from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import load_mistakes
 from der.project import paths
-from der.project.params import load_settings
 from der.project.presets import PLACES
 from der.project.provenance import check_training
 from der.project.published import published_curves
+from der.project.settings import load_settings
 from der.project.step_metrics import read_steps
 from der.report.page import write_report
 from der.report.run import Run
 from der.settings.experiment import Settings
+from der.settings.section import to_values
 from der.summary.logs import read_logs
 from der.summary.series import Summary, summarise
 
@@ -78,7 +78,7 @@ def _check_classes(path: Path, classes: int, steps: list[StepMetrics]) -> None:
 
 def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
     """All parameters but places on someone's machine."""
-    sections = asdict(settings)
+    sections = to_values(settings)
     for place in PLACES:
         section, _, name = place.partition(".")
         del sections[section][name]

@@ -5,13 +5,12 @@ import unicodedata
 from pathlib import Path
 
 from der.data.protocol import plan_steps
+from der.data.sources.registry import CLASSES
 from der.data.sources.tree import is_ignored
 from der.memory.budget import check_budget
 from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
 from der.settings.protocol import ProtocolSettings
-
-CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
 
 
 def planned_steps(settings: Settings) -> list[list[str]] | None:

@@ -10,22 +10,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedSeq
 
 from der.common.errors import UserError
+from der.project.editing import is_section, yaml_editor
 
 PRESETS = Path("presets")
 ORDERS = PRESETS / "class_orders"  # lists of CIFAR-100's class names
 PLACES = ("dataset.path", "dataset.downloads")  # in no preset
-
-
-def yaml_editor() -> YAML:
-    """Reads and writes YAML with its comments, quotes and forms of numbers."""
-    editor = YAML()
-    editor.preserve_quotes = True
-    editor.width = 110
-    return editor
 
 
 def list_names(directory: Path) -> list[str]:
@@ -77,7 +69,7 @@ def overlay(target: Any, values: Any) -> Any:
     """Set in ``target`` every value of ``values``; mappings in one line, {...}, are values as a whole."""
     for key, value in values.items():
         inner = target.get(key)
-        if isinstance(value, CommentedMap) and not value.fa.flow_style() and isinstance(inner, dict):
+        if is_section(value) and isinstance(inner, dict):
             overlay(inner, value)
         else:
             target[key] = value

@@ -1,6 +1,5 @@
 """Whether a finished run is of the parameters that params.yaml has now."""
 
-from dataclasses import asdict
 from typing import Any
 
 from der.common.errors import UserError
@@ -8,6 +7,7 @@ from der.common.serialization import read_json
 from der.data.protocol import plan_steps
 from der.project.paths import PARAMS, checkpoint
 from der.settings.experiment import Settings
+from der.settings.section import to_values
 
 
 def check_training(last: int, settings: Settings) -> None:
@@ -27,8 +27,8 @@ def check_recipes(step: int, settings: Settings) -> dict[str, Any]:
     card = read_json(path)
     if not isinstance(card, dict) or not card.get("steps"):
         raise UserError(f"{path}: not of a trained network; run `dvc repro` first")
-    recipes = [asdict(settings.train.recipe(number)) for number in range(1, step + 1)]
-    if [card.get("network"), card.get("recipes")] != [asdict(settings.network), recipes]:
+    recipes = [to_values(settings.train.recipe(number)) for number in range(1, step + 1)]
+    if [card.get("network"), card.get("recipes")] != [to_values(settings.network), recipes]:
         raise _other(step)
     return card
 

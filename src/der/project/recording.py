@@ -2,30 +2,33 @@
 
 import subprocess
 from contextlib import chdir
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
+from msgspec.structs import replace
 
 from der.common.errors import UserError
 from der.common.serialization import read_json, write_json
 from der.data.identity import identify
 from der.data.protocol import plan_steps
-from der.project.editing import Change, check_text, compare, put_values, read_params
+from der.data.sources.registry import CLASSES
+from der.project.changes import Change, compare
+from der.project.editing import put_values
 from der.project.environment import find_device
 from der.project.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
 from der.project.lockfile import LOCK, changes_since, list_stages, read_lock
-from der.project.params import load_settings
+from der.project.params import read_params, read_text
 from der.project.paths import PARAMS, RAW, SUMMARY
-from der.project.planning import CLASSES
 from der.project.presets import ORDERS, PLACES, list_names, load_order, load_preset
 from der.project.provenance import check_training
 from der.project.records import RESULTS, Machine, Record, record_metrics
+from der.project.settings import load_settings, parse_settings
 from der.project.step_metrics import read_steps
 from der.project.timing import read_seconds
 from der.settings.experiment import Settings
 from der.settings.protocol import ProtocolSettings
+from der.settings.section import to_values
 from der.summary.series import Summary, summarise
 
 FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may differ from its preset
@@ -83,8 +86,8 @@ def check_preset(name: str, preset: Any, settings: Settings, expected: ExpectedI
 
     Where the images come from is free if an identity is ``expected`` of them.
     """
-    wanted = check_text(put_values(read_params(), preset))
-    for change in compare(asdict(settings), asdict(wanted)):
+    wanted = parse_settings(put_values(read_text(), preset))
+    for change in compare(to_values(settings), to_values(wanted)):
         if change.key.startswith(FREE) or (expected is not None and expected.admits(change)):
             continue
         if change.key == "dataset.source":
@@ -111,7 +114,7 @@ def check_stages() -> None:
 
     Where DVC ran none there is nothing to compare: `python -m stages` leaves no lock.
     """
-    ran, parameters = read_lock(), yaml.safe_load(read_params())
+    ran, parameters = read_lock(), read_params()
     for stage in ran:
         for change in changes_since(ran, stage, parameters):
             raise UserError(

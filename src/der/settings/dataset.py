@@ -1,25 +1,46 @@
 """Which images are taught."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from der.common.errors import UserError
-from der.settings.ranges import Range, Section
+from der.settings.section import Section, Seed
 
 
-@dataclass(frozen=True)
-class DatasetSettings(Section):
+class DatasetSettings(Section, frozen=True):
     """Which images are taught, and the form they are brought to."""
 
-    source: Literal["digits", "cifar10", "cifar100", "folder"]
-    path: str  # folder source: directory or archive of images
-    downloads: str  # cifar sources: where the archives are kept
-    image_side: Annotated[int, Range(8, 1024)]  # pixels
-    channels: Literal[1, 3]
-    test_fraction: Annotated[float, Range(0, 1, above_low=True, below_high=True)]
-    seed: Annotated[int, Range(0, 2**32 - 1)]
+    source: Annotated[str, Meta(description="Where the images come from.")]
+    path: Annotated[
+        str,
+        Meta(
+            description="folder only: directory or .zip/.tar with train/<class>/* and, if there is one, "
+            "test/<class>/*. It must exist whatever the source."
+        ),
+    ]
+    downloads: Annotated[
+        str, Meta(description="cifar10, cifar100 only: directory where the downloaded archives are kept.")
+    ]
+    image_side: Annotated[
+        int,
+        Meta(
+            ge=8,
+            le=1024,
+            description="Pixels; other images are scaled and centre-cropped to a square of this side.",
+        ),
+    ]
+    channels: Annotated[Literal[1, 3], Meta(description="1 grey, 3 colour.")]
+    test_fraction: Annotated[
+        float,
+        Meta(
+            gt=0,
+            lt=1,
+            description="Fraction of each class's images held out, where the source has no test images.",
+        ),
+    ]
+    seed: Annotated[Seed, Meta(description="Of the draw of test images.")]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.source == "folder" and self.path.startswith("~"):
+        if self.path.startswith("~"):
             raise UserError("path: DVC does not expand '~'; write the path in full")

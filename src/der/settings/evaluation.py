@@ -1,13 +1,13 @@
 """How the test accuracy is broken down."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
-from der.settings.ranges import MOST, Range, Section
+from msgspec import Meta
+
+from der.settings.section import Count, Section
 
 
-@dataclass(frozen=True)
-class EvaluateSettings(Section):
+class EvaluateSettings(Section, frozen=True):
     """How the test accuracy is broken down."""
 
-    group_labels: Annotated[int, Range(1, MOST)]  # labels per accuracy group
+    group_labels: Annotated[Count, Meta(description="Labels per group in the accuracy by groups of labels.")]

@@ -1,19 +1,16 @@
 """All sections together."""
 
-from dataclasses import dataclass
-
 from der.common.errors import UserError
 from der.settings.dataset import DatasetSettings
 from der.settings.evaluation import EvaluateSettings
 from der.settings.memory import MemorySettings
 from der.settings.network import NetworkSettings
 from der.settings.protocol import ProtocolSettings
-from der.settings.ranges import Section
+from der.settings.section import Section
 from der.settings.training import TrainSettings
 
 
-@dataclass(frozen=True)
-class Settings(Section):
+class Settings(Section, frozen=True):
     """The whole of params.yaml."""
 
     dataset: DatasetSettings
@@ -24,8 +21,8 @@ class Settings(Section):
     evaluate: EvaluateSettings
 
     def __post_init__(self) -> None:
-        mean, channels = self.network.mean, self.dataset.channels
-        for name, values in (("mean", mean), ("std", self.network.std)):
+        channels = self.dataset.channels
+        for name, values in (("mean", self.network.mean), ("std", self.network.std)):
             if values is not None and len(values) != channels:
                 raise UserError(
                     f"network.{name}: {len(values)} values for images of {channels} channels "

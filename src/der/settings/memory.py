@@ -1,16 +1,19 @@
 """How many exemplars are kept."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from der.settings.ranges import MOST, Range, Section
+from msgspec import Meta
+
+from der.settings.section import Count, Section, Seed
 
 
-@dataclass(frozen=True)
-class MemorySettings(Section):
+class MemorySettings(Section, frozen=True):
     """How many exemplars of old classes are kept."""
 
-    budget: Annotated[int, Range(1, MOST)]  # images
-    allocation: Literal["total", "per_class"]
-    selection: Literal["herding", "random"]
-    seed: Annotated[int, Range(0, 2**32 - 1)]  # of random selection
+    budget: Annotated[Count, Meta(description="Exemplars (images): in all, or of each class.")]
+    allocation: Annotated[
+        Literal["total", "per_class"],
+        Meta(description="total: budget // classes seen for each class; per_class: budget for each class."),
+    ]
+    selection: Annotated[str, Meta(description="How exemplars are chosen; random is an ablation.")]
+    seed: Annotated[Seed, Meta(description="Of random selection.")]

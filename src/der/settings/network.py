@@ -1,25 +1,48 @@
 """The architecture."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from der.common.errors import UserError
-from der.settings.ranges import Range, Section
+from der.settings.section import Section, Share, ShareAboveZero
 
 
-@dataclass(frozen=True)
-class NetworkSettings(Section):
-    """Architecture of every feature extractor, of the classifier, and the normalisation of its input."""
+class NetworkSettings(Section, frozen=True):
+    """Architecture of every feature extractor, of the classifier, and the normalisation of its input.
 
-    backbone: str  # a name in der.model.backbones
-    depth: Annotated[int, Range(8, 1202)]  # the deepest that He et al. trained
-    stem: Literal["small", "large"]
-    head_bias: bool
-    expansion: bool  # a new extractor at every step; else one goes on training
-    mean: Annotated[list[float] | None, Range(0, 1)]
-    std: Annotated[list[float] | None, Range(0, 1, above_low=True)]
+    What a backbone makes of depth and stem is checked with the backbones.
+    """
+
+    backbone: Annotated[str, Meta(description="The feature extractor.")]
+    depth: Annotated[
+        int,
+        Meta(
+            ge=8,
+            le=1202,  # the deepest that He et al. trained
+            description="Weighted layers: 6n + 2 for cifar_resnet, 18 or 34 for resnet.",
+        ),
+    ]
+    stem: Annotated[
+        Literal["small", "large"],
+        Meta(
+            description="small: 3x3 convolution; large: 7x7 and max-pool, for images of 100 pixels and more."
+        ),
+    ]
+    head_bias: Annotated[bool, Meta(description="Whether the classifiers have biases.")]
+    expansion: Annotated[
+        bool,
+        Meta(description="A new extractor at every step; false: one that goes on training (an ablation)."),
+    ]
+    mean: Annotated[
+        list[Share] | None,
+        Meta(description="Per channel, of pixels in [0, 1]; null: measured on step 1's training images."),
+    ]
+    std: Annotated[
+        list[ShareAboveZero] | None,
+        Meta(description="Standard deviation, likewise."),
+    ]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if (self.mean is None) != (self.std is None):
             raise UserError("mean and std go together; write both as lists, or both as null")

@@ -1,26 +1,44 @@
 """Which classes arrive at which step."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from der.common.errors import UserError
-from der.settings.ranges import MOST, Range, Section
+from der.settings.section import Count, Section
+
+LARGEST_SEED = 2**32 - 1  # numpy's
+FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
+ALIKE = {"anyOf": [{"items": {"type": kind}} for kind in ("integer", "string")]}
 
 
-@dataclass(frozen=True)
-class ProtocolSettings(Section):
+class ProtocolSettings(Section, frozen=True):
     """Which classes arrive at which step."""
 
-    first_classes: Annotated[int, Range(1, MOST)]
-    later_classes: Annotated[int, Range(1, MOST)]
-    class_order: int | list[int] | list[str] | Literal["alphabetical"]
-    steps: list[list[str]] | None
+    first_classes: Annotated[Count, Meta(description="Classes at step 1.")]
+    later_classes: Annotated[
+        Count, Meta(description="Classes at every later step; a remainder goes to the last one.")
+    ]
+    class_order: Annotated[
+        int | Annotated[list[int | str], Meta(extra_json_schema=ALIKE)] | Literal["alphabetical"],
+        Meta(description="alphabetical, a seed (1993), a list of seeds ([1993]) or all class names."),
+    ]
+    steps: Annotated[
+        list[list[str]] | None,
+        Meta(
+            description="Instead of the three above: a list of class names for every step, "
+            "[[cat, dog], [bird]]."
+        ),
+    ]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         seeds = self.class_order if isinstance(self.class_order, list) else [self.class_order]
         if not seeds:
             raise UserError("class_order: is empty; write alphabetical, a seed, or all class names")
+        if len({isinstance(one, int) for one in seeds}) > 1:
+            raise UserError(f"class_order: {self.class_order!r} does not fit; write {FORMS}")
         for seed in seeds:
-            if isinstance(seed, int) and not 0 <= seed < 2**32:
-                raise UserError(f"class_order: {seed} is no seed; write whole numbers from 0 to {2**32 - 1}")
+            if isinstance(seed, int) and not 0 <= seed <= LARGEST_SEED:
+                raise UserError(
+                    f"class_order: {seed} is no seed; write whole numbers from 0 to {LARGEST_SEED}"
+                )

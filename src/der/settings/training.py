@@ -1,52 +1,75 @@
 """How a step is trained."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from der.common.errors import UserError
-from der.settings.ranges import LARGEST_FACTOR, LARGEST_RATE, MOST, Range, Section
+from der.settings.section import (
+    LARGEST_FACTOR,
+    LARGEST_RATE,
+    Count,
+    CountOrZero,
+    Factor,
+    FactorOrZero,
+    Section,
+    Seed,
+    Share,
+    ShareAboveZero,
+)
 
 
-@dataclass(frozen=True)
-class AugmentationSettings(Section):
+class AugmentationSettings(Section, frozen=True):
     """Random changes of training images, applied in this order; zero or false turns one off."""
 
-    resized_crop: Annotated[list[float] | None, Range(0, 1, above_low=True)]  # fractions of the area
-    crop_padding: Annotated[int, Range(0, 256)]  # pixels of zeros on every side before a random crop
-    horizontal_flip: bool  # with probability one half
-    brightness: Annotated[float, Range(0, 1)]  # largest relative change
+    resized_crop: Annotated[
+        list[ShareAboveZero] | None,
+        Meta(
+            description="Smallest and largest fraction of the area of a random crop, [0.08, 1.0]; null: off."
+        ),
+    ]
+    crop_padding: Annotated[
+        int,
+        Meta(ge=0, le=256, description="Pixels of zeros on every side before a random crop; 0 turns it off."),
+    ]
+    horizontal_flip: Annotated[bool, Meta(description="With probability 1/2.")]
+    brightness: Annotated[Share, Meta(description="Factor drawn from 1 -+ this; 0 turns it off.")]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         crop = self.resized_crop
         if crop is not None and (len(crop) != 2 or crop[0] > crop[1]):
             raise UserError("resized_crop: write the smallest and the largest fraction, [0.08, 1.0], or null")
 
 
-@dataclass(frozen=True)
-class ScheduleSettings(Section):
+class ScheduleSettings(Section, frozen=True):
     """Stochastic gradient descent over epochs."""
 
-    epochs: Annotated[int, Range(1, MOST)]
-    learning_rate: Annotated[float, Range(0, LARGEST_RATE, above_low=True)]
-    milestones: Annotated[list[int], Range(0, MOST)]  # epochs, counted from 0, at which the rate decays
-    decay: Annotated[float, Range(0, 1, above_low=True)]  # factor at each milestone
-    weight_decay: Annotated[float, Range(0, LARGEST_FACTOR)]
-    momentum: Annotated[float, Range(0, 1)]
-    batch_size: Annotated[int, Range(1, MOST)]  # images
-    warmup_epochs: Annotated[int, Range(0, MOST)]  # over which the rate rises linearly
+    epochs: Annotated[Count, Meta(description="Passes over the training images.")]
+    learning_rate: Annotated[
+        float, Meta(gt=0, le=LARGEST_RATE, description="Of stochastic gradient descent.")
+    ]
+    milestones: Annotated[
+        list[CountOrZero],
+        Meta(description="Epochs, counted from 0, at which the rate is multiplied by decay."),
+    ]
+    decay: Annotated[ShareAboveZero, Meta(description="Factor of the rate at each milestone.")]
+    weight_decay: Annotated[FactorOrZero, Meta(description="Factor of the weights' L2 penalty.")]
+    momentum: Annotated[Share, Meta(description="Of stochastic gradient descent.")]
+    batch_size: Annotated[Count, Meta(description="Images.")]
+    warmup_epochs: Annotated[
+        CountOrZero,
+        Meta(description="Epochs over which the rate rises linearly; milestones count them."),
+    ]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.milestones != sorted(set(self.milestones)):
             raise UserError(f"milestones: {self.milestones} do not increase; write each epoch once, in order")
 
 
-@dataclass(frozen=True)
-class PhaseSettings(ScheduleSettings):
+class PhaseSettings(ScheduleSettings, frozen=True):
     """Representation learning of one phase (base or incremental)."""
 
-    reinitialize_heads: bool  # when warm-up ends
+    reinitialize_heads: Annotated[bool, Meta(description="Draw both classifiers anew when warm-up ends.")]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,43 +84,51 @@ class PhaseSettings(ScheduleSettings):
             )
 
 
-@dataclass(frozen=True)
-class ClassifierSettings(ScheduleSettings):
+class ClassifierSettings(ScheduleSettings, frozen=True):
     """The classifier learning stage (DER, section 3.4)."""
 
-    temperature: Annotated[float, Range(0, LARGEST_FACTOR, above_low=True)]  # divides the logits
+    temperature: Annotated[Factor, Meta(description="Divides the logits.")]
 
 
-@dataclass(frozen=True)
-class IncrementalSettings(PhaseSettings):
+class IncrementalSettings(PhaseSettings, frozen=True):
     """As PhaseSettings, with what only later steps have."""
 
-    auxiliary_weight: Annotated[float, Range(0, LARGEST_FACTOR)]  # lambda_a
-    rebalancing: Literal["weight_alignment", "classifier_learning", "none"]
-    classifier: ClassifierSettings
+    auxiliary_weight: Annotated[
+        FactorOrZero, Meta(description="lambda_a, weight of the auxiliary classifier's loss.")
+    ]
+    rebalancing: Annotated[str, Meta(description="What undoes the classifier's bias towards new classes.")]
+    classifier: Annotated[ClassifierSettings, Meta(description="Of classifier_learning only.")]
 
 
-@dataclass(frozen=True)
-class MaskSettings(Section):
+class MaskSettings(Section, frozen=True):
     """Channel masks and pruning (DER, section 3.3)."""
 
-    sparsity_weight: Annotated[float, Range(0, LARGEST_FACTOR)]  # lambda_s
-    sharpness: Annotated[float, Range(1, LARGEST_FACTOR, above_low=True)]  # s_max
-    rate_factor: Annotated[float, Range(0, LARGEST_FACTOR, above_low=True)]  # of e over that of the weights
-    start_mean: Annotated[float, Range(-6, 6)]  # of e
-    start_deviation: Annotated[float, Range(0, LARGEST_FACTOR)]  # of e
+    sparsity_weight: Annotated[FactorOrZero, Meta(description="lambda_s, weight of the sparsity loss.")]
+    sharpness: Annotated[
+        float, Meta(gt=1, le=LARGEST_FACTOR, description="s_max, the largest slope of the masks' sigmoid.")
+    ]
+    rate_factor: Annotated[
+        Factor, Meta(description="Learning rate of the masks' parameters e over that of the weights.")
+    ]
+    start_mean: Annotated[float, Meta(ge=-6, le=6, description="Mean of e at the start.")]
+    start_deviation: Annotated[FactorOrZero, Meta(description="Standard deviation of e at the start.")]
 
 
-@dataclass(frozen=True)
-class TrainSettings(Section):
+class TrainSettings(Section, frozen=True):
     """Training: what all steps share, then the two phases."""
 
-    seed: Annotated[int, Range(0, 2**32 - 1)]
-    precision: Literal["float32", "bfloat16"]
+    seed: Annotated[Seed, Meta(description="Of initialisation, batch order and augmentation.")]
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Meta(description="bfloat16: convolutions in bfloat16, weights kept in float32."),
+    ]
     augmentation: AugmentationSettings
-    masks: MaskSettings | None
-    base: PhaseSettings
-    incremental: IncrementalSettings
+    masks: Annotated[
+        MaskSettings | None,
+        Meta(description="Channel masks and pruning: see presets/digits_masks.yaml; null: off."),
+    ]
+    base: Annotated[PhaseSettings, Meta(description="Step 1.")]
+    incremental: Annotated[IncrementalSettings, Meta(description="Every later step.")]
 
     def recipe(self, step: int) -> "Recipe":
         """What step ``step``, counted from 1, is trained with."""
@@ -111,8 +142,7 @@ class TrainSettings(Section):
         )
 
 
-@dataclass(frozen=True)
-class Recipe(Section):
+class Recipe(Section, frozen=True):
     """What of TrainSettings one step was trained with: its phase alone, the other is None."""
 
     seed: int

@@ -80,7 +80,7 @@ def test_classes_come_by_name_with_their_pixels(settings: DatasetSettings, tmp_p
 def test_classes_are_yielded_in_alphabetical_order(settings: DatasetSettings) -> None:
     from der.data.sources.download import SOURCES
 
-    assert [one.name for one in SOURCES[settings.source](settings)] == sorted(NAMES)
+    assert [one.name for one in SOURCES[settings.source](settings, Path("unused"))] == sorted(NAMES)
 
 
 def test_side_and_channels_are_applied(settings: DatasetSettings, tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """The classifier learning stage: the classifier alone, on balanced data, as a phase of its own."""
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from msgspec.structs import replace
 
 from der.common.randomness import generator
 from der.model.checkpoint import Checkpoint

@@ -1,6 +1,5 @@
 """Fill a directory with a data set's images, one .npy file per split and class."""
 
-from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,18 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from der.common.errors import UserError
+from der.common.registry import look_up
 from der.common.serialization import write_array
-from der.data.sources.cifar import cifar10, cifar100
-from der.data.sources.class_images import ClassImages
-from der.data.sources.digits import digits
-from der.data.sources.folder import folder
+from der.data.sources.registry import SOURCES
 from der.settings.dataset import DatasetSettings
-
-SOURCES: dict[str, Callable[[DatasetSettings], Generator[ClassImages, None, None]]] = {
-    "digits": digits,
-    "cifar10": cifar10,
-    "cifar100": cifar100,
-}
 
 
 @dataclass(frozen=True)
@@ -35,11 +26,13 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
     """Write ``destination/{train,test}/<class>.npy``, uint8 (n, image_side, image_side, channels), n >= 1.
 
     One class is in memory at a time; an archive is unpacked in ``destination``, too, until all is written.
-    Raises UserError for whatever is wrong with the source. What was written by then stays, and everything
-    where the process is killed, so the caller makes the directory whole or absent.
+    Raises UserError for a source that is in no registry, and for whatever is wrong with it. What was written
+    by then stays, and everything where the process is killed, so the caller makes the directory whole or
+    absent.
     """
+    source = look_up(SOURCES, settings.source, "dataset.source")
     classes, train, test = 0, 0, 0
-    with closing(_find(settings, destination / "unpacked")) as found:
+    with closing(source(settings, destination / "unpacked")) as found:
         for one in found:
             for split, images in (("train", one.train), ("test", one.test)):
                 shape = (len(images), settings.image_side, settings.image_side, settings.channels)
@@ -51,7 +44,3 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
             classes, train, test = classes + 1, train + len(one.train), test + len(one.test)
     assert classes >= 2, settings.source
     return Counts(classes, train, test)
-
-
-def _find(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    return folder(settings, scratch) if settings.source == "folder" else SOURCES[settings.source](settings)

@@ -1,0 +1,38 @@
+"""params.schema.json: params.yaml as a JSON schema, by which editors complete and check it."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from der.common.serialization import write_json
+from der.project.choices import CHOICES
+from der.settings.experiment import Settings
+
+SCHEMA = Path("params.schema.json")
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def write_schema() -> None:
+    """Write the schema; after an edit of a setting or a registry, `python -m der.project.schema`."""
+    write_json(SCHEMA, make_schema())
+
+
+def make_schema() -> dict[str, Any]:
+    """Types, bounds and descriptions as the sections declare them, choices as the registries name them."""
+    schema = msgspec.json.schema(Settings)
+    for path, choices in CHOICES.items():
+        _find(schema, path)["enum"] = list(choices)
+    return {"$schema": DIALECT, **schema}
+
+
+def _find(schema: dict[str, Any], path: str) -> dict[str, Any]:
+    """What the schema says of the key at a dotted path."""
+    place = schema
+    for key in path.split("."):
+        place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
+    return place
+
+
+if __name__ == "__main__":
+    write_schema()

@@ -1,0 +1,32 @@
+"""What every section of params.yaml is: a frozen record whose declared types and bounds msgspec checks."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+# Beyond these, torch's integers or float32 would overflow.
+MOST = 2**31 - 1  # of anything that is counted
+LARGEST_FACTOR = 10**6
+LARGEST_RATE = 1e30  # times a factor, it is still a float32
+
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]  # numpy's
+Count = Annotated[int, Meta(ge=1, le=MOST)]
+CountOrZero = Annotated[int, Meta(ge=0, le=MOST)]
+Factor = Annotated[float, Meta(gt=0, le=LARGEST_FACTOR)]
+FactorOrZero = Annotated[float, Meta(ge=0, le=LARGEST_FACTOR)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+ShareAboveZero = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all sections. Bounds hold for what ``parse`` reads, ``__post_init__`` for every record."""
+
+
+def to_values(record: msgspec.Struct) -> dict[str, Any]:
+    """A section, or a record that holds some, as nested dictionaries, lists, text, numbers and None.
+
+    Keys stand in the order in which they are declared, as network.json keeps them.
+    """
+    values: dict[str, Any] = msgspec.to_builtins(record)
+    return values

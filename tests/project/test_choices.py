@@ -1,0 +1,98 @@
+"""What params.yaml chooses by name is looked up where it is made."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from der.common.errors import UserError
+from der.project.choices import CHOICES, check_choices
+from der.project.params import read_params
+from der.project.settings import load_settings
+from der.settings.experiment import Settings
+from der.settings.parsing import parse
+from tests.locations import ROOT
+
+SETTINGS = load_settings(ROOT / "params.yaml")
+
+
+def with_value(key: str, value: Any) -> Settings:
+    content = read_params(ROOT / "params.yaml")
+    *sections, last = key.split(".")
+    place: Any = content
+    for section in sections:
+        place = place[section]
+    place[last] = value
+    return parse(Settings, content)
+
+
+def with_network(**changes: Any) -> Settings:
+    content = read_params(ROOT / "params.yaml")
+    content["network"] |= changes
+    return parse(Settings, content)
+
+
+def refusal(settings: Settings) -> str:
+    with pytest.raises(UserError) as caught:
+        check_choices(settings)
+    return str(caught.value)
+
+
+def test_every_registered_name_is_accepted() -> None:
+    for key, names in CHOICES.items():
+        for name in names:
+            if key != "network.backbone":
+                check_choices(with_value(key, name))
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [
+        ("dataset.source", "digits or cifar10 or cifar100 or folder"),
+        ("network.backbone", "cifar_resnet or resnet"),
+        ("train.incremental.rebalancing", "weight_alignment or classifier_learning or none"),
+        ("memory.selection", "herding or random"),
+    ],
+)
+def test_other_names_are_refused_with_those_there_are(key: str, options: str) -> None:
+    assert refusal(with_value(key, "x")) == f"params.yaml: {key}: 'x' does not fit; write {options}"
+
+
+@pytest.mark.parametrize("depth", [8, 14, 20, 26, 32, 44, 56, 110])
+def test_the_depths_that_the_message_offers(depth: int) -> None:
+    check_choices(with_network(depth=depth))
+
+
+@pytest.mark.parametrize("depth", [9, 11, 18, 31, 34])
+def test_a_depth_that_no_resnet_has(depth: int) -> None:
+    message = f"params.yaml: network.depth: {depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110"
+    assert refusal(with_network(depth=depth)) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 50}, "network.depth: 50 is no depth of backbone resnet; write 18 or 34"),
+        ({"depth": 20}, "network.depth: 20 is no depth of backbone resnet; write 18 or 34"),
+        (
+            {"backbone": "cifar_resnet", "stem": "large"},
+            "network.stem: large goes with backbone resnet; write small",
+        ),
+    ],
+)
+def test_depth_and_stem_belong_to_the_backbone(changes: dict[str, Any], message: str) -> None:
+    assert refusal(with_network(**{"backbone": "resnet", **changes})) == f"params.yaml: {message}"
+    check_choices(with_network(backbone="resnet", depth=18))
+    check_choices(with_network(backbone="resnet", depth=34, stem="large"))
+
+
+def test_checking_imports_no_torch() -> None:
+    code = (
+        "import sys; from der.project.choices import check_choices; "
+        "from der.project.settings import load_settings; check_choices(load_settings()); "
+        "import der.project.applying, der.project.schema; "
+        "print(sorted({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

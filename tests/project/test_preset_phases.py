@@ -1,0 +1,118 @@
+"""Every phase of every preset runs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+
+from der.common import atomic
+from der.common.serialization import read_json
+from der.data.class_arrays import class_path, read_classes
+from der.data.exemplars import empty_memory
+from der.memory.build import build_memory
+from der.model.checkpoint import Checkpoint
+from der.model.forward import run_network
+from der.project import paths
+from der.project.applying import apply_preset
+from der.project.params import read_text
+from der.project.settings import parse_settings
+from der.settings.experiment import Settings
+from der.settings.training import TrainSettings
+from der.train.incremental_step import TrainedStep, train_step
+from der.train.log import EpochRecord
+from der.train.resume.store import Saved
+from der.train.training_images import gather_step
+from stages import split
+from tests.project.clones import NAMES, PROTOCOLS, TEN_BY_TEN, class_names, make_clone
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what presets read and write, as the current directory."""
+    return make_clone(tmp_path, monkeypatch)
+
+
+class Nobody:
+    """A listener that hears nothing, and a keeper that keeps nothing."""
+
+    def on_phase(self, name: str, epochs: int, images: int) -> None: ...
+    def on_resume(self, epochs: int) -> None: ...
+    def on_images(self, images: int) -> None: ...
+    def on_epoch(self, record: EpochRecord) -> None: ...
+    def load(self, phase: str) -> Saved | None: ...
+    def save(self, *_: object, last: bool) -> None: ...
+
+
+def cut_phase(phase: Any) -> Any:
+    """One epoch, or one of warm-up and one after."""
+    warmup = min(1, phase.warmup_epochs)
+    return replace(phase, epochs=1 + warmup, warmup_epochs=warmup, milestones=[])
+
+
+def cut(settings: TrainSettings) -> TrainSettings:
+    """As short as training can be, in float32: CPUs are slow otherwise."""
+    later = cut_phase(settings.incremental)
+    later = replace(later, classifier=cut_phase(later.classifier))
+    masks = settings.masks and replace(settings.masks, start_mean=0.0)  # no time to fall from higher
+    return replace(
+        settings, precision="float32", base=cut_phase(settings.base), incremental=later, masks=masks
+    )
+
+
+def take(previous: Checkpoint | None, number: int, settings: Settings, memory: Any) -> TrainedStep:
+    steps = read_json(paths.task(number) / "classes.json")["steps"]
+    images = gather_step(read_classes(paths.task(number) / "train", steps[-1]), memory)
+    nobody = Nobody()
+    return train_step(previous, steps, images, settings.network, cut(settings.train), CPU, nobody, nobody)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Split, then both steps' phases, on noise: two images a class, of fewer pixels but the same network."""
+    first, later, count = PROTOCOLS.get(name, TEN_BY_TEN)
+    monkeypatch.setattr(atomic, "_flush", lambda path: None)  # thousands of files, and no power cut here
+    apply_preset(name)
+    settings = parse_settings(read_text())
+    side = 32 if settings.network.stem == "large" else 8
+    stream = np.random.RandomState(0)
+    for part, images in (("train", 2), ("test", 1)):
+        (paths.RAW / part).mkdir(parents=True)
+        for one in class_names(settings):
+            noise = stream.randint(0, 256, (images, side, side, settings.dataset.channels)).astype(np.uint8)
+            np.save(class_path(paths.RAW / part, one), noise)
+    assert split.run().startswith(f"split: {count} steps of {first}")
+
+    trained = take(None, 1, settings, empty_memory())
+    assert {record.phase for record in trained.records} == {"representation"}
+    check(trained, settings, first, 1)
+    if count == 1:
+        return
+    metadata = trained.checkpoint.metadata
+    classes = read_classes(paths.task(1) / "train", metadata.steps[0])
+    memory = build_memory(
+        empty_memory(),
+        classes,
+        settings.memory,
+        lambda images: run_network(trained.checkpoint.network, metadata.normalization, images, CPU).features,
+    )
+    trained = take(trained.checkpoint, 2, settings, memory)
+    rebalancing = settings.train.incremental.rebalancing
+    phases = ["representation", *(["classifier"] if rebalancing == "classifier_learning" else [])]
+    assert list(dict.fromkeys(record.phase for record in trained.records)) == phases
+    check(trained, settings, first + later, 2 if settings.network.expansion else 1)
+    gamma = trained.checkpoint.metadata.gamma
+    assert (gamma is not None) == (rebalancing == "weight_alignment")
+
+
+def check(trained: TrainedStep, settings: Settings, classes: int, extractors: int) -> None:
+    """What the preset asks for is in the network."""
+    network, metadata = trained.checkpoint.network, trained.checkpoint.metadata
+    assert (network.classes, len(network.extractors)) == (classes, extractors)
+    assert (network.head.bias is not None) == settings.network.head_bias
+    assert all((shape is not None) == (settings.train.masks is not None) for shape in metadata.shapes)
+    assert all(np.isfinite(record.loss) for record in trained.records)

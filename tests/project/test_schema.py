@@ -1,0 +1,73 @@
+"""params.schema.json: current, and of one mind with the settings."""
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from der.common.serialization import read_json
+from der.project.choices import CHOICES
+from der.project.editing import put_values
+from der.project.params import read_params
+from der.project.presets import PRESETS, list_names, load_preset
+from der.project.schema import SCHEMA, make_schema
+from der.project.yaml_text import parse_yaml
+from tests.locations import ROOT
+
+TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def faults(content: Any) -> list[str]:
+    return [error.message for error in Draft202012Validator(read_json(ROOT / SCHEMA)).iter_errors(content)]
+
+
+def test_it_is_current() -> None:
+    assert read_json(ROOT / SCHEMA) == make_schema(), "write it again with `python -m der.project.schema`"
+    Draft202012Validator.check_schema(make_schema())
+
+
+def test_editors_find_it() -> None:
+    assert TEXT.startswith(f"# yaml-language-server: $schema={SCHEMA}\n")
+
+
+@pytest.mark.parametrize("name", list_names(ROOT / PRESETS))
+def test_every_preset_is_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    applied = put_values(TEXT, load_preset(name))
+    assert applied.startswith(TEXT.split("\n")[0])
+    assert faults(parse_yaml(applied, SCHEMA)) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("dataset", "image_side", 7),
+        ("dataset", "seeds", 0),
+        ("memory", "budget", "many"),
+        ("memory", "selection", "greedy"),
+        ("network", "backbone", "vit"),
+        ("protocol", "class_order", [1, "a"]),
+        ("train", "masks", {}),
+    ],
+)
+def test_what_the_settings_refuse_is_invalid(section: str, key: str, value: Any) -> None:
+    content = read_params(ROOT / "params.yaml")
+    assert faults(content) == []
+    content[section][key] = value
+    assert len(faults(content)) == 1
+
+
+def properties(schema: dict[str, Any], kind: str = "Settings", prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, entry in schema["$defs"][kind]["properties"].items():
+        inner = entry.get("$ref", "").rpartition("/")[2]
+        found |= properties(schema, inner, f"{prefix}{name}.") if inner else {prefix + name: entry}
+    return found
+
+
+def test_every_key_is_described_and_every_choice_enumerated() -> None:
+    found = properties(make_schema())
+    assert len(found) > 40
+    assert [key for key, entry in found.items() if not entry.get("description")] == []
+    for key, choices in CHOICES.items():
+        assert found[key]["enum"] == list(choices)

@@ -1,0 +1,109 @@
+"""Whatever stands in params.yaml: settings, or one line of UserError, never another exception."""
+
+import copy
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from der.common.errors import UserError
+from der.project.params import read_params
+from der.project.paths import PARAMS
+from der.project.schema import make_schema
+from der.project.yaml_text import parse_yaml
+from der.settings.experiment import Settings
+from der.settings.parsing import parse
+from der.settings.section import to_values
+from tests.locations import ROOT
+
+CONTENT = read_params(ROOT / PARAMS)
+SCHEMA = Draft202012Validator(make_schema())
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.sampled_from([0, 1, -1, 2**31, 2**32, 2**63, 10**400])
+    | st.floats()
+    | st.text(max_size=80)
+    | st.dates()
+    | st.datetimes()
+    | st.binary(max_size=4)
+    | st.sampled_from(["digits", "alphabetical", "herding", "float32", "cifar_resnet"])
+)
+KEYS = st.text(max_size=70) | st.sampled_from(["dataset", "train", "base", "seed"]) | SCALARS
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def outcome(content: Any) -> Settings | str:
+    try:
+        return parse(Settings, content)
+    except UserError as error:
+        sentence = str(error)
+    assert sentence.isprintable() and len(sentence) < 500
+    return sentence
+
+
+def places(content: Any) -> list[tuple[Any, Any]]:
+    """Every holder and key of a tree."""
+    if isinstance(content, list):
+        pairs = list(enumerate(content))
+    else:
+        pairs = list(content.items()) if isinstance(content, dict) else []
+    return [found for key, one in pairs for found in [(content, key), *places(one)]]
+
+
+@given(TREES)
+@settings(deadline=None)
+def test_any_tree(content: Any) -> None:
+    assert isinstance(outcome(content), str)
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_any_edit_of_the_committed_file(data: st.DataObject) -> None:
+    content = copy.deepcopy(CONTENT)
+    for _ in range(data.draw(st.integers(1, 3))):
+        holder, key = data.draw(st.sampled_from(places(content)))
+        match data.draw(st.sampled_from(["set", "remove", "add"])):
+            case "set":
+                holder[key] = data.draw(TREES)
+            case "remove":
+                del holder[key]
+            case "add" if isinstance(holder, dict):
+                holder[data.draw(KEYS)] = data.draw(TREES)
+    found = outcome(content)
+    if isinstance(found, Settings):
+        assert outcome(to_values(found)) == found
+
+
+LEAVES = st.booleans() | st.integers(-5, 2000) | st.floats(-2, 2) | st.none() | st.just("alphabetical")
+
+
+@given(st.sampled_from([key for key, _ in enumerate(places(CONTENT))]), LEAVES)
+@settings(deadline=None)
+def test_what_the_schema_refuses_the_settings_refuse(number: int, value: Any) -> None:
+    content = copy.deepcopy(CONTENT)
+    holder, key = places(content)[number]
+    holder[key] = value
+    if not SCHEMA.is_valid(content) and key not in ("source", "backbone", "rebalancing", "selection"):
+        # JSON takes 3.0 for a whole number; we do not, so the reverse does not hold.
+        assert isinstance(outcome(content), str)
+
+
+@given(st.text(alphabet="a1 \n:-[]{}#&*!|>'\"%@`,?<.\t\x00\ud7ff", max_size=40))
+@settings(deadline=None, max_examples=200)
+def test_any_text(written: str) -> None:
+    for text in (written, f"memory: {written}\n"):
+        try:
+            parse_yaml(text, PARAMS)
+        except UserError as error:
+            sentence = str(error)
+        else:
+            continue
+        assert sentence.startswith("params.yaml: not valid YAML (") and "\n" not in sentence
