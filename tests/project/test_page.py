@@ -3,7 +3,6 @@
 import re
 import shutil
 import sys
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from der.evaluation.mistakes import save_mistakes
 from der.project.page import make_page, read_run
 from der.project.params import load_settings
 from der.report.run import Run
+from der.settings.section import to_values
 from der.train.log import write_log
 from tests.locations import ROOT
 from tests.report.report_runs import ODD_NAMES, make_run
@@ -55,8 +55,8 @@ def write_run(root: Path, run: Run) -> None:
     set_parameter(root, "protocol", {"class_order": run.names, **sizes})
     settings = load_settings(root / "params.yaml")
     card = {
-        "network": asdict(settings.network),
-        "recipes": [asdict(settings.train.recipe(number)) for number in range(1, last + 1)],
+        "network": to_values(settings.network),
+        "recipes": [to_values(settings.train.recipe(number)) for number in range(1, last + 1)],
         "steps": steps,
     }
     write_json(root / f"data/checkpoints/{last}/network.json", card)

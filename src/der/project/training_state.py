@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import torch
 
@@ -11,6 +10,7 @@ from der.common.errors import UserError
 from der.project import paths
 from der.project.environment import SCRATCH, scratch_root
 from der.settings.network import NetworkSettings
+from der.settings.section import to_values
 from der.settings.training import TrainSettings
 from der.train.resume.key import state_key
 from der.train.resume.store import StateStore, UnwritableState
@@ -26,7 +26,7 @@ def training_key(
         paths.checkpoint(step - 1),
         paths.memory(step - 1),
     )
-    settings = [step, asdict(network), asdict(train.recipe(step))]
+    settings = [step, to_values(network), to_values(train.recipe(step))]
     return state_key(settings, inputs, fingerprint, name_arithmetic(device))
 
 
