@@ -25,6 +25,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.resume.removal import FINISHED, mark_of
     from der.train.training_images import gather_step
 
+    code.load("der.train")  # rebalancing begins when hours of training have gone
     code.confirm()
     network = load_section(NetworkSettings, "network")
     train = load_section(TrainSettings, "train")

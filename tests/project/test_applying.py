@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from der.common.errors import UserError
 from der.project import paths
-from der.project.applying import apply_preset, count_steps
+from der.project.applying import apply_preset
 from der.project.chain import chain_length, write_chain
 from der.project.changes import compare, value_at
 from der.project.editing import put_values
 from der.project.lockfile import LOCK, stages_to_run
 from der.project.params import read_text
+from der.project.planning import planned_steps
 from der.project.presets import load_order, load_preset
 from der.project.settings import parse_settings
 from der.project.yaml_text import parse_yaml
@@ -124,11 +125,11 @@ def test_the_chain_stays_where_only_the_images_tell_the_steps(place: Path) -> No
 
 
 @pytest.mark.usefixtures("place")
-def test_steps_that_are_named_are_counted_whatever_the_source() -> None:
+def test_steps_that_are_named_are_known_whatever_the_source() -> None:
     settings = settings_of("imagenet100_b0_10")
     protocol = replace(settings.protocol, steps=[["cat", "dog"], ["bird"]])
-    assert count_steps(settings) == 0
-    assert count_steps(replace(settings, protocol=protocol)) == 2
+    assert planned_steps(settings) is None
+    assert planned_steps(replace(settings, protocol=protocol)) == [["cat", "dog"], ["bird"]]
 
 
 def test_a_damaged_chain_leaves_the_parameters_as_they_are(place: Path) -> None:
@@ -140,7 +141,7 @@ def test_a_damaged_chain_leaves_the_parameters_as_they_are(place: Path) -> None:
 
 
 EVERYTHING = [
-    *("download", "split", "initialize"),
+    *("check", "download", "split", "initialize"),
     *("train_task@1 to @4", "build_memory@1 to @4", "evaluate@1 to @4"),
     *("summarize", "report"),
 ]

@@ -17,7 +17,7 @@ from der.data.exemplars import save_memory
 from der.evaluation.confusion import write_confusion
 from der.evaluation.mistakes import save_mistakes
 from der.project.page import make_page, read_run
-from der.project.params import load_settings
+from der.project.settings import load_settings
 from der.report.run import Run
 from der.settings.section import to_values
 from der.train.log import write_log

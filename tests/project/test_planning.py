@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from der.common.errors import UserError
-from der.project.params import load_settings
 from der.project.planning import planned_steps
+from der.project.settings import load_settings
 from tests.locations import ROOT
 from tests.pipeline.lab import set_parameters
 

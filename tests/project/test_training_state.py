@@ -4,12 +4,12 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 
 from der.common.errors import UserError
 from der.project.environment import scratch_root
@@ -68,12 +68,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def key(step: int = 2, network: NetworkSettings = NETWORK, **train: Any) -> str:
-    return training_key(step, network, replace(TRAIN, **train), CODE, CPU)
+    return training_key(step, network, structs.replace(TRAIN, **train), CODE, CPU)
 
 
 def changes_of(settings: type, **changes: Any) -> list[tuple[str, Any]]:
     """The changes, which must be of all fields."""
-    assert set(changes) == {field.name for field in fields(settings)}
+    assert set(changes) == {field.name for field in structs.fields(settings)}
     return list(changes.items())
 
 
@@ -108,8 +108,8 @@ def test_the_key_is_a_function_and_fits_a_file_name() -> None:
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(("name", "value"), changes_of(NetworkSettings, **NETWORK_CHANGES))
 def test_the_network_changes_the_key(name: str, value: Any) -> None:
-    network = replace(NETWORK, mean=[0.4], std=[0.4])
-    object.__setattr__(changed := replace(network), name, value)  # mean and std alone are refused
+    network = structs.replace(NETWORK, mean=[0.4], std=[0.4])
+    structs.force_setattr(changed := structs.replace(network), name, value)  # mean and std alone are refused
     assert key(network=changed) != key(network=network)
 
 
@@ -144,7 +144,7 @@ def test_the_augmentation_changes_the_key(name: str, value: Any) -> None:
 def test_the_incremental_phase_changes_the_keys_of_later_steps_alone(
     name: str, value: Any, place: Path
 ) -> None:
-    changed = {"incremental": replace(TRAIN.incremental, **{name: value})}
+    changed = {"incremental": structs.replace(TRAIN.incremental, **{name: value})}
     assert key(**changed) != key()
     write_inputs(place, {one.replace("/1/", "/0/").replace("/2/", "/1/"): INPUTS[one] for one in INPUTS})
     assert key(1, **changed) == key(1)
@@ -155,8 +155,8 @@ def test_the_incremental_phase_changes_the_keys_of_later_steps_alone(
     ("name", "value"), changes_of(ClassifierSettings, **SCHEDULE_CHANGES, temperature=1.0)
 )
 def test_the_classifier_stage_changes_the_key(name: str, value: Any) -> None:
-    stage = replace(TRAIN.incremental.classifier, **{name: value})
-    assert key(incremental=replace(TRAIN.incremental, classifier=stage)) != key()
+    stage = structs.replace(TRAIN.incremental.classifier, **{name: value})
+    assert key(incremental=structs.replace(TRAIN.incremental, classifier=stage)) != key()
 
 
 @pytest.mark.usefixtures("place")
@@ -172,7 +172,7 @@ def test_the_masks_change_the_key(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("name", "value"), changes_of(PhaseSettings, **PHASE_CHANGES))
 def test_the_base_phase_changes_the_key_of_the_first_step_alone(name: str, value: Any, place: Path) -> None:
-    changed = {"base": replace(TRAIN.base, **{name: value})}
+    changed = {"base": structs.replace(TRAIN.base, **{name: value})}
     assert key(**changed) == key()
     write_inputs(place, {one.replace("/1/", "/0/").replace("/2/", "/1/"): INPUTS[one] for one in INPUTS})
     assert key(1, **changed) != key(1)

@@ -1,5 +1,6 @@
 """The code that a stage runs, held to the fingerprint that stage check has written for it."""
 
+import importlib
 import sys
 
 from der.common.atomic import atomic_directory
@@ -24,6 +25,12 @@ class RunningCode:
             raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
         if path.read_text(encoding="utf-8") != self.text:
             raise self._changed()
+
+    def load(self, package: str) -> None:
+        """Import what the stage's code has below ``package``, lest it be edited before it is needed."""
+        for name in self.hashes:
+            if name.startswith(f"{package}."):
+                importlib.import_module(name)
 
     def confirm(self) -> None:
         """Raise UserError if a module that was imported since the last call had been edited before.

@@ -125,7 +125,7 @@ class TrainSettings(Section, frozen=True):
     augmentation: AugmentationSettings
     masks: Annotated[
         MaskSettings | None,
-        Meta(description="Channel masks and pruning: see presets/digits_masks.yaml; null: off."),
+        Meta(description="Channel masks and pruning: see preset digits_masks; null: off."),
     ]
     base: Annotated[PhaseSettings, Meta(description="Step 1.")]
     incremental: Annotated[IncrementalSettings, Meta(description="Every later step.")]
