@@ -1,6 +1,5 @@
 """Training against the loop of a textbook (tests/train/textbook.py)."""
 
-import dataclasses
 import gc
 import itertools
 import math
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 
 from der.common.errors import UserError
 from der.common.randomness import generator
@@ -183,7 +183,7 @@ def test_without_settings_the_first_step_measures_the_normalisation_for_all() ->
 def trained_twice(**changes: Any) -> tuple[Checkpoint, Checkpoint]:
     """Step 2 with SETTINGS, and with ``changes`` of its phase."""
     first = take_step(None, class_names(1), DATA[0], SETTINGS)
-    changed = dataclasses.replace(SETTINGS, incremental=dataclasses.replace(SETTINGS.incremental, **changes))
+    changed = structs.replace(SETTINGS, incremental=structs.replace(SETTINGS.incremental, **changes))
     plain, other = (take_step(first, class_names(2), DATA[1], settings) for settings in (SETTINGS, changed))
     return plain, other
 
@@ -265,7 +265,7 @@ def test_every_image_is_in_one_batch(size: int) -> None:
 
 
 def test_bfloat16_keeps_weights_and_statistics_in_float32(run: Run) -> None:
-    half = run_steps(DATA, dataclasses.replace(SETTINGS, precision="bfloat16"))
+    half = run_steps(DATA, structs.replace(SETTINGS, precision="bfloat16"))
     assert {value.dtype for value in half.networks[3].state_dict().values()} == {torch.float32}
     for step in (1, 2, 3):
         first, exact = half.losses(step)[0], run.losses(step)[0]
