@@ -15,7 +15,7 @@ from der.project.settings import load_settings
 from der.project.stage import perform, perform_stage
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
-NOT_EVERYWHERE = ("plotly", "ruamel")  # packages that only the page needs
+PAGE_NEEDS = ("plotly", "jinja2")  # packages that only the page needs
 
 
 def run_report(code: RunningCode) -> str:
@@ -23,7 +23,7 @@ def run_report(code: RunningCode) -> str:
     try:
         from stages import report
     except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith(NOT_EVERYWHERE):
+        if error.name is None or not error.name.startswith(PAGE_NEEDS):
             raise
         return f"report: left out, {error.name} is not installed; run `der report` where it is"
     return report.run(code)
@@ -66,7 +66,7 @@ def main() -> None:
     with ending_in_a_sentence("interrupted"):
         check_skipped(start)
     for name in names[names.index(start) :]:
-        perform_stage(name.partition("@")[0], stages[name])
+        perform_stage(name, stages[name])
 
 
 if __name__ == "__main__":

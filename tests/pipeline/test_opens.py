@@ -9,7 +9,8 @@ from der.project.fingerprint import find_module
 from tests.pipeline.lab import Pipeline, Stage, declares, digests, read_graph
 from tests.pipeline.opens import Opened, loaded_modules, opens_inside
 
-READ_BY_ALL = "params.yaml"  # which values a stage depends on is declared under params
+# Which values of the parameters a stage depends on is declared; the graph says only what its seconds are of.
+READ_BY_ALL = ("params.yaml", "dvc.yaml")
 PARTIAL = ".partial"  # what an output is called until it is whole
 
 
@@ -24,7 +25,7 @@ def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
     whole = "/".join(part.removesuffix(PARTIAL) for part in parts)
     if opened.written or whole != path:
         return not declares(stage.outs, whole)
-    return path != READ_BY_ALL and not declares([*stage.deps, *stage.outs], path)
+    return path not in READ_BY_ALL and not declares([*stage.deps, *stage.outs], path)
 
 
 def fingerprinted(stage: Stage, root: Path) -> list[str]:
@@ -86,7 +87,7 @@ def test_every_module_that_a_stage_loads_is_in_its_fingerprint(recorded: Pipelin
 def test_declared_dependencies_suffice(name: str, recorded: Pipeline, tmp_path: Path) -> None:
     """Where nothing else is, a stage that reads weights does the same: also C code opens nothing else."""
     stage = read_graph(recorded)[name]
-    for path in (*stage.deps, *code(stage, recorded.root), READ_BY_ALL):
+    for path in (*stage.deps, *code(stage, recorded.root), *READ_BY_ALL):
         source, target = recorded.root / path, tmp_path / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -10,6 +10,7 @@ from functools import partial
 
 from der.common.errors import ending_in_a_sentence
 from der.project.running_code import RunningCode
+from der.project.timing import timed
 
 WATCH_SECONDS = 0.1
 
@@ -31,7 +32,7 @@ def run_stage(stage: str, run: Run) -> None:
 def run_step(stage: str, run: Callable[[int, RunningCode], str]) -> None:
     """As run_stage, with the step's number from the command line."""
     (step,) = _read_arguments(stage, step="number of the incremental step, from 1")
-    perform_stage(stage, partial(run, step))
+    perform_stage(f"{stage}@{step}", partial(run, step))
 
 
 def _read_arguments(stage: str, **numbers: str) -> list[int]:
@@ -44,13 +45,17 @@ def _read_arguments(stage: str, **numbers: str) -> list[int]:
     return [arguments[name] for name in numbers]
 
 
-def perform_stage(stage: str, run: Run) -> None:
-    """Run a stage's work, which fails if the code that it ran is not what its fingerprint says."""
+def perform_stage(name: str, run: Run) -> None:
+    """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and keep how long it took.
+
+    It fails if the code that it ran is not what its fingerprint says.
+    """
 
     def run_confirmed() -> str:
-        code = RunningCode(stage)
-        sentence = run(code)
-        code.confirm()
+        with timed(name):
+            code = RunningCode(name.partition("@")[0])
+            sentence = run(code)
+            code.confirm()
         return sentence
 
     perform(run_confirmed)

@@ -20,9 +20,7 @@ from der.project.environment import scratch_root
 
 GRAPH = Path("dvc.yaml")
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
-WHOLE = (
-    1 << 20
-)  # bytes up to which a file is told by its content: hashing all would cost more than some stages
+WHOLE = 1 << 20  # bytes up to which a file is told by its content: to hash all costs more than some stages
 
 
 class Stopwatch:
