@@ -5,11 +5,7 @@ First of all stages, so that what it refuses ends a run before DVC has removed a
 
 from pathlib import Path
 
-from der.project.chain import check_chain
-from der.project.choices import check_choices
-from der.project.planning import planned_steps
-from der.project.running_code import write_fingerprints
-from der.project.settings import load_settings
+from der.project.running_code import read_code, write_fingerprints
 from der.project.stage import run_check
 
 
@@ -20,11 +16,18 @@ def list_fingerprinted() -> list[str]:
 
 
 def run() -> str:
+    code = read_code(list_fingerprinted())
+    # Only now: a module that cannot be parsed cannot be imported either.
+    from der.project.chain import check_chain
+    from der.project.choices import check_choices
+    from der.project.planning import planned_steps
+    from der.project.settings import load_settings
+
     settings = load_settings()
     check_choices(settings)
     if (steps := planned_steps(settings)) is not None:
         check_chain(len(steps))
-    changed = write_fingerprints(list_fingerprinted())
+    changed = write_fingerprints(code)
     return f"check: parameters and chain are good; stages with new code: {', '.join(changed) or 'none'}"
 
 

@@ -38,14 +38,14 @@ def test_added_classes(tmp_path: Path) -> None:
     # Step 4 is not in the protocol: its stages leave markers.
     stages, _ = run(pipeline, FIRST)
     assert sorted(stages) == sorted(
-        ["split", *numbered("E1", "E2", "E3", "T4", "B4", "E4"), "summarize", "report"]
+        ["check", "split", *numbered("E1", "E2", "E3", "T4", "B4", "E4"), "summarize", "report"]
     )
     assert pipeline.succeed("git", "status", "--porcelain") == ""
 
     before = pipeline.results()
     pipeline.edit(protocol__steps=[*steps, *yaml.safe_load(APPENDED)])
     stages, prediction = run(pipeline, SECOND)
-    assert sorted(stages) == sorted(["split", *numbered("T4", "B4", "E4"), "summarize", "report"])
+    assert sorted(stages) == sorted(["check", "split", *numbered("T4", "B4", "E4"), "summarize", "report"])
     assert prediction.startswith("nine.png ")
     probabilities = pipeline.succeed(
         "der", "predict", "data/checkpoints/4", "nine.png", "--top", "99", "--csv"

@@ -60,11 +60,14 @@ BAD_PARAMETERS = {
     ),
     "nested": (
         replace_line(r"^    momentum: 0\.9$", "    momentum: 9"),
-        r"params\.yaml: train\.base\.momentum: 9\.0 is out of range; "
+        r"params\.yaml: train\.base\.momentum: 9 is out of range; "
         r"write a number of at least 0 and at most 1",
     ),
     "no YAML": (replace_line(r"^memory:$", "memory: ["), r"params\.yaml: not valid YAML \(.+\)"),
-    "empty": (lambda text: "", r"params\.yaml: the file: is empty; write keys and values"),
+    "empty": (
+        lambda text: "",
+        r"params\.yaml: holds no keys and values; restore it with `git checkout params\.yaml`",
+    ),
 }
 
 
@@ -208,7 +211,7 @@ def test_classes_that_are_none_or_not_the_network_s(script: str, pipeline: Pipel
         pipeline, script, r"data/tasks/2/classes\.json: not the classes of 2 steps; run `dvc repro`"
     )
     classes.write_text(json.dumps({"steps": [steps[0], steps[1][::-1]]}), encoding="utf-8")
-    message = r"data/checkpoints/2: of other classes than the protocol's; run `dvc repro`"
+    message = r"data/checkpoints/2: of other classes than the protocol's; train its step again"
     assert_refuses(pipeline, script, message)
 
 

@@ -150,12 +150,6 @@ def test_scripts_read_only_parameters_that_they_declare(graph: Graph) -> None:
 
 
 def sections_read(script: str) -> set[str]:
-    """The sections of params.yaml that a stage script uses: settings.memory, load_settings().dataset."""
-    sections = {section.partition(".")[0] for section in TRACKED_BY}
-    return {
-        node.attr
-        for node in ast.walk(ast.parse(script))
-        if isinstance(node, ast.Attribute)
-        and node.attr in sections
-        and ast.unparse(node.value) in ("settings", "load_settings()")
-    }
+    """The sections of params.yaml that a stage script reads: load_section(MemorySettings, "memory")."""
+    calls = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)]
+    return {ast.literal_eval(call.args[1]) for call in calls if ast.unparse(call.func) == "load_section"}

@@ -45,7 +45,7 @@ def test_experiment_in_a_copy_uses_the_code_of_the_copy(pipeline: Pipeline, tmp_
     images = tmp_path / "images"
     (pipeline.root / "data/images").rename(images)
     pipeline.edit(dataset__path=str(images))
-    assert pipeline.repro().run == ["download", "report"]
+    assert pipeline.repro().run == ["check", "download", "report"]
     pipeline.commit("Images outside of the repository")
     before = pipeline.results()
 

@@ -9,7 +9,7 @@ import pytest
 from der.common.errors import UserError
 from der.data import protocol
 from der.project.paths import FINGERPRINTS, fingerprint
-from der.project.running_code import RunningCode, write_fingerprints
+from der.project.running_code import RunningCode, read_code, write_fingerprints
 from tests.locations import ROOT
 
 STAGE = "split"
@@ -25,7 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("src/der", "stages"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(tmp_path)
-    assert write_fingerprints([STAGE, "download"]) == [STAGE, "download"]
+    assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE, "download"]
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def test_an_edit_before_the_stage_starts(project: Path) -> None:
     with pytest.raises(UserError, match=EDITED):
         RunningCode(STAGE)
     RunningCode("download")  # is none of its code
-    assert write_fingerprints([STAGE, "download"]) == [STAGE]
+    assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE]
     RunningCode(STAGE)
 
 
@@ -101,9 +101,9 @@ def test_without_a_fingerprint(project: Path) -> None:
 
 def test_fingerprints_are_written_when_they_are_new(project: Path) -> None:
     before = FINGERPRINTS.stat()
-    assert write_fingerprints([STAGE, "download"]) == []
+    assert write_fingerprints(read_code([STAGE, "download"])) == []
     assert FINGERPRINTS.stat().st_ino == before.st_ino
-    assert write_fingerprints([STAGE]) == []  # a stage less
+    assert write_fingerprints(read_code([STAGE])) == []  # a stage less
     assert [path.name for path in FINGERPRINTS.iterdir()] == [STAGE]
 
 
@@ -117,4 +117,4 @@ def test_an_edit_while_check_reads(project: Path, monkeypatch: pytest.MonkeyPatc
         Path, "write_text", lambda path, text, **_: path.write_bytes(text.encode()) and edit_again(text)
     )
     with pytest.raises(UserError, match=r"^src: edited while stage check read it; run `dvc repro` again$"):
-        write_fingerprints([STAGE])
+        write_fingerprints(read_code([STAGE]))

@@ -61,21 +61,21 @@ def describe(hashes: Hashes) -> str:
     return "".join(f"{digest} {name}\n" for name, digest in hashes.items())
 
 
-def write_fingerprints(stages: list[str]) -> list[str]:
-    """Write the fingerprint of every one of ``stages``, if any is new; returns the stages with a new one.
+def read_code(stages: list[str]) -> dict[str, str]:
+    """The fingerprints of ``stages``; raises UserError naming a module that cannot be parsed."""
+    return {stage: describe(hash_modules(f"stages.{stage}")) for stage in stages}
 
-    Raises UserError naming a module that cannot be parsed, or if code was edited meanwhile.
+
+def write_fingerprints(texts: dict[str, str]) -> list[str]:
+    """Write the fingerprints of stages, as of ``read_code``, if any is new; returns those with a new one.
+
+    Raises UserError if code was edited since.
     """
-    texts = _describe_all(stages)
     old = {path.name: path.read_text(encoding="utf-8") for path in FINGERPRINTS.glob("*")}
     if texts != old:
         with atomic_directory(FINGERPRINTS) as directory:
             for stage, text in texts.items():
                 (directory / stage).write_text(text, encoding="utf-8")
-    if _describe_all(stages) != texts:
+    if read_code([*texts]) != texts:
         raise UserError("src: edited while stage check read it; run `dvc repro` again")
     return [stage for stage, text in texts.items() if old.get(stage) != text]
-
-
-def _describe_all(stages: list[str]) -> dict[str, str]:
-    return {stage: describe(hash_modules(f"stages.{stage}")) for stage in stages}
