@@ -13,6 +13,7 @@ from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
 from der.project.settings import load_settings
 from der.project.stage import perform, perform_stage
+from der.project.tasks import is_unused
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 PAGE_NEEDS = ("plotly", "jinja2")  # packages that only the page needs
@@ -48,7 +49,10 @@ def list_stages(steps: int) -> dict[str, Callable[[RunningCode], str]]:
 def check_skipped(start: str) -> None:
     """Raise UserError if the steps before stage ``start`` were trained with other parameters."""
     name, _, number = start.partition("@")
-    trained = int(number or 0) - (name == "train_task")
+    if name in ("summarize", "report"):
+        trained = sum(not is_unused(step) for step in range(1, chain_length() + 1))
+    else:
+        trained = int(number or 0) - (name == "train_task")
     if trained > 0:
         check_recipes(trained, load_settings())
 

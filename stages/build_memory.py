@@ -25,9 +25,9 @@ def run(step: int, code: RunningCode) -> str:
     from der.model.forward import run_network
     from der.model.network import fold_network
 
-    code.confirm()
     settings = load_section(MemorySettings, "memory")
     device = set_up_device()
+    code.load(device.type)
     steps = read_task(step)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)

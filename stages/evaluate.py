@@ -24,9 +24,9 @@ def run(step: int, code: RunningCode) -> str:
     from der.evaluation.mistakes import save_mistakes
     from der.model.checkpoint import check_classes, load_checkpoint
 
-    code.confirm()
     settings = load_section(EvaluateSettings, "evaluate")
     device = set_up_device()
+    code.load(device.type)
     steps = read_task(step)
     names = [name for classes in steps for name in classes]
     tests = read_classes(paths.task(step) / "test", names)

@@ -22,14 +22,12 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.incremental_step import train_step
     from der.train.log import write_log
     from der.train.progress import Progress, warn
-    from der.train.resume.removal import FINISHED, mark_of
     from der.train.training_images import gather_step
 
-    code.load("der.train")  # rebalancing begins when hours of training have gone
-    code.confirm()
     network = load_section(NetworkSettings, "network")
     train = load_section(TrainSettings, "train")
     device = set_up_device()
+    code.load(device.type)
     steps = read_task(step)
     previous = load_previous(paths.checkpoint(step - 1))
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
@@ -42,7 +40,7 @@ def run(step: int, code: RunningCode) -> str:
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training_log(step), records)
-        state.mark(FINISHED, mark_of(paths.checkpoint(step)))
+        state.finish(paths.checkpoint(step))
     return (
         f"train_task {step}: {trained.network.classes} classes, {trained.metadata.parameters:,} parameters, "
         f"training accuracy {records[-1].accuracy:.2f} %"

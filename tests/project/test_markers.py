@@ -38,6 +38,7 @@ def test_the_length_is_what_was_written(length: int) -> None:
         'step: {"1": {}}',
         "steps: {1: {}, 2: {}}",
         'steps: {"1": {}, "3": {}}',
+        'steps: {"1": {previous: 0, phase: base}, "2": {previous: 0, phase: base}}',
         "steps: 2024-02-31",
         "[" * 3000,
         b"\xff",

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from contextlib import chdir
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from der.common.serialization import write_json
 from der.data.exemplars import save_memory
 from der.evaluation.confusion import write_confusion
 from der.evaluation.mistakes import save_mistakes
+from der.project.chain import write_chain
 from der.project.page import make_page, read_run
 from der.project.settings import load_settings
 from der.report.run import Run
@@ -48,8 +50,8 @@ def write_run(root: Path, run: Run) -> None:
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
     shutil.copytree(ROOT / "presets", root / "presets")
-    chain = {"steps": {str(number): {} for number in range(1, last + 2)}}
-    (root / "chain.yaml").write_text(yaml.safe_dump(chain))
+    with chdir(root):
+        write_chain(last + 1)
     steps = trained_steps(run)
     sizes = {"first_classes": len(steps[0]), "later_classes": len(steps[1])}
     set_parameter(root, "protocol", {"class_order": run.names, **sizes})

@@ -8,6 +8,7 @@ import pytest
 
 from der.common.errors import UserError
 from der.data import protocol
+from der.project.fingerprint import hash_modules
 from der.project.paths import FINGERPRINTS, fingerprint
 from der.project.running_code import RunningCode, read_code, write_fingerprints
 from tests.locations import ROOT
@@ -82,6 +83,29 @@ def test_an_edit_before_a_module_is_imported(project: Path, lazy: pytest.MonkeyP
     load(lazy)
     with pytest.raises(UserError, match=EDITED):
         code.confirm()
+
+
+def test_all_code_is_loaded_before_the_work_begins(project: Path, lazy: pytest.MonkeyPatch) -> None:
+    code = RunningCode(STAGE)
+    imported: list[str] = []
+    lazy.setattr("importlib.import_module", lambda name: (imported.append(name), load(lazy)))
+    code.load("cpu")
+    assert MODULE in imported and set(imported) == {name for name in code.hashes if name.startswith("der.")}
+    edit(project)
+    code.confirm()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_kernels_are_loaded_where_their_device_is(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(RunningCode, "__init__", lambda code: None)
+    code = RunningCode()  # type: ignore[call-arg]
+    code.hashes, code.confirmed = hash_modules("stages.train_task"), set(sys.modules)
+    imported: list[str] = []
+    monkeypatch.setattr("importlib.import_module", imported.append)
+    code.load(device)
+    assert ("der.model.kernels.fused" in imported) == (device == "cuda")
+    assert "der.train.rebalancing.weight_alignment" in imported
 
 
 def test_a_module_that_is_gone_before_the_end(project: Path, lazy: pytest.MonkeyPatch) -> None:

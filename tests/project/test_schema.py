@@ -22,7 +22,7 @@ def faults(content: Any) -> list[str]:
 
 
 def test_it_is_current() -> None:
-    assert read_json(ROOT / SCHEMA) == make_schema(), "write it again with `python -m der.project.schema`"
+    assert read_json(ROOT / SCHEMA) == make_schema(), "write it again with `der schema`"
     Draft202012Validator.check_schema(make_schema())
 
 

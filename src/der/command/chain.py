@@ -1,6 +1,6 @@
 """Make chain.yaml hold as many steps as the protocol has, or N, for a sweep over protocols.
 
-The number of steps is that of the longest protocol that `dvc repro` can run.
+It is the longest protocol that can be run.
 """
 
 import argparse
@@ -23,9 +23,7 @@ def steps(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write chain.yaml, and say how long it is."""
-    from der.project.applying import protocol_length
-    from der.project.chain import write_chain
+    from der.project.applying import resize_chain
 
-    length = arguments.length or protocol_length()
-    write_chain(length)
+    length = resize_chain(arguments.length)
     print(f"chain.yaml: {length} step{'s' if length > 1 else ''}")

@@ -10,7 +10,7 @@ from der.project.choices import check_choices
 from der.project.editing import put_values
 from der.project.lockfile import stages_to_run
 from der.project.params import parse_section, read_text
-from der.project.paths import CHAIN, PARAMS
+from der.project.paths import CHAIN, GRAPH, PARAMS
 from der.project.planning import planned_steps
 from der.project.presets import load_preset
 from der.project.settings import load_settings
@@ -47,6 +47,15 @@ def fit_chain(length: int, steps: int) -> list[str]:
         return []
     write_chain(steps)
     return [f"{CHAIN}: {length} -> {steps} steps"]
+
+
+def resize_chain(length: int | None) -> int:
+    """Make chain.yaml hold ``length`` steps, by default those of params.yaml; returns how many it has."""
+    if not GRAPH.is_file():
+        raise UserError(f"{GRAPH}: not found; run from the repository's root")
+    length = protocol_length() if length is None else length
+    write_chain(length)
+    return length
 
 
 def protocol_length() -> int:

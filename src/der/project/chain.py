@@ -2,6 +2,7 @@
 
 import shutil
 from itertools import count
+from typing import Any
 
 import yaml
 
@@ -25,9 +26,17 @@ def chain_length() -> int:
         content = None
     steps = content.get("steps") if isinstance(content, dict) else None
     # Numbers as text: DVC reads others as no stages at all.
-    if not steps or not isinstance(steps, dict) or set(steps) != {str(one + 1) for one in range(len(steps))}:
+    if not steps or not isinstance(steps, dict) or steps != _links(len(steps)):
         raise UserError(f"{paths.CHAIN}: missing or damaged; run `der chain`")
     return len(steps)
+
+
+def _links(length: int) -> dict[str, dict[str, Any]]:
+    """What DVC is told of every step: the one before it, and which section of train is for it."""
+    return {
+        str(step): {"previous": step - 1, "phase": "base" if step == 1 else "incremental"}
+        for step in range(1, length + 1)
+    }
 
 
 def check_chain(steps: int) -> None:
@@ -43,8 +52,8 @@ def write_chain(length: int) -> None:
     In the workspace it would count as part of the folders that summarize and report depend on.
     """
     lines = [
-        f'  "{number}": {{previous: {number - 1}, phase: {"base" if number == 1 else "incremental"}}}\n'
-        for number in range(1, length + 1)
+        f'  "{step}": {{previous: {link["previous"]}, phase: {link["phase"]}}}\n'
+        for step, link in _links(length).items()
     ]
     with atomic_file(paths.CHAIN) as partial:
         partial.write_text(HEADER + "steps:\n" + "".join(lines), encoding="utf-8")

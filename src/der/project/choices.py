@@ -10,7 +10,7 @@ from der.common.errors import UserError
 from der.common.registry import look_up
 from der.data.sources.registry import SOURCES
 from der.memory.selection import SELECTIONS
-from der.model.backbones import BACKBONES, choose_backbone
+from der.model.backbones import BACKBONES, check_masks, choose_backbone
 from der.project.changes import value_at
 from der.project.paths import PARAMS
 from der.settings.experiment import Settings
@@ -32,5 +32,6 @@ def check_choices(settings: Settings) -> None:
         for key, choices in CHOICES.items():
             look_up(choices, value_at(values, key), key)
         choose_backbone(settings.network)
+        check_masks(settings.network, settings.train.masks)
     except UserError as error:
         raise UserError(f"{PARAMS}: {error}") from None

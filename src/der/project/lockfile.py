@@ -9,9 +9,8 @@ import yaml
 
 from der.project.chain import chain_length
 from der.project.changes import Change, compare, value_at
-from der.project.paths import PARAMS
+from der.project.paths import GRAPH, PARAMS
 
-GRAPH = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 
 Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with

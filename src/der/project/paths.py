@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+GRAPH = Path("dvc.yaml")
 CHAIN = Path("chain.yaml")
 FINGERPRINTS = Path("data/fingerprints")
 RAW = Path("data/raw")

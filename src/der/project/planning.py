@@ -4,10 +4,12 @@ import os
 import unicodedata
 from pathlib import Path
 
+from der.common.errors import UserError
 from der.data.protocol import plan_steps
 from der.data.sources.registry import CLASSES
 from der.data.sources.tree import is_ignored
 from der.memory.budget import check_budget
+from der.project.paths import PARAMS
 from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
 from der.settings.protocol import ProtocolSettings
@@ -16,13 +18,17 @@ from der.settings.protocol import ProtocolSettings
 def planned_steps(settings: Settings) -> list[list[str]] | None:
     """Class names of every step, numbers in their place where only how many there are is known; else None.
 
-    Raises UserError for a protocol that does not fit the classes, or a budget that is too small for them.
+    Raises UserError for images that are not there, a protocol that does not fit the classes, or a budget that
+    is too small for them.
     """
-    names = _names_of(settings.dataset) or _names_in(settings.protocol) or _numbers_of(settings.dataset)
-    if not names:
-        return None
-    steps = plan_steps(names, settings.protocol)
-    check_budget(settings.memory, sum(map(len, steps)))
+    try:
+        names = _names_of(settings.dataset) or _names_in(settings.protocol) or _numbers_of(settings.dataset)
+        if not names:
+            return None
+        steps = plan_steps(names, settings.protocol)
+        check_budget(settings.memory, sum(map(len, steps)))
+    except UserError as error:
+        raise UserError(f"{PARAMS}: {error}") from None
     return steps
 
 

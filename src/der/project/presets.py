@@ -22,6 +22,8 @@ PLACES = ("dataset.path", "dataset.downloads")  # in no preset
 
 def list_names(directory: Path) -> list[str]:
     """Names of the files in ``directory``, numbers in them by value."""
+    if not directory.is_dir():
+        raise UserError(f"{directory}: not found; run from the repository's root")
     names = [path.stem for path in directory.glob("*.yaml")]
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in _parts(name)])
 

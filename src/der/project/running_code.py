@@ -26,11 +26,15 @@ class RunningCode:
         if path.read_text(encoding="utf-8") != self.text:
             raise self._changed()
 
-    def load(self, package: str) -> None:
-        """Import what the stage's code has below ``package``, lest it be edited before it is needed."""
+    def load(self, device: str) -> None:
+        """Import all of the library that the stage's code has, lest it be edited before it is needed.
+
+        Kernels of ``device`` "cuda" are left out on others, which may lack what they need. Then ``confirm``.
+        """
         for name in self.hashes:
-            if name.startswith(f"{package}."):
+            if name.startswith("der.") and (device == "cuda" or not name.startswith("der.model.kernels.")):
                 importlib.import_module(name)
+        self.confirm()
 
     def confirm(self) -> None:
         """Raise UserError if a module that was imported since the last call had been edited before.

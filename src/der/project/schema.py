@@ -14,7 +14,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def write_schema() -> None:
-    """Write the schema; after an edit of a setting or a registry, `python -m der.project.schema`."""
+    """Write the schema; after an edit of a setting or a registry, `der schema`."""
     write_json(SCHEMA, make_schema())
 
 
@@ -32,7 +32,3 @@ def _find(schema: dict[str, Any], path: str) -> dict[str, Any]:
     for key in path.split("."):
         place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
     return place
-
-
-if __name__ == "__main__":
-    write_schema()

@@ -17,28 +17,22 @@ import yaml
 
 from der.common.errors import UserError
 from der.project.environment import scratch_root
+from der.project.paths import GRAPH
 
-GRAPH = Path("dvc.yaml")
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
 WHOLE = 1 << 20  # bytes up to which a file is told by its content: to hash all costs more than some stages
 
 
-class Stopwatch:
-    """What a stage that goes on from an interrupted run adds."""
-
-    earlier = 0.0  # seconds
-
-
 @contextmanager
-def timed(stage: str) -> Iterator[Stopwatch]:
+def timed(stage: str) -> Iterator[None]:
     """Keep how long the block took, in wall time, as ``stage``'s, unless it fails.
 
-    ``stage`` is its name in DVC's graph, "train_task@2". Seconds that cannot be written are lost: no result
-    depends on them.
+    ``stage`` is its name in DVC's graph, "train_task@2"; what an interrupted run did before does not count.
+    Seconds that cannot be written are lost: no result depends on them.
     """
-    watch, begin = Stopwatch(), time.perf_counter()
-    yield watch
-    keep_seconds(stage, watch.earlier + time.perf_counter() - begin)
+    begin = time.perf_counter()
+    yield
+    keep_seconds(stage, time.perf_counter() - begin)
 
 
 def keep_seconds(stage: str, seconds: float) -> None:
@@ -52,7 +46,7 @@ def keep_seconds(stage: str, seconds: float) -> None:
             os.write(descriptor, f"{line}\n".encode())  # in one piece, whoever else writes
         finally:
             os.close(descriptor)
-    except OSError:
+    except (OSError, UserError, yaml.YAMLError):
         return
 
 

@@ -28,7 +28,7 @@ def test_state_of_a_finished_step_is_removed_by_its_checkpoint(
     for name, checkpoint in (("one", one), ("two", two), ("twin", two)):
         with sandbox.open(name) as scratch:
             keep(scratch, 1)
-            scratch.mark(FINISHED, mark_of(checkpoint))
+            scratch.finish(checkpoint)
     make_state(sandbox, "not finished")
     remove_finished(sandbox.root, two)
     assert sandbox.directories() == ["der-not finished", "der-one"]

@@ -14,6 +14,7 @@ from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
+from der.train.resume.removal import mark_of
 from der.train.resume.store import UnwritableState
 from tests.builders import random_checkpoint
 from tests.train.resume.sandbox import Sandbox, keep, make_saved, save, states
@@ -165,12 +166,16 @@ def test_an_error_inside_frees_it_and_keeps_the_state(sandbox: Sandbox) -> None:
     assert sandbox.loaded() == 1
 
 
-def test_a_mark_lies_beside_all_that_was_saved(sandbox: Sandbox) -> None:
+def test_a_mark_lies_beside_all_that_was_saved(sandbox: Sandbox, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    for name in ("network.json", "head.safetensors"):
+        (checkpoint / name).write_text(name)
     with sandbox.open() as scratch:
         save(scratch, 1)
-        scratch.mark("finished", "text")
+        scratch.finish(checkpoint)
         assert states(scratch) == ["finished", "phase-000001.state"]
-    assert (scratch.directory / "finished").read_text() == "text"
+    assert (scratch.directory / "finished").read_text() == mark_of(checkpoint)
     assert sandbox.loaded() == 1
 
 

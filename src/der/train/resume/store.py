@@ -13,7 +13,7 @@ from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.train.log import EpochRecord
 from der.train.resume.lock import working_in
-from der.train.resume.removal import PREFIX, remove_old
+from der.train.resume.removal import FINISHED, PREFIX, mark_of, remove_old
 from der.train.resume.state import Saved, deserialize, serialize
 
 KEPT = 2  # newest states of a phase: if one is damaged, the one before it serves
@@ -82,13 +82,13 @@ class StateStore:
         self.copying += time.perf_counter() - begin
         self.pending = self.writer.submit(self._write, phase, saved)
 
-    def mark(self, name: str, text: str) -> None:
-        """Wait for the last write, and leave a file with ``text`` beside the state."""
+    def finish(self, checkpoint: Path) -> None:
+        """Wait for the last write, and mark the state as that of a checkpoint directory."""
         if self.pending is not None:
             self._finish_write(self.pending)
         try:
-            with atomic_file(self.directory / name) as partial:
-                partial.write_text(text, encoding="utf-8")
+            with atomic_file(self.directory / FINISHED) as partial:
+                partial.write_text(mark_of(checkpoint), encoding="utf-8")
         except OSError as error:
             raise self._unwritable(error) from None
 
