@@ -31,11 +31,18 @@ def usual_numbers() -> Iterator[None]:
         sys.modules["torch"].set_flush_denormal(False)
 
 
-PIPELINE = Path(__file__).parent / "pipeline"
+TESTS = Path(__file__).parent
+# What takes seconds, which `make check` leaves out: whole runs of DVC, browsers, trainings, many examples.
+SLOW = (
+    *("pipeline", "bench", "report/test_browser.py", "model/kernels/test_kernels.py", "train/test_engine.py"),
+    *("project/test_preset_phases.py", "project/test_editing.py", "project/test_recording.py"),
+    *("project/test_applying.py", "common/test_atomic_properties.py", "summary/test_write_summary.py"),
+    *("train/resume/test_store.py", "train/resume/test_lock.py", "data/test_identity.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs of `dvc repro` are slow, all of them."""
+    """Mark what is slow."""
     for item in items:
-        if item.path.is_relative_to(PIPELINE):
+        if any(item.path.is_relative_to(TESTS / name) for name in SLOW):
             item.add_marker(pytest.mark.slow)
