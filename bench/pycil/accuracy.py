@@ -2,45 +2,35 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import combinations
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from bench.pycil.contenders import Contender, Step
-from bench.pycil.images import write_images
-from bench.pycil.plans import Plan
-from bench.pycil.process import Job, Learner
-from bench.pycil.results import Record
+from bench.pycil.contenders import Job, Step
+from bench.pycil.process import Learner
+from bench.pycil.results import Record, Results
 
 
 def learn_seeds(
-    contenders: Sequence[Contender],
-    checkout: Path,
-    archive: Path,
-    plan: Plan,
+    learners: Sequence[Learner],
+    prepare: Callable[[int], AbstractContextManager[Job]],
     seeds: Sequence[int],
-    device: str,
-    is_done: Callable[[int, str], bool],
+    results: Results,
     say: Callable[[str], None],
-) -> Iterator[Record]:
-    """A record per seed and contender, but for those that ``is_done``, asked just before, knows of."""
-    with ExitStack() as stack:
-        learners = [stack.enter_context(Learner(contender, checkout)) for contender in contenders]
-        for seed in seeds:
-            if all(is_done(seed, contender.name) for contender in contenders):
-                continue
-            with TemporaryDirectory() as root:
-                write_images(archive, plan, seed, Path(root))
-                job = Job(plan, Path(root), seed, device)
-                # The first to run changes from seed to seed.
-                for turn in range(len(learners)):
-                    learner = learners[(turn + seed) % len(learners)]
-                    if not is_done(seed, learner.contender.name):
-                        record = learn_once(learner, job)
-                        say(f"seed {seed}, {record['program']}: {record['top1']}")
-                        yield record
+) -> None:
+    """Add a record per seed and contender, where there is none yet; ``prepare`` makes a seed's job."""
+    names = [learner.contender.name for learner in learners]
+    for seed in seeds:
+        if all(results.has(name, seed) for name in names):
+            continue
+        with prepare(seed) as job:
+            # The first to run changes from seed to seed.
+            for turn in range(len(learners)):
+                learner = learners[(turn + seed) % len(learners)]
+                if not results.has(learner.contender.name, seed):
+                    record = learn_once(learner, job)
+                    results.add(record)
+                    say(f"seed {seed}, {record['program']}: {record['top1']}")
 
 
 def learn_once(learner: Learner, job: Job) -> Record:
@@ -62,15 +52,11 @@ def paired(records: Sequence[Record], first: str, second: str, step: int | None)
 
     ``step`` counts from 0; None: the average over steps.
     """
-
-    def figure(record: Record) -> float:
-        return float(record["average"] if step is None else record["top1"][step])
-
     by_name = {
         name: {one["seed"]: one for one in records if one["program"] == name} for name in (first, second)
     }
     seeds = sorted(by_name[first].keys() & by_name[second].keys())
-    return [figure(by_name[first][seed]) - figure(by_name[second][seed]) for seed in seeds]
+    return [_figure(by_name[first][seed], step) - _figure(by_name[second][seed], step) for seed in seeds]
 
 
 def format_accuracy(records: Sequence[Record]) -> str:
@@ -83,10 +69,7 @@ def format_accuracy(records: Sequence[Record]) -> str:
     names = sorted({one["program"] for one in records})
     for name in names:
         own = [one for one in records if one["program"] == name]
-        cells = []
-        for step in steps:
-            values = [one["average"] if step is None else one["top1"][step] for one in own]
-            cells.append(f"{statistics.mean(values):.2f}")
+        cells = [f"{statistics.mean(_figure(one, step) for one in own):.2f}" for step in steps]
         lines.append(f"| {name} | {len(own)} | {' | '.join(cells)} |")
     for first, second in combinations(names, 2):
         pairs = [paired(records, first, second, step) for step in steps]
@@ -99,3 +82,7 @@ def format_accuracy(records: Sequence[Record]) -> str:
 def standard_error(values: Sequence[float]) -> float:
     """Of the mean; needs two values or more."""
     return statistics.stdev(values) / math.sqrt(len(values))
+
+
+def _figure(record: Record, step: int | None) -> float:
+    return float(record["average"] if step is None else record["top1"][step])

@@ -1,8 +1,11 @@
-"""The programs, and what they tell while they learn."""
+"""The programs, what they are given to learn, and what they tell meanwhile."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
+
+from bench.pycil.plans import Plan
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,17 @@ DEFAULTS = {
     "speed": ("pycil-8-workers", "pycil-2-workers", "ours", "ours-bfloat16"),
     "accuracy": ("pycil-2-workers", "ours"),
     "short": ("pycil", "ours"),
-    "parity": (),
 }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, which any contender can do."""
+
+    plan: Plan
+    directory: Path  # of the images, as ``write_images`` leaves them
+    seed: int
+    device: str
 
 
 class Epoch(NamedTuple):
@@ -50,7 +62,7 @@ class Step(NamedTuple):
 
     step: int  # counted from 1
     top1: float  # percent of the test images of all classes seen
-    gamma: float | None  # factor of weight alignment
+    gamma: float | None  # factor of weight alignment; None at step 1
 
 
 Event = Epoch | Step

@@ -3,16 +3,28 @@
 # n images of a class, H and W pixels, C channels
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.pycil.contenders import Job
 from bench.pycil.plans import Plan
 
 CLASS_ORDER = 1993  # PyCIL's seed
 Split = Literal["train", "test"]
+
+
+@contextmanager
+def prepare_job(archive: Path, plan: Plan, seed: int, device: str) -> Iterator[Job]:
+    """A job whose images are there until the block ends."""
+    with TemporaryDirectory() as root:
+        write_images(archive, plan, seed, Path(root))
+        yield Job(plan, Path(root), seed, device)
 
 
 def write_images(archive: Path, plan: Plan, seed: int, directory: Path) -> None:

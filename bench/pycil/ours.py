@@ -1,114 +1,109 @@
-"""Our DER, as the stages train_task, build_memory and evaluate run it: the one module that knows src/der.
+"""Our DER, step by step as the stages train_task, build_memory and evaluate run it.
 
-# N images, H and W pixels, C channels, D features
+# n images of a class, H and W pixels, C channels
 """
 
-import copy
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-import der.device
 import der.model.network
-import der.model.onednn
-import der.train.engine
-import der.train.representation
-import der.train.step
-from bench.pycil.contenders import Contender, Epoch, Step, Tell
+from bench.pycil.contenders import Contender, Epoch, Job, Step, Tell
 from bench.pycil.images import read_images
 from bench.pycil.plans import Plan
-from der.common.settings import (
-    AugmentationSettings,
-    ClassifierSettings,
-    IncrementalSettings,
-    MemorySettings,
-    NetworkSettings,
-    PhaseSettings,
-    TrainSettings,
-)
-from der.device import set_up_device
-from der.inference import run_network
+from bench.pycil.recipe import NORMALIZATION, memory_settings, network_settings, train_settings
+from der.common.device import set_up_device
+from der.data.exemplars import Memory, empty_memory
 from der.memory.build import build_memory
-from der.memory.exemplars import empty_memory
 from der.model.checkpoint import Checkpoint
-from der.model.folding import fold_network
-from der.model.layers import ConvNorm
-from der.model.network import Network, empty_network, expand, random_linear
-from der.model.preprocessing import Normalization, Normalize
-from der.model.resnet import ResNet
-from der.randomness import generator
-from der.train.augmentation import augment, draw_epoch
-from der.train.images import TrainingImages, gather_step
+from der.model.forward import Outputs, run_network
+from der.model.network import Network, fold_network
+from der.train.incremental_step import train_step
 from der.train.log import EpochRecord
-from der.train.representation import PHASE
-from der.train.scratch import Scratch
-from der.train.step import TrainedStep, train_step
-
-MEAN, STD = [0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]  # PyCIL's
-BRIGHTNESS = 63 / 255
+from der.train.resume.store import StateStore
+from der.train.training_images import TrainingImages, gather_step
 
 
-def name_processor() -> str:
-    """The processor's model."""
-    return der.device.processor_name()
-
-
-def learn(plan: Plan, contender: Contender, directory: Path, seed: int, device_name: str, tell: Tell) -> None:
-    """Learn the plan's steps from the images in ``directory``, telling of every epoch and step."""
-    device = set_up_device(device_name)
+def learn(contender: Contender, job: Job, tell: Tell) -> None:
+    """Learn the plan's steps, telling of every epoch and step."""
+    run = Run(job, set_up_device(job.device), contender.precision)
     if contender.heads == "pycil":
         der.model.network.randomize_linear = _draw_as_pycil
-    checkpoint, memory = Checkpoint(empty_network(), None), empty_memory()
-    for step in range(1, len(plan.new_classes) + 1):
-        new_classes = _new_classes(plan, directory, step)
-        images = gather_step(new_classes, memory)
-        listener = _Clock(step, tell)
-        trained = run_step(plan, contender.precision, seed, step, checkpoint, images, device, listener)
-        checkpoint = trained.checkpoint
-        network = fold_network(checkpoint.network, device)
-        memory = build_memory(memory, new_classes, _memory_settings(plan), _features(network, device))
-        assert checkpoint.card is not None
-        tell(Step(step, _top1(network, directory, device), checkpoint.card.gamma))
+    checkpoint, memory = None, empty_memory()
+    for step in range(1, len(job.plan.new_classes) + 1):
+        images = run.gather(step, memory)
+        checkpoint = run.train(step, checkpoint, images, Clock(step, tell))
+        network = fold_network(checkpoint.network, run.device)
+        memory = run.remember(step, memory, network)
+        tell(Step(step, run.measure_top1(network), checkpoint.metadata.gamma))
 
 
-def run_step(
-    plan: Plan,
-    precision: Literal["float32", "bfloat16"],
-    seed: int,
-    step: int,
-    checkpoint: Checkpoint,
-    images: TrainingImages,
-    device: torch.device,
-    listener: "_Clock",
-) -> TrainedStep:
-    """train_task, between its reading and its writing."""
-    names = _class_names(plan)[:step]
-    with TemporaryDirectory() as root, Scratch(Path(root), "bench", warnings.warn) as scratch:
-        return train_step(
-            checkpoint,
-            names,
-            images,
-            network_settings(plan),
-            train_settings(plan, precision, seed),
-            device,
-            listener,
-            scratch,
+@dataclass(frozen=True)
+class Run:
+    """One job done by our DER: what the stages do, without the project's files."""
+
+    job: Job
+    device: torch.device
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def gather(self, step: int, memory: Memory) -> TrainingImages:
+        """The images of step ``step``, counted from 1, and the exemplars of the steps before."""
+        return gather_step(self._new_classes(step), memory)
+
+    def train(
+        self, step: int, previous: Checkpoint | None, images: TrainingImages, listener: "Clock"
+    ) -> Checkpoint:
+        """What train_task does between its reading and its writing, the state to resume from included."""
+        plan = self.job.plan
+        settings = train_settings(plan, self.precision, self.job.seed)
+        with TemporaryDirectory() as root, StateStore(Path(root), "bench", warnings.warn) as state:
+            return train_step(
+                previous,
+                class_names(plan)[:step],
+                images,
+                network_settings(plan),
+                settings,
+                self.device,
+                listener,
+                state,
+            ).checkpoint
+
+    def remember(self, step: int, memory: Memory, network: Network) -> Memory:
+        """The exemplars after the step; ``network`` is folded."""
+        settings = memory_settings(self.job.plan)
+        return build_memory(
+            memory, self._new_classes(step), settings, lambda images: self._run(network, images).features
         )
 
+    def measure_top1(self, network: Network) -> float:
+        """Percent of the test images of all classes seen; ``network`` is folded."""
+        right = total = 0
+        for label in range(network.classes):
+            logits_nC = self._run(network, read_images(self.job.directory, "test", label)).logits
+            right += int((logits_nC.argmax(1) == label).sum())
+            total += len(logits_nC)
+        return 100 * right / total
 
-class _Clock:
-    """Hears of epochs, and times them: from the end of what was told before."""
+    def _run(self, network: Network, images_nHWC: NDArray[np.uint8]) -> Outputs:
+        return run_network(network, NORMALIZATION, images_nHWC, self.device)
+
+    def _new_classes(self, step: int) -> list[NDArray[np.uint8]]:
+        names = class_names(self.job.plan)[step - 1]
+        return [read_images(self.job.directory, "train", int(name)) for name in names]
+
+
+class Clock:
+    """A listener that times epochs, each from the end of what was told before."""
 
     def __init__(self, step: int, tell: Tell) -> None:
         self.step = step
@@ -133,171 +128,10 @@ class _Clock:
         self.begin = time.perf_counter()
 
 
-def network_settings(plan: Plan) -> NetworkSettings:
-    """PyCIL's network."""
-    return NetworkSettings(
-        backbone="cifar_resnet",
-        depth=plan.depth,
-        stem="small",
-        head_bias=True,
-        expansion=True,
-        mean=MEAN,
-        std=STD,
-    )
-
-
-def train_settings(plan: Plan, precision: Literal["float32", "bfloat16"], seed: int) -> TrainSettings:
-    """PyCIL's recipe with the plan's schedule."""
-    schedule: dict[str, Any] = {
-        "epochs": plan.epochs,
-        "learning_rate": plan.learning_rate,
-        "milestones": list(plan.milestones),
-        "decay": 0.1,
-        "momentum": 0.9,
-        "batch_size": plan.batch_size,
-        "warmup_epochs": 0,
-    }
-    first, later = plan.weight_decay
-    classifier = ClassifierSettings(**schedule, weight_decay=later, temperature=1.0)  # not used
-    return TrainSettings(
-        seed=seed,
-        precision=precision,
-        augmentation=AugmentationSettings(
-            resized_crop=None, crop_padding=plan.crop_padding, horizontal_flip=True, brightness=BRIGHTNESS
-        ),
-        masks=None,
-        base=PhaseSettings(**schedule, weight_decay=first, reinitialize_heads=False),
-        incremental=IncrementalSettings(
-            **schedule,
-            weight_decay=later,
-            reinitialize_heads=False,
-            auxiliary_weight=1.0,
-            rebalancing="weight_alignment",
-            classifier=classifier,
-        ),
-    )
-
-
-class Trace(NamedTuple):
-    """A step of ours, so that another program can follow it."""
-
-    start: Network
-    auxiliary: nn.Linear
-    batches: list[list[tuple[Tensor, Tensor]]]  # by epoch: normalised images (B, C, H, W) and labels (B,)
-    end: Network  # weights aligned
-    memory: NDArray[np.uint8]  # the exemplars after the step, (M, H, W, C), by class
-    top1: float  # percent
-
-
-def trace(plan: Plan, directory: Path, seed: int) -> Iterator[Trace]:
-    """Learn the plan's steps in float64 on the CPU, and tell what was computed from what."""
-    device = set_up_device("cpu")
-    _compute_in_float64()
-    checkpoint, memory = Checkpoint(empty_network(), None), empty_memory()
-    for step, new in enumerate(plan.new_classes, start=1):
-        new_classes = _new_classes(plan, directory, step)
-        images = gather_step(new_classes, memory)
-        stream = generator(seed, "initialization", step)
-        start = expand(checkpoint.network, new, network_settings(plan), 3, stream)
-        auxiliary = random_linear(
-            start.extractors[-1].features, new + 1, True, generator(seed, "auxiliary classifier", step)
-        )
-        batches = [list(_epoch_batches(plan, images, seed, step, epoch)) for epoch in range(plan.epochs)]
-        clock = _Clock(step, lambda _: None)
-        checkpoint = run_step(plan, "float32", seed, step, checkpoint, images, device, clock).checkpoint
-        network = fold_network(copy.deepcopy(checkpoint.network).float(), device)
-        memory = build_memory(memory, new_classes, _memory_settings(plan), _features(network, device))
-        top1 = _top1(network, directory, device)
-        yield Trace(start, auxiliary, batches, checkpoint.network, memory.images, top1)
-
-
-class Change(NamedTuple):
-    """An image before and after our random changes, and what was drawn."""
-
-    before: NDArray[np.uint8]  # (H, W, C)
-    after: NDArray[np.uint8]  # (H, W, C)
-    top: int  # pixels
-    left: int  # pixels
-    flip: bool
-    brightness: float  # factor
-
-
-def change_images(plan: Plan, images: NDArray[np.uint8], seed: int) -> Iterator[Change]:
-    """Our random changes of images (N, H, W, C), as an epoch makes them."""
-    settings = train_settings(plan, "float32", seed).augmentation
-    draws = draw_epoch(len(images), settings, seed, PHASE, 1, 0)
-    before = images[draws.order.numpy()]
-    after = augment(torch.from_numpy(before), draws, settings).permute(0, 2, 3, 1).numpy()
-    for one in range(len(images)):
-        yield Change(
-            before[one],
-            after[one],
-            int(draws.top[one]),
-            int(draws.left[one]),
-            bool(draws.flip[one]),
-            float(draws.brightness[one]),
-        )
-
-
-def _compute_in_float64() -> None:
-    """Have this process train in float64, so that rounding cannot hide a difference, nor grow into one."""
-    torch.set_default_dtype(torch.float64)
-
-    def place_folded(extractor: ResNet, device: torch.device, dtype: torch.dtype) -> ResNet:
-        folded = copy.deepcopy(extractor).double().eval().requires_grad_(False)
-        for layer in folded.modules():
-            if isinstance(layer, ConvNorm):
-                layer.fold()
-        return folded
-
-    exchanged: list[tuple[ModuleType, str, Callable[..., Any]]] = [
-        (der.train.representation, "choose_precision", lambda name, device: torch.float64),
-        (der.train.engine, "place_folded", place_folded),
-        (der.train.step, "check_scores", lambda *_: None),
-        (der.model.onednn, "serves", lambda x: False),
-    ]
-    for module, name, function in exchanged:
-        assert hasattr(module, name), f"{module.__name__} has no {name}"
-        setattr(module, name, function)
-
-
-def _epoch_batches(
-    plan: Plan, images: TrainingImages, seed: int, step: int, epoch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    settings = train_settings(plan, "float32", seed).augmentation
-    draws = draw_epoch(len(images.labels), settings, seed, PHASE, step, epoch)
-    pixels = torch.from_numpy(images.read(draws.order.numpy()))
-    inputs = Normalize(Normalization(MEAN, STD))(augment(pixels, draws, settings))
-    labels = torch.from_numpy(images.labels)[draws.order]
-    yield from zip(inputs.split(plan.batch_size), labels.split(plan.batch_size), strict=True)
-
-
-def _memory_settings(plan: Plan) -> MemorySettings:
-    return MemorySettings(budget=plan.memory, allocation="total", selection="herding", seed=0)
-
-
-def _class_names(plan: Plan) -> list[list[str]]:
+def class_names(plan: Plan) -> list[list[str]]:
+    """The labels as names, by step."""
     ends = accumulate(plan.new_classes, initial=0)
     return [[str(label) for label in range(low, high)] for low, high in pairwise(ends)]
-
-
-def _new_classes(plan: Plan, directory: Path, step: int) -> list[NDArray[np.uint8]]:
-    names = _class_names(plan)[step - 1]
-    return [read_images(directory, "train", int(name)) for name in names]
-
-
-def _features(network: Network, device: torch.device) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    return lambda images: run_network(network, Normalization(MEAN, STD), images, device).features
-
-
-def _top1(network: Network, directory: Path, device: torch.device) -> float:
-    right = total = 0
-    for label in range(network.classes):
-        images = read_images(directory, "test", label)
-        logits_NC = run_network(network, Normalization(MEAN, STD), images, device).logits
-        right += int((logits_NC.argmax(1) == label).sum())
-        total += len(images)
-    return 100 * right / total
 
 
 def _draw_as_pycil(layer: nn.Linear, generator: torch.Generator) -> None:

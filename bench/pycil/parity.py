@@ -17,13 +17,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import functional
 
-from bench.pycil.contenders import Contender
+from bench.pycil.contenders import CONTENDERS, Job
 from bench.pycil.images import read_images
-from bench.pycil.ours import Trace, change_images, trace
-from bench.pycil.plans import Plan
 from bench.pycil.theirs import exchange, load_pycil, make_learner, make_manager
-
-Values = dict[str, Tensor]
+from bench.pycil.tracing import Trace, change_images, trace
 
 
 class Difference(NamedTuple):
@@ -34,14 +31,17 @@ class Difference(NamedTuple):
     value: float
 
 
-def compare(checkout: Path, plan: Plan, directory: Path, seed: int) -> Iterator[Difference]:
-    """The differences after every step of the plan, each step from our weights and exemplars anew."""
-    yield compare_changes(plan, directory, seed)
-    traces = trace(plan, directory, seed)
-    first = next(traces)  # from here on the process computes in float64, PyCIL too
+def compare(checkout: Path, job: Job) -> Iterator[Difference]:
+    """The differences after every step of the plan, each step from our weights and exemplars anew.
+
+    On the CPU, and once in a process: afterwards it computes in float64.
+    """
+    yield compare_changes(job)
+    traces = trace(job)
+    first = next(traces)  # from here on PyCIL computes in float64, too
     pycil = load_pycil(checkout)
-    exchange(pycil, plan, Contender("pycil", "pycil"), directory, lambda _: None)
-    manager, learner = make_manager(pycil, plan), make_learner(pycil, plan, "cpu")
+    exchange(pycil, CONTENDERS["pycil"], job.plan, job.directory, lambda _: None)
+    manager, learner = make_manager(pycil, job.plan), make_learner(pycil, job.plan, "cpu")
     train = learner._train
     for step, ours in enumerate(chain([first], traces), start=1):
 
@@ -61,10 +61,11 @@ def compare(checkout: Path, plan: Plan, directory: Path, seed: int) -> Iterator[
         learner.after_task()
 
 
-def compare_changes(plan: Plan, directory: Path, seed: int) -> Difference:
+def compare_changes(job: Job) -> Difference:
     """Our random changes beside those of the transforms that PyCIL uses, with the same draws."""
     others = total = 0
-    for one in change_images(plan, read_images(directory, "train", 0), seed):
+    plan = job.plan
+    for one in change_images(plan, read_images(job.directory, "train", 0), job.seed):
         picture = functional.pad(Image.fromarray(one.before), [plan.crop_padding])
         picture = functional.crop(picture, one.top, one.left, plan.side, plan.side)
         picture = functional.hflip(picture) if one.flip else picture
@@ -122,7 +123,8 @@ def differences(step: int, network: Any, ours: Trace) -> Iterator[Difference]:
     yield Difference(step, "classifier, biases", relative(fc.bias, head.bias, start.bias))
 
 
+@torch.no_grad()
 def relative(theirs: Tensor, ours: Tensor, start: Tensor) -> float:
     """Largest difference over the largest change of ours; 0 where nothing differs."""
-    gap = float((theirs - ours).detach().abs().max())
+    gap = float((theirs - ours).abs().max())
     return gap and gap / max(float((ours - start).abs().max()), 1e-12)

@@ -4,27 +4,17 @@ import multiprocessing
 import resource
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.pycil.contenders import Contender, Event
-from bench.pycil.plans import Plan
+import psutil
+
+from bench.pycil.contenders import Contender, Event, Job
 
 SAMPLE_SECONDS = 2.0  # between looks at the memory
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run."""
-
-    plan: Plan
-    directory: Path  # of the images
-    seed: int
-    device: str
 
 
 class Report(NamedTuple):
@@ -80,10 +70,15 @@ class Learner:
         return report
 
 
+@contextmanager
+def start_learners(contenders: Sequence[Contender], checkout: Path) -> Iterator[list[Learner]]:
+    """A process for each contender, until the block ends."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Learner(contender, checkout)) for contender in contenders]
+
+
 def family_mb(pid: int) -> float:
     """Memory of a process and all it started, what they share counted once; 0 where unknown."""
-    import psutil
-
     total = 0
     with suppress(psutil.Error, OSError):
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
@@ -97,9 +92,9 @@ def _serve(pipe: Connection, contender: Contender, checkout: Path) -> None:
         while (job := pipe.recv()) is not None:
             try:
                 _run(pipe, contender, checkout, job)
-            except (EOFError, KeyboardInterrupt, ConnectionError):
+            except (EOFError, ConnectionError):
                 raise
-            except BaseException:
+            except Exception:
                 pipe.send(Report(None, peak_mb(), traceback.format_exc()))
             else:
                 pipe.send(Report(None, peak_mb()))
@@ -119,11 +114,11 @@ def _run(pipe: Connection, contender: Contender, checkout: Path, job: Job) -> No
     if contender.program == "pycil":
         from bench.pycil import theirs
 
-        theirs.learn(checkout, job.plan, contender, job.directory, job.seed, job.device, tell)
+        theirs.learn(checkout, contender, job, tell)
     else:
         from bench.pycil import ours
 
-        ours.learn(job.plan, contender, job.directory, job.seed, job.device, tell)
+        ours.learn(contender, job, tell)
 
 
 def peak_mb() -> float:

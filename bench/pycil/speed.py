@@ -2,45 +2,35 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
-from bench.pycil.contenders import Contender, Epoch, Step
-from bench.pycil.plans import Plan
-from bench.pycil.process import Job, Learner
+from bench.pycil.contenders import Epoch, Job, Step
+from bench.pycil.process import Learner
 from bench.pycil.results import Record
 
 
-def measure(
-    contenders: list[Contender], checkout: Path, job: Job, say: Callable[[str], None]
-) -> Iterator[Record]:
+def measure(learners: Sequence[Learner], job: Job, say: Callable[[str], None]) -> Iterator[Record]:
     """A record per step and contender; they begin at each step and epoch together."""
-    plan = job.plan
-    with ExitStack() as stack:
-        learners = [stack.enter_context(Learner(contender, checkout)) for contender in contenders]
-        runs = [learner.events(job) for learner in learners]
-        for step in range(1, len(plan.new_classes) + 1):
-            seconds: list[list[float]] = [[] for _ in runs]
-            images = 0
-            for epoch in range(plan.epochs):
-                for number, run in enumerate(runs):
-                    event = next(run)
-                    assert isinstance(event, Epoch) and (event.step, event.epoch) == (step, epoch), event
-                    images = event.images
-                    say(f"step {step}, epoch {epoch + 1}, {contenders[number].name}: {event.seconds:.2f} s")
-                    if epoch >= plan.warmup_epochs:
-                        seconds[number].append(event.seconds)
-            for run in runs:
+    runs = [learner.events(job) for learner in learners]
+    for step in range(1, len(job.plan.new_classes) + 1):
+        epochs: list[list[Epoch]] = [[] for _ in runs]
+        for epoch in range(job.plan.epochs):
+            for learner, run, times in zip(learners, runs, epochs, strict=True):
                 event = next(run)
-                assert isinstance(event, Step) and event.step == step, event
-            yield from summarize_step(plan, step, images, learners, seconds)
+                assert isinstance(event, Epoch) and (event.step, event.epoch) == (step, epoch), event
+                say(f"step {step}, epoch {epoch + 1}, {learner.contender.name}: {event.seconds:.2f} s")
+                times.append(event)
         for run in runs:
-            assert next(run, None) is None
+            event = next(run)
+            assert isinstance(event, Step) and event.step == step, event
+        timed = [[one.seconds for one in times[job.plan.warmup_epochs :]] for times in epochs]
+        yield from summarize_step(job, step, epochs[0][0].images, learners, timed)
+    for run in runs:
+        assert next(run, None) is None
 
 
 def summarize_step(
-    plan: Plan, step: int, images: int, learners: list[Learner], seconds: list[list[float]]
+    job: Job, step: int, images: int, learners: Sequence[Learner], seconds: Sequence[list[float]]
 ) -> Iterator[Record]:
     """The records of a step; ``seconds`` of the timed epochs, by learner."""
     pycil = [
@@ -52,8 +42,9 @@ def summarize_step(
     for learner, times in zip(learners, seconds, strict=True):
         median = statistics.median(times)
         yield {
-            "case": plan.name,
+            "case": job.plan.name,
             "program": learner.contender.name,
+            "seed": job.seed,
             "step": step,
             "images": images,
             "seconds_per_epoch": [round(one, 4) for one in times],
@@ -66,7 +57,7 @@ def summarize_step(
         }
 
 
-def format_speed(records: list[Record]) -> str:
+def format_speed(records: Sequence[Record]) -> str:
     """A Markdown table."""
     lines = [
         "| step | program | s/epoch | images/s | times the fastest PyCIL | peak MB | with workers |",

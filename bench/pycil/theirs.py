@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from bench.pycil.contenders import Contender, Epoch, Step, Tell
+from bench.pycil.contenders import Contender, Epoch, Job, Step, Tell
 from bench.pycil.images import Split, read_images
 from bench.pycil.plans import Plan
 
@@ -45,11 +45,7 @@ class Pycil:
 
 
 def load_pycil(checkout: Path) -> Pycil:
-    """Import from ``checkout``, which must hold PyCIL's models, convs and utils."""
-    if not (checkout / "models" / "der.py").is_file():
-        raise SystemExit(
-            f"error: {checkout}: no checkout of PyCIL; git clone https://github.com/LAMDA-CL/PyCIL"
-        )
+    """Import from ``checkout``, which holds PyCIL's models, convs and utils."""
     if str(checkout) not in sys.path:
         sys.path.insert(0, str(checkout))
     return Pycil(
@@ -63,17 +59,15 @@ def load_pycil(checkout: Path) -> Pycil:
     )
 
 
-def learn(
-    checkout: Path, plan: Plan, contender: Contender, directory: Path, seed: int, device: str, tell: Tell
-) -> None:
-    """Learn the plan's steps from the images in ``directory``, telling of every epoch and step."""
+def learn(checkout: Path, contender: Contender, job: Job, tell: Tell) -> None:
+    """Learn the plan's steps, telling of every epoch and step."""
     pycil = load_pycil(checkout)
-    exchange(pycil, plan, contender, directory, tell)
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  the generator that PyCIL uses
-    manager = make_manager(pycil, plan)
-    learner = make_learner(pycil, plan, device)
-    for step in range(1, len(plan.new_classes) + 1):
+    exchange(pycil, contender, job.plan, job.directory, tell)
+    torch.manual_seed(job.seed)
+    np.random.seed(job.seed)  # noqa: NPY002  the generator that PyCIL uses
+    manager = make_manager(pycil, job.plan)
+    learner = make_learner(pycil, job.plan, job.device)
+    for step in range(1, len(job.plan.new_classes) + 1):
         pycil.step = step
         learner.incremental_train(manager)
         accuracy, _ = learner.eval_task()
@@ -95,7 +89,7 @@ def make_learner(pycil: Pycil, plan: Plan, device: str) -> Any:
     )
 
 
-def exchange(pycil: Pycil, plan: Plan, contender: Contender, directory: Path, tell: Tell) -> None:
+def exchange(pycil: Pycil, contender: Contender, plan: Plan, directory: Path, tell: Tell) -> None:
     """Replace what README.md lists."""
     multiprocessing.set_start_method("fork", force=True)  # PyCIL's time: each epoch starts its workers anew
     warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
