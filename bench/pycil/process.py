@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import torch
 
 from bench.pycil.contenders import Contender, Event, Job
 
@@ -101,8 +102,6 @@ def _serve(pipe: Connection, contender: Contender, checkout: Path) -> None:
 
 
 def _run(pipe: Connection, contender: Contender, checkout: Path, job: Job) -> None:
-    import torch  # in this process alone
-
     if job.plan.threads is not None:
         torch.set_num_threads(job.plan.threads)
 
