@@ -23,7 +23,6 @@ from bench.pycil.contenders import Contender, Epoch, Job, Step, Tell
 from bench.pycil.images import Split, read_images
 from bench.pycil.plans import Plan
 
-HERDING_WORKERS = 4  # PyCIL's
 PROTOTYPE_SIDE = 32  # pixels that PyCIL's CIFAR classes expect
 REDUCTION = 4  # how many pixels of a side become one before the last pool
 
@@ -111,9 +110,7 @@ def exchange(pycil: Pycil, contender: Contender, plan: Plan, directory: Path, te
         assert hasattr(pycil.der, name), f"PyCIL's models/der.py has no {name} any more"
         setattr(pycil.der, name, value)
     pycil.der.DataLoader = lambda dataset, **options: _load(pycil, dataset, options)
-    pycil.base.DataLoader = lambda dataset, **options: DataLoader(
-        dataset, **{**options, "num_workers": min(HERDING_WORKERS, contender.workers)}
-    )
+    pycil.base.DataLoader = lambda dataset, **options: DataLoader(dataset, **{**options, "num_workers": 0})
     pycil.network.print = lambda _, gamma: setattr(pycil, "gamma", float(gamma))
     pycil.manager._get_idata = lambda _: _make_images(pycil, plan, directory)
     if (plan.depth, plan.side) != (32, PROTOTYPE_SIDE):
