@@ -1,0 +1,142 @@
+"""Our DER, step by step as the stages train_task, build_memory and evaluate run it.
+
+# n images of a class, H and W pixels, C channels
+"""
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+import der.model.network
+from bench.pycil.contenders import Contender, Epoch, Job, Step, Tell
+from bench.pycil.images import read_images
+from bench.pycil.plans import Plan
+from bench.pycil.recipe import NORMALIZATION, memory_settings, network_settings, train_settings
+from der.common.device import set_up_device
+from der.data.exemplars import Memory, empty_memory
+from der.memory.build import build_memory
+from der.model.checkpoint import Checkpoint
+from der.model.forward import Outputs, run_network
+from der.model.network import Network, fold_network
+from der.train.incremental_step import train_step
+from der.train.log import EpochRecord
+from der.train.resume.store import StateStore
+from der.train.training_images import TrainingImages, gather_step
+
+
+def learn(contender: Contender, job: Job, tell: Tell) -> None:
+    """Learn the plan's steps, telling of every epoch and step."""
+    run = Run(job, set_up_device(job.device), contender.precision)
+    if contender.heads == "pycil":
+        der.model.network.randomize_linear = _draw_as_pycil
+    checkpoint, memory = None, empty_memory()
+    for step in range(1, len(job.plan.new_classes) + 1):
+        images = run.gather(step, memory)
+        checkpoint = run.train(step, checkpoint, images, Clock(step, tell))
+        network = fold_network(checkpoint.network, run.device)
+        memory = run.remember(step, memory, network)
+        tell(Step(step, run.measure_top1(network), checkpoint.metadata.gamma))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job done by our DER: what the stages do, without the project's files."""
+
+    job: Job
+    device: torch.device
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def gather(self, step: int, memory: Memory) -> TrainingImages:
+        """The images of step ``step``, counted from 1, and the exemplars of the steps before."""
+        return gather_step(self._new_classes(step), memory)
+
+    def train(
+        self, step: int, previous: Checkpoint | None, images: TrainingImages, listener: "Clock"
+    ) -> Checkpoint:
+        """What train_task does between its reading and its writing, the state to resume from included."""
+        plan = self.job.plan
+        settings = train_settings(plan, self.precision, self.job.seed)
+        with TemporaryDirectory() as root, StateStore(Path(root), "bench", warnings.warn) as state:
+            return train_step(
+                previous,
+                class_names(plan)[:step],
+                images,
+                network_settings(plan),
+                settings,
+                self.device,
+                listener,
+                state,
+            ).checkpoint
+
+    def remember(self, step: int, memory: Memory, network: Network) -> Memory:
+        """The exemplars after the step; ``network`` is folded."""
+        settings = memory_settings(self.job.plan)
+        return build_memory(
+            memory, self._new_classes(step), settings, lambda images: self._run(network, images).features
+        )
+
+    def measure_top1(self, network: Network) -> float:
+        """Percent of the test images of all classes seen; ``network`` is folded."""
+        right = total = 0
+        for label in range(network.classes):
+            logits_nC = self._run(network, read_images(self.job.directory, "test", label)).logits
+            right += int((logits_nC.argmax(1) == label).sum())
+            total += len(logits_nC)
+        return 100 * right / total
+
+    def _run(self, network: Network, images_nHWC: NDArray[np.uint8]) -> Outputs:
+        return run_network(network, NORMALIZATION, images_nHWC, self.device)
+
+    def _new_classes(self, step: int) -> list[NDArray[np.uint8]]:
+        names = class_names(self.job.plan)[step - 1]
+        return [read_images(self.job.directory, "train", int(name)) for name in names]
+
+
+class Clock:
+    """A listener that times epochs, each from the end of what was told before."""
+
+    def __init__(self, step: int, tell: Tell) -> None:
+        self.step = step
+        self.tell = tell
+        self.images = 0
+        self.begin = 0.0
+
+    def on_phase(self, name: str, epochs: int, images: int) -> None:
+        """Training begins."""
+        self.images = images
+        self.begin = time.perf_counter()
+
+    def on_resume(self, epochs: int) -> None:
+        """Never happens: nothing is kept between runs."""
+
+    def on_images(self, images: int) -> None:
+        """Show nothing."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """An epoch has ended."""
+        self.tell(Epoch(self.step, record.epoch - 1, time.perf_counter() - self.begin, self.images))
+        self.begin = time.perf_counter()
+
+
+def class_names(plan: Plan) -> list[list[str]]:
+    """The labels as names, by step."""
+    ends = accumulate(plan.new_classes, initial=0)
+    return [[str(label) for label in range(low, high)] for low, high in pairwise(ends)]
+
+
+def _draw_as_pycil(layer: nn.Linear, generator: torch.Generator) -> None:
+    """Weights uniform in +-sqrt(3/features), biases zero, instead of both in +-1/sqrt(features)."""
+    bound = math.sqrt(3 / layer.in_features)
+    with torch.no_grad():
+        layer.weight.copy_(torch.empty(layer.weight.shape).uniform_(-bound, bound, generator=generator))
+        layer.bias.zero_()

@@ -1,0 +1,140 @@
+"""The comparison with PyCIL, as far as it goes without a clone of PyCIL."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.pycil.__main__ import parse_checkout, parse_seeds
+from bench.pycil.accuracy import format_accuracy, learn_seeds, paired, standard_error
+from bench.pycil.contenders import CONTENDERS, Epoch, Job, Step
+from bench.pycil.images import prepare_job, read_images, shrink, write_images
+from bench.pycil.parity import compare_changes
+from bench.pycil.plans import Plan
+from bench.pycil.process import Learner, start_learners
+from bench.pycil.results import Record, Results
+from bench.pycil.tracing import Change, change_images
+from der.common.errors import UserError
+
+PLAN = Plan("short", (2, 2), "seed", 5, 3, 8, 1, 8, 2, (1,), 4, 8, 1)
+OURS = CONTENDERS["ours"]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Six classes with six images each, of 16x16 pixels."""
+    random = np.random.RandomState(0)
+    arrays = {
+        f"{split}_x": random.randint(0, 256, (36, 16, 16, 3), dtype=np.uint8) for split in ("train", "test")
+    }
+    labels = np.repeat(np.arange(6), 6)
+    np.savez(tmp_path / "images.npz", train_y=labels, test_y=labels, **arrays)
+    return tmp_path / "images.npz"
+
+
+@pytest.fixture
+def job(archive: Path) -> Iterator[Job]:
+    with prepare_job(archive, PLAN, 0, "cpu") as prepared:
+        yield prepared
+
+
+def test_shrinking_averages_squares_of_pixels() -> None:
+    images = np.array([[[[0], [2]], [[4], [6]]]], np.uint8)
+    assert shrink(images, 1).tolist() == [[[[3]]]]
+    assert shrink(images, 2) is images
+
+
+def test_a_seed_has_its_own_classes_and_images_and_always_the_same(archive: Path, tmp_path: Path) -> None:
+    written = []
+    for number, seed in enumerate((1, 1, 2)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        write_images(archive, PLAN, seed, directory)
+        written.append(np.stack([read_images(directory, "train", label) for label in range(4)]))
+        assert read_images(directory, "test", 3).shape == (3, 8, 8, 3)
+    assert written[0].shape == (4, 5, 8, 8, 3)
+    assert np.array_equal(written[0], written[1])
+    assert not np.array_equal(written[0], written[2])
+
+
+def test_ours_tells_of_every_epoch_and_step(job: Job) -> None:
+    with Learner(OURS, job.directory) as learner:
+        events = list(learner.events(job))
+        again = list(learner.events(job))
+    epochs = [(one.step, one.epoch, one.images) for one in events if isinstance(one, Epoch)]
+    assert epochs == [(1, 0, 10), (1, 1, 10), (2, 0, 18), (2, 1, 18)]
+    steps = [one for one in events if isinstance(one, Step)]
+    assert [one.step for one in steps] == [1, 2] and steps[0].gamma is None and steps[1].gamma is not None
+    assert [one for one in again if isinstance(one, Step)] == steps
+    assert learner.peak_mb > 0
+
+
+def test_an_error_names_the_program(tmp_path: Path) -> None:
+    with Learner(OURS, tmp_path) as learner, pytest.raises(RuntimeError, match=r"(?s)ours: .*train-0\.npy"):
+        next(learner.events(Job(PLAN, tmp_path / "missing", 0, "cpu")))
+
+
+def test_runs_that_are_done_are_left_out(archive: Path, tmp_path: Path) -> None:
+    results = Results(tmp_path / "short.json", {"case": "short"})
+    done: Record = {"program": "ours", "seed": 0, "average": -1.0}
+    results.add(done)
+    said: list[str] = []
+    with start_learners([OURS], tmp_path) as learners:
+        learn_seeds(
+            learners, lambda seed: prepare_job(archive, PLAN, seed, "cpu"), [0, 1], results, said.append
+        )
+    first, second = results.read()
+    assert first == done
+    assert (second["program"], second["seed"], len(second["top1"]), len(said)) == ("ours", 1, 2, 1)
+
+
+def test_our_changes_of_images_are_those_of_torchvision(job: Job) -> None:
+    assert compare_changes(job).value == 0
+
+
+def test_other_changes_would_be_seen(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def move(plan: Plan, images: NDArray[np.uint8], seed: int) -> Iterator[Change]:
+        for one in change_images(plan, images, seed):
+            yield one._replace(left=(one.left + 1) % (2 * plan.crop_padding + 1))
+
+    monkeypatch.setattr("bench.pycil.parity.change_images", move)
+    assert compare_changes(job).value > 0.5
+
+
+def test_records_are_added_in_order_and_replaced(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results" / "short.json", {"case": "short"})
+    assert results.read() == []
+    for seed, top1 in ((1, 5.0), (0, 6.0), (1, 7.0)):
+        results.add({"program": "ours", "seed": seed, "top1": top1})
+    assert [(one["seed"], one["top1"]) for one in results.read()] == [(0, 6.0), (1, 7.0)]
+    assert results.has("ours", 1) and not results.has("ours", 2) and not results.has("pycil", 1)
+    assert json.loads(results.path.read_text(encoding="utf-8"))["case"] == "short"
+
+
+def test_results_of_another_case_are_not_mixed(tmp_path: Path) -> None:
+    path = tmp_path / "short.json"
+    Results(path, {"case": "short", "quick": True}).add({"program": "ours", "seed": 0})
+    Results(path, {"case": "short", "quick": True}).check()
+    with pytest.raises(UserError, match=r"short\.json: of quick True, not False; name another file"):
+        Results(path, {"case": "short", "quick": False}).check()
+
+
+def test_differences_are_those_of_seeds_that_both_have() -> None:
+    rows = [("ours", 0, 50.0), ("ours", 1, 60.0), ("ours", 2, 0.0), ("pycil", 1, 58.0), ("pycil", 0, 54.0)]
+    records = [{"program": one, "seed": seed, "top1": [top1], "average": top1} for one, seed, top1 in rows]
+    assert paired(records, "ours", "pycil", 0) == paired(records, "ours", "pycil", None) == [-4.0, 2.0]
+    assert standard_error([-4.0, 2.0]) == pytest.approx(3.0)
+    assert "| ours less pycil | 2 | -1.00 ± 3.00 | -1.00 ± 3.00 |" in format_accuracy(records)
+
+
+def test_a_seed_is_a_number_or_a_range() -> None:
+    assert (parse_seeds("7"), parse_seeds("0-2")) == ([7], [0, 1, 2])
+
+
+def test_a_directory_without_pycil_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="git clone"):
+        parse_checkout(str(tmp_path))
