@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from der.common.randomness import generator
 from der.data.sources.digits import digits
+from der.model.expansion import expand, random_linear
 from der.model.extractor import Extractor
-from der.model.network import Network, empty_network, expand, random_linear
+from der.model.network import Network, empty_network
 from der.model.pixel_statistics import Normalization, measure_normalization
 from der.model.preprocessing import Normalize
 from der.settings.dataset import DatasetSettings
@@ -137,7 +138,7 @@ def prepare(case: Case, frozen: int) -> Start:
     auxiliary = random_linear(
         network.extractors[-1].features,
         case.new_classes[frozen] + 1,
-        True,
+        settings,
         generator(SEED, "auxiliary classifier", frozen + 1),
     )
     return Start(frozen + 1, network, old_classes, auxiliary, images, normalization)
@@ -150,6 +151,8 @@ def network_settings(case: Case) -> NetworkSettings:
         depth=case.depth,
         stem="small",
         head_bias=True,
+        head_initialization="torch_uniform",
+        inherit_head=True,
         expansion=True,
         mean=None,
         std=None,

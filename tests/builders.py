@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
+from der.model.expansion import expand
 from der.model.extractor import Extractor
 from der.model.metadata import FORMAT, Metadata
-from der.model.network import Network, count_parameters, empty_network, expand
+from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization
 from der.model.resnet import ResNet
 from der.settings.memory import MemorySettings
@@ -54,6 +55,8 @@ def network_settings(**changes: Any) -> NetworkSettings:
         "depth": 8,
         "stem": "small",
         "head_bias": True,
+        "head_initialization": "torch_uniform",
+        "inherit_head": True,
         "expansion": True,
         "mean": None,
         "std": None,

@@ -24,6 +24,7 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["--format", "torch"], "network.pt2"),
         (["--format", "onnx"], "network.onnx"),
+        (["--format", "safetensors"], "network.safetensors"),
         (["--format", "onnx", "--output", "new/ü.onnx"], "new/ü.onnx"),
     ],
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.deployment import export
 from der.deployment.comparison import sample_images
-from der.deployment.export import CLASS_NAMES, export_onnx, export_torch
+from der.deployment.export import export_onnx, export_safetensors, export_torch
 from der.deployment.exportable import ExportableNetwork
 from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
@@ -54,11 +54,11 @@ def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_torch(batch: int, tmp_path: Path) -> None:
     export_with(export_torch, random_checkpoint(CLASSES), tmp_path / "network.pt2")
-    names = {CLASS_NAMES: ""}
+    names = {"class_names": ""}
     module = torch.export.load(tmp_path / "network.pt2", extra_files=names).module()
     images = random_images(9, batch)
     np.testing.assert_allclose(module(torch.from_numpy(images)), expected(images), atol=1e-5)
-    assert json.loads(names[CLASS_NAMES]) == NAMES
+    assert json.loads(names["class_names"]) == NAMES
 
 
 def test_torch_runs_on_any_processor(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_onnx(batch: int, tmp_path: Path) -> None:
     model = onnx.load(tmp_path / "network.onnx")
     onnx.checker.check_model(model, full_check=True)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(metadata[CLASS_NAMES]) == NAMES
+    assert json.loads(metadata["class_names"]) == NAMES
 
 
 def test_onnx_of_a_large_network_works_wherever_its_two_files_lie(
@@ -113,7 +113,7 @@ def test_onnx_of_a_large_network_works_wherever_its_two_files_lie(
 
 
 @pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("export_to", [export_torch, export_onnx])
+@pytest.mark.parametrize("export_to", [export_torch, export_onnx, export_safetensors])
 def test_an_export_that_differs_is_not_left_behind(
     export_to: Export, large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,11 +16,12 @@ from der.common.errors import UserError
 from der.model.architecture import Shape
 from der.model.backbones import BACKBONES, Backbone, build_extractor, choose_backbone
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from der.model.expansion import expand
 from der.model.forward import run_network
 from der.model.kernels.folding import fold_batchnorm
 from der.model.kernels.layers import ConvNorm
 from der.model.metadata import save_empty_checkpoint
-from der.model.network import expand, fold_network
+from der.model.network import fold_network
 from der.settings.network import NetworkSettings
 from tests.builders import (
     CHANNELS,

@@ -12,10 +12,11 @@ from torch import nn
 from der.model.architecture import Shape
 from der.model.backbones import build_extractor, choose_backbone
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from der.model.expansion import expand
 from der.model.kernels.folding import fold_batchnorm
 from der.model.kernels.layers import ConvNorm
 from der.model.metadata import save_empty_checkpoint
-from der.model.network import Network, count_parameters, empty_network, expand, prune_newest
+from der.model.network import Network, count_parameters, empty_network, prune_newest
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings

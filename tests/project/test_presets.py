@@ -141,6 +141,15 @@ def test_networks_and_images() -> None:
 
 
 @pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("name", NAMES)
+def test_classifiers_start_as_in_the_program_whose_recipe_it_is(name: str) -> None:
+    network = settings_of(name).network
+    own, pycil, authors = ("torch_uniform", True), ("lecun_uniform", True), ("lecun_normal", False)
+    others = {"digits": own, "digits_masks": own, "notebook": own, "pycil_b0_10": pycil}
+    assert (network.head_initialization, network.inherit_head) == others.get(name, authors)
+
+
+@pytest.mark.usefixtures("place")
 def test_an_ablation_is_one_change_to_the_paper() -> None:
     changes = {
         "ablation_no_auxiliary": {"train.incremental.auxiliary_weight": 0},

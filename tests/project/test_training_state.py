@@ -93,6 +93,8 @@ NETWORK_CHANGES = {
     "depth": 14,
     "stem": "large",
     "head_bias": False,
+    "head_initialization": "lecun_normal",
+    "inherit_head": False,
     "expansion": False,
     "mean": [0.5],
     "std": [0.5],

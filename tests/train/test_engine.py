@@ -15,8 +15,9 @@ from msgspec import structs
 from der.common.errors import UserError
 from der.common.randomness import generator
 from der.model.checkpoint import Checkpoint
+from der.model.expansion import expand
 from der.model.kernels.folding import place_folded
-from der.model.network import count_parameters, empty_network, expand
+from der.model.network import count_parameters, empty_network
 from der.train import feed
 from der.train.training_images import TrainingImages
 from tests.builders import (

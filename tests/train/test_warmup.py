@@ -7,7 +7,10 @@ import torch
 
 from der.common.errors import UserError
 from der.common.randomness import generator
-from der.model.network import Network, expand
+from der.model.expansion import expand
+from der.model.head_initialization import HEAD_INITIALIZATIONS, torch_uniform
+from der.model.network import Network, blank_linear
+from der.settings.network import NetworkSettings
 from der.train import representation
 from der.train.engine import Engine
 from der.train.representation import learn_representation
@@ -18,6 +21,7 @@ from tests.builders import (
     MemoryKeeper,
     Weights,
     incremental_settings,
+    network_settings,
     phase_settings,
     random_network,
     same_bits,
@@ -89,10 +93,16 @@ class Spy:
 HEADS = {"head.weight", "head.bias", "auxiliary.weight", "auxiliary.bias"}
 
 
-def learn(keeper: MemoryKeeper | None = None, epochs: int = 4, **changes: Any) -> Network:
-    network = expand(random_network([2]), 2, NETWORK, CHANNELS, generator(0, "initialization", 2))
+def learn(
+    keeper: MemoryKeeper | None = None,
+    epochs: int = 4,
+    settings_of_network: NetworkSettings = NETWORK,
+    **changes: Any,
+) -> Network:
+    stream = generator(0, "initialization", 2)
+    network = expand(random_network([2]), 2, settings_of_network, CHANNELS, stream)
     settings = train_settings(incremental=incremental_settings(epochs=epochs, **changes))
-    learn_representation(step_run(2, settings, keeper=keeper), network, IMAGES, NETWORK)
+    learn_representation(step_run(2, settings, keeper=keeper), network, IMAGES, settings_of_network)
     return network
 
 
@@ -108,6 +118,25 @@ def test_both_classifiers_are_drawn_anew_when_warm_up_ends_and_nothing_else_is(
         bound = features**-0.5
         assert 0.8 * bound < start[f"{name}.weight"].abs().max() <= bound
     assert not torch.isclose(start["head.weight"], spy.starts[0][0]["head.weight"]).any()
+
+
+@pytest.mark.parametrize("name", HEAD_INITIALIZATIONS)
+def test_only_their_start_is_drawn_as_the_network_s_settings_say(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The authors' code resets both by torch's own method when warm-up ends."""
+    spy = Spy(monkeypatch)
+    named = network_settings(head_initialization=name)
+    learn(settings_of_network=named, epochs=2, warmup_epochs=1, reinitialize_heads=True)
+    before, after = blank_linear(64, 3, bias=True), blank_linear(64, 3, bias=True)
+    HEAD_INITIALIZATIONS[name](before, generator(0, "auxiliary classifier", 2))
+    stream = generator(0, "heads after warm-up", 2)
+    torch_uniform(blank_linear(128, 4, bias=True), stream)
+    torch_uniform(after, stream)
+    for epoch, auxiliary in enumerate((before, after)):
+        start = spy.starts[epoch][0]
+        assert torch.equal(start["auxiliary.weight"], auxiliary.weight)
+        assert torch.equal(start["auxiliary.bias"], auxiliary.bias)
 
 
 @pytest.mark.parametrize("changes", [{}, {"warmup_epochs": 2}])
@@ -132,7 +161,7 @@ def test_a_phase_resumed_around_that_epoch_gives_the_same_bits(
     asked = {"warmup_epochs": 2, "reinitialize_heads": True}
     whole = learn(**asked)
     keeper, calls = MemoryKeeper(), []
-    run_epoch, draw = Engine.run_epoch, representation.randomize_linear
+    run_epoch, draw = Engine.run_epoch, representation.torch_uniform
 
     def killed(engine: Engine, *arguments: Any) -> Any:
         if len(calls) == epochs:
@@ -147,9 +176,7 @@ def test_a_phase_resumed_around_that_epoch_gives_the_same_bits(
     assert len(keeper.states["representation"].records) == epochs
     drawn: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(
-            representation, "randomize_linear", lambda *arguments: drawn.append(1) or draw(*arguments)
-        )
+        patch.setattr(representation, "torch_uniform", lambda *arguments: drawn.append(1) or draw(*arguments))
         resumed = learn(keeper, **asked)
     assert len(drawn) == (2 if epochs <= 2 else 0)
     assert same_bits(weights(resumed), weights(whole))

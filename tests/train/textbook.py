@@ -22,8 +22,9 @@ from torchvision.transforms import functional as TF
 
 from der.common.randomness import generator
 from der.model.checkpoint import Checkpoint
+from der.model.expansion import expand, random_linear
 from der.model.kernels.folding import fold_batchnorm
-from der.model.network import Network, empty_network, expand, random_linear
+from der.model.network import Network, empty_network
 from der.settings.training import TrainSettings
 from der.train.augmentation import Draws
 from der.train.training_images import TrainingImages
@@ -102,7 +103,7 @@ class Textbook:
         old, new = previous.classes, NEW_CLASSES[step - 1]
         phase = SETTINGS.incremental if old else SETTINGS.base
         network = expand(previous, new, NETWORK, CHANNELS, generator(0, "initialization", step))
-        auxiliary = random_linear(64, new + 1, True, generator(0, "auxiliary classifier", step))
+        auxiliary = random_linear(64, new + 1, NETWORK, generator(0, "auxiliary classifier", step))
         *frozen, newest = network.extractors
         newest.train().to(memory_format=memory_format)
         optimizer = torch.optim.SGD(

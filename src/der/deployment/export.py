@@ -1,7 +1,7 @@
 """Checkpoints in the forms of other programs, each read back and compared before it is left behind.
 
-Input "images" uint8 (batch, side, side, channels), output "probabilities" float32 (batch, classes), for any
-batch.
+Forms with a graph: input "images" uint8 (batch, side, side, channels), output "probabilities" float32
+(batch, classes), for any batch. With each travels ``accompany``'s metadata.
 """
 
 import json
@@ -10,33 +10,41 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from der.common.atomic import PARTIAL, atomic_file
 from der.common.errors import UserError
 from der.deployment.comparison import check_equal, sample_images
 from der.deployment.exportable import ExportableNetwork
+from der.deployment.input_form import describe_input
 from der.model.metadata import Metadata
 from der.model.network import Network
+from der.model.resnet import PadShortcut
+from der.settings.section import to_values
 
-CLASS_NAMES = "class_names"  # of what travels with the graph: a JSON list in label order
+
+def accompany(card: Metadata) -> dict[str, str]:
+    """What travels with a network, by name, as JSON: class names in label order, and ``describe_input``."""
+    return {"class_names": json.dumps(card.class_names), "input": json.dumps(describe_input(card))}
 
 
 def export_torch(network: Network, card: Metadata, path: Path) -> None:
-    """Write torch.export's form, for ``torch.export.load``; class names are its extra file "class_names"."""
+    """Write torch.export's form, for ``torch.export.load``; its extra files are the metadata."""
     batch = torch.export.Dim("batch", min=1)
     example = torch.from_numpy(sample_images(card)[:2])
     usable = ExportableNetwork(network, card.normalization)
     program = torch.export.export(usable, (example,), dynamic_shapes={"images": {0: batch}})
     with atomic_file(path) as partial:
         with partial.open("wb") as stream:
-            torch.export.save(program, stream, extra_files={CLASS_NAMES: json.dumps(card.class_names)})
+            torch.export.save(program, stream, extra_files=accompany(card))
         with partial.open("rb") as stream:
             module = torch.export.load(stream).module()
         check_equal(lambda images: module(torch.from_numpy(images)).numpy(), network, card, path)
 
 
 def export_onnx(network: Network, card: Metadata, path: Path) -> None:
-    """Write ONNX; class names are in its metadata under "class_names".
+    """Write ONNX with the metadata as its own.
 
     Weights of over 1.5 GB come to lie beside it, in ``path`` with ".data" added: ONNX holds 2 GB at most.
     Raises UserError if the packages that this needs are not installed.
@@ -57,7 +65,7 @@ def export_onnx(network: Network, card: Metadata, path: Path) -> None:
         dynamo=True,
         verbose=False,
     )
-    program.model.metadata_props[CLASS_NAMES] = json.dumps(card.class_names)
+    program.model.metadata_props.update(accompany(card))
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.", suffix=PARTIAL) as directory:
         model = Path(directory, path.name)
@@ -68,3 +76,30 @@ def export_onnx(network: Network, card: Metadata, path: Path) -> None:
         for file in (*model.parent.glob("*.data"), model):
             with atomic_file(path.with_name(file.name)) as partial:
                 file.replace(partial)
+
+
+def export_safetensors(network: Network, card: Metadata, path: Path) -> None:
+    """Write the weights in one safetensors file, for programs with torch that build the network themselves.
+
+    Batch normalisation is folded into the convolutions; to go on training, take the checkpoint. The metadata
+    also have "network", the settings of the network.
+    """
+    usable = ExportableNetwork(network, card.normalization)
+    metadata = {**accompany(card), "network": json.dumps(to_values(card.network))}
+    with atomic_file(path) as partial:
+        save_file(name_weights(usable.network), partial, metadata)
+        found = load_file(partial)
+        for name, value in usable.network.state_dict().items():
+            value.copy_(found[name.removeprefix("_")])
+        check_equal(lambda images: usable(torch.from_numpy(images)).numpy(), network, card, path)
+
+
+def name_weights(folded: Network) -> dict[str, Tensor]:
+    """Weights and biases by name, and of a shortcut without weights "places": which channel of its input each
+    of its own is, the number of the input's channels standing for zeros.
+    """
+    named = {**folded.state_dict()}
+    for name, layer in folded.named_modules():
+        if isinstance(layer, PadShortcut):
+            named[f"{name}.places"] = layer.places
+    return {name.removeprefix("_"): value.contiguous() for name, value in named.items()}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from der.model.architecture import Shape
-from der.model.backbones import build_extractor, initialize_extractor
+from der.model.backbones import build_extractor
 from der.model.extractor import Extractor
 from der.model.kernels.folding import place_folded
-from der.model.pruning import copy_channels, copy_extractor, kept_features
+from der.model.pruning import copy_channels
 from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
 
@@ -57,50 +57,6 @@ def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
     layer.weight = nn.Parameter(torch.empty(classes, features))
     layer.register_parameter("bias", nn.Parameter(torch.empty(classes)) if bias else None)
     return layer
-
-
-def random_linear(features: int, classes: int, bias: bool, generator: torch.Generator) -> nn.Linear:
-    """A linear layer, weights and bias uniform in +-1/sqrt(features)."""
-    layer = blank_linear(features, classes, bias)
-    randomize_linear(layer, generator)
-    return layer
-
-
-def randomize_linear(layer: nn.Linear, generator: torch.Generator) -> None:
-    """Draw weights and bias anew, in place, uniform in +-1/sqrt(features)."""
-    bound = layer.in_features**-0.5
-    for values in layer.parameters():
-        drawn = torch.empty(values.shape).uniform_(-bound, bound, generator=generator)
-        with torch.no_grad():
-            values.copy_(drawn)
-
-
-def expand(
-    previous: Network, new_classes: int, settings: NetworkSettings, channels: int, generator: torch.Generator
-) -> Network:
-    """The network of step t before it is trained (DER, section 3.2).
-
-    F_t starts as a copy of F_{t-1} (at step 1: random); channels that F_{t-1} lost by pruning start at
-    random. The classifier keeps its weights for old classes on old features, and its old biases; the rest
-    is random. Without expansion (the ablation of section 4.4), the one extractor goes on from F_{t-1} and
-    the classifier keeps its weights for it. ``previous`` is left as it was; extractors are shared.
-    """
-    newest = build_extractor(settings, channels)
-    initialize_extractor(newest, settings, generator)
-    if previous.extractors:
-        copy_extractor(previous.extractors[-1], newest)
-    kept = previous.extractors if settings.expansion else []
-    features = sum(extractor.features for extractor in kept) + newest.features
-    head = random_linear(features, previous.classes + new_classes, settings.head_bias, generator)
-    with torch.no_grad():
-        if settings.expansion:
-            columns = torch.arange(previous.head.in_features)
-        else:
-            columns = torch.tensor(kept_features(previous.extractors[-1]) if previous.extractors else [])
-        head.weight[: previous.classes, columns.long()] = previous.head.weight
-        if settings.head_bias:
-            head.bias[: previous.classes].copy_(previous.head.bias)
-    return Network([*kept, newest], head)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from der.common.registry import look_up
 from der.data.sources.registry import SOURCES
 from der.memory.selection import SELECTIONS
 from der.model.backbones import BACKBONES, check_masks, choose_backbone
+from der.model.head_initialization import HEAD_INITIALIZATIONS
 from der.project.changes import value_at
 from der.project.paths import PARAMS
 from der.settings.experiment import Settings
@@ -20,6 +21,7 @@ from der.train.rebalancing.registry import REBALANCINGS
 CHOICES: dict[str, Mapping[str, Any]] = {
     "dataset.source": SOURCES,
     "network.backbone": BACKBONES,
+    "network.head_initialization": HEAD_INITIALIZATIONS,
     "train.incremental.rebalancing": REBALANCINGS,
     "memory.selection": SELECTIONS,
 }

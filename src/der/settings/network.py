@@ -11,7 +11,8 @@ from der.settings.section import Section, Share, ShareAboveZero
 class NetworkSettings(Section, frozen=True):
     """Architecture of every feature extractor, of the classifier, and the normalisation of its input.
 
-    What a backbone makes of depth and stem is checked with the backbones.
+    What a backbone makes of depth and stem is checked with the backbones. A classifier that training draws
+    anew, after warm-up or for classifier learning, is torch_uniform whatever it started from.
     """
 
     backbone: Annotated[str, Meta(description="The feature extractor.")]
@@ -30,6 +31,17 @@ class NetworkSettings(Section, frozen=True):
         ),
     ]
     head_bias: Annotated[bool, Meta(description="Whether the classifiers have biases.")]
+    head_initialization: Annotated[
+        str,
+        Meta(
+            description="torch_uniform: weights and biases uniform in +-1/sqrt(features); lecun_uniform: "
+            "weights in +-sqrt(3/features), biases 0; lecun_normal: deviation 1/sqrt(features), biases 0."
+        ),
+    ]
+    inherit_head: Annotated[
+        bool,
+        Meta(description="Whether a step's classifier starts with the weights that old classes had."),
+    ]
     expansion: Annotated[
         bool,
         Meta(description="A new extractor at every step; false: one that goes on training (an ablation)."),

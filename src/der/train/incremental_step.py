@@ -9,9 +9,10 @@ from der.common.errors import UserError
 from der.common.randomness import generator
 from der.common.registry import look_up
 from der.model.checkpoint import Checkpoint
+from der.model.expansion import expand
 from der.model.forward import run_network
 from der.model.metadata import FORMAT, Metadata
-from der.model.network import Network, count_parameters, empty_network, expand
+from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization, measure_normalization
 from der.model.pruning import pruned_shape
 from der.settings.network import NetworkSettings

@@ -5,8 +5,10 @@ from typing import NamedTuple
 from der.common.errors import UserError
 from der.common.randomness import generator
 from der.model.backbones import check_masks, choose_backbone
+from der.model.expansion import random_linear
 from der.model.extractor import Extractor
-from der.model.network import Network, count_parameters, prune_newest, random_linear, randomize_linear
+from der.model.head_initialization import torch_uniform
+from der.model.network import Network, count_parameters, prune_newest
 from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
 from der.train.log import EpochRecord
@@ -43,7 +45,7 @@ def learn_representation(
     auxiliary = random_linear(
         newest.features,
         network.classes - run.old_classes + 1,
-        network_settings.head_bias,
+        network_settings,
         generator(settings.seed, "auxiliary classifier", run.step),
     )
     auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
@@ -52,8 +54,8 @@ def learn_representation(
 
     def start_heads_anew() -> None:
         stream = generator(settings.seed, "heads after warm-up", run.step)
-        randomize_linear(network.head, stream)
-        randomize_linear(auxiliary, stream)
+        torch_uniform(network.head, stream)
+        torch_uniform(auxiliary, stream)
 
     count = len(images.labels)
     when_warm = start_heads_anew if run.phase.reinitialize_heads else None

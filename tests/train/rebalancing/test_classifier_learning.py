@@ -11,13 +11,15 @@ from msgspec.structs import replace
 
 from der.common.randomness import generator
 from der.model.checkpoint import Checkpoint
-from der.model.network import Network, random_linear
+from der.model.expansion import random_linear
+from der.model.network import Network
 from der.settings.training import TrainSettings
 from der.train.augmentation import draw_epoch
 from der.train.objective import ClassifierObjective
 from der.train.rebalancing.classifier_learning import balanced_subset, learn_classifier
 from der.train.training_images import TrainingImages
 from tests.builders import (
+    NETWORK,
     NO_AUGMENTATION,
     NORMALIZATION,
     Killed,
@@ -73,7 +75,7 @@ def test_the_stage_against_the_textbook() -> None:
     pixels = torch.from_numpy(IMAGES.read(numbers)) / 255
     x = ((pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)).permute(0, 3, 1, 2)
     y = torch.from_numpy(IMAGES.labels[numbers])
-    head = random_linear(128, 4, True, generator(0, "classifier", 2))
+    head = random_linear(128, 4, NETWORK, generator(0, "classifier", 2))
     optimizer = torch.optim.SGD(head.parameters(), lr=0.2, momentum=0.9, weight_decay=5e-4)
     with torch.no_grad():
         features = before.features(x.float())
@@ -89,7 +91,7 @@ def test_the_stage_against_the_textbook() -> None:
 
 
 def test_the_temperature_divides_the_logits() -> None:
-    head = random_linear(6, 3, True, torch.Generator().manual_seed(0))
+    head = random_linear(6, 3, NETWORK, torch.Generator().manual_seed(0))
     features = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
     labels = torch.tensor([0, 1, 2, 2, 1])
     for temperature in (0.5, 1.0, 5.0):

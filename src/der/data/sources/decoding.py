@@ -11,6 +11,8 @@ from der.common.errors import UserError
 from der.data.sources.class_images import Images
 
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
+DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
+BACKGROUND = "white"  # behind what is transparent
 
 # Pillow's decoders raise all of these on damaged files.
 DAMAGE = (
@@ -30,8 +32,7 @@ def read_picture(file: Path, where: str, side: int, channels: int) -> Images:
         with Image.open(file) as image:
             if image.width * image.height > LARGEST_PICTURE:
                 raise Image.DecompressionBombError(f"{image.width}x{image.height}")
-            # Large JPEGs are decoded at a fraction of their size, still at least twice what is needed.
-            image.draft(image.mode, (2 * side, 2 * side))
+            image.draft(image.mode, (DRAFT * side, DRAFT * side))
             ImageOps.exif_transpose(image, in_place=True)
             return to_pixels(image, side, channels)
     except BOMB as error:
@@ -53,7 +54,7 @@ def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
         image = Image.fromarray(np.stack([_eight_bits(image), opaque * np.uint8(255)], axis=2))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
     if image.mode not in ("1", "L"):
         image = image.convert("RGB")
     image = image.convert("L" if channels == 1 else "RGB")

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from der.common.randomness import generator
-from der.model.network import Network, randomize_linear
+from der.model.head_initialization import torch_uniform
+from der.model.network import Network
 from der.settings.training import ClassifierSettings
 from der.train.log import EpochRecord
 from der.train.objective import ClassifierObjective
@@ -23,7 +24,7 @@ def learn_classifier(
     run: StepRun, network: Network, images: TrainingImages, phase: ClassifierSettings
 ) -> list[EpochRecord]:
     """Draw the classifier of ``network`` anew and train it, alone and in place, on a balanced subset."""
-    randomize_linear(network.head, generator(run.settings.seed, "classifier", run.step))
+    torch_uniform(network.head, generator(run.settings.seed, "classifier", run.step))
     indices = balanced_subset(images.labels, generator(run.settings.seed, "balanced subset", run.step))
     objective = ClassifierObjective(network.head, phase.temperature)
     engine = run.wire_engine(objective, network.extractors, images.pick(indices), phase)
