@@ -3,7 +3,6 @@
 # n images of a class, H and W pixels, C channels
 """
 
-import math
 import time
 import warnings
 from dataclasses import dataclass
@@ -15,9 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-import der.model.network
 from bench.pycil.contenders import Contender, Epoch, Job, Step, Tell
 from bench.pycil.images import read_images
 from bench.pycil.plans import Plan
@@ -36,9 +33,8 @@ from der.train.training_images import TrainingImages, gather_step
 
 def learn(contender: Contender, job: Job, tell: Tell) -> None:
     """Learn the plan's steps, telling of every epoch and step."""
-    run = Run(job, set_up_device(job.device), contender.precision)
-    if contender.heads == "pycil":
-        der.model.network.randomize_linear = _draw_as_pycil
+    heads = "lecun_uniform" if contender.heads == "pycil" else "torch_uniform"
+    run = Run(job, set_up_device(job.device), contender.precision, heads)
     checkpoint, memory = None, empty_memory()
     for step in range(1, len(job.plan.new_classes) + 1):
         images = run.gather(step, memory)
@@ -55,6 +51,7 @@ class Run:
     job: Job
     device: torch.device
     precision: Literal["float32", "bfloat16"] = "float32"
+    head_initialization: str = "torch_uniform"
 
     def gather(self, step: int, memory: Memory) -> TrainingImages:
         """The images of step ``step``, counted from 1, and the exemplars of the steps before."""
@@ -71,7 +68,7 @@ class Run:
                 previous,
                 class_names(plan)[:step],
                 images,
-                network_settings(plan),
+                network_settings(plan, self.head_initialization),
                 settings,
                 self.device,
                 listener,
@@ -132,11 +129,3 @@ def class_names(plan: Plan) -> list[list[str]]:
     """The labels as names, by step."""
     ends = accumulate(plan.new_classes, initial=0)
     return [[str(label) for label in range(low, high)] for low, high in pairwise(ends)]
-
-
-def _draw_as_pycil(layer: nn.Linear, generator: torch.Generator) -> None:
-    """Weights uniform in +-sqrt(3/features), biases zero, instead of both in +-1/sqrt(features)."""
-    bound = math.sqrt(3 / layer.in_features)
-    with torch.no_grad():
-        layer.weight.copy_(torch.empty(layer.weight.shape).uniform_(-bound, bound, generator=generator))
-        layer.bias.zero_()

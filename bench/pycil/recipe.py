@@ -18,13 +18,15 @@ NORMALIZATION = Normalization([0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]
 BRIGHTNESS = 63 / 255
 
 
-def network_settings(plan: Plan) -> NetworkSettings:
+def network_settings(plan: Plan, head_initialization: str = "torch_uniform") -> NetworkSettings:
     """The ResNet of He et al. (2016) for small images, of the plan's depth."""
     return NetworkSettings(
         backbone="cifar_resnet",
         depth=plan.depth,
         stem="small",
         head_bias=True,
+        head_initialization=head_initialization,
+        inherit_head=True,
         expansion=True,
         mean=NORMALIZATION.mean,
         std=NORMALIZATION.std,

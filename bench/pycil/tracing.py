@@ -24,9 +24,10 @@ from bench.pycil.recipe import NORMALIZATION, augmentation_settings, network_set
 from der.common.device import set_up_device
 from der.common.randomness import generator
 from der.data.exemplars import empty_memory
+from der.model.expansion import expand, random_linear
 from der.model.extractor import Extractor
 from der.model.kernels.layers import ConvNorm
-from der.model.network import Network, empty_network, expand, fold_network, random_linear
+from der.model.network import Network, empty_network, fold_network
 from der.model.preprocessing import Normalize
 from der.train.augmentation import augment, draw_epoch
 from der.train.representation import PHASE
@@ -95,9 +96,11 @@ def _start(job: Job, step: int, before: Network) -> tuple[Network, nn.Linear]:
     """The network and the auxiliary classifier as ``train_step`` draws them."""
     new = job.plan.new_classes[step - 1]
     stream = generator(job.seed, "initialization", step)
-    network = expand(before, new, network_settings(job.plan), CHANNELS, stream)
+    settings = network_settings(job.plan)
+    network = expand(before, new, settings, CHANNELS, stream)
     features = network.extractors[-1].features
-    return network, random_linear(features, new + 1, True, generator(job.seed, "auxiliary classifier", step))
+    auxiliary = generator(job.seed, "auxiliary classifier", step)
+    return network, random_linear(features, new + 1, settings, auxiliary)
 
 
 def _epoch_batches(
