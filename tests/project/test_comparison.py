@@ -119,6 +119,15 @@ def test_table_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_the_commit_s_own_run_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless an experiment names its values, too."""
+    show(monkeypatch, EXPERIMENTS[3:4])
+    table = comparison.compare_experiments()
+    assert "50.00" in table and " 0.00" not in table
+    show(monkeypatch, [experiment("own", metrics_of(0, 0)), *EXPERIMENTS[3:4]])
+    assert " 0.00" in comparison.compare_experiments()
+
+
 def test_csv_holds_the_numbers_unrounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     averages = [1 / 3, 2 / 3, 1.0]
     runs = [experiment(None, metrics_of(one, 1), train={"seed": one}) for one in averages]
