@@ -1,0 +1,70 @@
+"""`git add --all` after the README's commands adds only what belongs to the project."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.locations import ROOT
+
+# What each command leaves beside what DVC tracks; every command stands in the README.
+LEFT = {
+    "der export data/checkpoints/4 --format torch": ["network.pt2"],
+    "der export data/checkpoints/4 --format onnx": ["network.onnx", "network.onnx.data"],
+    "der compare --csv sweep.csv": ["sweep.csv"],
+    "save('nine.png')": ["nine.png"],
+    "dvc plots show": ["dvc_plots/index.html", "dvc_plots/static/plot.png"],
+    "make run": [".venv/pyvenv.cfg", "der.egg-info/PKG-INFO", "src/der/__pycache__/a.pyc"],
+    "make test": [
+        *(".pytest_cache/a", ".mypy_cache/a", ".ruff_cache/a", ".hypothesis/examples/a"),
+        *(".grimp_cache/a", ".import_linter_cache/a"),
+    ],
+    "dvc repro": [
+        *("data/raw/train/a.npy", "data/tasks/1/classes.json", "data/fingerprints/split"),
+        *("data/checkpoints/1/network.json", "data/memory/1/labels.npy", "data/raw.partial/a.npy"),
+        *("metrics/steps/1.json", "metrics/confusion/1.csv", "metrics/training/1.csv"),
+        *("metrics/mistakes/1/0.png", "metrics/plots/accuracy.csv", "metrics/report.html"),
+    ],
+    "Put them into `data/images`": ["data/images/train/cat/0.png"],
+}
+KEPT = (
+    "dvc.lock",
+    "metrics/summary.json",
+    "params.yaml",
+    "results/a.json",
+    "docs/page.png",
+)  # to be committed
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A new git repository with the project's .gitignore, committed."""
+    shutil.copyfile(ROOT / ".gitignore", tmp_path / ".gitignore")
+    for line in (
+        "git init --quiet",
+        "git add --all",
+        "git -c user.name=a -c user.email=b commit --quiet -m ignored",
+    ):
+        subprocess.run(line.split(), cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def status(repository: Path, names: list[str]) -> list[str]:
+    """What git would add once these files are there."""
+    for name in names:
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).touch()
+    line = ["git", "status", "--porcelain", "--untracked-files=all"]
+    printed = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=True).stdout
+    return sorted(row.removeprefix("?? ") for row in printed.splitlines())
+
+
+@pytest.mark.parametrize("command", LEFT)
+def test_what_a_command_of_the_readme_leaves_is_ignored(command: str, repository: Path) -> None:
+    assert command in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert status(repository, LEFT[command]) == []
+
+
+def test_what_belongs_to_the_project_is_not(repository: Path) -> None:
+    assert status(repository, list(KEPT)) == sorted(set(KEPT))
