@@ -7,6 +7,7 @@ import os
 import sys
 
 from der.common.errors import ending_in_a_sentence
+from der.project.damage import MEND, advising
 
 COMMANDS = (
     *("preset", "chain", "show", "report", "predict", "export", "compare", "record", "results"),
@@ -31,7 +32,7 @@ def main(words: list[str] | None = None) -> None:
         print(FIRST)
         return
     arguments = build_parser().parse_args(words)
-    with ending_in_a_sentence("interrupted"):
+    with ending_in_a_sentence("interrupted"), advising(f"{MEND}; a copy from elsewhere, copy again"):
         try:
             arguments.run(arguments)
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Links and sizes of files."""
+"""Links to files."""
 
 import os
 import shutil
@@ -11,8 +11,3 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def directory_bytes(path: Path) -> int:
-    """Bytes of all files in a directory and below."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
