@@ -12,6 +12,7 @@ from der.project.damage import MEND, advising
 COMMANDS = (
     *("preset", "chain", "show", "report", "predict", "export", "compare", "record", "results"),
     "schema",
+    "verify",
 )
 FIRST = """\
 What one does first, in a clone of the project:
