@@ -8,12 +8,14 @@ from collections.abc import Callable
 from functools import partial
 
 from der.common.errors import ending_in_a_sentence
+from der.project import paths
 from der.project.chain import chain_length
+from der.project.damage import advising
+from der.project.markers import is_unused
 from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
 from der.project.settings import load_settings
 from der.project.stage import perform, perform_stage
-from der.project.tasks import is_unused
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 PAGE_NEEDS = ("plotly", "jinja2")  # packages that only the page needs
@@ -50,7 +52,7 @@ def check_skipped(start: str) -> None:
     """Raise UserError if the steps before stage ``start`` were trained with other parameters."""
     name, _, number = start.partition("@")
     if name in ("summarize", "report"):
-        trained = sum(not is_unused(step) for step in range(1, chain_length() + 1))
+        trained = sum(not is_unused(paths.train_images(step)) for step in range(1, chain_length() + 1))
     else:
         trained = int(number or 0) - (name == "train_task")
     if trained > 0:
@@ -67,7 +69,7 @@ def main() -> None:
     names = list(stages)
     start = parser.parse_args().start_at
     perform(check.run)
-    with ending_in_a_sentence("interrupted"):
+    with ending_in_a_sentence("interrupted"), advising():
         check_skipped(start)
     for name in names[names.index(start) :]:
         perform_stage(name, stages[name])

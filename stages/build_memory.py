@@ -2,17 +2,17 @@
 
 from der.project import paths
 from der.project.environment import scratch_root, set_up_device
-from der.project.markers import mark_unused
+from der.project.markers import is_unused, mark_unused
 from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
-from der.project.tasks import is_unused, read_task
+from der.project.tasks import read_task
 from der.settings.memory import MemorySettings
 from der.train.resume.removal import remove_finished
 
 
 def run(step: int, code: RunningCode) -> str:
-    if is_unused(step):
+    if is_unused(paths.train_images(step)):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
     import numpy as np
@@ -28,7 +28,7 @@ def run(step: int, code: RunningCode) -> str:
     settings = load_section(MemorySettings, "memory")
     device = set_up_device()
     code.load(device.type)
-    steps = read_task(step)
+    steps = read_task(paths.train_images(step), step)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     normalization = checkpoint.metadata.normalization
@@ -37,7 +37,7 @@ def run(step: int, code: RunningCode) -> str:
     def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return run_network(network, normalization, images, device).features
 
-    new_classes = read_classes(paths.task(step) / "train", steps[-1])
+    new_classes = read_classes(paths.train_images(step), steps[-1])
     memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
     code.confirm()
     save_memory(paths.memory(step), memory)

@@ -1,35 +1,32 @@
 """evaluate@k: the test metrics after step k."""
 
-from der.common.filesystem import directory_bytes
-from der.common.serialization import write_json
+from der.common.sealed import SealedDirectory
 from der.project import paths
 from der.project.environment import set_up_device
-from der.project.markers import mark_unused
+from der.project.markers import is_unused, mark_unused
 from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
-from der.project.tasks import is_unused, read_task
+from der.project.tasks import read_task
 from der.settings.evaluation import EvaluateSettings
 
 
 def run(step: int, code: RunningCode) -> str:
-    outputs = (paths.step_metrics(step), paths.confusion(step), paths.mistakes(step))
-    if is_unused(step):
-        return mark_unused("evaluate", step, *outputs)
+    if is_unused(paths.test_images(step)):
+        return mark_unused("evaluate", step, paths.evaluation(step))
     # Only now: what follows imports torch, which costs seconds.
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
-    from der.evaluation.confusion import write_confusion
     from der.evaluation.evaluate import evaluate_step
-    from der.evaluation.mistakes import save_mistakes
+    from der.evaluation.saving import save_evaluation
     from der.model.checkpoint import check_classes, load_checkpoint
 
     settings = load_section(EvaluateSettings, "evaluate")
     device = set_up_device()
     code.load(device.type)
-    steps = read_task(step)
+    steps = read_task(paths.test_images(step), step)
     names = [name for classes in steps for name in classes]
-    tests = read_classes(paths.task(step) / "test", names)
+    tests = read_classes(paths.test_images(step), names)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     memory = load_memory(paths.memory(step))
@@ -39,13 +36,11 @@ def run(step: int, code: RunningCode) -> str:
         tests,
         settings,
         device,
-        checkpoint_bytes=directory_bytes(paths.checkpoint(step)),
-        memory_bytes=directory_bytes(paths.memory(step)),
+        checkpoint_bytes=SealedDirectory(paths.checkpoint(step)).bytes(),
+        memory_bytes=SealedDirectory(paths.memory(step)).bytes(),
     )
     code.confirm()
-    write_json(paths.step_metrics(step), evaluation.metrics)
-    write_confusion(paths.confusion(step), evaluation.confusion, names)
-    save_mistakes(paths.mistakes(step), evaluation.mistakes)
+    save_evaluation(paths.evaluation(step), evaluation, names)
     return f"evaluate {step}: top-1 {evaluation.metrics['top1']:.2f} % over {len(names)} classes"
 
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from der.common.atomic import atomic_directory
-from der.common.errors import UserError
 from der.common.filesystem import link_or_copy
-from der.common.serialization import write_json
-from der.data.class_arrays import class_path, list_classes
+from der.common.sealed import SealedDirectory, sealed_directory
+from der.data.class_arrays import class_file, list_classes
 from der.data.protocol import plan_steps
 from der.memory.budget import check_budget
 from der.project.chain import chain_length, check_chain
@@ -15,6 +14,7 @@ from der.project.params import load_section
 from der.project.paths import RAW, TASKS
 from der.project.running_code import RunningCode
 from der.project.stage import run_stage
+from der.project.tasks import write_classes
 from der.settings.memory import MemorySettings
 from der.settings.protocol import ProtocolSettings
 
@@ -22,16 +22,14 @@ from der.settings.protocol import ProtocolSettings
 def write_task(directory: Path, steps: list[list[str]]) -> None:
     """The last of ``steps``: its classes' training images, the test images of all classes seen."""
     for part, names in (("train", steps[-1]), ("test", [name for step in steps for name in step])):
-        (directory / part).mkdir(parents=True)
-        for name in names:
-            link_or_copy(class_path(RAW / part, name), class_path(directory / part, name))
-    write_json(directory / "classes.json", {"steps": steps})
+        with sealed_directory(directory / part, SealedDirectory(RAW / part).digests) as images:
+            for name in map(class_file, names):
+                link_or_copy(RAW / part / name, images / name)
+            write_classes(images, steps)
 
 
 def run(code: RunningCode) -> str:
     names = list_classes(RAW / "train")
-    if not names:
-        raise UserError(f"{RAW / 'train'}: holds no classes; run `dvc repro`")
     steps = plan_steps(names, load_section(ProtocolSettings, "protocol"))
     # Here, not after hours of training.
     check_budget(load_section(MemorySettings, "memory"), sum(map(len, steps)))
@@ -42,7 +40,7 @@ def run(code: RunningCode) -> str:
             if number <= len(steps):
                 write_task(task, steps[:number])
             else:
-                mark_unused("split", number, task / "train", task / "test", task / "classes.json")
+                mark_unused("split", number, task / "train", task / "test")
         code.confirm()
     sizes = ", ".join(str(len(step)) for step in steps)
     return f"split: {len(steps)} steps of {sizes} classes"

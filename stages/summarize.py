@@ -9,8 +9,8 @@ from der.summary.write_summary import write_summary
 
 def run(code: RunningCode) -> str:
     steps = read_steps()
-    logs = [paths.training_log(number) for number in range(1, len(steps) + 1)]
-    summary = write_summary(steps, paths.confusion(len(steps)), logs, paths.SUMMARY, paths.PLOTS)
+    logs = [paths.training(number) for number in range(1, len(steps) + 1)]
+    summary = write_summary(steps, paths.evaluation(len(steps)), logs, paths.SUMMARY, paths.PLOTS)
     return (
         f"summarize: {len(steps)} steps, average incremental accuracy {summary['average_top1']:.2f} %, "
         f"last {summary['last_top1']:.2f} %"

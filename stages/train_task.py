@@ -2,18 +2,18 @@
 
 from der.project import paths
 from der.project.environment import set_up_device
-from der.project.markers import mark_unused
+from der.project.markers import is_unused, mark_unused
 from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
-from der.project.tasks import is_unused, read_task
+from der.project.tasks import read_task
 from der.settings.network import NetworkSettings
 from der.settings.training import TrainSettings
 
 
 def run(step: int, code: RunningCode) -> str:
-    if is_unused(step):
-        return mark_unused("train_task", step, paths.checkpoint(step), paths.training_log(step))
+    if is_unused(paths.train_images(step)):
+        return mark_unused("train_task", step, paths.checkpoint(step), paths.training(step))
     # Only now: what follows imports torch, which costs seconds.
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
@@ -28,10 +28,10 @@ def run(step: int, code: RunningCode) -> str:
     train = load_section(TrainSettings, "train")
     device = set_up_device()
     code.load(device.type)
-    steps = read_task(step)
+    steps = read_task(paths.train_images(step), step)
     previous = load_previous(paths.checkpoint(step - 1))
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
-    new_classes = read_classes(paths.task(step) / "train", steps[-1])
+    new_classes = read_classes(paths.train_images(step), steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
     key = training_key(step, network, train, code.text, device)
     with training_state(key, warn) as state:
@@ -39,7 +39,7 @@ def run(step: int, code: RunningCode) -> str:
             trained, records = train_step(previous, steps, images, network, train, device, progress, state)
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
-        write_log(paths.training_log(step), records)
+        write_log(paths.training(step), records)
         state.finish(paths.checkpoint(step))
     return (
         f"train_task {step}: {trained.network.classes} classes, {trained.metadata.parameters:,} parameters, "

@@ -6,19 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.common.atomic import PARTIAL
-from der.common.errors import UserError
-from der.common.serialization import write_array
-from der.data.class_arrays import class_path, list_classes, read_classes
+from der.common.errors import DamageError, UserError
+from der.common.sealed import seal
+from der.common.serialization import write_array, write_json
+from der.data.class_arrays import class_file, list_classes, read_classes
 from tests.builders import random_images
 
 NAMES = ["7", "b.c", "grüne Äpfel", "zebra.npy"]
 
 
+def put(directory: Path, **classes: np.ndarray) -> None:
+    for name, array in classes.items():
+        write_array(directory / class_file(name), array)
+    seal(directory, {})
+
+
 def test_names_with_dots_spaces_and_letters_come_back(tmp_path: Path) -> None:
-    for seed, name in enumerate(NAMES):
-        write_array(class_path(tmp_path, name), random_images(seed, seed + 1))
-    (tmp_path / f"other.npy{PARTIAL}").write_bytes(b"")
+    write_json(tmp_path / "classes.json", [])
+    put(tmp_path, **{name: random_images(seed, seed + 1) for seed, name in enumerate(NAMES)})
     assert list_classes(tmp_path) == NAMES
     arrays = read_classes(tmp_path, NAMES[::-1])
     for seed, array in zip(reversed(range(4)), arrays, strict=True):
@@ -32,7 +37,7 @@ def test_names_with_dots_spaces_and_letters_come_back(tmp_path: Path) -> None:
     ids=["not bytes", "no channels", "no images", "a number"],
 )
 def test_a_file_of_something_else_is_named(array: np.ndarray, tmp_path: Path) -> None:
-    write_array(class_path(tmp_path, "cat"), array)
+    put(tmp_path, cat=array)
     message = f"cat.npy: not images, but {array.dtype} of shape {array.shape}; make it again"
     with pytest.raises(UserError, match=f"{re.escape(message)}$"):
         read_classes(tmp_path, ["cat"])
@@ -40,13 +45,21 @@ def test_a_file_of_something_else_is_named(array: np.ndarray, tmp_path: Path) ->
 
 @pytest.mark.parametrize("pixels", [{"side": 9}, {"channels": 1}])
 def test_other_pixels_than_the_first_class_s_are_named(pixels: dict[str, int], tmp_path: Path) -> None:
-    write_array(class_path(tmp_path, "ant"), random_images(0, 2))
-    write_array(class_path(tmp_path, "bee"), random_images(1, 2, **pixels))
+    put(tmp_path, ant=random_images(0, 2), bee=random_images(1, 2, **pixels))
     message = r"bee\.npy: images of shape \(.+\), but ant has \(8, 8, 3\); make it again$"
     with pytest.raises(UserError, match=message):
         read_classes(tmp_path, ["ant", "bee"])
 
 
 def test_a_missing_class_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dog\.npy: cannot be read"):
+    put(tmp_path, cat=random_images(0, 2))
+    with pytest.raises(DamageError, match=r"dog\.npy: cannot be read"):
         read_classes(tmp_path, ["dog"])
+
+
+def test_pixels_that_were_changed_on_the_disk_are_no_images(tmp_path: Path) -> None:
+    put(tmp_path, cat=random_images(0, 2), dog=random_images(1, 2))
+    write_array(tmp_path / class_file("dog"), random_images(2, 2))
+    assert len(read_classes(tmp_path, ["cat"])) == 1
+    with pytest.raises(DamageError, match=r"dog\.npy: damaged, its bytes are not those that were written$"):
+        read_classes(tmp_path, ["cat", "dog"])

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
+from der.common.sealed import seal
 from der.common.serialization import write_array
 from der.data.exemplars import Memory, empty_memory, load_memory, save_memory
 from tests.builders import random_images
@@ -31,6 +32,12 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "memory"
 
 
+def change(path: Path, array: np.ndarray) -> None:
+    """Another array, with a manifest that says so."""
+    write_array(path, array)
+    seal(path.parent, {})
+
+
 @pytest.mark.parametrize("name", ["images", "labels", "class_means"])
 @pytest.mark.parametrize("fault", ["missing", "truncated"])
 def test_a_damaged_file_is_named(name: str, fault: str, saved: Path) -> None:
@@ -39,25 +46,26 @@ def test_a_damaged_file_is_named(name: str, fault: str, saved: Path) -> None:
     path.unlink()
     if fault == "truncated":
         path.write_bytes(whole[:-1])
-    with pytest.raises(UserError, match=rf"{name}\.npy: cannot be read"):
+    fault = r"cannot be read \(" if fault == "missing" else "damaged, its bytes"
+    with pytest.raises(DamageError, match=rf"{name}\.npy: {fault}"):
         load_memory(saved)
 
 
 def test_images_without_labels_are_named(saved: Path) -> None:
-    write_array(saved / "labels.npy", np.zeros(11, np.int64))
+    change(saved / "labels.npy", np.zeros(11, np.int64))
     with pytest.raises(UserError, match=r"memory: 12 images but 11 labels; build it again$"):
         load_memory(saved)
 
 
 def test_means_of_another_memory_are_named(saved: Path) -> None:
-    write_array(saved / "class_means.npy", np.zeros((3, 32), np.float32))
+    change(saved / "class_means.npy", np.zeros((3, 32), np.float32))
     message = r"memory: labels of 4 classes do not fit 3 class means; build it again$"
     with pytest.raises(UserError, match=message):
         load_memory(saved)
 
 
 def test_labels_that_are_not_counted_from_0_are_named(saved: Path) -> None:
-    write_array(saved / "labels.npy", load_memory(saved).labels + 1)
+    change(saved / "labels.npy", load_memory(saved).labels + 1)
     with pytest.raises(
         UserError, match=r"memory: labels of 4 classes do not fit 4 class means; build it again$"
     ):
@@ -77,7 +85,7 @@ def test_labels_that_are_not_counted_from_0_are_named(saved: Path) -> None:
     ],
 )
 def test_an_array_of_another_kind_is_named(name: str, array: np.ndarray, saved: Path) -> None:
-    write_array(saved / f"{name}.npy", array)
+    change(saved / f"{name}.npy", array)
     message = f"{name}.npy: {array.dtype} of shape {array.shape} does not belong there; build it again"
     with pytest.raises(UserError, match=f"{re.escape(message)}$"):
         load_memory(saved)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.common.errors import UserError
+from der.common.sealed import seal
 from der.common.serialization import write_array
-from der.data.class_arrays import class_path
+from der.data.class_arrays import class_file
 from der.data.identity import SPLITS, Identity, identify
 from der.data.sources.download import download
 from tests.data.sources.image_trees import settings_for
@@ -37,9 +38,10 @@ def write(directory: Path, data_set: DataSet, form: tuple[int, ...] = (2, 2, 1))
     for split, classes in data_set.items():
         for name, images in classes.items():
             # Not write_array, which waits for the disk.
-            path = class_path(directory / split, name)
+            path = directory / split / class_file(name)
             path.parent.mkdir(exist_ok=True)
             np.save(path, np.array(images, np.uint8).reshape(-1, *form))
+        seal(directory / split, {})
     return directory
 
 
@@ -145,19 +147,25 @@ def refuse(directory: Path, message: str) -> None:
 
 
 def test_directories_without_images(tmp_path: Path) -> None:
-    refuse(tmp_path, f"{tmp_path / 'train'}: holds no classes; ")
+    refuse(tmp_path, f"{tmp_path / 'train/manifest.json'}: cannot be read")
     raw = write(tmp_path, DATA_SET)
     shutil.rmtree(raw / "test")
+    (raw / "test").mkdir()
+    seal(raw / "test", {})
     refuse(raw, f"{raw / 'test'}: holds no classes; ")
 
 
 def test_damaged_arrays(tmp_path: Path) -> None:
     raw = write(tmp_path, DATA_SET)
     write_array(raw / "test/dog.npy", np.zeros((1, 4, 1, 1), np.uint8))
+    refuse(raw, f"{raw / 'test/dog.npy'}: damaged, its bytes are not those that were written")
+    seal(raw / "test", {})
     refuse(raw, f"{raw / 'test/dog.npy'}: images of shape (4, 1, 1)")
     write_array(raw / "test/cat.npy", np.zeros((1, 4, 1, 1), np.uint8))
+    seal(raw / "test", {})
     refuse(raw, f"{raw}: training and test images differ in shape; ")
     (raw / "test/cat.npy").write_bytes(b"none")
+    seal(raw / "test", {})
     refuse(raw, f"{raw / 'test/cat.npy'}: cannot be read")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from der.common.errors import UserError
+from der.common.sealed import seal, sealed_directory
 from der.evaluation.confusion import read_confusion, write_confusion
 
 NAMES = ["plain", "with, comma", 'say "hi"', "größer 猫", "true", "NA", "007", " spaced ", "1e5", "nan"]
@@ -18,11 +19,12 @@ def rng() -> np.random.Generator:
 
 def test_any_class_name_survives_the_confusion_file(tmp_path: Path, rng: np.random.Generator) -> None:
     counts = rng.integers(0, 50, size=(len(NAMES), len(NAMES)))
-    write_confusion(tmp_path / "c.csv", counts, NAMES)
-    read, names = read_confusion(tmp_path / "c.csv")
+    with sealed_directory(tmp_path / "1") as directory:
+        write_confusion(directory, counts, NAMES)
+    read, names = read_confusion(tmp_path / "1")
     assert names == NAMES
     np.testing.assert_array_equal(read, counts)
-    text = (tmp_path / "c.csv").read_bytes()
+    text = (tmp_path / "1/confusion.csv").read_bytes()
     assert text.startswith(b"true,plain,")
     assert b"\r" not in text
 
@@ -30,7 +32,6 @@ def test_any_class_name_survives_the_confusion_file(tmp_path: Path, rng: np.rand
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "cannot be read as a confusion matrix"),
         ("", "cannot be read as a confusion matrix"),
         ("true,a,b\na,1,x\nb,0,1\n", "cannot be read as a confusion matrix"),
         ("true,a,b\na,1,2,3,4\n", "cannot be read as a confusion matrix"),
@@ -40,10 +41,9 @@ def test_any_class_name_survives_the_confusion_file(tmp_path: Path, rng: np.rand
         ("true,a,b\nb,1,0\na,0,1\n", "rows and columns name different classes"),
     ],
 )
-def test_damaged_confusion_file_is_named(text: str | None, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "broken.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UserError, match=rf"broken\.csv: {message}") as caught:
-        read_confusion(path)
+def test_damaged_confusion_file_is_named(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "confusion.csv").write_text(text)
+    seal(tmp_path, {})
+    with pytest.raises(UserError, match=rf"confusion\.csv: {message}") as caught:
+        read_confusion(tmp_path)
     assert "\n" not in str(caught.value)

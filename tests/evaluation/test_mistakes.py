@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 
 from der.common.errors import UserError
-from der.evaluation.mistakes import MOST, Mistakes, find_mistakes, load_mistakes, save_mistakes, with_images
+from der.common.sealed import seal, sealed_directory
+from der.evaluation.mistakes import MOST, Mistakes, find_mistakes, read_mistakes, with_images, write_mistakes
 from tests.builders import random_images
 
 NAMES = ["ant", "bee", "cat", "dog"]
+
+
+def save(path: Path, mistakes: Mistakes) -> None:
+    """In a directory of their own."""
+    with sealed_directory(path) as directory:
+        write_mistakes(directory, mistakes)
 
 
 def softmax(logits: list[float]) -> list[float]:
@@ -62,8 +69,8 @@ def test_pictures_are_those_of_the_numbers() -> None:
 
 def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
     tests = [random_images(0, 2)]
-    save_mistakes(tmp_path / "1", with_images(find_mistakes(np.ones((2, 1)), np.zeros(2, int), NAMES), tests))
-    loaded = load_mistakes(tmp_path / "1")
+    save(tmp_path / "1", with_images(find_mistakes(np.ones((2, 1)), np.zeros(2, int), NAMES), tests))
+    loaded = read_mistakes(tmp_path / "1")
     assert loaded.entries == []
     assert loaded.images.shape == (0, *tests[0].shape[1:]) and loaded.images.dtype == np.uint8
 
@@ -76,21 +83,22 @@ def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
         ("mistakes.json", "[1]", r"mistakes\.json: no list of mistakes"),
         ("mistakes.json", '["true"]', r"mistakes\.json: no list of mistakes"),
         ("mistakes.json", "[]", r"1 images but 0 mistakes; run the step's evaluation again"),
-        ("images.npy", "half", r"images\.npy: cannot be read as a \.npy array"),
+        ("mistakes.npy", "half", r"mistakes\.npy: cannot be read as a \.npy array"),
     ],
 )
 def test_damaged_files_are_named(name: str, content: str, message: str, tmp_path: Path) -> None:
     entries = find_mistakes(np.array([[1.0, 0.0]]), np.array([1]), NAMES)
-    save_mistakes(tmp_path / "1", Mistakes(random_images(0, 1), entries))
-    assert load_mistakes(tmp_path / "1").entries == entries
+    save(tmp_path / "1", Mistakes(random_images(0, 1), entries))
+    assert read_mistakes(tmp_path / "1").entries == entries
     (tmp_path / "1" / name).write_text(content)
+    seal(tmp_path / "1", {})
     with pytest.raises(UserError, match=message):
-        load_mistakes(tmp_path / "1")
+        read_mistakes(tmp_path / "1")
 
 
 @pytest.mark.parametrize("images", [np.uint8(1), np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8), np.uint8)])
 def test_other_arrays_are_no_pictures(images: Any, tmp_path: Path) -> None:
     entries = find_mistakes(np.array([[1.0, 0.0]]), np.array([1]), NAMES)
-    save_mistakes(tmp_path / "1", Mistakes(images, entries))
-    with pytest.raises(UserError, match=r"images\.npy: no pictures; run the step's evaluation again$"):
-        load_mistakes(tmp_path / "1")
+    save(tmp_path / "1", Mistakes(images, entries))
+    with pytest.raises(UserError, match=r"mistakes\.npy: no pictures; run the step's evaluation again$"):
+        read_mistakes(tmp_path / "1")

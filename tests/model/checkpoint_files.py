@@ -1,6 +1,5 @@
 """What can happen to the files of a checkpoint directory."""
 
-import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from der.common.sealed import seal
 
 FIRST = [3]
 SECOND = [3, 2]
@@ -57,12 +58,8 @@ def invert_a_byte(path: Path) -> None:
     path.write_bytes(whole)
 
 
-def put_on_record(saved: Path) -> None:
-    """Have network.json record the files as they are."""
-    files = [saved / f"{name}.safetensors" for name in WEIGHTS]
-    edit(saved, digests=[hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
-
-
 def edit(saved: Path, **changes: Any) -> None:
+    """Change network.json, with a manifest that says so."""
     content = json.loads((saved / "network.json").read_text())
     (saved / "network.json").write_text(json.dumps(content | changes))
+    seal(saved, {})

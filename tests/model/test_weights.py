@@ -1,7 +1,5 @@
 """Files of weights that are damaged, exchanged, of another network or not finite: each is named."""
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
+from der.common.sealed import SealedDirectory, digest_file, seal
 from der.model.checkpoint import extractor_file, load_checkpoint, save_checkpoint
 from tests.builders import random_checkpoint
 from tests.model.checkpoint_files import (
@@ -20,7 +19,6 @@ from tests.model.checkpoint_files import (
     contents,
     invert_a_byte,
     put_nothing,
-    put_on_record,
     put_pickle,
     put_torch_save,
     truncate,
@@ -31,9 +29,8 @@ from tests.model.checkpoint_files import (
 @pytest.mark.parametrize("damage", [*DAMAGES, invert_a_byte], ids=lambda damage: damage.__name__)
 def test_a_damaged_file_of_weights_is_named(name: str, damage: Callable[[Path], None], saved: Path) -> None:
     damage(saved / f"{name}.safetensors")
-    missing = damage is Path.unlink
-    fault = r"cannot be read as weights \(" if missing else r"not the file that network\.json records; copy"
-    with pytest.raises(UserError, match=rf"{name}\.safetensors: {fault}"):
+    fault = r"cannot be read \(" if damage is Path.unlink else "damaged, its bytes are not those"
+    with pytest.raises(DamageError, match=rf"{name}\.safetensors: {fault}"):
         load_checkpoint(saved)
 
 
@@ -52,7 +49,7 @@ def test_what_is_no_file_is_not_waited_for(target: str | None, saved: Path) -> N
 @pytest.mark.parametrize("damage", [truncate, put_pickle, put_torch_save, put_nothing])
 def test_a_damaged_file_that_is_on_record_is_named(damage: Callable[[Path], None], saved: Path) -> None:
     damage(saved / "head.safetensors")
-    put_on_record(saved)
+    seal(saved, {})
     with pytest.raises(UserError, match=r"head\.safetensors: cannot be read as weights \("):
         load_checkpoint(saved)
 
@@ -62,21 +59,20 @@ def test_extractors_that_changed_places_are_named(saved: Path) -> None:
     first.rename(saved / "other")
     second.rename(first)
     (saved / "other").rename(second)
-    with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the file that network\.json records"):
+    with pytest.raises(DamageError, match=r"extractor_1\.safetensors: damaged, its bytes are not those"):
         load_checkpoint(saved)
 
 
 def test_recorded_digests_are_those_of_the_files(saved: Path) -> None:
-    recorded = json.loads((saved / "network.json").read_text())["digests"]
-    files = [saved / f"{name}.safetensors" for name in WEIGHTS]
-    assert recorded == [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    names = [*(f"{name}.safetensors" for name in WEIGHTS), "network.json"]
+    assert SealedDirectory(saved).digests == {name: digest_file(saved / name) for name in names}
 
 
 def test_a_frozen_extractor_keeps_its_digest_on_record(saved: Path) -> None:
     damaged = saved.parent / "1" / extractor_file(1)
     invert_a_byte(damaged)
     save_checkpoint(saved, random_checkpoint(SECOND), saved.parent / "1")
-    with pytest.raises(UserError, match=r"extractor_1\.safetensors: not the file that network\.json records"):
+    with pytest.raises(DamageError, match=r"extractor_1\.safetensors: damaged, its bytes are not those"):
         load_checkpoint(saved)
 
 
@@ -92,6 +88,19 @@ def test_weights_that_are_not_finite_are_not_saved(name: str, value: float, save
     ):
         save_checkpoint(saved, broken, saved.parent / "1")
     assert contents(saved) == before
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_not_loaded(name: str, value: float, saved: Path) -> None:
+    path = saved / f"{name}.safetensors"
+    tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
+    list(tensors.values())[-1].view(-1)[-1] = value
+    path.unlink()
+    save_file(tensors, path)
+    seal(saved, {})
+    with pytest.raises(UserError, match=rf"{name}\.safetensors: \S+ is not finite; train it again$"):
+        load_checkpoint(saved)
 
 
 Tensors = dict[str, torch.Tensor]
@@ -124,7 +133,7 @@ def test_weights_of_another_network_are_named(
     tensors = {key: value.contiguous() for key, value in change(load_file(path)).items()}
     path.unlink()
     save_file(tensors, path)
-    put_on_record(saved)
-    message = rf"{name}\.safetensors: not the weights of the network that network\.json describes$"
+    seal(saved, {})
+    message = rf"{name}\.safetensors: not the weights of the network that network\.json describes; train"
     with pytest.raises(UserError, match=message):
         load_checkpoint(saved)

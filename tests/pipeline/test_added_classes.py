@@ -54,7 +54,8 @@ def test_added_classes(tmp_path: Path) -> None:
     earlier = [path for path in before if re.search(r"/[0-3](/|\.)", path)]
     assert earlier and all(after[path] == before[path] for path in earlier)
 
-    known = yaml.safe_load((pipeline.root / "data/tasks/4/classes.json").read_text(encoding="utf-8"))["steps"]
+    classes = pipeline.root / "data/tasks/4/test/classes.json"
+    known = yaml.safe_load(classes.read_text(encoding="utf-8"))["steps"]
     assert known == [*steps, ["9"]]
     saved = np.asarray(Image.open(pipeline.root / "nine.png"))
     assert np.array_equal(saved, np.load(pipeline.root / "data/tasks/4/test/9.npy")[0, :, :, 0])

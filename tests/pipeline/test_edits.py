@@ -151,7 +151,7 @@ def test_shorter_protocol_and_chain_leave_no_stale_step(pipeline: Pipeline) -> N
     "deleted",
     [
         ["data/checkpoints/1", "data/memory/2", "data/tasks"],
-        ["metrics/steps/1.json", "metrics/training/2.csv", "metrics/plots"],
+        ["metrics/steps/1", "metrics/training/2", "metrics/plots"],
         ["metrics/summary.json"],
         list(RESULTS),
     ],

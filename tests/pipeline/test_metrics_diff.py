@@ -36,7 +36,8 @@ def test_experiment_in_the_workspace(base: Pipeline, pipeline: Pipeline) -> None
     for stage in numbered("E1", "E2", "summarize", "report"):
         assert f"Running stage '{stage}'" in printed
     assert "Running stage 'train_task" not in printed
-    assert pipeline.results()["metrics/steps/1.json"] != base.results()["metrics/steps/1.json"]
+    changed = "metrics/steps/1/metrics.json"
+    assert pipeline.results()[changed] != base.results()[changed]
     assert "group_labels: 1\n" in (pipeline.root / "params.yaml").read_text(encoding="utf-8")
 
 

@@ -65,8 +65,9 @@ def test_the_hook_sees_what_stages_read_and_write(recorded: Pipeline) -> None:
         Opened("train_task@2", "src/der/train/incremental_step.py", False),
         Opened("check", "src/der/train/incremental_step.py", False),
         Opened("build_memory@1", "data/memory/0/images.npy", False),
-        Opened("evaluate@1", "metrics/steps/1.json.partial", True),
-        Opened("evaluate@2", "metrics/mistakes/2.partial/images.npy.partial", True),
+        Opened("train_task@2", "data/checkpoints/1/manifest.json", False),
+        Opened("evaluate@1", "metrics/steps/1.partial/metrics.json.partial", True),
+        Opened("evaluate@2", "metrics/steps/2.partial/mistakes.npy.partial", True),
         Opened("report", "src/der/report/page.html", False),
         Opened("summarize", "metrics/plots.partial/accuracy.png", True),
     ):

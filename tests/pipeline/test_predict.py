@@ -16,7 +16,7 @@ LAST = 2  # step
 
 
 def test_accuracy_is_that_of_evaluate_wherever_the_checkpoint_lies(base: Pipeline, tmp_path: Path) -> None:
-    steps = json.loads((base.root / f"data/tasks/{LAST}/classes.json").read_text())["steps"]
+    steps = json.loads((base.root / f"data/tasks/{LAST}/test/classes.json").read_text())["steps"]
     names = [name for step in steps for name in step]
     tests = read_classes(base.root / f"data/tasks/{LAST}/test", names)
     for name, images in zip(names, tests, strict=True):
@@ -29,6 +29,6 @@ def test_accuracy_is_that_of_evaluate_wherever_the_checkpoint_lies(base: Pipelin
     printed = base.succeed("python", "-m", "der", *words, PYTHONPATH="src")
     rows = list(csv.DictReader(io.StringIO(printed)))
     right = [Path(row["picture"]).parent.name == row["class_1"] for row in rows]
-    metrics = json.loads((base.root / f"metrics/steps/{LAST}.json").read_text())
+    metrics = json.loads((base.root / f"metrics/steps/{LAST}/metrics.json").read_text())
     assert len(rows) == metrics["test_images"]
     assert 100 * float(np.mean(right)) == metrics["top1"]

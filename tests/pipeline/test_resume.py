@@ -20,7 +20,7 @@ from tests.pipeline.conftest import build_once
 from tests.pipeline.lab import Digests, Pipeline, digests
 
 COMPARED = ("data/checkpoints", "data/memory", "metrics")
-FIRST_STEP = ("data/checkpoints/1/", "metrics/training/1.csv")
+FIRST_STEP = ("data/checkpoints/1/", "metrics/training/1/")
 TRAIN = ("stages.train_task", "1")
 EPOCHS = 40
 PATIENCE = 120  # seconds until something that should happen counts as not happening

@@ -183,7 +183,7 @@ def test_changed_bytes_and_lost_results_are_computed_again(remote: Remote, pipel
     changed = member(pipeline, remote, "data/checkpoints/1", "extractor_1.safetensors")
     remote.write(changed, damage(remote.read(changed)))
     remote.write(listing(pipeline, "data/memory/2"), None)
-    remote.write(listing(pipeline, "metrics/steps/1.json"), None)
+    remote.write(listing(pipeline, "metrics/steps/1"), None)
     colleague = clone(pipeline)
     remote.authorise(colleague)
     assert pull(colleague) == numbered("T1", "B2", "E1")

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from der.common.sealed import seal
 from der.common.serialization import write_json
-from der.data.class_arrays import class_path
+from der.data.class_arrays import class_file
 from der.data.identity import SPLITS, identify
 from der.data.protocol import plan_steps
-from der.evaluation.metrics import Breakdown, StepMetrics
+from der.evaluation.metrics import METRICS, Breakdown, StepMetrics
 from der.project.chain import chain_length
 from der.project.images import IDENTITIES
-from der.project.markers import MARK
-from der.project.paths import RAW, SUMMARY, checkpoint, step_metrics
+from der.project.markers import mark_unused
+from der.project.paths import RAW, SUMMARY, checkpoint, evaluation
 from der.project.presets import load_order
 from der.project.settings import load_settings
 from der.settings.experiment import Settings
@@ -64,9 +65,9 @@ def finish(*classes: int) -> None:
     """Leave a run with the parameters of params.yaml and ``classes`` seen after each step."""
     steps = [metrics_of(step, count) for step, count in enumerate(classes, start=1)]
     for metrics in steps:
-        write_json(step_metrics(metrics["step"]), metrics)
+        put_json(evaluation(metrics["step"]) / METRICS, metrics)
     for unused in range(len(steps) + 1, chain_length() + 1):
-        write_json(step_metrics(unused), MARK)
+        mark_unused("evaluate", unused, evaluation(unused))
     write_json(SUMMARY, summarise(steps))
     settings, last = load_settings(), len(classes)
     card = {
@@ -74,7 +75,13 @@ def finish(*classes: int) -> None:
         "recipes": [to_values(settings.train.recipe(step)) for step in range(1, last + 1)],
         "steps": plan_steps(class_names(settings), settings.protocol),
     }
-    write_json(checkpoint(last) / "network.json", card)
+    put_json(checkpoint(last) / "network.json", card)
+
+
+def put_json(path: Path, content: Any) -> None:
+    """Write a file of a sealed directory."""
+    write_json(path, content)
+    seal(path.parent, {})
 
 
 def write_raw() -> None:
@@ -87,7 +94,8 @@ def write_raw() -> None:
         for name in class_names(settings):
             draw = np.random.RandomState([number, *name.encode()])
             images = draw.randint(0, 256, (2, side, side, channels)).astype(np.uint8)
-            np.save(class_path(RAW / split, name), images)
+            np.save(RAW / split / class_file(name), images)
+        seal(RAW / split, {})
 
 
 def know_images(*keys: str) -> None:
@@ -100,5 +108,6 @@ def know_images(*keys: str) -> None:
 
 
 def change_array(path: Path, change: Any) -> None:
-    """Replace the array in a file by ``change`` of it."""
+    """Replace the array in a file of a sealed directory by ``change`` of it."""
     np.save(path, change(np.load(path)))
+    seal(path.parent, {})

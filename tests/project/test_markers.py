@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
+from der.common.sealed import seal, sealed_directory
 from der.common.serialization import write_json
 from der.project import paths
 from der.project.chain import chain_length, write_chain
-from der.project.markers import mark_unused
-from der.project.tasks import is_unused, read_task
+from der.project.markers import is_unused, mark_unused
+from der.project.tasks import read_task, write_classes
 
 
 @pytest.fixture(autouse=True)
@@ -55,10 +56,11 @@ def test_a_chain_that_is_none_says_how_to_write_one(content: str | bytes | None,
 
 @pytest.mark.parametrize("steps", [[["ant", "bee"]], [["ant"], ["bee", "Größe"], ["1"]]])
 def test_the_classes_are_those_that_were_written(steps: list[list[str]]) -> None:
-    number = len(steps)
-    write_json(paths.task(number) / "classes.json", {"steps": steps})
-    assert read_task(number) == steps
-    assert not is_unused(number)
+    images = paths.train_images(len(steps))
+    with sealed_directory(images) as directory:
+        write_classes(directory, steps)
+    assert read_task(images, len(steps)) == steps
+    assert not is_unused(images)
 
 
 @pytest.mark.parametrize(
@@ -79,17 +81,19 @@ def test_the_classes_are_those_that_were_written(steps: list[list[str]]) -> None
     ids=json.dumps,
 )
 def test_other_content_is_named(content: object) -> None:
-    write_json(paths.task(2) / "classes.json", content)
+    images = paths.test_images(2)
+    write_json(images / "classes.json", content)
+    seal(images, {})
     with pytest.raises(
-        UserError, match=r"^data/tasks/2/classes\.json: not the classes of 2 steps; run `dvc repro`$"
+        UserError, match=r"^data/tasks/2/test/classes\.json: not the classes of 2 steps; run `dvc repro`$"
     ):
-        read_task(2)
+        read_task(images, 2)
 
 
 def test_a_marker_is_no_task() -> None:
-    mark_unused("split", 3, paths.task(3) / "classes.json")
-    assert is_unused(3)
-    with pytest.raises(UserError, match=r"classes\.json: not the classes of 3 steps"):
-        read_task(3)
-    with pytest.raises(UserError, match=r"^data/tasks/1/classes\.json: cannot be read as JSON"):
-        read_task(1)
+    mark_unused("split", 3, paths.train_images(3))
+    assert is_unused(paths.train_images(3))
+    with pytest.raises(DamageError, match=r"^data/tasks/3/train/classes\.json: cannot be read"):
+        read_task(paths.train_images(3), 3)
+    with pytest.raises(DamageError, match=r"^data/tasks/1/train/manifest\.json: cannot be read"):
+        is_unused(paths.train_images(1))

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import yaml
 
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
+from der.common.sealed import seal, sealed_directory
 from der.common.serialization import write_json
 from der.data.exemplars import save_memory
 from der.evaluation.confusion import write_confusion
-from der.evaluation.mistakes import save_mistakes
+from der.evaluation.mistakes import write_mistakes
 from der.project.chain import write_chain
+from der.project.markers import mark_unused
 from der.project.page import make_page, read_run
 from der.project.settings import load_settings
 from der.report.run import Run
@@ -61,14 +63,16 @@ def write_run(root: Path, run: Run) -> None:
         "recipes": [to_values(settings.train.recipe(number)) for number in range(1, last + 1)],
         "steps": steps,
     }
-    write_json(root / f"data/checkpoints/{last}/network.json", card)
+    with sealed_directory(root / f"data/checkpoints/{last}") as directory:
+        write_json(directory / "network.json", card)
     for step in run.steps:
-        write_json(root / f"metrics/steps/{step['step']}.json", step)
-        write_log(root / f"metrics/training/{step['step']}.csv", run.logs[step["step"] - 1])
-    write_json(root / f"metrics/steps/{last + 1}.json", {"unused": True})
+        with sealed_directory(root / f"metrics/steps/{step['step']}") as directory:
+            write_json(directory / "metrics.json", step)
+            write_confusion(directory, run.confusion, run.names)
+            write_mistakes(directory, run.mistakes)
+        write_log(root / f"metrics/training/{step['step']}", run.logs[step["step"] - 1])
+    mark_unused("evaluate", last + 1, root / f"metrics/steps/{last + 1}")
     write_json(root / "metrics/summary.json", run.summary)
-    write_confusion(root / f"metrics/confusion/{last}.csv", run.confusion, run.names)
-    save_mistakes(root / f"metrics/mistakes/{last}", run.mistakes)
     save_memory(root / f"data/memory/{last}", run.memory)
 
 
@@ -97,16 +101,15 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "content", "message"),
     [
-        ("metrics/steps/1.json", None, "no metrics; run `dvc repro`"),
-        ("metrics/steps/2.json", "{}", "no metrics of a step; run the step's evaluation again"),
+        ("metrics/steps/2/metrics.json", "{}", "no metrics of a step; run the step's evaluation again"),
         ("metrics/summary.json", None, "cannot be read as JSON"),
         ("metrics/summary.json", "{}", "not of these steps; run `dvc repro`"),
-        ("metrics/confusion/2.csv", "true,a\na,1\n", "of 1 classes, but step 2 has 6; run `dvc repro`"),
-        ("metrics/confusion/2.csv", None, "cannot be read as a confusion matrix"),
-        ("metrics/training/1.csv", "epoch\n", "cannot be read as a training log"),
-        ("metrics/mistakes/2/mistakes.json", None, "cannot be read as JSON"),
+        ("metrics/steps/2/confusion.csv", "true,a\na,1\n", "of 1 classes, but step 2 has 6; run `dvc repro`"),
+        ("metrics/steps/2/confusion.csv", "true\n", "rows and columns name different classes"),
+        ("metrics/training/1/log.csv", "epoch\n", "cannot be read as a training log"),
+        ("metrics/steps/2/mistakes.json", "", "cannot be read as JSON"),
         ("data/memory/2/images.npy", "x", r"cannot be read as a \.npy array"),
-        ("data/checkpoints/2/network.json", None, "cannot be read as JSON"),
+        ("data/checkpoints/2/network.json", "", "cannot be read as JSON"),
         ("data/checkpoints/2/network.json", "[]", "not of a trained network; run `dvc repro` first"),
         ("results/published.json", None, "cannot be read as JSON"),
     ],
@@ -117,9 +120,38 @@ def test_missing_or_damaged_input_leaves_no_page(
     (finished / path).unlink()
     if content is not None:
         (finished / path).write_text(content)
+        seal((finished / path).parent, {})
     with pytest.raises(UserError, match=rf"^{re.escape(path)}: {message}"):
         make_page()
     assert not list((finished / "metrics").glob("report*"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            f"metrics/steps/2/{name}"
+            for name in ("metrics.json", "confusion.csv", "mistakes.npy", "mistakes.json")
+        ),
+        "metrics/steps/1/metrics.json",
+        "metrics/training/1/log.csv",
+        "data/memory/2/labels.npy",
+        "data/checkpoints/2/network.json",
+    ],
+)
+def test_a_bit_that_flipped_leaves_no_page(path: str, finished: Path) -> None:
+    content = bytearray((finished / path).read_bytes())
+    content[-2] ^= 1
+    (finished / path).write_bytes(content)
+    with pytest.raises(DamageError, match=rf"^{re.escape(path)}: damaged, its bytes are not those"):
+        make_page()
+    assert not list((finished / "metrics").glob("report*"))
+
+
+def test_no_page_without_a_step(finished: Path) -> None:
+    shutil.rmtree(finished / "metrics/steps/1")
+    with pytest.raises(UserError, match=r"^metrics/steps/1: no metrics; run `dvc repro`$"):
+        make_page()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import torch
 from msgspec.structs import replace
 
 from der.common import atomic
-from der.common.serialization import read_json
-from der.data.class_arrays import class_path, read_classes
+from der.common.sealed import seal
+from der.data.class_arrays import class_file, read_classes
 from der.data.exemplars import empty_memory
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from der.project.applying import apply_preset
 from der.project.chain import write_chain
 from der.project.params import read_text
 from der.project.settings import parse_settings
+from der.project.tasks import read_task
 from der.settings.experiment import Settings
 from der.settings.training import TrainSettings
 from der.train.incremental_step import TrainedStep, train_step
@@ -73,8 +74,9 @@ def cut(settings: TrainSettings) -> TrainSettings:
 
 
 def take(previous: Checkpoint | None, number: int, settings: Settings, memory: Any) -> TrainedStep:
-    steps = read_json(paths.task(number) / "classes.json")["steps"]
-    images = gather_step(read_classes(paths.task(number) / "train", steps[-1]), memory)
+    directory = paths.train_images(number)
+    steps = read_task(directory, number)
+    images = gather_step(read_classes(directory, steps[-1]), memory)
     nobody = Nobody()
     return train_step(previous, steps, images, settings.network, cut(settings.train), CPU, nobody, nobody)
 
@@ -93,7 +95,8 @@ def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatc
         (paths.RAW / part).mkdir(parents=True)
         for one in class_names(settings):
             noise = stream.randint(0, 256, (images, side, side, settings.dataset.channels)).astype(np.uint8)
-            np.save(class_path(paths.RAW / part, one), noise)
+            np.save(paths.RAW / part / class_file(one), noise)
+        seal(paths.RAW / part, {})
     assert split.run(UnheldCode()).startswith(f"split: {count} steps of {first}")
 
     trained = take(None, 1, settings, empty_memory())
@@ -102,7 +105,7 @@ def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatc
     if count == 1:
         return
     metadata = trained.checkpoint.metadata
-    classes = read_classes(paths.task(1) / "train", metadata.steps[0])
+    classes = read_classes(paths.train_images(1), metadata.steps[0])
     memory = build_memory(
         empty_memory(),
         classes,

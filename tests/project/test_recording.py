@@ -11,17 +11,18 @@ import pytest
 import yaml
 
 from der.command.main import main
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
+from der.common.sealed import seal
 from der.common.serialization import read_json, write_json
 from der.data.identity import identify
 from der.data.sources.download import download
-from der.evaluation.metrics import StepMetrics
+from der.evaluation.metrics import METRICS, StepMetrics
 from der.project import recording
 from der.project.applying import apply_preset
 from der.project.images import find_expected
 from der.project.lockfile import LOCK
-from der.project.markers import MARK
-from der.project.paths import RAW, SUMMARY, step_metrics
+from der.project.markers import mark_unused
+from der.project.paths import RAW, SUMMARY, evaluation
 from der.project.presets import load_preset
 from der.project.recording import record_run
 from der.project.settings import load_settings
@@ -29,7 +30,7 @@ from der.project.timing import keep_seconds
 from der.settings.section import to_values
 from der.summary.series import summarise
 from tests.locations import ROOT
-from tests.project.finished_run import change_array, finish, know_images, metrics_of, write_raw
+from tests.project.finished_run import change_array, finish, know_images, metrics_of, put_json, write_raw
 
 GIT = ["git", "-c", "user.name=Tests", "-c", "user.email=tests@example.org"]
 NOTEBOOK = Path("results/notebook-random-list1993-seed0.json")
@@ -118,22 +119,19 @@ def test_seconds_of_the_stages_that_left_these_results(place: Path) -> None:
     finish(4, 6, 8, 10)
     for step in (1, 2):
         keep_seconds(f"evaluate@{step}", 10.0 * step)
-    write_json(step_metrics(5), {"of": "a longer protocol"})
+    put_json(evaluation(5) / METRICS, {"of": "a longer protocol"})
     keep_seconds("evaluate@5", 1.0)
-    left = step_metrics(2).read_text(encoding="utf-8")
-    write_json(step_metrics(2), {"of": "another run"})
+    put_json(evaluation(2) / METRICS, {"of": "another run"})
     keep_seconds("evaluate@2", 99.0)
-    step_metrics(2).write_text(left, encoding="utf-8")  # as DVC restores it
-    write_json(step_metrics(5), MARK)
+    put_json(evaluation(2) / METRICS, metrics_of(2, 6))  # as DVC restores it
+    mark_unused("evaluate", 5, evaluation(5))
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": EVALUATION}), encoding="utf-8")
     record_run("digits")
     record = read_json(Path("results/digits-alphabetical-seed0.json"))
     assert record["seconds"] == {"evaluate@1": 10.0, "evaluate@2": 20.0}
 
 
-EVALUATION = {
-    "evaluate": {"foreach": "${steps}", "do": {"cmd": "...", "outs": ["metrics/steps/${key}.json"]}}
-}
+EVALUATION = {"evaluate": {"foreach": "${steps}", "do": {"cmd": "...", "outs": ["metrics/steps/${key}"]}}}
 
 
 def test_another_seed_and_another_order_are_runs_of_the_preset(place: Path) -> None:
@@ -237,6 +235,7 @@ def test_a_renamed_class_is_another_run(place: Path) -> None:
     run_notebook(source="folder")
     for split in ("train", "test"):
         (RAW / split / "wolf.npy").rename(RAW / split / "wolves.npy")
+        seal(RAW / split, {})
     with pytest.raises(UserError, match=r"^data/raw: not the images of preset notebook, .* of 100 classes"):
         record_run("notebook")
 
@@ -279,7 +278,8 @@ def test_images_that_nothing_is_known_of(place: Path) -> None:
 def test_no_images(place: Path) -> None:
     finish(4, 6, 8, 10)
     shutil.rmtree(RAW)
-    refuse("digits", "data/raw/train: holds no classes; make the directory anew")
+    with pytest.raises(DamageError, match=r"^data/raw/train/manifest\.json: cannot be read"):
+        record_run("digits")
 
 
 def test_the_digits_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +361,7 @@ def test_a_summary_of_another_or_an_unfinished_run(place: Path) -> None:
 
 def test_a_summary_of_other_steps(place: Path) -> None:
     finish(4, 6, 8, 10)
-    write_json(step_metrics(3), metrics_of(3, 8) | {"top1": 12.0})
+    put_json(evaluation(3) / METRICS, metrics_of(3, 8) | {"top1": 12.0})
     refuse("digits", "metrics/summary.json: not of the steps in metrics/steps; run `dvc repro` first")
 
 

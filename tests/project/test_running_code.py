@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
 from der.data import protocol
 from der.project.fingerprint import hash_modules
 from der.project.paths import FINGERPRINTS, fingerprint
@@ -121,6 +121,17 @@ def test_without_a_fingerprint(project: Path) -> None:
     message = r"^data/fingerprints/split: missing; run `dvc repro`, without --single-item$"
     with pytest.raises(UserError, match=message):
         RunningCode(STAGE)
+
+
+@pytest.mark.parametrize("place", [0, 100, -2])
+def test_a_fingerprint_that_is_damaged_is_no_edit(place: int, project: Path) -> None:
+    text = bytearray(fingerprint(STAGE).read_bytes())
+    text[place] ^= 0x80
+    fingerprint(STAGE).write_bytes(text)
+    with pytest.raises(DamageError, match=r"^data/fingerprints/split: damaged, its bytes are not those that"):
+        RunningCode(STAGE)
+    assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE]
+    RunningCode(STAGE)
 
 
 def test_fingerprints_are_written_when_they_are_new(project: Path) -> None:

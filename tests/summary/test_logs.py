@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from der.common.errors import UserError
+from der.common.sealed import seal
 from der.summary.logs import read_logs
 from der.train.log import EpochRecord, write_log
 
@@ -15,10 +16,17 @@ CUT = "lacks epochs or a part of one; train step 2 again"
 
 def write_logs(folder: Path, steps: int, epochs: int = 3) -> list[Path]:
     """The same log for every step."""
-    paths = [folder / f"{step}.csv" for step in range(1, steps + 1)]
-    for path in paths:
-        path.write_text(LOG_HEAD + "".join(EPOCH.format(epoch) for epoch in range(1, epochs + 1)))
-    return paths
+    directories = [folder / str(step) for step in range(1, steps + 1)]
+    for directory in directories:
+        put(directory, LOG_HEAD + "".join(EPOCH.format(epoch) for epoch in range(1, epochs + 1)))
+    return directories
+
+
+def put(directory: Path, text: str) -> None:
+    """Have a directory hold this as its log."""
+    directory.mkdir(exist_ok=True)
+    (directory / "log.csv").write_text(text)
+    seal(directory, {})
 
 
 def test_logs_are_read_to_the_last_digit(tmp_path: Path) -> None:
@@ -27,14 +35,13 @@ def test_logs_are_read_to_the_last_digit(tmp_path: Path) -> None:
         for phase in ("representation", "classifier")
         for epoch in (1, 2)
     ]
-    write_log(tmp_path / "1.csv", log)
-    assert read_logs([tmp_path / "1.csv"]) == [log]
+    write_log(tmp_path / "1", log)
+    assert read_logs([tmp_path / "1"]) == [log]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "cannot be read as a training log"),
         ("", "cannot be read as a training log"),
         ("epoch,loss\n1,0.5\n", "cannot be read as a training log"),
         (LOG_HEAD + "representation,1,0.1,much,,50\n", "cannot be read as a training log"),
@@ -49,18 +56,16 @@ def test_logs_are_read_to_the_last_digit(tmp_path: Path) -> None:
         (LOG_HEAD + EPOCH.format(1) + "\0", CUT),
     ],
 )
-def test_damaged_training_log_is_named(text: str | None, message: str, tmp_path: Path) -> None:
+def test_damaged_training_log_is_named(text: str, message: str, tmp_path: Path) -> None:
     first, log = write_logs(tmp_path, 2)
-    log.unlink()
-    if text is not None:
-        log.write_text(text)
-    with pytest.raises(UserError, match=rf"2\.csv: {message}") as caught:
+    put(log, text)
+    with pytest.raises(UserError, match=rf"2/log\.csv: {message}") as caught:
         read_logs([first, log])
     assert "\n" not in str(caught.value)
 
 
 def test_a_log_cut_off_between_two_epochs_is_named(tmp_path: Path) -> None:
     paths = write_logs(tmp_path, 3)
-    paths[2].write_text("".join(paths[2].read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(UserError, match=r"3\.csv: 2 epochs, but step 2 has 3; train the shorter step again"):
+    put(paths[2], "".join((paths[2] / "log.csv").read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"3/log\.csv: 2 epochs, but step 2 has 3; train the shorter"):
         read_logs(paths)

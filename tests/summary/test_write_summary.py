@@ -7,9 +7,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
+from der.common.sealed import seal, sealed_directory
 from der.evaluation.confusion import write_confusion
 from der.evaluation.metrics import StepMetrics
 from der.summary.write_summary import write_summary
@@ -21,23 +23,30 @@ LOG_HEAD = "phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
 
 
 def write_inputs(folder: Path, sizes: list[int], names: list[str], epochs: int = 3) -> list[StepMetrics]:
-    """Write confusion.csv and the training logs 1.csv, ...; return the metrics of the steps."""
+    """Write the last evaluation and the training logs 1, 2, ...; return the metrics of the steps."""
     rng = np.random.default_rng(0)
-    write_confusion(folder / "confusion.csv", rng.integers(0, 9, (len(names), len(names))), names)
+    put_confusion(folder, rng.integers(0, 9, (len(names), len(names))), names)
     for k in range(1, len(sizes) + 1):
         auxiliary = "" if k == 1 else "0.5"
         rows = [
             f"representation,{e},0.1,{3.3 / 10 ** (e + k):.17g},{auxiliary},{50 + e}\n"
             for e in range(1, epochs + 1)
         ]
-        (folder / f"{k}.csv").write_text(LOG_HEAD + "".join(rows))
+        (folder / str(k)).mkdir()
+        (folder / str(k) / "log.csv").write_text(LOG_HEAD + "".join(rows))
+        seal(folder / str(k), {})
     matrix = [rng.uniform(0, 100, size=k).round(4).tolist() for k in range(1, len(sizes) + 1)]
     return make_steps(matrix, sizes)
 
 
+def put_confusion(folder: Path, counts: NDArray[np.int64], names: list[str]) -> None:
+    with sealed_directory(folder / "last") as directory:
+        write_confusion(directory, counts, names)
+
+
 def summarise_folder(folder: Path, steps: list[StepMetrics], plots: Path) -> None:
-    logs = [folder / f"{k}.csv" for k in range(1, len(steps) + 1)]
-    write_summary(steps, folder / "confusion.csv", logs, folder / "summary.json", plots)
+    logs = [folder / str(k) for k in range(1, len(steps) + 1)]
+    write_summary(steps, folder / "last", logs, folder / "summary.json", plots)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +109,8 @@ def test_summary_file_keeps_what_does_not_exist_as_null(tmp_path: Path) -> None:
 
 def test_a_damaged_log_leaves_nothing(tmp_path: Path) -> None:
     steps = write_inputs(tmp_path, [2, 2], list("abcd"))
-    (tmp_path / "2.csv").unlink()
-    with pytest.raises(UserError, match=r"2\.csv: cannot be read as a training log"):
+    (tmp_path / "2/log.csv").unlink()
+    with pytest.raises(DamageError, match=r"2/log\.csv: cannot be read"):
         summarise_folder(tmp_path, steps, tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
     assert not (tmp_path / "summary.json").exists()
@@ -109,7 +118,7 @@ def test_a_damaged_log_leaves_nothing(tmp_path: Path) -> None:
 
 def test_confusion_of_other_classes_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     steps = write_inputs(tmp_path, [2, 2], list("abcd"))
-    write_confusion(tmp_path / "confusion.csv", np.eye(3, dtype=np.int64), list("abc"))
+    put_confusion(tmp_path, np.eye(3, dtype=np.int64), list("abc"))
     with pytest.raises(
         UserError, match=r"confusion\.csv: of 3 classes, but step 2 has 4; run the step's evaluation again$"
     ):

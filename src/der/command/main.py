@@ -7,10 +7,11 @@ import os
 import sys
 
 from der.common.errors import ending_in_a_sentence
+from der.project.damage import MEND, advising
 
 COMMANDS = (
     *("preset", "chain", "add", "check", "show", "report", "predict", "export", "compare", "record"),
-    *("results", "schema"),
+    *("results", "schema", "verify"),
 )
 FIRST = """\
 What one does first, in a clone of the project:
@@ -31,7 +32,7 @@ def main(words: list[str] | None = None) -> None:
         print(FIRST)
         return
     arguments = build_parser().parse_args(words)
-    with ending_in_a_sentence("interrupted"):
+    with ending_in_a_sentence("interrupted"), advising(f"{MEND}; a copy from elsewhere, copy again"):
         try:
             arguments.run(arguments)
             sys.stdout.flush()

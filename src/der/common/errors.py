@@ -11,6 +11,10 @@ class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says what and how."""
 
 
+class DamageError(UserError):
+    """A file that is missing, or not as it was written; the message leaves open what to do about it."""
+
+
 @contextmanager
 def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
     """Have what users can mend end the program in one line and exit status 1.

@@ -1,4 +1,4 @@
-"""Links, kinds and sizes of files."""
+"""Links, kinds and places of files."""
 
 import errno
 import os
@@ -30,8 +30,3 @@ def regular(path: Path) -> Path:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "no file", str(path))
     return path
-
-
-def directory_bytes(path: Path) -> int:
-    """Bytes of all files in a directory and below."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""A directory of images: one uint8 array (n, H, W, C) per class, in <class>.npy."""
+"""A sealed directory of images: one uint8 array (n, H, W, C) per class, in <class>.npy."""
 
 from pathlib import Path
 
@@ -6,31 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
-from der.common.serialization import read_array
+from der.common.sealed import SealedDirectory
 
 SUFFIX = ".npy"
 
 
-def class_path(directory: Path, name: str) -> Path:
-    """Where the images of class ``name`` lie; the name may hold dots."""
-    return directory / f"{name}{SUFFIX}"
+def class_file(name: str) -> str:
+    """The file of the images of class ``name``, which may hold dots."""
+    return f"{name}{SUFFIX}"
 
 
 def list_classes(directory: Path) -> list[str]:
-    """Names of the classes in ``directory``, in alphabetical order."""
-    return sorted(path.name.removesuffix(SUFFIX) for path in directory.glob(f"*{SUFFIX}"))
+    """Names of the classes in ``directory``, in alphabetical order; raises DamageError if it is none."""
+    files = SealedDirectory(directory).digests
+    return sorted(name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX))
 
 
 def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
     """Memory maps of the named classes' images, in the order of ``names``.
 
-    Raises UserError naming a file that is missing, damaged, not of images, without any, or of other pixels
-    than the first.
+    Raises DamageError naming a file that is missing or damaged, and UserError naming one that is not of
+    images, without any, or of other pixels than the first.
     """
+    sealed = SealedDirectory(directory)
     arrays: list[NDArray[np.uint8]] = []
     for name in names:
-        path = class_path(directory, name)
-        array = read_array(path, mapped=True)
+        path = directory / class_file(name)
+        array = sealed.read_array(class_file(name), mapped=True)
         if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
             raise UserError(f"{path}: not images, but {array.dtype} of shape {array.shape}; make it again")
         if arrays and array.shape[1:] != arrays[0].shape[1:]:

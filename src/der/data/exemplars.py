@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.atomic import atomic_directory
 from der.common.errors import UserError
-from der.common.serialization import read_array, write_array
+from der.common.sealed import SealedDirectory, sealed_directory
+from der.common.serialization import write_array
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def empty_memory() -> Memory:
 
 
 def save_memory(path: Path, memory: Memory) -> None:
-    """Write the three arrays as .npy files into the directory ``path``."""
-    with atomic_directory(path) as directory:
+    """Write the three arrays as .npy files into the sealed directory ``path``."""
+    with sealed_directory(path) as directory:
         write_array(directory / "images.npy", memory.images)
         write_array(directory / "labels.npy", memory.labels)
         write_array(directory / "class_means.npy", memory.class_means)
@@ -44,10 +44,11 @@ def save_memory(path: Path, memory: Memory) -> None:
 
 def load_memory(path: Path) -> Memory:
     """Read a memory; raises UserError naming a file that is missing, damaged or does not fit the others."""
+    sealed = SealedDirectory(path)
     memory = Memory(
-        _read(path / "images.npy", np.uint8, 4),
-        _read(path / "labels.npy", np.int64, 1),
-        _read(path / "class_means.npy", np.float32, 2),
+        _read(sealed, "images.npy", np.uint8, 4),
+        _read(sealed, "labels.npy", np.int64, 1),
+        _read(sealed, "class_means.npy", np.float32, 2),
     )
     if len(memory.images) != len(memory.labels):
         raise UserError(
@@ -62,8 +63,11 @@ def load_memory(path: Path) -> Memory:
     return memory
 
 
-def _read(path: Path, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
-    array = read_array(path)
+def _read(sealed: SealedDirectory, name: str, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
+    array = sealed.read_array(name)
     if array.dtype != kind or array.ndim != dimensions:
-        raise UserError(f"{path}: {array.dtype} of shape {array.shape} does not belong there; build it again")
+        raise UserError(
+            f"{sealed.path / name}: {array.dtype} of shape {array.shape} does not belong there; "
+            "build it again"
+        )
     return array

@@ -8,23 +8,29 @@ from numpy.typing import NDArray
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.sealed import SealedDirectory
 
+CONFUSION = "confusion.csv"  # in the directory of a step's evaluation
 CORNER = "true"  # head of the first column, which holds the true class of each row
 
 
-def write_confusion(path: Path, matrix: NDArray[np.int64], names: list[str]) -> None:
+def write_confusion(directory: Path, matrix: NDArray[np.int64], names: list[str]) -> None:
     """Write counts, (C, C), with predicted classes across and true classes down."""
-    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        atomic_file(directory / CONFUSION) as partial,
+        partial.open("w", encoding="utf-8", newline="") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([CORNER, *names])
         writer.writerows([name, *counts] for name, counts in zip(names, matrix.tolist(), strict=True))
 
 
-def read_confusion(path: Path) -> tuple[NDArray[np.int64], list[str]]:
+def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
     """Read what ``write_confusion`` wrote: counts, (C, C), and class names in label order.
 
-    Raises UserError naming the file if it is missing or no confusion matrix.
+    Raises UserError naming the file if it is missing, damaged or no confusion matrix.
     """
+    path = SealedDirectory(directory).file(CONFUSION)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             head, *rows = csv.reader(stream, strict=True)

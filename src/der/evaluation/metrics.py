@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+METRICS = "metrics.json"  # in the directory of a step's evaluation
 TOP_K = 5  # with fewer than five classes top-5 is top-C: every image counts as right
 
 

@@ -11,10 +11,12 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.atomic import atomic_directory
 from der.common.errors import UserError
-from der.common.serialization import read_array, read_json, write_array, write_json
+from der.common.sealed import SealedDirectory
+from der.common.serialization import write_array, write_json
 
+IMAGES = "mistakes.npy"  # in the directory of a step's evaluation, as ENTRIES
+ENTRIES = "mistakes.json"
 MOST = 50  # mistakes that are kept
 
 
@@ -69,23 +71,23 @@ def with_images(entries: list[Mistake], tests: Sequence[NDArray[np.uint8]]) -> M
     return Mistakes(picked, entries)
 
 
-def save_mistakes(path: Path, mistakes: Mistakes) -> None:
-    """Write images.npy and mistakes.json into the directory ``path``."""
-    with atomic_directory(path) as directory:
-        write_array(directory / "images.npy", mistakes.images)
-        write_json(directory / "mistakes.json", mistakes.entries)
+def write_mistakes(directory: Path, mistakes: Mistakes) -> None:
+    """Write pictures and entries into the directory of a step's evaluation."""
+    write_array(directory / IMAGES, mistakes.images)
+    write_json(directory / ENTRIES, mistakes.entries)
 
 
-def load_mistakes(path: Path) -> Mistakes:
-    """Read what ``save_mistakes`` wrote; raises UserError naming a file that is missing or damaged."""
-    images, entries = read_array(path / "images.npy"), read_json(path / "mistakes.json")
+def read_mistakes(path: Path) -> Mistakes:
+    """Read what ``write_mistakes`` wrote; raises UserError naming a file that is missing or damaged."""
+    sealed = SealedDirectory(path)
+    images, entries = sealed.read_array(IMAGES), sealed.read_json(ENTRIES)
     wanted = Mistake.__required_keys__
     if not isinstance(entries, list) or not all(
         isinstance(entry, dict) and entry.keys() == wanted for entry in entries
     ):
-        raise UserError(f"{path / 'mistakes.json'}: no list of mistakes; run the step's evaluation again")
+        raise UserError(f"{path / ENTRIES}: no list of mistakes; run the step's evaluation again")
     if images.dtype != np.uint8 or images.ndim != 4:
-        raise UserError(f"{path / 'images.npy'}: no pictures; run the step's evaluation again")
+        raise UserError(f"{path / IMAGES}: no pictures; run the step's evaluation again")
     if len(images) != len(entries):
         raise UserError(
             f"{path}: {len(images)} images but {len(entries)} mistakes; run the step's evaluation again"

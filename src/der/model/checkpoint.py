@@ -1,4 +1,4 @@
-"""A checkpoint directory: one safetensors file per extractor, one for the classifier, and network.json.
+"""A checkpoint, a sealed directory: one safetensors file per extractor, one of the classifier, network.json.
 
 The directory is self-contained. Frozen extractors of the previous checkpoint reappear as the same file
 (a hard link where possible), so a cache that stores equal files once grows with T, not T squared.
@@ -7,12 +7,12 @@ The directory is self-contained. Frozen extractors of the previous checkpoint re
 from dataclasses import dataclass
 from pathlib import Path
 
-from der.common.atomic import atomic_directory
 from der.common.errors import UserError
 from der.common.filesystem import link_or_copy
+from der.common.sealed import SealedDirectory, sealed_directory
 from der.model.backbones import build_extractor
 from der.model.extractor import Extractor
-from der.model.metadata import METADATA, Metadata, Recorded, read_metadata, write_metadata
+from der.model.metadata import METADATA, Metadata, open_checkpoint, read_metadata, write_metadata
 from der.model.network import Network, blank_linear, count_parameters
 from der.model.weights import load_weights, save_weights
 
@@ -33,14 +33,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path) -> None:
     Raises UserError for weights that are not finite.
     """
     *frozen, newest = checkpoint.network.extractors
-    recorded = read_metadata(previous) if frozen else None
-    digests = [] if recorded is None else recorded.digests[: len(frozen)]
-    with atomic_directory(path) as directory:
-        for number in range(1, len(frozen) + 1):
-            link_or_copy(previous / extractor_file(number), directory / extractor_file(number))
-        digests.append(save_weights(newest, directory / extractor_file(len(frozen) + 1)))
-        digests.append(save_weights(checkpoint.network.head, directory / HEAD))
-        write_metadata(directory, Recorded(checkpoint.metadata, digests))
+    taken = [extractor_file(number) for number in range(1, len(frozen) + 1)]
+    digests = SealedDirectory(previous).digests if taken else {}
+    with sealed_directory(path, {name: digests[name] for name in taken}) as directory:
+        for name in taken:
+            link_or_copy(previous / name, directory / name)
+        save_weights(newest, directory / extractor_file(len(frozen) + 1))
+        save_weights(checkpoint.network.head, directory / HEAD)
+        write_metadata(directory, checkpoint.metadata)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -56,18 +56,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def load_previous(path: Path) -> Checkpoint | None:
     """As ``load_checkpoint``; None for the directory of before step 1."""
-    recorded = read_metadata(path)
-    if recorded is None:
+    sealed = open_checkpoint(path)
+    metadata = read_metadata(sealed)
+    if metadata is None:
         return None
-    metadata, digests = recorded
     extractors: list[Extractor] = []
     for number, shape in enumerate(metadata.shapes, start=1):
         extractor = build_extractor(metadata.network, metadata.channels, shape)
-        load_weights(extractor, path / extractor_file(number), digests[number - 1], METADATA)
+        load_weights(extractor, sealed.file(extractor_file(number)), METADATA)
         extractors.append(extractor)
     features = sum(extractor.features for extractor in extractors)
     head = blank_linear(features, len(metadata.class_names), metadata.network.head_bias)
-    load_weights(head, path / HEAD, digests[-1], METADATA)
+    load_weights(head, sealed.file(HEAD), METADATA)
     network = Network(extractors, head)
     if count_parameters(network) != metadata.parameters:
         raise UserError(f"{path}: the network does not have the {metadata.parameters} parameters it records")

@@ -1,16 +1,16 @@
-"""network.json: what a checkpoint directory says of its network, and the SHA-256 of its files of weights.
+"""network.json: what a checkpoint directory says of its network.
 
 No torch is needed to read or write it.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from der.common.atomic import atomic_directory
 from der.common.errors import UserError
-from der.common.serialization import read_json, write_json
+from der.common.sealed import SealedDirectory, sealed_directory
+from der.common.serialization import write_json
 from der.model.architecture import Shape, keeps_part_of
 from der.model.backbones import choose_backbone
 from der.model.pixel_statistics import Normalization
@@ -19,7 +19,7 @@ from der.settings.parsing import parse
 from der.settings.section import Section, to_values
 from der.settings.training import Recipe
 
-FORMAT = 1
+FORMAT = 2
 METADATA = "network.json"
 
 
@@ -58,37 +58,32 @@ class Metadata(Section, frozen=True):
         return [name for step in self.steps for name in step]
 
 
-class Recorded(NamedTuple):
-    """The content of network.json."""
-
-    metadata: Metadata
-    digests: list[str]  # SHA-256 of every file of weights: of each extractor, then of the classifier
+def write_metadata(directory: Path, metadata: Metadata) -> None:
+    """Write network.json into a checkpoint directory that is being made."""
+    write_json(directory / METADATA, to_values(metadata))
 
 
-def write_metadata(directory: Path, recorded: Recorded) -> None:
-    """Write network.json into a checkpoint directory."""
-    write_json(directory / METADATA, {**to_values(recorded.metadata), "digests": recorded.digests})
-
-
-def read_metadata(directory: Path) -> Recorded | None:
-    """The content of a checkpoint directory's network.json; None if it is that of before step 1.
-
-    Raises UserError naming what is missing, damaged or foreign.
-    """
-    where = directory / METADATA
-    if not where.is_file():
+def open_checkpoint(directory: Path) -> SealedDirectory:
+    """A checkpoint directory's files; raises UserError if it is none, DamageError if it is damaged."""
+    if not (directory / METADATA).is_file():
         raise UserError(f"{directory}: no DER checkpoint, a directory with {METADATA}")
-    content = read_json(where)
+    return SealedDirectory(directory)
+
+
+def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
+    """The content of network.json; None if it is that of before step 1.
+
+    Raises UserError naming what is damaged or foreign.
+    """
+    where = checkpoint.path / METADATA
+    content = checkpoint.read_json(METADATA)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{where}: not a DER checkpoint of format {FORMAT}; train it again")
     if content.get("steps") == []:
         return None
-    digests = content.pop("digests", None)
     metadata = parse(Metadata, content, str(where))
-    if not isinstance(digests, list) or len(digests) != len(metadata.shapes) + 1:
-        raise UserError(f"{where}.digests: not one of each extractor and the classifier; train it again")
     check_shapes(metadata, str(where))
-    return Recorded(metadata, digests)
+    return metadata
 
 
 def check_shapes(metadata: Metadata, where: str) -> None:
@@ -101,5 +96,5 @@ def check_shapes(metadata: Metadata, where: str) -> None:
 
 def save_empty_checkpoint(path: Path) -> None:
     """The checkpoint directory before step 1: no extractor, no class."""
-    with atomic_directory(path) as directory:
+    with sealed_directory(path) as directory:
         write_json(directory / METADATA, {"format": FORMAT, "steps": []})

@@ -2,21 +2,20 @@
 
 from pathlib import Path
 
-from der.common.atomic import atomic_directory, atomic_file
+from der.common.sealed import SealedDirectory, sealed_directory
 from der.common.serialization import write_json
 
-MARK = {"unused": True}
+MARKER = "unused.json"  # the only file of an output of such a step
 
 
 def mark_unused(stage: str, step: int, *outputs: Path) -> str:
-    """Write a marker in place of every output: whole, and the same every time."""
+    """Make a marker of every output: whole, and the same every time."""
     for output in outputs:
-        if output.suffix == ".json":
-            write_json(output, MARK)
-        elif output.suffix:
-            with atomic_file(output) as partial:
-                partial.write_text("unused\n", encoding="utf-8")
-        else:
-            with atomic_directory(output) as directory:
-                write_json(directory / "unused.json", MARK)
+        with sealed_directory(output) as directory:
+            write_json(directory / MARKER, {"unused": True})
     return f"{stage} {step}: not in the protocol, nothing to do"
+
+
+def is_unused(output: Path) -> bool:
+    """Whether an output is a marker; raises DamageError if it is neither that nor whole."""
+    return MARKER in SealedDirectory(output).digests

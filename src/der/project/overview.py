@@ -8,7 +8,7 @@ from der.summary.text_table import results_table
 
 NEXT = f"""
 A page to look at, in any browser: {REPORT}
-Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps/*.json.
+Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 
 

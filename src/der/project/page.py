@@ -6,9 +6,9 @@ from typing import Any
 from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.data.exemplars import Memory, load_memory
-from der.evaluation.confusion import read_confusion
+from der.evaluation.confusion import CONFUSION, read_confusion
 from der.evaluation.metrics import StepMetrics
-from der.evaluation.mistakes import load_mistakes
+from der.evaluation.mistakes import read_mistakes
 from der.project import paths
 from der.project.presets import PLACES
 from der.project.provenance import check_training
@@ -38,16 +38,16 @@ def read_run(settings: Settings) -> Run:
     last = len(steps)
     check_training(last, settings)
     summary = _read_summary(steps)
-    confusion, names = read_confusion(paths.confusion(last))
-    _check_classes(paths.confusion(last), len(names), steps)
+    confusion, names = read_confusion(paths.evaluation(last))
+    _check_classes(paths.evaluation(last) / CONFUSION, len(names), steps)
     return Run(
         summary=summary,
         steps=steps,
         confusion=confusion,
         names=names,
-        logs=read_logs(paths.training_log(number) for number in range(1, last + 1)),
+        logs=read_logs(paths.training(number) for number in range(1, last + 1)),
         memory=_read_memory(steps),
-        mistakes=load_mistakes(paths.mistakes(last)),
+        mistakes=read_mistakes(paths.evaluation(last)),
         published=published_curves(settings),
         parameters=shown_parameters(settings),
     )

@@ -9,11 +9,15 @@ FINGERPRINTS = Path("data/fingerprints")
 RAW = Path("data/raw")
 TASKS = Path("data/tasks")
 CHECKPOINTS = Path("data/checkpoints")
-PER_STEP_METRICS = Path("metrics/steps")
-PER_STEP_TRAINING = Path("metrics/training")
-PER_STEP_CONFUSION = Path("metrics/confusion")
-PER_STEP_MISTAKES = Path("metrics/mistakes")
 SUMMARY = Path("metrics/summary.json")
+SEALED = (
+    "data/raw/*",
+    "data/tasks/*/*",
+    "data/checkpoints/*",
+    "data/memory/*",
+    "metrics/steps/*",
+    "metrics/training/*",
+)
 PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
 
@@ -23,9 +27,14 @@ def fingerprint(stage: str) -> Path:
     return FINGERPRINTS / stage
 
 
-def task(step: int) -> Path:
-    """Images and class names of a step: train/, test/ and classes.json."""
-    return TASKS / str(step)
+def train_images(step: int) -> Path:
+    """Training images of a step's classes, and the names of all classes seen."""
+    return TASKS / str(step) / "train"
+
+
+def test_images(step: int) -> Path:
+    """Test images of all classes seen at a step, and their names."""
+    return TASKS / str(step) / "test"
 
 
 def checkpoint(step: int) -> Path:
@@ -38,26 +47,16 @@ def memory(step: int) -> Path:
     return Path("data/memory") / str(step)
 
 
-def training_log(step: int) -> Path:
+def training(step: int) -> Path:
     """Loss and accuracy per epoch."""
-    return PER_STEP_TRAINING / f"{step}.csv"
+    return Path("metrics/training") / str(step)
 
 
-def step_metrics(step: int) -> Path:
-    """Test metrics after a step."""
-    return PER_STEP_METRICS / f"{step}.json"
-
-
-def confusion(step: int) -> Path:
-    """Confusion matrix after a step."""
-    return PER_STEP_CONFUSION / f"{step}.csv"
-
-
-def mistakes(step: int) -> Path:
-    """Pictures of the most confident mistakes after a step."""
-    return PER_STEP_MISTAKES / str(step)
+def evaluation(step: int) -> Path:
+    """After a step: test metrics, confusion matrix, pictures of the most confident mistakes."""
+    return Path("metrics/steps") / str(step)
 
 
 def outputs(step: int) -> list[Path]:
     """All that the stages of a step leave."""
-    return [of(step) for of in (checkpoint, memory, training_log, step_metrics, confusion, mistakes)]
+    return [of(step) for of in (checkpoint, memory, training, evaluation)]

@@ -3,11 +3,13 @@
 from typing import Any
 
 from der.common.errors import UserError
-from der.common.serialization import read_json
+from der.common.sealed import SealedDirectory
 from der.data.protocol import plan_steps
 from der.project.paths import PARAMS, checkpoint
 from der.settings.experiment import Settings
 from der.settings.section import to_values
+
+METADATA = "network.json"
 
 
 def check_training(last: int, settings: Settings) -> None:
@@ -23,10 +25,9 @@ def check_training(last: int, settings: Settings) -> None:
 
 def check_recipes(step: int, settings: Settings) -> dict[str, Any]:
     """The content of network.json after ``step``; raises UserError if its training had other parameters."""
-    path = checkpoint(step) / "network.json"
-    card = read_json(path)
+    card = SealedDirectory(checkpoint(step)).read_json(METADATA)
     if not isinstance(card, dict) or not card.get("steps"):
-        raise UserError(f"{path}: not of a trained network; run `dvc repro` first")
+        raise UserError(f"{checkpoint(step) / METADATA}: not of a trained network; run `dvc repro` first")
     recipes = [to_values(settings.train.recipe(number)) for number in range(1, step + 1)]
     if [card.get("network"), card.get("recipes")] != [to_values(settings.network), recipes]:
         raise _other(step)
@@ -34,5 +35,5 @@ def check_recipes(step: int, settings: Settings) -> dict[str, Any]:
 
 
 def _other(step: int) -> UserError:
-    path = checkpoint(step) / "network.json"
+    path = checkpoint(step) / METADATA
     return UserError(f"{path}: trained with other parameters than {PARAMS} has; run `dvc repro` first")

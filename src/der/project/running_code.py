@@ -1,12 +1,16 @@
 """The code that a stage runs, held to the fingerprint that stage check has written for it."""
 
+import hashlib
 import importlib
 import sys
+from pathlib import Path
 
 from der.common.atomic import atomic_directory
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
 from der.project.fingerprint import PACKAGES, Hashes, hash_module, hash_modules
 from der.project.paths import FINGERPRINTS, fingerprint
+
+ALL = "all"  # in place of a module's name
 
 
 class RunningCode:
@@ -23,7 +27,8 @@ class RunningCode:
         path = fingerprint(stage)
         if not path.is_file():
             raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
-        if path.read_text(encoding="utf-8") != self.text:
+        if path.read_text(encoding="utf-8", errors="replace") != self.text:
+            check_fingerprint(path)
             raise self._changed()
 
     def load(self, device: str) -> None:
@@ -61,8 +66,20 @@ def _loaded() -> set[str]:
 
 
 def describe(hashes: Hashes) -> str:
-    """A fingerprint as text: a line for every module."""
-    return "".join(f"{digest} {name}\n" for name, digest in hashes.items())
+    """A fingerprint as text: a line for every module, and the SHA-256 of all these."""
+    text = "".join(f"{digest} {name}\n" for name, digest in hashes.items())
+    return text + _seal_of(text.encode())
+
+
+def check_fingerprint(path: Path) -> None:
+    """Raise DamageError if a file of data/fingerprints is not as it was written, for whatever code."""
+    *lines, seal = path.read_bytes().splitlines(keepends=True) or [b""]
+    if seal != _seal_of(b"".join(lines)).encode():
+        raise DamageError(f"{path}: damaged, its bytes are not those that were written")
+
+
+def _seal_of(text: bytes) -> str:
+    return f"{hashlib.sha256(text).hexdigest()} {ALL}\n"
 
 
 def read_code(stages: list[str]) -> dict[str, str]:
@@ -75,7 +92,7 @@ def write_fingerprints(texts: dict[str, str]) -> list[str]:
 
     Raises UserError if code was edited since.
     """
-    old = {path.name: path.read_text(encoding="utf-8") for path in FINGERPRINTS.glob("*")}
+    old = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in FINGERPRINTS.glob("*")}
     if texts != old:
         with atomic_directory(FINGERPRINTS) as directory:
             for stage, text in texts.items():

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from der.common.errors import ending_in_a_sentence
+from der.project.damage import advising
 from der.project.running_code import RunningCode
 from der.project.timing import timed
 
@@ -63,7 +64,7 @@ def perform_stage(name: str, run: Run) -> None:
 
 def perform(run: Callable[[], str]) -> None:
     """Print the sentence that ``run`` returns; what users can mend is one line and exit status 1."""
-    with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"):
+    with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"), advising():
         print(run(), flush=True)
 
 

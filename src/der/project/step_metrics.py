@@ -1,11 +1,11 @@
 """The metrics of all steps of the protocol."""
 
 from der.common.errors import UserError
-from der.common.serialization import read_json
-from der.evaluation.metrics import StepMetrics
+from der.common.sealed import SealedDirectory
+from der.evaluation.metrics import METRICS, StepMetrics
 from der.project import paths
 from der.project.chain import chain_length
-from der.project.markers import MARK
+from der.project.markers import is_unused
 
 
 def read_steps() -> list[StepMetrics]:
@@ -16,13 +16,13 @@ def read_steps() -> list[StepMetrics]:
     """
     steps: list[StepMetrics] = []
     for number in range(1, chain_length() + 1):
-        path = paths.step_metrics(number)
+        path = paths.evaluation(number)
         if not path.exists():
             raise UserError(f"{path}: no metrics; run `dvc repro`")
-        metrics = read_json(path)
-        if metrics == MARK:
+        if is_unused(path):
             break
+        metrics = SealedDirectory(path).read_json(METRICS)
         if not isinstance(metrics, dict) or not metrics.keys() >= StepMetrics.__required_keys__:
-            raise UserError(f"{path}: no metrics of a step; run the step's evaluation again")
+            raise UserError(f"{path / METRICS}: no metrics of a step; run the step's evaluation again")
         steps.append(metrics)  # type: ignore[arg-type]
     return steps

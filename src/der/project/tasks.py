@@ -1,28 +1,29 @@
-"""What split wrote for a step."""
+"""The classes of a step, which split keeps beside its images."""
 
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from der.common.errors import UserError
-from der.common.serialization import read_json
-from der.project import paths
-from der.project.markers import MARK
+from der.common.sealed import SealedDirectory
+from der.common.serialization import write_json
+
+CLASSES = "classes.json"
 
 
-def is_unused(step: int) -> bool:
-    """Whether the protocol ends before ``step``."""
-    return bool(read_json(paths.task(step) / "classes.json") == MARK)
+def write_classes(images: Path, steps: list[list[str]]) -> None:
+    """Write the names of the classes up to a step into a directory of its images."""
+    write_json(images / CLASSES, {"steps": steps})
 
 
-def read_task(step: int) -> list[list[str]]:
-    """Names of the classes up to ``step``, by the step that brought them, as split wrote them.
+def read_task(images: Path, step: int) -> list[list[str]]:
+    """Names of the classes up to ``step``, by the step that brought them, from a directory of its images.
 
-    Raises UserError naming the file if it is missing or something else.
+    Raises UserError naming the file if it is missing, damaged or something else.
     """
-    path = paths.task(step) / "classes.json"
-    content = read_json(path)
+    content = SealedDirectory(images).read_json(CLASSES)
     steps = content.get("steps") if isinstance(content, dict) else None
     if not _are_classes(steps) or len(steps) != step:
-        raise UserError(f"{path}: not the classes of {step} steps; run `dvc repro`")
+        raise UserError(f"{images / CLASSES}: not the classes of {step} steps; run `dvc repro`")
     return steps
 
 

@@ -71,7 +71,7 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def digest_outputs(stage: str) -> str:
     """SHA-256 over the outputs of ``stage``: names and sizes of all files, contents of the small ones.
 
-    A checkpoint's network.json holds the digests of its weights. What is missing counts as nothing.
+    A manifest holds the digests of large files. What is missing counts as nothing.
     """
     digest = hashlib.sha256()
     for file in sorted(file for output in list_outputs(stage) for file in _files(output)):

@@ -7,6 +7,7 @@ import torch
 
 from der.common.device import name_arithmetic
 from der.common.errors import UserError
+from der.common.sealed import SealedDirectory
 from der.project import paths
 from der.project.environment import SCRATCH, scratch_root
 from der.settings.network import NetworkSettings
@@ -20,14 +21,10 @@ def training_key(
     step: int, network: NetworkSettings, train: TrainSettings, fingerprint: str, device: torch.device
 ) -> str:
     """The key of the training of ``step``: parameters, inputs, code (its ``fingerprint``) and machine."""
-    inputs = (
-        paths.task(step) / "train",
-        paths.task(step) / "classes.json",
-        paths.checkpoint(step - 1),
-        paths.memory(step - 1),
-    )
+    inputs = (paths.train_images(step), paths.checkpoint(step - 1), paths.memory(step - 1))
     settings = [step, to_values(network), to_values(train.recipe(step))]
-    return state_key(settings, inputs, fingerprint, name_arithmetic(device))
+    digests = [SealedDirectory(path).digest for path in inputs]  # held to the files as those are read
+    return state_key(settings, digests, fingerprint, name_arithmetic(device))
 
 
 @contextmanager

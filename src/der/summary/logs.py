@@ -5,18 +5,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from der.common.errors import UserError
-from der.train.log import EpochRecord
+from der.common.sealed import SealedDirectory
+from der.train.log import LOG, EpochRecord
 
 REPRESENTATION = "representation"  # the phase that every step begins with
 
 
-def read_logs(paths: Iterable[Path]) -> list[list[EpochRecord]]:
+def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
     """The records of steps 1, 2, ...; a value that a log leaves empty is NaN.
 
     Raises UserError naming a file that is missing, damaged or cut off: epochs count up from 1 in every
     phase, and steps after the first have the same ones.
     """
-    paths = list(paths)
+    paths = [SealedDirectory(directory).file(LOG) for directory in directories]
     logs = [_read_log(path, step) for step, path in enumerate(paths, start=1)]
     for path, log in zip(paths[2:], logs[2:], strict=True):
         if [record.phase for record in log] != [record.phase for record in logs[1]]:

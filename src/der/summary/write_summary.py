@@ -5,7 +5,7 @@ from pathlib import Path
 from der.common.atomic import atomic_directory
 from der.common.errors import UserError
 from der.common.serialization import write_json
-from der.evaluation.confusion import read_confusion
+from der.evaluation.confusion import CONFUSION, read_confusion
 from der.evaluation.metrics import StepMetrics
 from der.summary.charts.accuracy import accuracy_chart
 from der.summary.charts.confusion import confusion_chart
@@ -19,22 +19,22 @@ from der.summary.tables import accuracy_matrix_table, accuracy_table, training_t
 
 
 def write_summary(
-    steps: list[StepMetrics], confusion_csv: Path, training_csvs: list[Path], summary_json: Path, plots: Path
+    steps: list[StepMetrics], last: Path, training: list[Path], summary_json: Path, plots: Path
 ) -> Summary:
     """Write the summary of steps 1..T and return it.
 
-    ``confusion_csv`` is the last step's; ``training_csvs`` are the training logs of steps 1..T.
+    ``last`` is the directory of the last step's evaluation, ``training`` are those of the logs of steps 1..T.
     ``summary_json`` gets the summary, the directory ``plots`` four PNG plots and three CSV tables.
     Raises UserError naming a file that is missing or damaged; nothing is written then.
     """
-    assert len(training_csvs) == len(steps)
-    counts_CC, names = read_confusion(confusion_csv)
+    assert len(training) == len(steps)
+    counts_CC, names = read_confusion(last)
     if len(names) != steps[-1]["classes"]:
         raise UserError(
-            f"{confusion_csv}: of {len(names)} classes, but step {len(steps)} has {steps[-1]['classes']}; "
+            f"{last / CONFUSION}: of {len(names)} classes, but step {len(steps)} has {steps[-1]['classes']}; "
             "run the step's evaluation again"
         )
-    logs = read_logs(training_csvs)
+    logs = read_logs(training)
     summary = summarise(steps)
     tables = {
         "accuracy": accuracy_table(summary),

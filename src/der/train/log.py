@@ -1,11 +1,13 @@
-"""The training log: one line of CSV per epoch."""
+"""The training log, one line of CSV per epoch, in a sealed directory."""
 
 import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from der.common.atomic import atomic_file
+from der.common.sealed import sealed_directory
+
+LOG = "log.csv"
 
 
 class EpochRecord(NamedTuple):
@@ -20,8 +22,11 @@ class EpochRecord(NamedTuple):
 
 
 def write_log(path: Path, records: Iterable[EpochRecord]) -> None:
-    """Write the records with a header."""
-    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    """Make the directory ``path`` of the log: the records with a header."""
+    with (
+        sealed_directory(path) as directory,
+        (directory / LOG).open("w", encoding="utf-8", newline="") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(EpochRecord._fields)
         writer.writerows(records)

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from der.common.sealed import seal
 from der.train.resume.removal import FINISHED, mark_of, remove_finished, remove_old
 from tests.train.resume.sandbox import Sandbox, keep, make_old, make_state, states
+
+
+def put_head(checkpoint: Path, content: bytes) -> None:
+    (checkpoint / "head.safetensors").write_bytes(content)
+    seal(checkpoint, {})
 
 
 @pytest.fixture
@@ -16,8 +22,7 @@ def checkpoints(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / "checkpoints" / name for name in ("1", "2")]
     for path in paths:
         path.mkdir(parents=True)
-        (path / "network.json").write_bytes(b"{}")
-        (path / "head.safetensors").write_bytes(path.name.encode())
+        put_head(path, path.name.encode())
     return paths
 
 
@@ -32,7 +37,7 @@ def test_state_of_a_finished_step_is_removed_by_its_checkpoint(
     make_state(sandbox, "not finished")
     remove_finished(sandbox.root, two)
     assert sandbox.directories() == ["der-not finished", "der-one"]
-    (one / "head.safetensors").write_bytes(b"other")
+    put_head(one, b"other")
     remove_finished(sandbox.root, one)
     assert (sandbox.root / "der-one").exists()
 

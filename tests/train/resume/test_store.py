@@ -12,6 +12,7 @@ import torch
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.sealed import sealed_directory
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
 from der.train.resume.removal import mark_of
@@ -168,9 +169,8 @@ def test_an_error_inside_frees_it_and_keeps_the_state(sandbox: Sandbox) -> None:
 
 def test_a_mark_lies_beside_all_that_was_saved(sandbox: Sandbox, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
-    for name in ("network.json", "head.safetensors"):
-        (checkpoint / name).write_text(name)
+    with sealed_directory(checkpoint) as directory:
+        (directory / "head.safetensors").write_text("weights")
     with sandbox.open() as scratch:
         save(scratch, 1)
         scratch.finish(checkpoint)

@@ -1,4 +1,4 @@
-"""Fill a directory with a data set's images, one .npy file per split and class."""
+"""Fill a directory with a data set's images: one .npy file per class in a sealed directory per split."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ import numpy as np
 
 from der.common.errors import UserError
 from der.common.registry import look_up
+from der.common.sealed import seal
 from der.common.serialization import write_array
+from der.data.class_arrays import class_file
 from der.data.sources.registry import SOURCES
 from der.settings.dataset import DatasetSettings
 
@@ -38,11 +40,13 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
             for split, images in (("train", one.train), ("test", one.test)):
                 shape = (len(images), settings.image_side, settings.image_side, settings.channels)
                 assert len(images) and images.shape == shape and images.dtype == np.uint8, one.name
-                file = destination / split / f"{one.name}.npy"
+                file = destination / split / class_file(one.name)
                 if file.exists():  # Cat and cat, on a file system that takes them for the same
                     raise UserError(f"{file}: two classes' names differ in case only; rename one")
                 write_array(file, images)
             classes, train, test = classes + 1, train + len(one.train), test + len(one.test)
             passed_over += one.passed_over
     assert classes >= 2, settings.source
+    for split in ("train", "test"):
+        seal(destination / split, {})
     return Counts(classes, train, test, passed_over)

@@ -5,12 +5,12 @@ and then it runs again. So the state of a finished step is kept, marked with its
 the checkpoint is used. The root may hold other things, which stay.
 """
 
-import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from der.common.sealed import SealedDirectory
 from der.train.resume.lock import LOCK, remove_unused
 
 PREFIX = "der-"  # of the names of directories of state
@@ -20,10 +20,7 @@ MAX_AGE = 14 * 24 * 3600  # seconds after which what a run left is removed
 
 def mark_of(checkpoint: Path) -> str:
     """What tells a checkpoint directory from others: every training ends with other weights."""
-    digest = hashlib.sha256()
-    for name in ("network.json", "head.safetensors"):
-        digest.update((checkpoint / name).read_bytes())
-    return digest.hexdigest()
+    return SealedDirectory(checkpoint).digest
 
 
 def remove_finished(root: Path, checkpoint: Path) -> None:

@@ -1,0 +1,18 @@
+"""What is left of a step's evaluation: a sealed directory of metrics, confusion matrix and mistakes."""
+
+from pathlib import Path
+
+from der.common.sealed import sealed_directory
+from der.common.serialization import write_json
+from der.evaluation.confusion import write_confusion
+from der.evaluation.evaluate import Evaluation
+from der.evaluation.metrics import METRICS
+from der.evaluation.mistakes import write_mistakes
+
+
+def save_evaluation(path: Path, evaluation: Evaluation, names: list[str]) -> None:
+    """Make the directory ``path``; ``names`` are the classes' in label order."""
+    with sealed_directory(path) as directory:
+        write_json(directory / METRICS, evaluation.metrics)
+        write_confusion(directory, evaluation.confusion, names)
+        write_mistakes(directory, evaluation.mistakes)

@@ -1,0 +1,116 @@
+"""Damage of results and of objects that are named by their hashes: found where it is, and nowhere else."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from der.common.sealed import MANIFEST, sealed_directory
+from der.project import paths, verification
+from der.project.chain import write_chain
+from der.project.running_code import describe
+from der.project.verification import find_all_damage, find_damaged_results, list_files, repair
+
+GRAPH = {"download": {"outs": ["data/raw"]}, "check": {"outs": [{"data/fingerprints": {"persist": True}}]}}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of a project in the current directory with sealed results, all of which are in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(verification, "find_cache", lambda: tmp_path / "cache")
+    write_chain(1)
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": GRAPH}))
+    for split in ("train", "test"):
+        with sealed_directory(paths.RAW / split) as directory:
+            (directory / "cat.npy").write_bytes(split.encode())
+    paths.FINGERPRINTS.mkdir()
+    paths.fingerprint("split").write_text(describe({"der": "0123"}))
+    files = {path.relative_to(paths.RAW).as_posix(): path for path in paths.RAW.rglob("*") if path.is_file()}
+    for path in files.values():
+        put(tmp_path / "cache", path.read_bytes())
+    put(tmp_path / "cache", list_files({name: md5(files[name].read_bytes()) for name in files}), ".dir")
+    return tmp_path / "cache"
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def put(cache: Path, content: bytes, suffix: str = "") -> Path:
+    path = cache / md5(content)[:2] / f"{md5(content)[2:]}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o444)
+    return path
+
+
+def spoil(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-2])
+
+
+def test_a_listing_is_what_dvc_writes() -> None:
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    tree = Tree()
+    hashes = {"b": "1" * 32, "a/ü.npy": "2" * 32, "a.npy": "3" * 32}
+    for name, value in hashes.items():
+        tree.add(tuple(name.split("/")), None, HashInfo("md5", value))
+    assert list_files(hashes) == tree.as_bytes()
+
+
+def test_nothing_is_found_where_nothing_is_damaged(cache: Path) -> None:
+    (cache / "ab").mkdir(exist_ok=True)
+    (cache / "ab" / "unfinished.tmp").write_bytes(b"of DVC's")
+    (paths.RAW / "train.partial").mkdir()
+    assert find_all_damage() == []
+
+
+@pytest.mark.parametrize("suffix", ["", ".dir"])
+def test_an_object_is_put_back_from_the_results(suffix: str, cache: Path) -> None:
+    path = sorted(path for path in cache.glob("??/*") if path.suffix == suffix)[0]
+    whole = path.read_bytes()
+    spoil(path)
+    (damage,) = find_all_damage()
+    assert damage.sentence == f"{path.relative_to(Path.cwd())}: damaged, an object of DVC's cache"
+    assert list(repair([damage])) == [f"{damage.sentence}; put back"]
+    assert path.read_bytes() == whole and path.stat().st_mode & 0o777 == 0o444
+
+
+def test_an_object_of_which_there_is_no_copy_is_removed(cache: Path) -> None:
+    path = put(cache, b"of another experiment")
+    spoil(path)
+    (damage,) = find_all_damage()
+    assert list(repair([damage])) == [f"{damage.sentence}; removed"]
+    assert not path.exists() and find_all_damage() == []
+
+
+@pytest.mark.parametrize("name", ["cat.npy", MANIFEST])
+def test_a_damaged_result_goes_with_its_directory(name: str) -> None:
+    spoil(paths.RAW / "test" / name)
+    (damage,) = find_all_damage()
+    assert damage.sentence.startswith(f"data/raw/test/{name}: ")
+    assert list(repair([damage])) == [f"{damage.sentence}; removed data/raw/test"]
+    assert [path.name for path in paths.RAW.iterdir()] == ["train"]
+
+
+def test_an_object_is_put_back_before_its_copy_s_directory_goes(cache: Path) -> None:
+    path = cache / md5(b"test")[:2] / md5(b"test")[2:]
+    spoil(path)
+    spoil(paths.RAW / "test" / MANIFEST)
+    assert len(list(repair(find_all_damage()))) == 2
+    assert path.read_bytes() == b"test" and not (paths.RAW / "test").exists()
+
+
+def test_a_fingerprint_is_found_if_it_is_damaged_but_not_if_it_is_of_other_code() -> None:
+    path = paths.fingerprint("split")
+    path.write_text(describe({"der": "4567"}))
+    assert list(find_damaged_results()) == []
+    spoil(path)
+    (damage,) = find_damaged_results()
+    assert list(repair([damage])) == [f"{damage.sentence}; removed"]
+    assert json.dumps([str(one) for one in paths.FINGERPRINTS.iterdir()]) == "[]"
