@@ -58,6 +58,7 @@ def paint(directory: Path) -> list[str]:
     palette = colour.convert("RGB").quantize(7)
     smooth.save(directory / "turned.jpg", exif=exif)
     smooth.save(directory / "large.jpg")
+    colour.convert("RGB").resize((100, 60)).save(directory / "between.jpg")  # halved, not quartered
     smooth.convert("CMYK").save(directory / "print.jpg")
     colour.save(directory / "transparent.png")
     palette.save(directory / "palette.png", transparency=3)
