@@ -14,9 +14,10 @@ def run(code: RunningCode) -> str:
     with atomic_directory(RAW) as directory:
         counts = download(settings, directory)
         code.confirm()
+    others = f"; passed over, by their names no pictures: {counts.passed_over}" if counts.passed_over else ""
     return (
         f"download: {counts.train} training and {counts.test} test images "
-        f"of {counts.classes} classes ({settings.source})"
+        f"of {counts.classes} classes ({settings.source}){others}"
     )
 
 

@@ -205,7 +205,7 @@ def test_a_closed_stream_loses_only_what_it_would_have_shown(closed: str, words:
 
 FAULTS = {
     "nowhere": "error: nowhere: there is no such file or directory",
-    "empty": "error: empty: there is no file in this directory",
+    "empty": "error: empty: there is no picture in this directory",
 }
 
 

@@ -15,6 +15,8 @@ from der.common.errors import UserError, ending_in_a_sentence
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.npy"), "error: a.npy: No space left on device"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "error: files: No space left on device"),
         (OSError("odd"), "error: files: odd"),
+        (UserError("a\nb.png: no picture"), r"error: a\nb.png: no picture"),
+        (OSError(errno.EACCES, os.strerror(errno.EACCES), "a\nb"), r"error: a\nb: Permission denied"),
         (KeyboardInterrupt(), "stopped"),
     ],
 )

@@ -1,7 +1,9 @@
 """JSON and .npy files: whole, named when damaged, never unpickled."""
 
 import json
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +85,12 @@ def test_a_damaged_array_is_named_and_never_unpickled(kind: str, mapped: bool, t
         path.write_bytes(contents[kind])
     with pytest.raises(UserError, match=r"a\.npy: cannot be read as a \.npy array \("):
         read_array(path, mapped=mapped)
+
+
+@pytest.mark.parametrize("read", [read_json, read_array])
+def test_what_is_no_file_is_not_waited_for(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    for name in ("pipe", "zeros"):
+        with pytest.raises(UserError, match=rf"{name}: cannot be read as .+ no file"):
+            read(tmp_path / name)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from der.common.errors import UserError
 from der.deployment import loader
 from der.deployment.loader import list_pictures, read_chunks
 from tests.builders import random_images
@@ -24,6 +25,16 @@ def test_files_are_found_at_any_depth_in_order_without_debris(tmp_path: Path) ->
     found = list_pictures([tmp_path / "b" / "2.png", tmp_path])
     names = [path.relative_to(tmp_path).as_posix() for path in found]
     assert names == ["b/2.png", "a.png", "b/10.png", "b/2.png", "c/ü d.png"]
+
+
+def test_what_is_no_picture_by_its_name_is_passed_over_in_directories_alone(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.JSON", "c/d.csv", "e", "f.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = list_pictures([tmp_path / "a.txt", tmp_path])
+    assert [path.name for path in found] == ["a.txt", "e", "f.png"]
+    with pytest.raises(UserError, match=r"c: there is no picture in this directory$"):
+        list_pictures([tmp_path / "c"])
 
 
 def test_chunks_hold_every_file_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def test_a_damaged_file_of_weights_is_named(name: str, damage: Callable[[Path], 
     missing = damage is Path.unlink
     fault = r"cannot be read as weights \(" if missing else r"not the file that network\.json records; copy"
     with pytest.raises(UserError, match=rf"{name}\.safetensors: {fault}"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", None], ids=["device", "pipe"])
+def test_what_is_no_file_is_not_waited_for(target: str | None, saved: Path) -> None:
+    path = saved / "head.safetensors"
+    path.unlink()
+    if target is None:
+        os.mkfifo(path)
+    else:
+        path.symlink_to(target)
+    with pytest.raises(UserError, match=r"head\.safetensors: cannot be read"):
         load_checkpoint(saved)
 
 

@@ -137,6 +137,14 @@ def test_csv_holds_the_numbers_unrounded(monkeypatch: pytest.MonkeyPatch, tmp_pa
     )
 
 
+def test_no_value_in_csv_is_a_formula(tmp_path: Path) -> None:
+    values = ["=1+1", "@a", "a", -1, ["=1"], None]
+    comparison.write_csv(tmp_path / "a.csv", summarise_runs([make_run(0, 1.0, value=one) for one in values]))
+    rows = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()[1:]
+    written = {row.split(",")[0] for row in rows}
+    assert written == {"-1", "'=1+1", "''@a'", "a", "[=1]", "null"}
+
+
 def test_workspace_without_experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     show(monkeypatch, None)
     with pytest.raises(UserError, match=r"^no finished experiment of this commit \(.+\); queue some with"):

@@ -1,4 +1,4 @@
-"""`git add --all`, as the README says it, after the README's other commands: only what belongs to the project."""
+"""`git add --all` after the README's commands adds only what belongs to the project."""
 
 import shutil
 import subprocess
@@ -28,7 +28,13 @@ LEFT = {
     ],
     "Put them into `data/images`": ["data/images/train/cat/0.png"],
 }
-KEPT = ("dvc.lock", "metrics/summary.json", "params.yaml", "results/a.json", "docs/page.png")  # to be committed
+KEPT = (
+    "dvc.lock",
+    "metrics/summary.json",
+    "params.yaml",
+    "results/a.json",
+    "docs/page.png",
+)  # to be committed
 
 
 @pytest.fixture

@@ -265,6 +265,12 @@ def test_the_root(
     assert scratch_root() == Path(expected.format(home=tmp_path / "home", here=tmp_path))
 
 
+def test_a_home_directory_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DER_SCRATCH", "~nobody-of-this-name/scratch")
+    with pytest.raises(UserError, match=r"^DER_SCRATCH: ~nobody-of-this-name/scratch: there is no such home"):
+        scratch_root()
+
+
 def test_a_full_disk_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DER_SCRATCH", str(tmp_path / "file"))
     (tmp_path / "file").touch()

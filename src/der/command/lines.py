@@ -2,25 +2,16 @@
 
 import csv
 import sys
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from der.common.text import csv_cell, printable
 
 if TYPE_CHECKING:
     from der.deployment.prediction import Prediction
 
 PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first
-
-
-def printable(text: str) -> str:
-    """``text`` on one line: line ends, control characters and invalid UTF-8 as Python escapes them."""
-    return "".join(
-        letter.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
-        else letter
-        for letter in text
-    )
 
 
 def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
@@ -38,12 +29,12 @@ def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> Prin
 
 
 def start_csv(count: int) -> PrintLine:
-    """Print the heading of a CSV file with ``count`` predictions a line."""
+    """Print the heading of a CSV file with ``count`` predictions a line; no name in it is a formula."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
 
     def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
-        cells = [(one.name, f"{one.probability:.6f}") for one in predictions]
-        writer.writerow([picture, *(text for cell in cells for text in cell)])
+        cells = [(csv_cell(one.name), f"{one.probability:.6f}") for one in predictions]
+        writer.writerow([csv_cell(picture), *(text for cell in cells for text in cell)])
 
     names = [f"{what}_{rank}" for rank in range(1, count + 1) for what in ("class", "probability")]
     writer.writerow(["picture", *names])

@@ -1,7 +1,7 @@
 """Name the classes that pictures show, by the network of a checkpoint directory.
 
-Any picture that Pillow reads; directories are searched. One that cannot be read is reported and skipped, and
-the exit status is 1.
+Any picture that Pillow reads; directories are searched, but for files whose names say that they are none. One
+that cannot be read is reported and skipped, and the exit status is 1.
 """
 
 import argparse
@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from der.command.lines import PrintLine, printable, start_csv, start_table
+from der.command.lines import PrintLine, start_csv, start_table
+from der.common.text import printable
 
 if TYPE_CHECKING:
     from der.deployment.predictor import Predictor

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from der.common.text import printable
+
 
 class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says what and how."""
@@ -18,8 +20,8 @@ def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")  # in one line, whatever the names of files hold
     except OSError as error:  # a full disk, a missing permission
-        sys.exit(f"error: {error.filename or 'files'}: {error.strerror or error}")
+        sys.exit(f"error: {printable(str(error.filename or 'files'))}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(interrupted)

@@ -1,8 +1,12 @@
-"""Links and sizes of files."""
+"""Links, kinds and sizes of files."""
 
+import errno
 import os
 import shutil
+import stat
 from pathlib import Path
+
+from der.common.errors import UserError
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -11,6 +15,21 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def expand_home(path: str) -> Path:
+    """The path that ``path`` names, "~" being the user's home directory; UserError if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: there is no such home directory; write the whole path") from None
+
+
+def regular(path: Path) -> Path:
+    """``path``, for opening; OSError unless it is a file: a pipe would be waited for, a device never ends."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no file", str(path))
+    return path
 
 
 def directory_bytes(path: Path) -> int:

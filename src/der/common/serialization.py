@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.filesystem import regular
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -21,7 +22,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; raises UserError naming the file if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
 
@@ -35,7 +36,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     """Read a .npy file, as a read-only memory map if ``mapped``; never unpickles."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        array: NDArray[Any] = np.load(regular(path), mmap_mode="r" if mapped else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: cannot be read as a .npy array ({error})") from None
     return array

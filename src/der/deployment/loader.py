@@ -15,7 +15,7 @@ from PIL import Image
 from der.common.errors import UserError
 from der.data.sources.decoding import read_picture
 from der.data.sources.folder import MOST_THREADS
-from der.data.sources.tree import is_ignored
+from der.data.sources.tree import is_ignored, is_no_picture
 
 
 class Chunk(NamedTuple):
@@ -29,17 +29,17 @@ class Chunk(NamedTuple):
 def list_pictures(paths: Sequence[Path]) -> list[Path]:
     """The files among ``paths`` and in the directories among them, at any depth, each in order of names.
 
-    Links are followed, but a directory is searched once. Hidden files and what operating systems leave
-    behind are passed over in directories. What is found but cannot be read, a link to nothing or a
-    directory of someone else's, is listed too: ``read_chunks`` says what is wrong with it. Raises UserError
-    for a path that does not exist and for a directory without a file.
+    Links are followed, but a directory is searched once. What is hidden or no picture by its name is passed
+    over in directories, as in a folder of training images. What is found but cannot be read, a link to
+    nothing or a directory of someone else's, is listed too: ``read_chunks`` says what is wrong with it.
+    Raises UserError for a path that does not exist and for a directory without any picture.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = list(_scan(path, set()))
             if not inside:
-                raise UserError(f"{path}: there is no file in this directory")
+                raise UserError(f"{path}: there is no picture in this directory")
             files += inside
         elif path.exists():
             files.append(path)
@@ -61,11 +61,10 @@ def _scan(directory: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
     visited.add((status.st_dev, status.st_ino))
     for name in names:
         path = directory / name
-        if is_ignored(name):
-            continue
         if os.path.isdir(path):  # unlike the path's own method, False where it cannot be told
-            yield from _scan(path, visited)
-        else:
+            if not is_ignored(name):
+                yield from _scan(path, visited)
+        elif not is_no_picture(name):
             yield path
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from der.common.errors import UserError
+from der.common.filesystem import regular
 
 
 def save_weights(module: nn.Module, path: Path) -> str:
@@ -56,5 +57,5 @@ def load_weights(module: nn.Module, path: Path, digest: str, recorded_in: str) -
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file."""
-    with path.open("rb") as stream:
+    with regular(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

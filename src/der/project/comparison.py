@@ -14,6 +14,7 @@ from typing import Any
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.text import csv_cell
 from der.project.changes import compare, one_line, shorten, value_at
 from der.project.paths import PARAMS, SUMMARY
 from der.summary.sweep import METRICS, Row, Run, summarise_runs
@@ -119,7 +120,7 @@ def make_table(rows: list[Row]) -> str:
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
-    """The same numbers, unrounded; empty where there is none."""
+    """The same numbers, unrounded; empty where there is none. No value in it is a formula."""
     kinds = ("mean", "deviation")
     headings = [*rows[0].setting, "runs", *(f"{name}_{kind}" for name in METRICS for kind in kinds)]
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
@@ -127,4 +128,11 @@ def write_csv(path: Path, rows: list[Row]) -> None:
         writer.writerow(headings)
         for row in rows:
             numbers = [number for name in METRICS for number in row.metrics[name]]
-            writer.writerow([*map(one_line, row.setting.values()), row.runs, *numbers])
+            values = [_cell(value) for value in row.setting.values()]
+            writer.writerow([*values, row.runs, *numbers])
+
+
+def _cell(value: Any) -> str:
+    """A value as YAML; what is no number as a text that is no formula."""
+    text = one_line(value)
+    return text if isinstance(value, int | float) else csv_cell(text)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from der.common.errors import UserError
+from der.common.filesystem import expand_home
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,10 @@ def _naming(variable: str) -> Iterator[None]:
 
 
 def scratch_root() -> Path:
-    """DER_SCRATCH, or a directory in the user's cache; the same for all copies of the repository."""
+    """DER_SCRATCH, or a directory in the user's cache; the same for all copies of the repository.
+
+    Raises UserError if it lies in a home directory that there is not.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get(SCRATCH) or f"{cache}/der/scratch").expanduser().absolute()
+    with _naming(SCRATCH):
+        return expand_home(os.environ.get(SCRATCH) or f"{cache}/der/scratch").absolute()

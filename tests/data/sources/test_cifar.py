@@ -14,6 +14,7 @@ from torchvision import datasets  # type: ignore[import-untyped]
 
 from der.common.errors import UserError
 from der.data.sources.download import Counts, download
+from der.data.sources.registry import SOURCES
 from der.settings.dataset import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 
@@ -63,6 +64,12 @@ def settings(
     return settings_for("", source=request.param, downloads=str(downloads), image_side=32)
 
 
+def test_a_home_directory_that_is_none(settings: DatasetSettings) -> None:
+    wrong = settings_for("", source=settings.source, downloads="~nobody-of-this-name/images")
+    with pytest.raises(UserError, match=r"^~nobody-of-this-name/images: there is no such home directory"):
+        next(SOURCES[settings.source](wrong, Path("unused")))
+
+
 def archive_of(settings: DatasetSettings) -> Path:
     (archive,) = Path(settings.downloads).glob("*.tar.gz")
     return archive
@@ -78,8 +85,6 @@ def test_classes_come_by_name_with_their_pixels(settings: DatasetSettings, tmp_p
 
 
 def test_classes_are_yielded_in_alphabetical_order(settings: DatasetSettings) -> None:
-    from der.data.sources.download import SOURCES
-
     assert [one.name for one in SOURCES[settings.source](settings, Path("unused"))] == sorted(NAMES)
 
 

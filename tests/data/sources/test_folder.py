@@ -72,9 +72,14 @@ def test_debris_and_what_lies_beside_the_splits_is_left_out(tmp_path: Path) -> N
         "train/.hidden/0.png": b"x",
         "train/__MACOSX/0.png": b"x",
         "test/cat/._0.png": b"x",
+        "train/labels.csv": b"cat",
+        "train/cat/notes.TXT": b"purrs",
+        "test/dog/0.json": b"{}",
     }
     root = write_tree(tmp_path / "images", tree_of(**SMALL) | debris)
-    assert download(settings_for(root), tmp_path / "raw") == Counts(classes=2, train=5, test=3)
+    os.mkfifo(root / "train/cat/.pipe")
+    counts = Counts(classes=2, train=5, test=3, passed_over=9)  # files where pictures are
+    assert download(settings_for(root), tmp_path / "raw") == counts
 
 
 def test_a_linked_root_and_linked_files_are_followed(tmp_path: Path) -> None:
@@ -100,9 +105,40 @@ def test_a_linked_directory_below_the_root_is_named(tmp_path: Path, place: str) 
 
 
 def test_unreadable_picture_is_named_and_stops_the_download(tmp_path: Path) -> None:
-    root = write_tree(tmp_path / "images", tree_of(**SMALL) | {"train/dog/notes.txt": b"barks"})
-    with pytest.raises(UserError, match=f"{root}/train/dog/notes.txt: cannot be read as a picture"):
+    root = write_tree(tmp_path / "images", tree_of(**SMALL) | {"train/dog/x.png": b"barks"})
+    with pytest.raises(UserError, match=f"{root}/train/dog/x.png: cannot be read as a picture"):
         download(settings_for(root), tmp_path / "raw")
+
+
+@pytest.mark.parametrize("count", [2, 20, 23])
+@pytest.mark.parametrize("test", [{}, {"test": {"ant": 1, "cat": 1, "dog": 2}}], ids=["held out", "test"])
+def test_all_unreadable_pictures_are_named(
+    tmp_path: Path, test: dict[str, dict[str, int]], count: int
+) -> None:
+    bad = sorted(["train/cat/x.png", *(f"train/dog/{number:02}.png" for number in range(1, count))])
+    contents: Contents = tree_of(train={"ant": 3, "cat": 3, "dog": 2}, **test)
+    root = write_tree(tmp_path / "images", contents | dict.fromkeys(bad, b"barks"))
+    with pytest.raises(UserError) as caught:
+        download(settings_for(root), tmp_path / "raw")
+    more = f" and {count - 20} more" if count > 20 else ""
+    assert str(caught.value) == (
+        f"{count} pictures cannot be read or are too large; repair or remove them: "
+        f"{', '.join(f'{root}/{path}' for path in bad[:20])}{more}"
+    )
+
+
+def test_bad_test_images_are_named_with_those_for_training(tmp_path: Path) -> None:
+    bad: Contents = {"train/dog/x.png": b"", "test/cat/x.png": b""}
+    root = write_tree(tmp_path / "images", tree_of(**SMALL) | bad)
+    with pytest.raises(UserError, match=f"^2 .+: {root}/test/cat/x.png, {root}/train/dog/x.png$"):
+        download(settings_for(root), tmp_path / "raw")
+
+
+@pytest.mark.parametrize("name", ["images.zip", "images.tar"])
+def test_a_pipe_with_an_archive_s_name_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}: neither a directory nor a \.zip, "):
+        download(settings_for(tmp_path / name), tmp_path / "raw")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +158,7 @@ def test_unreadable_picture_is_named_and_stops_the_download(tmp_path: Path) -> N
         (tree_of(train={"cat": 2}) | {"train/eel": None}, "/train/eel: the class has no training images"),
         (tree_of(train={"cat": 2, "dog": 1}), "/train/dog: one image cannot be divided"),
         (tree_of(train={"cat": 2}, test={"cat": 1}), ": has 1 of the two classes"),
+        (tree_of(**SMALL) | {"train/eel/0.txt": b""}, "/train/eel: the class has no training images"),
         ({"train": None}, ": has 0 of the two classes"),
         (tree_of(test={"cat": 2}), ": has no folder train"),
         (tree_of(**SMALL) | {"train/0.png": png("")}, "/train/0.png: a file outside the class folders"),

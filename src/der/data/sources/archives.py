@@ -9,7 +9,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -24,6 +24,7 @@ DAMAGE = (
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UTF8_NAME = 0x800  # zip flag: the member's name is UTF-8
 ENCRYPTED = 0x1  # zip flag
+LARGEST_RATIO = 500  # bytes unpacked for one packed: pictures stay far below, deflate ends at 1,032
 
 
 class Member(NamedTuple):
@@ -31,6 +32,7 @@ class Member(NamedTuple):
 
     name: str
     content: Callable[[], IO[bytes] | None] | None = None
+    size: int = 0  # bytes of the content
     link: str | None = None
 
 
@@ -38,19 +40,18 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
     """Unpack a .zip or .tar file into the empty directory ``scratch``.
 
     Files get numbers for names: no member can choose where it is written, and names that the file system
-    would confuse stay apart. Hidden files are skipped, links followed to a file of the archive. Raises
-    UserError for a damaged archive and a full disk, and naming the member for one that would leave its
-    folder, is encrypted, or is neither file nor folder nor such a link.
+    would confuse stay apart. Hidden folders are left out, links followed to a file of the archive. Raises
+    UserError before anything is written for an archive that unpacks to far more than its size, or than there
+    is room for, and naming the member for one that would leave its folder, stands twice, is encrypted, or
+    is neither file nor folder nor such a link; for a damaged archive and a full disk, too.
     """
     members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
     files: dict[Parts, Path] = {}
     folders: set[Parts] = set()
     links: dict[Parts, Parts] = {}
     try:
-        for count, member in enumerate(members(archive)):
-            parts = _parts(archive, member.name, member.name)
-            if any(is_ignored(part) for part in parts):
-                continue
+        _survey(archive, members(archive), scratch)
+        for count, (parts, member) in enumerate(_wanted(archive, members(archive))):
             if member.link is not None:
                 links[parts] = _parts(archive, member.name, member.link)
             elif member.content is not None:
@@ -71,6 +72,38 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
             )
         files[parts] = files[target]
     return [Entry(parts, None) for parts in folders] + [Entry(parts, file) for parts, file in files.items()]
+
+
+def _wanted(archive: Path, members: Iterable[Member]) -> Iterator[tuple[Parts, Member]]:
+    """Members by the parts of their names, without hidden folders and what lies in them."""
+    for member in members:
+        parts = _parts(archive, member.name, member.name)
+        if not any(is_ignored(part) for part in (parts if member.content is None else parts[:-1])):
+            yield parts, member
+
+
+def _survey(archive: Path, members: Iterable[Member], scratch: Path) -> None:
+    """Raise UserError for members that stand twice, and once all would take too much room.
+
+    A compressed .tar is read twice for that: nothing else tells what is in it.
+    """
+    most, free = LARGEST_RATIO * archive.stat().st_size, shutil.disk_usage(scratch).free
+    total = 0
+    seen: set[Parts] = set()
+    for parts, member in _wanted(archive, members):
+        if member.content is None and member.link is None:
+            continue
+        if parts in seen:
+            raise UserError(f"{archive}: holds the member {member.name!r} twice; remove or rename one")
+        seen.add(parts)
+        total += member.size
+        if total > most:
+            raise UserError(
+                f"{archive}: unpacks to over {LARGEST_RATIO} times its size, as pictures do not; unpack it "
+                "yourself if you trust it"
+            )
+        if total > free:
+            raise UserError(f"{scratch}: {free:,} bytes are free, too few for {archive}; make room")
 
 
 def _copy(content: Callable[[], IO[bytes] | None], file: Path) -> None:
@@ -105,7 +138,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
             elif stat.S_ISLNK(info.external_attr >> 16):
                 yield Member(name, link=_linked(name, opened.read(info).decode()))
             else:
-                yield Member(name, content=partial(opened.open, info))
+                yield Member(name, content=partial(opened.open, info), size=info.file_size)
 
 
 def _old_zip_name(name: str) -> str:
@@ -120,7 +153,7 @@ def _tar_members(archive: Path) -> Iterator[Member]:
     with tarfile.open(archive) as opened:
         for info in opened:
             if info.isfile():
-                yield Member(info.name, content=partial(opened.extractfile, info))
+                yield Member(info.name, content=partial(opened.extractfile, info), size=info.size)
             elif info.isdir():
                 yield Member(info.name)
             elif info.islnk():

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from der.common.errors import UserError
+from der.common.filesystem import expand_home
 from der.data.sources.class_images import ClassImages
 from der.data.sources.decoding import resize_all
 from der.settings.dataset import DatasetSettings
@@ -29,7 +30,7 @@ def _classes(
     # Here, because it takes seconds that the other sources need not spend.
     from torchvision import datasets  # type: ignore[import-untyped]
 
-    directory = Path(settings.downloads).expanduser()
+    directory = expand_home(settings.downloads)
     train, test = (_load(getattr(datasets, kind), directory, is_train) for is_train in (True, False))
     for label, name in sorted(enumerate(train.classes), key=lambda pair: pair[1]):
         train_images, test_images = (

@@ -16,6 +16,7 @@ class ClassImages(NamedTuple):
     name: str
     train: Images
     test: Images
+    passed_over: int = 0  # files that are no pictures by their names, found since the class before
 
 
 def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImages:

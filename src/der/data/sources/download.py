@@ -20,6 +20,7 @@ class Counts:
     classes: int
     train: int  # images
     test: int  # images
+    passed_over: int = 0  # files that are no pictures by their names
 
 
 def download(settings: DatasetSettings, destination: Path) -> Counts:
@@ -31,7 +32,7 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
     absent.
     """
     source = look_up(SOURCES, settings.source, "dataset.source")
-    classes, train, test = 0, 0, 0
+    classes, train, test, passed_over = 0, 0, 0, 0
     with closing(source(settings, destination / "unpacked")) as found:
         for one in found:
             for split, images in (("train", one.train), ("test", one.test)):
@@ -42,5 +43,6 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
                     raise UserError(f"{file}: two classes' names differ in case only; rename one")
                 write_array(file, images)
             classes, train, test = classes + 1, train + len(one.train), test + len(one.test)
+            passed_over += one.passed_over
     assert classes >= 2, settings.source
-    return Counts(classes, train, test)
+    return Counts(classes, train, test, passed_over)

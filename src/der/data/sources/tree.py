@@ -10,6 +10,13 @@ from der.common.errors import UserError
 
 SPLITS = ("train", "test")
 DEBRIS = ("__macosx", "thumbs.db", "desktop.ini")  # what operating systems leave behind
+OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, and Pillow does not read
+    *(".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".odt", ".log"),
+    *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".xls", ".xlsx"),
+    *(".npy", ".npz", ".pkl", ".mat", ".h5", ".db", ".sqlite", ".py", ".ipynb", ".sh", ".md5", ".sha256"),
+    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".mp4", ".mov", ".avi", ".wav"),
+    *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc"),
+)
 LONGEST_NAME = 240  # bytes; file systems allow 255, suffixes included
 
 Parts = tuple[str, ...]  # of a path below the tree's root
@@ -22,12 +29,24 @@ class Entry(NamedTuple):
     file: Path | None  # where the content can be read; None for a folder
 
 
-Tree = dict[str, dict[str, list[Entry]]]  # split -> class -> files in the order of their names
+Splits = dict[str, dict[str, list[Entry]]]  # split -> class -> files in the order of their names
+
+
+class Tree(NamedTuple):
+    """Pictures by split and class."""
+
+    splits: Splits
+    passed_over: int  # files that are no pictures by their names
 
 
 def is_ignored(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or left behind by an operating system."""
     return name.startswith(".") or name.lower() in DEBRIS
+
+
+def is_no_picture(name: str) -> bool:
+    """Whether a file of this name is passed over where pictures are looked for: hidden or of another kind."""
+    return is_ignored(name) or name.lower().endswith(OTHER_FILES)
 
 
 def scan(root: Path) -> Iterator[Entry]:
@@ -56,15 +75,16 @@ def _scan(root: Path, parts: Parts, levels: int) -> Iterator[Entry]:
     directory = root.joinpath(*parts)
     try:
         with os.scandir(directory) as found:
-            items = [item for item in found if not is_ignored(item.name)]
+            items = list(found)
     except OSError as error:
         raise UserError(f"{directory}: cannot be read ({error.strerror})") from None
     for item in items:
         inside = (*parts, item.name)
         if item.is_dir():
-            _check_own(Path(item.path))
-            yield from _scan(root, inside, levels - 1)
-        elif item.is_file():
+            if not is_ignored(item.name):
+                _check_own(Path(item.path))
+                yield from _scan(root, inside, levels - 1)
+        elif item.is_file() or is_no_picture(item.name):
             yield Entry(inside, Path(item.path))
         else:
             raise UserError(f"{item.path}: neither file nor folder; remove it")
@@ -85,11 +105,12 @@ def unwrap(entries: list[Entry]) -> tuple[Parts, list[Entry]]:
 def build_tree(entries: Iterable[Entry], where: str) -> Tree:
     """Sort entries into splits and classes (names in Unicode NFC); ``where`` names the root in messages.
 
-    What lies beside train and test is left out. Raises UserError for a missing train folder, a file
-    outside a class folder, a folder inside one, two class folders of one split whose names coincide, and
-    a class name that no file can have.
+    What lies beside train and test is left out, and what is no picture by its name counted. Raises UserError
+    for a missing train folder, a file outside a class folder, a folder inside one, two class folders of one
+    split whose names coincide, and a class name that no file can have.
     """
-    tree: Tree = {}
+    tree: Splits = {}
+    passed_over = 0
     spelt: dict[tuple[str, str], str] = {}  # split, class -> the name of its folder
     for entry in sorted(entries, key=lambda entry: entry.parts):
         if not entry.parts or entry.parts[0] not in SPLITS:
@@ -97,6 +118,9 @@ def build_tree(entries: Iterable[Entry], where: str) -> Tree:
         split, *below = entry.parts
         place = "/".join((where, *entry.parts))
         is_folder = entry.file is None
+        if not is_folder and is_no_picture(entry.parts[-1]):
+            passed_over += 1
+            continue
         if len(below) > 2 or (len(below) == 2 and is_folder):
             raise UserError(f"{place}: a folder inside a class folder; move its images up")
         if len(below) < 2 and not is_folder:
@@ -111,7 +135,7 @@ def build_tree(entries: Iterable[Entry], where: str) -> Tree:
                 classes[name].append(entry)
     if "train" not in tree:
         raise UserError(f"{where}: has no folder train; put images into train/<class>/")
-    return tree
+    return Tree(tree, passed_over)
 
 
 def _class_name(folder: str, place: str) -> str:
@@ -125,7 +149,7 @@ def _class_name(folder: str, place: str) -> str:
     return name
 
 
-def check_tree(tree: Tree, where: str) -> None:
+def check_splits(tree: Splits, where: str) -> None:
     """Raise UserError unless there are two classes, each with training and test images, or two to divide."""
     names = sorted({name for classes in tree.values() for name in classes})
     for name in names:
