@@ -18,6 +18,7 @@ def list_fingerprinted() -> list[str]:
 def run() -> str:
     code = read_code(list_fingerprinted())
     # Only now: a module that cannot be parsed cannot be imported either.
+    from der.project.adding import describe_move
     from der.project.chain import check_chain
     from der.project.choices import check_choices
     from der.project.planning import planned_steps
@@ -26,6 +27,8 @@ def run() -> str:
     settings = load_settings()
     check_choices(settings)
     if (steps := planned_steps(settings)) is not None:
+        if move := describe_move(settings, steps):
+            print(f"warning: {move}", flush=True)
         check_chain(len(steps))
     changed = write_fingerprints(code)
     return f"check: parameters and chain are good; stages with new code: {', '.join(changed) or 'none'}"

@@ -8,10 +8,10 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from tests.pipeline.lab import Pipeline, make_pipeline, numbered, set_parameters
+from tests.pipeline.lab import Pipeline, make_pipeline, numbered, set_parameters, write_images
 from tests.pipeline.readme import blocks
 
-PROTOCOL, FIRST, APPENDED, SECOND = blocks("Adding classes later")
+PROTOCOL, FIRST, SECOND = blocks("Adding classes later")
 EDITS: dict[str, Any] = {
     "dataset.source": "digits",
     "protocol.first_classes": 4,  # the committed protocol
@@ -43,7 +43,6 @@ def test_added_classes(tmp_path: Path) -> None:
     assert pipeline.succeed("git", "status", "--porcelain") == ""
 
     before = pipeline.results()
-    pipeline.edit(protocol__steps=[*steps, *yaml.safe_load(APPENDED)])
     stages, prediction = run(pipeline, SECOND)
     assert sorted(stages) == sorted(["check", "split", *numbered("T4", "B4", "E4"), "summarize", "report"])
     assert prediction.startswith("nine.png ")
@@ -59,3 +58,25 @@ def test_added_classes(tmp_path: Path) -> None:
     assert known == [*steps, ["9"]]
     saved = np.asarray(Image.open(pipeline.root / "nine.png"))
     assert np.array_equal(saved, np.load(pipeline.root / "data/tasks/4/test/9.npy")[0, :, :, 0])
+
+
+def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) -> None:
+    write_images(pipeline.root / "data/images/train", ["aardvark"])  # first by alphabet
+    (pipeline.root / "data/images/train/aardvark/about.txt").touch()
+    warned = pipeline.succeed("python", "-m", "stages.check").splitlines()[0]
+    assert warned.startswith(
+        "warning: known classes move, for aardvark come among them: step 1 and all after"
+    )
+    before = pipeline.results()
+    (added, *_) = pipeline.der("add").splitlines()
+    assert added == "params.yaml: step 3 is aardvark; steps 1 to 2 stay as they were"
+    printed = pipeline.succeed("dvc", "repro")
+    ran = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
+    expected = ["check", "download", "split", *numbered("T3", "B3", "E3"), "summarize", "report"]
+    assert sorted(ran) == sorted(expected)
+    assert "; passed over, by their names no pictures: 1\n" in printed
+    assert "known classes move" not in printed
+    after = pipeline.results()
+    earlier = [path for path in before if re.search(r"/[0-2](/|\.)", path)]
+    assert earlier and all(after[path] == before[path] for path in earlier)
+    assert pipeline.repro().run == []

@@ -9,7 +9,7 @@ import sys
 from der.common.errors import ending_in_a_sentence
 
 COMMANDS = (
-    *("preset", "chain", "show", "report", "predict", "export", "compare", "record", "results"),
+    *("preset", "chain", "add", "show", "report", "predict", "export", "compare", "record", "results"),
     "schema",
 )
 FIRST = """\

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.project.chain import chain_length, write_chain
 from der.project.changes import compare
 from der.project.choices import check_choices
 from der.project.editing import put_values
 from der.project.lockfile import stages_to_run
-from der.project.params import parse_section, read_text
+from der.project.params import parse_section, read_text, write_text
 from der.project.paths import CHAIN, GRAPH, PARAMS
 from der.project.planning import planned_steps
 from der.project.presets import load_preset
@@ -27,8 +26,7 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
     check_choices(settings)
     changes = list(compare(parse_yaml(old, PARAMS), values))
     steps = planned_steps(settings)
-    with atomic_file(PARAMS) as partial:
-        partial.write_text(new, encoding="utf-8")
+    write_text(new)
     lines = [f"preset {name}: {len(changes)} values of {PARAMS} changed", *(f"  {one}" for one in changes)]
     lines += fit_chain(length, len(steps) if steps else length)
     if wanted := stages_to_run(values):

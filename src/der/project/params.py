@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
+from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.project.paths import PARAMS
 from der.project.yaml_text import parse_yaml
@@ -34,6 +35,12 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no keys and values; restore it with `git checkout {path}`")
     return content
+
+
+def write_text(text: str) -> None:
+    """Make ``text`` the whole of params.yaml."""
+    with atomic_file(PARAMS) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_text(path: Path = PARAMS) -> str:

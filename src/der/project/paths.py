@@ -8,6 +8,7 @@ CHAIN = Path("chain.yaml")
 FINGERPRINTS = Path("data/fingerprints")
 RAW = Path("data/raw")
 TASKS = Path("data/tasks")
+CHECKPOINTS = Path("data/checkpoints")
 PER_STEP_METRICS = Path("metrics/steps")
 PER_STEP_TRAINING = Path("metrics/training")
 PER_STEP_CONFUSION = Path("metrics/confusion")
@@ -29,7 +30,7 @@ def task(step: int) -> Path:
 
 def checkpoint(step: int) -> Path:
     """Checkpoint directory after a step; step 0 is the empty network."""
-    return Path("data/checkpoints") / str(step)
+    return CHECKPOINTS / str(step)
 
 
 def memory(step: int) -> Path:

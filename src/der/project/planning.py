@@ -22,7 +22,7 @@ def planned_steps(settings: Settings) -> list[list[str]] | None:
     is too small for them.
     """
     try:
-        names = _names_of(settings.dataset) or _names_in(settings.protocol) or _numbers_of(settings.dataset)
+        names = list_names(settings.dataset) or _names_in(settings.protocol) or _numbers_of(settings.dataset)
         if not names:
             return None
         steps = plan_steps(names, settings.protocol)
@@ -32,7 +32,7 @@ def planned_steps(settings: Settings) -> list[list[str]] | None:
     return steps
 
 
-def _names_of(dataset: DatasetSettings) -> list[str]:
+def list_names(dataset: DatasetSettings) -> list[str]:
     """The classes of the digits, or of a directory of images; none where that is not so easily told."""
     if dataset.source == "digits":
         return _numbers_of(dataset)

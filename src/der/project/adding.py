@@ -1,0 +1,111 @@
+"""Classes that arrive later, as one more step: what is finished stays as it is, and is not trained again."""
+
+import unicodedata
+from collections.abc import Sequence
+
+from der.common.errors import UserError
+from der.common.serialization import read_json
+from der.project.applying import fit_chain
+from der.project.chain import chain_length
+from der.project.editing import put_values, yaml_editor
+from der.project.lockfile import stages_to_run
+from der.project.params import read_text, write_text
+from der.project.paths import CHECKPOINTS, PARAMS, RAW
+from der.project.planning import list_names, planned_steps
+from der.project.settings import load_settings, parse_settings
+from der.project.yaml_text import parse_yaml
+from der.settings.dataset import DatasetSettings
+from der.settings.experiment import Settings
+
+Steps = list[list[str]]  # class names in label order, by the step that brings them
+
+
+def add_classes(names: Sequence[str]) -> str:
+    """Write the finished steps, and one of the classes ``names``, by default all new ones, into params.yaml.
+
+    Returns what `dvc repro` then trains. Raises UserError, and changes nothing, if no step is finished, a
+    class is unknown or known already, or the parameters do not allow for it.
+    """
+    text, settings, length = read_text(), load_settings(), chain_length()
+    finished = finished_steps()
+    if not finished:
+        raise UserError(f"{CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
+    steps = [*finished, choose_classes(names, finished, settings.dataset)]
+    edited = put_steps(text, steps)
+    planned_steps(parse_settings(edited))  # raises what does not fit
+    write_text(edited)
+    lines = [f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {_number(len(finished))} as they were"]
+    lines += fit_chain(length, len(steps))
+    return "\n".join([*lines, _describe_training(edited, len(steps))])
+
+
+def finished_steps() -> Steps:
+    """The steps of the newest checkpoint, by its network.json; none where no step is finished."""
+    directories = {int(path.parent.name): path for path in CHECKPOINTS.glob("[0-9]*/network.json")}
+    if not directories:
+        return []
+    newest = directories[max(directories)]
+    content = read_json(newest)
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not isinstance(steps, list):
+        raise UserError(f"{newest}: not a DER checkpoint; run `dvc repro`")
+    return steps
+
+
+def choose_classes(names: Sequence[str], finished: Steps, dataset: DatasetSettings) -> list[str]:
+    """The classes of the new step: ``names``, or all of the data set that are in no finished step."""
+    known = {name: number for number, step in enumerate(finished, start=1) for name in step}
+    chosen = list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
+    for name in chosen:
+        if name in known:
+            raise UserError(f"{name}: taught at step {known[name]} already; name classes that are new")
+    if chosen:
+        return chosen
+    found = list_names(dataset)
+    if not found:
+        raise UserError("dataset: only its images tell which classes are new; name them, `der add NAME ...`")
+    if not (new := [name for name in found if name not in known]):
+        raise UserError("dataset: every class is in a finished step; put images of a new one there")
+    return new
+
+
+def put_steps(text: str, steps: Steps) -> str:
+    """The text of params.yaml with explicit steps, everything else as it is."""
+    parse_yaml(text, PARAMS)  # ruamel has no one error for all that can be wrong
+    values = yaml_editor().load(text)
+    values["protocol"]["steps"] = steps
+    return put_values(text, values)
+
+
+def _describe_training(text: str, step: int) -> str:
+    trained = [one for one in stages_to_run(parse_yaml(text, PARAMS)) if one.startswith("train_task@")]
+    others = [one for one in trained if one != f"train_task@{step}"]
+    if others:
+        return f"`dvc repro` trains {', '.join(trained)}, for other parameters have changed, too"
+    return f"`dvc repro` trains step {step}, and no other while the images of the others are the same"
+
+
+def _number(steps: int) -> str:
+    return "step 1 stays" if steps == 1 else f"steps 1 to {steps} stay"
+
+
+def describe_move(settings: Settings, planned: Steps) -> str | None:
+    """A sentence if classes that are new in a folder of images move those of finished steps; else None."""
+    if settings.dataset.source != "folder" or settings.protocol.steps is not None:
+        return None
+    finished = finished_steps()
+    known = {name for step in finished for name in step}
+    here = {name for step in planned for name in step}
+    new = sorted(here - known - _classes_before())
+    if not finished or not new or not known <= here or planned[: len(finished)] == finished:
+        return None
+    first = next(number for number, step in enumerate(finished, 1) if planned[number - 1] != step)
+    return (
+        f"known classes move, for {', '.join(new)} come among them: step {first} and all after it train "
+        "anew; to keep them, stop here and run `der add`, which makes one more step of what is new"
+    )
+
+
+def _classes_before() -> set[str]:
+    """The classes of the images that were read last."""
+    return {path.stem for path in (RAW / "train").glob("*.npy")}

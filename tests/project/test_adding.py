@@ -1,0 +1,186 @@
+"""`der add`: one more step on top of what is finished, and the warning where that would be trained anew."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from der.common.errors import UserError
+from der.project.adding import add_classes, describe_move, put_steps
+from der.project.chain import chain_length
+from der.project.changes import compare
+from der.project.params import read_text
+from der.project.paths import PARAMS
+from der.project.planning import planned_steps
+from der.project.settings import load_settings, parse_settings
+from der.project.yaml_text import parse_yaml
+from tests.pipeline.lab import set_parameters
+from tests.project.clones import COMMITTED, make_clone
+
+FINISHED = [["bee", "cat"], ["dog"]]
+FOLDER = {"dataset.source": "folder", "protocol.first_classes": 2, "protocol.later_classes": 1}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone with two finished steps of its own images, the checkpoint of a third a marker."""
+    make_clone(tmp_path, monkeypatch)
+    set_parameters(PARAMS, FOLDER)
+    for name in ("bee", "cat", "dog"):
+        bring(name)
+        write(Path("data/raw/train", f"{name}.npy"))
+    for number in (0, 1, 2):
+        write(Path("data/checkpoints", str(number), "network.json"), json.dumps({"steps": FINISHED[:number]}))
+    write(Path("data/checkpoints/3/unused.json"))
+    return tmp_path
+
+
+def write(path: Path, text: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def bring(name: str) -> None:
+    Path("data/images/train", name).mkdir(parents=True)
+
+
+def moved() -> str | None:
+    found = load_settings()
+    return describe_move(found, planned_steps(found) or [])
+
+
+def steps() -> Any:
+    return load_settings().protocol.steps
+
+
+def test_all_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
+    bring("ant")
+    bring("emu")
+    assert add_classes([]).splitlines() == [
+        "params.yaml: step 3 is ant, emu; steps 1 to 2 stay as they were",
+        "chain.yaml: 4 -> 3 steps",
+        "`dvc repro` trains train_task@1 to @3, for other parameters have changed, too",  # nothing ran here
+    ]
+    assert steps() == [*FINISHED, ["ant", "emu"]]
+    assert chain_length() == 3
+    assert moved() is None
+
+
+def test_named_classes_come_in_the_order_of_the_names() -> None:
+    for name in ("ant", "emu", "fox"):
+        bring(name)
+    add_classes(["fox", "ant", "fox"])
+    assert steps() == [*FINISHED, ["fox", "ant"]]
+
+
+def test_nothing_else_in_the_parameters_changes() -> None:
+    bring("ant")
+    before = parse_yaml(read_text(), PARAMS)
+    add_classes([])
+    assert [change.key for change in compare(before, parse_yaml(read_text(), PARAMS))] == ["protocol.steps"]
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=9)  # as of folders
+ODD = st.sampled_from(["9", "null", "yes", "1e3", "=1", "#1", "a: b", "- a", "it's", '"', "*a", "<<", "~"])
+
+
+@given(st.lists(NAMES | ODD, min_size=1, max_size=5, unique=True))
+@settings(deadline=None, max_examples=20)
+def test_any_names_come_back_and_comments_stay(names: list[str]) -> None:
+    edited = put_steps(COMMITTED, [names])
+    expected = parse_yaml(COMMITTED, PARAMS)
+    expected["protocol"]["steps"] = [names]
+    assert parse_yaml(edited, PARAMS) == expected
+    assert put_steps(edited, None) == COMMITTED  # type: ignore[arg-type]
+    assert parse_settings(edited).protocol.steps == [names]
+
+
+@pytest.mark.parametrize(
+    ("names", "new", "message"),
+    [
+        ([], [], r"^dataset: every class is in a finished step; put images of a new one there$"),
+        (["dog"], ["ant"], r"^dog: taught at step 2 already; name classes that are new$"),
+        (
+            ["elk"],
+            ["ant"],
+            r"^params\.yaml: protocol\.steps: 'elk' is no class of the data set; it has ant, bee, cat, dog$",
+        ),
+    ],
+)
+def test_what_cannot_be_added_changes_nothing(names: list[str], new: list[str], message: str) -> None:
+    for name in new:
+        bring(name)
+    before = read_text()
+    with pytest.raises(UserError, match=message):
+        add_classes(names)
+    assert (read_text(), chain_length()) == (before, 4)
+
+
+def test_a_budget_that_is_too_small_changes_nothing() -> None:
+    set_parameters(PARAMS, {"memory.budget": 3})
+    bring("ant")
+    before = read_text()
+    with pytest.raises(
+        UserError, match=r"^params\.yaml: memory\.budget: 3 leaves no exemplar for each of 4 classes"
+    ):
+        add_classes([])
+    assert read_text() == before
+
+
+def test_classes_of_an_archive_are_named() -> None:
+    write(Path("images.zip"))
+    set_parameters(PARAMS, {"dataset.path": "images.zip"})
+    with pytest.raises(
+        UserError, match=r"^dataset: only its images tell .+; name them, `der add NAME \.\.\.`$"
+    ):
+        add_classes([])
+    add_classes(["ant"])
+    assert steps() == [*FINISHED, ["ant"]]
+
+
+def test_without_a_finished_step(place: Path) -> None:
+    for number in (1, 2):
+        Path(f"data/checkpoints/{number}/network.json").unlink()
+    with pytest.raises(
+        UserError, match=r"^data/checkpoints: no finished step to add to; run `dvc repro` first$"
+    ):
+        add_classes(["ant"])
+
+
+@pytest.mark.parametrize(
+    ("new", "first"),
+    [(["ant"], 1), (["bug", "emu"], 1), (["cow", "cub"], 2)],
+    ids=["front", "both", "middle"],
+)
+def test_new_classes_among_known_ones_are_announced(new: list[str], first: int) -> None:
+    for name in new:
+        bring(name)
+    sentence = moved()
+    assert sentence is not None
+    assert sentence.startswith(
+        f"known classes move, for {', '.join(new)} come among them: step {first} and all after it train "
+    )
+    assert "`der add`" in sentence
+
+
+def test_nothing_is_announced_where_no_new_class_moves_a_known_one() -> None:
+    assert moved() is None
+    bring("emu")
+    assert moved() is None  # after all others
+
+
+def test_another_order_or_other_steps_are_no_news() -> None:
+    set_parameters(PARAMS, {"protocol.class_order": ["dog", "cat", "bee"]})
+    assert moved() is None
+    bring("ant")
+    set_parameters(PARAMS, {"protocol.steps": [["ant", "bee"], ["cat", "dog"]]})
+    assert moved() is None
+
+
+def test_other_images_are_no_news() -> None:
+    Path("data/images/train/dog").rmdir()
+    bring("ant")
+    assert moved() is None
