@@ -10,6 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: run check test static bench clean
 
 run: $(STAMP)
+	der check
 	dvc repro
 	der show
 

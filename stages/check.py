@@ -3,6 +3,7 @@
 First of all stages, so that what it refuses ends a run before DVC has removed any output.
 """
 
+from functools import partial
 from pathlib import Path
 
 from der.project.running_code import read_code, write_fingerprints
@@ -18,18 +19,9 @@ def list_fingerprinted() -> list[str]:
 def run() -> str:
     code = read_code(list_fingerprinted())
     # Only now: a module that cannot be parsed cannot be imported either.
-    from der.project.adding import describe_move
-    from der.project.chain import check_chain
-    from der.project.choices import check_choices
-    from der.project.planning import planned_steps
-    from der.project.settings import load_settings
+    from der.project.checking import check_project
 
-    settings = load_settings()
-    check_choices(settings)
-    if (steps := planned_steps(settings)) is not None:
-        if move := describe_move(settings, steps):
-            print(f"warning: {move}", flush=True)
-        check_chain(len(steps))
+    check_project(partial(print, flush=True))
     changed = write_fingerprints(code)
     return f"check: parameters and chain are good; stages with new code: {', '.join(changed) or 'none'}"
 

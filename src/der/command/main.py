@@ -9,8 +9,8 @@ import sys
 from der.common.errors import ending_in_a_sentence
 
 COMMANDS = (
-    *("preset", "chain", "add", "show", "report", "predict", "export", "compare", "record", "results"),
-    "schema",
+    *("preset", "chain", "add", "check", "show", "report", "predict", "export", "compare", "record"),
+    *("results", "schema"),
 )
 FIRST = """\
 What one does first, in a clone of the project:

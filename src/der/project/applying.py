@@ -31,12 +31,18 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
     lines += fit_chain(length, len(steps) if steps else length)
     if wanted := stages_to_run(values):
         lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
-    if not Path(settings.dataset.path).exists():
-        lines.append(
-            f"dataset.path: there is no {settings.dataset.path}, and DVC looks for it whatever the source; "
-            "name what exists, data/images for one"
-        )
+    lines += describe_missing_images(settings.dataset.path)
     return "\n".join(lines)
+
+
+def describe_missing_images(path: str) -> list[str]:
+    """A sentence if dataset.path names nothing: DVC then ends before any stage."""
+    if Path(path).exists():
+        return []
+    return [
+        f"dataset.path: there is no {path}, and DVC looks for it whatever the source; name what exists, "
+        "data/images for one"
+    ]
 
 
 def fit_chain(length: int, steps: int) -> list[str]:

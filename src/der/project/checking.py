@@ -1,0 +1,27 @@
+"""What params.yaml and chain.yaml must be for a run, as a whole: every fault is one sentence."""
+
+from collections.abc import Callable
+
+from der.common.errors import UserError
+from der.project.adding import describe_move
+from der.project.applying import describe_missing_images
+from der.project.chain import check_chain
+from der.project.choices import check_choices
+from der.project.planning import planned_steps
+from der.project.settings import load_settings
+
+
+def check_project(warn: Callable[[str], None]) -> None:
+    """Raise UserError for parameters or a chain that no run can have; ``warn`` hears what may surprise."""
+    settings = load_settings()
+    check_choices(settings)
+    steps = planned_steps(settings)
+    if steps is not None and (move := describe_move(settings, steps)):
+        warn(f"warning: {move}")
+    check_chain(len(steps or []))
+
+
+def check_images() -> None:
+    """Raise UserError if dataset.path names nothing: DVC then ends before any stage."""
+    for sentence in describe_missing_images(load_settings().dataset.path):
+        raise UserError(sentence)

@@ -1,0 +1,105 @@
+"""`der check`: one sentence about params.yaml and chain.yaml, above all where DVC has none."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from der.command.main import main
+from der.project.paths import CHAIN, PARAMS
+from tests.project.clones import make_clone
+
+Edit = Callable[[str], str]
+BOMB = "a0: &a0 [x, x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+
+
+def put(pattern: str, replacement: str) -> Edit:
+    def edit(text: str) -> str:
+        changed, count = re.subn(pattern, replacement, text, count=1, flags=re.MULTILINE)
+        assert count
+        return changed
+
+    return edit
+
+
+def add(text: str) -> Edit:
+    return lambda before: before + text
+
+
+BAD_PARAMS: dict[str, tuple[Edit, str]] = {
+    "broken": (put("^memory:$", "memory: ["), r"not valid YAML \(line \d+: .+\)"),
+    "a tag": (put("budget: 200", "budget: !!python/name:os.system 8"), r"not valid YAML \(.+ is a tag; .+\)"),
+    "empty": (lambda text: "", r"the file: is empty; write keys and values|holds no keys and values; .+"),
+    "a list": (lambda text: "- a\n", r"holds no keys and values; .+"),
+    "no path": (put("^  path: .*\n", ""), r"dataset\.path: missing; .+"),
+    "a number as path": (put("path: data/images", "path: 2024"), r"dataset\.path: 2024 does not fit; .+"),
+    "null as path": (put("path: data/images", "path: null"), r"dataset\.path: is empty; write text .+"),
+    "a list as path": (put("path: data/images", "path: [a]"), r"dataset\.path: \['a'\] does not fit; .+"),
+    "a section steps": (add("steps: 3\n"), r"steps: unknown key; .+"),
+    "an alias bomb": (add(BOMB), r"not valid YAML \(line \d+: 'a0' is an anchor or alias; write .+\)"),
+    "nested": (add(f"deep: {'[' * 3000}{']' * 3000}\n"), r"not valid YAML \(.+ nested more than 50 .+\)"),
+    "a merge": (add("<<: {a: 1}\n"), r"not valid YAML \(.+ << merges keys; write them out\)"),
+    "not a number": (put("budget: 200", "budget: .nan"), r"memory\.budget: nan does not fit; .+"),
+    "true as a weight": (
+        put("auxiliary_weight: 1.0", "auxiliary_weight: true"),
+        r"train\.incremental\.auxiliary_weight: True does not fit; write a number",
+    ),
+}
+BAD_CHAINS: dict[str, Edit] = {
+    "broken": lambda text: "steps: [\n",
+    "empty": lambda text: "",
+    "a number": lambda text: "steps: 3\n",
+    "without quotes": lambda text: text.replace('"', ""),
+    "with a gap": lambda text: text.replace('"2"', '"7"'),
+    "without fields": lambda text: text.replace(", phase: incremental", ""),
+    "another order": lambda text: text.replace("previous: 1", "previous: 0"),
+    "deep": lambda text: f"steps: {'[' * 3000}\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return make_clone(tmp_path, monkeypatch)
+
+
+def refusal() -> str:
+    """What `der check` says; one line."""
+    with pytest.raises(SystemExit) as ended:
+        main(["check"])
+    message = str(ended.value.code)
+    assert "\n" not in message
+    return message
+
+
+def test_what_is_good(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["check"])
+    assert capsys.readouterr().out == "params.yaml and chain.yaml are good\n"
+
+
+@pytest.mark.parametrize("name", BAD_PARAMS)
+def test_bad_parameters(name: str) -> None:
+    edit, message = BAD_PARAMS[name]
+    PARAMS.write_text(edit(PARAMS.read_text(encoding="utf-8")), encoding="utf-8")
+    assert re.fullmatch(rf"error: params\.yaml: ({message})", refusal())
+
+
+@pytest.mark.parametrize("name", BAD_CHAINS)
+def test_bad_chains(name: str) -> None:
+    CHAIN.write_text(BAD_CHAINS[name](CHAIN.read_text(encoding="utf-8")), encoding="utf-8")
+    assert refusal() == "error: chain.yaml: missing or damaged; run `der chain`"
+
+
+@pytest.mark.parametrize("path", [PARAMS, CHAIN], ids=str)
+def test_files_that_are_not_there_or_not_utf8(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"# \xff\n")
+    assert refusal().startswith(f"error: {path}: ")
+    path.unlink()
+    assert refusal().startswith(f"error: {path}: ")
+
+
+def test_a_path_that_names_nothing() -> None:
+    PARAMS.write_text(
+        put("path: data/images", "path: my.zip")(PARAMS.read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    assert refusal().startswith("error: dataset.path: there is no my.zip, and DVC looks for it whatever the")
