@@ -106,7 +106,7 @@ def test_any_names_come_back_and_comments_stay(names: list[str]) -> None:
         (
             ["elk"],
             ["ant"],
-            r"^protocol\.steps: 'elk' is no class of the data set; it has ant, bee, cat, dog$",
+            r"^params\.yaml: protocol\.steps: 'elk' is no class of the data set; it has ant, bee, cat, dog$",
         ),
     ],
 )
@@ -123,7 +123,9 @@ def test_a_budget_that_is_too_small_changes_nothing() -> None:
     set_parameters(PARAMS, {"memory.budget": 3})
     bring("ant")
     before = read_text()
-    with pytest.raises(UserError, match=r"^memory\.budget: 3 leaves no exemplar for each of 4 classes"):
+    with pytest.raises(
+        UserError, match=r"^params\.yaml: memory\.budget: 3 leaves no exemplar for each of 4 classes"
+    ):
         add_classes([])
     assert read_text() == before
 
