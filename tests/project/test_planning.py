@@ -66,6 +66,16 @@ def test_what_only_the_images_tell() -> None:
     assert plan(dataset__source="folder", dataset__path="nowhere") is None
 
 
+def test_a_directory_without_classes_is_refused_before_anything_is_removed(place: Path) -> None:
+    for name in ("ant", "bee", "cat"):
+        (place / "images/train" / name).rmdir()
+    with pytest.raises(UserError, match=r"^params\.yaml: images: has 1 of the two classes that are needed"):
+        plan(**FOLDER)
+    shutil.rmtree(place / "images/train")
+    with pytest.raises(UserError, match=r"^params\.yaml: images: has no folder train; put images into"):
+        plan(**FOLDER)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -33,14 +33,22 @@ def planned_steps(settings: Settings) -> list[list[str]] | None:
 
 
 def list_names(dataset: DatasetSettings) -> list[str]:
-    """The classes of the digits, or of a directory of images; none where that is not so easily told."""
+    """The classes of the digits, or of a directory of images; none where that is not so easily told.
+
+    Raises UserError for a directory without classes: download would refuse it, after its output is gone.
+    """
     if dataset.source == "digits":
         return _numbers_of(dataset)
-    train = Path(dataset.path) / "train"
-    if dataset.source != "folder" or not train.is_dir():
+    path = Path(dataset.path)
+    train = path / "train"
+    if dataset.source != "folder" or not path.is_dir():
         return []
+    if not train.is_dir():
+        raise UserError(f"{path}: has no folder train; put images into train/<class>/")
     with os.scandir(train) as found:
         folders = [item.name for item in found if item.is_dir() and not is_ignored(item.name)]
+    if len(folders) < 2:
+        raise UserError(f"{path}: has {len(folders)} of the two classes that are needed; add train/<class>/")
     return sorted({unicodedata.normalize("NFC", name) for name in folders})
 
 
