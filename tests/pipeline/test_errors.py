@@ -94,7 +94,7 @@ BAD_EDITS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a budget for no class": (
         {"memory__budget": 3},
-        "memory.budget: 3 leaves no exemplar for each of 4 classes",
+        "params.yaml: memory.budget: 3 leaves no exemplar for each of 4 classes",
     ),
     "too many steps": (
         {"protocol__first_classes": 1, "protocol__later_classes": 1},
@@ -222,8 +222,9 @@ def test_summary_that_is_none(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("script", ["stages.check", "stages.split", "stages.build_memory 2"])
 def test_budget_below_the_number_of_classes(script: str, pipeline: Pipeline) -> None:
     pipeline.edit(memory__budget=3)
+    where = r"params\.yaml: " if script == "stages.check" else ""
     message = r"memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4"
-    assert_refuses(pipeline, script, message)
+    assert_refuses(pipeline, script, where + message)
 
 
 def test_steps_that_are_skipped_but_of_other_parameters(pipeline: Pipeline) -> None:
