@@ -94,7 +94,7 @@ def test_sweep(queue: Pipeline) -> None:
     printed = queue.der("compare", "--csv", "table.csv")
     assert printed.endswith(f"\nfailed: {failing}\n")
     log = queue.succeed("dvc", "queue", "logs", failing)
-    assert "error: memory.budget: 3 leaves no exemplar for each of 4 classes" in log
+    assert "error: params.yaml: memory.budget: 3 leaves no exemplar for each of 4 classes" in log
 
     rows = list(csv.DictReader((queue.root / "table.csv").read_text(encoding="utf-8").splitlines()))
     expected = {("6", "2"): [lonely], ("8", "4"): [good, another]}

@@ -23,8 +23,8 @@ LEFT = {
     "dvc repro": [
         *("data/raw/train/a.npy", "data/tasks/1/classes.json", "data/fingerprints/split"),
         *("data/checkpoints/1/network.json", "data/memory/1/labels.npy", "data/raw.partial/a.npy"),
-        *("metrics/steps/1.json", "metrics/confusion/1.csv", "metrics/training/1.csv"),
-        *("metrics/mistakes/1/0.png", "metrics/plots/accuracy.csv", "metrics/report.html"),
+        *("metrics/steps/1/metrics.json", "metrics/training/1/log.csv", "metrics/plots/accuracy.csv"),
+        "metrics/report.html",
     ],
     "Put them into `data/images`": ["data/images/train/cat/0.png"],
 }

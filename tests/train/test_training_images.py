@@ -54,10 +54,10 @@ def test_images_are_picked_by_number() -> None:
 
 def test_log_of_two_epochs(tmp_path: Path) -> None:
     write_log(
-        tmp_path / "log.csv",
+        tmp_path / "1",
         [EpochRecord("first", 1, 0.1, 2.5, 0.0, 12.5), EpochRecord("second", 2, 0.01, 1.0, 0.5, 100.0)],
     )
-    assert (tmp_path / "log.csv").read_bytes() == (
+    assert (tmp_path / "1/log.csv").read_bytes() == (
         b"phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
         b"first,1,0.1,2.5,0.0,12.5\nsecond,2,0.01,1.0,0.5,100.0\n"
     )

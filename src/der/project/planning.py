@@ -33,23 +33,26 @@ def planned_steps(settings: Settings) -> list[list[str]] | None:
 
 
 def list_names(dataset: DatasetSettings) -> list[str]:
-    """The classes of the digits, or of a directory of images; none where that is not so easily told.
-
-    Raises UserError for a directory without classes: download would refuse it, after its output is gone.
-    """
+    """The classes of the digits, or of a directory of images; none where that is not so easily told."""
     if dataset.source == "digits":
         return _numbers_of(dataset)
-    path = Path(dataset.path)
-    train = path / "train"
-    if dataset.source != "folder" or not path.is_dir():
+    train = Path(dataset.path) / "train"
+    if dataset.source != "folder" or not train.is_dir():
         return []
-    if not train.is_dir():
-        raise UserError(f"{path}: has no folder train; put images into train/<class>/")
     with os.scandir(train) as found:
         folders = [item.name for item in found if item.is_dir() and not is_ignored(item.name)]
-    if len(folders) < 2:
-        raise UserError(f"{path}: has {len(folders)} of the two classes that are needed; add train/<class>/")
     return sorted({unicodedata.normalize("NFC", name) for name in folders})
+
+
+def check_directory(dataset: DatasetSettings) -> None:
+    """Raise UserError for a directory of images without classes: download would refuse it, its output gone."""
+    path = Path(dataset.path)
+    if dataset.source != "folder" or not path.is_dir():
+        return
+    if not (path / "train").is_dir():
+        raise UserError(f"{path}: has no folder train; put images into train/<class>/")
+    if len(names := list_names(dataset)) < 2:
+        raise UserError(f"{path}: has {len(names)} of the two classes that are needed; add train/<class>/")
 
 
 def _names_in(protocol: ProtocolSettings) -> list[str]:
