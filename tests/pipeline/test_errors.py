@@ -102,7 +102,7 @@ BAD_EDITS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown class": (
         {"protocol__steps": [["ant"], ["elk"]]},
-        "protocol.steps: 'elk' is no class of the data set",
+        "params.yaml: protocol.steps: 'elk' is no class of the data set",
     ),
 }
 

@@ -45,7 +45,7 @@ def list_names(dataset: DatasetSettings) -> list[str]:
 
 
 def check_directory(dataset: DatasetSettings) -> None:
-    """Raise UserError for a directory of images without classes: download would refuse it, its output gone."""
+    """Raise UserError for a directory without classes: download would refuse it, with its output gone."""
     path = Path(dataset.path)
     if dataset.source != "folder" or not path.is_dir():
         return
