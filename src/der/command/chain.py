@@ -5,20 +5,14 @@ It is the longest protocol that can be run.
 
 import argparse
 
+from der.command.counts import count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``run`` reads."""
     parser.add_argument(
-        "length", type=steps, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)"
+        "length", type=count, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)"
     )
-
-
-def steps(text: str) -> int:
-    """A whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def run(arguments: argparse.Namespace) -> None:

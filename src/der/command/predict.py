@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from der.command.counts import count
 from der.command.lines import PrintLine, start_csv, start_table
 from der.common.text import printable
 
@@ -30,14 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="bfloat16: faster where the processor has it, equal to about two digits",
     )
-
-
-def count(text: str) -> int:
-    """A whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def run(arguments: argparse.Namespace) -> None:
