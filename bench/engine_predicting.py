@@ -35,7 +35,7 @@ class EnginePrediction:
 
     def run_epoch(self, epoch: int) -> float:
         """Predict every image once; returns the mean probability of the best guess."""
-        metadata = self.predictor.card
+        metadata = self.predictor.metadata
         side, channels = metadata.image_side, metadata.channels
         files = list_pictures([self.directory])
         total = 0.0

@@ -50,11 +50,11 @@ def list_stages(steps: int) -> dict[str, Callable[[RunningCode], str]]:
 
 def check_skipped(start: str) -> None:
     """Raise UserError if the steps before stage ``start`` were trained with other parameters."""
-    name, _, number = start.partition("@")
+    name, _, step = start.partition("@")
     if name in ("summarize", "report"):
-        trained = sum(not is_unused(paths.train_images(step)) for step in range(1, chain_length() + 1))
+        trained = sum(not is_unused(paths.train_images(one)) for one in range(1, chain_length() + 1))
     else:
-        trained = int(number or 0) - (name == "train_task")
+        trained = int(step or 0) - (name == "train_task")
     if trained > 0:
         check_recipes(trained, load_settings())
 

@@ -35,14 +35,14 @@ def run(code: RunningCode) -> str:
     check_budget(load_section(MemorySettings, "memory"), sum(map(len, steps)))
     check_chain(len(steps))
     with atomic_directory(TASKS) as directory:
-        for number in range(1, chain_length() + 1):
-            task = directory / str(number)
-            if number <= len(steps):
-                write_task(task, steps[:number])
+        for step in range(1, chain_length() + 1):
+            task = directory / str(step)
+            if step <= len(steps):
+                write_task(task, steps[:step])
             else:
-                mark_unused("split", number, task / "train", task / "test")
+                mark_unused("split", step, task / "train", task / "test")
         code.confirm()
-    sizes = ", ".join(str(len(step)) for step in steps)
+    sizes = ", ".join(str(len(names)) for names in steps)
     return f"split: {len(steps)} steps of {sizes} classes"
 
 

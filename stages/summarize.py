@@ -9,7 +9,7 @@ from der.summary.write_summary import write_summary
 
 def run(code: RunningCode) -> str:
     steps = read_steps()
-    logs = [paths.training(number) for number in range(1, len(steps) + 1)]
+    logs = [paths.training(step) for step in range(1, len(steps) + 1)]
     summary = write_summary(steps, paths.evaluation(len(steps)), logs, paths.SUMMARY, paths.PLOTS)
     return (
         f"summarize: {len(steps)} steps, average incremental accuracy {summary['average_top1']:.2f} %, "

@@ -41,10 +41,10 @@ def write_images(archive: Path, plan: Plan, seed: int, directory: Path) -> None:
             if split == "train":
                 classes = order.permutation(len(np.unique(labels)))[: sum(plan.new_classes)]
             for label, name in enumerate(classes):
-                numbers = np.flatnonzero(labels == name)
-                if split == "train" and count < len(numbers):
-                    numbers = np.sort(draw.permutation(numbers)[:count])
-                np.save(directory / f"{split}-{label}.npy", shrink(images[numbers[:count]], plan.side))
+                indices = np.flatnonzero(labels == name)
+                if split == "train" and count < len(indices):
+                    indices = np.sort(draw.permutation(indices)[:count])
+                np.save(directory / f"{split}-{label}.npy", shrink(images[indices[:count]], plan.side))
 
 
 def shrink(images_nHWC: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -34,7 +34,7 @@ from der.train.training_images import TrainingImages, gather_step
 def learn(contender: Contender, job: Job, tell: Tell) -> None:
     """Learn the plan's steps, telling of every epoch and step."""
     heads = "lecun_uniform" if contender.heads == "pycil" else "torch_uniform"
-    run = Run(job, set_up_device(job.device), contender.precision, heads)
+    run = JobRun(job, set_up_device(job.device), contender.precision, heads)
     checkpoint, memory = None, empty_memory()
     for step in range(1, len(job.plan.new_classes) + 1):
         images = run.gather(step, memory)
@@ -45,7 +45,7 @@ def learn(contender: Contender, job: Job, tell: Tell) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class JobRun:
     """One job done by our DER: what the stages do, without the project's files."""
 
     job: Job

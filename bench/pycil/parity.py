@@ -110,14 +110,14 @@ def values_of(extractor: nn.Module) -> list[Tensor]:
 
 def differences(step: int, network: Any, ours: Trace) -> Iterator[Difference]:
     """Between the networks after the step, in units of how far ours moved."""
-    for number, theirs in enumerate(network.convnets):
+    for index, theirs in enumerate(network.convnets):
         pairs = zip(
             values_of(theirs),
-            values_of(ours.end.extractors[number]),
-            values_of(ours.start.extractors[number]),
+            values_of(ours.end.extractors[index]),
+            values_of(ours.start.extractors[index]),
             strict=True,
         )
-        yield Difference(step, f"extractor {number + 1}", max(relative(*triple) for triple in pairs))
+        yield Difference(step, f"extractor {index + 1}", max(relative(*triple) for triple in pairs))
     head, start, fc = ours.end.head, ours.start.head, network.fc
     yield Difference(step, "classifier, weights", relative(fc.weight, head.weight, start.weight))
     yield Difference(step, "classifier, biases", relative(fc.bias, head.bias, start.bias))

@@ -18,7 +18,7 @@ import der.train.feed
 import der.train.incremental_step
 import der.train.wiring
 from bench.pycil.contenders import Job
-from bench.pycil.ours import Clock, Run
+from bench.pycil.ours import Clock, JobRun
 from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, augmentation_settings, network_settings
 from der.common.device import set_up_device
@@ -49,7 +49,7 @@ class Trace(NamedTuple):
 
 def trace(job: Job) -> Iterator[Trace]:
     """Learn the plan's steps on the CPU; from here on this process trains in float64."""
-    run = Run(job, set_up_device("cpu"))
+    run = JobRun(job, set_up_device("cpu"))
     _train_in_float64()
     checkpoint, memory = None, empty_memory()
     for step in range(1, len(job.plan.new_classes) + 1):

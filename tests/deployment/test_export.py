@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from der.common.errors import UserError
 from der.deployment import export
-from der.deployment.comparison import sample_images
 from der.deployment.export import export_onnx, export_safetensors, export_torch
+from der.deployment.export_check import sample_images
 from der.deployment.exportable import ExportableNetwork
 from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
@@ -161,8 +161,8 @@ def test_a_network_that_is_sure_of_everything(
 
 
 def test_compared_images_are_of_many_kinds() -> None:
-    card = random_checkpoint(CLASSES).metadata
-    images = sample_images(card).astype(int)
+    metadata = random_checkpoint(CLASSES).metadata
+    images = sample_images(metadata).astype(int)
     assert images.shape == (8, 8, 8, 3)
     jumps = np.abs(np.diff(images, axis=1)).mean((1, 2, 3))
     assert jumps[2:4].max() < jumps[:2].min() / 2 and jumps[6:].max() == 0  # smooth ones, flat ones

@@ -153,10 +153,10 @@ def test_every_form_carries_the_same(place: Path) -> None:
     from safetensors import safe_open
 
     checkpoint = random_checkpoint([3, 2])
-    card = checkpoint.metadata
-    export_torch(checkpoint.network, card, place / "n.pt2")
-    export_onnx(checkpoint.network, card, place / "n.onnx")
-    export_safetensors(checkpoint.network, card, place / "n.safetensors")
+    metadata = checkpoint.metadata
+    export_torch(checkpoint.network, metadata, place / "n.pt2")
+    export_onnx(checkpoint.network, metadata, place / "n.onnx")
+    export_safetensors(checkpoint.network, metadata, place / "n.safetensors")
     extra = {"class_names": "", "input": ""}
     torch.export.load(place / "n.pt2", extra_files=extra)
     graph = {entry.key: entry.value for entry in onnx.load(place / "n.onnx").metadata_props}

@@ -215,7 +215,7 @@ CODE = [
             "src/der/summary/series.py": ["summarize", "report"],
         }
     ),
-    ({"src/der/report/page.py": ["report"], "src/der/summary/drawing/lines.py": ["summarize"]}),
+    ({"src/der/report/page.py": ["report"], "src/der/summary/drawing/line_chart.py": ["summarize"]}),
 ]
 
 

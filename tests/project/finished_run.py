@@ -70,12 +70,12 @@ def finish(*classes: int) -> None:
         mark_unused("evaluate", unused, evaluation(unused))
     write_json(SUMMARY, summarise(steps))
     settings, last = load_settings(), len(classes)
-    card = {
+    metadata = {
         "network": to_values(settings.network),
         "recipes": [to_values(settings.train.recipe(step)) for step in range(1, last + 1)],
         "steps": plan_steps(class_names(settings), settings.protocol),
     }
-    put_json(checkpoint(last) / "network.json", card)
+    put_json(checkpoint(last) / "network.json", metadata)
 
 
 def put_json(path: Path, content: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from der.common.errors import UserError
 from der.project import comparison
-from der.summary.sweep import METRICS, Run, Spread, spread, summarise_runs
+from der.summary.sweep import METRICS, Spread, SweepRun, spread, summarise_runs
 
 PARAMETERS: dict[str, Any] = {
     "protocol": {"class_order": "alphabetical", "later_classes": 2},
@@ -19,8 +19,8 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
-def make_run(seed: int, average: float | None, **setting: Any) -> Run:
-    return Run(setting, {"train.seed": seed}, dict.fromkeys(METRICS, average))
+def make_run(seed: int, average: float | None, **setting: Any) -> SweepRun:
+    return SweepRun(setting, {"train.seed": seed}, dict.fromkeys(METRICS, average))
 
 
 def test_mean_and_sample_deviation() -> None:

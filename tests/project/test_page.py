@@ -22,7 +22,7 @@ from der.project.chain import write_chain
 from der.project.markers import mark_unused
 from der.project.page import make_page, read_run
 from der.project.settings import load_settings
-from der.report.run import Run
+from der.report.finished_run import FinishedRun
 from der.settings.section import to_values
 from der.train.log import write_log
 from tests.locations import ROOT
@@ -31,7 +31,7 @@ from tests.report.report_runs import ODD_NAMES, make_run
 RUN = make_run([4, 2], ODD_NAMES, channels=3)
 
 
-def trained_steps(run: Run) -> list[list[str]]:
+def trained_steps(run: FinishedRun) -> list[list[str]]:
     """The names of the classes that each step brought."""
     ends = [step["classes"] for step in run.steps]
     return [run.names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
@@ -45,7 +45,7 @@ def set_parameter(root: Path, section: str, values: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
-def write_run(root: Path, run: Run) -> None:
+def write_run(root: Path, run: FinishedRun) -> None:
     """What the stages before would have left."""
     last = len(run.steps)
     for name in ("params.yaml", "results/published.json"):
@@ -58,13 +58,13 @@ def write_run(root: Path, run: Run) -> None:
     sizes = {"first_classes": len(steps[0]), "later_classes": len(steps[1])}
     set_parameter(root, "protocol", {"class_order": run.names, **sizes})
     settings = load_settings(root / "params.yaml")
-    card = {
+    metadata = {
         "network": to_values(settings.network),
-        "recipes": [to_values(settings.train.recipe(number)) for number in range(1, last + 1)],
+        "recipes": [to_values(settings.train.recipe(step)) for step in range(1, last + 1)],
         "steps": steps,
     }
     with sealed_directory(root / f"data/checkpoints/{last}") as directory:
-        write_json(directory / "network.json", card)
+        write_json(directory / "network.json", metadata)
     for step in run.steps:
         with sealed_directory(root / f"metrics/steps/{step['step']}") as directory:
             write_json(directory / "metrics.json", step)

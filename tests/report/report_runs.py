@@ -10,7 +10,7 @@ import numpy as np
 from der.data.exemplars import Memory
 from der.evaluation.metrics import Breakdown, StepMetrics
 from der.evaluation.mistakes import Mistake, Mistakes
-from der.report.run import Run
+from der.report.finished_run import FinishedRun
 from der.summary.series import summarise
 from der.train.log import EpochRecord
 
@@ -29,7 +29,7 @@ def make_run(
     right: float = 0.6,
     phases: Sequence[str] = ("representation",),
     seed: int = 0,
-) -> Run:
+) -> FinishedRun:
     """A run whose numbers agree; ``names`` are those of the first classes, ``right`` the share of hits."""
     rng = np.random.default_rng(seed)
     classes = sum(sizes)
@@ -47,7 +47,7 @@ def make_run(
     guesses = rng.multinomial(round(IMAGES * (1 - right)), np.full(classes, 1 / classes), size=classes)
     confusion = guesses + round(IMAGES * right) * np.eye(classes, dtype=np.int64)
     parameters = {"dataset": {"source": "folder", "seed": 0}, "train": {"base": {"milestones": [1, 2]}}}
-    return Run(
+    return FinishedRun(
         summarise(steps),
         steps,
         confusion.astype(np.int64),
@@ -60,7 +60,7 @@ def make_run(
     )
 
 
-def without_mistakes(run: Run) -> Run:
+def without_mistakes(run: FinishedRun) -> FinishedRun:
     """The same, had every test image been recognised."""
     counts = IMAGES * np.eye(len(run.names), dtype=np.int64)
     return replace(run, confusion=counts, mistakes=Mistakes(run.mistakes.images[:0], []))

@@ -50,8 +50,8 @@ from tests.train.textbook import (
     DRAWS,
     RATES,
     SETTINGS,
-    Run,
     Textbook,
+    TextbookRun,
     class_names,
     run_steps,
     step_images,
@@ -59,16 +59,16 @@ from tests.train.textbook import (
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Run]:
+def runs() -> list[TextbookRun]:
     return [run_steps(step_images(draw)) for draw in range(DRAWS)]
 
 
 @pytest.fixture(scope="module")
-def run(runs: list[Run]) -> Run:
+def run(runs: list[TextbookRun]) -> TextbookRun:
     return runs[0]
 
 
-def test_the_same_bits_as_the_textbook_over_three_steps(run: Run) -> None:
+def test_the_same_bits_as_the_textbook_over_three_steps(run: TextbookRun) -> None:
     textbook = Textbook(channels_last=True, fused=True, folded=True)
     network = empty_network()
     for step, images in enumerate(DATA, start=1):
@@ -81,7 +81,7 @@ def test_the_same_bits_as_the_textbook_over_three_steps(run: Run) -> None:
         assert losses == pytest.approx(run.losses(step), rel=1e-6)
 
 
-def test_the_first_step_needs_no_folding_for_the_same_bits(run: Run) -> None:
+def test_the_first_step_needs_no_folding_for_the_same_bits(run: TextbookRun) -> None:
     textbook = Textbook(channels_last=True, fused=True, folded=False)
     network, _ = textbook.train(empty_network(), DATA[0], 1)
     assert same_bits(weights(network), weights(run.networks[1]))
@@ -89,7 +89,9 @@ def test_the_first_step_needs_no_folding_for_the_same_bits(run: Run) -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_the_plain_textbook_differs_by_rounding(step: int, channels_last: bool, runs: list[Run]) -> None:
+def test_the_plain_textbook_differs_by_rounding(
+    step: int, channels_last: bool, runs: list[TextbookRun]
+) -> None:
     textbook = Textbook(channels_last=channels_last, fused=False, folded=False)
     differences = []
     for run in runs:
@@ -99,14 +101,14 @@ def test_the_plain_textbook_differs_by_rounding(step: int, channels_last: bool, 
     assert np.median(differences) < 1e-5
 
 
-def test_two_runs_give_the_same_bits(run: Run) -> None:
+def test_two_runs_give_the_same_bits(run: TextbookRun) -> None:
     for network, again in zip(run.networks, run_steps(DATA).networks, strict=True):
         assert same_bits(weights(network), weights(again))
 
 
 # Of four epochs of three batches at step 1, and three of four at step 2.
 @pytest.mark.parametrize(("step", "batches", "epochs"), [(1, 0, 0), (1, 4, 1), (1, 11, 3), (2, 10, 2)])
-def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int, run: Run) -> None:
+def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int, run: TextbookRun) -> None:
     previous, keeper, listener = run.checkpoints[step - 1], MemoryKeeper(), Recorder()
     with pytest.raises(Killed):
         take_step(previous, class_names(step), DATA[step - 1], SETTINGS, Killer(batches), keeper=keeper)
@@ -117,7 +119,7 @@ def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int,
     assert listener.records == run.recorders[step - 1].records[epochs:]
 
 
-def test_frozen_extractors_keep_every_bit_and_statistic(run: Run) -> None:
+def test_frozen_extractors_keep_every_bit_and_statistic(run: TextbookRun) -> None:
     for previous, network in itertools.pairwise(run.networks):
         for before, after in zip(previous.extractors, network.extractors, strict=False):
             assert same_bits(weights(before), weights(after))
@@ -139,7 +141,7 @@ def test_training_a_step_leaves_the_previous_network(frozen_in_training_mode: bo
     assert all(parameter.grad is None for parameter in previous.parameters())
 
 
-def test_what_the_listener_hears(run: Run) -> None:
+def test_what_the_listener_hears(run: TextbookRun) -> None:
     for step, recorder in enumerate(run.recorders, start=1):
         rates = RATES[min(step, 2) - 1]
         images = len(DATA[step - 1].labels)
@@ -211,7 +213,7 @@ def test_the_auxiliary_weight_is_that_of_later_steps() -> None:
 # Windows of one batch, of two, and of less than one image, which is rounded up to one batch.
 @pytest.mark.parametrize("batches", [1, 2, 0])
 def test_windows_change_nothing_but_the_rounding(
-    batches: int, runs: list[Run], monkeypatch: pytest.MonkeyPatch
+    batches: int, runs: list[TextbookRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "WINDOW_VALUES", max(1, batches * 8 * 8 * 8 * CHANNELS))
     differences = []
@@ -265,7 +267,7 @@ def test_every_image_is_in_one_batch(size: int) -> None:
     assert recorder.batches == [8] * (size // 8) + [size % 8] * (size % 8 > 0)
 
 
-def test_bfloat16_keeps_weights_and_statistics_in_float32(run: Run) -> None:
+def test_bfloat16_keeps_weights_and_statistics_in_float32(run: TextbookRun) -> None:
     half = run_steps(DATA, structs.replace(SETTINGS, precision="bfloat16"))
     assert {value.dtype for value in half.networks[3].state_dict().values()} == {torch.float32}
     for step in (1, 2, 3):

@@ -144,7 +144,7 @@ class Textbook:
 
 
 @dataclass(frozen=True)
-class Run:
+class TextbookRun:
     """Three steps of the product."""
 
     data: list[TrainingImages]
@@ -165,10 +165,10 @@ def class_names(step: int) -> list[list[str]]:
     return [[f"{number}/{index}" for index in range(new)] for number, new in enumerate(NEW_CLASSES[:step])]
 
 
-def run_steps(data: list[TrainingImages], settings: TrainSettings = SETTINGS) -> Run:
+def run_steps(data: list[TrainingImages], settings: TrainSettings = SETTINGS) -> TextbookRun:
     checkpoints: list[Checkpoint | None] = [None]
     recorders = []
     for step, images in enumerate(data, start=1):
         recorders.append(Recorder())
         checkpoints.append(take_step(checkpoints[-1], class_names(step), images, settings, recorders[-1]))
-    return Run(data, checkpoints, recorders)
+    return TextbookRun(data, checkpoints, recorders)

@@ -3,7 +3,7 @@
 
 def count(text: str) -> int:
     """A whole number of at least 1."""
-    number = int(text)
-    if number < 1:
+    value = int(text)
+    if value < 1:
         raise ValueError
-    return number
+    return value

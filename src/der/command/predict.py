@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from der.command.counts import count
-from der.command.lines import PrintLine, start_csv, start_table
+from der.command.prediction_lines import PrintLine, start_csv, start_table
 from der.common.text import printable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     device = set_up_device()
     predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
-    names = predictor.card.class_names
+    names = predictor.metadata.class_names
     top = min(arguments.top, len(names))
     print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
     skipped = print_predictions(predictor, files, top, print_line)
@@ -58,7 +58,7 @@ def print_predictions(predictor: "Predictor", files: list[Path], top: int, print
     from der.deployment.loader import read_chunks
     from der.model.forward import images_per_pass
 
-    side, channels = predictor.card.image_side, predictor.card.channels
+    side, channels = predictor.metadata.image_side, predictor.metadata.channels
     size = min(images_per_pass(side * side * channels), MOST_PICTURES)
     skipped = 0
     with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:

@@ -58,9 +58,9 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
 def _check_steps(steps: list[list[str]], names: list[str]) -> list[list[str]]:
     if not steps:
         raise UserError("protocol.steps: no step; write a list of class names for every step, or null")
-    for number, step in enumerate(steps, start=1):
-        if not step:
-            raise UserError(f"protocol.steps: step {number} has no class; name at least one")
+    for step, classes in enumerate(steps, start=1):
+        if not classes:
+            raise UserError(f"protocol.steps: step {step} has no class; name at least one")
     normalized = [_normalize(step) for step in steps]
     _check_names("protocol.steps", [name for step in normalized for name in step], names)
     return normalized

@@ -6,23 +6,23 @@ from der.data.sources.decoding import BACKGROUND, DRAFT
 from der.model.metadata import Metadata
 
 
-def describe_input(card: Metadata) -> dict[str, Any]:
+def describe_input(metadata: Metadata) -> dict[str, Any]:
     """The form of a network's input, in the order in which a picture is brought to it; JSON.
 
     ``docs/exports.md`` says what each entry means. Mean and deviation are for programs that normalise
     themselves: the forms with a graph do it inside.
     """
-    assert card.resize == "cover, centre-crop, bicubic"
+    assert metadata.resize == "cover, centre-crop, bicubic"
     return {
         "jpeg_draft": DRAFT,
         "exif_orientation": True,
         "background": BACKGROUND,
-        "mode": "L" if card.channels == 1 else "RGB",
-        "channels": card.channels,
-        "side": card.image_side,
+        "mode": "L" if metadata.channels == 1 else "RGB",
+        "channels": metadata.channels,
+        "side": metadata.image_side,
         "resize": "cover",
         "crop": "centre",
         "filter": "BICUBIC",
-        "mean": card.normalization.mean,
-        "std": card.normalization.std,
+        "mean": metadata.normalization.mean,
+        "std": metadata.normalization.std,
     }

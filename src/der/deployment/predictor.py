@@ -25,7 +25,7 @@ class Predictor:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
-        self.card = checkpoint.metadata
+        self.metadata = checkpoint.metadata
         self.device = device
         self.precision = choose_precision(precision, device)
         self.network = fold_network(checkpoint.network, device, self.precision)
@@ -39,8 +39,8 @@ class Predictor:
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
             raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 (N, H, W, 1 or 3)")
         if not len(images):
-            return np.empty((0, len(self.card.class_names)), np.float32)
-        side, channels = self.card.image_side, self.card.channels
+            return np.empty((0, len(self.metadata.class_names)), np.float32)
+        side, channels = self.metadata.image_side, self.metadata.channels
         if 0 in images.shape:
             raise ValueError(f"images are {images.shape}, without a pixel; give each at least one")
         if channels == 3 and images.ndim == 3 and images.shape[2] == 3:
@@ -49,7 +49,7 @@ class Predictor:
             )
         if images.shape[1:] != (side, side, channels):
             images = resize_all(images[..., 0] if images.shape[3:] == (1,) else images, side, channels)
-        outputs = run_network(self.network, self.card.normalization, images, self.device, self.precision)
+        outputs = run_network(self.network, self.metadata.normalization, images, self.device, self.precision)
         return torch.from_numpy(outputs.logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
 
     def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
@@ -59,7 +59,7 @@ class Predictor:
         """
         if count < 1:
             raise ValueError(f"count is {count}; take at least 1")
-        return [top_predictions(row, self.card.class_names, count) for row in self(images)]
+        return [top_predictions(row, self.metadata.class_names, count) for row in self(images)]
 
 
 def load_predictor(path: Path | str, device: torch.device, precision: str = "float32") -> Predictor:

@@ -52,12 +52,12 @@ def find_mistakes(
     order = np.argsort(-probabilities_n, kind="stable")[:MOST]
     return [
         {
-            "true": names[labels_B[number]],
-            "predicted": names[predicted_B[number]],
+            "true": names[labels_B[index]],
+            "predicted": names[predicted_B[index]],
             "probability": round(float(probability), 6),
-            "number": int(number),
+            "number": int(index),
         }
-        for number, probability in zip(wrong_n[order], probabilities_n[order], strict=True)
+        for index, probability in zip(wrong_n[order], probabilities_n[order], strict=True)
     ]
 
 

@@ -33,7 +33,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path) -> None:
     Raises UserError for weights that are not finite.
     """
     *frozen, newest = checkpoint.network.extractors
-    taken = [extractor_file(number) for number in range(1, len(frozen) + 1)]
+    taken = [extractor_file(index) for index in range(1, len(frozen) + 1)]
     digests = SealedDirectory(previous).digests if taken else {}
     with sealed_directory(path, {name: digests[name] for name in taken}) as directory:
         for name in taken:
@@ -61,9 +61,9 @@ def load_previous(path: Path) -> Checkpoint | None:
     if metadata is None:
         return None
     extractors: list[Extractor] = []
-    for number, shape in enumerate(metadata.shapes, start=1):
+    for index, shape in enumerate(metadata.shapes, start=1):
         extractor = build_extractor(metadata.network, metadata.channels, shape)
-        load_weights(extractor, sealed.file(extractor_file(number)), METADATA)
+        load_weights(extractor, sealed.file(extractor_file(index)), METADATA)
         extractors.append(extractor)
     features = sum(extractor.features for extractor in extractors)
     head = blank_linear(features, len(metadata.class_names), metadata.network.head_bias)
@@ -80,6 +80,6 @@ def check_classes(path: Path, checkpoint: Checkpoint | None, steps: list[list[st
         raise UserError(f"{path}: of other classes than the protocol's; train its step again")
 
 
-def extractor_file(number: int) -> str:
-    """File name of extractor ``number``, counted from 1."""
-    return f"extractor_{number}.safetensors"
+def extractor_file(index: int) -> str:
+    """File name of the extractor of ``index``, counted from 1."""
+    return f"extractor_{index}.safetensors"

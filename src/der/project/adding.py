@@ -34,9 +34,12 @@ def add_classes(names: Sequence[str]) -> str:
     edited = put_steps(text, steps)
     planned_steps(parse_settings(edited))  # raises what does not fit
     write_text(edited)
-    lines = [f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {_number(len(finished))} as they were"]
-    lines += fit_chain(length, len(steps))
-    return "\n".join([*lines, _describe_training(edited, len(steps))])
+    lines = [
+        f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {_describe_kept(len(finished))}",
+        *fit_chain(length, len(steps)),
+        _describe_training(edited, len(steps)),
+    ]
+    return "\n".join(lines)
 
 
 def finished_steps() -> Steps:
@@ -54,7 +57,7 @@ def finished_steps() -> Steps:
 
 def choose_classes(names: Sequence[str], finished: Steps, dataset: DatasetSettings) -> list[str]:
     """The classes of the new step: ``names``, or all of the data set that are in no finished step."""
-    known = {name: number for number, step in enumerate(finished, start=1) for name in step}
+    known = {name: step for step, classes in enumerate(finished, start=1) for name in classes}
     chosen = list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
     for name in chosen:
         if name in known:
@@ -85,8 +88,8 @@ def _describe_training(text: str, step: int) -> str:
     return f"`dvc repro` trains step {step}, and no other while the images of the others are the same"
 
 
-def _number(steps: int) -> str:
-    return "step 1 stays" if steps == 1 else f"steps 1 to {steps} stay"
+def _describe_kept(steps: int) -> str:
+    return "step 1 stays as it was" if steps == 1 else f"steps 1 to {steps} stay as they were"
 
 
 def describe_move(settings: Settings, planned: Steps) -> str | None:
@@ -99,7 +102,7 @@ def describe_move(settings: Settings, planned: Steps) -> str | None:
     new = sorted(here - known - _classes_before())
     if not finished or not new or not known <= here or planned[: len(finished)] == finished:
         return None
-    first = next(number for number, step in enumerate(finished, 1) if planned[number - 1] != step)
+    first = next(step for step, names in enumerate(finished, 1) if planned[step - 1] != names)
     return (
         f"known classes move, for {', '.join(new)} come among them: step {first} and all after it train "
         "anew; to keep them, stop here and run `der add`, which makes one more step of what is new"

@@ -17,7 +17,7 @@ from der.common.errors import UserError
 from der.common.text import csv_cell
 from der.project.changes import compare, one_line, shorten, value_at
 from der.project.paths import PARAMS, SUMMARY
-from der.summary.sweep import METRICS, Row, Run, summarise_runs
+from der.summary.sweep import METRICS, Row, SweepRun, summarise_runs
 from der.summary.text_table import align, show
 
 REPETITION = ("train.seed", "protocol.class_order")
@@ -83,13 +83,13 @@ def _metrics(data: Any) -> dict[str, Any]:
     return metrics
 
 
-def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[Run]:
+def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[SweepRun]:
     """The finished experiments by all parameters in which any of them differs from the commit."""
     pairs = [(_parameters(data), _metrics(data)) for data in finished]
     changed = {change.key for parameters, _ in pairs for change in compare(baseline, parameters)}
     setting = sorted(changed.difference(REPETITION))
     return [
-        Run(
+        SweepRun(
             {key: value_at(parameters, key) for key in setting},
             {key: value_at(parameters, key) for key in REPETITION},
             {name: metrics.get(name) for name in METRICS},

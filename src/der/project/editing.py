@@ -156,8 +156,8 @@ def put_comments(document: CommentedMap, keys: list[Key], comments: list[Comment
         else:
             beside[first] = text
     depths = [*(key.depth for key in keys[1:]), 0]
-    for number, (key, depth) in enumerate(zip(keys, depths, strict=True)):
-        text = "\n".join([beside.get(number, ""), *_indent(above[number + 1], depth)])
+    for index, (key, depth) in enumerate(zip(keys, depths, strict=True)):
+        text = "\n".join([beside.get(index, ""), *_indent(above[index + 1], depth)])
         if text:
             key.holder.ca.items[key.name] = [None, None, _token(text, COMMENT_COLUMN), None]
     if top := "\n".join(above[0]).lstrip("\n"):

@@ -1,4 +1,4 @@
-"""Numbers of the chain: the steps of the protocol, and those past its last, whose stages leave markers."""
+"""The chain's steps past the protocol's last, whose stages leave markers."""
 
 from pathlib import Path
 

@@ -15,8 +15,8 @@ from der.project.provenance import check_training
 from der.project.published import published_curves
 from der.project.settings import load_settings
 from der.project.step_metrics import read_steps
+from der.report.finished_run import FinishedRun
 from der.report.page import write_report
-from der.report.run import Run
 from der.settings.experiment import Settings
 from der.settings.section import to_values
 from der.summary.logs import read_logs
@@ -29,7 +29,7 @@ def make_page() -> str:
     return f"report: {paths.REPORT}, {paths.REPORT.stat().st_size / 1e6:.1f} MB"
 
 
-def read_run(settings: Settings) -> Run:
+def read_run(settings: Settings) -> FinishedRun:
     """What the other stages left; raises UserError for a file that is missing, damaged or of another run.
 
     A run is another one, too, if it was trained with other parameters than ``settings``.
@@ -40,12 +40,12 @@ def read_run(settings: Settings) -> Run:
     summary = _read_summary(steps)
     confusion, names = read_confusion(paths.evaluation(last))
     _check_classes(paths.evaluation(last) / CONFUSION, len(names), steps)
-    return Run(
+    return FinishedRun(
         summary=summary,
         steps=steps,
         confusion=confusion,
         names=names,
-        logs=read_logs(paths.training(number) for number in range(1, last + 1)),
+        logs=read_logs(paths.training(step) for step in range(1, last + 1)),
         memory=_read_memory(steps),
         mistakes=read_mistakes(paths.evaluation(last)),
         published=published_curves(settings),

@@ -14,26 +14,26 @@ METADATA = "network.json"
 
 def check_training(last: int, settings: Settings) -> None:
     """Raise UserError unless the checkpoint after the ``last`` step was trained with ``settings``."""
-    card = check_recipes(last, settings)
+    metadata = check_recipes(last, settings)
     try:
-        planned = plan_steps(sorted(name for step in card["steps"] for name in step), settings.protocol)
+        planned = plan_steps(sorted(name for step in metadata["steps"] for name in step), settings.protocol)
     except UserError:  # the protocol is of other classes
         planned = []
-    if card["steps"] != planned:
+    if metadata["steps"] != planned:
         raise _other(last)
 
 
-def check_recipes(step: int, settings: Settings) -> dict[str, Any]:
-    """The content of network.json after ``step``; raises UserError if its training had other parameters."""
-    card = SealedDirectory(checkpoint(step)).read_json(METADATA)
-    if not isinstance(card, dict) or not card.get("steps"):
-        raise UserError(f"{checkpoint(step) / METADATA}: not of a trained network; run `dvc repro` first")
-    recipes = [to_values(settings.train.recipe(number)) for number in range(1, step + 1)]
-    if [card.get("network"), card.get("recipes")] != [to_values(settings.network), recipes]:
-        raise _other(step)
-    return card
+def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
+    """The content of network.json after the ``last`` step; raises UserError if other parameters made it."""
+    metadata = SealedDirectory(checkpoint(last)).read_json(METADATA)
+    if not isinstance(metadata, dict) or not metadata.get("steps"):
+        raise UserError(f"{checkpoint(last) / METADATA}: not of a trained network; run `dvc repro` first")
+    recipes = [to_values(settings.train.recipe(step)) for step in range(1, last + 1)]
+    if [metadata.get("network"), metadata.get("recipes")] != [to_values(settings.network), recipes]:
+        raise _other(last)
+    return metadata
 
 
-def _other(step: int) -> UserError:
-    path = checkpoint(step) / METADATA
+def _other(last: int) -> UserError:
+    path = checkpoint(last) / METADATA
     return UserError(f"{path}: trained with other parameters than {PARAMS} has; run `dvc repro` first")

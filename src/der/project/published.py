@@ -34,7 +34,7 @@ def published_curves(settings: Settings) -> list[Curve]:
         Curve(
             name=f"{' and '.join(presets)}, {KINDS[kind]} ({source})",
             source=content["sources"][source],
-            classes=[first + later * number for number in range(len(top1))],
+            classes=[first + later * index for index in range(len(top1))],
             top1=list(top1),
         )
         for (kind, source, top1), presets in shared.items()
@@ -78,7 +78,7 @@ def curves_beside(name: str) -> list[Curve]:
 def _curve(name: str, results: Any, sources: Any) -> Curve:
     protocol = load_preset(name)["protocol"]
     first, later = protocol["first_classes"], protocol["later_classes"]
-    classes = [first + later * number for number in range(len(results["top1"]))]
+    classes = [first + later * index for index in range(len(results["top1"]))]
     return Curve(name, sources[results["source"]], classes, list(results["top1"]))
 
 

@@ -99,9 +99,9 @@ def check_preset(name: str, preset: Any, settings: Settings, expected: ExpectedI
 def check_steps(summary: Summary, settings: Settings) -> None:
     """Raise UserError if ``summary`` is not of this protocol: of another run, or of an unfinished one."""
     found = [step["classes"] for step in summary["steps"].values()]
-    names = [str(number) for number in range(CLASSES.get(settings.dataset.source, found[-1]))]
+    names = [str(label) for label in range(CLASSES.get(settings.dataset.source, found[-1]))]
     steps = plan_steps(names, replace(settings.protocol, class_order="alphabetical"))
-    expected = [sum(map(len, steps[:number])) for number in range(1, len(steps) + 1)]
+    expected = [sum(map(len, steps[:step])) for step in range(1, len(steps) + 1)]
     if found != expected:
         raise UserError(
             f"{SUMMARY}: of {found} classes over the steps, but {PARAMS} has {expected}; "

@@ -60,8 +60,8 @@ Runs = dict[str, list[Record]]  # preset -> its records
 def record_metrics(summary: Summary, steps: list[StepMetrics]) -> RecordMetrics:
     """What a record keeps of a summary and of the metrics of steps 1..T that it sums up."""
     kept: dict[str, StepRecord] = {
-        number: {**row, "per_step": step["per_step"]}
-        for (number, row), step in zip(summary["steps"].items(), steps, strict=True)
+        name: {**row, "per_step": step["per_step"]}
+        for (name, row), step in zip(summary["steps"].items(), steps, strict=True)
     }
     return {**summary, "steps": kept}
 

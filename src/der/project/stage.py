@@ -15,7 +15,7 @@ from der.project.timing import timed
 
 WATCH_SECONDS = 0.1
 
-Run = Callable[[RunningCode], str]  # a stage's work; returns a sentence for users
+StageWork = Callable[[RunningCode], str]  # a stage's work; returns a sentence for users
 
 
 def run_check(run: Callable[[], str]) -> None:
@@ -24,29 +24,29 @@ def run_check(run: Callable[[], str]) -> None:
     perform(run)
 
 
-def run_stage(stage: str, run: Run) -> None:
+def run_stage(stage: str, run: StageWork) -> None:
     """Run another stage as the program; its command line has no arguments."""
     _read_arguments(stage)
     perform_stage(stage, run)
 
 
 def run_step(stage: str, run: Callable[[int, RunningCode], str]) -> None:
-    """As run_stage, with the step's number from the command line."""
-    (step,) = _read_arguments(stage, step="number of the incremental step, from 1")
+    """As run_stage, with the step from the command line."""
+    (step,) = _read_arguments(stage, step="the incremental step, from 1")
     perform_stage(f"{stage}@{step}", partial(run, step))
 
 
-def _read_arguments(stage: str, **numbers: str) -> list[int]:
+def _read_arguments(stage: str, **helps: str) -> list[int]:
     """The whole numbers of the command line, each with its help; then the process ends with dvc."""
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}")
-    for name, text in numbers.items():
+    for name, text in helps.items():
         parser.add_argument(name, type=int, help=text)
     arguments = vars(parser.parse_args())
     end_with_dvc()
-    return [arguments[name] for name in numbers]
+    return [arguments[name] for name in helps]
 
 
-def perform_stage(name: str, run: Run) -> None:
+def perform_stage(name: str, run: StageWork) -> None:
     """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and keep how long it took.
 
     It fails if the code that it ran is not what its fingerprint says.

@@ -15,8 +15,8 @@ def read_steps() -> list[StepMetrics]:
     longer leaves its last steps behind.
     """
     steps: list[StepMetrics] = []
-    for number in range(1, chain_length() + 1):
-        path = paths.evaluation(number)
+    for step in range(1, chain_length() + 1):
+        path = paths.evaluation(step)
         if not path.exists():
             raise UserError(f"{path}: no metrics; run `dvc repro`")
         if is_unused(path):

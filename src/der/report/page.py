@@ -10,9 +10,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from der.common.atomic import atomic_file
-from der.report.figures.lines import line_plot
-from der.report.figures.matrix import matrix_plot
-from der.report.run import Run
+from der.report.figures.line_plot import line_plot
+from der.report.figures.matrix_plot import matrix_plot
+from der.report.finished_run import FinishedRun
 from der.report.tables import MOST_PAIRS, class_rows, confused_pairs, parameter_lines, show_bytes
 from der.report.thumbnails import exemplar_sheets, mistake_pictures
 from der.summary.charts.accuracy import accuracy_chart
@@ -21,14 +21,14 @@ from der.summary.charts.forgetting import accuracy_matrix_chart
 from der.summary.charts.training import training_chart
 
 
-def write_report(run: Run, path: Path) -> None:
+def write_report(run: FinishedRun, path: Path) -> None:
     """Write the page; the same run gives the same bytes."""
     page = render(run)
     with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
 
 
-def render(run: Run) -> str:
+def render(run: FinishedRun) -> str:
     """The page as HTML."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -69,8 +69,8 @@ def script_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def _by_step(run: Run) -> list[tuple[int, int, int]]:
-    """Number, first label and end of labels of each step."""
+def _by_step(run: FinishedRun) -> list[tuple[int, int, int]]:
+    """Each step, its first label, and the label after its last."""
     ends = [step["classes"] for step in run.steps]
     return list(zip(range(1, len(ends) + 1), [0, *ends], ends, strict=False))
 

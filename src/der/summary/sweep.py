@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 METRICS = ("average_top1", "last_top1", "forgetting")  # of metrics/summary.json
 
 
-class Run(NamedTuple):
+class SweepRun(NamedTuple):
     """One finished run."""
 
     setting: dict[str, Any]  # parameters that tell settings apart; the same keys for all runs
@@ -31,10 +31,10 @@ class Row(NamedTuple):
     metrics: dict[str, Spread]  # by METRICS
 
 
-def summarise_runs(runs: Sequence[Run]) -> list[Row]:
+def summarise_runs(runs: Sequence[SweepRun]) -> list[Row]:
     """A row for every setting, sorted by its values. A run that was made twice counts once."""
     distinct = {json.dumps(run, sort_keys=True): run for run in runs}
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[SweepRun]] = {}
     for run in distinct.values():
         groups.setdefault(json.dumps(run.setting, sort_keys=True), []).append(run)
     rows = [

@@ -22,9 +22,9 @@ def accuracy_table(summary: Summary) -> pd.DataFrame:
 
 def accuracy_matrix_table(matrix: NDArray[np.float64]) -> pd.DataFrame:
     """``accuracy_matrix`` with its row's step in column after_step, and a column for each step's classes."""
-    numbers = range(1, len(matrix) + 1)
-    table = pd.DataFrame(matrix, columns=[f"step_{i}" for i in numbers])
-    table.insert(0, "after_step", numbers)
+    steps = range(1, len(matrix) + 1)
+    table = pd.DataFrame(matrix, columns=[f"step_{i}" for i in steps])
+    table.insert(0, "after_step", steps)
     return table
 
 

@@ -10,10 +10,10 @@ HEADINGS = ["step", "classes", "top-1", "top-5", "old", "new", "NME", "parameter
 def results_table(summary: Summary) -> str:
     """Lay the summary out as aligned lines, accuracies in percent; "-" where there is no number."""
     rows: list[list[str]] = []
-    for number, step in summary["steps"].items():
+    for name, step in summary["steps"].items():
         accuracies = (step["top1"], step["top5"], step["old"], step["new"], step["nme_top1"])
         counts = [f"{count:,}" for count in (step["parameters"], step["memory_images"])]
-        rows.append([str(int(number)), str(step["classes"]), *map(show, accuracies), *counts])
+        rows.append([str(int(name)), str(step["classes"]), *map(show, accuracies), *counts])
     averages = (summary["average_top1"], summary["average_top5"], None, None, summary["average_nme_top1"])
     lines = align([HEADINGS, *rows, ["mean", "", *map(show, averages), "", ""]])
     lines.insert(-1, lines[1])

@@ -11,8 +11,8 @@ from der.summary.charts.accuracy import accuracy_chart
 from der.summary.charts.confusion import confusion_chart
 from der.summary.charts.forgetting import accuracy_matrix_chart
 from der.summary.charts.training import training_chart
-from der.summary.drawing.lines import draw_lines
-from der.summary.drawing.matrix import draw_matrix
+from der.summary.drawing.line_chart import draw_lines
+from der.summary.drawing.matrix_chart import draw_matrix
 from der.summary.logs import read_logs
 from der.summary.series import Summary, accuracy_matrix, summarise
 from der.summary.tables import accuracy_matrix_table, accuracy_table, training_table, write_table

@@ -21,7 +21,7 @@ class Loss(NamedTuple):
 
 
 def auxiliary_labels(labels_B: Tensor, old_classes: int) -> Tensor:
-    """Old classes share label 0; new class number j, counted from 0 within the step, is label j + 1."""
+    """Old classes share label 0; the step's new class of index j is label j + 1."""
     return (labels_B - old_classes + 1).clamp(min=0)
 
 

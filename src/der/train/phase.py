@@ -20,7 +20,7 @@ def run_phase(
 ) -> list[EpochRecord]:
     """Train for ``phase.epochs`` epochs over ``images`` images, those that the keeper holds excepted.
 
-    An epoch is a function of the state before it, its number and the settings, so that a resumed phase
+    An epoch is a function of the state before it, its index and the settings, so that a resumed phase
     ends as an uninterrupted one does. ``when_warm`` is called before the first epoch after warm-up. Raises
     UserError naming step and epoch if the loss is not finite.
     """

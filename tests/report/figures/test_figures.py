@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 import pytest
 
 from der.report.figures.layout import Plot
-from der.report.figures.lines import line_plot
-from der.report.figures.matrix import matrix_plot
-from der.report.run import Run
+from der.report.figures.line_plot import line_plot
+from der.report.figures.matrix_plot import matrix_plot
+from der.report.finished_run import FinishedRun
 from der.summary.charts.accuracy import Curve, accuracy_chart
 from der.summary.charts.confusion import confusion_chart
 from der.summary.charts.description import Axis
@@ -26,7 +26,7 @@ RUNS = {
 }
 
 
-def plots(run: Run) -> list[Plot]:
+def plots(run: FinishedRun) -> list[Plot]:
     confusion = confusion_chart(run.confusion, run.names, [step["classes"] for step in run.steps])
     return [
         line_plot(accuracy_chart(run.summary, run.published)),
@@ -37,7 +37,7 @@ def plots(run: Run) -> list[Plot]:
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
-def test_plotly_knows_every_word(run: Run) -> None:
+def test_plotly_knows_every_word(run: FinishedRun) -> None:
     for plot in plots(run):
         content = json.loads(json.dumps(plot.content, allow_nan=False))
         go.Figure(content)  # raises ValueError for a property or a value that plotly does not know

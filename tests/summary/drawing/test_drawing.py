@@ -20,8 +20,8 @@ from der.summary.charts.description import (
     Shape,
     Tones,
 )
-from der.summary.drawing.lines import draw_lines
-from der.summary.drawing.matrix import draw_matrix
+from der.summary.drawing.line_chart import draw_lines
+from der.summary.drawing.matrix_chart import draw_matrix
 
 LINE = Line("a line", (1.0, 2.0, 4.0), (3.0, None, 5.0), "#0072B2")
 LINES = LineChart("lines", "Lines", Axis("across"), (Panel(Axis("up", "kg"), (LINE,)),))

@@ -50,7 +50,7 @@ def accuracy_chart(summary: Summary, published: Sequence[Curve] = ()) -> LineCha
     steps = list(summary["steps"].values())
     measured = [_measured(measure, steps) for measure in MEASURES]
     lines = [line for line in measured if any(value is not None for value in line.y)]
-    lines += [_published(curve, number) for number, curve in enumerate(published)]
+    lines += [_published(curve, index) for index, curve in enumerate(published)]
     classes = tuple(float(step["classes"]) for step in steps)
     floor = _floor(min(value for line in lines for value in line.y if value is not None))
     average, last = summary["average_top1"], summary["last_top1"]
@@ -75,12 +75,12 @@ def _measured(measure: Measure, steps: Sequence[StepSummary]) -> Line:
     )
 
 
-def _published(curve: Curve, number: int) -> Line:
+def _published(curve: Curve, index: int) -> Line:
     return Line(
         f"published: {curve.name}",
         tuple(map(float, curve.classes)),
         tuple(curve.top1),
-        PUBLISHED[number % len(PUBLISHED)],
+        PUBLISHED[index % len(PUBLISHED)],
         dashes=PUBLISHED_DASHES,
         marker=PUBLISHED_MARKER if len(curve.top1) <= MOST_MARKED else None,
     )

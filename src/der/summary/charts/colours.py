@@ -21,4 +21,4 @@ BLUES_ON_BLACK, TEXT_ON_BLACK = ("#1A1D21", "#0064AF"), "#E8EAED"
 
 def step_colours(steps: int) -> tuple[str, ...]:
     """A colour for each step, in order."""
-    return tuple(blend(STEPS, number / max(steps - 1, 1)) for number in range(steps))
+    return tuple(blend(STEPS, index / max(steps - 1, 1)) for index in range(steps))

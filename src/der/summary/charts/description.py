@@ -64,7 +64,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class ColourKey:
-    """In place of a legend of too many entries: the colours of numbers 1, 2, ..."""
+    """In place of a legend of too many entries: the colours of steps 1, 2, ..."""
 
     label: str
     colours: tuple[str, ...]

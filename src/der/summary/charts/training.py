@@ -43,17 +43,17 @@ def _lines(logs: Sequence[Log], phases: list[str], measure: Measure, *, in_legen
     """A line for every phase of every step."""
     lines = []
     for step, (log, colour) in enumerate(zip(logs, step_colours(len(logs)), strict=True), start=1):
-        for number, phase in enumerate(_phases(log)):
+        for index, phase in enumerate(_phases(log)):
             records = [record for record in log if record.phase == phase]
             lines.append(
                 Line(
-                    name=f"step {step}" if number == 0 else f"step {step}, {phase}",
+                    name=f"step {step}" if index == 0 else f"step {step}, {phase}",
                     x=tuple(float(record.epoch) for record in records),
                     y=tuple(measure(record) for record in records),
                     colour=colour,
                     dashes=DASHES[phases.index(phase)],
                     marker=MARKER if len(records) <= MOST_MARKED else None,
-                    in_legend=in_legend and number == 0,
+                    in_legend=in_legend and index == 0,
                     group=step,
                 )
             )

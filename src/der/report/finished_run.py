@@ -18,7 +18,7 @@ from der.train.log import EpochRecord
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """Steps 1..T; everything without a step of its own is of the last one."""
 
     summary: Summary

@@ -18,8 +18,8 @@ def line_plot(chart: LineChart) -> Plot:
     """The figure of a line chart; each trace's ``meta`` is its line's group."""
     grouped = any(line.group is not None for panel in chart.panels for line in panel.lines)
     data = [
-        _trace(chart.axis, panel, number, line, grouped)
-        for number, panel in enumerate(chart.panels)
+        _trace(chart.axis, panel, index, line, grouped)
+        for index, panel in enumerate(chart.panels)
         for line in panel.lines
     ]
     height = _height(chart)
@@ -49,20 +49,20 @@ def _vertical_axes(chart: LineChart) -> dict[str, dict[str, Any]]:
     count = len(chart.panels)
     height = (1 - GAP * (count - 1)) / count
     axes = {}
-    for number, panel in enumerate(chart.panels):
-        bottom = (count - 1 - number) * (height + GAP)
+    for index, panel in enumerate(chart.panels):
+        bottom = (count - 1 - index) * (height + GAP)
         domain = {"domain": [round(bottom, 4), round(bottom + height, 4)]}
-        axes[_axis_name("yaxis", number)] = _axis(panel.axis) | domain
+        axes[_axis_name("yaxis", index)] = _axis(panel.axis) | domain
     return axes
 
 
-def _trace(across: Axis, panel: Panel, number: int, line: Line, grouped: bool) -> dict[str, Any]:
+def _trace(across: Axis, panel: Panel, index: int, line: Line, grouped: bool) -> dict[str, Any]:
     value = "%{y:.4~r}" + (f" {panel.axis.unit}" if panel.axis.unit else "")
     trace: dict[str, Any] = {
         "type": "scatter",
         "x": line.x,
         "y": [rounded(y) for y in line.y],
-        "yaxis": _axis_name("y", number),
+        "yaxis": _axis_name("y", index),
         "name": wrapped_text(line.name),
         "showlegend": line.in_legend,
         "mode": "lines+markers" if line.marker else "lines",
@@ -81,9 +81,9 @@ def _dash(line: Line) -> str:
     return ",".join(f"{length * line.width:g}px" for length in line.dashes) or "solid"
 
 
-def _axis_name(axis: str, number: int) -> str:
+def _axis_name(axis: str, index: int) -> str:
     """plotly counts axes from 1, and leaves the 1 out."""
-    return axis if number == 0 else f"{axis}{number + 1}"
+    return axis if index == 0 else f"{axis}{index + 1}"
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

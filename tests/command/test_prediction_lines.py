@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from der.command.lines import start_csv, start_table
+from der.command.prediction_lines import start_csv, start_table
 from der.deployment.prediction import Prediction
 
 
