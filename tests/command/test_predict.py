@@ -35,8 +35,8 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def save_pictures(directory: Path, count: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(random_images(0, count)):
-        Image.fromarray(image).save(directory / f"{number}.png")
+    for index, image in enumerate(random_images(0, count)):
+        Image.fromarray(image).save(directory / f"{index}.png")
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -48,7 +48,7 @@ def test_csv_holds_the_predictor_s_answers(saved: Path, capsys: pytest.CaptureFi
     main(["predict", str(saved), "in", "--csv", "--top", "2"])
     found = rows(capsys.readouterr().out)
     best = load_predictor(saved, CPU).best(random_images(0, 7), 2)
-    assert [row["picture"] for row in found] == [f"in/{number}.png" for number in range(7)]
+    assert [row["picture"] for row in found] == [f"in/{index}.png" for index in range(7)]
     for row, (first, second) in zip(found, best, strict=True):
         assert (row["class_1"], row["class_2"]) == (first.name, second.name)
         assert float(row["probability_1"]) == pytest.approx(first.probability, abs=1e-6)
@@ -70,7 +70,7 @@ def test_more_guesses_than_classes(saved: Path, capsys: pytest.CaptureFixture[st
     save_pictures(Path("in"), 1)
     main(["predict", str(saved), "in", "--csv", "--top", "99"])
     (row,) = rows(capsys.readouterr().out)
-    assert sum(float(row[f"probability_{number}"]) for number in range(1, 6)) == pytest.approx(1, abs=1e-5)
+    assert sum(float(row[f"probability_{rank}"]) for rank in range(1, 6)) == pytest.approx(1, abs=1e-5)
     assert "class_6" not in row
 
 

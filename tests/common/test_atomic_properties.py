@@ -31,9 +31,9 @@ class Stopped(Exception):
 
 
 def write_pieces(pieces: list[tuple[Path, bytes]], stop: int | None) -> None:
-    """Append each piece to its file; stops before piece number ``stop``."""
-    for number, (path, content) in enumerate(pieces):
-        if number == stop:
+    """Append each piece to its file; stops before the piece of index ``stop``."""
+    for index, (path, content) in enumerate(pieces):
+        if index == stop:
             raise Stopped
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as stream:

@@ -33,15 +33,15 @@ def test_order_matches_sorting_by_softmax(images: int) -> None:
     logits = rng.normal(0, 3, (images, 4)).astype(np.float32)
     labels = rng.integers(0, 4, images)
     wrong = []
-    for number in range(images):
-        probabilities = softmax(logits[number].tolist())
+    for index in range(images):
+        probabilities = softmax(logits[index].tolist())
         predicted = probabilities.index(max(probabilities))
-        if predicted != labels[number]:
-            wrong.append((-max(probabilities), number, NAMES[labels[number]], NAMES[predicted]))
+        if predicted != labels[index]:
+            wrong.append((-max(probabilities), index, NAMES[labels[index]], NAMES[predicted]))
     found = find_mistakes(logits, labels, NAMES)
     assert len(found) == min(len(wrong), MOST)
-    for entry, (minus, number, true, predicted_name) in zip(found, sorted(wrong), strict=False):
-        assert (entry["number"], entry["true"], entry["predicted"]) == (number, true, predicted_name)
+    for entry, (minus, index, true, predicted_name) in zip(found, sorted(wrong), strict=False):
+        assert (entry["number"], entry["true"], entry["predicted"]) == (index, true, predicted_name)
         assert entry["probability"] == pytest.approx(-minus, abs=1e-6)
 
 

@@ -22,8 +22,8 @@ from tests.model.checkpoint_files import FIRST, SECOND, contents, edit
 
 
 def test_round_trip(saved: Path) -> None:
-    for number, classes in ((1, FIRST), (2, SECOND)):
-        written, read = random_checkpoint(classes), load_checkpoint(saved.parent / str(number))
+    for step, classes in ((1, FIRST), (2, SECOND)):
+        written, read = random_checkpoint(classes), load_checkpoint(saved.parent / str(step))
         assert read.metadata == written.metadata
         assert same_bits(weights(read.network), weights(written.network))
         assert not any(module.training for module in read.network.modules())

@@ -16,8 +16,8 @@ def test_features_are_put_side_by_side_in_order(previous: Network) -> None:
     images = torch.randn(5, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
     features = previous.features(images)
     assert features.shape == (5, 128)
-    for number, extractor in enumerate(previous.extractors):
-        assert torch.equal(features[:, 64 * number : 64 * (number + 1)], extractor(images))
+    for index, extractor in enumerate(previous.extractors):
+        assert torch.equal(features[:, 64 * index : 64 * (index + 1)], extractor(images))
     logits = features.double() @ previous.head.weight.double().T + previous.head.bias.double()
     torch.testing.assert_close(previous(images).double(), logits, rtol=1e-5, atol=1e-5)
 

@@ -105,10 +105,10 @@ def test_parameters_of_a_pruned_extractor_by_formula(settings: NetworkSettings) 
     shape = masks.shape()
     before = len(shape.streams[0])
     expected = 9 * CHANNELS * before + 2 * before
-    for number, (stream, inner) in enumerate(zip(shape.streams, shape.inner, strict=True)):
+    for index, (stream, inner) in enumerate(zip(shape.streams, shape.inner, strict=True)):
         for block, kept in enumerate(inner):
             expected += 9 * before * len(kept) + 9 * len(kept) * len(stream) + 2 * len(kept) + 2 * len(stream)
-            if settings is RESNET18 and number and not block:
+            if settings is RESNET18 and index and not block:
                 expected += before * len(stream) + 2 * len(stream)
             before = len(stream)
     pruned = prune(extractor, masks, settings)
@@ -178,9 +178,9 @@ def test_a_full_extractor_takes_the_channels_it_shares_with_a_pruned_one(setting
 
     check([before.stem, target.stem, source.stem], shape.streams[0], [0, 1, 2])
     entering = shape.streams[0]
-    for number, stream in enumerate(shape.streams):
-        stages = [list(one.stages[number].children()) for one in (before, target, source)]
-        for inner, *trio in zip(shape.inner[number], *stages, strict=True):
+    for index, stream in enumerate(shape.streams):
+        stages = [list(one.stages[index].children()) for one in (before, target, source)]
+        for inner, *trio in zip(shape.inner[index], *stages, strict=True):
             check([block.first for block in trio], inner, entering)
             check([block.second for block in trio], stream, inner)
             if any(True for _ in trio[0].shortcut.parameters()):
@@ -262,9 +262,9 @@ def test_masked_steps_repeat_to_the_bit(steps: list[Checkpoint]) -> None:
 
 def test_checkpoints_of_pruned_extractors(steps: list[Checkpoint], tmp_path: Path) -> None:
     save_empty_checkpoint(tmp_path / "0")
-    for number, checkpoint in enumerate(steps[1:], start=1):
-        save_checkpoint(tmp_path / str(number), checkpoint, tmp_path / str(number - 1))
-        read = load_checkpoint(tmp_path / str(number))
+    for step, checkpoint in enumerate(steps[1:], start=1):
+        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
+        read = load_checkpoint(tmp_path / str(step))
         assert read.metadata == checkpoint.metadata
         assert same_bits(weights(read.network), weights(checkpoint.network))
         assert torch.equal(read.network(pictures()), checkpoint.network(pictures()))

@@ -55,7 +55,7 @@ def test_a_damaged_file_that_is_on_record_is_named(damage: Callable[[Path], None
 
 
 def test_extractors_that_changed_places_are_named(saved: Path) -> None:
-    first, second = (saved / extractor_file(number) for number in (1, 2))
+    first, second = (saved / extractor_file(index) for index in (1, 2))
     first.rename(saved / "other")
     second.rename(first)
     (saved / "other").rename(second)

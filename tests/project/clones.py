@@ -52,4 +52,4 @@ def class_names(settings: Settings) -> list[str]:
     """All classes of the data set in alphabetical order: CIFAR-100's, or made-up ones."""
     if settings.dataset.source == "cifar100":
         return sorted(load_order("podnet_1"))
-    return [f"class {number:02}" for number in range(10 if settings.dataset.source == "digits" else 100)]
+    return [f"class {index:02}" for index in range(10 if settings.dataset.source == "digits" else 100)]

@@ -38,7 +38,7 @@ def breakdown(step: int) -> Breakdown:
         "top5": 99.0,
         "old": None if step == 1 else top1 - 1,
         "new": top1 + 1,
-        "per_step": {str(number): top1 + number for number in range(1, step + 1)},
+        "per_step": {str(one): top1 + one for one in range(1, step + 1)},
         "per_group": {},
         "per_class": {},
     }
@@ -89,10 +89,10 @@ def write_raw() -> None:
     settings = load_settings()
     shutil.rmtree(RAW, ignore_errors=True)
     side, channels = settings.dataset.image_side, settings.dataset.channels
-    for number, split in enumerate(SPLITS):
+    for index, split in enumerate(SPLITS):
         (RAW / split).mkdir(parents=True)
         for name in class_names(settings):
-            draw = np.random.RandomState([number, *name.encode()])
+            draw = np.random.RandomState([index, *name.encode()])
             images = draw.randint(0, 256, (2, side, side, channels)).astype(np.uint8)
             np.save(RAW / split / class_file(name), images)
         seal(RAW / split, {})

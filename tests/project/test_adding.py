@@ -32,8 +32,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("bee", "cat", "dog"):
         bring(name)
         write(Path("data/raw/train", f"{name}.npy"))
-    for number in (0, 1, 2):
-        write(Path("data/checkpoints", str(number), "network.json"), json.dumps({"steps": FINISHED[:number]}))
+    for step in (0, 1, 2):
+        write(Path("data/checkpoints", str(step), "network.json"), json.dumps({"steps": FINISHED[:step]}))
     write(Path("data/checkpoints/3/unused.json"))
     return tmp_path
 
@@ -142,8 +142,8 @@ def test_classes_of_an_archive_are_named() -> None:
 
 
 def test_without_a_finished_step(place: Path) -> None:
-    for number in (1, 2):
-        Path(f"data/checkpoints/{number}/network.json").unlink()
+    for step in (1, 2):
+        Path(f"data/checkpoints/{step}/network.json").unlink()
     with pytest.raises(
         UserError, match=r"^data/checkpoints: no finished step to add to; run `dvc repro` first$"
     ):

@@ -112,8 +112,8 @@ def test_no_place_to_write_to_is_no_fault(place: Path) -> None:
 
 
 def write_many(stage: str) -> None:
-    for number in range(100):
-        keep_seconds(stage, float(number))
+    for seconds in range(100):
+        keep_seconds(stage, float(seconds))
 
 
 def test_lines_of_two_processes_stay_whole(place: Path) -> None:

@@ -34,7 +34,7 @@ def make_run(
     rng = np.random.default_rng(seed)
     classes = sum(sizes)
     names = [*names, *(f"class {label}" for label in range(len(names), classes))]
-    steps = [_step(number, sizes[:number], names, rng) for number in range(1, len(sizes) + 1)]
+    steps = [_step(step, sizes[:step], names, rng) for step in range(1, len(sizes) + 1)]
     logs = [_log(step, phases if step > 1 else phases[:1]) for step in range(1, len(sizes) + 1)]
     shape = (side, side, channels)
     memory = Memory(
@@ -74,30 +74,30 @@ def _log(step: int, phases: Sequence[str]) -> list[EpochRecord]:
     ]
 
 
-def _step(number: int, sizes: Sequence[int], names: Sequence[str], rng: np.random.Generator) -> StepMetrics:
+def _step(step: int, sizes: Sequence[int], names: Sequence[str], rng: np.random.Generator) -> StepMetrics:
     seen = list(accumulate(sizes))[-1]
     measures: dict[str, Any] = {
-        "step": number,
+        "step": step,
         "classes": seen,
         "test_images": IMAGES * seen,
-        **_breakdown(number, names[:seen], rng),
-        "nme": _breakdown(number, names[:seen], rng),
-        "parameters": 463504 * number,
+        **_breakdown(step, names[:seen], rng),
+        "nme": _breakdown(step, names[:seen], rng),
+        "parameters": 463504 * step,
         "parameters_trained": 463504,
-        "checkpoint_bytes": 1_900_000 * number,
+        "checkpoint_bytes": 1_900_000 * step,
         "memory_images": 2 * seen,
         "memory_bytes": 70_000,
-        "gamma": None if number == 1 else 0.123456,
+        "gamma": None if step == 1 else 0.123456,
     }
     return StepMetrics(**measures)  # type: ignore[typeddict-item]
 
 
-def _breakdown(number: int, names: Sequence[str], rng: np.random.Generator) -> Breakdown:
-    accuracies = rng.uniform(40, 100, number).round(4).tolist()
+def _breakdown(step: int, names: Sequence[str], rng: np.random.Generator) -> Breakdown:
+    accuracies = rng.uniform(40, 100, step).round(4).tolist()
     return {
         "top1": round(float(np.mean(accuracies)), 4),
         "top5": 99.0,
-        "old": None if number == 1 else accuracies[0],
+        "old": None if step == 1 else accuracies[0],
         "new": accuracies[-1],
         "per_step": {str(step): value for step, value in enumerate(accuracies, start=1)},
         "per_group": {"0-9": 50.0},

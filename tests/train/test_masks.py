@@ -118,11 +118,11 @@ def test_sparsity_by_finite_differences(settings: NetworkSettings) -> None:
     assert gates.grad is not None
     with torch.no_grad():
         for low, high in masks.bounds:
-            for number in (low, high - 1):
+            for index in (low, high - 1):
                 step = torch.zeros_like(gates)
-                step[number] = 1e-4
+                step[index] = 1e-4
                 change = (masks.sparsity(gates + step) - masks.sparsity(gates - step)) / 2e-4
-                assert gates.grad[number].item() == pytest.approx(change.item(), rel=1e-6)
+                assert gates.grad[index].item() == pytest.approx(change.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("settings", [*BACKBONES, LARGE], ids=["cifar_resnet", "resnet", "large stem"])
@@ -144,10 +144,10 @@ def test_layers_that_add_to_one_stream_share_a_gate(settings: NetworkSettings) -
     extractor, masks = masked(settings)
     masks.sharpen(torch.tensor(0.5))
     gates = []
-    for number, stage in enumerate(blocks(extractor)):
+    for index, stage in enumerate(blocks(extractor)):
         stream: list[nn.Module] = [block.second for block in stage]
         shortcut = stage[0].shortcut
-        if number == 0:
+        if index == 0:
             stream.append(extractor.stem)
             assert isinstance(shortcut, nn.Identity)
         else:
@@ -175,11 +175,11 @@ def test_a_channel_turned_off_is_zero_all_along_its_stream(settings: NetworkSett
     for module in [extractor.stem, *itertools.chain(*blocks(extractor))]:
         module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     extractor(torch.randn(4, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0)))
-    streams = [0, *(number for number, stage in enumerate(blocks(extractor)) for _ in stage)]
+    streams = [0, *(index for index, stage in enumerate(blocks(extractor)) for _ in stage)]
     assert len(outputs) == len(streams)
-    for output, number in zip(outputs, streams, strict=True):
+    for output, index in zip(outputs, streams, strict=True):
         on = torch.zeros(output.shape[1], dtype=torch.bool)
-        on[shape.streams[number]] = True
+        on[shape.streams[index]] = True
         assert 0 < on.sum() < len(on)
         assert output[:, ~on].eq(0).all()
         assert output[:, on].ne(0).any()

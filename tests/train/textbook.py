@@ -72,8 +72,8 @@ def augmented(images: TrainingImages, draws: Draws, settings: TrainSettings) -> 
     pixels = np.concatenate(images.arrays)
     padding = settings.augmentation.crop_padding
     inputs = []
-    for visit, number in enumerate(draws.order.tolist()):
-        image = TF.pad(Image.fromarray(pixels[number]), [padding], fill=0)
+    for visit, index in enumerate(draws.order.tolist()):
+        image = TF.pad(Image.fromarray(pixels[index]), [padding], fill=0)
         image = TF.crop(image, int(draws.top[visit]), int(draws.left[visit]), *pixels.shape[1:3])
         image = TF.hflip(image) if draws.flip[visit] else image
         image = TF.adjust_brightness(image, float(draws.brightness[visit]))
@@ -161,8 +161,8 @@ class TextbookRun:
         return [record.loss for record in self.recorders[step - 1].records]
 
 
-def class_names(step: int) -> list[list[str]]:
-    return [[f"{number}/{index}" for index in range(new)] for number, new in enumerate(NEW_CLASSES[:step])]
+def class_names(steps: int) -> list[list[str]]:
+    return [[f"{step}/{index}" for index in range(new)] for step, new in enumerate(NEW_CLASSES[:steps])]
 
 
 def run_steps(data: list[TrainingImages], settings: TrainSettings = SETTINGS) -> TextbookRun:

@@ -211,8 +211,8 @@ def random_layer(
     seed: int, channels_in: int, channels: int, kernel: int, stride: int, relu: bool
 ) -> ConvNorm:
     layer = ConvNorm(channels_in, channels, kernel, stride, relu).train()
-    for number, value in enumerate(layer.state_dict().values()):
-        draw = noise(seed + number, *value.shape)
+    for index, value in enumerate(layer.state_dict().values()):
+        draw = noise(seed + index, *value.shape)
         value.copy_(draw if value.dim() == 4 else draw.abs() + 0.1)  # among them a variance
     return layer.to(memory_format=torch.channels_last)
 

@@ -30,7 +30,7 @@ def test_a_measure_that_never_exists_has_no_line() -> None:
 
 
 def test_every_line_looks_different() -> None:
-    published = [Curve(f"preset {number}", "A paper", [10, 20], [90.0, 80.0]) for number in range(3)]
+    published = [Curve(f"preset {index}", "A paper", [10, 20], [90.0, 80.0]) for index in range(3)]
     (panel,) = accuracy_chart(long_summary(3), published).panels
     for part in ("name", "colour"):
         assert len({getattr(line, part) for line in panel.lines}) == len(panel.lines)

@@ -119,16 +119,16 @@ def test_many_that_come_and_go_are_never_in_one_directory_at_once(sandbox: Sandb
     """Each works in the directory and then removes it, as fast as it can."""
     inside, seen = [], []
 
-    def work(number: int) -> None:
+    def work(index: int) -> None:
         for _ in range(10):
             with working_in(sandbox.root / "der-key", lambda sentence: None):
-                inside.append(number)
+                inside.append(index)
                 (sandbox.root / "der-key" / "file").write_text("x")
                 seen.append(len(inside))
-                inside.remove(number)
+                inside.remove(index)
             remove_unused(sandbox.root / "der-key")
 
-    threads = [threading.Thread(target=work, args=[number]) for number in range(4)]
+    threads = [threading.Thread(target=work, args=[index]) for index in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
