@@ -7,14 +7,15 @@ import pytest
 
 from der.project.chain import write_chain
 from der.project.editing import put_values
-from der.project.presets import PRESETS, list_names, load_order, load_preset
+from der.project.presets import PRESETS, load_order, load_preset
 from der.project.settings import parse_settings
 from der.settings.experiment import Settings
+from der.settings.presets import list_names
 from tests.locations import ROOT
 
 REPOSITORY = ROOT
 COMMITTED = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
-NAMES = list_names(REPOSITORY / PRESETS)
+NAMES = list_names()
 
 # Classes at the first step, at every later one, and steps.
 PROTOCOLS = {

@@ -19,7 +19,7 @@ from der.project.editing import put_values
 from der.project.lockfile import LOCK, stages_to_run
 from der.project.params import read_text
 from der.project.planning import planned_steps
-from der.project.presets import load_order, load_preset
+from der.project.presets import PRESETS, load_order, load_preset
 from der.project.settings import parse_settings
 from der.project.yaml_text import parse_yaml
 from tests.project.clones import COMMITTED, NAMES, REPOSITORY, make_clone, settings_of
@@ -209,8 +209,8 @@ def test_what_runs_does_not_depend_on_how_often_a_preset_is_applied() -> None:
 
 
 def test_a_preset_that_does_not_fit_is_not_written(place: Path) -> None:
-    Path("presets/wrong.yaml").write_text("# Wrong.\nbase: digits\nmemory:\n  budgets: 3\n", encoding="utf-8")
-    Path("presets/worse.yaml").write_text("# Worse.\nbase: digits\nmemory:\n  budget: 0\n", encoding="utf-8")
+    (PRESETS / "wrong.yaml").write_text("# Wrong.\nbase: digits\nmemory:\n  budgets: 3\n", encoding="utf-8")
+    (PRESETS / "worse.yaml").write_text("# Worse.\nbase: digits\nmemory:\n  budget: 0\n", encoding="utf-8")
     before = read_text()
     for name, message in (
         ("wrong", "params.yaml: memory.budgets: unknown key; did you mean budget?"),

@@ -21,6 +21,7 @@ from der.evaluation.mistakes import write_mistakes
 from der.project.chain import write_chain
 from der.project.markers import mark_unused
 from der.project.page import make_page, read_run
+from der.project.presets import PRESETS
 from der.project.settings import load_settings
 from der.report.finished_run import FinishedRun
 from der.settings.section import to_values
@@ -51,7 +52,7 @@ def write_run(root: Path, run: FinishedRun) -> None:
     for name in ("params.yaml", "results/published.json"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
-    shutil.copytree(ROOT / "presets", root / "presets")
+    shutil.copytree(ROOT / PRESETS, root / PRESETS)
     with chdir(root):
         write_chain(last + 1)
     steps = trained_steps(run)

@@ -13,7 +13,7 @@ from der.data.protocol import plan_steps
 from der.project.changes import compare
 from der.project.editing import put_values
 from der.project.planning import planned_steps
-from der.project.presets import ORDERS, PRESETS, list_names, load_order, load_preset
+from der.project.presets import PRESETS, list_orders, load_order, load_preset
 from der.settings.section import to_values
 from der.settings.training import AugmentationSettings, PhaseSettings, ScheduleSettings
 from tests.project.clones import (
@@ -166,8 +166,8 @@ def test_an_ablation_is_one_change_to_the_paper() -> None:
 def test_class_orders() -> None:
     alphabetical = sorted(load_order("podnet_1"))
     assert alphabetical[:3] == ["apple", "aquarium_fish", "baby"] and alphabetical[-1] == "worm"
-    assert list_names(ORDERS) == ["authors_0", "icarl_1993", "podnet_1", "podnet_2", "podnet_3"]
-    for name in list_names(ORDERS):
+    assert list_orders() == ["authors_0", "icarl_1993", "podnet_1", "podnet_2", "podnet_3"]
+    for name in list_orders():
         assert len(load_order(name)) == 100 and sorted(load_order(name)) == alphabetical
     shuffled = np.random.RandomState(1993).permutation(100)
     assert list(load_order("icarl_1993")) == [alphabetical[label] for label in shuffled]

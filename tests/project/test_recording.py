@@ -19,11 +19,11 @@ from der.data.sources.download import download
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.project import recording
 from der.project.applying import apply_preset
-from der.project.images import find_expected
+from der.project.images import IDENTITIES, find_expected
 from der.project.lockfile import LOCK
 from der.project.markers import mark_unused
 from der.project.paths import RAW, SUMMARY, evaluation
-from der.project.presets import load_preset
+from der.project.presets import PRESETS, load_preset
 from der.project.recording import record_run
 from der.project.settings import load_settings
 from der.project.timing import keep_seconds
@@ -43,13 +43,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     for name in ("params.yaml", "chain.yaml", "dvc.yaml"):
         shutil.copyfile(ROOT / name, home / name)
-    shutil.copytree(ROOT / "presets", home / "presets")
+    shutil.copytree(ROOT / PRESETS, home / PRESETS)
     for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(home)
     monkeypatch.setenv("DER_DEVICE", "cpu")
     monkeypatch.setenv("DER_SCRATCH", str(tmp_path / "scratch"))
-    (home / "src").mkdir()
     (home / "src/code.py").write_text("pass\n", encoding="utf-8")
     write_raw()
     know_images("test_fraction", "seed")
@@ -167,8 +166,8 @@ def test_a_run_in_another_clone(
     subprocess.run([*GIT, "commit", "--quiet", "--allow-empty", "--message", "An older revision"], check=True)
     write_raw()
     finish(4, 6, 8, 10)
-    (clone / "presets/digits.yaml").unlink()  # presets are those of the clone that keeps the record
-    (clone / "presets/identities.json").unlink()
+    (clone / PRESETS / "digits.yaml").unlink()  # presets are those of the clone that keeps the record
+    (clone / IDENTITIES).unlink()
     monkeypatch.chdir(place)
     main(["record", "digits", "--clone", "../clone"])
     assert capsys.readouterr().out.startswith("results/digits-alphabetical-seed0.json: ")
@@ -261,7 +260,7 @@ def test_a_draw_of_test_images_that_matters(place: Path) -> None:
 
 def test_images_that_nothing_is_known_of(place: Path) -> None:
     run_notebook()
-    Path("presets/identities.json").write_text("[]", encoding="utf-8")
+    IDENTITIES.write_text("[]", encoding="utf-8")
     change_array(RAW / "train/wolf.npy", change_pixel)
     record_run("notebook")
     assert read_json(NOTEBOOK)["images"]["sha256"] == identify(RAW).sha256
@@ -270,8 +269,8 @@ def test_images_that_nothing_is_known_of(place: Path) -> None:
     refuse(
         "notebook",
         "params.yaml: dataset.source is folder, but preset notebook has cifar100, and "
-        "presets/identities.json knows no images to compare with; write dataset.source: cifar100 and run "
-        "`dvc repro`",
+        "src/der/presets/identities.json knows no images to compare with; write dataset.source: cifar100 "
+        "and run `dvc repro`",
     )
 
 
@@ -296,7 +295,7 @@ def test_presets_whose_images_are_known(monkeypatch: pytest.MonkeyPatch) -> None
         name: find_expected(load_preset(name)) for name in ("notebook", "paper_b50_10", "imagenet100_b0_10")
     }
     assert known["imagenet100_b0_10"] is None and known["notebook"] == known["paper_b50_10"]
-    for entry in json.loads((ROOT / "presets/identities.json").read_text(encoding="utf-8")):
+    for entry in json.loads((ROOT / IDENTITIES).read_text(encoding="utf-8")):
         assert re.fullmatch(r"[0-9a-f]{64}", entry["sha256"])
 
 
@@ -375,7 +374,8 @@ def test_an_order_without_a_name(place: Path) -> None:
     finish(4, 6, 8, 10)
     refuse(
         "digits",
-        "params.yaml: protocol.class_order is no list of presets/class_orders; add it there, under a name",
+        "params.yaml: protocol.class_order is no list of src/der/presets/class_orders; add it there, "
+        "under a name",
     )
 
 

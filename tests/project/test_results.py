@@ -9,7 +9,7 @@ import pytest
 
 from der.common.errors import UserError
 from der.common.serialization import write_json
-from der.project.presets import list_names
+from der.project.presets import PRESETS, list_presets
 from der.project.published import curves_beside
 from der.project.records import Record, read_records, record_metrics
 from der.project.results import (
@@ -22,6 +22,7 @@ from der.project.results import (
     renew_results,
 )
 from der.project.results_figure import draw_results
+from der.settings.presets import list_names
 from der.summary.series import summarise
 from tests.locations import ROOT
 from tests.project.finished_run import metrics_of
@@ -48,7 +49,7 @@ def record_of(name: str, *classes: int, order: str = "podnet_1", seed: int = 0, 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The repository's presets, published results and a README of markers, as the current directory."""
-    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    shutil.copytree(ROOT / PRESETS, tmp_path / PRESETS)
     (tmp_path / "results").mkdir()
     shutil.copyfile(ROOT / "results/published.json", tmp_path / "results/published.json")
     (tmp_path / README).write_text(BLOCKS, encoding="utf-8")
@@ -82,8 +83,8 @@ def test_only_what_was_measured_has_a_row() -> None:
 
 
 def test_every_preset_stays_in_the_list(place: Path) -> None:
-    first, *rows = presets_table(list_names(Path("presets")), PUBLISHED["presets"]).splitlines()[1:]
-    assert set(first) == {"|", "-"} and len(rows) == len(list_names(ROOT / "presets"))
+    first, *rows = presets_table(list_presets(), PUBLISHED["presets"]).splitlines()[1:]
+    assert set(first) == {"|", "-"} and len(rows) == len(list_names())
     (notebook,) = [row for row in rows if row.startswith("| notebook |")]
     assert notebook.endswith(" | 73.23 / 64.86 |  |") and "CIFAR-100 in 4 steps of 25" in notebook
     assert any(row.endswith(" | 75.36 / 65.22 | 74.64 / 64.36 |") for row in rows)
@@ -94,7 +95,7 @@ def test_records_by_preset(place: Path) -> None:
         keep(f"digits-alphabetical-seed{seed}", record_of("digits", seed=seed))
     runs = read_records()
     assert [one["seed"] for one in runs.pop("digits")] == [0, 1]
-    assert set(runs) == set(list_names(Path("presets"))) - {"digits"} and not any(runs.values())
+    assert set(runs) == set(list_presets()) - {"digits"} and not any(runs.values())
     keep("odd-x-seed0", record_of("odd"))
     with pytest.raises(UserError, match=r"^results/odd-x-seed0\.json: odd is no preset; rename it there"):
         read_records()
@@ -217,7 +218,7 @@ KINDS = [(name, kind) for name, kinds in PUBLISHED["presets"].items() for kind i
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_published_averages_are_those_of_the_curves(name: str, kind: str) -> None:
-    assert name in list_names(ROOT / "presets")
+    assert name in list_names()
     numbers = PUBLISHED["presets"][name][kind]
     assert numbers["source"] in PUBLISHED["sources"]
     if curve := numbers.get("top1"):

@@ -9,9 +9,10 @@ from der.common.serialization import read_json
 from der.project.choices import CHOICES
 from der.project.editing import put_values
 from der.project.params import read_params
-from der.project.presets import PRESETS, list_names, load_preset
+from der.project.presets import load_preset
 from der.project.schema import SCHEMA, make_schema
 from der.project.yaml_text import parse_yaml
+from der.settings.presets import list_names
 from tests.locations import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -30,7 +31,7 @@ def test_editors_find_it() -> None:
     assert TEXT.startswith(f"# yaml-language-server: $schema={SCHEMA}\n")
 
 
-@pytest.mark.parametrize("name", list_names(ROOT / PRESETS))
+@pytest.mark.parametrize("name", list_names())
 def test_every_preset_is_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     applied = put_values(TEXT, load_preset(name))

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from der.common.errors import UserError
 from der.common.serialization import read_json
+from der.common.yaml_document import yaml_editor
 from der.project.applying import fit_chain
 from der.project.chain import chain_length
-from der.project.editing import put_values, yaml_editor
+from der.project.editing import put_values
 from der.project.lockfile import stages_to_run
 from der.project.params import read_text, write_text
 from der.project.paths import CHECKPOINTS, PARAMS, RAW

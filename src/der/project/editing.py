@@ -11,12 +11,12 @@ from io import StringIO
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark
 from ruamel.yaml.tokens import CommentToken
 
 from der.common.errors import UserError
+from der.common.yaml_document import is_section, yaml_editor
 from der.project.paths import PARAMS
 from der.project.yaml_text import parse_yaml
 
@@ -39,19 +39,6 @@ class Comment(NamedTuple):
     line: int  # below the key before, not below the next
     text: str
     is_beside: bool  # something
-
-
-def yaml_editor() -> YAML:
-    """Reads and writes YAML with its comments, quotes and forms of numbers."""
-    editor = YAML()
-    editor.preserve_quotes = True
-    editor.width = 110
-    editor.representer.add_representer(type(None), _represent_null)
-    return editor
-
-
-def _represent_null(representer: Any, value: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def put_values(text: str, values: Any) -> str:
@@ -84,11 +71,6 @@ def lay_out(old: Any, values: Any) -> CommentedMap:
         else:
             new[key] = _copy(values[key])
     return new
-
-
-def is_section(value: Any) -> bool:
-    """Whether a value is keys of params.yaml; mappings in one line, {...}, are values as a whole."""
-    return isinstance(value, CommentedMap) and not value.fa.flow_style()
 
 
 def _copy(value: Any) -> Any:

@@ -20,7 +20,7 @@ from der.project.images import ExpectedImages, check_images, find_expected, refu
 from der.project.lockfile import LOCK, changes_since, list_stages, read_lock
 from der.project.params import read_params, read_text
 from der.project.paths import PARAMS, RAW, SUMMARY
-from der.project.presets import ORDERS, PLACES, list_names, load_order, load_preset
+from der.project.presets import ORDERS, PLACES, list_orders, load_order, load_preset
 from der.project.provenance import check_training
 from der.project.records import RESULTS, Machine, Record, record_metrics
 from der.project.settings import load_settings, parse_settings
@@ -32,7 +32,7 @@ from der.settings.section import to_values
 from der.summary.series import Summary, summarise
 
 FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may differ from its preset
-CODE = ("src", "stages", "dvc.yaml", "presets")
+CODE = ("src", "stages", "dvc.yaml")
 
 
 def record_run(name: str, clone: Path = Path()) -> str:
@@ -41,7 +41,7 @@ def record_run(name: str, clone: Path = Path()) -> str:
     Presets and what is known of their images are those here, in the current directory. Raises UserError if
     the run is not of the preset: of other parameters or of other images.
     """
-    preset, orders = load_preset(name), {order: list(load_order(order)) for order in list_names(ORDERS)}
+    preset, orders = load_preset(name), {order: list(load_order(order)) for order in list_orders()}
     expected = find_expected(preset)
     if not clone.is_dir():
         raise UserError(f"{clone}: there is no such directory; name the clone in which the stages ran")

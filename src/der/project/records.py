@@ -6,7 +6,7 @@ from typing import TypedDict
 from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.evaluation.metrics import StepMetrics
-from der.project.presets import PRESETS, list_names
+from der.project.presets import list_presets
 from der.project.published import PUBLISHED
 from der.summary.series import StepSummary, Summary
 
@@ -71,7 +71,7 @@ def read_records() -> Runs:
 
     Raises UserError for a file that is no record, or one of a preset that is no more.
     """
-    runs: Runs = {name: [] for name in list_names(PRESETS)}
+    runs: Runs = {name: [] for name in list_presets()}
     for path in sorted(RESULTS.glob("*.json")):
         if path == PUBLISHED:
             continue

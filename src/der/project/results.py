@@ -8,7 +8,7 @@ from typing import Any
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.common.serialization import read_json
-from der.project.presets import PRESETS, describe_preset, list_names
+from der.project.presets import describe_preset, list_presets
 from der.project.published import PUBLISHED, curves_beside
 from der.project.records import RESULTS, Record, Runs, read_records
 from der.summary.charts.accuracy import Curve
@@ -24,7 +24,7 @@ def renew_results() -> str:
     figures = choose_figures(runs)
     measured = measured_results(runs, published, figures)
     text = put_block(README.read_text(encoding="utf-8"), "results", measured)
-    text = put_block(text, "presets", presets_table(list_names(PRESETS), published))
+    text = put_block(text, "presets", presets_table(list_presets(), published))
     draw_figures(runs, figures)
     with atomic_file(README) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,84 @@
+"""Named experiments: the files beside the code, in der/presets, as settings.
+
+Every preset but digits names another as its ``base`` and holds only what differs from it; digits holds
+every value, so that any preset sets all of them. Only places on the user's machine are in no preset.
+"""
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from der.common.errors import UserError
+from der.common.yaml_document import is_section, yaml_editor
+from der.settings.experiment import Settings
+from der.settings.parsing import parse
+
+DIRECTORY = Path(__file__).resolve().parent.parent / "presets"
+ORDERS = "class_orders"  # below that: lists of CIFAR-100's class names
+PLACES = {"path": "data/images", "downloads": "~/.cache/der"}  # of section dataset, as a new project has them
+
+
+def preset(name: str) -> Settings:
+    """The settings of preset ``name``, read from the package alone; raises UserError for a name of none."""
+    values = json.loads(json.dumps(read_preset(name)))  # numbers without the forms that they are written in
+    values["dataset"] |= PLACES
+    return parse(Settings, values)
+
+
+def read_preset(name: str, directory: Path = DIRECTORY) -> CommentedMap:
+    """All values of a preset but places, nested as in a project's parameters; a class order is a list.
+
+    Raises UserError for a name of no preset.
+    """
+    values = _read_with_bases(name, directory)
+    order = values["protocol"]["class_order"]
+    if isinstance(order, str) and order != "alphabetical":
+        values["protocol"]["class_order"] = read_order(order, directory)
+    return values
+
+
+def _read_with_bases(name: str, directory: Path) -> CommentedMap:
+    values = _read(directory, name, "preset")
+    base = values.pop("base", None)
+    return values if base is None else overlay(_read_with_bases(base, directory), values)
+
+
+def overlay(target: Any, values: Any) -> Any:
+    """Set in ``target`` every value of ``values``; mappings in one line, {...}, are values as a whole."""
+    for key, value in values.items():
+        inner = target.get(key)
+        if is_section(value) and isinstance(inner, dict):
+            overlay(inner, value)
+        else:
+            target[key] = value
+    return target
+
+
+def read_order(name: str, directory: Path = DIRECTORY) -> CommentedSeq:
+    """A named list of CIFAR-100's classes; raises UserError for a name of none."""
+    order = CommentedSeq(_read(directory / ORDERS, name, "class order"))
+    order.fa.set_flow_style()
+    return order
+
+
+def _read(directory: Path, name: str, what: str) -> Any:
+    names = list_names(directory)
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+        raise UserError(f"{name}: no {what} of that name; {hint}")
+    return yaml_editor().load((directory / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def list_names(directory: Path = DIRECTORY) -> list[str]:
+    """Names of the files in ``directory``, numbers in them by value."""
+    names = [path.stem for path in directory.glob("*.yaml")]
+    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in _parts(name)])
+
+
+def _parts(name: str) -> list[str]:
+    return re.split(r"(\d+)", name)
