@@ -2,14 +2,15 @@
 # make check: format, lint, types, contracts, fast tests, within a minute.  make test: the same with all tests.
 PYTHON ?= python3
 VENV := .venv
-STAMP := $(VENV)/.installed
+RUNS := $(VENV)/.runs
+TESTS := $(VENV)/.tests
 PYTEST := pytest -n 2 --dist worksteal
 # dvc runs the python of the PATH: the environment's comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: run check test static bench clean
 
-run: $(STAMP)
+run: $(RUNS)
 	der check
 	dvc repro
 	der show
@@ -20,18 +21,22 @@ check: static
 test: static
 	$(PYTEST)
 
-static: $(STAMP)
+static: $(TESTS)
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
 
-bench: $(STAMP)
+bench: $(RUNS)
 	python -m bench
 
-$(STAMP): pyproject.toml
+$(RUNS): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --editable '.[pipeline]'
+	touch $@
+
+$(TESTS): $(RUNS)
 	pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -38,6 +38,7 @@ SLOW = (
     *("project/test_preset_phases.py", "project/test_editing.py", "project/test_recording.py"),
     *("project/test_applying.py", "common/test_atomic_properties.py", "summary/test_write_summary.py"),
     *("train/resume/test_store.py", "train/resume/test_lock.py", "data/test_identity.py"),
+    "packaging/test_distributions.py",
 )
 
 

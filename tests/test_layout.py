@@ -13,7 +13,7 @@ import pytest
 from tests.locations import ROOT
 
 PACKAGE = ROOT / "src" / "der"
-BESIDE_DER = {"stages", "bench", "pipeline"}  # folders of tests/ that are none of der's
+BESIDE_DER = {"stages", "bench", "packaging", "pipeline"}  # folders of tests/ that are none of der's
 ABOVE = {"__main__.py", "command", "project"}  # that may name the project's files
 LONGEST_MODULE, LONGEST_TEST = 300, 400  # lines
 PROJECT = re.compile(

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 
+from der.command.extra import naming_the_extra
 from der.common.errors import ending_in_a_sentence
 from der.project.damage import MEND, advising
 
@@ -32,7 +33,8 @@ def main(words: list[str] | None = None) -> None:
         print(FIRST)
         return
     arguments = build_parser().parse_args(words)
-    with ending_in_a_sentence("interrupted"), advising(f"{MEND}; a copy from elsewhere, copy again"):
+    advice = f"{MEND}; a copy from elsewhere, copy again"
+    with ending_in_a_sentence("interrupted"), advising(advice), naming_the_extra():
         try:
             arguments.run(arguments)
             sys.stdout.flush()

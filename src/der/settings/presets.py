@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedSeq
 
 from der.common.errors import UserError
 from der.common.yaml_document import is_section, yaml_editor
@@ -29,7 +29,7 @@ def preset(name: str) -> Settings:
     return parse(Settings, values)
 
 
-def read_preset(name: str, directory: Path = DIRECTORY) -> CommentedMap:
+def read_preset(name: str, directory: Path = DIRECTORY) -> Any:
     """All values of a preset but places, nested as in a project's parameters; a class order is a list.
 
     Raises UserError for a name of no preset.
@@ -41,7 +41,7 @@ def read_preset(name: str, directory: Path = DIRECTORY) -> CommentedMap:
     return values
 
 
-def _read_with_bases(name: str, directory: Path) -> CommentedMap:
+def _read_with_bases(name: str, directory: Path) -> Any:
     values = _read(directory, name, "preset")
     base = values.pop("base", None)
     return values if base is None else overlay(_read_with_bases(base, directory), values)

@@ -1,0 +1,73 @@
+"""Every list of dependencies is what the code that it is for imports, and the library needs no other."""
+
+import sys
+import tomllib
+from functools import cache
+from typing import Any
+
+import grimp
+import pytest
+from packaging.requirements import Requirement
+
+from der.command.extra import PIPELINE
+from tests.locations import ROOT
+
+LIBRARY = {"common", "settings", "data", "model", "train", "memory", "evaluation", "deployment", "command"}
+BROUGHT_BY = {"PIL": "pillow", "ruamel": "ruamel.yaml", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+# What rooms of the library import inside functions, for that use alone.
+FOR_ONE_USE = {
+    "torchvision": {"der.data.sources.cifar"},  # of extra pipeline: downloads
+    "onnxruntime": {"der.deployment.export"},  # of extra onnx
+    "onnxscript": {"der.deployment.export"},
+    "triton": {"der.model.kernels.convolution", "der.model.kernels.normalization"},  # torch's, for CUDA
+}
+
+
+@cache
+def project() -> dict[str, Any]:
+    content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return content
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {Requirement(line).name for line in requirements}
+
+
+@pytest.fixture(scope="module")
+def imported() -> dict[str, set[str]]:
+    """Distribution -> the modules of ours that import it."""
+    graph = grimp.build_graph("der", "stages", include_external_packages=True, cache_dir=None)
+    found: dict[str, set[str]] = {}
+    for module in graph.modules:
+        for other in graph.find_modules_directly_imported_by(module):
+            top = other.partition(".")[0]
+            if top not in {"der", "stages", *sys.stdlib_module_names}:
+                found.setdefault(BROUGHT_BY.get(top, top), set()).add(module)
+    return found
+
+
+def in_library(module: str) -> bool:
+    package, *rooms = module.split(".")
+    return package == "der" and rooms[:1] != [] and rooms[0] in LIBRARY
+
+
+def test_the_library_s_dependencies(imported: dict[str, set[str]]) -> None:
+    needed = {name for name, modules in imported.items() if any(map(in_library, modules))}
+    assert needed - set(FOR_ONE_USE) == names(project()["dependencies"])
+    for name, modules in FOR_ONE_USE.items():
+        assert imported[name] == modules, name
+
+
+def test_the_pipeline_s_dependencies(imported: dict[str, set[str]]) -> None:
+    base, extras = names(project()["dependencies"]), project()["optional-dependencies"]
+    assert set(imported) - base - {"onnxruntime", "onnxscript", "triton"} == names(extras["pipeline"])
+    assert {BROUGHT_BY.get(name, name) for name in PIPELINE} == names(extras["pipeline"])
+
+
+def test_those_who_develop_have_all() -> None:
+    (own,) = (
+        Requirement(line)
+        for line in project()["optional-dependencies"]["dev"]
+        if line.startswith("der-pipeline")
+    )
+    assert own.extras == set(project()["optional-dependencies"]) - {"dev"}
