@@ -12,7 +12,7 @@ from der.deployment.loader import list_pictures, read_chunks
 from der.deployment.predictor import Predictor
 from der.model.checkpoint import Checkpoint
 from der.model.forward import images_per_pass
-from der.model.metadata import FORMAT, Metadata
+from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import count_parameters
 from der.settings.training import Recipe
 from der.train.training_images import TrainingImages
@@ -54,7 +54,7 @@ def make_metadata(case: Case, start: Start) -> Metadata:
         steps=[names[low:high] for low, high in pairwise(ends)],
         image_side=side,
         channels=channels,
-        resize="cover, centre-crop, bicubic",
+        resize=RESIZE,
         normalization=start.normalization,
         network=network_settings(case),
         recipes=[Recipe(SEED, "float32", case.augmentation, None, None, None)] * start.step,

@@ -13,7 +13,7 @@ from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
 from der.model.extractor import Extractor
-from der.model.metadata import FORMAT, Metadata
+from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization
 from der.model.resnet import ResNet
@@ -193,7 +193,7 @@ def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpo
         steps=[[next(names) for _ in range(classes)] for classes in classes_per_step],
         image_side=SIDE,
         channels=CHANNELS,
-        resize="cover, centre-crop, bicubic",
+        resize=RESIZE,
         normalization=NORMALIZATION,
         network=NETWORK,
         recipes=[train_settings().recipe(step) for step in range(1, len(classes_per_step) + 1)],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bench.pycil.plans import Plan
+from der.common.precision_names import Precision
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Contender:
 
     name: str
     program: Literal["pycil", "ours"]
-    precision: Literal["float32", "bfloat16"] = "float32"  # of our extractors; PyCIL has float32 alone
+    precision: Precision = "float32"  # of our extractors; PyCIL has float32 alone
     workers: int = 0  # processes that read images for PyCIL; 0: none but the program's own
     heads: Literal["pycil", "ours"] | None = None  # whose first weights classifiers have; None: the program's
 

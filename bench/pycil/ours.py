@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from bench.pycil.images import read_images
 from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, memory_settings, network_settings, train_settings
 from der.common.device import set_up_device
+from der.common.precision_names import Precision
 from der.data.exemplars import Memory, empty_memory
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint
@@ -50,7 +50,7 @@ class JobRun:
 
     job: Job
     device: torch.device
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     head_initialization: str = "torch_uniform"
 
     def gather(self, step: int, memory: Memory) -> TrainingImages:

@@ -1,8 +1,9 @@
 """PyCIL's network and recipe, with a plan's schedule, as our settings."""
 
-from typing import Any, Literal
+from typing import Any
 
 from bench.pycil.plans import Plan
+from der.common.precision_names import Precision
 from der.model.pixel_statistics import Normalization
 from der.settings.memory import MemorySettings
 from der.settings.network import NetworkSettings
@@ -33,7 +34,7 @@ def network_settings(plan: Plan, head_initialization: str = "torch_uniform") -> 
     )
 
 
-def train_settings(plan: Plan, precision: Literal["float32", "bfloat16"], seed: int) -> TrainSettings:
+def train_settings(plan: Plan, precision: Precision, seed: int) -> TrainSettings:
     """Without masks, and with weight alignment."""
     schedule: dict[str, Any] = {
         "epochs": plan.epochs,

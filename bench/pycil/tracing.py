@@ -30,7 +30,7 @@ from der.model.kernels.layers import ConvNorm
 from der.model.network import Network, empty_network, fold_network
 from der.model.preprocessing import Normalize
 from der.train.augmentation import augment, draw_epoch
-from der.train.representation import PHASE
+from der.train.log import REPRESENTATION
 from der.train.training_images import TrainingImages
 
 CHANNELS = 3
@@ -78,7 +78,7 @@ class Change(NamedTuple):
 def change_images(plan: Plan, images_NHWC: NDArray[np.uint8], seed: int) -> Iterator[Change]:
     """Our random changes of images, as an epoch makes them."""
     settings = augmentation_settings(plan)
-    draws = draw_epoch(len(images_NHWC), settings, seed, PHASE, 1, 0)
+    draws = draw_epoch(len(images_NHWC), settings, seed, REPRESENTATION, 1, 0)
     before = images_NHWC[draws.order.numpy()]
     after = augment(torch.from_numpy(before), draws, settings).permute(0, 2, 3, 1).numpy()
     for one in range(len(images_NHWC)):
@@ -108,7 +108,7 @@ def _epoch_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches as the engine's feed makes them."""
     settings = augmentation_settings(job.plan)
-    draws = draw_epoch(len(images.labels), settings, job.seed, PHASE, step, epoch)
+    draws = draw_epoch(len(images.labels), settings, job.seed, REPRESENTATION, step, epoch)
     pixels = torch.from_numpy(images.read(draws.order.numpy()))
     inputs = Normalize(NORMALIZATION)(augment(pixels, draws, settings))
     labels = torch.from_numpy(images.labels)[draws.order]
@@ -128,7 +128,7 @@ def _train_in_float64() -> None:
         return folded
 
     exchanged: list[tuple[ModuleType, str, Callable[..., Any]]] = [
-        (der.train.wiring, "choose_precision", lambda name, device: torch.float64),
+        (der.train.wiring, "choose_precision", lambda name, device, where: torch.float64),
         (der.train.feed, "place_folded", place_folded),
         (der.train.incremental_step, "check_scores", lambda *_: None),  # runs in float32
         (der.model.kernels.onednn, "serves", lambda x: False),

@@ -18,8 +18,9 @@ from der.common.errors import UserError
 from der.common.sealed import seal
 from der.common.serialization import write_array
 from der.data.class_arrays import class_file
-from der.data.identity import SPLITS, Identity, identify
+from der.data.identity import Identity, identify
 from der.data.sources.download import download
+from der.data.splits import SPLITS
 from tests.data.sources.image_trees import settings_for
 
 Pixels = tuple[int, ...]  # of one image of side 2, grey

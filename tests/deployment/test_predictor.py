@@ -117,7 +117,7 @@ def test_no_guess_is_none(count: int, saved: Path) -> None:
 
 
 def test_an_unknown_precision_is_named(saved: Path) -> None:
-    with pytest.raises(UserError, match=r"precision: 'float16' does not exist; write float32 or bfloat16"):
+    with pytest.raises(UserError, match=r"precision: 'float16' does not fit; write float32 or bfloat16"):
         load_predictor(saved, CPU, "float16")
 
 

@@ -10,11 +10,11 @@ from der.common.errors import DamageError, UserError
 from der.model.checkpoint import (
     Checkpoint,
     check_classes,
-    extractor_file,
     load_checkpoint,
     load_previous,
     save_checkpoint,
 )
+from der.model.files import extractor_file
 from der.model.network import Network
 from der.settings.section import to_values
 from tests.builders import random_checkpoint, same_bits, train_settings, weights

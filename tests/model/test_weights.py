@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from der.common.errors import DamageError, UserError
 from der.common.sealed import SealedDirectory, digest_file, seal
-from der.model.checkpoint import extractor_file, load_checkpoint, save_checkpoint
+from der.model.checkpoint import load_checkpoint, save_checkpoint
+from der.model.files import HEAD, METADATA, extractor_file
 from tests.builders import random_checkpoint
 from tests.model.checkpoint_files import (
     DAMAGES,
@@ -36,7 +37,7 @@ def test_a_damaged_file_of_weights_is_named(name: str, damage: Callable[[Path], 
 
 @pytest.mark.parametrize("target", ["/dev/zero", None], ids=["device", "pipe"])
 def test_what_is_no_file_is_not_waited_for(target: str | None, saved: Path) -> None:
-    path = saved / "head.safetensors"
+    path = saved / HEAD
     path.unlink()
     if target is None:
         os.mkfifo(path)
@@ -48,7 +49,7 @@ def test_what_is_no_file_is_not_waited_for(target: str | None, saved: Path) -> N
 
 @pytest.mark.parametrize("damage", [truncate, put_pickle, put_torch_save, put_nothing])
 def test_a_damaged_file_that_is_on_record_is_named(damage: Callable[[Path], None], saved: Path) -> None:
-    damage(saved / "head.safetensors")
+    damage(saved / HEAD)
     seal(saved, {})
     with pytest.raises(UserError, match=r"head\.safetensors: cannot be read as weights \("):
         load_checkpoint(saved)
@@ -64,7 +65,7 @@ def test_extractors_that_changed_places_are_named(saved: Path) -> None:
 
 
 def test_recorded_digests_are_those_of_the_files(saved: Path) -> None:
-    names = [*(f"{name}.safetensors" for name in WEIGHTS), "network.json"]
+    names = [*(f"{name}.safetensors" for name in WEIGHTS), METADATA]
     assert SealedDirectory(saved).digests == {name: digest_file(saved / name) for name in names}
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from der.common.sealed import seal
 from der.common.serialization import write_json
 from der.data.class_arrays import class_file
-from der.data.identity import SPLITS, identify
+from der.data.identity import identify
 from der.data.protocol import plan_steps
+from der.data.splits import SPLITS
 from der.evaluation.metrics import METRICS, Breakdown, StepMetrics
 from der.project.chain import chain_length
 from der.project.images import IDENTITIES

@@ -18,10 +18,11 @@ FIRST = """\
 What one does first, in a clone of the project:
 
   der preset              the experiments there are; der preset NAME sets params.yaml to one
-  dvc repro               trains what is not trained yet
+  der check               whether params.yaml and chain.yaml are good for a run
   der show                the results as a table; metrics/report.html has all of them
   der predict data/checkpoints/4 PICTURE ...
 
+In between, `dvc repro` trains what is not trained yet.
 `der --help` lists all commands, `der COMMAND --help` what each takes."""
 
 

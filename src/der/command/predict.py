@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from der.command.counts import count
 from der.command.prediction_lines import PrintLine, start_csv, start_table
+from der.common.precision_names import PRECISIONS
 from der.common.text import printable
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", action="store_true", help="comma-separated, with a heading")
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
-        default="float32",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
         help="bfloat16: faster where the processor has it, equal to about two digits",
     )
 

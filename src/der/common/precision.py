@@ -3,17 +3,17 @@
 import torch
 
 from der.common.errors import UserError
+from der.common.precision_names import PRECISIONS
+from der.common.registry import look_up
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
+def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype:
+    """The dtype of the images on ``device``, which layers follow: ``name`` is one of PRECISIONS.
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of the images on ``device``, which layers follow: ``name`` is "float32" or "bfloat16".
-
-    Raises UserError for another name, and for a GPU that has no bfloat16.
+    Raises UserError, ``where`` first, for another name, and for a GPU that has no bfloat16.
     """
-    if name not in PRECISIONS:
-        raise UserError(f"precision: {name!r} does not exist; write {' or '.join(PRECISIONS)}")
-    if name == "bfloat16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
-        raise UserError("precision: this GPU has no bfloat16; write float32")
-    return PRECISIONS[name]
+    dtype: torch.dtype = look_up({one: getattr(torch, one) for one in PRECISIONS}, name, where)
+    is_old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
+    if dtype == torch.bfloat16 and is_old:
+        raise UserError(f"{where}: this GPU has no bfloat16; write float32")
+    return dtype

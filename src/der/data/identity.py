@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from der.common.errors import UserError
 from der.data.class_arrays import list_classes, read_classes
-
-SPLITS = ("train", "test")
+from der.data.splits import SPLITS
 
 
 @dataclass(frozen=True)

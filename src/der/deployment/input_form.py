@@ -12,7 +12,7 @@ def describe_input(metadata: Metadata) -> dict[str, Any]:
     ``docs/exports.md`` says what each entry means. Mean and deviation are for programs that normalise
     themselves: the forms with a graph do it inside.
     """
-    assert metadata.resize == "cover, centre-crop, bicubic"
+    scaling, crop, kernel = metadata.resize.split(", ")
     return {
         "jpeg_draft": DRAFT,
         "exif_orientation": True,
@@ -20,9 +20,9 @@ def describe_input(metadata: Metadata) -> dict[str, Any]:
         "mode": "L" if metadata.channels == 1 else "RGB",
         "channels": metadata.channels,
         "side": metadata.image_side,
-        "resize": "cover",
-        "crop": "centre",
-        "filter": "BICUBIC",
+        "resize": scaling,
+        "crop": crop.removesuffix("-crop"),
+        "filter": kernel.upper(),
         "mean": metadata.normalization.mean,
         "std": metadata.normalization.std,
     }

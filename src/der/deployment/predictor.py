@@ -27,7 +27,7 @@ class Predictor:
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
         self.metadata = checkpoint.metadata
         self.device = device
-        self.precision = choose_precision(precision, device)
+        self.precision = choose_precision(precision, device, "precision")
         self.network = fold_network(checkpoint.network, device, self.precision)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -12,11 +12,10 @@ from der.common.filesystem import link_or_copy
 from der.common.sealed import SealedDirectory, sealed_directory
 from der.model.backbones import build_extractor
 from der.model.extractor import Extractor
-from der.model.metadata import METADATA, Metadata, open_checkpoint, read_metadata, write_metadata
+from der.model.files import HEAD, METADATA, extractor_file
+from der.model.metadata import Metadata, open_checkpoint, read_metadata, write_metadata
 from der.model.network import Network, blank_linear, count_parameters
 from der.model.weights import load_weights, save_weights
-
-HEAD = "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,3 @@ def check_classes(path: Path, checkpoint: Checkpoint | None, steps: list[list[st
     """Raise UserError, naming ``path``, unless the checkpoint's classes came in ``steps``."""
     if ([] if checkpoint is None else checkpoint.metadata.steps) != steps:
         raise UserError(f"{path}: of other classes than the protocol's; train its step again")
-
-
-def extractor_file(index: int) -> str:
-    """File name of the extractor of ``index``, counted from 1."""
-    return f"extractor_{index}.safetensors"

@@ -4,23 +4,23 @@ No torch is needed to read or write it.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-from msgspec import Meta
+from typing import Literal, get_args
 
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory, sealed_directory
 from der.common.serialization import write_json
 from der.model.architecture import Shape, keeps_part_of
 from der.model.backbones import choose_backbone
+from der.model.files import METADATA
 from der.model.pixel_statistics import Normalization
 from der.settings.network import NetworkSettings
 from der.settings.parsing import parse
-from der.settings.section import Section, to_values
+from der.settings.section import Channels, ImageSide, Section, to_values
 from der.settings.training import Recipe
 
 FORMAT = 2
-METADATA = "network.json"
+Resize = Literal["cover, centre-crop, bicubic"]
+RESIZE: Resize = get_args(Resize)[0]
 
 
 class Metadata(Section, frozen=True):
@@ -28,9 +28,9 @@ class Metadata(Section, frozen=True):
 
     format: int
     steps: list[list[str]]  # class names in label order, by the step that brought them
-    image_side: Annotated[int, Meta(ge=8, le=1024)]  # pixels
-    channels: Literal[1, 3]
-    resize: Literal["cover, centre-crop, bicubic"]  # how other images are brought to the side
+    image_side: ImageSide
+    channels: Channels
+    resize: Resize  # how other images are brought to the side
     normalization: Normalization
     network: NetworkSettings
     recipes: list[Recipe]  # of every step's training

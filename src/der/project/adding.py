@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.common.yaml_document import yaml_editor
+from der.model.files import METADATA
 from der.project.applying import fit_chain
 from der.project.chain import chain_length
 from der.project.editing import put_values
@@ -45,7 +46,7 @@ def add_classes(names: Sequence[str]) -> str:
 
 def finished_steps() -> Steps:
     """The steps of the newest checkpoint, by its network.json; none where no step is finished."""
-    directories = {int(path.parent.name): path for path in CHECKPOINTS.glob("[0-9]*/network.json")}
+    directories = {int(path.parent.name): path for path in CHECKPOINTS.glob(f"[0-9]*/{METADATA}")}
     if not directories:
         return []
     newest = directories[max(directories)]

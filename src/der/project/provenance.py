@@ -5,11 +5,10 @@ from typing import Any
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
 from der.data.protocol import plan_steps
+from der.model.files import METADATA
 from der.project.paths import PARAMS, checkpoint
 from der.settings.experiment import Settings
 from der.settings.section import to_values
-
-METADATA = "network.json"
 
 
 def check_training(last: int, settings: Settings) -> None:

@@ -1,11 +1,11 @@
 """Which images are taught."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
 from der.common.errors import UserError
-from der.settings.section import Section, Seed
+from der.settings.section import Channels, ImageSide, Section, Seed
 
 
 class DatasetSettings(Section, frozen=True):
@@ -23,14 +23,10 @@ class DatasetSettings(Section, frozen=True):
         str, Meta(description="cifar10, cifar100 only: directory where the downloaded archives are kept.")
     ]
     image_side: Annotated[
-        int,
-        Meta(
-            ge=8,
-            le=1024,
-            description="Pixels; other images are scaled and centre-cropped to a square of this side.",
-        ),
+        ImageSide,
+        Meta(description="Pixels; other images are scaled and centre-cropped to a square of this side."),
     ]
-    channels: Annotated[Literal[1, 3], Meta(description="1 grey, 3 colour.")]
+    channels: Annotated[Channels, Meta(description="1 grey, 3 colour.")]
     test_fraction: Annotated[
         float,
         Meta(

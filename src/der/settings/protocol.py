@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from der.common.errors import UserError
-from der.settings.section import Count, Section
+from der.settings.section import LARGEST_SEED, Count, Section
 
-LARGEST_SEED = 2**32 - 1  # numpy's
 FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
 ALIKE = {"anyOf": [{"items": {"type": kind}} for kind in ("integer", "string")]}
 

@@ -1,22 +1,25 @@
 """What every section of params.yaml is: a frozen record whose declared types and bounds msgspec checks."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+LARGEST_SEED = 2**32 - 1  # numpy's
 # Beyond these, torch's integers or float32 would overflow.
 MOST = 2**31 - 1  # of anything that is counted
 LARGEST_FACTOR = 10**6
 LARGEST_RATE = 1e30  # times a factor, it is still a float32
 
-Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]  # numpy's
+Seed = Annotated[int, Meta(ge=0, le=LARGEST_SEED)]
 Count = Annotated[int, Meta(ge=1, le=MOST)]
 CountOrZero = Annotated[int, Meta(ge=0, le=MOST)]
 Factor = Annotated[float, Meta(gt=0, le=LARGEST_FACTOR)]
 FactorOrZero = Annotated[float, Meta(ge=0, le=LARGEST_FACTOR)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 ShareAboveZero = Annotated[float, Meta(gt=0, le=1)]
+ImageSide = Annotated[int, Meta(ge=8, le=1024)]  # pixels
+Channels = Literal[1, 3]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,10 +1,11 @@
 """How a step is trained."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
 from der.common.errors import UserError
+from der.common.precision_names import Precision
 from der.settings.section import (
     LARGEST_FACTOR,
     LARGEST_RATE,
@@ -119,7 +120,7 @@ class TrainSettings(Section, frozen=True):
 
     seed: Annotated[Seed, Meta(description="Of initialisation, batch order and augmentation.")]
     precision: Annotated[
-        Literal["float32", "bfloat16"],
+        Precision,
         Meta(description="bfloat16: convolutions in bfloat16, weights kept in float32."),
     ]
     augmentation: AugmentationSettings
@@ -146,7 +147,7 @@ class Recipe(Section, frozen=True):
     """What of TrainSettings one step was trained with: its phase alone, the other is None."""
 
     seed: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     augmentation: AugmentationSettings
     masks: MaskSettings | None
     base: PhaseSettings | None

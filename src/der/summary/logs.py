@@ -6,9 +6,7 @@ from pathlib import Path
 
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
-from der.train.log import LOG, EpochRecord
-
-REPRESENTATION = "representation"  # the phase that every step begins with
+from der.train.log import LOG, REPRESENTATION, EpochRecord
 
 
 def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:

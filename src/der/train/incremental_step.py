@@ -11,7 +11,7 @@ from der.common.registry import look_up
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
 from der.model.forward import run_network
-from der.model.metadata import FORMAT, Metadata
+from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization, measure_normalization
 from der.model.pruning import pruned_shape
@@ -68,7 +68,7 @@ def train_step(
         steps=steps,
         image_side=side,
         channels=channels,
-        resize="cover, centre-crop, bicubic",
+        resize=RESIZE,
         normalization=normalization,
         network=network_settings,
         recipes=[*([] if previous is None else previous.metadata.recipes), settings.recipe(step)],

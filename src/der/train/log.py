@@ -8,6 +8,7 @@ from typing import NamedTuple
 from der.common.sealed import sealed_directory
 
 LOG = "log.csv"
+REPRESENTATION = "representation"  # the phase that every step begins with
 
 
 class EpochRecord(NamedTuple):

@@ -11,14 +11,12 @@ from der.model.head_initialization import torch_uniform
 from der.model.network import Network, count_parameters, prune_newest
 from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
-from der.train.log import EpochRecord
+from der.train.log import REPRESENTATION, EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
 from der.train.phase import run_phase
 from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
-
-PHASE = "representation"
 
 
 class Learned(NamedTuple):
@@ -59,10 +57,10 @@ def learn_representation(
 
     count = len(images.labels)
     when_warm = start_heads_anew if run.phase.reinitialize_heads else None
-    records = run_phase(run, PHASE, engine, run.phase, count, when_warm)
+    records = run_phase(run, REPRESENTATION, engine, run.phase, count, when_warm)
     if masks is not None:
         masks.harden()
-        engine.estimate_statistics(newest, run.draws(PHASE, count, run.phase.epochs))
+        engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, run.phase.epochs))
         network = prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()

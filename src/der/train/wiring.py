@@ -38,6 +38,6 @@ def wire_engine(
     Raises UserError if the device does not have the precision.
     """
     normalization, augmentation, name, device = conditions
-    precision = choose_precision(name, device)
+    precision = choose_precision(name, device, "train.precision")
     feed = Feed(images, frozen, normalization, augmentation, precision, device)
     return Engine(objective, feed, schedule, masks)

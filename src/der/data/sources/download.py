@@ -12,6 +12,7 @@ from der.common.sealed import seal
 from der.common.serialization import write_array
 from der.data.class_arrays import class_file
 from der.data.sources.registry import SOURCES
+from der.data.splits import SPLITS
 from der.settings.dataset import DatasetSettings
 
 
@@ -47,6 +48,6 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
             classes, train, test = classes + 1, train + len(one.train), test + len(one.test)
             passed_over += one.passed_over
     assert classes >= 2, settings.source
-    for split in ("train", "test"):
+    for split in SPLITS:
         seal(destination / split, {})
     return Counts(classes, train, test, passed_over)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from der.common.errors import UserError
+from der.data.splits import SPLITS
 
-SPLITS = ("train", "test")
 DEBRIS = ("__macosx", "thumbs.db", "desktop.ini")  # what operating systems leave behind
 OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, and Pillow does not read
     *(".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".odt", ".log"),

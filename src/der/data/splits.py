@@ -1,0 +1,3 @@
+"""Training and test images, by the names of their folders."""
+
+SPLITS = ("train", "test")

@@ -1,0 +1,9 @@
+"""The files of a checkpoint directory."""
+
+METADATA = "network.json"
+HEAD = "head.safetensors"
+
+
+def extractor_file(index: int) -> str:
+    """File name of the extractor of ``index``, counted from 1."""
+    return f"extractor_{index}.safetensors"
