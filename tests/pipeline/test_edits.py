@@ -199,6 +199,12 @@ def test_an_edit_of_the_page_runs_the_report(pipeline: Pipeline) -> None:
     assert_runs(pipeline, "report")
 
 
+def test_an_edit_of_a_preset_reaches_the_page_alone(base: Pipeline, pipeline: Pipeline) -> None:
+    pipeline.rewrite("src/der/presets/notebook.yaml", "later_classes: 25", "later_classes: 5")
+    assert_runs(pipeline, "report")
+    assert pipeline.results() == base.results()  # a protocol that this run has not
+
+
 def test_an_edit_of_herding_never_trains_the_first_step(pipeline: Pipeline) -> None:
     # Farthest from the mean instead of nearest: other exemplars.
     pipeline.rewrite("src/der/memory/herding.py", r"where\(free, cost", "where(free, -cost")
