@@ -76,8 +76,12 @@ def test_every_stage_depends_on_its_fingerprint_and_on_no_code(graph: Graph) -> 
             f"data/fingerprints/{stage.name}"
         ], name
         code = [dep for dep in stage.deps if declares(["src", "stages"], dep)]
-        files = [REPOSITORY / dep for dep in code]
-        assert all(file.is_file() and file.suffix != ".py" for file in files), name
+        files = [file for dep in code for file in (REPOSITORY / dep, *(REPOSITORY / dep).rglob("*"))]
+        assert all(file.exists() and file.suffix != ".py" for file in files), name
+
+
+def test_the_report_alone_depends_on_presets(graph: Graph) -> None:
+    assert [name for name, stage in graph.items() if "src/der/presets" in stage.deps] == ["report"]
 
 
 def test_every_script_is_a_stage(graph: Graph) -> None:
