@@ -15,15 +15,11 @@ def run(step: int, code: RunningCode) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
-    import numpy as np
-    from numpy.typing import NDArray
-
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory, save_memory
     from der.memory.build import build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
-    from der.model.forward import run_network
-    from der.model.network import fold_network
+    from der.model.forward import feature_function
 
     settings = load_section(MemorySettings, "memory")
     device = set_up_device()
@@ -31,13 +27,8 @@ def run(step: int, code: RunningCode) -> str:
     steps = read_task(paths.train_images(step), step)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
-    normalization = checkpoint.metadata.normalization
-    network = fold_network(checkpoint.network, device)
-
-    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return run_network(network, normalization, images, device).features
-
     new_classes = read_classes(paths.train_images(step), steps[-1])
+    features = feature_function(checkpoint, device)
     memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
     code.confirm()
     save_memory(paths.memory(step), memory)

@@ -28,6 +28,7 @@ from der.model.network import Network, fold_network
 from der.train.incremental_step import train_step
 from der.train.log import EpochRecord
 from der.train.resume.store import StateStore
+from der.train.step_run import Listener
 from der.train.training_images import TrainingImages, gather_step
 
 
@@ -99,7 +100,7 @@ class JobRun:
         return [read_images(self.job.directory, "train", int(name)) for name in names]
 
 
-class Clock:
+class Clock(Listener):
     """A listener that times epochs, each from the end of what was told before."""
 
     def __init__(self, step: int, tell: Tell) -> None:

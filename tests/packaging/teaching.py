@@ -1,50 +1,35 @@
-"""Run by the python of an environment that has the wheel alone: the library learns two classes of noise.
+"""Run by the python of an environment that has the wheel alone: a classifier learns two steps of noise.
 
-Arguments: the directory for the checkpoint.
+Arguments: the directory to save it in.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
-import torch
-from msgspec.structs import replace
 
-from der.data.exemplars import empty_memory
-from der.model.checkpoint import load_checkpoint, save_checkpoint
-from der.settings.presets import preset
-from der.train.incremental_step import train_step
-from der.train.log import EpochRecord
-from der.train.training_images import gather_step
+import der
 
-CPU = torch.device("cpu")
+PHASES = ("base", "incremental")
+SHORT = {
+    f"train__{phase}__{name}": value
+    for phase in PHASES
+    for name, value in (("epochs", 2), ("milestones", []))
+}
 
 
-class Nobody:
-    """A listener that hears nothing, and a keeper that keeps nothing."""
-
-    def on_phase(self, name: str, epochs: int, images: int) -> None: ...
-    def on_resume(self, epochs: int) -> None: ...
-    def on_images(self, images: int) -> None: ...
-    def on_epoch(self, record: EpochRecord) -> None: ...
-    def load(self, phase: str) -> None: ...
-    def save(self, *_: object, last: bool) -> None: ...
-
-
-def teach(path: Path) -> None:
-    """Teach one step, save it and load it again."""
-    settings = preset("digits")
-    base = replace(settings.train.base, epochs=2, milestones=[])
-    train = replace(settings.train, base=base)
-    network = replace(settings.network, depth=8)
+def main() -> None:
+    """Teach two steps, save, load, and predict the same."""
     draw = np.random.RandomState(0)
-    dark, bright = (draw.randint(low, low + 128, (24, 8, 8, 1)).astype(np.uint8) for low in (0, 128))
-    images = gather_step([dark, bright], empty_memory())
-    trained = train_step(None, [["dark", "bright"]], images, network, train, CPU, Nobody(), Nobody())
-    save_checkpoint(path, trained.checkpoint, path.parent / "none")
-    loaded = load_checkpoint(path)
-    assert loaded.metadata.steps == [["dark", "bright"]]
-    print(*(f"{record.accuracy:.1f}" for record in trained.records))
+    images = np.concatenate([draw.randint(low, low + 60, (24, 8, 8)) for low in (0, 60, 120, 180)]).astype(
+        np.uint8
+    )
+    labels = np.repeat(["black", "dark", "light", "white"], 24)
+    model = der.DERClassifier(der.preset("digits"), device="cpu", network__depth=8, **SHORT)
+    model.partial_fit(images[:48], labels[:48]).partial_fit(images[48:], labels[48:])
+    model.save(sys.argv[1])
+    loaded = der.load(sys.argv[1])
+    assert (loaded.predict(images) == model.predict(images)).all()
+    print(*loaded.classes_)
 
 
-teach(Path(sys.argv[1]))
+main()

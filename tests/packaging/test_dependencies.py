@@ -12,7 +12,18 @@ from packaging.requirements import Requirement
 from der.command.extra import PIPELINE
 from tests.locations import ROOT
 
-LIBRARY = {"common", "settings", "data", "model", "train", "memory", "evaluation", "deployment", "command"}
+LIBRARY = {
+    "common",
+    "settings",
+    "data",
+    "model",
+    "train",
+    "memory",
+    "evaluation",
+    "deployment",
+    "estimator",
+    "command",
+}
 BROUGHT_BY = {"PIL": "pillow", "ruamel": "ruamel.yaml", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 # What rooms of the library import inside functions, for that use alone.
 FOR_ONE_USE = {

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from der.common.errors import UserError
+from der.common.yaml_text import parse_yaml
 from der.project.adding import add_classes, describe_move, put_steps
 from der.project.chain import chain_length
 from der.project.changes import compare
@@ -16,7 +17,6 @@ from der.project.params import read_text
 from der.project.paths import PARAMS
 from der.project.planning import planned_steps
 from der.project.settings import load_settings, parse_settings
-from der.project.yaml_text import parse_yaml
 from tests.pipeline.lab import set_parameters
 from tests.project.clones import COMMITTED, make_clone
 

@@ -11,6 +11,7 @@ import yaml
 from msgspec.structs import replace
 
 from der.common.errors import UserError
+from der.common.yaml_text import parse_yaml
 from der.project import paths
 from der.project.applying import apply_preset
 from der.project.chain import chain_length, write_chain
@@ -21,7 +22,6 @@ from der.project.params import read_text
 from der.project.planning import planned_steps
 from der.project.presets import PRESETS, load_order, load_preset
 from der.project.settings import parse_settings
-from der.project.yaml_text import parse_yaml
 from tests.project.clones import COMMITTED, NAMES, REPOSITORY, make_clone, settings_of
 
 

@@ -11,11 +11,11 @@ from dvc.utils.hydra import apply_overrides
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from der.common.yaml_text import parse_yaml
 from der.project.editing import put_values
 from der.project.paths import PARAMS
 from der.project.presets import PLACES, load_preset
 from der.project.settings import parse_settings
-from der.project.yaml_text import parse_yaml
 from tests.locations import ROOT
 from tests.project.clones import COMMITTED, NAMES
 

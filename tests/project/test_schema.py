@@ -1,17 +1,18 @@
 """params.schema.json: current, and of one mind with the settings."""
 
+import re
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from der.common.serialization import read_json
-from der.project.choices import CHOICES
+from der.common.yaml_text import parse_yaml
+from der.estimator.choices import CHOICES
 from der.project.editing import put_values
 from der.project.params import read_params
 from der.project.presets import load_preset
 from der.project.schema import SCHEMA, make_schema
-from der.project.yaml_text import parse_yaml
 from der.settings.presets import list_names
 from tests.locations import ROOT
 
@@ -71,4 +72,6 @@ def test_every_key_is_described_and_every_choice_enumerated() -> None:
     assert len(found) > 40
     assert [key for key, entry in found.items() if not entry.get("description")] == []
     for key, choices in CHOICES.items():
-        assert found[key]["enum"] == list(choices)
+        names, own = found[key]["anyOf"]
+        assert names == {"enum": list(choices)}
+        assert re.match(own["pattern"], "package.module:function") and not re.match(own["pattern"], "digit")

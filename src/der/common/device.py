@@ -5,7 +5,10 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -58,6 +61,38 @@ def make_deterministic() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.set_flush_denormal(True)  # old weights decay towards zero; denormals are slow on CPUs
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """``make_deterministic`` for a block; afterwards the process is set as it was before.
+
+    What CUDA reads when it starts, its workspaces, stays.
+    """
+    cuda: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    before = (
+        torch.get_deterministic_debug_mode(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark,
+        [one.allow_tf32 for one in cuda],
+        flushes_denormals(),
+    )
+    make_deterministic()
+    try:
+        yield
+    finally:
+        mode, fill, benchmark, tf32, flushes = before
+        torch.set_deterministic_debug_mode(mode)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = benchmark
+        for one, allowed in zip(cuda, tf32, strict=True):
+            one.allow_tf32 = allowed
+        torch.set_flush_denormal(flushes)
+
+
+def flushes_denormals() -> bool:
+    """Whether this process takes numbers near zero for zero."""
+    return not (torch.full((), 2.0**-1060, dtype=torch.float64) * 1).count_nonzero().item()
 
 
 def reuse_freed_memory() -> None:

@@ -16,6 +16,15 @@ class DamageError(UserError):
 
 
 @contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Have the message of a UserError begin with ``place``, where its reader finds what it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+@contextmanager
 def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
     """Have what users can mend end the program in one line and exit status 1.
 

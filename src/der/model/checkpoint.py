@@ -26,20 +26,26 @@ class Checkpoint:
     metadata: Metadata
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path) -> None:
-    """Write ``checkpoint``; all extractors but the newest are taken from the directory ``previous``.
+def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = None) -> None:
+    """Write ``checkpoint``; all extractors but the newest come from the directory ``previous``, if given.
 
     Raises UserError for weights that are not finite.
     """
-    *frozen, newest = checkpoint.network.extractors
-    taken = [extractor_file(index) for index in range(1, len(frozen) + 1)]
-    digests = SealedDirectory(previous).digests if taken else {}
-    with sealed_directory(path, {name: digests[name] for name in taken}) as directory:
-        for name in taken:
-            link_or_copy(previous / name, directory / name)
-        save_weights(newest, directory / extractor_file(len(frozen) + 1))
+    files = {extractor_file(k): one for k, one in enumerate(checkpoint.network.extractors, start=1)}
+    known = {} if previous is None else _frozen_digests(previous, [*files][:-1])
+    with sealed_directory(path, known) as directory:
+        for name, extractor in files.items():
+            if previous is not None and name in known:
+                link_or_copy(previous / name, directory / name)
+            else:
+                save_weights(extractor, directory / name)
         save_weights(checkpoint.network.head, directory / HEAD)
         write_metadata(directory, checkpoint.metadata)
+
+
+def _frozen_digests(previous: Path, names: list[str]) -> dict[str, str]:
+    digests = SealedDirectory(previous).digests if names else {}
+    return {name: digests[name] for name in names}
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -3,13 +3,15 @@
 # N images, B batch, C classes, D features of all extractors together
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.model.network import Network
+from der.model.checkpoint import Checkpoint
+from der.model.network import Network, fold_network
 from der.model.pixel_statistics import Normalization
 from der.model.preprocessing import Normalize
 
@@ -47,6 +49,18 @@ def run_network(
         features.append(features_BD.cpu())
         logits.append(network.head(features_BD).cpu())
     return Outputs(torch.cat(features).numpy(), torch.cat(logits).numpy())
+
+
+def feature_function(
+    checkpoint: Checkpoint, device: torch.device
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Super-features (N, D) of images (N, H, W, C), as a function; its network is folded once."""
+    network = fold_network(checkpoint.network, device)
+
+    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return run_network(network, checkpoint.metadata.normalization, images, device).features
+
+    return features
 
 
 def images_per_pass(values: int) -> int:

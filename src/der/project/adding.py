@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.common.yaml_document import yaml_editor
+from der.common.yaml_text import parse_yaml
 from der.model.files import METADATA
 from der.project.applying import fit_chain
 from der.project.chain import chain_length
@@ -15,7 +16,6 @@ from der.project.params import read_text, write_text
 from der.project.paths import CHECKPOINTS, PARAMS, RAW
 from der.project.planning import list_names, planned_steps
 from der.project.settings import load_settings, parse_settings
-from der.project.yaml_text import parse_yaml
 from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
 

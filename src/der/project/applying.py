@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from der.common.errors import UserError
+from der.common.errors import UserError, naming
+from der.common.yaml_text import parse_yaml
+from der.estimator.choices import check_choices
 from der.project.chain import chain_length, write_chain
 from der.project.changes import compare
-from der.project.choices import check_choices
 from der.project.editing import put_values
 from der.project.lockfile import stages_to_run
 from der.project.params import parse_section, read_text, write_text
@@ -13,7 +14,6 @@ from der.project.paths import CHAIN, GRAPH, PARAMS
 from der.project.planning import planned_steps
 from der.project.presets import load_preset
 from der.project.settings import load_settings
-from der.project.yaml_text import parse_yaml
 from der.settings.experiment import Settings
 
 
@@ -23,7 +23,8 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
     new = put_values(old, load_preset(name, class_order))
     values = parse_yaml(new, PARAMS)
     settings = parse_section(Settings, values, PARAMS)
-    check_choices(settings)
+    with naming(PARAMS):
+        check_choices(settings)
     changes = list(compare(parse_yaml(old, PARAMS), values))
     steps = planned_steps(settings)
     write_text(new)

@@ -17,8 +17,8 @@ from ruamel.yaml.tokens import CommentToken
 
 from der.common.errors import UserError
 from der.common.yaml_document import is_section, yaml_editor
+from der.common.yaml_text import parse_yaml
 from der.project.paths import PARAMS
-from der.project.yaml_text import parse_yaml
 
 COMMENT_COLUMN = 27  # at which params.yaml's comments begin, or after the value if that is longer
 INDENT = 2

@@ -6,8 +6,9 @@ that the project supports.
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +21,71 @@ HAVE_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionD
 Hashes = dict[str, str]  # dotted name of a module -> hash of its syntax tree
 
 
-def hash_modules(script: str, root: Path = Path()) -> Hashes:
+def hash_modules(script: str, root: Path = Path(), own: Iterable[str] = ()) -> Hashes:
     """The hash of every module of ours that module ``script`` may import, straight and through others.
 
-    Imports inside functions and under TYPE_CHECKING count, and so do the packages around each module.
-    Raises UserError naming a module that cannot be parsed.
+    Modules in ``own``, of the user's, come with the modules in the same packages and below ``root`` that they
+    may import. Imports inside functions and under TYPE_CHECKING count, and so do the packages around each
+    module. Raises UserError naming a module that cannot be parsed.
     """
-    todo, hashes = [script], Hashes()
+    todo, hashes = [script, *own], Hashes()
+    packages = {name.partition(".")[0] for name in own}
     while todo:
         name = todo.pop()
         path = find_module(name, root)
-        if name in hashes or path is None:
+        if name in hashes or path is None or not (is_ours(name) or is_own(name, path, packages, root)):
             continue
         hashes[name], imported = _read(path, name)
-        todo += [*_packages(name), *imported]
+        todo += [*_packages(name), *(one for one in imported if is_ours(one) or not is_ours(name))]
     return dict(sorted(hashes.items()))
 
 
+def is_ours(name: str) -> bool:
+    """Whether a module is one of this project's packages."""
+    return name.partition(".")[0] in PACKAGES
+
+
+def is_own(name: str, path: Path, packages: Set[str], root: Path) -> bool:
+    """Whether a module is the user's: in one of ``packages``, or below ``root`` without being installed."""
+    return name.partition(".")[0] in packages or (
+        path.resolve().is_relative_to(root.resolve()) and not is_installed(path)
+    )
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a module was installed from a package, whose version decides on its code."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+
+
 def hash_module(name: str, root: Path = Path()) -> str | None:
-    """The hash of one module of ours; None if there is none of that name."""
+    """The hash of one module; None if there is none of that name."""
     path = find_module(name, root)
     return None if path is None else _read(path, name)[0]
 
 
 def find_module(name: str, root: Path = Path()) -> Path | None:
-    """The file of a module of ours; None if there is none of that name."""
+    """The file of a module, of ours from ``root``, of others from Python's path; None if there is none."""
     package, *parts = name.split(".")
-    if package not in PACKAGES:
-        return None
-    path = root.joinpath(PACKAGES[package], *parts)
-    files = (path / "__init__.py", path.with_name(f"{path.name}.py"))
+    places = [root / PACKAGES[package]] if package in PACKAGES else find_package(package)
+    files = [file for place in places for file in _files(place.joinpath(*parts))]
     return next((file for file in files if file.is_file()), None)
+
+
+def _files(path: Path) -> tuple[Path, Path]:
+    return path / "__init__.py", path.with_name(f"{path.name}.py")
+
+
+def find_package(name: str) -> list[Path]:
+    """Where a module without dots lies, or would as a package, on Python's path; nothing is imported."""
+    try:
+        spec = PathFinder.find_spec(name)
+    except (ImportError, ValueError):
+        return []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        return [Path(place) for place in spec.submodule_search_locations]
+    return [Path(spec.origin).with_suffix("")] if spec.origin and spec.origin.endswith(".py") else []
 
 
 def _packages(name: str) -> Iterator[str]:

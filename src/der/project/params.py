@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from der.common.atomic import atomic_file
-from der.common.errors import UserError
+from der.common.errors import UserError, naming
+from der.common.yaml_text import parse_yaml
 from der.project.paths import PARAMS
-from der.project.yaml_text import parse_yaml
 from der.settings.parsing import parse
 from der.settings.section import Section
 
@@ -23,10 +23,8 @@ def load_section(kind: type[S], *keys: str) -> S:
 
 def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:
     """``content``, values of the file ``path`` at the path ``keys``, as a section; raises UserError."""
-    try:
+    with naming(path):
         return parse(kind, content, ".".join(keys))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 import unicodedata
 from pathlib import Path
 
-from der.common.errors import UserError
+from der.common.errors import UserError, naming
 from der.data.protocol import plan_steps
 from der.data.sources.registry import CLASSES
 from der.data.sources.tree import is_ignored
@@ -21,14 +21,12 @@ def planned_steps(settings: Settings) -> list[list[str]] | None:
     Raises UserError for images that are not there, a protocol that does not fit the classes, or a budget that
     is too small for them.
     """
-    try:
+    with naming(PARAMS):
         names = list_names(settings.dataset) or _names_in(settings.protocol) or _numbers_of(settings.dataset)
         if not names:
             return None
         steps = plan_steps(names, settings.protocol)
         check_budget(settings.memory, sum(map(len, steps)))
-    except UserError as error:
-        raise UserError(f"{PARAMS}: {error}") from None
     return steps
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from der.common.atomic import atomic_directory
 from der.common.errors import DamageError, UserError
-from der.project.fingerprint import PACKAGES, Hashes, hash_module, hash_modules
+from der.project.fingerprint import Hashes, hash_module, hash_modules
+from der.project.own_code import hash_stages
 from der.project.paths import FINGERPRINTS, fingerprint
 
 ALL = "all"  # in place of a module's name
@@ -21,13 +22,14 @@ class RunningCode:
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
-        self.hashes = hash_modules(f"stages.{stage}")
-        self.text = describe(self.hashes)
-        self.confirmed = _loaded()
         path = fingerprint(stage)
         if not path.is_file():
             raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
-        if path.read_text(encoding="utf-8", errors="replace") != self.text:
+        said = path.read_text(encoding="utf-8", errors="replace")
+        self.hashes = hash_modules(f"stages.{stage}", own=_names(said))
+        self.text = describe(self.hashes)
+        self.confirmed = self._loaded()
+        if said != self.text:
             check_fingerprint(path)
             raise self._changed()
 
@@ -37,7 +39,9 @@ class RunningCode:
         Kernels of ``device`` "cuda" are left out on others, which may lack what they need. Then ``confirm``.
         """
         for name in self.hashes:
-            if name.startswith("der.") and (device == "cuda" or not name.startswith("der.model.kernels.")):
+            if name.partition(".")[0] != "stages" and (
+                device == "cuda" or not name.startswith("der.model.kernels.")
+            ):
                 importlib.import_module(name)
         self.confirm()
 
@@ -47,11 +51,15 @@ class RunningCode:
         A stage calls it after its imports, and before it writes results: what is edited while it runs
         neither stops it nor comes into its results.
         """
-        loaded = _loaded()
-        for name in (loaded - self.confirmed) & self.hashes.keys():
+        loaded = self._loaded()
+        for name in loaded - self.confirmed:
             if hash_module(name) != self.hashes[name]:
                 raise self._changed()
         self.confirmed = loaded
+
+    def _loaded(self) -> set[str]:
+        """The modules of its code that this process has imported."""
+        return sys.modules.keys() & self.hashes.keys()
 
     def _changed(self) -> UserError:
         return UserError(
@@ -60,15 +68,16 @@ class RunningCode:
         )
 
 
-def _loaded() -> set[str]:
-    """The modules of ours that this process has imported."""
-    return {name for name in list(sys.modules) if name.partition(".")[0] in PACKAGES}
-
-
 def describe(hashes: Hashes) -> str:
     """A fingerprint as text: a line for every module, and the SHA-256 of all these."""
     text = "".join(f"{digest} {name}\n" for name, digest in hashes.items())
     return text + _seal_of(text.encode())
+
+
+def _names(text: str) -> list[str]:
+    """The modules that a fingerprint names."""
+    lines = [line.partition(" ") for line in text.splitlines()]
+    return [name for _, _, name in lines if name and name != ALL]
 
 
 def check_fingerprint(path: Path) -> None:
@@ -83,8 +92,8 @@ def _seal_of(text: bytes) -> str:
 
 
 def read_code(stages: list[str]) -> dict[str, str]:
-    """The fingerprints of ``stages``; raises UserError naming a module that cannot be parsed."""
-    return {stage: describe(hash_modules(f"stages.{stage}")) for stage in stages}
+    """The fingerprints of ``stages``; raises UserError as ``hash_stages`` does."""
+    return {stage: describe(hashes) for stage, hashes in hash_stages(stages).items()}
 
 
 def write_fingerprints(texts: dict[str, str]) -> list[str]:

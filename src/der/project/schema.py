@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from der.common.serialization import write_json
-from der.project.choices import CHOICES
+from der.estimator.choices import CHOICES
 from der.settings.experiment import Settings
 
 SCHEMA = Path("params.schema.json")
+OWN_NAME = r"^[\w.]+:\w+$"  # module:function
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -22,7 +23,7 @@ def make_schema() -> dict[str, Any]:
     """Types, bounds and descriptions as the sections declare them, choices as the registries name them."""
     schema = msgspec.json.schema(Settings)
     for path, choices in CHOICES.items():
-        _find(schema, path)["enum"] = list(choices)
+        _find(schema, path)["anyOf"] = [{"enum": list(choices)}, {"pattern": OWN_NAME}]
     return {"$schema": DIALECT, **schema}
 
 

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
+from der.common.yaml_text import parse_yaml
 from der.project.params import parse_section, read_params
 from der.project.paths import PARAMS
-from der.project.yaml_text import parse_yaml
 from der.settings.experiment import Settings
 
 
 def load_settings(path: Path = PARAMS) -> Settings:
     """Every section, each checked and with the others; raises UserError with one sentence.
 
-    Names of what there is to choose from are text here: see ``der.project.choices``.
+    Names of what there is to choose from are text here: see ``der.estimator.choices``.
     """
     return parse_section(Settings, read_params(path), path)
 

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 LARGEST_SEED = 2**32 - 1  # numpy's
+SMALLEST_SIDE, LARGEST_SIDE = 8, 1024  # pixels of an image
 # Beyond these, torch's integers or float32 would overflow.
 MOST = 2**31 - 1  # of anything that is counted
 LARGEST_FACTOR = 10**6
@@ -18,7 +19,7 @@ Factor = Annotated[float, Meta(gt=0, le=LARGEST_FACTOR)]
 FactorOrZero = Annotated[float, Meta(ge=0, le=LARGEST_FACTOR)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 ShareAboveZero = Annotated[float, Meta(gt=0, le=1)]
-ImageSide = Annotated[int, Meta(ge=8, le=1024)]  # pixels
+ImageSide = Annotated[int, Meta(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
 Channels = Literal[1, 3]
 
 

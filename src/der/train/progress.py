@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from der.train.log import EpochRecord
+from der.train.step_run import Listener
 
 LINES_PER_PHASE = 10
 
@@ -16,7 +17,7 @@ def warn(sentence: str) -> None:
     print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
-class Progress:
+class Progress(Listener):
     """Shows the images and epochs done; a context manager."""
 
     def __init__(self, title: str) -> None:

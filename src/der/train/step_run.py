@@ -19,8 +19,8 @@ from der.train.training_images import TrainingImages
 from der.train.wiring import Conditions, wire_engine
 
 
-class Listener(Protocol):
-    """Hears how training goes on."""
+class Listener:
+    """Hears how training goes on; this one does nothing, others override what they want to hear of."""
 
     def on_phase(self, name: str, epochs: int, images: int) -> None:
         """A phase of ``epochs`` epochs over ``images`` images begins."""
@@ -43,6 +43,17 @@ class StateKeeper(Protocol):
 
     def save(self, phase: str, records: list[EpochRecord], pack: Callable[[], Tensor], *, last: bool) -> None:
         """Keep the state of ``phase`` after an epoch, which ``pack`` copies; surely after the ``last``."""
+
+
+class NoState:
+    """A StateKeeper that keeps nothing: an interrupted step begins anew."""
+
+    def load(self, phase: str) -> Saved | None:
+        """None."""
+        return None
+
+    def save(self, phase: str, records: list[EpochRecord], pack: Callable[[], Tensor], *, last: bool) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)

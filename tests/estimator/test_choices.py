@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from der.common.errors import UserError
-from der.project.choices import CHOICES, check_choices
+from der.estimator.choices import CHOICES, check_choices
 from der.project.params import read_params
 from der.project.settings import load_settings
 from der.settings.experiment import Settings
@@ -57,7 +57,9 @@ def test_every_registered_name_is_accepted() -> None:
     ],
 )
 def test_other_names_are_refused_with_those_there_are(key: str, options: str) -> None:
-    assert refusal(with_value(key, "x")) == f"params.yaml: {key}: 'x' does not fit; write {options}"
+    assert refusal(with_value(key, "x")) == (
+        f"{key}: 'x' does not fit; write {options}, or module:function of your own"
+    )
 
 
 @pytest.mark.parametrize("depth", [8, 14, 20, 26, 32, 44, 56, 110])
@@ -67,7 +69,7 @@ def test_the_depths_that_the_message_offers(depth: int) -> None:
 
 @pytest.mark.parametrize("depth", [9, 11, 18, 31, 34])
 def test_a_depth_that_no_resnet_has(depth: int) -> None:
-    message = f"params.yaml: network.depth: {depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110"
+    message = f"network.depth: {depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110"
     assert refusal(with_network(depth=depth)) == message
 
 
@@ -83,14 +85,14 @@ def test_a_depth_that_no_resnet_has(depth: int) -> None:
     ],
 )
 def test_depth_and_stem_belong_to_the_backbone(changes: dict[str, Any], message: str) -> None:
-    assert refusal(with_network(**{"backbone": "resnet", **changes})) == f"params.yaml: {message}"
+    assert refusal(with_network(**{"backbone": "resnet", **changes})) == message
     check_choices(with_network(backbone="resnet", depth=18))
     check_choices(with_network(backbone="resnet", depth=34, stem="large"))
 
 
 def test_checking_imports_no_torch() -> None:
     code = (
-        "import sys; from der.project.choices import check_choices; "
+        "import sys; from der.estimator.choices import check_choices; "
         "from der.project.settings import load_settings; check_choices(load_settings()); "
         "import der.project.applying, der.project.schema; "
         "print(sorted({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules)))"

@@ -1,0 +1,23 @@
+from der.common.errors import UserError as UserError
+from der.estimator.classifier import DERClassifier as DERClassifier
+from der.estimator.loading import load as load
+from der.evaluation.metrics import StepMetrics as StepMetrics
+from der.settings.experiment import Settings as Settings
+from der.settings.files import read_settings as read_settings
+from der.settings.presets import preset as preset
+from der.train.log import EpochRecord as EpochRecord
+from der.train.progress import Progress as Progress
+from der.train.step_run import Listener as Listener
+
+__all__ = [
+    "DERClassifier",
+    "EpochRecord",
+    "Listener",
+    "Progress",
+    "Settings",
+    "StepMetrics",
+    "UserError",
+    "load",
+    "preset",
+    "read_settings",
+]

@@ -1,0 +1,225 @@
+"""A classifier that learns step by step, by scikit-learn's conventions.
+
+Its base classes are left out, for they take as long to import as torch; what they ask for is here.
+
+# N images, H and W pixels, C channels, K classes learned
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.common.device import choose_device, reproducible
+from der.deployment.predictor import Predictor
+from der.estimator.arrays import Label, check_images, check_labelled, order_new, part, part_known
+from der.estimator.changes import change_settings, list_values
+from der.estimator.choices import check_choices
+from der.estimator.learning import Learned, check_form, learn_step
+from der.estimator.storage import Stored, write_model
+from der.evaluation.evaluate import evaluate_step
+from der.evaluation.metrics import StepMetrics
+from der.settings.experiment import Settings
+from der.train.step_run import Listener
+
+
+class DERClassifier:
+    """Dynamically Expandable Representation (Yan, Xie, He; CVPR 2021) on arrays of images.
+
+    Every call of ``partial_fit`` is an incremental step: it brings new classes, for which the network grows
+    by a feature extractor, while exemplars in memory stand for the old ones. What fails, or is interrupted,
+    leaves the classifier as it was. The same data, settings and machine give the same network, bit for bit.
+
+    Parameters
+    ----------
+    settings
+        ``der.preset(name)`` or ``der.read_settings(path)``. Sections dataset and protocol play no part: the
+        arrays decide on classes, steps, image side and channels.
+    device
+        "cuda", "cuda:1", "mps" or "cpu"; None: the best there is.
+    callback
+        Hears of phases, batches and epochs: an object of a class derived from ``der.Listener``.
+    changes
+        Single values of the settings by keyword, with two underscores for each dot: ``train__seed=1``.
+
+    Attributes
+    ----------
+    classes_ : array (K,)
+        The labels learned, whole numbers or text, in the order in which the network has them.
+
+    Raises
+    ------
+    UserError
+        For settings that do not fit; as all errors here it is a ValueError, and one sentence.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        device: str | None = None,
+        callback: Listener | None = None,
+        **changes: Any,
+    ) -> None:
+        self.settings = change_settings(settings, changes)
+        check_choices(self.settings)
+        self.device = device
+        self.callback = callback
+        self._learned: Learned | None = None
+        self._predictor: Predictor | None = None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments of the constructor, and with ``deep`` single values of the settings."""
+        own = {"settings": self.settings, "device": self.device, "callback": self.callback}
+        return own | (list_values(self.settings) if deep else {})
+
+    def set_params(self, **params: Any) -> Self:
+        """Change arguments of the constructor, or single values of the settings; raises UserError."""
+        own = {name: params.pop(name) for name in ("settings", "device", "callback") if name in params}
+        settings = change_settings(own.pop("settings", self.settings), params)
+        for name, value in own.items():
+            setattr(self, name, value)
+        check_choices(settings)
+        self.settings = settings
+        self._predictor = None  # of another device, perhaps
+        return self
+
+    def fit(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> Self:
+        """Forget what was learned, and learn a first step; see ``partial_fit``."""
+        return self._learn(None, images, labels, None)
+
+    def partial_fit(
+        self,
+        images: NDArray[np.uint8],
+        labels: Sequence[Label] | NDArray[Any],
+        *,
+        order: Sequence[Label] | None = None,
+    ) -> Self:
+        """Learn one step: new classes only.
+
+        Parameters
+        ----------
+        images : uint8 (N, H, W) or (N, H, W, C)
+            Square, grey (C = 1) or in colour (C = 3), alike at all steps.
+        labels : (N,)
+            Whole numbers or text, alike at all steps.
+        order
+            The step's labels in the order in which the network is to have them; None: sorted.
+
+        Raises
+        ------
+        UserError
+            For images or labels of another form, a class that is known already, a memory budget too small
+            for all classes, and a loss that is not finite.
+        """
+        return self._learn(self._learned, images, labels, order)
+
+    def _learn(
+        self, previous: Learned | None, images: object, labels: object, order: Sequence[Label] | None
+    ) -> Self:
+        labelled = check_labelled(images, labels)
+        classes = order_new(labelled.labels, previous.classes if previous else (), order)
+        listener = self.callback or Listener()
+        parts = part(labelled, classes)
+        with reproducible():
+            device = choose_device(self.device)
+            learned = learn_step(previous, classes, parts, labelled.kind, self.settings, device, listener)
+        self._learned, self._predictor = learned, None
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._learned is not None
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(two_d_array=False, three_d_array=True),
+        )
+
+    def __repr__(self) -> str:
+        learned = f"{len(self._learned.classes)} classes" if self._learned else "nothing"
+        return f"{type(self).__name__}(learned {learned})"
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The labels learned (K,), in the order in which the network has them."""
+        return np.array(self._known().classes)
+
+    def _known(self) -> Learned:
+        if self._learned is None:
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError("this classifier has learned no class; call partial_fit first")
+        return self._learned
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+        """The most probable class (N,) of each image; see ``predict_proba``."""
+        probabilities_NK = self.predict_proba(images)
+        labels_N: NDArray[Any] = self.classes_[probabilities_NK.argmax(axis=1)]
+        return labels_N
+
+    def predict_proba(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities (N, K) of the classes, in the order of ``classes_``.
+
+        Images are uint8, (N, H, W) or (N, H, W, C); those of another side or number of channels than the
+        network's are brought to it. Raises UserError for anything else, NotFittedError before the first step.
+        """
+        learned = self._known()
+        checked = check_images(images)
+        with reproducible():
+            if self._predictor is None:
+                self._predictor = Predictor(learned.checkpoint, choose_device(self.device))
+            return self._predictor(checked)
+
+    def score(
+        self,
+        images: NDArray[np.uint8],
+        labels: Sequence[Label] | NDArray[Any],
+        sample_weight: Sequence[float] | NDArray[Any] | None = None,
+    ) -> float:
+        """Accuracy, from 0 to 1, of the predictions; labels may be of any classes."""
+        labelled = check_labelled(images, labels)
+        return float(np.average(self.predict(images) == labelled.labels, weights=sample_weight))
+
+    def evaluate(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> StepMetrics:
+        """The metrics of the last step on test images: those of the stages' metrics/steps, in percent.
+
+        Raises UserError for images or labels of another form than those learned, a class that is not known,
+        and a class without an image.
+        """
+        learned = self._known()
+        labelled = check_labelled(images, labels)
+        check_form(learned, labelled.images)
+        tests = part_known(labelled, learned.classes)
+        checkpoint_bytes, memory_bytes = learned.bytes
+        with reproducible():
+            return evaluate_step(
+                learned.checkpoint,
+                learned.memory,
+                tests,
+                self.settings.evaluate,
+                choose_device(self.device),
+                checkpoint_bytes=checkpoint_bytes,
+                memory_bytes=memory_bytes,
+            ).metrics
+
+    def save(self, path: str | Path) -> None:
+        """Write the classifier into the directory ``path``: checkpoint, memory and settings.
+
+        ``path/checkpoint`` and ``path/memory`` are what the stages write. The directory is whole or absent.
+        Raises UserError if something else is there already, and for weights that are not finite.
+        """
+        write_model(Path(path), Stored(self._known(), self.settings))
+
+    @classmethod
+    def of(cls, stored: Stored, device: str | None, callback: Listener | None) -> Self:
+        """The classifier that was stored; see ``der.load``."""
+        model = cls(stored.settings, device=device, callback=callback)
+        model._learned = stored.learned
+        return model

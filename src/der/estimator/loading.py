@@ -1,0 +1,37 @@
+"""Reading a classifier: one that was saved, or what the pipeline's stages wrote."""
+
+from pathlib import Path
+
+from der.estimator.classifier import DERClassifier
+from der.estimator.storage import MODEL, Stored, read_model, read_pair
+from der.settings.experiment import Settings
+from der.settings.files import read_settings
+from der.train.step_run import Listener
+
+
+def load(
+    path: str | Path,
+    memory: str | Path | None = None,
+    settings: Settings | None = None,
+    *,
+    device: str | None = None,
+    callback: Listener | None = None,
+) -> DERClassifier:
+    """The classifier in ``path``, which predicts, evaluates and goes on learning.
+
+    ``path`` is what ``save`` wrote, or a step's checkpoint directory of a pipeline, data/checkpoints/2. The
+    latter goes with a ``memory`` directory and ``settings`` to go on with, by default those of the same
+    project: data/memory/2 and params.yaml. Labels of a pipeline are text. ``device`` and ``callback`` are
+    as of ``DERClassifier``.
+
+    Raises UserError naming what is missing, damaged, foreign, or does not go together.
+    """
+    directory = Path(path)
+    if (directory / MODEL).is_file():
+        stored = read_model(directory)
+    else:
+        root = directory.absolute().parent.parent.parent
+        beside = root / "data" / "memory" / directory.name if memory is None else Path(memory)
+        learned = read_pair(directory, beside, "str")
+        stored = Stored(learned, settings or read_settings(root / "params.yaml"))
+    return DERClassifier.of(stored, device, callback)

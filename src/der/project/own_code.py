@@ -1,0 +1,68 @@
+"""Functions of the user's own that params.yaml names, module:function, as code that stages depend on."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from der.common.errors import UserError
+from der.common.registry import OWN
+from der.project.changes import value_at
+from der.project.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
+from der.project.params import read_params
+from der.project.paths import GRAPH
+
+# Keys whose text may name a function, and the module that looks it up: whose code has it, runs the function.
+LOOKED_UP_IN = {
+    "dataset.source": "der.data.sources.registry",
+    "network.backbone": "der.model.backbones",
+    "network.head_initialization": "der.model.head_initialization",
+    "train.incremental.rebalancing": "der.train.rebalancing.registry",
+    "memory.selection": "der.memory.selection",
+}
+
+
+def named_modules(parameters: Any) -> dict[str, str]:
+    """The user's modules that ``parameters``, all of params.yaml, name, by key."""
+    named = {key: value_at(parameters, key) for key in LOOKED_UP_IN}
+    return {
+        key: text.partition(OWN)[0] for key, text in named.items() if isinstance(text, str) and OWN in text
+    }
+
+
+def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
+    """The hashes of all code that ``stage`` runs; ``named`` are modules by key, as of ``named_modules``."""
+    script = f"stages.{stage}"
+    hashes = hash_modules(script)
+    own = [module for key, module in named.items() if LOOKED_UP_IN[key] in hashes]
+    return hash_modules(script, own=own) if own else hashes
+
+
+def hash_stages(stages: list[str]) -> dict[str, Hashes]:
+    """``hash_stage`` of every stage, with the modules that params.yaml names.
+
+    Raises UserError for a module that cannot be parsed, and for one that DVC would not see an edit of.
+    """
+    named = named_modules(read_params())
+    hashes = {stage: hash_stage(stage, named) for stage in stages}
+    if named:
+        check_watched({name for one in hashes.values() for name in one if not is_ours(name)})
+    return hashes
+
+
+def check_watched(names: Iterable[str]) -> None:
+    """Raise UserError for a module outside of what stage check depends on, unless it was installed."""
+    watched = [Path(dep).resolve() for dep in read_params(GRAPH)["stages"]["check"]["deps"]]
+    for name in sorted(names):
+        path = find_module(name)
+        assert path is not None, name
+        if not is_installed(path) and not any(path.resolve().is_relative_to(place) for place in watched):
+            raise UserError(
+                f"{path}: DVC would not see an edit of this code; move it into src, or add it to the deps of "
+                f"stage check in {GRAPH}: - {_shorten(path)}"
+            )
+
+
+def _shorten(path: Path) -> Path:
+    """From the root, if it lies below."""
+    here = Path().resolve()
+    return path.resolve().relative_to(here) if path.resolve().is_relative_to(here) else path.resolve()

@@ -1,0 +1,246 @@
+"""DERClassifier: steps, predictions, metrics, and what stays as it was."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+
+import der
+from tests.estimator.tiny import noise, state_of, taught, tiny_classifier
+
+
+def test_classes_grow_step_by_step_sorted_or_as_ordered() -> None:
+    model = taught((7, 3))
+    assert model.classes_.tolist() == [3, 7]
+    model.partial_fit(*noise(5, 1, 2), order=[2, 5, 1])
+    assert model.classes_.tolist() == [3, 7, 2, 5, 1]
+    assert model.predict_proba(noise(1)[0]).shape == (6, 5)
+
+
+def test_probabilities_add_up_and_predictions_are_the_likeliest_labels() -> None:
+    model = taught(("b", "a"), ("c",))
+    images, labels = noise("a", "b", "c")
+    probabilities = model.predict_proba(images)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    predicted = model.predict(images)
+    assert predicted.tolist() == [["a", "b", "c"][place] for place in probabilities.argmax(1)]
+    assert model.score(images, labels) == pytest.approx(np.mean(predicted == labels))
+    weights = (labels == "a").astype(float)
+    assert model.score(images, labels, weights) == pytest.approx(np.mean(predicted[labels == "a"] == "a"))
+    assert model.score(images, np.array(["d"] * len(images))) == 0
+
+
+def test_it_learns_what_can_be_told_apart() -> None:
+    longer = {f"train__{phase}__epochs": 15 for phase in ("base", "incremental")}
+    model = tiny_classifier(
+        **longer, train__augmentation__brightness=0.0, train__augmentation__crop_padding=0
+    )
+    for labels in ((1, 2), (3,)):
+        images, classes = noise(1, 2, 3)
+        wanted = np.isin(classes, labels)
+        model.partial_fit(images[wanted], classes[wanted])
+    assert model.score(*noise(1, 2, 3)) > 0.9
+
+
+def test_metrics_are_of_the_classes_learned_and_agree_with_the_predictions() -> None:
+    model = taught((1, 2), (3,))
+    images, labels = noise(1, 2, 3)
+    metrics = model.evaluate(images, labels)
+    assert metrics["step"] == 2 and metrics["classes"] == 3 and metrics["test_images"] == len(images)
+    assert metrics["top1"] == pytest.approx(100 * model.score(images, labels), abs=1e-4)
+    assert [*metrics["per_class"]] == ["1", "2", "3"]
+
+
+def test_text_labels_may_look_like_numbers() -> None:
+    model = taught(("10", "9"))
+    assert model.classes_.tolist() == ["10", "9"]
+    assert set(model.predict(noise("9")[0]).tolist()) <= {"10", "9"}
+
+
+def test_images_with_and_without_a_grey_channel_are_the_same() -> None:
+    images, labels = noise(1, 2)
+    assert state_of(taught((1, 2))) == state_of(tiny_classifier().partial_fit(images[..., None], labels))
+
+
+def test_colours_decide_on_channels() -> None:
+    images, labels = noise(1, 2)
+    model = tiny_classifier().partial_fit(np.stack([images] * 3, axis=-1), labels)
+    assert model.predict(images).shape == labels.shape  # grey images are brought to the network's channels
+
+
+def test_fit_begins_anew() -> None:
+    model = taught((1, 2), (3,))
+    assert state_of(model.fit(*noise(1, 2))) == state_of(taught((1, 2)))
+
+
+def test_before_the_first_step_there_is_nothing_to_ask() -> None:
+    images, labels = noise(1, 2)
+    model = tiny_classifier()
+    for ask in (
+        lambda: model.predict(images),
+        lambda: model.predict_proba(images),
+        lambda: model.evaluate(images, labels),
+        lambda: model.classes_,
+        lambda: model.save("nowhere"),
+    ):
+        with pytest.raises(NotFittedError, match="partial_fit"):
+            ask()
+
+
+class Interrupted(Exception):
+    """In place of Ctrl-C."""
+
+
+class Interrupter(der.Listener):
+    """Ends training after the first epoch."""
+
+    def on_epoch(self, record: der.EpochRecord) -> None:
+        raise Interrupted
+
+
+def test_an_interrupted_step_leaves_the_classifier_as_it_was() -> None:
+    model = taught((1, 2))
+    before = state_of(model)
+    model.callback = Interrupter()
+    with pytest.raises(Interrupted):
+        model.partial_fit(*noise(3, 4))
+    assert model.classes_.tolist() == [1, 2] and state_of(model) == before
+    model.callback = None
+    assert state_of(model.partial_fit(*noise(3, 4))) == state_of(taught((1, 2), (3, 4)))
+
+
+class Hearing(der.Listener):
+    """Keeps the epochs it hears of."""
+
+    def __init__(self) -> None:
+        self.epochs: list[tuple[str, int]] = []
+
+    def on_epoch(self, record: der.EpochRecord) -> None:
+        self.epochs.append((record.phase, record.epoch))
+
+
+def test_a_callback_hears_of_every_epoch() -> None:
+    hearing = Hearing()
+    model = tiny_classifier(
+        hearing, train__base__epochs=2, train__incremental__rebalancing="classifier_learning"
+    )
+    model.partial_fit(*noise(1, 2)).partial_fit(*noise(3))
+    assert hearing.epochs == [
+        ("representation", 1),
+        ("representation", 2),
+        ("representation", 1),
+        ("classifier", 1),
+    ]
+
+
+images, labels = noise(3, 4)
+REFUSED: list[tuple[Any, Any, str]] = [
+    (*noise(2, 3), r"labels: 2 learned at an earlier step"),
+    (images[:0], labels[:0], r"images: there is none"),
+    (images, labels[:-1], r"labels: 11 for 12 images"),
+    (images.astype(np.float32), labels, r"images: float32 of shape \(12, 8, 8\)"),
+    (images.tolist(), labels, r"images: a list is no array"),
+    (images[0], labels[:1], r"images: uint8 of shape \(8, 8\)"),
+    (images[:, :, :6], labels, r"images: 8 x 6 pixels"),
+    (images[:, :4, :4], labels, r"images: 4 x 4 pixels"),
+    (*noise(3, 4, side=9), r"images: 9 pixels a side and 1 channels"),
+    (np.stack([images] * 3, axis=-1), labels, r"images: 8 pixels a side and 3 channels"),
+    (np.stack([images] * 2, axis=-1), labels, r"images: uint8 of shape \(12, 8, 8, 2\)"),
+    (images, labels.astype(float), r"labels: float64 does not fit"),
+    (images, labels.astype(bool), r"labels: bool does not fit"),
+    (images, labels.astype(str), r"labels: text; those before are whole numbers"),
+    (
+        images,
+        [*labels[:-1].tolist(), "x"],
+        r"labels: object does not fit; give whole numbers alone or text alone",
+    ),
+    (images, [None] * len(images), r"labels: object does not fit"),
+    (images, labels[:, None], r"labels: shape \(12, 1\)"),
+    (images, [[1], [1, 2]], r"labels: object does not fit"),
+    (*noise(*range(10, 25)), r"memory.budget: 12 leaves no exemplar"),
+]
+
+
+@pytest.fixture(scope="module")
+def known() -> der.DERClassifier:
+    """A classifier that knows 1 and 2."""
+    return taught((1, 2))
+
+
+@pytest.mark.parametrize(("images", "labels", "sentence"), REFUSED)
+def test_what_cannot_be_learned_is_one_sentence_and_changes_nothing(
+    known: der.DERClassifier, images: Any, labels: Any, sentence: str
+) -> None:
+    before = state_of(known)
+    with pytest.raises(der.UserError, match=sentence) as caught:
+        known.partial_fit(images, labels)
+    assert "\n" not in str(caught.value)
+    assert known.classes_.tolist() == [1, 2] and state_of(known) == before
+
+
+def test_an_order_holds_every_new_class_once(known: der.DERClassifier) -> None:
+    for order in ([3], [3, 3], [3, 5], [3, 4, 5]):
+        with pytest.raises(der.UserError, match=r"^order: "):
+            known.partial_fit(*noise(3, 4), order=order)
+
+
+def test_metrics_need_images_of_exactly_the_classes_learned(known: der.DERClassifier) -> None:
+    with pytest.raises(der.UserError, match="labels: 3 not learned"):
+        known.evaluate(*noise(1, 2, 3))
+    with pytest.raises(der.UserError, match="labels: 2 without an image"):
+        known.evaluate(*noise(1))
+    with pytest.raises(der.UserError, match="images: 9 pixels"):
+        known.evaluate(*noise(1, 2, side=9))
+    with pytest.raises(der.UserError, match="images: float64"):
+        known.predict(noise(1)[0].astype(float))
+
+
+def test_another_network_cannot_go_on() -> None:
+    model = taught((1, 2)).set_params(network__depth=14)
+    with pytest.raises(der.UserError, match="network"):
+        model.partial_fit(*noise(3))
+
+
+def test_normalisation_for_other_channels_is_refused_before_training() -> None:
+    model = tiny_classifier(network__mean=[0.5], network__std=[0.2])
+    images, labels = noise(1, 2)
+    with pytest.raises(der.UserError, match=r"network\.mean: 1 values for images of 3 channels"):
+        model.partial_fit(np.stack([images] * 3, axis=-1), labels)
+
+
+def test_parameters_are_those_of_scikit_learn() -> None:
+    model = tiny_classifier(train__seed=5)
+    params = model.get_params()
+    assert params["train__seed"] == 5 and params["settings"] is model.settings
+    copied = clone(model)
+    assert copied.settings == model.settings and not copied.__sklearn_is_fitted__()
+    model.set_params(train__seed=6, device=None)
+    assert model.settings.train.seed == 6 and model.device is None and copied.settings.train.seed == 5
+    assert is_classifier(model) and f"{model!r}" == "DERClassifier(learned nothing)"
+    for wrong in ({"train__sed": 1}, {"seed": 1}, {"train__seed": -1}, {"train__masks__sharpness": 3.0}):
+        with pytest.raises(der.UserError):
+            model.set_params(**wrong)
+    assert model.settings.train.seed == 6
+
+
+def test_settings_must_be_settings() -> None:
+    with pytest.raises(der.UserError, match=r"settings: a str does not fit; give der\.preset"):
+        der.DERClassifier("digits")  # type: ignore[arg-type]
+    with pytest.raises(der.UserError, match="rebalancing"):
+        tiny_classifier(train__incremental__rebalancing="nothing")
+
+
+def test_the_process_is_set_as_it_was_before() -> None:
+    torch.use_deterministic_algorithms(False)
+    small = torch.full((), 2.0**-1060, dtype=torch.float64)
+    taught((1, 2))
+    assert torch.get_deterministic_debug_mode() == 0
+    assert (small * 1).count_nonzero() == 1  # numbers near zero are kept again
+
+
+def test_the_seed_decides() -> None:
+    assert state_of(taught((1, 2))) == state_of(taught((1, 2)))
+    assert state_of(taught((1, 2))) != state_of(taught((1, 2), train__seed=1))

@@ -1,0 +1,69 @@
+"""Classifiers on disk."""
+
+from pathlib import Path
+
+import pytest
+
+import der
+from tests.estimator.tiny import noise, state_of, taught
+
+
+def test_a_saved_classifier_goes_on_learning(tmp_path: Path) -> None:
+    model = taught((1, 2))
+    model.save(tmp_path / "model")
+    loaded = der.load(tmp_path / "model", device="cpu")
+    assert loaded.classes_.tolist() == [1, 2] and loaded.settings == model.settings
+    assert state_of(loaded) == state_of(model)
+    model.partial_fit(*noise(3, 4))
+    loaded.partial_fit(*noise(3, 4))
+    assert state_of(loaded) == state_of(model)
+    metrics = [one.evaluate(*noise(1, 2, 3, 4)) for one in (model, loaded)]
+    assert metrics[0] == metrics[1]
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    model = taught(("a", "b"), ("c",))
+    model.save(tmp_path / "one")
+    der.load(tmp_path / "one").save(tmp_path / "two")
+    files = sorted(
+        path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()
+    )
+    assert len(files) > 8
+    assert all(
+        (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files
+    )
+
+
+def test_saving_replaces_a_saved_classifier_alone(tmp_path: Path) -> None:
+    model = taught((1, 2))
+    model.save(tmp_path / "model")
+    model.partial_fit(*noise(3)).save(tmp_path / "model")
+    assert der.load(tmp_path / "model").classes_.tolist() == [1, 2, 3]
+    precious = tmp_path / "photos" / "one.jpg"
+    precious.parent.mkdir()
+    precious.touch()
+    for path in (precious.parent, precious):
+        with pytest.raises(der.UserError, match="give another"):
+            model.save(path)
+    assert precious.exists()
+
+
+def test_damage_and_foreign_directories_are_named(tmp_path: Path) -> None:
+    taught((1, 2)).save(tmp_path / "model")
+    taught((1, 2, 3)).save(tmp_path / "other")
+    with pytest.raises(der.UserError, match="no DER checkpoint"):
+        der.load(tmp_path)
+    with pytest.raises(der.UserError, match="memory of another step"):
+        der.load(tmp_path / "model/checkpoint", tmp_path / "other/memory", der.preset("digits"))
+    with pytest.raises(der.UserError, match=r"params\.yaml"):
+        der.load(tmp_path / "model/checkpoint", tmp_path / "model/memory")
+    for name in ("model.json", "memory/images.npy", "checkpoint/head.safetensors"):
+        file = tmp_path / "model" / name
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(der.UserError, match=f"{name}: damaged"):
+            der.load(tmp_path / "model")
+        file.write_bytes(content)
+    (tmp_path / "model/checkpoint/head.safetensors").unlink()
+    with pytest.raises(der.UserError, match=r"head\.safetensors"):
+        der.load(tmp_path / "model")

@@ -1,0 +1,146 @@
+"""Functions of the user's own are code that stages depend on."""
+
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from der.common.errors import UserError
+from der.common.yaml_text import parse_yaml
+from der.estimator.choices import CHOICES
+from der.project.own_code import LOOKED_UP_IN, hash_stages, named_modules
+from der.project.params import write_text
+from der.project.paths import GRAPH, PARAMS
+from der.project.running_code import RunningCode, read_code, write_fingerprints
+from tests.locations import ROOT
+
+STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]
+WITH_NETWORKS = {"build_memory", "evaluate", "initialize", "train_task"}
+READ_BY = {  # whose results a function of one's own decides on
+    "dataset.source": {"download"},
+    "network.backbone": WITH_NETWORKS,
+    "network.head_initialization": {"train_task"},
+    "train.incremental.rebalancing": {"train_task"},
+    "memory.selection": {"build_memory"},
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the code, with a package `own` in src whose module names imports its module helper."""
+    for name in ("src", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (PARAMS, GRAPH):
+        shutil.copyfile(ROOT / path, tmp_path / path)
+    write_package(tmp_path / "src")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "src")
+    return tmp_path
+
+
+def write_package(place: Path, name: str = "own") -> None:
+    package = place / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "names.py").write_text(
+        f"import numpy\nfrom {name}.helper import value\n\ndef function(): ...\n"
+    )
+    (package / "helper.py").write_text("value = 1\n")
+
+
+def name_function(key: str, text: str = "own.names:function") -> None:
+    """Write it into params.yaml, whatever stood there."""
+    content = parse_yaml(PARAMS.read_text(encoding="utf-8"), PARAMS)
+    place = content
+    *sections, last = key.split(".")
+    for section in sections:
+        place = place[section]
+    before = f"  {last}: {place[last]}"
+    old = PARAMS.read_text(encoding="utf-8")
+    assert old.count(before) == 1
+    write_text(old.replace(before, f"  {last}: {text}"))
+
+
+def test_the_modules_named_here_are_the_registries() -> None:
+    assert LOOKED_UP_IN.keys() == CHOICES.keys()
+    for key, module in LOOKED_UP_IN.items():
+        assert any(one is CHOICES[key] for one in vars(import_module(module)).values())
+
+
+def test_only_names_with_a_colon_are_ones_own(project: Path) -> None:
+    assert named_modules(parse_yaml(PARAMS.read_text(encoding="utf-8"), PARAMS)) == {}
+    assert named_modules({"memory": {"selection": "own.names:f"}, "network": 3}) == {
+        "memory.selection": "own.names"
+    }
+
+
+@pytest.mark.parametrize("key", LOOKED_UP_IN)
+def test_its_code_belongs_to_the_stages_that_run_it(project: Path, key: str) -> None:
+    before = hash_stages(STAGES)
+    name_function(key)
+    after = hash_stages(STAGES)
+    own = {"own", "own.names", "own.helper"}
+    added = {stage: set(after[stage]) - set(before[stage]) for stage in STAGES}
+    assert {stage for stage, names in added.items() if names} == READ_BY[key]
+    assert all(names in (own, set()) for names in added.values())
+    (project / "src/own/helper.py").write_text("value = 2\n")
+    edited = hash_stages(STAGES)
+    assert {stage for stage in STAGES if edited[stage] != after[stage]} == READ_BY[key]
+    (project / "src/own/helper.py").write_text("value = 2  # two\n")
+    assert hash_stages(STAGES) == edited
+
+
+def test_a_stage_is_held_to_it(project: Path) -> None:
+    name_function("memory.selection")
+    write_fingerprints(read_code(STAGES))
+    RunningCode("build_memory").confirm()
+    (project / "src/own/helper.py").write_text("value = 2\n")
+    RunningCode("split")
+    with pytest.raises(UserError, match="build_memory: its code has been edited"):
+        RunningCode("build_memory")
+
+
+def test_a_module_of_ours_may_be_named_too(project: Path) -> None:
+    name_function("memory.selection", "der.evaluation.confusion:write_confusion")
+    assert "der.evaluation.confusion" in hash_stages(STAGES)["build_memory"]
+    write_fingerprints(read_code(STAGES))
+    RunningCode("build_memory").confirm()
+
+
+def test_code_that_dvc_does_not_look_at_is_refused_until_check_depends_on_it(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for place in (project, elsewhere):
+        write_package(place, f"{place.name}_own".replace("-", "_"))
+    monkeypatch.syspath_prepend(project)
+    monkeypatch.syspath_prepend(elsewhere)
+    text = GRAPH.read_text(encoding="utf-8")
+    for place, dependency in ((project, ""), (elsewhere, f"{elsewhere}/")):
+        package = f"{place.name}_own".replace("-", "_")
+        name_function("memory.selection", f"{package}.names:function")
+        with pytest.raises(
+            UserError, match=rf"DVC would not see .*dvc\.yaml: - {dependency}{package}/__init__\.py$"
+        ):
+            hash_stages(STAGES)
+        GRAPH.write_text(text.replace("      - src\n", f"      - src\n      - {dependency}{package}\n"))
+        assert f"{package}.helper" in hash_stages(STAGES)["build_memory"]
+        GRAPH.write_text(text)
+        name_function("memory.selection", "herding")
+
+
+def test_an_installed_package_is_its_version_as_torch_is(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path_factory.mktemp("venv") / "site-packages"
+    write_package(site, "installed_own")
+    monkeypatch.syspath_prepend(site)
+    name_function("memory.selection", "installed_own.names:function")
+    assert "installed_own.helper" in hash_stages(STAGES)["build_memory"]
+
+
+def test_a_module_that_is_nowhere_is_left_to_the_check_of_names(project: Path) -> None:
+    before = hash_stages(STAGES)
+    name_function("memory.selection", "no_such.module:function")
+    assert hash_stages(STAGES) == before
