@@ -16,8 +16,9 @@ from der.data.sources.registry import CLASSES
 from der.project.changes import Change, compare
 from der.project.editing import put_values
 from der.project.environment import find_device
+from der.project.graph import list_stages
 from der.project.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
-from der.project.lockfile import LOCK, changes_since, list_stages, read_lock
+from der.project.lockfile import LOCK, changes_since, read_lock
 from der.project.params import read_params, read_text
 from der.project.paths import PARAMS, RAW, SUMMARY
 from der.project.presets import ORDERS, PLACES, list_orders, load_order, load_preset
