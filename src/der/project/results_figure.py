@@ -14,7 +14,7 @@ PALE = blend((ACCURACIES["top1"], "#FFFFFF"), 0.5)  # of single runs, beside the
 
 
 def results_chart(name: str, records: Sequence[Record], published: Sequence[Curve]) -> LineChart:
-    """Top-1 by the classes seen: mean and single ones of ``records``, runs of preset ``name``, ``published``."""
+    """Top-1 by classes seen of ``records``, runs of preset ``name``: mean, each run, and ``published``."""
     steps = [list(record["metrics"]["steps"].values()) for record in records]
     classes = tuple(float(step["classes"]) for step in steps[0])
     runs = [tuple(step["top1"] for step in run) for run in steps]
