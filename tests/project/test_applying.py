@@ -1,5 +1,6 @@
 """How a preset is applied, and what that says."""
 
+import json
 import re
 import subprocess
 import sys
@@ -160,7 +161,7 @@ def lock_all() -> None:
             keys = [key.replace("${item.phase}", phase) for key in body.get("params", [])]
             locked = {key: content[key] if key in content else value_at(content, key) for key in keys}
             stages[full] = {"cmd": "..."} | ({"params": {"params.yaml": locked}} if locked else {})
-    LOCK.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")
+    LOCK.write_text(json.dumps({"schema": "2.0", "stages": stages}), encoding="utf-8")
 
 
 @pytest.mark.usefixtures("place")

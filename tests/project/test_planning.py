@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from der.common.errors import UserError
-from der.project.planning import check_directory, planned_steps
+from der.data.sources.tree import check_folder
+from der.project.planning import planned_steps
 from der.project.settings import load_settings
 from tests.locations import ROOT
 from tests.pipeline.lab import set_parameters
@@ -72,10 +73,10 @@ def test_a_directory_without_classes_is_refused_before_anything_is_removed(place
     set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "images"})
     dataset = load_settings().dataset
     with pytest.raises(UserError, match=r"^images: has 1 of the two classes that are needed"):
-        check_directory(dataset)
+        check_folder(dataset)
     shutil.rmtree(place / "images/train")
     with pytest.raises(UserError, match=r"^images: has no folder train; put images into"):
-        check_directory(dataset)
+        check_folder(dataset)
 
 
 @pytest.mark.parametrize(

@@ -337,7 +337,7 @@ def test_a_memory_of_other_exemplars(place: Path) -> None:
         ran = {"memory": to_values(memory) | {"selection": selection}}
         stages = {"build_memory@1": {"params": {"params.yaml": ran}}, "summarize": {"cmd": "..."}}
         stages["build_memory@99"] = {"params": {"params.yaml": {"memory": {}}}}  # of a longer chain
-        LOCK.write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+        LOCK.write_text(json.dumps({"stages": stages}), encoding="utf-8")
         if selection == "random":
             refuse(
                 "digits",

@@ -21,8 +21,9 @@ from der.project.results import (
     put_block,
     renew_results,
 )
-from der.project.results_figure import draw_results
+from der.project.results_figure import results_chart
 from der.settings.presets import list_names
+from der.summary.drawing.line_chart import draw_lines
 from der.summary.series import summarise
 from tests.locations import ROOT
 from tests.project.finished_run import metrics_of
@@ -203,10 +204,10 @@ def test_results_are_renewed_with_a_figure(place: Path) -> None:
 
 def test_equal_records_give_equal_figures(place: Path) -> None:
     runs = [record_of("notebook", 25, 50, 75, 100, seed=seed) for seed in (0, 1)]
-    draw_results("notebook", runs, curves_beside("notebook"), place / "a.png")
-    draw_results("notebook", runs, curves_beside("notebook"), place / "b.png")
+    draw_lines(results_chart("notebook", runs, curves_beside("notebook")), place / "a.png")
+    draw_lines(results_chart("notebook", runs, curves_beside("notebook")), place / "b.png")
     runs[1]["metrics"]["steps"]["2"]["top1"] -= 5
-    draw_results("notebook", runs, curves_beside("notebook"), place / "c.png")
+    draw_lines(results_chart("notebook", runs, curves_beside("notebook")), place / "c.png")
     first, same, other = ((place / f"{name}.png").read_bytes() for name in "abc")
     assert first == same != other and first.startswith(b"\x89PNG")
 

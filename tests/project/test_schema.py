@@ -1,11 +1,13 @@
 """params.schema.json: current, and of one mind with the settings."""
 
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.common.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
@@ -13,6 +15,8 @@ from der.project.editing import put_values
 from der.project.params import read_params
 from der.project.presets import load_preset
 from der.project.schema import SCHEMA, make_schema
+from der.settings.experiment import Settings
+from der.settings.parsing import parse
 from der.settings.presets import list_names
 from tests.locations import ROOT
 
@@ -48,7 +52,6 @@ def test_every_preset_is_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> No
         ("memory", "budget", "many"),
         ("memory", "selection", "greedy"),
         ("network", "backbone", "vit"),
-        ("protocol", "class_order", [1, "a"]),
         ("train", "masks", {}),
     ],
 )
@@ -57,6 +60,35 @@ def test_what_the_settings_refuse_is_invalid(section: str, key: str, value: Any)
     assert faults(content) == []
     content[section][key] = value
     assert len(faults(content)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        (
+            "protocol.class_order",
+            [0, 2**32 - 1, "alphabetical", [0], [1993, 2], ["a", "b"]],
+            [-1, 2**32, 1.5, True, None, "random", [], [-1], [2**32], [1, "a"], [True], [[1]], {}],
+        ),
+        (
+            "train.augmentation.resized_crop",
+            [None, [0.08, 1.0], [1, 1]],
+            [0.5, True, "half", [], [0.5], [0, 1], [0.5, 1.1], [0.1, 0.5, 1.0], ["a", "b"], [None, 1], {}],
+        ),
+        ("train.base.milestones", [[], [0], [3, 5]], [None, 3, [-1], [3, 3], ["a"], [2**31]]),
+    ],
+)
+def test_it_refuses_what_the_settings_refuse(key: str, good: list[Any], bad: list[Any]) -> None:
+    for value, is_good in [*((one, True) for one in good), *((one, False) for one in bad)]:
+        content = read_params(ROOT / "params.yaml")
+        section: Any = content
+        *above, last = key.split(".")
+        for name in above:
+            section = section[name]
+        section[last] = value
+        assert (faults(content) == []) == is_good, value
+        with nullcontext() if is_good else pytest.raises(UserError, match=rf"^{re.escape(key)}"):
+            parse(Settings, content)
 
 
 def properties(schema: dict[str, Any], kind: str = "Settings", prefix: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from der.common.errors import UserError
-from der.project.lockfile import list_stages
+from der.project.graph import list_stages
 from der.project.timing import FILE, WHOLE, keep_seconds, list_outputs, read_seconds, timed
 from tests.locations import ROOT
 

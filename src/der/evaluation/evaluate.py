@@ -16,7 +16,7 @@ from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ran
 from der.evaluation.mistakes import Mistakes, find_mistakes, with_images
 from der.evaluation.nearest_mean import nearest_mean_scores
 from der.model.checkpoint import Checkpoint
-from der.model.forward import run_network
+from der.model.forward import Outputs, run_network
 from der.model.network import fold_network
 from der.settings.evaluation import EvaluateSettings
 
@@ -47,14 +47,10 @@ def evaluate_step(
     into the metrics. Raises UserError if the network gives no finite scores.
     """
     metadata = checkpoint.metadata
-    network = fold_network(checkpoint.network, device)
-    outputs = [run_network(network, metadata.normalization, images, device) for images in tests]
-    logits = np.concatenate([output.logits for output in outputs])
-    features = np.concatenate([output.features for output in outputs])
-    if not np.isfinite(logits).all():
-        raise UserError(f"step {len(metadata.steps)}: the network's scores are not finite; train it again")
+    outputs = run_on_tests(checkpoint, tests, device)
+    logits = outputs.logits
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
-    nme_ranks = ranks(nearest_mean_scores(features, memory.class_means), labels)
+    nme_ranks = ranks(nearest_mean_scores(outputs.features, memory.class_means), labels)
     metrics: StepMetrics = {
         "step": len(metadata.steps),
         "classes": len(tests),
@@ -68,6 +64,16 @@ def evaluate_step(
         "memory_bytes": memory_bytes,
         "gamma": metadata.gamma,
     }
-    names = [name for step in metadata.steps for name in step]
-    mistakes = with_images(find_mistakes(logits, labels, names), tests)
+    mistakes = with_images(find_mistakes(logits, labels, metadata.class_names), tests)
     return Evaluation(metrics, confusion_matrix(labels, logits.argmax(1), len(tests)), mistakes)
+
+
+def run_on_tests(checkpoint: Checkpoint, tests: Sequence[NDArray[np.uint8]], device: torch.device) -> Outputs:
+    """Scores and features of all test images, in label order; UserError if a score is not finite."""
+    network, metadata = fold_network(checkpoint.network, device), checkpoint.metadata
+    outputs = [run_network(network, metadata.normalization, images, device) for images in tests]
+    logits = np.concatenate([output.logits for output in outputs])
+    features = np.concatenate([output.features for output in outputs])
+    if not np.isfinite(logits).all():
+        raise UserError(f"step {len(metadata.steps)}: the network's scores are not finite; train it again")
+    return Outputs(logits=logits, features=features)

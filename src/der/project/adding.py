@@ -7,6 +7,7 @@ from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.common.yaml_document import yaml_editor
 from der.common.yaml_text import parse_yaml
+from der.data.sources.registry import find_source
 from der.model.files import METADATA
 from der.project.applying import fit_chain
 from der.project.chain import chain_length
@@ -14,7 +15,7 @@ from der.project.editing import put_values
 from der.project.lockfile import stages_to_run
 from der.project.params import read_text, write_text
 from der.project.paths import CHECKPOINTS, PARAMS, RAW
-from der.project.planning import list_names, planned_steps
+from der.project.planning import planned_steps
 from der.project.settings import load_settings, parse_settings
 from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
@@ -66,7 +67,7 @@ def choose_classes(names: Sequence[str], finished: Steps, dataset: DatasetSettin
             raise UserError(f"{name}: taught at step {known[name]} already; name classes that are new")
     if chosen:
         return chosen
-    found = list_names(dataset)
+    found = find_source(dataset).list_names(dataset)
     if not found:
         raise UserError("dataset: only its images tell which classes are new; name them, `der add NAME ...`")
     if not (new := [name for name in found if name not in known]):
@@ -95,8 +96,8 @@ def _describe_kept(steps: int) -> str:
 
 
 def describe_move(settings: Settings, planned: Steps) -> str | None:
-    """A sentence if classes that are new in a folder of images move those of finished steps; else None."""
-    if settings.dataset.source != "folder" or settings.protocol.steps is not None:
+    """A sentence if classes that are new among the images move those of finished steps; else None."""
+    if find_source(settings.dataset).classes is not None or settings.protocol.steps is not None:
         return None
     finished = finished_steps()
     known = {name for step in finished for name in step}

@@ -4,10 +4,9 @@ import shutil
 from itertools import count
 from typing import Any
 
-import yaml
-
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.yaml_text import parse_yaml
 from der.project import paths
 
 HEADER = """\
@@ -21,8 +20,8 @@ HEADER = """\
 def chain_length() -> int:
     """Number of steps in chain.yaml; raises UserError if it is missing or damaged."""
     try:
-        content = yaml.safe_load(paths.CHAIN.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = parse_yaml(paths.CHAIN.read_text(encoding="utf-8"), paths.CHAIN)
+    except (OSError, ValueError, UserError):
         content = None
     steps = content.get("steps") if isinstance(content, dict) else None
     # Numbers as text: DVC reads others as no stages at all.

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from der.common.errors import UserError, naming
+from der.data.sources.registry import find_source
 from der.estimator.choices import check_choices
 from der.project.adding import describe_move
 from der.project.applying import describe_missing_images
 from der.project.chain import check_chain
 from der.project.paths import PARAMS
-from der.project.planning import check_directory, planned_steps
+from der.project.planning import planned_steps
 from der.project.settings import load_settings
 
 
@@ -17,7 +18,7 @@ def check_project(warn: Callable[[str], None]) -> None:
     settings = load_settings()
     with naming(PARAMS):
         check_choices(settings)
-    check_directory(settings.dataset)
+    find_source(settings.dataset).check(settings.dataset)  # download would, with its output gone
     steps = planned_steps(settings)
     if steps is not None and (move := describe_move(settings, steps)):
         warn(f"warning: {move}")

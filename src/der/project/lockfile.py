@@ -5,11 +5,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from der.project.chain import chain_length
+from der.common.yaml_text import parse_yaml
 from der.project.changes import Change, compare, value_at
-from der.project.paths import GRAPH, PARAMS
+from der.project.graph import list_stages
+from der.project.paths import PARAMS
 
 LOCK = Path("dvc.lock")
 
@@ -20,21 +19,12 @@ def read_lock() -> Ran:
     """The parameters that every stage of the graph last ran with; empty where DVC has run nothing yet."""
     if not LOCK.exists():
         return {}
-    stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
+    stages = parse_yaml(LOCK.read_text(encoding="utf-8"), LOCK)["stages"]
     return {  # a chain that was longer leaves its last steps in the lock
         name: stages[name].get("params", {}).get(str(PARAMS), {})
         for names in list_stages().values()
         for name in names
         if name in stages
-    }
-
-
-def list_stages() -> dict[str, list[str]]:
-    """The names of all stages by the name in dvc.yaml, one for every step of the chain."""
-    steps = range(1, chain_length() + 1)
-    return {
-        name: [f"{name}@{step}" for step in steps] if "foreach" in stage else [name]
-        for name, stage in yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"].items()
     }
 
 

@@ -8,6 +8,7 @@ from der.common.errors import UserError
 from der.common.registry import OWN
 from der.project.changes import value_at
 from der.project.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
+from der.project.graph import read_stages
 from der.project.params import read_params
 from der.project.paths import GRAPH
 
@@ -51,7 +52,7 @@ def hash_stages(stages: list[str]) -> dict[str, Hashes]:
 
 def check_watched(names: Iterable[str]) -> None:
     """Raise UserError for a module outside of what stage check depends on, unless it was installed."""
-    watched = [Path(dep).resolve() for dep in read_params(GRAPH)["stages"]["check"]["deps"]]
+    watched = [Path(dep).resolve() for dep in read_stages()["check"]["deps"]]
     for name in sorted(names):
         path = find_module(name)
         assert path is not None, name

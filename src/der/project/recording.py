@@ -12,12 +12,13 @@ from der.common.errors import UserError
 from der.common.serialization import read_json, write_json
 from der.data.identity import identify
 from der.data.protocol import plan_steps
-from der.data.sources.registry import CLASSES
+from der.data.sources.registry import find_source
 from der.project.changes import Change, compare
 from der.project.editing import put_values
 from der.project.environment import find_device
+from der.project.graph import list_stages
 from der.project.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
-from der.project.lockfile import LOCK, changes_since, list_stages, read_lock
+from der.project.lockfile import LOCK, changes_since, read_lock
 from der.project.params import read_params, read_text
 from der.project.paths import PARAMS, RAW, SUMMARY
 from der.project.presets import ORDERS, PLACES, list_orders, load_order, load_preset
@@ -99,7 +100,7 @@ def check_preset(name: str, preset: Any, settings: Settings, expected: ExpectedI
 def check_steps(summary: Summary, settings: Settings) -> None:
     """Raise UserError if ``summary`` is not of this protocol: of another run, or of an unfinished one."""
     found = [step["classes"] for step in summary["steps"].values()]
-    names = [str(label) for label in range(CLASSES.get(settings.dataset.source, found[-1]))]
+    names = [str(label) for label in range(find_source(settings.dataset).classes or found[-1])]
     steps = plan_steps(names, replace(settings.protocol, class_order="alphabetical"))
     expected = [sum(map(len, steps[:step])) for step in range(1, len(steps) + 1)]
     if found != expected:

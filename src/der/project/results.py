@@ -11,6 +11,7 @@ from der.common.serialization import read_json
 from der.project.presets import describe_preset, list_presets
 from der.project.published import PUBLISHED, curves_beside
 from der.project.records import RESULTS, Record, Runs, read_records
+from der.project.results_figure import results_chart
 from der.summary.charts.accuracy import Curve
 
 README = Path("README.md")
@@ -39,11 +40,11 @@ def choose_figures(runs: Runs) -> Figures:
 
 def draw_figures(runs: Runs, figures: Figures) -> None:
     """Draw the PNG of every figure beside the records."""
-    from der.project.results_figure import draw_results  # here, for matplotlib costs a second
+    from der.summary.drawing.line_chart import draw_lines  # here, for matplotlib costs a second
 
     for name, curves in figures.items():
         with atomic_file(figure_path(name)) as partial:
-            draw_results(name, runs[name], curves, partial)
+            draw_lines(results_chart(name, runs[name], curves), partial)
 
 
 def figure_path(name: str) -> Path:

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from der.common.errors import UserError
 from der.project.environment import scratch_root
+from der.project.graph import read_stages
 from der.project.paths import GRAPH
 
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
@@ -46,7 +45,7 @@ def keep_seconds(stage: str, seconds: float) -> None:
             os.write(descriptor, f"{line}\n".encode())  # in one piece, whoever else writes
         finally:
             os.close(descriptor)
-    except (OSError, UserError, yaml.YAMLError):
+    except (OSError, UserError):
         return
 
 
@@ -89,7 +88,7 @@ def _files(output: Path) -> list[Path]:
 def list_outputs(stage: str) -> list[Path]:
     """Files and directories that ``stage`` leaves, as the graph has them; raises UserError if it has none."""
     name, _, key = stage.partition("@")
-    content = yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"].get(name)
+    content = read_stages().get(name)
     if content is None:
         raise UserError(f"{GRAPH}: no stage {name}; restore it with `git checkout {GRAPH}`")
     content = content.get("do", content)

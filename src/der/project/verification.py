@@ -11,7 +11,7 @@ from typing import NamedTuple
 from der.common.atomic import PARTIAL, atomic_file
 from der.common.errors import DamageError, UserError
 from der.common.sealed import find_damage
-from der.project.lockfile import list_stages
+from der.project.graph import list_stages
 from der.project.paths import FINGERPRINTS, SEALED
 from der.project.running_code import check_fingerprint
 from der.project.timing import list_outputs

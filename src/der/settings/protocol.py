@@ -1,6 +1,6 @@
 """Which classes arrive at which step."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -8,7 +8,12 @@ from der.common.errors import UserError
 from der.settings.section import LARGEST_SEED, Count, Section
 
 FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
-ALIKE = {"anyOf": [{"items": {"type": kind}} for kind in ("integer", "string")]}
+# For the schema alone: records that are made in code are held to the same below, in better words.
+SEED: dict[str, Any] = {"minimum": 0, "maximum": LARGEST_SEED}
+ALIKE: dict[str, Any] = {
+    "minItems": 1,
+    "anyOf": [{"items": {"type": kind}} for kind in ("integer", "string")],
+}
 
 
 class ProtocolSettings(Section, frozen=True):
@@ -19,7 +24,9 @@ class ProtocolSettings(Section, frozen=True):
         Count, Meta(description="Classes at every later step; a remainder goes to the last one.")
     ]
     class_order: Annotated[
-        int | Annotated[list[int | str], Meta(extra_json_schema=ALIKE)] | Literal["alphabetical"],
+        Annotated[int, Meta(extra_json_schema=SEED)]
+        | Annotated[list[Annotated[int, Meta(extra_json_schema=SEED)] | str], Meta(extra_json_schema=ALIKE)]
+        | Literal["alphabetical"],
         Meta(description="alphabetical, a seed (1993), a list of seeds ([1993]) or all class names."),
     ]
     steps: Annotated[

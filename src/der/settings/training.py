@@ -24,7 +24,7 @@ class AugmentationSettings(Section, frozen=True):
     """Random changes of training images, applied in this order; zero or false turns one off."""
 
     resized_crop: Annotated[
-        list[ShareAboveZero] | None,
+        Annotated[list[ShareAboveZero], Meta(extra_json_schema={"minItems": 2, "maxItems": 2})] | None,
         Meta(
             description="Smallest and largest fraction of the area of a random crop, [0.08, 1.0]; null: off."
         ),
@@ -50,7 +50,7 @@ class ScheduleSettings(Section, frozen=True):
         float, Meta(gt=0, le=LARGEST_RATE, description="Of stochastic gradient descent.")
     ]
     milestones: Annotated[
-        list[CountOrZero],
+        Annotated[list[CountOrZero], Meta(extra_json_schema={"uniqueItems": True})],
         Meta(description="Epochs, counted from 0, at which the rate is multiplied by decay."),
     ]
     decay: Annotated[ShareAboveZero, Meta(description="Factor of the rate at each milestone.")]

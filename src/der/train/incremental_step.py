@@ -16,10 +16,10 @@ from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization, measure_normalization
 from der.model.pruning import pruned_shape
 from der.settings.network import NetworkSettings
-from der.settings.training import TrainSettings
+from der.settings.training import Recipe, TrainSettings
 from der.train.log import EpochRecord
 from der.train.rebalancing.registry import REBALANCINGS, Rebalanced
-from der.train.representation import learn_representation
+from der.train.representation import Learned, learn_representation
 from der.train.step_run import Listener, StateKeeper, StepRun
 from der.train.training_images import TrainingImages
 
@@ -53,17 +53,35 @@ def train_step(
     trained network's scores are not.
     """
     step = len(steps)
-    _, side, _, channels = images.arrays[0].shape
+    channels = images.arrays[0].shape[3]
     rebalance = look_up(REBALANCINGS, settings.incremental.rebalancing, "train.incremental.rebalancing")
     before = empty_network() if previous is None else previous.network
     normalization = choose_normalization(previous, network_settings, images)
     run = StepRun(step, before.classes, normalization, settings, device, listener, keeper)
     stream = generator(settings.seed, "initialization", step)
     network = expand(before, len(steps[-1]), network_settings, channels, stream)
-    network, records, trained = learn_representation(run, network, images, network_settings)
+    learned = learn_representation(run, network, images, network_settings)
+    network = learned.network
     rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
     check_scores(network, normalization, images, device, step)
-    metadata = Metadata(
+    recipes = [*([] if previous is None else previous.metadata.recipes), settings.recipe(step)]
+    metadata = describe(learned, steps, images, normalization, network_settings, recipes, rebalanced.gamma)
+    return TrainedStep(Checkpoint(network.eval(), metadata), [*learned.records, *rebalanced.records])
+
+
+def describe(
+    learned: Learned,
+    steps: list[list[str]],
+    images: TrainingImages,
+    normalization: Normalization,
+    network_settings: NetworkSettings,
+    recipes: list[Recipe],
+    gamma: float | None,
+) -> Metadata:
+    """The metadata of a trained network: ``recipes`` are those of all steps, ``gamma`` is of this one."""
+    network = learned.network
+    _, side, _, channels = images.arrays[0].shape
+    return Metadata(
         format=FORMAT,
         steps=steps,
         image_side=side,
@@ -71,13 +89,12 @@ def train_step(
         resize=RESIZE,
         normalization=normalization,
         network=network_settings,
-        recipes=[*([] if previous is None else previous.metadata.recipes), settings.recipe(step)],
+        recipes=recipes,
         shapes=[pruned_shape(extractor) for extractor in network.extractors],
         parameters=count_parameters(network),
-        parameters_trained=trained,
-        gamma=rebalanced.gamma,
+        parameters_trained=learned.parameters,
+        gamma=gamma,
     )
-    return TrainedStep(Checkpoint(network.eval(), metadata), [*records, *rebalanced.records])
 
 
 def check_scores(

@@ -67,7 +67,7 @@ def settings(
 def test_a_home_directory_that_is_none(settings: DatasetSettings) -> None:
     wrong = settings_for("", source=settings.source, downloads="~nobody-of-this-name/images")
     with pytest.raises(UserError, match=r"^~nobody-of-this-name/images: there is no such home directory"):
-        next(SOURCES[settings.source](wrong, Path("unused")))
+        next(SOURCES[settings.source].read(wrong, Path("unused")))
 
 
 def archive_of(settings: DatasetSettings) -> Path:
@@ -85,7 +85,7 @@ def test_classes_come_by_name_with_their_pixels(settings: DatasetSettings, tmp_p
 
 
 def test_classes_are_yielded_in_alphabetical_order(settings: DatasetSettings) -> None:
-    assert [one.name for one in SOURCES[settings.source](settings, Path("unused"))] == sorted(NAMES)
+    assert [one.name for one in SOURCES[settings.source].read(settings, Path("unused"))] == sorted(NAMES)
 
 
 def test_side_and_channels_are_applied(settings: DatasetSettings, tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from der.common.errors import UserError
-from der.common.registry import look_up
 from der.common.sealed import seal
 from der.common.serialization import write_array
 from der.data.class_arrays import class_file
-from der.data.sources.registry import SOURCES
+from der.data.sources.registry import find_source
 from der.data.splits import SPLITS
 from der.settings.dataset import DatasetSettings
 
@@ -34,9 +33,8 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
     by then stays, and everything where the process is killed, so the caller makes the directory whole or
     absent.
     """
-    source = look_up(SOURCES, settings.source, "dataset.source")
     classes, train, test, passed_over = 0, 0, 0, 0
-    with closing(source(settings, destination / "unpacked")) as found:
+    with closing(find_source(settings).read(settings, destination / "unpacked")) as found:
         for one in found:
             for split, images in (("train", one.train), ("test", one.test)):
                 shape = (len(images), settings.image_side, settings.image_side, settings.channels)

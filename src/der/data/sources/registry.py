@@ -1,15 +1,18 @@
 """Sources of images, by name: what dataset.source chooses from.
 
-To add one, write a function like ``digits`` and name it in SOURCES. Names are known without what a source
+To add one, write a function like ``digits`` and put it into SOURCES. Names are known without what a source
 imports when it is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from der.common.registry import look_up
+from der.data.sources.tree import check_folder, list_folder
 from der.settings.dataset import DatasetSettings
 
 if TYPE_CHECKING:
@@ -47,8 +50,31 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
 # Yields the classes one at a time, in alphabetical order, each with training and test images, as
 # der.data.sources.class_images describes them; raises UserError for whatever is wrong. ``scratch`` is a
 # directory that it may make for files of its own, and then removes.
-Source = Callable[[DatasetSettings, Path], Generator["ClassImages", None, None]]
+Read = Callable[[DatasetSettings, Path], Generator["ClassImages", None, None]]
 
-SOURCES: dict[str, Source] = {"digits": digits, "cifar10": cifar10, "cifar100": cifar100, "folder": folder}
 
-CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # how many; of other sources, only the images tell
+@dataclass(frozen=True)
+class Source:
+    """Where images come from, and what is known of them before they are read."""
+
+    read: Read
+    classes: int | None = None  # how many; None: as many as the user puts there, now and later
+    list_names: Callable[[DatasetSettings], list[str]] = lambda settings: []  # alphabetical; [] if unknown
+    check: Callable[[DatasetSettings], None] = lambda settings: None  # UserError if reading must fail
+
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(digits, 10, lambda settings: [str(digit) for digit in range(10)]),
+    "cifar10": Source(cifar10, 10),
+    "cifar100": Source(cifar100, 100),
+    "folder": Source(folder, None, list_folder, check_folder),
+}
+
+
+def find_source(settings: DatasetSettings) -> Source:
+    """The source that ``settings`` name; raises UserError if there is none.
+
+    Of a function of the user's own no more is known than how to read.
+    """
+    found: Source | Read = look_up(SOURCES, settings.source, "dataset.source")
+    return found if isinstance(found, Source) else Source(found)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from der.common.errors import UserError
 from der.data.splits import SPLITS
+from der.settings.dataset import DatasetSettings
 
 DEBRIS = ("__macosx", "thumbs.db", "desktop.ini")  # what operating systems leave behind
 OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, and Pillow does not read
@@ -47,6 +48,27 @@ def is_ignored(name: str) -> bool:
 def is_no_picture(name: str) -> bool:
     """Whether a file of this name is passed over where pictures are looked for: hidden or of another kind."""
     return is_ignored(name) or name.lower().endswith(OTHER_FILES)
+
+
+def list_folder(settings: DatasetSettings) -> list[str]:
+    """The classes in a directory of images, in alphabetical order; none in an archive or nowhere."""
+    train = Path(settings.path) / "train"
+    if not train.is_dir():
+        return []
+    with os.scandir(train) as found:
+        folders = [item.name for item in found if item.is_dir() and not is_ignored(item.name)]
+    return sorted({unicodedata.normalize("NFC", name) for name in folders})
+
+
+def check_folder(settings: DatasetSettings) -> None:
+    """Raise UserError for a directory without classes."""
+    path = Path(settings.path)
+    if not path.is_dir():
+        return
+    if not (path / "train").is_dir():
+        raise UserError(f"{path}: has no folder train; put images into train/<class>/")
+    if len(names := list_folder(settings)) < 2:
+        raise UserError(f"{path}: has {len(names)} of the two classes that are needed; add train/<class>/")
 
 
 def scan(root: Path) -> Iterator[Entry]:

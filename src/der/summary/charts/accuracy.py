@@ -50,7 +50,7 @@ def accuracy_chart(summary: Summary, published: Sequence[Curve] = ()) -> LineCha
     steps = list(summary["steps"].values())
     measured = [_measured(measure, steps) for measure in MEASURES]
     lines = [line for line in measured if any(value is not None for value in line.y)]
-    lines += [_published(curve, index) for index, curve in enumerate(published)]
+    lines += [published_line(curve, index) for index, curve in enumerate(published)]
     classes = tuple(float(step["classes"]) for step in steps)
     floor = _floor(min(value for line in lines for value in line.y if value is not None))
     average, last = summary["average_top1"], summary["last_top1"]
@@ -75,7 +75,8 @@ def _measured(measure: Measure, steps: Sequence[StepSummary]) -> Line:
     )
 
 
-def _published(curve: Curve, index: int) -> Line:
+def published_line(curve: Curve, index: int) -> Line:
+    """The line of a published curve; those of one figure are told apart by ``index``."""
     return Line(
         f"published: {curve.name}",
         tuple(map(float, curve.classes)),

@@ -39,6 +39,7 @@ def draw_lines(chart: LineChart, path: Path) -> None:
         rows[-1].set_xscale(_scale(chart.axis))
         _shape_axis(rows[-1].xaxis, chart.axis)
         rows[-1].set_xlabel(chart.axis.title)
+        rows[-1].set_xlim(chart.axis.low, chart.axis.high)
         rows[0].set_title(f"{chart.title} ({chart.note})" if chart.note else chart.title)
         if chart.key is not None:
             _add_key(figure, rows, chart.key)

@@ -1,0 +1,28 @@
+"""dvc.yaml: the stages as DVC's graph has them."""
+
+from functools import cache
+from typing import Any
+
+from der.common.yaml_text import parse_yaml
+from der.project.chain import chain_length
+from der.project.paths import GRAPH
+
+
+def read_stages() -> dict[str, Any]:
+    """What dvc.yaml says of every stage, by name; to be read alone."""
+    return _parse(GRAPH.read_text(encoding="utf-8"))
+
+
+@cache  # it takes a twentieth of a second
+def _parse(text: str) -> dict[str, Any]:
+    stages: dict[str, Any] = parse_yaml(text, GRAPH)["stages"]
+    return stages
+
+
+def list_stages() -> dict[str, list[str]]:
+    """The names of all stages by the name in dvc.yaml, one for every step of the chain."""
+    steps = range(1, chain_length() + 1)
+    return {
+        name: [f"{name}@{step}" for step in steps] if "foreach" in stage else [name]
+        for name, stage in read_stages().items()
+    }
