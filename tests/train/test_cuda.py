@@ -226,7 +226,7 @@ def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) 
 def test_gradients_lie_as_weights_do() -> None:
     engine = make_engine(precision="bfloat16", captured=False)
     train(engine, range(1))
-    for value in engine.parameters:
+    for value in engine.optimizer.momenta:
         assert value.grad is None or value.grad.stride() == value.stride()
 
 

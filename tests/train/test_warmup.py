@@ -76,7 +76,7 @@ class Spy:
         monkeypatch.setattr(Engine, "run_epoch", spied)
 
     def look(self, engine: Engine) -> tuple[Weights, list[torch.Tensor]]:
-        momenta = [engine.optimizer.state[value]["momentum_buffer"].clone() for value in engine.parameters]
+        momenta = [value.clone() for value in engine.optimizer.momenta.values()]
         return weights(engine.objective), momenta
 
     def moved(self) -> list[tuple[int, set[str], bool]]:

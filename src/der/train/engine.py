@@ -15,6 +15,7 @@ from der.model.kernels.fused_layers import FusedLayers
 from der.settings.training import ScheduleSettings
 from der.train.augmentation import Draws
 from der.train.capture import CapturedStep, TrainBatch
+from der.train.descent import Descent, Group
 from der.train.feed import Feed
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
@@ -45,8 +46,6 @@ class Engine:
         self.masks = masks
         own = [] if masks is None else [masks.e]
         weights = [value for value in objective.parameters() if all(value is not e for e in own)]
-        self.parameters = [*weights, *own]
-        # Rates are tensors, so that a captured step sees them change.
         self.rates = [torch.tensor(schedule.learning_rate, device=self.device) for _ in range(2)]
         self.optimizer = self._build_optimizer(weights, own, schedule)
         self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
@@ -58,22 +57,12 @@ class Engine:
 
     def _build_optimizer(
         self, weights: list[nn.Parameter], masks: list[nn.Parameter], schedule: ScheduleSettings
-    ) -> torch.optim.SGD:
+    ) -> Descent:
         """Momentum and weight decay as scheduled; masks have a rate of their own, and no decay."""
-        groups = [{"params": weights, "lr": self.rates[0]}]
+        groups = [Group(weights, self.rates[0], schedule.weight_decay)]
         if masks:
-            groups.append({"params": masks, "lr": self.rates[1], "weight_decay": 0.0})
-        optimizer = torch.optim.SGD(
-            groups,
-            lr=self.rates[0],
-            momentum=schedule.momentum,
-            weight_decay=schedule.weight_decay,
-            fused=self.device.type in ("cuda", "cpu"),
-        )
-        # Zeros are what torch's first step assumes; made now, so that a captured step is like all others.
-        for value in self.parameters:
-            optimizer.state[value]["momentum_buffer"] = torch.zeros_like(value)
-        return optimizer
+            groups.append(Group(masks, self.rates[1], 0.0))
+        return Descent(groups, schedule.momentum, self.device)
 
     def release(self) -> None:
         """Leave the objective's modules as they were found, apart from their values; trains no more."""
@@ -85,8 +74,7 @@ class Engine:
 
     def _state(self) -> list[Tensor]:
         """Every tensor that training changes; all float32, but for counters of batches."""
-        momenta = [self.optimizer.state[value]["momentum_buffer"] for value in self.parameters]
-        return [*self.objective.state_dict().values(), *momenta]
+        return [*self.objective.state_dict().values(), *self.optimizer.momenta.values()]
 
     def pack(self) -> Tensor:
         """A copy of all that training changes as one flat tensor on the CPU, for ``unpack``."""
