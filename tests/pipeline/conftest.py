@@ -1,12 +1,17 @@
 """Pipelines that many tests start from, built once for all workers of a test run."""
 
 import fcntl
+import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.pipeline import fork_server
 from tests.pipeline.lab import Pipeline, make_pipeline
 from tests.pipeline.opens import recording
 
@@ -28,20 +33,34 @@ def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+def forks() -> Iterator[Path | None]:
+    """The program "python" of a fork server; None where there is no such thing."""
+    if not hasattr(os, "pidfd_open"):
+        yield None
+        return
+    with TemporaryDirectory() as directory:  # a socket's path must be short
+        line = [sys.executable, "-E", fork_server.__file__, directory]
+        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+            assert server.stdin and server.stdout and server.stdout.readline()
+            yield Path(directory) / "python"
+            server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def base(forks: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """A tiny pipeline after `dvc repro`, all committed; only to be read."""
 
     def build(root: Path) -> None:
-        pipeline = make_pipeline(root)
+        pipeline = make_pipeline(root, forks)
         pipeline.repro()
         pipeline.commit("Results")
 
-    return Pipeline(build_once(tmp_path_factory, "base", build))
+    return Pipeline(build_once(tmp_path_factory, "base", build), forks)
 
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """As ``base``, run at another place with every opened file on record; only to be read."""
+    """As ``base``, run at another place by usual processes, every opened file on record; only to be read."""
 
     def build(root: Path) -> None:
         pipeline = make_pipeline(root)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,21 @@ class Pipeline:
     """A copy of the repository with tiny data."""
 
     root: Path
+    forks: Path | None = None  # the program "python" of a fork server; None: the usual one
+
+    @property
+    def python(self) -> str:
+        """The program that runs modules here, also those of stages under DVC."""
+        return str(self.forks or sys.executable)
+
+    def plain(self) -> "Pipeline":
+        """The same, with usual processes: for what is killed or looked at while it runs."""
+        return replace(self, forks=None)
 
     def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy; the first word "python" or "dvc" is that of this environment."""
         module = {"python": (), "dvc": ("-m", "dvc")}.get(words[0])
-        line = words if module is None else (sys.executable, *module, *words[1:])
+        line = words if module is None else (self.python, *module, *words[1:])
         return subprocess.run(
             line,
             cwd=self.root,
@@ -80,8 +90,9 @@ class Pipeline:
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
         inherited.pop("PYTHONPATH", None)
         beside = self.root.parent / f"{self.root.name}.dvc"
+        programs = [str(Path(program).parent) for program in (self.python, sys.executable)]
         return inherited | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([*programs, os.environ["PATH"]]),
             "DER_DEVICE": "cpu",
             "DER_SCRATCH": str(beside / "scratch"),
             "OMP_NUM_THREADS": "1",  # several pipelines run side by side
@@ -138,10 +149,10 @@ class Pipeline:
     def copy_to(self, root: Path) -> "Pipeline":
         """The same state of affairs at another place: files, DVC's cache and lock, git's history."""
         shutil.copytree(self.root, root, symlinks=True)
-        return Pipeline(root)
+        return replace(self, root=root)
 
 
-def make_pipeline(root: Path) -> Pipeline:
+def make_pipeline(root: Path, forks: Path | None = None) -> Pipeline:
     """Copy the repository as git sees it, uncommitted work included, and give it tiny data."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
@@ -150,7 +161,7 @@ def make_pipeline(root: Path) -> Pipeline:
         if source.is_file() and not name.startswith(("tests/", "metrics/", "dvc.lock")):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    pipeline = Pipeline(root)
+    pipeline = Pipeline(root, forks)
     set_parameters(root / "params.yaml", EDITS)
     pipeline.chain(CHAIN)
     write_images(root / "data/images/train")

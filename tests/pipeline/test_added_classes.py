@@ -27,8 +27,8 @@ def run(pipeline: Pipeline, commands: str) -> tuple[list[str], str]:
     return re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE), printed.splitlines()[-1]
 
 
-def test_added_classes(tmp_path: Path) -> None:
-    pipeline = make_pipeline(tmp_path / "pipeline")
+def test_added_classes(forks: Path | None, tmp_path: Path) -> None:
+    pipeline = make_pipeline(tmp_path / "pipeline", forks)
     set_parameters(pipeline.root / "params.yaml", EDITS)
     pipeline.chain(4)
     pipeline.succeed("dvc", "repro", "build_memory@3")

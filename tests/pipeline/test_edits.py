@@ -9,6 +9,7 @@ build_memory@3 and evaluate@3 when their parameters or code do, train_task@3 and
 import ast
 import json
 import shutil
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -72,7 +73,7 @@ def assert_runs(pipeline: Pipeline, *stages: str) -> None:
 
 def from_scratch(pipeline: Pipeline) -> Digests:
     """The results of all stages, run anew on a pipeline's parameters, data and code."""
-    fresh = Pipeline(pipeline.root.with_name("fresh"))
+    fresh = replace(pipeline, root=pipeline.root.with_name("fresh"))
     shutil.copytree(pipeline.root, fresh.root, ignore=shutil.ignore_patterns(".git", ".dvc"))
     for directory in RESULTS:
         shutil.rmtree(fresh.root / directory)

@@ -55,7 +55,8 @@ def test_experiment_in_a_copy_uses_the_code_of_the_copy(pipeline: Pipeline, tmp_
     (tmp_path / "installed/der/__init__.py").write_text("raise ImportError\n", encoding="utf-8")
     setting = "train.incremental.momentum=0.5"
     environment = recording(pipeline, tmp_path / "installed")
-    printed = pipeline.succeed("dvc", "exp", "run", "--temp", "--name", "calm", "-S", setting, **environment)
+    words = ("exp", "run", "--temp", "--name", "calm", "-S", setting)
+    printed = pipeline.plain().succeed("dvc", *words, **environment)
 
     for stage in numbered("T2", "B2", "E2", "summarize", "report"):
         assert f"Running stage '{stage}'" in printed

@@ -16,8 +16,8 @@ def test_another_run_at_another_place_gives_the_same_bytes(base: Pipeline, recor
     assert locks[0].read_bytes() == locks[1].read_bytes()
 
 
-def test_all_stages_without_dvc_then_taken_over(base: Pipeline, tmp_path: Path) -> None:
-    pipeline = make_pipeline(tmp_path / "pipeline")
+def test_all_stages_without_dvc_then_taken_over(base: Pipeline, forks: Path | None, tmp_path: Path) -> None:
+    pipeline = make_pipeline(tmp_path / "pipeline", forks)
     pipeline.succeed("python", "-m", "stages")
     assert pipeline.results() == base.results()
 

@@ -80,7 +80,7 @@ class Started:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *line],
                 cwd=pipeline.root,
-                env=pipeline.environment() | variables,
+                env=pipeline.plain().environment() | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

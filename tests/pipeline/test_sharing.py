@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def clone(pipeline: Pipeline, images: bool = True) -> Pipeline:
     pipeline.succeed("git", "clone", "--quiet", str(pipeline.root), str(root))
     if images:
         shutil.copytree(pipeline.root / "data/images", root / "data/images", dirs_exist_ok=True)
-    return Pipeline(root)
+    return replace(pipeline, root=root)
 
 
 def pull(pipeline: Pipeline, line: str = PULL) -> list[str]:

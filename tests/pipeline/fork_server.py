@@ -1,0 +1,112 @@
+"""Processes with the packages from elsewhere imported: forks of a server, by way of a program "python".
+
+Importing torch costs seconds, and every stage is a process of its own. The server imports no module of the
+project, which belongs to each copy of it. It serves until its standard input ends.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+PRELOADED = (
+    *("torch", "numpy.ma", "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+    *("plotly.graph_objects", "jinja2", "ruamel.yaml", "msgspec", "safetensors.torch", "psutil", "tqdm"),
+    *("PIL.Image", "PIL.PngImagePlugin", "grimp", "filelock"),
+    *("dvc.cli", "dvc.commands.repro", "dvc.repo", "dvc.repo.reproduce", "dvc.stage.run", "dvc.repo.index"),
+)
+# The program: has the server run modules of the project and of DVC, and is Python for all else.
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+
+line = sys.argv[1:]
+if line[:1] == ["-m"] and line[1].partition(".")[0] in ("stages", "der", "dvc"):
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server.connect("{address}")
+    request = json.dumps([os.getcwd(), dict(os.environ), line[1:]])
+    socket.send_fds(server, [request.encode()], [0, 1, 2])
+    sys.exit(int(server.recv(9)))
+os.execv("{python}", ["{python}", *line])
+"""
+
+
+def serve(directory: Path) -> list[str]:
+    """Write the program and answer it; returns in each fork, with a module's name and its arguments."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()
+    address, program = directory / "socket", directory / "python"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(address))
+    listener.listen(64)
+    program.write_text(CLIENT.format(python=sys.executable, address=address))
+    program.chmod(0o755)
+    print("ready", flush=True)
+    while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            return become(connection)
+        connection.close()
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+    os._exit(0)
+
+
+def become(connection: socket.socket) -> list[str]:
+    """In a process that is as the client asks; another waits for it, and ends it if the client has ended."""
+    request, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
+    directory, environment, line = json.loads(request)
+    child = os.fork()
+    if child:
+        ended = os.pidfd_open(child)
+        if ended not in select.select([ended, connection], [], [])[0]:
+            os.kill(child, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        connection.send(str(code if code >= 0 else 128 - code).encode())
+        os._exit(0)
+    connection.close()
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    paths = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [directory, *(os.path.abspath(path) for path in paths if path)]
+    return line
+
+
+def run(module: str, *arguments: str) -> int:
+    """Run a module as a program; returns its exit status."""
+    sys.argv = ["-m", *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = run(*serve(Path(sys.argv[1])))
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # taking apart what was imported would cost a share of what importing does
