@@ -117,6 +117,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow  # torch in a process of its own
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_memory_of_freed_tensors_serves_again() -> None:
     faults = int(subprocess.check_output([sys.executable, "-c", COUNT_PAGE_FAULTS], text=True))

@@ -55,6 +55,7 @@ def test_bits_are_those_of_torch_s_class(momentum: float) -> None:
     assert all(value.grad is None for value in ours)
 
 
+@pytest.mark.slow  # torch in a process of its own
 def test_training_leaves_torch_s_compiler_alone() -> None:
     """It costs seconds, and torch's own class imports it."""
     script = """
