@@ -75,7 +75,8 @@ def become(connection: socket.socket) -> list[str]:
         if ended not in select.select([ended, connection], [], [])[0]:
             os.kill(child, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        connection.send(str(code if code >= 0 else 128 - code).encode())
+        with suppress(BrokenPipeError):
+            connection.send(str(code if code >= 0 else 128 - code).encode())
         os._exit(0)
     connection.close()
     for number, descriptor in enumerate(descriptors):
