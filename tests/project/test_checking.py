@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from der.command.main import main
+from der.project.lockfile import LOCK, RUNNING
 from der.project.paths import CHAIN, PARAMS
 from tests.project.clones import make_clone
 
@@ -103,3 +104,26 @@ def test_a_path_that_names_nothing() -> None:
         put("path: data/images", "path: my.zip")(PARAMS.read_text(encoding="utf-8")), encoding="utf-8"
     )
     assert refusal().startswith("error: dataset.path: there is no my.zip, and DVC looks for it whatever the")
+
+
+WHOLE = "schema: '2.0'\nstages:\n  check:\n    cmd: python -m stages.check\n    deps:\n    - path: \"src\"\n"
+HELD = '{"write": {}, "read": {"data/raw": [{"pid": 7, "cmd": "dvc repro"}]}}'
+CUT = [(LOCK, WHOLE[:length]) for length in (0, 5, 10, 15, 20, len(WHOLE) - 2)]
+CUT += [(RUNNING, HELD[:length]) for length in (0, 1, 9, 40, len(HELD) - 1)]
+
+
+@pytest.mark.parametrize(("path", "content"), CUT)
+def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    assert refusal() == (
+        f"error: {path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
+        "what is finished from its cache"
+    )
+
+
+def test_files_of_dvc_that_are_whole() -> None:
+    RUNNING.parent.mkdir(parents=True)
+    for path, content in ((LOCK, WHOLE), (RUNNING, HELD), (RUNNING, "{}")):
+        path.write_text(content)
+        main(["check"])

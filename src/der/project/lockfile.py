@@ -1,16 +1,23 @@
 """What dvc.lock says of the last `dvc repro`: which stages ran, and with which parameters."""
 
+import hashlib
+import subprocess
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from der.common.errors import UserError
 from der.common.yaml_text import parse_yaml
 from der.project.changes import Change, compare, value_at
 from der.project.graph import list_stages
-from der.project.paths import PARAMS
+from der.project.paths import PARAMS, SUMMARY
 
 LOCK = Path("dvc.lock")
+
+RUNNING = Path(".dvc/tmp/rwlock")  # which files a running DVC reads and writes
 
 Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
 
@@ -46,3 +53,36 @@ def stages_to_run(parameters: Any) -> list[str]:
             if waiting:
                 wanted.append(first + (f" to @{others[-1].partition('@')[2]}" if others else ""))
     return wanted
+
+
+def check_lock() -> None:
+    """Raise UserError if a file that DVC does not write at once is half-written."""
+    for path in (LOCK, RUNNING):
+        try:
+            content = yaml.safe_load(path.read_bytes()) if path.exists() else {"stages": {}}
+        except yaml.YAMLError:  # what JSON admits, YAML does
+            content = None
+        if not isinstance(content, dict) or (path == LOCK and "stages" not in content):
+            raise UserError(
+                f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
+                "what is finished from its cache"
+            )
+
+
+def is_recorded(parameters: Any) -> bool:
+    """Whether the commit that is checked out has dvc.lock and summary of one run with ``parameters``.
+
+    Asked is stage report, the last, which depends on all parameters and on the summary.
+    """
+    lock, summary = _read_committed(LOCK), _read_committed(SUMMARY)
+    report = yaml.safe_load(lock)["stages"].get("report", {}) if lock else {}
+    hashes = {dependency["path"]: dependency["md5"] for dependency in report.get("deps", [])}
+    return (
+        report.get("params", {}).get(str(PARAMS)) == parameters
+        and hashes.get(str(SUMMARY)) == hashlib.md5(summary, usedforsecurity=False).hexdigest()
+    )
+
+
+def _read_committed(path: Path) -> bytes:
+    """The bytes of a file in the commit that is checked out; empty if it has none."""
+    return subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True).stdout
