@@ -106,9 +106,35 @@ def test_a_path_that_names_nothing() -> None:
     assert refusal().startswith("error: dataset.path: there is no my.zip, and DVC looks for it whatever the")
 
 
-WHOLE = "schema: '2.0'\nstages:\n  check:\n    cmd: python -m stages.check\n    deps:\n    - path: \"src\"\n"
+WHOLE = """schema: '2.0'
+stages:
+  check:
+    cmd: python -m stages.check
+    deps:
+    - path: params.yaml
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef
+      size: 4157
+    outs:
+    - path: data/fingerprints
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef.dir
+      size: 5
+      nfiles: 8
+"""
 HELD = '{"write": {}, "read": {"data/raw": [{"pid": 7, "cmd": "dvc repro"}]}}'
-CUT = [(LOCK, WHOLE[:length]) for length in (0, 5, 10, 15, 20, len(WHOLE) - 2)]
+# DVC takes a lock that ends in the middle of a stage for whole, and fails without a word later.
+CUT = [
+    (LOCK, WHOLE[: WHOLE.index(end) + beyond])
+    for end, beyond in (("schema", 0), (":", 3), ("stages", 7), ("check", 8), ("params", 3), ("params", 12))
+]
+CUT += [(LOCK, WHOLE[: WHOLE.index("hash") + beyond]) for beyond in (0, 7, 10)]
+CUT += [
+    (LOCK, WHOLE[: WHOLE.index("    outs")]),
+    (LOCK, WHOLE[:-2]),
+    (LOCK, WHOLE[:-1]),
+    (LOCK, WHOLE[: WHOLE.rindex("md5: ")]),
+]
 CUT += [(RUNNING, HELD[:length]) for length in (0, 1, 9, 40, len(HELD) - 1)]
 
 

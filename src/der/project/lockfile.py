@@ -1,6 +1,7 @@
 """What dvc.lock says of the last `dvc repro`: which stages ran, and with which parameters."""
 
 import hashlib
+import json
 import subprocess
 from collections.abc import Iterator
 from itertools import groupby
@@ -57,16 +58,27 @@ def stages_to_run(parameters: Any) -> list[str]:
 
 def check_lock() -> None:
     """Raise UserError if a file that DVC does not write at once is half-written."""
-    for path in (LOCK, RUNNING):
+    for path, is_whole in ((LOCK, _is_whole_lock), (RUNNING, _is_whole_register)):
         try:
-            content = yaml.safe_load(path.read_bytes()) if path.exists() else {"stages": {}}
-        except yaml.YAMLError:  # what JSON admits, YAML does
-            content = None
-        if not isinstance(content, dict) or (path == LOCK and "stages" not in content):
+            whole = not path.exists() or is_whole(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError, AttributeError, TypeError, KeyError):
+            whole = False
+        if not whole:
             raise UserError(
                 f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
                 "what is finished from its cache"
             )
+
+
+def _is_whole_lock(text: str) -> bool:
+    """Whether the last line has its end, every stage what it leaves, and every file its hash."""
+    stages = yaml.safe_load(text)["stages"].values()
+    entries = [entry for stage in stages for entry in (*stage.get("deps", []), *stage["outs"])]
+    return text.endswith("\n") and all("md5" in entry for entry in entries)
+
+
+def _is_whole_register(text: str) -> bool:
+    return isinstance(json.loads(text), dict)
 
 
 def is_recorded(parameters: Any) -> bool:
