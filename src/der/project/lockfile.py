@@ -8,8 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from der.common.errors import UserError
 from der.common.yaml_text import parse_yaml
 from der.project.changes import Change, compare, value_at
@@ -17,7 +15,6 @@ from der.project.graph import list_stages
 from der.project.paths import PARAMS, SUMMARY
 
 LOCK = Path("dvc.lock")
-
 RUNNING = Path(".dvc/tmp/rwlock")  # which files a running DVC reads and writes
 
 Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
@@ -61,7 +58,7 @@ def check_lock() -> None:
     for path, is_whole in ((LOCK, _is_whole_lock), (RUNNING, _is_whole_register)):
         try:
             whole = not path.exists() or is_whole(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, ValueError, AttributeError, TypeError, KeyError):
+        except (ValueError, AttributeError, TypeError, KeyError):
             whole = False
         if not whole:
             raise UserError(
@@ -72,7 +69,7 @@ def check_lock() -> None:
 
 def _is_whole_lock(text: str) -> bool:
     """Whether the last line has its end, every stage what it leaves, and every file its hash."""
-    stages = yaml.safe_load(text)["stages"].values()
+    stages = parse_yaml(text, LOCK)["stages"].values()
     entries = [entry for stage in stages for entry in (*stage.get("deps", []), *stage["outs"])]
     return text.endswith("\n") and all("md5" in entry for entry in entries)
 
@@ -87,7 +84,7 @@ def is_recorded(parameters: Any) -> bool:
     Asked is stage report, the last, which depends on all parameters and on the summary.
     """
     lock, summary = _read_committed(LOCK), _read_committed(SUMMARY)
-    report = yaml.safe_load(lock)["stages"].get("report", {}) if lock else {}
+    report = parse_yaml(lock.decode(), LOCK)["stages"].get("report", {}) if lock else {}
     hashes = {dependency["path"]: dependency["md5"] for dependency in report.get("deps", [])}
     return (
         report.get("params", {}).get(str(PARAMS)) == parameters
