@@ -1,5 +1,6 @@
 # make run: environment, `dvc repro`, table of results.  make bench: the engine's speed against a plain loop's.
 # make check: format, lint, types, contracts, fast tests, within a minute.  make test: the same with all tests.
+# make torture: kills `dvc repro` TORTURE times, 1000 if nothing is said, and draws as many examples of a property.
 PYTHON ?= python3
 VENV := .venv
 RUNS := $(VENV)/.runs
@@ -8,7 +9,7 @@ PYTEST := pytest -n 2 --dist worksteal
 # dvc runs the python of the PATH: the environment's comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run check test static bench clean
+.PHONY: run check test torture static bench clean
 
 run: $(RUNS)
 	der check
@@ -19,7 +20,11 @@ check: static
 	$(PYTEST) -m 'not slow'
 
 test: static
-	$(PYTEST)
+	$(PYTEST) $(if $(TORTURE),--torture $(TORTURE))
+
+torture: TORTURE ?= 1000
+torture: $(STAMP)
+	$(PYTEST) --torture $(TORTURE) -m 'torture or hypothesis'
 
 static: $(TESTS)
 	ruff format --check .

@@ -23,6 +23,22 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The one knob of the tests that go on for as long as one likes."""
+    parser.addoption(
+        "--torture", type=int, default=0, metavar="N", help="kill N pipelines; draw N examples of a property"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """As many examples as are asked for, where that is more than usual."""
+    usual = settings()
+    settings.register_profile(
+        "torture", usual, max_examples=max(usual.max_examples, config.getoption("torture"))
+    )
+    settings.load_profile("torture")
+
+
 @pytest.fixture(autouse=True)
 def usual_numbers() -> Iterator[None]:
     """Undo what setting a device up does to the process, which then flushes numbers near zero."""
@@ -37,6 +53,7 @@ SLOW = (
     *("pipeline", "bench", "report/test_browser.py", "model/kernels/test_kernels.py", "train/test_engine.py"),
     *("project/test_preset_phases.py", "project/test_editing.py", "project/test_recording.py"),
     *("project/test_applying.py", "common/test_atomic_properties.py", "summary/test_write_summary.py"),
+    *("compatibility", "model/test_metadata_properties.py", "data/sources/test_decoding_properties.py"),
     *("train/resume/test_store.py", "train/resume/test_lock.py", "data/test_identity.py"),
     "packaging/test_distributions.py",
 )
@@ -51,8 +68,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put it first, so that workers end together, on tests of moments."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put it first, so that workers end together, on tests of moments.
+
+    What only --torture asks for is left out.
+    """
+    if not config.getoption("torture"):
+        items[:] = [item for item in items if not item.get_closest_marker("torture")]
     for item in items:
         if is_slow(item.path):
             item.add_marker(pytest.mark.slow)

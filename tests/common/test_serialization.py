@@ -34,7 +34,9 @@ def test_json_without_nan(value: float, tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"a": 1', b"\xff\xfe", 200_000 * b"["])
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"a": 1', b"\xff\xfe", 200_000 * b"[", b"[NaN]", b"-Infinity"]
+)
 def test_damaged_json_is_named(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "v.json").write_bytes(content)

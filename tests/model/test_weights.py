@@ -104,6 +104,22 @@ def test_weights_that_are_not_finite_are_not_loaded(name: str, value: float, sav
         load_checkpoint(saved)
 
 
+@pytest.mark.parametrize("number", [0.0, -1e-30, -1.0])
+def test_a_variance_below_zero_is_not_loaded(number: float, saved: Path) -> None:
+    path = saved / "extractor_2.safetensors"
+    tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
+    name = next(key for key in tensors if key.endswith("running_var"))
+    tensors[name][1] = number
+    path.unlink()
+    save_file(tensors, path)
+    seal(saved, {})
+    if number == 0:
+        load_checkpoint(saved)
+        return
+    with pytest.raises(UserError, match=rf"_2\.safetensors: {name}, a variance, is below 0; train it again$"):
+        load_checkpoint(saved)
+
+
 Tensors = dict[str, torch.Tensor]
 
 

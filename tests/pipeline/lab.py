@@ -72,7 +72,7 @@ class Pipeline:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=300,
+            timeout=900,
         )
 
     def succeed(self, *words: str, **environment: str) -> str:

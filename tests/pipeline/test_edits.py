@@ -55,6 +55,8 @@ ABLATIONS = {
     "no rebalancing": Edit({"train__incremental__rebalancing": "none"}, ["T2", "T3"]),
     "no auxiliary loss": Edit({"train__incremental__auxiliary_weight": 0.0}, ["T2", "T3"]),
     "random exemplars": Edit({"memory__selection": "random"}, ["B1", "B2", "B3"]),
+    "head initialization": Edit({"network__head_initialization": "lecun_normal"}, ["T1", "T2", "T3"]),
+    "heads not inherited": Edit({"network__inherit_head": False}, ["T1", "T2", "T3"]),
     "class order": Edit({"protocol__class_order": ["ant", "bee", "dog", "cat"]}, ["split"]),
 }
 

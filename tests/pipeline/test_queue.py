@@ -67,9 +67,10 @@ def run_queue(pipeline: Pipeline) -> None:
 
 
 def summary(pipeline: Pipeline, name: str) -> Any:
-    """What an experiment has committed."""
+    """What an experiment has committed, or HEAD."""
     pattern = f"refs/exps/*/*/{name}"
-    (reference,) = pipeline.succeed("git", "for-each-ref", "--format=%(refname)", pattern).split()
+    found = pipeline.succeed("git", "for-each-ref", "--format=%(refname)", pattern).split()
+    (reference,) = ["HEAD"] if name == "HEAD" else found
     return json.loads(pipeline.succeed("git", "show", f"{reference}:metrics/summary.json"))
 
 
@@ -97,7 +98,7 @@ def test_sweep(queue: Pipeline) -> None:
     assert "error: params.yaml: memory.budget: 3 leaves no exemplar for each of 4 classes" in log
 
     rows = list(csv.DictReader((queue.root / "table.csv").read_text(encoding="utf-8").splitlines()))
-    expected = {("6", "2"): [lonely], ("8", "4"): [good, another]}
+    expected = {("8", "2"): ["HEAD"], ("6", "2"): [lonely], ("8", "4"): [good, another]}
     assert [(row["memory.budget"], row["protocol.first_classes"]) for row in rows] == list(expected)
     for row, names in zip(rows, expected.values(), strict=True):
         assert int(row["runs"]) == len(names)

@@ -1,15 +1,11 @@
 """Training that is killed goes on from its last finished epoch, and ends with the same bytes."""
 
-import os
 import random
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,14 +13,13 @@ import psutil
 import pytest
 
 from tests.pipeline.conftest import build_once
+from tests.pipeline.killing import PATIENCE, Started, has_status, started, wait_for
 from tests.pipeline.lab import Digests, Pipeline, digests
 
 COMPARED = ("data/checkpoints", "data/memory", "metrics")
 FIRST_STEP = ("data/checkpoints/1/", "metrics/training/1/")
 TRAIN = ("stages.train_task", "1")
 EPOCHS = 40
-PATIENCE = 120  # seconds until something that should happen counts as not happening
-TRAINING = re.compile(r"^train_task \d, .*: (epoch|going on)", re.MULTILINE)
 GOING_ON = "going on after epoch"
 
 
@@ -62,86 +57,6 @@ def scratch(pipeline: Pipeline) -> Path:
 def states(pipeline: Pipeline) -> list[Path]:
     """The oldest first."""
     return sorted(scratch(pipeline).glob("der-*/*.state"))
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-class Started:
-    """A command under way, in a process group of its own."""
-
-    def __init__(self, pipeline: Pipeline, *line: str, **variables: str) -> None:
-        self.log = pipeline.root.parent / f"{uuid.uuid4().hex}.log"
-        with self.log.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *line],
-                cwd=pipeline.root,
-                env=pipeline.plain().environment() | variables,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def printed(self) -> str:
-        return self.log.read_text(encoding="utf-8")
-
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def wait_for_training(self) -> None:
-        """Until an epoch is over, or all is."""
-        wait_for(lambda: self.ended() or TRAINING.search(self.printed))
-
-    def trainers(self) -> list[psutil.Process]:
-        """The process of train_task, if there is one now."""
-        found = []
-        with suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.process.pid)
-            for process in (root, *root.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    found += [process] if "stages.train_task" in process.cmdline() else []
-        return found
-
-    def kill(self, how: str) -> None:
-        """Send a signal to the processes that ``how`` names, and wait until all have ended."""
-        whom, name = how.split()
-        number = signal.Signals[f"SIG{name}"]
-        trainers = self.trainers()
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if whom == "all":
-                os.killpg(self.process.pid, number)
-            elif whom == "dvc":
-                os.kill(self.process.pid, number)
-            for trainer in trainers if whom == "training" else []:
-                trainer.send_signal(number)
-        self.process.wait(PATIENCE)
-        wait_for(lambda: all(has_status(trainer, psutil.STATUS_ZOMBIE) for trainer in trainers))
-
-
-def has_status(process: psutil.Process, status: str) -> bool:
-    """Also if it is gone: nobody else may have asked for the exit status of one that has ended."""
-    try:
-        return not process.is_running() or process.status() == status
-    except psutil.NoSuchProcess:
-        return True
-
-
-@contextmanager
-def started(pipeline: Pipeline, *line: str, **variables: str) -> Iterator[Started]:
-    """A command that does not outlive the block."""
-    one = Started(pipeline, *line, **variables)
-    try:
-        yield one
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(one.process.pid, signal.SIGKILL)
-        one.process.wait()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from der.command.main import main
+from der.project.lockfile import LOCK, RUNNING
 from der.project.paths import CHAIN, PARAMS
 from tests.project.clones import make_clone
 
@@ -103,3 +104,52 @@ def test_a_path_that_names_nothing() -> None:
         put("path: data/images", "path: my.zip")(PARAMS.read_text(encoding="utf-8")), encoding="utf-8"
     )
     assert refusal().startswith("error: dataset.path: there is no my.zip, and DVC looks for it whatever the")
+
+
+WHOLE = """schema: '2.0'
+stages:
+  check:
+    cmd: python -m stages.check
+    deps:
+    - path: params.yaml
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef
+      size: 4157
+    outs:
+    - path: data/fingerprints
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef.dir
+      size: 5
+      nfiles: 8
+"""
+HELD = '{"write": {}, "read": {"data/raw": [{"pid": 7, "cmd": "dvc repro"}]}}'
+# DVC takes a lock that ends in the middle of a stage for whole, and fails without a word later.
+CUT = [
+    (LOCK, WHOLE[: WHOLE.index(end) + beyond])
+    for end, beyond in (("schema", 0), (":", 3), ("stages", 7), ("check", 8), ("params", 3), ("params", 12))
+]
+CUT += [(LOCK, WHOLE[: WHOLE.index("hash") + beyond]) for beyond in (0, 7, 10)]
+CUT += [
+    (LOCK, WHOLE[: WHOLE.index("    outs")]),
+    (LOCK, WHOLE[:-2]),
+    (LOCK, WHOLE[:-1]),
+    (LOCK, WHOLE[: WHOLE.rindex("md5: ")]),
+]
+CUT += [(RUNNING, HELD[:length]) for length in (0, 1, 9, 40, len(HELD) - 1)]
+
+
+@pytest.mark.parametrize(("path", "content"), CUT)
+def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    assert refusal() == (
+        f"error: {path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
+        "what is finished from its cache"
+    )
+
+
+def test_files_of_dvc_that_are_whole() -> None:
+    RUNNING.parent.mkdir(parents=True)
+    for path, content in ((LOCK, WHOLE), (RUNNING, HELD), (RUNNING, "{}")):
+        path.write_text(content)
+        main(["check"])

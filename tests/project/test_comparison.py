@@ -1,15 +1,19 @@
 """Rows of a sweep against independent arithmetic, and DVC's account of experiments turned into runs."""
 
+import hashlib
 import json
 import random
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from der.common.errors import UserError
 from der.project import comparison
+from der.project.lockfile import is_recorded
 from der.summary.sweep import METRICS, Spread, SweepRun, spread, summarise_runs
 
 PARAMETERS: dict[str, Any] = {
@@ -96,10 +100,16 @@ EXPERIMENTS = [
 ]
 
 
-def show(monkeypatch: pytest.MonkeyPatch, experiments: list[Any] | None) -> None:
-    """Have DVC know these experiments."""
-    commit = {**state_of(PARAMETERS, metrics_of(0, 0), "main"), "experiments": experiments}
+def show(
+    monkeypatch: pytest.MonkeyPatch,
+    experiments: list[Any] | None,
+    own: dict[str, float] | None = None,
+    recorded: bool = True,
+) -> None:
+    """Have DVC know these experiments of a commit, which has the metrics ``own``, perhaps of another run."""
+    commit = {**state_of(PARAMETERS, own, "main"), "experiments": experiments}
     monkeypatch.setattr(comparison, "read_commit", lambda: json.loads(json.dumps(commit)))
+    monkeypatch.setattr(comparison, "is_recorded", lambda parameters: recorded and parameters == PARAMETERS)
 
 
 def test_table_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +122,7 @@ def test_table_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
         "",
         "Accuracies in percent, forgetting in points: mean and sample standard deviation over train.seed and "
         "protocol.class_order.",
+        comparison.OWN_LEFT_OUT,
         "failed: failing",
         "queued: late, later",
         "running: now",
@@ -119,13 +130,78 @@ def test_table_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_the_commit_s_own_run_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless an experiment names its values, too."""
-    show(monkeypatch, EXPERIMENTS[3:4])
-    table = comparison.compare_experiments()
-    assert "50.00" in table and " 0.00" not in table
-    show(monkeypatch, [experiment("own", metrics_of(0, 0)), *EXPERIMENTS[3:4]])
-    assert " 0.00" in comparison.compare_experiments()
+OWN = metrics_of(40, 30, forgetting=1)
+
+
+def cells(line: str) -> list[str]:
+    return line.replace("{sharpness: 9.0}", "masks").split()
+
+
+def test_the_commit_s_own_run_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    show(monkeypatch, EXPERIMENTS, OWN)
+    own, hundred, masks, *_, note, _, _, _, _ = comparison.compare_experiments().splitlines()[2:]
+    assert cells(own) == ["200", "null", "1", "40.00", "-", "30.00", "-", "1.00", "-"]
+    assert cells(hundred)[:3] == ["100", "null", "3"] and cells(masks)[:3] == ["200", "masks", "1"]
+    assert note == "In the first row: the setting of this commit, with its own run."
+
+
+def test_the_commit_s_own_run_is_one_more_of_its_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seeds = [experiment(None, metrics_of(40 + seed, 30), train={"seed": seed}) for seed in (0, 1, 2)]
+    seeds[0] = experiment("the same once more", OWN)
+    show(monkeypatch, [*seeds, *EXPERIMENTS[:1]], OWN)
+    table = comparison.compare_experiments(tmp_path / "table.csv").splitlines()
+    assert cells(table[2])[:4] == ["200", "3", "41.00", "1.00"]
+    assert [line.split(",")[:2] for line in (tmp_path / "table.csv").read_text().splitlines()[1:]] == [
+        ["200", "3"],
+        ["100", "1"],
+    ]
+
+
+@pytest.mark.parametrize(("own", "recorded"), [(OWN, False), (None, True), ({"last_top1": 1.0}, True)])
+def test_the_commit_s_own_run_is_left_out_if_it_is_of_other_parameters_or_not_finished(
+    own: dict[str, float] | None, recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(monkeypatch, EXPERIMENTS[:2], own, recorded)
+    lines = comparison.compare_experiments().splitlines()
+    assert cells(lines[2]) == ["100", "2", "71.50", "2.12", "62.00", "2.83", "6.50", "2.12"]
+    assert lines[3] == ""
+    assert lines[-1] == (
+        "This commit's own run is left out: dvc.lock, params.yaml and metrics/summary.json in it are not of "
+        "one run; `dvc repro`, then commit all three."
+    )
+
+
+def commit_run(root: Path, **files: Any) -> None:
+    """Commit dvc.lock and summary; ``files`` are the parameters and the summary that the lock is of."""
+    parameters, summary = files.get("parameters", PARAMETERS), files.get("summary", "{}")
+    hashed = hashlib.md5(summary.encode()).hexdigest()
+    dependencies = [{"path": "presets", "md5": "0.dir"}, {"path": "metrics/summary.json", "md5": hashed}]
+    report = {"params": {"params.yaml": parameters}, "deps": dependencies}
+    lock = {"schema": "2.0", "stages": files.get("stages", {"report": report})}
+    (root / "metrics").mkdir(exist_ok=True)
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    (root / "metrics/summary.json").write_text("{}")
+    name = ["-c", "user.name=Tests", "-c", "user.email=tests@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*name, "commit", "-q", "--allow-empty", "-m", "A run"]):
+        subprocess.run(["git", *words], cwd=root, check=True)
+
+
+def test_a_run_is_recorded_if_lock_and_summary_are_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not is_recorded(PARAMETERS)  # no commit
+    commit_run(tmp_path)
+    assert is_recorded(PARAMETERS)
+    assert not is_recorded({**PARAMETERS, "memory": {"budget": 100}})
+    assert not is_recorded({**PARAMETERS, "evaluate": {"group_labels": 1}})
+    (tmp_path / "dvc.lock").write_text("of a run that is not committed")
+    assert is_recorded(PARAMETERS)
+    for other in ({"summary": "[]"}, {"parameters": {"memory": {"budget": 200}}}, {"stages": {}}):
+        commit_run(tmp_path, **other)
+        assert not is_recorded(PARAMETERS)
 
 
 def test_csv_holds_the_numbers_unrounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -139,9 +215,9 @@ def test_csv_holds_the_numbers_unrounded(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "forgetting_mean,forgetting_deviation"
     )
     assert lines[1] == "{sharpness: 9.0},1,50,,50,,,"
-    cells = lines[0].split(",")
-    assert cells[:2] == ["null", "3"] and cells[6:] == ["", ""]
-    assert [float(cell) for cell in cells[2:6]] == pytest.approx(
+    row = lines[0].split(",")
+    assert row[:2] == ["null", "3"] and row[6:] == ["", ""]
+    assert [float(cell) for cell in row[2:6]] == pytest.approx(
         [np.mean(averages), np.std(averages, ddof=1), 1, 0], abs=1e-15
     )
 
@@ -185,10 +261,3 @@ def test_a_commit_whose_parameters_cannot_be_read(
     with pytest.raises(UserError) as caught:
         comparison.compare_experiments()
     assert str(caught.value) == f"params.yaml of this commit: {fault['msg']}; commit one that can be read"
-
-
-def test_the_commits_own_run_is_in_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    show(monkeypatch, EXPERIMENTS[:2])
-    row = comparison.compare_experiments().splitlines()[2]
-    assert row.split() == ["100", "2", "71.50", "2.12", "62.00", "2.83", "6.50", "2.12"]
-    assert comparison.compare_experiments().splitlines()[3] == ""

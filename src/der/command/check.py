@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Check, and say that all is good."""
     from der.project.checking import check_images, check_project
+    from der.project.lockfile import check_lock
 
+    check_lock()
     check_project(print)
     check_images()
     print("params.yaml and chain.yaml are good")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from der.common.errors import UserError
 
 PIPELINE = frozenset(
-    {"dvc", "jinja2", "markupsafe", "matplotlib", "pandas", "plotly", "psutil", "torchvision", "yaml"}
+    {"dvc", "jinja2", "markupsafe", "matplotlib", "pandas", "plotly", "psutil", "torchvision"}
 )
 
 

@@ -20,11 +20,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; raises UserError naming the file if it is missing or damaged."""
+    """Read JSON; raises UserError naming the file if it is missing or damaged, or holds NaN or infinity."""
     try:
-        return json.loads(regular(path).read_text(encoding="utf-8"))
+        return json.loads(regular(path).read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

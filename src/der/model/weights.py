@@ -28,7 +28,8 @@ def save_weights(module: nn.Module, path: Path) -> None:
 def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
     """Fill ``module``, of the network that the file ``described_in`` describes, with weights.
 
-    Raises UserError naming the file if it holds none, those of another module, or one that is not finite.
+    Raises UserError naming the file if it holds none, those of another module, one that is not finite, or a
+    variance below 0.
     """
     try:
         found = load_file(path)
@@ -43,6 +44,8 @@ def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
         )
     if name := _find_infinite(found):
         raise UserError(f"{path}: {name} is not finite; train it again")
+    if name := _find_negative(found):
+        raise UserError(f"{path}: {name}, a variance, is below 0; train it again")
     for name, value in expected.items():
         value.copy_(found[name])
 
@@ -50,3 +53,9 @@ def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
 def _find_infinite(tensors: dict[str, Any]) -> str | None:
     """The name of a tensor that holds NaN or infinity."""
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
+
+
+def _find_negative(tensors: dict[str, Any]) -> str | None:
+    """The name of a variance of batch normalisation that holds a number below 0."""
+    variances = {name: value for name, value in tensors.items() if name.endswith("running_var")}
+    return next((name for name, value in variances.items() if (value < 0).any()), None)

@@ -1,4 +1,4 @@
-"""The finished experiments of this commit, as one row for every setting.
+"""The commit's own run and its finished experiments, as one row for every setting, the commit's first.
 
 Runs that differ in nothing but train.seed and protocol.class_order share a row.
 """
@@ -16,23 +16,35 @@ from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.common.text import csv_cell
 from der.project.changes import compare, one_line, shorten, value_at
+from der.project.lockfile import LOCK, is_recorded
 from der.project.paths import PARAMS, SUMMARY
 from der.summary.sweep import METRICS, Row, SweepRun, summarise_runs
 from der.summary.text_table import align, show
 
 REPETITION = ("train.seed", "protocol.class_order")
 UNFINISHED = ("running", "queued", "failed")  # DVC's words for the states of experiments
+OWN_FIRST = "In the first row: the setting of this commit, with its own run."
+OWN_LEFT_OUT = (
+    f"This commit's own run is left out: {LOCK}, {PARAMS} and {SUMMARY} in it are not of one run; "
+    "`dvc repro`, then commit all three."
+)
 HEADINGS = {"average_top1": "average top-1", "last_top1": "last top-1", "forgetting": "forgetting"}
 
 
 def compare_experiments(path: Path | None = None) -> str:
     """The table as text; also as a CSV file at ``path``. Raises UserError if no experiment is finished."""
-    baseline, finished, others = sort_experiments(read_commit())
+    commit = read_commit()
+    baseline, finished, others = sort_experiments(commit)
     notes = [f"{state}: {', '.join(sorted(names))}" for state, names in others.items()]
     if not finished:
         sentence = "; ".join([f"no finished experiment of this commit ({SUMMARY} is no experiment)", *notes])
         raise UserError(f"{sentence}; queue some with `dvc exp run --queue -S ...`, then `dvc queue start`")
-    rows = summarise_runs(collect_runs(baseline, finished))
+    own = [commit["data"]] if _is_finished(commit["data"]) and is_recorded(baseline) else []
+    notes.insert(0, OWN_FIRST if own else OWN_LEFT_OUT)
+    runs = collect_runs(baseline, [*own, *finished])
+    rows = summarise_runs(runs)
+    if own:
+        rows.sort(key=lambda row: row.setting != runs[0].setting)
     if path is not None:
         write_csv(path, rows)
     return "\n".join([make_table(rows), *notes])
@@ -59,7 +71,7 @@ def sort_experiments(commit: Any) -> tuple[Any, list[Any], dict[str, list[str]]]
         state = (experiment["executor"] or {}).get("state")
         if state in UNFINISHED:
             others[state].append(name)
-        elif _metrics(newest["data"] or {}).keys() >= {"average_top1", "last_top1"}:
+        elif _is_finished(newest["data"] or {}):
             finished.append(newest["data"])
         else:
             others["without results"].append(name)
@@ -83,8 +95,12 @@ def _metrics(data: Any) -> dict[str, Any]:
     return metrics
 
 
+def _is_finished(data: Any) -> bool:
+    return _metrics(data).keys() >= {"average_top1", "last_top1"}
+
+
 def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[SweepRun]:
-    """The finished experiments by all parameters in which any of them differs from the commit."""
+    """The finished runs by all parameters in which any of them differs from the commit."""
     pairs = [(_parameters(data), _metrics(data)) for data in finished]
     changed = {change.key for parameters, _ in pairs for change in compare(baseline, parameters)}
     setting = sorted(changed.difference(REPETITION))

@@ -1,16 +1,21 @@
 """What dvc.lock says of the last `dvc repro`: which stages ran, and with which parameters."""
 
+import hashlib
+import json
+import subprocess
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from der.common.errors import UserError
 from der.common.yaml_text import parse_yaml
 from der.project.changes import Change, compare, value_at
 from der.project.graph import list_stages
-from der.project.paths import PARAMS
+from der.project.paths import PARAMS, SUMMARY
 
 LOCK = Path("dvc.lock")
+RUNNING = Path(".dvc/tmp/rwlock")  # which files a running DVC reads and writes
 
 Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
 
@@ -46,3 +51,47 @@ def stages_to_run(parameters: Any) -> list[str]:
             if waiting:
                 wanted.append(first + (f" to @{others[-1].partition('@')[2]}" if others else ""))
     return wanted
+
+
+def check_lock() -> None:
+    """Raise UserError if a file that DVC does not write at once is half-written."""
+    for path, is_whole in ((LOCK, _is_whole_lock), (RUNNING, _is_whole_register)):
+        try:
+            whole = not path.exists() or is_whole(path.read_text(encoding="utf-8"))
+        except (ValueError, AttributeError, TypeError, KeyError):
+            whole = False
+        if not whole:
+            raise UserError(
+                f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
+                "what is finished from its cache"
+            )
+
+
+def _is_whole_lock(text: str) -> bool:
+    """Whether the last line has its end, every stage what it leaves, and every file its hash."""
+    stages = parse_yaml(text, LOCK)["stages"].values()
+    entries = [entry for stage in stages for entry in (*stage.get("deps", []), *stage["outs"])]
+    return text.endswith("\n") and all("md5" in entry for entry in entries)
+
+
+def _is_whole_register(text: str) -> bool:
+    return isinstance(json.loads(text), dict)
+
+
+def is_recorded(parameters: Any) -> bool:
+    """Whether the commit that is checked out has dvc.lock and summary of one run with ``parameters``.
+
+    Asked is stage report, the last, which depends on all parameters and on the summary.
+    """
+    lock, summary = _read_committed(LOCK), _read_committed(SUMMARY)
+    report = parse_yaml(lock.decode(), LOCK)["stages"].get("report", {}) if lock else {}
+    hashes = {dependency["path"]: dependency["md5"] for dependency in report.get("deps", [])}
+    return (
+        report.get("params", {}).get(str(PARAMS)) == parameters
+        and hashes.get(str(SUMMARY)) == hashlib.md5(summary, usedforsecurity=False).hexdigest()
+    )
+
+
+def _read_committed(path: Path) -> bytes:
+    """The bytes of a file in the commit that is checked out; empty if it has none."""
+    return subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True).stdout

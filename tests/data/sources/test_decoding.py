@@ -204,3 +204,15 @@ def test_decompression_bomb_is_named(
     if pillow_limit is None:
         monkeypatch.setattr(decoding, "LARGEST_PICTURE", 1600)
         assert read(file).shape == (2, 2, 3)
+
+
+def test_no_program_is_run_to_draw_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object, **__: object) -> None:
+        pytest.fail("Ghostscript")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", run)
+    file = saved(tmp_path, Image.fromarray(array([[[1, 2, 3]]])), "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(
+        UserError, match=r"a\.png: cannot be read as a picture; .*\(EPS is a program that draws"
+    ):
+        read(file)

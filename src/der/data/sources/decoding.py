@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from der.common.errors import UserError
 from der.data.sources.class_images import Images
 
+PROGRAMS = ("EPS",)  # no pixels but a program, for which Pillow starts another one, Ghostscript
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
 DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
 BACKGROUND = "white"  # behind what is transparent
@@ -25,11 +26,13 @@ BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 def read_picture(file: Path, where: str, side: int, channels: int) -> Images:
     """Decode a file's first frame, turn it as its EXIF orientation says, and bring it ``to_pixels``.
 
-    ``where`` names the file in messages. Raises UserError if the file is no picture, is damaged, or has
-    more than 89 million pixels.
+    ``where`` names the file in messages. Raises UserError if the file is no picture, is damaged or a program
+    in PostScript, or has more than 89 million pixels.
     """
     try:
         with Image.open(file) as image:
+            if image.format in PROGRAMS:
+                raise ValueError(f"{image.format} is a program that draws; save what it draws as PNG")
             if image.width * image.height > LARGEST_PICTURE:
                 raise Image.DecompressionBombError(f"{image.width}x{image.height}")
             image.draft(image.mode, (DRAFT * side, DRAFT * side))
