@@ -51,6 +51,6 @@ def test_one_of_ones_own_is_asked_for_every_new_class(monkeypatch: pytest.Monkey
 
 def test_a_name_that_stands_for_nothing() -> None:
     settings = memory_settings(selection="nearest")
-    message = r"^memory\.selection: 'nearest' does not fit; write herding or random$"
+    message = r"^memory\.selection: 'nearest' does not fit; write herding or random, "
     with pytest.raises(UserError, match=message):
         build_memory(empty_memory(), [random_images(0, 4)], settings, features)

@@ -64,7 +64,10 @@ TORCH_FREE = ("der.model.backbones", "der.model.metadata", "der.train.rebalancin
             )
             for depth in (8, 20, 50)
         ],
-        ({"backbone": "vgg"}, "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet"),
+        (
+            {"backbone": "vgg"},
+            "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet, or module:function of your own",
+        ),
     ],
 )
 @pytest.mark.parametrize("use", [choose_backbone, lambda settings: build_extractor(settings, 3)])

@@ -8,14 +8,12 @@ import torch
 
 from der.common.errors import DamageError, UserError
 from der.model.checkpoint import (
-    Checkpoint,
     check_classes,
     load_checkpoint,
     load_previous,
     save_checkpoint,
 )
 from der.model.files import extractor_file
-from der.model.network import Network
 from der.settings.section import to_values
 from tests.builders import random_checkpoint, same_bits, train_settings, weights
 from tests.model.checkpoint_files import FIRST, SECOND, contents, edit
@@ -94,8 +92,9 @@ def test_saving_twice_gives_the_same_bytes(saved: Path) -> None:
 
 def test_a_failure_leaves_the_old_checkpoint(saved: Path) -> None:
     before = contents(saved)
-    broken = Checkpoint(Network([], random_checkpoint(FIRST).network.head), random_checkpoint(FIRST).metadata)
-    with pytest.raises(ValueError, match="unpack"):
+    broken = random_checkpoint(SECOND)
+    torch.nn.init.constant_(broken.network.head.weight, torch.inf)
+    with pytest.raises(UserError, match="not finite"):
         save_checkpoint(saved, broken, saved.parent / "1")
     assert contents(saved) == before
 

@@ -63,7 +63,7 @@ def test_a_name_that_stands_for_nothing_is_refused_before_training() -> None:
     recorder = Recorder()
     message = (
         r"^train\.incremental\.rebalancing: 'align' does not fit; write weight_alignment or "
-        r"classifier_learning or none$"
+        r"classifier_learning or none, "
     )
     with pytest.raises(UserError, match=message):
         take_step(random_checkpoint([2]), NAMES, IMAGES, settings, recorder)
