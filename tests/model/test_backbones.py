@@ -66,7 +66,8 @@ TORCH_FREE = ("der.model.backbones", "der.model.metadata", "der.train.rebalancin
         ],
         (
             {"backbone": "vgg"},
-            "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet, or module:function of your own",
+            "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet, "
+            "or module:function of your own",
         ),
     ],
 )
