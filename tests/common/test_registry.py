@@ -1,11 +1,13 @@
 """What a name stands for."""
 
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from der.common.errors import UserError
-from der.common.registry import look_up
+from der.common.registry import check_imported, look_up
 
 CHOICES = {"one": len, "two": sum}
 
@@ -14,10 +16,30 @@ def test_a_name_is_an_entry() -> None:
     assert look_up(CHOICES, "two", "key") is sum
 
 
-def test_a_name_with_a_colon_is_a_function_on_the_path() -> None:
-    import os.path
+@pytest.fixture(autouse=True)
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three modules of the user's, not imported yet."""
+    (tmp_path / "own_good.py").write_text("value = 1\ndef f(): ...\n")
+    (tmp_path / "own_broken.py").write_text("def f(:\n")
+    (tmp_path / "own_failing.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_good", raising=False)
 
-    assert look_up(CHOICES, "os.path:join", "key") is os.path.join
+
+def test_a_name_with_a_colon_is_a_function_on_the_path() -> None:
+    found = look_up(CHOICES, "own_good:f", "key")
+    assert found is sys.modules["own_good"].f
+
+
+def test_what_may_be_anyones_must_have_been_imported() -> None:
+    check_imported("one", "key")
+    with pytest.raises(
+        UserError, match=r"^key: 'own_good:f' is code .*; import own_good first, if you trust it$"
+    ):
+        check_imported("own_good:f", "key")
+    assert "own_good" not in sys.modules
+    import_module("own_good")
+    check_imported("own_good:f", "key")
 
 
 @pytest.mark.parametrize(
@@ -25,23 +47,16 @@ def test_a_name_with_a_colon_is_a_function_on_the_path() -> None:
     [
         ("three", r"^key: 'three' does not fit; write one or two, or module:function of your own$"),
         ("no_such:f", r"^key: 'no_such' cannot be imported \(ModuleNotFoundError: .*\); correct it$"),
-        ("os.path:no_such", r"^key: 'os\.path' has no function 'no_such'; write module:function$"),
-        ("os.path:sep", r"^key: 'os\.path' has no function 'sep'; write module:function$"),
-        ("os.path:", r"^key: 'os\.path' has no function ''; write module:function$"),
+        ("own_good:no_such", r"^key: 'own_good' has no function 'no_such'; write module:function$"),
+        ("own_good:value", r"^key: 'own_good' has no function 'value'; write module:function$"),
+        ("own_good:", r"^key: 'own_good' has no function ''; write module:function$"),
         (":f", r"^key: '' cannot be imported \(ValueError: .*\); correct it$"),
         (".a:f", r"^key: '\.a' cannot be imported \(TypeError: .*\); correct it$"),
-        ("broken:f", r"^key: 'broken' cannot be imported \(SyntaxError: .*\); correct it$"),
-        (
-            "failing:f",
-            r"^key: 'failing' cannot be imported \(ZeroDivisionError: division by zero\); correct it$",
-        ),
+        ("own_broken:f", r"^key: 'own_broken' cannot be imported \(SyntaxError: .*\); correct it$"),
+        ("own_failing:f", r"^key: 'own_failing' cannot be imported \(ZeroDivisionError: .*\); correct it$"),
+        ("os:_exit", r"^key: 'os' is Python's own; write a function made for this$"),
     ],
 )
-def test_what_stands_for_nothing_is_one_sentence(
-    name: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "broken.py").write_text("def f(:\n")
-    (tmp_path / "failing.py").write_text("1 / 0\n")
-    monkeypatch.syspath_prepend(tmp_path)
+def test_what_stands_for_nothing_is_one_sentence(name: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         look_up(CHOICES, name, "key")

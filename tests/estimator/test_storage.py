@@ -1,7 +1,11 @@
 """Classifiers on disk."""
 
+import importlib
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import der
@@ -67,3 +71,28 @@ def test_damage_and_foreign_directories_are_named(tmp_path: Path) -> None:
     (tmp_path / "model/checkpoint/head.safetensors").unlink()
     with pytest.raises(der.UserError, match=r"head\.safetensors"):
         der.load(tmp_path / "model")
+
+
+def own_selection(features: Any, exemplars: int, settings: Any, label: int) -> Any:
+    return np.arange(len(features))[:exemplars]
+
+
+def test_code_that_a_file_names_runs_only_if_it_was_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_storage.py").write_text(
+        "from tests.estimator.test_storage import own_selection\n"
+        "from der.model.backbones import cifar_resnet as backbone\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = taught((1, 2), memory__selection="own_storage:own_selection")
+    model.save(tmp_path / "selection")
+    taught((1, 2), network__backbone="own_storage:backbone").save(tmp_path / "backbone")
+    monkeypatch.delitem(sys.modules, "own_storage")
+    for name, key in (("selection", "memory.selection"), ("backbone", "network.backbone")):
+        with pytest.raises(der.UserError, match=f"{key}: 'own_storage:.*import own_storage first"):
+            der.load(tmp_path / name)
+    assert "own_storage" not in sys.modules
+    importlib.import_module("own_storage")
+    assert state_of(der.load(tmp_path / "selection", device="cpu")) == state_of(model)
+    der.load(tmp_path / "backbone")

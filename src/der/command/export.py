@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     # Only now: torch costs seconds.
     from der.deployment.export import export_onnx, export_safetensors, export_torch
     from der.model.checkpoint import load_checkpoint
+    from der.project.own_code import import_named
 
+    import_named()
     checkpoint = load_checkpoint(arguments.checkpoint)
     metadata = checkpoint.metadata
     path = arguments.output or Path(f"network{SUFFIXES[arguments.format]}")

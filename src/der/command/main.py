@@ -29,6 +29,7 @@ In between, `dvc repro` trains what is not trained yet.
 def main(words: list[str] | None = None) -> None:
     """Run the command line ``words``, by default the program's own."""
     prepare_streams()
+    sys.path.append(os.getcwd())  # where `python -m` looks too: for functions of one's own
     words = sys.argv[1:] if words is None else words
     if not words:
         print(FIRST)

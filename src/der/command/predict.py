@@ -40,7 +40,9 @@ def run(arguments: argparse.Namespace) -> None:
     from der.deployment.loader import list_pictures
     from der.deployment.predictor import load_predictor
     from der.project.environment import set_up_device
+    from der.project.own_code import import_named
 
+    import_named()
     device = set_up_device()
     predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)

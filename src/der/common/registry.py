@@ -1,10 +1,13 @@
 """Choices by name: what a setting's text stands for, beside the implementations it chooses from.
 
-A name with a colon, "my_package.module:function", is one's own function, from anywhere on Python's path.
+A name with a colon, "my_package.module:function", is one's own function, from anywhere on Python's path. In
+files that may come from strangers it stands for nothing until the program has imported the module itself.
 """
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import TypeVar, cast
 
 from der.common.errors import UserError
@@ -20,7 +23,7 @@ def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
     Raises UserError, ``where`` first, that says what can be written.
     """
     if OWN in name:
-        return cast(T, _import_own(name, where))
+        return cast(T, _find_own(name, where))
     if name not in choices:
         raise UserError(
             f"{where}: {name!r} does not fit; write {' or '.join(choices)}, or module:function of your own"
@@ -28,13 +31,34 @@ def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
     return choices[name]
 
 
-def _import_own(name: str, where: str) -> object:
-    module, _, attribute = name.partition(OWN)
+def module_of(name: str) -> str | None:
+    """The module that a name with a colon names."""
+    return name.partition(OWN)[0] if OWN in name else None
+
+
+def check_imported(name: str, where: str) -> None:
+    """Raise UserError, ``where`` first, for a function whose module was not imported: it may be anyone's."""
+    module = module_of(name)
+    if module is not None and module not in sys.modules:
+        raise UserError(
+            f"{where}: {name!r} is code from outside of this project; import {module} first, if you trust it"
+        )
+
+
+def import_own(module: str, where: str) -> ModuleType:
+    """Import a module of the user's; raises UserError, ``where`` first, if that fails."""
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise UserError(f"{where}: {module!r} is Python's own; write a function made for this")
     try:
-        own = getattr(import_module(module), attribute, None)
+        return import_module(module)
     except Exception as error:  # whatever someone's module does when it is imported
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{where}: {module!r} cannot be imported ({reason}); correct it") from error
+
+
+def _find_own(name: str, where: str) -> object:
+    module, _, attribute = name.partition(OWN)
+    own: object = getattr(import_own(module, where), attribute, None)
     if not callable(own):
         raise UserError(f"{where}: {module!r} has no function {attribute!r}; write module:function")
-    return cast(object, own)
+    return own

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
-from der.common.registry import look_up
+from der.common.registry import check_imported, look_up
 from der.data.sources.registry import SOURCES
 from der.memory.selection import SELECTIONS
 from der.model.backbones import BACKBONES, check_masks, choose_backbone
@@ -30,3 +30,9 @@ def check_choices(settings: Settings) -> None:
         look_up(choices, attrgetter(key)(settings), key)
     choose_backbone(settings.network)
     check_masks(settings.network, settings.train.masks)
+
+
+def check_choices_imported(settings: Settings) -> None:
+    """Raise UserError for a function of the user's own that has not been imported; see ``check_imported``."""
+    for key in CHOICES:
+        check_imported(attrgetter(key)(settings), key)

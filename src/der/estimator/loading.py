@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from der.common.errors import naming
+from der.estimator.choices import check_choices_imported
 from der.estimator.classifier import DERClassifier
 from der.estimator.storage import MODEL, Stored, read_model, read_pair
 from der.settings.experiment import Settings
@@ -24,7 +26,8 @@ def load(
     project: data/memory/2 and params.yaml. Labels of a pipeline are text. ``device`` and ``callback`` are
     as of ``DERClassifier``.
 
-    Raises UserError naming what is missing, damaged, foreign, or does not go together.
+    Modules of functions of one's own, module:function, are not imported for what a file says: import them
+    before. Raises UserError naming what is missing, damaged, foreign, or does not go together.
     """
     directory = Path(path)
     if (directory / MODEL).is_file():
@@ -34,4 +37,9 @@ def load(
         beside = root / "data" / "memory" / directory.name if memory is None else Path(memory)
         learned = read_pair(directory, beside, "str")
         stored = Stored(learned, settings or read_settings(root / "params.yaml"))
+    if settings is not None:
+        stored = stored._replace(settings=settings)
+    else:
+        with naming(directory):
+            check_choices_imported(stored.settings)
     return DERClassifier.of(stored, device, callback)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from der.common.errors import UserError
+from der.common.registry import check_imported
 from der.common.sealed import SealedDirectory, sealed_directory
 from der.common.serialization import write_json
 from der.model.architecture import Shape, keeps_part_of
@@ -87,7 +88,11 @@ def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
 
 
 def check_shapes(metadata: Metadata, where: str) -> None:
-    """Raise UserError, ``where`` first, if there is no such backbone or it has not the channels recorded."""
+    """Raise UserError, ``where`` first, if there is no such backbone or it has not the channels recorded.
+
+    A backbone of the user's own must have been imported: checkpoints come from strangers, too.
+    """
+    check_imported(metadata.network.backbone, f"{where}.network.backbone")
     whole = choose_backbone(metadata.network, f"{where}.network").full_shape
     for index, shape in enumerate(metadata.shapes):
         if shape is not None and (whole is None or not keeps_part_of(shape, whole)):

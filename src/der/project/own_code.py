@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from der.common.errors import UserError
-from der.common.registry import OWN
+from der.common.registry import import_own, module_of
 from der.project.changes import value_at
 from der.project.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
 from der.project.graph import read_stages
 from der.project.params import read_params
-from der.project.paths import GRAPH
+from der.project.paths import GRAPH, PARAMS
 
 # Keys whose text may name a function, and the module that looks it up: whose code has it, runs the function.
 LOOKED_UP_IN = {
@@ -24,10 +24,19 @@ LOOKED_UP_IN = {
 
 def named_modules(parameters: Any) -> dict[str, str]:
     """The user's modules that ``parameters``, all of params.yaml, name, by key."""
-    named = {key: value_at(parameters, key) for key in LOOKED_UP_IN}
-    return {
-        key: text.partition(OWN)[0] for key, text in named.items() if isinstance(text, str) and OWN in text
-    }
+    texts = {key: value_at(parameters, key) for key in LOOKED_UP_IN}
+    modules = {key: module_of(text) for key, text in texts.items() if isinstance(text, str)}
+    return {key: module for key, module in modules.items() if module is not None}
+
+
+def import_named() -> None:
+    """Import the modules that params.yaml, if there is one, names: for commands that read its checkpoints.
+
+    Raises UserError for one that cannot be imported.
+    """
+    if PARAMS.is_file():
+        for key, module in named_modules(read_params()).items():
+            import_own(module, f"{PARAMS}: {key}")
 
 
 def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
