@@ -60,3 +60,10 @@ def test_what_may_be_anyones_must_have_been_imported() -> None:
 def test_what_stands_for_nothing_is_one_sentence(name: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         look_up(CHOICES, name, "key")
+
+
+def test_a_package_that_a_module_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needing.py").write_text("import no_such_package.inner\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"^key: 'needing' needs no_such_package, which is missing; install"):
+        look_up(CHOICES, "needing:f", "key")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.data.exemplars import empty_memory
 from der.memory.build import build_memory
-from der.memory.selection import SELECTIONS
+from der.memory.selection import SELECTIONS, find_selection
 from der.settings.memory import MemorySettings
 from tests.builders import memory_settings, random_images
 
@@ -54,3 +54,52 @@ def test_a_name_that_stands_for_nothing() -> None:
     message = r"^memory\.selection: 'nearest' does not fit; write herding or random, "
     with pytest.raises(UserError, match=message):
         build_memory(empty_memory(), [random_images(0, 4)], settings, features)
+
+
+FEATURES = features(random_images(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("returned", "fault"),
+    [
+        (None, "returns object of shape (); return whole numbers (n,), indices of images"),
+        ([0.0, 1.0, 2.0], "returns float64 of shape (3,); return whole numbers (n,), indices of images"),
+        ([True, True, True], "returns bool of shape (3,); return whole numbers (n,), indices of images"),
+        ([[0, 1, 2]], "returns int64 of shape (1, 3); return whole numbers (n,), indices of images"),
+        ([0, 1, 2, 3], "chooses 4 of 5 images; choose 3"),
+        ([0, 1], "chooses 2 of 5 images; choose 3"),
+        ([0, 1, 1], "chooses an image twice; choose each once"),
+        ([0, 1, 5], "chooses images 0 to 5; choose from 0 to 4"),
+        ([-1, 1, 2], "chooses images -1 to 2; choose from 0 to 4"),
+    ],
+)
+def test_what_is_no_choice_is_one_sentence(
+    returned: object, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SELECTIONS, "own", lambda *_: returned)
+    with pytest.raises(UserError) as caught:
+        find_selection(memory_settings(selection="own"))(FEATURES, 3, memory_settings(), 0)
+    assert str(caught.value) == f"memory.selection: own {fault}"
+
+
+def test_any_whole_numbers_in_a_sequence_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SELECTIONS, "own", lambda *_: [4, 0, 2])
+    chosen = find_selection(memory_settings(selection="own"))(FEATURES, 3, memory_settings(), 0)
+    assert chosen.dtype == np.int64 and chosen.tolist() == [4, 0, 2]
+
+
+def test_all_images_of_a_class_that_has_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SELECTIONS, "own", lambda features_ND, *_: np.arange(len(features_ND)))
+    assert len(find_selection(memory_settings(selection="own"))(FEATURES, 9, memory_settings(), 0)) == 5
+
+
+def test_a_selection_cannot_change_what_class_means_are_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoiling(features_ND: NDArray[np.float32], *_: object) -> NDArray[np.int64]:
+        features_ND /= 2
+        return np.arange(3)
+
+    monkeypatch.setitem(SELECTIONS, "own", spoiling)
+    features_ND = FEATURES.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        find_selection(memory_settings(selection="own"))(features_ND, 3, memory_settings(), 0)
+    assert np.array_equal(features_ND, FEATURES) and features_ND.flags.writeable

@@ -52,6 +52,9 @@ def import_own(module: str, where: str) -> ModuleType:
     try:
         return import_module(module)
     except Exception as error:  # whatever someone's module does when it is imported
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and not f"{module}.".startswith(f"{missing}."):
+            raise UserError(f"{where}: {module!r} needs {missing}, which is missing; install it") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{where}: {module!r} cannot be imported ({reason}); correct it") from error
 

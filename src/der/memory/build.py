@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.registry import look_up
 from der.data.exemplars import Memory
 from der.memory.budget import check_budget, exemplars_per_class
 from der.memory.herding import class_mean
-from der.memory.selection import SELECTIONS
+from der.memory.selection import find_selection
 from der.settings.memory import MemorySettings
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, C) to (N, D)
@@ -25,11 +24,11 @@ def build_memory(
 
     ``new_classes`` holds each new class's training images in label order; ``features`` computes
     super-features under the current network, without augmentation. Raises UserError if the budget leaves
-    no exemplar for a class, and for a selection that does not exist.
+    no exemplar for a class, and for a selection that does not exist or returns what it should not.
     """
     old_classes = len(previous.class_means)
     classes = old_classes + len(new_classes)
-    select = look_up(SELECTIONS, settings.selection, "memory.selection")
+    select = find_selection(settings)
     check_budget(settings, classes)
     per_class = exemplars_per_class(settings, classes)
     kept = [previous.of_class(label)[:per_class] for label in range(old_classes)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from der.common.errors import UserError
 from der.common.registry import look_up
@@ -28,12 +28,24 @@ if TYPE_CHECKING:
 class Backbone:
     """How the extractors of one network are made."""
 
-    # Of so many channels of the image; with the channels a pruned one keeps, or None for all. Called again
-    # to read a checkpoint.
+    # Of so many channels of the image; with the channels a pruned one keeps, or None for all. What it builds
+    # is as der.model.extractor.Extractor says. Called again to read a checkpoint.
     build: Callable[[int, Shape | None], nn.Module]
-    initialize: Callable[[nn.Module, torch.Generator], None]  # draws all weights anew from the generator
+    # Draws all weights anew, in place, from the generator, on the CPU, and from nothing else.
+    initialize: Callable[[nn.Module, torch.Generator], None]
     reduction: int = 1  # pixels of an image's side that become one before batch normalisation is done
     full_shape: Shape | None = None  # all channels that can be masked and pruned; None: there are no masks
+
+
+class BackboneFunction(Protocol):
+    """A backbone: a function of section network of the parameters that says how extractors are made.
+
+    All extractors of a network are made alike: at every step a new one, (B, C, H, W) float32 images to (B, D)
+    float32 features. Raises UserError, the key first without its section, for settings that describe none:
+    "depth: 9 is no depth of this backbone; write 10".
+    """
+
+    def __call__(self, settings: NetworkSettings, /) -> Backbone: ...
 
 
 def cifar_resnet(settings: NetworkSettings) -> Backbone:
@@ -46,16 +58,21 @@ def resnet(settings: NetworkSettings) -> Backbone:
     return _residual(plan_resnet(settings))
 
 
-BACKBONES: dict[str, Callable[[NetworkSettings], Backbone]] = {"cifar_resnet": cifar_resnet, "resnet": resnet}
+BACKBONES: dict[str, BackboneFunction] = {"cifar_resnet": cifar_resnet, "resnet": resnet}
 
 
 def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbone:
     """The backbone that ``settings`` describe; raises UserError, ``where`` first, if there is no such."""
     function = look_up(BACKBONES, settings.backbone, f"{where}.backbone")
     try:
-        return function(settings)
+        found: object = function(settings)
     except UserError as error:
         raise UserError(f"{where}.{error}") from None
+    if not isinstance(found, Backbone):
+        raise UserError(
+            f"{where}.backbone: {settings.backbone} returns {type(found).__name__}; return a Backbone"
+        )
+    return found
 
 
 def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:

@@ -5,9 +5,11 @@ from torch import nn
 
 from der.common.registry import look_up
 from der.model.backbones import build_extractor, initialize_extractor
+from der.model.extractor import Extractor
 from der.model.head_initialization import HEAD_INITIALIZATIONS
 from der.model.network import Network, blank_linear
 from der.model.pruning import copy_extractor, kept_features
+from der.model.trial import draw_repeatably
 from der.settings.network import NetworkSettings
 
 
@@ -15,10 +17,27 @@ def random_linear(
     features: int, classes: int, settings: NetworkSettings, generator: torch.Generator
 ) -> nn.Linear:
     """A new classifier of so many classes, drawn as ``settings`` say; raises UserError for no known way."""
-    draw = look_up(HEAD_INITIALIZATIONS, settings.head_initialization, "network.head_initialization")
-    layer = blank_linear(features, classes, settings.head_bias)
-    draw(layer, generator)
-    return layer
+    initialize = look_up(HEAD_INITIALIZATIONS, settings.head_initialization, "network.head_initialization")
+
+    def draw(stream: torch.Generator) -> nn.Linear:
+        layer = blank_linear(features, classes, settings.head_bias)
+        for values in layer.parameters():
+            nn.init.constant_(values, torch.nan)  # which would show
+        initialize(layer, stream)
+        return layer
+
+    return draw_repeatably(draw, generator, "head_initialization", settings)
+
+
+def random_extractor(settings: NetworkSettings, channels: int, generator: torch.Generator) -> Extractor:
+    """A new extractor for images of so many channels; raises UserError as ``build_extractor`` does."""
+
+    def draw(stream: torch.Generator) -> Extractor:
+        extractor = build_extractor(settings, channels)
+        initialize_extractor(extractor, settings, stream)
+        return extractor
+
+    return draw_repeatably(draw, generator, "backbone", settings)
 
 
 def expand(
@@ -32,8 +51,7 @@ def expand(
     one extractor goes on from F_{t-1} and the classifier keeps its weights for it. ``previous`` is left as it
     was; extractors are shared.
     """
-    newest = build_extractor(settings, channels)
-    initialize_extractor(newest, settings, generator)
+    newest = random_extractor(settings, channels, generator)
     if previous.extractors:
         copy_extractor(previous.extractors[-1], newest)
     kept = previous.extractors if settings.expansion else []

@@ -19,8 +19,12 @@ class Extractor(nn.Module):
     features: int
 
 
-def as_extractor(module: nn.Module, backbone: str) -> Extractor:
+def as_extractor(module: object, backbone: str) -> Extractor:
     """``module`` as what it is; raises UserError, naming ``backbone``, if it tells no number of features."""
+    if not isinstance(module, nn.Module):
+        raise UserError(
+            f"network.backbone: {backbone} builds {type(module).__name__}; build a torch.nn.Module"
+        )
     features = getattr(module, "features", None)
     if not isinstance(features, int) or features < 1:
         raise UserError(

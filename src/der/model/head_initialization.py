@@ -6,14 +6,20 @@ without torch. With D the features that a row has:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-# Draws all weights and biases of a layer anew, in place.
-HeadInitialization = Callable[["nn.Linear", "Generator"], None]
+
+class HeadInitialization(Protocol):
+    """A start of classifiers: a function that draws all weights and biases of a layer anew, in place.
+
+    ``layer.weight`` (classes, features) and ``layer.bias`` (classes,) or None are float32, and hold nothing
+    yet. Every draw comes from ``generator``, which is on the CPU, and from nothing else.
+    """
+
+    def __call__(self, layer: nn.Linear, generator: Generator, /) -> None: ...
 
 
 def torch_uniform(layer: nn.Linear, generator: Generator) -> None:

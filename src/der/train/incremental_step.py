@@ -7,7 +7,6 @@ import torch
 
 from der.common.errors import UserError
 from der.common.randomness import generator
-from der.common.registry import look_up
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
 from der.model.forward import run_network
@@ -15,10 +14,12 @@ from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization, measure_normalization
 from der.model.pruning import pruned_shape
+from der.model.trial import try_extractor
 from der.settings.network import NetworkSettings
 from der.settings.training import Recipe, TrainSettings
 from der.train.log import EpochRecord
-from der.train.rebalancing.registry import REBALANCINGS, Rebalanced
+from der.train.rebalancing.checking import find_rebalancing
+from der.train.rebalancing.registry import Rebalanced
 from der.train.representation import Learned, learn_representation
 from der.train.step_run import Listener, StateKeeper, StepRun
 from der.train.training_images import TrainingImages
@@ -49,17 +50,18 @@ def train_step(
     ``images`` are D_t and M_{t-1} (DER, section 3.1).
 
     ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError
-    naming a parameter that stands for nothing, step and epoch if the loss is not finite, or the step if the
-    trained network's scores are not.
+    naming a parameter that stands for nothing or for a function that returns what it should not, step and
+    epoch if the loss is not finite, or the step if the trained network's scores are not.
     """
     step = len(steps)
     channels = images.arrays[0].shape[3]
-    rebalance = look_up(REBALANCINGS, settings.incremental.rebalancing, "train.incremental.rebalancing")
+    rebalance = find_rebalancing(settings.incremental.rebalancing)
     before = empty_network() if previous is None else previous.network
     normalization = choose_normalization(previous, network_settings, images)
     run = StepRun(step, before.classes, normalization, settings, device, listener, keeper)
     stream = generator(settings.seed, "initialization", step)
     network = expand(before, len(steps[-1]), network_settings, channels, stream)
+    try_extractor(network.extractors[-1], network_settings, images.side, channels)
     learned = learn_representation(run, network, images, network_settings)
     network = learned.network
     rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])

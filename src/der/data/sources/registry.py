@@ -6,10 +6,10 @@ imports when it is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from der.common.registry import look_up
 from der.data.sources.tree import check_folder, list_folder
@@ -47,10 +47,22 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
     return folder(settings, scratch)
 
 
-# Yields the classes one at a time, in alphabetical order, each with training and test images, as
-# der.data.sources.class_images describes them; raises UserError for whatever is wrong. ``scratch`` is a
-# directory that it may make for files of its own, and then removes.
-Read = Callable[[DatasetSettings, Path], Generator["ClassImages", None, None]]
+class Read(Protocol):
+    """A source: a function that yields the classes of a data set, one at a time.
+
+    Every class is a ``der.data.sources.class_images.ClassImages``: its name, which a file must be able to
+    have, and two arrays, uint8 (n, settings.image_side, settings.image_side, settings.channels), n >= 1.
+    There are at least two; names come in alphabetical order, that of ``sorted``, in Unicode NFC, none twice.
+    A source without test images holds some out by ``class_images.hold_out``; pictures become arrays by
+    ``der.data.sources.decoding``.
+
+    ``settings`` are section dataset of the parameters; ``settings.path`` is the file or directory to read.
+    ``scratch`` is a path where the source may make a directory for files of its own, which it removes in
+    the end. The same settings and files must give the same arrays: draws come from ``settings.seed`` alone.
+    Raises UserError, one sentence, for whatever is wrong with the files.
+    """
+
+    def __call__(self, settings: DatasetSettings, scratch: Path, /) -> Iterable[ClassImages]: ...
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from der.common.errors import UserError
+from der.common.errors import UserError, naming
+from der.data.sources.class_names import check_name
 from der.data.splits import SPLITS
 from der.settings.dataset import DatasetSettings
 
@@ -18,7 +19,6 @@ OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, an
     *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".mp4", ".mov", ".avi", ".wav"),
     *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc"),
 )
-LONGEST_NAME = 240  # bytes; file systems allow 255, suffixes included
 
 Parts = tuple[str, ...]  # of a path below the tree's root
 
@@ -162,12 +162,8 @@ def build_tree(entries: Iterable[Entry], where: str) -> Tree:
 
 def _class_name(folder: str, place: str) -> str:
     name = unicodedata.normalize("NFC", folder)
-    if "\\" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-        raise UserError(
-            f"{place!r}: a class name cannot have control characters, backslashes or invalid UTF-8; rename it"
-        )
-    if len(name.encode()) > LONGEST_NAME:
-        raise UserError(f"{place}: a class name of over {LONGEST_NAME} bytes; shorten it")
+    with naming(repr(place)):
+        check_name(name)
     return name
 
 

@@ -6,8 +6,7 @@ are known without torch, which the functions import when they are called.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from der.train.log import EpochRecord
 
@@ -43,11 +42,22 @@ def none(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
     return Rebalanced([])
 
 
-# Called after representation learning of a step that has old classes. The network's classifier is changed
-# in place; its extractors stay as they are. The settings are ``run.settings.incremental``; randomness comes
-# from der.common.randomness.generator(run.settings.seed, purpose, run.step), training from
-# ``run.wire_engine`` and der.train.phase.run_phase, which goes on after an interruption.
-Rebalancing = Callable[["StepRun", "Network", "TrainingImages"], Rebalanced]
+class Rebalancing(Protocol):
+    """A rebalancing: a function that changes the classifier, in place, after representation learning.
+
+    It is called at steps with old classes, the first ``run.old_classes`` labels. ``network.head`` is a
+    torch.nn.Linear of weight (classes, features), whose bias is None without network.head_bias; it keeps its
+    shape. ``network.extractors`` stay as they are. ``images`` are the step's: those of new classes, and the
+    exemplars of old ones.
+
+    Settings are ``run.settings.incremental``. Draws come from
+    ``der.common.randomness.generator(run.settings.seed, purpose, run.step)`` alone. What trains for long goes
+    through ``run.wire_engine`` and ``der.train.phase.run_phase``, which goes on after an interruption. Logits
+    come from ``der.model.forward.run_network``.
+    """
+
+    def __call__(self, run: StepRun, network: Network, images: TrainingImages, /) -> Rebalanced: ...
+
 
 REBALANCINGS: dict[str, Rebalancing] = {
     "weight_alignment": weight_alignment,

@@ -1,0 +1,60 @@
+"""Trying what builds and draws parts of a network, which may be anyone's, before anything is trained.
+
+# B batch, C channels, D features
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from der.common.errors import UserError
+from der.model.extractor import Extractor
+from der.settings.network import NetworkSettings
+
+M = TypeVar("M", bound=nn.Module)
+TRIED = 2  # images
+
+
+def draw_repeatably(
+    draw: Callable[[torch.Generator], M], generator: torch.Generator, key: str, settings: NetworkSettings
+) -> M:
+    """What ``draw`` makes of ``generator``, and makes again of one in the same state.
+
+    Raises UserError, naming ``key`` of section network and what it chooses, if the two differ: then results
+    would not be a function of the seed.
+    """
+    twin = torch.Generator()
+    twin.set_state(generator.get_state())
+    module = draw(generator)
+    values, others = module.state_dict(), draw(twin).state_dict()
+    unlike = [name for name, value in values.items() if not torch.equal(value, others[name])]
+    if unlike:
+        raise UserError(
+            f"network.{key}: {getattr(settings, key)} draws {unlike[0]} from something else than its "
+            "generator, or not at all; draw all from it"
+        )
+    return module
+
+
+@torch.no_grad()
+def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, channels: int) -> None:
+    """Raise UserError, naming the backbone, unless ``extractor`` makes of images what ``Extractor`` says.
+
+    Images (B, C, side, side) of zeros pass through it in evaluation mode; it stays as it was.
+    """
+    was_training = extractor.training
+    device = next(extractor.parameters()).device
+    found: object = extractor.eval()(torch.zeros(TRIED, channels, side, side, device=device))
+    extractor.train(was_training)
+    if not isinstance(found, Tensor):
+        shown = f"returns {type(found).__name__}"
+    elif found.shape != (TRIED, extractor.features) or found.dtype != torch.float32:
+        shown = f"makes {found.dtype} of shape {tuple(found.shape)} of {TRIED} images"
+    else:
+        return
+    raise UserError(
+        f"network.backbone: {settings.backbone} {shown}; return torch.float32 of shape "
+        f"(images, {extractor.features}), as its attribute features says"
+    )
