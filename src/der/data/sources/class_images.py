@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from der.common.errors import UserError
 from der.settings.dataset import DatasetSettings
 
 Images = NDArray[np.uint8]
@@ -20,14 +21,15 @@ class ClassImages(NamedTuple):
 
 
 def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImages:
-    """Divide one class's images (at least two) into training and test images, both in the order given.
+    """Divide one class's images into training and test images, both in the order given.
 
     The number of test images is ``test_fraction`` of them, rounded to nearest, but leaves each side at
     least one. Which ones depends on the seed, the class's name and the number of its images alone, so
-    that adding a class moves no image of another.
+    that adding a class moves no image of another. Raises UserError for fewer than two images.
     """
     count = len(images)
-    assert count >= 2, name
+    if count < 2:
+        raise UserError(f"{name!r}: {count} images cannot be divided into training and test; add more")
     test_count = min(max(int(count * settings.test_fraction + 0.5), 1), count - 1)
     # RandomState, because its stream is the same in every version of numpy.
     order = np.random.RandomState([settings.seed, *name.encode()]).permutation(count)

@@ -1,0 +1,144 @@
+"""docs/extending.md: every example runs in the library, and does what it says."""
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from msgspec.structs import replace
+
+import der
+from der.common.registry import look_up
+from der.data.sources.reading import read_source
+from der.memory.selection import SELECTIONS
+from der.model.features import normalize_features
+from der.model.forward import run_network
+from der.project.own_code import LOOKED_UP_IN
+from der.train.rebalancing.checking import find_rebalancing
+from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
+from tests.data.sources.image_trees import settings_for
+from tests.estimator.tiny import noise, tiny_classifier
+from tests.examples.pages import PAGE, modules, write_modules
+from tests.locations import ROOT
+
+LONGEST = 30  # lines
+
+
+@pytest.fixture(autouse=True)
+def on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_modules(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_there_is_one_of_each_and_none_is_long() -> None:
+    assert list(modules()) == ["npz_file.py", "plain_convnet.py", "bias_correction.py", "nearest_to_mean.py"]
+    assert [name for name, text in modules().items() if len(text.splitlines()) > LONGEST] == []
+
+
+def test_they_are_formatted_and_linted_as_our_code_is(tmp_path: Path) -> None:
+    for words in (["format", "--check"], ["check"]):
+        line = ["ruff", *words, "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
+        done = subprocess.run(line, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_setting_that_names_a_function_and_its_type_are_listed() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| `(\w+)` in `src/([\w/]+)\.py`", PAGE.read_text(), re.MULTILINE)
+    assert {key: place.replace("/", ".") for key, _, place in rows} == LOOKED_UP_IN
+    for key, name, place in rows:
+        described = getattr(import_module(place.replace("/", ".")), name)
+        assert described.__doc__ and described.__doc__.count("\n") > 2, key
+
+
+def test_a_source(tmp_path: Path) -> None:
+    images, labels = noise("b", "a", "c")
+    np.savez(tmp_path / "mine.npz", images=images, labels=labels)
+    settings = replace(settings_for(tmp_path / "mine.npz", channels=1), source="npz_file:npz")
+    found = {one.name: one for one in read_source(settings, tmp_path / "scratch")}
+    assert list(found) == ["a", "b", "c"]
+    for name, one in found.items():
+        assert one.train.shape[1:] == one.test.shape[1:] == (8, 8, 1) and len(one.test) == 2
+        both = np.concatenate([one.train, one.test])[..., 0]
+        expected = images[labels == name]
+        assert sorted(map(bytes, both)) == sorted(map(bytes, expected))
+
+
+@pytest.mark.parametrize("content", [b"", b"no numpy"])
+def test_a_source_of_a_wrong_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mine.npz").write_bytes(content)
+    settings = replace(settings_for(tmp_path / "mine.npz"), source="npz_file:npz")
+    with pytest.raises(der.UserError, match=r"mine\.npz: no \.npz file of images and labels"):
+        list(read_source(settings, tmp_path / "scratch"))
+
+
+def test_a_backbone(tmp_path: Path) -> None:
+    name = "plain_convnet:convnet"
+    model = tiny_classifier(network__backbone=name).partial_fit(*noise(0, 1)).partial_fit(*noise(2, 3))
+    model.save(tmp_path / "model")
+    loaded = der.load(tmp_path / "model")
+    images, _ = noise(0, 1, 2, 3)
+    assert np.array_equal(loaded.predict_proba(images), model.predict_proba(images))
+    network = look_up({}, name, "key")  # the function itself
+    from der.model.backbones import build_extractor
+
+    settings = model.settings.network
+    extractor = build_extractor(settings, 1)
+    shapes = [tuple(values.shape[:2]) for values in extractor.parameters() if values.dim() == 4]
+    assert shapes == [(16, 1), (16, 16), (16, 16), (32, 16), (32, 32), (64, 32), (64, 64)]
+    assert callable(network)
+    sides: list[int] = []
+    for layer in extractor.children().__next__():
+        layer.register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[-1]))
+    extractor.eval()(torch.zeros(1, 1, 8, 8))
+    assert sides == [8, 8, 8, 4, 4, 2, 2]
+
+
+def test_a_rebalancing() -> None:
+    network, images = random_network([2, 2]), training_images(1, [4, 4, 9, 9])
+    with torch.no_grad():
+        network.head.weight[2:] *= 6  # the bias towards new classes that it is to undo
+    before = run_network(network, NORMALIZATION, images.read(np.arange(26)), CPU).logits
+    run = step_run(2, train_settings())
+    find_rebalancing("bias_correction:correct_bias")(run, network, images)
+    after = run_network(network, NORMALIZATION, images.read(np.arange(26)), CPU).logits
+    assert np.array_equal(after[:, :2], before[:, :2])
+    # The new logits lie on one line over what they were, which balanced classes gain from.
+    slope, shift = np.polyfit(before[:, 2:].ravel(), after[:, 2:].ravel(), 1)
+    np.testing.assert_allclose(after[:, 2:], slope * before[:, 2:] + shift, atol=1e-4)
+    weight = torch.tensor([1 / 4, 1 / 4, 1 / 9, 1 / 9])
+    labels = torch.from_numpy(images.labels)
+    losses = [float(F.cross_entropy(torch.from_numpy(logits), labels, weight)) for logits in (before, after)]
+    assert losses[1] < losses[0] - 0.1 and 0 < slope < 1
+
+
+def test_a_rebalancing_in_a_step() -> None:
+    model = tiny_classifier(train__incremental__rebalancing="bias_correction:correct_bias")
+    other = tiny_classifier(train__incremental__rebalancing="none")
+    images, _ = noise(0, 1, 2, 3)
+    for one in (model, other):
+        one.partial_fit(*noise(0, 1)).partial_fit(*noise(2, 3))
+    ours, theirs = model.predict_proba(images), other.predict_proba(images)
+    np.testing.assert_allclose(ours[:, 0] / ours[:, 1], theirs[:, 0] / theirs[:, 1], rtol=1e-3)
+    assert not np.allclose(ours[:, 2:], theirs[:, 2:])
+
+
+def test_a_selection(tmp_path: Path) -> None:
+    model = tiny_classifier(memory__selection="nearest_to_mean:nearest_to_mean", memory__budget=4)
+    model.partial_fit(*noise(0, 1)).save(tmp_path / "model")
+    images, labels = noise(0, 1)
+    kept = np.load(tmp_path / "model/memory/images.npy")
+    learned = model._learned
+    assert learned is not None
+    network, normalization = learned.checkpoint.network, learned.checkpoint.metadata.normalization
+    for label in (0, 1):
+        of_class = images[labels == label][..., None]
+        units = normalize_features(run_network(network, normalization, of_class, CPU).features)
+        far = ((units - units.mean(axis=0)) ** 2).sum(axis=1)
+        assert np.array_equal(kept[2 * label : 2 * label + 2], of_class[np.argsort(far)[:2]])
+    assert "nearest" not in " ".join(SELECTIONS)
+    assert "nearest_to_mean" in sys.modules
