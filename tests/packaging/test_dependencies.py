@@ -27,6 +27,7 @@ LIBRARY = {
 BROUGHT_BY = {"PIL": "pillow", "ruamel": "ruamel.yaml", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 # What rooms of the library import inside functions, for that use alone.
 FOR_ONE_USE = {
+    "pyarrow": {"der.data.sources.arrow_files"},  # of extra parquet: its source is imported when it is named
     "torchvision": {"der.data.sources.cifar"},  # of extra pipeline: downloads
     "onnxruntime": {"der.deployment.export"},  # of extra onnx
     "onnxscript": {"der.deployment.export"},
@@ -71,7 +72,9 @@ def test_the_library_s_dependencies(imported: dict[str, set[str]]) -> None:
 
 def test_the_pipeline_s_dependencies(imported: dict[str, set[str]]) -> None:
     base, extras = names(project()["dependencies"]), project()["optional-dependencies"]
-    assert set(imported) - base - {"onnxruntime", "onnxscript", "triton"} == names(extras["pipeline"])
+    assert set(imported) - base - {"onnxruntime", "onnxscript", "pyarrow", "triton"} == names(
+        extras["pipeline"]
+    )
     assert {BROUGHT_BY.get(name, name) for name in PIPELINE} == names(extras["pipeline"])
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from der.common.errors import UserError
 from der.data.sources.decoding import read_picture
-from der.data.sources.folder import MOST_THREADS
+from der.data.sources.pictures import MOST_THREADS
 from der.data.sources.tree import is_ignored, is_no_picture
 
 

@@ -3,9 +3,10 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from der.common.errors import UserError
 from der.data.sources.class_images import Images
@@ -23,8 +24,8 @@ DAMAGE = (
 BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-def read_picture(file: Path, where: str, side: int, channels: int) -> Images:
-    """Decode a file's first frame, turn it as its EXIF orientation says, and bring it ``to_pixels``.
+def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -> Images:
+    """Decode the first frame of a file, or of a stream of one's bytes, and bring it ``to_pixels``.
 
     ``where`` names the file in messages. Raises UserError if the file is no picture, is damaged or a program
     in PostScript, or has more than 89 million pixels.
@@ -40,6 +41,8 @@ def read_picture(file: Path, where: str, side: int, channels: int) -> Images:
             return to_pixels(image, side, channels)
     except BOMB as error:
         raise UserError(f"{where}: too many pixels; make it smaller ({error})") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{where}: cannot be read as a picture; repair or remove it") from None
     except DAMAGE as error:
         raise UserError(f"{where}: cannot be read as a picture; repair or remove it ({error})") from None
 

@@ -79,11 +79,12 @@ def scan(root: Path) -> Iterator[Entry]:
     """
     for split in SPLITS:
         if (root / split).is_dir():
-            _check_own(root / split)
+            check_own(root / split)
             yield from _scan(root, (split,), levels=2)
 
 
-def _check_own(directory: Path) -> None:
+def check_own(directory: Path) -> None:
+    """Raise UserError for a link to a directory."""
     if directory.is_symlink():
         raise UserError(
             f"{directory}: a link to a directory, in which DVC notices no change; put the directory there"
@@ -104,7 +105,7 @@ def _scan(root: Path, parts: Parts, levels: int) -> Iterator[Entry]:
         inside = (*parts, item.name)
         if item.is_dir():
             if not is_ignored(item.name):
-                _check_own(Path(item.path))
+                check_own(Path(item.path))
                 yield from _scan(root, inside, levels - 1)
         elif item.is_file() or is_no_picture(item.name):
             yield Entry(inside, Path(item.path))

@@ -1,0 +1,142 @@
+"""Pictures and labels in Parquet files, or in a folder of Hugging Face's `datasets`, by pyarrow alone.
+
+Named as a source of anyone's: dataset.source is der.data.sources.parquet:parquet.
+"""
+
+import shutil
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.common.errors import UserError
+from der.data.sources.arrow_files import Columns, find_columns, list_files, read_rows
+from der.data.sources.class_images import ClassImages, Images, hold_out
+from der.data.sources.pictures import Fault, Picture, decoder, describe
+from der.settings.dataset import DatasetSettings
+
+
+class Split(NamedTuple):
+    """The rows of one split, whose labels have been read."""
+
+    files: list[tuple[Path, Columns]]
+    classes: list[str]  # sorted
+    labels: NDArray[np.int64]  # (N,) of every row, among ``classes``
+
+    def of_class(self, name: str) -> slice:
+        """Where the images of a class lie when all are sorted by class."""
+        label = self.classes.index(name)
+        ends = np.cumsum([0, *np.bincount(self.labels, minlength=len(self.classes))])
+        return slice(int(ends[label]), int(ends[label + 1]))
+
+
+def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
+    """Yield the classes in ``settings.path`` in alphabetical order, images in the order of files and rows.
+
+    It is a Parquet file, a directory of them whose folders or files are named after splits, or what
+    `save_to_disk` left. Pictures are bytes of picture files, alone or as {bytes, path}; labels are text, or
+    whole numbers with the names that `datasets` keeps in the schema, or else their digits. Test images are
+    those of split test, or of validation where there is no test; without either, a fraction of every class is
+    held out. Files of other splits are passed over, and counted.
+
+    Labels are read first; then pictures are decoded as they are streamed, some hundreds at a time, into
+    ``scratch``, which takes as much room as the result and is removed in the end. Raises UserError that names
+    the file for everything wrong with it, and in one message all pictures that cannot be read.
+    """
+    root = Path(settings.path)
+    found = list_files(root)
+    test = next((split for split in ("test", "validation") if split in found), None)
+    chosen = {"train": found.get("train", found.get(None, []) if test is None else [])}
+    chosen |= {} if test is None else {"test": found[test]}
+    if not chosen["train"]:
+        raise UserError(f"{root}: has no training images; name a folder or file of them train")
+    splits = {name: _read_labels(files) for name, files in chosen.items()}
+    classes = _check_classes(splits, root)
+    passed_over = sum(map(len, found.values())) - sum(map(len, chosen.values()))
+    scratch.mkdir(parents=True)
+    try:
+        images = _decode(splits, settings, scratch)
+        for name in classes:
+            parts = [np.array(images[one][splits[one].of_class(name)]) for one in splits]
+            one = ClassImages(name, *parts) if "test" in splits else hold_out(name, parts[0], settings)
+            yield one._replace(passed_over=passed_over)
+            passed_over = 0
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _read_labels(files: list[Path]) -> Split:
+    known: dict[str, int] = {}  # by name, in the order found
+    labels: list[int] = []
+    read = [(file, find_columns(file)) for file in files]
+    for file, columns in read:
+        row = 0
+        for (values,) in read_rows(file, columns.label):
+            for index, value in enumerate(values, start=row):
+                labels.append(known.setdefault(_name(value, columns, file, index), len(known)))
+            row += len(values)
+    classes = sorted(known)
+    places = {name: place for place, name in enumerate(classes)}
+    renumbered = np.array([places[name] for name in known], np.int64)
+    return Split(read, classes, renumbered[np.array(labels, np.int64)])
+
+
+def _name(label: Any, columns: Columns, file: Path, row: int) -> str:
+    if isinstance(label, int) and columns.names is not None:
+        if not 0 <= label < len(columns.names):
+            raise UserError(
+                f"{file}: label {label} of row {row} has no name; {len(columns.names)} are known, from 0"
+            )
+        label = columns.names[label]
+    if label is None:
+        raise UserError(f"{file}: row {row} has no label; write one or leave the row out")
+    return unicodedata.normalize("NFC", str(label))
+
+
+def _check_classes(splits: dict[str, Split], root: Path) -> list[str]:
+    """The classes, sorted; raises UserError for one that is not in every split."""
+    classes = sorted({name for one in splits.values() for name in one.classes})
+    if len(classes) < 2:
+        raise UserError(f"{root}: has {len(classes)} of the two classes that are needed; add images")
+    for split, one in splits.items():
+        if missing := sorted({*classes} - {*one.classes}):
+            raise UserError(f"{root}: class {missing[0]!r} has no image in {split}; add some or leave it out")
+    return classes
+
+
+def _decode(splits: dict[str, Split], settings: DatasetSettings, scratch: Path) -> dict[str, Images]:
+    """All images of each split, sorted by class, in files of ``scratch``."""
+    faults: list[Fault] = []
+    images: dict[str, Images] = {}
+    with decoder(settings) as decode:
+        for name, split in splits.items():
+            places = np.empty(len(split.labels), np.int64)
+            places[np.argsort(split.labels, kind="stable")] = np.arange(len(places))
+            shape = (len(places), settings.image_side, settings.image_side, settings.channels)
+            images[name] = np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.uint8, shape)
+            done = 0
+            for pictures in _pictures(split):
+                pixels, some = decode(pictures)
+                images[name][places[done : done + len(pictures)]] = pixels
+                faults += some
+                done += len(pictures)
+    if faults:
+        raise UserError(describe(faults))
+    return images
+
+
+def _pictures(split: Split) -> Iterator[list[Picture]]:
+    for file, columns in split.files:
+        row = 0
+        for (values,) in read_rows(file, columns.image):
+            yield [_picture(value, file, row + index) for index, value in enumerate(values)]
+            row += len(values)
+
+
+def _picture(value: Any, file: Path, row: int) -> Picture:
+    content, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+    place = f"{file} row {row}" + (f" ({Path(name).name})" if name else "")
+    return Picture(place, content or b"")
