@@ -1,5 +1,7 @@
 """Every list of dependencies is what the code that it is for imports, and the library needs no other."""
 
+import ast
+import json
 import sys
 import tomllib
 from functools import cache
@@ -85,3 +87,25 @@ def test_those_who_develop_have_all() -> None:
         if line.startswith("der-pipeline")
     )
     assert own.extras == set(project()["optional-dependencies"]) - {"dev"}
+
+
+def imported_by(source: str) -> set[str]:
+    """The distributions that a program imports, but for ours and Python's own modules."""
+    nodes = list(ast.walk(ast.parse(source)))
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    tops = {name.partition(".")[0] for name in modules} - {"der", *sys.stdlib_module_names}
+    return {BROUGHT_BY.get(top, top) for top in tops}
+
+
+def test_the_examples_say_what_they_need() -> None:
+    programs = [path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob("*.py")]
+    notebook = json.loads((ROOT / "examples/quickstart.ipynb").read_text(encoding="utf-8"))
+    programs += ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    needed = set().union(*map(imported_by, programs)) - names(project()["dependencies"])
+    lines = (ROOT / "examples/requirements.txt").read_text(encoding="utf-8").splitlines()
+    listed = [Requirement(text) for line in lines if (text := line.partition("#")[0].strip())]
+    assert {one.name for one in listed} == needed | {"ipykernel"}
+    extras = project()["optional-dependencies"]
+    known = {str(Requirement(line)) for line in (*extras["dev"], *extras["pipeline"])}
+    assert {str(one) for one in listed} <= known
