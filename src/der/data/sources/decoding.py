@@ -27,8 +27,8 @@ BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -> Images:
     """Decode the first frame of a file, or of a stream of one's bytes, and bring it ``to_pixels``.
 
-    ``where`` names the file in messages. Raises UserError if the file is no picture, is damaged or a program
-    in PostScript, or has more than 89 million pixels.
+    It is turned as its EXIF orientation says. ``where`` names the file in messages. Raises UserError if it is
+    no picture, is damaged or a program in PostScript, or has more than 89 million pixels.
     """
     try:
         with Image.open(file) as image:
