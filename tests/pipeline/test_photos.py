@@ -29,8 +29,8 @@ def test_its_commands(pipeline: Pipeline) -> None:
     chain, repro, show, predict, more, add, again = rest
     assert [chain[:2], repro, show, again] == [["der", "chain"], ["dvc", "repro"], ["der", "show"], repro]
     pipeline.der(*chain[1:])
-    ran = pipeline.repro().run
-    assert ran == ["check", "download", "split", *numbered("T1", "B1", "E1", "T2", "B2", "E2"), *ran[9:]]
+    stages = ["check", "download", "split", "T1", "B1", "E1", "T2", "B2", "E2", "summarize", "report"]
+    assert sorted(pipeline.repro().run) == sorted(numbered(*stages))  # initialize has nothing new
     assert "4" in pipeline.der(*show[1:])
     assert set(re.findall(r"\b(circle|pentagon|square|triangle)\b", pipeline.der(*predict[1:]))) >= {"circle"}
     pipeline.succeed(*more, "--images", "8")
@@ -51,7 +51,8 @@ def test_the_same_pictures_whenever_they_are_drawn(
     assert capsys.readouterr().out.count("there already") == 2
     first, second = (sorted((tmp_path / place).rglob("*.jpg")) for place in "ab")
     assert [one.read_bytes() for one in first] == [one.read_bytes() for one in second] and len(first) == 4
-    assert Image.open(first[0]).size == (96, 72)
+    with Image.open(first[0]) as picture:
+        assert picture.size == (96, 72)
     monkeypatch.setattr("sys.argv", ["make_photos.py", "cat"])
     with pytest.raises(SystemExit):
         program.main()

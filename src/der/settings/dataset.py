@@ -15,8 +15,8 @@ class DatasetSettings(Section, frozen=True):
     path: Annotated[
         str,
         Meta(
-            description="What is read: for folder a directory or .zip/.tar with train/<class>/* and, if there "
-            "is one, test/<class>/*. It must exist whatever the source."
+            description="What is read: for folder a directory or .zip/.tar with train/<class>/* and, if "
+            "there is one, test/<class>/*. It must exist whatever the source."
         ),
     ]
     downloads: Annotated[

@@ -60,8 +60,8 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     try:
         images = _decode(splits, settings, scratch)
         for name in classes:
-            parts = [np.array(images[one][splits[one].of_class(name)]) for one in splits]
-            one = ClassImages(name, *parts) if "test" in splits else hold_out(name, parts[0], settings)
+            train, *tests = (np.array(images[split][one.of_class(name)]) for split, one in splits.items())
+            one = ClassImages(name, train, tests[0]) if tests else hold_out(name, train, settings)
             yield one._replace(passed_over=passed_over)
             passed_over = 0
     finally:
