@@ -38,7 +38,7 @@ def test_experiment_in_the_workspace(base: Pipeline, pipeline: Pipeline) -> None
     for stage in numbered("E1", "E2", "summarize", "report"):
         assert f"Running stage '{stage}'" in printed
     assert "Running stage 'train_task" not in printed
-    changed = "metrics/steps/1/metrics.json"
+    changed = "metrics/steps/2/metrics.json"
     assert pipeline.results()[changed] != base.results()[changed]
     assert "group_labels: 3\n" in (pipeline.root / "params.yaml").read_text(encoding="utf-8")
 
