@@ -1,15 +1,17 @@
 # make run: environment, `dvc repro`, table of results.  make bench: the engine's speed against a plain loop's.
 # make check: format, lint, types, contracts, fast tests, within a minute.  make test: the same with all tests.
 # make torture: kills `dvc repro` TORTURE times, 1000 if nothing is said, and draws as many examples of a property.
+# make docs: the pages as a site, in site/.
 PYTHON ?= python3
 VENV := .venv
 RUNS := $(VENV)/.runs
 TESTS := $(VENV)/.tests
+PAGES := $(VENV)/.pages
 PYTEST := pytest -n 2 --dist worksteal
 # dvc runs the python of the PATH: the environment's comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run check test torture static bench clean
+.PHONY: run check test torture static bench docs clean
 
 run: $(RUNS)
 	der check
@@ -23,7 +25,7 @@ test: static
 	$(PYTEST) $(if $(TORTURE),--torture $(TORTURE))
 
 torture: TORTURE ?= 1000
-torture: $(STAMP)
+torture: $(TESTS)
 	$(PYTEST) --torture $(TORTURE) -m 'torture or hypothesis'
 
 static: $(TESTS)
@@ -35,6 +37,9 @@ static: $(TESTS)
 bench: $(RUNS)
 	python -m bench
 
+docs: $(PAGES)
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
 $(RUNS): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -45,5 +50,9 @@ $(TESTS): $(RUNS)
 	pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(PAGES): $(RUNS)
+	pip install --quiet --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis

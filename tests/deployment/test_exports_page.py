@@ -3,7 +3,7 @@
 import ast
 import csv
 import io
-import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image
 
 from der.command.main import main
 from der.data.sources.decoding import read_picture
-from der.deployment.export import export_onnx, export_safetensors, export_torch
+from der.deployment.export import export_safetensors
 from der.deployment.input_form import describe_input
 from der.deployment.predictor import Predictor
 from der.model.checkpoint import Checkpoint, save_checkpoint
@@ -37,14 +37,20 @@ from tests.builders import (
     train_settings,
     training_images,
 )
-from tests.locations import ROOT
+from tests.pipeline.pages import blocks, programs
 
 SIDE = 8
 
 
-def programs() -> list[str]:
-    text = (ROOT / "docs/exports.md").read_text(encoding="utf-8")
-    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+(EXPORTS,) = blocks("docs/exports.md", "Exports")
+
+
+def export(form: str, checkpoint: str) -> None:
+    """Run the page's line for a form, with another checkpoint."""
+    (line,) = (line for line in EXPORTS.splitlines() if f"--format {form} " in line)
+    words = shlex.split(line, comments=True)
+    assert words[:3] == ["der", "export", "data/checkpoints/4"]
+    main(["export", checkpoint, *words[3:]])
 
 
 def paint(directory: Path) -> list[str]:
@@ -92,15 +98,16 @@ def test_onnx_with_pillow_and_numpy(
     save_empty_checkpoint(place / "0")
     save_checkpoint(place / "1", checkpoint, place / "0")
     monkeypatch.setenv("DER_DEVICE", "cpu")
-    main(["export", "1", "--format", "onnx"])
+    export("onnx", "1")
     capsys.readouterr()
     main(["predict", "1", *pictures, "--csv"])
     table = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1:]
     assert [row[0] for row in table] == pictures
 
+    (program,) = programs("docs/exports.md", "ONNX, with Pillow and numpy")
     alone = "\nassert not {'torch', 'der', 'safetensors'} & set(sys.modules)\n"
     done = subprocess.run(
-        [sys.executable, "-c", programs()[0] + alone, *pictures],
+        [sys.executable, "-c", program + alone, *pictures],
         cwd=place, capture_output=True, text=True, encoding="utf-8", check=True,
     )  # fmt: skip
     lines = done.stdout.splitlines()
@@ -129,7 +136,7 @@ def test_safetensors_with_torch(settings: NetworkSettings, masks: MaskSettings |
     checkpoint = pruned_checkpoint(settings, masks)
     export_safetensors(checkpoint.network, checkpoint.metadata, place / "network.safetensors")
     names: dict[str, object] = {}
-    exec(programs()[1], names)
+    exec(programs("docs/exports.md", "safetensors, with torch")[0], names)
     images = random_images(5, 6)
     expected = Predictor(checkpoint, CPU)(images)
     found = names["classify"](torch.from_numpy(images))  # type: ignore[operator]
@@ -152,15 +159,15 @@ def test_every_form_carries_the_same(place: Path) -> None:
     import onnx
     from safetensors import safe_open
 
-    checkpoint = random_checkpoint([3, 2])
-    metadata = checkpoint.metadata
-    export_torch(checkpoint.network, metadata, place / "n.pt2")
-    export_onnx(checkpoint.network, metadata, place / "n.onnx")
-    export_safetensors(checkpoint.network, metadata, place / "n.safetensors")
+    save_empty_checkpoint(place / "0")
+    save_checkpoint(place / "1", random_checkpoint([3]), place / "0")
+    save_checkpoint(place / "2", random_checkpoint([3, 2]), place / "1")
+    for form in ("onnx", "torch", "safetensors"):
+        export(form, "2")
     extra = {"class_names": "", "input": ""}
-    torch.export.load(place / "n.pt2", extra_files=extra)
-    graph = {entry.key: entry.value for entry in onnx.load(place / "n.onnx").metadata_props}
-    with safe_open(place / "n.safetensors", "pt") as file:
+    torch.export.load(place / "network.pt2", extra_files=extra)
+    graph = {entry.key: entry.value for entry in onnx.load(place / "network.onnx").metadata_props}
+    with safe_open(place / "network.safetensors", "pt") as file:
         weights = file.metadata()
     for key, text in extra.items():
         assert text == graph[key] == weights[key] != ""

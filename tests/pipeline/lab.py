@@ -20,6 +20,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CLASSES = ("ant", "bee", "cat", "dog")
 CHAIN = 3  # the protocol has two steps: number 3 is unused
 IMAGES = 8  # per class, two of them held out
+# `der` and `dvc` in a shell: of the copy and this environment.
+PROGRAMS = 'der() { python -m der "$@"; }\ndvc() { python -m dvc "$@"; }\n'
 RESULTS = ("data/fingerprints", "data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics")
 PHASES = ("base", "incremental", "incremental.classifier")
 EDITS = {
@@ -84,6 +86,10 @@ class Pipeline:
     def der(self, *words: str) -> str:
         """Run the command `der` of the copy, which must succeed; returns what it printed."""
         return self.succeed("python", "-m", "der", *words, PYTHONPATH="src")
+
+    def shell(self, lines: str) -> str:
+        """Run lines in a shell, as users paste them, which must succeed; returns what they printed."""
+        return self.succeed("sh", "-ec", PROGRAMS + lines, PYTHONPATH="src")
 
     def environment(self) -> dict[str, str]:
         """The caller's, without what would tie the copy to another repository or to the user's set-up."""

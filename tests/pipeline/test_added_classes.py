@@ -1,4 +1,4 @@
-"""README's example of classes that arrive later, run as it stands there, with few epochs."""
+"""The examples of classes that arrive later, run as they stand on the pages, with few epochs."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,11 @@ import yaml
 from PIL import Image
 
 from tests.pipeline.lab import Pipeline, make_pipeline, numbered, set_parameters, write_images
-from tests.pipeline.readme import blocks
+from tests.pipeline.pages import blocks
 
-PROTOCOL, FIRST, SECOND = blocks("Adding classes later")
+PROTOCOL, LINES = blocks("README.md", "Adding a class")
+FIRST, SECOND = LINES.split("der add", 1)
+FOLDER, PICTURE = blocks("docs/images.md", "Adding classes later")
 EDITS: dict[str, Any] = {
     "dataset.source": "digits",
     "protocol.first_classes": 4,  # the committed protocol
@@ -23,7 +25,7 @@ EDITS: dict[str, Any] = {
 
 def run(pipeline: Pipeline, commands: str) -> tuple[list[str], str]:
     """Run commands in a shell, as users paste them; returns the stages that ran, and the last line."""
-    printed = pipeline.succeed("sh", "-ec", commands)
+    printed = pipeline.shell(commands)
     return re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE), printed.splitlines()[-1]
 
 
@@ -33,7 +35,7 @@ def test_added_classes(forks: Path | None, tmp_path: Path) -> None:
     pipeline.chain(4)
     pipeline.succeed("dvc", "repro", "build_memory@3")
 
-    steps = yaml.safe_load(PROTOCOL)["protocol"]["steps"]
+    steps = yaml.safe_load(PROTOCOL)["steps"]
     pipeline.edit(protocol__steps=steps)
     # Step 4 is not in the protocol: its stages leave markers.
     stages, _ = run(pipeline, FIRST)
@@ -43,8 +45,9 @@ def test_added_classes(forks: Path | None, tmp_path: Path) -> None:
     assert pipeline.succeed("git", "status", "--porcelain") == ""
 
     before = pipeline.results()
-    stages, prediction = run(pipeline, SECOND)
+    stages, _ = run(pipeline, f"der add{SECOND}")
     assert sorted(stages) == sorted(["check", "split", *numbered("T4", "B4", "E4"), "summarize", "report"])
+    _, prediction = run(pipeline, PICTURE)
     assert prediction.startswith("nine.png ")
     probabilities = pipeline.succeed(
         "der", "predict", "data/checkpoints/4", "nine.png", "--top", "99", "--csv"
@@ -69,9 +72,10 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
         "warning: known classes move, for aardvark come among them: step 1 and all after"
     )
     before = pipeline.results()
-    (added, *_) = pipeline.der("add").splitlines()
+    add, repro = FOLDER.splitlines()
+    added = pipeline.shell(add).splitlines()[0]
     assert added == "params.yaml: step 3 is aardvark; steps 1 to 2 stay as they were"
-    printed = pipeline.succeed("dvc", "repro")
+    printed = pipeline.shell(repro)
     ran = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
     expected = ["check", "download", "split", *numbered("T3", "B3", "E3"), "summarize", "report"]
     assert sorted(ran) == sorted(expected)

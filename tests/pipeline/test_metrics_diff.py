@@ -6,8 +6,10 @@ from typing import Any
 
 from tests.pipeline.lab import Pipeline, numbered
 from tests.pipeline.opens import recorded_paths, recording
+from tests.pipeline.pages import blocks
 
 SUMMARY = "metrics/summary.json"
+(ONE,) = blocks("docs/experiments.md", "One")
 
 
 def summary(pipeline: Pipeline) -> Any:
@@ -32,13 +34,13 @@ def test_metrics_diff_compares_with_the_last_commit(base: Pipeline, pipeline: Pi
 
 
 def test_experiment_in_the_workspace(base: Pipeline, pipeline: Pipeline) -> None:
-    printed = pipeline.succeed("dvc", "exp", "run", "--name", "by-one", "-S", "evaluate.group_labels=1")
+    printed = pipeline.shell(ONE)
     for stage in numbered("E1", "E2", "summarize", "report"):
         assert f"Running stage '{stage}'" in printed
     assert "Running stage 'train_task" not in printed
-    changed = "metrics/steps/1/metrics.json"
+    changed = "metrics/steps/2/metrics.json"
     assert pipeline.results()[changed] != base.results()[changed]
-    assert "group_labels: 1\n" in (pipeline.root / "params.yaml").read_text(encoding="utf-8")
+    assert "group_labels: 3\n" in (pipeline.root / "params.yaml").read_text(encoding="utf-8")
 
 
 def test_experiment_in_a_copy_uses_the_code_of_the_copy(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -12,8 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.pipeline.lab import CHAIN as LENGTH
 from tests.pipeline.lab import Pipeline
+from tests.pipeline.pages import blocks
 
+(MANY,) = blocks("docs/experiments.md", "Many")
+# The page's lines without their comments.
+CHAIN, QUEUE, START, STATUS, SHOW, COMPARE = (line.partition(" #")[0] for line in MANY.splitlines())
 PATIENCE = 200  # seconds until something that should happen counts as not happening
 POLL = 1  # seconds; asking DVC costs about as much
 METRICS = ("average_top1", "last_top1", "forgetting")
@@ -38,6 +43,8 @@ def wait_for_end(pipeline: Pipeline) -> None:
 @pytest.fixture
 def queue(pipeline: Pipeline) -> Iterator[Pipeline]:
     """A pipeline for experiments in copies, none of whose processes outlives the test."""
+    pipeline.shell(CHAIN)
+    pipeline.chain(LENGTH)  # again, for a longer one takes longer
     # Experiments in copies of the repository have what git has.
     pipeline.succeed("git", "add", "--force", "data/images")
     pipeline.commit("Images")
@@ -51,15 +58,16 @@ def queue(pipeline: Pipeline) -> Iterator[Pipeline]:
 
 
 def enqueue(pipeline: Pipeline, *settings: str) -> list[str]:
-    """Queue experiments; returns their names."""
+    """Queue experiments as the page does, with other settings; returns their names."""
+    line, *_ = QUEUE.partition(" -S ")
     words = [word for setting in settings for word in ("-S", setting)]
-    return re.findall("'(.+)' for future", pipeline.succeed("dvc", "exp", "run", "--queue", *words))
+    return re.findall("'(.+)' for future", pipeline.succeed(*line.split(), *words))
 
 
 def run_queue(pipeline: Pipeline) -> None:
-    pipeline.succeed("dvc", "queue", "start", "-j", "2")
+    pipeline.succeed(*START.split())
     end = time.monotonic() + PATIENCE
-    while re.search("Queued|Running", pipeline.succeed("dvc", "queue", "status")):
+    while re.search("Queued|Running", pipeline.succeed(*STATUS.split())):
         assert time.monotonic() < end
         time.sleep(POLL)
     pipeline.succeed("dvc", "queue", "stop")
@@ -90,14 +98,14 @@ def test_sweep(queue: Pipeline) -> None:
     (lonely,) = enqueue(queue, "memory.budget=6")
     run_queue(queue)
 
-    shown = queue.succeed("dvc", "exp", "show", "--csv")
+    shown = queue.succeed(*SHOW.split(), "--csv")
     assert all(name in shown for name in (good, failing, another, lonely))
-    printed = queue.der("compare", "--csv", "table.csv")
+    printed = queue.shell(COMPARE)
     assert printed.endswith(f"\nfailed: {failing}\n")
     log = queue.succeed("dvc", "queue", "logs", failing)
     assert "error: params.yaml: memory.budget: 3 leaves no exemplar for each of 4 classes" in log
 
-    rows = list(csv.DictReader((queue.root / "table.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader((queue.root / "sweep.csv").read_text(encoding="utf-8").splitlines()))
     expected = {("8", "2"): ["HEAD"], ("6", "2"): [lonely], ("8", "4"): [good, another]}
     assert [(row["memory.budget"], row["protocol.first_classes"]) for row in rows] == list(expected)
     for row, names in zip(rows, expected.values(), strict=True):

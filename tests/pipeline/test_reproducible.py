@@ -5,6 +5,9 @@ from pathlib import Path
 import yaml
 
 from tests.pipeline.lab import RESULTS, Pipeline, Repro, make_pipeline
+from tests.pipeline.pages import blocks
+
+STAGES, COMMIT, LATER, PAGE = blocks("docs/without-dvc.md")
 
 
 def test_another_run_at_another_place_gives_the_same_bytes(base: Pipeline, recorded: Pipeline) -> None:
@@ -18,10 +21,11 @@ def test_another_run_at_another_place_gives_the_same_bytes(base: Pipeline, recor
 
 def test_all_stages_without_dvc_then_taken_over(base: Pipeline, forks: Path | None, tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path / "pipeline", forks)
-    pipeline.succeed("python", "-m", "stages")
-    assert pipeline.results() == base.results()
+    for lines in (STAGES, LATER, PAGE):
+        pipeline.shell(lines)
+        assert pipeline.results() == base.results()
 
-    pipeline.succeed("dvc", "commit", "--force")
+    pipeline.succeed(*COMMIT.split())
     assert pipeline.succeed("dvc", "status", "--json") == "{}\n"
     assert pipeline.repro() == Repro([], [])
     locks = [yaml.safe_load((one.root / "dvc.lock").read_text()) for one in (pipeline, base)]

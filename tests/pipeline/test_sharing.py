@@ -1,6 +1,6 @@
 """Finished steps through a remote: what a clone trains, and what it makes of a damaged remote.
 
-The remotes are set up by the lines of README.md, with their addresses replaced.
+The remotes are set up by the lines of docs/sharing.md, with their addresses replaced.
 """
 
 import re
@@ -17,11 +17,10 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from tests.pipeline.lab import Pipeline, Repro, numbered
-from tests.pipeline.readme import blocks
+from tests.pipeline.pages import blocks
 
-SECTION = "Sharing finished steps"
-SET_UP, PUSH, PULL, CREDENTIALS, WITHOUT_IMAGES, GO_ON = blocks(SECTION)
-STAGE = "train_task@2"  # README's example of a stage that DVC stops at
+SET_UP, PUSH, PULL, CREDENTIALS, WITHOUT_IMAGES, GO_ON = blocks("docs/sharing.md")
+STAGE = "train_task@2"  # the page's example of a stage that DVC stops at
 SECRETS = {"ID": "tests", "SECRET": "secret"}
 
 
@@ -30,7 +29,7 @@ def words(line: str) -> list[str]:
 
 
 def set_up(pipeline: Pipeline, address: str, replacement: str) -> None:
-    """Run README's lines for the remote that has this address there."""
+    """Run the page's lines for the remote that has this address there."""
     for line in map(words, SET_UP.splitlines()):
         if line[:3] != ["dvc", "remote", "add"]:
             pipeline.succeed(*line)
@@ -48,7 +47,7 @@ def clone(pipeline: Pipeline, images: bool = True) -> Pipeline:
 
 
 def pull(pipeline: Pipeline, line: str = PULL) -> list[str]:
-    """Run README's line for clones; returns the stages that ran."""
+    """Run the page's line for clones; returns the stages that ran."""
     printed = pipeline.succeed(*words(line))
     return re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
 
@@ -89,7 +88,7 @@ class Bucket:
         set_up(pipeline, "s3://bucket/der", f"s3://{name}/der")
 
     def authorise(self, pipeline: Pipeline) -> None:
-        """Run README's lines for credentials."""
+        """Run the page's lines for credentials."""
         for *line, value in map(words, CREDENTIALS.splitlines()):
             pipeline.succeed(*line, SECRETS.get(value, self.endpoint))
 

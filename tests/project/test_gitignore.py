@@ -1,4 +1,4 @@
-"""`git add --all` after the README's commands adds only what belongs to the project."""
+"""`git add --all` after the pages' commands adds only what belongs to the project."""
 
 import shutil
 import subprocess
@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.locations import ROOT
+from tests.pipeline.pages import PAGES, read_page
 
-# What each command leaves beside what DVC tracks; every command stands in the README.
+# What each command leaves beside what DVC tracks; every command stands on a page.
 LEFT = {
     "der export data/checkpoints/4 --format torch": ["network.pt2"],
     "der export data/checkpoints/4 --format onnx": ["network.onnx", "network.onnx.data"],
     "der compare --csv sweep.csv": ["sweep.csv"],
     "save('nine.png')": ["nine.png"],
     "dvc plots show": ["dvc_plots/index.html", "dvc_plots/static/plot.png"],
+    "make docs": ["site/index.html"],
     "make run": [".venv/pyvenv.cfg", "der.egg-info/PKG-INFO", "src/der/__pycache__/a.pyc"],
     "make test": [
         *(".pytest_cache/a", ".mypy_cache/a", ".ruff_cache/a", ".hypothesis/examples/a"),
@@ -61,8 +63,8 @@ def status(repository: Path, names: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("command", LEFT)
-def test_what_a_command_of_the_readme_leaves_is_ignored(command: str, repository: Path) -> None:
-    assert command in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_what_a_command_of_a_page_leaves_is_ignored(command: str, repository: Path) -> None:
+    assert any(command in read_page(page) for page in (*PAGES, "CONTRIBUTING.md"))
     assert status(repository, LEFT[command]) == []
 
 

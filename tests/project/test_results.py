@@ -1,6 +1,7 @@
-"""What the README shows of records and of published results."""
+"""What README and docs show of records and of published results."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from der.project.presets import PRESETS, list_presets
 from der.project.published import curves_beside
 from der.project.records import Record, read_records, record_metrics
 from der.project.results import (
-    README,
+    BLOCKS,
     describe_steps,
-    measured_results,
     measured_table,
     presets_table,
     put_block,
@@ -29,7 +29,6 @@ from tests.locations import ROOT
 from tests.project.finished_run import metrics_of
 
 PUBLISHED = json.loads((ROOT / "results/published.json").read_text(encoding="utf-8"))
-BLOCKS = "<!-- results -->\n<!-- /results -->\nbetween\n<!-- presets -->\nold\n<!-- /presets -->\n"
 
 
 def record_of(name: str, *classes: int, order: str = "podnet_1", seed: int = 0, **metrics: Any) -> Record:
@@ -49,11 +48,13 @@ def record_of(name: str, *classes: int, order: str = "podnet_1", seed: int = 0, 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The repository's presets, published results and a README of markers, as the current directory."""
+    """The repository's presets, published results and pages of markers, as the current directory."""
     shutil.copytree(ROOT / PRESETS, tmp_path / PRESETS)
     (tmp_path / "results").mkdir()
     shutil.copyfile(ROOT / "results/published.json", tmp_path / "results/published.json")
-    (tmp_path / README).write_text(BLOCKS, encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    for name, page in BLOCKS.items():
+        (tmp_path / page).write_text(f"<!-- {name} -->\nold\n<!-- /{name} -->\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -109,26 +110,30 @@ def test_files_that_are_no_records(place: Path, content: Any) -> None:
         read_records()
 
 
-def test_blocks_between_their_markers() -> None:
+def test_blocks_between_their_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
     text = "before\n<!-- a -->\nold\n<!-- /a -->\nafter\n"
-    once = put_block(text, "a", "| new |")
+    page.write_text(text, encoding="utf-8")
+    once = put_block(page, "a", "| new |")
     assert once == "before\n<!-- a -->\n| new |\n<!-- /a -->\nafter\n"
-    assert put_block(once, "a", "| new |") == once
-    for broken in (text.replace("<!-- a -->", ""), text.replace("<!-- /a -->", "")):
-        with pytest.raises(
-            UserError, match=r"^README\.md: no <!-- a --> with <!-- /a --> after it; write both"
-        ):
-            put_block(broken, "a", "| new |")
+    page.write_text(once, encoding="utf-8")
+    assert put_block(page, "a", "| new |") == once
+    for broken in (text.replace("<!-- a -->", ""), text.replace("<!-- /a -->", ""), None):
+        page.unlink() if broken is None else page.write_text(broken, encoding="utf-8")
+        with pytest.raises(UserError, match=r"page\.md: no <!-- a --> with <!-- /a --> after it; write both"):
+            put_block(page, "a", "| new |")
 
 
-def test_the_readme_is_current(place: Path) -> None:
+def test_the_pages_are_current(place: Path) -> None:
     for path in (ROOT / "results").glob("*.json"):
         shutil.copyfile(path, place / "results" / path.name)
-    shutil.copyfile(ROOT / README, place / README)
+    for page in BLOCKS.values():
+        shutil.copyfile(ROOT / page, place / page)
     renew_results()
-    assert Path(README).read_bytes() == (ROOT / README).read_bytes(), "run `der results`"
-    for figure in Path("results").glob("*.png"):
-        assert (ROOT / figure).exists(), "run `der results`"
+    for page in BLOCKS.values():
+        assert page.read_bytes() == (ROOT / page).read_bytes(), "run `der results`"
+    drawn = {path.name for path in Path("docs/figures").iterdir()}
+    assert drawn == {path.name for path in (ROOT / "docs/figures").iterdir()}
 
 
 # Curves
@@ -184,22 +189,23 @@ def test_steps_in_words() -> None:
     )
 
 
-def test_results_are_renewed_with_a_figure(place: Path) -> None:
-    record = record_of("notebook", 25, 50, 75, 100)
-    keep("notebook-random-list1993-seed0", record)
-    keep(
-        "digits-alphabetical-seed0", record_of("digits", 4, 6, 8, 10)
-    )  # nothing is published to see it beside
+def test_results_are_renewed_with_figures(place: Path) -> None:
+    keep("notebook-random-list1993-seed0", record_of("notebook", 25, 50, 75, 100))
+    keep("digits-alphabetical-seed0", record_of("digits", 4, 6, 8, 10))  # nothing is published beside it
+    keep("joint-alphabetical-seed0", record_of("joint", 100))  # one step: no curve
     said = renew_results()
-    text = Path(README).read_text(encoding="utf-8")
-    assert said in text and "![Top-1 over classes seen: notebook, measured; notebook, published and" in said
-    assert said == measured_results(
-        read_records(), PUBLISHED["presets"], {"notebook": curves_beside("notebook")}
+    texts = {name: page.read_text(encoding="utf-8") for name, page in BLOCKS.items()}
+    assert texts["results"] == f"<!-- results -->\n{said}\n<!-- /results -->\n" and said.count("\n") == 4
+    assert "![Top-1 over classes seen: digits, measured](figures/digits.png)" in texts["figures"]
+    assert "![Top-1 over classes seen: notebook, measured; notebook, published" not in texts["results"]
+    assert re.search(
+        r"seen: notebook, measured; notebook.*, published.*\(figures/notebook.png\)", texts["figures"]
     )
-    assert [path.name for path in Path("results").glob("*.png")] == ["notebook.png"]
-    assert "`paper_b0_5`, the paper's nearest protocol, is another experiment: CIFAR-100 in 5 steps" in said
-    assert "(results/notebook.png)" in said and "| joint |" in text.partition("between")[2]
-    assert renew_results() == said and Path(README).read_text(encoding="utf-8") == text
+    assert "`paper_b0_5`, the paper's nearest protocol, is another experiment: CIFAR-100" in texts["figures"]
+    assert "| joint |" in texts["presets"]
+    assert {path.name for path in Path("docs/figures").iterdir()} == {"digits.png", "notebook.png"}
+    assert renew_results() == said
+    assert texts == {name: page.read_text(encoding="utf-8") for name, page in BLOCKS.items()}
 
 
 def test_equal_records_give_equal_figures(place: Path) -> None:

@@ -1,4 +1,4 @@
-"""Renew the README's tables and figures of published and measured results, and show what was measured."""
+"""Renew the tables and figures of published and measured results in README and docs, and show the first."""
 
 import argparse
 
@@ -8,7 +8,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write README.md and the figures, and print what was measured."""
+    """Write the pages and the figures, and print what was measured."""
     from der.project.results import renew_results
 
     print(renew_results())

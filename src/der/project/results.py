@@ -1,4 +1,4 @@
-"""What the README shows of measured and published results: two tables, and a figure for every curve."""
+"""What README and docs show of measured and published results: two tables, and a figure for every curve."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,55 +10,60 @@ from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.project.presets import describe_preset, list_presets
 from der.project.published import PUBLISHED, curves_beside
-from der.project.records import RESULTS, Record, Runs, read_records
+from der.project.records import Record, Runs, read_records
 from der.project.results_figure import results_chart
 from der.summary.charts.accuracy import Curve
 
 README = Path("README.md")
-
-Figures = dict[str, list[Curve]]  # preset that was run -> published curves beside it
+DOCS = Path("docs")
+FIGURES = Path("figures")  # below DOCS
+BLOCKS = {"results": README, "figures": DOCS / "results.md", "presets": DOCS / "presets.md"}  # where each is
 
 
 def renew_results() -> str:
-    """Renew the README's tables and figures of published and measured results; returns the measured ones."""
+    """Renew tables and figures of published and measured results; returns the measured ones."""
     published, runs = read_json(PUBLISHED)["presets"], read_records()
-    figures = choose_figures(runs)
-    measured = measured_results(runs, published, figures)
-    text = put_block(README.read_text(encoding="utf-8"), "results", measured)
-    text = put_block(text, "presets", presets_table(list_presets(), published))
-    draw_figures(runs, figures)
-    with atomic_file(README) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return measured
+    contents = {
+        "results": measured_table(runs, published),
+        "figures": show_figures(runs, published),
+        "presets": presets_table(list_presets(), published),
+    }
+    pages = {path: put_block(path, name, contents[name]) for name, path in BLOCKS.items()}
+    draw_figures(runs)
+    for path, text in pages.items():
+        with atomic_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return contents["results"]
 
 
-def choose_figures(runs: Runs) -> Figures:
-    """The published curves beside every preset that was run, has steps, and has any."""
-    measured = [name for name, records in runs.items() if records and len(_steps(records[0])) > 1]
-    return {name: curves for name in measured if (curves := curves_beside(name))}
+def choose_figures(runs: Runs) -> list[str]:
+    """The presets that were run and have steps, which a figure shows."""
+    return [name for name, records in runs.items() if records and len(_steps(records[0])) > 1]
 
 
-def draw_figures(runs: Runs, figures: Figures) -> None:
-    """Draw the PNG of every figure beside the records."""
+def draw_figures(runs: Runs) -> None:
+    """Draw the PNG of every figure."""
     from der.summary.drawing.line_chart import draw_lines  # here, for matplotlib costs a second
 
-    for name, curves in figures.items():
-        with atomic_file(figure_path(name)) as partial:
-            draw_lines(results_chart(name, runs[name], curves), partial)
+    (DOCS / FIGURES).mkdir(exist_ok=True)
+    for name in choose_figures(runs):
+        with atomic_file(DOCS / figure_path(name)) as partial:
+            draw_lines(results_chart(name, runs[name], curves_beside(name)), partial)
 
 
 def figure_path(name: str) -> Path:
-    """Where the figure of a preset's runs lies."""
-    return RESULTS / f"{name}.png"
+    """Where the figure of a preset's runs lies, from the pages in docs."""
+    return FIGURES / f"{name}.png"
 
 
-def measured_results(runs: Runs, published: dict[str, Any], figures: Figures) -> str:
-    """The table of what was measured, then every figure with what it does not show."""
-    parts = [measured_table(runs, published)]
-    for name, curves in figures.items():
-        beside = " and ".join(f"{curve.name}, published" for curve in curves)
+def show_figures(runs: Runs, published: dict[str, Any]) -> str:
+    """Every figure, with what it does not show."""
+    parts = []
+    for name in choose_figures(runs):
+        curves = curves_beside(name)
+        shown = [f"{name}, measured", *(f"{curve.name}, published" for curve in curves)]
         parts += [
-            f"![Top-1 over classes seen: {name}, measured; {beside}]({figure_path(name)})",
+            f"![Top-1 over classes seen: {'; '.join(shown)}]({figure_path(name)})",
             describe_steps(name, runs[name], published.get(name, {})),
             *(describe_nearest(curve) for curve in curves if curve.name != name),
         ]
@@ -158,11 +163,15 @@ def _pair(average: float, last: float) -> str:
     return f"{average:.2f} / {last:.2f}"
 
 
-def put_block(text: str, name: str, content: str) -> str:
-    """``text`` with ``content`` between the two markers of ``name``; raises UserError if they are missing."""
+def put_block(path: Path, name: str, content: str) -> str:
+    """The text of a page with ``content`` between the two markers of ``name``.
+
+    Raises UserError if the page or its markers are missing.
+    """
     first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     before, start, rest = text.partition(first)
     _, end, after = rest.partition(last)
     if not start or not end:
-        raise UserError(f"{README}: no {first} with {last} after it; write both where its contents belong")
+        raise UserError(f"{path}: no {first} with {last} after it; write both where its contents belong")
     return f"{before}{first}\n{content}\n{last}{after}"

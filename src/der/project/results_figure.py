@@ -1,11 +1,11 @@
-"""The README's figure of a preset's runs."""
+"""The figure of a preset's runs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 
 from der.project.records import Record
-from der.summary.charts.accuracy import Curve, published_line
+from der.summary.charts.accuracy import Curve, percent_axis, published_line
 from der.summary.charts.blending import blend
 from der.summary.charts.colours import ACCURACIES
 from der.summary.charts.description import Axis, Line, LineChart, Marker, Panel
@@ -29,7 +29,7 @@ def results_chart(name: str, records: Sequence[Record], published: Sequence[Curv
         lines.append(published_line(replace(curve, name=curve.name + note), index))
     return LineChart(
         name="results",
-        title=f"Preset {name}: measured and published",
+        title=f"Preset {name}: measured" + (" and published" if published else ""),
         axis=Axis("classes seen", whole=True, low=0),
-        panels=(Panel(Axis("test top-1 over all classes seen", "%"), tuple(lines)),),
+        panels=(Panel(percent_axis("test top-1 over all classes seen", lines), tuple(lines)),),
     )

@@ -52,13 +52,12 @@ def accuracy_chart(summary: Summary, published: Sequence[Curve] = ()) -> LineCha
     lines = [line for line in measured if any(value is not None for value in line.y)]
     lines += [published_line(curve, index) for index, curve in enumerate(published)]
     classes = tuple(float(step["classes"]) for step in steps)
-    floor = _floor(min(value for line in lines for value in line.y if value is not None))
     average, last = summary["average_top1"], summary["last_top1"]
     return LineChart(
         name="accuracy",
         title=f"Average incremental accuracy {average:.2f} %, last {last:.2f} %",
         axis=Axis("classes seen", whole=True, ticks=classes if len(classes) <= MOST_LISTED else None),
-        panels=(Panel(Axis("test accuracy", "%", low=floor, high=100 + 0.03 * (100 - floor)), tuple(lines)),),
+        panels=(Panel(percent_axis("test accuracy", lines), tuple(lines)),),
     )
 
 
@@ -87,6 +86,8 @@ def published_line(curve: Curve, index: int) -> Line:
     )
 
 
-def _floor(lowest: float) -> float:
-    """The multiple of ten below the lowest accuracy, with a point of room for its marker."""
-    return max(0.0, 10.0 * math.floor((lowest - 1) / 10))
+def percent_axis(title: str, lines: Sequence[Line]) -> Axis:
+    """From the multiple of ten below the lowest accuracy, with a point of room for its marker, to 100 %."""
+    lowest = min(value for line in lines for value in line.y if value is not None)
+    floor = max(0.0, 10.0 * math.floor((lowest - 1) / 10))
+    return Axis(title, "%", low=floor, high=100 + 0.03 * (100 - floor))
