@@ -83,7 +83,7 @@ def read_changed(content: bytes, channels: int) -> None:
             sentence = printable(str(error))  # as the programs show it
     if pixels is None:
         assert sentence.startswith(
-            ("here: cannot be read as a picture; repair or remove it (", "here: too many pixels; make it ")
+            ("here: cannot be read as a picture; repair or remove it", "here: too many pixels; make it ")
         )
     else:
         assert (pixels.shape, pixels.dtype) == ((SIDE, SIDE, channels), np.uint8)
