@@ -13,6 +13,7 @@ from tests.pipeline.pages import PAGES, read_page
 LEFT = {
     "der export data/checkpoints/4 --format torch": ["network.pt2"],
     "der export data/checkpoints/4 --format onnx": ["network.onnx", "network.onnx.data"],
+    "der export data/checkpoints/4 --format safetensors": ["network.safetensors"],
     "der compare --csv sweep.csv": ["sweep.csv"],
     "save('nine.png')": ["nine.png"],
     "dvc plots show": ["dvc_plots/index.html", "dvc_plots/static/plot.png"],
