@@ -55,6 +55,9 @@ BAD_CHAINS: dict[str, Edit] = {
     "with a gap": lambda text: text.replace('"2"', '"7"'),
     "without fields": lambda text: text.replace(", phase: incremental", ""),
     "another order": lambda text: text.replace("previous: 1", "previous: 0"),
+    "true for 1": lambda text: text.replace("previous: 1", "previous: true"),
+    "a fraction": lambda text: text.replace("previous: 1", "previous: 1.0"),
+    "a section of params.yaml": lambda text: f"{text}dataset: {{path: elsewhere}}\n",
     "deep": lambda text: f"steps: {'[' * 3000}\n",
 }
 

@@ -24,8 +24,9 @@ def chain_length() -> int:
     except (OSError, ValueError, UserError):
         content = None
     steps = content.get("steps") if isinstance(content, dict) else None
-    # Numbers as text: DVC reads others as no stages at all.
-    if not steps or not isinstance(steps, dict) or steps != _links(len(steps)):
+    # Numbers as text: DVC reads others as no stages at all. Of what equals them, 1.0 and true, it makes names
+    # of other files, and of other keys values beside params.yaml's.
+    if not steps or not isinstance(steps, dict) or _spell(content) != _spell({"steps": _links(len(steps))}):
         raise UserError(f"{paths.CHAIN}: missing or damaged; run `der chain`")
     return len(steps)
 
@@ -36,6 +37,11 @@ def _links(length: int) -> dict[str, dict[str, Any]]:
         str(step): {"previous": step - 1, "phase": "base" if step == 1 else "incremental"}
         for step in range(1, length + 1)
     }
+
+
+def _spell(content: dict[Any, Any]) -> dict[Any, Any]:
+    """Values as text, which tells those of other types apart; keys in any order."""
+    return {key: _spell(value) if isinstance(value, dict) else repr(value) for key, value in content.items()}
 
 
 def check_chain(steps: int) -> None:
