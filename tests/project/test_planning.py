@@ -79,6 +79,12 @@ def test_a_directory_without_classes_is_refused_before_anything_is_removed(place
         check_folder(dataset)
 
 
+def test_a_file_that_is_no_archive_is_refused_before_anything_is_removed(place: Path) -> None:
+    set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "params.yaml"})
+    with pytest.raises(UserError, match=r"^params\.yaml: neither a directory nor a \.zip, "):
+        check_folder(load_settings().dataset)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -8,10 +8,8 @@ from der.common.errors import UserError
 from der.data.sources.archives import unpack
 from der.data.sources.class_images import ClassImages, Images, hold_out
 from der.data.sources.pictures import Fault, Picture, decoder, describe
-from der.data.sources.tree import Entry, build_tree, check_splits, scan, unwrap
+from der.data.sources.tree import Entry, build_tree, check_archive, check_splits, scan, unwrap
 from der.settings.dataset import DatasetSettings
-
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
 
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
@@ -27,9 +25,8 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
         yield from _classes(list(scan(path)), str(path), settings)
     elif not path.exists():
         raise UserError(f"{path}: there is no such directory or archive; put one there or edit dataset.path")
-    elif not path.is_file() or not path.name.lower().endswith(ARCHIVES):
-        raise UserError(f"{path}: neither a directory nor a {', '.join(ARCHIVES)} file; edit dataset.path")
     else:
+        check_archive(path)
         scratch.mkdir(parents=True)
         try:
             wrapper, entries = unwrap(unpack(path, scratch))

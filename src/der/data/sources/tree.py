@@ -19,6 +19,7 @@ OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, an
     *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".mp4", ".mov", ".avi", ".wav"),
     *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc"),
 )
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
 Parts = tuple[str, ...]  # of a path below the tree's root
 
@@ -61,14 +62,23 @@ def list_folder(settings: DatasetSettings) -> list[str]:
 
 
 def check_folder(settings: DatasetSettings) -> None:
-    """Raise UserError for a directory without classes."""
+    """Raise UserError for a directory without classes, and for a file that is no archive by its name."""
     path = Path(settings.path)
+    if not path.exists():
+        return
     if not path.is_dir():
+        check_archive(path)
         return
     if not (path / "train").is_dir():
         raise UserError(f"{path}: has no folder train; put images into train/<class>/")
     if len(names := list_folder(settings)) < 2:
         raise UserError(f"{path}: has {len(names)} of the two classes that are needed; add train/<class>/")
+
+
+def check_archive(path: Path) -> None:
+    """Raise UserError for what has not the name of an archive."""
+    if not path.is_file() or not path.name.lower().endswith(ARCHIVES):
+        raise UserError(f"{path}: neither a directory nor a {', '.join(ARCHIVES)} file; edit dataset.path")
 
 
 def scan(root: Path) -> Iterator[Entry]:
