@@ -76,6 +76,9 @@ class Writer:
             elif isinstance(value, list) and value and self.draw(st.booleans()):
                 yield f"{indent}{key}:{self.remark()}"
                 yield from self.rows(value, indent + self.draw(st.sampled_from(["", step])))
+            elif key == "path" and self.draw(st.booleans()):
+                yield f"{indent}{key}: {self.draw(st.sampled_from(['|-', '>-', '|']))}{self.remark()}"
+                yield f"{indent}{step}my pictures"
             elif key == "path":
                 yield f"{indent}{key}: {self.draw(PICTURES)}{self.remark()}"
             else:
@@ -129,6 +132,14 @@ def check_edit(text: str, name: str, expected: list[str]) -> str:
 def test_any_document_any_preset(document: tuple[str, list[str]], name: str) -> None:
     text, expected = document
     check_edit(text, name, expected)
+
+
+@pytest.mark.parametrize("sign", ["|", "|-", "|2-", ">", ">-"])
+def test_a_remark_behind_the_sign_of_a_text(sign: str) -> None:
+    text = re.sub(r"path: data/images  *(#.*)", rf"path: {sign}  \1\n    data/images\n  # above", COMMITTED)
+    edited = check_edit(text, "digits_masks", comments(text))
+    assert "  # above\n  downloads: " in edited
+    assert comments(edited).index("# above") == comments(text).index("# above")
 
 
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark
+from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 from ruamel.yaml.tokens import CommentToken
 
 from der.common.errors import UserError
@@ -74,7 +75,9 @@ def lay_out(old: Any, values: Any) -> CommentedMap:
 
 
 def _copy(value: Any) -> Any:
-    """A value without comments, collections in one line."""
+    """A value without comments, collections and texts in one line."""
+    if isinstance(value, LiteralScalarString | FoldedScalarString):
+        return str(value)
     if isinstance(value, dict):
         copy: Any = CommentedMap((key, _copy(one)) for key, one in value.items())
     elif isinstance(value, list):
@@ -99,9 +102,7 @@ def list_keys(new: CommentedMap, old: Any, depth: int = 0, line: int = 0) -> Ite
 def list_comments(old: CommentedMap, text: str) -> list[Comment]:
     """All comments and blank lines of a document, wherever ruamel keeps them, from top to bottom."""
     rows = text.split("\n")
-    found = {
-        (token.start_mark.line, token.start_mark.column, token.value): pre for token, pre in _tokens(old)
-    }
+    found = {(line, column, value): is_pre for line, column, value, is_pre in _find_comments(old)}
     comments = []
     for (line, column, value), is_pre in sorted(found.items()):
         first, *others = value.removesuffix("\n").split("\n")
@@ -112,17 +113,21 @@ def list_comments(old: CommentedMap, text: str) -> list[Comment]:
     return comments
 
 
-def _tokens(node: Any) -> Iterator[tuple[CommentToken, bool]]:
-    """The tokens of comments in and below a collection, and whether it stands before it."""
+def _find_comments(node: Any) -> Iterator[tuple[int, int, str, bool]]:
+    """The comments in and below a collection: line, column, text, and whether it stands before it."""
     if not isinstance(node, CommentedMap | CommentedSeq):
         return
-    for places in [node.ca.comment or [], *node.ca.items.values(), node.ca.end or []]:
+    items = [(None, node.ca.comment or []), *node.ca.items.items(), (None, node.ca.end or [])]
+    for key, places in items:
         for place in places:
             for token in place if isinstance(place, list) else [place]:
-                if token is not None:
-                    yield token, isinstance(place, list)
+                if isinstance(token, str):  # behind the | or > of a text
+                    yield (*node.lc.data[key][-2:], token, False)
+                elif token is not None:
+                    mark = token.start_mark
+                    yield mark.line, mark.column, token.value, isinstance(place, list)
     for value in node.values() if isinstance(node, CommentedMap) else node:
-        yield from _tokens(value)
+        yield from _find_comments(value)
 
 
 def put_comments(document: CommentedMap, keys: list[Key], comments: list[Comment]) -> None:
