@@ -104,7 +104,7 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
     [
         ("metrics/steps/2/metrics.json", "{}", "no metrics of a step; run the step's evaluation again"),
         ("metrics/summary.json", None, "cannot be read as JSON"),
-        ("metrics/summary.json", "{}", "not of these steps; run `dvc repro`"),
+        ("metrics/summary.json", "{}", "not of the steps in metrics/steps"),
         ("metrics/steps/2/confusion.csv", "true,a\na,1\n", "of 1 classes, but step 2 has 6; run `dvc repro`"),
         ("metrics/steps/2/confusion.csv", "true\n", "rows and columns name different classes"),
         ("metrics/training/1/log.csv", "epoch\n", "cannot be read as a training log"),

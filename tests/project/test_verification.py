@@ -114,3 +114,30 @@ def test_a_fingerprint_is_found_if_it_is_damaged_but_not_if_it_is_of_other_code(
     (damage,) = find_damaged_results()
     assert list(repair([damage])) == [f"{damage.sentence}; removed"]
     assert json.dumps([str(one) for one in paths.FINGERPRINTS.iterdir()]) == "[]"
+
+
+@pytest.mark.parametrize("name", ["metrics/summary.json", "metrics/plots/a.csv", "metrics/report.html"])
+def test_what_is_not_sealed_is_compared_with_what_dvc_recorded(name: str) -> None:
+    for path in ("metrics/summary.json", "metrics/plots/a.csv", "metrics/plots/b.png", "metrics/report.html"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(path)
+    plots = list_files({one: md5(f"metrics/plots/{one}".encode()) for one in ("a.csv", "b.png")})
+    left = {
+        "summarize": {
+            "metrics/summary.json": md5(b"metrics/summary.json"),
+            "metrics/plots": f"{md5(plots)}.dir",
+        },
+        "report": {"metrics/report.html": md5(b"metrics/report.html")},
+    }
+    stages = {
+        stage: {"outs": [{"path": path, "md5": value} for path, value in outputs.items()]}
+        for stage, outputs in left.items()
+    }
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+    assert find_all_damage() == []
+    spoil(Path(name))
+    output = Path("metrics/plots") if "plots" in name else Path(name)
+    (damage,) = find_all_damage()
+    assert damage.sentence == f"{output}: other bytes than dvc.lock records of it"
+    assert len(list(repair([damage]))) == 1
+    assert not output.exists() and find_all_damage() == []

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,13 @@ def read_lock() -> Ran:
         for name in names
         if name in stages
     }
+
+
+def read_outputs(stages: Iterable[str]) -> dict[Path, str]:
+    """The outputs of those ``stages`` that ran, and DVC's hash of each; it ends in .dir for a directory."""
+    content = parse_yaml(LOCK.read_text(encoding="utf-8"), LOCK)["stages"] if LOCK.exists() else {}
+    ran = [content[stage] for stage in stages if stage in content]
+    return {Path(output["path"]): output["md5"] for stage in ran for output in stage["outs"]}
 
 
 def changes_since(ran: Ran, stage: str, parameters: Any) -> Iterator[Change]:

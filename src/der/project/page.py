@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
 from der.common.serialization import read_json
 from der.data.exemplars import Memory, load_memory
 from der.evaluation.confusion import CONFUSION, read_confusion
@@ -56,7 +56,7 @@ def read_run(settings: Settings) -> FinishedRun:
 def _read_summary(steps: list[StepMetrics]) -> Summary:
     summary = summarise(steps)
     if read_json(paths.SUMMARY) != summary:
-        raise UserError(f"{paths.SUMMARY}: not of these steps; run `dvc repro`")
+        raise DamageError(f"{paths.SUMMARY}: not of the steps in {paths.evaluation(1).parent}")
     return summary
 
 

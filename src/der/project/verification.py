@@ -12,11 +12,13 @@ from der.common.atomic import PARTIAL, atomic_file
 from der.common.errors import DamageError, UserError
 from der.common.sealed import find_damage
 from der.project.graph import list_stages
+from der.project.lockfile import LOCK, read_outputs
 from der.project.paths import FINGERPRINTS, SEALED
 from der.project.running_code import check_fingerprint
 from der.project.timing import list_outputs
 
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir of a list of files
+LAST = ("summarize", "report")  # whose outputs are not sealed: tables, pictures, a page
 CACHE_MODE = 0o444  # DVC believes objects of this mode, without looking
 
 
@@ -28,8 +30,8 @@ class Damage(NamedTuple):
 
 
 def find_all_damage() -> list[Damage]:
-    """Damage in DVC's cache, of sealed directories and of the fingerprints of code."""
-    return [*find_damaged_objects(find_cache()), *find_damaged_results()]
+    """Damage in DVC's cache, of sealed directories, of the fingerprints of code and of the last stages'."""
+    return [*find_damaged_objects(find_cache()), *find_damaged_results(), *find_damaged_views()]
 
 
 def find_cache() -> Path:
@@ -64,6 +66,13 @@ def find_damaged_results() -> Iterator[Damage]:
             yield Damage(str(error), path)
 
 
+def find_damaged_views() -> Iterator[Damage]:
+    """What has other bytes than DVC records, of the outputs that are for people."""
+    for path, recorded in read_outputs(LAST).items():
+        if path.exists() and hash_output(path) != recorded:
+            yield Damage(f"{path}: other bytes than {LOCK} records of it", path)
+
+
 def repair(damages: list[Damage]) -> Iterator[str]:
     """Remove what is damaged, or put an object back of which the results hold the bytes; says what was done.
 
@@ -89,13 +98,27 @@ def read_copies() -> dict[str, Path | bytes]:
     copies: dict[str, Path | bytes] = {}
     stages = [stage for names in list_stages().values() for stage in names]
     for output in [output for stage in stages for output in list_outputs(stage)]:
-        files = sorted(path for path in (output, *output.rglob("*")) if path.is_file())
-        hashes = {file: hash_file(file) for file in files}
-        copies |= {digest: file for file, digest in hashes.items()}
+        hashes = hash_files(output)
+        copies |= {digest: output / name for name, digest in hashes.items()}
         if output.is_dir():
-            listing = list_files({path.relative_to(output).as_posix(): hashes[path] for path in files})
-            copies[f"{hashlib.md5(listing).hexdigest()}.dir"] = listing
+            listing = list_files(hashes)
+            copies[_name_listing(listing)] = listing
     return copies
+
+
+def hash_files(output: Path) -> dict[str, str]:
+    """The hashes of an output's files, by their names in it; "." if it is a file."""
+    files = sorted(path for path in (output, *output.rglob("*")) if path.is_file())
+    return {file.relative_to(output).as_posix(): hash_file(file) for file in files}
+
+
+def hash_output(path: Path) -> str:
+    """The name of DVC's object for a file, or for the listing of a directory."""
+    return _name_listing(list_files(hash_files(path))) if path.is_dir() else hash_file(path)
+
+
+def _name_listing(listing: bytes) -> str:
+    return f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
 
 
 def list_files(hashes: dict[str, str]) -> bytes:
