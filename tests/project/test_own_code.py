@@ -1,15 +1,17 @@
 """Functions of the user's own are code that stages depend on."""
 
 import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from der.common.errors import UserError
+from der.common.registry import check_imported
 from der.common.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
-from der.project.own_code import LOOKED_UP_IN, hash_stages, named_modules
+from der.project.own_code import LOOKED_UP_IN, hash_stages, importing_named, named_modules
 from der.project.params import write_text
 from der.project.paths import GRAPH, PARAMS
 from der.project.running_code import RunningCode, read_code, write_fingerprints
@@ -144,3 +146,20 @@ def test_a_module_that_is_nowhere_is_left_to_the_check_of_names(project: Path) -
     before = hash_stages(STAGES)
     name_function("memory.selection", "no_such.module:function")
     assert hash_stages(STAGES) == before
+
+
+def test_what_a_checkpoint_names_is_imported_for_a_command_only_if_params_yaml_names_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "own.names", raising=False)
+    with (
+        pytest.raises(
+            UserError, match=r"^file: .*; import own\.names first, if .* what the params\.yaml of the"
+        ),
+        importing_named(),
+    ):
+        check_imported("own.names:function", "file")
+    name_function("network.backbone")
+    with importing_named():
+        check_imported("own.names:function", "file")
+    monkeypatch.delitem(sys.modules, "own.names")

@@ -27,10 +27,10 @@ def run(arguments: argparse.Namespace) -> None:
     # Only now: torch costs seconds.
     from der.deployment.export import export_onnx, export_safetensors, export_torch
     from der.model.checkpoint import load_checkpoint
-    from der.project.own_code import import_named
+    from der.project.own_code import importing_named
 
-    import_named()
-    checkpoint = load_checkpoint(arguments.checkpoint)
+    with importing_named():
+        checkpoint = load_checkpoint(arguments.checkpoint)
     metadata = checkpoint.metadata
     path = arguments.output or Path(f"network{SUFFIXES[arguments.format]}")
     exports = {"torch": export_torch, "onnx": export_onnx, "safetensors": export_safetensors}

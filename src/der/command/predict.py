@@ -40,11 +40,11 @@ def run(arguments: argparse.Namespace) -> None:
     from der.deployment.loader import list_pictures
     from der.deployment.predictor import load_predictor
     from der.project.environment import set_up_device
-    from der.project.own_code import import_named
+    from der.project.own_code import importing_named
 
-    import_named()
     device = set_up_device()
-    predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
+    with importing_named():
+        predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     names = predictor.metadata.class_names
     top = min(arguments.top, len(names))

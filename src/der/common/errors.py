@@ -15,6 +15,10 @@ class DamageError(UserError):
     """A file that is missing, or not as it was written; the message leaves open what to do about it."""
 
 
+class ForeignCodeError(UserError):
+    """A file names code that may be anyone's; the message leaves open how a program comes to import it."""
+
+
 @contextmanager
 def naming(place: object) -> Iterator[None]:
     """Have the message of a UserError begin with ``place``, where its reader finds what it is about."""

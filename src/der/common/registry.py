@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TypeVar, cast
 
-from der.common.errors import UserError
+from der.common.errors import ForeignCodeError, UserError
 
 T = TypeVar("T")
 
@@ -37,11 +37,11 @@ def module_of(name: str) -> str | None:
 
 
 def check_imported(name: str, where: str) -> None:
-    """Raise UserError, ``where`` first, for a function whose module was not imported: it may be anyone's."""
+    """Raise ForeignCodeError, ``where`` first, for a function whose module was not imported: anyone's."""
     module = module_of(name)
     if module is not None and module not in sys.modules:
-        raise UserError(
-            f"{where}: {name!r} is code from outside of this project; import {module} first, if you trust it"
+        raise ForeignCodeError(
+            f"{where}: {name!r} is code that may be anyone's; import {module} first, if you trust it"
         )
 
 

@@ -1,10 +1,11 @@
 """Functions of the user's own that params.yaml names, module:function, as code that stages depend on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from der.common.errors import UserError
+from der.common.errors import ForeignCodeError, UserError
 from der.common.registry import import_own, module_of
 from der.project.changes import value_at
 from der.project.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
@@ -29,14 +30,21 @@ def named_modules(parameters: Any) -> dict[str, str]:
     return {key: module for key, module in modules.items() if module is not None}
 
 
-def import_named() -> None:
+@contextmanager
+def importing_named() -> Iterator[None]:
     """Import the modules that params.yaml, if there is one, names: for commands that read its checkpoints.
 
-    Raises UserError for one that cannot be imported.
+    Raises UserError for one that cannot be imported; what the block says of others it says how to import.
     """
     if PARAMS.is_file():
         for key, module in named_modules(read_params()).items():
             import_own(module, f"{PARAMS}: {key}")
+    try:
+        yield
+    except ForeignCodeError as error:
+        raise UserError(
+            f"{error}, as der does with what the {PARAMS} of the current directory names"
+        ) from None
 
 
 def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
