@@ -6,7 +6,7 @@ First of all stages, so that what it refuses ends a run before DVC has removed a
 from functools import partial
 from pathlib import Path
 
-from der.project.running_code import read_code, write_fingerprints
+from der.project.fingerprint_files import read_code, write_fingerprints
 from der.project.stage import run_check
 
 

@@ -174,3 +174,10 @@ def test_the_modules_are_those_that_grimp_finds(stage: str, graph: ImportGraph) 
     hashes = hash_modules(f"stages.{stage}", ROOT)
     assert set(hashes) == expected
     assert all(hash_module(name, ROOT) == digest for name, digest in hashes.items())
+
+
+def test_what_stage_check_alone_does_is_no_other_stage_s_code() -> None:
+    alone = {"der.project.checking", "der.project.fingerprint_files", "der.project.own_code"}
+    assert alone <= hash_modules("stages.check", ROOT).keys()
+    for stage in list_fingerprinted():
+        assert not alone & hash_modules(f"stages.{stage}", ROOT).keys(), stage

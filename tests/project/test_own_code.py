@@ -11,10 +11,11 @@ from der.common.errors import UserError
 from der.common.registry import check_imported
 from der.common.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
+from der.project.fingerprint_files import read_code, write_fingerprints
 from der.project.own_code import LOOKED_UP_IN, hash_stages, importing_named, named_modules
 from der.project.params import write_text
 from der.project.paths import GRAPH, PARAMS
-from der.project.running_code import RunningCode, read_code, write_fingerprints
+from der.project.running_code import RunningCode
 from tests.locations import ROOT
 
 STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]

@@ -9,8 +9,9 @@ import pytest
 from der.common.errors import DamageError, UserError
 from der.data import protocol
 from der.project.fingerprint import hash_modules
+from der.project.fingerprint_files import read_code, write_fingerprints
 from der.project.paths import FINGERPRINTS, fingerprint
-from der.project.running_code import RunningCode, read_code, write_fingerprints
+from der.project.running_code import RunningCode
 from tests.locations import ROOT
 
 STAGE = "split"
