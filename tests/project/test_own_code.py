@@ -11,6 +11,7 @@ from der.common.errors import UserError
 from der.common.registry import check_imported
 from der.common.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
+from der.project.fingerprint import is_own
 from der.project.fingerprint_files import read_code, write_fingerprints
 from der.project.own_code import LOOKED_UP_IN, hash_stages, importing_named, named_modules
 from der.project.params import write_text
@@ -164,3 +165,9 @@ def test_what_a_checkpoint_names_is_imported_for_a_command_only_if_params_yaml_n
     with importing_named():
         check_imported("own.names:function", "file")
     monkeypatch.delitem(sys.modules, "own.names")
+
+
+def test_an_environment_below_the_root_is_nobody_s_own_code(project: Path) -> None:
+    assert not is_own("json.decoder", project / "env/lib/python3.11/json/decoder.py", set(), project)
+    assert not is_own("numpy", project / "env/lib/python3.11/site-packages/numpy/__init__.py", set(), project)
+    assert is_own("own", project / "src/own/__init__.py", set(), project)

@@ -6,6 +6,7 @@ that the project supports.
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from importlib.machinery import PathFinder
@@ -47,8 +48,11 @@ def is_ours(name: str) -> bool:
 
 def is_own(name: str, path: Path, packages: Set[str], root: Path) -> bool:
     """Whether a module is the user's: in one of ``packages``, or below ``root`` without being installed."""
-    return name.partition(".")[0] in packages or (
-        path.resolve().is_relative_to(root.resolve()) and not is_installed(path)
+    package = name.partition(".")[0]
+    return package in packages or (
+        path.resolve().is_relative_to(root.resolve())
+        and not is_installed(path)
+        and package not in sys.stdlib_module_names  # an environment may lie below root, Python and all
     )
 
 
