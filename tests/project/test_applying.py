@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from der.common.errors import UserError
 from der.common.yaml_text import parse_yaml
 from der.project import paths
-from der.project.applying import apply_preset
+from der.project.applying import apply_preset, resize_chain
 from der.project.chain import chain_length, write_chain
 from der.project.changes import compare, value_at
 from der.project.editing import put_values
@@ -272,3 +272,13 @@ def test_changes_between_texts() -> None:
         "train.masks: null -> {sharpness: 2}",
         "memory.budget: 200 -> 20",
     ]
+
+
+def test_a_chain_that_would_cut_the_protocol_off_is_refused(place: Path) -> None:
+    left = paths.checkpoint(4) / "network.json"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with pytest.raises(UserError, match=r"^protocol: 4 steps, which 3 would cut off; shorten it in params"):
+        resize_chain(3)
+    assert left.exists() and chain_length() == 4
+    assert [resize_chain(length) for length in (4, 9, None)] == [4, 9, 4]

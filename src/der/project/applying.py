@@ -55,18 +55,22 @@ def fit_chain(length: int, steps: int) -> list[str]:
 
 
 def resize_chain(length: int | None) -> int:
-    """Make chain.yaml hold ``length`` steps, by default those of params.yaml; returns how many it has."""
+    """Make chain.yaml hold ``length`` steps, by default those of params.yaml; returns how many it has.
+
+    Raises UserError for fewer than the protocol has: what the others left would be removed.
+    """
     if not GRAPH.is_file():
         raise UserError(f"{GRAPH}: not found; run from the repository's root")
-    length = protocol_length() if length is None else length
+    steps = planned_steps(load_settings())
+    if length is None and steps is None:
+        raise UserError(
+            "protocol: how many steps it has depends on the images; write their number, `der chain N`"
+        )
+    least = len(steps or [])
+    if length is not None and length < least:
+        raise UserError(
+            f"protocol: {least} steps, which {length} would cut off; shorten it in {PARAMS} first"
+        )
+    length = least if length is None else length
     write_chain(length)
     return length
-
-
-def protocol_length() -> int:
-    """Steps of the protocol in params.yaml; raises UserError if only the images can tell."""
-    if (steps := planned_steps(load_settings())) is not None:
-        return len(steps)
-    raise UserError(
-        "protocol: how many steps it has depends on the images; write their number, `der chain N`"
-    )
