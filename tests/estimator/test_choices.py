@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from inspect import signature
 from typing import Any
 
 import pytest
 
 from der.common.errors import UserError
-from der.estimator.choices import CHOICES, check_choices
+from der.estimator.choices import ARGUMENTS, CHOICES, check_choices
 from der.project.params import read_params
 from der.project.settings import load_settings
 from der.settings.experiment import Settings
@@ -99,3 +100,21 @@ def test_checking_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def two(first: Any, second: Any, *, third: Any = None) -> None: ...
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_a_function_of_ones_own_takes_what_it_is_called_with(key: str) -> None:
+    settings = with_value(key, f"{__name__}:two")
+    if ARGUMENTS[key] == 2:
+        check_choices(settings)
+    else:
+        assert refusal(settings).startswith(f"{key}: {__name__}:two takes (first: ")
+
+
+def test_ours_take_as_many() -> None:
+    for key, choices in CHOICES.items():
+        for choice in choices.values():
+            assert len(signature(getattr(choice, "read", choice)).parameters) == ARGUMENTS[key]

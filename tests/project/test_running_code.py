@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from der.common.errors import DamageError, UserError
+from der.common.registry import imported_own
 from der.data import protocol
 from der.project.fingerprint import hash_modules
 from der.project.fingerprint_files import read_code, write_fingerprints
@@ -105,6 +106,7 @@ def test_kernels_are_loaded_where_their_device_is(device: str, monkeypatch: pyte
     monkeypatch.setattr(RunningCode, "__init__", lambda code: None)
     code = RunningCode()  # type: ignore[call-arg]
     code.hashes, code.confirmed = hash_modules("stages.train_task"), set(sys.modules)
+    code.earlier = frozenset(imported_own)
     imported: list[str] = []
     monkeypatch.setattr("importlib.import_module", imported.append)
     code.load(device)

@@ -15,6 +15,7 @@ from der.common.errors import ForeignCodeError, UserError
 T = TypeVar("T")
 
 OWN = ":"  # between module and function
+imported_own: set[str] = set()  # modules that this process has imported for a name
 
 
 def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
@@ -50,13 +51,15 @@ def import_own(module: str, where: str) -> ModuleType:
     if module.partition(".")[0] in sys.stdlib_module_names:
         raise UserError(f"{where}: {module!r} is Python's own; write a function made for this")
     try:
-        return import_module(module)
+        found = import_module(module)
     except Exception as error:  # whatever someone's module does when it is imported
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and not f"{module}.".startswith(f"{missing}."):
             raise UserError(f"{where}: {module!r} needs {missing}, which is missing; install it") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{where}: {module!r} cannot be imported ({reason}); correct it") from error
+    imported_own.add(module)
+    return found
 
 
 def _find_own(name: str, where: str) -> object:

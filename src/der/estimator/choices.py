@@ -3,11 +3,13 @@
 Only for those who see everything: a stage that imported this would have every registry in its fingerprint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import signature
 from operator import attrgetter
 from typing import Any
 
-from der.common.registry import check_imported, look_up
+from der.common.errors import UserError
+from der.common.registry import check_imported, look_up, module_of
 from der.data.sources.registry import SOURCES
 from der.memory.selection import SELECTIONS
 from der.model.backbones import BACKBONES, check_masks, choose_backbone
@@ -24,12 +26,39 @@ CHOICES: dict[str, Mapping[str, Any]] = {
 }
 
 
+# How many arguments a function of the user's own is called with.
+ARGUMENTS = {
+    "dataset.source": 2,
+    "network.backbone": 1,
+    "network.head_initialization": 2,
+    "train.incremental.rebalancing": 3,
+    "memory.selection": 4,
+}
+
+
 def check_choices(settings: Settings) -> None:
     """Raise UserError for a name that stands for nothing, or a network that its backbone cannot be."""
     for key, choices in CHOICES.items():
-        look_up(choices, attrgetter(key)(settings), key)
+        name = attrgetter(key)(settings)
+        found = look_up(choices, name, key)
+        if module_of(name) is not None:
+            _check_signature(found, name, key)
     choose_backbone(settings.network)
     check_masks(settings.network, settings.train.masks)
+
+
+def _check_signature(function: Callable[..., Any], name: str, key: str) -> None:
+    """Raise UserError if a function cannot be called as one for ``key`` is."""
+    try:
+        called = signature(function)
+    except ValueError:  # written in C, it does not tell
+        return
+    try:
+        called.bind(*range(ARGUMENTS[key]))
+    except TypeError:
+        raise UserError(
+            f"{key}: {name} takes {called}, but gets {ARGUMENTS[key]} arguments; see docs/extending.md"
+        ) from None
 
 
 def check_choices_imported(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from der.common.errors import DamageError, UserError
+from der.common.registry import imported_own
 from der.project.fingerprint import Hashes, hash_module, hash_modules
 from der.project.paths import fingerprint
 
@@ -27,6 +28,7 @@ class RunningCode:
         self.hashes = hash_modules(f"stages.{stage}", own=_names(said))
         self.text = describe(self.hashes)
         self.confirmed = self._loaded()
+        self.earlier = frozenset(imported_own)
         if said != self.text:
             check_fingerprint(path)
             raise self._changed()
@@ -49,6 +51,8 @@ class RunningCode:
         A stage calls it after its imports, and before it writes results: what is edited while it runs
         neither stops it nor comes into its results.
         """
+        if not imported_own - self.earlier <= self.hashes.keys():  # params.yaml names others than check read
+            raise self._changed()
         loaded = self._loaded()
         for name in loaded - self.confirmed:
             if hash_module(name) != self.hashes[name]:
