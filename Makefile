@@ -7,32 +7,36 @@ VENV := .venv
 RUNS := $(VENV)/.runs
 TESTS := $(VENV)/.tests
 PAGES := $(VENV)/.pages
-PYTEST := pytest -n 2 --dist worksteal
+PYTEST := pytest -n 3 --dist worksteal
 # dvc runs the python of the PATH: the environment's comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run check test torture static bench docs clean
+.PHONY: run check test static types tests torture bench docs clean
 
 run: $(RUNS)
 	der check
 	dvc repro
 	der show
 
-check: static
-	$(PYTEST) -m 'not slow'
-
-test: static
-	$(PYTEST) $(if $(TORTURE),--torture $(TORTURE))
-
-torture: TORTURE ?= 1000
-torture: $(TESTS)
-	$(PYTEST) --torture $(TORTURE) -m 'torture or hypothesis'
+check: SELECTED := -m 'not slow'
+test: SELECTED := $(if $(TORTURE),--torture $(TORTURE))
+check test: static
+	$(MAKE) --no-print-directory --jobs 2 types tests SELECTED="$(SELECTED)"
 
 static: $(TESTS)
 	ruff format --check .
 	ruff check .
-	mypy
 	lint-imports
+
+types: # beside the tests, which do not take all of two cores
+	mypy
+
+tests:
+	$(PYTEST) $(SELECTED)
+
+torture: TORTURE ?= 1000
+torture: $(TESTS)
+	$(PYTEST) --torture $(TORTURE) -m 'torture or hypothesis'
 
 bench: $(RUNS)
 	python -m bench

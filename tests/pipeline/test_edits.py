@@ -21,10 +21,11 @@ FINGERPRINTS = "data/fingerprints/"
 
 
 class Edit(NamedTuple):
-    """Parameters changed at once, and the stages that run."""
+    """Parameters changed at once, the stages that run, and whether all are then run anew to compare."""
 
     values: dict[str, Any]
     run: list[str]
+    anew: bool = False
 
 
 AFTER_STEP_1 = ["T2", "B2", "E2", "T3", "B3", "summarize", "report"]
@@ -38,14 +39,16 @@ MASKS = {
 }
 EDITS = {
     # 8 // 2 and 8 // 4 exemplars per class become 6 // 2 and 6 // 4. E3's inputs are markers, and stay.
-    "memory.budget": Edit({"memory__budget": 6}, ["B1", "E1", *AFTER_STEP_1]),
+    "memory.budget": Edit({"memory__budget": 6}, ["B1", "E1", *AFTER_STEP_1], anew=True),
     "train.base": Edit({"train__base__momentum": 0.5}, ALL_STEPS),
     "train.incremental": Edit({"train__incremental__learning_rate": 0.05}, AFTER_STEP_1),
-    "no expansion": Edit({"network__expansion": False}, ALL_STEPS),
+    "no expansion": Edit({"network__expansion": False}, ALL_STEPS, anew=True),
     "evaluate": Edit({"evaluate__group_labels": 1}, ["E1", "E2", "E3", "summarize", "report"]),
     # Number 3 comes into use.
     "increment": Edit(
-        {"protocol__later_classes": 1}, ["split", "T2", "B2", "E2", "T3", "B3", "E3", "summarize", "report"]
+        {"protocol__later_classes": 1},
+        ["split", "T2", "B2", "E2", "T3", "B3", "E3", "summarize", "report"],
+        anew=True,
     ),
 }
 # What differs from the default in the other ablations, and the stages that it makes DVC run by itself.
@@ -85,15 +88,16 @@ def from_scratch(pipeline: Pipeline) -> Digests:
 
 @pytest.mark.parametrize("name", EDITS)
 def test_edit_runs_what_it_reaches(name: str, pipeline: Pipeline) -> None:
-    values, run = EDITS[name]
+    values, run, anew = EDITS[name]
     pipeline.edit(**values)
     assert_runs(pipeline, *run)
-    assert pipeline.results() == from_scratch(pipeline)
+    if anew:
+        assert pipeline.results() == from_scratch(pipeline)
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablation_is_an_edit_of_the_stages_that_track_it(name: str, pipeline: Pipeline) -> None:
-    values, changed = ABLATIONS[name]
+    values, changed, _ = ABLATIONS[name]
     pipeline.edit(**values)
     assert sorted(json.loads(pipeline.succeed("dvc", "status", "--json"))) == sorted(
         numbered("check", *changed, "report")
@@ -102,7 +106,7 @@ def test_ablation_is_an_edit_of_the_stages_that_track_it(name: str, pipeline: Pi
 
 @pytest.mark.parametrize("name", WITHOUT_EFFECT)
 def test_edit_without_effect_runs_nothing_after(name: str, base: Pipeline, pipeline: Pipeline) -> None:
-    values, run = WITHOUT_EFFECT[name]
+    values, run, _ = WITHOUT_EFFECT[name]
     pipeline.edit(**values)
     assert_runs(pipeline, *run)
     # The page shows all parameters.
