@@ -14,7 +14,7 @@ from der.data.class_arrays import class_file, read_classes
 from der.data.exemplars import empty_memory
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint
-from der.model.forward import run_network
+from der.model.forward import feature_function
 from der.project import paths
 from der.project.applying import apply_preset
 from der.project.chain import write_chain
@@ -24,8 +24,7 @@ from der.project.tasks import read_task
 from der.settings.experiment import Settings
 from der.settings.training import TrainSettings
 from der.train.incremental_step import TrainedStep, train_step
-from der.train.log import EpochRecord
-from der.train.resume.store import Saved
+from der.train.step_run import Listener, NoState
 from der.train.training_images import gather_step
 from stages import split
 from tests.project.clones import NAMES, PROTOCOLS, TEN_BY_TEN, class_names, make_clone
@@ -44,17 +43,6 @@ class UnheldCode:
 
     def confirm(self) -> None:
         """It is what it is."""
-
-
-class Nobody:
-    """A listener that hears nothing, and a keeper that keeps nothing."""
-
-    def on_phase(self, name: str, epochs: int, images: int) -> None: ...
-    def on_resume(self, epochs: int) -> None: ...
-    def on_images(self, images: int) -> None: ...
-    def on_epoch(self, record: EpochRecord) -> None: ...
-    def load(self, phase: str) -> Saved | None: ...
-    def save(self, *_: object, last: bool) -> None: ...
 
 
 def cut_phase(phase: Any) -> Any:
@@ -77,8 +65,8 @@ def take(previous: Checkpoint | None, number: int, settings: Settings, memory: A
     directory = paths.train_images(number)
     steps = read_task(directory, number)
     images = gather_step(read_classes(directory, steps[-1]), memory)
-    nobody = Nobody()
-    return train_step(previous, steps, images, settings.network, cut(settings.train), CPU, nobody, nobody)
+    train = cut(settings.train)
+    return train_step(previous, steps, images, settings.network, train, CPU, Listener(), NoState())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,12 +94,8 @@ def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatc
         return
     metadata = trained.checkpoint.metadata
     classes = read_classes(paths.train_images(1), metadata.steps[0])
-    memory = build_memory(
-        empty_memory(),
-        classes,
-        settings.memory,
-        lambda images: run_network(trained.checkpoint.network, metadata.normalization, images, CPU).features,
-    )
+    features = feature_function(trained.checkpoint, CPU)
+    memory = build_memory(empty_memory(), classes, settings.memory, features)
     trained = take(trained.checkpoint, 2, settings, memory)
     rebalancing = settings.train.incremental.rebalancing
     phases = ["representation", *(["classifier"] if rebalancing == "classifier_learning" else [])]

@@ -30,3 +30,9 @@ def regular(path: Path) -> Path:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "no file", str(path))
     return path
+
+
+def from_here(path: Path) -> Path:
+    """``path`` from the current directory, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -22,9 +22,9 @@ Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
 
 def read_lock() -> Ran:
     """The parameters that every stage of the graph last ran with; empty where DVC has run nothing yet."""
-    if not LOCK.exists():
+    stages = _read_stages()
+    if not stages:
         return {}
-    stages = parse_yaml(LOCK.read_text(encoding="utf-8"), LOCK)["stages"]
     return {  # a chain that was longer leaves its last steps in the lock
         name: stages[name].get("params", {}).get(str(PARAMS), {})
         for names in list_stages().values()
@@ -35,9 +35,17 @@ def read_lock() -> Ran:
 
 def read_outputs(stages: Iterable[str]) -> dict[Path, str]:
     """The outputs of those ``stages`` that ran, and DVC's hash of each; it ends in .dir for a directory."""
-    content = parse_yaml(LOCK.read_text(encoding="utf-8"), LOCK)["stages"] if LOCK.exists() else {}
+    content = _read_stages()
     ran = [content[stage] for stage in stages if stage in content]
     return {Path(output["path"]): output["md5"] for stage in ran for output in stage["outs"]}
+
+
+def _read_stages() -> dict[str, Any]:
+    """All that DVC has recorded, by the names of stages; empty where it has run nothing yet."""
+    if not LOCK.exists():
+        return {}
+    stages: dict[str, Any] = parse_yaml(LOCK.read_text(encoding="utf-8"), LOCK)["stages"]
+    return stages
 
 
 def changes_since(ran: Ran, stage: str, parameters: Any) -> Iterator[Change]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from der.common.errors import ForeignCodeError, UserError
+from der.common.filesystem import from_here
 from der.common.registry import import_own, module_of
 from der.project.changes import value_at
 from der.project.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
@@ -76,11 +77,5 @@ def check_watched(names: Iterable[str]) -> None:
         if not is_installed(path) and not any(path.resolve().is_relative_to(place) for place in watched):
             raise UserError(
                 f"{path}: DVC would not see an edit of this code; move it into src, or add it to the deps of "
-                f"stage check in {GRAPH}: - {_shorten(path)}"
+                f"stage check in {GRAPH}: - {from_here(path.resolve())}"
             )
-
-
-def _shorten(path: Path) -> Path:
-    """From the root, if it lies below."""
-    here = Path().resolve()
-    return path.resolve().relative_to(here) if path.resolve().is_relative_to(here) else path.resolve()

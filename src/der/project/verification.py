@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from der.common.atomic import PARTIAL, atomic_file
 from der.common.errors import DamageError, UserError
+from der.common.filesystem import from_here
 from der.common.sealed import find_damage
 from der.project.graph import list_stages
 from der.project.lockfile import LOCK, read_outputs
@@ -50,7 +51,7 @@ def find_damaged_objects(cache: Path) -> Iterator[Damage]:
     for path in sorted(cache.glob("??/*")):
         name = path.parent.name + path.name
         if OBJECT.fullmatch(name) and hash_file(path) != name.removesuffix(".dir"):
-            yield Damage(f"{shorten(path)}: damaged, an object of DVC's cache", path)
+            yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
 
 
 def find_damaged_results() -> Iterator[Damage]:
@@ -138,9 +139,3 @@ def hash_file(path: Path) -> str:
     """The MD5 of a file's bytes, by which DVC names it."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def shorten(path: Path) -> Path:
-    """``path`` from here, if it lies below."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
