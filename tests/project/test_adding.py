@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from der.common.errors import UserError
 from der.common.yaml_text import parse_yaml
+from der.project import adding
 from der.project.adding import add_classes, describe_move, put_steps
 from der.project.chain import chain_length
 from der.project.changes import compare
@@ -76,6 +77,34 @@ def test_named_classes_come_in_the_order_of_the_names() -> None:
     assert steps() == [*FINISHED, ["fox", "ant"]]
 
 
+def test_steps_that_were_added_and_not_trained_yet_stay() -> None:
+    bring("ant")
+    bring("emu")
+    add_classes(["emu"])
+    assert add_classes([]).startswith("params.yaml: step 4 is ant; steps 1 to 2 stay as they were\n")
+    assert steps() == [*FINISHED, ["emu"], ["ant"]]
+    with pytest.raises(UserError, match=r"^emu: in step 3 already; name classes that are new$"):
+        add_classes(["emu"])
+
+
+def test_steps_that_do_not_go_on_from_the_finished_ones_are_replaced() -> None:
+    bring("emu")
+    set_parameters(PARAMS, {"protocol.steps": [["bee"], ["cat"], ["dog"]]})
+    add_classes(["emu"])
+    assert steps() == [*FINISHED, ["emu"]]
+
+
+def test_what_trains_is_said_of_all_new_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, stage, new in (
+        ("ant", "train_task@3", "step 3"),
+        ("emu", "train_task@3 to @4", "steps 3 to 4"),
+    ):
+        bring(name)
+        monkeypatch.setattr(adding, "stages_to_run", lambda _, stage=stage: ["split", stage])
+        said = add_classes([name]).splitlines()[-1]
+        assert said == f"`dvc repro` trains {new}, and no other while the images of the others are the same"
+
+
 def test_nothing_else_in_the_parameters_changes() -> None:
     bring("ant")
     before = parse_yaml(read_text(), PARAMS)
@@ -101,8 +130,8 @@ def test_any_names_come_back_and_comments_stay(names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("names", "new", "message"),
     [
-        ([], [], r"^dataset: every class is in a finished step; put images of a new one there$"),
-        (["dog"], ["ant"], r"^dog: taught at step 2 already; name classes that are new$"),
+        ([], [], r"^dataset: every class is in a step already; put images of a new one there$"),
+        (["dog"], ["ant"], r"^dog: in step 2 already; name classes that are new$"),
         (
             ["elk"],
             ["ant"],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from der.common.errors import UserError
-from der.data.sources.tree import check_folder
+from der.data.sources.folder_check import check_folder
 from der.project.planning import planned_steps
 from der.project.settings import load_settings
 from tests.locations import ROOT

@@ -26,6 +26,7 @@ Steps = list[list[str]]  # class names in label order, by the step that brings t
 def add_classes(names: Sequence[str]) -> str:
     """Write the finished steps, and one of the classes ``names``, by default all new ones, into params.yaml.
 
+    Steps that were written there on top of the finished ones, and not trained yet, stay between them.
     Returns what `dvc repro` then trains. Raises UserError, and changes nothing, if no step is finished, a
     class is unknown or known already, or the parameters do not allow for it.
     """
@@ -33,14 +34,15 @@ def add_classes(names: Sequence[str]) -> str:
     finished = finished_steps()
     if not finished:
         raise UserError(f"{CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
-    steps = [*finished, choose_classes(names, finished, settings.dataset)]
+    before = _steps_before(finished, settings.protocol.steps or [])
+    steps = [*before, choose_classes(names, before, settings.dataset)]
     edited = put_steps(text, steps)
     planned_steps(parse_settings(edited))  # raises what does not fit
     write_text(edited)
     lines = [
         f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {_describe_kept(len(finished))}",
         *fit_chain(length, len(steps)),
-        _describe_training(edited, len(steps)),
+        _describe_training(edited, len(finished) + 1, len(steps)),
     ]
     return "\n".join(lines)
 
@@ -58,20 +60,25 @@ def finished_steps() -> Steps:
     return steps
 
 
-def choose_classes(names: Sequence[str], finished: Steps, dataset: DatasetSettings) -> list[str]:
-    """The classes of the new step: ``names``, or all of the data set that are in no finished step."""
-    known = {name: step for step, classes in enumerate(finished, start=1) for name in classes}
+def _steps_before(finished: Steps, named: Steps) -> Steps:
+    """The steps that come before a new one: those that params.yaml names, if it goes on from the finished."""
+    return named if named[: len(finished)] == finished else finished
+
+
+def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings) -> list[str]:
+    """The classes of the new step: ``names``, or all of the data set that are in none of those before."""
+    known = {name: step for step, classes in enumerate(before, start=1) for name in classes}
     chosen = list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
     for name in chosen:
         if name in known:
-            raise UserError(f"{name}: taught at step {known[name]} already; name classes that are new")
+            raise UserError(f"{name}: in step {known[name]} already; name classes that are new")
     if chosen:
         return chosen
     found = find_source(dataset).list_names(dataset)
     if not found:
         raise UserError("dataset: only its images tell which classes are new; name them, `der add NAME ...`")
     if not (new := [name for name in found if name not in known]):
-        raise UserError("dataset: every class is in a finished step; put images of a new one there")
+        raise UserError("dataset: every class is in a step already; put images of a new one there")
     return new
 
 
@@ -83,12 +90,15 @@ def put_steps(text: str, steps: Steps) -> str:
     return put_values(text, values)
 
 
-def _describe_training(text: str, step: int) -> str:
+def _describe_training(text: str, first: int, last: int) -> str:
+    """What trains, where the steps ``first`` to ``last`` are those that no checkpoint has."""
     trained = [one for one in stages_to_run(parse_yaml(text, PARAMS)) if one.startswith("train_task@")]
-    others = [one for one in trained if one != f"train_task@{step}"]
-    if others:
+    stages, steps = f"train_task@{first}", f"step {first}"
+    if last > first:
+        stages, steps = f"{stages} to @{last}", f"steps {first} to {last}"
+    if any(one != stages for one in trained):
         return f"`dvc repro` trains {', '.join(trained)}, for other parameters have changed, too"
-    return f"`dvc repro` trains step {step}, and no other while the images of the others are the same"
+    return f"`dvc repro` trains {steps}, and no other while the images of the others are the same"
 
 
 def _describe_kept(steps: int) -> str:

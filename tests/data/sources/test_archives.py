@@ -19,6 +19,7 @@ from der.common.atomic import atomic_directory
 from der.common.errors import UserError
 from der.data.sources.download import Counts, download
 from der.data.sources.folder import folder
+from der.data.sources.folder_check import check_folder
 from tests.data.sources.image_trees import (
     Contents,
     expected,
@@ -294,6 +295,22 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size(
     monkeypatch.setattr(shutil, "copyfileobj", unexpected)
     message = f"{archive}: unpacks to over 500 times its size, as pictures do not; unpack it yourself if"
     assert failure(archive, tmp_path).startswith(message)
+
+
+def test_what_a_zip_lists_is_refused_before_a_run_takes_anything_away(tmp_path: Path) -> None:
+    whole = write_zip(tmp_path / "whole.zip", TREE)
+    check_folder(settings_for(whole))
+    bomb = write_zip(tmp_path / "bomb.zip", TREE | {"train/cat/x.bmp": bytes(40_000_000)})
+    climbing = write_zip(tmp_path / "climbing.zip", TREE | {"../x.png": b""})
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(whole.read_bytes()[:-30])
+    for archive, message in (
+        (bomb, "unpacks to over 500 times"), (climbing, "would leave"), (cut, "cannot be unpacked"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=f"^{archive}: .*{message}"):
+            check_folder(settings_for(archive))
+        assert failure(archive, tmp_path).startswith(f"{archive}: ")
+        assert not (tmp_path / "raw").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -49,7 +50,7 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
     files: dict[Parts, Path] = {}
     folders: set[Parts] = set()
     links: dict[Parts, Parts] = {}
-    try:
+    with _readable(archive, scratch):
         _survey(archive, members(archive), scratch)
         for count, (parts, member) in enumerate(_wanted(archive, members(archive))):
             if member.link is not None:
@@ -59,11 +60,6 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
                 _copy(member.content, files[parts])
             else:
                 folders.add(parts)
-    except DAMAGE as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise UserError(f"{scratch}: the disk is full; make room to unpack {archive}") from None
-        reason = " ".join(str(error).split())  # tarfile's has a line for every compression it tried
-        raise UserError(f"{archive}: cannot be unpacked ({reason}); check that it is whole") from None
     for parts, target in links.items():
         if target not in files:
             raise UserError(
@@ -72,6 +68,28 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
             )
         files[parts] = files[target]
     return [Entry(parts, None) for parts in folders] + [Entry(parts, file) for parts, file in files.items()]
+
+
+def check_listing(archive: Path) -> None:
+    """Raise UserError for what :func:`unpack` refuses in a .zip before it writes anything.
+
+    A .tar has no list of its members, and is too long to be read for that alone.
+    """
+    if archive.name.lower().endswith(".zip"):
+        with _readable(archive, archive.parent):
+            _survey(archive, _zip_members(archive), archive.parent)
+
+
+@contextmanager
+def _readable(archive: Path, scratch: Path) -> Iterator[None]:
+    """Damage and a full disk as UserErrors."""
+    try:
+        yield
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UserError(f"{scratch}: the disk is full; make room to unpack {archive}") from None
+        reason = " ".join(str(error).split())  # tarfile's has a line for every compression it tried
+        raise UserError(f"{archive}: cannot be unpacked ({reason}); check that it is whole") from None
 
 
 def _wanted(archive: Path, members: Iterable[Member]) -> Iterator[tuple[Parts, Member]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from der.common.registry import look_up
-from der.data.sources.tree import check_folder, list_folder
+from der.data.sources.folder_check import check_folder
+from der.data.sources.tree import list_folder
 from der.settings.dataset import DatasetSettings
 
 if TYPE_CHECKING:

@@ -61,20 +61,6 @@ def list_folder(settings: DatasetSettings) -> list[str]:
     return sorted({unicodedata.normalize("NFC", name) for name in folders})
 
 
-def check_folder(settings: DatasetSettings) -> None:
-    """Raise UserError for a directory without classes, and for a file that is no archive by its name."""
-    path = Path(settings.path)
-    if not path.exists():
-        return
-    if not path.is_dir():
-        check_archive(path)
-        return
-    if not (path / "train").is_dir():
-        raise UserError(f"{path}: has no folder train; put images into train/<class>/")
-    if len(names := list_folder(settings)) < 2:
-        raise UserError(f"{path}: has {len(names)} of the two classes that are needed; add train/<class>/")
-
-
 def check_archive(path: Path) -> None:
     """Raise UserError for what has not the name of an archive."""
     if not path.is_file() or not path.name.lower().endswith(ARCHIVES):
