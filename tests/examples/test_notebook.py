@@ -53,7 +53,6 @@ def test_its_outputs_are_whole_and_name_no_place() -> None:
 
 def test_it_runs_to_the_outputs_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
     recorded, again = read(), read()
     for cell in again.cells:
         if cell.cell_type == "code":
