@@ -10,7 +10,7 @@ import torch
 
 from bench.measure import Measured
 from der.common.atomic import atomic_file
-from der.common.device import processor_name
+from der.common.processor import processor_name
 
 RESULTS = Path("bench/results")
 INCLUDED = (

@@ -15,7 +15,7 @@ from der.project.markers import is_unused
 from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
 from der.project.settings import load_settings
-from der.project.stage import perform, perform_stage
+from der.project.stage import perform_check, perform_stage
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 PAGE_NEEDS = ("plotly", "jinja2")  # packages that only the page needs
@@ -68,7 +68,7 @@ def main() -> None:
     )
     names = list(stages)
     start = parser.parse_args().start_at
-    perform(check.run)
+    perform_check(check.run)
     with ending_in_a_sentence("interrupted"), advising():
         check_skipped(start)
     for name in names[names.index(start) :]:

@@ -14,6 +14,7 @@ from der.command.main import main
 from der.common.errors import DamageError, UserError
 from der.common.sealed import seal
 from der.common.serialization import read_json, write_json
+from der.common.work_clock import Spent
 from der.data.identity import identify
 from der.data.sources.download import download
 from der.evaluation.metrics import METRICS, StepMetrics
@@ -26,7 +27,7 @@ from der.project.paths import RAW, SUMMARY, evaluation
 from der.project.presets import PRESETS, load_preset
 from der.project.recording import record_run
 from der.project.settings import load_settings
-from der.project.timing import keep_seconds
+from der.project.timing import keep_time
 from der.settings.section import to_values
 from der.summary.series import summarise
 from tests.locations import ROOT
@@ -117,11 +118,11 @@ def test_a_record(place: Path) -> None:
 def test_seconds_of_the_stages_that_left_these_results(place: Path) -> None:
     finish(4, 6, 8, 10)
     for step in (1, 2):
-        keep_seconds(f"evaluate@{step}", 10.0 * step)
+        keep_time(f"evaluate@{step}", Spent(10.0 * step, 1))
     put_json(evaluation(5) / METRICS, {"of": "a longer protocol"})
-    keep_seconds("evaluate@5", 1.0)
+    keep_time("evaluate@5", Spent(1.0, 1))
     put_json(evaluation(2) / METRICS, {"of": "another run"})
-    keep_seconds("evaluate@2", 99.0)
+    keep_time("evaluate@2", Spent(99.0, 1))
     put_json(evaluation(2) / METRICS, metrics_of(2, 6))  # as DVC restores it
     mark_unused("evaluate", 5, evaluation(5))
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": EVALUATION}), encoding="utf-8")

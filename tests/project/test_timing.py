@@ -2,28 +2,20 @@
 
 import json
 import multiprocessing
+import os
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from der.common.errors import UserError
-from der.project.graph import list_stages
-from der.project.timing import FILE, WHOLE, keep_seconds, list_outputs, read_seconds, timed
-from tests.locations import ROOT
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The repository's graph, and a scratch directory that does not exist yet; returns the latter."""
-    home = tmp_path / "home"
-    home.mkdir()
-    for name in ("dvc.yaml", "chain.yaml"):
-        shutil.copyfile(ROOT / name, home / name)
-    monkeypatch.chdir(home)
-    scratch = tmp_path / "cache/scratch"
-    monkeypatch.setenv("DER_SCRATCH", str(scratch))
-    return scratch
+from der.common.processor import processor_name
+from der.common.stage_time import StageTime
+from der.common.work_clock import Spent
+from der.project.outputs import list_outputs
+from der.project.timing import FILE, Line, keep_time, read_last, read_times, running_clock, timed
 
 
 def leave(stage: str, text: str) -> None:
@@ -34,38 +26,105 @@ def leave(stage: str, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def test_every_stage_of_the_graph_has_outputs_of_its_own(place: Path) -> None:
-    stages = [stage for stages in list_stages().values() for stage in stages]
-    outputs = [output for stage in stages for output in list_outputs(stage)]
-    assert len(set(outputs)) == len(outputs) > len(stages)
-    assert not [output for output in outputs if "$" in str(output)]
-    assert Path("data/checkpoints/2") in list_outputs("train_task@2")
-    assert Path("metrics/summary.json") in list_outputs("summarize")
-    with pytest.raises(UserError, match=r"^dvc\.yaml: no stage odd; restore it"):
-        list_outputs("odd")
+def keep(stage: str, seconds: float, **fields: Any) -> None:
+    """Leave a line for ``stage``, as if it had run; ``fields`` are others than a run here has."""
+    keep_time(stage, Spent(seconds, 1))
+    path = Path(os.environ["DER_SCRATCH"]) / FILE
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    changed = msgspec.structs.replace(msgspec.json.decode(last, type=Line), **fields)
+    path.write_bytes(b"".join(lines) + msgspec.json.encode(changed) + b"\n")
+
+
+def seconds_of(stages: list[str]) -> dict[str, float]:
+    return {stage: time.seconds for stage, time in read_times(stages).items()}
 
 
 def test_a_restored_run_has_its_own_seconds(place: Path) -> None:
     for text, seconds in (("first", 10.0), ("second", 20.0)):
         for stage in ("train_task@1", "train_task@2"):
             leave(stage, f"{stage} {text}")
-            keep_seconds(stage, seconds + int(stage[-1]))
+            keep(stage, seconds + int(stage[-1]))
     stages = ["train_task@1", "train_task@2", "evaluate@1"]
-    assert read_seconds(stages) == {"train_task@1": 21.0, "train_task@2": 22.0}
+    assert seconds_of(stages) == {"train_task@1": 21.0, "train_task@2": 22.0}
     leave("train_task@1", "train_task@1 first")
-    assert read_seconds(stages) == {"train_task@1": 11.0, "train_task@2": 22.0}
+    assert seconds_of(stages) == {"train_task@1": 11.0, "train_task@2": 22.0}
     leave("train_task@2", "of another machine")
-    assert read_seconds(stages) == {"train_task@1": 11.0}
+    assert seconds_of(stages) == {"train_task@1": 11.0}
     leave("train_task@2", "train_task@1 first")
-    assert read_seconds(stages) == {"train_task@1": 11.0}, "of another stage"
+    assert seconds_of(stages) == {"train_task@1": 11.0}, "of another stage"
 
 
-def test_large_files_are_told_by_their_size(place: Path) -> None:
-    for text in ("a" * (WHOLE + 1), "b" * (WHOLE + 1), "b" * (WHOLE + 2)):
-        leave("download", text)
-        if text[0] == "a":
-            keep_seconds("download", 1.0)
-        assert read_seconds(["download"]) == ({"download": 1.0} if len(text) == WHOLE + 1 else {})
+def test_what_the_newest_run_computed_is_told_from_what_was_kept(place: Path) -> None:
+    stages = ["train_task@1", "evaluate@1", "summarize"]
+    for stage in stages:
+        leave(stage, "first")
+        keep(stage, 10.0, run="first")
+    assert {time.computed for time in read_times(stages).values()} == {True}
+    for stage in stages[1:]:  # an edit that reaches these
+        leave(stage, "second")
+        keep(stage, 2.0, run="second")
+    computed = {stage: time.computed for stage, time in read_times(stages).items()}
+    assert computed == {"train_task@1": False, "evaluate@1": True, "summarize": True}
+    for stage in stages[1:]:  # the edit taken back: DVC restores them, and nothing runs
+        leave(stage, "first")
+    assert {(time.seconds, time.computed) for time in read_times(stages).values()} == {(10.0, True)}
+    keep("summarize", 3.0, run="third")  # other code with the same result
+    assert [time.computed for time in read_times(stages).values()] == [False, False, True]
+    leave("evaluate@1", "from a colleague's cache")
+    assert list(read_times(stages)) == ["train_task@1", "summarize"]
+
+
+def test_the_last_run_of_a_stage_in_this_project(place: Path) -> None:
+    leave("train_task@1", "first")
+    keep("train_task@1", 10.0)
+    keep("train_task@2", 30.0)
+    leave("train_task@1", "second")
+    keep("train_task@1", 20.0)
+    leave("train_task@1", "first")
+    keep("evaluate@1", 1.0, project="/another")
+    keep("train_task@1", 99.0, project="/another")
+    last = read_last(["train_task@1", "evaluate@1"])
+    assert {stage: time.seconds for stage, time in last.items()} == {"train_task@1": 20.0}
+
+
+def test_an_experiment_in_a_copy_is_of_the_project(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path.cwd()
+    copy = home / ".dvc/tmp/exps/standalone/tmp12"
+    copy.mkdir(parents=True)
+    for name in ("dvc.yaml", "chain.yaml"):
+        shutil.copyfile(home / name, copy / name)
+    monkeypatch.chdir(copy)
+    leave("evaluate@1", "of the experiment")
+    keep("evaluate@1", 10.0)
+    monkeypatch.chdir(home)
+    assert read_times(["evaluate@1"]) == {}
+    assert read_last(["evaluate@1"])["evaluate@1"].seconds == 10.0
+    leave("evaluate@1", "of the experiment")  # `dvc exp apply`
+    assert seconds_of(["evaluate@1"]) == {"evaluate@1": 10.0}
+
+
+def test_what_is_kept_of_a_stage(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with timed("evaluate@1"):
+        leave("evaluate@1", "{}")
+    (time,) = read_times(["evaluate@1"]).values()
+    assert time._replace(seconds=0) == StageTime(0, 1, None, processor_name(), None, computed=True)
+
+
+def test_the_machine_and_the_epochs_of_a_training(place: Path) -> None:
+    import torch
+
+    with timed("train_task@1"):
+        leave("train_task@1", "{}")
+        clock = running_clock()
+        assert clock is running_clock()
+        clock.epochs |= {"representation": 40, "classifier": 30}
+        clock.go_on(Spent(1000.0, 2), waited=0)
+    assert running_clock() is not clock
+    (time,) = read_times(["train_task@1"]).values()
+    assert time.seconds >= 1000
+    assert (time.runs, time.epochs, time.torch) == (3, 70, torch.__version__)
+    assert time.device.startswith(processor_name()) or torch.cuda.is_available()
 
 
 def test_a_stage_that_fails_leaves_no_seconds(place: Path) -> None:
@@ -75,7 +134,7 @@ def test_a_stage_that_fails_leaves_no_seconds(place: Path) -> None:
     assert not place.exists()
     with timed("evaluate@1"):
         leave("evaluate@1", "{}")
-    assert read_seconds(["evaluate@1"])["evaluate@1"] >= 0
+    assert seconds_of(["evaluate@1"])["evaluate@1"] >= 0
 
 
 def test_a_graph_that_cannot_be_read_stops_no_stage(place: Path) -> None:
@@ -88,32 +147,32 @@ def test_a_graph_that_cannot_be_read_stops_no_stage(place: Path) -> None:
 def test_nothing_is_written_into_the_project(place: Path) -> None:
     leave("evaluate@1", "{}")
     before = sorted(Path().rglob("*"))
-    keep_seconds("evaluate@1", 1.0)
+    keep("evaluate@1", 1.0)
     assert sorted(Path().rglob("*")) == before and [path.name for path in place.iterdir()] == [FILE]
 
 
 def test_damaged_lines_are_passed_over(place: Path) -> None:
     leave("evaluate@1", "{}")
-    keep_seconds("evaluate@1", 1.0)
+    keep("evaluate@1", 1.0)
     with (place / FILE).open("ab") as stream:
         stream.write(b'[]\n{"stage": 1}\n\xff\n' + b"[" * 100_000 + b'\n{"stage": "evalu')
-    assert read_seconds(["evaluate@1"]) == {"evaluate@1": 1.0}
+    assert seconds_of(["evaluate@1"]) == {"evaluate@1": 1.0}
 
 
 def test_no_place_to_write_to_is_no_fault(place: Path) -> None:
     leave("evaluate@1", "{}")
     place.parent.mkdir()
     place.write_text("a file where the scratch directory should be", encoding="utf-8")
-    keep_seconds("evaluate@1", 1.0)
+    keep_time("evaluate@1", Spent(1.0, 1))
     place.unlink()
     Path("dvc.yaml").unlink()
-    keep_seconds("evaluate@1", 1.0)
+    keep_time("evaluate@1", Spent(1.0, 1))
     assert not place.exists()
 
 
 def write_many(stage: str) -> None:
     for seconds in range(100):
-        keep_seconds(stage, float(seconds))
+        keep_time(stage, Spent(float(seconds), 1))
 
 
 def test_lines_of_two_processes_stay_whole(place: Path) -> None:
@@ -128,4 +187,4 @@ def test_lines_of_two_processes_stay_whole(place: Path) -> None:
         writer.join()
     lines = (place / FILE).read_text(encoding="utf-8").splitlines()
     assert len([json.loads(line) for line in lines]) == 200
-    assert read_seconds(stages) == dict.fromkeys(stages, 99.0)
+    assert seconds_of(stages) == dict.fromkeys(stages, 99.0)

@@ -3,16 +3,15 @@
 import ctypes
 import os
 import platform
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from der.common.errors import UserError
+from der.common.processor import processor_name
 
 CHOOSING_KERNELS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG")
 DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # of cuBLAS, that allow reproducible results
@@ -105,16 +104,6 @@ def reuse_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes, the most it takes
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def processor_name() -> str:
-    """The processor's model, as far as the system tells."""
-    details = Path("/proc/cpuinfo")  # Linux
-    if details.exists():
-        named = re.search(r"^model name\s*:\s*(.+)$", details.read_text(encoding="utf-8"), re.MULTILINE)
-        if named:
-            return named[1]
-    return platform.processor() or platform.machine()
 
 
 def name_arithmetic(device: torch.device) -> list[str]:

@@ -26,3 +26,13 @@ def list_stages() -> dict[str, list[str]]:
         name: [f"{name}@{step}" for step in steps] if "foreach" in stage else [name]
         for name, stage in read_stages().items()
     }
+
+
+def stages_of(last: int) -> list[str]:
+    """The stages of a protocol of ``last`` steps, by their names in DVC's graph."""
+    return [
+        stage
+        for stages in list_stages().values()
+        for stage in stages
+        if int(stage.partition("@")[2] or 0) <= last
+    ]

@@ -15,18 +15,18 @@ from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
 from der.project.changes import Change, compare
 from der.project.editing import put_values
-from der.project.environment import find_device
-from der.project.graph import list_stages
+from der.project.graph import stages_of
 from der.project.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
 from der.project.lockfile import LOCK, changes_since, read_lock
+from der.project.machine import describe_machine
 from der.project.params import read_params, read_text
 from der.project.paths import PARAMS, RAW, SUMMARY
 from der.project.presets import ORDERS, PLACES, list_orders, load_order, load_preset
 from der.project.provenance import check_training
-from der.project.records import RESULTS, Machine, Record, record_metrics
+from der.project.records import RESULTS, Record, record_metrics
 from der.project.settings import load_settings, parse_settings
 from der.project.step_metrics import read_steps
-from der.project.timing import read_seconds
+from der.project.timing import read_times
 from der.settings.experiment import Settings
 from der.settings.protocol import ProtocolSettings
 from der.settings.section import to_values
@@ -77,7 +77,7 @@ def describe_run(
         "revision": git_revision(),
         "machine": describe_machine(),
         "images": asdict(images),  # type: ignore[typeddict-item]
-        "seconds": read_seconds(stages_of(len(steps))),
+        "seconds": {stage: time.seconds for stage, time in read_times(stages_of(len(steps))).items()},
         "metrics": record_metrics(summary, steps),
     }
 
@@ -124,16 +124,6 @@ def check_stages() -> None:
             )
 
 
-def stages_of(last: int) -> list[str]:
-    """The stages of a protocol of ``last`` steps, by their names in DVC's graph."""
-    return [
-        stage
-        for stages in list_stages().values()
-        for stage in stages
-        if int(stage.partition("@")[2] or 0) <= last
-    ]
-
-
 def name_order(protocol: ProtocolSettings, orders: dict[str, list[str]]) -> str:
     """A short name for the order of the classes; raises UserError for a list that is none of ``orders``."""
     order = protocol.class_order
@@ -163,17 +153,3 @@ def _git(*words: str) -> str:
     except (OSError, subprocess.CalledProcessError):
         raise UserError("git: no revision found; run in a clone of the repository") from None
     return done.stdout.strip()
-
-
-def describe_machine() -> Machine:
-    """The processor or GPU that the stages use here, and torch's version."""
-    # Only now: torch costs seconds.
-    import torch
-
-    from der.common.device import processor_name
-
-    device = find_device()
-    name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()} ({device.type})"
-    )
-    return {"device": name, "torch": torch.__version__}

@@ -6,6 +6,7 @@ from typing import TypedDict
 from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.evaluation.metrics import StepMetrics
+from der.project.machine import Machine
 from der.project.presets import list_presets
 from der.project.published import PUBLISHED
 from der.summary.series import StepSummary, Summary
@@ -32,13 +33,6 @@ class ImagesRecord(TypedDict):
     classes: int
     train: int
     test: int
-
-
-class Machine(TypedDict):
-    """What the stages ran on."""
-
-    device: str  # name of the processor or GPU
-    torch: str  # version
 
 
 class Record(TypedDict):

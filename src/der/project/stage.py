@@ -1,19 +1,14 @@
 """What all stage scripts share: arguments, the code they run, and errors in one line."""
 
 import argparse
-import os
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from der.common.errors import ending_in_a_sentence
 from der.project.damage import advising
+from der.project.parent import end_with_dvc
 from der.project.running_code import RunningCode
 from der.project.timing import timed
-
-WATCH_SECONDS = 0.1
 
 StageWork = Callable[[RunningCode], str]  # a stage's work; returns a sentence for users
 
@@ -21,7 +16,7 @@ StageWork = Callable[[RunningCode], str]  # a stage's work; returns a sentence f
 def run_check(run: Callable[[], str]) -> None:
     """Run stage check as the program, which writes what the others are held to."""
     _read_arguments("check")
-    perform(run)
+    perform_check(run)
 
 
 def run_stage(stage: str, run: StageWork) -> None:
@@ -46,6 +41,16 @@ def _read_arguments(stage: str, **helps: str) -> list[int]:
     return [arguments[name] for name in helps]
 
 
+def perform_check(run: Callable[[], str]) -> None:
+    """Run the work of stage check, and keep how long it took."""
+
+    def run_timed() -> str:
+        with timed("check"):
+            return run()
+
+    perform(run_timed)
+
+
 def perform_stage(name: str, run: StageWork) -> None:
     """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and keep how long it took.
 
@@ -66,37 +71,3 @@ def perform(run: Callable[[], str]) -> None:
     """Print the sentence that ``run`` returns; what users can mend is one line and exit status 1."""
     with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"), advising():
         print(run(), flush=True)
-
-
-def end_with_dvc() -> None:
-    """Have this process end soon after the dvc that started it, however that ended.
-
-    A dvc that is killed leaves its stage running, and the next repro would start a second one beside it.
-    """
-    if "DVC_STAGE" not in os.environ:
-        return
-    import psutil  # DVC brings it
-
-    def find_dvc() -> psutil.Process | None:
-        # The nearest ancestor that is no shell; none if dvc has ended already.
-        for ancestor in psutil.Process().parents():
-            with suppress(psutil.Error):
-                name = os.path.basename(ancestor.exe()).lower()
-                if "python" in name or "dvc" in name:
-                    return ancestor
-        return None
-
-    def runs(process: psutil.Process) -> bool:
-        try:
-            return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    dvc = find_dvc()
-
-    def watch() -> None:
-        while dvc is not None and runs(dvc):
-            time.sleep(WATCH_SECONDS)
-        os._exit(1)  # at any moment: outputs and training state are whole or absent
-
-    threading.Thread(target=watch, daemon=True).start()

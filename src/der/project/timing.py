@@ -1,97 +1,141 @@
 """Seconds of every stage, kept beside the training state: outside the repository and all that DVC tracks.
 
 They are found again by what the stage left, so that a run that DVC restored from its cache has its own, not
-those of whatever ran last; copies of the repository in which experiments run share them.
+those of whatever ran last; copies of the repository in which experiments run share them. A stage that DVC
+skips or restores runs no code, and leaves no line.
 """
 
-import hashlib
-import json
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from der.common.errors import UserError
+from der.common.stage_time import StageTime
+from der.common.work_clock import Spent, WorkClock
 from der.project.environment import scratch_root
-from der.project.graph import read_stages
-from der.project.paths import GRAPH
+from der.project.machine import describe_machine_in_use
+from der.project.outputs import digest_outputs
+from der.project.parent import name_run
 
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
-WHOLE = 1 << 20  # bytes up to which a file is told by its content: to hash all costs more than some stages
+COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a project
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One stage that ran to its end."""
+
+    stage: str  # its name in DVC's graph, "train_task@2"
+    left: str  # digest of its outputs
+    run: str  # name of the `dvc repro` that it was part of
+    project: str  # directory
+    seconds: float
+    runs: int
+    epochs: int | None
+    device: str
+    torch: str | None
+
+
+_running: ContextVar[WorkClock] = ContextVar("_running")
+
+
+def running_clock() -> WorkClock:
+    """The clock of the stage that runs; one of its own outside any."""
+    return _running.get(None) or WorkClock()
 
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
     """Keep how long the block took, in wall time, as ``stage``'s, unless it fails.
 
-    ``stage`` is its name in DVC's graph, "train_task@2"; what an interrupted run did before does not count.
-    Seconds that cannot be written are lost: no result depends on them.
+    What goes on with the work of an interrupted run adds that to ``running_clock``. Seconds that cannot be
+    written are lost: no result depends on them.
     """
-    begin = time.perf_counter()
-    yield
-    keep_seconds(stage, time.perf_counter() - begin)
-
-
-def keep_seconds(stage: str, seconds: float) -> None:
-    """Append a line for ``stage``, which has just left its outputs."""
-    path = scratch_root() / FILE
+    clock = WorkClock()
+    token = _running.set(clock)
     try:
-        line = json.dumps({"stage": stage, "left": digest_outputs(stage), "seconds": round(seconds, 3)})
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, f"{line}\n".encode())  # in one piece, whoever else writes
-        finally:
-            os.close(descriptor)
+        yield
+    finally:
+        _running.reset(token)
+    keep_time(stage, clock.spent(), sum(clock.epochs.values()) or None)
+
+
+def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
+    """Append a line for ``stage``, which has just left its outputs."""
+    try:
+        line = Line(
+            stage=stage,
+            left=digest_outputs(stage),
+            run=name_run(),
+            project=find_project(),
+            seconds=round(spent.seconds, 3),
+            runs=spent.runs,
+            epochs=epochs,
+            **describe_machine_in_use(),
+        )
+        append(scratch_root() / FILE, line)
     except (OSError, UserError):
         return
 
 
-def read_seconds(stages: list[str]) -> dict[str, float]:
-    """Seconds of those of ``stages`` whose outputs are as a stage left them on this machine."""
-    kept = {(one["stage"], one["left"]): one["seconds"] for one in _read_lines(scratch_root() / FILE)}
-    keys = {stage: (stage, digest_outputs(stage)) for stage in stages}
-    return {stage: kept[key] for stage, key in keys.items() if key in kept}
+def append(path: Path, line: Line) -> None:
+    """Add ``line`` in one piece, whoever else writes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, msgspec.json.encode(line) + b"\n")
+    finally:
+        os.close(descriptor)
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError):  # cut short, by a full disk
-            continue
-        if isinstance(content, dict) and content.keys() >= {"stage", "left", "seconds"}:
-            yield content
+def find_project() -> str:
+    """The directory of the project, also in a copy of it in which DVC runs an experiment."""
+    here = Path.cwd()
+    for above in here.parents:
+        if here.is_relative_to(above / COPIES):
+            return str(above)
+    return str(here)
 
 
-def digest_outputs(stage: str) -> str:
-    """SHA-256 over the outputs of ``stage``: names and sizes of all files, contents of the small ones.
+def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
+    """How long each of ``stages`` took to leave what lies there now; one of which nothing is known is absent.
 
-    A manifest holds the digests of large files. What is missing counts as nothing.
+    ``computed`` are those of the newest run among theirs: DVC kept or restored what the others left.
     """
-    digest = hashlib.sha256()
-    for file in sorted(file for output in list_outputs(stage) for file in _files(output)):
-        size = file.stat().st_size
-        digest.update(f"{file.as_posix()}\0{size}\0".encode(errors="surrogateescape"))
-        if size <= WHOLE:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    wanted = {(stage, digest_outputs(stage)): stage for stage in stages}
+    return _newest((wanted.get((line.stage, line.left)), line) for line in _read_lines())
 
 
-def _files(output: Path) -> list[Path]:
-    return [path for path in (output, *output.rglob("*")) if path.is_file()]
+def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
+    """How long each of ``stages`` took when it last ran in this project, whatever it left then."""
+    wanted, project = set(stages), find_project()
+    return _newest(
+        (line.stage if line.stage in wanted and line.project == project else None, line)
+        for line in _read_lines()
+    )
 
 
-def list_outputs(stage: str) -> list[Path]:
-    """Files and directories that ``stage`` leaves, as the graph has them; raises UserError if it has none."""
-    name, _, key = stage.partition("@")
-    content = read_stages().get(name)
-    if content is None:
-        raise UserError(f"{GRAPH}: no stage {name}; restore it with `git checkout {GRAPH}`")
-    content = content.get("do", content)
-    listed = [*content.get("outs", []), *content.get("metrics", [])]
-    named = [one if isinstance(one, str) else next(iter(one)) for one in listed]
-    return [Path(one.replace("${key}", key)) for one in named]
+def _newest(lines: Iterable[tuple[str | None, Line]]) -> dict[str, StageTime]:
+    """The last line of each stage; the first of a pair is the stage it counts for, if for any."""
+    found: dict[str, Line] = {}
+    newest = ""
+    for stage, line in lines:
+        if stage is not None:
+            found[stage], newest = line, line.run
+    return {
+        stage: StageTime(line.seconds, line.runs, line.epochs, line.device, line.torch, line.run == newest)
+        for stage, line in found.items()
+    }
+
+
+def _read_lines() -> Iterator[Line]:
+    """All that were kept, the oldest first; a line cut short, by a full disk, is passed over."""
+    path = scratch_root() / FILE
+    for text in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            yield msgspec.json.decode(text, type=Line)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            continue

@@ -10,6 +10,7 @@ from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
 from der.project import paths
 from der.project.environment import SCRATCH, scratch_root
+from der.project.timing import running_clock
 from der.settings.network import NetworkSettings
 from der.settings.section import to_values
 from der.settings.training import TrainSettings
@@ -29,9 +30,12 @@ def training_key(
 
 @contextmanager
 def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
-    """The StateStore of ``key`` in the scratch directory; raises UserError if it cannot be written."""
+    """The StateStore of ``key`` in the scratch directory; raises UserError if it cannot be written.
+
+    What earlier runs of the training cost counts as the running stage's time.
+    """
     try:
-        with StateStore(scratch_root(), key, warn) as store:
+        with StateStore(scratch_root(), key, warn, running_clock()) as store:
             yield store
     except UnwritableState as error:
         raise UserError(

@@ -14,9 +14,9 @@ from der.common.filesystem import from_here
 from der.common.sealed import find_damage
 from der.project.graph import list_stages
 from der.project.lockfile import LOCK, read_outputs
+from der.project.outputs import list_outputs
 from der.project.paths import FINGERPRINTS, SEALED
 from der.project.running_code import check_fingerprint
-from der.project.timing import list_outputs
 
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir of a list of files
 LAST = ("summarize", "report")  # whose outputs are not sealed: tables, pictures, a page

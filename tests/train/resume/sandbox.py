@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from der.common.work_clock import WorkClock
 from der.train.log import EpochRecord
 from der.train.resume.lock import HOLDER, LOCK, WAITING
 from der.train.resume.removal import MAX_AGE
 from der.train.resume.state import Saved
-from der.train.resume.store import StateStore
+from der.train.resume.store import SPENT, StateStore
 
 VALUES = 1000
 
@@ -37,9 +38,9 @@ def keep(scratch: StateStore, epochs: int, phase: str = "phase") -> None:
 
 
 def states(scratch: StateStore) -> list[str]:
-    """All files but the locks."""
+    """All files but the locks, and what the run cost."""
     return sorted(
-        path.name for path in scratch.directory.iterdir() if path.name not in (LOCK, WAITING, HOLDER)
+        path.name for path in scratch.directory.iterdir() if path.name not in (LOCK, WAITING, HOLDER, SPENT)
     )
 
 
@@ -50,8 +51,8 @@ class Sandbox:
         self.root = root
         self.warnings: list[str] = []
 
-    def open(self, key: str = "key") -> StateStore:
-        return StateStore(self.root, key, self.warnings.append)
+    def open(self, key: str = "key", clock: WorkClock | None = None) -> StateStore:
+        return StateStore(self.root, key, self.warnings.append, clock)
 
     def directories(self) -> list[str]:
         """The names of all directories of state."""

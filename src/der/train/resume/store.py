@@ -1,5 +1,6 @@
 """Training state on disk, outside the repository: a killed run goes on from its last finished epoch."""
 
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,12 +12,14 @@ from torch import Tensor
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.work_clock import Spent, WorkClock
 from der.train.log import EpochRecord
 from der.train.resume.lock import working_in
 from der.train.resume.removal import FINISHED, PREFIX, mark_of, remove_old
 from der.train.resume.state import Saved, deserialize, serialize
 
 KEPT = 2  # newest states of a phase: if one is damaged, the one before it serves
+SPENT = "spent.json"  # a file beside the states: seconds until the newest, and runs
 SHARE = 0.02  # of the time, at most, that training waits for its state to be copied
 
 
@@ -30,16 +33,21 @@ class StateStore:
     ``key`` names everything the run depends on, so that changed parameters never meet old state.
     ``warn`` hears a sentence about state that cannot be used, and who holds the lock if another process is
     running the same: this one waits, and then goes on from the other's last state.
+    ``clock`` counts what the run costs, on from what earlier ones did.
     """
 
-    def __init__(self, root: Path, key: str, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, root: Path, key: str, warn: Callable[[str], None], clock: WorkClock | None = None
+    ) -> None:
         self.root = root
         self.directory = root / f"{PREFIX}{key}"
         self.warn = warn
+        self.clock = clock or WorkClock()
         self.pending: Future[None] | None = None
         self.copying = 0.0  # seconds
 
     def __enter__(self) -> "StateStore":
+        begin = time.perf_counter()
         try:
             with ExitStack() as stack:
                 stack.enter_context(working_in(self.directory, self.warn))
@@ -49,6 +57,7 @@ class StateStore:
         except OSError as error:
             raise self._unwritable(error) from None
         self.entered = time.perf_counter()
+        self.clock.go_on(self._read_spent(), waited=self.entered - begin)
         return self
 
     def __exit__(
@@ -60,6 +69,7 @@ class StateStore:
         """The newest whole state of ``phase``; damaged ones are set aside with a warning."""
         for path in reversed(self._states(phase)):
             if (saved := deserialize(path.read_bytes())) is not None:
+                self.clock.epochs[phase] = len(saved.records)
                 return saved
             path.replace(path.with_suffix(".damaged"))
             self.warn(f"{path}: damaged, set aside; going on from the state before it, if any")
@@ -73,6 +83,7 @@ class StateStore:
         Raises UnwritableState if an earlier write failed.
         """
         begin = time.perf_counter()
+        self.clock.epochs[phase] = len(records)
         if self.pending is not None:
             busy = not self.pending.done() or self.copying > SHARE * (begin - self.entered)
             if busy and not last:
@@ -80,13 +91,14 @@ class StateStore:
             self._finish_write(self.pending)
         saved = Saved(list(records), pack())
         self.copying += time.perf_counter() - begin
-        self.pending = self.writer.submit(self._write, phase, saved)
+        self.pending = self.writer.submit(self._write, phase, saved, self.clock.spent())
 
     def finish(self, checkpoint: Path) -> None:
         """Wait for the last write, and mark the state as that of a checkpoint directory."""
         if self.pending is not None:
             self._finish_write(self.pending)
         try:
+            self._write_spent(self.clock.spent())
             with atomic_file(self.directory / FINISHED) as partial:
                 partial.write_text(mark_of(checkpoint), encoding="utf-8")
         except OSError as error:
@@ -96,12 +108,25 @@ class StateStore:
         """The oldest first."""
         return sorted(self.directory.glob(f"{phase}-*.state"))
 
-    def _write(self, phase: str, saved: Saved) -> None:
+    def _write(self, phase: str, saved: Saved, spent: Spent) -> None:
         path = self.directory / f"{phase}-{len(saved.records):06}.state"
         with atomic_file(path) as partial, partial.open("wb") as stream:
             stream.writelines(serialize(saved))
+        self._write_spent(spent)
         for old in self._states(phase)[:-KEPT]:
             old.unlink()
+
+    def _write_spent(self, spent: Spent) -> None:
+        with atomic_file(self.directory / SPENT) as partial:
+            partial.write_text(json.dumps(spent), encoding="utf-8")
+
+    def _read_spent(self) -> Spent:
+        """What earlier runs cost; nothing if there were none, or if the file tells nothing."""
+        try:
+            seconds, runs = json.loads((self.directory / SPENT).read_bytes())
+            return Spent(float(seconds), int(runs))
+        except (OSError, ValueError, TypeError):
+            return Spent(0.0, 0)
 
     def _finish_write(self, write: Future[None]) -> None:
         try:

@@ -1,0 +1,50 @@
+"""What a stage leaves, and how one result of it is told from another."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from der.common.errors import UserError
+from der.common.sealed import MANIFEST
+from der.project.graph import read_stages
+from der.project.paths import GRAPH
+
+WHOLE = 1 << 20  # bytes up to which a file is told by its content: to hash all costs more than some stages
+
+
+def list_outputs(stage: str) -> list[Path]:
+    """Files and directories that ``stage`` leaves, as the graph has them; raises UserError if it has none."""
+    name, _, key = stage.partition("@")
+    content = read_stages().get(name)
+    if content is None:
+        raise UserError(f"{GRAPH}: no stage {name}; restore it with `git checkout {GRAPH}`")
+    content = content.get("do", content)
+    listed = [*content.get("outs", []), *content.get("metrics", [])]
+    named = [one if isinstance(one, str) else next(iter(one)) for one in listed]
+    return [Path(one.replace("${key}", key)) for one in named]
+
+
+def digest_outputs(stage: str) -> str:
+    """SHA-256 over the outputs of ``stage``: manifests, which hold the digests of all files beside them.
+
+    Of what is not sealed, names and sizes of the files, and contents of the small ones. What is missing
+    counts as nothing.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(file for output in list_outputs(stage) for file in _telling(output)):
+        size = file.stat().st_size
+        digest.update(f"{file.as_posix()}\0{size}\0".encode(errors="surrogateescape"))
+        if size <= WHOLE or file.name == MANIFEST:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _telling(output: Path) -> Iterator[Path]:
+    """The files that tell one result from another."""
+    if (output / MANIFEST).is_file():
+        yield output / MANIFEST
+    elif output.is_dir():
+        for path in output.iterdir():
+            yield from _telling(path)
+    elif output.is_file():
+        yield output

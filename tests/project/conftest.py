@@ -1,0 +1,21 @@
+"""Places that tests of the project's files start from."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.locations import ROOT
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The repository's graph, and a scratch directory that does not exist yet; returns the latter."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("dvc.yaml", "chain.yaml"):
+        shutil.copyfile(ROOT / name, home / name)
+    monkeypatch.chdir(home)
+    scratch = tmp_path / "cache/scratch"
+    monkeypatch.setenv("DER_SCRATCH", str(scratch))
+    return scratch
