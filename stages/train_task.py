@@ -19,6 +19,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.data.exemplars import load_memory
     from der.model.checkpoint import check_classes, load_previous, save_checkpoint
     from der.project.training_state import training_key, training_state
+    from der.project.upcoming import plan_run
     from der.train.incremental_step import train_step
     from der.train.log import write_log
     from der.train.progress import Progress, warn
@@ -35,7 +36,8 @@ def run(step: int, code: RunningCode) -> str:
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
     key = training_key(step, network, train, code.text, device)
     with training_state(key, warn) as state:
-        with Progress(f"train_task {step}") as progress:
+        run = plan_run(step, images, train, expansion=network.expansion)
+        with Progress(f"train_task {step}", run) as progress:
             trained, records = train_step(previous, steps, images, network, train, device, progress, state)
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))

@@ -23,6 +23,7 @@ from der.train.rebalancing.registry import Rebalanced
 from der.train.representation import Learned, learn_representation
 from der.train.step_run import Listener, StateKeeper, StepRun
 from der.train.training_images import TrainingImages
+from der.train.workload import plan_step
 
 CHECKED = 64  # images that a trained network is tried on
 
@@ -59,6 +60,8 @@ def train_step(
     before = empty_network() if previous is None else previous.network
     normalization = choose_normalization(previous, network_settings, images)
     run = StepRun(step, before.classes, normalization, settings, device, listener, keeper)
+    per_class = np.bincount(images.labels).tolist()
+    listener.on_step(plan_step(step, per_class, settings, expansion=network_settings.expansion))
     stream = generator(settings.seed, "initialization", step)
     network = expand(before, len(steps[-1]), network_settings, channels, stream)
     try_extractor(network.extractors[-1], network_settings, images.side, channels)

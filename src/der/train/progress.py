@@ -1,15 +1,16 @@
-"""What training shows: a bar per epoch on a terminal, about ten lines a phase elsewhere."""
+"""What training shows: bars of the step and of the run on a terminal, a dozen lines a step elsewhere."""
 
 import sys
+import time
 from types import TracebackType
-from typing import Any
 
-from tqdm import tqdm
-
+from der.train.bar import BarLine, Terminal, show_time
+from der.train.estimate import Estimate
 from der.train.log import EpochRecord
 from der.train.step_run import Listener
+from der.train.workload import RunWork, StepWork, milestones
 
-LINES_PER_PHASE = 10
+PAUSE = 0.1  # seconds between two drawings
 
 
 def warn(sentence: str) -> None:
@@ -18,11 +19,17 @@ def warn(sentence: str) -> None:
 
 
 class Progress(Listener):
-    """Shows the images and epochs done; a context manager."""
+    """Shows how far a step and the run are, and how long they will take; a context manager.
 
-    def __init__(self, title: str) -> None:
+    ``title`` begins every line; ``run`` is what is trained beside the step, if that is known.
+    """
+
+    def __init__(self, title: str, run: RunWork = RunWork()) -> None:  # noqa: B008 (it never changes)
         self.title = title
-        self.bar: tqdm[Any] | None = None
+        self.estimate = Estimate(run)
+        self.terminal = Terminal() if Terminal.is_there() else None
+        self.drawn = 0.0  # when
+        self.loss: float | None = None  # of the last epoch
 
     def __enter__(self) -> "Progress":
         return self
@@ -30,36 +37,60 @@ class Progress(Listener):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self._clear()
 
-    def _close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    def on_step(self, work: StepWork) -> None:
+        """A step of these phases begins."""
+        self.estimate.plan(work)
 
     def on_phase(self, name: str, epochs: int, images: int) -> None:
         """A phase of ``epochs`` epochs over ``images`` images begins."""
-        self._close()
+        self.estimate.start_phase(name, epochs, images)
         self.phase, self.epochs = f"{self.title}, {name}", epochs
-        if sys.stderr.isatty():
-            self.bar = tqdm(total=images, unit="image", desc=f"{self.phase}, epoch 1/{epochs}", leave=False)
+        self.milestones = milestones(self.estimate.work)
 
     def on_resume(self, epochs: int) -> None:
         """The first ``epochs`` epochs of the phase were done by an earlier run."""
+        self.estimate.resume(epochs)
+        self._clear()
         print(f"{self.phase}: going on after epoch {epochs} of {self.epochs}", flush=True)
 
     def on_images(self, images: int) -> None:
         """A batch of ``images`` was trained on."""
-        if self.bar is not None:
-            self.bar.update(images)
+        self.estimate.add_images(images)
+        if self.terminal is not None and time.perf_counter() - self.drawn >= PAUSE:
+            self._draw(self.terminal)
 
     def on_epoch(self, record: EpochRecord) -> None:
         """An epoch has ended."""
-        text = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
-        if self.bar is not None:
-            self.bar.reset()
-            self.bar.set_description(
-                f"{self.phase}, epoch {min(record.epoch + 1, self.epochs)}/{self.epochs}"
-            )
-            self.bar.set_postfix_str(text)
-        elif record.epoch % max(1, self.epochs // LINES_PER_PHASE) == 0 or record.epoch == self.epochs:
-            print(f"{self.phase}: epoch {record.epoch}/{self.epochs}, {text}", flush=True)
+        self.estimate.end_epoch()
+        self.loss = record.loss
+        if self.terminal is not None:
+            self._draw(self.terminal)
+        elif self.estimate.epochs_done in self.milestones:
+            loss = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
+            print(f"{self.phase}: epoch {record.epoch}/{self.epochs}, {loss}, {self._left()}", flush=True)
+
+    def _left(self) -> str:
+        one = self.estimate
+        left = f"{one.rate() or 0:,.0f} images/s, {show_time(one.step_left())} left"
+        return f"{left}, {show_time(one.run_left())} with later steps" if one.run.later else left
+
+    def _draw(self, terminal: Terminal) -> None:
+        one = self.estimate
+        more = [f"{rate:,.0f} images/s"] if (rate := one.rate()) else []
+        more += [f"loss {self.loss:.4f}"] if self.loss is not None else []
+        epochs = f"epoch {min(one.epochs_done + 1, one.epochs)}/{one.epochs}"
+        step = BarLine(self.title, one.share(), [epochs, f"{show_time(one.step_left())} left", *more])
+        lines = [step]
+        if one.run.later or one.run.epochs_before:
+            done = one.run.epochs_before + one.epochs_done
+            epochs = f"epoch {min(done + 1, one.run_epochs)}/{one.run_epochs}"
+            texts = [epochs, f"{show_time(one.run_left())} left"]
+            lines.append(BarLine("all steps".ljust(len(self.title)), done / one.run_epochs, texts))
+        terminal.draw(lines)
+        self.drawn = time.perf_counter()
+
+    def _clear(self) -> None:
+        if self.terminal is not None:
+            self.terminal.clear()

@@ -17,10 +17,14 @@ from der.train.masks import ChannelMasks
 from der.train.resume.state import Saved
 from der.train.training_images import TrainingImages
 from der.train.wiring import Conditions, wire_engine
+from der.train.workload import StepWork
 
 
 class Listener:
     """Hears how training goes on; this one does nothing, others override what they want to hear of."""
+
+    def on_step(self, work: StepWork) -> None:
+        """A step begins, of which these phases are planned."""
 
     def on_phase(self, name: str, epochs: int, images: int) -> None:
         """A phase of ``epochs`` epochs over ``images`` images begins."""

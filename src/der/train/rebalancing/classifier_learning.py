@@ -16,8 +16,7 @@ from der.train.objective import ClassifierObjective
 from der.train.phase import run_phase
 from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
-
-PHASE = "classifier"
+from der.train.workload import CLASSIFIER
 
 
 def learn_classifier(
@@ -28,7 +27,7 @@ def learn_classifier(
     indices = balanced_subset(images.labels, generator(run.settings.seed, "balanced subset", run.step))
     objective = ClassifierObjective(network.head, phase.temperature)
     engine = run.wire_engine(objective, network.extractors, images.pick(indices), phase)
-    records = run_phase(run, PHASE, engine, phase, len(indices))
+    records = run_phase(run, CLASSIFIER, engine, phase, len(indices))
     engine.release()
     return records
 
