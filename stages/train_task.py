@@ -18,9 +18,11 @@ def run(step: int, code: RunningCode) -> str:
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
     from der.model.checkpoint import check_classes, load_previous, save_checkpoint
+    from der.project.curves import curves
     from der.project.training_state import training_key, training_state
     from der.project.upcoming import plan_run
     from der.train.incremental_step import train_step
+    from der.train.listeners import Several
     from der.train.log import write_log
     from der.train.progress import Progress, warn
     from der.train.training_images import gather_step
@@ -37,8 +39,9 @@ def run(step: int, code: RunningCode) -> str:
     key = training_key(step, network, train, code.text, device)
     with training_state(key, warn) as state:
         run = plan_run(step, images, train, expansion=network.expansion)
-        with Progress(f"train_task {step}", run) as progress:
-            trained, records = train_step(previous, steps, images, network, train, device, progress, state)
+        with Progress(f"train_task {step}", run) as progress, curves(step, key, warn) as writer:
+            listener = Several(progress, writer)
+            trained, records = train_step(previous, steps, images, network, train, device, listener, state)
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)

@@ -36,7 +36,7 @@ from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
 from der.train.representation import learn_representation
 from der.train.resume.state import Saved
-from der.train.step_run import StepRun
+from der.train.step_run import Listener, StepRun
 from der.train.training_images import TrainingImages
 from der.train.wiring import Conditions, wire_engine
 
@@ -256,7 +256,7 @@ def largest_difference(left: Weights, right: Weights) -> float:
     return max(float((left[name] - right[name]).abs().max()) for name in left)
 
 
-class Recorder:
+class Recorder(Listener):
     """A listener that keeps all it hears."""
 
     def __init__(self) -> None:

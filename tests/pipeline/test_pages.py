@@ -33,6 +33,8 @@ NOT_RUN = {
     "pip install .": INSTALLS,
     "pip install '.[pipeline]'": INSTALLS,
     "pip install '.[onnx]'": INSTALLS,
+    "pip install '.[tensorboard]'": INSTALLS,
+    "tensorboard --logdir runs": "a server, which runs until it is stopped",
     ". .venv/bin/activate": "the tests run in an environment that is active",
     "der record digits --clone ../other": "a run of minutes; tests/project/test_recording.py has made ones",
 }

@@ -17,6 +17,7 @@ LEFT = {
     "der compare --csv sweep.csv": ["sweep.csv"],
     "save('nine.png')": ["nine.png"],
     "dvc plots show": ["dvc_plots/index.html", "dvc_plots/static/plot.png"],
+    "DER_TENSORBOARD=runs dvc repro": ["runs/step_01-0123abcd/representation/events.out.tfevents.1.a.1.0"],
     "make docs": ["site/index.html"],
     "make run": [".venv/pyvenv.cfg", "der.egg-info/PKG-INFO", "src/der/__pycache__/a.pyc"],
     "make test": [

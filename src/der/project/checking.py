@@ -8,6 +8,7 @@ from der.estimator.choices import check_choices
 from der.project.adding import describe_move
 from der.project.applying import describe_missing_images
 from der.project.chain import check_chain
+from der.project.curves import curves_root
 from der.project.paths import PARAMS
 from der.project.planning import planned_steps
 from der.project.settings import load_settings
@@ -16,6 +17,7 @@ from der.project.settings import load_settings
 def check_project(warn: Callable[[str], None]) -> None:
     """Raise UserError for parameters or a chain that no run can have; ``warn`` hears what may surprise."""
     settings = load_settings()
+    curves_root()  # here, not with a training's output gone
     with naming(PARAMS):
         check_choices(settings)
     find_source(settings.dataset).check(settings.dataset)  # download would, with its output gone

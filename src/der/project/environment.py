@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DEVICE = "DER_DEVICE"
 SCRATCH = "DER_SCRATCH"
+CURVES = "DER_TENSORBOARD"
 
 
 def find_device() -> "torch.device":

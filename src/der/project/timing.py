@@ -70,7 +70,7 @@ def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
             stage=stage,
             left=digest_outputs(stage),
             run=name_run(),
-            project=find_project(),
+            project=str(find_project()),
             seconds=round(spent.seconds, 3),
             runs=spent.runs,
             epochs=epochs,
@@ -91,13 +91,13 @@ def append(path: Path, line: Line) -> None:
         os.close(descriptor)
 
 
-def find_project() -> str:
+def find_project() -> Path:
     """The directory of the project, also in a copy of it in which DVC runs an experiment."""
     here = Path.cwd()
     for above in here.parents:
         if here.is_relative_to(above / COPIES):
-            return str(above)
-    return str(here)
+            return above
+    return here
 
 
 def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
@@ -111,7 +111,7 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
     """How long each of ``stages`` took when it last ran in this project, whatever it left then."""
-    wanted, project = set(stages), find_project()
+    wanted, project = set(stages), str(find_project())
     return _newest(
         (line.stage if line.stage in wanted and line.project == project else None, line)
         for line in _read_lines()
