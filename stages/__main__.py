@@ -12,6 +12,7 @@ from der.project import paths
 from der.project.chain import chain_length
 from der.project.damage import advising
 from der.project.markers import is_unused
+from der.project.overview import conclude
 from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
 from der.project.settings import load_settings
@@ -28,7 +29,7 @@ def run_report(code: RunningCode) -> str:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith(PAGE_NEEDS):
             raise
-        return f"report: left out, {error.name} is not installed; run `der report` where it is"
+        return conclude(f"report: left out, {error.name} is not installed; run `der report` where it is")
     return report.run(code)
 
 

@@ -19,10 +19,12 @@ def summary(pipeline: Pipeline) -> Any:
 def test_metrics_diff_compares_with_the_last_commit(base: Pipeline, pipeline: Pipeline) -> None:
     assert pipeline.succeed("dvc", "metrics", "diff") == ""
     pipeline.edit(protocol__steps=[["ant", "bee"]])
-    pipeline.repro()
+    printed = pipeline.succeed("dvc", "repro")
+    old, new = summary(base), summary(pipeline)
+    assert "\nmean  " in printed and "\nSince the last commit:\n  1 step instead of 2\n" in printed
+    assert f"\n  last top-1 from {old['last_top1']:.2f} to {new['last_top1']:.2f}, " in printed
     compared = json.loads(pipeline.succeed("dvc", "metrics", "diff", "--all", "--json"))
     assert list(compared) == [SUMMARY]  # the one metrics file
-    old, new = summary(base), summary(pipeline)
     for name in ("average_top1", "average_top5", "last_top1", "last_top5", "average_nme_top1"):
         assert compared[SUMMARY][name] == {
             "old": old[name],

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 DEVICE = "DER_DEVICE"
 SCRATCH = "DER_SCRATCH"
 CURVES = "DER_TENSORBOARD"
+TABLE = "DER_TABLE"  # "later" where `make run` shows the results, whether or not a stage ran
 
 
 def find_device() -> "torch.device":

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from der.common.errors import UserError
 from der.common.yaml_text import parse_yaml
 from der.project.changes import Change, compare, value_at
+from der.project.committed import read_committed
 from der.project.graph import list_stages
 from der.project.paths import PARAMS, SUMMARY
 
@@ -98,15 +98,10 @@ def is_recorded(parameters: Any) -> bool:
 
     Asked is stage report, the last, which depends on all parameters and on the summary.
     """
-    lock, summary = _read_committed(LOCK), _read_committed(SUMMARY)
+    lock, summary = read_committed(LOCK), read_committed(SUMMARY)
     report = parse_yaml(lock.decode(), LOCK)["stages"].get("report", {}) if lock else {}
     hashes = {dependency["path"]: dependency["md5"] for dependency in report.get("deps", [])}
     return (
         report.get("params", {}).get(str(PARAMS)) == parameters
         and hashes.get(str(SUMMARY)) == hashlib.md5(summary, usedforsecurity=False).hexdigest()
     )
-
-
-def _read_committed(path: Path) -> bytes:
-    """The bytes of a file in the commit that is checked out; empty if it has none."""
-    return subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True).stdout

@@ -1,8 +1,14 @@
-"""The results of a run as a table, and where to look next."""
+"""The results of a run as a table, what changed since the last commit, and where to look next."""
+
+import json
+import os
 
 from der.common.errors import UserError
 from der.common.serialization import read_json
+from der.project.committed import read_committed
+from der.project.environment import TABLE
 from der.project.paths import PLOTS, REPORT, SUMMARY
+from der.summary.changes import describe_changes
 from der.summary.series import Summary
 from der.summary.text_table import results_table
 
@@ -12,11 +18,32 @@ Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 
 
+def conclude(sentence: str) -> str:
+    """What the last stage says: ``sentence``, and the results, unless they are shown later."""
+    return sentence if os.environ.get(TABLE) == "later" else f"{sentence}\n{sum_up()}"
+
+
 def show_results() -> str:
-    """The table of metrics/summary.json; raises UserError if there is none."""
+    """``sum_up``, and where to look next."""
+    return sum_up() + NEXT
+
+
+def sum_up() -> str:
+    """The table of metrics/summary.json, and what changed in it; raises UserError if there is none."""
     if not SUMMARY.exists():
         raise UserError(f"{SUMMARY}: no results yet; run `dvc repro`")
     summary = read_json(SUMMARY)
     if not isinstance(summary, dict) or not summary.keys() >= Summary.__required_keys__:
         raise UserError(f"{SUMMARY}: no summary of steps; run `dvc repro`")
-    return "\n" + results_table(summary) + "\n" + NEXT  # type: ignore[arg-type]
+    changes = list_changes(summary)  # type: ignore[arg-type]
+    lines = ["", results_table(summary), ""]  # type: ignore[arg-type]
+    lines += ["Since the last commit:", *(f"  {line}" for line in changes), ""] if changes else []
+    return "\n".join(lines)
+
+
+def list_changes(summary: Summary) -> list[str]:
+    """What changed since the last commit; nothing where git has no summary that can be read."""
+    try:
+        return describe_changes(json.loads(read_committed(SUMMARY)), summary)
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):  # of another form, or none
+        return []
