@@ -13,9 +13,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: run check test static types tests torture bench docs clean
 
-run: $(RUNS)
+run: $(RUNS) # the last stage leaves the table to `der show`, which is there also if no stage ran
 	der check
-	DER_TABLE=later dvc repro # its last stage leaves the table to this
+	DER_TABLE=later dvc repro
 	der show
 
 check: SELECTED := -m 'not slow'

@@ -15,7 +15,8 @@ PAUSE = 0.1  # seconds between two drawings
 
 def warn(sentence: str) -> None:
     """Tell the user of something odd that does not stop the stage."""
-    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    start = "\r\x1b[K" if Terminal.is_there() else ""  # a bar may stand there, and is drawn again
+    print(f"{start}warning: {sentence}", file=sys.stderr, flush=True)
 
 
 class Progress(Listener):
