@@ -49,7 +49,7 @@ class TensorBoard(Listener):
 
     def on_epoch(self, record: EpochRecord) -> None:
         """An epoch has ended: its points."""
-        seconds = time.perf_counter() - self.begin
+        seconds = max(time.perf_counter() - self.begin, 1e-9)
         self._attempt(lambda: self._write(record, self.images / seconds))
         self.begin = time.perf_counter()
 
