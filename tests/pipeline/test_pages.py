@@ -24,6 +24,7 @@ ELSEWHERE = {
     ("docs/sharing.md", ALL): "pipeline/test_sharing.py",
     ("docs/experiments.md", "One"): "pipeline/test_metrics_diff.py",
     ("docs/experiments.md", "Many"): "pipeline/test_queue.py",
+    ("docs/scale.md", "A sweep on Slurm"): "cluster/test_sweep.py",
     ("docs/without-dvc.md", ALL): "pipeline/test_reproducible.py",
     ("docs/exports.md", "Exports"): "deployment/test_exports_page.py",
 }

@@ -11,8 +11,8 @@ from der.common.errors import ending_in_a_sentence
 from der.project.damage import MEND, advising
 
 COMMANDS = (
-    *("preset", "chain", "add", "check", "show", "report", "predict", "export", "compare", "record"),
-    *("results", "schema", "verify"),
+    *("preset", "chain", "add", "check", "show", "report", "predict", "export", "compare", "plan"),
+    *("record", "results", "schema", "verify"),
 )
 FIRST = """\
 What one does first, in a clone of the project:

@@ -31,6 +31,11 @@ def chain_length() -> int:
     return len(steps)
 
 
+def chain_links() -> dict[str, dict[str, Any]]:
+    """What chain.yaml tells DVC of every step; raises UserError as ``chain_length``."""
+    return _links(chain_length())
+
+
 def _links(length: int) -> dict[str, dict[str, Any]]:
     """What DVC is told of every step: the one before it, and which section of train is for it."""
     return {

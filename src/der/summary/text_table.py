@@ -27,12 +27,16 @@ def results_table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def align(rows: Iterable[list[str]]) -> list[str]:
-    """Lines in which the cells of ``rows`` stand to the right of their columns; rules under the first."""
+def align(rows: Iterable[list[str]], sides: str = "") -> list[str]:
+    """Lines in which the cells of ``rows`` stand in columns; rules under the first.
+
+    ``sides`` has a "<" for a column whose cells stand to its left, and a ">" for others, as all are without.
+    """
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * width for width in widths])
-    return ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
+    forms = [f"{side}{width}" for side, width in zip(sides or ">" * len(widths), widths, strict=True)]
+    return ["  ".join(map(format, row, forms)).rstrip() for row in rows]
 
 
 def show(value: float | None) -> str:
