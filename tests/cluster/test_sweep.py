@@ -1,6 +1,7 @@
-"""docs/scale.md on a real Slurm: rows side by side, one killed as it trains; the bytes are those of plain runs."""
+"""docs/scale.md on a real Slurm: rows side by side, one killed as it trains; bytes are those of plain runs."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def submit(pipeline: Pipeline, shared: Path) -> int:
     )
     lines = text.replace("der chain 7", "der chain 2").splitlines()
     (place,) = (place for place, line in enumerate(lines) if line.startswith("printf"))
-    lines[place] = f"printf '%s\\n' {' '.join(f"'{row}'" for row in ROWS)} > rows.txt"
+    lines[place] = f"printf '%s\\n' {shlex.join(ROWS)} > rows.txt"
     (job,) = re.findall(r"^Submitted batch job (\d+)$", pipeline.shell("\n".join(lines)), re.MULTILINE)
     return int(job)
 
