@@ -1,4 +1,4 @@
-"""docs/scale.md on a real Slurm: rows side by side, one killed as it trains; bytes are those of plain runs."""
+"""docs/scale.md on a real Slurm: rows side by side, one killed as it trains; the bytes of plain runs."""
 
 import re
 import shlex
