@@ -7,18 +7,22 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
+from der.common import ranks
 from der.common.errors import ending_in_a_sentence
 from der.project import paths
 from der.project.chain import chain_length
 from der.project.damage import advising
+from der.project.environment import set_up_device
 from der.project.markers import is_unused
 from der.project.overview import conclude
 from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
 from der.project.settings import load_settings
 from der.project.stage import perform_check, perform_stage
+from der.project.team import is_member, meet_by_torchrun
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
+SHARED = ("train_task", "build_memory", "evaluate")  # stages that several processes work on
 PAGE_NEEDS = ("plotly", "jinja2")  # packages that only the page needs
 
 
@@ -69,11 +73,22 @@ def main() -> None:
     )
     names = list(stages)
     start = parser.parse_args().start_at
-    perform_check(check.run)
-    with ending_in_a_sentence("interrupted"), advising():
-        check_skipped(start)
+    with ending_in_a_sentence("interrupted"):
+        meet_by_torchrun(set_up_device())
+    if not is_member():
+        perform_check(check.run)
+        with ending_in_a_sentence("interrupted"), advising():
+            check_skipped(start)
     for name in names[names.index(start) :]:
-        perform_stage(name, stages[name])
+        ranks.meet()  # so that what a stage reads is there
+        if not is_member() or helps_with(name):
+            perform_stage(name, stages[name])
+
+
+def helps_with(stage: str) -> bool:
+    """Whether several processes share the work of a stage; all look at what split has left."""
+    name, _, step = stage.partition("@")
+    return name in SHARED and not is_unused(paths.train_images(int(step)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import read_task
+from der.project.team import is_member, team
 from der.settings.memory import MemorySettings
 from der.train.resume.removal import remove_finished
 
@@ -29,7 +30,10 @@ def run(step: int, code: RunningCode) -> str:
     check_classes(paths.checkpoint(step), checkpoint, steps)
     new_classes = read_classes(paths.train_images(step), steps[-1])
     features = feature_function(checkpoint, device)
-    memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
+    with team(("stages.build_memory", str(step)), device):
+        memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
+    if is_member():
+        return ""
     code.confirm()
     save_memory(paths.memory(step), memory)
     remove_finished(scratch_root(), paths.checkpoint(step))

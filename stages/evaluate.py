@@ -8,6 +8,7 @@ from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import read_task
+from der.project.team import is_member, team
 from der.settings.evaluation import EvaluateSettings
 
 
@@ -30,15 +31,18 @@ def run(step: int, code: RunningCode) -> str:
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     memory = load_memory(paths.memory(step))
-    evaluation = evaluate_step(
-        checkpoint,
-        memory,
-        tests,
-        settings,
-        device,
-        checkpoint_bytes=SealedDirectory(paths.checkpoint(step)).bytes(),
-        memory_bytes=SealedDirectory(paths.memory(step)).bytes(),
-    )
+    with team(("stages.evaluate", str(step)), device):
+        evaluation = evaluate_step(
+            checkpoint,
+            memory,
+            tests,
+            settings,
+            device,
+            checkpoint_bytes=SealedDirectory(paths.checkpoint(step)).bytes(),
+            memory_bytes=SealedDirectory(paths.memory(step)).bytes(),
+        )
+    if is_member():
+        return ""
     code.confirm()
     save_evaluation(paths.evaluation(step), evaluation, names)
     return f"evaluate {step}: top-1 {evaluation.metrics['top1']:.2f} % over {len(names)} classes"

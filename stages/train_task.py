@@ -7,6 +7,7 @@ from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import read_task
+from der.project.team import is_member, team
 from der.settings.network import NetworkSettings
 from der.settings.training import TrainSettings
 
@@ -25,6 +26,8 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.listeners import Several
     from der.train.log import write_log
     from der.train.progress import Progress, warn
+    from der.train.shared_state import SharedState
+    from der.train.step_run import Listener, NoState
     from der.train.training_images import gather_step
 
     network = load_section(NetworkSettings, "network")
@@ -36,12 +39,21 @@ def run(step: int, code: RunningCode) -> str:
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
     new_classes = read_classes(paths.train_images(step), steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
+    script = ("stages.train_task", str(step))
+    if is_member():
+        with team(script, device):
+            train_step(previous, steps, images, network, train, device, Listener(), SharedState(NoState()))
+        return ""
     key = training_key(step, network, train, code.text, device)
     with training_state(key, warn) as state:
         run = plan_run(step, images, train, expansion=network.expansion)
-        with Progress(f"train_task {step}", run) as progress, curves(step, key, warn) as writer:
-            listener = Several(progress, writer)
-            trained, records = train_step(previous, steps, images, network, train, device, listener, state)
+        with (
+            Progress(f"train_task {step}", run) as progress,
+            curves(step, key.whole, warn) as writer,
+            team(script, device),
+        ):
+            listener, keeper = Several(progress, writer), SharedState(state)
+            trained, records = train_step(previous, steps, images, network, train, device, listener, keeper)
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)

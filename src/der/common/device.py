@@ -48,6 +48,23 @@ def set_up_device(override: str | None) -> torch.device:
     return device
 
 
+def take_share(device: torch.device, place: int, count: int, threads_are_set: bool) -> torch.device:
+    """The device of the process at ``place``, of ``count`` on this machine: a GPU, or some of the threads.
+
+    Raises UserError if there are fewer GPUs.
+    """
+    if device.type == "cuda":
+        if place >= torch.cuda.device_count():
+            raise UserError(
+                f"{count} processes, but {torch.cuda.device_count()} GPUs; start as many as there are"
+            )
+        device = torch.device("cuda", place)
+        torch.cuda.set_device(device)
+    elif not threads_are_set:
+        torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    return device
+
+
 def make_deterministic() -> None:
     """Have torch use only algorithms that give the same bits every time; call before any CUDA work."""
     if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in DETERMINISTIC_WORKSPACES:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.common import ranks
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, fold_network
 from der.model.pixel_statistics import Normalization
@@ -41,14 +42,18 @@ def run_network(
     network.eval()
     normalize = Normalize(normalization).to(device)
     per_pass = images_per_pass(images[0].size)
-    features, logits = [], []
-    for start in range(0, len(images), per_pass):
-        batch = torch.from_numpy(np.array(images[start : start + per_pass])).to(device)
+    # Of several ranks each takes some of the passes, the same that one alone would make.
+    features = torch.zeros(len(images), network.head.in_features)
+    logits = torch.zeros(len(images), network.head.out_features)
+    for start in range(ranks.rank() * per_pass, len(images), ranks.count() * per_pass):
+        own = slice(start, start + per_pass)
+        batch = torch.from_numpy(np.array(images[own])).to(device)
         inputs = normalize(batch.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
         features_BD = network.features(inputs.to(precision))
-        features.append(features_BD.cpu())
-        logits.append(network.head(features_BD).cpu())
-    return Outputs(torch.cat(features).numpy(), torch.cat(logits).numpy())
+        features[own] = features_BD.cpu()
+        logits[own] = network.head(features_BD).cpu()
+    ranks.sum_in_place([features, logits])
+    return Outputs(features.numpy(), logits.numpy())
 
 
 def feature_function(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from der.common.errors import naming
 from der.common.filesystem import expand_home
+from der.project.team import count_processes, local_rank
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +26,18 @@ def find_device() -> "torch.device":
 
 
 def set_up_device() -> "torch.device":
-    """As find_device, made ready for work; before any other use of torch."""
+    """As find_device, made ready for work; before any other use of torch.
+
+    Of several processes each has a GPU of its own, or its share of the processor's threads.
+    """
     from der.common import device  # torch costs seconds
 
+    place = os.environ.get(DEVICE)
     with naming(DEVICE):
-        return device.set_up_device(os.environ.get(DEVICE))
+        chosen = device.set_up_device(place)
+        if (count := count_processes()) > 1:
+            return device.take_share(chosen, local_rank(), count, "OMP_NUM_THREADS" in os.environ)
+    return chosen
 
 
 def scratch_root() -> Path:

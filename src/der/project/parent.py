@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
+from der.project.team import PARENT
+
 if TYPE_CHECKING:
     import psutil
 
@@ -16,11 +18,11 @@ WATCH_SECONDS = 0.1
 
 
 def end_with_dvc() -> None:
-    """Have this process end soon after the dvc that started it, however that ended.
+    """Have this process end soon after the dvc, or the first process of a team, that started it.
 
     A dvc that is killed leaves its stage running, and the next repro would start a second one beside it.
     """
-    if "DVC_STAGE" not in os.environ:
+    if "DVC_STAGE" not in os.environ and PARENT not in os.environ:
         return
     dvc = find_dvc()
 

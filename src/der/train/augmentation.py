@@ -29,8 +29,8 @@ class Draws:
         """The same draws on ``device``."""
         return Draws(*(upload(getattr(self, name), device) for name in self.__dataclass_fields__))
 
-    def __getitem__(self, part: slice) -> "Draws":
-        """The draws of a stretch of the epoch."""
+    def __getitem__(self, part: slice | Tensor) -> "Draws":
+        """The draws of a stretch of the epoch, or of the places that a tensor names."""
         return Draws(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class TrainBatch(Protocol):
-    """One step of gradient descent on normalised images, frozen features, labels and epoch position."""
+    """One step of gradient descent: normalised images, frozen features, labels, share and epoch position."""
 
     def __call__(
-        self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor
+        self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, share: Tensor, position: Tensor
     ) -> None: ...
 
 
@@ -32,8 +32,10 @@ class CapturedStep:
         # graph that is freed takes the workspaces of its stream along.
         self.stream = torch.cuda.Stream()
 
-    def __call__(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> None:
-        batch = (images_BCHW, frozen_BP, labels_B, position)
+    def __call__(
+        self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, share: Tensor, position: Tensor
+    ) -> None:
+        batch = (images_BCHW, frozen_BP, labels_B, share, position)
         if len(labels_B) not in self.graphs:
             self.graphs[len(labels_B)] = self._capture(batch)
         graph, inputs = self.graphs[len(labels_B)]

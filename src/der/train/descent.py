@@ -35,6 +35,10 @@ class Descent:
         for value in self.momenta:
             value.grad = None
 
+    def gradients(self) -> list[Tensor]:
+        """Those of all parameters that have one."""
+        return [value.grad for value in self.momenta if value.grad is not None]
+
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter that has a gradient."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from der.common import ranks
 from der.common.errors import UserError
 from der.model.kernels.fused_layers import FusedLayers
 from der.settings.training import ScheduleSettings
@@ -19,6 +20,7 @@ from der.train.descent import Descent, Group
 from der.train.feed import Feed
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
+from der.train.synced_statistics import synced_statistics
 
 
 class EpochMeans(NamedTuple):
@@ -52,7 +54,8 @@ class Engine:
         self.layers: FusedLayers | None = None
         self.step: TrainBatch = self._train_batch
         if self.device.type == "cuda":
-            self.layers = FusedLayers(objective, feed.precision)
+            if ranks.count() == 1:  # they normalise by their own images
+                self.layers = FusedLayers(objective, feed.precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
 
     def _build_optimizer(
@@ -104,6 +107,7 @@ class Engine:
         for position, batch in zip(positions, self.feed.batches(draws, self.batch_size), strict=True):
             self.step(*batch, position)
             on_images(len(batch.labels_B))
+        ranks.sum_in_place([self.totals])
         loss, auxiliary, correct = (self.totals / len(draws.order)).tolist()  # the epoch's one sync
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss}; lower the learning rate or check the images")
@@ -121,26 +125,29 @@ class Engine:
         if self.layers is not None:
             self.layers.cast_weights()
         seen = 0
-        for images_BCHW in self.feed.inputs(draws, self.batch_size):
-            seen += len(images_BCHW)
+        for images_BCHW, whole in self.feed.inputs(draws, self.batch_size):
+            seen += whole
             for norm in norms:
-                norm.momentum = len(images_BCHW) / seen
-            extractor(images_BCHW)
+                norm.momentum = whole / seen
+            with synced_statistics():
+                extractor(images_BCHW)
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 
     def _train_batch(
-        self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor
+        self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, share: Tensor, position: Tensor
     ) -> None:
         if self.layers is not None:
             self.layers.cast_weights()
         self.optimizer.zero_grad()
-        loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        with synced_statistics():
+            loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position)
+        (loss.total * share).backward()  # type: ignore[no-untyped-call]
         if self.masks is not None:
             self.masks.release()  # gates would keep this batch's graph, and a capture the stream before it
         if self.layers is not None:
             self.layers.join()
+        ranks.sum_in_place(self.optimizer.gradients())
         self.optimizer.step()
         if self.masks is not None:
             self.masks.clamp()

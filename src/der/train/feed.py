@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from der.common import ranks
 from der.model.extractor import Extractor
 from der.model.kernels.folding import place_folded
 from der.model.pixel_statistics import Normalization
@@ -21,11 +22,33 @@ WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches
 
 
 class Batch(NamedTuple):
-    """What a step of gradient descent sees, on the device."""
+    """What a step of gradient descent sees, on the device: of several ranks, this one's part."""
 
     images_BCHW: Tensor  # normalised, channels last, in the feed's precision
     frozen_BP: Tensor  # features of the frozen extractors, float32
     labels_B: Tensor  # int64
+    share: Tensor  # float32 scalar, this rank's share of the whole batch's images
+
+
+class Piece(NamedTuple):
+    """How many images of a batch are this rank's."""
+
+    own: int
+    whole: int
+
+
+def take_part(draws: Draws, size: int) -> tuple[Draws, list[Piece]]:
+    """This rank's part of every batch of ``size`` images, the last of which may be small."""
+    starts = range(0, len(draws.order), size)
+    sizes = [min(size, len(draws.order) - start) for start in starts]
+    parts = [ranks.part(whole) for whole in sizes]
+    pieces = [Piece(part.stop - part.start, whole) for part, whole in zip(parts, sizes, strict=True)]
+    if ranks.count() == 1:
+        return draws, pieces
+    places = [
+        torch.arange(start + part.start, start + part.stop) for start, part in zip(starts, parts, strict=True)
+    ]
+    return draws[torch.cat(places)], pieces
 
 
 class Feed:
@@ -52,22 +75,30 @@ class Feed:
         self.augmentation = augmentation
 
     def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
-        """Every image once, in the order and with the changes that ``draws`` holds; the last may be small."""
-        for inputs_WCHW, labels_W in self._windows(draws, size):
+        """Every image once, in the order and with the changes that ``draws`` holds; the last may be small.
+
+        ``size`` is that of all ranks' parts together.
+        """
+        for inputs_WCHW, labels_W, pieces in self._windows(draws, size):
             frozen_WP = self._frozen_features(inputs_WCHW)
-            parts = (values.split(size) for values in (inputs_WCHW, frozen_WP, labels_W))
-            yield from map(Batch._make, zip(*parts, strict=True))
+            sizes = [piece.own for piece in pieces]
+            parts = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W))
+            shares = torch.tensor([piece.own / piece.whole for piece in pieces], device=self.device)
+            yield from map(Batch._make, zip(*parts, shares, strict=True))
 
-    def inputs(self, draws: Draws, size: int) -> Iterator[Tensor]:
-        """The images (B, C, H, W) of ``batches`` alone."""
-        for inputs_WCHW, _ in self._windows(draws, size):
-            yield from inputs_WCHW.split(size)
+    def inputs(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, int]]:
+        """The images (B, C, H, W) of ``batches`` alone, and how many the whole batch has."""
+        for inputs_WCHW, _, pieces in self._windows(draws, size):
+            images = inputs_WCHW.split([piece.own for piece in pieces])
+            yield from zip(images, (piece.whole for piece in pieces), strict=True)
 
-    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs (W, C, H, W) and labels (W,), whole batches at a time."""
+    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor, list[Piece]]]:
+        """Inputs (W, C, H, W) and labels (W,), parts of whole batches at a time."""
         window = max(1, WINDOW_VALUES // (self.gatherer.values_per_image * size)) * size
         for start in range(0, len(draws.order), window):
-            yield self._prepare(draws[start : start + window])
+            whole = draws[start : start + window]
+            own, pieces = take_part(whole, size)
+            yield *self._prepare(own), pieces
 
     @torch.no_grad()
     def _prepare(self, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,17 @@ def auxiliary_labels(labels_B: Tensor, old_classes: int) -> Tensor:
     return (labels_B - old_classes + 1).clamp(min=0)
 
 
+def cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """The mean over the batch; 0 for none of its images, as a rank of several may have."""
+    return F.cross_entropy(logits_BC, labels_B, reduction="mean" if len(labels_B) else "sum")
+
+
+def share_correct(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """The fraction of images whose largest logit is their class; 0 for none."""
+    hits_B = (logits_BC.argmax(1) == labels_B).float()
+    return hits_B.mean() if len(hits_B) else hits_B.sum()
+
+
 class RepresentationObjective(nn.Module):
     """L = CE(H_t(u), y) + lambda_a CE(H^a_t(F_t(x)), y_aux) [+ lambda_s L_S] (DER, sections 3.2 and 3.3).
 
@@ -57,15 +68,15 @@ class RepresentationObjective(nn.Module):
         sparsity = None if self.masks is None else self.masks.sharpen(position)
         features_BD = self.extractor(images_BCHW)
         logits_BC = self.head(torch.cat([frozen_BP, features_BD], dim=1))
-        total = F.cross_entropy(logits_BC, labels_B)
+        total = cross_entropy(logits_BC, labels_B)
         auxiliary = torch.zeros_like(total)
         if self.auxiliary_weight:
             auxiliary_B = auxiliary_labels(labels_B, self.old_classes)
-            auxiliary = F.cross_entropy(self.auxiliary(features_BD), auxiliary_B)
+            auxiliary = cross_entropy(self.auxiliary(features_BD), auxiliary_B)
             total = total + self.auxiliary_weight * auxiliary
         if self.masks is not None and sparsity is not None:
             total = total + self.masks.settings.sparsity_weight * sparsity
-        correct = (logits_BC.argmax(1) == labels_B).float().mean()
+        correct = share_correct(logits_BC, labels_B)
         return Loss(total, auxiliary.detach(), correct)
 
 
@@ -80,6 +91,6 @@ class ClassifierObjective(nn.Module):
     def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
         """Loss of super-features (B, P) and their labels over all classes seen; images are not looked at."""
         logits_BC = self.head(frozen_BP) / self.temperature
-        total = F.cross_entropy(logits_BC, labels_B)
-        correct = (logits_BC.argmax(1) == labels_B).float().mean()
+        total = cross_entropy(logits_BC, labels_B)
+        correct = share_correct(logits_BC, labels_B)
         return Loss(total, torch.zeros_like(total), correct)

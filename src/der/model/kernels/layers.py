@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from der.common import ranks
 from der.model.kernels import onednn
 
 
@@ -33,7 +34,7 @@ class ConvNorm(nn.Module):
         self.side: torch.cuda.Stream | None = None
 
     def forward(self, x_BCHW: Tensor, residual_BCHW: Tensor | None = None) -> Tensor:
-        if x_BCHW.is_cuda and (self.training or self.folded):
+        if x_BCHW.is_cuda and (self.folded or (self.training and ranks.count() == 1)):
             return self._fused(x_BCHW, residual_BCHW)
         if self.folded and onednn.serves(x_BCHW):
             return onednn.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)

@@ -1,0 +1,137 @@
+"""Processes that work on one step together, by their ranks; a process is alone unless it has joined others.
+
+Every rank calls the same functions in the same order, and all get the same numbers: sums and lists are made
+in the order of the ranks.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from der.common.errors import UserError
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+    from torch.distributed import ProcessGroup
+
+T = TypeVar("T")
+
+ANSWER = timedelta(seconds=45)  # after which a rank that does not answer counts as lost
+MEETING = timedelta(hours=48)  # until all are there: one may wait for another run of the same step
+
+
+class LostRank(UserError):
+    """A rank has ended or does not answer."""
+
+
+class Group(NamedTuple):
+    """What this process is among others."""
+
+    rank: int
+    size: int
+    working: "ProcessGroup"  # soon tired of waiting
+
+
+_joined: Group | None = None
+
+
+def join(rank: int, count: int, device: torch.device, store: "Store | None" = None) -> None:
+    """Be ``rank`` of ``count`` from here on, once all are there; they meet at ``store``, or torchrun's place.
+
+    NCCL on CUDA, Gloo elsewhere.
+    """
+    global _joined
+    import torch.distributed as dist  # only now: who is alone does without
+
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=MEETING)
+    working = dist.new_group(timeout=ANSWER)
+    assert not isinstance(working, int)  # as it is for who is in no group
+    _joined = Group(rank, count, working)
+
+
+def leave() -> None:
+    """Be alone again."""
+    global _joined
+    import torch.distributed as dist
+
+    _joined = None
+    dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Which of the processes this is, from 0."""
+    return _joined.rank if _joined else 0
+
+
+def count() -> int:
+    """How many processes work together."""
+    return _joined.size if _joined else 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that reads and writes what all have in common."""
+    return rank() == 0
+
+
+def part(length: int) -> slice:
+    """This process's share of ``length`` things in a row; shares differ by one at most."""
+    return slice(length * rank() // count(), length * (rank() + 1) // count())
+
+
+def meet() -> None:
+    """Wait until all have come here, however long it takes."""
+    if _joined:
+        import torch.distributed as dist
+
+        _answered(dist.barrier)
+
+
+def sum_in_place(tensors: Sequence[Tensor]) -> None:
+    """Replace ``tensors``, all of one dtype, by their sums over the ranks.
+
+    Of the same ranks and tensors the sums have the same bits each time: a ring adds in its order. Raises
+    LostRank.
+    """
+    if _joined is None:
+        return
+    import torch.distributed as dist
+
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    _answered(dist.all_reduce, flat, group=_joined.working)
+    for tensor, total in zip(tensors, flat.split([one.numel() for one in tensors]), strict=True):
+        tensor.copy_(total.view(tensor.shape))
+
+
+def gather(tensor: Tensor) -> Tensor:
+    """The ranks' ``tensor`` (...), in their order: (ranks, ...). Raises LostRank."""
+    if _joined is None:
+        return tensor[None]
+    import torch.distributed as dist
+
+    parts = [torch.empty_like(tensor) for _ in range(_joined.size)]
+    _answered(dist.all_gather, parts, tensor.contiguous(), group=_joined.working)
+    return torch.stack(parts)
+
+
+def share(value: T) -> T:
+    """What the first rank has for ``value``; raises LostRank."""
+    if _joined is None:
+        return value
+    import torch.distributed as dist
+
+    box = [value]
+    _answered(dist.broadcast_object_list, box, src=0, group=_joined.working)
+    return box[0]
+
+
+def _answered(function: Any, *arguments: Any, **named: Any) -> None:
+    """Call a function of torch.distributed, which raises RuntimeError for a rank that is gone or silent."""
+    try:
+        function(*arguments, **named)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise LostRank(f"a process of the training has ended, or does not answer ({reason})") from None
