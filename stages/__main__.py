@@ -19,7 +19,7 @@ from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
 from der.project.settings import load_settings
 from der.project.stage import perform_check, perform_stage
-from der.project.team import is_member, meet_by_torchrun
+from der.project.team import count_processes, is_member, meet_by_torchrun
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 SHARED = ("train_task", "build_memory", "evaluate")  # stages that several processes work on
@@ -74,7 +74,8 @@ def main() -> None:
     names = list(stages)
     start = parser.parse_args().start_at
     with ending_in_a_sentence("interrupted"):
-        meet_by_torchrun(set_up_device())
+        if count_processes() > 1:
+            meet_by_torchrun(set_up_device())
     if not is_member():
         perform_check(check.run)
         with ending_in_a_sentence("interrupted"), advising():

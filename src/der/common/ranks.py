@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import torch
-from torch import Tensor
-
 from der.common.errors import UserError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch costs seconds, and who is alone does without
+    import torch
+    from torch import Tensor
     from torch._C._distributed_c10d import Store
     from torch.distributed import ProcessGroup
 
@@ -38,13 +37,13 @@ class Group(NamedTuple):
 _joined: Group | None = None
 
 
-def join(rank: int, count: int, device: torch.device, store: "Store | None" = None) -> None:
+def join(rank: int, count: int, device: "torch.device", store: "Store | None" = None) -> None:
     """Be ``rank`` of ``count`` from here on, once all are there; they meet at ``store``, or torchrun's place.
 
     NCCL on CUDA, Gloo elsewhere.
     """
     global _joined
-    import torch.distributed as dist  # only now: who is alone does without
+    import torch.distributed as dist
 
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=MEETING)
@@ -90,7 +89,7 @@ def meet() -> None:
         _answered(dist.barrier)
 
 
-def sum_in_place(tensors: Sequence[Tensor]) -> None:
+def sum_in_place(tensors: "Sequence[Tensor]") -> None:
     """Replace ``tensors``, all of one dtype, by their sums over the ranks.
 
     Of the same ranks and tensors the sums have the same bits each time: a ring adds in its order. Raises
@@ -98,6 +97,7 @@ def sum_in_place(tensors: Sequence[Tensor]) -> None:
     """
     if _joined is None:
         return
+    import torch
     import torch.distributed as dist
 
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -106,10 +106,11 @@ def sum_in_place(tensors: Sequence[Tensor]) -> None:
         tensor.copy_(total.view(tensor.shape))
 
 
-def gather(tensor: Tensor) -> Tensor:
+def gather(tensor: "Tensor") -> "Tensor":
     """The ranks' ``tensor`` (...), in their order: (ranks, ...). Raises LostRank."""
     if _joined is None:
         return tensor[None]
+    import torch
     import torch.distributed as dist
 
     parts = [torch.empty_like(tensor) for _ in range(_joined.size)]
