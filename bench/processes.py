@@ -1,4 +1,4 @@
-"""`python -m bench.processes`: one step trained by one process and by two, with one thread each, and with two.
+"""`python -m bench.processes`: a step trained by one process and by two, with one thread each, and with two.
 
 Each contender trains the same epochs in turns, in processes of its own; printed are seconds per epoch, the
 median of all turns, and their ratio to one process with one thread.
@@ -44,7 +44,7 @@ def train(rank: int, contender: Contender, store: Path, case_name: str, precisio
     if contender.processes > 1:
         ranks.join(rank, contender.processes, device, FileStore(str(store), contender.processes))
     (case,) = (case for case in list_cases(device, quick=False) if case.name == case_name)
-    loop = EngineLoop(case, prepare(case, 1), device, precision)
+    loop = EngineLoop(case, prepare(case, 0), device, precision)
     seconds = []
     for epoch in range(1 + EPOCHS):
         begin = time.perf_counter()
