@@ -29,14 +29,12 @@ def scratch(pipeline: Pipeline, name: str) -> dict[str, str]:
     return TWO | {"DER_SCRATCH": str(pipeline.root.parent / name)}
 
 
-def test_by_two_twice(pipeline: Pipeline) -> None:
+def test_by_dvc_and_by_torchrun(pipeline: Pipeline) -> None:
     alone = trained(pipeline)
     pipeline.edit(train__seed=1)  # else DVC has it in its cache
     pipeline.succeed("dvc", "repro", **scratch(pipeline, "one"))
     first = trained(pipeline)
     assert set(first) == set(alone)
-    pipeline.succeed("python", "-m", "stages", **scratch(pipeline, "other"))
-    assert trained(pipeline) == first
     launcher = ("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     pipeline.succeed(*launcher, "-m", "stages", **scratch(pipeline, "third"), OMP_NUM_THREADS="1")
     assert trained(pipeline) == first

@@ -1,6 +1,6 @@
-"""One of several processes that train together: python -m tests.train.rank_program RANK COUNT STORE CASE OUT.
+"""One of several processes that train together: python -m tests.train.rank_program RANK COUNT STORE OUT.
 
-The weights that it comes to are written to OUT; all ranks must come to the same.
+What it comes to, case by case, is written to OUT; all ranks must come to the same.
 """
 
 import sys
@@ -75,12 +75,12 @@ def train_steps() -> Any:
 
 
 def main() -> None:
-    rank, count, store, case, out = sys.argv[1:]
+    rank, count, store, out = sys.argv[1:]
     torch.set_num_threads(1)
     if int(count) > 1:
         ranks.join(int(rank), int(count), CPU, FileStore(store, int(count)))
-    found = train_steps() if case == STEPS else train_epoch(*CASES[case])
-    torch.save(found, Path(out))
+    found = {name: train_epoch(*case) for name, case in CASES.items()}
+    torch.save(found | {STEPS: train_steps()}, Path(out))
 
 
 if __name__ == "__main__":

@@ -3,54 +3,69 @@
 import os
 import subprocess
 import sys
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from tests.locations import ROOT
-from tests.train.rank_program import CASES, STEPS
+from tests.train.rank_program import CASES
 
 # Of the largest value, after one step of the optimiser: sums are made in another order.
 TOLERANCE = {"float32": 2e-6, "bfloat16": 5e-2}
-NUMBERS = count()
+Found = dict[str, dict[str, torch.Tensor]]  # by case
 
 
-def train(processes: int, case: str, place: Path) -> list[Any]:
+def train(processes: int, place: Path) -> list[Found]:
     """What every rank comes to."""
-    number = next(NUMBERS)
-    outs = [place / f"{number}-{rank}.pt" for rank in range(processes)]
+    place.mkdir()
+    outs = [place / f"{rank}.pt" for rank in range(processes)]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "GLOO_SOCKET_IFNAME": "lo"}
-    words = [str(processes), str(place / f"{number}.store"), case]
+    program = [sys.executable, "-m", "tests.train.rank_program"]
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.train.rank_program", str(rank), *words, str(out)],
-            env=environment,
-            cwd=ROOT,
+            [*program, str(rank), str(processes), str(place / "store"), str(out)], env=environment, cwd=ROOT
         )
         for rank, out in enumerate(outs)
     ]
-    assert [one.wait(120) for one in running] == [0] * processes
+    assert [one.wait(200) for one in running] == [0] * processes
     return [torch.load(out) for out in outs]
 
 
-def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+@pytest.fixture(scope="module")
+def by_one(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return train(1, tmp_path_factory.mktemp("ranks") / "one")[0]
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
+    return train(2, tmp_path_factory.mktemp("ranks") / "two")
+
+
+@pytest.fixture(scope="module")
+def by_three(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
+    return train(3, tmp_path_factory.mktemp("ranks") / "three")
+
+
+def same(left: Found, right: Found) -> bool:
+    return all(
+        torch.equal(value, right[case][name]) for case, found in left.items() for name, value in found.items()
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_epoch_by_two_and_by_three_is_that_by_one(case: str, tmp_path: Path) -> None:
-    (alone,) = train(1, case, tmp_path)
-    for processes in (2, 3):
-        first, *others = train(processes, case, tmp_path)
-        assert all(same(first, other) for other in others)
-        bound = TOLERANCE[CASES[case][1]]
-        for name, value in alone.items():
-            assert (first[name] - value).abs().max() <= bound * value.abs().max(), (processes, name)
+def test_an_epoch_by_several_is_that_by_one(
+    case: str, by_one: Found, by_two: list[Found], by_three: list[Found]
+) -> None:
+    bound = TOLERANCE[CASES[case][1]]
+    for several in (by_two, by_three):
+        for name, value in by_one[case].items():
+            assert (several[0][case][name] - value).abs().max() <= bound * value.abs().max(), name
 
 
-def test_two_steps_by_two_twice_have_the_same_bits_in_every_process(tmp_path: Path) -> None:
-    found = [*train(2, STEPS, tmp_path), *train(2, STEPS, tmp_path)]
-    assert all(same(found[0], other) for other in found[1:])
+def test_every_rank_comes_to_the_same_bits_and_again(
+    by_two: list[Found], by_three: list[Found], tmp_path: Path
+) -> None:
+    assert same(by_three[0], by_three[1]) and same(by_three[0], by_three[2])
+    again = train(2, tmp_path / "again")
+    assert all(same(by_two[0], other) for other in (by_two[1], *again))
