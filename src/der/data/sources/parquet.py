@@ -115,7 +115,7 @@ def _decode(splits: dict[str, Split], settings: DatasetSettings, scratch: Path) 
         for name, split in splits.items():
             places = np.empty(len(split.labels), np.int64)
             places[np.argsort(split.labels, kind="stable")] = np.arange(len(places))
-            shape = (len(places), settings.image_side, settings.image_side, settings.channels)
+            shape = (len(places), settings.side, settings.side, settings.channels)
             images[name] = np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.uint8, shape)
             done = 0
             for pictures in _pictures(split):

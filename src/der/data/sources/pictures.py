@@ -45,7 +45,7 @@ def decoder(settings: DatasetSettings) -> Iterator[Decode]:
     """
     # Two threads that open pictures while Pillow still loads its formats can miss one.
     Image.init()
-    side, channels = settings.image_side, settings.channels
+    side, channels = settings.side, settings.channels
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
 
         def decode(pictures: Sequence[Picture]) -> tuple[Images, list[Fault]]:
