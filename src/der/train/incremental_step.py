@@ -68,7 +68,7 @@ def train_step(
     normalization = choose_normalization(previous, network_settings, images)
     run = StepRun(step, before.classes, normalization, settings, device, listener, keeper)
     per_class = np.bincount(images.labels).tolist()
-    listener.on_step(plan_step(step, per_class, settings, expansion=network_settings.expansion))
+    listener.on_step(plan_step(step, per_class, settings, expansion=network_settings.grows))
     stream = generator(settings.seed, "initialization", step)
     network = expand(before, len(steps[-1]), network_settings, channels, stream, start)
     try_extractor(network.extractors[-1], network_settings, images.side, channels)
