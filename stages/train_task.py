@@ -18,6 +18,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
     from der.model.checkpoint import check_classes, load_previous, save_checkpoint
+    from der.model.start import load_start
     from der.project.curves import curves
     from der.project.training_state import training_key, training_state
     from der.project.upcoming import plan_run
@@ -34,14 +35,17 @@ def run(step: int, code: RunningCode) -> str:
     steps = read_task(paths.train_images(step), step)
     previous = load_previous(paths.checkpoint(step - 1))
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
+    start = load_start(paths.checkpoint(step - 1))
     new_classes = read_classes(paths.train_images(step), steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
     key = training_key(step, network, train, code.text, device)
     with training_state(key, warn) as state:
-        run = plan_run(step, images, train, expansion=network.expansion)
+        run = plan_run(step, images, train, expansion=network.grows)
         with Progress(f"train_task {step}", run) as progress, curves(step, key, warn) as writer:
             listener = Several(progress, writer)
-            trained, records = train_step(previous, steps, images, network, train, device, listener, state)
+            trained, records = train_step(
+                previous, steps, images, network, train, device, listener, state, start
+            )
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.common.mapped import release
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, fold_network
 from der.model.pixel_statistics import Normalization
@@ -44,6 +45,7 @@ def run_network(
     features, logits = [], []
     for start in range(0, len(images), per_pass):
         batch = torch.from_numpy(np.array(images[start : start + per_pass])).to(device)
+        release(images)
         inputs = normalize(batch.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
         features_BD = network.features(inputs.to(precision))
         features.append(features_BD.cpu())

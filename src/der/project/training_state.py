@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from msgspec.structs import replace
 
 from der.common.device import name_arithmetic
 from der.common.errors import UserError
@@ -23,7 +24,8 @@ def training_key(
 ) -> str:
     """The key of the training of ``step``: parameters, inputs, code (its ``fingerprint``) and machine."""
     inputs = (paths.train_images(step), paths.checkpoint(step - 1), paths.memory(step - 1))
-    settings = [step, to_values(network), to_values(train.recipe(step))]
+    named = replace(network, weights=None)  # which the first of the inputs holds
+    settings = [step, to_values(named), to_values(train.recipe(step))]
     digests = [SealedDirectory(path).digest for path in inputs]  # held to the files as those are read
     return state_key(settings, digests, fingerprint, name_arithmetic(device))
 

@@ -67,6 +67,7 @@ class Feed:
         """Inputs (W, C, H, W) and labels (W,), whole batches at a time."""
         window = max(1, WINDOW_VALUES // (self.gatherer.values_per_image * size)) * size
         for start in range(0, len(draws.order), window):
+            self.gatherer.expect(draws.order[start + window : start + 2 * window])
             yield self._prepare(draws[start : start + window])
 
     @torch.no_grad()
