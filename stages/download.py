@@ -2,6 +2,7 @@
 
 from der.common.atomic import atomic_directory
 from der.data.sources.download import download
+from der.project.input_side import with_side
 from der.project.params import load_section
 from der.project.paths import RAW
 from der.project.running_code import RunningCode
@@ -10,7 +11,7 @@ from der.settings.dataset import DatasetSettings
 
 
 def run(code: RunningCode) -> str:
-    settings = load_section(DatasetSettings, "dataset")
+    settings = with_side(load_section(DatasetSettings, "dataset"))
     with atomic_directory(RAW) as directory:
         counts = download(settings, directory)
         code.confirm()

@@ -1,16 +1,31 @@
-"""initialize: step 0, an empty network and an empty memory, so that step 1 is no special case."""
+"""initialize: step 0, an empty network and an empty memory, so that step 1 is no special case.
+
+With weights that the first extractor starts from, if there are any.
+"""
 
 from der.data.exemplars import empty_memory, save_memory
 from der.model.metadata import save_empty_checkpoint
+from der.project.params import load_section
 from der.project.paths import checkpoint, memory
 from der.project.running_code import RunningCode
 from der.project.stage import run_stage
+from der.settings.network import NetworkSettings
 
 
 def run(code: RunningCode) -> str:
-    save_empty_checkpoint(checkpoint(0))
+    network = load_section(NetworkSettings, "network")
+    if network.weights is None:
+        save_empty_checkpoint(checkpoint(0))
+        begun = ""
+    else:
+        from der.model.start import read_start, save_start  # torch costs seconds
+
+        start = read_start(network, network.weights)
+        code.confirm()
+        save_start(checkpoint(0), start)
+        begun = f", and weights for {network.backbone} of {start.identity}"
     save_memory(memory(0), empty_memory())
-    return "initialize: empty network and memory"
+    return f"initialize: empty network and memory{begun}"
 
 
 if __name__ == "__main__":

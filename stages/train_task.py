@@ -1,5 +1,7 @@
 """train_task@k: the checkpoint of step k from that of step k - 1."""
 
+from functools import partial
+
 from der.project import paths
 from der.project.environment import set_up_device
 from der.project.markers import is_unused, mark_unused
@@ -19,6 +21,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
     from der.model.checkpoint import check_classes, load_previous, save_checkpoint
+    from der.model.start import load_start
     from der.project.curves import curves
     from der.project.training_state import training_key, training_state
     from der.project.upcoming import plan_run
@@ -37,23 +40,24 @@ def run(step: int, code: RunningCode) -> str:
     steps = read_task(paths.train_images(step), step)
     previous = load_previous(paths.checkpoint(step - 1))
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
+    start = load_start(paths.checkpoint(step - 1))
     new_classes = read_classes(paths.train_images(step), steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
     script = ("stages.train_task", str(step))
+    learn = partial(train_step, previous, steps, images, network, train, device)
     if is_member():
         with team(script, device):
-            train_step(previous, steps, images, network, train, device, Listener(), SharedState(NoState()))
+            learn(Listener(), SharedState(NoState()), start)
         return ""
     key = training_key(step, network, train, code.text, device)
     with training_state(key, warn) as state:
-        run = plan_run(step, images, train, expansion=network.expansion)
+        run = plan_run(step, images, train, expansion=network.grows)
         with (
             Progress(f"train_task {step}", run) as progress,
             curves(step, key.whole, warn) as writer,
             team(script, device),
         ):
-            listener, keeper = Several(progress, writer), SharedState(state)
-            trained, records = train_step(previous, steps, images, network, train, device, listener, keeper)
+            trained, records = learn(Several(progress, writer), SharedState(state), start)
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)

@@ -1,5 +1,7 @@
 """Pictures to try a folder of photos with, where there are none: coloured shapes on a coloured ground.
 
+As people have them: of several sizes and formats, some lying on their side as their EXIF data say.
+
     python examples/photos/make_photos.py                # four classes in data/images/train
     python examples/photos/make_photos.py star           # one class more
 
@@ -15,17 +17,30 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 CORNERS = {"circle": 60, "square": 4, "triangle": 3, "pentagon": 5, "star": 10}
-SIZE = 96, 72  # pixels; the pipeline scales and crops
+SIZES = (96, 72), (160, 120), (90, 120), (300, 300)  # pixels; the pipeline scales and crops
+FORMATS = "jpg", "png", "webp"
+ORIENTATION = 0x0112  # in EXIF data
+ON_ITS_SIDE = 6
 
 
 def draw(name: str, stream: random.Random) -> Image.Image:
     """One picture of a class: its place, turn, size and colours are drawn."""
+    size = stream.choice(SIZES)
+    short = min(size)
     ground, ink = ([stream.randrange(low, low + 100) for _ in "RGB"] for low in stream.sample([0, 155], 2))
-    image = Image.new("RGB", SIZE, tuple(ground))
-    middle = [side / 2 + stream.uniform(-8, 8) for side in SIZE]
-    radius, turn = stream.uniform(18, 30), stream.uniform(0, 2 * math.pi)
+    image = Image.new("RGB", size, tuple(ground))
+    middle = [side / 2 + stream.uniform(-0.1, 0.1) * short for side in size]
+    radius, turn = stream.uniform(0.25, 0.42) * short, stream.uniform(0, 2 * math.pi)
     ImageDraw.Draw(image).polygon([*outline(name, middle, radius, turn)], fill=tuple(ink))
     return image
+
+
+def save(image: Image.Image, directory: Path, index: int) -> None:
+    """Write the picture number ``index``; every fourth was taken with the camera on its side."""
+    exif = image.getexif()
+    if index % 4 == 3:
+        exif[ORIENTATION] = ON_ITS_SIDE
+    image.save(directory / f"{index:03}.{FORMATS[index % len(FORMATS)]}", quality=90, exif=exif)
 
 
 def outline(name: str, middle: list[float], radius: float, turn: float) -> Iterator[tuple[float, float]]:
@@ -55,7 +70,7 @@ def main() -> None:
         directory.mkdir(parents=True)
         stream = random.Random(name)
         for index in range(options.images):
-            draw(name, stream).save(directory / f"{index:03}.jpg", quality=90)
+            save(draw(name, stream), directory, index)
         print(f"{directory}: {options.images} pictures")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from der.common.errors import UserError
-from der.common.registry import check_imported, look_up
+from der.common.registry import check_imported, look_up, module_of
 
 CHOICES = {"one": len, "two": sum}
 
@@ -46,6 +46,7 @@ def test_what_may_be_anyones_must_have_been_imported() -> None:
     ("name", "sentence"),
     [
         ("three", r"^key: 'three' does not fit; write one or two, or module:function of your own$"),
+        ("timm:x", r"^key: 'timm:x' does not fit; write one or two, or module:function of your own$"),
         ("no_such:f", r"^key: 'no_such' cannot be imported \(ModuleNotFoundError: .*\); correct it$"),
         ("own_good:no_such", r"^key: 'own_good' has no function 'no_such'; write module:function$"),
         ("own_good:value", r"^key: 'own_good' has no function 'value'; write module:function$"),
@@ -67,3 +68,14 @@ def test_a_package_that_a_module_needs_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"^key: 'needing' needs no_such_package, which is missing; install"):
         look_up(CHOICES, "needing:f", "key")
+
+
+def test_a_family_is_no_module() -> None:
+    choices = {"one": object(), "timm:": object()}
+    assert look_up(choices, "timm:resnet50.a1_in1k", "key") is choices["timm:"]
+    check_imported("timm:resnet50", "key")
+    assert module_of("timm:resnet50") is None and module_of("own_good:f") == "own_good"
+    with pytest.raises(
+        UserError, match=r"^key: 'timm' does not fit; write one or timm:<name>, or module:func"
+    ):
+        look_up(choices, "timm", "key")

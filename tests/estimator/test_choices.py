@@ -51,7 +51,7 @@ def test_every_registered_name_is_accepted() -> None:
     ("key", "options"),
     [
         ("dataset.source", "digits or cifar10 or cifar100 or folder"),
-        ("network.backbone", "cifar_resnet or resnet"),
+        ("network.backbone", "cifar_resnet or resnet or timm:<name>"),
         ("network.head_initialization", "torch_uniform or lecun_uniform or lecun_normal"),
         ("train.incremental.rebalancing", "weight_alignment or classifier_learning or none"),
         ("memory.selection", "herding or random"),

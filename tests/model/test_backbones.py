@@ -66,7 +66,7 @@ TORCH_FREE = ("der.model.backbones", "der.model.metadata", "der.train.rebalancin
         ],
         (
             {"backbone": "vgg"},
-            "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet, "
+            "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet or timm:<name>, "
             "or module:function of your own",
         ),
     ],
@@ -199,7 +199,7 @@ def test_a_resumed_step_of_another_backbone_gives_the_same_bits(plain: NetworkSe
 
 def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) -> None:
     recorder, settings = Recorder(), train_settings(masks=mask_settings())
-    message = r"^train\.masks: backbone plain has no channel masks; write null$"
+    message = r"^train\.masks: backbone plain has no channel masks, .*; write null$"
     with pytest.raises(UserError, match=message):
         take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, recorder, network=plain)
     assert recorder.phases == []

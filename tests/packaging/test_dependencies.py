@@ -32,6 +32,7 @@ FOR_ONE_USE = {
     "pyarrow": {"der.data.sources.arrow_files"},  # of extra parquet: its source is imported when it is named
     "torchvision": {"der.data.sources.cifar"},  # of extra pipeline: downloads
     "onnxruntime": {"der.deployment.export"},  # of extra onnx
+    "timm": {"der.model.timm_extractor", "der.model.timm_models"},  # of extra photos: backbones of its family
     "onnxscript": {"der.deployment.export"},
     "triton": {"der.model.kernels.convolution", "der.model.kernels.normalization"},  # torch's, for CUDA
 }
@@ -74,7 +75,7 @@ def test_the_library_s_dependencies(imported: dict[str, set[str]]) -> None:
 
 def test_the_pipeline_s_dependencies(imported: dict[str, set[str]]) -> None:
     base, extras = names(project()["dependencies"]), project()["optional-dependencies"]
-    assert set(imported) - base - {"onnxruntime", "onnxscript", "pyarrow", "triton"} == names(
+    assert set(imported) - base - {"onnxruntime", "onnxscript", "pyarrow", "timm", "triton"} == names(
         extras["pipeline"]
     )
     assert {BROUGHT_BY.get(name, name) for name in PIPELINE} == names(extras["pipeline"])

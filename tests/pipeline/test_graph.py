@@ -18,6 +18,8 @@ Graph = dict[str, Stage]
 TRACKED_BY = {
     "dataset": ["download", "report"],
     "protocol": ["split", "report"],
+    "network.backbone": ["initialize", *numbered("T1", "T2", "T3", "report")],
+    "network.weights": ["initialize", "report"],
     "network": numbered("T1", "T2", "T3", "report"),
     "train.seed": numbered("T1", "T2", "T3", "report"),
     "train.precision": numbered("T1", "T2", "T3", "report"),

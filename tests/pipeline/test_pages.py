@@ -20,6 +20,8 @@ ALL = ""  # of a page's headings
 # Where another test runs the commands, taking them from the page.
 ELSEWHERE = {
     ("README.md", "Adding a class"): "pipeline/test_added_classes.py",
+    ("README.md", "Your own images"): "pipeline/test_photos.py",
+    ("docs/images.md", "Your own images"): "pipeline/test_photos.py",
     ("docs/images.md", "Adding classes later"): "pipeline/test_added_classes.py",
     ("docs/sharing.md", ALL): "pipeline/test_sharing.py",
     ("docs/experiments.md", "One"): "pipeline/test_metrics_diff.py",
@@ -37,6 +39,8 @@ NOT_RUN = {
     "pip install '.[tensorboard]'": INSTALLS,
     "tensorboard --logdir runs": "a server, which runs until it is stopped",
     ". .venv/bin/activate": "the tests run in an environment that is active",
+    "pip install '.[photos]'": INSTALLS,
+    "python -m bench.photos.memory --gigabytes 5 --to ../photos-5": "minutes, and gigabytes on disk",
     "der record digits --clone ../other": "a run of minutes; tests/project/test_recording.py has made ones",
 }
 

@@ -127,6 +127,11 @@ def test_networks_and_images() -> None:
         if name.startswith("digits"):
             assert network == ("cifar_resnet", 32, "small", True)
             continue
+        if name == "photos":
+            assert network[0] == "timm:tf_efficientnet_lite0"
+            assert (one.network.weights, one.network.tuned) == ("pretrained", "last")
+            assert (one.dataset.image_side, one.network.mean, one.network.std) == (None, None, None)
+            continue
         if one.dataset.source == "folder":
             assert network == ("resnet", 18, "large", False)
             assert one.network.mean == [0.485, 0.456, 0.406] and one.network.std == [0.229, 0.224, 0.225]
@@ -145,7 +150,7 @@ def test_networks_and_images() -> None:
 def test_classifiers_start_as_in_the_program_whose_recipe_it_is(name: str) -> None:
     network = settings_of(name).network
     own, pycil, authors = ("torch_uniform", True), ("lecun_uniform", True), ("lecun_normal", False)
-    others = {"digits": own, "digits_masks": own, "notebook": own, "pycil_b0_10": pycil}
+    others = {"digits": own, "digits_masks": own, "notebook": own, "photos": own, "pycil_b0_10": pycil}
     assert (network.head_initialization, network.inherit_head) == others.get(name, authors)
 
 

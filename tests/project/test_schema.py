@@ -52,6 +52,7 @@ def test_every_preset_is_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> No
         ("memory", "budget", "many"),
         ("memory", "selection", "greedy"),
         ("network", "backbone", "vit"),
+        ("network", "tuned", "first"),
         ("train", "masks", {}),
     ],
 )
@@ -104,6 +105,7 @@ def test_every_key_is_described_and_every_choice_enumerated() -> None:
     assert len(found) > 40
     assert [key for key, entry in found.items() if not entry.get("description")] == []
     for key, choices in CHOICES.items():
-        names, own = found[key]["anyOf"]
-        assert names == {"enum": list(choices)}
+        names, *families, own = found[key]["anyOf"]
+        assert names == {"enum": [one for one in choices if not one.endswith(":")]}
+        assert families == [{"pattern": rf"^{one}[\w.-]+$"} for one in choices if one.endswith(":")]
         assert re.match(own["pattern"], "package.module:function") and not re.match(own["pattern"], "digit")

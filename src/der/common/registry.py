@@ -2,6 +2,7 @@
 
 A name with a colon, "my_package.module:function", is one's own function, from anywhere on Python's path. In
 files that may come from strangers it stands for nothing until the program has imported the module itself.
+What stands before the colon may also be a family of ours, "timm:resnet50": its key ends in a colon.
 """
 
 import sys
@@ -14,7 +15,8 @@ from der.common.errors import ForeignCodeError, UserError
 
 T = TypeVar("T")
 
-OWN = ":"  # between module and function
+OWN = ":"  # between module and function, and after a family
+FAMILIES = frozenset({"timm"})
 imported_own: set[str] = set()  # modules that this process has imported for a name
 
 
@@ -23,18 +25,24 @@ def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
 
     Raises UserError, ``where`` first, that says what can be written.
     """
-    if OWN in name:
+    if module_of(name) is not None:
         return cast(T, _find_own(name, where))
-    if name not in choices:
-        raise UserError(
-            f"{where}: {name!r} does not fit; write {' or '.join(choices)}, or module:function of your own"
-        )
-    return choices[name]
+    family, colon, _ = name.partition(OWN)
+    if (key := family + colon) not in choices:
+        known = " or ".join(f"{one}<name>" if is_family(one) else one for one in choices)
+        raise UserError(f"{where}: {name!r} does not fit; write {known}, or module:function of your own")
+    return choices[key]
+
+
+def is_family(key: str) -> bool:
+    """Whether a key of choices stands for many, each with a name of its own behind the colon."""
+    return key.endswith(OWN)
 
 
 def module_of(name: str) -> str | None:
-    """The module that a name with a colon names."""
-    return name.partition(OWN)[0] if OWN in name else None
+    """The module that a name with a colon names, unless it is of a family."""
+    module, colon, _ = name.partition(OWN)
+    return module if colon and module not in FAMILIES else None
 
 
 def check_imported(name: str, where: str) -> None:

@@ -46,7 +46,7 @@ def load_memory(path: Path) -> Memory:
     """Read a memory; raises UserError naming a file that is missing, damaged or does not fit the others."""
     sealed = SealedDirectory(path)
     memory = Memory(
-        _read(sealed, "images.npy", np.uint8, 4),
+        _read(sealed, "images.npy", np.uint8, 4, mapped=True),
         _read(sealed, "labels.npy", np.int64, 1),
         _read(sealed, "class_means.npy", np.float32, 2),
     )
@@ -63,8 +63,10 @@ def load_memory(path: Path) -> Memory:
     return memory
 
 
-def _read(sealed: SealedDirectory, name: str, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
-    array = sealed.read_array(name)
+def _read(
+    sealed: SealedDirectory, name: str, kind: type[np.generic], dimensions: int, *, mapped: bool = False
+) -> NDArray[Any]:
+    array = sealed.read_array(name, mapped=mapped)
     if array.dtype != kind or array.ndim != dimensions:
         raise UserError(
             f"{sealed.path / name}: {array.dtype} of shape {array.shape} does not belong there; "

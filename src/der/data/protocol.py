@@ -45,14 +45,15 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     if settings.steps is not None:
         return _check_steps(settings.steps, names)
     ordered = order_classes(names, settings.class_order)
-    if settings.first_classes > len(names):
+    first = settings.first_classes or len(names)
+    if first > len(names):
         raise UserError(
             f"protocol.first_classes: {settings.first_classes}, but the data set has {len(names)} classes; "
             f"write at most {len(names)}"
         )
-    starts = range(settings.first_classes, len(ordered), settings.later_classes)
+    starts = range(first, len(ordered), settings.later_classes)
     later = [ordered[start : start + settings.later_classes] for start in starts]
-    return [ordered[: settings.first_classes], *later]
+    return [ordered[:first], *later]
 
 
 def _check_steps(steps: list[list[str]], names: list[str]) -> list[list[str]]:

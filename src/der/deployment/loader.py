@@ -14,7 +14,7 @@ from PIL import Image
 
 from der.common.errors import UserError
 from der.data.sources.decoding import read_picture
-from der.data.sources.pictures import MOST_THREADS
+from der.data.sources.pictures import MOST_WORKERS
 from der.data.sources.tree import is_ignored, is_no_picture
 
 
@@ -73,7 +73,7 @@ def read_chunks(files: Sequence[Path], side: int, channels: int, chunk: int) -> 
     # Two threads that open pictures while Pillow still loads its formats can miss one.
     Image.init()
     read = partial(_read, side=side, channels=channels)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_WORKERS)) as pool:
         for start in range(0, len(files), chunk):
             part = files[start : start + chunk]
             results = list(pool.map(read, part))

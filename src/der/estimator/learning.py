@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
@@ -21,7 +22,9 @@ from der.memory.budget import check_budget
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint, save_checkpoint
 from der.model.forward import feature_function
+from der.model.start import Start, read_start
 from der.settings.experiment import Settings
+from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step
 from der.train.step_run import Listener, NoState
 from der.train.training_images import gather_step
@@ -85,10 +88,16 @@ def learn_step(
         device,
         listener,
         NoState(),
+        None if previous else begin(settings.network),
     ).checkpoint
     memory = build_memory(memory, images, settings.memory, feature_function(trained, device))
     trained.network.cpu()
     return Learned(trained, memory, kind)
+
+
+def begin(network: NetworkSettings) -> Start | None:
+    """What the first extractor starts from; None: random weights."""
+    return None if network.weights is None else read_start(network, network.weights)
 
 
 def check_continuation(
@@ -107,7 +116,7 @@ def check_continuation(
     if kind != previous.kind:
         words = {"int": "whole numbers", "str": "text"}
         raise UserError(f"labels: {words[kind]}; those before are {words[previous.kind]}, give the same")
-    if settings.network != previous.checkpoint.metadata.network:
+    if replace(settings.network, weights=None) != replace(previous.checkpoint.metadata.network, weights=None):
         raise UserError("settings: the network differs from the one learned before; begin anew with fit")
 
 

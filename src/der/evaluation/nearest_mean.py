@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from der.model.features import normalize_features
 
+ROWS = 4096  # images whose features are in float64 at once
+
 
 def nearest_mean_scores(
     features_BD: NDArray[np.floating[Any]], means_CD: NDArray[np.floating[Any]]
@@ -19,8 +21,13 @@ def nearest_mean_scores(
     Features are L2-normalised here; ``means_CD`` are taken as they are. In float64, so that the
     expanded square loses nothing that counts.
     """
-    features = normalize_features(features_BD)
     means = means_CD.astype(np.float64)
-    squares_BC = (features**2).sum(1)[:, None] + (means**2).sum(1) - 2 * features @ means.T
+    parts = [_scores(features_BD[start : start + ROWS], means) for start in range(0, len(features_BD), ROWS)]
+    return np.concatenate(parts)
+
+
+def _scores(features_BD: NDArray[np.floating[Any]], means_CD: NDArray[np.float64]) -> NDArray[np.float64]:
+    features = normalize_features(features_BD)
+    squares_BC = (features**2).sum(1)[:, None] + (means_CD**2).sum(1) - 2 * features @ means_CD.T
     scores_BC: NDArray[np.float64] = -np.sqrt(np.maximum(squares_BC, 0))
     return scores_BC

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from der.common.errors import UserError
 from der.common.registry import look_up
 from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
+from der.model.pixel_statistics import Normalization
 from der.settings.network import NetworkSettings
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from der.model.extractor import Extractor
     from der.settings.training import MaskSettings
+
+TIMM_REDUCTION = 32  # of nearly all of timm's networks
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Backbone:
     initialize: Callable[[nn.Module, torch.Generator], None]
     reduction: int = 1  # pixels of an image's side that become one before batch normalisation is done
     full_shape: Shape | None = None  # all channels that can be masked and pruned; None: there are no masks
+    normalization: Normalization | None = None  # that it expects of its images; None: whatever they have
+    side: int | None = None  # pixels of the images that it expects; None: any
+    fixed_side: bool = False  # whether it takes no others
 
 
 class BackboneFunction(Protocol):
@@ -58,12 +64,39 @@ def resnet(settings: NetworkSettings) -> Backbone:
     return _residual(plan_resnet(settings))
 
 
-BACKBONES: dict[str, BackboneFunction] = {"cifar_resnet": cifar_resnet, "resnet": resnet}
+def timm(settings: NetworkSettings) -> Backbone:
+    """Any classification model of timm; raises UserError, the key first, for one that it does not have."""
+    from der.model.timm_models import find_model  # which imports timm: seconds
+
+    known = find_model(settings.backbone)
+
+    def build(channels: int, shape: Shape | None) -> nn.Module:
+        from der.model.timm_extractor import build_timm
+
+        return build_timm(known, channels, settings.tuned)
+
+    def initialize(extractor: nn.Module, generator: torch.Generator) -> None:
+        from der.model.timm_extractor import draw_timm
+
+        draw_timm(extractor, known, generator)
+
+    return Backbone(
+        build,
+        initialize,
+        reduction=TIMM_REDUCTION,
+        normalization=known.normalization,
+        side=known.side,
+        fixed_side=known.fixed_side,
+    )
+
+
+BACKBONES: dict[str, BackboneFunction] = {"cifar_resnet": cifar_resnet, "resnet": resnet, "timm:": timm}
 
 
 def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbone:
     """The backbone that ``settings`` describe; raises UserError, ``where`` first, if there is no such."""
     function = look_up(BACKBONES, settings.backbone, f"{where}.backbone")
+    check_start(settings, where)
     try:
         found: object = function(settings)
     except UserError as error:
@@ -75,10 +108,24 @@ def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbo
     return found
 
 
+def check_start(settings: NetworkSettings, where: str) -> None:
+    """Raise UserError, ``where`` first, for weights that are nobody's, and for random ones to be kept."""
+    if settings.weights is not None and not settings.backbone.startswith("timm:"):
+        raise UserError(f"{where}.weights: backbone {settings.backbone} starts at random; write null")
+    if settings.weights is None and settings.tuned != "all":
+        raise UserError(
+            f"{where}.tuned: {settings.tuned} would keep weights that are random; write all, or name some in "
+            f"{where}.weights"
+        )
+
+
 def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:
     """Raise UserError if ``masks`` are asked for that the backbone does not have."""
     if masks is not None and choose_backbone(settings).full_shape is None:
-        raise UserError(f"train.masks: backbone {settings.backbone} has no channel masks; write null")
+        raise UserError(
+            f"train.masks: backbone {settings.backbone} has no channel masks, for only of cifar_resnet and "
+            "resnet it is known which layers must lose a channel together; write null"
+        )
 
 
 def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:

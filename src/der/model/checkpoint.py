@@ -27,12 +27,14 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = None) -> None:
-    """Write ``checkpoint``; all extractors but the newest come from the directory ``previous``, if given.
+    """Write ``checkpoint``; extractors that its step did not train come from ``previous``, if given.
 
-    Raises UserError for weights that are not finite.
+    Those are all but the newest, and that one, too, where the classifier alone learned. Raises UserError for
+    weights that are not finite.
     """
     files = {extractor_file(k): one for k, one in enumerate(checkpoint.network.extractors, start=1)}
-    known = {} if previous is None else _frozen_digests(previous, [*files][:-1])
+    frozen = [*files] if checkpoint.metadata.network.tuned == "none" else [*files][:-1]
+    known = {} if previous is None else _frozen_digests(previous, frozen)
     with sealed_directory(path, known) as directory:
         for name, extractor in files.items():
             if previous is not None and name in known:
@@ -45,7 +47,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
 
 def _frozen_digests(previous: Path, names: list[str]) -> dict[str, str]:
     digests = SealedDirectory(previous).digests if names else {}
-    return {name: digests[name] for name in names}
+    return {name: digests[name] for name in names if name in digests}  # at step 1 there is none
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -9,6 +9,7 @@ from der.model.extractor import Extractor
 from der.model.head_initialization import HEAD_INITIALIZATIONS
 from der.model.network import Network, blank_linear
 from der.model.pruning import copy_extractor, kept_features
+from der.model.start import Start, begin
 from der.model.trial import draw_repeatably
 from der.settings.network import NetworkSettings
 
@@ -41,24 +42,31 @@ def random_extractor(settings: NetworkSettings, channels: int, generator: torch.
 
 
 def expand(
-    previous: Network, new_classes: int, settings: NetworkSettings, channels: int, generator: torch.Generator
+    previous: Network,
+    new_classes: int,
+    settings: NetworkSettings,
+    channels: int,
+    generator: torch.Generator,
+    start: Start | None = None,
 ) -> Network:
     """The network of step t before it is trained (DER, section 3.2).
 
-    F_t starts as a copy of F_{t-1} (at step 1: random); channels that F_{t-1} lost by pruning start at
-    random. The classifier keeps its weights for old classes on old features, and its old biases, unless
-    ``settings.inherit_head`` is off; the rest is random. Without expansion (the ablation of section 4.4), the
-    one extractor goes on from F_{t-1} and the classifier keeps its weights for it. ``previous`` is left as it
-    was; extractors are shared.
+    F_t starts as a copy of F_{t-1} (at step 1: of ``start``, or random); channels that F_{t-1} lost by
+    pruning start at random. The classifier keeps its weights for old classes on old features, and its old
+    biases, unless ``settings.inherit_head`` is off; the rest is random. Without expansion (the ablation of
+    section 4.4, and extractors that are not trained), the one extractor goes on from F_{t-1} and the
+    classifier keeps its weights for it. ``previous`` is left as it was; extractors are shared.
     """
     newest = random_extractor(settings, channels, generator)
     if previous.extractors:
         copy_extractor(previous.extractors[-1], newest)
-    kept = previous.extractors if settings.expansion else []
+    elif start is not None:
+        begin(newest, start)
+    kept = previous.extractors if settings.grows else []
     features = sum(extractor.features for extractor in kept) + newest.features
     head = random_linear(features, previous.classes + new_classes, settings, generator)
     if settings.inherit_head and previous.extractors:
-        columns = None if settings.expansion else kept_features(previous.extractors[-1])
+        columns = None if settings.grows else kept_features(previous.extractors[-1])
         inherit_head(previous.head, head, columns)
     return Network([*kept, newest], head)
 

@@ -2,6 +2,7 @@
 
 METADATA = "network.json"
 HEAD = "head.safetensors"
+START = "start.safetensors"  # before step 1: what the first extractor starts from
 
 
 def extractor_file(index: int) -> str:

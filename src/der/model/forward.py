@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from der.common import ranks
+from der.common.mapped import release
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, fold_network
 from der.model.pixel_statistics import Normalization
@@ -48,6 +49,7 @@ def run_network(
     for start in range(ranks.rank() * per_pass, len(images), ranks.count() * per_pass):
         own = slice(start, start + per_pass)
         batch = torch.from_numpy(np.array(images[own])).to(device)
+        release(images)
         inputs = normalize(batch.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
         features_BD = network.features(inputs.to(precision))
         features[own] = features_BD.cpu()

@@ -41,7 +41,7 @@ class Metadata(Section, frozen=True):
     gamma: float | None  # factor of the last weight alignment
 
     def __post_init__(self) -> None:
-        names, extractors = self.class_names, len(self.steps) if self.network.expansion else 1
+        names, extractors = self.class_names, len(self.steps) if self.network.grows else 1
         counts = {
             "steps": (len(set(names)), len(names)),
             "recipes": (len(self.recipes), len(self.steps)),
@@ -102,4 +102,9 @@ def check_shapes(metadata: Metadata, where: str) -> None:
 def save_empty_checkpoint(path: Path) -> None:
     """The checkpoint directory before step 1: no extractor, no class."""
     with sealed_directory(path) as directory:
-        write_json(directory / METADATA, {"format": FORMAT, "steps": []})
+        write_empty(directory)
+
+
+def write_empty(directory: Path) -> None:
+    """Write the network.json of before step 1 into a checkpoint directory that is being made."""
+    write_json(directory / METADATA, {"format": FORMAT, "steps": []})

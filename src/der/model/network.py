@@ -87,3 +87,8 @@ def fold_network(network: Network, device: torch.device, dtype: torch.dtype = to
 def count_parameters(*modules: nn.Module) -> int:
     """Learnable values in all ``modules`` together."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def count_trained(module: nn.Module) -> int:
+    """Values of ``module`` that training changes."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

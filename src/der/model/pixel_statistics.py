@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from der.common.mapped import chunks
 from der.settings.section import Section, Share, ShareAboveZero
 
 
@@ -16,13 +17,13 @@ class Normalization(Section, frozen=True):
 
 
 def measure_normalization(arrays: Iterable[NDArray[np.uint8]]) -> Normalization:
-    """Mean and deviation over all pixels of images (n, H, W, C), one array at a time.
+    """Mean and deviation over all pixels of images (n, H, W, C), some megabytes at a time.
 
     A channel that never varies gets deviation 1, so that it maps to zero.
     """
     histogram: NDArray[np.int64] | None = None
-    for array in arrays:
-        counts = np.stack([np.bincount(array[..., c].ravel(), minlength=256) for c in range(array.shape[-1])])
+    for part in (part for array in arrays for part in chunks(array)):
+        counts = np.stack([np.bincount(part[..., c].ravel(), minlength=256) for c in range(part.shape[-1])])
         histogram = counts if histogram is None else histogram + counts
     assert histogram is not None
     # From whole-number counts the sums are exact, whatever the order of images.

@@ -13,15 +13,18 @@ from der.common.errors import UserError
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write parameters and buffers of ``module``; raises UserError for weights that are not finite."""
-    tensors: dict[str, Any] = {
-        name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()
-    }
-    if name := _find_infinite(tensors):
+    tensors = tensors_of(module)
+    if name := find_infinite(tensors):
         raise UserError(f"{path.name}: {name} is not finite after training; lower learning_rate")
     try:
         save_file(tensors, path)
     except SafetensorError as error:
         raise UserError(f"{path}: cannot be written ({error})") from None
+
+
+def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers of ``module`` by name, as files hold them."""
+    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
 
 
 @torch.no_grad()
@@ -42,20 +45,20 @@ def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
         raise UserError(
             f"{path}: not the weights of the network that {described_in} describes; train it again"
         )
-    if name := _find_infinite(found):
+    if name := find_infinite(found):
         raise UserError(f"{path}: {name} is not finite; train it again")
-    if name := _find_negative(found):
+    if name := find_negative(found):
         raise UserError(f"{path}: {name}, a variance, is below 0; train it again")
     for name, value in expected.items():
         value.copy_(found[name])
 
 
-def _find_infinite(tensors: dict[str, Any]) -> str | None:
+def find_infinite(tensors: dict[str, Any]) -> str | None:
     """The name of a tensor that holds NaN or infinity."""
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
-def _find_negative(tensors: dict[str, Any]) -> str | None:
+def find_negative(tensors: dict[str, Any]) -> str | None:
     """The name of a variance of batch normalisation that holds a number below 0."""
     variances = {name: value for name, value in tensors.items() if name.endswith("running_var")}
     return next((name for name, value in variances.items() if (value < 0).any()), None)

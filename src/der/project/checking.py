@@ -4,27 +4,35 @@ from collections.abc import Callable
 
 from der.common.errors import UserError, naming
 from der.data.sources.registry import find_source
-from der.estimator.choices import check_choices
+from der.estimator.choices import backbone_side, check_choices
 from der.project.adding import describe_move
 from der.project.applying import describe_missing_images
 from der.project.chain import check_chain
 from der.project.curves import curves_root
+from der.project.input_side import write_side
 from der.project.paths import PARAMS
 from der.project.planning import planned_steps
 from der.project.settings import load_settings
+from der.project.start_weights import check_weights
 
 
 def check_project(warn: Callable[[str], None]) -> None:
-    """Raise UserError for parameters or a chain that no run can have; ``warn`` hears what may surprise."""
+    """Raise UserError for parameters or a chain that no run can have; ``warn`` hears what may surprise.
+
+    Writes the side of images, where they follow the backbone.
+    """
     settings = load_settings()
     curves_root()  # here, not with a training's output gone
     with naming(PARAMS):
         check_choices(settings)
+        side = backbone_side(settings)
+    check_weights(settings.network)
     find_source(settings.dataset).check(settings.dataset)  # download would, with its output gone
     steps = planned_steps(settings)
     if steps is not None and (move := describe_move(settings, steps)):
         warn(f"warning: {move}")
     check_chain(len(steps or []))
+    write_side(side)
 
 
 def check_images() -> None:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
 from der.data.protocol import plan_steps
-from der.model.files import METADATA
+from der.model.files import METADATA, START
 from der.project.paths import PARAMS, checkpoint
 from der.settings.experiment import Settings
 from der.settings.section import to_values
@@ -28,9 +30,16 @@ def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
     if not isinstance(metadata, dict) or not metadata.get("steps"):
         raise UserError(f"{checkpoint(last) / METADATA}: not of a trained network; run `dvc repro` first")
     recipes = [to_values(settings.train.recipe(step)) for step in range(1, last + 1)]
-    if [metadata.get("network"), metadata.get("recipes")] != [to_values(settings.network), recipes]:
+    network = to_values(replace(settings.network, weights=_weights()))
+    if [metadata.get("network"), metadata.get("recipes")] != [network, recipes]:
         raise _other(last)
     return metadata
+
+
+def _weights() -> str | None:
+    """What the first extractor started from, by its identity."""
+    digest = SealedDirectory(checkpoint(0)).digests.get(START)
+    return None if digest is None else f"sha256:{digest}"
 
 
 def _other(last: int) -> UserError:

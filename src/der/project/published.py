@@ -19,7 +19,8 @@ def published_curves(settings: Settings) -> list[Curve]:
     None for a protocol that names the classes of its steps. Presets that share a curve are named together.
     Raises UserError if the file cannot be read or names no preset.
     """
-    if settings.protocol.steps is not None:
+    first, later = settings.protocol.first_classes, settings.protocol.later_classes
+    if settings.protocol.steps is not None or first is None:
         return []
     content = read_json(PUBLISHED)
     shared: dict[tuple[str, str, tuple[float, ...]], list[str]] = {}
@@ -29,7 +30,6 @@ def published_curves(settings: Settings) -> list[Curve]:
             for kind in kinds:
                 key = (kind, results[kind]["source"], tuple(results[kind]["top1"]))
                 shared.setdefault(key, []).append(preset)
-    first, later = settings.protocol.first_classes, settings.protocol.later_classes
     return [
         Curve(
             name=f"{' and '.join(presets)}, {KINDS[kind]} ({source})",

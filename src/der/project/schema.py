@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from der.common.registry import is_family
 from der.common.serialization import write_json
 from der.estimator.choices import CHOICES
 from der.settings.experiment import Settings
@@ -23,7 +24,9 @@ def make_schema() -> dict[str, Any]:
     """Types, bounds and descriptions as the sections declare them, choices as the registries name them."""
     schema = msgspec.json.schema(Settings)
     for path, choices in CHOICES.items():
-        _find(schema, path)["anyOf"] = [{"enum": list(choices)}, {"pattern": OWN_NAME}]
+        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choices if is_family(one)]
+        named = [one for one in choices if not is_family(one)]
+        _find(schema, path)["anyOf"] = [{"enum": named}, *families, {"pattern": OWN_NAME}]
     return {"$schema": DIALECT, **schema}
 
 

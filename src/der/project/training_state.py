@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from msgspec.structs import replace
 
 from der.common.atomic import atomic_file
 from der.common.device import name_arithmetic
@@ -38,7 +39,8 @@ def training_key(
 ) -> TrainingKey:
     """The key of the training of ``step``: parameters, inputs, code (its ``fingerprint``) and machine."""
     inputs = (paths.train_images(step), paths.checkpoint(step - 1), paths.memory(step - 1))
-    settings = [step, to_values(network), to_values(train.recipe(step))]
+    named = replace(network, weights=None)  # which the first of the inputs holds
+    settings = [step, to_values(named), to_values(train.recipe(step))]
     digests = [SealedDirectory(path).digest for path in inputs]  # held to the files as those are read
     machine = [*name_arithmetic(device), str(count_processes())]
     return TrainingKey(*(state_key(settings, digests, fingerprint, one) for one in (machine, [])))

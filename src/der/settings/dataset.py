@@ -23,8 +23,11 @@ class DatasetSettings(Section, frozen=True):
         str, Meta(description="cifar10, cifar100 only: directory where the downloaded archives are kept.")
     ]
     image_side: Annotated[
-        ImageSide,
-        Meta(description="Pixels; other images are scaled and centre-cropped to a square of this side."),
+        ImageSide | None,
+        Meta(
+            description="Pixels; other images are scaled and centre-cropped to a square of this side; null: "
+            "the backbone's, which timm knows."
+        ),
     ]
     channels: Annotated[Channels, Meta(description="1 grey, 3 colour.")]
     test_fraction: Annotated[
@@ -40,3 +43,9 @@ class DatasetSettings(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.path.startswith("~"):
             raise UserError("path: DVC does not expand '~'; write the path in full")
+
+    @property
+    def side(self) -> int:
+        """``image_side``, which is known wherever images are read: see ``der.project.input_side``."""
+        assert self.image_side is not None
+        return self.image_side

@@ -100,9 +100,17 @@ def _words(hint: Any, value: Any) -> str:
 
 def _bounds(hint: Any) -> Iterator[str]:
     for name, words in (("gt", "above"), ("ge", "of at least"), ("lt", "below"), ("le", "at most")):
-        for meta in getattr(hint, "__metadata__", ()):
+        for meta in _metas(hint):
             if (bound := getattr(meta, name)) is not None:
                 yield f"{words} {bound}"
+
+
+def _metas(hint: Any) -> Iterator[Any]:
+    """What is said of a declared type, and of the plain types that it admits."""
+    yield from getattr(hint, "__metadata__", ())
+    if get_origin(hint) in (Annotated, types.UnionType, Union):
+        inside = get_args(hint)[:1] if get_origin(hint) is Annotated else get_args(hint)
+        yield from (meta for one in inside for meta in _metas(one))
 
 
 def _show(value: Any) -> str:

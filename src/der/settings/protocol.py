@@ -19,7 +19,7 @@ ALIKE: dict[str, Any] = {
 class ProtocolSettings(Section, frozen=True):
     """Which classes arrive at which step."""
 
-    first_classes: Annotated[Count, Meta(description="Classes at step 1.")]
+    first_classes: Annotated[Count | None, Meta(description="Classes at step 1; null: all there are.")]
     later_classes: Annotated[
         Count, Meta(description="Classes at every later step; a remainder goes to the last one.")
     ]

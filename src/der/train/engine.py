@@ -47,7 +47,8 @@ class Engine:
         self.batch_size = schedule.batch_size
         self.masks = masks
         own = [] if masks is None else [masks.e]
-        weights = [value for value in objective.parameters() if all(value is not e for e in own)]
+        trained = [value for value in objective.parameters() if value.requires_grad]
+        weights = [value for value in trained if all(value is not e for e in own)]
         self.rates = [torch.tensor(schedule.learning_rate, device=self.device) for _ in range(2)]
         self.optimizer = self._build_optimizer(weights, own, schedule)
         self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)

@@ -96,8 +96,8 @@ class Feed:
         """Inputs (W, C, H, W) and labels (W,), parts of whole batches at a time."""
         window = max(1, WINDOW_VALUES // (self.gatherer.values_per_image * size)) * size
         for start in range(0, len(draws.order), window):
-            whole = draws[start : start + window]
-            own, pieces = take_part(whole, size)
+            own, pieces = take_part(draws[start : start + window], size)
+            self.gatherer.expect(take_part(draws[start + window : start + 2 * window], size)[0].order)
             yield *self._prepare(own), pieces
 
     @torch.no_grad()

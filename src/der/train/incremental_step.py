@@ -4,9 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from der.common.errors import UserError
 from der.common.randomness import generator
+from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
 from der.model.forward import run_network
@@ -14,6 +16,7 @@ from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization, measure_normalization
 from der.model.pruning import pruned_shape
+from der.model.start import Start
 from der.model.trial import try_extractor
 from der.settings.network import NetworkSettings
 from der.settings.training import Recipe, TrainSettings
@@ -44,8 +47,11 @@ def train_step(
     device: torch.device,
     listener: Listener,
     keeper: StateKeeper,
+    start: Start | None = None,
 ) -> TrainedStep:
     """The checkpoint of step t from that of step t - 1, None at step 1; ``previous`` is left as it was.
+
+    ``start`` is what step 1 starts from, if not at random: the settings then name it, in a way of their own.
 
     ``steps`` holds all class names in label order, by the step that brought them, this one's last;
     ``images`` are D_t and M_{t-1} (DER, section 3.1).
@@ -58,12 +64,13 @@ def train_step(
     channels = images.arrays[0].shape[3]
     rebalance = find_rebalancing(settings.incremental.rebalancing)
     before = empty_network() if previous is None else previous.network
+    network_settings = name_start(network_settings, previous, start)
     normalization = choose_normalization(previous, network_settings, images)
     run = StepRun(step, before.classes, normalization, settings, device, listener, keeper)
     per_class = np.bincount(images.labels).tolist()
-    listener.on_step(plan_step(step, per_class, settings, expansion=network_settings.expansion))
+    listener.on_step(plan_step(step, per_class, settings, expansion=network_settings.grows))
     stream = generator(settings.seed, "initialization", step)
-    network = expand(before, len(steps[-1]), network_settings, channels, stream)
+    network = expand(before, len(steps[-1]), network_settings, channels, stream, start)
     try_extractor(network.extractors[-1], network_settings, images.side, channels)
     learned = learn_representation(run, network, images, network_settings)
     network = learned.network
@@ -117,9 +124,21 @@ def check_scores(
 def choose_normalization(
     previous: Checkpoint | None, settings: NetworkSettings, images: TrainingImages
 ) -> Normalization:
-    """That of step t - 1; at step 1 the configured mean and deviation, or those of its training images."""
+    """That of step t - 1; at step 1 as configured, else the backbone's, else of its training images."""
     if previous is not None:
         return previous.metadata.normalization
     if settings.mean is not None and settings.std is not None:
         return Normalization(settings.mean, settings.std)
+    expected = choose_backbone(settings).normalization
+    if expected is not None and len(expected.mean) == images.arrays[0].shape[3]:
+        return expected
     return measure_normalization(images.arrays)
+
+
+def name_start(
+    settings: NetworkSettings, previous: Checkpoint | None, start: Start | None
+) -> NetworkSettings:
+    """``settings`` with the identity of what step 1 started from in place of the file's name."""
+    if previous is not None:
+        return replace(settings, weights=previous.metadata.network.weights)
+    return replace(settings, weights=None if start is None else start.identity)

@@ -8,12 +8,12 @@ from der.model.backbones import check_masks, choose_backbone
 from der.model.expansion import random_linear
 from der.model.extractor import Extractor
 from der.model.head_initialization import torch_uniform
-from der.model.network import Network, count_parameters, prune_newest
+from der.model.network import Network, count_trained, prune_newest
 from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
 from der.train.log import REPRESENTATION, EpochRecord
 from der.train.masks import ChannelMasks
-from der.train.objective import RepresentationObjective
+from der.train.objective import ClassifierObjective, RepresentationObjective
 from der.train.phase import run_phase
 from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
@@ -36,6 +36,8 @@ def learn_representation(
     UserError naming step and epoch if the loss is not finite, and naming the parameter that leaves a batch of
     one value per channel or asks for masks that the backbone does not have.
     """
+    if network_settings.tuned == "none":
+        return learn_classifier_alone(run, network, images)
     check_batches(run, images, network_settings)
     *frozen, newest = network.extractors
     settings = run.settings
@@ -64,7 +66,21 @@ def learn_representation(
         network = prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()
-    return Learned(network, records, count_parameters(objective))
+    return Learned(network, records, count_trained(objective))
+
+
+def learn_classifier_alone(run: StepRun, network: Network, images: TrainingImages) -> Learned:
+    """Train the classifier of ``network``, in place, on the features of extractors that stay as they are."""
+    objective = ClassifierObjective(network.head, temperature=1.0)
+    engine = run.wire_engine(objective, network.extractors, images, run.phase)
+
+    def start_head_anew() -> None:
+        torch_uniform(network.head, generator(run.settings.seed, "heads after warm-up", run.step))
+
+    when_warm = start_head_anew if run.phase.reinitialize_heads else None
+    records = run_phase(run, REPRESENTATION, engine, run.phase, len(images.labels), when_warm)
+    engine.release()
+    return Learned(network, records, count_trained(objective))
 
 
 def check_batches(run: StepRun, images: TrainingImages, settings: NetworkSettings) -> None:

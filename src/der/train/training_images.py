@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from der.common.mapped import HELD, expect, release
 from der.data.exemplars import Memory
 
 
@@ -39,6 +40,18 @@ class TrainingImages:
             picked[places] = self.arrays[owner][indices_B[places] - starts[owner]]
         return picked
 
+    def expect(self, indices_B: NDArray[np.int64]) -> None:
+        """Have the system read the images with these indices ahead, where they lie on disk."""
+        starts = np.cumsum([0, *map(len, self.arrays)])
+        owners = np.searchsorted(starts, indices_B, side="right") - 1
+        for owner in np.unique(owners):
+            expect(self.arrays[owner], indices_B[owners == owner] - starts[owner])
+
+    def release(self) -> None:
+        """Give back the memory of images that were read from disk."""
+        for array in self.arrays:
+            release(array)
+
     def pick(self, indices_B: NDArray[np.int64]) -> "TrainingImages":
         """A copy of the images with these indices."""
         return TrainingImages([self.read(indices_B)], self.labels[indices_B])
@@ -65,15 +78,24 @@ class Gatherer:
         # On the CPU the memory maps already are the device's memory.
         fits = device.type != "cpu" and len(images.labels) * self.values_per_image <= _room(device)
         self.resident = torch.from_numpy(np.concatenate(images.arrays)).to(device) if fits else None
+        self.held = 0  # bytes read since memory was given back
+
+    def expect(self, indices_B: Tensor) -> None:
+        """Say which images will be asked for next, lest the disk be waited for."""
+        if self.resident is None:
+            self.images.expect(indices_B.numpy())
 
     def __call__(self, indices_B: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, H, W, C) uint8 and labels (B,) int64 on the device; ``indices_B`` is on the CPU."""
         on_device = upload(indices_B, self.device)
         if self.resident is not None:
             return self.resident[on_device], self.labels[on_device]
-        return upload(torch.from_numpy(self.images.read(indices_B.numpy())), self.device), self.labels[
-            on_device
-        ]
+        images_BHWC = self.images.read(indices_B.numpy())
+        self.held += images_BHWC.nbytes
+        if self.held > HELD:
+            self.images.release()
+            self.held = 0
+        return upload(torch.from_numpy(images_BHWC), self.device), self.labels[on_device]
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

@@ -34,7 +34,7 @@ def _classes(
     train, test = (_load(getattr(datasets, kind), directory, is_train) for is_train in (True, False))
     for label, name in sorted(enumerate(train.classes), key=lambda pair: pair[1]):
         train_images, test_images = (
-            resize_all(split.data[np.array(split.targets) == label], settings.image_side, settings.channels)
+            resize_all(split.data[np.array(split.targets) == label], settings.side, settings.channels)
             for split in (train, test)
         )
         yield ClassImages(name, train_images, test_images)

@@ -23,11 +23,19 @@ class ClassImages(NamedTuple):
 def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImages:
     """Divide one class's images into training and test images, both in the order given.
 
-    The number of test images is ``test_fraction`` of them, rounded to nearest, but leaves each side at
+    See ``choose_tests``.
+    """
+    is_test = choose_tests(name, len(images), settings)
+    return ClassImages(name, images[~is_test], images[is_test])
+
+
+def choose_tests(name: str, count: int, settings: DatasetSettings) -> NDArray[np.bool_]:
+    """Which of a class's ``count`` images are test images, as a mask.
+
+    Their number is ``test_fraction`` of them, rounded to nearest, but leaves each side at
     least one. Which ones depends on the seed, the class's name and the number of its images alone, so
     that adding a class moves no image of another. Raises UserError for fewer than two images.
     """
-    count = len(images)
     if count < 2:
         raise UserError(f"{name!r}: {count} images cannot be divided into training and test; add more")
     test_count = min(max(int(count * settings.test_fraction + 0.5), 1), count - 1)
@@ -35,4 +43,4 @@ def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImage
     order = np.random.RandomState([settings.seed, *name.encode()]).permutation(count)
     is_test = np.zeros(count, dtype=bool)
     is_test[order[:test_count]] = True
-    return ClassImages(name, images[~is_test], images[is_test])
+    return is_test

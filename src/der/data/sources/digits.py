@@ -19,5 +19,5 @@ def digits(settings: DatasetSettings) -> Generator[ClassImages, None, None]:
     data = load_digits()
     pixels = np.rint(data.images * (255 / BRIGHTEST)).astype(np.uint8)
     for digit in range(10):
-        images = resize_all(pixels[data.target == digit], settings.image_side, settings.channels)
+        images = resize_all(pixels[data.target == digit], settings.side, settings.channels)
         yield hold_out(str(digit), images, settings)

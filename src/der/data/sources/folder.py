@@ -6,23 +6,25 @@ from pathlib import Path
 
 from der.common.errors import UserError
 from der.data.sources.archives import unpack
-from der.data.sources.class_images import ClassImages, Images, hold_out
-from der.data.sources.pictures import Fault, Picture, decoder, describe
-from der.data.sources.tree import Entry, build_tree, check_archive, check_splits, scan, unwrap
+from der.data.sources.class_images import ClassImages, choose_tests
+from der.data.sources.pictures import Fault, Picture, decoder, describe, make_images, map_images
+from der.data.sources.tree import Entry, Splits, build_tree, check_archive, check_splits, scan, unwrap
+from der.data.splits import SPLITS
 from der.settings.dataset import DatasetSettings
 
 
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
     """Yield the classes found under ``settings.path`` in alphabetical order, images in that of their names.
 
-    Without a folder test, a fraction of every class is held out. An archive is unpacked into ``scratch``,
-    which is made for that and removed in the end. Files that are no pictures by their names are passed over;
-    the first class has their number. Raises UserError that names the file or class for everything wrong with
-    the tree, and in the end the pictures that cannot be read; after the first of those, no class is yielded.
+    Without a folder test, a fraction of every class is held out. Arrays lie in files of ``scratch``, into
+    which an archive is unpacked, too; it is made for that and removed in the end. Files that are no pictures
+    by their names are passed over; the first class has their number. Raises UserError that names the file or
+    class for everything wrong with the tree, and in the end the pictures that cannot be read; after the first
+    of those, no class is yielded.
     """
     path = Path(settings.path)
     if path.is_dir():
-        yield from _classes(list(scan(path)), str(path), settings)
+        yield from _classes(list(scan(path)), str(path), settings, scratch)
     elif not path.exists():
         raise UserError(f"{path}: there is no such directory or archive; put one there or edit dataset.path")
     else:
@@ -30,35 +32,47 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
         scratch.mkdir(parents=True)
         try:
             wrapper, entries = unwrap(unpack(path, scratch))
-            yield from _classes(entries, "/".join((str(path), *wrapper)), settings)
+            yield from _classes(entries, "/".join((str(path), *wrapper)), settings, scratch / "pixels")
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _classes(
-    entries: list[Entry], where: str, settings: DatasetSettings
+    entries: list[Entry], where: str, settings: DatasetSettings, scratch: Path
 ) -> Generator[ClassImages, None, None]:
     splits, passed_over = build_tree(entries, where)
     check_splits(splits, where)
     faults: list[Fault] = []
-    with decoder(settings) as decode:
-
-        def read_all(found: list[Entry]) -> Images:
-            images, some = decode([_picture(entry, where) for entry in found])
-            faults.extend(some)
-            return images
-
-        for name in sorted(splits["train"]):
-            train = read_all(splits["train"][name])
-            if "test" in splits:
-                one = ClassImages(name, train, read_all(splits["test"][name]))
-            else:
-                one = hold_out(name, train, settings)
-            if not faults:  # else the other pictures are looked at, so that one message names all
-                yield one._replace(passed_over=passed_over)
-                passed_over = 0
+    total = sum(len(found) for classes in splits.values() for found in classes.values())
+    scratch.mkdir(parents=True)
+    try:
+        with decoder(settings, total) as decode:
+            for number, name in enumerate(sorted(splits["train"])):
+                parts = _divide(splits, name, settings)
+                files = [scratch / f"{number} {split}.npy" for split in SPLITS]
+                found: list[Fault] = []
+                for file, part in zip(files, parts, strict=True):
+                    make_images(file, len(part), settings)
+                    found += decode([_picture(one, where) for one in part], file, range(len(part)))
+                faults += found if "test" in splits else sorted(found)
+                if not faults:  # else the other pictures are looked at, so that one message names all
+                    train, test = map(map_images, files)
+                    yield ClassImages(name, train, test, passed_over)
+                    passed_over = 0
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     if faults:
         raise UserError(describe(faults))
+
+
+def _divide(splits: Splits, name: str, settings: DatasetSettings) -> tuple[list[Entry], list[Entry]]:
+    """The files of a class's training and test images."""
+    train = splits["train"][name]
+    if "test" in splits:
+        return train, splits["test"][name]
+    is_test = choose_tests(name, len(train), settings)
+    kept = [entry for entry, held_out in zip(train, is_test, strict=True) if not held_out]
+    return kept, [entry for entry, held_out in zip(train, is_test, strict=True) if held_out]
 
 
 def _picture(entry: Entry, where: str) -> Picture:

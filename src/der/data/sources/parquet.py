@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.data.sources.arrow_files import Columns, find_columns, list_files, read_rows
 from der.data.sources.class_images import ClassImages, Images, hold_out
-from der.data.sources.pictures import Fault, Picture, decoder, describe
+from der.data.sources.pictures import Fault, Picture, decoder, describe, make_images, map_images
 from der.settings.dataset import DatasetSettings
 
 
@@ -111,18 +111,17 @@ def _decode(splits: dict[str, Split], settings: DatasetSettings, scratch: Path) 
     """All images of each split, sorted by class, in files of ``scratch``."""
     faults: list[Fault] = []
     images: dict[str, Images] = {}
-    with decoder(settings) as decode:
+    with decoder(settings, sum(len(split.labels) for split in splits.values())) as decode:
         for name, split in splits.items():
             places = np.empty(len(split.labels), np.int64)
             places[np.argsort(split.labels, kind="stable")] = np.arange(len(places))
-            shape = (len(places), settings.image_side, settings.image_side, settings.channels)
-            images[name] = np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.uint8, shape)
+            file = scratch / f"{name}.npy"
+            make_images(file, len(places), settings)
             done = 0
             for pictures in _pictures(split):
-                pixels, some = decode(pictures)
-                images[name][places[done : done + len(pictures)]] = pixels
-                faults += some
+                faults += decode(pictures, file, places[done : done + len(pictures)].tolist())
                 done += len(pictures)
+            images[name] = map_images(file)
     if faults:
         raise UserError(describe(faults))
     return images

@@ -1,23 +1,31 @@
-"""Many pictures decoded side by side, and all that cannot be read named in one message."""
+"""Many pictures decoded side by side into a file, and all that cannot be read named in one message."""
 
 import io
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from tqdm import tqdm
 
 from der.common.errors import UserError
 from der.data.sources.class_images import Images
 from der.data.sources.decoding import read_picture
 from der.settings.dataset import DatasetSettings
 
-MOST_THREADS = 8  # each holds a whole picture in memory
+MOST_WORKERS = 8  # each holds a whole picture in memory
 MOST_NAMED = 20  # pictures in a message
+WORTH_PROCESSES = 512  # pictures; for fewer, starting processes takes longer than they save
+TOGETHER = 16  # pictures that a worker is given at once
 
 
 class Picture(NamedTuple):
@@ -34,35 +42,88 @@ class Fault(NamedTuple):
     sentence: str
 
 
-Decode = Callable[[Sequence[Picture]], tuple[Images, list[Fault]]]
+class Job(NamedTuple):
+    """Pictures, and the rows of a file that they become."""
+
+    file: Path
+    rows: list[int]
+    pictures: list[Picture]
+
+
+# Pictures to the rows of a file that ``make_images`` made; returns those that cannot be read.
+Decode = Callable[[Sequence[Picture], Path, Sequence[int]], list[Fault]]
+
+
+def make_images(file: Path, count: int, settings: DatasetSettings) -> None:
+    """Make a .npy file of ``count`` images, uint8 (count, side, side, channels), all black."""
+    shape = (count, settings.side, settings.side, settings.channels)
+    np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+
+
+def map_images(file: Path) -> Images:
+    """The images in a file, as a read-only memory map."""
+    images: Images = np.load(file, mmap_mode="r", allow_pickle=False)
+    return images
 
 
 @contextmanager
-def decoder(settings: DatasetSettings) -> Iterator[Decode]:
-    """A function that decodes pictures to uint8 (n, image_side, image_side, channels), in their order.
+def decoder(settings: DatasetSettings, total: int) -> Iterator[Decode]:
+    """A function that decodes pictures into rows of a file, by several processes if ``total`` is worth it.
 
-    It also returns those that cannot be read, whose pixels are left as they happen to be.
+    Rows of pictures that cannot be read stay as they are. On a terminal a bar shows how many of ``total`` are
+    done, and how many in a second.
     """
-    # Two threads that open pictures while Pillow still loads its formats can miss one.
-    Image.init()
-    side, channels = settings.image_side, settings.channels
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+    with _workers(total) as pool, tqdm(total=total, unit="picture", disable=None, leave=False) as bar:
 
-        def decode(pictures: Sequence[Picture]) -> tuple[Images, list[Fault]]:
-            images = np.empty((len(pictures), side, side, channels), np.uint8)
-
-            def read(index: int) -> Fault | None:
-                place, content = pictures[index]
-                file = io.BytesIO(content) if isinstance(content, bytes) else content
-                try:
-                    images[index] = read_picture(file, place, side, channels)
-                except UserError as error:
-                    return Fault(place, str(error))
-                return None
-
-            return images, [*filter(None, pool.map(read, range(len(pictures))))]
+        def decode(pictures: Sequence[Picture], file: Path, rows: Sequence[int]) -> list[Fault]:
+            starts = range(0, len(pictures), TOGETHER)
+            parts = [slice(start, start + TOGETHER) for start in starts]
+            jobs = [Job(file, [*rows[part]], [*pictures[part]]) for part in parts]
+            faults = []
+            for job, found in zip(jobs, pool.map(partial(work, settings), jobs), strict=True):
+                faults += found
+                bar.update(len(job.pictures))
+            return faults
 
         yield decode
+
+
+@contextmanager
+def _workers(total: int) -> Iterator[Executor]:
+    count = min(os.cpu_count() or 1, MOST_WORKERS)
+    # Two threads that open pictures while Pillow still loads its formats can miss one.
+    Image.init()
+    if total < WORTH_PROCESSES or count == 1:
+        with ThreadPoolExecutor(count) as threads:
+            yield threads
+        return
+    with ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent) as processes:
+        yield processes
+
+
+def _end_with_parent() -> None:
+    """Have this process end when the one that started it has, however that ended."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def work(settings: DatasetSettings, job: Job) -> list[Fault]:
+    """Decode the pictures of a job into its rows; returns those that cannot be read."""
+    images: NDArray[np.uint8] = np.load(job.file, mmap_mode="r+", allow_pickle=False)
+    faults = []
+    for row, (place, content) in zip(job.rows, job.pictures, strict=True):
+        file = io.BytesIO(content) if isinstance(content, bytes) else content
+        try:
+            images[row] = read_picture(file, place, settings.side, settings.channels)
+        except UserError as error:
+            faults.append(Fault(place, str(error)))
+    return faults
 
 
 def describe(faults: Sequence[Fault]) -> str:

@@ -53,7 +53,7 @@ def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
 
 
 def _check_images(images: object, what: str, settings: DatasetSettings) -> None:
-    form = (settings.image_side, settings.image_side, settings.channels)
+    form = (settings.side, settings.side, settings.channels)
     if not isinstance(images, np.ndarray):
         raise UserError(f"{what} is {_kind(images)}; give a numpy array")
     if images.dtype != np.uint8 or images.shape[1:] != form:

@@ -52,7 +52,7 @@ class Read(Protocol):
     """A source: a function that yields the classes of a data set, one at a time.
 
     Every class is a ``der.data.sources.class_images.ClassImages``: its name, which a file must be able to
-    have, and two arrays, uint8 (n, settings.image_side, settings.image_side, settings.channels), n >= 1.
+    have, and two arrays, uint8 (n, settings.side, settings.side, settings.channels), n >= 1.
     There are at least two; names come in alphabetical order, that of ``sorted``, in Unicode NFC, none twice.
     A source without test images holds some out by ``class_images.hold_out``; pictures become arrays by
     ``der.data.sources.decoding``.

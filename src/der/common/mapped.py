@@ -1,0 +1,47 @@
+"""Memory-mapped arrays of which little stays resident: read ahead, and let go of.
+
+On arrays that are in memory, and on systems without such calls, nothing happens.
+"""
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK = 16 << 20  # bytes read at once
+HELD = 256 << 20  # bytes read until what is resident is let go
+
+
+def expect(array: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    """Have the system read these rows while others are worked on; returns at once."""
+    found = _map_of(array)
+    if found is None or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    size = array[0].nbytes
+    for row in rows.tolist():
+        begin = array.offset + row * size  # type: ignore[attr-defined]
+        start = begin - begin % mmap.PAGESIZE
+        found.madvise(mmap.MADV_WILLNEED, start, begin + size - start)
+
+
+def release(array: NDArray[Any]) -> None:
+    """Give back the memory of what was read; it stays in the system's cache as long as there is room."""
+    found = _map_of(array)
+    if found is not None and hasattr(mmap, "MADV_DONTNEED"):
+        found.madvise(mmap.MADV_DONTNEED)
+
+
+def chunks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """All rows in order, some megabytes at a time."""
+    rows = max(1, CHUNK // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
+        release(array)
+
+
+def _map_of(array: NDArray[Any]) -> mmap.mmap | None:
+    """The map of a whole file of an array, opened for reading."""
+    found = getattr(array, "_mmap", None)
+    return found if isinstance(found, mmap.mmap) and isinstance(array, np.memmap) else None

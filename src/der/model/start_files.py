@@ -1,0 +1,48 @@
+"""Files of weights from anywhere, read without running anything."""
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from der.common.errors import UserError
+from der.common.filesystem import regular
+
+SAFETENSORS = ".safetensors"
+INSIDE = ("state_dict", "model")  # where training programs put the weights beside other things
+DAMAGE = (
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
+)
+
+
+def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of one of torch.save, by name and in the file's order.
+
+    Raises UserError, ``where`` first, if it cannot be read without running code, or holds anything else.
+    """
+    try:
+        regular(path)
+        if path.name.lower().endswith(SAFETENSORS):
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # of pickles of another protocol, refused all the same
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{where}: cannot be read as weights ({reason}); give another file") from None
+    for key in INSIDE:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not all(isinstance(one, Tensor) for one in found.values()):
+        raise UserError(f"{where}: holds no tensors by name; save the module's state_dict() alone")
+    return dict(found)

@@ -1,0 +1,29 @@
+"""The file of weights that params.yaml names: whether it is there, and whether DVC sees an edit of it."""
+
+import os
+from pathlib import Path
+
+from der.common.errors import UserError
+from der.project.graph import read_stages
+from der.project.paths import GRAPH, PARAMS, WEIGHTS
+from der.settings.network import PRETRAINED, NetworkSettings
+
+STAGE = "initialize"  # which reads them
+
+
+def check_weights(settings: NetworkSettings) -> None:
+    """Raise UserError for a file that does not exist, or of which DVC would not see an edit."""
+    if settings.weights in (None, PRETRAINED):
+        return
+    path = Path(settings.weights)
+    if not path.is_file():
+        raise UserError(
+            f"{PARAMS}: network.weights: there is no file {path}; put one into {WEIGHTS} and write its path, "
+            f"or {PRETRAINED}, or null"
+        )
+    watched = [Path(os.path.abspath(dep)) for dep in read_stages()[STAGE]["deps"]]
+    if not any(Path(os.path.abspath(path)).is_relative_to(place) for place in watched):
+        raise UserError(
+            f"{PARAMS}: network.weights: DVC would not see an edit of {path}; put it, or a link to it, into "
+            f"{WEIGHTS}, or add it to the deps of stage {STAGE} in {GRAPH}: - {path}"
+        )

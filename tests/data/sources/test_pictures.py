@@ -1,0 +1,42 @@
+"""Pictures decoded by threads or processes: the same rows, the same faults."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from der.data.sources import pictures
+from der.data.sources.download import download
+from der.data.sources.pictures import Picture, decoder, make_images, map_images
+from tests.data.sources.image_trees import pixels_of, png, settings_for, tree_of, write_tree
+
+COUNT = 40
+
+
+def decode_all(directory: Path, total: int) -> tuple[bytes, list[str]]:
+    """The bytes of a file of COUNT pictures, in reverse order, of which two are none; and what is wrong."""
+    content = [Picture(str(index), png(str(index))) for index in range(COUNT)]
+    content[3], content[30] = Picture("3", b"no picture"), Picture("30", b"")
+    file = directory / "a.npy"
+    make_images(file, COUNT, settings_for(""))
+    with decoder(settings_for(""), total) as decode:
+        faults = decode(content, file, range(COUNT)[::-1])
+    assert np.array_equal(map_images(file)[COUNT - 1], pixels_of("0"))
+    assert not map_images(file)[COUNT - 1 - 3].any()
+    return file.read_bytes(), [fault.place for fault in faults]
+
+
+def test_processes_do_what_threads_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    by_threads = decode_all(tmp_path, COUNT)
+    by_processes = decode_all(tmp_path, pictures.WORTH_PROCESSES)
+    assert by_threads == by_processes and by_threads[1] == ["3", "30"]
+
+
+def test_files_are_moved_and_have_the_bytes_that_numpy_writes(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "images", tree_of(train={"cat": 5, "dog": 4}))
+    download(settings_for(root), tmp_path / "raw")
+    for path in sorted((tmp_path / "raw").glob("*/*.npy")):
+        np.save(tmp_path / "again.npy", np.load(path))
+        assert (tmp_path / "again.npy").read_bytes() == path.read_bytes()
+    assert not (tmp_path / "raw/unpacked").exists()

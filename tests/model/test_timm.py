@@ -1,0 +1,255 @@
+"""timm's models as extractors: what they give, how much of them a step trains, what is refused."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from msgspec.structs import replace
+from torch import nn
+
+from der.common.errors import UserError
+from der.model.backbones import build_extractor, choose_backbone
+from der.model.checkpoint import load_checkpoint, save_checkpoint
+from der.model.expansion import random_extractor
+from der.model.forward import run_network
+from der.model.network import fold_network
+from der.model.start import begin, save_start
+from der.model.timm_extractor import TimmExtractor, list_tuned
+from der.settings.network import NetworkSettings
+from tests.builders import (
+    CPU,
+    Killed,
+    Killer,
+    MemoryKeeper,
+    Recorder,
+    mask_settings,
+    network_settings,
+    random_images,
+    same_bits,
+    take_step,
+    train_settings,
+    weights,
+)
+from tests.model.tiny_timm import (
+    BACKBONE,
+    NAME,
+    SIDE,
+    STEPS,
+    images,
+    settings_for,
+    start_for,
+    teach,
+    whole_model,
+    write_weights,
+)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> NetworkSettings:
+    return settings_for(write_weights(tmp_path_factory.mktemp("weights")))
+
+
+@torch.no_grad()
+def test_features_are_those_that_timm_s_classifier_gets(settings: NetworkSettings) -> None:
+    extractor = build_extractor(settings, 3)
+    begin(extractor, start_for(settings))
+    found, pixels = extractor.eval()(torch.rand(2, 3, SIDE, SIDE)), torch.rand(3, 3, SIDE, SIDE)
+    assert found.shape == (2, extractor.features)
+    model: Any = whole_model()
+    torch.testing.assert_close(model.classifier(extractor(pixels)), model(pixels))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
+@torch.no_grad()
+def test_features_are_float32_whatever_the_images_are(
+    settings: NetworkSettings, precision: torch.dtype
+) -> None:
+    extractor = random_extractor(settings, 3, torch.Generator().manual_seed(0)).eval()
+    pixels = torch.rand(2, 3, SIDE, SIDE)
+    found = extractor(pixels.to(precision))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, extractor(pixels), rtol=0.05, atol=0.05)
+
+
+def test_random_weights_are_a_function_of_the_generator_alone(settings: NetworkSettings) -> None:
+    def draw(seed: int) -> dict[str, torch.Tensor]:
+        return weights(random_extractor(settings, 1, torch.Generator().manual_seed(seed)))
+
+    first, again, other = draw(0), draw(0), draw(1)
+    assert same_bits(first, again) and not same_bits(first, other)
+    assert first["model.conv_stem.weight"].shape[1] == 1
+
+
+def moved(settings: NetworkSettings) -> set[str]:
+    """The names of the tensors that training changes at step 1."""
+    first, _ = teach(settings)
+    start = start_for(settings).tensors
+    found = weights(first.network.extractors[0])
+    return {name for name, value in found.items() if not torch.equal(value, start[name])}
+
+
+def test_all_of_an_extractor_or_its_last_stage_is_trained_statistics_included(
+    settings: NetworkSettings,
+) -> None:
+    names = set(start_for(settings).tensors)
+    assert moved(settings) == names
+    last = {name for name in names if name.startswith(("model.blocks.4.", "model.conv_head", "model.bn2."))}
+    assert moved(replace(settings, tuned="last")) == last and len(last) < len(names) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "count"),
+    [("test_resnet", "layer4.0.", 15), ("test_vit", "blocks.5.", 14), ("test_convnext", "stages.3.", 24)],
+)
+def test_the_last_stage_is_that_of_the_network_not_what_follows_it(name: str, first: str, count: int) -> None:
+    model: nn.Module = timm.create_model(name, num_classes=0)
+    tuned = list_tuned(model, "last", name)
+    assert tuned[0].startswith(first)
+    names = [one for one, _ in model.named_parameters()]
+    assert tuned == names[names.index(tuned[0]) :] and len(tuned) <= count
+
+
+def test_where_nothing_is_tuned_one_extractor_is_stored_once(
+    settings: NetworkSettings, tmp_path: Path
+) -> None:
+    kept = replace(settings, tuned="none")
+    steps, start = teach(kept), start_for(kept)
+    save_start(tmp_path / "0", start)
+    for step, checkpoint in enumerate(steps, start=1):
+        assert same_bits(weights(checkpoint.network.extractors[0]), dict(start.tensors))
+        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
+    names = sorted(path.name for path in (tmp_path / "2").iterdir())
+    assert names == ["extractor_1.safetensors", "head.safetensors", "manifest.json", "network.json"]
+    files = [tmp_path / str(step) / "extractor_1.safetensors" for step in (1, 2)]
+    assert files[0].samefile(files[1])
+    assert files[0].read_bytes() == (tmp_path / "0/start.safetensors").read_bytes()
+    assert steps[1].network.head.weight.shape == (3, steps[1].network.extractors[0].features)
+    assert steps[1].metadata.parameters_trained == steps[1].network.head.weight.numel() + 3
+    assert same_bits(weights(load_checkpoint(tmp_path / "2").network), weights(steps[1].network))
+
+
+def test_the_classifier_alone_learns(settings: NetworkSettings) -> None:
+    first, second = teach(replace(settings, tuned="none"))
+    before, after = first.network.head.weight, second.network.head.weight
+    assert not torch.equal(after[:2], before)
+
+
+def test_frozen_extractors_stay_and_the_next_one_starts_as_a_copy(settings: NetworkSettings) -> None:
+    first, second = teach(replace(settings, tuned="last"))
+    before, newest = second.network.extractors
+    assert same_bits(weights(first.network.extractors[0]), weights(before))
+    # What is not tuned is still the copy.
+    assert torch.equal(weights(newest)["model.conv_stem.weight"], weights(before)["model.conv_stem.weight"])
+    assert not torch.equal(
+        weights(newest)["model.conv_head.weight"], weights(before)["model.conv_head.weight"]
+    )
+
+
+@pytest.mark.parametrize("tuned", ["all", "last", "none"])
+def test_a_resumed_step_gives_the_same_bits(tuned: str, settings: NetworkSettings) -> None:
+    kept, keeper = replace(settings, tuned=tuned), MemoryKeeper()
+    with pytest.raises(Killed):
+        teach(kept, keeper, Killer(3))
+    recorder = Recorder()
+    resumed, whole = teach(kept, keeper, recorder), teach(kept)
+    assert recorder.resumed == [1]
+    for one, other in zip(resumed, whole, strict=True):
+        assert same_bits(weights(one.network), weights(other.network))
+
+
+def test_folding_leaves_no_normalisation_and_the_same_features(settings: NetworkSettings) -> None:
+    network = teach(settings)[1].network.eval()
+    folded = fold_network(network, CPU)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.extractors[1].modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in network.extractors[1].modules())
+    normalization, pixels = teach(settings)[1].metadata.normalization, random_images(0, 5, SIDE)
+    found, expected = (run_network(one, normalization, pixels, CPU) for one in (folded, network))
+    torch.testing.assert_close(found.features, expected.features, rtol=1e-4, atol=1e-5)
+
+
+def test_normalisation_is_the_backbone_s_unless_it_is_set(settings: NetworkSettings) -> None:
+    (first, _), known = teach(settings), whole_model().pretrained_cfg
+    assert first.metadata.normalization.mean == list(known["mean"])  # type: ignore[index,call-overload]
+    own = replace(settings, mean=[0.1, 0.2, 0.3], std=[0.3, 0.2, 0.1])
+    assert teach(own)[0].metadata.normalization.mean == [0.1, 0.2, 0.3]
+
+
+def test_a_network_is_known_by_its_weights_not_by_their_path(
+    settings: NetworkSettings, tmp_path: Path
+) -> None:
+    elsewhere = settings_for(write_weights(tmp_path))
+    assert elsewhere.weights != settings.weights
+    (first, _), (other, _) = teach(settings), teach(elsewhere)
+    assert first.metadata == other.metadata
+    assert first.metadata.network.weights == start_for(settings).identity
+
+
+def test_masks_are_refused_with_the_reason(settings: NetworkSettings) -> None:
+    with pytest.raises(UserError) as caught:
+        take_step(None, STEPS[:1], images(1, 4, 4), train_settings(masks=mask_settings()), network=settings)
+    assert str(caught.value) == (
+        f"train.masks: backbone {BACKBONE} has no channel masks, for only of cifar_resnet and resnet it is "
+        "known which layers must lose a channel together; write null"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"backbone": "timm:resnet18x"},
+            r"^network\.backbone: timm has no model 'resnet18x'; write timm:res",
+        ),
+        ({"backbone": "timm:"}, r"^network\.backbone: timm has no model ''; write one of timm\.list_models"),
+        ({"backbone": "timm:resnet50.no_such"}, r"^network\.backbone: timm has no model 'resnet50\.no_such'"),
+        (
+            {"backbone": "resnet", "depth": 18},
+            r"^network\.weights: backbone resnet starts at random; write nu",
+        ),
+        ({"weights": None, "tuned": "last"}, r"^network\.tuned: last would keep weights that are random; "),
+        ({"weights": None, "tuned": "none"}, r"^network\.tuned: none would keep weights that are random; "),
+    ],
+)
+def test_settings_that_describe_none(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        choose_backbone(network_settings(**{"backbone": BACKBONE, "weights": "a", **changes}))
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError) as caught:
+        choose_backbone(network_settings(backbone=BACKBONE))
+    assert str(caught.value) == (
+        f"network.backbone: {BACKBONE} needs timm, which is missing; pip install 'der-pipeline[photos]'"
+    )
+
+
+def test_a_model_of_one_side_refuses_others() -> None:
+    extractor = build_extractor(network_settings(backbone="timm:test_vit"), 3).eval()
+    with pytest.raises(UserError, match=r"takes images of 160 pixels alone, not of 32; write .*side: 160$"):
+        extractor(torch.zeros(1, 3, SIDE, SIDE))
+    assert choose_backbone(network_settings(backbone="timm:test_vit")).fixed_side
+
+
+def test_a_model_that_does_not_tell_its_stages() -> None:
+    with pytest.raises(
+        UserError, match=r"^network\.tuned: timm:x does not tell its stages; write all or none"
+    ):
+        list_tuned(nn.Linear(1, 1), "last", "x")
+
+
+def test_what_is_kept_stays_in_evaluation_mode(settings: NetworkSettings) -> None:
+    extractor = build_extractor(replace(settings, tuned="last"), 3).train()
+    assert isinstance(extractor, TimmExtractor)
+    modes = {
+        name: module.training
+        for name, module in extractor.model.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    }
+    assert {name for name, training in modes.items() if training} == {
+        name for name in modes if name.startswith(("blocks.4", "bn2"))
+    }
+    assert NAME in whole_model().pretrained_cfg["architecture"]  # type: ignore[index,operator]

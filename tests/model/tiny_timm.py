@@ -1,0 +1,82 @@
+"""timm's smallest models, with weights as a file would have them."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from torch import nn
+
+from der.model.checkpoint import Checkpoint
+from der.model.start import Start, read_start
+from der.settings.network import NetworkSettings
+from der.train.incremental_step import train_step
+from der.train.training_images import TrainingImages
+from tests.builders import (
+    CPU,
+    MemoryKeeper,
+    Recorder,
+    network_settings,
+    phase_settings,
+    random_images,
+    train_settings,
+)
+
+NAME = "test_efficientnet"
+BACKBONE = f"timm:{NAME}"
+SIDE = 32  # pixels
+STEPS = [["a", "b"], ["c"]]
+
+
+@cache
+def whole_model(name: str = NAME) -> nn.Module:
+    """The model with its classifier; batch normalisation has something to undo."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module = timm.create_model(name, num_classes=5)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3)  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    return model.eval()
+
+
+def write_weights(directory: Path, name: str = NAME) -> Path:
+    """A file as torch.save makes it."""
+    path = directory / f"{name}.pth"
+    torch.save(whole_model(name).state_dict(), path)
+    return path
+
+
+def settings_for(path: Path, **changes: Any) -> NetworkSettings:
+    return network_settings(**{"backbone": BACKBONE, "weights": str(path), **changes})
+
+
+def start_for(settings: NetworkSettings) -> Start:
+    assert settings.weights is not None
+    return read_start(settings, settings.weights)
+
+
+def images(seed: int, *per_class: int) -> TrainingImages:
+    arrays = [random_images(1000 * seed + label, count, SIDE) for label, count in enumerate(per_class)]
+    return TrainingImages(arrays, np.repeat(np.arange(len(per_class)), per_class))
+
+
+SETTINGS = train_settings(base=phase_settings(batch_size=4, epochs=2))
+
+
+def teach(
+    settings: NetworkSettings, keeper: MemoryKeeper | None = None, listener: Recorder | None = None
+) -> list[Checkpoint]:
+    """Two steps; ``keeper`` and ``listener`` are of the first."""
+    start = start_for(settings) if settings.weights else None
+    listener, keeper = listener or Recorder(), keeper or MemoryKeeper()
+    first = train_step(
+        None, STEPS[:1], images(1, 4, 4), settings, SETTINGS, CPU, listener, keeper, start
+    ).checkpoint
+    second = train_step(
+        first, STEPS, images(2, 3, 3, 6), settings, SETTINGS, CPU, Recorder(), MemoryKeeper()
+    ).checkpoint
+    return [first, second]
