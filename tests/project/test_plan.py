@@ -11,6 +11,7 @@ from der.common.stage_time import StageTime
 from der.common.yaml_text import parse_yaml
 from der.project.changes import value_at
 from der.project.expanded_graph import expand_graph, producers
+from der.project.input_side import write_side
 from der.project.lockfile import Ran
 from der.project.overrides import apply_row, expand_rows
 from der.project.params import read_text
@@ -40,6 +41,7 @@ def workspace() -> Workspace:
         for split in ("train", "test"):
             with sealed_directory(Path("data/tasks", str(step), split)) as directory:
                 write_classes(directory, steps[:step])
+    write_side(None)
     return Workspace(graph, ran, set(), set())
 
 

@@ -13,9 +13,13 @@ from der.settings.dataset import DatasetSettings
 
 def write_side(side: int | None) -> None:
     """Write the side that the backbone asks for, None where params.yaml has one; the same is left alone."""
-    content = {"image_side": side}
-    if not INPUT.is_file() or read_json(INPUT) != content:
-        write_json(INPUT, content)
+    if not holds_side(side):
+        write_json(INPUT, {"image_side": side})
+
+
+def holds_side(side: int | None) -> bool:
+    """Whether the file has been written for that side."""
+    return INPUT.is_file() and read_json(INPUT) == {"image_side": side}
 
 
 def with_side(settings: DatasetSettings) -> DatasetSettings:

@@ -1,9 +1,9 @@
 """What `dvc repro` would run, all of it: DVC's own --dry shows the stages whose inputs have changed by now.
 
 A stage runs if its parameters, its code or an input from outside have changed, or if it depends on what a
-stage that runs leaves. Two edges tell more than that: what split leaves for a step depends on the classes up
-to that step alone, and a fingerprint on the code of its stage. What DVC's cache holds of earlier runs is
-restored when its turn comes, so that less may run, never more.
+stage that runs leaves. Three edges tell more than that: what split leaves for a step depends on the classes
+up to that step alone, a fingerprint on the code of its stage, and the side of images on the backbone. What
+DVC's cache holds of earlier runs is restored when its turn comes, so that less may run, never more.
 """
 
 import hashlib
@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from der.common.errors import UserError
+from der.estimator.choices import backbone_side
 from der.project.chain import check_chain
 from der.project.changes import value_at
 from der.project.expanded_graph import Node, expand_graph, producers
 from der.project.fingerprint_files import read_code
+from der.project.input_side import holds_side
 from der.project.lockfile import Ran, changes_since, read_lock, read_outputs
 from der.project.markers import is_unused
 from der.project.params import parse_section
-from der.project.paths import FINGERPRINTS, PARAMS, TASKS, fingerprint
+from der.project.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
 from der.project.planning import planned_steps
 from der.project.tasks import read_task
 from der.project.verification import find_cache
@@ -53,9 +55,10 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any]) -> Identities:
     Two rows of a sweep that have the identity of a stage in common have its run in common. Raises UserError
     for parameters that no run can have.
     """
-    steps = planned_steps(parse_section(Settings, parameters, PARAMS))
+    settings = parse_section(Settings, parameters, PARAMS)
+    steps = planned_steps(settings)
     check_chain(len(steps or []))
-    row = _Row(workspace, steps)
+    row = _Row(workspace, steps, backbone_side(settings))
     for stage, node in workspace.graph.items():
         row.add(stage, node, parameters)
     return row.identities
@@ -64,9 +67,10 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any]) -> Identities:
 class _Row:
     """The stages of one set of parameters, seen one after the other."""
 
-    def __init__(self, workspace: Workspace, steps: list[list[str]] | None) -> None:
+    def __init__(self, workspace: Workspace, steps: list[list[str]] | None, side: int | None) -> None:
         self.workspace = workspace
         self.steps = steps
+        self.side = "" if holds_side(side) else f"images of {side} pixels"
         self.identities = Identities()
 
     def add(self, stage: str, node: Node, parameters: dict[str, Any]) -> None:
@@ -83,6 +87,8 @@ class _Row:
         path = Path(dep)
         if path.is_relative_to(FINGERPRINTS):
             return "code" if path.name in self.workspace.new_code else ""
+        if path == INPUT:
+            return self.side
         if path.is_relative_to(TASKS) and self.steps is not None:
             return self._task(path, int(path.relative_to(TASKS).parts[0]), self.steps)
         owners = [one for one in producers(dep, self.workspace.graph) if one in self.identities]
