@@ -25,6 +25,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.incremental_step import train_step
     from der.train.listeners import Several
     from der.train.log import write_log
+    from der.train.processor_kernels import choose_kernels
     from der.train.progress import Progress, warn
     from der.train.training_images import gather_step
 
@@ -38,13 +39,14 @@ def run(step: int, code: RunningCode) -> str:
     start = load_start(paths.checkpoint(step - 1))
     new_classes = read_classes(paths.train_images(step), steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
-    key = training_key(step, network, train, code.text, device)
+    kernels = choose_kernels(train.phase(step), images, device, warn)
+    key = training_key(step, network, train, code.text, device, kernels)
     with training_state(key, warn) as state:
         run = plan_run(step, images, train, expansion=network.grows)
         with Progress(f"train_task {step}", run) as progress, curves(step, key, warn) as writer:
             listener = Several(progress, writer)
             trained, records = train_step(
-                previous, steps, images, network, train, device, listener, state, start
+                previous, steps, images, network, train, device, listener, state, start, kernels
             )
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))

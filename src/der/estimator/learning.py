@@ -3,6 +3,7 @@
 # N images of a class, H and W pixels, C channels
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ from der.model.start import Start, read_start
 from der.settings.experiment import Settings
 from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step
+from der.train.processor_kernels import choose_kernels
 from der.train.step_run import Listener, NoState
 from der.train.training_images import gather_step
 
@@ -79,16 +81,19 @@ def learn_step(
     before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
     steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
     check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
+    gathered = gather_step(images, memory)
+    kernels = choose_kernels(settings.train.phase(len(steps)), gathered, device, warnings.warn)
     trained = train_step(
         before,
         steps,
-        gather_step(images, memory),
+        gathered,
         settings.network,
         settings.train,
         device,
         listener,
         NoState(),
         None if previous else begin(settings.network),
+        kernels,
     ).checkpoint
     memory = build_memory(memory, images, settings.memory, feature_function(trained, device))
     trained.network.cpu()
