@@ -15,6 +15,7 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from der.common.cores import turn
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
 from der.data.exemplars import Memory, empty_memory, save_memory
@@ -95,7 +96,8 @@ def learn_step(
         None if previous else begin(settings.network),
         kernels,
     ).checkpoint
-    memory = build_memory(memory, images, settings.memory, feature_function(trained, device))
+    with turn(device):
+        memory = build_memory(memory, images, settings.memory, feature_function(trained, device))
     trained.network.cpu()
     return Learned(trained, memory, kind)
 
