@@ -42,8 +42,18 @@ class Case:
     batch_size: int  # images
     repetitions: int  # epochs measured
     depth: int = 32  # of the ResNet
+    large: bool = False  # its form for photographs
+    frozen: tuple[
+        int, ...
+    ] = ()  # how many extractors are frozen where it is measured; none named: at every step
     task: Literal["train", "predict"] = "train"  # predict: the last step's images, from files
     directory: Path = Path()  # of those files
+
+    @property
+    def measured(self) -> list[int]:
+        """Numbers of frozen extractors of the steps that are measured."""
+        every = range(len(self.new_classes))
+        return [every[-1]] if self.task == "predict" else [*(self.frozen or every)]
 
     @property
     def phase(self) -> ScheduleSettings:
@@ -103,7 +113,20 @@ def list_cases(device: torch.device, quick: bool) -> list[Case]:
             repetitions=5,
         ),
     ]
-    cases += [replace(case, name=f"{case.name}, predict", task="predict") for case in cases]
+    colour = cases[-1]
+    predictions = [replace(case, name=f"{case.name}, predict", task="predict") for case in cases]
+    growth = replace(colour, name="colour, 32x32, 20 steps", new_classes=(5,) * 20, frozen=(0, 9, 19))
+    photographs = replace(
+        colour,
+        name="photographs, 224x224",
+        load=partial(load_noise, 2, 16, 224),
+        new_classes=(2,),
+        memory=0,
+        batch_size=16,
+        depth=18,
+        large=True,
+    )
+    cases += [replace(case, repetitions=3) for case in (growth, photographs)] + predictions
     return [replace(case, repetitions=1) if quick else case for case in cases]
 
 
@@ -147,9 +170,9 @@ def prepare(case: Case, frozen: int) -> Start:
 def network_settings(case: Case) -> NetworkSettings:
     """ResNets for small images."""
     return NetworkSettings(
-        backbone="cifar_resnet",
+        backbone="resnet" if case.large else "cifar_resnet",
         depth=case.depth,
-        stem="small",
+        stem="large" if case.large else "small",
         head_bias=True,
         head_initialization="torch_uniform",
         inherit_head=True,

@@ -4,7 +4,7 @@ import multiprocessing
 import resource
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 from bench.cases import Case, prepare
 from bench.engine_loop import EngineLoop
 from bench.engine_predicting import EnginePrediction
+from der.common.cores import turn
 from der.common.device import set_up_device
 
 if TYPE_CHECKING:
@@ -20,7 +21,20 @@ if TYPE_CHECKING:
     from bench.plain_predicting import PlainPrediction
 
 PLAIN = "plain"
+UNCOMPILED = " uncompiled"  # after an engine's name: without the kernels that it compiles for a processor
 WIDTHS = {PLAIN: 4, "engine float32": 4, "engine bfloat16": 2}  # bytes of an activation
+
+
+def list_contenders(task: str, device: torch.device) -> list[str]:
+    """Who takes part: on a processor, the engines that train without kernels of their own as well."""
+    engines = [name for name in WIDTHS if name != PLAIN]
+    compiled = task == "train" and device.type == "cpu"
+    return [*WIDTHS, *(name + UNCOMPILED for name in engines if compiled)]
+
+
+def width_of(name: str) -> int:
+    """Bytes of an activation of the contender ``name``."""
+    return WIDTHS[name.removesuffix(UNCOMPILED)]
 
 
 class Footprint(NamedTuple):
@@ -31,7 +45,7 @@ class Footprint(NamedTuple):
 
 
 class Session:
-    """A contender, in the process that calls this: one of WIDTHS by ``name``."""
+    """A contender, in the process that calls this: one of ``list_contenders`` by ``name``."""
 
     def __init__(self, name: str, case: Case, device: torch.device) -> None:
         self.name = name
@@ -47,10 +61,12 @@ class Session:
         if isinstance(self.loop, EngineLoop):
             self.loop.release()
         start = prepare(self.case, frozen)
-        precision = self.name.removeprefix("engine ")
-        if self.name != PLAIN:
-            build = EngineLoop if self.case.task == "train" else EnginePrediction
-            self.loop = build(self.case, start, self.device, precision)
+        precision = self.name.removeprefix("engine ").removesuffix(UNCOMPILED)
+        if self.name != PLAIN and self.case.task == "train":
+            compiled = not self.name.endswith(UNCOMPILED)
+            self.loop = EngineLoop(self.case, start, self.device, precision, compiled)
+        elif self.name != PLAIN:
+            self.loop = EnginePrediction(self.case, start, self.device, precision)
         else:  # imported here: torchvision's memory is the plain loop's alone
             from bench.plain import PlainLoop
             from bench.plain_predicting import PlainPrediction
@@ -106,6 +122,10 @@ class Contender:
         """Session.time_epoch."""
         return self.pool.submit(_time_epoch).result()
 
+    def start_epochs(self, epochs: int) -> "Future[None]":
+        """Train so many epochs of step 1, in turns on the cores with others, without waiting for it."""
+        return self.pool.submit(_train, epochs)
+
     def measure(self) -> Footprint:
         """Session.measure."""
         return self.pool.submit(_measure).result()
@@ -125,6 +145,14 @@ def _warm_up(frozen: int) -> float:
 
 def _time_epoch() -> float:
     return _session.time_epoch()
+
+
+def _train(epochs: int) -> None:
+    with turn(_session.device) as cores:
+        _session.warm_up(0)
+        for _ in range(epochs - 1):
+            cores.pass_on()
+            _session.time_epoch()
 
 
 def _measure() -> Footprint:

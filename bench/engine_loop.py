@@ -6,21 +6,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from msgspec import structs
 
 from bench.cases import SEED, Case, Start
 from der.train.augmentation import draw_epoch
 from der.train.capture import CapturedStep
 from der.train.objective import RepresentationObjective
+from der.train.processor_kernels import choose_kernels
 from der.train.resume.store import StateStore
 from der.train.wiring import Conditions, wire_engine
 
 REPLAYS = 100  # of a captured step
+EPOCHS = 200  # of the training that the measured epochs stand for
 
 
 class EngineLoop:
-    """Trains a step with the engine."""
+    """Trains a step with the engine; ``compiled``: with the kernels that a long training would have."""
 
-    def __init__(self, case: Case, start: Start, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, case: Case, start: Start, device: torch.device, precision: str, compiled: bool = True
+    ) -> None:
         self.case = case
         self.step = start.step
         self.images = len(start.images.labels)
@@ -35,7 +40,9 @@ class EngineLoop:
         self.kept = ExitStack()
         root = Path(self.kept.enter_context(TemporaryDirectory()))
         self.scratch = self.kept.enter_context(StateStore(root, "bench", warnings.warn))
-        conditions = Conditions(start.normalization, case.augmentation, precision, device)
+        whole = structs.replace(case.phase, epochs=EPOCHS)
+        kernels = choose_kernels(whole, start.images, device, warnings.warn) if compiled else None
+        conditions = Conditions(start.normalization, case.augmentation, precision, device, kernels)
         self.engine = wire_engine(objective, frozen, start.images, case.phase, conditions)
 
     def run_epoch(self, epoch: int) -> float:

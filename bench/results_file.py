@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from bench.measure import Measured
+from bench.together import Together
 from der.common.atomic import atomic_file
 from der.common.processor import processor_name
 
@@ -21,6 +22,8 @@ INCLUDED = (
     "elsewhere the resident set with Python and torch, without the plain loop's workers."
 )
 FIGURES = 4  # significant ones
+
+Row = TypeVar("Row", Measured, Together)
 
 
 class Machine(NamedTuple):
@@ -47,13 +50,17 @@ def describe_machine(device: torch.device) -> Machine:
     return Machine(processor_name(), torch.get_num_threads(), card)
 
 
-def round_figures(row: Measured) -> Measured:
+def round_figures(row: Row) -> Row:
     """Every figure that is not a whole number, to FIGURES significant ones."""
-    return Measured(*map(_round, row))
+    return type(row)(*map(_round, row))
 
 
 def write_results(
-    directory: Path, machine: Machine, rows: Sequence[Measured], bytes_per_second: float
+    directory: Path,
+    machine: Machine,
+    rows: Sequence[Measured],
+    bytes_per_second: float,
+    together: Sequence[Together] = (),
 ) -> Path:
     """Write <slug>.json with sorted keys; returns its path."""
     report = {
@@ -61,6 +68,7 @@ def write_results(
         "included": INCLUDED,
         "machine": machine._asdict(),
         "measured": [row._asdict() for row in rows],
+        "together": [row._asdict() for row in together],
         "torch": torch.__version__,
     }
     path = directory / f"{machine.slug}.json"

@@ -4,11 +4,23 @@ from collections.abc import Sequence
 
 from bench.contender import PLAIN
 from bench.measure import Measured
+from bench.together import Together
 
 
 def format_table(rows: Sequence[Measured]) -> str:
     """A Markdown table, a line per row."""
-    head = ["images", "step", "loop", "images/s", "s/epoch", "times plain", "peak MB", "bandwidth", "step ms"]
+    head = [
+        "images",
+        "step",
+        "loop",
+        "images/s",
+        "s/epoch",
+        "times plain",
+        "peak MB",
+        "bandwidth",
+        "peak",
+        "step ms",
+    ]
     lines = [head, ["---", "---:", "---", *["---:" for _ in head[3:]]]]
     lines += [
         [
@@ -20,6 +32,7 @@ def format_table(rows: Sequence[Measured]) -> str:
             f"{row.times_plain:.2f}",
             f"{row.peak_memory_mb:,.0f}",
             f"{100 * row.bandwidth_share:.1f} %",
+            "" if row.arithmetic_share is None else f"{100 * row.arithmetic_share:.1f} %",
             "" if row.step_ms is None else f"{row.step_ms:.3f}",
         ]
         for row in rows
@@ -36,7 +49,21 @@ def format_summary(rows: Sequence[Measured]) -> str:
         cells = by_step.setdefault((row.case, row.step), {})
         cells[row.contender] = f"{row.images_per_second:,.0f}{ratio}"
     lines = [["images/s", "step", *names], ["---", *["---:" for _ in ["step", *names]]]]
-    lines += [[case, str(step), *(cells[name] for name in names)] for (case, step), cells in by_step.items()]
+    for (case, step), cells in by_step.items():
+        lines.append([case, str(step), *(cells.get(name, "") for name in names)])
+    return _join(lines)
+
+
+def format_together(rows: Sequence[Together]) -> str:
+    """A Markdown table of runs at once."""
+    lines = [
+        ["runs at once", "case", "loop", "s", "times one after the other"],
+        ["---:", "---", "---", "---:", "---:"],
+    ]
+    lines += [
+        [str(row.runs), row.case, row.contender, f"{row.seconds:.2f}", f"{row.times_in_turn:.2f}"]
+        for row in rows
+    ]
     return _join(lines)
 
 

@@ -9,7 +9,7 @@ from der.project.params import load_section
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import read_task
-from der.project.team import is_member, team
+from der.project.team import count_processes, is_member, team
 from der.settings.network import NetworkSettings
 from der.settings.training import TrainSettings
 
@@ -28,6 +28,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.incremental_step import train_step
     from der.train.listeners import Several
     from der.train.log import write_log
+    from der.train.processor_kernels import choose_kernels
     from der.train.progress import Progress, warn
     from der.train.shared_state import SharedState
     from der.train.step_run import Listener, NoState
@@ -49,7 +50,9 @@ def run(step: int, code: RunningCode) -> str:
         with team(script, device):
             learn(Listener(), SharedState(NoState()), start)
         return ""
-    key = training_key(step, network, train, code.text, device)
+    # The kernels normalise by the images of one process.
+    kernels = choose_kernels(train.phase(step), images, device, warn) if count_processes() == 1 else None
+    key = training_key(step, network, train, code.text, device, kernels)
     with training_state(key, warn) as state:
         run = plan_run(step, images, train, expansion=network.grows)
         with (
@@ -57,7 +60,7 @@ def run(step: int, code: RunningCode) -> str:
             curves(step, key.whole, warn) as writer,
             team(script, device),
         ):
-            trained, records = learn(Several(progress, writer), SharedState(state), start)
+            trained, records = learn(Several(progress, writer), SharedState(state), start, kernels)
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)

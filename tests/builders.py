@@ -13,6 +13,7 @@ from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
 from der.model.extractor import Extractor
+from der.model.kernels.processor import Kernels
 from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization
@@ -343,6 +344,7 @@ def take_step(
     listener: Recorder | None = None,
     network: NetworkSettings | None = None,
     keeper: MemoryKeeper | None = None,
+    kernels: Kernels | None = None,
 ) -> Checkpoint:
     """``train_step`` on the CPU, with NORMALIZATION if ``network`` is not given."""
     network = network or replace(NETWORK, mean=NORMALIZATION.mean, std=NORMALIZATION.std)
@@ -355,5 +357,6 @@ def take_step(
         CPU,
         listener or Recorder(),
         keeper or MemoryKeeper(),
+        kernels=kernels,
     )
     return trained.checkpoint

@@ -11,20 +11,23 @@ import numpy as np
 import pytest
 import torch
 
+from bench.arithmetic import epoch_operations, measure_operations
 from bench.cases import Case, list_cases, load_noise, prepare
-from bench.contender import Contender, Footprint
+from bench.contender import Contender, Footprint, list_contenders, width_of
 from bench.engine_loop import EngineLoop
 from bench.engine_predicting import EnginePrediction, write_pictures
-from bench.measure import Measured, measure_step
+from bench.measure import Measured, Speeds, measure_step
 from bench.plain import PlainLoop, plain_extractor
 from bench.plain_predicting import PlainPrediction
 from bench.results_file import RESULTS, describe_machine, round_figures, slugify, write_results
-from bench.table import format_summary, format_table
+from bench.table import format_summary, format_table, format_together
+from bench.together import measure_together
 from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
 from der.model.backbones import build_extractor
 from der.model.forward import run_network
 from der.model.kernels.layers import ConvNorm
 from der.model.network import count_parameters
+from der.settings.training import ScheduleSettings
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
 
 CASE = Case(
@@ -50,6 +53,7 @@ ROW = Measured(
     peak_memory_mb=123.456789,
     step_ms=None,
     bandwidth_share=0.0123456,
+    arithmetic_share=0.03456,
 )
 
 
@@ -135,7 +139,7 @@ def test_contenders_take_turns_and_ratios_are_of_a_turn() -> None:
     plain = Scripted("plain", [2.0, 8.0, 6.0], calls)
     engine = Scripted("engine bfloat16", [1.0, 2.0, 2.0], calls)
     case = replace(CASE, repetitions=3)
-    first, second = measure_step(case, 1, [plain, engine], bandwidth=1e9)
+    first, second = measure_step(case, 1, [plain, engine], Speeds(1e9, {4: 1e12, 2: 4e12}))
     warm, turn = ["warm plain", "warm engine bfloat16"], ["plain", "engine bfloat16"]
     assert calls == warm + 3 * turn
     assert (first.step, first.images, first.seconds_per_epoch, first.times_plain) == (2, 30, 6, 1)
@@ -152,6 +156,45 @@ def test_contenders_take_turns_and_ratios_are_of_a_turn() -> None:
         2,
     )
     assert second.bandwidth_share == pytest.approx(least / 1e9 / 2)
+    least = epoch_operations(measure_operations(newest, 3, 8), 1, 30)
+    assert second.arithmetic_share == pytest.approx(least / 4e12 / 2)
+
+
+def test_operations_of_a_network_counted_by_hand() -> None:
+    # Of 9 taps: the stem of 3 channels, then, as often as there are pixels, from 16, 32 and 64 channels.
+    stem = 64 * 16 * 3
+    blocks = 64 * 16 * 16 * 2 + 16 * 32 * (16 + 32) + 4 * 64 * (32 + 64)
+    found = measure_operations(build_extractor(NETWORK, 3), 3, 8)
+    assert found == (2 * 9 * (stem + blocks), 2 * 9 * stem)
+    assert epoch_operations((100, 10), frozen=2, images=3) == 3 * (2 * 100 + 100 + 100 + 90)
+
+
+def test_on_a_processor_the_kernels_of_the_engine_are_measured_against_none() -> None:
+    assert list_contenders("train", CPU)[3:] == ["engine float32 uncompiled", "engine bfloat16 uncompiled"]
+    assert list_contenders("train", torch.device("cuda")) == list_contenders("predict", CPU)
+    assert [width_of(name) for name in list_contenders("train", CPU)] == [4, 4, 2, 4, 2]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_engine_stands_for_a_long_training(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def choose(schedule: ScheduleSettings, *_: object) -> None:
+        asked.append(schedule.epochs)
+
+    monkeypatch.setattr("bench.engine_loop.choose_kernels", choose)
+    EngineLoop(CASE, prepare(CASE, 0), CPU, "float32", compiled).release()
+    assert asked == [200] * compiled
+
+
+def test_runs_at_once_are_compared_with_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.together.EPOCHS", 2)
+    monkeypatch.setattr("bench.together.TURNS", 1)
+    found = measure_together(CASE, "engine float32", CPU)
+    assert [row.runs for row in found] == [1, 2, 3]
+    for row in found:
+        assert row.times_in_turn == pytest.approx(row.runs * found[0].seconds / row.seconds)
+    assert format_together(found[:1]).splitlines()[2].startswith("| 1 | tiny | engine float32 | ")
 
 
 def test_contender_trains_in_a_process_of_its_own() -> None:
@@ -203,7 +246,8 @@ def test_results_are_sorted_rounded_and_name_no_host(tmp_path: Path, monkeypatch
     text = path.read_text(encoding="utf-8")
     report = json.loads(text)
     assert text == json.dumps(report, indent=2, sort_keys=True) + "\n"
-    assert sorted(report) == ["bandwidth_gb_per_second", "included", "machine", "measured", "torch"]
+    names = ["bandwidth_gb_per_second", "included", "machine", "measured", "together", "torch"]
+    assert sorted(report) == names
     assert sorted(report["machine"]) == ["card", "cores", "processor"]
     assert report["bandwidth_gb_per_second"] == 12.35
     (row,) = report["measured"]
@@ -227,9 +271,9 @@ def test_slug_is_a_plain_file_name(name: str, slug: str) -> None:
 
 def test_table_has_a_line_per_row() -> None:
     head, rule, *lines = format_table([ROW, ROW._replace(step_ms=0.5)]).splitlines()
-    assert {line.count("|") for line in (head, rule, *lines)} == {10}
+    assert {line.count("|") for line in (head, rule, *lines)} == {11}
     assert len(lines) == 2
-    assert lines[1].endswith("| 1.2 % | 0.500 |")
+    assert lines[1].endswith("| 1.2 % | 3.5 % | 0.500 |")
 
 
 def test_summary_has_a_line_per_step_and_a_column_per_contender() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from msgspec import structs
 
 from der.common.errors import UserError
 from der.common.sealed import seal
+from der.model.kernels.compiler import Compiled
+from der.model.kernels.processor import Kernels
 from der.project.environment import scratch_root
 from der.project.training_state import training_key, training_state
 from der.settings.network import NetworkSettings
@@ -70,7 +73,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def key(step: int = 2, network: NetworkSettings = NETWORK, **train: Any) -> str:
-    return training_key(step, network, structs.replace(TRAIN, **train), CODE, CPU)
+    return training_key(step, network, structs.replace(TRAIN, **train), CODE, CPU, None)
 
 
 def changes_of(settings: type, **changes: Any) -> list[tuple[str, Any]]:
@@ -237,12 +240,20 @@ def test_what_decides_on_the_bits_changes_the_key(name: str, monkeypatch: pytest
 
 @pytest.mark.usefixtures("place")
 def test_the_device_changes_the_key() -> None:
-    assert training_key(2, NETWORK, TRAIN, CODE, torch.device("mps")) != key()
+    assert training_key(2, NETWORK, TRAIN, CODE, torch.device("mps"), None) != key()
 
 
 @pytest.mark.usefixtures("place")
 def test_the_code_changes_the_key() -> None:
-    assert training_key(2, NETWORK, TRAIN, CODE + "4567 der.common\n", CPU) != key()
+    assert training_key(2, NETWORK, TRAIN, CODE + "4567 der.common\n", CPU, None) != key()
+
+
+@pytest.mark.usefixtures("place")
+def test_compiled_kernels_change_the_key() -> None:
+    """Whether the step is trained by them, and by which machine code."""
+    found = [Kernels(Compiled(Mock(), digest)) for digest in ("one", "other")]
+    keys = {training_key(2, NETWORK, TRAIN, CODE, CPU, kernels) for kernels in found}
+    assert len(keys | {key()}) == 3
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 # N images of a class, H and W pixels, C channels
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from der.common.cores import turn
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
 from der.data.exemplars import Memory, empty_memory, save_memory
@@ -26,6 +28,7 @@ from der.model.start import Start, read_start
 from der.settings.experiment import Settings
 from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step
+from der.train.processor_kernels import choose_kernels
 from der.train.step_run import Listener, NoState
 from der.train.training_images import gather_step
 
@@ -79,18 +82,22 @@ def learn_step(
     before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
     steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
     check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
+    gathered = gather_step(images, memory)
+    kernels = choose_kernels(settings.train.phase(len(steps)), gathered, device, warnings.warn)
     trained = train_step(
         before,
         steps,
-        gather_step(images, memory),
+        gathered,
         settings.network,
         settings.train,
         device,
         listener,
         NoState(),
         None if previous else begin(settings.network),
+        kernels,
     ).checkpoint
-    memory = build_memory(memory, images, settings.memory, feature_function(trained, device))
+    with turn(device):
+        memory = build_memory(memory, images, settings.memory, feature_function(trained, device))
     trained.network.cpu()
     return Learned(trained, memory, kind)
 

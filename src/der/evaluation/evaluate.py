@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.common.cores import turn
 from der.common.errors import UserError
 from der.data.exemplars import Memory
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
@@ -71,7 +72,8 @@ def evaluate_step(
 def run_on_tests(checkpoint: Checkpoint, tests: Sequence[NDArray[np.uint8]], device: torch.device) -> Outputs:
     """Scores and features of all test images, in label order; UserError if a score is not finite."""
     network, metadata = fold_network(checkpoint.network, device), checkpoint.metadata
-    outputs = [run_network(network, metadata.normalization, images, device) for images in tests]
+    with turn(device):
+        outputs = [run_network(network, metadata.normalization, images, device) for images in tests]
     logits = np.concatenate([output.logits for output in outputs])
     features = np.concatenate([output.features for output in outputs])
     if not np.isfinite(logits).all():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from der.model.architecture import Architecture, Shape
 from der.model.extractor import Extractor
 from der.model.kernels.layers import ConvNorm
+from der.model.kernels.processor_layer import fork
 
 
 class PadShortcut(nn.Module):
@@ -47,7 +48,8 @@ class BasicBlock(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW: Tensor = self.second(self.first(x_BCHW), self.shortcut(x_BCHW))
+        x_BCHW, beside_BCHW = fork(x_BCHW)
+        y_BCHW: Tensor = self.second(self.first(x_BCHW), self.shortcut(beside_BCHW))
         return y_BCHW
 
 

@@ -13,6 +13,7 @@ from der.common.atomic import atomic_file
 from der.common.device import name_arithmetic
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
+from der.model.kernels.processor import Kernels
 from der.project import paths
 from der.project.environment import SCRATCH, scratch_root
 from der.project.team import count_processes
@@ -35,14 +36,22 @@ class TrainingKey(NamedTuple):
 
 
 def training_key(
-    step: int, network: NetworkSettings, train: TrainSettings, fingerprint: str, device: torch.device
+    step: int,
+    network: NetworkSettings,
+    train: TrainSettings,
+    fingerprint: str,
+    device: torch.device,
+    kernels: Kernels | None,
 ) -> TrainingKey:
-    """The key of the training of ``step``: parameters, inputs, code (its ``fingerprint``) and machine."""
+    """The key of the training of ``step``: parameters, inputs, code (its ``fingerprint``) and machine.
+
+    ``kernels`` are those that the step is trained with.
+    """
     inputs = (paths.train_images(step), paths.checkpoint(step - 1), paths.memory(step - 1))
     named = replace(network, weights=None)  # which the first of the inputs holds
     settings = [step, to_values(named), to_values(train.recipe(step))]
     digests = [SealedDirectory(path).digest for path in inputs]  # held to the files as those are read
-    machine = [*name_arithmetic(device), str(count_processes())]
+    machine = [*name_arithmetic(device), str(count_processes()), "" if kernels is None else kernels.name]
     return TrainingKey(*(state_key(settings, digests, fingerprint, one) for one in (machine, [])))
 
 

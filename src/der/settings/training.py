@@ -131,6 +131,10 @@ class TrainSettings(Section, frozen=True):
     base: Annotated[PhaseSettings, Meta(description="Step 1.")]
     incremental: Annotated[IncrementalSettings, Meta(description="Every later step.")]
 
+    def phase(self, step: int) -> PhaseSettings:
+        """How the representation is learned at step ``step``, counted from 1."""
+        return self.base if step == 1 else self.incremental
+
     def recipe(self, step: int) -> "Recipe":
         """What step ``step``, counted from 1, is trained with."""
         return Recipe(

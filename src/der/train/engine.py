@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from der.common import ranks
 from der.common.errors import UserError
-from der.model.kernels.fused_layers import FusedLayers
+from der.model.kernels.fused_layers import CudaLayers, FusedLayers, ProcessorLayers
+from der.model.kernels.processor import Kernels
 from der.settings.training import ScheduleSettings
 from der.train.augmentation import Draws
 from der.train.capture import CapturedStep, TrainBatch
@@ -32,7 +33,10 @@ class EpochMeans(NamedTuple):
 
 
 class Engine:
-    """Trains ``objective`` on the batches of ``feed``. Call ``release`` when done."""
+    """Trains ``objective`` on the batches of ``feed``. Call ``release`` when done.
+
+    With ``kernels`` a processor's layers are trained by them, else by torch's own operations.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Engine:
         feed: Feed,
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
+        kernels: Kernels | None = None,
     ) -> None:
         self.device = feed.device
         self.objective = place(objective, self.device)
@@ -56,8 +61,10 @@ class Engine:
         self.step: TrainBatch = self._train_batch
         if self.device.type == "cuda":
             if ranks.count() == 1:  # they normalise by their own images
-                self.layers = FusedLayers(objective, feed.precision)
+                self.layers = CudaLayers(objective, feed.precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
+        elif kernels is not None:
+            self.layers = ProcessorLayers(objective, feed.precision, kernels)
 
     def _build_optimizer(
         self, weights: list[nn.Parameter], masks: list[nn.Parameter], schedule: ScheduleSettings

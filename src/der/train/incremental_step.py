@@ -12,6 +12,7 @@ from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
 from der.model.forward import run_network
+from der.model.kernels.processor import Kernels
 from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization, measure_normalization
@@ -48,6 +49,7 @@ def train_step(
     listener: Listener,
     keeper: StateKeeper,
     start: Start | None = None,
+    kernels: Kernels | None = None,
 ) -> TrainedStep:
     """The checkpoint of step t from that of step t - 1, None at step 1; ``previous`` is left as it was.
 
@@ -56,9 +58,10 @@ def train_step(
     ``steps`` holds all class names in label order, by the step that brought them, this one's last;
     ``images`` are D_t and M_{t-1} (DER, section 3.1).
 
-    ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError
-    naming a parameter that stands for nothing or for a function that returns what it should not, step and
-    epoch if the loss is not finite, or the step if the trained network's scores are not.
+    ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from; ``kernels`` are what
+    ``der.train.processor_kernels`` chose. Raises UserError naming a parameter that stands for nothing or for
+    a function that returns what it should not, step and epoch if the loss is not finite, or the step if the
+    trained network's scores are not.
     """
     step = len(steps)
     channels = images.arrays[0].shape[3]
@@ -66,7 +69,7 @@ def train_step(
     before = empty_network() if previous is None else previous.network
     network_settings = name_start(network_settings, previous, start)
     normalization = choose_normalization(previous, network_settings, images)
-    run = StepRun(step, before.classes, normalization, settings, device, listener, keeper)
+    run = StepRun(step, before.classes, normalization, settings, device, listener, keeper, kernels)
     per_class = np.bincount(images.labels).tolist()
     listener.on_step(plan_step(step, per_class, settings, expansion=network_settings.grows))
     stream = generator(settings.seed, "initialization", step)

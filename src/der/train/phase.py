@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from der.common.cores import turn
 from der.common.errors import UserError
 from der.settings.training import ScheduleSettings
 from der.train.engine import Engine
@@ -21,8 +22,8 @@ def run_phase(
     """Train for ``phase.epochs`` epochs over ``images`` images, those that the keeper holds excepted.
 
     An epoch is a function of the state before it, its index and the settings, so that a resumed phase
-    ends as an uninterrupted one does. ``when_warm`` is called before the first epoch after warm-up. Raises
-    UserError naming step and epoch if the loss is not finite.
+    ends as an uninterrupted one does. Epochs on a processor are turns on its cores. ``when_warm`` is called
+    before the first epoch after warm-up. Raises UserError naming step and epoch if the loss is not finite.
     """
     run.listener.on_phase(name, phase.epochs, images)
     records: list[EpochRecord] = []
@@ -30,15 +31,17 @@ def run_phase(
         engine.unpack(saved.state)
         records = list(saved.records)
         run.listener.on_resume(len(records))
-    for epoch in range(len(records), phase.epochs):
-        if when_warm is not None and epoch == phase.warmup_epochs:
-            when_warm()
-        rate = learning_rate(phase, epoch)
-        try:
-            means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
-        except UserError as error:
-            raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
-        records.append(EpochRecord(name, epoch + 1, rate, *means))
-        run.keeper.save(name, records, engine.pack, last=epoch == phase.epochs - 1)
-        run.listener.on_epoch(records[-1])
+    with turn(run.device) as cores:
+        for epoch in range(len(records), phase.epochs):
+            cores.pass_on()
+            if when_warm is not None and epoch == phase.warmup_epochs:
+                when_warm()
+            rate = learning_rate(phase, epoch)
+            try:
+                means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
+            except UserError as error:
+                raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
+            records.append(EpochRecord(name, epoch + 1, rate, *means))
+            run.keeper.save(name, records, engine.pack, last=epoch == phase.epochs - 1)
+            run.listener.on_epoch(records[-1])
     return records

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from der.model.extractor import Extractor
+from der.model.kernels.processor import Kernels
 from der.model.pixel_statistics import Normalization
 from der.settings.training import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.augmentation import Draws, draw_epoch
@@ -71,6 +72,7 @@ class StepRun:
     device: torch.device
     listener: Listener
     keeper: StateKeeper
+    kernels: Kernels | None = None  # of a processor; None: torch's own operations
 
     @property
     def phase(self) -> PhaseSettings:
@@ -87,7 +89,9 @@ class StepRun:
     ) -> Engine:
         """An engine of this step: ``wire_engine`` under its conditions."""
         settings = self.settings
-        conditions = Conditions(self.normalization, settings.augmentation, settings.precision, self.device)
+        conditions = Conditions(
+            self.normalization, settings.augmentation, settings.precision, self.device, self.kernels
+        )
         return wire_engine(objective, frozen, images, schedule, conditions, masks)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:

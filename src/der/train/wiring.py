@@ -8,6 +8,7 @@ from torch import nn
 
 from der.common.precision import choose_precision
 from der.model.extractor import Extractor
+from der.model.kernels.processor import Kernels
 from der.model.pixel_statistics import Normalization
 from der.settings.training import AugmentationSettings, ScheduleSettings
 from der.train.engine import Engine
@@ -23,6 +24,7 @@ class Conditions(NamedTuple):
     augmentation: AugmentationSettings
     precision: str  # as of der.common.precision
     device: torch.device
+    kernels: Kernels | None = None  # as of der.train.processor_kernels
 
 
 def wire_engine(
@@ -37,7 +39,7 @@ def wire_engine(
 
     Raises UserError if the device does not have the precision.
     """
-    normalization, augmentation, name, device = conditions
+    normalization, augmentation, name, device, kernels = conditions
     precision = choose_precision(name, device, "train.precision")
     feed = Feed(images, frozen, normalization, augmentation, precision, device)
-    return Engine(objective, feed, schedule, masks)
+    return Engine(objective, feed, schedule, masks, kernels)

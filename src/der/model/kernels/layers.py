@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from der.common import ranks
-from der.model.kernels import onednn
+from der.model.kernels import onednn, processor_layer
+from der.model.kernels.processor import Kernels
 
 
 class ConvNorm(nn.Module):
@@ -28,14 +29,17 @@ class ConvNorm(nn.Module):
         self.relu = relu
         self.folded = False
         self.gate: Tensor | None = None  # channel mask (C,), while masks are learned
-        # Set while training on CUDA: the weight's values in the dtype of the images, and the stream for
-        # the weight's gradient.
+        # Set while training: the weight's values in the dtype of the images; on CUDA the stream for the
+        # weight's gradient; on processors the kernels compiled for them.
         self.values: Tensor | None = None
         self.side: torch.cuda.Stream | None = None
+        self.kernels: Kernels | None = None
 
     def forward(self, x_BCHW: Tensor, residual_BCHW: Tensor | None = None) -> Tensor:
         if x_BCHW.is_cuda and (self.folded or (self.training and ranks.count() == 1)):
             return self._fused(x_BCHW, residual_BCHW)
+        if self.kernels is not None and self.training and self.kernels.serve(x_BCHW, self.conv.out_channels):
+            return self._compiled(x_BCHW, residual_BCHW, self.kernels)
         if self.folded and onednn.serves(x_BCHW):
             return onednn.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
         y_BCHW = self._convolve(x_BCHW)
@@ -58,15 +62,22 @@ class ConvNorm(nn.Module):
 
         if self.folded:
             return fused.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
+        form = fused.Form(self.conv, self.norm, self.relu, self.side)
+        y_BCHW: Tensor = fused.FusedConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), form)
+        return y_BCHW
+
+    def _compiled(self, x_BCHW: Tensor, residual_BCHW: Tensor | None, kernels: Kernels) -> Tensor:
+        form = processor_layer.Form(self.conv, self.norm, self.relu, kernels)
+        return processor_layer.train_layer(x_BCHW, *self._parameters_of(residual_BCHW), form)
+
+    def _parameters_of(self, residual_BCHW: Tensor | None) -> tuple[Tensor | None, ...]:
+        """What a layer as one operation takes: weight, scale, shift, residual, the weight's values."""
         weight = self.conv.weight
-        values = weight if self.values is None else self.values
         scale: Tensor = self.norm.weight
         shift: Tensor = self.norm.bias
         if self.gate is not None:
             scale, shift = scale * self.gate, shift * self.gate
-        form = fused.Form(self.conv, self.norm, self.relu, self.side)
-        y_BCHW: Tensor = fused.FusedConvNorm.apply(x_BCHW, weight, scale, shift, residual_BCHW, values, form)
-        return y_BCHW
+        return weight, scale, shift, residual_BCHW, weight if self.values is None else self.values
 
     def fold(self) -> None:
         """Put the normalisation, as in evaluation mode, into weight and bias of the convolution."""

@@ -1,0 +1,162 @@
+"""Turns on the processor's cores, so that runs on one machine do not slow each other.
+
+Torch's threads wait for each other by spinning, thousands of times a second. If two runs have more threads
+than there are cores, those that spin keep the cores from those that they wait for, and both runs take many
+times as long as one after the other. How many threads there are decides on the bits of sums, so a run cannot
+do with fewer: runs take turns. No result depends on it, and whatever keeps a turn from being taken, work goes
+on.
+"""
+
+import os
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from der.common import ranks
+
+try:
+    import fcntl
+except ImportError:  # Windows: no turns there
+    fcntl = None  # type: ignore[assignment]
+
+POLL = 0.005  # seconds between two looks at cores that others hold: a look takes microseconds
+PATIENCE = 900.0  # seconds; then on without: who holds the cores may have been stopped, not ended
+SHORTEST = (
+    3.0  # seconds of a turn that is passed on; the threads of the one before spin for hundredths of one
+)
+
+_own = threading.local()  # .held: this thread's turn
+
+
+class Turn:
+    """Holds cores from the first ``take`` on."""
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self.held = ExitStack()
+
+    def take(self) -> None:
+        """Wait for cores, but not for ever, and hold them; go on without if there is no lock to be had.
+
+        Of several ranks the first takes the cores of all: one that waits alone would seem not to answer.
+        """
+        if ranks.is_first():
+            with suppress(OSError):
+                _take(self.held, self.patience)
+        ranks.meet()
+        self.since = time.monotonic()
+
+    def release(self) -> None:
+        """Hold no cores."""
+        self.held.close()
+
+    def pass_on(self) -> None:
+        """Let others have a turn if this one has lasted for SHORTEST seconds, and take the next."""
+        if ranks.share(time.monotonic() - self.since > SHORTEST):
+            self.release()
+            self.take()
+
+
+class NoTurn(Turn):
+    """Work that needs no cores, or that is part of a turn."""
+
+    def take(self) -> None:
+        """Nothing."""
+
+    def pass_on(self) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def turn(device: torch.device, patience: float = PATIENCE) -> Iterator[Turn]:
+    """Hold as many cores as torch has threads for the block; waits until they are free, but not for ever.
+
+    For seconds or minutes of work on a processor; what takes longer calls ``pass_on`` from time to time. On
+    other devices nothing happens, and a turn within a turn is the same one. Turns are those of one user's
+    processes that may run on the same cores; a process that ends, however it does, holds none.
+    """
+    if device.type != "cpu" or fcntl is None or getattr(_own, "held", False):
+        yield NoTurn(patience)
+        return
+    one = Turn(patience)
+    _own.held = True
+    try:
+        one.take()
+        yield one
+    finally:
+        _own.held = False
+        one.release()
+
+
+def _take(held: ExitStack, patience: float) -> None:
+    directory, cores = _directory(), usable_cores()
+    wanted = min(ranks.count() * torch.get_num_threads(), len(cores))
+    deadline = time.monotonic() + patience
+    with ExitStack() as opened:
+        # Who comes first waits for cores, others for the line: a run whose turn ends does not get the next.
+        line = _open(opened, directory / f"line-{min(cores)}-{max(cores)}-{len(cores)}")
+        _wait(lambda: _try(line), deadline)
+        files = [_open(opened, directory / f"core-{core}") for core in cores]
+        _wait(lambda: _try_some(files, wanted), deadline)
+        fcntl.flock(line, fcntl.LOCK_UN)
+        held.enter_context(opened.pop_all())
+
+
+def _open(opened: ExitStack, path: Path) -> int:
+    """A file's descriptor, with whose end its lock ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+def _wait(succeeds: Callable[[], bool], deadline: float) -> None:
+    while not succeeds():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(POLL)
+
+
+def _try(file: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _try_some(files: list[int], wanted: int) -> bool:
+    """Lock ``wanted`` of the files, or none: who held some and waited for more could wait for ever."""
+    locked: list[int] = []
+    for tried, file in enumerate(files):
+        if wanted - len(locked) > len(files) - tried:
+            break
+        if len(locked) < wanted and _try(file):
+            locked.append(file)
+    if len(locked) == wanted:
+        return True
+    for file in locked:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    return False
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _directory() -> Path:
+    """Where locks lie: on this machine, as a home may not. Raises OSError if it is another user's."""
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    directory = Path(tempfile.gettempdir()) / f"der-cores-{user}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or (user != "" and status.st_uid != user):
+        raise PermissionError(directory)
+    return directory

@@ -1,0 +1,40 @@
+"""Whether a step is trained by kernels compiled for the processor, or by torch's own operations.
+
+Parameters and the machine decide, never a time measured: a run that is repeated must compute as before.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from der.model.kernels.compiler import Unavailable
+from der.model.kernels.processor import Kernels, compiled_kernels
+from der.settings.training import ScheduleSettings
+from der.train.training_images import TrainingImages
+
+BATCH_PIXELS = 2**16  # with fewer, calls may take longer than what they save
+TRAINING_PIXELS = 2**25  # which take about a minute; compiling takes a second or two
+
+
+def worth_compiling(schedule: ScheduleSettings, images: int, side: int) -> bool:
+    """Whether training on so many images of ``side`` pixels a side is long enough, and its batches large."""
+    pixels = side**2
+    return (
+        schedule.batch_size * pixels >= BATCH_PIXELS and schedule.epochs * images * pixels >= TRAINING_PIXELS
+    )
+
+
+def choose_kernels(
+    schedule: ScheduleSettings, images: TrainingImages, device: torch.device, warn: Callable[[str], None]
+) -> Kernels | None:
+    """The kernels to train with on ``device``; None: torch's own operations.
+
+    ``warn`` hears a sentence if they are worth it, but this machine has no compiler for them.
+    """
+    if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side):
+        return None
+    try:
+        return compiled_kernels()
+    except Unavailable as error:
+        warn(f"{error}; training goes on without, and takes up to 1.5 times as long: install g++")
+        return None

@@ -1,0 +1,227 @@
+"""Layers trained by compiled kernels, against formulas in float64 and torch's own gradients of them."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from der.model.kernels import compiler
+from der.model.kernels.compiler import Unavailable, compile_source
+from der.model.kernels.fused_layers import ProcessorLayers
+from der.model.kernels.layers import ConvNorm
+from der.model.kernels.processor import Kernels, compiled_kernels
+from der.model.kernels.processor_layer import fork
+from tests.builders import random_extractor, same_bits, weights
+
+BOUNDS = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
+# Channels and pixels: one tile, several, chunks of several tiles, rows that no four divide.
+SHAPES = [(2, 16, 3, 3), (5, 32, 7, 9), (2, 48, 5, 5), (70, 16, 32, 32), (3, 512, 2, 2)]
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Kernels:
+    try:
+        return compiled_kernels()
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def random(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    return x.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else x
+
+
+def error_of(found: Tensor | None, expected: Tensor | None) -> float:
+    """The largest, relative to the largest value."""
+    assert found is not None and expected is not None
+    return float((found.double() - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_against_the_formulas(
+    shape: tuple[int, int, int, int], two: bool, added: bool, relu: bool, dtype: torch.dtype, kernels: Kernels
+) -> None:
+    channels, bound = shape[1], BOUNDS[dtype]
+    z, dy = (random(*shape, seed=seed, dtype=dtype) for seed in (1, 2))
+    z += 30  # what sums of squares would not survive
+    residual = random(*shape, seed=3, dtype=dtype) if added else None
+    beside = random(*shape, seed=6, dtype=dtype) if two else None
+    scale, shift = random(channels, seed=4), random(channels, seed=5)
+    norm = nn.BatchNorm2d(channels, momentum=0.3)
+    found = kernels.normalize(z, norm, scale, shift, residual, relu)
+    grads = kernels.differentiate(dy, beside, z, found, scale, shift, added, relu)
+    inputs = [z, scale, shift, *([residual] if residual is not None else [])]
+    wide = [one.double().requires_grad_() for one in inputs]
+    mean, variance = wide[0].mean((0, 2, 3)), wide[0].var((0, 2, 3), unbiased=False)
+    x = (wide[0] - mean[:, None, None]) / (variance + norm.eps).sqrt()[:, None, None]
+    expected = x * wide[1][:, None, None] + wide[2][:, None, None] + (wide[3] if added else 0)
+    expected = F.relu(expected) if relu else expected
+    expected.backward(dy.double() + (beside.double() if beside is not None else 0))
+
+    count = z.numel() // channels
+    assert found.y.dtype == dtype and error_of(found.y, expected.detach()) <= bound
+    assert error_of(norm.running_mean, 0.3 * mean.detach()) <= 1e-6
+    assert error_of(norm.running_var, 0.7 + 0.3 * variance.detach() * count / (count - 1)) <= 1e-5
+    for found_gradient, one in zip((*grads[:3], grads.dresidual), [*wide, None], strict=False):
+        if one is not None:
+            assert error_of(found_gradient, one.grad) <= 5 * bound
+    assert (grads.dresidual is None) == (not added)
+
+
+def test_numbers_that_are_none_stay_so(kernels: Kernels) -> None:
+    for value in (float("nan"), float("inf")):
+        z = random(2, 16, 4, 4, seed=1, dtype=torch.bfloat16)
+        z[0, 3, 0, 0] = value
+        norm = nn.BatchNorm2d(16)
+        y = kernels.normalize(z, norm, torch.ones(16), torch.zeros(16), None, True).y
+        assert y[:, 3].isnan().any() and y[:, :3].isfinite().all()
+
+
+def trained_layer(
+    dtype: torch.dtype, kernels: Kernels | None, form: tuple[int, int, int, int], added: bool, gated: bool
+) -> list[Tensor]:
+    """The output of a layer, its gradients, and what its statistics become."""
+    channels_in, channels, kernel, stride = form
+    torch.manual_seed(0)
+    layer = ConvNorm(channels_in, channels, kernel, stride).to(memory_format=torch.channels_last)
+    nn.init.normal_(layer.norm.weight)
+    wide = kernels is None
+    if kernels is None:
+        layer = layer.double()
+        with torch.no_grad():  # the values that the convolution sees
+            layer.conv.weight.copy_(layer.conv.weight.to(dtype))
+    prepared = None if kernels is None else ProcessorLayers(layer, dtype, kernels)
+    x = random(4, channels_in, 9, 9, seed=1, dtype=dtype)
+    x = (x.double() if wide else x).requires_grad_()
+    gate = random(channels, seed=2)
+    gate = (gate.double() if wide else gate).requires_grad_()
+    layer.gate = gate if gated else None
+    shape = layer.conv(x if wide else x.float()).shape
+    residual, dy = (random(*shape, seed=seed, dtype=dtype) for seed in (3, 4))
+    residual, dy = (one.double() if wide else one for one in (residual, dy))
+    residual.requires_grad_()
+    y = layer(x, residual if added else None)
+    y.backward(dy)
+    found = [y.detach(), x.grad, *(value.grad for value in layer.parameters())]
+    found += [residual.grad] * added + [gate.grad] * gated
+    if prepared is not None:
+        prepared.release()
+    assert layer.kernels is None and layer.values is None
+    return [*[one for one in found if one is not None], layer.norm.running_mean, layer.norm.running_var]
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize(
+    ("form", "added", "gated"),
+    [((3, 16, 3, 1), False, False), ((16, 32, 3, 2), True, True), ((16, 32, 1, 2), True, False)],
+)
+def test_a_layer_against_torch_in_float64(
+    form: tuple[int, int, int, int], added: bool, gated: bool, dtype: torch.dtype, kernels: Kernels
+) -> None:
+    found = trained_layer(dtype, kernels, form, added, gated)
+    expected = trained_layer(dtype, None, form, added, gated)
+    assert len(found) == len(expected) == 7 + added + gated
+    for one, other in zip(found, expected, strict=True):
+        difference = (one.double() - other).abs()
+        # A value near zero may fall on the other side of the ReLU: then single gradients differ.
+        assert difference.quantile(0.97) <= 5 * BOUNDS[dtype] * other.abs().max()
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_an_extractor_s_gradients_are_those_of_torch_s_operations(
+    dtype: torch.dtype, kernels: Kernels
+) -> None:
+    extractor = random_extractor(0).train().to(memory_format=torch.channels_last)
+    plain = copy.deepcopy(extractor)
+    x = random(32, 3, 16, 16, seed=1, dtype=dtype)
+    prepared = ProcessorLayers(extractor, dtype, kernels)
+    for network in (extractor, plain):
+        network(x).square().mean().backward()
+    prepared.release()
+    for (name, one), other in zip(extractor.named_parameters(), plain.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None
+        difference = (one.grad - other.grad).norm() / other.grad.norm()
+        assert difference <= (1e-3 if dtype == torch.float32 else 0.2), name
+
+
+def test_the_same_bits_with_any_number_of_threads_and_every_time(kernels: Kernels) -> None:
+    usual = torch.get_num_threads()
+    z, dy = (random(70, 16, 32, 32, seed=seed, dtype=torch.bfloat16) for seed in (1, 2))
+    found = []
+    for threads in (1, 2, 3, 2):
+        torch.set_num_threads(threads)
+        norm, ones, zeros = nn.BatchNorm2d(16), torch.ones(16), torch.zeros(16)
+        done = kernels.normalize(z, norm, ones, zeros, dy, True)
+        grads = kernels.differentiate(dy, None, z, done, ones, zeros, True, True)
+        values = dict(enumerate([*done, *grads])) | weights(norm)
+        found.append({str(name): value for name, value in values.items() if value is not None})
+    torch.set_num_threads(usual)
+    assert all(same_bits(one, found[0]) for one in found)
+
+
+@pytest.mark.parametrize("used", [(True, True), (True, False), (False, True)])
+def test_gradients_of_two_ways_meet_in_the_layer(used: tuple[bool, bool], kernels: Kernels) -> None:
+    layer = ConvNorm(16, 16).to(memory_format=torch.channels_last)
+    found = []
+    for kind in (kernels, None):
+        layer.kernels = kind
+        x = random(2, 16, 6, 6, seed=1).requires_grad_()
+        ways = fork(layer(x))
+        losses = [
+            way.pow(power).sum() for way, power, is_used in zip(ways, (2, 3), used, strict=True) if is_used
+        ]
+        torch.stack(losses).sum().backward()
+        assert x.grad is not None
+        found.append(x.grad)
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
+
+
+def test_what_they_cannot_take_is_torch_s(kernels: Kernels) -> None:
+    layer, plain = (ConvNorm(3, 24) for _ in range(2))
+    plain.load_state_dict(layer.state_dict())
+    layer.kernels = kernels
+    x = random(2, 3, 8, 8, seed=1)
+    assert torch.equal(layer(x), plain(x))
+    assert fork(x) == (x, x)
+    assert not kernels.serve(x.double(), 16)
+
+
+def test_no_second_team_of_threads(kernels: Kernels) -> None:
+    """One OpenMP in a process that has trained with them: two would keep each other from the cores."""
+    lines = """
+import re, torch
+from der.model.kernels.processor import compiled_kernels
+from torch import nn
+z = torch.ones(2, 16, 4, 4).contiguous(memory_format=torch.channels_last)
+compiled_kernels().normalize(z, nn.BatchNorm2d(16), torch.ones(16), torch.zeros(16), None, True)
+maps = open("/proc/self/maps").read()
+print(len({name for name in re.findall(r"/\\S*lib(?:gomp|omp|iomp5)\\S*", maps)}))
+"""
+    if sys.platform != "linux":
+        pytest.skip("no /proc")
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
+    with pytest.raises(
+        Unavailable, match=r"^there is no C\+\+ compiler, neither no-such-compiler nor nor-this$"
+    ):
+        compile_source("int one;")
+
+
+@pytest.mark.usefixtures("kernels")
+def test_what_does_not_compile_and_what_does_not_load() -> None:
+    with pytest.raises(Unavailable, match=r"cannot compile what is needed \(.*error.*\)$"):
+        compile_source("this is no C++")
+    with pytest.raises(Unavailable, match=r"cannot be loaded \(.*nowhere.*\)$"):
+        compile_source('extern "C" void nowhere(); extern "C" void call() { nowhere(); }')

@@ -1,0 +1,110 @@
+"""When a step is trained by compiled kernels, and that a run with them keeps every promise."""
+
+import numpy as np
+import pytest
+import torch
+
+from der.model.kernels import compiler
+from der.model.kernels.compiler import Unavailable
+from der.model.kernels.processor import Kernels, compiled_kernels
+from der.model.metadata import Metadata
+from der.settings.presets import preset
+from der.train.processor_kernels import choose_kernels, worth_compiling
+from der.train.training_images import TrainingImages
+from tests.builders import (
+    CPU,
+    Killed,
+    Killer,
+    MemoryKeeper,
+    Recorder,
+    Weights,
+    largest_difference,
+    phase_settings,
+    same_bits,
+    take_step,
+    train_settings,
+    weights,
+)
+from tests.train.textbook import DATA, class_names
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Kernels:
+    try:
+        return compiled_kernels()
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "images", "batch_size", "side", "worth"),
+    [
+        (201, 12_500, 128, 32, True),  # of the notebook's experiment
+        (40, 576, 32, 8, False),  # the digits: seconds
+        (4000, 5760, 32, 8, False),  # long, but small batches
+        (1, 600, 128, 32, False),  # large batches, but seconds
+        (2, 1000, 16, 224, True),
+    ],
+)
+def test_long_trainings_with_large_batches_are_worth_compiling(
+    epochs: int, images: int, batch_size: int, side: int, worth: bool
+) -> None:
+    schedule = phase_settings(epochs=epochs, batch_size=batch_size)
+    assert worth_compiling(schedule, images, side) == worth
+
+
+LONG = phase_settings(epochs=10_000, batch_size=1024)
+
+
+def large(count: int = 600) -> TrainingImages:
+    return TrainingImages([np.zeros((count, 8, 8, 1), np.uint8)], np.zeros(count, np.int64))
+
+
+def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
+    compiler.compile_source.cache_clear()
+    assert choose_kernels(LONG, large(), CPU, heard.append) is None
+    assert heard == [
+        "there is no C++ compiler, neither no-such-compiler nor nor-this; training goes on without, and "
+        "takes up to 1.5 times as long: install g++"
+    ]
+
+
+def test_where_they_are_not_wanted_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("der.train.processor_kernels.compiled_kernels", None)
+    for schedule, device in ((LONG, torch.device("cuda")), (phase_settings(), CPU)):
+        assert choose_kernels(schedule, large(), device, pytest.fail) is None
+
+
+def test_they_are_compiled_once(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", None)
+    assert choose_kernels(LONG, large(), CPU, pytest.fail) == kernels == compiled_kernels()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_run_gives_the_bits_of_one_that_was_not_interrupted(
+    precision: str, kernels: Kernels
+) -> None:
+    settings = train_settings(precision=precision)
+
+    def step_one(listener: Recorder, keeper: MemoryKeeper, kernels: Kernels | None) -> Weights:
+        done = take_step(None, class_names(1), DATA[0], settings, listener, keeper=keeper, kernels=kernels)
+        assert isinstance(done.metadata, Metadata)
+        return weights(done.network)
+
+    whole, again = (step_one(Recorder(), MemoryKeeper(), kernels) for _ in range(2))
+    keeper, resumed = MemoryKeeper(), Recorder()
+    with pytest.raises(Killed):
+        step_one(Killer(4), keeper, kernels)
+    assert same_bits(step_one(resumed, keeper, kernels), whole) and resumed.resumed == [1]
+    assert same_bits(again, whole)
+    # Other arithmetic, but the same numbers up to rounding.
+    plain = step_one(Recorder(), MemoryKeeper(), None)
+    assert 0 < largest_difference(plain, whole) < (1e-3 if precision == "float32" else 0.3)
+
+
+def test_the_presets_of_colour_images_are_worth_it() -> None:
+    settings = preset("notebook")
+    assert worth_compiling(settings.train.phase(1), 12_500, settings.dataset.image_side)
+    assert not worth_compiling(preset("digits").train.phase(1), 576, 8)
