@@ -45,8 +45,10 @@ def test_the_backbone_s_side_only_where_none_is_set(side: Any, backbone: str, ex
     ],
 )
 def test_sides_that_cannot_be(side: Any, backbone: str, message: str) -> None:
+    settings = with_side_and_backbone(side, backbone)
+    check_choices(settings)  # arrays have a side of their own
     with pytest.raises(UserError) as caught:
-        check_choices(with_side_and_backbone(side, backbone))
+        backbone_side(settings)
     assert str(caught.value) == message
 
 

@@ -43,12 +43,16 @@ def check_choices(settings: Settings) -> None:
         found = look_up(choices, name, key)
         if module_of(name) is not None:
             _check_signature(found, name, key)
+    choose_backbone(settings.network)
     check_masks(settings.network, settings.train.masks)
-    check_side(settings)
 
 
-def check_side(settings: Settings) -> None:
-    """Raise UserError if images have no side, or one that the backbone does not take."""
+def backbone_side(settings: Settings) -> int | None:
+    """The side that images follow the backbone to; None if ``settings`` have one of their own.
+
+    Not for arrays, which have theirs. Raises UserError if there is neither, or one that the backbone does not
+    take.
+    """
     backbone, side = choose_backbone(settings.network), settings.dataset.image_side
     if side is None and backbone.side is None:
         raise UserError(
@@ -59,11 +63,7 @@ def check_side(settings: Settings) -> None:
             f"dataset.image_side: {settings.network.backbone} takes images of {backbone.side} pixels alone; "
             "write null"
         )
-
-
-def backbone_side(settings: Settings) -> int | None:
-    """The side that images follow the backbone to; None if ``settings`` have one of their own."""
-    return choose_backbone(settings.network).side if settings.dataset.image_side is None else None
+    return backbone.side if side is None else None
 
 
 def _check_signature(function: Callable[..., Any], name: str, key: str) -> None:
