@@ -17,7 +17,7 @@ from der.common.sealed import seal
 from der.model.kernels.compiler import Compiled
 from der.model.kernels.processor import Kernels
 from der.project.environment import scratch_root
-from der.project.training_state import training_key, training_state
+from der.project.training_state import TrainingKey, training_key, training_state
 from der.settings.network import NetworkSettings
 from der.settings.training import (
     AugmentationSettings,
@@ -73,7 +73,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def key(step: int = 2, network: NetworkSettings = NETWORK, **train: Any) -> str:
-    return training_key(step, network, structs.replace(TRAIN, **train), CODE, CPU, None)
+    return training_key(step, network, structs.replace(TRAIN, **train), CODE, CPU, None).whole
 
 
 def changes_of(settings: type, **changes: Any) -> list[tuple[str, Any]]:
@@ -103,7 +103,9 @@ NETWORK_CHANGES = {
     "expansion": False,
     "mean": [0.5],
     "std": [0.5],
+    "tuned": "last",
 }
+WITHOUT_EFFECT = {"weights": "pretrained"}  # which an input holds
 
 
 @pytest.mark.usefixtures("place")
@@ -113,11 +115,11 @@ def test_the_key_is_a_function_and_fits_a_file_name() -> None:
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize(("name", "value"), changes_of(NetworkSettings, **NETWORK_CHANGES))
+@pytest.mark.parametrize(("name", "value"), changes_of(NetworkSettings, **NETWORK_CHANGES, **WITHOUT_EFFECT))
 def test_the_network_changes_the_key(name: str, value: Any) -> None:
     network = structs.replace(NETWORK, mean=[0.4], std=[0.4])
-    structs.force_setattr(changed := structs.replace(network), name, value)  # mean and std alone are refused
-    assert key(network=changed) != key(network=network)
+    structs.force_setattr(changed := structs.replace(network), name, value)  # some alone are refused
+    assert (key(network=changed) != key(network=network)) == (name not in WITHOUT_EFFECT)
 
 
 @pytest.mark.usefixtures("place")
@@ -240,19 +242,19 @@ def test_what_decides_on_the_bits_changes_the_key(name: str, monkeypatch: pytest
 
 @pytest.mark.usefixtures("place")
 def test_the_device_changes_the_key() -> None:
-    assert training_key(2, NETWORK, TRAIN, CODE, torch.device("mps"), None) != key()
+    assert training_key(2, NETWORK, TRAIN, CODE, torch.device("mps"), None).whole != key()
 
 
 @pytest.mark.usefixtures("place")
 def test_the_code_changes_the_key() -> None:
-    assert training_key(2, NETWORK, TRAIN, CODE + "4567 der.common\n", CPU, None) != key()
+    assert training_key(2, NETWORK, TRAIN, CODE + "4567 der.common\n", CPU, None).whole != key()
 
 
 @pytest.mark.usefixtures("place")
 def test_compiled_kernels_change_the_key() -> None:
     """Whether the step is trained by them, and by which machine code."""
     found = [Kernels(Compiled(Mock(), digest)) for digest in ("one", "other")]
-    keys = {training_key(2, NETWORK, TRAIN, CODE, CPU, kernels) for kernels in found}
+    keys = {training_key(2, NETWORK, TRAIN, CODE, CPU, kernels).whole for kernels in found}
     assert len(keys | {key()}) == 3
 
 
@@ -291,5 +293,5 @@ def test_a_full_disk_names_the_variable(tmp_path: Path, monkeypatch: pytest.Monk
         r"file/der-key: training state cannot be written \(.+\); make room there, or set DER_SCRATCH to a "
         r"directory elsewhere, and run again: it goes on from the last state$"
     )
-    with pytest.raises(UserError, match=message), training_state("key", print):
+    with pytest.raises(UserError, match=message), training_state(TrainingKey("key", "task"), print):
         pass
