@@ -5,12 +5,16 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 
-from der.common.device import choose_device, make_deterministic, set_up_device
+from der.common.device import choose_device, make_deterministic, set_up_device, use_large_pages
 from der.common.errors import UserError
+
+SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # of Linux
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -122,3 +126,41 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_memory_of_freed_tensors_serves_again() -> None:
     faults = int(subprocess.check_output([sys.executable, "-c", COUNT_PAGE_FAULTS], text=True))
     assert faults < 100  # of 15,625 pages; without it, 11,687 are cleared anew each time
+
+
+COUNT_LARGE_PAGES = """
+import torch
+from pathlib import Path
+from der.common.device import reuse_freed_memory
+
+def resident():
+    return {line.split()[0]: int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if "kB" in line}
+
+before = resident()
+reuse_freed_memory()
+taken = resident()["Rss:"] - before["Rss:"]
+blocks = [torch.zeros(2_000_000) for _ in range(16)]
+print(taken, resident()["AnonHugePages:"] - before["AnonHugePages:"])
+"""
+
+
+@pytest.mark.slow  # torch in a process of its own
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not SWITCH.exists() or "[never]" in SWITCH.read_text(),
+    reason="no large pages on request",
+)
+def test_large_tensors_lie_in_large_pages() -> None:
+    output = subprocess.check_output([sys.executable, "-c", COUNT_LARGE_PAGES], text=True)
+    taken, large = map(int, output.split())  # kilobytes
+    assert taken < 4096  # nothing is used before it is needed
+    assert large > 100_000  # of 125,000; without it, none
+
+
+def test_without_memory_for_a_larger_heap_nothing_happens() -> None:
+    freed: list[int] = []
+    libc = Mock()
+    libc.malloc = Mock(side_effect=[2**30, 2**45, *[None] * 100])  # two blocks far apart, then none
+    libc.free = Mock(side_effect=freed.append)
+    use_large_pages(libc)
+    assert freed == [2**30, 2**45]
+    libc.madvise.assert_not_called()

@@ -16,6 +16,9 @@ from der.common.processor import processor_name
 CHOOSING_KERNELS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG")
 DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # of cuBLAS, that allow reproducible results
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+HEAP = 5 * 2**28  # bytes that lie in large pages
+BLOCK = 31 * 2**20  # bytes that malloc still takes from its heap
+LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14  # bytes; of Linux's mman.h
 
 
 def choose_device(override: str | None) -> torch.device:
@@ -104,6 +107,25 @@ def reuse_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes, the most it takes
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        use_large_pages(libc)
+
+
+def use_large_pages(libc: ctypes.CDLL) -> None:
+    """Ask Linux for pages of 2 MB where glibc's heap grows next; without memory for it nothing changes.
+
+    Of a train step that goes through hundreds of megabytes, looking pages of 4 KB up takes a tenth.
+    """
+    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    # Taken and given back, which makes the heap as large, in addresses; memory is used when it is written.
+    blocks = list(filter(None, (libc.malloc(BLOCK) for _ in range(HEAP // BLOCK))))
+    if blocks:
+        start, end = -(-min(blocks) // LARGE_PAGE) * LARGE_PAGE, max(blocks) + BLOCK
+        if end - start < 2 * HEAP:  # in a row
+            libc.madvise(start, (end - start) // LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE)
+    for block in blocks:
+        libc.free(block)
 
 
 def name_arithmetic(device: torch.device) -> list[str]:
