@@ -56,6 +56,7 @@ SLOW = (
     *("compatibility", "model/test_metadata_properties.py", "data/sources/test_decoding_properties.py"),
     *("train/resume/test_store.py", "train/resume/test_lock.py", "data/test_identity.py"),
     *("packaging/test_distributions.py", "docs", "examples", "train/test_tensorboard.py"),
+    *("model/kernels/test_processor.py", "train/test_processor_kernels.py", "common/test_cores.py"),
 )
 
 
