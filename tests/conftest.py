@@ -55,14 +55,9 @@ SLOW = (
     *("project/test_applying.py", "common/test_atomic_properties.py", "summary/test_write_summary.py"),
     *("compatibility", "model/test_metadata_properties.py", "data/sources/test_decoding_properties.py"),
     *("train/resume/test_store.py", "train/resume/test_lock.py", "data/test_identity.py"),
-    *(
-        "packaging/test_distributions.py",
-        "docs",
-        "examples",
-        "cluster",
-        "train/test_ranks.py",
-        "train/test_tensorboard.py",
-    ),
+    *("packaging/test_distributions.py", "docs", "examples", "train/test_tensorboard.py", "cluster"),
+    *("model/kernels/test_processor.py", "train/test_processor_kernels.py", "common/test_cores.py"),
+    "train/test_ranks.py",
 )
 
 
