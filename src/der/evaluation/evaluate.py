@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.data.exemplars import Memory
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
-from der.evaluation.mistakes import Mistakes, find_mistakes, with_images
+from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
 from der.evaluation.nearest_mean import nearest_mean_scores
+from der.evaluation.predictions import Predictions, predict
 from der.model.checkpoint import Checkpoint
 from der.model.forward import Outputs, run_network
 from der.model.network import fold_network
@@ -27,6 +28,7 @@ class Evaluation:
 
     metrics: StepMetrics
     confusion: NDArray[np.int64]  # (K, K), true classes down
+    predictions: Predictions
     mistakes: Mistakes
 
 
@@ -64,8 +66,15 @@ def evaluate_step(
         "memory_bytes": memory_bytes,
         "gamma": metadata.gamma,
     }
-    mistakes = with_images(find_mistakes(logits, labels, metadata.class_names), tests)
-    return Evaluation(metrics, confusion_matrix(labels, logits.argmax(1), len(tests)), mistakes)
+    predictions = predict(logits)
+    height, width = tests[0].shape[1:3]
+    entries = find_mistakes(predictions, labels, metadata.class_names, most_mistakes(height * width))
+    return Evaluation(
+        metrics,
+        confusion_matrix(labels, predictions.predicted, len(tests)),
+        predictions,
+        with_images(entries, tests),
+    )
 
 
 def run_on_tests(checkpoint: Checkpoint, tests: Sequence[NDArray[np.uint8]], device: torch.device) -> Outputs:
