@@ -19,7 +19,7 @@ from der.project.settings import load_settings
 from der.project.stage import perform_check, perform_stage
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
-PAGE_NEEDS = ("plotly", "jinja2")  # packages that only the page needs
+PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
 
 def run_report(code: RunningCode) -> str:

@@ -68,7 +68,7 @@ def test_the_hook_sees_what_stages_read_and_write(recorded: Pipeline) -> None:
         Opened("train_task@2", "data/checkpoints/1/manifest.json", False),
         Opened("evaluate@1", "metrics/steps/1.partial/metrics.json.partial", True),
         Opened("evaluate@2", "metrics/steps/2.partial/mistakes.npy.partial", True),
-        Opened("report", "src/der/report/page.html", False),
+        Opened("report", "src/der/report/page/page.html", False),
         Opened("summarize", "metrics/plots.partial/accuracy.png", True),
     ):
         assert seen in opens
