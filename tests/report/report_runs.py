@@ -46,8 +46,7 @@ def make_run(
     ]
     steps = [metrics for metrics, *_ in evaluated]
     logs = [_log(step, phases if step > 1 else phases[:1], epochs) for step in range(1, len(sizes) + 1)]
-    labels = np.repeat(np.arange(classes), exemplars)
-    memory = Memory(draw_images(rng, len(labels), shape), labels, np.zeros((classes, 4), np.float32))
+    memory = _memory(rng, classes, exemplars, shape)
     seen = list(accumulate(sizes))
     return FinishedRun(
         summary=summarise(steps),
@@ -66,6 +65,11 @@ def make_run(
         origin=ORIGIN,
         times={},
     )
+
+
+def _memory(rng: np.random.Generator, classes: int, exemplars: int, shape: tuple[int, int, int]) -> Memory:
+    labels = np.repeat(np.arange(classes), exemplars)
+    return Memory(draw_images(rng, len(labels), shape), labels, np.zeros((classes, 4), np.float32))
 
 
 def draw_images(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -67,14 +67,21 @@ def evaluate_step(
         "gamma": metadata.gamma,
     }
     predictions = predict(logits)
-    height, width = tests[0].shape[1:3]
-    entries = find_mistakes(predictions, labels, metadata.class_names, most_mistakes(height * width))
+    counts = confusion_matrix(labels, predictions.predicted, len(tests))
     return Evaluation(
-        metrics,
-        confusion_matrix(labels, predictions.predicted, len(tests)),
-        predictions,
-        with_images(entries, tests),
+        metrics, counts, predictions, _mistakes(predictions, labels, metadata.class_names, tests)
     )
+
+
+def _mistakes(
+    predictions: Predictions,
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    tests: Sequence[NDArray[np.uint8]],
+) -> Mistakes:
+    """Those that are kept, with their pictures."""
+    height, width = tests[0].shape[1:3]
+    return with_images(find_mistakes(predictions, labels, names, most_mistakes(height * width)), tests)
 
 
 def run_on_tests(checkpoint: Checkpoint, tests: Sequence[NDArray[np.uint8]], device: torch.device) -> Outputs:

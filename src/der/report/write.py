@@ -17,7 +17,7 @@ from der.summary.charts.timeline import show_seconds
 from der.summary.uncertainty import sampling_error
 
 FOLDER = "page"  # of the template, its parts, styles and scripts, beside this module
-STYLES = ("base.css", "figures.css", "print.css")
+STYLES = ("base.css", "classes.css", "figures.css", "print.css")
 CHARTS = ("common.js", "charts.js")  # scripts of any page
 SCRIPTS = (*CHARTS, "matrix.js", "tables.js")
 

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from der.common.atomic import atomic_directory
 from der.common.errors import UserError
 from der.common.serialization import write_json
@@ -37,12 +40,7 @@ def write_summary(
     Raises UserError naming a file that is missing or damaged; nothing is written then.
     """
     assert len(training) == len(steps)
-    counts_CC, names = read_confusion(last)
-    if len(names) != steps[-1]["classes"]:
-        raise UserError(
-            f"{last / CONFUSION}: of {len(names)} classes, but step {len(steps)} has {steps[-1]['classes']}; "
-            "run the step's evaluation again"
-        )
+    counts_CC, names = _read_confusion(last, steps[-1])
     logs = read_logs(training)
     summary = summarise(steps)
     tables = {
@@ -63,3 +61,14 @@ def write_summary(
             draw_matrix(matrix, directory / f"{matrix.name}.png")
     write_json(summary_json, summary)
     return summary
+
+
+def _read_confusion(last: Path, step: StepMetrics) -> tuple[NDArray[np.int64], list[str]]:
+    """The confusion matrix and the names of its classes; raises UserError if they are not the step's."""
+    counts_CC, names = read_confusion(last)
+    if len(names) != step["classes"]:
+        raise UserError(
+            f"{last / CONFUSION}: of {len(names)} classes, but step {step['step']} has {step['classes']}; "
+            "run the step's evaluation again"
+        )
+    return counts_CC, names
