@@ -23,7 +23,7 @@ from der.project.team import count_processes, is_member, meet_by_torchrun
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 SHARED = ("train_task", "build_memory", "evaluate")  # stages that several processes work on
-PAGE_NEEDS = ("plotly", "jinja2")  # packages that only the page needs
+PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
 
 def run_report(code: RunningCode) -> str:

@@ -1,16 +1,30 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
 from der.project import paths
+from der.project.params import load_section
+from der.project.published import joint_accuracy, published_curves
 from der.project.running_code import RunningCode
 from der.project.stage import run_stage
 from der.project.step_metrics import read_steps
+from der.settings.dataset import DatasetSettings
+from der.settings.protocol import ProtocolSettings
 from der.summary.write_summary import write_summary
 
 
 def run(code: RunningCode) -> str:
     steps = read_steps()
     logs = [paths.training(step) for step in range(1, len(steps) + 1)]
-    summary = write_summary(steps, paths.evaluation(len(steps)), logs, paths.SUMMARY, paths.PLOTS)
+    source = load_section(DatasetSettings, "dataset").source
+    published = published_curves(source, load_section(ProtocolSettings, "protocol"))
+    summary = write_summary(
+        steps,
+        paths.evaluation(len(steps)),
+        logs,
+        paths.SUMMARY,
+        paths.PLOTS,
+        published=published,
+        joint=joint_accuracy(source),
+    )
     return (
         f"summarize: {len(steps)} steps, average incremental accuracy {summary['average_top1']:.2f} %, "
         f"last {summary['last_top1']:.2f} %"

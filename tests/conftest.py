@@ -50,7 +50,14 @@ def usual_numbers() -> Iterator[None]:
 TESTS = Path(__file__).parent
 # What takes seconds, which `make check` leaves out: whole runs of DVC, browsers, trainings, many examples.
 SLOW = (
-    *("pipeline", "bench", "report/test_browser.py", "model/kernels/test_kernels.py", "train/test_engine.py"),
+    *(
+        "pipeline",
+        "bench",
+        "report/test_browser.py",
+        "report/test_write.py",
+        "model/kernels/test_kernels.py",
+        "train/test_engine.py",
+    ),
     *("project/test_preset_phases.py", "project/test_editing.py", "project/test_recording.py"),
     *("project/test_applying.py", "common/test_atomic_properties.py", "summary/test_write_summary.py"),
     *("compatibility", "model/test_metadata_properties.py", "data/sources/test_decoding_properties.py"),

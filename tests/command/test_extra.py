@@ -27,12 +27,12 @@ def test_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_command_ends_in_that_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    lack("plotly", monkeypatch)
+    lack("jinja2", monkeypatch)
     monkeypatch.delitem(sys.modules, "der.report.page", raising=False)
     monkeypatch.delitem(sys.modules, "der.project.page", raising=False)
     with pytest.raises(SystemExit) as ended:
         main(["report"])
-    assert str(ended.value.code).startswith("error: plotly is missing, ")
+    assert str(ended.value.code).startswith("error: jinja2 is missing, ")
 
 
 @pytest.mark.parametrize("name", ["numpy", "der.no_such_module", "dvcx"])

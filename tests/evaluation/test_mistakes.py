@@ -1,4 +1,4 @@
-"""The most confident mistakes against a formula of another kind, and the directory that holds them."""
+"""Mistakes: the most confident against a formula of another kind, and the directory that holds them."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,18 @@ import pytest
 
 from der.common.errors import UserError
 from der.common.sealed import seal, sealed_directory
-from der.evaluation.mistakes import MOST, Mistakes, find_mistakes, read_mistakes, with_images, write_mistakes
+from der.evaluation.mistakes import (
+    MOST,
+    MOST_PIXELS,
+    SUREST,
+    Mistakes,
+    find_mistakes,
+    most_mistakes,
+    read_mistakes,
+    with_images,
+    write_mistakes,
+)
+from der.evaluation.predictions import predict
 from tests.builders import random_images
 
 NAMES = ["ant", "bee", "cat", "dog"]
@@ -27,6 +38,10 @@ def softmax(logits: list[float]) -> list[float]:
     return [power / math.fsum(powers) for power in powers]
 
 
+def find(logits: Any, labels: Any, most: int = MOST) -> Any:
+    return find_mistakes(predict(np.asarray(logits)), np.asarray(labels), NAMES, most)
+
+
 @pytest.mark.parametrize("images", [5, 400])
 def test_order_matches_sorting_by_softmax(images: int) -> None:
     rng = np.random.default_rng(images)
@@ -38,28 +53,41 @@ def test_order_matches_sorting_by_softmax(images: int) -> None:
         predicted = probabilities.index(max(probabilities))
         if predicted != labels[index]:
             wrong.append((-max(probabilities), index, NAMES[labels[index]], NAMES[predicted]))
-    found = find_mistakes(logits, labels, NAMES)
-    assert len(found) == min(len(wrong), MOST)
-    for entry, (minus, index, true, predicted_name) in zip(found, sorted(wrong), strict=False):
+    found = find(logits, labels)
+    assert len(found) == len(wrong)
+    for entry, (minus, index, true, predicted_name) in zip(found, sorted(wrong), strict=True):
         assert (entry["number"], entry["true"], entry["predicted"]) == (index, true, predicted_name)
         assert entry["probability"] == pytest.approx(-minus, abs=1e-6)
 
 
 def test_equal_probabilities_keep_their_order() -> None:
-    logits = np.tile(np.array([[2.0, 0.0, 0.0, 0.0]]), (2 * MOST, 1))
+    logits = np.tile(np.array([[2.0, 0.0, 0.0, 0.0]]), (2 * SUREST, 1))
     logits[70] = [9.0, 0.0, 0.0, 0.0]
-    found = find_mistakes(logits, np.ones(2 * MOST, np.int64), NAMES)
-    assert [entry["number"] for entry in found] == [70, *range(MOST - 1)]
+    found = find(logits, np.ones(2 * SUREST, np.int64), SUREST)
+    assert [entry["number"] for entry in found] == [70, *range(SUREST - 1)]
+
+
+def test_every_pair_has_its_turn_after_the_surest() -> None:
+    # 60 sure mistakes of one pair, then 5 unsure ones of another: there is room for three beyond the surest.
+    logits = np.array([[5.0, 0, 0, 0]] * 60 + [[0, 0, 1.0, 0]] * 5)
+    found = find(logits, [1] * 60 + [3] * 5, SUREST + 3)
+    assert [entry["number"] for entry in found] == [*range(SUREST), 60, 61, 62]
+
+
+def test_how_many_are_kept_depends_on_their_size() -> None:
+    assert most_mistakes(8 * 8) == most_mistakes(32 * 32) == MOST
+    assert most_mistakes(64 * 64) == MOST_PIXELS // 64**2
+    assert most_mistakes(224 * 224) == SUREST
 
 
 def test_large_logits_do_not_overflow() -> None:
-    found = find_mistakes(np.array([[1e4, -1e4, 0.0, 0.0]], np.float32), np.array([1]), NAMES)
+    found = find(np.array([[1e4, -1e4, 0.0, 0.0]], np.float32), [1])
     assert found == [{"true": "bee", "predicted": "ant", "probability": 1.0, "number": 0}]
 
 
 def test_pictures_are_those_of_the_numbers() -> None:
     tests = [random_images(label, count) for label, count in enumerate((3, 1, 5))]
-    entries = find_mistakes(np.eye(3)[[1, 0, 1, 0, 0, 1, 2, 1, 0]], np.repeat([0, 1, 2], (3, 1, 5)), NAMES)
+    entries = find(np.eye(3)[[1, 0, 1, 0, 0, 1, 2, 1, 0]], np.repeat([0, 1, 2], (3, 1, 5)))
     mistakes = with_images(entries, tests)
     together = np.concatenate(tests)
     assert len(entries) == 7
@@ -69,7 +97,7 @@ def test_pictures_are_those_of_the_numbers() -> None:
 
 def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
     tests = [random_images(0, 2)]
-    save(tmp_path / "1", with_images(find_mistakes(np.ones((2, 1)), np.zeros(2, int), NAMES), tests))
+    save(tmp_path / "1", with_images(find(np.ones((2, 1)), np.zeros(2, int)), tests))
     loaded = read_mistakes(tmp_path / "1")
     assert loaded.entries == []
     assert loaded.images.shape == (0, *tests[0].shape[1:]) and loaded.images.dtype == np.uint8
@@ -87,7 +115,7 @@ def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_files_are_named(name: str, content: str, message: str, tmp_path: Path) -> None:
-    entries = find_mistakes(np.array([[1.0, 0.0]]), np.array([1]), NAMES)
+    entries = find([[1.0, 0.0]], [1])
     save(tmp_path / "1", Mistakes(random_images(0, 1), entries))
     assert read_mistakes(tmp_path / "1").entries == entries
     (tmp_path / "1" / name).write_text(content)
@@ -98,7 +126,7 @@ def test_damaged_files_are_named(name: str, content: str, message: str, tmp_path
 
 @pytest.mark.parametrize("images", [np.uint8(1), np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8), np.uint8)])
 def test_other_arrays_are_no_pictures(images: Any, tmp_path: Path) -> None:
-    entries = find_mistakes(np.array([[1.0, 0.0]]), np.array([1]), NAMES)
+    entries = find([[1.0, 0.0]], [1])
     save(tmp_path / "1", Mistakes(images, entries))
     with pytest.raises(UserError, match=r"mistakes\.npy: no pictures; run the step's evaluation again$"):
         read_mistakes(tmp_path / "1")

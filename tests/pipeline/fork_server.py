@@ -21,7 +21,7 @@ from pathlib import Path
 
 PRELOADED = (
     *("torch", "numpy.ma", "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg"),
-    *("plotly.graph_objects", "jinja2", "ruamel.yaml", "msgspec", "safetensors.torch", "psutil", "tqdm"),
+    *("jinja2", "ruamel.yaml", "msgspec", "safetensors.torch", "psutil", "tqdm"),
     *("PIL.Image", "PIL.PngImagePlugin", "grimp", "filelock"),
     *("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.run", "dvc.repo.index"),
     *("dvc.data_cloud", "dvc.cachemgr", "dvc.scm", "dvc.lock", "dvc.rwlock", "dvc_render", "networkx"),

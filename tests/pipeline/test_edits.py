@@ -67,7 +67,9 @@ ABLATIONS = {
 WITHOUT_EFFECT = {
     # 9 // 2 and 9 // 4 exemplars per class are what they were.
     "memory.budget": Edit({"memory__budget": 9}, ["B1", "B2", "B3", "report"]),
-    "steps written out": Edit({"protocol__steps": [["ant", "bee"], ["cat", "dog"]]}, ["split", "report"]),
+    "steps written out": Edit(
+        {"protocol__steps": [["ant", "bee"], ["cat", "dog"]]}, ["split", "summarize", "report"]
+    ),
 }
 
 
@@ -205,13 +207,15 @@ def test_a_comment_a_docstring_layout_and_an_unused_module_run_nothing(
 
 
 def test_an_edit_of_the_page_runs_the_report(pipeline: Pipeline) -> None:
-    pipeline.rewrite("src/der/report/page.css", r"\A", "/* A remark */\n")
+    pipeline.rewrite("src/der/report/page/base.css", r"\A", "/* A remark */\n")
     assert_runs(pipeline, "report")
 
 
-def test_an_edit_of_a_preset_reaches_the_page_alone(base: Pipeline, pipeline: Pipeline) -> None:
+def test_an_edit_of_a_preset_reaches_only_what_shows_published_results(
+    base: Pipeline, pipeline: Pipeline
+) -> None:
     pipeline.rewrite("src/der/presets/notebook.yaml", "later_classes: 25", "later_classes: 5")
-    assert_runs(pipeline, "report")
+    assert_runs(pipeline, "summarize", "report")
     assert pipeline.results() == base.results()  # a protocol that this run has not
 
 
@@ -231,7 +235,7 @@ CODE = [
             "src/der/summary/series.py": ["summarize", "report"],
         }
     ),
-    ({"src/der/report/page.py": ["report"], "src/der/summary/drawing/line_chart.py": ["summarize"]}),
+    ({"src/der/report/write.py": ["report"], "src/der/summary/drawing/matrix_chart.py": ["summarize"]}),
 ]
 
 

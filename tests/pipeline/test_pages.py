@@ -57,6 +57,10 @@ LONG = ("docs/presets.md", "docs/masks.md")
 # What must be there before the commands below a heading.
 PREPARED = {
     ("README.md", "The pipeline in one command"): "touch notes.txt",
+    ("docs/pipeline.md", "The page of results"): (
+        "git add --all && git commit --quiet --message Results"
+        " && git commit --quiet --allow-empty --message Again"
+    ),
     ("docs/exports.md", "Predictions on the command line"): (
         "mkdir holiday && cp data/images/train/ant/*.png holiday && cp data/images/train/cat/0.png cat.jpg"
     ),

@@ -2,8 +2,10 @@
 
 import re
 import shutil
+import subprocess
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ import yaml
 from der.common.errors import DamageError, UserError
 from der.common.sealed import seal, sealed_directory
 from der.common.serialization import write_json
-from der.data.exemplars import save_memory
+from der.data.exemplars import Memory, save_memory
 from der.evaluation.confusion import write_confusion
 from der.evaluation.mistakes import write_mistakes
+from der.evaluation.predictions import Predictions, write_predictions
 from der.project.chain import write_chain
 from der.project.markers import mark_unused
 from der.project.page import make_page, read_run
@@ -25,10 +28,13 @@ from der.project.presets import PRESETS
 from der.project.settings import load_settings
 from der.report.finished_run import FinishedRun
 from der.settings.section import to_values
+from der.summary.verdict import Reference
 from der.train.log import write_log
 from tests.locations import ROOT
 from tests.report.report_runs import ODD_NAMES, make_run
 
+AUTHOR = ("-c", "user.name=Tests", "-c", "user.email=tests@example.org")
+COMMIT = [*AUTHOR, "commit", "--quiet", "--message", "Results"]
 RUN = make_run([4, 2], ODD_NAMES, channels=3)
 
 
@@ -49,7 +55,7 @@ def set_parameter(root: Path, section: str, values: dict[str, Any]) -> None:
 def write_run(root: Path, run: FinishedRun) -> None:
     """What the stages before would have left."""
     last = len(run.steps)
-    for name in ("params.yaml", "results/published.json"):
+    for name in ("params.yaml", "dvc.yaml", "results/published.json"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
     shutil.copytree(ROOT / PRESETS, root / PRESETS)
@@ -66,15 +72,31 @@ def write_run(root: Path, run: FinishedRun) -> None:
     }
     with sealed_directory(root / f"data/checkpoints/{last}") as directory:
         write_json(directory / "network.json", metadata)
-    for step in run.steps:
-        with sealed_directory(root / f"metrics/steps/{step['step']}") as directory:
-            write_json(directory / "metrics.json", step)
-            write_confusion(directory, run.confusion, run.names)
-            write_mistakes(directory, run.mistakes)
-        write_log(root / f"metrics/training/{step['step']}", run.logs[step["step"] - 1])
+    for index, step in enumerate(run.steps):
+        write_evaluation(root / f"metrics/steps/{step['step']}", run, index)
+        write_log(root / f"metrics/training/{step['step']}", run.logs[index])
+        save_memory(root / f"data/memory/{step['step']}", memory_of(run, step["classes"]))
     mark_unused("evaluate", last + 1, root / f"metrics/steps/{last + 1}")
     write_json(root / "metrics/summary.json", run.summary)
-    save_memory(root / f"data/memory/{last}", run.memory)
+    for split in ("train", "test"):
+        with sealed_directory(root / "data/raw" / split) as directory:
+            write_json(directory / "file.json", {})
+
+
+def write_evaluation(path: Path, run: FinishedRun, index: int) -> None:
+    """What is left of a step's evaluation; what is predicted is known of the last alone."""
+    counts = run.confusions[index]
+    with sealed_directory(path) as directory:
+        write_json(directory / "metrics.json", run.steps[index])
+        write_confusion(directory, counts, run.names[: len(counts)])
+        write_predictions(directory, run.predictions)
+        write_mistakes(directory, run.mistakes[index])
+
+
+def memory_of(run: FinishedRun, classes: int) -> Memory:
+    """The exemplars of the first classes."""
+    seen = run.memory.labels < classes
+    return Memory(run.memory.images[seen], run.memory.labels[seen], run.memory.class_means[:classes])
 
 
 @pytest.fixture
@@ -90,7 +112,16 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
     run = RUN
     assert (read.summary, read.steps, read.names) == (run.summary, run.steps, run.names)
     assert read.logs == run.logs
+    for read_one, one in zip(read.confusions, run.confusions, strict=True):
+        np.testing.assert_array_equal(read_one, one)
+    for read_step, step in zip(read.mistakes, run.mistakes, strict=True):
+        assert read_step.entries == step.entries
+    np.testing.assert_array_equal(read.predictions.predicted, run.predictions.predicted)
     np.testing.assert_array_equal(read.memory.images, run.memory.images)
+    assert [counts.tolist() for counts in read.exemplars] == [[2] * 4, [2] * 6]
+    assert (read.origin.seed, read.origin.source) == (0, "digits") and read.joint is None
+    assert [one.name for one in read.references] == ["chance"]
+    assert {one.key for one in read.origin.differences} == {"protocol.class_order"}
     assert make_page().startswith("report: metrics/report.html, ")
     page = (finished / "metrics/report.html").read_text(encoding="utf-8")
     places = yaml.safe_load((finished / "params.yaml").read_text(encoding="utf-8"))["dataset"]
@@ -132,9 +163,10 @@ def test_missing_or_damaged_input_leaves_no_page(
     [
         *(
             f"metrics/steps/2/{name}"
-            for name in ("metrics.json", "confusion.csv", "mistakes.npy", "mistakes.json")
+            for name in ("metrics.json", "confusion.csv", "confidence.npy", "mistakes.npy", "mistakes.json")
         ),
         "metrics/steps/1/metrics.json",
+        "metrics/steps/1/confusion.csv",
         "metrics/training/1/log.csv",
         "data/memory/2/labels.npy",
         "data/checkpoints/2/network.json",
@@ -175,11 +207,38 @@ def test_no_page_of_parameters_that_the_run_was_not_trained_with(
     assert not list((finished / "metrics").glob("report*"))
 
 
-def test_without_plotly_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "plotly"]:
+def test_predictions_of_other_images_leave_no_page(finished: Path) -> None:
+    shutil.rmtree(finished / "metrics/steps/2")
+    few = Predictions(RUN.predictions.predicted[:-1], RUN.predictions.confidence[:-1])
+    write_evaluation(finished / "metrics/steps/2", replace(RUN, predictions=few), 1)
+    sentence = r"predicted\.npy: of 119 images, but step 2 has 120; run `dvc repro`$"
+    with pytest.raises(UserError, match=sentence):
+        make_page()
+
+
+def test_the_same_run_before_the_last_edit_is_what_git_has(finished: Path) -> None:
+    other = {**RUN.summary, "average_top1": 12.5, "last_top1": 25.0}
+    steps = {key: {**step, "top1": step["top1"] - 1} for key, step in RUN.summary["steps"].items()}
+    write_json(finished / "metrics/summary.json", {**other, "steps": steps})
+    for line in (["init", "--quiet"], ["add", "metrics/summary.json"], COMMIT):
+        subprocess.run(["git", *line], cwd=finished, check=True)
+    write_json(finished / "metrics/summary.json", RUN.summary)
+
+    def before() -> list[Reference]:
+        return [one for one in read_run(load_settings()).references if one.is_earlier]
+
+    (reference,) = before()
+    assert (reference.average, reference.last) == (12.5, 25.0)
+    for line in (["add", "metrics/summary.json"], COMMIT):
+        subprocess.run(["git", *line], cwd=finished, check=True)
+    assert before() == [reference]  # when these results are committed, too
+
+
+def test_without_jinja_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "jinja2"]:
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("der.project.page", "der.report.page"):
+    for name in ("der.project.page", "der.report.write"):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ModuleNotFoundError) as caught:
         import_module("der.project.page")
-    assert caught.value.name is not None and caught.value.name.startswith("plotly")
+    assert caught.value.name is not None and caught.value.name.startswith("jinja2")

@@ -1,6 +1,7 @@
 """Published curves: those of the same protocol, and no others."""
 
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from der.common.serialization import write_json
 from der.project.presets import load_preset
-from der.project.published import published_curves
+from der.project.published import joint_accuracy, published_curves, published_references
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from tests.locations import ROOT
@@ -35,7 +37,8 @@ def test_published_curves_are_those_of_the_same_protocol() -> None:
     published = json.loads(Path("results/published.json").read_text(encoding="utf-8"))
     seen = set()
     for preset in ("digits", "joint", "notebook", "pycil_b0_10", "paper_b0_50", "paper_b50_10"):
-        curves = published_curves(settings_of(preset))
+        settings = settings_of(preset)
+        curves = published_curves(settings.dataset.source, settings.protocol)
         expected = {
             tuple(results["top1"])
             for other, kinds in published["presets"].items()
@@ -53,7 +56,30 @@ def test_published_curves_are_those_of_the_same_protocol() -> None:
         "paper_b0_10, without pruning (authors)",
         "paper_b0_10 and paper_b0_10_masks, with pruning (authors)",
     } <= seen
-    assert not published_curves(settings_of("notebook", steps=[["a", "b"]]))
+    named = settings_of("notebook", steps=[["a", "b"]])
+    assert not published_curves(named.dataset.source, named.protocol)
+
+
+@pytest.mark.usefixtures("repository")
+def test_results_without_a_curve_are_compared_to_as_well() -> None:
+    settings = settings_of("pycil_b0_10")
+    references = published_references(settings.dataset.source, settings.protocol)
+    named = {one.name: (one.average, one.last) for one in references}
+    assert named["published: pycil_b0_10, without pruning (pycil)"] == (69.8, 58.7)
+    assert named["published: paper_b0_10, without pruning (authors)"] == (75.36, 65.22)
+
+
+def test_the_upper_bound_is_the_mean_of_recorded_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "src/der/presets", tmp_path / "src/der/presets")
+    monkeypatch.chdir(tmp_path)
+    assert joint_accuracy("cifar100") is None
+    Path("results").mkdir()
+    for seed, top1 in ((0, 78.0), (1, 79.0)):
+        write_json(Path(f"results/joint-alphabetical-seed{seed}.json"), {"metrics": {"last_top1": top1}})
+    assert joint_accuracy("cifar100") == 78.5
+    assert joint_accuracy("digits") is None
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Invented runs for tests of the page."""
+"""Invented runs for tests of the page, whose numbers agree with each other."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,17 +6,22 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from der.common.stage_time import StageTime
 from der.data.exemplars import Memory
-from der.evaluation.metrics import Breakdown, StepMetrics
-from der.evaluation.mistakes import Mistake, Mistakes
-from der.report.finished_run import FinishedRun
+from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
+from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
+from der.evaluation.predictions import Predictions
+from der.report.finished_run import FinishedRun, Origin
 from der.summary.series import summarise
+from der.summary.verdict import chance
 from der.train.log import EpochRecord
 
 IMAGES = 20  # test images per class
 EPOCHS = 3
 ODD_NAMES = ['<b>&"x"', "</script><script>alert(1)</script>", "two words", "Käse 猫", "%{x} $y$", "&lt;i>"]
+ORIGIN = Origin("folder", "0123456789abcdef" * 4, "digits", [], 0, None)
 
 
 def make_run(
@@ -28,60 +33,109 @@ def make_run(
     channels: int = 1,
     right: float = 0.6,
     phases: Sequence[str] = ("representation",),
+    epochs: int = EPOCHS,
     seed: int = 0,
 ) -> FinishedRun:
-    """A run whose numbers agree; ``names`` are those of the first classes, ``right`` the share of hits."""
+    """A run that recognises the share ``right`` of images; ``names`` are those of the first classes."""
     rng = np.random.default_rng(seed)
-    classes = sum(sizes)
+    classes, shape = sum(sizes), (side, side, channels)
     names = [*names, *(f"class {label}" for label in range(len(names), classes))]
-    steps = [_step(step, sizes[:step], names, rng) for step in range(1, len(sizes) + 1)]
-    logs = [_log(step, phases if step > 1 else phases[:1]) for step in range(1, len(sizes) + 1)]
-    shape = (side, side, channels)
-    memory = Memory(
-        rng.integers(0, 256, (classes * exemplars, *shape)).astype(np.uint8),
-        np.repeat(np.arange(classes), exemplars),
-        np.zeros((classes, 4), np.float32),
-    )
-    wrong = [Mistake(true=name, predicted=names[0], probability=0.9, number=7) for name in names[1:5]]
-    mistakes = Mistakes(rng.integers(0, 256, (len(wrong), *shape)).astype(np.uint8), wrong)
-    guesses = rng.multinomial(round(IMAGES * (1 - right)), np.full(classes, 1 / classes), size=classes)
-    confusion = guesses + round(IMAGES * right) * np.eye(classes, dtype=np.int64)
-    parameters = {"dataset": {"source": "folder", "seed": 0}, "train": {"base": {"milestones": [1, 2]}}}
+    tests = [draw_images(rng, IMAGES, shape) for _ in range(classes)]
+    evaluated = [
+        _evaluate(step, list(sizes[:step]), names, tests, right, rng) for step in range(1, len(sizes) + 1)
+    ]
+    steps = [metrics for metrics, *_ in evaluated]
+    logs = [_log(step, phases if step > 1 else phases[:1], epochs) for step in range(1, len(sizes) + 1)]
+    memory = _memory(rng, classes, exemplars, shape)
+    seen = list(accumulate(sizes))
     return FinishedRun(
-        summarise(steps),
-        steps,
-        confusion.astype(np.int64),
-        names,
-        logs,
-        memory,
-        mistakes,
-        [],
-        parameters,
+        summary=summarise(steps),
+        steps=steps,
+        confusions=[counts for _, counts, _, _ in evaluated],
+        names=names,
+        logs=logs,
+        memory=memory,
+        exemplars=[np.full(count, exemplars * classes // count) for count in seen],
+        predictions=evaluated[-1][2],
+        mistakes=[mistakes for *_, mistakes in evaluated],
+        published=[],
+        joint=None,
+        references=[chance(seen)],
+        parameters={"dataset": {"source": "folder", "seed": 0}, "train": {"base": {"milestones": [1, 2]}}},
+        origin=ORIGIN,
+        times={},
     )
+
+
+def _memory(rng: np.random.Generator, classes: int, exemplars: int, shape: tuple[int, int, int]) -> Memory:
+    labels = np.repeat(np.arange(classes), exemplars)
+    return Memory(draw_images(rng, len(labels), shape), labels, np.zeros((classes, 4), np.float32))
+
+
+def draw_images(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Images of noise, (count, *shape)."""
+    return rng.integers(0, 256, (count, *shape)).astype(np.uint8)
 
 
 def without_mistakes(run: FinishedRun) -> FinishedRun:
-    """The same, had every test image been recognised."""
-    counts = IMAGES * np.eye(len(run.names), dtype=np.int64)
-    return replace(run, confusion=counts, mistakes=Mistakes(run.mistakes.images[:0], []))
+    """The same, had every test image been recognised at every step."""
+    counts = [IMAGES * np.eye(len(one), dtype=np.int64) for one in run.confusions]
+    mistakes = [Mistakes(one.images[:0], []) for one in run.mistakes]
+    return replace(run, confusions=counts, mistakes=mistakes)
 
 
-def _log(step: int, phases: Sequence[str]) -> list[EpochRecord]:
+def with_times(run: FinishedRun, computed_from: int = 1) -> FinishedRun:
+    """The same with seconds; steps before ``computed_from`` came from the cache."""
+    stages = ["download", "split", "initialize"]
+    times = {
+        stage: StageTime(2.0, 1, None, "A processor (cpu)", None, computed_from == 1) for stage in stages
+    }
+    for step in range(1, len(run.steps) + 1):
+        computed = step >= computed_from
+        for stage, seconds in (("train_task", 30.0 * step), ("build_memory", 3.0), ("evaluate", 2.0 + step)):
+            times[f"{stage}@{step}"] = StageTime(seconds, 1, 3, "A processor (cpu)", "2.9.1", computed)
+    times["summarize"] = StageTime(3.5, 1, None, "A processor (cpu)", None, True)
+    return replace(run, times=times)
+
+
+def _log(step: int, phases: Sequence[str], epochs: int) -> list[EpochRecord]:
     return [
-        EpochRecord(phase, epoch, 0.1, 3 / epoch / step, 0.5, 50.0 + epoch + step / 10)
+        EpochRecord(
+            phase,
+            epoch,
+            0.1 if epoch <= epochs / 2 else 0.01,
+            3 / epoch / step,
+            0.5 / epoch if step > 1 else 0.0,
+            100 - 50 / epoch,
+        )
         for phase in phases
-        for epoch in range(1, EPOCHS + 1)
+        for epoch in range(1, epochs + 1)
     ]
 
 
-def _step(step: int, sizes: Sequence[int], names: Sequence[str], rng: np.random.Generator) -> StepMetrics:
-    seen = list(accumulate(sizes))[-1]
+def _evaluate(
+    step: int,
+    sizes: list[int],
+    names: list[str],
+    tests: Sequence[NDArray[np.uint8]],
+    right: float,
+    rng: np.random.Generator,
+) -> tuple[StepMetrics, NDArray[np.int64], Predictions, Mistakes]:
+    """Metrics, confusion, predictions and mistakes after a step."""
+    seen = sum(sizes)
+    labels = np.repeat(np.arange(seen), IMAGES)
+    hit = rng.uniform(size=len(labels)) < right
+    guesses = np.where(hit, labels, rng.integers(0, seen, len(labels)))
+    confidence = rng.uniform(0.3, 1, len(labels)).astype(np.float32)
+    predictions = Predictions(guesses.astype(np.int32), confidence)
+    cohorts = [names[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
+    ranks = (guesses != labels).astype(np.int64)
     measures: dict[str, Any] = {
         "step": step,
         "classes": seen,
-        "test_images": IMAGES * seen,
-        **_breakdown(step, names[:seen], rng),
-        "nme": _breakdown(step, names[:seen], rng),
+        "test_images": len(labels),
+        **breakdown(ranks, labels, cohorts, 10),
+        "nme": breakdown(ranks, labels, cohorts, 10),
         "parameters": 463504 * step,
         "parameters_trained": 463504,
         "checkpoint_bytes": 1_900_000 * step,
@@ -89,17 +143,7 @@ def _step(step: int, sizes: Sequence[int], names: Sequence[str], rng: np.random.
         "memory_bytes": 70_000,
         "gamma": None if step == 1 else 0.123456,
     }
-    return StepMetrics(**measures)  # type: ignore[typeddict-item]
-
-
-def _breakdown(step: int, names: Sequence[str], rng: np.random.Generator) -> Breakdown:
-    accuracies = rng.uniform(40, 100, step).round(4).tolist()
-    return {
-        "top1": round(float(np.mean(accuracies)), 4),
-        "top5": 99.0,
-        "old": None if step == 1 else accuracies[0],
-        "new": accuracies[-1],
-        "per_step": {str(step): value for step, value in enumerate(accuracies, start=1)},
-        "per_group": {"0-9": 50.0},
-        "per_class": {name: float(rng.uniform(0, 100)) for name in names},
-    }
+    side = tests[0].shape[1]
+    entries = find_mistakes(predictions, labels, names, most_mistakes(side * side))
+    counts = confusion_matrix(labels, predictions.predicted, seen)
+    return StepMetrics(**measures), counts, predictions, with_images(entries, tests[:seen])  # type: ignore[typeddict-item]

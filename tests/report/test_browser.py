@@ -1,65 +1,45 @@
-"""The page in Chromium, without a network: it draws, searches, sorts, fits a phone and asks for nothing."""
+"""The page in Chromium, without a network: what a reader sees, by pixels where it is a matter of pixels.
 
+One browser, and one page for every run: each test leaves its page as it found it.
+"""
+
+import io
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from der.report.page import write_report
+from der.report.write import write_report
 from der.summary.charts.accuracy import Curve
-from tests.report.report_runs import ODD_NAMES, make_run, without_mistakes
+from der.summary.charts.blending import contrast
+from tests.report.report_runs import ODD_NAMES, make_run, with_times, without_mistakes
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PHONE_WIDTH = 390
-FIGURES = {  # with what is drawn in them
-    "figure-accuracy": ".scatterlayer .js-line",
-    "figure-accuracy_matrix": ".heatmaplayer image",
-    "figure-confusion": ".heatmaplayer image",
-    "figure-training": ".scatterlayer .js-line",
-}
-PUBLISHED = Curve("<i>preset</i>, without pruning", "A paper", [10, 20], [90.0, 80.0])
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+PAPER = {"width": 680, "height": 1009}  # pixels of an A4 page within margins of 15 mm
+PUBLISHED = Curve("<i>preset</i>, without pruning", "A paper", [4, 6, 8], [90.0, 85.0, 80.0])
 LONG_NAMES = [
     f"a name of which nobody could say it were short, {odd} {n}"
-    for n in range(30)
+    for n in range(13)
     for odd in ("true", "false")
 ]
 RUNS = {
     "joint": without_mistakes(make_run([2])),
-    "names": replace(make_run([4, 2, 2], ODD_NAMES), published=[PUBLISHED]),
-    "100 classes": make_run([10] * 10, exemplars=20, phases=("representation", "classifier")),
-    "long names": make_run([20, 20, 20], LONG_NAMES),
-    "50 steps": make_run([2] * 50),
+    "names": with_times(replace(make_run([4, 2, 2], ODD_NAMES, right=0.8), published=[PUBLISHED]), 2),
+    "100 classes": make_run([10] * 10, phases=("representation", "classifier")),
+    "long names": make_run([13, 13], LONG_NAMES),
+    "50 steps": make_run([1] * 50),
 }
 PATIENCE = 300_000  # milliseconds, for cores that are shared with much else
 expect.set_options(timeout=PATIENCE)
-VISIBLE = "() => document.getElementById('figure-training').data.map(curve => curve.visible)"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on the PATH; install one")
-        pytest.skip("no Chromium on the PATH")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the page of every run."""
-    directory = tmp_path_factory.mktemp("pages")
-    for name, run in RUNS.items():
-        write_report(run, directory / f"{name}.html")
-    return directory
 
 
 class Watched:
@@ -75,8 +55,6 @@ class Watched:
         page.on("console", lambda message: self.faults.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.goto(file.as_uri())
-        for figure in FIGURES:
-            expect(page.locator(f"#{figure} svg.main-svg").first).to_be_visible()
 
     def assert_quiet(self) -> None:
         assert self.faults == []
@@ -84,14 +62,72 @@ class Watched:
         assert len(outside) == 1 and outside[0].startswith("file:")
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on the PATH; install one")
+        pytest.skip("no Chromium on the PATH")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Pages(dict[str, Watched]):
+    """The page of every run, made and opened when it is first asked for."""
+
+    def __init__(self, context: BrowserContext, directory: Path) -> None:
+        super().__init__()
+        self.context, self.directory = context, directory
+
+    def __missing__(self, name: str) -> Watched:
+        file = self.directory / f"{name}.html"
+        write_report(RUNS[name], file)
+        self[name] = Watched(self.context.new_page(), file)
+        return self[name]
+
+
+@pytest.fixture(scope="module")
+def pages(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    with browser.new_context(offline=True, viewport=DESK) as context:  # type: ignore[arg-type]
+        yield Pages(context, tmp_path_factory.mktemp("pages"))
+
+
 @pytest.fixture
-def opened(browser: Browser, pages: Path, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    """The page of the run that the test is parametrised with, of 100 classes by default."""
-    name = getattr(request, "param", "100 classes")
-    with browser.new_context(offline=True) as context, context.new_page() as page:
-        watched = Watched(page, pages / f"{name}.html")
-        yield watched
-        watched.assert_quiet()
+def opened(pages: Pages, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page of the run that the test is parametrised with, of odd names by default."""
+    watched = pages[getattr(request, "param", "names")]
+    page = watched.page
+    page.bring_to_front()
+    page.set_viewport_size(DESK)  # type: ignore[arg-type]
+    page.emulate_media(media="screen", color_scheme="light")
+    yield page
+    page.mouse.move(0, 0)
+    watched.assert_quiet()
+
+
+def pixels(page: Page, selector: str) -> np.ndarray:
+    """What is painted of an element, (height, width, 3)."""
+    return np.asarray(Image.open(io.BytesIO(page.locator(selector).first.screenshot())).convert("RGB"))
+
+
+def colour_at(page: Page, row: float, column: float, count: int) -> str:
+    """The colour of a confusion's cell, near its corner, where no number is."""
+    painted = pixels(page, "#figure-confusion .cells")
+    y, x = (
+        (place + 0.2) / count * length for place, length in zip((row, column), painted.shape, strict=False)
+    )
+    return "#{:02X}{:02X}{:02X}".format(*painted[int(y), int(x)])
+
+
+def hover_cell(page: Page, row: int, column: int, count: int) -> None:
+    page.locator("#figure-confusion").scroll_into_view_if_needed()
+    box = page.locator("#figure-confusion .cells").bounding_box()
+    assert box is not None
+    page.mouse.move(
+        box["x"] + (column + 0.5) / count * box["width"], box["y"] + (row + 0.5) / count * box["height"]
+    )
 
 
 def column(page: Page, table: str, number: int) -> list[str]:
@@ -99,168 +135,242 @@ def column(page: Page, table: str, number: int) -> list[str]:
     return [" ".join(text.split()) for text in cells.all_text_contents()]
 
 
-TICK_AND_TEXT = """() => [
-    getComputedStyle(document.querySelector('#figure-accuracy .xtick text')).fill,
-    getComputedStyle(document.body).color,
-]"""
-
-
 @pytest.mark.parametrize("opened", RUNS, indirect=True)
-def test_every_figure_is_drawn_and_the_page_fits_a_phone(opened: Watched) -> None:
-    page = opened.page
-    page.set_viewport_size({"width": PHONE_WIDTH, "height": 844})
-    for figure, mark in FIGURES.items():
-        assert page.locator(f"#{figure} {mark}").count() > 0
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE_WIDTH
-    page.emulate_media(color_scheme="light")
-    light = page.evaluate(TICK_AND_TEXT)
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"tick => ({TICK_AND_TEXT})()[0] !== tick", arg=light[0])
-    dark = page.evaluate(TICK_AND_TEXT)
-    assert light[0] == light[1] != dark[0] == dark[1]
+def test_the_page_fits_a_phone_and_no_table_breaks_a_name(opened: Page) -> None:
+    for size in (PHONE, DESK):
+        opened.set_viewport_size(size)  # type: ignore[arg-type]
+        assert opened.evaluate("document.documentElement.scrollWidth") == size["width"]
+        for figure in opened.locator("figure").all():
+            box = figure.bounding_box()
+            assert box is not None and box["height"] > 60 and box["x"] + box["width"] <= size["width"]
+    broken = """() => [...document.querySelectorAll('td.name')].filter((cell) => {
+        const longest = Math.max(...cell.textContent.trim().split(/\\s+/).map((word) => word.length));
+        return cell.scrollWidth > cell.clientWidth + 1
+            || getComputedStyle(cell).overflowWrap !== 'normal' && longest > 0;
+    }).length"""
+    assert opened.evaluate(broken) == 0
 
 
-@pytest.mark.parametrize("opened", ["names"], indirect=True)
-def test_names_are_shown_as_they_are(opened: Watched) -> None:
-    page = opened.page
-    names = [" ".join(name.split()) for name in (*ODD_NAMES, "class 6", "class 7")]
-    assert column(page, "classes", 1) == names
-    shown = page.locator("#figure-confusion .ytick text").all_text_contents()
-    assert {text.strip() for text in shown} >= {name for name in names if len(name) < 20}
-    legend = page.locator("#figure-accuracy .legendtext").all_text_contents()
-    assert "published: <i>preset</i>, without" in legend[-1].replace("\u00a0", " ")
-    page.mouse.move(0, 0)
-    page.locator("#figure-confusion").scroll_into_view_if_needed()
-    page.locator("#figure-confusion .nsewdrag").hover()
-    hover = page.locator("#figure-confusion .hovertext").text_content()
-    assert hover is not None and re.search(
-        r"true class: .*predicted class: .*\d images?, \d+(\.\d+)? %", hover
+@pytest.mark.parametrize("opened", ["names", "100 classes"], indirect=True)
+def test_axe_finds_no_violation(opened: Page) -> None:
+    for scheme in ("light", "dark"):
+        opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found = Axe().run(opened)
+        assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_error_differs_from_an_empty_cell(opened: Page, scheme: str) -> None:
+    opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    counts = RUNS["names"].confusions[-1]
+    wrong = counts - np.diag(np.diag(counts))
+    fewest = np.argwhere(wrong == wrong[wrong > 0].min())[0]
+    empty = np.argwhere(counts == 0)[0]
+    colours = [colour_at(opened, *cell, len(counts)) for cell in (fewest, empty)]
+    assert contrast(*colours) >= 3
+    page = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert [int(colours[1][place : place + 2], 16) for place in (1, 3, 5)] == [
+        int(part) for part in page.removeprefix("rgb(").removesuffix(")").split(",")
+    ]
+
+
+def test_the_slider_moves_the_figure(opened: Page) -> None:
+    before = pixels(opened, "#figure-confusion .cells")
+    numbers = opened.locator("#figure-confusion .numbers b")
+    opened.locator("#confusion-step").focus()
+    opened.keyboard.press("Home")
+    assert opened.locator(".slider output").text_content() == "1"
+    after = pixels(opened, "#figure-confusion .cells")
+    assert not np.array_equal(before, after)
+    assert numbers.count() == np.count_nonzero(RUNS["names"].confusions[0])
+    hover_cell(opened, 7, 7, 8)
+    assert opened.locator("#tip").text_content() == "not taught yet"
+    opened.mouse.move(0, 0)
+    opened.locator("#confusion-step").focus()
+    opened.keyboard.press("End")
+    assert numbers.count() == np.count_nonzero(RUNS["names"].confusions[-1])
+    assert np.array_equal(pixels(opened, "#figure-confusion .cells"), before)
+
+
+def test_pointer_and_keyboard_show_the_images_that_were_mistaken(opened: Page) -> None:
+    run = RUNS["names"]
+    entry = run.mistakes[-1].entries[0]
+    row, column = run.names.index(entry["true"]), run.names.index(entry["predicted"])
+    count = int(run.confusions[-1][row, column])
+    hover_cell(opened, row, column, len(run.names))
+    tip = opened.locator("#tip")
+    said = f"{entry['true']} taken for {entry['predicted']}"
+    assert " ".join(said.split()) in " ".join((tip.text_content() or "").split())
+    assert f"{count} of 20 images" in (tip.text_content() or "")
+    assert tip.locator(".thumb").count() == min(count, 6)
+    # The picture is the one that was mistaken: its pixels, in blocks of the screen's.
+    painted = pixels(opened, "#tip .thumb").mean(axis=2)
+    scale = painted.shape[0] // 8
+    shown = painted[scale // 2 :: scale, scale // 2 :: scale][:8, :8]
+    np.testing.assert_allclose(shown, run.mistakes[-1].images[0][..., 0], atol=2)
+    opened.mouse.move(0, 0)
+    expect(tip).to_be_hidden()
+    opened.locator("#figure-confusion").focus()
+    for _ in range(len(run.names)):
+        opened.keyboard.press("ArrowUp")
+        opened.keyboard.press("ArrowLeft")
+    for key, times in (("ArrowDown", row), ("ArrowRight", column)):
+        for _ in range(times):
+            opened.keyboard.press(key)
+    assert tip.locator(".thumb").count() == min(count, 6)
+    opened.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+
+
+def test_lines_and_bars_say_their_numbers(opened: Page) -> None:
+    run = RUNS["names"]
+    tip = opened.locator("#tip")
+    figure = opened.locator("#figure-accuracy")
+    figure.scroll_into_view_if_needed()
+    box = figure.locator(".drawing.wide").bounding_box()
+    assert box is not None
+    opened.mouse.move(box["x"] + box["width"] - 30, box["y"] + box["height"] / 2)
+    expect(tip).to_contain_text("step 3, 8 classes")
+    expect(tip).to_contain_text(f"{round(run.summary['last_top1'], 2):g} %")
+    expect(figure.locator(".wide .rule")).to_be_visible()
+    figure.focus()
+    opened.keyboard.press("Home")
+    expect(tip).to_contain_text("step 1, 4 classes")
+    opened.locator("#figure-timeline").focus()
+    opened.keyboard.press("Home")
+    expect(tip).to_contain_text("download")
+    expect(tip).to_contain_text("taken from the cache")
+    opened.keyboard.press("Escape")
+
+
+def test_names_are_shown_as_they_are(opened: Page) -> None:
+    names = [" ".join(name.split()) for name in RUNS["names"].names]
+    assert column(opened, "table-of-classes", 1) == names
+    shown = opened.locator("#figure-confusion .rows span").all_text_contents()
+    assert {text.strip() for text in shown} >= {name for name in names if len(name) <= 16}
+    assert (
+        "published: <i>preset</i>, without pruning" in opened.locator("#figure-accuracy .legend").inner_text()
     )
 
 
 @pytest.mark.parametrize("opened", ["long names"], indirect=True)
-def test_hovering_shows_whole_names(opened: Watched) -> None:
-    page = opened.page
-    page.locator("#figure-confusion").scroll_into_view_if_needed()
-    page.locator("#figure-confusion .nsewdrag").hover()
-    lines = page.locator("#figure-confusion .hovertext tspan").all_text_contents()
-    hover = " ".join(" ".join(lines).split())
-    true, predicted = re.findall(r"(?:true|predicted) class: (a name of which .*? (?:true|false) \d)", hover)
-    assert {true, predicted} <= set(LONG_NAMES)
+def test_the_tip_has_whole_names(opened: Page) -> None:
+    row, column = np.argwhere(RUNS["long names"].confusions[-1] == 0)[0]
+    hover_cell(opened, row, column, len(LONG_NAMES))
+    said = opened.locator("#tip").text_content() or ""
+    assert f"{LONG_NAMES[row]} taken for {LONG_NAMES[column]}" in said
+    box = opened.locator("#tip").bounding_box()
+    assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= DESK["width"]
 
 
-@pytest.mark.parametrize("opened", ["long names", "100 classes", "50 steps"], indirect=True)
-def test_a_phone_shows_colours_and_buttons_beside_short_labels(opened: Watched) -> None:
-    page = opened.page
-    page.set_viewport_size({"width": PHONE_WIDTH, "height": 844})
-    for figure in ("figure-accuracy_matrix", "figure-confusion"):
-        for part in (".modebar", ".cbfills"):
-            box = page.locator(f"#{figure} {part}").first.bounding_box()
-            assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= PHONE_WIDTH, part
-    cells = page.locator("#figure-confusion .nsewdrag").bounding_box()
-    assert cells is not None and cells["x"] < 0.45 * PHONE_WIDTH
+def differing(one: np.ndarray, other: np.ndarray) -> float:
+    """The share of pixels that are not the same, of the part that both have: names take room of the cells."""
+    height, width = np.minimum(one.shape, other.shape)[:2]
+    return float((one[:height, :width] != other[:height, :width]).any(axis=2).mean())
 
 
-def test_no_number_of_the_headline_is_torn_apart(browser: Browser, tmp_path: Path) -> None:
-    run = make_run([2])
-    steps = [{**run.steps[0], "parameters": 123_175_200}]
-    write_report(replace(run, steps=steps), tmp_path / "page.html")
-    with browser.new_context(offline=True) as context, context.new_page() as page:
-        watched = Watched(page, tmp_path / "page.html")
-        for width in (PHONE_WIDTH, 560, 800, 1280):
-            page.set_viewport_size({"width": width, "height": 844})
-            for tile in page.locator(".tiles div").all():
-                assert tile.evaluate("tile => tile.scrollWidth - tile.clientWidth") == 0
-                rows = "tile => tile.querySelector('dd').firstChild.getClientRects().length"
-                assert tile.evaluate(rows) == 1
-        watched.assert_quiet()
+@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
+def test_zoom_makes_names_readable(opened: Page) -> None:
+    name = opened.locator("#figure-confusion .rows span").nth(1)
+    expect(name).to_be_hidden()
+    whole = pixels(opened, "#figure-confusion .cells")
+    for _ in range(3):
+        opened.get_by_role("button", name="Zoom in").click()
+    shown = [one for one in opened.locator("#figure-confusion .rows span").all() if one.is_visible()]
+    heights = [box["height"] for box in (one.bounding_box() for one in shown) if box]
+    assert len(heights) == 100 and min(heights) >= 11
+    assert differing(pixels(opened, "#figure-confusion .cells"), whole) > 0.05
+    opened.get_by_role("button", name="All", exact=True).click()
+    expect(name).to_be_hidden()
+    assert differing(pixels(opened, "#figure-confusion .cells"), whole) < 0.02  # edges, at another scroll
 
 
-def test_search_leaves_the_rows_of_a_class(opened: Watched) -> None:
-    page = opened.page
-    box = page.get_by_label("Find a class")
-    everything = len(column(page, "pairs", 1))
+@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
+def test_search_reaches_tables_class_and_figure(opened: Page) -> None:
+    box = opened.get_by_label("Find a class")
+    everything = len(column(opened, "pairs", 1))
     box.fill("CLASS 77")
-    assert column(page, "classes", 1).count("class 77") == 1
-    pairs = list(zip(column(page, "pairs", 1), column(page, "pairs", 2), strict=True))
+    assert column(opened, "table-of-classes", 1) == ["class 77"]
+    pairs = list(zip(column(opened, "pairs", 1), column(opened, "pairs", 2), strict=True))
     assert 0 < len(pairs) < everything and all("class 77" in pair for pair in pairs)
-    expect(page.get_by_role("status")).to_contain_text(f"{len(pairs)} pairs")
+    expect(opened.locator("#found")).to_contain_text(f"{len(pairs)} pairs")
+    expect(opened.locator("#class-77")).to_be_visible()
+    found = opened.locator("#figure-confusion .rows .found")
+    assert found.all_text_contents() == ["class 77"]
+    expect(found).to_be_in_viewport()
     box.fill("no such class")
-    assert column(page, "pairs", 1) == column(page, "classes", 1) == []
+    assert column(opened, "pairs", 1) == column(opened, "table-of-classes", 1) == []
     box.fill("")
-    assert len(column(page, "pairs", 1)) == everything and len(column(page, "classes", 1)) == 100
+    assert len(column(opened, "pairs", 1)) == everything
+    assert len(column(opened, "table-of-classes", 1)) == 100 and found.count() == 0
 
 
-def test_print_shows_all_rows_whatever_was_searched(opened: Watched) -> None:
-    page = opened.page
-    rows = page.locator("#pairs tbody tr:visible")
-    page.emulate_media(media="print")
-    in_print = rows.all_text_contents()
-    assert len(in_print) == 100
-    page.emulate_media(media="screen")
-    page.get_by_label("Find a class").fill("class 77")
-    found = rows.all_text_contents()
-    page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert rows.all_text_contents() == in_print
-    assert page.locator("#classes tbody tr:visible").count() == 100
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    page.emulate_media(media="screen")
-    assert rows.all_text_contents() == found != in_print
-    expect(page.get_by_role("status")).to_contain_text(f"{len(found)} pairs, ")
-
-
-def test_sorting_by_mouse_and_keyboard(opened: Watched) -> None:
-    page = opened.page
-    heading = page.locator("#classes th", has_text="top-1")
-    before = [float(text) for text in column(page, "classes", 4)]
+@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
+def test_sorting_by_mouse_and_keyboard_says_its_direction(opened: Page) -> None:
+    heading = opened.locator("#table-of-classes th", has_text="top-1")
+    before = numbers_of(opened)
     heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "descending"
-    assert [float(text) for text in column(page, "classes", 4)] == sorted(before, reverse=True)
+    assert numbers_of(opened) == sorted(before, reverse=True)
     heading.get_by_role("button").press("Enter")
     assert heading.get_attribute("aria-sort") == "ascending"
-    assert [float(text) for text in column(page, "classes", 4)] == sorted(before)
-
-    names = page.locator("#classes th").first
+    assert numbers_of(opened) == sorted(before)
+    arrow = "getComputedStyle(document.querySelector('th[aria-sort] button'), '::after').content"
+    assert "▲" in opened.evaluate(arrow)
+    names = opened.locator("#table-of-classes th").first
     names.get_by_role("button").press("Space")
     assert names.get_attribute("aria-sort") == "ascending" and heading.get_attribute("aria-sort") is None
-    assert column(page, "classes", 1) == [f"class {label}" for label in range(100)]  # by value, not as text
+    assert column(opened, "table-of-classes", 1) == [f"class {label}" for label in range(100)]  # by value
 
 
-def test_step_selector_changes_the_training_figure(opened: Watched) -> None:
-    page = opened.page
-    curves = "#figure-training .scatterlayer .js-line"
-    before = page.locator(curves).first.get_attribute("d")
-    expect(page.locator(curves)).to_have_count(2 + 9 * 4)  # loss and accuracy; step 1 has one phase
-    steps = page.evaluate("document.getElementById('figure-training').data.map(curve => curve.meta)")
-    page.get_by_label("Step", exact=True).select_option("10")
-    assert page.evaluate(VISIBLE) == [step == 10 for step in steps]
-    page.get_by_label("Step", exact=True).select_option("1")
-    expect(page.locator(curves)).to_have_count(2)
-    assert page.locator(curves).first.get_attribute("d") != before
-    page.get_by_label("Step", exact=True).select_option("all")
-    expect(page.locator(curves)).to_have_count(2 + 9 * 4)
+def numbers_of(page: Page) -> list[float]:
+    return [float(text.split()[0]) for text in column(page, "table-of-classes", 4)]
 
 
-def test_print_opens_everything_on_white(opened: Watched) -> None:
-    page = opened.page
-    page.emulate_media(color_scheme="dark")
-    closed = page.locator("details:not([open])").count()
-    assert closed == 8
-    page.emulate_media(media="print", color_scheme="dark")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("details:not([open])").count() == 0
-    assert not page.get_by_label("Find a class").is_visible()
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    box = page.locator("#figure-confusion svg.main-svg").first.bounding_box()
-    assert box is not None and box["width"] == 680 and box["height"] <= 760  # an A4 page holds it
-    tick = "getComputedStyle(document.querySelector('#figure-accuracy .xtick text')).fill"
-    assert page.evaluate(tick) == "rgb(0, 0, 0)"
+@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
+def test_a_name_opens_its_class(opened: Page) -> None:
+    opened.get_by_role("link", name="class 42", exact=True).click()
+    card = opened.locator("#class-42")
+    expect(card).to_be_visible()
+    assert card.get_attribute("open") is not None
+    assert opened.locator("#cards > :visible").count() == 1
+    expect(card.locator("img").first).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
+def test_print_is_white_whole_and_splits_no_figure(opened: Page) -> None:
+    opened.get_by_label("Find a class").fill("class 77")
+    opened.emulate_media(media="print", color_scheme="dark")
+    opened.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened.locator("details:not([open])").count() == 0
+    assert opened.locator("#pairs tbody tr:visible").count() == 100
+    assert opened.locator("#table-of-classes tbody tr:visible").count() == 100
+    assert not opened.get_by_label("Find a class").is_visible()
+    assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    avoiding = "[...document.querySelectorAll('figure')].map((one) => getComputedStyle(one).breakInside)"
+    assert set(opened.evaluate(avoiding)) == {"avoid"}
+    opened.set_viewport_size(PAPER)  # type: ignore[arg-type]
+    tallest = "Math.max(...[...document.querySelectorAll('figure')].map((one) => one.offsetHeight))"
+    assert opened.evaluate(tallest) <= PAPER["height"]
     # Chromium leaves out the buttons of headings that it repeats on later pages.
     assert (
-        page.evaluate("getComputedStyle(document.querySelector('#pairs thead button')).display") == "contents"
+        opened.evaluate("getComputedStyle(document.querySelector('#pairs thead button')).display")
+        == "contents"
     )
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator("details:not([open])").count() == closed
-    page.emulate_media(media="screen", color_scheme="dark")
-    assert page.evaluate(tick) == page.evaluate("getComputedStyle(document.body).color") != "rgb(0, 0, 0)"
+    opened.evaluate("dispatchEvent(new Event('afterprint'))")
+    opened.emulate_media(media="screen", color_scheme="light")
+    assert column(opened, "table-of-classes", 1) == ["class 77"]
+    opened.get_by_label("Find a class").fill("")
+
+
+def test_without_the_script_verdict_tables_and_figures_are_there(browser: Browser, pages: Pages) -> None:
+    with browser.new_context(offline=True, java_script_enabled=False) as context, context.new_page() as page:
+        page.goto(pages["names"].page.url)
+        expect(page.locator(".verdict")).to_contain_text("8 classes in 3 steps")
+        for figure in ("accuracy", "timeline", "old_and_new", "reliability", "memory", "training"):
+            painted = pixels(page, f"#figure-{figure} .drawing.wide")
+            assert len(np.unique(painted.reshape(-1, 3), axis=0)) > 10, figure
+        assert len(np.unique(pixels(page, "#figure-confusion .cells").reshape(-1, 3), axis=0)) > 4
+        assert page.locator("#table-of-classes tbody tr:visible").count() == 8
+        assert page.locator(".card > summary:visible").count() == 8
+        assert not page.get_by_label("Find a class").is_visible()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from der.report.tables import class_rows, confused_pairs, parameter_lines, show_bytes
+from der.summary.uncertainty import sampling_error
 from tests.report.report_runs import IMAGES, make_run
 
 
@@ -27,13 +28,17 @@ def test_class_rows_by_hand() -> None:
     run = make_run([2, 1])
     counts = np.array([[8, 0, 0], [1, 5, 2], [0, 3, 3]])
     rows = class_rows(counts, run.names, run.steps)
-    assert [(row.step, row.images, row.taken_for) for row in rows] == [
-        (1, 8, None),
-        (1, 8, "class 2"),
-        (2, 6, "class 1"),
+    assert [(row.label, row.step, row.images) for row in rows] == [(0, 1, 8), (1, 1, 8), (2, 2, 6)]
+    assert [[(pair.predicted, pair.images) for pair in row.taken_for] for row in rows] == [
+        [],
+        [("class 2", 2), ("class 0", 1)],
+        [("class 1", 3)],
     ]
     assert rows[2].accuracy == run.steps[1]["per_class"]["class 2"]
+    assert rows[2].error == sampling_error(rows[2].accuracy, 6)
     assert rows[2].nme == run.steps[1]["nme"]["per_class"]["class 2"]
+    assert rows[0].curve == [step["per_class"]["class 0"] for step in run.steps]
+    assert rows[2].curve == [rows[2].accuracy]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_summary_by_hand() -> None:
     assert list(summary["steps"]) == ["1", "2", "3"]
     assert summary["steps"]["2"] == {
         "classes": 6,
+        "test_images": 60,
         "top1": 78.0,
         "top5": 100.0,
         "old": 70.0,

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 
 from der.common.errors import UserError
 
-PIPELINE = frozenset(
-    {"dvc", "jinja2", "markupsafe", "matplotlib", "pandas", "plotly", "psutil", "torchvision"}
-)
+PIPELINE = frozenset({"dvc", "jinja2", "markupsafe", "matplotlib", "pandas", "psutil", "torchvision"})
 
 
 @contextmanager

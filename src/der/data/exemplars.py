@@ -63,6 +63,11 @@ def load_memory(path: Path) -> Memory:
     return memory
 
 
+def read_labels(path: Path) -> NDArray[np.int64]:
+    """The labels (M,) of a memory alone; raises UserError naming a file that is missing or damaged."""
+    return _read(SealedDirectory(path), "labels.npy", np.int64, 1)
+
+
 def _read(
     sealed: SealedDirectory, name: str, kind: type[np.generic], dimensions: int, *, mapped: bool = False
 ) -> NDArray[Any]:

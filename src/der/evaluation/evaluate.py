@@ -14,8 +14,9 @@ from der.common.cores import turn
 from der.common.errors import UserError
 from der.data.exemplars import Memory
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
-from der.evaluation.mistakes import Mistakes, find_mistakes, with_images
+from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
 from der.evaluation.nearest_mean import nearest_mean_scores
+from der.evaluation.predictions import Predictions, predict
 from der.model.checkpoint import Checkpoint
 from der.model.forward import Outputs, run_network
 from der.model.network import fold_network
@@ -28,6 +29,7 @@ class Evaluation:
 
     metrics: StepMetrics
     confusion: NDArray[np.int64]  # (K, K), true classes down
+    predictions: Predictions
     mistakes: Mistakes
 
 
@@ -65,8 +67,22 @@ def evaluate_step(
         "memory_bytes": memory_bytes,
         "gamma": metadata.gamma,
     }
-    mistakes = with_images(find_mistakes(logits, labels, metadata.class_names), tests)
-    return Evaluation(metrics, confusion_matrix(labels, logits.argmax(1), len(tests)), mistakes)
+    predictions = predict(logits)
+    counts = confusion_matrix(labels, predictions.predicted, len(tests))
+    return Evaluation(
+        metrics, counts, predictions, _mistakes(predictions, labels, metadata.class_names, tests)
+    )
+
+
+def _mistakes(
+    predictions: Predictions,
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    tests: Sequence[NDArray[np.uint8]],
+) -> Mistakes:
+    """Those that are kept, with their pictures."""
+    height, width = tests[0].shape[1:3]
+    return with_images(find_mistakes(predictions, labels, names, most_mistakes(height * width)), tests)
 
 
 def run_on_tests(checkpoint: Checkpoint, tests: Sequence[NDArray[np.uint8]], device: torch.device) -> Outputs:

@@ -91,7 +91,7 @@ def percent(right_B: NDArray[np.bool_]) -> float:
 
 
 def confusion_matrix(
-    labels_B: NDArray[np.int64], predicted_B: NDArray[np.int64], classes: int
+    labels_B: NDArray[np.int64], predicted_B: NDArray[np.integer[Any]], classes: int
 ) -> NDArray[np.int64]:
     """Count images by true label (rows) and predicted label (columns), (C, C)."""
     counts = np.bincount(labels_B * classes + predicted_B, minlength=classes * classes)

@@ -1,12 +1,13 @@
-"""The most confident mistakes of a step: their pictures, and what was taken for what.
+"""Mistakes of a step: their pictures, and what was taken for what.
 
-# B test images, K classes seen, n mistakes, H and W pixels, C channels
+# B test images, n wrong ones, H and W pixels, C channels
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
 from der.common.serialization import write_array, write_json
+from der.evaluation.predictions import Predictions
 
 IMAGES = "mistakes.npy"  # in the directory of a step's evaluation, as ENTRIES
 ENTRIES = "mistakes.json"
-MOST = 50  # mistakes that are kept
+SUREST = 50  # mistakes of the highest probability, which are kept at any size of the pictures
+MOST = 1000  # mistakes that are kept of small pictures
+MOST_PIXELS = 1 << 20  # of all pictures, beyond the surest
 
 
 class Mistake(TypedDict):
@@ -25,40 +29,55 @@ class Mistake(TypedDict):
 
     true: str
     predicted: str
-    probability: float  # softmax of the predicted class, rounded to 6 decimals
+    probability: float  # softmax of the predicted class, in float32, rounded to 6 decimals
     number: int  # of the image among all test images in label order, from 0
 
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Mistakes, the most confident first, with their pictures."""
+    """Mistakes of every pair of classes, the most confident first, with their pictures."""
 
     images: NDArray[np.uint8]  # (n, H, W, C)
     entries: list[Mistake]
 
 
 def find_mistakes(
-    logits_BK: NDArray[np.floating[Any]], labels_B: NDArray[np.int64], names: Sequence[str]
+    predictions: Predictions, labels_B: NDArray[np.int64], names: Sequence[str], most: int
 ) -> list[Mistake]:
-    """The at most ``MOST`` wrong predictions of the highest probability; of equal ones the earlier first.
+    """At most ``most`` wrong predictions, the most confident first; of equal ones the earlier first.
 
-    ``names`` are the classes' in label order. Probabilities are computed in float64.
+    The ``SUREST`` are among them, then the surest one of every pair of classes, then the second one, and so
+    on. ``names`` are the classes' in label order.
     """
-    predicted_B = logits_BK.argmax(1)
-    wrong_n = np.flatnonzero(predicted_B != labels_B)
-    wrong_nK = logits_BK[wrong_n].astype(np.float64)
-    # The predicted class has the largest logit, so its softmax is one over this sum.
-    probabilities_n = 1 / np.exp(wrong_nK - wrong_nK.max(1, keepdims=True)).sum(1)
-    order = np.argsort(-probabilities_n, kind="stable")[:MOST]
+    wrong_n = np.flatnonzero(predictions.predicted != labels_B)
+    wrong_n = wrong_n[np.argsort(-predictions.confidence[wrong_n], kind="stable")]
+    places = _places_in_pairs(labels_B[wrong_n] * len(names) + predictions.predicted[wrong_n])
+    places[:SUREST] = -1
+    kept = np.sort(np.argsort(places, kind="stable")[:most])
     return [
         {
             "true": names[labels_B[index]],
-            "predicted": names[predicted_B[index]],
-            "probability": round(float(probability), 6),
+            "predicted": names[predictions.predicted[index]],
+            "probability": round(float(predictions.confidence[index]), 6),
             "number": int(index),
         }
-        for index, probability in zip(wrong_n[order], probabilities_n[order], strict=True)
+        for index in wrong_n[kept]
     ]
+
+
+def _places_in_pairs(pairs_n: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the same pair come before each."""
+    seen: Counter[int] = Counter()
+    places = np.empty(len(pairs_n), np.int64)
+    for index, pair in enumerate(pairs_n.tolist()):
+        places[index] = seen[pair]
+        seen[pair] += 1
+    return places
+
+
+def most_mistakes(pixels: int) -> int:
+    """How many mistakes are kept of pictures of so many pixels."""
+    return min(max(MOST_PIXELS // pixels, SUREST), MOST)
 
 
 def with_images(entries: list[Mistake], tests: Sequence[NDArray[np.uint8]]) -> Mistakes:

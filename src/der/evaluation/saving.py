@@ -1,4 +1,5 @@
-"""What is left of a step's evaluation: a sealed directory of metrics, confusion matrix and mistakes."""
+"""What is left of a step's evaluation: a sealed directory of metrics, confusion matrix,
+predictions and mistakes."""
 
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from der.evaluation.confusion import write_confusion
 from der.evaluation.evaluate import Evaluation
 from der.evaluation.metrics import METRICS
 from der.evaluation.mistakes import write_mistakes
+from der.evaluation.predictions import write_predictions
 
 
 def save_evaluation(path: Path, evaluation: Evaluation, names: list[str]) -> None:
@@ -15,4 +17,5 @@ def save_evaluation(path: Path, evaluation: Evaluation, names: list[str]) -> Non
     with sealed_directory(path) as directory:
         write_json(directory / METRICS, evaluation.metrics)
         write_confusion(directory, evaluation.confusion, names)
+        write_predictions(directory, evaluation.predictions)
         write_mistakes(directory, evaluation.mistakes)

@@ -15,6 +15,7 @@ from der.project.graph import list_stages
 from der.project.paths import PARAMS, SUMMARY
 
 LOCK = Path("dvc.lock")
+WITHOUT_OUTS = "report"  # the stage whose page is no output
 RUNNING = Path(".dvc/tmp/rwlock")  # which files a running DVC reads and writes
 
 Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
@@ -37,7 +38,7 @@ def read_outputs(stages: Iterable[str]) -> dict[Path, str]:
     """The outputs of those ``stages`` that ran, and DVC's hash of each; it ends in .dir for a directory."""
     content = _read_stages()
     ran = [content[stage] for stage in stages if stage in content]
-    return {Path(output["path"]): output["md5"] for stage in ran for output in stage["outs"]}
+    return {Path(output["path"]): output["md5"] for stage in ran for output in stage.get("outs", [])}
 
 
 def _read_stages() -> dict[str, Any]:
@@ -84,9 +85,10 @@ def check_lock() -> None:
 
 def _is_whole_lock(text: str) -> bool:
     """Whether the last line has its end, every stage what it leaves, and every file its hash."""
-    stages = parse_yaml(text, LOCK)["stages"].values()
-    entries = [entry for stage in stages for entry in (*stage.get("deps", []), *stage["outs"])]
-    return text.endswith("\n") and all("md5" in entry for entry in entries)
+    stages = parse_yaml(text, LOCK)["stages"]
+    left = [entry for name, stage in stages.items() if name != WITHOUT_OUTS for entry in stage["outs"]]
+    read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
+    return text.endswith("\n") and all("md5" in entry for entry in (*left, *read))
 
 
 def _is_whole_register(text: str) -> bool:

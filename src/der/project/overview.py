@@ -12,9 +12,9 @@ from der.summary.changes import describe_changes
 from der.summary.series import Summary
 from der.summary.text_table import results_table
 
-NEXT = f"""
-A page to look at, in any browser: {REPORT}
-Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
+PAGE = f"A page to look at, in any browser: {REPORT}"
+NO_PAGE = f"`der report` writes a page to look at, in any browser: {REPORT}"
+NEXT = f"""Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 
 
@@ -25,7 +25,7 @@ def conclude(sentence: str) -> str:
 
 def show_results() -> str:
     """``sum_up``, and where to look next."""
-    return sum_up() + NEXT
+    return "\n".join([sum_up() + (PAGE if REPORT.exists() else NO_PAGE), NEXT])
 
 
 def sum_up() -> str:

@@ -1,32 +1,41 @@
 """The page of a finished run, from what the stages left."""
 
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from der.common.errors import DamageError, UserError
 from der.common.serialization import read_json
-from der.data.exemplars import Memory, load_memory
+from der.data.exemplars import Memory, load_memory, read_labels
 from der.evaluation.confusion import CONFUSION, read_confusion
 from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import read_mistakes
+from der.evaluation.predictions import PREDICTED, Predictions, read_predictions
 from der.project import paths
-from der.project.presets import PLACES
+from der.project.graph import stages_of
+from der.project.history import last_other_summary
+from der.project.origin import read_origin, shown_parameters
 from der.project.provenance import check_training
-from der.project.published import published_curves
+from der.project.published import joint_accuracy, published_curves, published_references
 from der.project.settings import load_settings
 from der.project.step_metrics import read_steps
+from der.project.timing import read_times
 from der.report.finished_run import FinishedRun
-from der.report.page import write_report
+from der.report.tables import show_bytes
+from der.report.write import write_report
 from der.settings.experiment import Settings
-from der.settings.section import to_values
 from der.summary.logs import read_logs
 from der.summary.series import Summary, summarise
+from der.summary.verdict import Reference, chance, earlier
+
+ASIDE = ("check", "report")  # what is no part of the work, and what cannot know its own time
 
 
 def make_page() -> str:
     """Write metrics/report.html; returns a sentence that says where."""
     write_report(read_run(load_settings()), paths.REPORT)
-    return f"report: {paths.REPORT}, {paths.REPORT.stat().st_size / 1e6:.1f} MB"
+    return f"report: {paths.REPORT}, {show_bytes(paths.REPORT.stat().st_size)}"
 
 
 def read_run(settings: Settings) -> FinishedRun:
@@ -38,19 +47,54 @@ def read_run(settings: Settings) -> FinishedRun:
     last = len(steps)
     check_training(last, settings)
     summary = _read_summary(steps)
-    confusion, names = read_confusion(paths.evaluation(last))
-    _check_classes(paths.evaluation(last) / CONFUSION, len(names), steps)
+    confusions = [_read_confusion(step) for step in steps]
+    source, protocol = settings.dataset.source, settings.protocol
     return FinishedRun(
         summary=summary,
         steps=steps,
-        confusion=confusion,
-        names=names,
+        confusions=[counts for counts, _ in confusions],
+        names=confusions[-1][1],
         logs=read_logs(paths.training(step) for step in range(1, last + 1)),
         memory=_read_memory(steps),
-        mistakes=read_mistakes(paths.evaluation(last)),
-        published=published_curves(settings),
+        exemplars=[np.bincount(read_labels(paths.memory(step["step"]))) for step in steps],
+        predictions=_read_predictions(steps[-1]),
+        mistakes=[read_mistakes(paths.evaluation(step["step"])) for step in steps],
+        published=published_curves(source, protocol),
+        joint=joint_accuracy(source),
+        references=_read_references(summary, settings),
         parameters=shown_parameters(settings),
+        origin=read_origin(settings),
+        times=read_times(stage for stage in stages_of(last) if stage not in ASIDE),
     )
+
+
+def _read_references(summary: Summary, settings: Settings) -> list[Reference]:
+    """What the run is compared to: published results of its protocol, chance, what was committed before."""
+    sizes = [step["classes"] for step in summary["steps"].values()]
+    references = [*published_references(settings.dataset.source, settings.protocol), chance(sizes)]
+    committed = last_other_summary(summary)
+    if committed is not None:
+        name, source = "before the last edit", f"{paths.SUMMARY} of commit {committed.revision}"
+        references.append(earlier(name, source, committed.summary))
+    return references
+
+
+def _read_confusion(step: StepMetrics) -> tuple[NDArray[np.int64], list[str]]:
+    path = paths.evaluation(step["step"])
+    counts, names = read_confusion(path)
+    _check_classes(path / CONFUSION, len(names), step)
+    return counts, names
+
+
+def _read_predictions(step: StepMetrics) -> Predictions:
+    path = paths.evaluation(step["step"])
+    predictions = read_predictions(path)
+    if len(predictions.predicted) != step["test_images"]:
+        raise UserError(
+            f"{path / PREDICTED}: of {len(predictions.predicted)} images, but step {step['step']} has "
+            f"{step['test_images']}; run `dvc repro`"
+        )
+    return predictions
 
 
 def _read_summary(steps: list[StepMetrics]) -> Summary:
@@ -63,23 +107,13 @@ def _read_summary(steps: list[StepMetrics]) -> Summary:
 def _read_memory(steps: list[StepMetrics]) -> Memory:
     path = paths.memory(len(steps))
     memory = load_memory(path)
-    _check_classes(path, len(memory.class_means), steps)
+    _check_classes(path, len(memory.class_means), steps[-1])
     return memory
 
 
-def _check_classes(path: Path, classes: int, steps: list[StepMetrics]) -> None:
-    """Raise UserError unless a file of the last step is of its number of classes."""
-    last = steps[-1]
-    if classes != last["classes"]:
+def _check_classes(path: Path, classes: int, step: StepMetrics) -> None:
+    """Raise UserError unless a file of a step is of its number of classes."""
+    if classes != step["classes"]:
         raise UserError(
-            f"{path}: of {classes} classes, but step {last['step']} has {last['classes']}; run `dvc repro`"
+            f"{path}: of {classes} classes, but step {step['step']} has {step['classes']}; run `dvc repro`"
         )
-
-
-def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
-    """All parameters but places on someone's machine."""
-    sections = to_values(settings)
-    for place in PLACES:
-        section, _, name = place.partition(".")
-        del sections[section][name]
-    return sections

@@ -22,6 +22,7 @@ SEALED = (
 )
 PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
+COMPARISON = Path("metrics/comparison.html")
 
 
 def fingerprint(stage: str) -> Path:
@@ -55,7 +56,7 @@ def training(step: int) -> Path:
 
 
 def evaluation(step: int) -> Path:
-    """After a step: test metrics, confusion matrix, pictures of the most confident mistakes."""
+    """After a step: test metrics, confusion matrix, predictions, pictures of mistakes."""
     return Path("metrics/steps") / str(step)
 
 

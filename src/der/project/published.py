@@ -1,54 +1,89 @@
 """Published results, and which of them have the protocol of a run."""
 
+import json
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import Any, NamedTuple
 
 from der.common.serialization import read_json
-from der.project.presets import load_preset
-from der.settings.experiment import Settings
+from der.project.presets import list_presets, load_preset
+from der.settings.protocol import ProtocolSettings
 from der.summary.charts.accuracy import Curve
+from der.summary.verdict import Reference
 
-PUBLISHED = Path("results/published.json")
+RESULTS = Path("results")
+PUBLISHED = RESULTS / "published.json"
+JOINT = "joint"  # the preset of the upper bound
 KINDS = {"unpruned": "without pruning", "pruned": "with pruning"}
 PAPER = "authors"  # source of the paper's curves
 
 
-def published_curves(settings: Settings) -> list[Curve]:
-    """Published curves of presets with the data set and the protocol of ``settings``.
+class Published(NamedTuple):
+    """A published result, of one preset or of several that share it."""
 
-    None for a protocol that names the classes of its steps. Presets that share a curve are named together.
-    Raises UserError if the file cannot be read or names no preset.
-    """
-    first, later = settings.protocol.first_classes, settings.protocol.later_classes
-    if settings.protocol.steps is not None or first is None:
-        return []
-    content = read_json(PUBLISHED)
-    shared: dict[tuple[str, str, tuple[float, ...]], list[str]] = {}
-    for preset, results in content["presets"].items():
-        kinds = [kind for kind in results if "top1" in results[kind]]
-        if kinds and _same_protocol(settings, load_preset(preset)):
-            for kind in kinds:
-                key = (kind, results[kind]["source"], tuple(results[kind]["top1"]))
-                shared.setdefault(key, []).append(preset)
+    name: str
+    source: str  # in full
+    results: Any  # average_top1, last_top1 and perhaps top1, in percent
+
+
+def published_curves(source: str, protocol: ProtocolSettings) -> list[Curve]:
+    """Published curves of presets with this source of images and this protocol; see ``find_published``."""
+    first, later = protocol.first_classes or 0, protocol.later_classes
     return [
         Curve(
-            name=f"{' and '.join(presets)}, {KINDS[kind]} ({source})",
-            source=content["sources"][source],
-            classes=[first + later * index for index in range(len(top1))],
-            top1=list(top1),
+            name=one.name,
+            source=one.source,
+            classes=[first + later * index for index in range(len(one.results["top1"]))],
+            top1=list(one.results["top1"]),
         )
-        for (kind, source, top1), presets in shared.items()
+        for one in find_published(source, protocol)
+        if "top1" in one.results
     ]
 
 
-def _same_protocol(settings: Settings, preset: Any) -> bool:
-    own = (
-        settings.dataset.source,
-        settings.protocol.first_classes,
-        settings.protocol.later_classes,
-    )
+def published_references(source: str, protocol: ProtocolSettings) -> list[Reference]:
+    """The same results as averages and ends, those without a curve among them."""
+    return [
+        Reference(f"published: {one.name}", one.source, one.results["average_top1"], one.results["last_top1"])
+        for one in find_published(source, protocol)
+    ]
+
+
+def find_published(source: str, protocol: ProtocolSettings) -> list[Published]:
+    """Published results of presets with this source of images and this protocol.
+
+    None for a protocol that names the classes of its steps, or has one step of all classes there are. Presets
+    that share a result are named together.
+    Raises UserError if the file cannot be read or names no preset.
+    """
+    if protocol.steps is not None or protocol.first_classes is None:
+        return []
+    content = read_json(PUBLISHED)
+    own = (source, protocol.first_classes, protocol.later_classes)
+    shared: dict[tuple[str, str], list[str]] = {}
+    for preset, kinds in content["presets"].items():
+        if own == _protocol_of(load_preset(preset)):
+            for kind, results in kinds.items():
+                shared.setdefault((kind, json.dumps(results)), []).append(preset)
+    found = []
+    for (kind, text), presets in shared.items():
+        results = json.loads(text)
+        name = f"{' and '.join(presets)}, {KINDS[kind]} ({results['source']})"
+        found.append(Published(name, content["sources"][results["source"]], results))
+    return found
+
+
+def _protocol_of(preset: Any) -> tuple[str, int | None, int]:
     protocol = preset["protocol"]
-    return own == (preset["dataset"]["source"], protocol["first_classes"], protocol["later_classes"])
+    return preset["dataset"]["source"], protocol["first_classes"], protocol["later_classes"]
+
+
+def joint_accuracy(source: str) -> float | None:
+    """Top-1 of recorded runs that learned all classes of this source at once, their mean; None if none is."""
+    if JOINT not in list_presets() or load_preset(JOINT)["dataset"]["source"] != source:
+        return None
+    records = [read_json(path) for path in sorted(RESULTS.glob(f"{JOINT}-*.json"))]
+    return mean(record["metrics"]["last_top1"] for record in records) if records else None
 
 
 def curves_beside(name: str) -> list[Curve]:

@@ -23,7 +23,8 @@ from der.project.params import read_params, read_text
 from der.project.paths import PARAMS, RAW, SUMMARY
 from der.project.presets import ORDERS, PLACES, list_orders, load_order, load_preset
 from der.project.provenance import check_training
-from der.project.records import RESULTS, Record, record_metrics
+from der.project.published import RESULTS
+from der.project.records import Record, record_metrics
 from der.project.settings import load_settings, parse_settings
 from der.project.step_metrics import read_steps
 from der.project.timing import read_times

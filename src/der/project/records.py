@@ -1,6 +1,5 @@
 """results/*.json: the records of finished runs of presets."""
 
-from pathlib import Path
 from typing import TypedDict
 
 from der.common.errors import UserError
@@ -8,10 +7,8 @@ from der.common.serialization import read_json
 from der.evaluation.metrics import StepMetrics
 from der.project.machine import Machine
 from der.project.presets import list_presets
-from der.project.published import PUBLISHED
+from der.project.published import PUBLISHED, RESULTS
 from der.summary.series import StepSummary, Summary
-
-RESULTS = Path("results")
 
 
 class StepRecord(StepSummary):

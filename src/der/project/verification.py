@@ -19,7 +19,7 @@ from der.project.paths import FINGERPRINTS, SEALED
 from der.project.running_code import check_fingerprint
 
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir of a list of files
-LAST = ("summarize", "report")  # whose outputs are not sealed: tables, pictures, a page
+LAST = ("summarize",)  # whose outputs are not sealed: tables, pictures
 CACHE_MODE = 0o444  # DVC believes objects of this mode, without looking
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.evaluation.metrics import StepMetrics
+from der.summary.uncertainty import sampling_error
 
 MOST_PAIRS = 1000  # rows of confused pairs
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -29,14 +30,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """How one class fares after the last step."""
+    """How one class fares."""
 
+    label: int
     name: str
     step: int  # that brought it
-    images: int
-    accuracy: float
+    images: int  # test images
+    accuracy: float  # after the last step
+    error: float  # of sampling, in points
     nme: float  # accuracy by nearest mean of exemplars
-    taken_for: str | None  # the class it is confused with most often
+    curve: list[float]  # accuracy after each step from its own on
+    taken_for: list[Pair]  # the most frequent first
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,25 @@ def confused_pairs(counts_KK: NDArray[np.int64], names: list[str]) -> list[Pair]
 
 def class_rows(counts_KK: NDArray[np.int64], names: list[str], steps: list[StepMetrics]) -> list[ClassRow]:
     """A row for each class, in label order."""
+    by_true: dict[str, list[Pair]] = {name: [] for name in names}
+    for pair in confused_pairs(counts_KK, names):
+        by_true[pair.true].append(pair)
     last = steps[-1]
     rows = []
     for label, name in enumerate(names):
-        wrong = counts_KK[label].copy()
-        wrong[label] = 0
+        first = next(index for index, step in enumerate(steps) if label < step["classes"])
+        images, accuracy = int(counts_KK[label].sum()), last["per_class"][name]
         rows.append(
             ClassRow(
+                label,
                 name,
-                next(step["step"] for step in steps if label < step["classes"]),
-                int(counts_KK[label].sum()),
-                last["per_class"][name],
+                first + 1,
+                images,
+                accuracy,
+                sampling_error(accuracy, images),
                 last["nme"]["per_class"][name],
-                names[int(wrong.argmax())] if wrong.any() else None,
+                [step["per_class"][name] for step in steps[first:]],
+                by_true[name],
             )
         )
     return rows

@@ -1,4 +1,4 @@
-"""Images as PNG files inside of the page, bounded in size and number.
+"""Images as WebP files inside of the page, bounded in size and number.
 
 # N images, H and W pixels, C channels
 """
@@ -6,6 +6,7 @@
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,74 +14,103 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.data.exemplars import Memory
-from der.evaluation.mistakes import Mistake, Mistakes
+from der.evaluation.mistakes import Mistakes
 
 COLUMNS = 10  # of a contact sheet
 MOST_EXEMPLARS = 20  # of a class
-LARGEST_EXEMPLAR = 64  # pixels
-SMALLEST_EXEMPLAR = 16  # pixels to which many exemplars are scaled down; smaller ones stay as they are
-MOST_PIXELS = 4_000_000  # of all exemplars together
-SHOWN_EXEMPLAR = 48  # pixels of the screen, about
-LARGEST_MISTAKE = 96  # pixels, in the file and on the screen
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG file, and the size it is shown at, in pixels of the screen."""
-
-    uri: str
-    width: int
-    height: int
+MOST_MISTAKES = 30  # of a class
+LARGEST = 64  # pixels
+SMALLEST = 16  # pixels to which many images are scaled down; smaller ones stay as they are
+MOST_PIXELS = 3_000_000  # of all exemplars together, and of all mistakes
+EXACT = 16  # pixels up to which every pixel is kept as it is
+QUALITY = 72  # of larger images, of 100
+SHOWN = 44  # pixels of the screen, about
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """The exemplars of a class."""
+    """Images of a class side by side in one file, ``COLUMNS`` in a row."""
 
-    name: str
-    picture: Picture
-    shown: int
+    uri: str
+    side: int  # of an image, in pixels of the screen, as all that follows
+    pitch: int  # from one image to the next
+    width: int  # of the file
+    height: int
+    shown: int  # images
     total: int
 
 
 @dataclass(frozen=True)
-class Sheets:
-    """The exemplars of all classes, in label order."""
+class Shot:
+    """Which image of a class's sheet shows a mistake of a step."""
 
-    sheets: list[Sheet]
-    side: int  # pixels of an exemplar in the page
-    original: int  # pixels of an exemplar in the memory
-
-    @property
-    def cut(self) -> bool:
-        """Whether any class has more exemplars than are shown."""
-        return any(sheet.shown < sheet.total for sheet in self.sheets)
+    place: int  # in the sheet
+    predicted: int  # label
+    probability: float
 
 
-def exemplar_sheets(memory: Memory, names: list[str]) -> Sheets:
-    """One contact sheet for each class, its exemplars in the memory's order, row by row."""
-    original = memory.images.shape[1]
-    classes = [memory.of_class(label) for label in range(len(names))]
-    count = sum(min(len(images), MOST_EXEMPLARS) for images in classes)
-    affordable = max(math.isqrt(MOST_PIXELS // max(count, 1)), SMALLEST_EXEMPLAR)
-    side = min(original, LARGEST_EXEMPLAR, affordable)
-    sheets = []
-    for name, images in zip(names, classes, strict=True):
-        kept = images[:MOST_EXEMPLARS]
-        sheets.append(
-            Sheet(name, _picture(_tiled(_scaled(kept, side)), side, SHOWN_EXEMPLAR), len(kept), len(images))
-        )
-    return Sheets(sheets, side, original)
+@dataclass(frozen=True)
+class Album:
+    """The mistaken images of all classes, each once however many steps mistook it."""
+
+    sheets: list[Sheet]  # by label
+    shots: list[list[list[Shot]]]  # by step, then by true label
 
 
-def mistake_pictures(mistakes: Mistakes) -> list[tuple[Mistake, Picture]]:
-    """Each mistake with its picture."""
-    side = min(mistakes.images.shape[1], LARGEST_MISTAKE)
-    images = _scaled(mistakes.images, side)
-    return [
-        (entry, _picture(image, side, LARGEST_MISTAKE))
-        for entry, image in zip(mistakes.entries, images, strict=True)
-    ]
+def side_of(images: NDArray[np.uint8], count: int) -> int:
+    """Pixels that each of ``count`` images has in the page."""
+    affordable = max(math.isqrt(MOST_PIXELS // max(count, 1)), SMALLEST)
+    return min(int(images.shape[1]), LARGEST, affordable)
+
+
+def exemplar_sheets(memory: Memory, classes: int) -> list[Sheet]:
+    """One sheet for each class, its exemplars in the memory's order, row by row."""
+    groups = [memory.of_class(label) for label in range(classes)]
+    count = sum(min(len(images), MOST_EXEMPLARS) for images in groups)
+    side = side_of(memory.images, count)
+    return [make_sheet(images[:MOST_EXEMPLARS], side, len(images)) for images in groups]
+
+
+def mistake_album(mistakes: Sequence[Mistakes], names: Sequence[str]) -> Album:
+    """Sheets of what steps 1..T mistook, the last step's surest first, then those of the steps before."""
+    labels = {name: label for label, name in enumerate(names)}
+    chosen: list[dict[int, NDArray[np.uint8]]] = [{} for _ in names]
+    for one in reversed(mistakes):
+        for entry, image in zip(one.entries, one.images, strict=True):
+            kept = chosen[labels[entry["true"]]]
+            if len(kept) < MOST_MISTAKES:
+                kept.setdefault(entry["number"], image)
+    side = side_of(mistakes[-1].images, sum(map(len, chosen)))
+    shape = mistakes[-1].images.shape[1:]
+    sheets = [make_sheet(np.array([*kept.values()], np.uint8).reshape(-1, *shape), side) for kept in chosen]
+    places = [{number: place for place, number in enumerate(kept)} for kept in chosen]
+    return Album(sheets, [_shots(one, labels, places) for one in mistakes])
+
+
+def _shots(mistakes: Mistakes, labels: dict[str, int], places: list[dict[int, int]]) -> list[list[Shot]]:
+    shots: list[list[Shot]] = [[] for _ in labels]
+    for entry in mistakes.entries:
+        label = labels[entry["true"]]
+        if entry["number"] in places[label]:
+            shots[label].append(
+                Shot(places[label][entry["number"]], labels[entry["predicted"]], entry["probability"])
+            )
+    return shots
+
+
+def make_sheet(images: NDArray[np.uint8], side: int, total: int | None = None) -> Sheet:
+    """A sheet of images (N, H, W, C), each scaled to ``side``."""
+    pixels = _tiled(_scaled(images, side))
+    factor = max(1, round(SHOWN / side))
+    return Sheet(
+        _webp(pixels, exact=side <= EXACT),
+        factor * side,
+        factor * _pitch(side),
+        factor * pixels.shape[1],
+        factor * pixels.shape[0],
+        len(images),
+        len(images) if total is None else total,
+    )
 
 
 def _scaled(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -89,33 +119,29 @@ def _scaled(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
         return images
     scaled = np.empty((len(images), side, side, images.shape[3]), np.uint8)
     for source, target in zip(images, scaled, strict=True):
-        small = Image.fromarray(_pixels(source)).resize((side, side), Image.Resampling.BOX)
+        pixels = source[:, :, 0] if source.shape[2] == 1 else source
+        small = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)
         target[...] = np.asarray(small).reshape(target.shape)
     return scaled
 
 
+def _pitch(side: int) -> int:
+    return side + max(1, side // 16)
+
+
 def _tiled(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images side by side, ``COLUMNS`` in a row, with transparent gaps: (height, width, C + 1)."""
+    """Images side by side with transparent gaps: (height, width, 4)."""
     count, side, _, channels = images.shape
-    columns, rows = max(min(count, COLUMNS), 1), max(-(-count // COLUMNS), 1)
-    pitch = side + max(1, side // 16)
-    sheet = np.zeros((rows * pitch, columns * pitch, channels + 1), np.uint8)
+    columns, rows, pitch = max(min(count, COLUMNS), 1), max(-(-count // COLUMNS), 1), _pitch(side)
+    sheet = np.zeros((rows * pitch, columns * pitch, 4), np.uint8)
     for place, image in enumerate(images):
         top, left = place // COLUMNS * pitch, place % COLUMNS * pitch
-        sheet[top : top + side, left : left + side, :-1] = image
-        sheet[top : top + side, left : left + side, -1] = 255
+        sheet[top : top + side, left : left + side, :3] = image if channels == 3 else image[:, :, :1]
+        sheet[top : top + side, left : left + side, 3] = 255
     return sheet
 
 
-def _picture(pixels: NDArray[np.uint8], side: int, shown: int) -> Picture:
-    """A PNG file of pixels (height, width, channels); ``side`` pixels are shown as about ``shown``."""
+def _webp(pixels: NDArray[np.uint8], *, exact: bool) -> str:
     stream = io.BytesIO()
-    Image.fromarray(_pixels(pixels)).save(stream, format="png")
-    uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-    factor = max(1, round(shown / side))
-    return Picture(uri, factor * pixels.shape[1], factor * pixels.shape[0])
-
-
-def _pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As Pillow takes them: grey images without an axis of channels."""
-    return image[:, :, 0] if image.shape[2] == 1 else image
+    Image.fromarray(pixels).save(stream, format="webp", lossless=exact, quality=QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -15,6 +15,7 @@ class StepSummary(TypedDict):
     """One step's part of the summary; None where a measure does not exist."""
 
     classes: int
+    test_images: int
     top1: float
     top5: float
     old: float | None
@@ -63,6 +64,7 @@ def summarise(steps: list[StepMetrics]) -> Summary:
 def _step_summary(step: StepMetrics) -> StepSummary:
     return {
         "classes": step["classes"],
+        "test_images": step["test_images"],
         "top1": step["top1"],
         "top5": step["top5"],
         "old": step["old"],

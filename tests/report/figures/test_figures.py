@@ -1,95 +1,111 @@
-"""plotly's JSON: what plotly takes, and what the description says."""
+"""What the script is told of charts and matrices, and the pictures of cells."""
 
-import json
-from dataclasses import replace
+import base64
+import io
+from typing import Any
 
-import plotly.graph_objects as go
-import pytest
+import numpy as np
+from PIL import Image
 
-from der.report.figures.layout import Plot
-from der.report.figures.line_plot import line_plot
-from der.report.figures.matrix_plot import matrix_plot
-from der.report.finished_run import FinishedRun
+from der.report.figures.cells import cells, key, numbers
+from der.report.figures.drawn import bar_figure, line_figure, rounded
+from der.report.figures.matrices import MOST_CELLS, confusion_matrix, forgetting_matrix, kept_steps, sparse
+from der.report.thumbnails import mistake_album
 from der.summary.charts.accuracy import Curve, accuracy_chart
 from der.summary.charts.confusion import confusion_chart
-from der.summary.charts.description import Axis
-from der.summary.charts.forgetting import accuracy_matrix_chart
-from der.summary.charts.training import training_chart
-from tests.report.report_runs import ODD_NAMES, make_run
+from der.summary.charts.timeline import timeline_chart
+from tests.report.report_runs import make_run, with_times
 
-PUBLISHED = [Curve("<i>preset</i>", "A paper", [10, 20], [90.0, 80.0])]
-RUNS = {
-    "joint": make_run([2]),
-    "names": replace(make_run([4, 2], ODD_NAMES), published=PUBLISHED),
-    "13 steps": make_run([2] * 13, phases=("representation", "classifier")),
-    "50 steps": make_run([2] * 50),
-}
+RUN = make_run([4, 2, 2])
 
 
-def plots(run: FinishedRun) -> list[Plot]:
-    confusion = confusion_chart(run.confusion, run.names, [step["classes"] for step in run.steps])
-    return [
-        line_plot(accuracy_chart(run.summary, run.published)),
-        matrix_plot(accuracy_matrix_chart(run.steps)),
-        matrix_plot(confusion),
-        line_plot(training_chart(run.logs)),
-    ]
+def test_lines_say_what_the_chart_shows_at_every_place() -> None:
+    curve = Curve("a preset", "A paper", [4, 6, 8], [90.0, 80.0, 70.0])
+    chart = accuracy_chart(RUN.summary, [curve])
+    figure = line_figure(chart, lambda x: f"{x:g} classes", wide=200, narrow=100)
+    assert figure.data["titles"] == ["4 classes", "6 classes", "8 classes"]
+    for series, line in zip(figure.data["series"], chart.panels[0].lines, strict=True):
+        assert series["values"] == [rounded(value) for value in line.y] and series["colour"] == line.colour
+        assert ("band" in series) == (line.band is not None)
+    for size in ("wide", "narrow"):
+        places = figure.data[size]["at"]
+        assert list(places) == sorted(places) and len(figure.data[size]["frames"]) == 1
+        assert f"0 0 {figure.data[size]['size'][0]} {figure.data[size]['size'][1]}" in figure.drawings[size]
+    assert [entry.name for entry in figure.legend] == [line.name for line in chart.panels[0].lines]
 
 
-@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
-def test_plotly_knows_every_word(run: FinishedRun) -> None:
-    for plot in plots(run):
-        content = json.loads(json.dumps(plot.content, allow_nan=False))
-        go.Figure(content)  # raises ValueError for a property or a value that plotly does not know
+def test_bars_lie_where_the_script_looks_for_them() -> None:
+    chart = timeline_chart(with_times(RUN, computed_from=2).times, 3)
+    figure = bar_figure(chart)
+    assert [name for name, _ in figure.data["items"]] == [bar.name for bar in chart.bars]
+    boxes = figure.data["wide"]["boxes"]
+    for bar, box in zip(chart.bars, boxes, strict=True):
+        assert box[2] / boxes[0][2] == bar.length / chart.bars[0].length or abs(box[2] - boxes[0][2]) >= 0
+    tops = {bar.row: box[1] for bar, box in zip(chart.bars, boxes, strict=True)}
+    assert [tops[row] for row in sorted(tops)] == sorted(tops.values())
+    assert figure.legend[-1].kind == "hollow"
+    assert "hollow" not in {
+        entry.kind for entry in bar_figure(timeline_chart(with_times(RUN).times, 3)).legend
+    }
 
 
-def test_lines_are_those_of_the_description() -> None:
-    chart = training_chart(RUNS["13 steps"].logs)
-    content = line_plot(chart).content
-    lines = [line for panel in chart.panels for line in panel.lines]
-    *traces, key = content["data"]
-    for line, trace in zip(lines, traces, strict=True):
-        assert trace["meta"] == line.group and trace["line"]["color"] == line.colour
-        assert trace["x"] == line.x and trace["y"] == pytest.approx(line.y, rel=1e-5)
-        assert (trace["line"]["dash"] == "solid") == (not line.dashes)
-    assert {trace["yaxis"] for trace in traces} == {"y", "y2"}
-    assert key["x"] == [None] and content["layout"]["coloraxis"]["cmax"] == 13
+def decode(uri: str) -> Any:
+    image = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
+    return np.asarray(image.convert("RGBA"))
 
 
-def test_measured_and_published_curves_are_told_apart() -> None:
-    traces = line_plot(accuracy_chart(RUNS["names"].summary, PUBLISHED)).content["data"]
-    assert traces[0]["name"] == "top-1"
-    assert traces[-1]["name"] == "published: &lt;i&gt;preset&lt;/i&gt;"
-    assert traces[-1]["line"]["dash"] not in {trace["line"]["dash"] for trace in traces[:-1]}
+def test_a_cell_is_a_pixel_of_its_shade_and_an_empty_one_is_transparent() -> None:
+    counts = np.array([[19, 1, 0], [0, 18, 2], [0, 0, 20]])
+    chart = confusion_chart(counts, ["a", "b", "c"], [2, 3], 2)
+    pictures = cells(chart)
+    for uri, scheme in ((pictures.light, "light"), (pictures.dark, "dark")):
+        pixels = decode(uri)
+        assert pixels.shape == (3, 3, 4)
+        for row in range(3):
+            for column in range(3):
+                place = chart.places[row][column]
+                assert (place is None) == (counts[row, column] == 0) == (pixels[row, column, 3] == 0)
+                if place is not None:
+                    colour = getattr(chart.shades[place], scheme).colour
+                    assert bytes(pixels[row, column, :3].tolist()) == bytes.fromhex(colour[1:])
+    assert {(one.row, one.column, one.text) for one in numbers(chart)} == {
+        (0, 0, "95"),
+        (0, 1, "5"),
+        (1, 1, "90"),
+        (1, 2, "10"),
+        (2, 2, "100"),
+    }
+    assert [one.text for one in key(chart)] == [text for text, _ in chart.key]
 
 
-def test_ends_of_an_axis_are_kept() -> None:
-    chart = accuracy_chart(RUNS["joint"].summary)
-    panel = chart.panels[0]
-    for low, high, free in ((0, 1, False), (None, 1, "min"), (0, None, "max")):
-        axis = Axis("up", low=low, high=high)
-        layout = line_plot(replace(chart, panels=(replace(panel, axis=axis),))).content["layout"]
-        assert layout["yaxis"]["range"] == [low, high] and layout["yaxis"]["autorange"] == free
+def test_the_confusion_of_every_step_is_told_whole() -> None:
+    matrix = confusion_matrix(RUN, mistake_album(RUN.mistakes, RUN.names))
+    assert [one["step"] for one in matrix.data["steps"]] == [1, 2, 3]
+    for told, counts in zip(matrix.data["steps"], RUN.confusions, strict=True):
+        found = np.zeros(counts.size, np.int64)
+        places = np.cumsum(told["counts"][::2])
+        found[places] = told["counts"][1::2]
+        np.testing.assert_array_equal(found.reshape(counts.shape), counts)
+        assert told["light"] != told["dark"]
+    assert matrix.data["steps"][-1]["light"] == matrix.cells.light
+    assert matrix.parts == [(0, 4), (4, 2), (6, 2)] and matrix.named
 
 
-def test_matrices_are_those_of_the_description() -> None:
-    run = RUNS["names"]
-    chart = confusion_chart(run.confusion, run.names, [step["classes"] for step in run.steps])
-    content = matrix_plot(chart).content
-    (heatmap,) = content["data"]
-    assert heatmap["customdata"] == tuple(map(tuple, run.confusion.tolist()))
-    assert heatmap["z"][0] == pytest.approx(chart.values[0], rel=1e-5)
-    assert len(content["layout"]["shapes"]) == 2 and content["layout"]["shapes"][0]["y0"] == 3.5
-    assert content["layout"]["meta"]["rows"][0] == '&lt;b&gt;&amp;"x"'
-    for tones, scheme in ((chart.scale.light, "light"), (chart.scale.dark, "dark")):
-        stops = content["layout"]["meta"][scheme]["stops"]
-        assert (stops[0], stops[-1]) == ([0, tones.colours[0]], [1, tones.colours[-1]])
-        assert stops[5][0] == 0.25  # half of the colours for a quarter of the scale
+def test_sparse_by_hand() -> None:
+    assert sparse(np.array([[5, 0], [0, 7]])) == [0, 5, 3, 7]
+    assert sparse(np.zeros((2, 2), np.int64)) == []
 
 
-def test_texts_of_cells_are_escaped() -> None:
-    run = RUNS["names"]
-    chart = confusion_chart(run.confusion * 1000 + 1, run.names, [6])
-    assert chart.texts is not None and any("<1" in row for row in chart.texts)
-    (heatmap,) = matrix_plot(chart).content["data"]
-    assert any("&lt;1" in row for row in heatmap["text"])
+def test_of_very_many_cells_some_steps_are_left_out_but_never_the_last() -> None:
+    assert kept_steps(100, 50) == list(range(1, 51))
+    for classes, steps in ((1000, 100), (3000, 7)):
+        kept = kept_steps(classes, steps)
+        assert kept[-1] == steps and len(kept) <= max(MOST_CELLS // classes**2, 1)
+    assert kept_steps(1000, 100) == [25, 50, 75, 100]
+
+
+def test_forgetting_is_told_by_accuracies_and_images() -> None:
+    data = forgetting_matrix(RUN).data
+    assert data["accuracy"] == [list(step["per_step"].values()) for step in RUN.steps]
+    assert data["images"] == [80, 40, 40]
+    assert data["names"][0].startswith("1: ")

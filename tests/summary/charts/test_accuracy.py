@@ -2,9 +2,11 @@
 
 import pytest
 
-from der.summary.charts.accuracy import Curve, accuracy_chart
+from der.summary.charts.accuracy import SMALL, Curve, accuracy_chart, percent_axis
+from der.summary.charts.description import Line
 from der.summary.charts.limits import MOST_LISTED, MOST_MARKED
 from der.summary.series import Summary, summarise
+from der.summary.uncertainty import wilson
 from tests.summary.step_metrics import MATRIX, make_steps
 
 
@@ -17,16 +19,25 @@ def test_lines_hold_the_summary() -> None:
     chart = accuracy_chart(summary)
     (panel,) = chart.panels
     values = {line.name: line.y for line in panel.lines}
-    assert values["top-1"] == (89, 78, 92)
-    assert values["top-1, old classes"] == (None, 70, 75)
-    assert values["top-1, nearest mean of exemplars"] == (88, 76, 89)
+    assert values["this run"] == (89, 78, 92)
+    assert values["this run, by nearest mean of exemplars"] == (88, 76, 89)
     assert all(line.x == (4, 6, 8) == chart.axis.ticks for line in panel.lines)
     assert chart.title == "Average incremental accuracy 86.33 %, last 92.00 %"
 
 
-def test_a_measure_that_never_exists_has_no_line() -> None:
-    (panel,) = accuracy_chart(long_summary(1)).panels
-    assert "top-1, old classes" not in {line.name for line in panel.lines}
+def test_the_band_is_wilsons_interval() -> None:
+    summary = summarise(make_steps(MATRIX, [4, 2, 2]))
+    measured, *others = accuracy_chart(summary, joint=95.0).panels[0].lines
+    assert measured.band is not None and all(line.band is None for line in others)
+    steps = list(summary["steps"].values())
+    expected = [wilson(step["top1"], step["test_images"]) for step in steps]
+    assert list(zip(*measured.band, strict=True)) == [tuple(one) for one in expected]
+
+
+def test_joint_training_is_a_level_line() -> None:
+    lines = accuracy_chart(long_summary(3), joint=77.5).panels[0].lines
+    assert [line.y for line in lines if line.name == "joint training"] == [(77.5,) * 3]
+    assert "joint training" not in {line.name for line in accuracy_chart(long_summary(3)).panels[0].lines}
 
 
 def test_every_line_looks_different() -> None:
@@ -38,22 +49,33 @@ def test_every_line_looks_different() -> None:
     assert len({line.dashes for line in measured} | {panel.lines[-1].dashes}) == len(measured) + 1
 
 
-@pytest.mark.parametrize(("lowest", "floor"), [(99.5, 90), (90.9, 80), (91.0, 90), (3.0, 0), (0.0, 0)])
+@pytest.mark.parametrize(("lowest", "floor"), [(99.5, 80), (80.9, 70), (81.0, 80), (3.0, 0), (0.0, 0)])
 def test_the_axis_begins_below_the_lowest_of_all_curves(lowest: float, floor: float) -> None:
-    curve = Curve("low", "A paper", [4, 8], [lowest, 99.9])
-    summary = summarise(make_steps([[100.0]], [4]))
-    high = {key: {**step, "top1": 100.0, "nme_top1": 100.0} for key, step in summary["steps"].items()}
-    (panel,) = accuracy_chart({**summary, "steps": high}, [curve]).panels  # type: ignore[typeddict-item]
-    assert panel.axis.low == floor
-    assert panel.axis.high is not None and panel.axis.high > 100
+    line = Line("low", (4.0, 8.0), (lowest, None), "#000000")
+    axis = percent_axis("accuracy", [line, Line("high", (4.0,), (99.0,), "#000000")])
+    assert axis.low == floor
+    assert axis.high is not None and axis.high > 100
 
 
-def test_many_steps_have_neither_markers_nor_a_tick_each() -> None:
-    for steps in (1, MOST_LISTED, MOST_LISTED + 1, MOST_MARKED, MOST_MARKED + 1):
+def test_a_band_belongs_to_what_the_axis_shows() -> None:
+    line = Line("low", (4.0,), (90.0,), "#000000", band=((61.0,), (95.0,)))
+    assert percent_axis("accuracy", [line]).low == 60
+
+
+def test_no_single_image_looks_like_a_collapse() -> None:
+    # One of 100 test images is at most a twentieth of the axis.
+    line = Line("one image", (1.0, 2.0), (100.0, 99.0), "#000000")
+    axis = percent_axis("accuracy", [line])
+    assert axis.low is not None and axis.high is not None and 1 / (axis.high - axis.low) <= 1 / 20
+
+
+def test_many_steps_have_small_markers_and_few_ticks() -> None:
+    for steps in (1, MOST_LISTED, MOST_LISTED + 1, MOST_MARKED, MOST_MARKED + 1, 50):
         chart = accuracy_chart(long_summary(steps))
         assert (chart.axis.ticks is None) == (steps > MOST_LISTED)
         for line in chart.panels[0].lines:
-            assert (line.marker is None) == (steps > MOST_MARKED)
+            assert line.marker is not None
+            assert (line.marker.size <= SMALL) == (steps > MOST_MARKED)
 
 
 def test_equal_numbers_give_equal_charts() -> None:

@@ -8,9 +8,23 @@ import numpy as np
 import pytest
 
 from der.summary.charts import confusion, forgetting
-from der.summary.charts.blending import blend
-from der.summary.charts.colours import ACCURACIES, PUBLISHED, STEPS, step_colours
-from der.summary.charts.description import ColourScale
+from der.summary.charts.blending import blend, shade
+from der.summary.charts.blending import contrast as own_contrast
+from der.summary.charts.colours import (
+    ACCURACIES,
+    GRID,
+    INK,
+    JOINT,
+    KINDS,
+    MUTED,
+    PAGE,
+    PHASES,
+    PUBLISHED,
+    RIGHT,
+    RUNS,
+    WRONG,
+)
+from der.summary.charts.description import Shade
 from tests.locations import ROOT
 
 
@@ -30,13 +44,19 @@ def numbers(colour: str) -> list[float]:
     return [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
 
 
-STYLE = (ROOT / "src/der/report/page.css").read_text(encoding="utf-8")
-PAGES = re.findall(r"--page: (#\w+);", STYLE)[:2]  # light, dark
-TEXTS = re.findall(r"--text: (#\w+);", STYLE)[:2]
+STYLE = (ROOT / "src/der/report/page/base.css").read_text(encoding="utf-8")
+
+
+def in_style(name: str) -> list[str]:
+    """A colour of the page, light and dark."""
+    return re.findall(rf"--{name}: (#\w+);", STYLE)[:2]
+
+
+PAGES = in_style("page")
 
 
 def test_lines_stand_out_from_light_and_dark_pages() -> None:
-    for colour in (*ACCURACIES.values(), *PUBLISHED, *step_colours(50)):
+    for colour in (*ACCURACIES.values(), *PUBLISHED, *PHASES, *KINDS.values(), *RUNS, JOINT):
         assert min(contrast(colour, page) for page in PAGES) >= 3, colour
 
 
@@ -63,19 +83,40 @@ def test_the_colour_blind_tell_the_accuracies_apart(sight: str) -> None:
         assert np.linalg.norm(lab(one) - lab(other)) > 15, (one, other)  # CIE76; about 2 can be told apart
 
 
-@pytest.mark.parametrize("scale", [confusion.SCALE, forgetting.SCALE], ids=["confusion", "accuracy"])
-def test_numbers_can_be_read_in_every_cell(scale: ColourScale) -> None:
-    for tones in (scale.light, scale.dark):
-        shades = [blend(tones.colours, number / 100) for number in range(101)]
-        assert min(contrast(tones.text, shade) for shade in shades) >= 4.5
+@pytest.mark.parametrize("shades", [confusion.SHADES, forgetting.SHADES], ids=["confusion", "forgetting"])
+def test_numbers_can_be_read_in_every_cell(shades: Sequence[Shade]) -> None:
+    for one in shades:
+        for tone in (one.light, one.dark):
+            assert contrast(tone.text, tone.colour) >= 4.5
 
 
-def test_the_tones_of_confusions_are_those_of_the_page() -> None:
-    assert [confusion.SCALE.light.colours[0], confusion.SCALE.light.text] == [
-        PAGES[0].upper(),
-        TEXTS[0].upper(),
-    ]
-    assert confusion.SCALE.dark.text == TEXTS[1].upper()
+def test_an_error_can_be_told_from_an_empty_cell() -> None:
+    for light, dark in ((one.light.colour, one.dark.colour) for one in WRONG):
+        assert contrast(light, PAGES[0]) >= 3 and contrast(dark, PAGES[1]) >= 3
+
+
+def test_more_is_further_from_the_page() -> None:
+    for scale in (WRONG, RIGHT):
+        for page, colours in zip(
+            PAGES, zip(*((one.light.colour, one.dark.colour) for one in scale), strict=True), strict=True
+        ):
+            contrasts = [contrast(colour, page) for colour in colours]
+            assert contrasts == sorted(contrasts)
+
+
+def test_figures_have_the_colours_of_a_light_page_which_the_style_turns_dark() -> None:
+    names = {"text": INK, "muted": MUTED, "line": GRID, "page": PAGE}
+    for name, colour in names.items():
+        assert in_style(name)[0].upper() == colour
+    for page, text, muted in zip(PAGES, in_style("text"), in_style("muted"), strict=True):
+        assert min(contrast(page, text), contrast(page, muted)) >= 4.5
+
+
+def test_contrast_is_that_of_the_standard() -> None:
+    assert own_contrast("#FFFFFF", "#000000") == pytest.approx(21)
+    for one in ("#C4500A", "#1A1D21"):
+        assert own_contrast(one, "#FFFFFF") == pytest.approx(contrast(one, "#FFFFFF"))
+    assert shade("#FFFFFF", "#000000").light.text == "#000000"
 
 
 def test_blend_by_hand() -> None:
@@ -88,10 +129,3 @@ def test_blend_by_hand() -> None:
         "#FF0080",
         "#FF00FF",
     ]
-
-
-@pytest.mark.parametrize("steps", [1, 2, 50])
-def test_steps_go_from_the_first_colour_towards_the_last(steps: int) -> None:
-    colours = step_colours(steps)
-    assert len(colours) == len(set(colours)) == steps
-    assert colours[0] == STEPS[0] and (steps == 1 or colours[-1] == STEPS[-1])

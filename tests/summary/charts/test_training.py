@@ -2,45 +2,54 @@
 
 import pytest
 
-from der.summary.charts.limits import MOST_LISTED
+from der.summary.charts.description import Line, Span
 from der.summary.charts.training import round_values, training_chart
 from der.train.log import EpochRecord
 
 
-def make_log(phases: list[str], epochs: int = 3, loss: float = 1.0) -> list[EpochRecord]:
+def make_log(
+    phases: list[str], epochs: int = 3, loss: float = 1.0, auxiliary: float = 0.0
+) -> list[EpochRecord]:
     return [
-        EpochRecord(phase, epoch, 0.1, loss / epoch, 0.0, 50.0 + epoch)
+        EpochRecord(phase, epoch, 0.1, loss / epoch, auxiliary, 50.0 + epoch)
         for phase in phases
         for epoch in range(1, epochs + 1)
     ]
 
 
-def test_every_phase_of_every_step_has_a_line_in_each_panel() -> None:
-    logs = [make_log(["representation"]), make_log(["representation", "classifier"], loss=2.0)]
+def points(line: Line) -> list[tuple[float, float]]:
+    """What is drawn."""
+    return [(x, y) for x, y in zip(line.x, line.y, strict=True) if y is not None]
+
+
+def test_steps_stand_side_by_side_with_a_line_for_each_phase() -> None:
+    logs = [make_log(["representation"]), make_log(["representation", "classifier"], loss=2.0, auxiliary=0.5)]
     chart = training_chart(logs)
-    loss, accuracy = chart.panels
-    assert [line.group for line in loss.lines] == [line.group for line in accuracy.lines] == [1, 2, 2]
-    assert [line.name for line in loss.lines] == ["step 1", "step 2", "step 2, classifier"]
-    assert [line.in_legend for line in loss.lines] == [True, True, False]
-    assert not any(line.in_legend for line in accuracy.lines)
-    assert loss.lines[2].x == (1, 2, 3) and loss.lines[2].y == (2, 1, 2 / 3)
-    assert accuracy.lines[0].y == (51, 52, 53)
-    assert loss.lines[1].colour == loss.lines[2].colour != loss.lines[0].colour
-    assert loss.lines[0].dashes == loss.lines[1].dashes != loss.lines[2].dashes
-    assert chart.note == "solid: representation, dashed: classifier"
+    loss, auxiliary, accuracy, rate = chart.panels
+    assert [line.name for line in loss.lines] == ["representation", "classifier"]
+    assert points(loss.lines[0]) == [(1, 1), (2, 1 / 2), (3, 1 / 3), (4, 2), (5, 1), (6, 2 / 3)]
+    assert points(loss.lines[1]) == [(7, 2), (8, 1), (9, 2 / 3)]
+    assert [x for x, _ in points(auxiliary.lines[0])] == [4, 5, 6]  # step 1 has no old classes
+    assert points(accuracy.lines[1]) == [(7, 51), (8, 52), (9, 53)]
+    assert points(rate.lines[0]) == [(epoch, 0.1) for epoch in range(1, 7)]
+    assert chart.spans == (Span("step 1", 0.5, 3.5), Span("step 2", 3.5, 9.5))
+    assert loss.lines[0].colour != loss.lines[1].colour
 
 
-def test_one_phase_needs_no_note() -> None:
-    assert training_chart([make_log(["representation"])]).note == ""
+def test_a_line_is_broken_between_steps() -> None:
+    (line,) = training_chart([make_log(["representation"])] * 2).panels[0].lines
+    assert line.y[3] is None and None not in line.y[:3]
 
 
-def test_many_steps_have_a_colour_key_in_place_of_a_legend() -> None:
-    for steps in (MOST_LISTED, MOST_LISTED + 1):
-        chart = training_chart([make_log(["representation"])] * steps)
-        listed = any(line.in_legend for line in chart.panels[0].lines)
-        assert listed == (chart.key is None) == (steps <= MOST_LISTED)
-        if chart.key is not None:
-            assert chart.key.colours == tuple(line.colour for line in chart.panels[0].lines)
+def test_without_old_classes_there_is_no_auxiliary_loss() -> None:
+    for missing in (0.0, float("nan")):
+        panels = training_chart([make_log(["representation"], auxiliary=missing)]).panels
+        assert [panel.axis.label for panel in panels] == ["loss", "training top-1", "learning rate"]
+
+
+def test_a_rate_that_falls_to_a_tenth_has_a_logarithmic_axis() -> None:
+    log = [EpochRecord("representation", i, rate, 1.0, 0.0, 50.0) for i, rate in ((1, 0.1), (2, 0.1 * 0.1))]
+    assert training_chart([log]).panels[-1].axis.logarithmic
 
 
 @pytest.mark.parametrize(("losses", "logarithmic"), [((1, 0.09), True), ((1, 0.11), False), ((1, 0), False)])

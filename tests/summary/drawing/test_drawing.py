@@ -7,38 +7,49 @@ from typing import get_args
 import matplotlib
 import pytest
 
+from der.summary.charts.blending import shade
 from der.summary.charts.description import (
     Axis,
+    Bar,
+    BarChart,
     Categories,
-    ColourKey,
-    ColourScale,
     Line,
     LineChart,
     Marker,
     MatrixChart,
     Panel,
     Shape,
-    Tones,
+    Span,
 )
-from der.summary.drawing.line_chart import draw_lines
+from der.summary.drawing.bar_chart import bar_drawing
+from der.summary.drawing.line_chart import draw_lines, line_drawing
 from der.summary.drawing.matrix_chart import draw_matrix
 
 LINE = Line("a line", (1.0, 2.0, 4.0), (3.0, None, 5.0), "#0072B2")
-LINES = LineChart("lines", "Lines", Axis("across"), (Panel(Axis("up", "kg"), (LINE,)),))
-TONES = Tones(("#FFFFFF", "#FF0000"), "#000000")
-SCALE = ColourScale("share", "%", 0, 100, (0, 50, 100), TONES, TONES)
+OTHER = Line("another", (1.0, 4.0), (4.0, 4.0), "#D55E00")
+LINES = LineChart("lines", "Lines", Axis("across"), (Panel(Axis("up", "kg"), (LINE, OTHER)),))
+SHADES = (shade("#FFFFFF", "#000000"), shade("#FF0000", "#FF8888"))
 MATRIX = MatrixChart(
     "matrix",
     "A matrix",
     Categories("row", ("a", "b")),
     Categories("column", ("c", "d")),
-    ((1, 50), (99, None)),
-    SCALE,
+    ((0, 1), (1, None)),
+    SHADES,
+    key=(("much", 1),),
+)
+BARS = BarChart(
+    "bars",
+    "Bars",
+    Axis("time", "s"),
+    ("first", "second"),
+    (Bar("a", 0, 0, 2, "x"), Bar("b", 1, 1, 3, "x")),
+    {"x": "#0072B2"},
 )
 
 
 def lines_with(**changes: object) -> LineChart:
-    return replace(LINES, panels=(Panel(Axis("up", "kg"), (replace(LINE, **changes),)),))  # type: ignore[arg-type]
+    return replace(LINES, panels=(Panel(Axis("up", "kg"), (replace(LINE, **changes), OTHER)),))  # type: ignore[arg-type]
 
 
 def png(chart: LineChart | MatrixChart, folder: Path) -> bytes:
@@ -64,16 +75,18 @@ def test_every_part_of_a_line_chart_is_drawn(tmp_path: Path) -> None:
     charts = [
         LINES,
         replace(LINES, title="Others"),
-        replace(LINES, note="dashed: others"),
         replace(LINES, axis=Axis("along")),
         replace(LINES, axis=Axis("across", ticks=(1, 4))),
         replace(LINES, axis=Axis("across", logarithmic=True)),
         replace(LINES, panels=LINES.panels * 2),
-        replace(LINES, panels=(Panel(Axis("up", "kg", low=0), (LINE,)),)),
-        replace(LINES, key=ColourKey("number", ("#000000", "#FF0000"))),
-        lines_with(name="another"),
+        replace(LINES, panels=(LINES.panels[0], replace(LINES.panels[0], height=2.0))),
+        replace(LINES, panels=(Panel(Axis("up", "kg", low=0), (LINE, OTHER)),)),
+        replace(LINES, spans=(Span("one", 0, 2), Span("two", 2, 4))),
+        replace(LINES, spans=(Span("one", 0, 2), Span("three", 2, 4))),
+        lines_with(name="a third"),
         lines_with(in_legend=False),
         lines_with(y=(3.0, 4.0, 5.0)),
+        lines_with(band=((2.0, 2.0, 2.0), (5.0, 5.0, 5.0))),
         lines_with(colour="#000000"),
         lines_with(width=3),
         lines_with(dashes=(4, 2)),
@@ -91,14 +104,31 @@ def test_every_part_of_a_matrix_is_drawn(tmp_path: Path) -> None:
         replace(MATRIX, rows=Categories("row", ("a", "b"), edges=(0.5,))),
         replace(MATRIX, columns=Categories("column", ("c", "d"), edges=(0.5,))),
         replace(MATRIX, columns=Categories("column", ("c", "e"))),
-        replace(MATRIX, values=((1, 50), (99, 60))),
+        replace(MATRIX, places=((0, 1), (1, 1))),
         replace(MATRIX, texts=(("1", "50"), ("99", ""))),
-        replace(MATRIX, scale=replace(SCALE, exponent=0.5)),
-        replace(MATRIX, scale=replace(SCALE, high=99)),
-        replace(MATRIX, scale=replace(SCALE, ticks=(0, 100))),
-        replace(MATRIX, scale=replace(SCALE, light=Tones(("#FFFFFF", "#0000FF"), "#000000"))),
+        replace(MATRIX, key=(("little", 0),)),
+        replace(MATRIX, shades=(SHADES[0], shade("#0000FF", "#FF8888"))),
     ]
     assert len({png(chart, tmp_path) for chart in charts}) == len(charts)
-    assert png(replace(MATRIX, scale=replace(SCALE, dark=Tones(("#000000",), "#FFFFFF"))), tmp_path) == png(
-        MATRIX, tmp_path
-    )
+    dark = replace(MATRIX, shades=(SHADES[0], shade("#FF0000", "#123456")))
+    assert png(dark, tmp_path) == png(MATRIX, tmp_path)
+
+
+def test_drawings_for_the_page_are_equal_for_equal_charts() -> None:
+    for draw in (lambda: line_drawing(LINES, 400, 100, (1.0, 4.0)), lambda: bar_drawing(BARS, 400, 20)):
+        first = draw()
+        with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path"}):
+            assert draw() == first
+
+
+def test_places_are_where_matplotlib_draws_them() -> None:
+    chart = replace(LINES, axis=Axis("across", low=0, high=4))
+    drawing = line_drawing(chart, 400, 100, (0.0, 1.0, 4.0))
+    (frame,) = drawing.frames
+    assert (drawing.width, drawing.places[0]) == (400, frame.left)
+    assert drawing.places[2] == frame.left + frame.width
+    assert drawing.places[1] - frame.left == pytest.approx(frame.width / 4, abs=0.1)
+    first, second = bar_drawing(BARS, 400, 20).boxes
+    assert second.width == pytest.approx(1.5 * first.width, abs=0.2)
+    assert second.left == pytest.approx(first.left + first.width / 2, abs=0.2)
+    assert second.top - first.top == pytest.approx(20, abs=0.1)

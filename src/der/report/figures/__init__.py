@@ -1,1 +1,1 @@
-"""The page's interactive figures: der.summary.charts.description as plotly's JSON, without any drawing."""
+"""The page's figures: drawings in its colours, matrices as small pictures, data for its script."""

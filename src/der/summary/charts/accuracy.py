@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from der.summary.charts.colours import ACCURACIES, PUBLISHED
+from der.summary.charts.colours import ACCURACIES, JOINT, PUBLISHED
 from der.summary.charts.description import Axis, Line, LineChart, Marker, Panel
 from der.summary.charts.limits import MOST_LISTED, MOST_MARKED
 from der.summary.series import StepSummary, Summary
+from der.summary.uncertainty import wilson
 
-Measure = Literal["top1", "top5", "old", "new", "nme_top1"]
+Measure = Literal["top1", "old", "new", "nme_top1"]
+
+LEAST_SPAN = 20.0  # points of an axis of accuracies: no single image looks like a collapse on it
+SMALL = 3.0  # the most that the markers of many points measure
 
 
 @dataclass(frozen=True)
@@ -35,33 +39,40 @@ class Style:
 
 # Markers are hollow and of several sizes, since values often coincide.
 MEASURES: dict[Measure, Style] = {
-    "top1": Style("top-1", (), Marker("circle", 5, filled=True), width=2.5),
-    "top5": Style("top-5", (4, 2), Marker("triangle-up", 9)),
-    "old": Style("top-1, old classes", (4, 1, 1, 1, 1, 1), Marker("triangle-down", 6)),
-    "new": Style("top-1, new classes", (1, 2), Marker("diamond", 9)),
-    "nme_top1": Style("top-1, nearest mean of exemplars", (6, 2, 1, 2), Marker("square", 7)),
+    "top1": Style("this run", (), Marker("circle", 6, filled=True), width=2.5),
+    "old": Style("old classes", (), Marker("circle", 5, filled=True), width=2.0),
+    "new": Style("new classes", (1, 2), Marker("diamond", 7)),
+    "nme_top1": Style("this run, by nearest mean of exemplars", (2, 1.5), Marker("square", 5)),
 }
-PUBLISHED_DASHES = (8, 3)
-PUBLISHED_MARKER = Marker("cross", 7)
+PUBLISHED_DASHES = (6, 3)
+PUBLISHED_MARKER = Marker("cross", 6)
+JOINT_DASHES = (1, 2)
 
 
-def accuracy_chart(summary: Summary, published: Sequence[Curve] = ()) -> LineChart:
-    """Accuracies by the number of classes seen, in percent, and the published top-1 of the same protocol."""
+def accuracy_chart(
+    summary: Summary, published: Sequence[Curve] = (), joint: float | None = None
+) -> LineChart:
+    """Top-1 by the number of classes seen, in percent: measured, with its band, and published.
+
+    ``joint`` is the accuracy of training on all classes at once, the upper bound.
+    """
     steps = list(summary["steps"].values())
-    measured = [_measured(measure, steps) for measure in MEASURES]
-    lines = [line for line in measured if any(value is not None for value in line.y)]
+    lines = [with_band(measured_line("top1", steps), steps), measured_line("nme_top1", steps)]
     lines += [published_line(curve, index) for index, curve in enumerate(published)]
-    classes = tuple(float(step["classes"]) for step in steps)
+    if joint is not None:
+        lines.append(Line("joint training", lines[0].x, (joint,) * len(steps), JOINT, dashes=JOINT_DASHES))
+    classes = lines[0].x
     average, last = summary["average_top1"], summary["last_top1"]
     return LineChart(
         name="accuracy",
         title=f"Average incremental accuracy {average:.2f} %, last {last:.2f} %",
         axis=Axis("classes seen", whole=True, ticks=classes if len(classes) <= MOST_LISTED else None),
-        panels=(Panel(percent_axis("test accuracy", lines), tuple(lines)),),
+        panels=(Panel(percent_axis("test top-1 over all classes seen", lines), tuple(lines)),),
     )
 
 
-def _measured(measure: Measure, steps: Sequence[StepSummary]) -> Line:
+def measured_line(measure: Measure, steps: Sequence[StepSummary]) -> Line:
+    """The line of a measure."""
     style = MEASURES[measure]
     return Line(
         style.name,
@@ -70,8 +81,22 @@ def _measured(measure: Measure, steps: Sequence[StepSummary]) -> Line:
         ACCURACIES[measure],
         style.width,
         style.dashes,
-        style.marker if len(steps) <= MOST_MARKED else None,
+        fitting(style.marker, len(steps)),
     )
+
+
+def with_band(line: Line, steps: Sequence[StepSummary]) -> Line:
+    """The line of top-1 with Wilson's 95 % interval around it."""
+    intervals = [wilson(step["top1"], step["test_images"]) for step in steps]
+    lows, highs = zip(*intervals, strict=True)
+    return replace(line, band=(lows, highs))
+
+
+def fitting(marker: Marker, points: int) -> Marker:
+    """The marker, small if it stands at many points."""
+    if points <= MOST_MARKED:
+        return marker
+    return Marker(marker.shape, min(marker.size, SMALL), marker.filled)
 
 
 def published_line(curve: Curve, index: int) -> Line:
@@ -82,12 +107,12 @@ def published_line(curve: Curve, index: int) -> Line:
         tuple(curve.top1),
         PUBLISHED[index % len(PUBLISHED)],
         dashes=PUBLISHED_DASHES,
-        marker=PUBLISHED_MARKER if len(curve.top1) <= MOST_MARKED else None,
+        marker=fitting(PUBLISHED_MARKER, len(curve.top1)),
     )
 
 
 def percent_axis(title: str, lines: Sequence[Line]) -> Axis:
-    """From the multiple of ten below the lowest accuracy, with a point of room for its marker, to 100 %."""
-    lowest = min(value for line in lines for value in line.y if value is not None)
-    floor = max(0.0, 10.0 * math.floor((lowest - 1) / 10))
+    """To 100 %, from the multiple of ten below the lowest accuracy or band, with room for a marker."""
+    values = [value for line in lines for value in (*line.y, *(line.band or ((),))[0]) if value is not None]
+    floor = max(0.0, min(100 - LEAST_SPAN, 10.0 * math.floor((min(values) - 1) / 10)))
     return Axis(title, "%", low=floor, high=100 + 0.03 * (100 - floor))

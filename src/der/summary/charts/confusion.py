@@ -3,45 +3,61 @@
 # K classes
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from der.summary.charts.colours import BLUES_ON_BLACK, BLUES_ON_WHITE, TEXT_ON_BLACK, TEXT_ON_WHITE
-from der.summary.charts.description import Categories, ColourScale, Counts, MatrixChart, Tones
+from der.summary.charts.colours import GRADES, RIGHT, WRONG
+from der.summary.charts.description import Categories, MatrixChart
 from der.summary.charts.limits import MOST_WRITTEN
 
-SCALE = ColourScale(
-    "share of the true class's test images",
-    "%",
-    0,
-    100,
-    (0, 1, 5, 10, 25, 50, 75, 100),
-    light=Tones(BLUES_ON_WHITE, TEXT_ON_WHITE),
-    dark=Tones(BLUES_ON_BLACK, TEXT_ON_BLACK),
-    exponent=0.5,  # for confusions lie at the low end
-)
+SHADES = (*WRONG, *RIGHT)
+EXAMPLES = (1, 5, 20, 50, 100)  # percent, in the key
 
 
-def confusion_chart(counts_KK: NDArray[np.int64], names: Sequence[str], sizes: Sequence[int]) -> MatrixChart:
-    """The confusion matrix after the last step, rows in percent of the true class's images.
+def confusion_chart(
+    counts_KK: NDArray[np.int64], names: Sequence[str], sizes: Sequence[int], step: int
+) -> MatrixChart:
+    """The confusion matrix after a step, rows in percent of the true class's images.
 
-    ``sizes`` are the numbers of classes seen after steps 1..T, the last of which is K.
+    ``names`` are those of all classes, of which the step may have seen but the first; ``sizes`` are the
+    numbers of classes seen after every step.
     """
     shares_KK = 100 * counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
-    values = tuple(tuple(row) for row in shares_KK.tolist())
-    edges = tuple(size - 0.5 for size in sizes[:-1]) if len(sizes) <= MOST_WRITTEN else ()
+    seen, classes = len(counts_KK), len(names)
+    places: list[tuple[int | None, ...]] = [(None,) * classes] * classes
+    for true, row in enumerate(shares_KK.tolist()):
+        cells = [grade(share, right=true == column) for column, share in enumerate(row)]
+        places[true] = (*cells, *[None] * (classes - seen))
+    edges = tuple(size - 0.5 for size in sizes[:-1])
     return MatrixChart(
         name="confusion",
-        title=f"Confusion after step {len(sizes)}",
+        title=f"Confusion after step {step}, percent of the true class",
         rows=Categories("true class", tuple(names), edges),
         columns=Categories("predicted class", tuple(names), edges),
-        values=values,
-        scale=SCALE,
-        texts=tuple(tuple(map(_text, row)) for row in values) if len(names) <= MOST_WRITTEN else None,
-        counts=Counts(tuple(tuple(row) for row in counts_KK.tolist()), "image", "images"),
+        places=tuple(places),
+        shades=SHADES,
+        texts=cell_texts(shares_KK) if seen <= MOST_WRITTEN else None,
+        key=(
+            *((f"wrong {share} %", grade(share, right=False) or 0) for share in EXAMPLES[:-1]),
+            *((f"right {share} %", grade(share, right=True) or 0) for share in EXAMPLES[-2:]),
+        ),
     )
+
+
+def grade(share: float, *, right: bool) -> int | None:
+    """The place in SHADES for a share in percent; by its square root, for confusions lie at the low end."""
+    if share == 0:
+        return None
+    place = min(math.floor(GRADES * math.sqrt(share / 100)), GRADES - 1)
+    return GRADES + place if right else place
+
+
+def cell_texts(shares_KK: NDArray[np.float64]) -> tuple[tuple[str, ...], ...]:
+    """What is written into the cells: whole percent; nothing for none."""
+    return tuple(tuple(map(_text, row)) for row in shares_KK.tolist())
 
 
 def _text(share: float) -> str:

@@ -1,4 +1,4 @@
-"""What a figure shows, as plain data that any renderer can draw.
+"""What a figure shows, as plain data: PNG files and the page are drawn from the same.
 
 All texts are plain, never mark-up. Colours are "#RRGGBB". Lengths are points on paper, pixels on a screen.
 """
@@ -51,7 +51,7 @@ class Line:
     dashes: tuple[float, ...] = ()  # lengths of dash, gap, dash, ... in line widths; (): solid
     marker: Marker | None = None
     in_legend: bool = True
-    group: int | None = None  # lines of one group can be looked at without the others
+    band: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # lower and upper ends, around the line
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,16 @@ class Panel:
 
     axis: Axis
     lines: tuple[Line, ...]
+    height: float = 1.0  # beside the other panels'
 
 
 @dataclass(frozen=True)
-class ColourKey:
-    """In place of a legend of too many entries: the colours of steps 1, 2, ..."""
+class Span:
+    """A named stretch of the horizontal axis, parted from the others by lines."""
 
-    label: str
-    colours: tuple[str, ...]
+    name: str
+    start: float
+    end: float
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,32 @@ class LineChart:
     title: str
     axis: Axis
     panels: tuple[Panel, ...]
-    note: str = ""  # what a legend cannot say
-    key: ColourKey | None = None
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A piece of a row."""
+
+    name: str
+    row: int
+    start: float
+    length: float
+    kind: str  # of BarChart.kinds
+    hollow: bool = False
+    text: str = ""  # what more there is to say of it
+
+
+@dataclass(frozen=True)
+class BarChart:
+    """Named rows of pieces along one horizontal axis."""
+
+    name: str
+    title: str
+    axis: Axis
+    rows: tuple[str, ...]  # from top to bottom
+    bars: tuple[Bar, ...]
+    kinds: dict[str, str]  # and their colours
 
 
 @dataclass(frozen=True)
@@ -92,50 +118,30 @@ class Categories:
 
 
 @dataclass(frozen=True)
-class Tones:
-    """The evenly spaced colours of a scale, and one that can be read on all of them."""
+class Tone:
+    """A colour, and that of the text that can be read on it."""
 
-    colours: tuple[str, ...]
+    colour: str
     text: str
 
 
 @dataclass(frozen=True)
-class ColourScale:
-    """What the colours of a matrix mean, on a light and on a dark page."""
+class Shade:
+    """What a cell is filled with, on a light and on a dark page."""
 
-    label: str
-    unit: str
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-    light: Tones
-    dark: Tones
-    exponent: float = 1.0  # of a value's share of the scale; below 1 it spreads the low end
-
-    @property
-    def title(self) -> str:
-        """Label and unit."""
-        return f"{self.label} ({self.unit})"
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many things stand behind each cell."""
-
-    numbers: Table[int]
-    singular: str
-    plural: str
+    light: Tone
+    dark: Tone
 
 
 @dataclass(frozen=True)
 class MatrixChart:
-    """A matrix as coloured cells."""
+    """A matrix as coloured cells: ``shades[places[row][column]]``, None for a cell without a value."""
 
     name: str  # in file names
     title: str
     rows: Categories
     columns: Categories
-    values: Table[Number]
-    scale: ColourScale
+    places: Table[int | None]
+    shades: tuple[Shade, ...]
     texts: Table[str] | None = None  # written into the cells; None where they are too many
-    counts: Counts | None = None
+    key: tuple[tuple[str, int], ...] = ()  # what shades mean, by examples

@@ -1,76 +1,94 @@
-"""How each step was trained."""
+"""How each step was trained: all steps side by side, epoch after epoch."""
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import cycle, groupby
 
-from der.summary.charts.colours import step_colours
-from der.summary.charts.description import Axis, ColourKey, Line, LineChart, Marker, Panel
-from der.summary.charts.limits import MOST_LISTED, MOST_MARKED
+from der.summary.charts.accuracy import fitting
+from der.summary.charts.colours import PHASES
+from der.summary.charts.description import Axis, Line, LineChart, Marker, Number, Panel, Span
 from der.train.log import EpochRecord
 
 Log = Sequence[EpochRecord]  # of one step
-Measure = Callable[[EpochRecord], float]
-DASHES = ((), (4.0, 2.0), (1.0, 2.0))  # of the phases
-DASH_NAMES = ("solid", "dashed", "dotted")
-MARKER = Marker("circle", 4, filled=True)
+Measure = Callable[[EpochRecord], Number]
+MARKER = Marker("circle", 3, filled=True)
+MOST_DOTTED = 100  # epochs that each have a dot
+PERCENT = "training top-1"
+DECADE = 9.99  # a rate that falls to a tenth has a logarithmic axis, in spite of rounding
 MANY_DECADES = 5  # beyond so many a logarithmic axis names powers of ten alone
 
 
 def training_chart(logs: Sequence[Log]) -> LineChart:
-    """Loss and training accuracy (percent) by epoch, a colour for each step 1..T, dashes for each phase."""
-    phases = _phases([record for log in logs for record in log])
-    losses = _lines(logs, phases, lambda record: record.loss, in_legend=len(logs) <= MOST_LISTED)
-    accuracies = _lines(logs, phases, lambda record: record.accuracy, in_legend=False)
-    dashes = [f"{kind}: {phase}" for kind, phase in zip(DASH_NAMES, phases, strict=False)]
+    """Loss, auxiliary loss, accuracy and learning rate of steps 1..T, a colour for each phase."""
+    panels = [
+        _panel("loss", logs, lambda record: record.loss, 1.4),
+        _panel("auxiliary loss", logs, lambda record: _above_zero(record.auxiliary_loss)),
+        _panel("training top-1", logs, lambda record: record.accuracy),
+        _panel("learning rate", logs, lambda record: record.learning_rate),
+    ]
     return LineChart(
         name="training",
-        title="Training of each step",
-        axis=_epoch_axis(max(record.epoch for log in logs for record in log)),
-        panels=(
-            Panel(_loss_axis([record.loss for log in logs for record in log]), losses),
-            Panel(Axis("training top-1", "%", high=100.8), accuracies),
-        ),
-        note=", ".join(dashes) if len(phases) > 1 else "",
-        key=ColourKey("step", step_colours(len(logs))) if len(logs) > MOST_LISTED else None,
+        title="Training of all steps: loss, auxiliary loss, top-1 on augmented images, learning rate",
+        axis=Axis("epochs of all steps", whole=True),
+        panels=tuple(panel for panel in panels if any(map(_has_value, panel.lines))),
+        spans=_spans(logs),
     )
 
 
-def _phases(log: Log) -> list[str]:
-    return list(dict.fromkeys(record.phase for record in log))
+def _above_zero(loss: float) -> Number:
+    """A loss that exists: there is no auxiliary one without old classes."""
+    return loss if loss > 0 else None
 
 
-def _lines(logs: Sequence[Log], phases: list[str], measure: Measure, *, in_legend: bool) -> tuple[Line, ...]:
-    """A line for every phase of every step."""
-    lines = []
-    for step, (log, colour) in enumerate(zip(logs, step_colours(len(logs)), strict=True), start=1):
-        for index, phase in enumerate(_phases(log)):
-            records = [record for record in log if record.phase == phase]
-            lines.append(
-                Line(
-                    name=f"step {step}" if index == 0 else f"step {step}, {phase}",
-                    x=tuple(float(record.epoch) for record in records),
-                    y=tuple(measure(record) for record in records),
-                    colour=colour,
-                    dashes=DASHES[phases.index(phase)],
-                    marker=MARKER if len(records) <= MOST_MARKED else None,
-                    in_legend=in_legend and index == 0,
-                    group=step,
-                )
-            )
-    return tuple(lines)
+def _has_value(line: Line) -> bool:
+    return any(value is not None for value in line.y)
 
 
-def _epoch_axis(epochs: int) -> Axis:
-    every = tuple(float(epoch) for epoch in range(1, epochs + 1))
-    return Axis("epoch", whole=True, ticks=every if epochs <= MOST_LISTED else None)
+def _panel(title: str, logs: Sequence[Log], measure: Measure, height: float = 1.0) -> Panel:
+    lines = _lines(logs, measure)
+    if title == PERCENT:
+        return Panel(Axis(title, "%", high=102), lines, height)
+    return Panel(
+        _axis(title, [value for line in lines for value in line.y if value is not None]), lines, height
+    )
 
 
-def _loss_axis(losses: Sequence[float]) -> Axis:
-    """Logarithmic for losses of more than one decade."""
-    low, high = min(losses), max(losses)
-    if low > 0 and high > 10 * low:
-        return Axis("mean loss per image", logarithmic=True, ticks=round_values(low, high))
-    return Axis("mean loss per image")
+def _lines(logs: Sequence[Log], measure: Measure) -> tuple[Line, ...]:
+    """A line for each phase, broken between steps."""
+    points: dict[str, list[tuple[float, Number]]] = {record.phase: [] for log in logs for record in log}
+    epoch = 0
+    for log in logs:
+        for phase, records in groupby(log, lambda record: record.phase):
+            for record in records:
+                epoch += 1
+                points[phase].append((float(epoch), measure(record)))
+            points[phase].append((float(epoch), None))
+    marker = fitting(MARKER, epoch) if epoch <= MOST_DOTTED else None
+    return tuple(
+        Line(
+            phase,
+            tuple(x for x, _ in points[phase]),
+            tuple(y for _, y in points[phase]),
+            colour,
+            marker=marker,
+        )
+        for phase, colour in zip(points, cycle(PHASES), strict=False)
+    )
+
+
+def _spans(logs: Sequence[Log]) -> tuple[Span, ...]:
+    spans, start = [], 0.5
+    for step, log in enumerate(logs, start=1):
+        spans.append(Span(f"step {step}", start, start + len(log)))
+        start += len(log)
+    return tuple(spans)
+
+
+def _axis(title: str, values: Sequence[float]) -> Axis:
+    """Logarithmic for more than one decade."""
+    if values and min(values) > 0 and max(values) > DECADE * min(values):
+        return Axis(title, logarithmic=True, ticks=round_values(min(values), max(values)))
+    return Axis(title)
 
 
 def round_values(low: float, high: float) -> tuple[float, ...]:

@@ -1,19 +1,20 @@
-"""Line charts as PNG files."""
+"""Line charts: as PNG files, and as drawings of the page."""
 
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as DrawnAxis
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from der.summary.charts.description import Axis, ColourKey, Line, LineChart
-from der.summary.drawing.canvas import drawing
+from der.summary.charts.colours import GRID, MUTED
+from der.summary.charts.description import Axis, Line, LineChart
+from der.summary.charts.limits import MOST_LISTED
+from der.summary.drawing.canvas import Canvas, drawing, svg_drawing
 
 LEGEND_LINE = 22  # characters
+ROUND = [1, 2, 5, 10]  # what ticks are multiples of, at any power of ten
 MARKERS = {
     "circle": "o",
     "square": "s",
@@ -22,33 +23,117 @@ MARKERS = {
     "triangle-down": "v",
     "cross": "x",
 }
+LEFT, RIGHT, TOP, BOTTOM, GAP = 46, 12, 26, 40, 34  # pixels around and between panels
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a panel lies, in pixels from the top left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """SVG as matplotlib writes it, and what lies where in it, in pixels from the top left corner."""
+
+    text: str
+    width: int
+    height: int
+    frames: tuple[Frame, ...]
+    places: tuple[float, ...]  # of the x values asked for, from the left
 
 
 def draw_lines(chart: LineChart, path: Path) -> None:
     """Draw a PNG file, byte-identical for equal charts."""
-    with drawing(path, 8.5, 3 + 2 * len(chart.panels)) as figure:
-        rows = figure.subplots(len(chart.panels), 1, sharex=True, squeeze=False)[:, 0].tolist()
+    heights = [panel.height for panel in chart.panels]
+    with drawing(path, 8.5, 3 + 2 * sum(heights)) as figure:
+        grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
+        rows = grid[:, 0].tolist()
+        _fill(rows, chart)
         for axes, panel in zip(rows, chart.panels, strict=True):
-            for line in panel.lines:
-                _draw_line(axes, line)
-            axes.grid(visible=True)
-            axes.set_yscale(_scale(panel.axis))
-            _shape_axis(axes.yaxis, panel.axis)
             axes.set_ylabel(panel.axis.title)
-            axes.set_ylim(panel.axis.low, panel.axis.high)
-        rows[-1].set_xscale(_scale(chart.axis))
-        _shape_axis(rows[-1].xaxis, chart.axis)
-        rows[-1].set_xlabel(chart.axis.title)
-        rows[-1].set_xlim(chart.axis.low, chart.axis.high)
-        rows[0].set_title(f"{chart.title} ({chart.note})" if chart.note else chart.title)
-        if chart.key is not None:
-            _add_key(figure, rows, chart.key)
-        if any(line.in_legend for panel in chart.panels for line in panel.lines):
-            figure.legend(loc="outside right upper")
+        rows[0].set_title("\n".join(textwrap.wrap(chart.title, 80)), pad=24 if chart.spans else None)
+        handles, labels = rows[0].get_legend_handles_labels()
+        if len(labels) > 1:
+            figure.legend(handles, labels, loc="outside right upper")
+
+
+def line_drawing(chart: LineChart, width: int, unit: int, x: tuple[float, ...]) -> Drawing:
+    """The chart without title and legend, ``unit`` pixels for a panel of height 1; ``x`` are to be placed."""
+    heights = [unit * panel.height for panel in chart.panels]
+    total = round(TOP + sum(heights) + GAP * (len(heights) - 1) + BOTTOM)
+    with svg_drawing(width, total) as canvas:
+        frames, top = [], float(TOP)
+        for height in heights:
+            frames.append(Frame(LEFT, top, width - LEFT - RIGHT, height))
+            top += height + GAP
+        rows = [canvas.axes(one.left, one.top, one.width, one.height) for one in frames]
+        _fill(rows, chart)
+        for axes, panel in zip(rows, chart.panels, strict=True):
+            axes.set_title(
+                panel.axis.title, fontsize="medium", fontweight="normal", x=-LEFT / frames[0].width
+            )
+            axes.set_xticklabels([]) if axes is not rows[-1] else None
+        places = _places(canvas, rows[-1], x)
+    return Drawing(canvas.text, width, total, tuple(frames), places)
+
+
+def _places(canvas: Canvas, axes: Axes, x: tuple[float, ...]) -> tuple[float, ...]:
+    level = axes.get_ylim()[0]
+    return tuple(across for across, _ in canvas.pixels(axes, [(value, level) for value in x]))
+
+
+def _fill(rows: list[Axes], chart: LineChart) -> None:
+    for axes, panel in zip(rows, chart.panels, strict=True):
+        for line in panel.lines:
+            _draw_line(axes, line)
+        axes.grid(visible=True, axis="y")
+        axes.set_yscale(_scale(panel.axis))
+        _shape_axis(axes.yaxis, panel.axis)
+        axes.set_ylim(panel.axis.low, panel.axis.high)
+        axes.set_xscale(_scale(chart.axis))
+        _shape_axis(axes.xaxis, chart.axis)
+        axes.set_xlim(*_ends(chart))
+        for span in chart.spans[1:]:
+            axes.axvline(span.start, color=GRID, linewidth=1)
+    rows[-1].set_xlabel(chart.axis.title)
+    if chart.spans:
+        _name_spans(rows[0], chart)
+
+
+def _ends(chart: LineChart) -> tuple[float | None, float | None]:
+    if chart.spans:
+        return chart.spans[0].start, chart.spans[-1].end
+    return chart.axis.low, chart.axis.high
+
+
+def _name_spans(axes: Axes, chart: LineChart) -> None:
+    """Name the stretches above the panel; of many the first, the last, and some between."""
+    every = -(-len(chart.spans) // MOST_LISTED)
+    for span in chart.spans[::every]:
+        place = ((span.start + span.end) / 2, 1.0)
+        text = span.name if len(chart.spans) <= MOST_LISTED / 2 else span.name.rpartition(" ")[2]
+        axes.annotate(
+            text,
+            place,
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            color=MUTED,
+            fontsize="small",
+        )
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
     marker = line.marker
+    if line.band is not None:
+        axes.fill_between(line.x, *line.band, color=line.colour, alpha=0.18, linewidth=0)
     axes.plot(
         line.x,
         [float("nan") if value is None else value for value in line.y],
@@ -72,12 +157,6 @@ def _shape_axis(drawn: DrawnAxis, axis: Axis) -> None:
     if axis.ticks is not None:
         drawn.set_major_locator(FixedLocator(axis.ticks))
         drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    elif axis.whole:
-        drawn.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-
-
-def _add_key(figure: Figure, rows: list[Axes], key: ColourKey) -> None:
-    scale = ScalarMappable(Normalize(0.5, len(key.colours) + 0.5), ListedColormap(key.colours))
-    ticks = MaxNLocator(integer=True, steps=[1, 2, 5, 10])
-    bar = figure.colorbar(scale, ax=rows, label=key.label, fraction=0.04, ticks=ticks)
-    bar.outline.set_visible(False)
+    elif not axis.logarithmic:
+        few = 1 if axis.whole else 2
+        drawn.set_major_locator(MaxNLocator("auto", integer=axis.whole, min_n_ticks=few, steps=ROUND))

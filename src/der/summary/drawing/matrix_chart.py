@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as DrawnAxis
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
 
-from der.summary.charts.description import Categories, ColourScale, MatrixChart, Table
+from der.summary.charts.colours import GRID, MUTED
+from der.summary.charts.description import Categories, MatrixChart
 from der.summary.drawing.canvas import axis_names, drawing
 
 CELL = 0.48  # inches
 SMALLEST, LARGEST = 3.5, 10.0  # inches of a side
 FONT_SIZES = (6.0, 10.0)  # points of names
 LINE_HEIGHT = 1.15  # of a font's size
+LONG = 3  # characters of a name, from which those of columns are turned
 
 
 def draw_matrix(chart: MatrixChart, path: Path) -> None:
@@ -23,22 +24,22 @@ def draw_matrix(chart: MatrixChart, path: Path) -> None:
     height, width = (_length(len(axis.names)) for axis in (chart.rows, chart.columns))
     with drawing(path, width + 3, height + 2) as figure:
         axes = figure.add_subplot()
-        values = np.array(chart.values, dtype=np.float64)  # NaN for None
-        shades = LinearSegmentedColormap.from_list("shades", list(chart.scale.light.colours))
-        norm = PowerNorm(chart.scale.exponent, chart.scale.low, chart.scale.high)
-        image = axes.imshow(values, cmap=shades, norm=norm, interpolation="nearest")
-        if chart.texts is not None:
-            _write_cells(axes, chart.texts, chart.scale.light.text)
+        values = np.array(chart.places, dtype=np.float64)  # NaN for None
+        shades = ListedColormap([shade.light.colour for shade in chart.shades])
+        axes.imshow(values, cmap=shades, vmin=-0.5, vmax=len(chart.shades) - 0.5, interpolation="nearest")
+        axes.spines[:].set(visible=True, color=GRID)
+        _write_cells(axes, chart)
         _name_ticks(axes.xaxis, chart.columns, width)
         _name_ticks(axes.yaxis, chart.rows, height)
-        if max(map(len, axis_names(chart.columns.names))) > 3:
+        if max(map(len, axis_names(chart.columns.names))) > LONG:
             axes.xaxis.set_tick_params(rotation=90)
         for edge in chart.rows.edges:
-            axes.axhline(edge, color="0.6", linewidth=0.8)
+            axes.axhline(edge, color=MUTED, linewidth=0.5)
         for edge in chart.columns.edges:
-            axes.axvline(edge, color="0.6", linewidth=0.8)
+            axes.axvline(edge, color=MUTED, linewidth=0.5)
         axes.set_title(chart.title)
-        _add_bar(figure, axes, image, chart.scale)
+        patches = [Patch(color=chart.shades[place].light.colour, label=text) for text, place in chart.key]
+        figure.legend(handles=patches, loc="outside right upper")
 
 
 def _length(count: int) -> float:
@@ -46,10 +47,12 @@ def _length(count: int) -> float:
     return min(max(CELL * count, SMALLEST), LARGEST)
 
 
-def _write_cells(axes: Axes, texts: Table[str], colour: str) -> None:
-    for row, cells in enumerate(texts):
-        for column, text in enumerate(cells):
-            if text:
+def _write_cells(axes: Axes, chart: MatrixChart) -> None:
+    for row, texts in enumerate(chart.texts or ()):
+        for column, text in enumerate(texts):
+            place = chart.places[row][column]
+            if text and place is not None:
+                colour = chart.shades[place].light.text
                 axes.text(column, row, text, color=colour, fontsize=9, ha="center", va="center")
 
 
@@ -62,9 +65,3 @@ def _name_ticks(drawn: DrawnAxis, categories: Categories, length: float) -> None
     size = min(max(room, smallest), largest)
     drawn.set_ticks(range(0, len(names), every), names[::every], fontsize=size)
     drawn.set_label_text(categories.label)
-
-
-def _add_bar(figure: Figure, axes: Axes, image: AxesImage, scale: ColourScale) -> None:
-    axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, label=scale.title, fraction=0.04, ticks=scale.ticks)
-    bar.outline.set_visible(False)

@@ -1,0 +1,76 @@
+"""The page that compares runs, as text and by hand."""
+
+import re
+
+import pytest
+
+from der.report.comparison import (
+    ComparedRun,
+    forgetting_error,
+    measure,
+    render_comparison,
+    steps_side_by_side,
+)
+from der.summary.series import Summary, summarise
+from der.summary.uncertainty import error_of_difference, sampling_error
+from tests.report.reader import Reader
+from tests.report.report_runs import make_run
+from tests.summary.step_metrics import make_steps
+
+FIRST = summarise(make_steps([[90.0], [80.0, 85.0]], [4, 4]))  # top-1 89 and 83, on 40 and 80 images
+OTHER = summarise(make_steps([[91.0], [60.0, 65.0], [60.0, 55.0, 95.0]], [4, 4, 2]))
+
+
+def runs(*summaries: Summary) -> list[ComparedRun]:
+    return [
+        ComparedRun(f"<run {index}>", f"abc{index}", summary, {"train.seed": str(index)})
+        for index, summary in enumerate(summaries)
+    ]
+
+
+def test_measures_have_errors_by_hand() -> None:
+    errors = [sampling_error(89, 40), sampling_error(83, 80)]
+    assert measure(FIRST)[:2] == [(86, pytest.approx(sum(errors) / 2)), (83, errors[1])]
+    # 10 points lost on the 40 images of the old classes, from 90 to 80.
+    assert FIRST["forgetting"] == 10
+    assert forgetting_error(FIRST) == error_of_difference(sampling_error(90, 40), sampling_error(80, 40))
+
+
+def test_one_step_has_no_forgetting_and_an_older_summary_no_errors() -> None:
+    assert measure(summarise(make_steps([[90.0]], [4])))[2] == (None, None)
+    older = summarise(make_steps([[90.0], [80.0, 85.0]], [4, 4]))
+    for step in older["steps"].values():
+        del step["test_images"]  # type: ignore[misc]
+    assert [error for _, error in measure(older)] == [None] * 3
+    assert (
+        "±"
+        not in Reader(render_comparison(runs(older, older)))
+        .text.partition("Differences")[2]
+        .partition("0.00")[0]
+    )
+
+
+def test_runs_that_stop_at_other_numbers_of_classes_stand_side_by_side() -> None:
+    table = steps_side_by_side([FIRST, OTHER])
+    assert list(table) == [4, 8, 10]
+    assert [value for value, _ in table[8]] == [83, 63] and table[10][0] == (None, None)
+
+
+def test_differences_are_to_the_first_run_and_say_what_is_within_the_error() -> None:
+    page = render_comparison(runs(FIRST, OTHER, FIRST))
+    rows = re.findall(r"<tr><th scope=\"row\">&lt;run \d&gt;.*?</tr>", page, re.DOTALL)
+    assert len(rows) == 3
+    error = error_of_difference(sampling_error(83, 80), sampling_error(92, 100))
+    assert f"+9.00<small> ±{error:.1f}</small>" in rows[1]
+    assert "within the error" not in rows[0] and rows[2].count("within the error") == 3
+    assert Reader(page).data["comparison"]["series"][1]["name"] == "<run 1>"
+    assert "train.seed" in page
+
+
+def test_equal_runs_give_equal_bytes_and_nothing_is_fetched() -> None:
+    summary = make_run([4, 2]).summary
+    page = render_comparison(runs(summary, FIRST))
+    assert page == render_comparison(runs(summary, FIRST))
+    for tag, attributes in Reader(page).elements:
+        for key in ("src", "href", "srcset"):
+            assert (attributes.get(key) or "#").startswith(("#", "data:")), (tag, attributes)

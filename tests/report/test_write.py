@@ -1,0 +1,176 @@
+"""The page as text: the same bytes, everything there, whole names, and of a bounded size."""
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from der.evaluation.predictions import Predictions
+from der.report.finished_run import Difference
+from der.report.tables import MOST_PAIRS
+from der.report.write import render, show_parameters, write_report
+from der.summary.charts.accuracy import Curve
+from der.summary.verdict import Reference
+from tests.report.reader import Reader
+from tests.report.report_runs import ODD_NAMES, make_run, with_times, without_mistakes
+
+RUNS = {
+    "joint": make_run([2]),
+    "one class at a time": make_run([1] * 30),
+    "names": with_times(make_run([4, 2], ODD_NAMES, channels=3)),
+    "no mistakes": without_mistakes(make_run([2, 2])),
+}
+SECTIONS = [
+    *("verdict", "accuracy", "origin", "time", "forgetting", "confusion", "classes"),
+    *("calibration", "memory", "training", "steps", "parameters"),
+]
+MEASURED = re.compile(r"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
+
+
+@cache
+def page_of(name: str) -> str:
+    return render(RUNS[name])
+
+
+@pytest.mark.parametrize("name", ["joint", "names"])
+def test_same_run_same_bytes(name: str, tmp_path: Path) -> None:
+    write_report(RUNS[name], tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page_of(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_part_is_there_in_order_and_nothing_is_fetched(name: str) -> None:
+    page = page_of(name)
+    reader = Reader(page)
+    sections = [attributes["id"] for tag, attributes in reader.elements if tag == "section"]
+    links = [attributes["href"] or "" for tag, attributes in reader.elements if tag == "a"]
+    assert sections == SECTIONS and links[: len(SECTIONS)] == [f"#{one}" for one in SECTIONS]
+    ids = [attributes["id"] for _, attributes in reader.elements if "id" in attributes]
+    assert len(ids) == len(set(ids)) and {link.removeprefix("#") for link in links} <= set(ids)
+    for tag, attributes in reader.elements:
+        for key in ("src", "href", "srcset"):
+            assert (attributes.get(key) or "#").startswith(("#", "data:")), (tag, attributes)
+    assert "url(" not in page.replace("url(#", "").replace("url(${file.src})", "")
+    references = set(re.findall(r"(?:url\(#|<use href=\"#)([^\")]+)", page))
+    assert references <= set(ids)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_figures_are_there_without_the_script(name: str) -> None:
+    run, reader = RUNS[name], Reader(page_of(name))
+    figures = [one["data-figure"] for tag, one in reader.elements if tag == "figure"]
+    several = len(run.steps) > 1
+    assert figures == [
+        "accuracy",
+        *(["timeline"] if run.times else []),
+        *(["accuracy_matrix", "old_and_new"] if several else []),
+        "confusion",
+        *("reliability", "memory", "training"),
+    ]
+    assert set(figures) - {"timeline"} <= reader.data.keys()
+    assert sum(tag == "picture" for tag, _ in reader.elements) == 1 + several
+    assert all(one["aria-label"] for tag, one in reader.elements if tag == "figure")
+
+
+def test_the_verdict_is_said_in_a_sentence() -> None:
+    run = make_run([4, 2, 2, 2])
+    summary, last = run.summary, run.steps[-1]
+    said = " ".join(Reader(render(run)).text.split())
+    average, end = summary["average_top1"], summary["last_top1"]
+    assert re.search(
+        rf"10 classes in 4 steps: {average:.2f} % ±\d+\.\d on average, {end:.2f} % ±\d+\.\d at the end; "
+        r"old classes (lost|gained) \d+\.\d points ±\d+\.\d ?; "
+        rf"{show_parameters(last['parameters'])} parameters\.",
+        said,
+    )
+    assert f"one image is {100 / last['test_images']:.2f} points" in said
+    one = " ".join(Reader(page_of("joint")).text.split())
+    assert "2 classes in 1 step: " in one and "old classes" not in one.partition("Accuracy over classes")[0]
+
+
+def test_what_is_compared_is_told_from_what_is_within_the_error() -> None:
+    run = make_run([4, 2])
+    average = run.summary["average_top1"]
+    references = [Reference("near", "a paper", average + 0.1, 1.0), Reference("far", "a paper", 1.0, 1.0)]
+    rows = re.findall(
+        r"<tr><th scope=\"row\">(\w+)<br>.*?</tr>", render(replace(run, references=references)), re.DOTALL
+    )
+    assert rows == ["near", "far"]
+    page = " ".join(Reader(render(replace(run, references=references))).text.split())
+    near, far = page.partition("near a paper")[2].split("far a paper")[:2]
+    assert "-0.10 ±" in near and near.count("within the error") == 1
+    assert f"+{average - 1:.2f} ±" in far and "within the error" not in far.partition("Accuracy over")[0]
+
+
+def test_what_no_cache_may_give_back_stands_between_marks() -> None:
+    run = make_run([2, 2])
+    earlier = Reference(
+        "before the last edit", "metrics/summary.json of commit abc", 50.0, 40.0, is_earlier=True
+    )
+    other = with_times(replace(run, references=[*run.references, earlier]), computed_from=2)
+    other = replace(other, origin=replace(run.origin, revision="0a1b2c3"))
+    pages = [render(one) for one in (run, other)]
+    cut = [MEASURED.sub("", page) for page in pages]
+    assert cut[0] == cut[1]
+    assert "took 41.0 s of finished work from the cache" not in pages[0]
+    for said in ("before the last edit", "0a1b2c3", "of finished work from the cache", "A processor (cpu)"):
+        assert said in pages[1] and said not in pages[0]
+
+
+def test_names_survive_as_text() -> None:
+    page = page_of("names")
+    reader = Reader(page)
+    assert set(reader.names) >= set(ODD_NAMES)
+    assert set(reader.names) <= {*ODD_NAMES, "–"}
+    assert "alert(1)</script>" not in page
+    assert reader.data["confusion"]["names"] == ODD_NAMES
+
+
+def test_many_pairs_are_cut_and_the_page_says_so() -> None:
+    run = make_run([40])
+    predictions = Predictions(np.zeros(1600, np.int32), np.ones(1600, np.float32))
+    page = render(replace(run, confusions=[np.ones((40, 40), np.int64)], predictions=predictions))
+    assert f"The {MOST_PAIRS:,} most frequent of 1,560 pairs." in page
+    assert page.count('<tr><td class="name">') == MOST_PAIRS + 40
+
+
+def test_one_of_anything_is_not_many() -> None:
+    page = Reader(render(make_run([1], exemplars=1))).text
+    assert not re.findall(r"\b1 (?:classes|steps|images|exemplars)\b", page)
+    assert "1 class in 1 step" in page
+    many = Reader(page_of("names")).text
+    assert "6 classes in 2 steps" in many and "12 exemplars" in many and "120 test images" in many
+
+
+def test_parameters_that_differ_are_shown_and_the_rest_is_folded() -> None:
+    order = [f"class {label}" for label in range(100)]
+    run = replace(RUNS["joint"], parameters={"dataset": {"source": "x"}, "order": order})
+    page = render(run)
+    (cell,) = re.findall(r"<td><details><summary>(.*?)</summary>(.*?)</details></td>", page)
+    assert json.loads(unescape(cell[1])) == order and len(unescape(cell[0])) <= 60
+    assert "All are those of preset digits." in page
+    differing = replace(run.origin, differences=[Difference("train.seed", "3", "0")])
+    said = " ".join(Reader(render(replace(run, origin=differing))).text.split())
+    assert "Preset digits, but: parameter this run preset train.seed 3 0" in said
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(950, "950"), (463_504, "464 k"), (1_855_434, "1.9 M"), (123_175_200, "123 M")]
+)
+def test_parameters_in_words(count: int, text: str) -> None:
+    assert show_parameters(count) == text
+
+
+def test_sizes_are_bounded() -> None:
+    """Of noise, which no format makes small: with photographs a page is a third of that."""
+    digits = make_run([4, 2, 2, 2], exemplars=20, right=0.97, epochs=40)
+    assert len(render(with_times(digits)).encode()) < 400_000
+    curve = Curve("a preset", "A paper", [10 * step for step in range(1, 11)], [90.0] * 10)
+    large = make_run([10] * 10, exemplars=20, side=32, channels=3, right=0.65, epochs=170)
+    assert len(render(with_times(replace(large, published=[curve]))).encode()) < 5_000_000
