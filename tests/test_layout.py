@@ -14,7 +14,7 @@ from tests.locations import ROOT
 
 PACKAGE = ROOT / "src" / "der"
 # Folders of tests/ that are none of der's.
-BESIDE_DER = {"stages", "bench", "docs", "packaging", "pipeline", "compatibility", "examples"}
+BESIDE_DER = {"stages", "bench", "docs", "packaging", "pipeline", "compatibility", "examples", "cluster"}
 ABOVE = {"__main__.py", "command", "project"}  # that may name the project's files
 FINDS_THEM = {"estimator/loading.py"}  # what der.load takes beside a checkpoint
 LONGEST_MODULE, LONGEST_TEST = 300, 400  # lines

@@ -47,7 +47,7 @@ def test_chunks_hold_every_file_once(tmp_path: Path) -> None:
 
 
 def test_threads_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(loader, "MOST_THREADS", 1)
+    monkeypatch.setattr(loader, "MOST_WORKERS", 1)
     save_pictures(tmp_path, 3)
     (chunk,) = read_chunks(list_pictures([tmp_path]), 8, 3, 10)
     np.testing.assert_array_equal(chunk.images, random_images(0, 3))

@@ -72,7 +72,7 @@ def test_foreign_metadata_are_named(content: str, saved: Path) -> None:
         ),
         (
             {"network": to_values(network_settings(backbone="vgg"))},
-            r"network\.json\.network\.backbone: 'vgg' does not fit; write cifar_resnet or resnet, ",
+            r"network\.json\.network\.backbone: 'vgg' does not fit; write cifar_resnet or resnet or timm:",
         ),
         ({"parameters": 7}, r"2: the network does not have the 7 parameters it records$"),
     ],

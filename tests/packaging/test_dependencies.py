@@ -26,7 +26,10 @@ LIBRARY = {
     "estimator",
     "command",
 }
-BROUGHT_BY = {"PIL": "pillow", "ruamel": "ruamel.yaml", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+BROUGHT_BY = {
+    **{"PIL": "pillow", "hydra": "hydra-core", "ruamel": "ruamel.yaml"},
+    **{"sklearn": "scikit-learn", "yaml": "pyyaml"},
+}
 # What rooms of the library import inside functions, for that use alone.
 FOR_ONE_USE = {
     "pyarrow": {"der.data.sources.arrow_files"},  # of extra parquet: its source is imported when it is named

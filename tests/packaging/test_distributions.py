@@ -14,7 +14,7 @@ from PIL import Image
 from der.command.extra import PIPELINE
 from tests.packaging.installing import ISOLATED, build, copy_tree, make_environment, run, tracked_files
 
-LEFT_OUT = (".ci/", "dvc.lock", "metrics/", "results/notebook_run/")  # of the sdist
+LEFT_OUT = (".ci/", "dvc.lock", "metrics/")  # of the sdist
 TEACHING = Path(__file__).with_name("teaching.py")
 FIND = "import importlib.util, sys; print([one for one in sys.argv[1:] if importlib.util.find_spec(one)])"
 

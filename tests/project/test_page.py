@@ -21,6 +21,7 @@ from der.data.exemplars import Memory, save_memory
 from der.evaluation.confusion import write_confusion
 from der.evaluation.mistakes import write_mistakes
 from der.evaluation.predictions import Predictions, write_predictions
+from der.model.metadata import save_empty_checkpoint
 from der.project.chain import write_chain
 from der.project.markers import mark_unused
 from der.project.page import make_page, read_run
@@ -70,6 +71,7 @@ def write_run(root: Path, run: FinishedRun) -> None:
         "recipes": [to_values(settings.train.recipe(step)) for step in range(1, last + 1)],
         "steps": steps,
     }
+    save_empty_checkpoint(root / "data/checkpoints/0")
     with sealed_directory(root / f"data/checkpoints/{last}") as directory:
         write_json(directory / "network.json", metadata)
     for index, step in enumerate(run.steps):

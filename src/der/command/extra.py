@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 from der.common.errors import UserError
 
-PIPELINE = frozenset({"dvc", "jinja2", "markupsafe", "matplotlib", "pandas", "psutil", "torchvision"})
+PIPELINE = frozenset(
+    {"dvc", "hydra", "jinja2", "markupsafe", "matplotlib", "pandas", "psutil", "torchvision"}
+)
 
 
 @contextmanager

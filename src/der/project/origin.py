@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import Any
 
+from msgspec.structs import asdict
+
 from der.common.sealed import SealedDirectory
 from der.data.splits import SPLITS
 from der.project.changes import compare, shorten
@@ -41,7 +43,7 @@ def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[Difference]]:
 
 def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
     """All parameters but places on someone's machine."""
-    sections = to_values(settings)
+    sections = to_values(settings) | {"network": asdict(settings.network)}  # its defaults, too
     for place in PLACES:
         section, _, name = place.partition(".")
         del sections[section][name]
