@@ -57,7 +57,8 @@ def test_the_wheel_holds_the_package(built: tuple[Path, Path]) -> None:
     assert {"der/py.typed", "der/presets/digits.yaml", "der/presets/class_orders/podnet_1.yaml"} <= package
     assert f"{metadata.rpartition('/')[0]}/licenses/LICENSE" in names
     assert said["License-Expression"] == "MIT" and said.get_all("License-File") == ["LICENSE"]
-    assert set(said.get_all("Provides-Extra") or []) == {"pipeline", "onnx", "parquet", "docs", "dev"}
+    extras = {"pipeline", "onnx", "parquet", "photos", "tensorboard", "docs", "dev"}
+    assert set(said.get_all("Provides-Extra") or []) == extras
     links = [one.partition(", ")[0] for one in said.get_all("Project-URL") or []]
     assert links == ["Homepage", "Documentation", "Repository", "Changelog", "Issues"]
 
