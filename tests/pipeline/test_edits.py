@@ -61,7 +61,7 @@ ABLATIONS = {
     "random exemplars": Edit({"memory__selection": "random"}, ["B1", "B2", "B3"]),
     "head initialization": Edit({"network__head_initialization": "lecun_normal"}, ["T1", "T2", "T3"]),
     "heads not inherited": Edit({"network__inherit_head": False}, ["T1", "T2", "T3"]),
-    "class order": Edit({"protocol__class_order": ["ant", "bee", "dog", "cat"]}, ["split"]),
+    "class order": Edit({"protocol__class_order": ["ant", "bee", "dog", "cat"]}, ["split", "summarize"]),
 }
 
 WITHOUT_EFFECT = {
@@ -134,10 +134,8 @@ def test_back_to_an_earlier_value_restores_everything(base: Pipeline, pipeline: 
     assert pipeline.results() != base.results()
     pipeline.edit(protocol__steps=None)
     done = pipeline.repro()
-    assert done.run == ["check"]
-    assert sorted(done.restored) == sorted(
-        numbered("split", "T2", "B2", "E2", "T3", "B3", "summarize", "report")
-    )
+    assert done.run == ["check", "report"]  # the page is no output, and in no cache
+    assert sorted(done.restored) == sorted(numbered("split", "T2", "B2", "E2", "T3", "B3", "summarize"))
     assert pipeline.results() == base.results()
 
 
@@ -185,7 +183,10 @@ def test_deleted_output_is_restored(deleted: list[str], base: Pipeline, pipeline
         if any(out == one or out.startswith(one + "/") for out in stage.outs for one in deleted)
     }
     assert set(done.restored) == producers - set(done.run)
-    assert pipeline.results() == base.results()
+    expected = base.results()
+    if "metrics" in deleted:  # the page is no output, which DVC would miss: `der report` makes it
+        pipeline.der("report")
+    assert pipeline.results() == expected
 
 
 def reformat(pipeline: Pipeline, path: str) -> None:

@@ -33,9 +33,10 @@ def set_up_device() -> "torch.device":
     from der.common import device  # torch costs seconds
 
     place = os.environ.get(DEVICE)
+    count = count_processes()
     with naming(DEVICE):
         chosen = device.set_up_device(place)
-        if (count := count_processes()) > 1:
+        if count > 1:
             return device.take_share(chosen, local_rank(), count, "OMP_NUM_THREADS" in os.environ)
     return chosen
 
