@@ -116,9 +116,9 @@ class Pipeline:
             "GIT_COMMITTER_EMAIL": "tests@example.org",
         }
 
-    def repro(self, **environment: str) -> Repro:
-        """Run `dvc repro`, which must succeed."""
-        printed = self.succeed("dvc", "repro", **environment)
+    def repro(self, *targets: str, **environment: str) -> Repro:
+        """Run `dvc repro`, of all stages or of ``targets`` and what they need, which must succeed."""
+        printed = self.succeed("dvc", "repro", *targets, **environment)
         return Repro(
             re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE),
             re.findall(r"^Stage '(.+)' is cached - skipping run", printed, re.MULTILINE),

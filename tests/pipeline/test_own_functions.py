@@ -26,8 +26,9 @@ def test_an_edit_of_a_source_runs_what_it_reaches(pipeline: Pipeline) -> None:
     module = pipeline.root / "src" / SOURCE
     module.write_text(modules()[SOURCE], encoding="utf-8")
     pipeline.edit(dataset__source="npz_file:npz", dataset__path="data/images/mine.npz")
-    # The images are those of the folder: nothing is reached but the page, which shows the parameters.
-    assert pipeline.repro().run == ["check", "download", "report"]
+    # The images are those of the folder: nothing is reached but the summary, which looks for the source's
+    # published results, and the page, which shows the parameters.
+    assert pipeline.repro().run == ["check", "download", "summarize", "report"]
     assert digests(pipeline.root, ["data/raw"]) == before
     pipeline.rewrite(f"src/{SOURCE}", "# sorted$", "# in order")
     assert pipeline.repro().run == ["check"]

@@ -63,6 +63,7 @@ def test_commands_of_the_pages_are_the_example_s(page: str) -> None:
 def test_the_same_weights_in_another_file_train_nothing_and_others_all(pipeline: Pipeline) -> None:
     apply_preset(pipeline)
     pipeline.edit(protocol__first_classes=2, network__tuned="none")
+    pipeline.chain(3)
     pipeline.repro()
     before, weights = pipeline.results(), pipeline.root / "data/weights"
     (weights / "tiny.pth").rename(weights / "moved.pth")

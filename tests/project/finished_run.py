@@ -14,6 +14,7 @@ from der.data.identity import identify
 from der.data.protocol import plan_steps
 from der.data.splits import SPLITS
 from der.evaluation.metrics import METRICS, Breakdown, StepMetrics
+from der.model.metadata import save_empty_checkpoint
 from der.project.chain import chain_length
 from der.project.images import IDENTITIES
 from der.project.markers import mark_unused
@@ -76,6 +77,7 @@ def finish(*classes: int) -> None:
         "recipes": [to_values(settings.train.recipe(step)) for step in range(1, last + 1)],
         "steps": plan_steps(class_names(settings), settings.protocol),
     }
+    save_empty_checkpoint(checkpoint(0))
     put_json(checkpoint(last) / "network.json", metadata)
 
 

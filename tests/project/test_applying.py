@@ -85,8 +85,8 @@ def test_printed_changes(place: Path) -> None:
         "  memory.budget: 2000 -> 20",
         "  memory.allocation: total -> per_class",
         "chain.yaml: 10 -> 11 steps",
-        "`dvc repro` runs split, train_task@1, train_task@11, build_memory@1 to @11, evaluate@11, report, "
-        "and what follows",
+        "`dvc repro` runs split, train_task@1, train_task@11, build_memory@1 to @11, evaluate@11, summarize, "
+        "report, and what follows",
     ]
 
 
@@ -205,7 +205,7 @@ def test_what_runs_does_not_depend_on_how_often_a_preset_is_applied() -> None:
     assert second[0] == "preset paper_b0_10: 0 values of params.yaml changed"
     assert first[-1] == second[-1]
     assert first[-1].startswith(
-        "`dvc repro` runs download, split, train_task@1 to @10, build_memory@1 to @10"
+        "`dvc repro` runs download, split, initialize, train_task@1 to @10, build_memory@1 to @10"
     )
 
 

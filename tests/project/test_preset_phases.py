@@ -9,12 +9,16 @@ import torch
 from msgspec.structs import replace
 
 from der.common import atomic
+from der.common.randomness import generator
 from der.common.sealed import seal
 from der.data.class_arrays import class_file, read_classes
 from der.data.exemplars import empty_memory
 from der.memory.build import build_memory
+from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
 from der.model.forward import feature_function
+from der.model.start import Start
+from der.model.weights import tensors_of
 from der.project import paths
 from der.project.applying import apply_preset
 from der.project.chain import write_chain
@@ -66,7 +70,15 @@ def take(previous: Checkpoint | None, number: int, settings: Settings, memory: A
     steps = read_task(directory, number)
     images = gather_step(read_classes(directory, steps[-1]), memory)
     train = cut(settings.train)
-    return train_step(previous, steps, images, settings.network, train, CPU, Listener(), NoState())
+    start = draw_start(settings) if previous is None and settings.network.weights else None
+    return train_step(previous, steps, images, settings.network, train, CPU, Listener(), NoState(), start)
+
+
+def draw_start(settings: Settings) -> Start:
+    """Random weights in place of those that would be downloaded."""
+    extractor = build_extractor(settings.network, settings.dataset.channels)
+    initialize_extractor(extractor, settings.network, generator(0, "start", 1))
+    return Start(tensors_of(extractor))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -285,7 +285,7 @@ def test_frozen_extractors_compute_in_bfloat16_too() -> None:
         for precision in ("float32", "bfloat16")
     ]
     draws = draws_of(8, NO_AUGMENTATION)
-    (wide, exact, _), (narrow, features, _) = (next(one.feed.batches(draws, 8)) for one in engines)
+    (wide, exact, *_), (narrow, features, *_) = (next(one.feed.batches(draws, 8)) for one in engines)
     assert (wide.dtype, narrow.dtype) == (torch.float32, torch.bfloat16)
     assert torch.equal(features, place_folded(network.extractors[0], CPU, torch.bfloat16)(narrow))
     assert not torch.equal(features, exact)
