@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from der.common.errors import UserError
-
 if TYPE_CHECKING:  # torch costs seconds, and who is alone does without
     import torch
     from torch import Tensor
@@ -22,8 +20,8 @@ ANSWER = timedelta(seconds=45)  # after which a rank that does not answer counts
 MEETING = timedelta(hours=48)  # until all are there: one may wait for another run of the same step
 
 
-class LostRank(UserError):
-    """A rank has ended or does not answer."""
+class LostRank(Exception):
+    """A rank has ended or does not answer: nothing that is wrong with the work, and not to be named so."""
 
 
 class Group(NamedTuple):
@@ -133,6 +131,5 @@ def _answered(function: Any, *arguments: Any, **named: Any) -> None:
     """Call a function of torch.distributed, which raises RuntimeError for a rank that is gone or silent."""
     try:
         function(*arguments, **named)
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        raise LostRank(f"a process of the training has ended, or does not answer ({reason})") from None
+    except RuntimeError:  # with words of the library's about sockets
+        raise LostRank("a process of the training has ended, or does not answer") from None
