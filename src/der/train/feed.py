@@ -45,9 +45,8 @@ def take_part(draws: Draws, size: int) -> tuple[Draws, list[Piece]]:
     pieces = [Piece(part.stop - part.start, whole) for part, whole in zip(parts, sizes, strict=True)]
     if ranks.count() == 1:
         return draws, pieces
-    places = [
-        torch.arange(start + part.start, start + part.stop) for start, part in zip(starts, parts, strict=True)
-    ]
+    places = [torch.empty(0, dtype=torch.int64)]
+    places += [torch.arange(at + part.start, at + part.stop) for at, part in zip(starts, parts, strict=True)]
     return draws[torch.cat(places)], pieces
 
 
