@@ -89,7 +89,7 @@ class _Row:
             return "code" if path.name in self.workspace.new_code else ""
         if path == INPUT:
             return self.side
-        if path.is_relative_to(TASKS) and self.steps is not None:
+        if path.is_relative_to(TASKS) and path != TASKS and self.steps is not None:
             return self._task(path, int(path.relative_to(TASKS).parts[0]), self.steps)
         owners = [one for one in producers(dep, self.workspace.graph) if one in self.identities]
         identities = [self.identities[owner] for owner in owners if not self._leaves_marker_again(owner)]
