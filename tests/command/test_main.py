@@ -87,7 +87,9 @@ def test_without_words_it_says_what_one_does_first(capsys: pytest.CaptureFixture
     assert named and set(named) <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("words", [["train"], ["--all"], ["report", "folder"], ["show", "--csv"]])
+@pytest.mark.parametrize(
+    "words", [["train"], ["--all"], ["check", "folder"], ["report", "--csv"], ["show", "--csv"]]
+)
 def test_what_is_no_command_or_no_option(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)

@@ -58,7 +58,7 @@ LONG = ("docs/presets.md", "docs/masks.md")
 PREPARED = {
     ("README.md", "The pipeline in one command"): "touch notes.txt",
     ("docs/pipeline.md", "The page of results"): (
-        "git add --all && git commit --quiet --message Results"
+        "git add --all && git commit --quiet --allow-empty --message Results"
         " && git commit --quiet --allow-empty --message Again"
     ),
     ("docs/exports.md", "Predictions on the command line"): (

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,7 @@ import pytest
 
 from tests.pipeline.conftest import build_once
 from tests.pipeline.killing import PATIENCE, Started, has_status, started, wait_for
-from tests.pipeline.lab import Digests, Pipeline, digests
+from tests.pipeline.lab import Digests, Pipeline
 
 COMPARED = ("data/checkpoints", "data/memory", "metrics")
 FIRST_STEP = ("data/checkpoints/1/", "metrics/training/1/")
@@ -31,6 +32,11 @@ def lengthen(pipeline: Pipeline) -> None:
     )
 
 
+def compared(pipeline: Pipeline) -> Digests:
+    """Results of training and all after it; of the page, what is not measured."""
+    return {path: one for path, one in pipeline.results().items() if path.startswith(COMPARED)}
+
+
 @pytest.fixture(scope="session")
 def uninterrupted(base: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Digests:
     """The results of the longer phases; every stage by itself gives those of `dvc repro`."""
@@ -40,7 +46,7 @@ def uninterrupted(base: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> D
         lengthen(pipeline)
         pipeline.succeed("python", "-m", "stages", "--start-at", "train_task@1")
 
-    return digests(build_once(tmp_path_factory, "uninterrupted", build), COMPARED)
+    return compared(replace(base, root=build_once(tmp_path_factory, "uninterrupted", build)))
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def stopped_in_training(pipeline: Pipeline, *line: str) -> Iterator[tuple[Starte
 
 def assert_same(pipeline: Pipeline, expected: Digests, *starts: str) -> None:
     """The results whose paths start so have the bytes of the uninterrupted run."""
-    found = digests(pipeline.root, COMPARED)
+    found = compared(pipeline)
     wanted = {path: digest for path, digest in expected.items() if path.startswith(starts)}
     assert wanted
     assert {path: digest for path, digest in found.items() if path.startswith(starts)} == wanted

@@ -72,6 +72,7 @@ class TensorBoard(Listener):
 
         folder = self.directory / self.phase
         if self.done:
+            _wait_for_a_later_name(folder)
             # What an earlier run wrote of epochs that are trained again does not count.
             return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
         for left in folder.glob(EVENTS):
@@ -91,3 +92,13 @@ class TensorBoard(Listener):
         except OSError as error:
             self.usable = False
             self.warn(f"{self.directory}: no curves from here on ({error.strerror}); training goes on")
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Wait, at most a second, until events have a name of their own second.
+
+    Events are read in the order of their names: second, host, process, and a number that has 9 after 10.
+    """
+    now = time.time()
+    if any(folder.glob(f"{EVENTS.removesuffix('*')}{int(now):010d}.*")):
+        time.sleep(int(now) + 1 - now)
