@@ -165,4 +165,10 @@ def _outlive(parent: int) -> None:
     while os.getppid() == parent and time.monotonic() < end:
         time.sleep(WATCH)
     if os.getppid() == parent:
+        if own_rank() == 1:  # for all
+            print(
+                "error: the first process hangs and is ended; run again: it goes on from the last epoch",
+                file=sys.stderr,
+                flush=True,
+            )
         os.kill(parent, signal.SIGKILL)
