@@ -113,18 +113,6 @@ def test_another_number_begins_anew(pipeline: Pipeline) -> None:
     assert "begins anew with 1 at once; what 2 at once have trained stays there" in done.stdout + done.stderr
 
 
-@pytest.mark.torture
-def test_a_rank_that_hangs_ends_all_within_a_minute(pipeline: Pipeline) -> None:
-    plain = pipeline.plain()
-    plain.edit(train__base__epochs=EPOCHS)
-    for which in (0, 1):
-        with running(plain, **scratch(plain, "hung")) as process:
-            said, seconds = end_one(process, which, signal.SIGSTOP, 4)
-        assert process.returncode != 0
-        assert seconds < 60
-        assert len(re.findall(r"^error: .+ run again: it goes on", said, re.MULTILINE)) == 1
-
-
 @pytest.mark.parametrize("text", ["0", "two", "-1", "1.5", "9999"])
 def test_no_number(text: str, pipeline: Pipeline) -> None:
     done = pipeline.command("python", "-m", "stages.train_task", "1", DER_PROCESSES=text)
