@@ -122,12 +122,12 @@ def colour_at(page: Page, row: float, column: float, count: int) -> str:
 
 
 def hover_cell(page: Page, row: int, column: int, count: int) -> None:
-    page.locator("#figure-confusion").scroll_into_view_if_needed()
-    box = page.locator("#figure-confusion .cells").bounding_box()
+    cells = page.locator("#figure-confusion .cells")
+    box = cells.bounding_box()
     assert box is not None
-    page.mouse.move(
-        box["x"] + (column + 0.5) / count * box["width"], box["y"] + (row + 0.5) / count * box["height"]
-    )
+    place = {"x": (column + 0.5) / count * box["width"], "y": (row + 0.5) / count * box["height"]}
+    cells.hover(position=place, force=True)  # type: ignore[arg-type]
+    expect(page.locator("#tip")).to_be_visible()
 
 
 def column(page: Page, table: str, number: int) -> list[str]:
