@@ -253,13 +253,13 @@ def test_names_are_shown_as_they_are(opened: Page) -> None:
     )
 
 
-@pytest.mark.parametrize("opened", ["long names"], indirect=True)
-def test_the_tip_has_whole_names(opened: Page) -> None:
+def test_the_tip_has_whole_names(browser: Browser, tmp_path: Path) -> None:
     row, column = np.argwhere(RUNS["long names"].confusions[-1] == 0)[0]
-    hover_cell(opened, row, column, len(LONG_NAMES))
-    said = opened.locator("#tip").text_content() or ""
-    assert f"{LONG_NAMES[row]} taken for {LONG_NAMES[column]}" in said
-    box = opened.locator("#tip").bounding_box()
+    with browser.new_context(offline=True, viewport=DESK) as context:  # type: ignore[arg-type]
+        page = Pages(context, tmp_path)["long names"].page
+        hover_cell(page, row, column, len(LONG_NAMES))
+        expect(page.locator("#tip")).to_contain_text(f"{LONG_NAMES[row]} taken for {LONG_NAMES[column]}")
+        box = page.locator("#tip").bounding_box()
     assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= DESK["width"]
 
 
