@@ -151,12 +151,8 @@ class Pipeline:
                 stream.write(f"\n{line}\n")
 
     def results(self) -> Digests:
-        """Every file that the stages left; of the page, what is not measured on the machine or in git."""
-        found = digests(self.root, RESULTS)
-        if PAGE in found:
-            kept = MEASURED.sub(b"", (self.root / PAGE).read_bytes())
-            found[PAGE] = hashlib.sha256(kept).hexdigest()
-        return found
+        """Every file that the stages left, as ``repeatable``."""
+        return repeatable(self.root, RESULTS)
 
     def copy_to(self, root: Path) -> "Pipeline":
         """The same state of affairs at another place: files, DVC's cache and lock, git's history."""
@@ -212,6 +208,15 @@ def digests(root: Path, names: Sequence[str] = (".",)) -> Digests:
         parts = file.relative_to(root).parts
         if file.is_file() and "__pycache__" not in parts and parts[0] not in (".git", ".dvc"):
             found["/".join(parts)] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def repeatable(root: Path, names: Sequence[str] = (".",)) -> Digests:
+    """As ``digests``; of the page, what is not measured on the machine or in git."""
+    found = digests(root, names)
+    if PAGE in found:
+        kept = MEASURED.sub(b"", (root / PAGE).read_bytes())
+        found[PAGE] = hashlib.sha256(kept).hexdigest()
     return found
 
 

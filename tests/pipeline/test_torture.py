@@ -16,7 +16,7 @@ import pytest
 
 from tests.pipeline.conftest import build_once
 from tests.pipeline.killing import PATIENCE, started, wait_for
-from tests.pipeline.lab import Digests, Pipeline, digests, make_pipeline
+from tests.pipeline.lab import Digests, Pipeline, make_pipeline, repeatable
 
 pytestmark = pytest.mark.torture
 
@@ -67,7 +67,7 @@ def undisturbed(unrun: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> tu
         (root.parent / "undisturbed.seconds").write_text(str(seconds))
 
     root = build_once(tmp_path_factory, "undisturbed", build)
-    return digests(root), float((root.parent / "undisturbed.seconds").read_text())
+    return repeatable(root), float((root.parent / "undisturbed.seconds").read_text())
 
 
 def kill_after(pipeline: Pipeline, begun: int, seconds: float) -> str | None:
@@ -119,6 +119,6 @@ def test_killed_at_any_moment_it_ends_the_same(
         while where.total() < kills and (stage := kill_at_random(pipeline, draw, seconds_of_a_stage)):
             where[stage] += 1
         assert kill_after(pipeline, 0, 5 * PATIENCE) is None
-        assert digests(pipeline.root) == expected
+        assert repeatable(pipeline.root) == expected
         assert_nothing_half_written(pipeline)
     print(f"round {number}: {where.total()} kills, {runs} runs to the end; {dict(where)}")
