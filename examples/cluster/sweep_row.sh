@@ -30,5 +30,6 @@ for stage in $(dvc stage list --name-only | grep '^train_task@'); do
     dvc push --quiet --run-cache "$stage"
 done
 dvc repro --pull
-dvc exp save --quiet --force --name "row-$row"
+# A repository that has no results yet does not track these two, which tell what the row came to.
+dvc exp save --quiet --force --include-untracked metrics/summary.json --include-untracked dvc.lock --name "row-$row"
 dvc exp push --quiet --force origin "row-$row"
