@@ -4,9 +4,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from der.model.kernels.processor import Kernels
 
 os.environ["OMP_NUM_THREADS"] = "1"  # several test processes share the cores; read when torch is imported
 for name in [name for name in os.environ if name.startswith("GIT_")]:
@@ -45,6 +49,19 @@ def usual_numbers() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def kernels() -> "Kernels":
+    """What the machine's own compiler makes; skips where it has none."""
+    # Only now: torch costs seconds, and most tests do without.
+    from der.model.kernels.compiler import Unavailable
+    from der.model.kernels.processor import compiled_kernels
+
+    try:
+        return compiled_kernels()
+    except Unavailable as error:
+        pytest.skip(str(error))
 
 
 TESTS = Path(__file__).parent

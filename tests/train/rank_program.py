@@ -29,8 +29,8 @@ from tests.builders import (
 )
 
 BATCH = 8
-# Images; the precision; whether channels are masked. 17 and 9 images leave a last batch of one: all ranks but
-# one have none of it.
+# Images; the precision; whether channels are masked. 9 images leave a last batch of one, of which
+# all ranks but one have nothing.
 CASES: dict[str, tuple[int, str, bool]] = {
     "one batch": (BATCH, "float32", False),
     "a batch that does not divide": (7, "float32", False),

@@ -4,22 +4,7 @@ import pytest
 
 from der.train.estimate import Estimate
 from der.train.workload import FROZEN, PhaseWork, RunWork
-
-
-class Hand:
-    """The hand of a clock."""
-
-    now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
-    hand = Hand()
-    monkeypatch.setattr("time.perf_counter", hand)
-    return hand
+from tests.train.hand import Hand
 
 
 def run_epochs(estimate: Estimate, hand: Hand, epochs: int, seconds: float, images: int = 100) -> None:

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from der.model.kernels import compiler
-from der.model.kernels.compiler import Unavailable
 from der.model.kernels.processor import Kernels, compiled_kernels
 from der.model.metadata import Metadata
 from der.settings.presets import preset
@@ -26,14 +25,6 @@ from tests.builders import (
     weights,
 )
 from tests.train.textbook import DATA, class_names
-
-
-@pytest.fixture(scope="module")
-def kernels() -> Kernels:
-    try:
-        return compiled_kernels()
-    except Unavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize(

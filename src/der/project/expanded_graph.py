@@ -5,7 +5,7 @@ from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from der.project.chain import chain_links
-from der.project.graph import read_stages
+from der.project.graph import OUTPUTS, read_names, read_stages
 
 
 class Node(NamedTuple):
@@ -50,7 +50,5 @@ def _read(content: dict[str, Any], values: dict[str, str]) -> Node:
             text = text.replace(name, value)
         return text
 
-    entries = [content.get("params", []), content.get("deps", [])]
-    entries += [[*content.get("outs", []), *content.get("metrics", [])]]
-    named = [[fill(one if isinstance(one, str) else next(iter(one))) for one in found] for found in entries]
-    return Node(*named)
+    kinds = (("params",), ("deps",), OUTPUTS)
+    return Node(*([fill(one) for one in read_names(content, *names)] for names in kinds))

@@ -20,11 +20,21 @@ def write_fingerprints(texts: dict[str, str]) -> list[str]:
 
     Raises UserError if code was edited since.
     """
-    old = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in FINGERPRINTS.glob("*")}
+    old, new = _read_files(), find_new(texts)
     if texts != old:
         with atomic_directory(FINGERPRINTS) as directory:
             for stage, text in texts.items():
                 (directory / stage).write_text(text, encoding="utf-8")
     if read_code([*texts]) != texts:
         raise UserError("src: edited while stage check read it; run `dvc repro` again")
+    return new
+
+
+def find_new(texts: dict[str, str]) -> list[str]:
+    """The stages whose fingerprints, as of ``read_code``, are not those that have been written."""
+    old = _read_files()
     return [stage for stage, text in texts.items() if old.get(stage) != text]
+
+
+def _read_files() -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8", errors="replace") for path in FINGERPRINTS.glob("*")}

@@ -7,6 +7,8 @@ from der.common.yaml_text import parse_yaml
 from der.project.chain import chain_length
 from der.project.paths import GRAPH
 
+OUTPUTS = ("outs", "metrics")  # what dvc.yaml calls that which a stage leaves
+
 
 def read_stages() -> dict[str, Any]:
     """What dvc.yaml says of every stage, by name; to be read alone."""
@@ -17,6 +19,12 @@ def read_stages() -> dict[str, Any]:
 def _parse(text: str) -> dict[str, Any]:
     stages: dict[str, Any] = parse_yaml(text, GRAPH)["stages"]
     return stages
+
+
+def read_names(content: dict[str, Any], *kinds: str) -> list[str]:
+    """What a stage lists under ``kinds``, "deps" or "outs": paths or keys, without the options of some."""
+    entries = [entry for kind in kinds for entry in content.get(kind, [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
 def list_stages() -> dict[str, list[str]]:

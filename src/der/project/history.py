@@ -24,7 +24,7 @@ def last_other_summary(own: Summary) -> Committed | None:
 
     So the answer is the same before and after the results are committed.
     """
-    for revision in _git("log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(SUMMARY)).split():
+    for revision in git("log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(SUMMARY)).split():
         summary = read_summary(revision)
         if summary is not None and _accuracies(summary) != _accuracies(own):
             return Committed(revision, summary)
@@ -33,10 +33,10 @@ def last_other_summary(own: Summary) -> Committed | None:
 
 def find_commit(name: str) -> str | None:
     """The short revision of a commit, or of an experiment of that name; None if there is neither."""
-    experiments = _git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    experiments = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
     named = [ref for ref in experiments if ref.rpartition("/")[2] == name]
     for one in (name, *named):
-        revision = _git("rev-parse", "--verify", "--quiet", "--short", f"{one}^{{commit}}").strip()
+        revision = git("rev-parse", "--verify", "--quiet", "--short", f"{one}^{{commit}}").strip()
         if revision:
             return revision
     return None
@@ -57,14 +57,14 @@ def _accuracies(summary: Summary) -> list[Any]:
 
 def code_revision() -> str | None:
     """The commit that last changed the code, with "-dirty" if it differs from that; None without git."""
-    revision = _git("log", "--max-count=1", "--format=%h", "--", *CODE).strip()
+    revision = git("log", "--max-count=1", "--format=%h", "--", *CODE).strip()
     if not revision:
         return None
-    return revision + ("-dirty" if _git("status", "--porcelain", "--", *CODE).strip() else "")
+    return revision + ("-dirty" if git("status", "--porcelain", "--", *CODE).strip() else "")
 
 
-def _git(*words: str) -> str:
-    """What git prints; nothing if it fails. Without locks, for `git status` may write its index."""
+def git(*words: str) -> str:
+    """What git prints; nothing if it fails. Without locks: `git status` may write its index."""
     line = ["git", "--no-optional-locks", *words]
     try:
         return subprocess.run(line, capture_output=True, encoding="utf-8", check=True).stdout

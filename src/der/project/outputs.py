@@ -6,7 +6,7 @@ from pathlib import Path
 
 from der.common.errors import UserError
 from der.common.sealed import MANIFEST
-from der.project.graph import read_stages
+from der.project.graph import OUTPUTS, read_names, read_stages
 from der.project.paths import GRAPH
 
 WHOLE = 1 << 20  # bytes up to which a file is told by its content: to hash all costs more than some stages
@@ -18,9 +18,7 @@ def list_outputs(stage: str) -> list[Path]:
     content = read_stages().get(name)
     if content is None:
         raise UserError(f"{GRAPH}: no stage {name}; restore it with `git checkout {GRAPH}`")
-    content = content.get("do", content)
-    listed = [*content.get("outs", []), *content.get("metrics", [])]
-    named = [one if isinstance(one, str) else next(iter(one)) for one in listed]
+    named = read_names(content.get("do", content), *OUTPUTS)
     return [Path(one.replace("${key}", key)) for one in named]
 
 

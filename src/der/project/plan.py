@@ -18,12 +18,12 @@ from der.estimator.choices import backbone_side
 from der.project.chain import check_chain
 from der.project.changes import value_at
 from der.project.expanded_graph import Node, expand_graph, producers
-from der.project.fingerprint_files import read_code
+from der.project.fingerprint_files import find_new, read_code
 from der.project.input_side import holds_side
 from der.project.lockfile import Ran, changes_since, read_lock, read_outputs
 from der.project.markers import is_unused
 from der.project.params import parse_section
-from der.project.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
+from der.project.paths import FINGERPRINTS, INPUT, PARAMS, TASKS
 from der.project.planning import planned_steps
 from der.project.tasks import read_task
 from der.project.verification import find_cache
@@ -45,7 +45,7 @@ def read_workspace() -> Workspace:
     """Look at the repository, which DVC does in part; raises UserError if that fails."""
     graph = expand_graph()
     scripts = sorted({name.partition("@")[0] for name in graph} - {"check"})
-    new_code = {script for script, text in read_code(scripts).items() if _read(fingerprint(script)) != text}
+    new_code = set(find_new(read_code(scripts)))
     return Workspace(graph, read_lock(), new_code, {*_changed_outside(graph), *_lost(graph)})
 
 
@@ -115,10 +115,6 @@ class _Row:
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
 
 def _has_classes(path: Path, classes: list[list[str]] | None) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from der.common.stage_time import StageTime
+from der.common.stage_time import StageTime, show_seconds
 from der.project.overrides import apply_row, expand_rows
 from der.project.plan import Identities, plan_row, read_workspace
 from der.project.timing import read_last
@@ -50,7 +50,7 @@ def describe_sweep(rows: Sequence[Sequence[str]], plans: Sequence[Identities], t
 def _sum(stages: list[str], times: Times) -> str:
     known = [times[stage].seconds for stage in stages if stage in times]
     unknown = len(stages) - len(known)
-    text = f"{_spell(sum(known))} in all, by what each took last time"
+    text = f"{show_seconds(sum(known))} in all, by what each took last time"
     return text + (f", and {_count(range(unknown))} of which nothing is known here" if unknown else "")
 
 
@@ -60,13 +60,3 @@ def _show(time: StageTime | None) -> str:
 
 def _count(stages: "Identities | range") -> str:
     return f"{len(stages)} stage{'' if len(stages) == 1 else 's'}"
-
-
-def _spell(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 5 s, 2 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,6 +1,5 @@
 """Keeping the results of a finished run of a preset in results/."""
 
-import subprocess
 from contextlib import chdir
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from der.data.sources.registry import find_source
 from der.project.changes import Change, compare
 from der.project.editing import put_values
 from der.project.graph import stages_of
+from der.project.history import CODE, git
 from der.project.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
 from der.project.lockfile import LOCK, changes_since, read_lock
 from der.project.machine import describe_machine
@@ -34,7 +34,6 @@ from der.settings.section import to_values
 from der.summary.series import Summary, summarise
 
 FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may differ from its preset
-CODE = ("src", "stages", "dvc.yaml")
 
 
 def record_run(name: str, clone: Path = Path()) -> str:
@@ -142,15 +141,6 @@ def name_order(protocol: ProtocolSettings, orders: dict[str, list[str]]) -> str:
 
 def git_revision() -> str:
     """The commit checked out, with "-dirty" if code differs from it; params.yaml is the preset's."""
-    changed = _git("status", "--porcelain", "--", *CODE)
-    return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
-
-
-def _git(*words: str) -> str:
-    # Without locks, for `git status` may write its index: the clone may be at work.
-    line = ["git", "--no-optional-locks", *words]
-    try:
-        done = subprocess.run(line, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        raise UserError("git: no revision found; run in a clone of the repository") from None
-    return done.stdout.strip()
+    if not (revision := git("rev-parse", "HEAD").strip()):
+        raise UserError("git: no revision found; run in a clone of the repository")
+    return revision + ("-dirty" if git("status", "--porcelain", "--", *CODE).strip() else "")

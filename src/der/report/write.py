@@ -10,10 +10,10 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from der.common.atomic import atomic_file
+from der.common.stage_time import show_seconds
 from der.report.contents import contents
 from der.report.finished_run import FinishedRun
 from der.report.tables import show_bytes
-from der.summary.charts.timeline import show_seconds
 from der.summary.uncertainty import sampling_error
 
 FOLDER = "page"  # of the template, its parts, styles and scripts, beside this module

@@ -59,11 +59,12 @@ class Engine:
         self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
         self.layers: FusedLayers | None = None
         self.step: TrainBatch = self._train_batch
+        alone = ranks.count() == 1  # layers as one operation normalise by their own images
         if self.device.type == "cuda":
-            if ranks.count() == 1:  # they normalise by their own images
+            if alone:
                 self.layers = CudaLayers(objective, feed.precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
-        elif kernels is not None:
+        elif kernels is not None and alone:
             self.layers = ProcessorLayers(objective, feed.precision, kernels)
 
     def _build_optimizer(

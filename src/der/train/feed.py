@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import torch
@@ -94,9 +95,11 @@ class Feed:
     def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor, list[Piece]]]:
         """Inputs (W, C, H, W) and labels (W,), parts of whole batches at a time."""
         window = max(1, WINDOW_VALUES // (self.gatherer.values_per_image * size)) * size
-        for start in range(0, len(draws.order), window):
-            own, pieces = take_part(draws[start : start + window], size)
-            self.gatherer.expect(take_part(draws[start + window : start + 2 * window], size)[0].order)
+        starts = range(0, len(draws.order), window)
+        parts = [take_part(draws[start : start + window], size) for start in starts]
+        for (own, pieces), following in zip_longest(parts, parts[1:]):
+            if following:
+                self.gatherer.expect(following[0].order)
             yield *self._prepare(own), pieces
 
     @torch.no_grad()

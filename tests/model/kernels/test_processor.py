@@ -13,21 +13,13 @@ from der.model.kernels import compiler
 from der.model.kernels.compiler import Unavailable, compile_source
 from der.model.kernels.fused_layers import ProcessorLayers
 from der.model.kernels.layers import ConvNorm
-from der.model.kernels.processor import Kernels, compiled_kernels
+from der.model.kernels.processor import Kernels
 from der.model.kernels.processor_layer import fork
 from tests.builders import random_extractor, same_bits, weights
 
 BOUNDS = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
 # Channels and pixels: one tile, several, chunks of several tiles, rows that no four divide.
 SHAPES = [(2, 16, 3, 3), (5, 32, 7, 9), (2, 48, 5, 5), (70, 16, 32, 32), (3, 512, 2, 2)]
-
-
-@pytest.fixture(scope="module")
-def kernels() -> Kernels:
-    try:
-        return compiled_kernels()
-    except Unavailable as error:
-        pytest.skip(str(error))
 
 
 def random(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from der.common.stage_time import StageTime
+from der.common.stage_time import StageTime, show_seconds
 from der.summary.charts.memory import memory_chart
-from der.summary.charts.timeline import seconds_in_all, show_seconds, timeline_chart
+from der.summary.charts.timeline import seconds_in_all, timeline_chart
 
 
 def took(seconds: float, *, computed: bool = True, runs: int = 1) -> StageTime:

@@ -5,24 +5,8 @@ import pytest
 from der.common.sealed import sealed_directory
 from der.common.work_clock import Spent, WorkClock
 from der.train.resume.store import SPENT
+from tests.train.hand import Hand
 from tests.train.resume.sandbox import Sandbox, keep, make_saved, save
-
-
-class Hand:
-    """The hand of a clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
-    hand = Hand()
-    monkeypatch.setattr("time.perf_counter", hand)
-    return hand
 
 
 def test_the_seconds_of_all_parts_count(sandbox: Sandbox, hand: Hand) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from der.common.stage_time import StageTime
+from der.common.stage_time import StageTime, show_seconds
 from der.summary.charts.colours import KINDS
 from der.summary.charts.description import Axis, Bar, BarChart
 
@@ -45,18 +45,6 @@ def _bar(stage: str, row: int, start: float, time: StageTime, unit: float) -> Ba
         notes.append(f"in {time.runs} parts")
     kind = KIND_OF.get(stage.partition("@")[0], OTHER)
     return Bar(stage, row, start, time.seconds / unit, kind, hollow=not time.computed, text=", ".join(notes))
-
-
-def show_seconds(seconds: float) -> str:
-    """A length of time in the two largest units that it fills: "1 h 23 min", "2 min 5 s", "0.4 s"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def seconds_in_all(times: Mapping[str, StageTime]) -> tuple[float, float]:
