@@ -18,8 +18,8 @@ from der.project.overview import conclude
 from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
 from der.project.settings import load_settings
-from der.project.stage import perform_check, perform_stage
-from der.project.team import count_processes, is_member, meet_by_torchrun
+from der.project.stage import ending_silently, perform_check, perform_stage
+from der.project.team import count_processes, ending_all, is_member, meet_by_torchrun
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 SHARED = ("train_task", "build_memory", "evaluate")  # stages that several processes work on
@@ -81,9 +81,15 @@ def main() -> None:
         with ending_in_a_sentence("interrupted"), advising():
             check_skipped(start)
     for name in names[names.index(start) :]:
-        ranks.meet()  # so that what a stage reads is there
+        meet()
         if not is_member() or helps_with(name):
             perform_stage(name, stages[name])
+
+
+def meet() -> None:
+    """Wait for the other processes, so that what a stage reads is there; one that is lost ends this one."""
+    with ending_silently() if is_member() else ending_in_a_sentence("interrupted"), ending_all():
+        ranks.meet()
 
 
 def helps_with(stage: str) -> bool:

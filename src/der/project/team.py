@@ -78,7 +78,7 @@ def team(script: Sequence[str], device: "torch.device") -> Iterator[None]:
             if not is_member():
                 others = stack.enter_context(_members(script, count, store))
             stack.enter_context(_joined(device, store, count))
-        stack.enter_context(_ending_all(others))
+        stack.enter_context(ending_all(others))
         yield
 
 
@@ -147,8 +147,8 @@ def _describe(rank: int, count: int) -> str:
 
 
 @contextmanager
-def _ending_all(others: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Have all end where one of them does not answer."""
+def ending_all(others: Sequence[subprocess.Popen[bytes]] = ()) -> Iterator[None]:
+    """Have all end where one of them does not answer: here UserError, and ``others`` are killed."""
     try:
         yield
     except ranks.LostRank as error:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bench.pycil.__main__ import parse_checkout, parse_seeds
 from bench.pycil.accuracy import format_accuracy, learn_seeds, paired, standard_error
 from bench.pycil.contenders import CONTENDERS, Epoch, Job, Step
 from bench.pycil.images import prepare_job, read_images, shrink, write_images
+from bench.pycil.ours import learn
 from bench.pycil.parity import compare_changes
 from bench.pycil.plans import Plan
 from bench.pycil.process import Learner, start_learners
@@ -71,6 +73,17 @@ def test_ours_tells_of_every_epoch_and_step(job: Job) -> None:
     assert [one.step for one in steps] == [1, 2] and steps[0].gamma is None and steps[1].gamma is not None
     assert [one for one in again if isinstance(one, Step)] == steps
     assert learner.peak_mb > 0
+
+
+def test_ours_holds_no_cores_while_others_have_their_turn(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = tmp_path / "places"
+    places.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(places))  # where locks of cores lie
+    locks: list[Path] = []
+    learn(OURS, job, lambda event: locks.extend(places.rglob("core-*")))
+    assert not locks
 
 
 def test_an_error_names_the_program(tmp_path: Path) -> None:
