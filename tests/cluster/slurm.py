@@ -1,4 +1,4 @@
-"""A Slurm of one node on this machine, for as long as a test needs it."""
+"""A Slurm on this machine, whose nodes are daemons of it, for as long as a test needs it."""
 
 import os
 import shutil
@@ -16,24 +16,25 @@ ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmctldPort={controller}
-SlurmdPort={daemon}
 AuthType=auth/munge
 AuthInfo=socket={directory}/munge/socket
 StateSaveLocation={directory}/state
-SlurmdSpoolDir={directory}/spool
+SlurmdSpoolDir={directory}/spool-%n
 SlurmctldLogFile={directory}/controller.log
-SlurmdLogFile={directory}/daemon.log
+SlurmdLogFile={directory}/%n.log
 SlurmctldPidFile={directory}/controller.pid
-SlurmdPidFile={directory}/daemon.pid
+SlurmdPidFile={directory}/%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN
-PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+{nodes}
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=4000"
+NODES = ("node1", "node2")
 
 
 def missing_programs() -> list[str]:
@@ -45,33 +46,37 @@ def missing_programs() -> list[str]:
 @contextmanager
 def slurm(directory: Path) -> Iterator[None]:
     """Run Slurm's daemons, all of whose files lie in ``directory``, and set SLURM_CONF."""
-    for name in ("munge", "state", "spool"):
+    for name in ("munge", "state", *(f"spool-{node}" for node in NODES)):
         (directory / name).mkdir(parents=True, mode=0o700)
     (directory / "munge").chmod(0o711)
     key = directory / "munge" / "key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
     host = socket.gethostname()
-    ports = dict(zip(("controller", "daemon"), free_ports(2), strict=True))
+    controller, *ports = free_ports(1 + len(NODES))
+    nodes = "\n".join(
+        NODE.format(name=name, host=host, port=port) for name, port in zip(NODES, ports, strict=True)
+    )
     settings = directory / "slurm.conf"
-    settings.write_text(SETTINGS.format(host=host, directory=directory, **ports), encoding="utf-8")
+    text = SETTINGS.format(host=host, directory=directory, controller=controller, nodes=nodes)
+    settings.write_text(text, encoding="utf-8")
     environment = os.environ | {"SLURM_CONF": str(settings), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     munge = [f"--{one}={directory}/munge/{one}" for one in ("socket", "pid-file", "log-file", "seed-file")]
     lines = (
         ["munged", "--foreground", "--force", "--num-threads=1", f"--key-file={key}", *munge],
         ["slurmctld", "-D"],
-        ["slurmd", "-D", "-N", host],
+        *(["slurmd", "-D", "-N", name] for name in NODES),
     )
     with ExitStack() as stack:
-        for line in lines:
-            log = stack.enter_context((directory / f"{line[0]}.out").open("wb"))
+        for number, line in enumerate(lines):
+            log = stack.enter_context((directory / f"{number}-{line[0]}.out").open("wb"))
             process = subprocess.Popen(line, env=environment, stdout=log, stderr=subprocess.STDOUT)
             stack.callback(end, process)
             if line[0] == "munged":
                 wait_until((directory / "munge" / "socket").exists)
         os.environ["SLURM_CONF"] = str(settings)
         stack.callback(os.environ.pop, "SLURM_CONF")
-        wait_until(lambda: "idle" in ask("sinfo", "--noheader", "--format=%T"))
+        wait_until(lambda: ask("sinfo", "--noheader", "--format=%D %T").split() == [str(len(NODES)), "idle"])
         yield
 
 

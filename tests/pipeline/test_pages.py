@@ -27,6 +27,7 @@ ELSEWHERE = {
     ("docs/experiments.md", "One"): "pipeline/test_metrics_diff.py",
     ("docs/experiments.md", "Many"): "pipeline/test_queue.py",
     ("docs/scale.md", "A sweep on Slurm"): "cluster/test_sweep.py",
+    ("docs/scale.md", "A chain on several nodes"): "cluster/test_chain.py",
     ("docs/without-dvc.md", ALL): "pipeline/test_reproducible.py",
     ("docs/exports.md", "Exports"): "deployment/test_exports_page.py",
 }
