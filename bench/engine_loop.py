@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 from msgspec import structs
 
-from bench.cases import SEED, Case, Start
+from bench.cases import SEED, Case, Start, network_settings
 from der.train.augmentation import draw_epoch
 from der.train.capture import CapturedStep
 from der.train.objective import RepresentationObjective
@@ -41,7 +41,8 @@ class EngineLoop:
         root = Path(self.kept.enter_context(TemporaryDirectory()))
         self.scratch = self.kept.enter_context(StateStore(root, "bench", warnings.warn))
         whole = structs.replace(case.phase, epochs=EPOCHS)
-        kernels = choose_kernels(whole, start.images, device, warnings.warn) if compiled else None
+        network = network_settings(case)
+        kernels = choose_kernels(network, whole, start.images, device, warnings.warn) if compiled else None
         conditions = Conditions(start.normalization, case.augmentation, precision, device, kernels)
         self.engine = wire_engine(objective, frozen, start.images, case.phase, conditions)
 

@@ -70,19 +70,14 @@ class Service:
         self.path = path
         self.loading = Lock()
         self.predicting = Lock()  # one picture at a time has all cores
-        self.served = self.load(digest_of(path))
-
-    def load(self, digest: str) -> Served:
-        """The newest checkpoint."""
-        return Served(load_predictor(newest(self.path), choose_device(None)), digest)
+        self.served = load_newest(path)
 
     def current(self) -> Served:
         """What is served: loaded anew if it has changed; while one request loads it, others use the old."""
         if self.loading.acquire(blocking=False):
             try:
-                digest = digest_of(self.path)
-                if digest != self.served.digest:
-                    self.served = self.load(digest)
+                if digest_of(newest(self.path)) != self.served.digest:
+                    self.served = load_newest(self.path)
             except (der.UserError, OSError) as error:  # gone, or being replaced: the old one does
                 print(f"{self.path}: {error}", file=sys.stderr)
             finally:
@@ -117,9 +112,19 @@ def newest(path: Path) -> Path:
     return found
 
 
-def digest_of(path: Path) -> str:
-    """A short name for the content of the newest checkpoint."""
-    return hashlib.sha256((newest(path) / "manifest.json").read_bytes()).hexdigest()[:16]
+def digest_of(checkpoint: Path) -> str:
+    """A short name for the content of a checkpoint directory."""
+    return hashlib.sha256((checkpoint / "manifest.json").read_bytes()).hexdigest()[:16]
+
+
+def load_newest(path: Path) -> Served:
+    """The newest checkpoint, anew if it was replaced while it was read."""
+    while True:
+        checkpoint = newest(path)
+        digest = digest_of(checkpoint)
+        served = Served(load_predictor(checkpoint, choose_device(None)), digest)
+        if digest_of(checkpoint) == digest:
+            return served
 
 
 async def read_body(request: Request) -> bytes:

@@ -16,12 +16,11 @@ def run(step: int, code: RunningCode) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.common.cores import turn
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory, save_memory
     from der.memory.build import build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
-    from der.model.forward import feature_function
+    from der.model.forward import features_in_turns
 
     settings = load_section(MemorySettings, "memory")
     device = set_up_device()
@@ -30,8 +29,8 @@ def run(step: int, code: RunningCode) -> str:
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     new_classes = read_classes(paths.train_images(step), steps[-1])
-    features = feature_function(checkpoint, device)
-    with team(("stages.build_memory", str(step)), device), turn(device):
+    script = ("stages.build_memory", str(step))
+    with team(script, device), features_in_turns(checkpoint, device) as features:
         memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
     if is_member():
         return ""

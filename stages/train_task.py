@@ -50,8 +50,8 @@ def run(step: int, code: RunningCode) -> str:
         with team(script, device):
             learn(Listener(), SharedState(NoState()), start)
         return ""
-    # The kernels normalise by the images of one process.
-    kernels = choose_kernels(train.phase(step), images, device, warn) if count_processes() == 1 else None
+    alone = count_processes() == 1  # the kernels normalise by the images of one process
+    kernels = choose_kernels(network, train.phase(step), images, device, warn) if alone else None
     key = training_key(step, network, train, code.text, device, kernels)
     with training_state(key, warn) as state:
         run = plan_run(step, images, train, expansion=network.grows)

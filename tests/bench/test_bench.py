@@ -27,6 +27,7 @@ from der.model.backbones import build_extractor
 from der.model.forward import run_network
 from der.model.kernels.layers import ConvNorm
 from der.model.network import count_parameters
+from der.settings.network import NetworkSettings
 from der.settings.training import ScheduleSettings
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
 
@@ -179,7 +180,7 @@ def test_on_a_processor_the_kernels_of_the_engine_are_measured_against_none() ->
 def test_the_engine_stands_for_a_long_training(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def choose(schedule: ScheduleSettings, *_: object) -> None:
+    def choose(network: NetworkSettings, schedule: ScheduleSettings, *_: object) -> None:
         asked.append(schedule.epochs)
 
     monkeypatch.setattr("bench.engine_loop.choose_kernels", choose)

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,19 @@ import torch
 
 from der.common import cores
 from der.common.cores import turn
+from der.common.work_clock import WorkClock
 from tests.locations import ROOT
+from tests.train.hand import Hand
 
 fcntl = pytest.importorskip("fcntl", reason="no turns on Windows")
+living_locks = pytest.importorskip("der.common.living_locks")
 
 CPU = torch.device("cpu")
 LONG = 60.0  # seconds that only a failing test takes
 HOLD = """
 import sys, tempfile, torch
-from der.common import cores
+from der.common import cores, living_locks
+living_locks.BEAT = 0.01
 tempfile.tempdir = sys.argv[1]
 cores.usable_cores = lambda: [0, 1]
 torch.set_num_threads(2)
@@ -140,7 +145,9 @@ def test_a_turn_is_passed_on_when_it_has_lasted(place: Path, monkeypatch: pytest
     assert order == ["first", "second", "first again"]
 
 
-def test_a_killed_run_holds_nothing(place: Path) -> None:
+@contextmanager
+def another_run(place: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds both cores until it is killed, in the end at the latest."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     line = [sys.executable, "-c", HOLD, str(place)]
     with subprocess.Popen(
@@ -148,26 +155,80 @@ def test_a_killed_run_holds_nothing(place: Path) -> None:
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         assert free(place) == ["line-0-1-2"]
-        process.send_signal(signal.SIGKILL)
-    with turn(CPU, patience=LONG):
+        end = threading.Timer(LONG, process.kill)
+        end.start()
+        yield process
+        end.cancel()
+        process.kill()
+
+
+def test_a_killed_run_holds_nothing(place: Path) -> None:
+    with another_run(place):
+        pass
+    with turn(CPU):
         assert free(place) == ["line-0-1-2"]
 
 
-def test_patience_ends(place: Path) -> None:
-    entered = []
+def test_a_stopped_run_is_passed_over_and_others_still_take_turns(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(living_locks, "PATIENCE", 0.2)
+    with another_run(place) as process:
+        process.send_signal(signal.SIGSTOP)
+        with turn(CPU):
+            assert process.poll() is None and free(place) == ["line-0-1-2"]
+        assert len(free(place)) == 3
+        test_one_at_a_time()
+
+
+def test_who_holds_cores_or_stands_in_line_shows_life(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(living_locks, "BEAT", 0.001)
 
     def other() -> None:
-        with turn(CPU, patience=0.1):
-            entered.append(free(place))
+        with turn(CPU):
+            pass
 
-    with turn(CPU):
-        at_once(other)
-    assert entered == [["line-0-1-2"]]  # the cores are still held by the first
+    with ThreadPoolExecutor(1) as pool, turn(CPU):
+        pool.submit(other)
+        while free(place):  # until it stands in line
+            pass
+        for path in place.glob("der-cores-*/*"):
+            os.utime(path, (0, 0))
+            end = time.monotonic() + LONG
+            while not path.stat().st_mtime:
+                assert time.monotonic() < end
+
+
+def test_life_is_not_shown_for_ever(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(living_locks, "BEAT", 0.001)
+    monkeypatch.setattr(living_locks, "TRUST", 0.01)
+    living_locks._touch([place], threading.Event())  # ends
+
+
+def test_no_clock_counts_the_time_that_a_run_waits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand, taken = Hand(), threading.Event()
+    monkeypatch.setattr("time.perf_counter", hand)
+
+    def first() -> None:
+        with turn(CPU):
+            taken.set()
+            while free(place):  # until the other stands in line
+                pass
+            hand.now += 100
+
+    def second() -> None:
+        taken.wait(LONG)
+        clock = WorkClock()
+        with turn(CPU):
+            hand.now += 1
+        assert clock.spent().seconds == 1
+
+    at_once(first, second)
 
 
 def test_a_turn_within_a_turn(place: Path) -> None:
     with turn(CPU):
-        with turn(CPU, patience=LONG):
+        with turn(CPU):
             pass
         assert free(place) == ["line-0-1-2"]
 
@@ -196,7 +257,7 @@ def test_a_place_that_cannot_be_written(place: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_where_files_cannot_be_locked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "fcntl", None)
+    monkeypatch.setattr(cores, "lock_some", None)
     with turn(CPU):
         assert list(place.iterdir()) == []
 
@@ -226,8 +287,7 @@ def test_some_of_the_cores_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None
         line_of_all = next(Path(tempfile.gettempdir()).glob("der-cores-*")) / "line-0-2-3"
         while not line_of_all.exists() or line_of_all.name in free(Path(tempfile.gettempdir())):
             pass  # until the other waits
-        with ExitStack() as held:
-            cores._take(held, LONG / 4)  # which says whether it has any
+        with cores._take():
             one_is_had.set()
 
     at_once(of_the_last, of_all, of_the_first)

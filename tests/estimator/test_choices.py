@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from inspect import signature
 from typing import Any
 
 import pytest
 
 from der.common.errors import UserError
-from der.estimator.choices import ARGUMENTS, CHOICES, check_choices
+from der.estimator.choices import CHOICES, check_choices
 from der.project.params import read_params
 from der.project.settings import load_settings
 from der.settings.experiment import Settings
@@ -41,8 +42,8 @@ def refusal(settings: Settings) -> str:
 
 
 def test_every_registered_name_is_accepted() -> None:
-    for key, names in CHOICES.items():
-        for name in names:
+    for key, choice in CHOICES.items():
+        for name in choice.registry:
             if key != "network.backbone":
                 check_choices(with_value(key, name))
 
@@ -108,13 +109,18 @@ def two(first: Any, second: Any, *, third: Any = None) -> None: ...
 @pytest.mark.parametrize("key", CHOICES)
 def test_a_function_of_ones_own_takes_what_it_is_called_with(key: str) -> None:
     settings = with_value(key, f"{__name__}:two")
-    if ARGUMENTS[key] == 2:
+    if CHOICES[key].arguments == 2:
         check_choices(settings)
     else:
         assert refusal(settings).startswith(f"{key}: {__name__}:two takes (first: ")
 
 
 def test_ours_take_as_many() -> None:
-    for key, choices in CHOICES.items():
-        for choice in choices.values():
-            assert len(signature(getattr(choice, "read", choice)).parameters) == ARGUMENTS[key]
+    for choice in CHOICES.values():
+        for one in choice.registry.values():
+            assert len(signature(getattr(one, "read", one)).parameters) == choice.arguments
+
+
+def test_the_modules_named_are_those_of_the_registries() -> None:
+    for choice in CHOICES.values():
+        assert any(one is choice.registry for one in vars(import_module(choice.module)).values())

@@ -151,7 +151,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (np.stack([images] * 2, axis=-1), labels, r"images: uint8 of shape \(12, 8, 8, 2\)"),
     (images, labels.astype(float), r"labels: float64 does not fit"),
     (images, labels.astype(bool), r"labels: bool does not fit"),
-    (images, labels.astype(str), r"labels: text; those before are whole numbers"),
+    (images, labels.astype(str), r"labels: text; those learned are whole numbers"),
     (
         images,
         [*labels[:-1].tolist(), "x"],
@@ -196,6 +196,20 @@ def test_metrics_need_images_of_exactly_the_classes_learned(known: der.DERClassi
         known.evaluate(*noise(1, 2, side=9))
     with pytest.raises(der.UserError, match="images: float64"):
         known.predict(noise(1)[0].astype(float))
+
+
+def test_numbers_are_not_the_text_that_says_them() -> None:
+    for model in (taught((1, 2)), taught(("1", "2"))):
+        images, labels = noise(1, 2)
+        given, known = (
+            ("text", "whole numbers") if model.classes_.dtype.kind == "i" else ("whole numbers", "text")
+        )
+        other = labels.astype(str if given == "text" else int)
+        for ask in (model.score, model.evaluate):
+            with pytest.raises(
+                der.UserError, match=f"^labels: {given}; those learned are {known}, give the same$"
+            ):
+                ask(images, other)
 
 
 def test_another_network_cannot_go_on() -> None:

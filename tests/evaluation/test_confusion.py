@@ -1,5 +1,6 @@
 """The confusion matrix as a file."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,21 @@ from der.common.errors import UserError
 from der.common.sealed import seal, sealed_directory
 from der.evaluation.confusion import read_confusion, write_confusion
 
-NAMES = ["plain", "with, comma", 'say "hi"', "größer 猫", "true", "NA", "007", " spaced ", "1e5", "nan"]
+NAMES = [
+    "plain",
+    "with, comma",
+    'say "hi"',
+    "größer 猫",
+    "true",
+    "NA",
+    "007",
+    " spaced ",
+    "1e5",
+    "nan",
+    "=1+1",
+    "'quoted",
+    "@a",
+]
 
 
 @pytest.fixture
@@ -27,6 +42,8 @@ def test_any_class_name_survives_the_confusion_file(tmp_path: Path, rng: np.rand
     text = (tmp_path / "1/confusion.csv").read_bytes()
     assert text.startswith(b"true,plain,")
     assert b"\r" not in text
+    cells = [cell for row in csv.reader(text.decode().splitlines()) for cell in row]
+    assert "'=1+1" in cells and not [cell for cell in cells if cell.startswith(("=", "@"))]
 
 
 @pytest.mark.parametrize(

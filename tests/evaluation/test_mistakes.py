@@ -9,10 +9,12 @@ import pytest
 
 from der.common.errors import UserError
 from der.common.sealed import seal, sealed_directory
+from der.common.serialization import read_json
 from der.evaluation.mistakes import (
     MOST,
     MOST_PIXELS,
     SUREST,
+    Mistake,
     Mistakes,
     find_mistakes,
     most_mistakes,
@@ -56,22 +58,22 @@ def test_order_matches_sorting_by_softmax(images: int) -> None:
     found = find(logits, labels)
     assert len(found) == len(wrong)
     for entry, (minus, index, true, predicted_name) in zip(found, sorted(wrong), strict=True):
-        assert (entry["number"], entry["true"], entry["predicted"]) == (index, true, predicted_name)
-        assert entry["probability"] == pytest.approx(-minus, abs=1e-6)
+        assert (entry.index, entry.true, entry.predicted) == (index, true, predicted_name)
+        assert entry.probability == pytest.approx(-minus, abs=1e-6)
 
 
 def test_equal_probabilities_keep_their_order() -> None:
     logits = np.tile(np.array([[2.0, 0.0, 0.0, 0.0]]), (2 * SUREST, 1))
     logits[70] = [9.0, 0.0, 0.0, 0.0]
     found = find(logits, np.ones(2 * SUREST, np.int64), SUREST)
-    assert [entry["number"] for entry in found] == [70, *range(SUREST - 1)]
+    assert [entry.index for entry in found] == [70, *range(SUREST - 1)]
 
 
 def test_every_pair_has_its_turn_after_the_surest() -> None:
     # 60 sure mistakes of one pair, then 5 unsure ones of another: there is room for three beyond the surest.
     logits = np.array([[5.0, 0, 0, 0]] * 60 + [[0, 0, 1.0, 0]] * 5)
     found = find(logits, [1] * 60 + [3] * 5, SUREST + 3)
-    assert [entry["number"] for entry in found] == [*range(SUREST), 60, 61, 62]
+    assert [entry.index for entry in found] == [*range(SUREST), 60, 61, 62]
 
 
 def test_how_many_are_kept_depends_on_their_size() -> None:
@@ -82,17 +84,17 @@ def test_how_many_are_kept_depends_on_their_size() -> None:
 
 def test_large_logits_do_not_overflow() -> None:
     found = find(np.array([[1e4, -1e4, 0.0, 0.0]], np.float32), [1])
-    assert found == [{"true": "bee", "predicted": "ant", "probability": 1.0, "number": 0}]
+    assert found == [Mistake("bee", "ant", 1.0, 0)]
 
 
-def test_pictures_are_those_of_the_numbers() -> None:
+def test_pictures_are_those_of_the_indices() -> None:
     tests = [random_images(label, count) for label, count in enumerate((3, 1, 5))]
     entries = find(np.eye(3)[[1, 0, 1, 0, 0, 1, 2, 1, 0]], np.repeat([0, 1, 2], (3, 1, 5)))
     mistakes = with_images(entries, tests)
     together = np.concatenate(tests)
     assert len(entries) == 7
     for image, entry in zip(mistakes.images, entries, strict=True):
-        np.testing.assert_array_equal(image, together[entry["number"]])
+        np.testing.assert_array_equal(image, together[entry.index])
 
 
 def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
@@ -118,6 +120,8 @@ def test_damaged_files_are_named(name: str, content: str, message: str, tmp_path
     entries = find([[1.0, 0.0]], [1])
     save(tmp_path / "1", Mistakes(random_images(0, 1), entries))
     assert read_mistakes(tmp_path / "1").entries == entries
+    (written,) = read_json(tmp_path / "1" / "mistakes.json")
+    assert [*written] == ["true", "predicted", "probability", "number"]
     (tmp_path / "1" / name).write_text(content)
     seal(tmp_path / "1", {})
     with pytest.raises(UserError, match=message):

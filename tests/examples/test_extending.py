@@ -15,10 +15,10 @@ from msgspec.structs import replace
 import der
 from der.common.registry import look_up
 from der.data.sources.reading import read_source
+from der.estimator.choices import CHOICES
 from der.memory.selection import SELECTIONS
 from der.model.features import normalize_features
 from der.model.forward import run_network
-from der.project.own_code import LOOKED_UP_IN
 from der.train.rebalancing.checking import find_rebalancing
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for
@@ -49,7 +49,8 @@ def test_they_are_formatted_and_linted_as_our_code_is(tmp_path: Path) -> None:
 
 def test_every_setting_that_names_a_function_and_its_type_are_listed() -> None:
     rows = re.findall(r"^\| `([\w.]+)` \| `(\w+)` in `src/([\w/]+)\.py`", PAGE.read_text(), re.MULTILINE)
-    assert {key: place.replace("/", ".") for key, _, place in rows} == LOOKED_UP_IN
+    modules = {key: choice.module for key, choice in CHOICES.items()}
+    assert {key: place.replace("/", ".") for key, _, place in rows} == modules
     for key, name, place in rows:
         described = getattr(import_module(place.replace("/", ".")), name)
         assert described.__doc__ and described.__doc__.count("\n") > 2, key

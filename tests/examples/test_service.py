@@ -135,6 +135,40 @@ def test_many_at_once_while_a_checkpoint_arrives(
     assert len(answers[-1].result()) == 4
 
 
+def test_an_answer_names_the_checkpoint_it_comes_from(
+    place: Path, models: list[der.DERClassifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if another one arrives between its name and its weights."""
+    usual = service.digest_of
+
+    def arriving(checkpoint: Path) -> str:
+        digest: str = usual(checkpoint)
+        if not (place / "2").exists():
+            add_step(models[1], place)
+        return digest
+
+    monkeypatch.setattr(service, "digest_of", arriving)
+    served = service.Service(place).served
+    assert served.digest == usual(place / str(len(served.predictor.metadata.steps)))
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(
+    models: list[der.DERClassifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, read = service.load_predictor, []
+    models[0].save(tmp_path / "model")
+
+    def replacing(checkpoint: Path, device: object) -> object:
+        read.append(usual(checkpoint, device))
+        models[1].save(tmp_path / "model")
+        return read[-1]
+
+    monkeypatch.setattr(service, "load_predictor", replacing)
+    served = service.Service(tmp_path / "model").served
+    assert served.predictor is read[1] and len(served.predictor.metadata.steps) == 2
+    assert served.digest == service.digest_of(tmp_path / "model/checkpoint")
+
+
 def test_a_saved_classifier_is_served_too(models: list[der.DERClassifier], tmp_path: Path) -> None:
     models[0].save(tmp_path / "model")
     assert service.Service(tmp_path / "model").describe().classes == ["0", "1"]

@@ -6,10 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from der.common.cores import Turn
 from der.common.serialization import read_array, write_array
+from der.evaluation.evaluate import run_on_tests
 from der.model import forward
-from der.model.forward import run_network
-from tests.builders import CPU, NORMALIZATION, random_images, random_network, same_bits, weights
+from der.model.forward import features_in_turns, run_network
+from tests.builders import (
+    CPU,
+    NORMALIZATION,
+    random_checkpoint,
+    random_images,
+    random_network,
+    same_bits,
+    weights,
+)
 
 
 def test_features_and_logits_against_the_modules_one_image_at_a_time() -> None:
@@ -58,3 +68,17 @@ def test_read_only_memory_maps_will_do(tmp_path: Path) -> None:
     network = random_network([3])
     mapped = run_network(network, NORMALIZATION, read_array(tmp_path / "images.npy", mapped=True), CPU)
     np.testing.assert_array_equal(mapped.logits, run_network(network, NORMALIZATION, images, CPU).logits)
+
+
+def test_memory_and_evaluation_pass_their_turn_on_before_every_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    deeds: list[str] = []
+    monkeypatch.setattr(Turn, "take", lambda turn: deeds.append("take"))
+    monkeypatch.setattr(Turn, "pass_on", lambda turn: deeds.append("pass on"))
+    monkeypatch.setattr(Turn, "release", lambda turn: deeds.append("release"))
+    with features_in_turns(random_checkpoint([2]), CPU) as features:
+        for images in (random_images(0, 2), random_images(1, 3)):
+            assert features(images).shape == (len(images), 64)
+    assert deeds == ["take", "pass on", "pass on", "release"]
+    deeds.clear()
+    run_on_tests(random_checkpoint([2]), [random_images(0, 2), random_images(1, 3)], CPU)
+    assert deeds == ["take", "pass on", "pass on", "release"]

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import sys
 import tomllib
 from functools import cache
@@ -12,6 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from der.command.extra import PIPELINE
+from der.project.fingerprint import hash_modules
+from stages.check import list_fingerprinted
 from tests.locations import ROOT
 
 LIBRARY = {
@@ -91,6 +94,15 @@ def test_those_who_develop_have_all() -> None:
         if line.startswith("der-pipeline")
     )
     assert own.extras == set(project()["optional-dependencies"]) - {"dev"}
+
+
+def test_the_page_on_machines_without_dvc_names_what_stages_import(imported: dict[str, set[str]]) -> None:
+    text = " ".join((ROOT / "docs/without-dvc.md").read_text(encoding="utf-8").split())
+    (sentence,) = re.findall(r"Beside torch it needs (.*?) Where jinja2", text)
+    stages = ["check", *list_fingerprinted()]
+    modules = set().union(*(hash_modules(f"stages.{one}", ROOT) for one in stages if one != "report"))
+    needed = {name for name, by in imported.items() if by & modules} - {"torch", "triton"}
+    assert {name for name in imported if re.search(rf"\b{re.escape(name)}\b", sentence)} == needed
 
 
 def imported_by(source: str) -> set[str]:

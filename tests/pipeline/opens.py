@@ -31,7 +31,9 @@ if "DVC_STAGE" in os.environ:
     @atexit.register
     def list_modules():
         ours = (name for name in sys.modules if name.partition(".")[0] in ("der", "stages"))
-        os.write(record, "".join(f"m {name}\\n" for name in ours).encode())
+        others = (name for name in sys.modules if name in ("torch", "pandas", "matplotlib", "jinja2"))
+        lines = [*(f"m {name}\\n" for name in ours), *(f"p {name}\\n" for name in others)]
+        os.write(record, "".join(lines).encode())
 """
 
 
@@ -62,17 +64,27 @@ def recording(pipeline: Pipeline, *packages: Path) -> dict[str, str]:
 def recorded_paths(pipeline: Pipeline) -> Iterator[Opened]:
     """The files on record, paths in full."""
     for stage, kind, path in _read_records(pipeline):
-        if kind != "m":
+        if kind in ("r", "w"):
             yield Opened(stage, _source(path), kind == "w")
 
 
 def loaded_modules(pipeline: Pipeline) -> dict[str, set[str]]:
     """The modules of ours that every stage's process had loaded when it ended, by the stage's name."""
-    modules: dict[str, set[str]] = {}
+    return _named(pipeline, "m")
+
+
+def loaded_packages(pipeline: Pipeline) -> dict[str, set[str]]:
+    """Likewise, packages of others that take long to import."""
+    return _named(pipeline, "p")
+
+
+def _named(pipeline: Pipeline, wanted: str) -> dict[str, set[str]]:
+    """What lines of one kind name, by stage."""
+    found: dict[str, set[str]] = {}
     for stage, kind, name in _read_records(pipeline):
-        if kind == "m":
-            modules.setdefault(stage, set()).add(name)
-    return modules
+        if kind == wanted:
+            found.setdefault(stage, set()).add(name)
+    return found
 
 
 def _read_records(pipeline: Pipeline) -> Iterator[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ import pytest
 
 from der.project.fingerprint import find_module
 from tests.pipeline.lab import Pipeline, Stage, declares, digests, read_graph
-from tests.pipeline.opens import Opened, loaded_modules, opens_inside
+from tests.pipeline.opens import Opened, loaded_modules, loaded_packages, opens_inside
 
 # Which values of the parameters a stage depends on is declared; the graph says only what its seconds are of.
 READ_BY_ALL = ("params.yaml", "dvc.yaml")
@@ -85,6 +85,15 @@ def test_every_module_that_a_stage_loads_is_in_its_fingerprint(recorded: Pipelin
         if stage.name != "check":
             assert loaded[name] - set(fingerprinted(stage, recorded.root)) == set(), name
     assert "der.train.engine" in loaded["train_task@2"]
+
+
+def test_stages_load_what_takes_long_only_where_they_use_it(recorded: Pipeline) -> None:
+    used = {"summarize": {"matplotlib", "pandas"}, "report": {"matplotlib", "jinja2"}}
+    used |= {name: {"torch"} for name in ("initialize", "train_task", "build_memory", "evaluate")}
+    loaded = loaded_packages(recorded)
+    for name, stage in read_graph(recorded).items():
+        assert loaded.get(name, set()) <= used.get(stage.name, set()), name
+    assert loaded["summarize"] == used["summarize"] and "torch" in loaded["train_task@1"]
 
 
 @pytest.mark.parametrize("name", ["train_task@2", "build_memory@2", "evaluate@2"])

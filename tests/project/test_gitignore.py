@@ -16,6 +16,7 @@ LEFT = {
     "der export data/checkpoints/4 --format safetensors": ["network.safetensors"],
     "der compare --csv sweep.csv": ["sweep.csv"],
     "save('nine.png')": ["nine.png"],
+    'model.save("model")': ["model/model.json", "model/checkpoint/network.json", "model/memory/labels.npy"],
     "dvc plots show": ["dvc_plots/index.html", "dvc_plots/static/plot.png"],
     "DER_TENSORBOARD=runs dvc repro": ["runs/step_01-0123abcd/representation/events.out.tfevents.1.a.1.0"],
     "make docs": ["site/index.html"],

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from der.common.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
 from der.project.fingerprint import is_own
 from der.project.fingerprint_files import read_code, write_fingerprints
-from der.project.own_code import LOOKED_UP_IN, hash_stages, importing_named, named_modules
+from der.project.own_code import hash_stages, importing_named, named_modules
 from der.project.params import write_text
 from der.project.paths import GRAPH, PARAMS
 from der.project.running_code import RunningCode
@@ -66,12 +65,6 @@ def name_function(key: str, text: str = "own.names:function") -> None:
     write_text(old.replace(before, f"  {last}: {text}"))
 
 
-def test_the_modules_named_here_are_the_registries() -> None:
-    assert LOOKED_UP_IN.keys() == CHOICES.keys()
-    for key, module in LOOKED_UP_IN.items():
-        assert any(one is CHOICES[key] for one in vars(import_module(module)).values())
-
-
 def test_only_names_with_a_colon_are_ones_own(project: Path) -> None:
     assert named_modules(parse_yaml(PARAMS.read_text(encoding="utf-8"), PARAMS)) == {}
     assert named_modules({"memory": {"selection": "own.names:f"}, "network": 3}) == {
@@ -79,7 +72,7 @@ def test_only_names_with_a_colon_are_ones_own(project: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("key", LOOKED_UP_IN)
+@pytest.mark.parametrize("key", CHOICES)
 def test_its_code_belongs_to_the_stages_that_run_it(project: Path, key: str) -> None:
     before = hash_stages(STAGES)
     name_function(key)

@@ -24,6 +24,7 @@ from der.evaluation.predictions import Predictions, write_predictions
 from der.model.metadata import save_empty_checkpoint
 from der.project.chain import write_chain
 from der.project.markers import mark_unused
+from der.project.overview import NO_PAGE, OTHER_PAGE, PAGE, show_results
 from der.project.page import make_page, read_run
 from der.project.presets import PRESETS
 from der.project.settings import load_settings
@@ -216,6 +217,22 @@ def test_predictions_of_other_images_leave_no_page(finished: Path) -> None:
     sentence = r"predicted\.npy: of 119 images, but step 2 has 120; run `dvc repro`$"
     with pytest.raises(UserError, match=sentence):
         make_page()
+
+
+def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
+    assert NO_PAGE in show_results()
+    make_page()
+    assert PAGE in show_results()
+    for path in ("metrics/summary.json", "metrics/steps/1/manifest.json", "metrics/training/2/manifest.json"):
+        content = (finished / path).read_text(encoding="utf-8")
+        (finished / path).write_text(content.replace("{", "{ ", 1), encoding="utf-8")  # of another run
+        assert OTHER_PAGE in show_results() and PAGE not in show_results()
+        (finished / path).write_text(content, encoding="utf-8")
+        assert PAGE in show_results()
+    (finished / "metrics/report.html").write_text(
+        "<!DOCTYPE html>", encoding="utf-8"
+    )  # of an earlier revision
+    assert OTHER_PAGE in show_results()
 
 
 def test_the_same_run_before_the_last_edit_is_what_git_has(finished: Path) -> None:

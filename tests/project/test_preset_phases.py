@@ -16,7 +16,7 @@ from der.data.exemplars import empty_memory
 from der.memory.build import build_memory
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
-from der.model.forward import feature_function
+from der.model.forward import features_in_turns
 from der.model.start import Start
 from der.model.weights import tensors_of
 from der.project import paths
@@ -106,8 +106,8 @@ def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatc
         return
     metadata = trained.checkpoint.metadata
     classes = read_classes(paths.train_images(1), metadata.steps[0])
-    features = feature_function(trained.checkpoint, CPU)
-    memory = build_memory(empty_memory(), classes, settings.memory, features)
+    with features_in_turns(trained.checkpoint, CPU) as features:
+        memory = build_memory(empty_memory(), classes, settings.memory, features)
     trained = take(trained.checkpoint, 2, settings, memory)
     rebalancing = settings.train.incremental.rebalancing
     phases = ["representation", *(["classifier"] if rebalancing == "classifier_learning" else [])]

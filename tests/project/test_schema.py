@@ -104,8 +104,8 @@ def test_every_key_is_described_and_every_choice_enumerated() -> None:
     found = properties(make_schema())
     assert len(found) > 40
     assert [key for key, entry in found.items() if not entry.get("description")] == []
-    for key, choices in CHOICES.items():
+    for key, choice in CHOICES.items():
         names, *families, own = found[key]["anyOf"]
-        assert names == {"enum": [one for one in choices if not one.endswith(":")]}
-        assert families == [{"pattern": rf"^{one}[\w.-]+$"} for one in choices if one.endswith(":")]
+        assert names == {"enum": [one for one in choice.registry if not one.endswith(":")]}
+        assert families == [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if one.endswith(":")]
         assert re.match(own["pattern"], "package.module:function") and not re.match(own["pattern"], "digit")

@@ -64,6 +64,7 @@ def make_run(
         parameters={"dataset": {"source": "folder", "seed": 0}, "train": {"base": {"milestones": [1, 2]}}},
         origin=ORIGIN,
         times={},
+        digest="fedcba9876543210" * 4,
     )
 
 

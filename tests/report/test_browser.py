@@ -195,11 +195,11 @@ def test_the_slider_moves_the_figure(opened: Page) -> None:
 def test_pointer_and_keyboard_show_the_images_that_were_mistaken(opened: Page) -> None:
     run = RUNS["names"]
     entry = run.mistakes[-1].entries[0]
-    row, column = run.names.index(entry["true"]), run.names.index(entry["predicted"])
+    row, column = run.names.index(entry.true), run.names.index(entry.predicted)
     count = int(run.confusions[-1][row, column])
     hover_cell(opened, row, column, len(run.names))
     tip = opened.locator("#tip")
-    said = f"{entry['true']} taken for {entry['predicted']}"
+    said = f"{entry.true} taken for {entry.predicted}"
     assert " ".join(said.split()) in " ".join((tip.text_content() or "").split())
     assert f"{count} of 20 images" in (tip.text_content() or "")
     assert tip.locator(".thumb").count() == min(count, 6)

@@ -74,7 +74,7 @@ def test_every_mistake_finds_its_picture_at_every_step() -> None:
     found = 0
     for mistakes, by_label in zip(run.mistakes, album.shots, strict=True):
         wanted = {
-            (entry["true"], entry["predicted"], image.tobytes())
+            (entry.true, entry.predicted, image.tobytes())
             for entry, image in zip(mistakes.entries, mistakes.images, strict=True)
         }
         for label, shots in enumerate(by_label):
@@ -89,7 +89,7 @@ def test_of_many_mistakes_the_last_steps_surest_come_first() -> None:
     run = make_run([2, 60], right=0.0)
     album = mistake_album(run.mistakes, run.names)
     assert max(sheet.shown for sheet in album.sheets) <= MOST_MISTAKES
-    surest = [entry for entry in run.mistakes[-1].entries if entry["true"] == run.names[0]]
+    surest = [entry for entry in run.mistakes[-1].entries if entry.true == run.names[0]]
     shots = album.shots[-1][0]
     assert [shot.place for shot in shots] == list(range(len(shots)))
-    assert [shot.probability for shot in shots] == [entry["probability"] for entry in surest[: len(shots)]]
+    assert [shot.probability for shot in shots] == [entry.probability for entry in surest[: len(shots)]]

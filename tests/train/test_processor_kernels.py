@@ -12,18 +12,22 @@ from der.train.processor_kernels import choose_kernels, worth_compiling
 from der.train.training_images import TrainingImages
 from tests.builders import (
     CPU,
+    NETWORK,
+    RESNET18,
     Killed,
     Killer,
     MemoryKeeper,
     Recorder,
     Weights,
     largest_difference,
+    network_settings,
     phase_settings,
     same_bits,
     take_step,
     train_settings,
     weights,
 )
+from tests.model.tiny_timm import BACKBONE
 from tests.train.textbook import DATA, class_names
 
 
@@ -55,7 +59,7 @@ def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) 
     heard: list[str] = []
     monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
     compiler.compile_source.cache_clear()
-    assert choose_kernels(LONG, large(), CPU, heard.append) is None
+    assert choose_kernels(NETWORK, LONG, large(), CPU, heard.append) is None
     assert heard == [
         "there is no C++ compiler, neither no-such-compiler nor nor-this; training goes on without, and "
         "takes up to 1.5 times as long: install g++"
@@ -65,12 +69,19 @@ def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) 
 def test_where_they_are_not_wanted_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("der.train.processor_kernels.compiled_kernels", None)
     for schedule, device in ((LONG, torch.device("cuda")), (phase_settings(), CPU)):
-        assert choose_kernels(schedule, large(), device, pytest.fail) is None
+        assert choose_kernels(NETWORK, schedule, large(), device, pytest.fail) is None
+
+
+def test_networks_without_layers_for_them_do_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("der.train.processor_kernels.compiled_kernels", lambda: "kernels")
+    for network in (RESNET18, NETWORK):
+        assert choose_kernels(network, LONG, large(), CPU, pytest.fail) == "kernels"  # type: ignore[comparison-overlap]
+    assert choose_kernels(network_settings(backbone=BACKBONE), LONG, large(), CPU, pytest.fail) is None
 
 
 def test_they_are_compiled_once(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.run", None)
-    assert choose_kernels(LONG, large(), CPU, pytest.fail) == kernels == compiled_kernels()
+    assert choose_kernels(NETWORK, LONG, large(), CPU, pytest.fail) == kernels == compiled_kernels()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -4,7 +4,7 @@ Torch's threads wait for each other by spinning, thousands of times a second. If
 than there are cores, those that spin keep the cores from those that they wait for, and both runs take many
 times as long as one after the other. How many threads there are decides on the bits of sums, so a run cannot
 do with fewer: runs take turns. No result depends on it, and whatever keeps a turn from being taken, work goes
-on.
+on: whoever waits, waits for runs that show that they live.
 """
 
 import os
@@ -19,17 +19,16 @@ from pathlib import Path
 import torch
 
 from der.common import ranks
+from der.common.work_clock import waiting
 
 try:
-    import fcntl
+    from der.common.living_locks import lock_some
 except ImportError:  # Windows: no turns there
-    fcntl = None  # type: ignore[assignment]
+    lock_some = None  # type: ignore[assignment]
 
 POLL = 0.005  # seconds between two looks at cores that others hold: a look takes microseconds
-PATIENCE = 900.0  # seconds; then on without: who holds the cores may have been stopped, not ended
-SHORTEST = (
-    3.0  # seconds of a turn that is passed on; the threads of the one before spin for hundredths of one
-)
+# Seconds of a turn that is passed on; the threads of the one before spin for hundredths of one.
+SHORTEST = 3.0
 
 _own = threading.local()  # .held: this thread's turn
 
@@ -37,18 +36,17 @@ _own = threading.local()  # .held: this thread's turn
 class Turn:
     """Holds cores from the first ``take`` on."""
 
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
+    def __init__(self) -> None:
         self.held = ExitStack()
 
     def take(self) -> None:
-        """Wait for cores, but not for ever, and hold them; go on without if there is no lock to be had.
+        """Wait for cores and hold them; go on without if there is no lock to be had. No clock counts it.
 
         Of several ranks the first takes the cores of all: one that waits alone would seem not to answer.
         """
         if ranks.is_first():
-            with suppress(OSError):
-                _take(self.held, self.patience)
+            with suppress(OSError), waiting():
+                self.held = _take()
         ranks.meet()
         self.since = time.monotonic()
 
@@ -74,17 +72,17 @@ class NoTurn(Turn):
 
 
 @contextmanager
-def turn(device: torch.device, patience: float = PATIENCE) -> Iterator[Turn]:
-    """Hold as many cores as torch has threads for the block; waits until they are free, but not for ever.
+def turn(device: torch.device) -> Iterator[Turn]:
+    """Hold as many cores as torch has threads for the block; waits until they are free.
 
     For seconds or minutes of work on a processor; what takes longer calls ``pass_on`` from time to time. On
     other devices nothing happens, and a turn within a turn is the same one. Turns are those of one user's
-    processes that may run on the same cores; a process that ends, however it does, holds none.
+    processes that may run on the same cores; a process that ends or stops, however it does, holds none.
     """
-    if device.type != "cpu" or fcntl is None or getattr(_own, "held", False):
-        yield NoTurn(patience)
+    if device.type != "cpu" or lock_some is None or getattr(_own, "held", False):
+        yield NoTurn()
         return
-    one = Turn(patience)
+    one = Turn()
     _own.held = True
     try:
         one.take()
@@ -94,54 +92,20 @@ def turn(device: torch.device, patience: float = PATIENCE) -> Iterator[Turn]:
         one.release()
 
 
-def _take(held: ExitStack, patience: float) -> None:
+def _take() -> ExitStack:
+    """Wait for cores, which are held until what is returned is closed; raises OSError without locks."""
     directory, cores = _directory(), usable_cores()
     wanted = min(ranks.count() * torch.get_num_threads(), len(cores))
-    deadline = time.monotonic() + patience
-    with ExitStack() as opened:
-        # Who comes first waits for cores, others for the line: a run whose turn ends does not get the next.
-        line = _open(opened, directory / f"line-{min(cores)}-{max(cores)}-{len(cores)}")
-        _wait(lambda: _try(line), deadline)
-        files = [_open(opened, directory / f"core-{core}") for core in cores]
-        _wait(lambda: _try_some(files, wanted), deadline)
-        fcntl.flock(line, fcntl.LOCK_UN)
-        held.enter_context(opened.pop_all())
+    line = directory / f"line-{min(cores)}-{max(cores)}-{len(cores)}"
+    # Who comes first waits for cores, others for the line: a run whose turn ends does not get the next.
+    with _wait(lambda: lock_some([line], 1)):
+        return _wait(lambda: lock_some([directory / f"core-{core}" for core in cores], wanted))
 
 
-def _open(opened: ExitStack, path: Path) -> int:
-    """A file's descriptor, with whose end its lock ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    opened.callback(os.close, descriptor)
-    return descriptor
-
-
-def _wait(succeeds: Callable[[], bool], deadline: float) -> None:
-    while not succeeds():
-        if time.monotonic() > deadline:
-            raise TimeoutError
+def _wait(attempt: Callable[[], ExitStack | None]) -> ExitStack:
+    while (held := attempt()) is None:
         time.sleep(POLL)
-
-
-def _try(file: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def _try_some(files: list[int], wanted: int) -> bool:
-    """Lock ``wanted`` of the files, or none: who held some and waited for more could wait for ever."""
-    locked: list[int] = []
-    for tried, file in enumerate(files):
-        if wanted - len(locked) > len(files) - tried:
-            break
-        if len(locked) < wanted and _try(file):
-            locked.append(file)
-    if len(locked) == wanted:
-        return True
-    for file in locked:
-        fcntl.flock(file, fcntl.LOCK_UN)
-    return False
+    return held
 
 
 def usable_cores() -> list[int]:

@@ -22,3 +22,8 @@ def csv_cell(text: str) -> str:
     Texts that begin with an apostrophe get another, so that taking one off gives every text back.
     """
     return QUOTE + text if text.startswith((*FORMULA, QUOTE)) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """What ``csv_cell`` was given."""
+    return cell.removeprefix(QUOTE)

@@ -6,7 +6,7 @@ Only for those who see everything: a stage that imported this would have every r
 from collections.abc import Callable, Mapping
 from inspect import signature
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from der.common.errors import UserError
 from der.common.registry import check_imported, look_up, module_of
@@ -17,32 +17,31 @@ from der.model.head_initialization import HEAD_INITIALIZATIONS
 from der.settings.experiment import Settings
 from der.train.rebalancing.registry import REBALANCINGS
 
-CHOICES: dict[str, Mapping[str, Any]] = {
-    "dataset.source": SOURCES,
-    "network.backbone": BACKBONES,
-    "network.head_initialization": HEAD_INITIALIZATIONS,
-    "train.incremental.rebalancing": REBALANCINGS,
-    "memory.selection": SELECTIONS,
-}
+
+class Choice(NamedTuple):
+    """What a setting's name is looked up in."""
+
+    registry: Mapping[str, Any]
+    module: str  # that looks names up: a stage whose code has it runs the function
+    arguments: int  # that a function of the user's own is called with
 
 
-# How many arguments a function of the user's own is called with.
-ARGUMENTS = {
-    "dataset.source": 2,
-    "network.backbone": 1,
-    "network.head_initialization": 2,
-    "train.incremental.rebalancing": 3,
-    "memory.selection": 4,
+CHOICES = {
+    "dataset.source": Choice(SOURCES, "der.data.sources.registry", 2),
+    "network.backbone": Choice(BACKBONES, "der.model.backbones", 1),
+    "network.head_initialization": Choice(HEAD_INITIALIZATIONS, "der.model.head_initialization", 2),
+    "train.incremental.rebalancing": Choice(REBALANCINGS, "der.train.rebalancing.registry", 3),
+    "memory.selection": Choice(SELECTIONS, "der.memory.selection", 4),
 }
 
 
 def check_choices(settings: Settings) -> None:
     """Raise UserError for a name that stands for nothing, or a network that its backbone cannot be."""
-    for key, choices in CHOICES.items():
+    for key, choice in CHOICES.items():
         name = attrgetter(key)(settings)
-        found = look_up(choices, name, key)
+        found = look_up(choice.registry, name, key)
         if module_of(name) is not None:
-            _check_signature(found, name, key)
+            _check_signature(found, name, key, choice.arguments)
     choose_backbone(settings.network)
     check_masks(settings.network, settings.train.masks)
 
@@ -66,17 +65,17 @@ def backbone_side(settings: Settings) -> int | None:
     return backbone.side if side is None else None
 
 
-def _check_signature(function: Callable[..., Any], name: str, key: str) -> None:
+def _check_signature(function: Callable[..., Any], name: str, key: str, arguments: int) -> None:
     """Raise UserError if a function cannot be called as one for ``key`` is."""
     try:
         called = signature(function)
     except ValueError:  # written in C, it does not tell
         return
     try:
-        called.bind(*range(ARGUMENTS[key]))
+        called.bind(*range(arguments))
     except TypeError:
         raise UserError(
-            f"{key}: {name} takes {called}, but gets {ARGUMENTS[key]} arguments; see docs/extending.md"
+            f"{key}: {name} takes {called}, but gets {arguments} arguments; see docs/extending.md"
         ) from None
 
 

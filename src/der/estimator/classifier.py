@@ -17,7 +17,7 @@ from der.deployment.predictor import Predictor
 from der.estimator.arrays import Label, check_images, check_labelled, order_new, part, part_known
 from der.estimator.changes import change_settings, list_values
 from der.estimator.choices import check_choices
-from der.estimator.learning import Learned, check_form, learn_step
+from der.estimator.learning import Learned, check_form, check_kind, learn_step
 from der.estimator.storage import Stored, write_model
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.metrics import StepMetrics
@@ -183,8 +183,13 @@ class DERClassifier:
         labels: Sequence[Label] | NDArray[Any],
         sample_weight: Sequence[float] | NDArray[Any] | None = None,
     ) -> float:
-        """Accuracy, from 0 to 1, of the predictions; labels may be of any classes."""
+        """Accuracy, from 0 to 1, of the predictions; labels may be of any classes, known or not.
+
+        Raises UserError for images or labels that ``predict`` or ``evaluate`` would not take, or labels of
+        another kind than those learned.
+        """
         labelled = check_labelled(images, labels)
+        check_kind(self._known(), labelled.kind)
         return float(np.average(self.predict(images) == labelled.labels, weights=sample_weight))
 
     def evaluate(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> StepMetrics:
@@ -195,6 +200,7 @@ class DERClassifier:
         """
         learned = self._known()
         labelled = check_labelled(images, labels)
+        check_kind(learned, labelled.kind)
         check_form(learned, labelled.images)
         tests = part_known(labelled, learned.classes)
         checkpoint_bytes, memory_bytes = learned.bytes

@@ -15,7 +15,6 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from der.common.cores import turn
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
 from der.data.exemplars import Memory, empty_memory, save_memory
@@ -23,7 +22,7 @@ from der.estimator.arrays import Label, LabelKind
 from der.memory.budget import check_budget
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint, save_checkpoint
-from der.model.forward import feature_function
+from der.model.forward import features_in_turns
 from der.model.start import Start, read_start
 from der.settings.experiment import Settings
 from der.settings.network import NetworkSettings
@@ -83,7 +82,8 @@ def learn_step(
     steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
     check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
     gathered = gather_step(images, memory)
-    kernels = choose_kernels(settings.train.phase(len(steps)), gathered, device, warnings.warn)
+    phase = settings.train.phase(len(steps))
+    kernels = choose_kernels(settings.network, phase, gathered, device, warnings.warn)
     trained = train_step(
         before,
         steps,
@@ -96,8 +96,8 @@ def learn_step(
         None if previous else begin(settings.network),
         kernels,
     ).checkpoint
-    with turn(device):
-        memory = build_memory(memory, images, settings.memory, feature_function(trained, device))
+    with features_in_turns(trained, device) as features:
+        memory = build_memory(memory, images, settings.memory, features)
     trained.network.cpu()
     return Learned(trained, memory, kind)
 
@@ -120,11 +120,16 @@ def check_continuation(
             )
         return
     check_form(previous, images[0])
-    if kind != previous.kind:
-        words = {"int": "whole numbers", "str": "text"}
-        raise UserError(f"labels: {words[kind]}; those before are {words[previous.kind]}, give the same")
+    check_kind(previous, kind)
     if replace(settings.network, weights=None) != replace(previous.checkpoint.metadata.network, weights=None):
         raise UserError("settings: the network differs from the one learned before; begin anew with fit")
+
+
+def check_kind(learned: Learned, kind: LabelKind) -> None:
+    """Raise UserError unless labels are of the kind of those learned: a number is no text that says it."""
+    if kind != learned.kind:
+        words = {"int": "whole numbers", "str": "text"}
+        raise UserError(f"labels: {words[kind]}; those learned are {words[learned.kind]}, give the same")
 
 
 def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:

@@ -9,20 +9,22 @@ from numpy.typing import NDArray
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
+from der.common.text import csv_cell, text_of_cell
 
 CONFUSION = "confusion.csv"  # in the directory of a step's evaluation
 CORNER = "true"  # head of the first column, which holds the true class of each row
 
 
 def write_confusion(directory: Path, matrix: NDArray[np.int64], names: list[str]) -> None:
-    """Write counts, (C, C), with predicted classes across and true classes down."""
+    """Write counts, (C, C), with predicted classes across and true classes down; no name is a formula."""
     with (
         atomic_file(directory / CONFUSION) as partial,
         partial.open("w", encoding="utf-8", newline="") as stream,
     ):
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([CORNER, *names])
-        writer.writerows([name, *counts] for name, counts in zip(names, matrix.tolist(), strict=True))
+        cells = [csv_cell(name) for name in names]
+        writer.writerow([CORNER, *cells])
+        writer.writerows([cell, *counts] for cell, counts in zip(cells, matrix.tolist(), strict=True))
 
 
 def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
@@ -37,7 +39,7 @@ def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
         matrix = np.array([row[1:] for row in rows], dtype=np.int64).reshape(len(rows), len(head) - 1)
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as a confusion matrix ({error})") from None
-    names = head[1:]
-    if not names or [row[0] for row in rows] != names:
+    cells = head[1:]
+    if not cells or [row[0] for row in rows] != cells:
         raise UserError(f"{path}: rows and columns name different classes; run the step's evaluation again")
-    return matrix, names
+    return matrix, [text_of_cell(cell) for cell in cells]

@@ -88,8 +88,11 @@ def _mistakes(
 def run_on_tests(checkpoint: Checkpoint, tests: Sequence[NDArray[np.uint8]], device: torch.device) -> Outputs:
     """Scores and features of all test images, in label order; UserError if a score is not finite."""
     network, metadata = fold_network(checkpoint.network, device), checkpoint.metadata
-    with turn(device):
-        outputs = [run_network(network, metadata.normalization, images, device) for images in tests]
+    outputs = []
+    with turn(device) as cores:
+        for images in tests:
+            cores.pass_on()
+            outputs.append(run_network(network, metadata.normalization, images, device))
     logits = np.concatenate([output.logits for output in outputs])
     features = np.concatenate([output.features for output in outputs])
     if not np.isfinite(logits).all():

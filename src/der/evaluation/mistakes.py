@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,13 +24,13 @@ MOST = 1000  # mistakes that are kept of small pictures
 MOST_PIXELS = 1 << 20  # of all pictures, beyond the surest
 
 
-class Mistake(TypedDict):
+class Mistake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A test image that was taken for another class."""
 
     true: str
     predicted: str
     probability: float  # softmax of the predicted class, in float32, rounded to 6 decimals
-    number: int  # of the image among all test images in label order, from 0
+    index: int = msgspec.field(name="number")  # of the image among all test images in label order
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def find_mistakes(
     places[:SUREST] = -1
     kept = np.sort(np.argsort(places, kind="stable")[:most])
     return [
-        {
-            "true": names[labels_B[index]],
-            "predicted": names[predictions.predicted[index]],
-            "probability": round(float(predictions.confidence[index]), 6),
-            "number": int(index),
-        }
+        Mistake(
+            names[labels_B[index]],
+            names[predictions.predicted[index]],
+            round(float(predictions.confidence[index]), 6),
+            int(index),
+        )
         for index in wrong_n[kept]
     ]
 
@@ -85,26 +85,25 @@ def with_images(entries: list[Mistake], tests: Sequence[NDArray[np.uint8]]) -> M
     ends = np.cumsum([len(images) for images in tests])
     picked = np.empty((len(entries), *tests[0].shape[1:]), np.uint8)
     for place, entry in enumerate(entries):
-        label = int(np.searchsorted(ends, entry["number"], side="right"))
-        picked[place] = tests[label][entry["number"] - ends[label]]  # counted from the class's end
+        label = int(np.searchsorted(ends, entry.index, side="right"))
+        picked[place] = tests[label][entry.index - ends[label]]  # counted from the class's end
     return Mistakes(picked, entries)
 
 
 def write_mistakes(directory: Path, mistakes: Mistakes) -> None:
     """Write pictures and entries into the directory of a step's evaluation."""
     write_array(directory / IMAGES, mistakes.images)
-    write_json(directory / ENTRIES, mistakes.entries)
+    write_json(directory / ENTRIES, msgspec.to_builtins(mistakes.entries))
 
 
 def read_mistakes(path: Path) -> Mistakes:
     """Read what ``write_mistakes`` wrote; raises UserError naming a file that is missing or damaged."""
     sealed = SealedDirectory(path)
-    images, entries = sealed.read_array(IMAGES), sealed.read_json(ENTRIES)
-    wanted = Mistake.__required_keys__
-    if not isinstance(entries, list) or not all(
-        isinstance(entry, dict) and entry.keys() == wanted for entry in entries
-    ):
-        raise UserError(f"{path / ENTRIES}: no list of mistakes; run the step's evaluation again")
+    images = sealed.read_array(IMAGES)
+    try:
+        entries = msgspec.convert(sealed.read_json(ENTRIES), list[Mistake])
+    except msgspec.ValidationError:
+        raise UserError(f"{path / ENTRIES}: no list of mistakes; run the step's evaluation again") from None
     if images.dtype != np.uint8 or images.ndim != 4:
         raise UserError(f"{path / IMAGES}: no pictures; run the step's evaluation again")
     if len(images) != len(entries):

@@ -3,7 +3,8 @@
 # N images, B batch, C classes, D features of all extractors together
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from der.common import ranks
+from der.common.cores import turn
 from der.common.mapped import release
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, fold_network
@@ -58,16 +60,22 @@ def run_network(
     return Outputs(features.numpy(), logits.numpy())
 
 
-def feature_function(
+@contextmanager
+def features_in_turns(
     checkpoint: Checkpoint, device: torch.device
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Super-features (N, D) of images (N, H, W, C), as a function; its network is folded once."""
+) -> Iterator[Callable[[NDArray[np.uint8]], NDArray[np.float32]]]:
+    """Super-features (N, D) of images (N, H, W, C), as a function, for a block that holds cores.
+
+    They are passed on between calls. The network is folded once.
+    """
     network = fold_network(checkpoint.network, device)
+    with turn(device) as cores:
 
-    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return run_network(network, checkpoint.metadata.normalization, images, device).features
+        def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            cores.pass_on()
+            return run_network(network, checkpoint.metadata.normalization, images, device).features
 
-    return features
+        yield features
 
 
 def images_per_pass(values: int) -> int:

@@ -8,12 +8,14 @@ from der.common.serialization import read_json
 from der.project.committed import read_committed
 from der.project.environment import TABLE
 from der.project.paths import PLOTS, REPORT, SUMMARY
+from der.project.shown import is_page_current
 from der.summary.changes import describe_changes
 from der.summary.series import Summary
 from der.summary.text_table import results_table
 
 PAGE = f"A page to look at, in any browser: {REPORT}"
 NO_PAGE = f"`der report` writes a page to look at, in any browser: {REPORT}"
+OTHER_PAGE = f"{REPORT} shows other results; `der report` writes the page of these"
 NEXT = f"""Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 
@@ -25,7 +27,14 @@ def conclude(sentence: str) -> str:
 
 def show_results() -> str:
     """``sum_up``, and where to look next."""
-    return "\n".join([sum_up() + (PAGE if REPORT.exists() else NO_PAGE), NEXT])
+    return "\n".join([sum_up() + point_to_page(), NEXT])
+
+
+def point_to_page() -> str:
+    """Where the page of these results is, or how it is made."""
+    if not REPORT.exists():
+        return NO_PAGE
+    return PAGE if is_page_current() else OTHER_PAGE
 
 
 def sum_up() -> str:

@@ -19,6 +19,7 @@ from der.project.origin import read_origin, shown_parameters
 from der.project.provenance import check_training
 from der.project.published import joint_accuracy, published_curves, published_references
 from der.project.settings import load_settings
+from der.project.shown import digest_results
 from der.project.step_metrics import read_steps
 from der.project.timing import read_times
 from der.report.finished_run import FinishedRun
@@ -65,6 +66,7 @@ def read_run(settings: Settings) -> FinishedRun:
         parameters=shown_parameters(settings),
         origin=read_origin(settings),
         times=read_times(stage for stage in stages_of(last) if stage not in ASIDE),
+        digest=digest_results(),
     )
 
 

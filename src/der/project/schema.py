@@ -23,9 +23,9 @@ def write_schema() -> None:
 def make_schema() -> dict[str, Any]:
     """Types, bounds and descriptions as the sections declare them, choices as the registries name them."""
     schema = msgspec.json.schema(Settings)
-    for path, choices in CHOICES.items():
-        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choices if is_family(one)]
-        named = [one for one in choices if not is_family(one)]
+    for path, choice in CHOICES.items():
+        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if is_family(one)]
+        named = [one for one in choice.registry if not is_family(one)]
         _find(schema, path)["anyOf"] = [{"enum": named}, *families, {"pattern": OWN_NAME}]
     return {"$schema": DIALECT, **schema}
 

@@ -61,6 +61,7 @@ class FinishedRun:
     parameters: dict[str, Any]  # nested, as in params.yaml
     origin: Origin
     times: Mapping[str, StageTime]  # of the stages whose time is known
+    digest: str  # of the results, by which the page is told from that of others
 
     @property
     def confusion(self) -> NDArray[np.int64]:

@@ -77,24 +77,22 @@ def mistake_album(mistakes: Sequence[Mistakes], names: Sequence[str]) -> Album:
     chosen: list[dict[int, NDArray[np.uint8]]] = [{} for _ in names]
     for one in reversed(mistakes):
         for entry, image in zip(one.entries, one.images, strict=True):
-            kept = chosen[labels[entry["true"]]]
+            kept = chosen[labels[entry.true]]
             if len(kept) < MOST_MISTAKES:
-                kept.setdefault(entry["number"], image)
+                kept.setdefault(entry.index, image)
     side = side_of(mistakes[-1].images, sum(map(len, chosen)))
     shape = mistakes[-1].images.shape[1:]
     sheets = [make_sheet(np.array([*kept.values()], np.uint8).reshape(-1, *shape), side) for kept in chosen]
-    places = [{number: place for place, number in enumerate(kept)} for kept in chosen]
+    places = [{index: place for place, index in enumerate(kept)} for kept in chosen]
     return Album(sheets, [_shots(one, labels, places) for one in mistakes])
 
 
 def _shots(mistakes: Mistakes, labels: dict[str, int], places: list[dict[int, int]]) -> list[list[Shot]]:
     shots: list[list[Shot]] = [[] for _ in labels]
     for entry in mistakes.entries:
-        label = labels[entry["true"]]
-        if entry["number"] in places[label]:
-            shots[label].append(
-                Shot(places[label][entry["number"]], labels[entry["predicted"]], entry["probability"])
-            )
+        label = labels[entry.true]
+        if entry.index in places[label]:
+            shots[label].append(Shot(places[label][entry.index], labels[entry.predicted], entry.probability))
     return shots
 
 

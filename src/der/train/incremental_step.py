@@ -24,7 +24,7 @@ from der.settings.training import Recipe, TrainSettings
 from der.train.log import EpochRecord
 from der.train.rebalancing.checking import find_rebalancing
 from der.train.rebalancing.registry import Rebalanced
-from der.train.representation import Learned, learn_representation
+from der.train.representation import LearnedRepresentation, learn_representation
 from der.train.step_run import Listener, StateKeeper, StepRun
 from der.train.training_images import TrainingImages
 from der.train.workload import plan_step
@@ -64,7 +64,7 @@ def train_step(
     trained network's scores are not.
     """
     step = len(steps)
-    channels = images.arrays[0].shape[3]
+    channels = images.channels
     rebalance = find_rebalancing(settings.incremental.rebalancing)
     before = empty_network() if previous is None else previous.network
     network_settings = name_start(network_settings, previous, start)
@@ -85,7 +85,7 @@ def train_step(
 
 
 def describe(
-    learned: Learned,
+    learned: LearnedRepresentation,
     steps: list[list[str]],
     images: TrainingImages,
     normalization: Normalization,
@@ -133,7 +133,7 @@ def choose_normalization(
     if settings.mean is not None and settings.std is not None:
         return Normalization(settings.mean, settings.std)
     expected = choose_backbone(settings).normalization
-    if expected is not None and len(expected.mean) == images.arrays[0].shape[3]:
+    if expected is not None and len(expected.mean) == images.channels:
         return expected
     return measure_normalization(images.arrays)
 

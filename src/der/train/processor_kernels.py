@@ -7,8 +7,11 @@ from collections.abc import Callable
 
 import torch
 
+from der.model.backbones import build_extractor
 from der.model.kernels.compiler import Unavailable
+from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels, compiled_kernels
+from der.settings.network import NetworkSettings
 from der.settings.training import ScheduleSettings
 from der.train.training_images import TrainingImages
 
@@ -24,14 +27,25 @@ def worth_compiling(schedule: ScheduleSettings, images: int, side: int) -> bool:
     )
 
 
+def has_layers_for_them(network: NetworkSettings, channels: int) -> bool:
+    """Whether extractors for images of so many channels have layers that kernels train."""
+    return any(isinstance(module, ConvNorm) for module in build_extractor(network, channels).modules())
+
+
 def choose_kernels(
-    schedule: ScheduleSettings, images: TrainingImages, device: torch.device, warn: Callable[[str], None]
+    network: NetworkSettings,
+    schedule: ScheduleSettings,
+    images: TrainingImages,
+    device: torch.device,
+    warn: Callable[[str], None],
 ) -> Kernels | None:
-    """The kernels to train with on ``device``; None: torch's own operations.
+    """The kernels to train ``network`` with on ``device``; None: torch's own operations.
 
     ``warn`` hears a sentence if they are worth it, but this machine has no compiler for them.
     """
     if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side):
+        return None
+    if not has_layers_for_them(network, images.channels):
         return None
     try:
         return compiled_kernels()

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from der.common.cores import turn
 from der.common.errors import UserError
 from der.common.randomness import generator
 from der.model.backbones import check_masks, choose_backbone
@@ -19,7 +20,7 @@ from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
 
 
-class Learned(NamedTuple):
+class LearnedRepresentation(NamedTuple):
     """What representation learning gives."""
 
     network: Network
@@ -29,7 +30,7 @@ class Learned(NamedTuple):
 
 def learn_representation(
     run: StepRun, network: Network, images: TrainingImages, network_settings: NetworkSettings
-) -> Learned:
+) -> LearnedRepresentation:
     """Train the newest extractor and the classifier of ``network``; the other extractors stay as they are.
 
     With masks, the newest extractor of the result lacks the channels that they turned off. Raises
@@ -62,14 +63,15 @@ def learn_representation(
     records = run_phase(run, REPRESENTATION, engine, run.phase, count, when_warm)
     if masks is not None:
         masks.harden()
-        engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, run.phase.epochs))
+        with turn(run.device):
+            engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, run.phase.epochs))
         network = prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()
-    return Learned(network, records, count_trained(objective))
+    return LearnedRepresentation(network, records, count_trained(objective))
 
 
-def learn_classifier_alone(run: StepRun, network: Network, images: TrainingImages) -> Learned:
+def learn_classifier_alone(run: StepRun, network: Network, images: TrainingImages) -> LearnedRepresentation:
     """Train the classifier of ``network``, in place, on the features of extractors that stay as they are."""
     objective = ClassifierObjective(network.head, temperature=1.0)
     engine = run.wire_engine(objective, network.extractors, images, run.phase)
@@ -80,7 +82,7 @@ def learn_classifier_alone(run: StepRun, network: Network, images: TrainingImage
     when_warm = start_head_anew if run.phase.reinitialize_heads else None
     records = run_phase(run, REPRESENTATION, engine, run.phase, len(images.labels), when_warm)
     engine.release()
-    return Learned(network, records, count_trained(objective))
+    return LearnedRepresentation(network, records, count_trained(objective))
 
 
 def check_batches(run: StepRun, images: TrainingImages, settings: NetworkSettings) -> None:

@@ -30,6 +30,11 @@ class TrainingImages:
         """Pixels of an image's side."""
         return int(self.arrays[0].shape[1])
 
+    @property
+    def channels(self) -> int:
+        """1 of grey images, 3 of those in colour."""
+        return int(self.arrays[0].shape[3])
+
     def read(self, indices_B: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images (B, H, W, C) with these indices."""
         starts = np.cumsum([0, *map(len, self.arrays)])

@@ -3,7 +3,7 @@
 import pytest
 
 from der.common.sealed import sealed_directory
-from der.common.work_clock import Spent, WorkClock
+from der.common.work_clock import Spent, WorkClock, waiting
 from der.train.resume.store import SPENT
 from tests.train.hand import Hand
 from tests.train.resume.sandbox import Sandbox, keep, make_saved, save
@@ -40,9 +40,13 @@ def test_a_finished_training_that_runs_again_counts_whole(sandbox: Sandbox, hand
 
 def test_waiting_for_another_process_does_not_count(hand: Hand) -> None:
     clock = WorkClock()
-    hand.now += 40
-    clock.go_on(Spent(5.0, 1), waited=38.0)
-    assert clock.spent() == Spent(7.0, 2)
+    hand.now += 1
+    with waiting():
+        hand.now += 38
+    later = WorkClock()
+    hand.now += 1
+    clock.go_on(Spent(5.0, 1))
+    assert (clock.spent(), later.spent()) == (Spent(7.0, 2), Spent(1.0, 1))
 
 
 def test_the_store_tells_the_clock_how_long_it_waited(

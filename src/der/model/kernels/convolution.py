@@ -56,7 +56,7 @@ def _convolve(
         out = total.to(y.dtype.element_ty)
         tl.store(y + places, out, known)
         if MOMENTS:
-            # Of the rounded values, which are what is normalised. Joined as in norm_kernels._moments.
+            # Of the rounded values, which are what is normalised. Joined as in normalization._moments.
             values = tl.where(known, out.to(tl.float32), 0.0)
             count = tl.minimum(ROWS, M - start).to(tl.float32)
             here = tl.sum(values, 0) / count

@@ -67,7 +67,7 @@ class ConvNorm(nn.Module):
         return y_BCHW
 
     def _compiled(self, x_BCHW: Tensor, residual_BCHW: Tensor | None, kernels: Kernels) -> Tensor:
-        form = processor_layer.Form(self.conv, self.norm, self.relu, kernels)
+        form = processor_layer.CompiledForm(self.conv, self.norm, self.relu, kernels)
         return processor_layer.train_layer(x_BCHW, *self._parameters_of(residual_BCHW), form)
 
     def _parameters_of(self, residual_BCHW: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -14,7 +14,7 @@ from der.model.kernels.processor import Kernels, Normalized
 
 
 @dataclass(frozen=True)
-class Form:
+class CompiledForm:
     """What a layer in training mode is, beside the tensors that autograd sees."""
 
     conv: nn.Conv2d
@@ -33,7 +33,7 @@ class CompiledConvNorm(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
-        values: Tensor, form: Form,
+        values: Tensor, form: CompiledForm,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         ctx.set_materialize_grads(False)
         z = _channels_last(F.conv2d(x, values, None, form.conv.stride, form.conv.padding))
@@ -60,7 +60,7 @@ class CompiledConvNorm(torch.autograd.Function):
         return dx, dw.float(), grads.dscale_C, grads.dshift_C, grads.dresidual, None, None
 
 
-def train_layer(x: Tensor, *rest: Tensor | Form | None) -> Tensor:
+def train_layer(x: Tensor, *rest: Tensor | CompiledForm | None) -> Tensor:
     """The output of CompiledConvNorm, which ``fork`` can take for two ways."""
     y, beside = CompiledConvNorm.apply(x, *rest)
     y.beside = beside

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
-from der.common.work_clock import Spent, WorkClock
+from der.common.work_clock import Spent, WorkClock, waiting
 from der.train.log import EpochRecord
 from der.train.resume.lock import working_in
 from der.train.resume.removal import FINISHED, PREFIX, mark_of, remove_old
@@ -47,17 +47,17 @@ class StateStore:
         self.copying = 0.0  # seconds
 
     def __enter__(self) -> "StateStore":
-        begin = time.perf_counter()
         try:
             with ExitStack() as stack:
-                stack.enter_context(working_in(self.directory, self.warn))
+                with waiting():
+                    stack.enter_context(working_in(self.directory, self.warn))
                 remove_old(self.root)
                 self.writer = stack.enter_context(ThreadPoolExecutor(max_workers=1))
                 self.held = stack.pop_all()
         except OSError as error:
             raise self._unwritable(error) from None
         self.entered = time.perf_counter()
-        self.clock.go_on(self._read_spent(), waited=self.entered - begin)
+        self.clock.go_on(self._read_spent())
         return self
 
     def __exit__(
