@@ -40,7 +40,5 @@ def test_an_edit_of_a_source_runs_what_it_reaches(pipeline: Pipeline) -> None:
     pipeline.edit(protocol__steps=[["ant", "bee"], ["cta"]])
     results = pipeline.results()
     done = pipeline.command("dvc", "repro")
-    assert (
-        "error: params.yaml: protocol.steps: 'cta' is no class of the data set; it has ant" in done.stderr
-    )
+    assert "error: params.yaml: protocol.steps: 'cta' is no class of the data set; it has ant" in done.stderr
     assert pipeline.results() == results
