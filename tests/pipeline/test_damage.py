@@ -21,6 +21,7 @@ KINDS = (  # a file of each kind that a stage reads
     "data/memory/1/labels.npy",
     "data/memory/2/images.npy",
     "data/fingerprints/evaluate",
+    "data/input.json",
     "metrics/steps/1/metrics.json",
     "metrics/steps/2/confusion.csv",
     "metrics/training/2/log.csv",

@@ -35,3 +35,10 @@ def test_an_edit_of_a_source_runs_what_it_reaches(pipeline: Pipeline) -> None:
     pipeline.rewrite(f"src/{SOURCE}", r"np\.unique\(labels\)", "sorted(set(labels))")
     assert pipeline.repro().run == ["check", "download"]
     assert digests(pipeline.root, ["data/raw"]) == before
+
+    # Its classes are known now, so that a wrong one is refused before anything is removed.
+    pipeline.edit(protocol__steps=[["ant", "bee"], ["cta"]])
+    results = pipeline.results()
+    done = pipeline.command("dvc", "repro")
+    assert "error: params.yaml: protocol.steps: 'cta' is no class of the data set; it has ant" in done.stderr
+    assert pipeline.results() == results

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from der.common.errors import UserError
 from der.common.yaml_text import parse_yaml
 from der.project import adding
-from der.project.adding import add_classes, describe_move, put_steps
+from der.project.adding import add_classes, describe_move, finished_steps, put_steps
 from der.project.chain import chain_length
 from der.project.changes import compare
 from der.project.params import read_text
@@ -63,7 +63,8 @@ def test_all_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
     assert add_classes([]).splitlines() == [
         "params.yaml: step 3 is ant, emu; steps 1 to 2 stay as they were",
         "chain.yaml: 4 -> 3 steps",
-        "`dvc repro` trains train_task@1 to @3, for other parameters have changed, too",  # nothing ran here
+        "`dvc repro` trains train_task@1 to @3, for dvc.lock does not record all finished steps, as after "
+        "`python -m stages`; to keep them, take the edit back and run `dvc commit -f` before `der add`",
     ]
     assert steps() == [*FINISHED, ["ant", "emu"]]
     assert chain_length() == 3
@@ -103,6 +104,26 @@ def test_what_trains_is_said_of_all_new_steps(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(adding, "stages_to_run", lambda _, stage=stage: ["split", stage])
         said = add_classes([name]).splitlines()[-1]
         assert said == f"`dvc repro` trains {new}, and no other while the images of the others are the same"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "reason"),
+    [((1, 2), "other parameters have changed, too"), ((1,), "dvc.lock does not record all finished steps, ")],
+)
+def test_why_others_train_is_said(
+    recorded: tuple[int, ...], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring("ant")
+    monkeypatch.setattr(adding, "stages_to_run", lambda _: ["split", "train_task@1 to @3"])
+    monkeypatch.setattr(adding, "read_lock", lambda: {f"train_task@{step}": {} for step in recorded})
+    said = add_classes([]).splitlines()[-1]
+    assert said.startswith(f"`dvc repro` trains train_task@1 to @3, for {reason}")
+
+
+@pytest.mark.parametrize("name", ["3.partial", "4_old", "exports", "3\u00b2"])
+def test_only_whole_numbers_are_steps(name: str) -> None:
+    write(Path("data/checkpoints", name, "network.json"), json.dumps({"steps": [["x"]]}))
+    assert finished_steps() == FINISHED
 
 
 def test_nothing_else_in_the_parameters_changes() -> None:
@@ -160,8 +181,8 @@ def test_a_budget_that_is_too_small_changes_nothing() -> None:
 
 
 def test_classes_of_an_archive_are_named() -> None:
-    write(Path("images.zip"))
-    set_parameters(PARAMS, {"dataset.path": "images.zip"})
+    write(Path("images.tar"))
+    set_parameters(PARAMS, {"dataset.path": "images.tar"})
     with pytest.raises(
         UserError, match=r"^dataset: only its images tell .+; name them, `der add NAME \.\.\.`$"
     ):

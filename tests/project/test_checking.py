@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from der.command.main import main
+from der.project import checking
 from der.project.lockfile import LOCK, RUNNING
 from der.project.paths import CHAIN, PARAMS
+from tests.pipeline.lab import set_parameters
 from tests.project.clones import make_clone
 
 Edit = Callable[[str], str]
@@ -47,6 +49,15 @@ BAD_PARAMS: dict[str, tuple[Edit, str]] = {
         r"train\.incremental\.auxiliary_weight: True does not fit; write a number",
     ),
 }
+BAD_PARAMS |= {
+    "without what has a default": (
+        put("^  tuned: .*\n", ""), r"network\.tuned: missing; add it with all or last or none",
+    ),
+    "a class that CIFAR-10 has not": (
+        lambda text: put("steps: null", "steps: [[dgo]]")(put("source: \\w+", "source: cifar10")(text)),
+        r"protocol\.steps: 'dgo' is no class of the data set; it has airplane, .+",
+    ),
+}  # fmt: skip
 BAD_CHAINS: dict[str, Edit] = {
     "broken": lambda text: "steps: [\n",
     "empty": lambda text: "",
@@ -86,6 +97,14 @@ def test_bad_parameters(name: str) -> None:
     edit, message = BAD_PARAMS[name]
     PARAMS.write_text(edit(PARAMS.read_text(encoding="utf-8")), encoding="utf-8")
     assert re.fullmatch(rf"error: params\.yaml: ({message})", refusal())
+
+
+def test_grey_images_for_pretrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "check_choices", lambda _: None)  # it imports timm, which takes seconds
+    set_parameters(PARAMS, {"network.backbone": "timm:resnet18", "network.weights": "pretrained"})
+    assert re.fullmatch(
+        r"error: params\.yaml: network\.weights: those of timm:resnet18 are for images of 3 .+", refusal()
+    )
 
 
 @pytest.mark.parametrize("name", BAD_CHAINS)

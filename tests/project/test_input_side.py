@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from der.common.errors import UserError
+from der.common.errors import DamageError, UserError
 from der.estimator.choices import backbone_side, check_choices
-from der.project.input_side import with_side, write_side
+from der.project.input_side import holds_side, with_side, write_side
 from der.project.paths import INPUT
 from der.settings.experiment import Settings
 from tests.estimator.test_choices import with_network, with_value
@@ -69,3 +69,17 @@ def test_what_is_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with_side(dataset)
     digits = with_value("dataset.image_side", 8).dataset
     assert with_side(digits) is digits
+
+
+def test_a_bit_that_flips_is_never_another_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    dataset = with_value("dataset.image_side", None).dataset
+    write_side(160)
+    whole = INPUT.read_bytes()
+    for place in range(len(whole)):
+        INPUT.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(DamageError, match=r"^data/input\.json: "):
+            with_side(dataset)
+        assert not holds_side(160)
+    write_side(160)  # as the next stage check does
+    assert INPUT.read_bytes() == whole

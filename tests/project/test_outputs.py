@@ -6,8 +6,10 @@ import pytest
 
 from der.common.errors import UserError
 from der.common.sealed import sealed_directory
+from der.project.chain import chain_length
 from der.project.graph import list_stages, stages_of
 from der.project.outputs import WHOLE, digest_outputs, list_outputs
+from der.project.paths import FINGERPRINTS, INPUT, PLOTS, SUMMARY, sealed
 
 
 def write_task(text: bytes) -> None:
@@ -25,6 +27,16 @@ def test_every_stage_of_the_graph_has_outputs_of_its_own() -> None:
     assert Path("metrics/summary.json") in list_outputs("summarize")
     with pytest.raises(UserError, match=r"^dvc\.yaml: no stage odd; restore it"):
         list_outputs("odd")
+
+
+@pytest.mark.usefixtures("place")
+def test_what_is_sealed_is_all_that_stages_read_of_each_other() -> None:
+    stages = [stage for stages in list_stages().values() for stage in stages]
+    outputs = {output for stage in stages for output in list_outputs(stage)}
+    alone = {FINGERPRINTS, INPUT, SUMMARY, PLOTS}  # with digests of their own, or for people
+    owners = [{one, *one.parents} & outputs for one in sealed(chain_length())]
+    assert all(len(found) == 1 for found in owners)
+    assert set().union(*owners) == outputs - alone
 
 
 @pytest.mark.usefixtures("place")

@@ -1,15 +1,23 @@
 """The text of params.yaml: what cannot be read, or DVC would read otherwise, is one sentence."""
 
+import re
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.utils.serialize import load_yaml
 
 from der.common.errors import UserError
+from der.project.changes import value_at
 from der.project.editing import put_values
-from der.project.params import load_section, read_params
+from der.project.expanded_graph import expand_graph
+from der.project.params import load_section, parse_section, read_params
+from der.project.paths import PARAMS
 from der.project.settings import load_settings
 from der.settings.dataset import DatasetSettings
+from der.settings.experiment import Settings
 from der.settings.training import PhaseSettings
 from tests.locations import ROOT
 
@@ -28,6 +36,24 @@ def message(path: Path) -> str:
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
     return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_every_parameter_that_dvc_reads_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    named = {key for node in expand_graph().values() for key in node.params}
+    assert {"network.tuned", "network.weights", "train.base", "memory"} <= named
+    for key in sorted(named | {key for one in named for key in keys_below(one)}):
+        content: Any = read_params()
+        *sections, last = key.split(".")
+        del reduce(getitem, sections, content)[last]
+        with pytest.raises(UserError, match=rf"^params\.yaml: {re.escape(key)}: missing; add it with "):
+            parse_section(Settings, content, PARAMS)
+
+
+def keys_below(key: str) -> list[str]:
+    value = value_at(read_params(), key)
+    names = [f"{key}.{name}" for name in value] if isinstance(value, dict) else []
+    return [*names, *(one for name in names for one in keys_below(name))]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The steps of a protocol before there are arrays of images: right, or not known, never wrong."""
+"""The steps of a protocol before there are arrays of images: right, or not known, never wrong.
+
+Of sources that name their classes; of others, see ``test_known_names``.
+"""
 
 import shutil
 from pathlib import Path
@@ -8,8 +11,12 @@ import pytest
 
 from der.common.errors import UserError
 from der.data.sources.folder_check import check_folder
+from der.data.sources.known_classes import CIFAR10, CIFAR100
+from der.project.paths import RAW
 from der.project.planning import planned_steps
 from der.project.settings import load_settings
+from der.settings.presets import DIRECTORY, ORDERS, list_names, read_order
+from tests.data.sources.image_trees import tree_of, write_zip
 from tests.locations import ROOT
 from tests.pipeline.lab import set_parameters
 
@@ -33,7 +40,7 @@ def plan(**values: Any) -> list[list[str]] | None:
 
 
 FOLDER = {"dataset__source": "folder", "dataset__path": "images"}
-ARCHIVE = {"dataset__source": "folder", "dataset__path": "images.zip"}
+ARCHIVE = {"dataset__source": "folder", "dataset__path": "images.tar"}
 NAMED = [["ant", "bee"], ["elk"]]
 
 
@@ -50,16 +57,29 @@ def test_a_directory_of_images() -> None:
     ]
 
 
-def test_where_only_the_number_of_classes_is_known() -> None:
+def test_data_sets_that_are_the_same_everywhere() -> None:
     steps = plan(dataset__source="cifar100", protocol__later_classes=7)
     assert steps is not None
     assert [len(step) for step in steps] == [2, *[7] * 14]
+    assert plan(dataset__source="cifar10", protocol__steps=[["truck"], ["cat"]]) == [["truck"], ["cat"]]
+    for order in list_names(DIRECTORY / ORDERS):
+        assert sorted(read_order(order)) == list(CIFAR100)
+    assert len(CIFAR10) == 10 and list(CIFAR10) == sorted(CIFAR10)
 
 
-@pytest.mark.parametrize("source", [ARCHIVE, {"dataset__source": "cifar100"}], ids=["archive", "cifar100"])
-def test_classes_that_the_protocol_names(source: dict[str, Any]) -> None:
-    assert plan(**source, protocol__steps=NAMED) == NAMED
-    assert plan(**source, protocol__steps=None, protocol__class_order=["c", "b", "a"]) == [["c", "b"], ["a"]]
+@pytest.mark.parametrize("wrapper", ["", "mine/"])
+def test_a_zip(wrapper: str) -> None:
+    tree = tree_of(train={"cat": 2, "ant": 2, "bee": 2}) | {"train/.hidden/0.png": b""}
+    write_zip(Path("images.zip"), {wrapper + path: content for path, content in tree.items()})
+    packed = {"dataset__source": "folder", "dataset__path": "images.zip"}
+    assert plan(**packed) == [["ant", "bee"], ["cat"]]
+    with pytest.raises(UserError, match=r"^params\.yaml: protocol\.steps: 'elk' is no class of the data set"):
+        plan(**packed, protocol__steps=NAMED)
+
+
+def test_classes_that_the_protocol_names() -> None:
+    assert plan(**ARCHIVE, protocol__steps=NAMED) == NAMED
+    assert plan(**ARCHIVE, protocol__steps=None, protocol__class_order=["c", "b", "a"]) == [["c", "b"], ["a"]]
 
 
 def test_what_only_the_images_tell() -> None:
@@ -73,16 +93,16 @@ def test_a_directory_without_classes_is_refused_before_anything_is_removed(place
     set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "images"})
     dataset = load_settings().dataset
     with pytest.raises(UserError, match=r"^images: has 1 of the two classes that are needed"):
-        check_folder(dataset)
+        check_folder(dataset, RAW)
     shutil.rmtree(place / "images/train")
     with pytest.raises(UserError, match=r"^images: has no folder train; put images into"):
-        check_folder(dataset)
+        check_folder(dataset, RAW)
 
 
 def test_a_file_that_is_no_archive_is_refused_before_anything_is_removed(place: Path) -> None:
     set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "params.yaml"})
     with pytest.raises(UserError, match=r"^params\.yaml: neither a directory nor a \.zip, "):
-        check_folder(load_settings().dataset)
+        check_folder(load_settings().dataset, RAW)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +111,14 @@ def test_a_file_that_is_no_archive_is_refused_before_anything_is_removed(place: 
         ({"protocol__first_classes": 11}, r"protocol\.first_classes: 11, but the data set has 10 classes"),
         ({"protocol__steps": [["10"]]}, r"protocol\.steps: '10' is no class of the data set"),
         ({**FOLDER, "protocol__steps": NAMED}, r"protocol\.steps: 'elk' is no class of the data set"),
+        (
+            {"dataset__source": "cifar10", "protocol__steps": [["cat"], ["dgo"]]},
+            r"protocol\.steps: 'dgo' is no class of the data set; it has airplane, automobile, ",
+        ),
+        (
+            {"dataset__source": "cifar100", "protocol__class_order": list(CIFAR100[1:])},
+            r"protocol\.class_order: 'apple' is missing; list every class once",
+        ),
         ({**ARCHIVE, "protocol__steps": [["ant"], ["ant"]]}, r"protocol\.steps: 'ant' stands 2 times"),
         ({**FOLDER, "memory__budget": 3}, r"memory\.budget: 3 leaves no exemplar for each of 4 classes"),
     ],

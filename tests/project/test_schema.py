@@ -63,6 +63,14 @@ def test_what_the_settings_refuse_is_invalid(section: str, key: str, value: Any)
     assert len(faults(content)) == 1
 
 
+def test_no_key_may_be_missing() -> None:
+    for section, values in read_params(ROOT / "params.yaml").items():
+        for key in values:
+            content = read_params(ROOT / "params.yaml")
+            del content[section][key]
+            assert faults(content) == [f"'{key}' is a required property"]
+
+
 @pytest.mark.parametrize(
     ("key", "good", "bad"),
     [

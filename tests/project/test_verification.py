@@ -10,10 +10,16 @@ import yaml
 from der.common.sealed import MANIFEST, sealed_directory
 from der.project import paths, verification
 from der.project.chain import write_chain
+from der.project.input_side import write_side
+from der.project.objects import list_files
 from der.project.running_code import describe
-from der.project.verification import find_all_damage, find_damaged_results, list_files, repair
+from der.project.verification import find_all_damage, find_damaged_results, repair
 
-GRAPH = {"download": {"outs": ["data/raw"]}, "check": {"outs": [{"data/fingerprints": {"persist": True}}]}}
+GRAPH = {
+    "check": {"outs": [{"data/fingerprints": {"persist": True}}, {"data/input.json": {"persist": True}}]},
+    "download": {"outs": ["data/raw"]},
+    "split": {"outs": ["data/tasks"]},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for split in ("train", "test"):
         with sealed_directory(paths.RAW / split) as directory:
             (directory / "cat.npy").write_bytes(split.encode())
+    write_side(224)
     paths.FINGERPRINTS.mkdir()
     paths.fingerprint("split").write_text(describe({"der": "0123"}))
     files = {path.relative_to(paths.RAW).as_posix(): path for path in paths.RAW.rglob("*") if path.is_file()}
@@ -68,6 +75,39 @@ def test_nothing_is_found_where_nothing_is_damaged(cache: Path) -> None:
     (cache / "ab" / "unfinished.tmp").write_bytes(b"of DVC's")
     (paths.RAW / "train.partial").mkdir()
     assert find_all_damage() == []
+
+
+STRANGERS = (
+    "data/raw/.DS_Store",
+    "data/raw/train/.DS_Store",
+    "data/tasks/notes/1/a.txt",
+    "data/checkpoints/.DS_Store",
+    "data/checkpoints/exports/network.onnx",
+    "data/checkpoints/1_old/network.json",
+    "data/memory/a.zip",
+    "metrics/steps/7/metrics.json",  # past the chain's end
+    "data/fingerprints/.DS_Store",
+    "data/fingerprints/mine",
+)
+
+
+def test_what_no_stage_leaves_is_neither_judged_nor_removed() -> None:
+    for path in map(Path, STRANGERS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"of somebody")
+    assert find_all_damage() == []
+    spoil(paths.RAW / "test/cat.npy")
+    spoil(paths.fingerprint("split"))
+    assert len(list(repair(find_all_damage()))) == 2
+    assert all(Path(path).read_bytes() == b"of somebody" for path in STRANGERS)
+
+
+def test_the_side_of_images_is_made_again() -> None:
+    paths.INPUT.write_bytes(paths.INPUT.read_bytes().replace(b"224", b"225"))
+    (damage,) = find_all_damage()
+    assert damage.sentence == "data/input.json: damaged, its bytes are not those that were written"
+    assert list(repair([damage])) == [f"{damage.sentence}; removed"]
+    assert not paths.INPUT.exists()
 
 
 @pytest.mark.parametrize("suffix", ["", ".dir"])
@@ -121,6 +161,7 @@ def test_what_is_not_sealed_is_compared_with_what_dvc_recorded(name: str) -> Non
     for path in ("metrics/summary.json", "metrics/plots/a.csv", "metrics/plots/b.png"):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(path)
+    Path("metrics/plots/.DS_Store").touch()
     plots = list_files({one: md5(f"metrics/plots/{one}".encode()) for one in ("a.csv", "b.png")})
     left = {
         "summarize": {

@@ -32,6 +32,11 @@ def regular(path: Path) -> Path:
     return path
 
 
+def existing(path: Path) -> Path:
+    """``path``, or the nearest folder around it that is there: they are on one disk."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
 def from_here(path: Path) -> Path:
     """``path`` from the current directory, if it lies below."""
     here = Path.cwd()

@@ -1,5 +1,7 @@
 """Directories that know their content: digests of all files in one manifest, checked as each file is read.
 
+And small files that stand alone, with their digest inside.
+
 A bit that flips in a file, in a cache that trusts its objects or on the disk, is then an error and never a
 wrong number.
 """
@@ -96,16 +98,32 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file that knows its content, as a sealed directory does."""
+    write_json(path, {"digest": _digest_of(values), "values": values})
+
+
+def read_sealed(path: Path) -> Any:
+    """What ``write_sealed`` wrote; raises DamageError if the file is missing, or not as it was written."""
+    return _read_sealed(path, "values")
+
+
 def _read_manifest(path: Path) -> tuple[dict[str, str], str]:
+    files = _read_sealed(path, "files")
+    return files, _digest_of(files)
+
+
+def _read_sealed(path: Path, key: str) -> dict[str, Any]:
+    """The dictionary under ``key`` of a JSON file that has its digest beside it."""
     try:
         content = read_json(path)
     except UserError as error:
         raise DamageError(str(error)) from None
-    files = content.get("files") if isinstance(content, dict) else None
-    if not isinstance(files, dict) or content != {"digest": _digest_of(files), "files": files}:
+    values = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(values, dict) or content != {"digest": _digest_of(values), key: values}:
         raise DamageError(f"{path}: damaged, its bytes are not those that were written")
-    return files, content["digest"]
+    return values
 
 
-def _digest_of(digests: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+def _digest_of(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ from der.common.errors import UserError
 from der.common.registry import check_imported, look_up, module_of
 from der.data.sources.registry import SOURCES
 from der.memory.selection import SELECTIONS
-from der.model.backbones import BACKBONES, check_masks, choose_backbone
+from der.model.backbones import BACKBONES, COLOURS, check_masks, choose_backbone
 from der.model.head_initialization import HEAD_INITIALIZATIONS
 from der.settings.experiment import Settings
 from der.train.rebalancing.registry import REBALANCINGS
@@ -44,6 +44,16 @@ def check_choices(settings: Settings) -> None:
             _check_signature(found, name, key, choice.arguments)
     choose_backbone(settings.network)
     check_masks(settings.network, settings.train.masks)
+
+
+def check_channels(settings: Settings) -> None:
+    """Raise UserError for weights to start from where images have other channels; not for arrays."""
+    channels = settings.dataset.channels
+    if settings.network.weights is not None and channels != COLOURS:
+        raise UserError(
+            f"network.weights: those of {settings.network.backbone} are for images of {COLOURS} channels, "
+            f"not of {channels}; write dataset.channels: {COLOURS}, or network.weights: null"
+        )
 
 
 def backbone_side(settings: Settings) -> int | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from der.model.extractor import Extractor
     from der.settings.training import MaskSettings
 
+COLOURS = 3  # channels of the images that weights to start from are of
 TIMM_REDUCTION = 32  # of nearly all of timm's networks
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory, sealed_directory
-from der.model.backbones import build_extractor
+from der.model.backbones import COLOURS, build_extractor
 from der.model.files import START
 from der.model.metadata import write_empty
 from der.model.start_files import read_tensors
@@ -20,8 +20,6 @@ from der.model.start_matching import match
 from der.model.timm_models import find_model, import_timm
 from der.model.weights import find_infinite, find_negative, tensors_of
 from der.settings.network import PRETRAINED, NetworkSettings
-
-COLOURS = 3  # channels of the images that pretrained weights are of
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,8 @@ def begin(extractor: nn.Module, start: Start) -> None:
     expected = {name: value.shape for name, value in extractor.state_dict().items()}
     if {name: value.shape for name, value in start.tensors.items()} != expected:
         raise UserError(
-            "network.weights: not of this network for images of these channels; write dataset.channels: 3"
+            "network.weights: not of this network for images of these channels; write "
+            f"dataset.channels: {COLOURS}"
         )
     fill(extractor, start.tensors)
 

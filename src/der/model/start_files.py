@@ -14,8 +14,8 @@ from torch import Tensor
 
 from der.common.errors import UserError
 from der.common.filesystem import regular
+from der.model.start_heads import is_safetensors
 
-SAFETENSORS = ".safetensors"
 INSIDE = ("state_dict", "model")  # where training programs put the weights beside other things
 DAMAGE = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
@@ -30,7 +30,7 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
     """
     try:
         regular(path)
-        if path.name.lower().endswith(SAFETENSORS):
+        if is_safetensors(path):
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter(

@@ -12,13 +12,15 @@ from der.model.files import METADATA
 from der.project.applying import fit_chain
 from der.project.chain import chain_length
 from der.project.editing import put_values
-from der.project.lockfile import stages_to_run
+from der.project.lockfile import LOCK, read_lock, stages_to_run
 from der.project.params import read_text, write_text
 from der.project.paths import CHECKPOINTS, PARAMS, RAW
 from der.project.planning import planned_steps
 from der.project.settings import load_settings, parse_settings
 from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
+
+TRAINING = "train_task@"  # and the number of a step: its stage in DVC's graph
 
 Steps = list[list[str]]  # class names in label order, by the step that brings them
 
@@ -38,10 +40,11 @@ def add_classes(names: Sequence[str]) -> str:
     steps = [*before, choose_classes(names, before, settings.dataset)]
     edited = put_steps(text, steps)
     planned_steps(parse_settings(edited))  # raises what does not fit
+    fitted = fit_chain(length, len(steps))
     write_text(edited)
     lines = [
         f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {_describe_kept(len(finished))}",
-        *fit_chain(length, len(steps)),
+        *fitted,
         _describe_training(edited, len(finished) + 1, len(steps)),
     ]
     return "\n".join(lines)
@@ -49,7 +52,8 @@ def add_classes(names: Sequence[str]) -> str:
 
 def finished_steps() -> Steps:
     """The steps of the newest checkpoint, by its network.json; none where no step is finished."""
-    directories = {int(path.parent.name): path for path in CHECKPOINTS.glob(f"[0-9]*/{METADATA}")}
+    found = CHECKPOINTS.glob(f"*/{METADATA}")  # people and killed runs leave other names, "4_old"
+    directories = {int(path.parent.name): path for path in found if path.parent.name.isdecimal()}
     if not directories:
         return []
     newest = directories[max(directories)]
@@ -92,13 +96,23 @@ def put_steps(text: str, steps: Steps) -> str:
 
 def _describe_training(text: str, first: int, last: int) -> str:
     """What trains, where the steps ``first`` to ``last`` are those that no checkpoint has."""
-    trained = [one for one in stages_to_run(parse_yaml(text, PARAMS)) if one.startswith("train_task@")]
-    stages, steps = f"train_task@{first}", f"step {first}"
+    trained = [one for one in stages_to_run(parse_yaml(text, PARAMS)) if one.startswith(TRAINING)]
+    stages, steps = f"{TRAINING}{first}", f"step {first}"
     if last > first:
         stages, steps = f"{stages} to @{last}", f"steps {first} to {last}"
     if any(one != stages for one in trained):
-        return f"`dvc repro` trains {', '.join(trained)}, for other parameters have changed, too"
+        return f"`dvc repro` trains {', '.join(trained)}, for {_why_others_train(first)}"
     return f"`dvc repro` trains {steps}, and no other while the images of the others are the same"
+
+
+def _why_others_train(first: int) -> str:
+    """Why steps before ``first``, which have checkpoints, are trained anew."""
+    if read_lock().keys() >= {f"{TRAINING}{step}" for step in range(1, first)}:
+        return "other parameters have changed, too"
+    return (
+        f"{LOCK} does not record all finished steps, as after `python -m stages`; to keep them, take the "
+        "edit back and run `dvc commit -f` before `der add`"
+    )
 
 
 def _describe_kept(steps: int) -> str:

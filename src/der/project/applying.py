@@ -5,7 +5,7 @@ from pathlib import Path
 from der.common.errors import UserError, naming
 from der.common.yaml_text import parse_yaml
 from der.estimator.choices import check_choices
-from der.project.chain import chain_length, write_chain
+from der.project.chain import chain_length
 from der.project.changes import compare
 from der.project.editing import put_values
 from der.project.lockfile import stages_to_run
@@ -13,6 +13,7 @@ from der.project.params import parse_section, read_text, write_text
 from der.project.paths import CHAIN, GRAPH, PARAMS
 from der.project.planning import planned_steps
 from der.project.presets import load_preset
+from der.project.resizing import resize
 from der.project.settings import load_settings
 from der.settings.experiment import Settings
 
@@ -27,9 +28,10 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
         check_choices(settings)
     changes = list(compare(parse_yaml(old, PARAMS), values))
     steps = planned_steps(settings)
+    fitted = fit_chain(length, len(steps) if steps else length)
     write_text(new)
     lines = [f"preset {name}: {len(changes)} values of {PARAMS} changed", *(f"  {one}" for one in changes)]
-    lines += fit_chain(length, len(steps) if steps else length)
+    lines += fitted
     if wanted := stages_to_run(values):
         lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
     lines += describe_missing_images(settings.dataset.path)
@@ -47,17 +49,20 @@ def describe_missing_images(path: str) -> list[str]:
 
 
 def fit_chain(length: int, steps: int) -> list[str]:
-    """Make chain.yaml, of ``length`` steps, as long as the protocol; returns what to print."""
+    """Make chain.yaml, of ``length`` steps, as long as the protocol; returns what to print.
+
+    Before the protocol is written: raises UserError, and changes nothing, as ``resize`` does.
+    """
     if steps == length:
         return []
-    write_chain(steps)
+    resize(steps)
     return [f"{CHAIN}: {length} -> {steps} steps"]
 
 
 def resize_chain(length: int | None) -> int:
     """Make chain.yaml hold ``length`` steps, by default those of params.yaml; returns how many it has.
 
-    Raises UserError for fewer than the protocol has: what the others left would be removed.
+    Raises UserError for fewer than the protocol has, and as ``resize`` does.
     """
     if not GRAPH.is_file():
         raise UserError(f"{GRAPH}: not found; run from the repository's root")
@@ -72,5 +77,5 @@ def resize_chain(length: int | None) -> int:
             f"protocol: {least} steps, which {length} would cut off; shorten it in {PARAMS} first"
         )
     length = least if length is None else length
-    write_chain(length)
+    resize(length)
     return length

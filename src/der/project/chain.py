@@ -1,7 +1,5 @@
 """chain.yaml: the numbered steps over which DVC repeats train_task, build_memory and evaluate."""
 
-import shutil
-from itertools import count
 from typing import Any
 
 from der.common.atomic import atomic_file
@@ -57,19 +55,10 @@ def check_chain(steps: int) -> None:
 
 
 def write_chain(length: int) -> None:
-    """Write chain.yaml for ``length`` steps; what stages of later ones left stays in DVC's cache alone.
-
-    In the workspace it would count as part of the folders that summarize and report depend on.
-    """
+    """Write chain.yaml for ``length`` steps."""
     lines = [
         f'  "{step}": {{previous: {link["previous"]}, phase: {link["phase"]}}}\n'
         for step, link in _links(length).items()
     ]
     with atomic_file(paths.CHAIN) as partial:
         partial.write_text(HEADER + "steps:\n" + "".join(lines), encoding="utf-8")
-    for step in count(length + 1):
-        left = [output for output in paths.outputs(step) if output.exists()]
-        if not left:
-            break
-        for output in left:
-            shutil.rmtree(output) if output.is_dir() else output.unlink()

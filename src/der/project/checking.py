@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from der.common.errors import UserError, naming
 from der.data.sources.registry import find_source
-from der.estimator.choices import backbone_side, check_choices
+from der.estimator.choices import backbone_side, check_channels, check_choices
 from der.project.adding import describe_move
 from der.project.applying import describe_missing_images
 from der.project.chain import check_chain
 from der.project.curves import curves_root
 from der.project.input_side import write_side
-from der.project.paths import PARAMS
+from der.project.paths import PARAMS, RAW
 from der.project.planning import planned_steps
 from der.project.settings import load_settings
 from der.project.start_weights import check_weights
@@ -25,9 +25,10 @@ def check_project(warn: Callable[[str], None]) -> None:
     curves_root()  # here, not with a training's output gone
     with naming(PARAMS):
         check_choices(settings)
+        check_channels(settings)
         side = backbone_side(settings)
     check_weights(settings.network)
-    find_source(settings.dataset).check(settings.dataset)  # download would, with its output gone
+    find_source(settings.dataset).check(settings.dataset, RAW)  # download would, with its output gone
     steps = planned_steps(settings)
     if steps is not None and (move := describe_move(settings, steps)):
         warn(f"warning: {move}")

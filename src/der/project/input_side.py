@@ -5,8 +5,8 @@ Apart from params.yaml, so that another backbone of the same side has no image d
 
 from msgspec.structs import replace
 
-from der.common.errors import UserError
-from der.common.serialization import read_json, write_json
+from der.common.errors import DamageError, UserError
+from der.common.sealed import read_sealed, write_sealed
 from der.project.paths import INPUT
 from der.settings.dataset import DatasetSettings
 
@@ -14,20 +14,31 @@ from der.settings.dataset import DatasetSettings
 def write_side(side: int | None) -> None:
     """Write the side that the backbone asks for, None where params.yaml has one; the same is left alone."""
     if not holds_side(side):
-        write_json(INPUT, {"image_side": side})
+        write_sealed(INPUT, {"image_side": side})
 
 
 def holds_side(side: int | None) -> bool:
-    """Whether the file has been written for that side."""
-    return INPUT.is_file() and read_json(INPUT) == {"image_side": side}
+    """Whether the file has been written for that side, and is whole."""
+    try:
+        return read_side() == side
+    except DamageError:
+        return False
+
+
+def read_side() -> int | None:
+    """The side that stage check wrote; raises DamageError if the file is missing or damaged."""
+    side: int | None = read_sealed(INPUT)["image_side"]
+    return side
 
 
 def with_side(settings: DatasetSettings) -> DatasetSettings:
-    """``settings`` with the backbone's side in place of none; raises UserError if there is no such."""
+    """``settings`` with the backbone's side in place of none; raises UserError if there is no such.
+
+    As DamageError, if the file is damaged.
+    """
     if settings.image_side is not None:
         return settings
-    content = read_json(INPUT)
-    side = content.get("image_side") if isinstance(content, dict) else None
-    if not isinstance(side, int):
+    side = read_side()
+    if side is None:
         raise UserError(f"{INPUT}: holds no side; run `dvc repro`, without --single-item")
     return replace(settings, image_side=side)

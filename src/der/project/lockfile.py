@@ -41,6 +41,12 @@ def read_outputs(stages: Iterable[str]) -> dict[Path, str]:
     return {Path(output["path"]): output["md5"] for stage in ran for output in stage.get("outs", [])}
 
 
+def read_stage(stage: str) -> dict[str, Any]:
+    """All that DVC has recorded of the last run of ``stage``; empty where it has run none."""
+    record: dict[str, Any] = _read_stages().get(stage, {})
+    return record
+
+
 def _read_stages() -> dict[str, Any]:
     """All that DVC has recorded, by the names of stages; empty where it has run nothing yet."""
     if not LOCK.exists():

@@ -7,7 +7,7 @@ from der.common.atomic import atomic_file
 from der.common.errors import UserError, naming
 from der.common.yaml_text import parse_yaml
 from der.project.paths import PARAMS
-from der.settings.parsing import parse
+from der.settings.parsing import parse, require_keys
 from der.settings.section import Section
 
 S = TypeVar("S", bound=Section)
@@ -22,9 +22,15 @@ def load_section(kind: type[S], *keys: str) -> S:
 
 
 def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:
-    """``content``, values of the file ``path`` at the path ``keys``, as a section; raises UserError."""
+    """``content``, values of the file ``path`` at the path ``keys``, as a section; raises UserError.
+
+    No key may be missing, also of those with defaults: DVC, which knows none, ends without it.
+    """
+    where = ".".join(keys)
     with naming(path):
-        return parse(kind, content, ".".join(keys))
+        section = parse(kind, content, where)
+        require_keys(kind, content, where)
+    return section
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:

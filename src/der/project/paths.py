@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from der.data.splits import SPLITS
+
 PARAMS = Path("params.yaml")
 GRAPH = Path("dvc.yaml")
 CHAIN = Path("chain.yaml")
@@ -12,14 +14,6 @@ RAW = Path("data/raw")
 TASKS = Path("data/tasks")
 CHECKPOINTS = Path("data/checkpoints")
 SUMMARY = Path("metrics/summary.json")
-SEALED = (
-    "data/raw/*",
-    "data/tasks/*/*",
-    "data/checkpoints/*",
-    "data/memory/*",
-    "metrics/steps/*",
-    "metrics/training/*",
-)
 PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
 COMPARISON = Path("metrics/comparison.html")
@@ -63,3 +57,11 @@ def evaluation(step: int) -> Path:
 def outputs(step: int) -> list[Path]:
     """All that the stages of a step leave."""
     return [of(step) for of in (checkpoint, memory, training, evaluation)]
+
+
+def sealed(length: int) -> list[Path]:
+    """The directories with a manifest that the stages of a chain of ``length`` steps leave."""
+    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0)]
+    for step in range(1, length + 1):
+        found += [train_images(step), test_images(step), *outputs(step)]
+    return found

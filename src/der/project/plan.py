@@ -22,11 +22,11 @@ from der.project.fingerprint_files import find_new, read_code
 from der.project.input_side import holds_side
 from der.project.lockfile import Ran, changes_since, read_lock, read_outputs
 from der.project.markers import is_unused
+from der.project.objects import find_cache, find_object
 from der.project.params import parse_section
 from der.project.paths import FINGERPRINTS, INPUT, PARAMS, TASKS
 from der.project.planning import planned_steps
 from der.project.tasks import read_task
-from der.project.verification import find_cache
 from der.settings.experiment import Settings
 
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
@@ -151,6 +151,6 @@ def _lost(graph: dict[str, Node]) -> set[str]:
     found = set()
     for stage in graph:
         for path, digest in read_outputs([stage]).items():
-            if not path.exists() and not (cache / digest[:2] / digest[2:]).exists():
+            if not path.exists() and not find_object(cache, digest).exists():
                 found.add(stage)
     return found

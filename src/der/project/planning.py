@@ -1,26 +1,36 @@
 """The steps of the protocol in params.yaml, as far as they can be told before there are arrays of images."""
 
-from der.common.errors import naming
+from der.common.errors import UserError, naming
 from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
 from der.memory.budget import check_budget
+from der.project.known_names import is_unchanged, names_read_last
 from der.project.paths import PARAMS
 from der.settings.experiment import Settings
 from der.settings.protocol import ProtocolSettings
 
 
 def planned_steps(settings: Settings) -> list[list[str]] | None:
-    """Class names of every step, labels in their place where only how many there are is known; else None.
+    """Class names of every step; None if only the images tell.
 
     Raises UserError for images that are not there, a protocol that does not fit the classes, or a budget that
     is too small for them.
     """
+    dataset = settings.dataset
     with naming(PARAMS):
-        source = find_source(settings.dataset)
-        labels = [str(label) for label in range(source.classes or 0)]
-        names = source.list_names(settings.dataset) or _names_in(settings.protocol) or labels
-        if not names:
-            return None
+        names = find_source(dataset).list_names(dataset)
+    if not names and (read := names_read_last(dataset)):
+        try:
+            return _plan(read, settings)
+        except UserError:
+            if is_unchanged(dataset):
+                raise
+    names = names or _names_in(settings.protocol)
+    return _plan(names, settings) if names else None
+
+
+def _plan(names: list[str], settings: Settings) -> list[list[str]]:
+    with naming(PARAMS):
         steps = plan_steps(names, settings.protocol)
         check_budget(settings.memory, sum(map(len, steps)))
     return steps

@@ -100,7 +100,7 @@ def check_preset(name: str, preset: Any, settings: Settings, expected: ExpectedI
 def check_steps(summary: Summary, settings: Settings) -> None:
     """Raise UserError if ``summary`` is not of this protocol: of another run, or of an unfinished one."""
     found = [step["classes"] for step in summary["steps"].values()]
-    names = [str(label) for label in range(find_source(settings.dataset).classes or found[-1])]
+    names = [*map(str, find_source(settings.dataset).classes or range(found[-1]))]
     steps = plan_steps(names, replace(settings.protocol, class_order="alphabetical"))
     expected = [sum(map(len, steps[:step])) for step in range(1, len(steps) + 1)]
     if found != expected:

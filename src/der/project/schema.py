@@ -23,11 +23,20 @@ def write_schema() -> None:
 def make_schema() -> dict[str, Any]:
     """Types, bounds and descriptions as the sections declare them, choices as the registries name them."""
     schema = msgspec.json.schema(Settings)
+    for section in schema["$defs"].values():
+        _require_all(section)
     for path, choice in CHOICES.items():
         families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if is_family(one)]
         named = [one for one in choice.registry if not is_family(one)]
         _find(schema, path)["anyOf"] = [{"enum": named}, *families, {"pattern": OWN_NAME}]
     return {"$schema": DIALECT, **schema}
+
+
+def _require_all(section: dict[str, Any]) -> None:
+    """Have the schema of a section ask for every key: params.yaml has all, see ``parse_section``."""
+    section["required"] = list(section["properties"])
+    for key in section["properties"].values():
+        key.pop("default", None)
 
 
 def _find(schema: dict[str, Any], path: str) -> dict[str, Any]:

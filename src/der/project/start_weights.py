@@ -1,9 +1,10 @@
-"""The file of weights that params.yaml names: whether it is there, and whether DVC sees an edit of it."""
+"""The file of weights that params.yaml names: whether it is one, and whether DVC sees an edit of it."""
 
 import os
 from pathlib import Path
 
 from der.common.errors import UserError
+from der.model.start_heads import check_head
 from der.project.graph import read_stages
 from der.project.paths import GRAPH, PARAMS, WEIGHTS
 from der.settings.network import PRETRAINED, NetworkSettings
@@ -12,7 +13,7 @@ STAGE = "initialize"  # which reads them
 
 
 def check_weights(settings: NetworkSettings) -> None:
-    """Raise UserError for a file that does not exist, or of which DVC would not see an edit."""
+    """Raise UserError for a file that is none of weights, or of which DVC would not see an edit."""
     if settings.weights in (None, PRETRAINED):
         return
     path = Path(settings.weights)
@@ -21,6 +22,7 @@ def check_weights(settings: NetworkSettings) -> None:
             f"{PARAMS}: network.weights: there is no file {path}; put one into {WEIGHTS} and write its path, "
             f"or {PRETRAINED}, or null"
         )
+    check_head(path, f"{PARAMS}: network.weights: {path}")
     watched = [Path(os.path.abspath(dep)) for dep in read_stages()[STAGE]["deps"]]
     if not any(Path(os.path.abspath(path)).is_relative_to(place) for place in watched):
         raise UserError(

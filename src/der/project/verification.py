@@ -1,26 +1,32 @@
 """Damage of results and of DVC's cache: found, and removed so that the next `dvc repro` makes it again."""
 
-import hashlib
-import json
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from der.common.atomic import PARTIAL, atomic_file
-from der.common.errors import DamageError, UserError
+from der.common.errors import DamageError
 from der.common.filesystem import from_here
 from der.common.sealed import find_damage
-from der.project.graph import list_stages
+from der.project.chain import chain_length
+from der.project.graph import list_stages, read_stages
+from der.project.input_side import read_side
 from der.project.lockfile import LOCK, read_outputs
+from der.project.objects import (
+    OBJECT,
+    find_cache,
+    hash_file,
+    hash_files,
+    hash_output,
+    list_files,
+    name_listing,
+    put_object,
+)
 from der.project.outputs import list_outputs
-from der.project.paths import FINGERPRINTS, SEALED
+from der.project.paths import INPUT, fingerprint, sealed
 from der.project.running_code import check_fingerprint
 
-OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir of a list of files
 LAST = ("summarize",)  # whose outputs are not sealed: tables, pictures
-CACHE_MODE = 0o444  # DVC believes objects of this mode, without looking
 
 
 class Damage(NamedTuple):
@@ -31,19 +37,8 @@ class Damage(NamedTuple):
 
 
 def find_all_damage() -> list[Damage]:
-    """Damage in DVC's cache, of sealed directories, of the fingerprints of code and of the last stages'."""
+    """Damage in DVC's cache, of what stages read of each other, and of what the last leave."""
     return [*find_damaged_objects(find_cache()), *find_damaged_results(), *find_damaged_views()]
-
-
-def find_cache() -> Path:
-    """The directory of DVC's objects; raises UserError outside a repository."""
-    from dvc.exceptions import DvcException  # DVC costs a second
-    from dvc.repo import Repo
-
-    try:
-        return Path(Repo().cache.local.path)
-    except DvcException as error:
-        raise UserError(f"dvc: {error}; run in a clone of the repository") from None
 
 
 def find_damaged_objects(cache: Path) -> Iterator[Damage]:
@@ -55,14 +50,14 @@ def find_damaged_objects(cache: Path) -> Iterator[Damage]:
 
 
 def find_damaged_results() -> Iterator[Damage]:
-    """What is damaged of the files that stages read."""
-    for directory in sorted(path for pattern in SEALED for path in Path().glob(pattern)):
-        if directory.suffix != PARTIAL:
+    """What is damaged of the files that stages read; what else lies among them is no concern of ours."""
+    for directory in sealed(chain_length()):
+        if directory.exists():
             for error in find_damage(directory):
                 yield Damage(str(error), directory)
-    for path in sorted(FINGERPRINTS.glob("*")):
+    for path in filter(Path.exists, (INPUT, *map(fingerprint, read_stages()))):
         try:
-            check_fingerprint(path)
+            read_side() if path == INPUT else check_fingerprint(path)
         except DamageError as error:
             yield Damage(str(error), path)
 
@@ -103,39 +98,5 @@ def read_copies() -> dict[str, Path | bytes]:
         copies |= {digest: output / name for name, digest in hashes.items()}
         if output.is_dir():
             listing = list_files(hashes)
-            copies[_name_listing(listing)] = listing
+            copies[name_listing(listing)] = listing
     return copies
-
-
-def hash_files(output: Path) -> dict[str, str]:
-    """The hashes of an output's files, by their names in it; "." if it is a file."""
-    files = sorted(path for path in (output, *output.rglob("*")) if path.is_file())
-    return {file.relative_to(output).as_posix(): hash_file(file) for file in files}
-
-
-def hash_output(path: Path) -> str:
-    """The name of DVC's object for a file, or for the listing of a directory."""
-    return _name_listing(list_files(hash_files(path))) if path.is_dir() else hash_file(path)
-
-
-def _name_listing(listing: bytes) -> str:
-    return f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
-
-
-def list_files(hashes: dict[str, str]) -> bytes:
-    """The bytes of DVC's object for a directory, from the hashes of the files in it and below."""
-    entries = [{"md5": hashes[name], "relpath": name} for name in sorted(hashes)]
-    return json.dumps(entries).encode()
-
-
-def put_object(path: Path, content: bytes) -> None:
-    """Replace an object of the cache."""
-    with atomic_file(path) as partial:
-        partial.write_bytes(content)
-        partial.chmod(CACHE_MODE)
-
-
-def hash_file(path: Path) -> str:
-    """The MD5 of a file's bytes, by which DVC names it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -30,6 +30,19 @@ def parse(kind: type[T], value: Any, where: str = "") -> T:
         raise UserError(_explain(error, kind, value, where)) from None
 
 
+def require_keys(kind: Any, value: dict[str, Any], where: str = "") -> None:
+    """Raise UserError for a key that ``value``, which is a section ``kind``, leaves to its default.
+
+    Defaults are for records that were kept before there was such a key.
+    """
+    for name, hint in _hints(kind).items():
+        if name not in value:
+            raise UserError(_describe_missing(hint, _join(where, name)))
+        for section in filter(_is_section, _options(hint)):
+            if value[name] is not None:
+                require_keys(section, value[name], _join(where, name))
+
+
 def _explain(error: msgspec.ValidationError, hint: Any, value: Any, where: str) -> str:
     """Our sentence for msgspec's; ``hint`` and ``value`` are of the whole that it checked."""
     place = PLACE.search(str(error))
@@ -64,7 +77,11 @@ def _explain_keys(kind: Any, value: dict[Any, Any], where: str) -> str:
             hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(hints)}"
             return f"{_join(where, _name(key))}: unknown key; {hint}"
     missing = next(name for name in hints if name not in value)
-    return f"{_join(where, missing)}: missing; add it with {_describe(hints[missing])}"
+    return _describe_missing(hints[missing], _join(where, missing))
+
+
+def _describe_missing(hint: Any, where: str) -> str:
+    return f"{where}: missing; add it with {_describe(hint)}"
 
 
 def _join(where: str, key: str) -> str:

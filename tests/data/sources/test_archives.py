@@ -299,19 +299,38 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size(
 
 
 def test_what_a_zip_lists_is_refused_before_a_run_takes_anything_away(tmp_path: Path) -> None:
-    whole = write_zip(tmp_path / "whole.zip", TREE)
-    check_folder(settings_for(whole))
+    whole, scratch = write_zip(tmp_path / "whole.zip", TREE), tmp_path / "raw"
+    check_folder(settings_for(whole), scratch)
     bomb = write_zip(tmp_path / "bomb.zip", TREE | {"train/cat/x.bmp": bytes(40_000_000)})
     climbing = write_zip(tmp_path / "climbing.zip", TREE | {"../x.png": b""})
+    lacking = {f"mine/{path}": data for path, data in TREE.items()} | {"mine/train/dog": None}
+    empty = write_zip(tmp_path / "empty.zip", lacking)
     cut = tmp_path / "cut.zip"
     cut.write_bytes(whole.read_bytes()[:-30])
     for archive, message in (
-        (bomb, "unpacks to over 500 times"), (climbing, "would leave"), (cut, "cannot be unpacked"),
+        (bomb, ": unpacks to over 500 times"), (climbing, ": .* would leave"), (cut, ": cannot be unpacked"),
+        (empty, "/mine/train/dog: the class has no training images"),
     ):  # fmt: skip
-        with pytest.raises(UserError, match=f"^{archive}: .*{message}"):
-            check_folder(settings_for(archive))
-        assert failure(archive, tmp_path).startswith(f"{archive}: ")
-        assert not (tmp_path / "raw").exists()
+        with pytest.raises(UserError, match=f"^{archive}{message}"):
+            check_folder(settings_for(archive), scratch)
+        assert failure(archive, tmp_path).startswith(f"{archive}")
+        assert not scratch.exists()
+
+
+def test_the_disk_that_is_looked_at_is_the_one_an_archive_is_unpacked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, stick = tmp_path / "disk", tmp_path / "stick"
+    disk.mkdir()
+    stick.mkdir()
+    archive = write_zip(stick / "a.zip", TREE)
+    usage = shutil.disk_usage(tmp_path)
+    full = {stick}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0 if path in full else 10**9))
+    check_folder(settings_for(archive), disk / "data/raw")
+    full.add(disk)
+    with pytest.raises(UserError, match=rf"^{disk}/data/raw: 0 bytes are free, too few for {archive}; make"):
+        check_folder(settings_for(archive), disk / "data/raw")
 
 
 @pytest.mark.parametrize("name", NAMES)

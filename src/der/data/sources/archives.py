@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from der.common.errors import UserError
+from der.common.filesystem import existing
 from der.data.sources.tree import Entry, Parts, is_ignored
 
 DAMAGE = (
@@ -46,7 +47,7 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
     is room for, and naming the member for one that would leave its folder, stands twice, is encrypted, or
     is neither file nor folder nor such a link; for a damaged archive and a full disk, too.
     """
-    members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
+    members = _zip_members if has_listing(archive) else _tar_members
     files: dict[Parts, Path] = {}
     folders: set[Parts] = set()
     links: dict[Parts, Parts] = {}
@@ -70,14 +71,30 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
     return [Entry(parts, None) for parts in folders] + [Entry(parts, file) for parts, file in files.items()]
 
 
-def check_listing(archive: Path) -> None:
+def has_listing(archive: Path) -> bool:
+    """Whether an archive tells what is in it: a .tar does not, and is too long to be read for that alone."""
+    return archive.name.lower().endswith(".zip")
+
+
+def check_listing(archive: Path, scratch: Path) -> None:
     """Raise UserError for what :func:`unpack` refuses in a .zip before it writes anything.
 
-    A .tar has no list of its members, and is too long to be read for that alone.
+    ``scratch`` need not be there yet: looked at is the disk on which it would be.
     """
-    if archive.name.lower().endswith(".zip"):
-        with _readable(archive, archive.parent):
-            _survey(archive, _zip_members(archive), archive.parent)
+    with _readable(archive, scratch):
+        _survey(archive, _zip_members(archive), scratch)
+
+
+def list_entries(archive: Path) -> list[Entry]:
+    """What :func:`unpack` would give of a .zip, by its list: in place of each file, the archive.
+
+    Raises UserError as it does before it writes anything, but for the room that is needed.
+    """
+    with _readable(archive, archive):
+        return [
+            Entry(parts, archive if member.content or member.link else None)
+            for parts, member in _wanted(archive, _zip_members(archive))
+        ]
 
 
 @contextmanager
@@ -105,7 +122,7 @@ def _survey(archive: Path, members: Iterable[Member], scratch: Path) -> None:
 
     A compressed .tar is read twice for that: nothing else tells what is in it.
     """
-    most, free = LARGEST_RATIO * archive.stat().st_size, shutil.disk_usage(scratch).free
+    most, free = LARGEST_RATIO * archive.stat().st_size, shutil.disk_usage(existing(scratch)).free
     total = 0
     seen: set[Parts] = set()
     for parts, member in _wanted(archive, members):

@@ -1,23 +1,44 @@
-"""What is wrong with anyone's images, as far as it shows without reading a picture."""
+"""What anyone's images tell without a picture being read: their classes, and what is wrong with them."""
 
 from pathlib import Path
 
 from der.common.errors import UserError
-from der.data.sources.archives import check_listing
-from der.data.sources.tree import check_archive, list_folder
+from der.data.sources.archives import check_listing, has_listing, list_entries
+from der.data.sources.tree import Splits, build_tree, check_archive, check_splits, list_folder, unwrap
 from der.settings.dataset import DatasetSettings
 
 
-def check_folder(settings: DatasetSettings) -> None:
+def check_folder(settings: DatasetSettings, scratch: Path) -> None:
     """Raise UserError for a directory without classes, and for a file that is no archive to unpack."""
     path = Path(settings.path)
     if not path.exists():
         return
     if not path.is_dir():
         check_archive(path)
-        check_listing(path)
+        if has_listing(path):
+            check_listing(path, scratch)
+            _list_archive(path)
         return
     if not (path / "train").is_dir():
         raise UserError(f"{path}: has no folder train; put images into train/<class>/")
-    if len(names := list_folder(settings)) < 2:
+    if len(names := list_folder(path)) < 2:
         raise UserError(f"{path}: has {len(names)} of the two classes that are needed; add train/<class>/")
+
+
+def list_classes(settings: DatasetSettings) -> list[str]:
+    """The classes in a directory or a .zip, in alphabetical order; none in a .tar or nowhere.
+
+    Raises UserError for a .zip that cannot be unpacked, or holds no classes.
+    """
+    path = Path(settings.path)
+    if path.is_file() and has_listing(path):
+        return sorted(_list_archive(path)["train"])
+    return list_folder(path)
+
+
+def _list_archive(path: Path) -> Splits:
+    wrapper, entries = unwrap(list_entries(path))
+    where = "/".join((str(path), *wrapper))
+    splits, _ = build_tree(entries, where)
+    check_splits(splits, where)
+    return splits

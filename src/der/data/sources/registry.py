@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from der.common.registry import look_up
-from der.data.sources.folder_check import check_folder
-from der.data.sources.tree import list_folder
+from der.data.sources.folder_check import check_folder, list_classes
+from der.data.sources.known_classes import CIFAR10, CIFAR100, DIGITS
 from der.settings.dataset import DatasetSettings
 
 if TYPE_CHECKING:
@@ -71,16 +71,21 @@ class Source:
     """Where images come from, and what is known of them before they are read."""
 
     read: Read
-    classes: int | None = None  # how many; None: as many as the user puts there, now and later
-    list_names: Callable[[DatasetSettings], list[str]] = lambda settings: []  # alphabetical; [] if unknown
-    check: Callable[[DatasetSettings], None] = lambda settings: None  # UserError if reading must fail
+    classes: tuple[str, ...] | None = None  # None: those that the user puts there, now and later
+    list_found: Callable[[DatasetSettings], list[str]] = lambda settings: []  # those; [] if unknown
+    # UserError if reading must fail, which would make files at the path.
+    check: Callable[[DatasetSettings, Path], None] = lambda settings, scratch: None
+
+    def list_names(self, settings: DatasetSettings) -> list[str]:
+        """The names of all classes, in alphabetical order; none if they are unknown."""
+        return self.list_found(settings) if self.classes is None else list(self.classes)
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits, 10, lambda settings: [str(digit) for digit in range(10)]),
-    "cifar10": Source(cifar10, 10),
-    "cifar100": Source(cifar100, 100),
-    "folder": Source(folder, None, list_folder, check_folder),
+    "digits": Source(digits, DIGITS),
+    "cifar10": Source(cifar10, CIFAR10),
+    "cifar100": Source(cifar100, CIFAR100),
+    "folder": Source(folder, list_found=list_classes, check=check_folder),
 }
 
 

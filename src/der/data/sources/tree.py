@@ -9,7 +9,6 @@ from typing import NamedTuple
 from der.common.errors import UserError, naming
 from der.data.sources.class_names import check_name
 from der.data.splits import SPLITS
-from der.settings.dataset import DatasetSettings
 
 DEBRIS = ("__macosx", "thumbs.db", "desktop.ini")  # what operating systems leave behind
 OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, and Pillow does not read
@@ -51,9 +50,9 @@ def is_no_picture(name: str) -> bool:
     return is_ignored(name) or name.lower().endswith(OTHER_FILES)
 
 
-def list_folder(settings: DatasetSettings) -> list[str]:
+def list_folder(root: Path) -> list[str]:
     """The classes in a directory of images, in alphabetical order; none in an archive or nowhere."""
-    train = Path(settings.path) / "train"
+    train = root / "train"
     if not train.is_dir():
         return []
     with os.scandir(train) as found:
