@@ -1,6 +1,7 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
 from der.project import paths
+from der.project.images import RunImages
 from der.project.params import load_section
 from der.project.published import joint_accuracy, published_curves
 from der.project.running_code import RunningCode
@@ -14,16 +15,15 @@ from der.summary.write_summary import write_summary
 def run(code: RunningCode) -> str:
     steps = read_steps()
     logs = [paths.training(step) for step in range(1, len(steps) + 1)]
-    source = load_section(DatasetSettings, "dataset").source
-    published = published_curves(source, load_section(ProtocolSettings, "protocol"))
+    images = RunImages(load_section(DatasetSettings, "dataset").source)
     summary = write_summary(
         steps,
         paths.evaluation(len(steps)),
         logs,
         paths.SUMMARY,
         paths.PLOTS,
-        published=published,
-        joint=joint_accuracy(source),
+        published=published_curves(images, load_section(ProtocolSettings, "protocol")),
+        joint=joint_accuracy(images, steps[-1]["classes"]),
     )
     return (
         f"summarize: {len(steps)} steps, average incremental accuracy {summary['average_top1']:.2f} %, "

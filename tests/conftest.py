@@ -71,6 +71,7 @@ SLOW = (
         "pipeline",
         "bench",
         "report/test_browser.py",
+        "report/test_browser_matrices.py",
         "report/test_write.py",
         "model/kernels/test_kernels.py",
         "train/test_engine.py",

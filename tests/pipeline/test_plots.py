@@ -14,7 +14,7 @@ from der.summary.series import summarise
 from der.summary.tables import accuracy_table, write_table
 from tests.locations import ROOT
 from tests.pipeline.lab import Pipeline
-from tests.report.test_browser import CHROMIUM, FLAGS, PATIENCE
+from tests.report.browser import CHROMIUM, FLAGS, PATIENCE
 from tests.summary.step_metrics import MATRIX, make_steps
 
 MEASURES = ["top1", "top5", "old", "new", "nme_top1"]

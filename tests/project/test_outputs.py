@@ -44,6 +44,8 @@ def test_stages_of_a_protocol_shorter_than_the_chain() -> None:
     stages = stages_of(2)
     assert {"split", "train_task@1", "train_task@2", "evaluate@2", "report"} <= set(stages)
     assert not [stage for stage in stages if stage.endswith("@3")]
+    steps = [f"{stage}@{step}" for step in (1, 2) for stage in ("train_task", "build_memory", "evaluate")]
+    assert stages == ["check", "download", "split", "initialize", *steps, "summarize", "report"]
 
 
 @pytest.mark.usefixtures("place")

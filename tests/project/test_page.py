@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from contextlib import chdir
 from dataclasses import replace
@@ -30,13 +29,10 @@ from der.project.presets import PRESETS
 from der.project.settings import load_settings
 from der.report.finished_run import FinishedRun
 from der.settings.section import to_values
-from der.summary.verdict import Reference
 from der.train.log import write_log
 from tests.locations import ROOT
 from tests.report.report_runs import ODD_NAMES, make_run
 
-AUTHOR = ("-c", "user.name=Tests", "-c", "user.email=tests@example.org")
-COMMIT = [*AUTHOR, "commit", "--quiet", "--message", "Results"]
 RUN = make_run([4, 2], ODD_NAMES, channels=3)
 
 
@@ -124,6 +120,7 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
     assert [counts.tolist() for counts in read.exemplars] == [[2] * 4, [2] * 6]
     assert (read.origin.seed, read.origin.source) == (0, "digits") and read.joint is None
     assert [one.name for one in read.references] == ["chance"]
+    assert len(read.stages) == 3 + 3 * 2 + 1 and read.times == {}  # of the chain's third step nothing
     assert {one.key for one in read.origin.differences} == {"protocol.class_order"}
     assert make_page().startswith("report: metrics/report.html, ")
     page = (finished / "metrics/report.html").read_text(encoding="utf-8")
@@ -233,24 +230,6 @@ def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
         "<!DOCTYPE html>", encoding="utf-8"
     )  # of an earlier revision
     assert OTHER_PAGE in show_results()
-
-
-def test_the_same_run_before_the_last_edit_is_what_git_has(finished: Path) -> None:
-    other = {**RUN.summary, "average_top1": 12.5, "last_top1": 25.0}
-    steps = {key: {**step, "top1": step["top1"] - 1} for key, step in RUN.summary["steps"].items()}
-    write_json(finished / "metrics/summary.json", {**other, "steps": steps})
-    for line in (["init", "--quiet"], ["add", "metrics/summary.json"], COMMIT):
-        subprocess.run(["git", *line], cwd=finished, check=True)
-    write_json(finished / "metrics/summary.json", RUN.summary)
-
-    def before() -> list[Reference]:
-        return [one for one in read_run(load_settings()).references if one.is_earlier]
-
-    (reference,) = before()
-    assert (reference.average, reference.last) == (12.5, 25.0)
-    for line in (["add", "metrics/summary.json"], COMMIT):
-        subprocess.run(["git", *line], cwd=finished, check=True)
-    assert before() == [reference]  # when these results are committed, too
 
 
 def test_without_jinja_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Published curves: those of the same protocol, and no others."""
+"""Published results: those of the same images and the same protocol, and no others."""
 
 import json
 import shutil
@@ -6,39 +6,71 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from der.common.sealed import seal
 from der.common.serialization import write_json
-from der.project.presets import load_preset
-from der.project.published import joint_accuracy, published_curves, published_references
-from der.settings.experiment import Settings
+from der.data.class_arrays import class_file
+from der.data.identity import identify
+from der.data.splits import SPLITS
+from der.project.images import IDENTITIES, RunImages
+from der.project.paths import RAW
+from der.project.presets import PRESETS, load_order, load_preset
+from der.project.published import PUBLISHED, joint_accuracy, published_curves, published_references
 from der.settings.parsing import parse
+from der.settings.protocol import ProtocolSettings
 from tests.locations import ROOT
 
+FOLDER = "folder"
 
-def settings_of(preset: str, **protocol: Any) -> Settings:
-    """params.yaml with the values of a preset."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    wanted = load_preset(preset)
-    values["dataset"]["source"] = wanted["dataset"]["source"]
-    steps = {key: wanted["protocol"][key] for key in ("first_classes", "later_classes")}
-    values["protocol"] |= steps | protocol
-    return parse(Settings, values)
+
+def protocol_like(preset: str, **changes: Any) -> ProtocolSettings:
+    """The committed protocol with as many classes at each step as a preset has."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["protocol"]
+    wanted = load_preset(preset)["protocol"]
+    steps = {key: wanted[key] for key in ("first_classes", "later_classes")}
+    return parse(ProtocolSettings, values | steps | changes)
+
+
+def cifar() -> RunImages:
+    return RunImages("cifar100")
+
+
+def write_raw(names: list[str], side: int) -> None:
+    """Have data/raw hold an image of every class in either split."""
+    shutil.rmtree(RAW, ignore_errors=True)
+    for split in SPLITS:
+        (RAW / split).mkdir(parents=True)
+        for label, name in enumerate(names):
+            np.save(RAW / split / class_file(name), np.full((1, side, side, 3), label, np.uint8))
+        seal(RAW / split, {})
+
+
+def know(*sources: str) -> None:
+    """Have the images in data/raw be those that presets of ``sources`` mean, and no others be known."""
+    identity = identify(RAW).sha256
+    write_json(IDENTITIES, [{"dataset": {"source": source}, "sha256": identity} for source in sources])
 
 
 @pytest.fixture
-def repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The presets and what is published of them; the images in data/raw are those of CIFAR-100's presets."""
+    shutil.copytree(ROOT / PRESETS, tmp_path / PRESETS)
+    (tmp_path / PUBLISHED).parent.mkdir()
+    shutil.copyfile(ROOT / PUBLISHED, tmp_path / PUBLISHED)
+    monkeypatch.chdir(tmp_path)
+    write_raw(sorted(load_order("podnet_1")), 32)
+    know("cifar100")
 
 
-@pytest.mark.usefixtures("repository")
-def test_published_curves_are_those_of_the_same_protocol() -> None:
-    published = json.loads(Path("results/published.json").read_text(encoding="utf-8"))
-    seen = set()
-    for preset in ("digits", "joint", "notebook", "pycil_b0_10", "paper_b0_50", "paper_b50_10"):
-        settings = settings_of(preset)
-        curves = published_curves(settings.dataset.source, settings.protocol)
+@pytest.mark.usefixtures("place")
+def test_published_curves_are_those_of_the_same_images_and_protocol() -> None:
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    seen, images = set(), cifar()
+    for preset in ("joint", "notebook", "pycil_b0_10", "paper_b0_50", "paper_b50_10"):
+        curves = published_curves(images, protocol_like(preset))
         expected = {
             tuple(results["top1"])
             for other, kinds in published["presets"].items()
@@ -56,30 +88,66 @@ def test_published_curves_are_those_of_the_same_protocol() -> None:
         "paper_b0_10, without pruning (authors)",
         "paper_b0_10 and paper_b0_10_masks, with pruning (authors)",
     } <= seen
-    named = settings_of("notebook", steps=[["a", "b"]])
-    assert not published_curves(named.dataset.source, named.protocol)
+    assert published_curves(RunImages(FOLDER), protocol_like("notebook"))  # the same ones, from elsewhere
+    assert not published_curves(images, protocol_like("notebook", steps=[["a", "b"]]))
+    assert not published_curves(images, protocol_like("digits"))
 
 
-@pytest.mark.usefixtures("repository")
+@pytest.mark.usefixtures("place")
 def test_results_without_a_curve_are_compared_to_as_well() -> None:
-    settings = settings_of("pycil_b0_10")
-    references = published_references(settings.dataset.source, settings.protocol)
+    references = published_references(cifar(), protocol_like("pycil_b0_10"))
     named = {one.name: (one.average, one.last) for one in references}
     assert named["published: pycil_b0_10, without pruning (pycil)"] == (69.8, 58.7)
     assert named["published: paper_b0_10, without pruning (authors)"] == (75.36, 65.22)
 
 
-def test_the_upper_bound_is_the_mean_of_recorded_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(ROOT / "src/der/presets", tmp_path / "src/der/presets")
-    monkeypatch.chdir(tmp_path)
-    assert joint_accuracy("cifar100") is None
-    Path("results").mkdir()
+@pytest.mark.usefixtures("place")
+def test_other_images_are_compared_to_nothing_whatever_their_source_and_names() -> None:
+    protocol = protocol_like("paper_b0_10")
+    names = cifar().classes
+    assert published_references(cifar(), protocol)
+    write_raw([*names[:-1], "another name"], 32)
+    assert not published_references(cifar(), protocol)
+    assert not published_references(RunImages(FOLDER), protocol)
+    write_raw(names, 16)  # scaled
+    assert not published_references(cifar(), protocol)
+
+
+@pytest.mark.usefixtures("place")
+def test_where_no_identity_is_known_a_source_of_one_data_set_decides() -> None:
+    know()
+    protocol = protocol_like("paper_b0_10")
+    assert published_references(cifar(), protocol)
+    assert not published_references(RunImages("digits"), protocol)
+
+
+@pytest.mark.usefixtures("place")
+def test_photos_in_a_folder_are_not_those_of_a_preset_that_reads_one() -> None:
+    names = ["ant", "bee", "cat"]
+    write_raw(names, 224)
+    protocol = protocol_like("imagenet100_b0_10")
+    assert not published_references(RunImages(FOLDER), protocol)
+    preset = PRESETS / "imagenet100_b0_10.yaml"
+    text = preset.read_text(encoding="utf-8")
+    preset.write_text(text.replace("class_order: 1993", "class_order: [cat, ant, bee]"), encoding="utf-8")
+    found = published_references(RunImages(FOLDER), protocol)  # of the classes that it lists
+    assert found and all(one.name.startswith("published: imagenet100_b0_10, ") for one in found)
+    write_raw(names[:2], 224)
+    assert not published_references(RunImages(FOLDER), protocol)
+
+
+@pytest.mark.usefixtures("place")
+def test_the_upper_bound_is_the_mean_of_recorded_runs_on_the_same_images_and_classes() -> None:
+    assert joint_accuracy(cifar(), 100) is None
     for seed, top1 in ((0, 78.0), (1, 79.0)):
         write_json(Path(f"results/joint-alphabetical-seed{seed}.json"), {"metrics": {"last_top1": top1}})
-    assert joint_accuracy("cifar100") == 78.5
-    assert joint_accuracy("digits") is None
+    assert joint_accuracy(cifar(), 100) == joint_accuracy(RunImages(FOLDER), 100) == 78.5
+    assert joint_accuracy(cifar(), 50) is None  # a protocol that names half of the classes
+    know()
+    assert joint_accuracy(RunImages(FOLDER), 100) is None
+    write_raw(["ant", "bee"], 32)
+    know("digits")
+    assert joint_accuracy(RunImages("digits"), 2) is None
 
 
 @cache

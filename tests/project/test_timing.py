@@ -15,6 +15,7 @@ from der.common.processor import processor_name
 from der.common.stage_time import StageTime
 from der.common.work_clock import Spent
 from der.project.outputs import list_outputs
+from der.project.parent import name_run
 from der.project.timing import FILE, Line, keep_time, read_last, read_times, running_clock, timed
 
 
@@ -54,7 +55,7 @@ def test_a_restored_run_has_its_own_seconds(place: Path) -> None:
     assert seconds_of(stages) == {"train_task@1": 11.0}, "of another stage"
 
 
-def test_what_the_newest_run_computed_is_told_from_what_was_kept(place: Path) -> None:
+def test_what_the_last_run_computed_is_told_from_what_was_kept(place: Path) -> None:
     stages = ["train_task@1", "evaluate@1", "summarize"]
     for stage in stages:
         leave(stage, "first")
@@ -65,13 +66,36 @@ def test_what_the_newest_run_computed_is_told_from_what_was_kept(place: Path) ->
         keep(stage, 2.0, run="second")
     computed = {stage: time.computed for stage, time in read_times(stages).items()}
     assert computed == {"train_task@1": False, "evaluate@1": True, "summarize": True}
-    for stage in stages[1:]:  # the edit taken back: DVC restores them, and nothing runs
+    for stage in stages[1:]:  # the edit taken back: DVC restores them
         leave(stage, "first")
-    assert {(time.seconds, time.computed) for time in read_times(stages).values()} == {(10.0, True)}
+    assert {(time.seconds, time.computed) for time in read_times(stages).values()} == {(10.0, False)}
+    keep("check", 1.0, run="third")  # which alone runs then
+    assert {(time.seconds, time.computed) for time in read_times(stages).values()} == {(10.0, False)}
     keep("summarize", 3.0, run="third")  # other code with the same result
+    keep("evaluate@1", 3.0, run="fourth", project="/another")
     assert [time.computed for time in read_times(stages).values()] == [False, False, True]
     leave("evaluate@1", "from a colleague's cache")
     assert list(read_times(stages)) == ["train_task@1", "summarize"]
+
+
+def test_a_stage_that_runs_is_of_the_last_run(place: Path) -> None:
+    for stage, run in (("train_task@1", name_run()), ("evaluate@1", "another")):
+        leave(stage, "first")
+        keep(stage, 10.0, run=run)
+    with timed("report"):
+        times = read_times(["evaluate@1", "train_task@1"])
+    assert {stage: time.computed for stage, time in times.items()} == {
+        "evaluate@1": False,
+        "train_task@1": True,
+    }
+
+
+def test_stages_come_in_the_order_that_was_asked_for(place: Path) -> None:
+    stages = ["split", "train_task@1", "train_task@2", "summarize"]
+    for stage in reversed(stages):
+        leave(stage, "first")
+        keep(stage, 10.0)
+    assert list(read_times(stages)) == stages
 
 
 def test_the_last_run_of_a_stage_in_this_project(place: Path) -> None:

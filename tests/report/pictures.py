@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from tests.report.test_browser import CHROMIUM, FLAGS
+from tests.report.browser import CHROMIUM, FLAGS
 
 WIDTH, SCALE = 1024, 1.5  # of the window in pixels, and of the picture beside it
 COLOURS = 128

@@ -20,6 +20,7 @@ from der.train.log import EpochRecord
 
 IMAGES = 20  # test images per class
 EPOCHS = 3
+STEP = ("train_task", "build_memory", "evaluate")  # stages of a step
 ODD_NAMES = ['<b>&"x"', "</script><script>alert(1)</script>", "two words", "Käse 猫", "%{x} $y$", "&lt;i>"]
 ORIGIN = Origin("folder", "0123456789abcdef" * 4, "digits", [], 0, None)
 
@@ -63,6 +64,11 @@ def make_run(
         references=[chance(seen)],
         parameters={"dataset": {"source": "folder", "seed": 0}, "train": {"base": {"milestones": [1, 2]}}},
         origin=ORIGIN,
+        stages=[
+            *("download", "split", "initialize"),
+            *(f"{stage}@{step}" for step in range(1, len(sizes) + 1) for stage in STEP),
+            "summarize",
+        ],
         times={},
         digest="fedcba9876543210" * 4,
     )

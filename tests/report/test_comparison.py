@@ -4,15 +4,10 @@ import re
 
 import pytest
 
-from der.report.comparison import (
-    ComparedRun,
-    forgetting_error,
-    measure,
-    render_comparison,
-    steps_side_by_side,
-)
-from der.summary.series import Summary, summarise
+from der.report.comparison import ComparedRun, measure, render_comparison, steps_side_by_side
+from der.summary.series import Summary, accuracy_matrix, summarise
 from der.summary.uncertainty import error_of_difference, sampling_error
+from der.summary.verdict import judge
 from tests.report.reader import Reader
 from tests.report.report_runs import make_run
 from tests.summary.step_metrics import make_steps
@@ -32,28 +27,30 @@ def test_measures_have_errors_by_hand() -> None:
     errors = [sampling_error(89, 40), sampling_error(83, 80)]
     assert measure(FIRST)[:2] == [(86, pytest.approx(sum(errors) / 2)), (83, errors[1])]
     # 10 points lost on the 40 images of the old classes, from 90 to 80.
-    assert FIRST["forgetting"] == 10
-    assert forgetting_error(FIRST) == error_of_difference(sampling_error(90, 40), sampling_error(80, 40))
+    lost = error_of_difference(sampling_error(90, 40), sampling_error(80, 40))
+    assert measure(FIRST)[2] == (10, lost)
+
+
+def test_the_error_of_forgetting_is_the_one_that_the_run_s_own_page_has() -> None:
+    steps = make_steps([[90.0], [80.0, 90.0], [70.0, 70.0, 90.0]], [8, 2, 2])  # steps of 80 and of 20 images
+    own = judge(summarise(steps), accuracy_matrix(steps)).forgetting
+    assert own is not None and measure(summarise(steps))[2] == own
 
 
 def test_one_step_has_no_forgetting_and_an_older_summary_no_errors() -> None:
-    assert measure(summarise(make_steps([[90.0]], [4])))[2] == (None, None)
+    assert measure(summarise(make_steps([[90.0]], [4])))[2] is None
     older = summarise(make_steps([[90.0], [80.0, 85.0]], [4, 4]))
     for step in older["steps"].values():
         del step["test_images"]  # type: ignore[misc]
-    assert [error for _, error in measure(older)] == [None] * 3
-    assert (
-        "±"
-        not in Reader(render_comparison(runs(older, older)))
-        .text.partition("Differences")[2]
-        .partition("0.00")[0]
-    )
+    assert [one.error for one in measure(older) if one] == [None] * 3
+    table = Reader(render_comparison(runs(older, older))).text.partition("Differences")[2]
+    assert "+0.00" in table and "±" not in table and "within the error" not in table
 
 
 def test_runs_that_stop_at_other_numbers_of_classes_stand_side_by_side() -> None:
     table = steps_side_by_side([FIRST, OTHER])
     assert list(table) == [4, 8, 10]
-    assert [value for value, _ in table[8]] == [83, 63] and table[10][0] == (None, None)
+    assert [one.value for one in table[8] if one] == [83, 63] and table[10][0] is None
 
 
 def test_differences_are_to_the_first_run_and_say_what_is_within_the_error() -> None:

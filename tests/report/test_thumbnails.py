@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from der.evaluation.mistakes import Mistake
+from der.report.choosing import choose_mistakes
 from der.report.thumbnails import (
     COLUMNS,
     LARGEST,
     MOST_EXEMPLARS,
     MOST_MISTAKES,
     MOST_PIXELS,
+    SMALLEST,
     exemplar_sheets,
     make_sheet,
     mistake_album,
+    most_of_a_class,
     side_of,
 )
-from tests.report.report_runs import make_run
+from tests.report.report_runs import draw_images, make_run
 
 
 def decode(uri: str) -> np.ndarray:
@@ -69,7 +73,7 @@ def test_a_class_without_exemplars() -> None:
 
 def test_every_mistake_finds_its_picture_at_every_step() -> None:
     run = make_run([2, 2, 2], right=0.7)
-    album = mistake_album(run.mistakes, run.names)
+    album = mistake_album(run.mistakes, run.confusions, run.names)
     sheets = [decode(sheet.uri) for sheet in album.sheets]
     found = 0
     for mistakes, by_label in zip(run.mistakes, album.shots, strict=True):
@@ -85,11 +89,45 @@ def test_every_mistake_finds_its_picture_at_every_step() -> None:
     assert found == sum(len(one.entries) for one in run.mistakes)
 
 
-def test_of_many_mistakes_the_last_steps_surest_come_first() -> None:
+def test_of_many_mistakes_some_are_shown_and_all_are_counted() -> None:
     run = make_run([2, 60], right=0.0)
-    album = mistake_album(run.mistakes, run.names)
-    assert max(sheet.shown for sheet in album.sheets) <= MOST_MISTAKES
-    surest = [entry for entry in run.mistakes[-1].entries if entry.true == run.names[0]]
-    shots = album.shots[-1][0]
-    assert [shot.place for shot in shots] == list(range(len(shots)))
-    assert [shot.probability for shot in shots] == [entry.probability for entry in surest[: len(shots)]]
+    album = mistake_album(run.mistakes, run.confusions, run.names)
+    for label, sheet in enumerate(album.sheets):
+        known = {
+            entry.index for one in run.mistakes for entry in one.entries if entry.true == run.names[label]
+        }
+        wrong = [int(one[label].sum() - one[label, label]) for one in run.confusions if label < len(one)]
+        assert sheet.total == max(len(known), *wrong) >= sheet.shown
+        assert sheet.shown == min(len(known), MOST_MISTAKES)
+    assert not album.whole  # the evaluation kept 1,000
+    few = make_run([2, 2])
+    assert mistake_album(few.mistakes, few.confusions, few.names).whole
+
+
+def test_of_very_many_classes_fewer_pictures_of_each_are_shown() -> None:
+    most = most_of_a_class(MOST_MISTAKES, 1000)
+    assert 1 < most < MOST_MISTAKES and most * 1000 * SMALLEST**2 <= MOST_PIXELS
+    assert most_of_a_class(MOST_MISTAKES, 100) == MOST_MISTAKES and most_of_a_class(30, 10**6) == 1
+    # Scaled down they are as small as photographs are: of noise, which no format makes small, in all:
+    noise = draw_images(np.random.default_rng(0), most, (32, 32, 3))
+    assert 1000 * len(make_sheet(noise, side_of(noise, most * 1000)).uri) < 6_000_000
+
+
+def mistake(number: int, predicted: str, probability: float) -> Mistake:
+    return Mistake("a", predicted, probability, number)
+
+
+def test_chosen_mistakes_are_of_every_step_and_every_pair() -> None:
+    """Forty sure mistakes of one pair after the last step do not displace the others."""
+    first = [mistake(100 + n, "b", 0.9) for n in range(5)]
+    last = [mistake(n, "b", 0.9) for n in range(40)] + [mistake(50, "c", 0.5), mistake(51, "d", 0.4)]
+    chosen = choose_mistakes([first, [], last], 6)
+    assert chosen == [0, 50, 51, 100, 101, 102]  # the last step's first, as sure as they were
+    assert choose_mistakes([first, [], last], 3) == [0, 50, 100]
+
+
+def test_an_image_that_several_steps_mistook_is_shown_once_and_counts_for_each() -> None:
+    first, last = [mistake(1, "b", 0.9), mistake(2, "b", 0.8)], [mistake(1, "c", 0.7), mistake(3, "c", 0.6)]
+    assert choose_mistakes([first, last], 2) == [1, 3]
+    assert choose_mistakes([first, last], 9) == [1, 3, 2]
+    assert choose_mistakes([[], []], 9) == []

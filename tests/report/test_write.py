@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from der.evaluation.predictions import Predictions
-from der.report.finished_run import Difference
-from der.report.tables import MOST_PAIRS
+from der.report.figures import matrices
+from der.report.finished_run import Difference, FinishedRun
+from der.report.tables import MOST_PAIRS, confused_pairs
 from der.report.write import render, show_parameters, write_report
-from der.summary.charts.accuracy import Curve
+from der.summary.rounding import show_share
+from der.summary.uncertainty import sampling_error
 from der.summary.verdict import Reference
 from tests.report.reader import Reader
 from tests.report.report_runs import ODD_NAMES, make_run, with_times, without_mistakes
@@ -123,6 +125,48 @@ def test_what_no_cache_may_give_back_stands_between_marks() -> None:
         assert said in pages[1] and said not in pages[0]
 
 
+def words_of(run: FinishedRun) -> str:
+    return " ".join(Reader(render(run)).text.split())
+
+
+def test_a_run_that_computed_nothing_says_so() -> None:
+    run = with_times(RUNS["joint"])
+    restored = {stage: time._replace(computed=False) for stage, time in run.times.items()}
+    said = words_of(replace(run, times=restored))
+    assert "The last run computed none of this and took 46 s of finished work from the cache." in said
+    assert "of unknown seconds" not in said and "not known" not in said
+
+
+def test_stages_of_unknown_seconds_are_counted_and_named() -> None:
+    run = with_times(RUNS["joint"])
+    times = {stage: time for stage, time in run.times.items() if stage not in ("download", "train_task@1")}
+    said = words_of(replace(run, times=times))
+    assert "14 swithout 2 stages of unknown seconds" in said  # two lines of the strip
+    assert "2 of 7 stages ran on another machine: their seconds are not known, and in no sum." in said
+    assert "train_task@1 – another machine" in said and "split 2.0 the last run" in said
+
+
+def test_percentages_have_the_errors_of_their_own_images() -> None:
+    run = make_run([4, 2])
+    last, said = run.steps[-1], words_of(run)
+    row = [(last["top1"], 120), (last["top5"], 120), (last["old"] or 0, 80), (last["new"], 40)]
+    assert " ".join(f"{one:.2f} ±{sampling_error(one, images):.1f}" for one, images in row) in said
+    pair = max(confused_pairs(run.confusion, run.names), key=lambda pair: pair.images)
+    share = f"{pair.images} {show_share(pair.images, 20, 1)} ±{sampling_error(5 * pair.images, 20):.1f}"
+    assert f"{pair.true} {pair.predicted} {share}" in said
+    assert re.search(rf"right in {last['top1']:.1f} % ±{sampling_error(last['top1'], 120):.1f} of all", said)
+    assert re.search(
+        r"calibration error: \d+\.\d points ±\d+\.\d, .* without any gap would show about \d", said
+    )
+
+
+def test_confusions_that_are_left_out_are_said() -> None:
+    assert "the slider has" not in words_of(RUNS["names"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matrices, "MOST_CELLS", 40)
+        assert "Of 2 steps the slider has 1, for a page cannot" in words_of(RUNS["names"])
+
+
 def test_names_survive_as_text() -> None:
     page = page_of("names")
     reader = Reader(page)
@@ -171,6 +215,5 @@ def test_sizes_are_bounded() -> None:
     """Of noise, which no format makes small: with photographs a page is a third of that."""
     digits = make_run([4, 2, 2, 2], exemplars=20, right=0.97, epochs=40)
     assert len(render(with_times(digits)).encode()) < 400_000
-    curve = Curve("a preset", "A paper", [10 * step for step in range(1, 11)], [90.0] * 10)
-    large = make_run([10] * 10, exemplars=20, side=32, channels=3, right=0.65, epochs=170)
-    assert len(render(with_times(replace(large, published=[curve]))).encode()) < 5_000_000
+    large = make_run([2] * 50, exemplars=20, side=32, channels=3, right=0.75, epochs=170)
+    assert len(render(with_times(large)).encode()) < 5_000_000

@@ -59,6 +59,14 @@ def test_the_step_that_changed_most() -> None:
     ]
 
 
+def test_steps_are_the_same_by_their_number_however_it_is_written() -> None:
+    nine = summarise(make_steps([[50.0] * step for step in range(1, 10)], [2] * 9))
+    ten = summarise(make_steps([[50.0] * step for step in range(1, 11)], [2] * 10))
+    ten["steps"]["03"]["top1"] -= 2.0
+    (line,) = [line for line in describe_changes(nine, ten) if "after step" in line]
+    assert line == "top-1 after step 3 from 47.00 to 45.00, -2.00 points"
+
+
 def test_another_protocol_and_another_network() -> None:
     fewer = {name: step for name, step in NOW["steps"].items() if name != "3"}
     assert describe_changes(before(steps=fewer, mean_parameters=1234567.4), NOW) == [

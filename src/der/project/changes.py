@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-SHOWN = 60  # characters of a value
+FIRST = 3  # entries of a long list
+SHOWN, SHOWN_INSIDE = 60, 30  # characters of a value, and of each in a list
 
 
 class Change(NamedTuple):
@@ -36,11 +37,15 @@ def value_at(content: Any, key: str) -> Any:
     return content
 
 
-def shorten(value: Any) -> str:
-    """A value as YAML in one line; long lists by their first entries and their length."""
-    if isinstance(value, list) and len(one_line(value)) > SHOWN:
-        return f"{one_line(value[:3])[:-1]}, ... {len(value)} in all]"
-    return one_line(value)
+def shorten(value: Any, longest: int = SHOWN) -> str:
+    """A value as YAML in one line; long lists, and those in them, by their first entries and their length."""
+    if not isinstance(value, list) or len(one_line(value)) <= longest:
+        return one_line(value)
+    entries = [
+        shorten(one, SHOWN_INSIDE) if isinstance(one, list) else one_line([one])[1:-1]
+        for one in value[:FIRST]
+    ]
+    return f"[{', '.join(entries)}{f', ... {len(value)} in all' if len(value) > FIRST else ''}]"
 
 
 def one_line(value: Any) -> str:

@@ -1,6 +1,7 @@
 """dvc.yaml: the stages as DVC's graph has them."""
 
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from der.common.yaml_text import parse_yaml
@@ -37,10 +38,12 @@ def list_stages() -> dict[str, list[str]]:
 
 
 def stages_of(last: int) -> list[str]:
-    """The stages of a protocol of ``last`` steps, by their names in DVC's graph."""
-    return [
-        stage
-        for stages in list_stages().values()
-        for stage in stages
-        if int(stage.partition("@")[2] or 0) <= last
-    ]
+    """The stages of a protocol of ``last`` steps by their names in DVC's graph, in the order of a run.
+
+    Those that every step has stand side by side in dvc.yaml: all of a step come before all of the next.
+    """
+    stages: list[str] = []
+    for repeated, group in groupby(list_stages().values(), lambda names: "@" in names[0]):
+        rows = [names[:last] for names in group]
+        stages += [stage for row in (zip(*rows, strict=True) if repeated else rows) for stage in row]
+    return stages

@@ -1,16 +1,20 @@
 """Whether the images of a run are those that a preset means, wherever they came from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from der.common.errors import UserError
 from der.common.serialization import read_json
-from der.data.identity import Identity
+from der.data.class_arrays import list_classes, read_classes
+from der.data.identity import Identity, identify
+from der.data.splits import SPLITS
 from der.project.changes import Change
 from der.project.paths import PARAMS, RAW
 from der.project.presets import PRESETS
 
 IDENTITIES = PRESETS / "identities.json"
+FOLDER = "folder"  # the source of anyone's images
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,45 @@ def find_expected(preset: Any) -> ExpectedImages | None:
         if entry["dataset"].items() <= preset["dataset"].items():
             return ExpectedImages(**entry)
     return None
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The images in data/raw, of which no more is read than what is asked for."""
+
+    source: str  # dataset.source
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of all classes, in alphabetical order."""
+        return list_classes(RAW / SPLITS[0])
+
+    @cached_property
+    def _identity(self) -> str:
+        return identify(RAW).sha256
+
+    def are_those_of(self, preset: Any) -> bool:
+        """Whether they are the images that ``preset``, a preset's values, means.
+
+        Where the identity of these is known it decides. Where it is not, images have the preset's source, if
+        that is no folder in which anything may lie, or the classes whose order the preset lists.
+        """
+        dataset, order = preset["dataset"], preset["protocol"]["class_order"]
+        if self._form != (dataset["image_side"], dataset["channels"]):
+            return False
+        expected = find_expected(preset)
+        if expected is not None:
+            return self._identity == expected.sha256
+        if dataset["source"] != FOLDER:
+            return bool(self.source == dataset["source"])
+        return isinstance(order, list) and sorted(map(str, order)) == self.classes
+
+    @cached_property
+    def _form(self) -> tuple[int, int]:
+        """Side and channels: most presets' images are told from these by them, without being read."""
+        (first,) = read_classes(RAW / SPLITS[0], self.classes[:1])
+        _, side, _, channels = first.shape
+        return side, channels
 
 
 def check_images(name: str, found: Identity, expected: ExpectedImages) -> None:

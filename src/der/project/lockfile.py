@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from der.common.yaml_text import parse_yaml
 from der.project.changes import Change, compare, value_at
 from der.project.committed import read_committed
 from der.project.graph import list_stages
-from der.project.paths import PARAMS, SUMMARY
+from der.project.paths import PARAMS, SUMMARY, test_images, train_images
 
 LOCK = Path("dvc.lock")
 WITHOUT_OUTS = "report"  # the stage whose page is no output
@@ -47,11 +47,38 @@ def read_stage(stage: str) -> dict[str, Any]:
     return record
 
 
+def count_same_steps(revision: str, most: int) -> int:
+    """How many steps, of the first ``most``, have the same training and test images in a commit as now.
+
+    As dvc.lock tells here and there; none where it does not.
+    """
+    try:
+        then = _hash_images(_parse(read_committed(LOCK, revision).decode()), most)
+    except (UserError, ValueError, KeyError, TypeError, AttributeError):  # no lock as DVC writes it
+        return 0
+    pairs = zip(_hash_images(_read_stages(), most), then, strict=True)
+    return sum(1 for _ in takewhile(lambda pair: None not in pair[0] and pair[0] == pair[1], pairs))
+
+
+def _hash_images(stages: dict[str, Any], most: int) -> list[list[str | None]]:
+    """DVC's hashes of the images that each step trained on, and was tested on; None where it knows none."""
+    hashes = {
+        dependency["path"]: dependency["md5"]
+        for step in range(1, most + 1)
+        for stage in (f"train_task@{step}", f"evaluate@{step}")
+        for dependency in stages.get(stage, {}).get("deps", [])
+    }
+    paths = [(train_images(step), test_images(step)) for step in range(1, most + 1)]
+    return [[hashes.get(path.as_posix()) for path in pair] for pair in paths]
+
+
 def _read_stages() -> dict[str, Any]:
     """All that DVC has recorded, by the names of stages; empty where it has run nothing yet."""
-    if not LOCK.exists():
-        return {}
-    stages: dict[str, Any] = parse_yaml(LOCK.read_text(encoding="utf-8"), LOCK)["stages"]
+    return _parse(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    stages: dict[str, Any] = parse_yaml(text, LOCK)["stages"] if text else {}
     return stages
 
 

@@ -13,8 +13,9 @@ from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import read_mistakes
 from der.evaluation.predictions import PREDICTED, Predictions, read_predictions
 from der.project import paths
+from der.project.earlier_run import read_earlier
 from der.project.graph import stages_of
-from der.project.history import last_other_summary
+from der.project.images import RunImages
 from der.project.origin import read_origin, shown_parameters
 from der.project.provenance import check_training
 from der.project.published import joint_accuracy, published_curves, published_references
@@ -26,9 +27,10 @@ from der.report.finished_run import FinishedRun
 from der.report.tables import show_bytes
 from der.report.write import write_report
 from der.settings.experiment import Settings
+from der.settings.protocol import ProtocolSettings
 from der.summary.logs import read_logs
 from der.summary.series import Summary, summarise
-from der.summary.verdict import Reference, chance, earlier
+from der.summary.verdict import Reference, chance
 
 ASIDE = ("check", "report")  # what is no part of the work, and what cannot know its own time
 
@@ -49,7 +51,8 @@ def read_run(settings: Settings) -> FinishedRun:
     check_training(last, settings)
     summary = _read_summary(steps)
     confusions = [_read_confusion(step) for step in steps]
-    source, protocol = settings.dataset.source, settings.protocol
+    images = RunImages(settings.dataset.source)
+    stages = [stage for stage in stages_of(last) if stage not in ASIDE]
     return FinishedRun(
         summary=summary,
         steps=steps,
@@ -60,25 +63,22 @@ def read_run(settings: Settings) -> FinishedRun:
         exemplars=[np.bincount(read_labels(paths.memory(step["step"]))) for step in steps],
         predictions=_read_predictions(steps[-1]),
         mistakes=[read_mistakes(paths.evaluation(step["step"])) for step in steps],
-        published=published_curves(source, protocol),
-        joint=joint_accuracy(source),
-        references=_read_references(summary, settings),
+        published=published_curves(images, settings.protocol),
+        joint=joint_accuracy(images, steps[-1]["classes"]),
+        references=_read_references(summary, images, settings.protocol),
         parameters=shown_parameters(settings),
         origin=read_origin(settings),
-        times=read_times(stage for stage in stages_of(last) if stage not in ASIDE),
+        stages=stages,
+        times=read_times(stages),
         digest=digest_results(),
     )
 
 
-def _read_references(summary: Summary, settings: Settings) -> list[Reference]:
+def _read_references(summary: Summary, images: RunImages, protocol: ProtocolSettings) -> list[Reference]:
     """What the run is compared to: published results of its protocol, chance, what was committed before."""
     sizes = [step["classes"] for step in summary["steps"].values()]
-    references = [*published_references(settings.dataset.source, settings.protocol), chance(sizes)]
-    committed = last_other_summary(summary)
-    if committed is not None:
-        name, source = "before the last edit", f"{paths.SUMMARY} of commit {committed.revision}"
-        references.append(earlier(name, source, committed.summary))
-    return references
+    before = read_earlier(summary)
+    return [*published_references(images, protocol), chance(sizes), *([before] if before else [])]
 
 
 def _read_confusion(step: StepMetrics) -> tuple[NDArray[np.int64], list[str]]:

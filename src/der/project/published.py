@@ -6,7 +6,8 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from der.common.serialization import read_json
-from der.project.presets import list_presets, load_preset
+from der.project.images import RunImages
+from der.project.presets import load_preset
 from der.settings.protocol import ProtocolSettings
 from der.summary.charts.accuracy import Curve
 from der.summary.verdict import Reference
@@ -26,8 +27,8 @@ class Published(NamedTuple):
     results: Any  # average_top1, last_top1 and perhaps top1, in percent
 
 
-def published_curves(source: str, protocol: ProtocolSettings) -> list[Curve]:
-    """Published curves of presets with this source of images and this protocol; see ``find_published``."""
+def published_curves(images: RunImages, protocol: ProtocolSettings) -> list[Curve]:
+    """Published curves of presets with these images and this protocol; see ``find_published``."""
     first, later = protocol.first_classes or 0, protocol.later_classes
     return [
         Curve(
@@ -36,21 +37,21 @@ def published_curves(source: str, protocol: ProtocolSettings) -> list[Curve]:
             classes=[first + later * index for index in range(len(one.results["top1"]))],
             top1=list(one.results["top1"]),
         )
-        for one in find_published(source, protocol)
+        for one in find_published(images, protocol)
         if "top1" in one.results
     ]
 
 
-def published_references(source: str, protocol: ProtocolSettings) -> list[Reference]:
+def published_references(images: RunImages, protocol: ProtocolSettings) -> list[Reference]:
     """The same results as averages and ends, those without a curve among them."""
     return [
         Reference(f"published: {one.name}", one.source, one.results["average_top1"], one.results["last_top1"])
-        for one in find_published(source, protocol)
+        for one in find_published(images, protocol)
     ]
 
 
-def find_published(source: str, protocol: ProtocolSettings) -> list[Published]:
-    """Published results of presets with this source of images and this protocol.
+def find_published(images: RunImages, protocol: ProtocolSettings) -> list[Published]:
+    """Published results of presets with these images and this protocol.
 
     None for a protocol that names the classes of its steps, or has one step of all classes there are. Presets
     that share a result are named together.
@@ -59,12 +60,12 @@ def find_published(source: str, protocol: ProtocolSettings) -> list[Published]:
     if protocol.steps is not None or protocol.first_classes is None:
         return []
     content = read_json(PUBLISHED)
-    own = (source, protocol.first_classes, protocol.later_classes)
     shared: dict[tuple[str, str], list[str]] = {}
-    for preset, kinds in content["presets"].items():
-        if own == _protocol_of(load_preset(preset)):
+    for name, kinds in content["presets"].items():
+        preset = load_preset(name)
+        if _has_protocol(preset, protocol) and images.are_those_of(preset):
             for kind, results in kinds.items():
-                shared.setdefault((kind, json.dumps(results)), []).append(preset)
+                shared.setdefault((kind, json.dumps(results)), []).append(name)
     found = []
     for (kind, text), presets in shared.items():
         results = json.loads(text)
@@ -73,17 +74,20 @@ def find_published(source: str, protocol: ProtocolSettings) -> list[Published]:
     return found
 
 
-def _protocol_of(preset: Any) -> tuple[str, int | None, int]:
-    protocol = preset["protocol"]
-    return preset["dataset"]["source"], protocol["first_classes"], protocol["later_classes"]
+def _has_protocol(preset: Any, protocol: ProtocolSettings) -> bool:
+    own = preset["protocol"]
+    return (own["first_classes"], own["later_classes"]) == (protocol.first_classes, protocol.later_classes)
 
 
-def joint_accuracy(source: str) -> float | None:
-    """Top-1 of recorded runs that learned all classes of this source at once, their mean; None if none is."""
-    if JOINT not in list_presets() or load_preset(JOINT)["dataset"]["source"] != source:
-        return None
+def joint_accuracy(images: RunImages, classes: int) -> float | None:
+    """Top-1 of recorded runs that learned these images' classes at once, their mean; None if none is.
+
+    So it is, too, for a run that learned but some of them: ``classes`` is how many.
+    """
     records = [read_json(path) for path in sorted(RESULTS.glob(f"{JOINT}-*.json"))]
-    return mean(record["metrics"]["last_top1"] for record in records) if records else None
+    if not records or classes != len(images.classes) or not images.are_those_of(load_preset(JOINT)):
+        return None
+    return float(mean(record["metrics"]["last_top1"] for record in records))
 
 
 def curves_beside(name: str) -> list[Curve]:

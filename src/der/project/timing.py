@@ -103,32 +103,38 @@ def find_project() -> Path:
 def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
     """How long each of ``stages`` took to leave what lies there now; one of which nothing is known is absent.
 
-    ``computed`` are those of the newest run among theirs: DVC kept or restored what the others left.
+    ``computed`` are those of the project's last run: DVC kept or restored what the others left. It is the run
+    that a stage which asks is part of; outside of any it is that of the last line, of whatever stage.
     """
-    wanted = {(stage, digest_outputs(stage)): stage for stage in stages}
-    return _newest((wanted.get((line.stage, line.left)), line) for line in _read_lines())
+    wanted = {stage: digest_outputs(stage) for stage in stages}
+    found: dict[str, Line] = {}
+    last, project = "", str(find_project())
+    for line in _read_lines():
+        if wanted.get(line.stage) == line.left:
+            found[line.stage] = line
+        last = line.run if line.project == project else last
+    if _running.get(None) is not None:
+        last = name_run()
+    return {stage: _time(found[stage], last) for stage in wanted if stage in found}
 
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
     """How long each of ``stages`` took when it last ran in this project, whatever it left then."""
     wanted, project = set(stages), str(find_project())
-    return _newest(
-        (line.stage if line.stage in wanted and line.project == project else None, line)
-        for line in _read_lines()
-    )
-
-
-def _newest(lines: Iterable[tuple[str | None, Line]]) -> dict[str, StageTime]:
-    """The last line of each stage; the first of a pair is the stage it counts for, if for any."""
     found: dict[str, Line] = {}
-    newest = ""
-    for stage, line in lines:
-        if stage is not None:
-            found[stage], newest = line, line.run
-    return {
-        stage: StageTime(line.seconds, line.runs, line.epochs, line.device, line.torch, line.run == newest)
-        for stage, line in found.items()
-    }
+    last = ""
+    for line in _read_lines():
+        if line.project == project:
+            last = line.run
+            if line.stage in wanted:
+                found[line.stage] = line
+    return {stage: _time(line, last) for stage, line in found.items()}
+
+
+def _time(line: Line, last_run: str) -> StageTime:
+    return StageTime(
+        line.seconds, line.runs, line.epochs, line.device, line.torch, computed=line.run == last_run
+    )
 
 
 def _read_lines() -> Iterator[Line]:

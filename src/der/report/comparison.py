@@ -9,16 +9,12 @@ from der.common.atomic import atomic_file
 from der.report.figures.drawn import line_figure
 from der.report.write import CHARTS, fill
 from der.summary.charts.comparison import comparison_chart
-from der.summary.series import StepSummary, Summary
-from der.summary.uncertainty import (
-    Measured,
-    error_of_difference,
-    error_of_shared_mean,
-    sampling_error,
-)
+from der.summary.series import Summary
+from der.summary.uncertainty import Measured, difference
+from der.summary.verdict import judge, row_error
 
 MEASURES = ("average", "at the end", "forgetting")
-Entry = tuple[float | None, float | None]  # a measure and its error, None where it is not known
+Entry = Measured | None  # None where a measure does not exist
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,7 @@ class Row:
     """A run in the table of differences."""
 
     run: ComparedRun
-    measures: list[
-        tuple[float | None, float | None, Measured | None]
-    ]  # value, error, difference to the first
+    measures: list[tuple[Entry, Entry]]  # each with its difference to the first run's
     parameters: int
 
 
@@ -70,54 +64,26 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
 
 
 def measure(summary: Summary) -> list[Entry]:
-    """The MEASURES of a run with their errors, which older summaries do not tell."""
-    rows = list(summary["steps"].values())
-    errors = [_error(row) for row in rows]
-    known = [error for error in errors if error is not None]
-    shared = error_of_shared_mean(known) if len(known) == len(rows) else None
-    return [
-        (summary["average_top1"], shared),
-        (summary["last_top1"], errors[-1]),
-        (summary["forgetting"], forgetting_error(summary)),
-    ]
-
-
-def _error(row: StepSummary) -> float | None:
-    return sampling_error(row["top1"], row["test_images"]) if "test_images" in row else None
-
-
-def forgetting_error(summary: Summary) -> float | None:
-    """Of average forgetting, as the difference of two accuracies on the images of all old classes.
-
-    These are the test images of the step before the last. Exact for steps of equally many images.
-    """
-    rows, lost = list(summary["steps"].values()), summary["forgetting"]
-    if lost is None or rows[-1]["old"] is None or "test_images" not in rows[-2]:
-        return None
-    after, images = rows[-1]["old"], rows[-2]["test_images"]
-    before = min(max(after + lost, 0.0), 100.0)
-    return error_of_difference(sampling_error(before, images), sampling_error(after, images))
+    """The MEASURES of a run."""
+    verdict = judge(summary)
+    return [verdict.average, verdict.last, verdict.forgetting]
 
 
 def _row(run: ComparedRun, own: list[Entry], first_run: list[Entry], *, first: bool) -> Row:
-    differences = [None if first else _difference(*pair) for pair in zip(own, first_run, strict=True)]
-    measures = [(*entry, difference) for entry, difference in zip(own, differences, strict=True)]
+    measures = [
+        (one, None if first or one is None or other is None else difference(one, other))
+        for one, other in zip(own, first_run, strict=True)
+    ]
     return Row(run, measures, list(run.summary["steps"].values())[-1]["parameters"])
 
 
-def _difference(own: Entry, other: Entry) -> Measured | None:
-    if own[0] is None or other[0] is None:
-        return None
-    return Measured(own[0] - other[0], error_of_difference(own[1] or 0.0, other[1] or 0.0))
-
-
 def steps_side_by_side(summaries: Sequence[Summary]) -> dict[int, list[Entry]]:
-    """Top-1 and its error of every run by the number of classes seen, None where a run did not stop there."""
+    """Top-1 of every run by the number of classes seen, None where a run did not stop there."""
     by_classes = [{row["classes"]: row for row in summary["steps"].values()} for summary in summaries]
     counts = sorted({classes for rows in by_classes for classes in rows})
     return {
         classes: [
-            (rows[classes]["top1"], _error(rows[classes])) if classes in rows else (None, None)
+            Measured(rows[classes]["top1"], row_error(rows[classes])) if classes in rows else None
             for rows in by_classes
         ]
         for classes in counts

@@ -10,14 +10,15 @@ from der.report.figures.drawn import Figure, bar_figure, line_figure
 from der.report.figures.matrices import confusion_matrix, forgetting_matrix
 from der.report.finished_run import FinishedRun
 from der.report.tables import MOST_PAIRS, class_rows, confused_pairs, parameter_lines
-from der.report.thumbnails import MOST_EXEMPLARS, exemplar_sheets, mistake_album
-from der.summary.calibration import expected_calibration_error, reliability
+from der.report.thumbnails import exemplar_sheets, mistake_album
+from der.summary.calibration import expected_calibration_error, least_calibration_error, reliability
 from der.summary.charts.accuracy import accuracy_chart
 from der.summary.charts.calibration import reliability_chart
-from der.summary.charts.forgetting import name_cohorts, old_and_new_chart
+from der.summary.charts.forgetting import old_and_new_chart
 from der.summary.charts.memory import memory_chart
 from der.summary.charts.timeline import seconds_in_all, timeline_chart
 from der.summary.charts.training import training_chart
+from der.summary.series import accuracy_matrix
 from der.summary.verdict import compare, judge
 
 TIMELINE = "timeline"  # the figure whose data is not the same on every machine
@@ -27,32 +28,31 @@ HALF = 0.5  # of the page's width
 def contents(run: FinishedRun) -> dict[str, Any]:
     """Everything that the page's template names."""
     figures = draw(run)
-    album = mistake_album(run.mistakes, run.names)
+    album = mistake_album(run.mistakes, run.confusions, run.names)
     confusion = confusion_matrix(run, album)
     forgetting = forgetting_matrix(run)
     pairs = confused_pairs(run.confusion, run.names)
     bins = _bins(run)
-    verdict = judge(run.summary, run.steps, run.images)
     rows = class_rows(run.confusion, run.names, run.steps)
     return {
         "run": run,
         "last": run.steps[-1],
-        "verdict": verdict,
-        "comparisons": [compare(verdict, reference) for reference in run.references],
+        "verdict": judge(run.summary, accuracy_matrix(run.steps)),
+        "comparisons": [compare(run.summary, reference) for reference in run.references],
         "figures": figures,
         "confusion": confusion,
         "forgetting": forgetting,
-        "cohorts": name_cohorts(run.names, [step["classes"] for step in run.steps]),
         "classes": rows,
         "curves": [class_curve(row.curve, row.images, row.step, len(run.steps)) for row in rows],
         "pairs": pairs[:MOST_PAIRS],
         "all_pairs": len(pairs),
         "exemplars": exemplar_sheets(run.memory, len(run.names)),
-        "most_exemplars": MOST_EXEMPLARS,
         "album": album,
         "bins": bins,
         "ece": expected_calibration_error(bins),
+        "least_ece": least_calibration_error(bins),
         "seconds": seconds_in_all(run.times),
+        "untimed": [stage for stage in run.stages if stage not in run.times],
         "devices": _distinct(time.device for time in run.times.values() if time.torch),
         "torch": _distinct(time.torch for time in run.times.values() if time.torch),
         "parameters": list(parameter_lines(run.parameters)),

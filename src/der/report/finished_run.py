@@ -60,7 +60,8 @@ class FinishedRun:
     references: list[Reference]  # what the results are compared to
     parameters: dict[str, Any]  # nested, as in params.yaml
     origin: Origin
-    times: Mapping[str, StageTime]  # of the stages whose time is known
+    stages: list[str]  # that made the results, in the order in which they can run
+    times: Mapping[str, StageTime]  # of those whose time is known, in that order
     digest: str  # of the results, by which the page is told from that of others
 
     @property

@@ -25,7 +25,7 @@ class Pair:
     true: str
     predicted: str
     images: int
-    share: float  # of the true class's images, in percent
+    of: int  # the true class has
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def confused_pairs(counts_KK: NDArray[np.int64], names: list[str]) -> list[Pair]
             names[true],
             names[predicted],
             int(wrong_KK[true, predicted]),
-            100 * int(wrong_KK[true, predicted]) / int(images_K[true]),
+            int(images_K[true]),
         )
         for true, predicted in zip(*np.unravel_index(order, wrong_KK.shape), strict=True)
     ]

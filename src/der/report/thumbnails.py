@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.data.exemplars import Memory
-from der.evaluation.mistakes import Mistakes
+from der.evaluation.mistakes import Mistake, Mistakes
+from der.report.choosing import choose_mistakes
 
 COLUMNS = 10  # of a contact sheet
-MOST_EXEMPLARS = 20  # of a class
-MOST_MISTAKES = 30  # of a class
+MOST_EXEMPLARS = 20  # of a class; of very many classes fewer
+MOST_MISTAKES = 30  # of a class; of very many classes fewer
 LARGEST = 64  # pixels
 SMALLEST = 16  # pixels to which many images are scaled down; smaller ones stay as they are
 MOST_PIXELS = 3_000_000  # of all exemplars together, and of all mistakes
-EXACT = 16  # pixels up to which every pixel is kept as it is
+EXACT = 16  # pixels of an image's side up to which every pixel is kept as it is
 QUALITY = 72  # of larger images, of 100
 SHOWN = 44  # pixels of the screen, about
 
@@ -53,8 +54,9 @@ class Shot:
 class Album:
     """The mistaken images of all classes, each once however many steps mistook it."""
 
-    sheets: list[Sheet]  # by label
+    sheets: list[Sheet]  # by label; in all there are as many as are known, or as one step mistook
     shots: list[list[list[Shot]]]  # by step, then by true label
+    whole: bool  # whether there are no more mistaken images than are known
 
 
 def side_of(images: NDArray[np.uint8], count: int) -> int:
@@ -63,28 +65,55 @@ def side_of(images: NDArray[np.uint8], count: int) -> int:
     return min(int(images.shape[1]), LARGEST, affordable)
 
 
+def most_of_a_class(most: int, classes: int) -> int:
+    """At most ``most`` images, and no more than all classes can have of the smallest side."""
+    return max(min(most, MOST_PIXELS // SMALLEST**2 // classes), 1)
+
+
 def exemplar_sheets(memory: Memory, classes: int) -> list[Sheet]:
     """One sheet for each class, its exemplars in the memory's order, row by row."""
+    most = most_of_a_class(MOST_EXEMPLARS, classes)
     groups = [memory.of_class(label) for label in range(classes)]
-    count = sum(min(len(images), MOST_EXEMPLARS) for images in groups)
+    count = sum(min(len(images), most) for images in groups)
     side = side_of(memory.images, count)
-    return [make_sheet(images[:MOST_EXEMPLARS], side, len(images)) for images in groups]
+    return [make_sheet(images[:most], side, len(images)) for images in groups]
 
 
-def mistake_album(mistakes: Sequence[Mistakes], names: Sequence[str]) -> Album:
-    """Sheets of what steps 1..T mistook, the last step's surest first, then those of the steps before."""
+def mistake_album(
+    mistakes: Sequence[Mistakes], confusions: Sequence[NDArray[np.int64]], names: Sequence[str]
+) -> Album:
+    """Sheets of what steps 1..T mistook, the last step's first; of many some of every step and pair."""
     labels = {name: label for label, name in enumerate(names)}
-    chosen: list[dict[int, NDArray[np.uint8]]] = [{} for _ in names]
-    for one in reversed(mistakes):
+    entries: list[list[list[Mistake]]] = [[[] for _ in mistakes] for _ in names]
+    images: list[dict[int, NDArray[np.uint8]]] = [{} for _ in names]
+    for step, one in enumerate(mistakes):
         for entry, image in zip(one.entries, one.images, strict=True):
-            kept = chosen[labels[entry.true]]
-            if len(kept) < MOST_MISTAKES:
-                kept.setdefault(entry.index, image)
+            entries[labels[entry.true]][step].append(entry)
+            images[labels[entry.true]][entry.index] = image
+    most = most_of_a_class(MOST_MISTAKES, len(names))
+    chosen = [choose_mistakes(steps, most) for steps in entries]
     side = side_of(mistakes[-1].images, sum(map(len, chosen)))
     shape = mistakes[-1].images.shape[1:]
-    sheets = [make_sheet(np.array([*kept.values()], np.uint8).reshape(-1, *shape), side) for kept in chosen]
-    places = [{index: place for place, index in enumerate(kept)} for kept in chosen]
-    return Album(sheets, [_shots(one, labels, places) for one in mistakes])
+    sheets = [
+        make_sheet(
+            np.array([images[label][index] for index in numbers], np.uint8).reshape(-1, *shape),
+            side,
+            max(len(images[label]), *(_count_wrong(counts, label) for counts in confusions)),
+        )
+        for label, numbers in enumerate(chosen)
+    ]
+    places = [{number: place for place, number in enumerate(numbers)} for numbers in chosen]
+    whole = all(
+        len(one.entries) == counts.sum() - np.trace(counts)
+        for one, counts in zip(mistakes, confusions, strict=True)
+    )
+    return Album(sheets, [_shots(one, labels, places) for one in mistakes], whole)
+
+
+def _count_wrong(counts_KK: NDArray[np.int64], label: int) -> int:
+    if label >= len(counts_KK):
+        return 0
+    return int(counts_KK[label].sum() - counts_KK[label, label])
 
 
 def _shots(mistakes: Mistakes, labels: dict[str, int], places: list[dict[int, int]]) -> list[list[Shot]]:
@@ -101,7 +130,7 @@ def make_sheet(images: NDArray[np.uint8], side: int, total: int | None = None) -
     pixels = _tiled(_scaled(images, side))
     factor = max(1, round(SHOWN / side))
     return Sheet(
-        _webp(pixels, exact=side <= EXACT),
+        _webp(pixels, exact=images.shape[1] <= EXACT),
         factor * side,
         factor * _pitch(side),
         factor * pixels.shape[1],

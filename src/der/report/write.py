@@ -14,6 +14,7 @@ from der.common.stage_time import show_seconds
 from der.report.contents import contents
 from der.report.finished_run import FinishedRun
 from der.report.tables import show_bytes
+from der.summary.rounding import show_share
 from der.summary.uncertainty import sampling_error
 
 FOLDER = "page"  # of the template, its parts, styles and scripts, beside this module
@@ -48,6 +49,7 @@ def fill(template: str, values: dict[str, Any], scripts: Sequence[str]) -> str:
         "time": show_seconds,
         "parameters": show_parameters,
         "json": script_json,
+        "share": show_share,
     }
     environment.globals["error"] = sampling_error
     return environment.get_template(template).render(

@@ -3,10 +3,13 @@
 # B test images
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from der.summary.uncertainty import Measured, sampling_error
 
 BINS = 15  # of equal width, as Guo et al. have them
 
@@ -33,7 +36,22 @@ def reliability(confidence_B: NDArray[np.floating], right_B: NDArray[np.bool_]) 
     return bins
 
 
-def expected_calibration_error(bins: list[Bin]) -> float:
-    """ECE in points: the mean over images of their bin's gap between accuracy and confidence."""
+def expected_calibration_error(bins: list[Bin]) -> Measured:
+    """ECE in points: the mean over images of their bin's gap between accuracy and confidence.
+
+    Every bin has images of its own, and the sampling error of its accuracy.
+    """
     images = sum(one.images for one in bins)
-    return sum(one.images * abs(one.accuracy - one.confidence) for one in bins) / images
+    gaps = [one.images * abs(one.accuracy - one.confidence) for one in bins]
+    errors = [one.images * sampling_error(one.accuracy, one.images) for one in bins]
+    return Measured(sum(gaps) / images, math.hypot(*errors) / images)
+
+
+def least_calibration_error(bins: list[Bin]) -> float:
+    """The ECE that a network as sure as it is right would show on average, with these images in these bins.
+
+    By sampling alone: the mean of a normal deviate's absolute value is sqrt(2 / pi) standard deviations.
+    """
+    images = sum(one.images for one in bins)
+    deviations = [math.sqrt(one.images * one.confidence * (100 - one.confidence)) for one in bins]
+    return math.sqrt(2 / math.pi) * sum(deviations) / images

@@ -38,7 +38,8 @@ def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
 
 def _describe_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """How many steps have another accuracy, and which of them changed most."""
-    pairs = {int(name): (one["top1"], now[name]["top1"]) for name, one in before.items() if name in now}
+    own = {int(name): one["top1"] for name, one in now.items()}  # "1" of nine steps is "01" of ten
+    pairs = {int(name): (one["top1"], own[int(name)]) for name, one in before.items() if int(name) in own}
     changed = {step: pair for step, pair in pairs.items() if pair[0] != pair[1]}
     if changed:
         most = max(changed, key=lambda step: abs(changed[step][1] - changed[step][0]))

@@ -3,6 +3,7 @@
 T steps
 """
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -50,13 +51,13 @@ def summarise(steps: list[StepMetrics]) -> Summary:
     digits = len(str(len(steps)))  # `dvc metrics diff` orders keys as text
     rows = {f"{one['step']:0{digits}}": _step_summary(one) for one in steps}
     return {
-        "average_top1": _mean([one["top1"] for one in steps]),
-        "average_top5": _mean([one["top5"] for one in steps]),
+        "average_top1": average([one["top1"] for one in steps]),
+        "average_top5": average([one["top5"] for one in steps]),
         "last_top1": steps[-1]["top1"],
         "last_top5": steps[-1]["top5"],
-        "average_nme_top1": _mean([one["nme"]["top1"] for one in steps]),
+        "average_nme_top1": average([one["nme"]["top1"] for one in steps]),
         "forgetting": forgetting(accuracy_matrix(steps)),
-        "mean_parameters": _mean([one["parameters"] for one in steps]),
+        "mean_parameters": average([one["parameters"] for one in steps]),
         "steps": rows,
     }
 
@@ -77,7 +78,8 @@ def _step_summary(step: StepMetrics) -> StepSummary:
     }
 
 
-def _mean(values: list[float]) -> float:
+def average(values: Sequence[float]) -> float:
+    """The mean, rounded as all measures are."""
     return round(sum(values) / len(values), 4)
 
 

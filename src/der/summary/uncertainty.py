@@ -18,10 +18,10 @@ class Interval(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A number and its error."""
+    """A number and its error, None where that is not known."""
 
     value: float
-    error: float
+    error: float | None
 
 
 def wilson(accuracy: float, images: int) -> Interval:
@@ -51,3 +51,9 @@ def error_of_separate_mean(errors: Sequence[float]) -> float:
 def error_of_difference(first: float, second: float) -> float:
     """Of a difference, as if of independent images; two networks on the same images differ by less."""
     return math.hypot(first, second)
+
+
+def difference(one: Measured, other: Measured) -> Measured:
+    """By how much ``one`` is above ``other``; an error that is not known is left out of that of both."""
+    known = [error for error in (one.error, other.error) if error is not None]
+    return Measured(one.value - other.value, math.hypot(*known) if known else None)

@@ -1,18 +1,16 @@
-"""The numbers that sum a run up, and what they are compared to; in percent, differences in points.
-
-# K classes seen after the last step
-"""
+"""The numbers that sum a run up, and what they are compared to; in percent, differences in points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from der.evaluation.metrics import StepMetrics
-from der.summary.series import Summary, accuracy_matrix
+from der.summary.series import StepSummary, Summary, average
 from der.summary.uncertainty import (
     Measured,
+    difference,
     error_of_difference,
     error_of_separate_mean,
     error_of_shared_mean,
@@ -40,29 +38,55 @@ class Reference:
     average_error: float | None = None
     last_error: float | None = None
     is_earlier: bool = False  # an earlier run of the same project
+    steps: int | None = None  # the first ones, of which alone it is; None: all
 
 
-def judge(summary: Summary, steps: Sequence[StepMetrics], images_K: NDArray[np.int64]) -> Verdict:
-    """The verdict on a run; ``images_K`` are the test images of each class."""
-    errors = [sampling_error(step["top1"], step["test_images"]) for step in steps]
+def judge(summary: Summary, matrix: NDArray[np.float64] | None = None) -> Verdict:
+    """The verdict on a run; errors are None for a summary that does not count its images.
+
+    ``matrix`` is the run's ``accuracy_matrix``; see ``forgetting_error``.
+    """
     lost = summary["forgetting"]
     return Verdict(
-        Measured(summary["average_top1"], error_of_shared_mean(errors)),
-        Measured(summary["last_top1"], errors[-1]),
-        None if lost is None else Measured(lost, forgetting_error(steps, images_K)),
+        *average_and_last(list(summary["steps"].values())),
+        None if lost is None else Measured(lost, forgetting_error(summary, matrix)),
     )
 
 
-def forgetting_error(steps: Sequence[StepMetrics], images_K: NDArray[np.int64]) -> float:
-    """Of average forgetting: every step's classes have images of their own, before and after the same."""
-    matrix = accuracy_matrix(list(steps))
-    ends = [step["classes"] for step in steps]
-    errors = []
-    for index, (start, end) in enumerate(zip([0, *ends[:-2]], ends[:-1], strict=True)):
-        images = int(images_K[start:end].sum())
-        best, last = float(np.nanmax(matrix[:-1, index])), float(matrix[-1, index])
-        errors.append(error_of_difference(sampling_error(best, images), sampling_error(last, images)))
-    return error_of_separate_mean(errors)
+def average_and_last(rows: Sequence[StepSummary]) -> tuple[Measured, Measured]:
+    """Top-1 on average over steps, and after the last of them."""
+    errors = [row_error(row) for row in rows]
+    known = [error for error in errors if error is not None]
+    mean = average([row["top1"] for row in rows])
+    shared = error_of_shared_mean(known) if len(known) == len(rows) else None
+    return Measured(mean, shared), Measured(rows[-1]["top1"], errors[-1])
+
+
+def row_error(row: StepSummary) -> float | None:
+    """Of a step's top-1; None in an older summary, which does not count its images."""
+    return sampling_error(row["top1"], row["test_images"]) if "test_images" in row else None
+
+
+def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> float | None:
+    """Of average forgetting: every earlier step's classes have their own images, before and after the same.
+
+    Without a matrix, which a summary does not hold, means over all these classes stand for each step's.
+    """
+    rows, lost = list(summary["steps"].values()), summary["forgetting"]
+    after = rows[-1]["old"]
+    if lost is None or after is None or not all("test_images" in row for row in rows):
+        return None
+    images = [end - start for start, end in pairwise([0, *(row["test_images"] for row in rows[:-1])])]
+    if matrix is None:
+        best, last = np.full(len(images), min(max(after + lost, 0.0), 100.0)), np.full(len(images), after)
+    else:
+        best, last = np.nanmax(matrix[:-1, :-1], axis=0), matrix[-1, :-1]
+    return error_of_separate_mean(
+        [
+            error_of_difference(sampling_error(before, count), sampling_error(now, count))
+            for before, now, count in zip(best.tolist(), last.tolist(), images, strict=True)
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -74,17 +98,14 @@ class Comparison:
     last: Measured
 
 
-def compare(verdict: Verdict, reference: Reference) -> Comparison:
-    """The run beside a reference; what is not known of that one's errors is left out of the differences'."""
+def compare(summary: Summary, reference: Reference) -> Comparison:
+    """The run beside a reference, over the steps of that."""
+    mean, last = average_and_last(list(summary["steps"].values())[: reference.steps])
     return Comparison(
         reference,
-        _difference(verdict.average, reference.average, reference.average_error),
-        _difference(verdict.last, reference.last, reference.last_error),
+        difference(mean, Measured(reference.average, reference.average_error)),
+        difference(last, Measured(reference.last, reference.last_error)),
     )
-
-
-def _difference(own: Measured, other: float, other_error: float | None) -> Measured:
-    return Measured(own.value - other, error_of_difference(own.error, other_error or 0.0))
 
 
 def chance(sizes: Sequence[int]) -> Reference:
@@ -93,17 +114,9 @@ def chance(sizes: Sequence[int]) -> Reference:
     return Reference("chance", "guessing among all classes seen", sum(shares) / len(shares), shares[-1])
 
 
-def earlier(name: str, source: str, summary: Summary) -> Reference:
-    """Another run's summary as something to compare to; without errors if it does not count its images."""
-    rows = list(summary["steps"].values())
-    counted = all("test_images" in row for row in rows)
-    errors = [sampling_error(row["top1"], row["test_images"]) for row in rows] if counted else []
+def earlier(name: str, source: str, summary: Summary, steps: int | None = None) -> Reference:
+    """Another run's summary, or its first ``steps``, as something to compare to."""
+    mean, last = average_and_last(list(summary["steps"].values())[:steps])
     return Reference(
-        name,
-        source,
-        summary["average_top1"],
-        summary["last_top1"],
-        error_of_shared_mean(errors) if counted else None,
-        errors[-1] if counted else None,
-        is_earlier=True,
+        name, source, mean.value, last.value, mean.error, last.error, is_earlier=True, steps=steps
     )

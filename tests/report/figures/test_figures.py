@@ -2,6 +2,8 @@
 
 import base64
 import io
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -79,7 +81,7 @@ def test_a_cell_is_a_pixel_of_its_shade_and_an_empty_one_is_transparent() -> Non
 
 
 def test_the_confusion_of_every_step_is_told_whole() -> None:
-    matrix = confusion_matrix(RUN, mistake_album(RUN.mistakes, RUN.names))
+    matrix = confusion_matrix(RUN, mistake_album(RUN.mistakes, RUN.confusions, RUN.names))
     assert [one["step"] for one in matrix.data["steps"]] == [1, 2, 3]
     for told, counts in zip(matrix.data["steps"], RUN.confusions, strict=True):
         found = np.zeros(counts.size, np.int64)
@@ -88,7 +90,7 @@ def test_the_confusion_of_every_step_is_told_whole() -> None:
         np.testing.assert_array_equal(found.reshape(counts.shape), counts)
         assert told["light"] != told["dark"]
     assert matrix.data["steps"][-1]["light"] == matrix.cells.light
-    assert matrix.parts == [(0, 4), (4, 2), (6, 2)] and matrix.named
+    assert matrix.parts == [(0, 4), (4, 2), (6, 2)] and not matrix.large
 
 
 def test_sparse_by_hand() -> None:
@@ -102,6 +104,34 @@ def test_of_very_many_cells_some_steps_are_left_out_but_never_the_last() -> None
         kept = kept_steps(classes, steps)
         assert kept[-1] == steps and len(kept) <= max(MOST_CELLS // classes**2, 1)
     assert kept_steps(1000, 100) == [25, 50, 75, 100]
+
+
+def test_names_of_many_rows_are_left_out_by_fives_or_tens() -> None:
+    many = forgetting_matrix(make_run([1] * 50))
+    assert many.large and not many.parted
+    assert [place for place in range(50) if not many.spared(place)] == [0, 10, 20, 30, 40]
+    on_wide_screens = [place for place in range(50) if "rare" not in many.spared(place).get("class", "")]
+    assert on_wide_screens == list(range(0, 50, 2))
+    few = forgetting_matrix(RUN)
+    assert not few.large and not any(few.spared(place) for place in range(3))
+
+
+def test_steps_are_numbered_beside_their_classes_where_there_is_room() -> None:
+    few, numbered = confusion_matrix(RUN, mistake_album(RUN.mistakes, RUN.confusions, RUN.names)), {}
+    for sizes in ([10] * 10, [50] + [5] * 10, [1] * 100):
+        edges = tuple(end - 0.5 for end in accumulate(sizes[:-1]))
+        rows = replace(few.rows, names=("a",) * 100, edges=edges)
+        matrix = replace(few, rows=rows, row_names=["a"] * 100)
+        assert matrix.parted and not any(matrix.spared(place) for place in range(100))
+        numbered[len(sizes)] = [step for step, *_ in matrix.named_parts]
+    assert numbered == {10: list(range(1, 11)), 11: list(range(1, 12)), 100: list(range(10, 101, 10))}
+
+
+def test_a_single_point_is_told_by_its_shape_in_the_legend() -> None:
+    chart = accuracy_chart(RUN.summary, joint=70.0)
+    figure = line_figure(chart, str, wide=200, narrow=100)
+    assert [bool(entry.point) for entry in figure.legend] == [False, False, True]
+    assert figure.legend[-1].filled and figure.data["series"][-1]["values"] == [None, None, 70.0]
 
 
 def test_forgetting_is_told_by_accuracies_and_images() -> None:

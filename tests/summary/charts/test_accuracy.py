@@ -34,10 +34,11 @@ def test_the_band_is_wilsons_interval() -> None:
     assert list(zip(*measured.band, strict=True)) == [tuple(one) for one in expected]
 
 
-def test_joint_training_is_a_level_line() -> None:
-    lines = accuracy_chart(long_summary(3), joint=77.5).panels[0].lines
-    assert [line.y for line in lines if line.name == "joint training"] == [(77.5,) * 3]
-    assert "joint training" not in {line.name for line in accuracy_chart(long_summary(3)).panels[0].lines}
+def test_joint_training_is_a_point_at_all_the_classes() -> None:
+    *others, joint = accuracy_chart(long_summary(3), joint=77.5).panels[0].lines
+    assert (joint.name, joint.x, joint.y) == ("joint training of all 6 classes", (6,), (77.5,))
+    assert joint.marker is not None
+    assert list(accuracy_chart(long_summary(3)).panels[0].lines) == others
 
 
 def test_every_line_looks_different() -> None:

@@ -1,6 +1,7 @@
 """PNG files: equal for equal descriptions, and different where these differ."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +22,8 @@ from der.summary.charts.description import (
     Shape,
     Span,
 )
-from der.summary.drawing.bar_chart import bar_drawing
+from der.summary.drawing.bar_chart import LINE as LINE_HEIGHT
+from der.summary.drawing.bar_chart import bar_drawing, named_rows
 from der.summary.drawing.line_chart import draw_lines, line_drawing
 from der.summary.drawing.matrix_chart import draw_matrix
 
@@ -119,6 +121,25 @@ def test_drawings_for_the_page_are_equal_for_equal_charts() -> None:
         first = draw()
         with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path"}):
             assert draw() == first
+
+
+def test_a_single_point_has_an_error_bar_in_place_of_a_band(tmp_path: Path) -> None:
+    point = replace(LINE, x=(2.0,), y=(4.0,))
+    charts = [
+        replace(LINES, panels=(Panel(Axis("up", low=0, high=9), (replace(point, band=band),)),))
+        for band in (None, ((3.0,), (5.0,)), ((3.0,), (6.0,)))
+    ]
+    assert len({png(chart, tmp_path) for chart in charts}) == 3
+    assert len({line_drawing(chart, 400, 100, ()).text for chart in charts}) == 3
+
+
+@pytest.mark.parametrize("rows", [3, 6, 60, 77, 102, 300])
+def test_no_name_of_a_row_lies_on_another(rows: int) -> None:
+    pixels = max(min(900 // rows, 26), 8)
+    named = named_rows(rows, pixels)
+    assert named[0] == 0 and named[-1] == rows - 1
+    assert all((after - before) * pixels >= LINE_HEIGHT for before, after in pairwise(named))
+    assert (len(named) == rows) == (pixels >= LINE_HEIGHT)
 
 
 def test_places_are_where_matplotlib_draws_them() -> None:

@@ -1,19 +1,27 @@
 """Line and bar charts as figures of the page: drawn once for wide and once for narrow screens."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
 from der.report.figures.svg import inline_svg
-from der.summary.charts.description import BarChart, Line, LineChart
+from der.summary.charts.description import BarChart, Line, LineChart, Shape
 from der.summary.drawing.bar_chart import bar_drawing
 from der.summary.drawing.line_chart import line_drawing
 
 SIZES = {"wide": 960, "narrow": 372}  # pixels across
 HIGHEST, LOWEST, MOST_HEIGHT = 26, 8, 900  # pixels of a row of bars, and of all rows
-MOST_PLACES = 1500  # points along a figure at which the script can say what the values are
+POINTS: dict[Shape, str] = {  # outlines around the middle of a swatch, (14, 5)
+    "circle": "M10 5a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z",
+    "square": "M10 1H18V9H10Z",
+    "diamond": "M14 0L19 5L14 10L9 5Z",
+    "triangle-up": "M14 1L19 9H9Z",
+    "triangle-down": "M14 9L9 1H19Z",
+    "cross": "M10 1L18 9M18 1L10 9",
+}
+MOST_PLACES = 1000  # points along a figure at which the script can say what the values are; of pixels no more
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,8 @@ class Entry:
     dashes: str = ""  # as SVG has them
     width: float = 2.0
     kind: str = "line"  # or "bar", or "hollow"
+    point: str = ""  # the outline of what a single point is drawn as; kind line
+    filled: bool = False  # that point
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,10 @@ def _legend(chart: LineChart) -> tuple[Entry, ...]:
     for panel in chart.panels:
         for line in panel.lines:
             dashes = " ".join(f"{length * line.width:g}" for length in line.dashes)
-            entries[line.name] = Entry(line.name, line.colour, dashes, line.width)
+            entry = Entry(line.name, line.colour, dashes, line.width)
+            if line.marker is not None and len(line.x) == 1:
+                entry = replace(entry, point=POINTS[line.marker.shape], filled=line.marker.filled)
+            entries[line.name] = entry
     return tuple(entries.values())
 
 

@@ -18,13 +18,15 @@ from der.summary.charts.confusion import SHADES, confusion_chart
 from der.summary.charts.description import Categories, Shade
 from der.summary.charts.forgetting import accuracy_matrix_chart
 from der.summary.charts.limits import MOST_WRITTEN
-from der.summary.charts.names import one_line, shortened
+from der.summary.charts.names import every_so_many, one_line, shortened
 
 MOST_CELLS = 4_000_000  # of all steps' matrices together; of more some steps are left out
 LONGEST = 16  # characters of a class's name beside a matrix
 LONGEST_COHORT = 24  # and of the names of a step's classes
 NARROW = 30  # characters that a row of cells has room for on a narrow screen
-MOST_NAMED = 20  # rows that are named before one has zoomed
+MOST_NAMED = 20  # rows that all have their names before one has zoomed
+ROOM = {"rare": 36, "scarce": 15}  # names beside a matrix on wide screens and paper, and on narrow screens
+DIGIT = 0.025  # of a side of a matrix, for each digit of a step's number
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,33 @@ class Matrix:
     data: dict[str, Any]
 
     @property
-    def named(self) -> bool:
-        """Whether there is room for every name."""
-        return len(self.row_names) <= MOST_NAMED
+    def large(self) -> bool:
+        """Whether there are more rows than have room for their names, until one has zoomed."""
+        return len(self.row_names) > MOST_NAMED
+
+    @property
+    def parted(self) -> bool:
+        """Whether the steps are named in place of their classes, until one has zoomed."""
+        return self.large and bool(self.rows.edges)
 
     @property
     def many(self) -> bool:
         """Whether names need small letters, and lines between steps have to be pale."""
         return max(len(self.parts), len(self.row_names) if not self.rows.edges else 0) > MOST_NAMED
+
+    def spared(self, place: int) -> dict[str, str]:
+        """The attribute of a name that has no room until one has zoomed, on all screens or on narrow ones."""
+        every = {screen: every_so_many(len(self.row_names), room) for screen, room in ROOM.items()}
+        without = [screen for screen in every if place % every[screen]]
+        return {"class": " ".join(without)} if without and not self.parted else {}
+
+    @property
+    def named_parts(self) -> list[tuple[int, float, float]]:
+        """The numbers of steps that have room beside the matrix, and where their classes are."""
+        smallest = min(size for _, size in self.parts) / len(self.row_names)
+        room = smallest * len(self.parts) / (DIGIT * max(len(str(len(self.parts))), 2))
+        every = every_so_many(len(self.parts), room)
+        return [(step, *part) for step, part in enumerate(self.parts, start=1) if step % every == 0]
 
     @property
     def dense(self) -> bool:
@@ -136,10 +157,12 @@ def sparse(counts: NDArray[np.int64]) -> list[int]:
     return [int(number) for pair in zip(distances, flat[places], strict=True) for number in pair]
 
 
-def shots(album: Album, step: int) -> dict[int, list[Any]]:
-    """By true label: place in its sheet, label that it was taken for, and percent, of each picture."""
+def shots(album: Album, step: int) -> dict[int, list[int]]:
+    """By true label: of each picture its place in the sheet, the label that it was taken for, and percent."""
     return {
-        label: [[shot.place, shot.predicted, round(100 * shot.probability, 1)] for shot in found]
+        label: [
+            number for one in found for number in (one.place, one.predicted, round(100 * one.probability))
+        ]
         for label, found in enumerate(album.shots[step - 1])
         if found
     }

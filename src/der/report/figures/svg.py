@@ -12,11 +12,13 @@ REMOVED = (  # what the page says itself, or nobody needs
     r"(?<=<svg )[^>]*(?=viewBox)",
     r' xmlns="[^"]*" version="1.1"',
     r" font-family: '[^']*';",
+    r"; stroke-line(?:cap: square|join: miter)(?=[;\"])",
     r' transform="rotate\(-0 [^"]*\)"',
     r' id="(?!(?:m|p)[0-9a-f]{10}")[^"]*"',  # but those of markers and clipping paths
     r"<g/>",
 )
 TAG = re.compile(r"<[^>]+>")
+PATH = re.compile(r'(?<= d=")[^"]*')
 LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}")
 
 
@@ -34,6 +36,7 @@ def _short_tag(tag: str, name: str) -> str:
     tag = LONG_NUMBER.sub(lambda number: f"{round(float(number[0]), 1):g}", tag)
     tag = re.sub(r"\s+", " ", tag).replace("xlink:href", "href")
     tag = re.sub(r'(id="|#)([mp][0-9a-f]{10})', rf"\g<1>{name}-\g<2>", tag)
+    tag = PATH.sub(lambda path: re.sub(r" ?([A-Za-z]) ?", r"\1", path[0]), tag)
     for colour, variable in COLOURS.items():
         tag = re.sub(colour, f"var({variable})", tag, flags=re.IGNORECASE)
     return re.sub(r"([;:]) ", r"\1", tag)

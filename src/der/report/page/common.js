@@ -29,8 +29,14 @@ function samplingError(percent, images) {
     * Math.sqrt(share * (1 - share) / images + z2 / (4 * images ** 2));
 }
 
-function withError(percent, images) {
-  return `${percent.toFixed(1)} % ±${samplingError(percent, images).toFixed(1)}`;
+function withError(percent, images, text = percent.toFixed(1)) {
+  return `${text} % ±${samplingError(percent, images).toFixed(1)}`;
+}
+
+// Percent of a count, as der.summary.rounding has it: halves are rounded up.
+function share(count, of, decimals = 0) {
+  const scale = 10 ** decimals;
+  return (Math.floor((200 * scale * count + of) / (2 * of)) / scale).toFixed(decimals);
 }
 
 // Shows a title and rows of [what, value, colour] beside a point of the window, and says them to screen readers.

@@ -1,7 +1,8 @@
 // Matrices: a cursor that pointer and arrow keys move, zoom, and for the confusion a slider over steps.
 
 const SMALLEST_WINDOW = 5; // cells across, at the largest zoom
-const MOST_NAMED = 25; // cells across that have room for names
+const MOST_NAMED = 25; // cells across that are named one by one, where there is room
+const SEARCHED = 14; // cells around a class that was searched for
 const MOST_THUMBS = 6;
 
 class Matrix {
@@ -11,7 +12,6 @@ class Matrix {
     this.cells = figure.querySelector(".cells");
     this.cursor = figure.querySelector(".cursor");
     this.count = Number(figure.style.getPropertyValue("--count"));
-    this.named = figure.classList.contains("named");
     this.place = [this.count - 1, this.count - 1];
     this.zoom = 1;
     this.corner = [0, 0]; // the cell in the top left corner: row, column
@@ -112,7 +112,9 @@ class Matrix {
     style.setProperty("--y", this.corner[0] / this.count);
     style.setProperty("--x", this.corner[1] / this.count);
     this.figure.classList.toggle("zoomed", this.zoom > 1);
-    this.figure.classList.toggle("named", this.named || this.count / this.zoom <= MOST_NAMED);
+    const name = this.figure.querySelector(".names span");
+    const room = this.cells.clientHeight * this.zoom / this.count >= parseFloat(getComputedStyle(name).fontSize);
+    this.figure.classList.toggle("close", this.zoom > 1 && room && this.count / this.zoom <= MOST_NAMED);
   }
 
   // Marks the rows and columns of some classes, and shows the first of them.
@@ -125,7 +127,7 @@ class Matrix {
       band.style.setProperty("--at", labels[0] ?? 0);
     }
     if (labels.length > 0) {
-      this.zoomTo(MOST_NAMED - 5, [labels[0], labels[0]]);
+      this.zoomTo(SEARCHED, [labels[0], labels[0]]);
     } else {
       this.zoomBy(0);
     }
@@ -166,8 +168,13 @@ function readCounts(sparse, seen) {
 function thumbs(confusion, shots, row, column) {
   const file = document.getElementById(`mistakes-${row}`);
   const [side, pitch, width, height] = confusion.sheets[row];
-  const found = (shots[row] ?? []).filter(([, predicted]) => predicted === column).slice(0, MOST_THUMBS);
-  return found.map(([place, , percent]) => {
+  const numbers = shots[row] ?? [], found = []; // of each picture its place, the class it was taken for, percent
+  for (let index = 0; index < numbers.length && found.length < MOST_THUMBS; index += 3) {
+    if (numbers[index + 1] === column) {
+      found.push([numbers[index], numbers[index + 2]]);
+    }
+  }
+  return found.map(([place, percent]) => {
     const thumb = make("span", "thumb");
     const across = place % confusion.columns * pitch, down = Math.floor(place / confusion.columns) * pitch;
     Object.assign(thumb.style, {
@@ -189,15 +196,15 @@ function describeConfusion(confusion, shown) {
     }
     const { names, images } = confusion;
     const count = counts.get(`${row},${column}`) ?? 0;
-    const share = withError(100 * count / images[row], images[row]);
+    const percent = withError(100 * count / images[row], images[row], share(count, images[row], 1));
     const of = `${count} of ${counted(images[row], "image", "images")}`;
     if (row === column) {
-      return { title: names[row], rows: [["recognised", of], ["", share]] };
+      return { title: names[row], rows: [["recognised", of], ["", percent]] };
     }
     const pictures = count ? thumbs(confusion, shots, row, column) : [];
     return {
       title: `${names[row]} taken for ${names[column]}`,
-      rows: [[of, share]],
+      rows: [[of, percent]],
       more: pictures.length ? [make("div", "thumbs", ...pictures)] : [],
     };
   };
@@ -208,9 +215,9 @@ const GRADES = 16; // of shades, as der.summary.charts.colours has them
 function writeNumbers(figure, { images, texts }, { counts }) {
   const numbers = [...counts].map(([place, count]) => {
     const [row, column] = place.split(",").map(Number);
-    const share = 100 * count / images[row];
-    const grade = Math.min(Math.floor(GRADES * Math.sqrt(share / 100)), GRADES - 1) + (row === column ? GRADES : 0);
-    const number = make("b", "", share >= 0.5 ? share.toFixed(0) : "<1");
+    const percent = 100 * count / images[row];
+    const grade = Math.min(Math.floor(GRADES * Math.sqrt(percent / 100)), GRADES - 1) + (row === column ? GRADES : 0);
+    const number = make("b", "", 200 * count < images[row] ? "<1" : share(count, images[row]));
     for (const [name, value] of Object.entries({ row, column, light: texts[grade][0], dark: texts[grade][1] })) {
       number.style.setProperty(`--${name}`, value);
     }
@@ -240,15 +247,15 @@ function setUpConfusion(figure, confusion) {
   return matrix;
 }
 
-const confusionMatrix = setUpConfusion(document.getElementById("figure-confusion"), data.confusion);
+const matrices = { confusion: setUpConfusion(document.getElementById("figure-confusion"), data.confusion) };
 const forgettingFigure = document.getElementById("figure-accuracy_matrix");
 if (forgettingFigure) {
-  new Matrix(forgettingFigure, describeForgetting(data.accuracy_matrix));
+  matrices.accuracy_matrix = new Matrix(forgettingFigure, describeForgetting(data.accuracy_matrix));
 }
 for (const buttons of document.querySelectorAll("[data-zoom]")) {
   buttons.addEventListener("click", (event) => {
     if (event.target.dataset.by) {
-      confusionMatrix.zoomBy(Number(event.target.dataset.by));
+      matrices[buttons.dataset.zoom].zoomBy(Number(event.target.dataset.by));
     }
   });
 }

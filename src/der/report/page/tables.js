@@ -27,7 +27,7 @@ function search(wanted) {
   const exact = names.findIndex((name) => plain(name) === plain(wanted));
   const labels = [...names.keys()].filter((label) => plain(names[label]).includes(plain(wanted)));
   const found = exact >= 0 ? [exact] : labels;
-  confusionMatrix.mark(wanted ? found : []);
+  matrices.confusion.mark(wanted ? found : []);
   if (wanted && found.length === 1) {
     choose(document.getElementById(`class-${found[0]}`));
   }

@@ -46,7 +46,7 @@ MEASURES: dict[Measure, Style] = {
 }
 PUBLISHED_DASHES = (6, 3)
 PUBLISHED_MARKER = Marker("cross", 6)
-JOINT_DASHES = (1, 2)
+JOINT_MARKER = Marker("triangle-down", 10, filled=True)
 
 
 def accuracy_chart(
@@ -54,14 +54,15 @@ def accuracy_chart(
 ) -> LineChart:
     """Top-1 by the number of classes seen, in percent: measured, with its band, and published.
 
-    ``joint`` is the accuracy of training on all classes at once, the upper bound.
+    ``joint`` is the accuracy of training on all classes at once, the upper bound after the last step.
     """
     steps = list(summary["steps"].values())
     lines = [with_band(measured_line("top1", steps), steps), measured_line("nme_top1", steps)]
     lines += [published_line(curve, index) for index, curve in enumerate(published)]
-    if joint is not None:
-        lines.append(Line("joint training", lines[0].x, (joint,) * len(steps), JOINT, dashes=JOINT_DASHES))
     classes = lines[0].x
+    if joint is not None:
+        name = f"joint training of all {classes[-1]:g} classes"
+        lines.append(Line(name, classes[-1:], (joint,), JOINT, marker=JOINT_MARKER))
     average, last = summary["average_top1"], summary["last_top1"]
     return LineChart(
         name="accuracy",

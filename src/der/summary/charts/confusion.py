@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from der.summary.charts.colours import GRADES, RIGHT, WRONG
 from der.summary.charts.description import Categories, MatrixChart
 from der.summary.charts.limits import MOST_WRITTEN
+from der.summary.rounding import show_share
 
 SHADES = (*WRONG, *RIGHT)
 EXAMPLES = (1, 5, 20, 50, 100)  # percent, in the key
@@ -39,7 +40,7 @@ def confusion_chart(
         columns=Categories("predicted class", tuple(names), edges),
         places=tuple(places),
         shades=SHADES,
-        texts=cell_texts(shares_KK) if seen <= MOST_WRITTEN else None,
+        texts=cell_texts(counts_KK) if seen <= MOST_WRITTEN else None,
         key=(
             *((f"wrong {share} %", grade(share, right=False) or 0) for share in EXAMPLES[:-1]),
             *((f"right {share} %", grade(share, right=True) or 0) for share in EXAMPLES[-2:]),
@@ -55,12 +56,14 @@ def grade(share: float, *, right: bool) -> int | None:
     return GRADES + place if right else place
 
 
-def cell_texts(shares_KK: NDArray[np.float64]) -> tuple[tuple[str, ...], ...]:
-    """What is written into the cells: whole percent; nothing for none."""
-    return tuple(tuple(map(_text, row)) for row in shares_KK.tolist())
+def cell_texts(counts_KK: NDArray[np.int64]) -> tuple[tuple[str, ...], ...]:
+    """What is written into the cells: whole percent of the row; nothing for none."""
+    images_K = counts_KK.sum(axis=1).tolist()
+    rows = zip(counts_KK.tolist(), images_K, strict=True)
+    return tuple(tuple(_text(count, images) for count in row) for row, images in rows)
 
 
-def _text(share: float) -> str:
-    if share == 0:
+def _text(count: int, images: int) -> str:
+    if count == 0:
         return ""
-    return f"{share:.0f}" if share >= 0.5 else "<1"
+    return "<1" if 200 * count < images else show_share(count, images)

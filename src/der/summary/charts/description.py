@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, TypeVar
 Cell = TypeVar("Cell")
 Table: TypeAlias = tuple[tuple[Cell, ...], ...]  # rows from top to bottom
 Number: TypeAlias = float | None  # None where there is no value
+Band: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # lower and upper ends
 Shape = Literal["circle", "square", "diamond", "triangle-up", "triangle-down", "cross"]
 
 
@@ -51,7 +52,7 @@ class Line:
     dashes: tuple[float, ...] = ()  # lengths of dash, gap, dash, ... in line widths; (): solid
     marker: Marker | None = None
     in_legend: bool = True
-    band: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # lower and upper ends, around the line
+    band: Band | None = None  # around the line
 
 
 @dataclass(frozen=True)

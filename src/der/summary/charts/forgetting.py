@@ -10,6 +10,7 @@ from der.summary.charts.colours import GAINED, GRADES, LOST
 from der.summary.charts.description import Axis, Categories, LineChart, MatrixChart, Panel
 from der.summary.charts.limits import MOST_LISTED, MOST_WRITTEN
 from der.summary.charts.names import one_line, shortened
+from der.summary.rounding import show_number
 from der.summary.series import Summary
 
 SHADES = (*reversed(GAINED[1:]), *LOST)  # from gained to lost
@@ -27,7 +28,8 @@ def accuracy_matrix_chart(steps: Sequence[StepMetrics], names: Sequence[str]) ->
     )
     texts = tuple(
         tuple(
-            f"{step['per_step'][str(k)]:.1f}" if k <= step["step"] else "" for k in range(1, len(steps) + 1)
+            show_number(step["per_step"][str(k)], 1) if k <= step["step"] else ""
+            for k in range(1, len(steps) + 1)
         )
         for step in steps
     )

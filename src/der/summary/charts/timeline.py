@@ -48,7 +48,7 @@ def _bar(stage: str, row: int, start: float, time: StageTime, unit: float) -> Ba
 
 
 def seconds_in_all(times: Mapping[str, StageTime]) -> tuple[float, float]:
-    """Seconds of the stages that the last run computed, and of those that it took from the cache."""
+    """Seconds of the known stages that the last run computed, and of those that it took from the cache."""
     computed = [time.seconds for time in times.values() if time.computed]
     kept = [time.seconds for time in times.values() if not time.computed]
     return sum(computed), sum(kept)

@@ -6,11 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from der.summary.charts.description import BarChart
-from der.summary.drawing.canvas import Canvas, svg_drawing
+from der.summary.charts.names import every_so_many
+from der.summary.drawing.canvas import FONT_SIZE, Canvas, svg_drawing
 
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 8, 40  # pixels
 THICK = 0.62  # of a row
 FAINT = 0.22  # of a colour, in a hollow bar
+LINE = 1.25 * FONT_SIZE  # pixels of a name
 LEAST = 0.002  # of the axis: so long is a bar at least, lest it vanish
 
 
@@ -42,13 +44,23 @@ def bar_drawing(chart: BarChart, width: int, row: int) -> BarDrawing:
         axes.set_ylim(len(chart.rows) - 0.5, -0.5)
         longest = max(bar.start + bar.length for bar in chart.bars)
         axes.set_xlim(0, longest)
-        axes.set_yticks(range(len(chart.rows)), chart.rows)
+        named = named_rows(len(chart.rows), row)
+        axes.set_yticks(named, [chart.rows[one] for one in named])
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         axes.set_xlabel(chart.axis.title)
         axes.grid(visible=True, axis="x")
         _draw_bars(axes, chart, LEAST * longest)
         boxes = tuple(_box(canvas, axes, bar.row, bar.start, bar.length) for bar in chart.bars)
     return BarDrawing(canvas.text, width, height, boxes)
+
+
+def named_rows(rows: int, pixels: int) -> list[int]:
+    """The rows, each of so many pixels, that are named: of too many every second, fifth, ..., and the last.
+
+    So that no name lies on another.
+    """
+    every = every_so_many(rows, rows * pixels / LINE)
+    return [one for one in range(0, rows - 1, every) if (rows - 1 - one) * pixels >= LINE] + [rows - 1]
 
 
 def _draw_bars(axes: Axes, chart: BarChart, least: float) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axis import Axis as DrawnAxis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from der.summary.charts.colours import GRID, MUTED
-from der.summary.charts.description import Axis, Line, LineChart
+from der.summary.charts.description import Axis, Band, Line, LineChart
 from der.summary.charts.limits import MOST_LISTED
 from der.summary.drawing.canvas import Canvas, drawing, svg_drawing
 
@@ -24,6 +24,7 @@ MARKERS = {
     "cross": "x",
 }
 LEFT, RIGHT, TOP, BOTTOM, GAP = 46, 12, 26, 40, 34  # pixels around and between panels
+CAP = 4  # points, half of an error bar's ends
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _name_spans(axes: Axes, chart: LineChart) -> None:
 def _draw_line(axes: Axes, line: Line) -> None:
     marker = line.marker
     if line.band is not None:
-        axes.fill_between(line.x, *line.band, color=line.colour, alpha=0.18, linewidth=0)
+        _draw_band(axes, line.x, line.band, line.colour)
     axes.plot(
         line.x,
         [float("nan") if value is None else value for value in line.y],
@@ -145,6 +146,16 @@ def _draw_line(axes: Axes, line: Line) -> None:
         markersize=marker.size if marker else 0,
         markerfacecolor=line.colour if marker and marker.filled else "none",
     )
+
+
+def _draw_band(axes: Axes, x: tuple[float, ...], band: Band, colour: str) -> None:
+    """What is around a line; around a single point an error bar."""
+    if len(x) > 1:
+        axes.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)
+    else:
+        middle = [(low + high) / 2 for low, high in zip(*band, strict=True)]
+        half = [(high - low) / 2 for low, high in zip(*band, strict=True)]
+        axes.errorbar(x, middle, half, fmt="none", ecolor=colour, elinewidth=1.2, capsize=CAP)
 
 
 def _scale(axis: Axis) -> str:

@@ -1,0 +1,155 @@
+"""The page's matrices in Chromium: by pixels where it is a matter of pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from der.summary.charts.blending import contrast
+from der.summary.rounding import show_number, show_share
+from tests.report.browser import DESK, LONG_NAMES, PHONE, RUNS, Pages, colour_at, hover_cell, pixels
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_error_differs_from_an_empty_cell(opened: Page, scheme: str) -> None:
+    opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    counts = RUNS["names"].confusions[-1]
+    wrong = counts - np.diag(np.diag(counts))
+    fewest = np.argwhere(wrong == wrong[wrong > 0].min())[0]
+    empty = np.argwhere(counts == 0)[0]
+    colours = [colour_at(opened, *cell, len(counts)) for cell in (fewest, empty)]
+    assert contrast(*colours) >= 3
+    page = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert [int(colours[1][place : place + 2], 16) for place in (1, 3, 5)] == [
+        int(part) for part in page.removeprefix("rgb(").removesuffix(")").split(",")
+    ]
+
+
+def test_the_slider_moves_the_figure(opened: Page) -> None:
+    before = pixels(opened, "#figure-confusion .cells")
+    numbers = opened.locator("#figure-confusion .numbers b")
+    written = sorted(numbers.all_text_contents())
+    opened.locator("#confusion-step").focus()
+    opened.keyboard.press("Home")
+    assert opened.locator(".slider output").text_content() == "1"
+    after = pixels(opened, "#figure-confusion .cells")
+    assert not np.array_equal(before, after)
+    assert numbers.count() == np.count_nonzero(RUNS["names"].confusions[0])
+    hover_cell(opened, 7, 7, 8)
+    assert opened.locator("#tip").text_content() == "not taught yet"
+    opened.mouse.move(0, 0)
+    opened.locator("#confusion-step").focus()
+    opened.keyboard.press("End")
+    assert sorted(numbers.all_text_contents()) == written
+    assert np.array_equal(pixels(opened, "#figure-confusion .cells"), before)
+
+
+def test_pointer_and_keyboard_show_the_images_that_were_mistaken(opened: Page) -> None:
+    run = RUNS["names"]
+    entry = run.mistakes[-1].entries[0]
+    row, column = run.names.index(entry.true), run.names.index(entry.predicted)
+    count = int(run.confusions[-1][row, column])
+    hover_cell(opened, row, column, len(run.names))
+    tip = opened.locator("#tip")
+    said = f"{entry.true} taken for {entry.predicted}"
+    assert " ".join(said.split()) in " ".join((tip.text_content() or "").split())
+    assert f"{count} of 20 images" in (tip.text_content() or "")
+    assert tip.locator(".thumb").count() == min(count, 6)
+    # The picture is the one that was mistaken: its pixels, in blocks of the screen's.
+    painted = pixels(opened, "#tip .thumb").mean(axis=2)
+    scale = painted.shape[0] // 8
+    shown = painted[scale // 2 :: scale, scale // 2 :: scale][:8, :8]
+    np.testing.assert_allclose(shown, run.mistakes[-1].images[0][..., 0], atol=2)
+    opened.mouse.move(0, 0)
+    expect(tip).to_be_hidden()
+    opened.locator("#figure-confusion").focus()
+    for _ in range(len(run.names)):
+        opened.keyboard.press("ArrowUp")
+        opened.keyboard.press("ArrowLeft")
+    for key, times in (("ArrowDown", row), ("ArrowRight", column)):
+        for _ in range(times):
+            opened.keyboard.press(key)
+    assert tip.locator(".thumb").count() == min(count, 6)
+    opened.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+
+
+def test_the_tip_has_whole_names(browser: Browser, tmp_path: Path) -> None:
+    row, column = np.argwhere(RUNS["long names"].confusions[-1] == 0)[0]
+    with browser.new_context(offline=True, viewport=DESK) as context:  # type: ignore[arg-type]
+        page = Pages(context, tmp_path)["long names"].page
+        hover_cell(page, row, column, len(LONG_NAMES))
+        expect(page.locator("#tip")).to_contain_text(f"{LONG_NAMES[row]} taken for {LONG_NAMES[column]}")
+        box = page.locator("#tip").bounding_box()
+    assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= DESK["width"]
+
+
+def differing(one: np.ndarray, other: np.ndarray) -> float:
+    """The share of pixels that are not the same, of the part that both have: names take room of the cells."""
+    height, width = np.minimum(one.shape, other.shape)[:2]
+    return float((one[:height, :width] != other[:height, :width]).any(axis=2).mean())
+
+
+@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
+def test_zoom_makes_names_readable(opened: Page) -> None:
+    name = opened.locator("#figure-confusion .rows span").nth(1)
+    expect(name).to_be_hidden()
+    whole = pixels(opened, "#figure-confusion .cells")
+    for _ in range(3):
+        opened.get_by_role("button", name="Zoom in").click()
+    shown = [one for one in opened.locator("#figure-confusion .rows span").all() if one.is_visible()]
+    heights = [box["height"] for box in (one.bounding_box() for one in shown) if box]
+    assert len(heights) == 100 and min(heights) >= 11
+    assert differing(pixels(opened, "#figure-confusion .cells"), whole) > 0.05
+    opened.get_by_role("button", name="All", exact=True).click()
+    expect(name).to_be_hidden()
+    assert differing(pixels(opened, "#figure-confusion .cells"), whole) < 0.02  # edges, at another scroll
+
+
+def test_script_and_page_round_by_one_rule(opened: Page) -> None:
+    counts = [(count, of) for of in (8, 40, 200, 2000) for count in range(min(of, 40) + 1)]
+    said = opened.evaluate("counts => counts.map((one) => [share(...one), share(...one, 1)])", counts)
+    assert said == [[show_share(*one), show_share(*one, 1)] for one in counts]
+    values = [round(100 * count / of, 4) for count, of in counts]
+    said = opened.evaluate("values => values.map((value) => value.toFixed(1))", values)
+    assert said == [show_number(value, 1) for value in values]
+
+
+# Of each side of a matrix: how many names are shown, and how many lie on another by more than a pixel.
+NAMES = """() => [...document.querySelectorAll('.names')].map((side) => {
+    const [start, end] = side.classList.contains('rows') ? ['top', 'bottom'] : ['left', 'right'];
+    const boxes = [...side.querySelectorAll('span, b')].filter((name) => name.offsetParent)
+        .map((name) => name.getBoundingClientRect()).sort((one, other) => one[start] - other[start]);
+    const on = boxes.filter((box, index) => index && box[start] < boxes[index - 1][end] - 1);
+    return [boxes.length, on.length];
+})"""
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("opened", ["100 steps", "100 classes", "long names", "names"], indirect=True)
+def test_no_name_lies_on_another_at_any_zoom(opened: Page, size: dict[str, int]) -> None:
+    opened.set_viewport_size(size)  # type: ignore[arg-type]
+    buttons = opened.get_by_role("button", name="Zoom in")
+    for _ in range(4):
+        sides = opened.evaluate(NAMES)
+        assert min(names for names, _ in sides) >= 2 and not any(overlaps for _, overlaps in sides)
+        for button in buttons.all():
+            button.click()
+    for button in opened.get_by_role("button", name="All", exact=True).all():
+        button.click()
+
+
+@pytest.mark.parametrize("opened", ["100 steps"], indirect=True)
+def test_forgetting_of_many_steps_can_be_zoomed(opened: Page) -> None:
+    names = opened.locator("#figure-accuracy_matrix .rows span")
+    hidden = names.nth(1)
+    expect(hidden).to_be_hidden()
+    expect(names.first).to_be_visible()
+    buttons = opened.get_by_role("group", name="Zoom of the forgetting matrix")
+    for _ in range(3):
+        buttons.get_by_role("button", name="Zoom in").click()
+    expect(hidden).to_be_visible()
+    assert opened.locator("#figure-confusion.zoomed").count() == 0
+    buttons.get_by_role("button", name="All", exact=True).click()
+    expect(hidden).to_be_hidden()
