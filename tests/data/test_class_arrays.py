@@ -2,14 +2,16 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from der.common import mapped
 from der.common.errors import DamageError, UserError
 from der.common.sealed import seal
 from der.common.serialization import write_array, write_json
-from der.data.class_arrays import class_file, list_classes, read_classes
+from der.data.class_arrays import class_file, list_classes, read_classes, write_images
 from tests.builders import random_images
 
 NAMES = ["7", "b.c", "grüne Äpfel", "zebra.npy"]
@@ -29,6 +31,17 @@ def test_names_with_dots_spaces_and_letters_come_back(tmp_path: Path) -> None:
     for seed, array in zip(reversed(range(4)), arrays, strict=True):
         np.testing.assert_array_equal(array, random_images(seed, seed + 1))
         assert isinstance(array, np.memmap)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_images_are_written_in_parts_as_a_whole(
+    order: Literal["C", "F"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapped, "CHUNK", 2 * 8 * 8 * 3)
+    images = random_images(0, 5)
+    write_array(tmp_path / "whole.npy", images)
+    write_images(tmp_path / "parts.npy", np.asarray(images, order=order))
+    assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
 @pytest.mark.parametrize(

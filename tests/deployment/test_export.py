@@ -33,6 +33,7 @@ from tests.builders import (
     train_settings,
     training_images,
 )
+from tests.model.tiny_timm import settings_for, teach, write_weights
 
 pytestmark = pytest.mark.slow  # torch.export takes a second or more
 
@@ -158,6 +159,17 @@ def test_a_network_that_is_sure_of_everything(
         with pytest.raises(UserError, match="not written, its probabilities differ"):
             export_with(export_torch, checkpoint, path)
     assert path.exists() == (wrong is None)
+
+
+@pytest.fixture(scope="module")
+def of_timm(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return teach(settings_for(write_weights(tmp_path_factory.mktemp("weights")), tuned="last"))[1]
+
+
+@pytest.mark.parametrize("export_to", [export_torch, export_onnx, export_safetensors])
+def test_a_network_of_timm(export_to: Export, of_timm: Checkpoint, tmp_path: Path) -> None:
+    export_with(export_to, of_timm, tmp_path / "network.out")  # read back, and compared
+    assert (tmp_path / "network.out").exists()
 
 
 def test_compared_images_are_of_many_kinds() -> None:

@@ -19,7 +19,6 @@ from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.expansion import expand
 from der.model.forward import run_network
 from der.model.kernels.folding import fold_batchnorm
-from der.model.kernels.layers import ConvNorm
 from der.model.metadata import save_empty_checkpoint
 from der.model.network import fold_network
 from der.settings.network import NetworkSettings
@@ -78,28 +77,6 @@ def test_settings_that_describe_no_backbone(
     with pytest.raises(UserError) as error:
         use(network_settings(**changes))
     assert str(error.value) == message
-
-
-@pytest.mark.parametrize(
-    ("changes", "reduction"),
-    [
-        ({}, 4),
-        ({"depth": 32}, 4),
-        ({"backbone": "resnet", "depth": 18}, 8),
-        ({"backbone": "resnet", "depth": 34, "stem": "large"}, 32),
-    ],
-)
-def test_the_reduction_is_that_of_the_last_convolution(changes: dict[str, Any], reduction: int) -> None:
-    settings = network_settings(**changes)
-    assert choose_backbone(settings).reduction == reduction
-    sides: list[int] = []
-    extractor = build_extractor(settings, 3).eval()
-    for module in extractor.modules():
-        if isinstance(module, ConvNorm):
-            module.register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[-1]))
-    with torch.no_grad():
-        extractor(torch.zeros(1, 3, 2 * reduction, 2 * reduction))
-    assert sides[-1] == 2
 
 
 def test_names_and_parameters_are_known_without_torch() -> None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from der.common.errors import UserError
 from der.model.backbones import BACKBONES, Backbone, build_extractor, choose_backbone
 from der.model.expansion import random_extractor, random_linear
-from der.model.extractor import as_extractor
+from der.model.extractor import Extractor, as_extractor
 from der.model.head_initialization import HEAD_INITIALIZATIONS
-from der.model.trial import try_extractor
+from der.model.trial import takes_one_image, try_extractor
 from tests.builders import (
     NETWORK,
     Recorder,
@@ -93,6 +93,38 @@ def test_trying_leaves_an_extractor_as_it_was(training: bool) -> None:
     try_extractor(extractor, NETWORK, side=8, channels=3)
     assert same_bits(before, weights(extractor))
     assert {one.training for one in extractor.modules()} == {training}
+
+
+class AfterPooling(Net):
+    """Normalises one value of each channel of an image, as split attention does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.norm = nn.BatchNorm1d(5)
+
+    def forward(self, images: Tensor) -> Any:
+        return self.norm(super().forward(images))
+
+
+@pytest.mark.parametrize(
+    ("extractor", "side", "takes"),
+    [
+        (build_extractor(NETWORK, 3), 4, False),
+        (build_extractor(NETWORK, 3), 5, True),
+        (Net(3), 1, True),
+        (AfterPooling(3), 8, False),
+    ],
+)
+def test_whether_a_batch_of_one_can_be_normalised(extractor: Extractor, side: int, takes: bool) -> None:
+    before, own = weights(extractor), torch.get_rng_state()
+    assert takes_one_image(extractor, side, channels=3) == takes
+    assert same_bits(before, weights(extractor)) and torch.equal(own, torch.get_rng_state())
+
+
+def test_a_batch_of_one_that_cannot_be_normalised_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    name_own(monkeypatch, build=lambda channels, shape: AfterPooling(channels))
+    with pytest.raises(UserError, match=r"^train\.base\.batch_size: 8 leaves a batch of one of 17 images"):
+        take_step(None, [["a", "b"]], training_images(1, [9, 8]), train_settings(), network=OWN_BACKBONE)
 
 
 @pytest.mark.parametrize("wrong", [None, 3, Net(3)])

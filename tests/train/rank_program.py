@@ -11,6 +11,7 @@ import torch
 from torch._C._distributed_c10d import FileStore
 
 from der.common import ranks
+from der.settings.network import NetworkSettings
 from der.train.masks import ChannelMasks
 from tests.builders import (
     CPU,
@@ -27,6 +28,7 @@ from tests.builders import (
     training_images,
     weights,
 )
+from tests.train import dropping
 
 BATCH = 8
 # Images; the precision; whether channels are masked. 9 images leave a last batch of one, of which
@@ -39,6 +41,7 @@ CASES: dict[str, tuple[int, str, bool]] = {
     "bfloat16": (BATCH, "bfloat16", False),
 }
 STEPS = "two steps"
+DROPPING = "two steps with dropout"
 
 
 def train_epoch(images: int, precision: str, masked: bool) -> Any:
@@ -64,13 +67,14 @@ def train_epoch(images: int, precision: str, masked: bool) -> Any:
     return {"state": engine.pack(), "means": torch.tensor(means)}
 
 
-def train_steps() -> Any:
+def train_steps(network: NetworkSettings | None = None) -> Any:
     """The weights after two whole steps, classifier learning among them."""
     settings = train_settings(
         base=phase_settings(epochs=3), incremental=incremental_settings(rebalancing="classifier_learning")
     )
-    first = take_step(None, [["a", "b"]], training_images(1, [11, 10]), settings)
-    second = take_step(first, [["a", "b"], ["c"]], training_images(2, [5, 5, 11]), settings)
+    first = take_step(None, [["a", "b"]], training_images(1, [11, 10]), settings, network=network)
+    later = training_images(2, [5, 5, 11])
+    second = take_step(first, [["a", "b"], ["c"]], later, settings, network=network)
     return weights(second.network)
 
 
@@ -80,7 +84,8 @@ def main() -> None:
     if int(count) > 1:
         ranks.join(int(rank), int(count), CPU, FileStore(store, int(count)))
     found = {name: train_epoch(*case) for name, case in CASES.items()}
-    torch.save(found | {STEPS: train_steps()}, Path(out))
+    found |= {STEPS: train_steps(), DROPPING: train_steps(dropping.SETTINGS)}
+    torch.save(found, Path(out))
 
 
 if __name__ == "__main__":

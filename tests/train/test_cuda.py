@@ -21,6 +21,8 @@ from der.train.incremental_step import train_step
 from tests.builders import (
     CPU,
     NETWORK,
+    Killed,
+    Killer,
     MemoryKeeper,
     Recorder,
     augmentation_settings,
@@ -36,6 +38,7 @@ from tests.builders import (
     training_images,
     weights,
 )
+from tests.train import dropping
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
@@ -150,6 +153,23 @@ def test_a_resumed_run_gives_the_same_bits(precision: str) -> None:
     second.unpack(first.pack())
     train(second, range(1, 3))
     assert torch.equal(second.pack(), whole.pack())
+
+
+def test_a_resumed_run_gives_the_same_bits_where_layers_draw() -> None:
+    def teach(keeper: MemoryKeeper, listener: Recorder) -> Checkpoint:
+        images = training_images(0, [7, 7])
+        settings = train_settings(base=phase_settings(epochs=3))
+        names, network = [["a", "b"]], dropping.SETTINGS
+        return train_step(None, names, images, network, settings, CUDA, listener, keeper).checkpoint
+
+    keeper = MemoryKeeper()
+    with pytest.raises(Killed):
+        teach(keeper, Killer(3))
+    torch.rand(3, device=CUDA)
+    before = torch.cuda.get_rng_state()
+    resumed, whole = teach(keeper, Recorder()), teach(MemoryKeeper(), Recorder())
+    assert same_bits(weights(resumed.network), weights(whole.network))
+    assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
 def test_streamed_images_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:

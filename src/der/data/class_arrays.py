@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.mapped import chunks
 from der.common.sealed import SealedDirectory
 
 SUFFIX = ".npy"
@@ -14,6 +16,15 @@ SUFFIX = ".npy"
 def class_file(name: str) -> str:
     """The file of the images of class ``name``, which may hold dots."""
     return f"{name}{SUFFIX}"
+
+
+def write_images(path: Path, images: NDArray[np.uint8]) -> None:
+    """Write the .npy file of a class, of which some megabytes at a time are in memory if it is mapped."""
+    header = np.lib.format.header_data_from_array_1_0(images) | {"fortran_order": False}
+    with atomic_file(path) as partial, partial.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for part in chunks(images):
+            stream.write(part.tobytes())
 
 
 def list_classes(directory: Path) -> list[str]:

@@ -46,11 +46,6 @@ class Architecture:
         ]
         return Shape([list(range(width)) for width in self.widths], inner)
 
-    def reduction(self) -> int:
-        """How many pixels of an image's side become one before the average pool."""
-        strides = len(self.widths) - 1 + (2 if self.large_stem else 0)
-        return 1 << strides
-
 
 def plan_cifar_resnet(settings: NetworkSettings) -> Architecture:
     """The residual networks for small images of He et al. 2016, section 4.2.

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from der.settings.training import MaskSettings
 
 COLOURS = 3  # channels of the images that weights to start from are of
-TIMM_REDUCTION = 32  # of nearly all of timm's networks
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,6 @@ class Backbone:
     build: Callable[[int, Shape | None], nn.Module]
     # Draws all weights anew, in place, from the generator, on the CPU, and from nothing else.
     initialize: Callable[[nn.Module, torch.Generator], None]
-    reduction: int = 1  # pixels of an image's side that become one before batch normalisation is done
     full_shape: Shape | None = None  # all channels that can be masked and pruned; None: there are no masks
     normalization: Normalization | None = None  # that it expects of its images; None: whatever they have
     side: int | None = None  # pixels of the images that it expects; None: any
@@ -84,7 +82,6 @@ def timm(settings: NetworkSettings) -> Backbone:
     return Backbone(
         build,
         initialize,
-        reduction=TIMM_REDUCTION,
         normalization=known.normalization,
         side=known.side,
         fixed_side=known.fixed_side,
@@ -155,4 +152,4 @@ def _residual(plan: Architecture) -> Backbone:
 
         initialize_resnet(extractor, plan, generator)
 
-    return Backbone(build, initialize, plan.reduction(), plan.full_shape())
+    return Backbone(build, initialize, plan.full_shape())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from der.common.errors import UserError
+from der.common.randomness import lending
 from der.model.extractor import Extractor
 from der.model.kernels.pairs import fold_pairs
 from der.model.timm_models import TimmModel
@@ -45,9 +46,7 @@ class TimmExtractor(Extractor):
         names = set(list_tuned(model, tuned, known.name))
         for name, value in model.named_parameters():
             value.requires_grad_(name in names)
-        # Modules with parameters of their own, all of them kept: batch normalisation is among them.
-        own = [(module, [*module.parameters(recurse=False)]) for module in model.modules()]
-        self.kept = [one for one, values in own if values and not any(v.requires_grad for v in values)]
+        self.kept = list_kept(model)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.side not in (None, x_BCHW.shape[-1]):
@@ -79,11 +78,9 @@ def build_timm(known: TimmModel, channels: int, tuned: Tuned) -> TimmExtractor:
 
 def draw_timm(extractor: nn.Module, known: TimmModel, generator: torch.Generator) -> None:
     """Draw all weights as timm does, in place, from ``generator`` and nothing else."""
-    # timm draws from torch's own generator alone: it is lent another state meanwhile.
     assert isinstance(extractor, TimmExtractor)
-    seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(seed)
+    stream = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    with lending(stream, stream.device), torch.no_grad():  # timm draws from torch's own generator alone
         drawn = _create(known.name, extractor.channels).state_dict()
         for name, value in extractor.state_dict().items():
             value.copy_(drawn[name.removeprefix("model.")])
@@ -100,6 +97,13 @@ def _create(name: str, channels: int) -> Any:
             if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
                 setattr(module, child, Mean())
     return model
+
+
+def list_kept(model: nn.Module) -> list[nn.Module]:
+    """The modules without a parameter that is trained, and all inside them: what drops paths among it."""
+    own = [(module, [*module.parameters()]) for module in model.modules()]
+    whole = [one for one, values in own if values and not any(value.requires_grad for value in values)]
+    return [*dict.fromkeys(inner for one in whole for inner in one.modules())]
 
 
 def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 # B batch, C channels, D features
 """
 
+import copy
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from der.common.errors import UserError
+from der.common.randomness import keeping_own
 from der.model.extractor import Extractor
 from der.settings.network import NetworkSettings
 
@@ -36,6 +38,22 @@ def draw_repeatably(
             "generator, or not at all; draw all from it"
         )
     return module
+
+
+@torch.no_grad()
+def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
+    """Whether ``extractor`` can be trained on one image (C, side, side); it stays as it was.
+
+    Batch normalisation raises ValueError where it gets one value per channel, as after pooling.
+    """
+    copied = copy.deepcopy(extractor).train()
+    device = next(copied.parameters()).device
+    try:
+        with keeping_own(device):
+            copied(torch.zeros(1, channels, side, side, device=device))
+    except ValueError:
+        return False
+    return True
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from der.common.randomness import keeping_own
+
 
 class TrainBatch(Protocol):
     """One step of gradient descent: normalised images, frozen features, labels, share and epoch position."""
@@ -45,7 +47,8 @@ class CapturedStep:
 
     def _capture(self, batch: tuple[Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]:
         inputs = tuple(tensor.clone(memory_format=torch.preserve_format) for tensor in batch)
-        with _unchanged(self.state()):
+        own = keeping_own(torch.device("cuda"))  # a resumed epoch captures anew, and draws the same
+        with own, _unchanged(self.state()):
             # Compiles kernels and makes handles, which a capture must not; it trains, so it is undone.
             self.stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.stream):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from der.common.cores import turn
 from der.common.errors import UserError
+from der.common.randomness import lending
 from der.settings.training import ScheduleSettings
 from der.train.engine import Engine
 from der.train.log import EpochRecord
@@ -38,7 +39,8 @@ def run_phase(
                 when_warm()
             rate = learning_rate(phase, epoch)
             try:
-                means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
+                with lending(run.own_stream(name, epoch), run.device):
+                    means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
             except UserError as error:
                 raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
             records.append(EpochRecord(name, epoch + 1, rate, *means))

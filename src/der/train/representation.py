@@ -5,12 +5,13 @@ from typing import NamedTuple
 from der.common.cores import turn
 from der.common.errors import UserError
 from der.common.randomness import generator
-from der.model.backbones import check_masks, choose_backbone
+from der.model.backbones import check_masks
 from der.model.expansion import random_linear
 from der.model.extractor import Extractor
 from der.model.head_initialization import torch_uniform
 from der.model.network import Network, count_trained, prune_newest
 from der.model.resnet import ResNet
+from der.model.trial import takes_one_image
 from der.settings.network import NetworkSettings
 from der.train.log import REPRESENTATION, EpochRecord
 from der.train.masks import ChannelMasks
@@ -39,8 +40,8 @@ def learn_representation(
     """
     if network_settings.tuned == "none":
         return learn_classifier_alone(run, network, images)
-    check_batches(run, images, network_settings)
     *frozen, newest = network.extractors
+    check_batches(run, newest, images)
     settings = run.settings
     masks = draw_masks(run, newest, network_settings)
     auxiliary = random_linear(
@@ -85,10 +86,10 @@ def learn_classifier_alone(run: StepRun, network: Network, images: TrainingImage
     return LearnedRepresentation(network, records, count_trained(objective))
 
 
-def check_batches(run: StepRun, images: TrainingImages, settings: NetworkSettings) -> None:
+def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
     """Raise UserError if a batch would have one value per channel, which batch normalisation cannot take."""
     size, count = run.phase.batch_size, len(images.labels)
-    if 1 in (size, count % size) and images.side <= choose_backbone(settings).reduction:
+    if 1 in (size, count % size) and not takes_one_image(extractor, *images.arrays[0].shape[2:]):
         raise UserError(
             f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {size} leaves a "
             f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "

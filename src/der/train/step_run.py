@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from der.common import ranks
+from der.common.randomness import generator
 from der.model.extractor import Extractor
 from der.model.kernels.processor import Kernels
 from der.model.pixel_statistics import Normalization
@@ -97,3 +99,7 @@ class StepRun:
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
         """Which images an epoch visits, and how it changes them."""
         return draw_epoch(images, self.settings.augmentation, self.settings.seed, phase, self.step, epoch)
+
+    def own_stream(self, phase: str, epoch: int) -> torch.Generator:
+        """What layers draw from in an epoch, as dropout does; every rank from one of its own."""
+        return generator(self.settings.seed, phase, "layers", self.step, epoch, ranks.rank())

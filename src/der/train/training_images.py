@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from der.common.mapped import HELD, expect, release
+from der.common.mapped import HELD, chunks, expect, release
 from der.data.exemplars import Memory
 
 
@@ -82,7 +82,7 @@ class Gatherer:
         self.labels = torch.from_numpy(images.labels).to(device)
         # On the CPU the memory maps already are the device's memory.
         fits = device.type != "cpu" and len(images.labels) * self.values_per_image <= _room(device)
-        self.resident = torch.from_numpy(np.concatenate(images.arrays)).to(device) if fits else None
+        self.resident = copy_to(images.arrays, device) if fits else None
         self.held = 0  # bytes read since memory was given back
 
     def expect(self, indices_B: Tensor) -> None:
@@ -101,6 +101,17 @@ class Gatherer:
             self.images.release()
             self.held = 0
         return upload(torch.from_numpy(images_BHWC), self.device), self.labels[on_device]
+
+
+def copy_to(arrays: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """The images (N, H, W, C) of all ``arrays`` on ``device``, of which some megabytes at a time are here."""
+    placed = torch.empty(sum(map(len, arrays)), *arrays[0].shape[1:], dtype=torch.uint8, device=device)
+    at = 0
+    for array in arrays:
+        for part in chunks(array):
+            placed[at : at + len(part)] = torch.from_numpy(np.array(part))
+            at += len(part)
+    return placed
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

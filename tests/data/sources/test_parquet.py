@@ -189,6 +189,14 @@ def test_as_a_source_named_like_anyone_s(tmp_path: Path) -> None:
     assert not (tmp_path / "raw/unpacked").exists()
 
 
+@pytest.mark.parametrize("names", [["train"], ["train", "test"]])
+def test_images_stay_on_disk(names: list[str], tmp_path: Path) -> None:
+    for name in names:
+        write(tmp_path / f"root/{name}.parquet", table(name))
+    for one in read(tmp_path / "root").values():
+        assert isinstance(one.train, np.memmap) and isinstance(one.test, np.memmap)
+
+
 def test_all_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     pictures = table()["image"].to_pylist()
     pictures[3] = {"bytes": b"no picture", "path": "some/where/x.png"}

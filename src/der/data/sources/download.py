@@ -8,8 +8,7 @@ import numpy as np
 
 from der.common.errors import UserError
 from der.common.sealed import seal
-from der.common.serialization import write_array
-from der.data.class_arrays import class_file
+from der.data.class_arrays import class_file, write_images
 from der.data.sources.class_images import Images
 from der.data.sources.reading import read_source
 from der.data.splits import SPLITS
@@ -31,7 +30,8 @@ class Counts:
 def download(settings: DatasetSettings, destination: Path) -> Counts:
     """Write ``destination/{train,test}/<class>.npy``, uint8 (n, image_side, image_side, channels), n >= 1.
 
-    One class is in memory at a time, or none: files of a source's are moved. An archive is unpacked in
+    One class is in memory at a time, or some megabytes where it is mapped: a source's files are moved, or
+    copied in parts. An archive is unpacked in
     ``destination``, too, until all is written.
     Raises UserError as ``read_source`` does. What was written by then stays, and everything where the process
     is killed, so the caller makes the directory whole or absent.
@@ -59,4 +59,4 @@ def _put(images: Images, file: Path, scratch: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             whole.replace(file)
             return
-    write_array(file, images)
+    write_images(file, images)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from der.common.errors import UserError
 from der.data.sources.arrow_files import Columns, find_columns, list_files, read_rows
-from der.data.sources.class_images import ClassImages, Images, hold_out
+from der.data.sources.class_images import ClassImages, Images, choose_tests
 from der.data.sources.pictures import Fault, Picture, decoder, describe, make_images, map_images
 from der.settings.dataset import DatasetSettings
 
@@ -25,12 +25,26 @@ class Split(NamedTuple):
     files: list[tuple[Path, Columns]]
     classes: list[str]  # sorted
     labels: NDArray[np.int64]  # (N,) of every row, among ``classes``
+    held_out: NDArray[np.bool_]  # (N,) the rows that are test images of a split without any
 
-    def of_class(self, name: str) -> slice:
-        """Where the images of a class lie when all are sorted by class."""
-        label = self.classes.index(name)
-        ends = np.cumsum([0, *np.bincount(self.labels, minlength=len(self.classes))])
-        return slice(int(ends[label]), int(ends[label + 1]))
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) By which rows are sorted: a class's training images, then those held out."""
+        return 2 * self.labels + self.held_out
+
+    def of_class(self, name: str, held_out: bool = False) -> slice:
+        """Where the images of a class lie when all are sorted."""
+        group = 2 * self.classes.index(name) + held_out
+        ends = np.cumsum([0, *np.bincount(self.groups, minlength=2 * len(self.classes))])
+        return slice(int(ends[group]), int(ends[group + 1]))
+
+    def hold_out(self, settings: DatasetSettings) -> "Split":
+        """The same rows, of each class of which some are test images."""
+        held_out = np.zeros(len(self.labels), np.bool_)
+        for label, name in enumerate(self.classes):
+            rows = np.flatnonzero(self.labels == label)
+            held_out[rows] = choose_tests(name, len(rows), settings)
+        return self._replace(held_out=held_out)
 
 
 def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
@@ -56,13 +70,15 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     splits = {name: _read_labels(files) for name, files in chosen.items()}
     classes = _check_classes(splits, root)
     passed_over = sum(map(len, found.values())) - sum(map(len, chosen.values()))
+    tests, held_out = ("train", True) if test is None else ("test", False)
+    if held_out:
+        splits["train"] = splits["train"].hold_out(settings)
     scratch.mkdir(parents=True)
     try:
         images = _decode(splits, settings, scratch)
         for name in classes:
-            train, *tests = (np.array(images[split][one.of_class(name)]) for split, one in splits.items())
-            one = ClassImages(name, train, tests[0]) if tests else hold_out(name, train, settings)
-            yield one._replace(passed_over=passed_over)
+            train = images["train"][splits["train"].of_class(name)]
+            yield ClassImages(name, train, images[tests][splits[tests].of_class(name, held_out)], passed_over)
             passed_over = 0
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -81,7 +97,7 @@ def _read_labels(files: list[Path]) -> Split:
     classes = sorted(known)
     places = {name: place for place, name in enumerate(classes)}
     renumbered = np.array([places[name] for name in known], np.int64)
-    return Split(read, classes, renumbered[np.array(labels, np.int64)])
+    return Split(read, classes, renumbered[np.array(labels, np.int64)], np.zeros(len(labels), np.bool_))
 
 
 def _name(label: Any, columns: Columns, file: Path, row: int) -> str:
@@ -108,13 +124,13 @@ def _check_classes(splits: dict[str, Split], root: Path) -> list[str]:
 
 
 def _decode(splits: dict[str, Split], settings: DatasetSettings, scratch: Path) -> dict[str, Images]:
-    """All images of each split, sorted by class, in files of ``scratch``."""
+    """All images of each split, sorted by its groups, in files of ``scratch``."""
     faults: list[Fault] = []
     images: dict[str, Images] = {}
     with decoder(settings, sum(len(split.labels) for split in splits.values())) as decode:
         for name, split in splits.items():
             places = np.empty(len(split.labels), np.int64)
-            places[np.argsort(split.labels, kind="stable")] = np.arange(len(places))
+            places[np.argsort(split.groups, kind="stable")] = np.arange(len(places))
             file = scratch / f"{name}.npy"
             make_images(file, len(places), settings)
             done = 0
