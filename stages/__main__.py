@@ -15,11 +15,13 @@ from der.project.damage import advising
 from der.project.environment import set_up_device
 from der.project.markers import is_unused
 from der.project.overview import conclude
+from der.project.processes import by_torchrun, count_processes, is_member, local_rank
 from der.project.provenance import check_recipes
 from der.project.running_code import RunningCode
 from der.project.settings import load_settings
-from der.project.stage import ending_silently, perform_check, perform_stage
-from der.project.team import count_processes, ending_all, is_member, meet_by_torchrun
+from der.project.stage import ending_as_member, perform_check, perform_stage
+from der.project.team import ending_all, meet_by_torchrun
+from der.project.watching import watch_next
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 SHARED = ("train_task", "build_memory", "evaluate")  # stages that several processes work on
@@ -74,8 +76,9 @@ def main() -> None:
     names = list(stages)
     start = parser.parse_args().start_at
     with ending_in_a_sentence("interrupted"):
-        if count_processes() > 1:
-            meet_by_torchrun(set_up_device())
+        several = count_processes() > 1
+    if several and by_torchrun():
+        join()
     if not is_member():
         perform_check(check.run)
         with ending_in_a_sentence("interrupted"), advising():
@@ -84,11 +87,19 @@ def main() -> None:
         meet()
         if not is_member() or helps_with(name):
             perform_stage(name, stages[name])
+    meet()  # who is done before the others would seem to hang
+
+
+def join() -> None:
+    """Be one of those that torchrun has started; what is wrong with a machine, its first process says."""
+    with ending_as_member() if local_rank() else ending_in_a_sentence("interrupted"), ending_all():
+        meet_by_torchrun(set_up_device())
+        watch_next()
 
 
 def meet() -> None:
     """Wait for the other processes, so that what a stage reads is there; one that is lost ends this one."""
-    with ending_silently() if is_member() else ending_in_a_sentence("interrupted"), ending_all():
+    with ending_as_member() if is_member() else ending_in_a_sentence("interrupted"), ending_all():
         ranks.meet()
 
 

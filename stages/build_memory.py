@@ -4,10 +4,11 @@ from der.project import paths
 from der.project.environment import scratch_root, set_up_device
 from der.project.markers import is_unused, mark_unused
 from der.project.params import load_section
+from der.project.processes import is_member
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import read_task
-from der.project.team import is_member, team
+from der.project.team import team
 from der.settings.memory import MemorySettings
 from der.train.resume.removal import remove_finished
 

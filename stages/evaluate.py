@@ -5,10 +5,11 @@ from der.project import paths
 from der.project.environment import set_up_device
 from der.project.markers import is_unused, mark_unused
 from der.project.params import load_section
+from der.project.processes import is_member
 from der.project.running_code import RunningCode
 from der.project.stage import run_step
 from der.project.tasks import read_task
-from der.project.team import is_member, team
+from der.project.team import team
 from der.settings.evaluation import EvaluateSettings
 
 

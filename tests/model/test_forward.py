@@ -1,11 +1,13 @@
 """Forward passes over many images."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from der.common import ranks
 from der.common.cores import Turn
 from der.common.serialization import read_array, write_array
 from der.evaluation.evaluate import run_on_tests
@@ -82,3 +84,22 @@ def test_memory_and_evaluation_pass_their_turn_on_before_every_class(monkeypatch
     deeds.clear()
     run_on_tests(random_checkpoint([2]), [random_images(0, 2), random_images(1, 3)], CPU)
     assert deeds == ["take", "pass on", "pass on", "release"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@pytest.mark.parametrize("per_pass", [2, 512])
+def test_several_ranks_share_the_images_whatever_a_pass_takes(
+    count: int, per_pass: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, images = random_network([3, 2]), random_images(0, 7)
+    whole = run_network(network, NORMALIZATION, images, CPU)
+    monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
+    monkeypatch.setattr(ranks, "sum_in_place", lambda tensors: None)
+    parts = []
+    for rank in range(count):
+        monkeypatch.setattr(ranks, "_joined", SimpleNamespace(rank=rank, size=count))
+        parts.append(run_network(network, NORMALIZATION, images, CPU))
+    shares = [int(part.features.any(axis=1).sum()) for part in parts]
+    assert sum(shares) == 7 and max(shares) - min(shares) <= 1
+    np.testing.assert_allclose(sum(part.features for part in parts), whole.features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sum(part.logits for part in parts), whole.logits, rtol=1e-4, atol=1e-5)

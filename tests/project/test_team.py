@@ -1,18 +1,22 @@
 """A process that hangs or is lost ends all that work with it: one sentence, and nobody stays behind."""
 
 import os
+import re
 import subprocess
 import sys
 
 import psutil
 import pytest
+import torch
 
 from der.common import ranks
+from der.project import stage, team, watching
+from der.project.processes import PARENT
 from stages import __main__ as all_stages
 from tests.locations import ROOT
 
 AGAIN = "run again: it goes on from the last epoch"
-COUNT = 3
+FIRST_HANGS = f"error: the first process hangs and is ended; {AGAIN}\n"
 PROGRAM = "tests.project.team_program"
 
 
@@ -21,11 +25,11 @@ def members() -> list[psutil.Process]:
     return [one for one in psutil.process_iter(["cmdline"]) if PROGRAM in (one.info["cmdline"] or ())]
 
 
-def run_with_one_that_hangs(rank: int) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "DER_PROCESSES": str(COUNT)}
+def run_with_one_that_hangs(rank: int, place: str, count: int = 2) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "DER_PROCESSES": str(count)}
     try:
         return subprocess.run(
-            [sys.executable, "-m", PROGRAM, str(rank)],
+            [sys.executable, "-m", PROGRAM, str(rank), place],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -39,29 +43,63 @@ def run_with_one_that_hangs(rank: int) -> subprocess.CompletedProcess[str]:
         assert not left
 
 
-@pytest.mark.parametrize("rank", range(COUNT))
-def test_one_that_hangs_ends_all_with_a_sentence(rank: int) -> None:
-    done = run_with_one_that_hangs(rank)
+@pytest.mark.parametrize(
+    ("rank", "place", "count"),
+    [(1, "start", 2), (0, "work", 3), (1, "work", 3), (0, "meeting", 2), (1, "meeting", 2)],
+)
+def test_one_that_hangs_ends_all_with_a_sentence(rank: int, place: str, count: int) -> None:
+    done = run_with_one_that_hangs(rank, place, count)
     assert done.returncode != 0 and not done.stdout
-    others = "a process of the training has ended, or does not answer"
-    who = others if rank else "the first process hangs and is ended"
-    assert done.stderr == f"error: {who}; {AGAIN}\n"
+    if rank == 0:
+        assert done.stderr == FIRST_HANGS
+    else:  # the thread that watches finds it, or a reduction that waits for it
+        who = rf"process 1 of {count} \(counted from 0\) does not answer|a process of .+ does not answer"
+        assert re.fullmatch(f"error: ({who}); {AGAIN}\n", done.stderr)
 
 
-def test_without_one_that_hangs() -> None:
-    done = run_with_one_that_hangs(COUNT)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "all 100 turns\n", "")
+@pytest.mark.parametrize("rank", [1, 2], ids=["one that hangs when all is done", "none that hangs"])
+def test_all_is_done(rank: int) -> None:
+    done = run_with_one_that_hangs(rank, "end")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "all is done\n", "")
 
 
-@pytest.mark.parametrize(("rank", "ending"), [(0, f"error: one has ended; {AGAIN}"), (1, 1)])
+def test_within_a_minute() -> None:
+    silence = watching.SILENT * watching.LOOK
+    assert max(ranks.ANSWER.total_seconds(), silence) + max(watching.PATIENCE, watching.NAMING) < 60
+
+
+@pytest.mark.parametrize(("rank", "status"), [(0, f"error: one has ended; {AGAIN}"), (1, watching.HAS_SAID)])
 def test_one_that_is_lost_between_two_stages(
-    rank: int, ending: str | int, monkeypatch: pytest.MonkeyPatch
+    rank: int, status: str | int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def meet() -> None:
         raise ranks.LostRank("one has ended")
 
     monkeypatch.setattr(ranks, "meet", meet)
+    monkeypatch.setattr(stage, "PATIENCE", 0)
     monkeypatch.setenv("DER_RANK", str(rank))
+    monkeypatch.delenv(PARENT, raising=False)
     with pytest.raises(SystemExit) as end:
         all_stages.meet()
-    assert end.value.code == ending
+    assert end.value.code == status
+
+
+def test_torchrun_s_only_process_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "1", "RANK": "0"}.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr(ranks, "join", None)
+    for step in "12":
+        with team.team(("stages.train_task", step), torch.device("cpu")):
+            assert ranks.count() == 1
+
+
+def test_work_begins_when_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under torchrun the first may wait for another run of the same step while the others are there."""
+    done = []
+    for name, text in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr(ranks, "count", lambda: 2)  # joined
+    monkeypatch.setattr(ranks, "meet", lambda: done.append("met"))
+    with team.team(("stages.train_task", "1"), torch.device("cpu")):
+        done.append("worked")
+    assert done == ["met", "worked"]

@@ -5,14 +5,17 @@ What it comes to, case by case, is written to OUT; all ranks must come to the sa
 
 import sys
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import torch
 from torch._C._distributed_c10d import FileStore
 
 from der.common import ranks
 from der.settings.network import NetworkSettings
+from der.train.incremental_step import train_step
 from der.train.masks import ChannelMasks
+from der.train.step_run import Listener, NoState
 from tests.builders import (
     CPU,
     augmentation_settings,
@@ -28,43 +31,71 @@ from tests.builders import (
     training_images,
     weights,
 )
+from tests.model import tiny_timm
 from tests.train import dropping
 
 BATCH = 8
-# Images; the precision; whether channels are masked. 9 images leave a last batch of one, of which
-# all ranks but one have nothing.
-CASES: dict[str, tuple[int, str, bool]] = {
-    "one batch": (BATCH, "float32", False),
-    "a batch that does not divide": (7, "float32", False),
-    "one image beyond a batch": (9, "float32", False),
-    "masks": (BATCH, "float32", True),
-    "bfloat16": (BATCH, "bfloat16", False),
+
+
+class Case(NamedTuple):
+    """An epoch of the second step's representation."""
+
+    images: int = BATCH
+    precision: str = "float32"
+    masked: bool = False
+    resized_crop: list[float] | None = None
+
+
+CASES = {
+    "one batch": Case(),
+    "a batch that does not divide": Case(images=7),
+    # Of the last batch, of one, all ranks but one have nothing.
+    "one image beyond a batch": Case(images=9),
+    "fewer images than three ranks, cropped": Case(images=2, resized_crop=[0.5, 1.0]),
+    "masks": Case(masked=True),
+    "bfloat16": Case(precision="bfloat16"),
 }
+TUNED = ("all", "last")  # of a network of timm, a step of one batch
 STEPS = "two steps"
 DROPPING = "two steps with dropout"
 
 
-def train_epoch(images: int, precision: str, masked: bool) -> Any:
-    """All that training changes, and the means, after an epoch of the second step's representation."""
+def train_epoch(case: Case) -> Any:
+    """All that training changes, the means, and how many images were heard of."""
+    images = case.images
     network = random_network([2, 2])
     masks = None
-    if masked:
+    if case.masked:
         stream = torch.Generator().manual_seed(3)
         masks = ChannelMasks(network.extractors[-1], mask_settings(), stream)  # type: ignore[arg-type]
     shares = [images // 4 + (label < images % 4) for label in range(4)]
     objective = build_objective(network, 2, masks=masks)
-    augmentation = augmentation_settings()
+    augmentation = augmentation_settings(resized_crop=case.resized_crop)
+    heard: list[int] = []
     engine = build_engine(
         objective,
         network.extractors[:-1],
         training_images(1, shares),
         phase_settings(batch_size=BATCH),
         augmentation,
-        precision,
+        case.precision,
         masks,
     )
-    means = engine.run_epoch(draws_of(images, augmentation, step=2), 0.05, lambda count: None)
-    return {"state": engine.pack(), "means": torch.tensor(means)}
+    means = engine.run_epoch(draws_of(images, augmentation, step=2), 0.05, heard.append)
+    return {"state": engine.pack(), "means": torch.tensor(means), "heard": torch.tensor(heard)}
+
+
+def train_timm(tuned: str) -> Any:
+    """The weights of a network of timm after a step of the optimiser."""
+    settings = train_settings(base=phase_settings(epochs=1, batch_size=BATCH))
+    images = tiny_timm.images(1, 4, 4)
+    with TemporaryDirectory() as directory:
+        network = tiny_timm.settings_for(tiny_timm.write_weights(Path(directory)), tuned=tuned)
+        start = tiny_timm.start_for(network)
+    taken = train_step(
+        None, [["a", "b"]], images, network, settings, CPU, Listener(), NoState(), start
+    ).checkpoint
+    return {"weights": torch.cat([value.reshape(-1) for value in weights(taken.network).values()])}
 
 
 def train_steps(network: NetworkSettings | None = None) -> Any:
@@ -83,7 +114,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if int(count) > 1:
         ranks.join(int(rank), int(count), CPU, FileStore(store, int(count)))
-    found = {name: train_epoch(*case) for name, case in CASES.items()}
+    found = {name: train_epoch(case) for name, case in CASES.items()}
+    found |= {tuned: train_timm(tuned) for tuned in TUNED}
     found |= {STEPS: train_steps(), DROPPING: train_steps(dropping.SETTINGS)}
     torch.save(found, Path(out))
 

@@ -120,7 +120,7 @@ def test_capturing_does_not_train() -> None:
     engine.totals.zero_()
     batches = list(engine.feed.batches(draws_of(sum(PER_CLASS), augmentation_settings()), 8))
     for batch in (batches[0], batches[-1]):
-        step._capture((*batch, torch.ones((), device="cuda")))
+        step._capture(batch, torch.ones((), device="cuda"))
     assert torch.equal(engine.pack(), before)
     assert not engine.totals.any()
 
@@ -133,7 +133,7 @@ def test_nothing_waits_for_the_gpu_inside_an_epoch() -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in engine.feed.batches(draws, 8):
-            engine.step(*batch, position)
+            engine.step(batch, position)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -54,18 +55,26 @@ def set_up_device(override: str | None) -> torch.device:
 def take_share(device: torch.device, place: int, count: int, threads_are_set: bool) -> torch.device:
     """The device of the process at ``place``, of ``count`` on this machine: a GPU, or some of the threads.
 
-    Raises UserError if there are fewer GPUs.
+    Again the same for who asks again. Raises UserError, whatever the place, if there are fewer GPUs.
     """
     if device.type == "cuda":
-        if place >= torch.cuda.device_count():
+        gpus = torch.cuda.device_count()
+        if count > gpus:
             raise UserError(
-                f"{count} processes, but {torch.cuda.device_count()} GPUs; start as many as there are"
+                f"{count} processes on this machine, which has {gpus} GPU{'' if gpus == 1 else 's'}; start "
+                "at most as many"
             )
         device = torch.device("cuda", place)
         torch.cuda.set_device(device)
     elif not threads_are_set:
-        torch.set_num_threads(max(1, torch.get_num_threads() // count))
+        torch.set_num_threads(max(1, threads_at_start() // count))
     return device
+
+
+@cache
+def threads_at_start() -> int:
+    """Torch's own choice, before any share is taken."""
+    return torch.get_num_threads()
 
 
 def make_deterministic() -> None:

@@ -4,6 +4,7 @@ Every rank calls the same functions in the same order, and all get the same numb
 in the order of the ranks.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -17,7 +18,9 @@ if TYPE_CHECKING:  # torch costs seconds, and who is alone does without
 T = TypeVar("T")
 
 ANSWER = timedelta(seconds=45)  # after which a rank that does not answer counts as lost
+STARTING = timedelta(minutes=10)  # likewise one of torchrun's that does not come; they start at once
 MEETING = timedelta(hours=48)  # until all are there: one may wait for another run of the same step
+TRANSPORT = re.compile("gloo/transport|connection|timed out|timeout|broken pipe", re.IGNORECASE)
 
 
 class LostRank(Exception):
@@ -30,6 +33,7 @@ class Group(NamedTuple):
     rank: int
     size: int
     working: "ProcessGroup"  # soon tired of waiting
+    meeting: "ProcessGroup"  # waits
 
 
 _joined: Group | None = None
@@ -38,16 +42,22 @@ _joined: Group | None = None
 def join(rank: int, count: int, device: "torch.device", store: "Store | None" = None) -> None:
     """Be ``rank`` of ``count`` from here on, once all are there; they meet at ``store``, or torchrun's place.
 
-    NCCL on CUDA, Gloo elsewhere.
+    NCCL on CUDA, Gloo elsewhere. Raises LostRank if one does not come.
     """
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    _answered(_join, rank, count, backend, store)
+
+
+def _join(rank: int, count: int, backend: str, store: "Store | None") -> None:
     global _joined
     import torch.distributed as dist
 
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=MEETING)
+    patience = STARTING if store is None else MEETING
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
     working = dist.new_group(timeout=ANSWER)
-    assert not isinstance(working, int)  # as it is for who is in no group
-    _joined = Group(rank, count, working)
+    meeting = dist.new_group(timeout=MEETING, backend="gloo")
+    assert not isinstance(working, int) and not isinstance(meeting, int)  # as for who is in no group
+    _joined = Group(rank, count, working, meeting)
 
 
 def leave() -> None:
@@ -84,7 +94,7 @@ def meet() -> None:
     if _joined:
         import torch.distributed as dist
 
-        _answered(dist.barrier)
+        _answered(dist.barrier, _joined.meeting)
 
 
 def sum_in_place(tensors: "Sequence[Tensor]") -> None:
@@ -128,8 +138,19 @@ def share(value: T) -> T:
 
 
 def _answered(function: Any, *arguments: Any, **named: Any) -> None:
-    """Call a function of torch.distributed, which raises RuntimeError for a rank that is gone or silent."""
+    """Call a function of torch.distributed; raises LostRank for what that raises if a rank is lost."""
     try:
         function(*arguments, **named)
-    except RuntimeError:  # with words of the library's about sockets
+    except RuntimeError as error:
+        if not _is_of_transport(error):
+            raise
         raise LostRank("a process of the training has ended, or does not answer") from None
+
+
+def _is_of_transport(error: RuntimeError) -> bool:
+    """Whether it tells of the way to other ranks, and not of this one: Gloo has no errors of its own kind."""
+    import torch.distributed as dist
+
+    kinds = (dist.DistBackendError, dist.DistNetworkError, dist.DistStoreError)
+    text = str(error)
+    return "out of memory" not in text and (isinstance(error, kinds) or TRANSPORT.search(text) is not None)

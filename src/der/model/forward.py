@@ -45,11 +45,12 @@ def run_network(
     network.eval()
     normalize = Normalize(normalization).to(device)
     per_pass = images_per_pass(images[0].size)
-    # Of several ranks each takes some of the passes, the same that one alone would make.
+    # Of several ranks each takes a row of images; passes of other lengths may round another way.
+    part = ranks.part(len(images))
     features = torch.zeros(len(images), network.head.in_features)
     logits = torch.zeros(len(images), network.head.out_features)
-    for start in range(ranks.rank() * per_pass, len(images), ranks.count() * per_pass):
-        own = slice(start, start + per_pass)
+    for start in range(part.start, part.stop, per_pass):
+        own = slice(start, min(start + per_pass, part.stop))
         batch = torch.from_numpy(np.array(images[own])).to(device)
         release(images)
         inputs = normalize(batch.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from der.common.errors import naming
 from der.common.filesystem import expand_home
-from der.project.team import count_processes, local_rank
+from der.project.processes import count_here, launcher, local_rank
 
 if TYPE_CHECKING:
     import torch
@@ -32,13 +32,13 @@ def set_up_device() -> "torch.device":
     """
     from der.common import device  # torch costs seconds
 
-    place = os.environ.get(DEVICE)
-    count = count_processes()
     with naming(DEVICE):
-        chosen = device.set_up_device(place)
-        if count > 1:
-            return device.take_share(chosen, local_rank(), count, "OMP_NUM_THREADS" in os.environ)
-    return chosen
+        chosen = device.set_up_device(os.environ.get(DEVICE))
+    count = count_here()
+    if count == 1:
+        return chosen
+    with naming(launcher()):
+        return device.take_share(chosen, local_rank(), count, "OMP_NUM_THREADS" in os.environ)
 
 
 def scratch_root() -> Path:

@@ -1,4 +1,4 @@
-"""The dvc that started this process, if one did."""
+"""Who started this process: the dvc, if one did, or the first of a team."""
 
 import os
 import platform
@@ -9,7 +9,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-from der.project.team import PARENT
+from der.project.processes import PARENT
+from der.project.watching import follow_first
 
 if TYPE_CHECKING:
     import psutil
@@ -22,7 +23,10 @@ def end_with_dvc() -> None:
 
     A dvc that is killed leaves its stage running, and the next repro would start a second one beside it.
     """
-    if "DVC_STAGE" not in os.environ and PARENT not in os.environ:
+    if PARENT in os.environ:
+        follow_first()
+        return
+    if "DVC_STAGE" not in os.environ:
         return
     dvc = find_dvc()
 

@@ -49,8 +49,8 @@ def read_workspace() -> Workspace:
     return Workspace(graph, read_lock(), new_code, {*_changed_outside(graph), *_lost(graph)})
 
 
-def plan_row(workspace: Workspace, parameters: dict[str, Any]) -> Identities:
-    """What runs with ``parameters``, all of params.yaml.
+def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: bool) -> Identities:
+    """What runs with ``parameters``, all of params.yaml, which is ``rewritten`` with them or stays as it is.
 
     Two rows of a sweep that have the identity of a stage in common have its run in common. Raises UserError
     for parameters that no run can have.
@@ -58,7 +58,7 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any]) -> Identities:
     settings = parse_section(Settings, parameters, PARAMS)
     steps = planned_steps(settings)
     check_chain(len(steps or []))
-    row = _Row(workspace, steps, backbone_side(settings))
+    row = _Row(workspace, steps, backbone_side(settings), _hash(parameters) if rewritten else "")
     for stage, node in workspace.graph.items():
         row.add(stage, node, parameters)
     return row.identities
@@ -67,9 +67,12 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any]) -> Identities:
 class _Row:
     """The stages of one set of parameters, seen one after the other."""
 
-    def __init__(self, workspace: Workspace, steps: list[list[str]] | None, side: int | None) -> None:
+    def __init__(
+        self, workspace: Workspace, steps: list[list[str]] | None, side: int | None, params: str
+    ) -> None:
         self.workspace = workspace
         self.steps = steps
+        self.params = params
         self.side = "" if holds_side(side) else f"images of {side} pixels"
         self.identities = Identities()
 
@@ -89,6 +92,8 @@ class _Row:
             return "code" if path.name in self.workspace.new_code else ""
         if path == INPUT:
             return self.side
+        if path == PARAMS:
+            return self.params
         if path.is_relative_to(TASKS) and path != TASKS and self.steps is not None:
             return self._task(path, int(path.relative_to(TASKS).parts[0]), self.steps)
         owners = [one for one in producers(dep, self.workspace.graph) if one in self.identities]

@@ -18,7 +18,7 @@ def describe_plan(overrides: Sequence[str]) -> str:
     """
     rows = expand_rows(overrides)
     workspace = read_workspace()
-    plans = [plan_row(workspace, apply_row(row)) for row in rows]
+    plans = [plan_row(workspace, apply_row(row), rewritten=bool(row)) for row in rows]
     times = read_last(workspace.graph)
     return describe_sweep(rows, plans, times) if overrides else describe_run(plans[0], times)
 

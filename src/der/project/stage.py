@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,9 +10,10 @@ from functools import partial
 from der.common.errors import UserError, ending_in_a_sentence
 from der.project.damage import advising
 from der.project.parent import end_with_dvc
+from der.project.processes import is_member
 from der.project.running_code import RunningCode
-from der.project.team import is_member
 from der.project.timing import timed
+from der.project.watching import HAS_SAID, PATIENCE
 
 StageWork = Callable[[RunningCode], str]  # a stage's work; returns a sentence for users
 
@@ -58,10 +60,10 @@ def perform_stage(name: str, run: StageWork) -> None:
     """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and keep how long it took.
 
     It fails if the code that it ran is not what its fingerprint says. A process that only helps with it keeps
-    and says nothing: what is wrong with the inputs, the first says.
+    nothing.
     """
     if is_member():
-        with ending_silently():
+        with ending_as_member():
             run(RunningCode(name.partition("@")[0]))
         return
 
@@ -76,12 +78,24 @@ def perform_stage(name: str, run: StageWork) -> None:
 
 
 @contextmanager
-def ending_silently() -> Iterator[None]:
-    """Have what users can mend end the program with exit status 1, and no word."""
+def ending_as_member() -> Iterator[None]:
+    """Have what users can mend end a program that helps another.
+
+    What is wrong with the inputs the first process finds, too: it says so, and this one is ended. What is
+    left is wrong here alone, as a file that this machine lacks, and is said here.
+    """
     try:
         yield
-    except (UserError, OSError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         sys.exit(1)
+    except (UserError, OSError):
+        time.sleep(PATIENCE)
+        try:
+            with ending_in_a_sentence("interrupted"):
+                raise
+        except SystemExit as end:
+            print(end.code, file=sys.stderr, flush=True)
+        sys.exit(HAS_SAID)
 
 
 def perform(run: Callable[[], str]) -> None:

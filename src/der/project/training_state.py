@@ -16,7 +16,7 @@ from der.common.sealed import SealedDirectory
 from der.model.kernels.processor import Kernels
 from der.project import paths
 from der.project.environment import SCRATCH, scratch_root
-from der.project.team import count_processes
+from der.project.processes import count_processes
 from der.project.timing import running_clock
 from der.settings.network import NetworkSettings
 from der.settings.section import to_values

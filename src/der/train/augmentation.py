@@ -73,6 +73,8 @@ def draw_boxes(images: int, area: list[float], stream: torch.Generator) -> Tenso
 
 def resize_crops(images_BCHW: Tensor, box_B4: Tensor) -> Tensor:
     """Bring the boxes of bytes (B, C, H, W) to the size of the whole, bilinearly."""
+    if not len(images_BCHW):  # of a batch with fewer images than ranks; affine_grid takes some
+        return images_BCHW
     height, width, top, left = box_B4.unbind(1)
     nothing = torch.zeros_like(height)
     # Pixels of the result, in [-1, 1], to places in the image.

@@ -18,7 +18,7 @@ from der.settings.training import ScheduleSettings
 from der.train.augmentation import Draws
 from der.train.capture import CapturedStep, TrainBatch
 from der.train.descent import Descent, Group
-from der.train.feed import Feed
+from der.train.feed import Batch, Feed
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
 from der.train.synced_statistics import synced_statistics
@@ -103,7 +103,7 @@ class Engine:
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
         """Train on every image once, in the order and with the changes that ``draws`` holds.
 
-        ``rate`` is the learning rate; ``on_images`` hears the size of every batch handed over. Raises
+        ``rate`` is the learning rate; ``on_images`` hears the size of every whole batch. Raises
         UserError if the mean loss is not finite.
         """
         self.rates[0].fill_(rate)
@@ -114,8 +114,8 @@ class Engine:
         batches = math.ceil(len(draws.order) / self.batch_size)
         positions = torch.linspace(0, 1, batches, device=self.device)
         for position, batch in zip(positions, self.feed.batches(draws, self.batch_size), strict=True):
-            self.step(*batch, position)
-            on_images(len(batch.labels_B))
+            self.step(batch, position)
+            on_images(batch.whole)
         ranks.sum_in_place([self.totals])
         loss, auxiliary, correct = (self.totals / len(draws.order)).tolist()  # the epoch's one sync
         if not math.isfinite(loss):
@@ -143,9 +143,8 @@ class Engine:
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 
-    def _train_batch(
-        self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, share: Tensor, position: Tensor
-    ) -> None:
+    def _train_batch(self, batch: Batch, position: Tensor) -> None:
+        images_BCHW, frozen_BP, labels_B, share, _ = batch
         if self.layers is not None:
             self.layers.cast_weights()
         self.optimizer.zero_grad()

@@ -29,6 +29,7 @@ class Batch(NamedTuple):
     frozen_BP: Tensor  # features of the frozen extractors, float32
     labels_B: Tensor  # int64
     share: Tensor  # float32 scalar, this rank's share of the whole batch's images
+    whole: int  # how many those are
 
 
 class Piece(NamedTuple):
@@ -84,7 +85,8 @@ class Feed:
             sizes = [piece.own for piece in pieces]
             parts = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W))
             shares = torch.tensor([piece.own / piece.whole for piece in pieces], device=self.device)
-            yield from map(Batch._make, zip(*parts, shares, strict=True))
+            wholes = [piece.whole for piece in pieces]
+            yield from map(Batch._make, zip(*parts, shares, wholes, strict=True))
 
     def inputs(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, int]]:
         """The images (B, C, H, W) of ``batches`` alone, and how many the whole batch has."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from der.common import ranks
 from der.common.cores import turn
 from der.common.errors import UserError
 from der.common.randomness import lending
@@ -46,4 +47,5 @@ def run_phase(
             records.append(EpochRecord(name, epoch + 1, rate, *means))
             run.keeper.save(name, records, engine.pack, last=epoch == phase.epochs - 1)
             run.listener.on_epoch(records[-1])
+            ranks.meet()  # the first writes, which may take longer than a rank has to answer
     return records

@@ -18,7 +18,9 @@ class SharedState:
 
     def load(self, phase: str) -> Saved | None:
         """The first rank's newest state of ``phase``, if there is any."""
-        return ranks.share(self.keeper.load(phase) if ranks.is_first() else None)
+        saved = self.keeper.load(phase) if ranks.is_first() else None
+        ranks.meet()  # reading may take longer than a rank has to answer
+        return ranks.share(saved)
 
     def save(self, phase: str, records: list[EpochRecord], pack: Callable[[], Tensor], *, last: bool) -> None:
         """Have the first rank keep the state, which is every rank's."""
