@@ -20,7 +20,7 @@ from der.project.processes import PARENT, STORE, count_processes, own_rank
 
 LOOK = 0.2  # seconds between two looks
 SILENT = 225  # looks without a sign, after which a process counts as lost: 45 seconds
-NAMING = 3  # seconds for the thread that watches to find out who is lost
+NAMING = 3  # seconds for one to find out who is lost, and to say so, before another does
 PATIENCE = 8  # seconds for the first process to end the others
 HAS_SAID = 3  # exit status of a process that has said why it ends
 AGAIN = "run again: it goes on from the last epoch"
@@ -145,9 +145,9 @@ def outlive_first() -> NoReturn:
 
 
 def _end_first(parent: int) -> None:
+    time.sleep(NAMING * min(own_rank() - 1, 2))  # one after the other, so that one says it for all
     if os.getppid() == parent and _ending.acquire(blocking=False):
-        if own_rank() == 1:  # for all
-            say(f"the first process hangs and is ended; {AGAIN}")
+        say(f"the first process hangs and is ended; {AGAIN}")
         os.kill(parent, signal.SIGKILL)
 
 
