@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.pipeline.lab import Pipeline, Repro, numbered
@@ -116,3 +117,38 @@ def test_what_is_damaged_in_both_places_is_computed_again(base: Pipeline, pipeli
     assert verify(pipeline, "--repair")[0] == 0
     assert pipeline.repro() == Repro(numbered("T2"), [])
     assert pipeline.results() == base.results()
+
+
+def disk(paths: Iterable[Path]) -> int:
+    """Bytes of files, one with several links once."""
+    return sum({(one.st_dev, one.st_ino): one.st_size for one in map(Path.stat, paths)}.values())
+
+
+def test_images_lie_on_disk_twice_however_many_steps_test_on_them(base: Pipeline) -> None:
+    raw = list((base.root / "data/raw").rglob("*.npy"))
+    tasks = list((base.root / "data/tasks").rglob("*.npy"))
+    assert sum(path.stat().st_size for path in tasks) > disk(raw)
+    objects = {cached(base, str(path.relative_to(base.root))) for path in raw}
+    assert disk([*raw, *tasks, *objects]) <= 2 * disk(raw)
+
+
+def test_restored_results_are_the_cache_s_files_and_damage_of_both_is_found(pipeline: Pipeline) -> None:
+    image, extractor = "data/raw/train/ant.npy", "data/checkpoints/1/extractor_1.safetensors"
+    for name in ("raw", "tasks", "checkpoints"):
+        shutil.rmtree(pipeline.root / "data" / name)
+    pipeline.succeed("dvc", "checkout")
+    for path in (image, "data/tasks/1/train/ant.npy"):
+        assert (pipeline.root / path).samefile(cached(pipeline, image))
+    pipeline.edit(train__incremental__learning_rate=0.05)
+    assert "train_task@2" in pipeline.repro().run
+    assert verify(pipeline) == (0, ["no damage"])  # stages write beside the cache's files, never into them
+
+    before = pipeline.results()
+    objects = [os.path.relpath(cached(pipeline, path), pipeline.root) for path in (image, extractor)]
+    for path in (image, extractor):
+        flip(pipeline.root / path)
+    found = [line.partition(":")[0] for line in verify(pipeline)[1]]
+    assert {*objects, image, "data/tasks/1/train/ant.npy", extractor} <= set(found)
+    assert verify(pipeline, "--repair")[0] == 0
+    assert {"download", *numbered("T1")} <= set(pipeline.repro().run)
+    assert pipeline.results() == before

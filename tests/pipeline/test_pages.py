@@ -44,6 +44,7 @@ NOT_RUN = {
     ". .venv/bin/activate": "the tests run in an environment that is active",
     "pip install '.[photos]'": INSTALLS,
     "python -m bench.photos.memory --gigabytes 5 --to ../photos-5": "minutes, and gigabytes on disk",
+    "python -m bench.photos.epochs --to ../photos-5": "minutes",
     "der record digits --clone ../other": "a run of minutes; tests/project/test_recording.py has made ones",
 }
 

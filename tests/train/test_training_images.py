@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from der.common import mapped
+from der.data.class_arrays import write_images
 from der.data.exemplars import Memory, empty_memory
+from der.train import feed, training_images
 from der.train.log import EpochRecord, write_log
-from der.train.training_images import Gatherer, TrainingImages, gather_step
-from tests.builders import CPU, random_images
+from der.train.training_images import Gatherer, TrainingImages, copy_to, gather_step
+from tests.builders import (
+    CPU,
+    augmentation_settings,
+    build_engine,
+    build_objective,
+    draws_of,
+    phase_settings,
+    random_images,
+    random_network,
+)
 
 
 def flat(images: TrainingImages) -> list[tuple[int, bytes]]:
@@ -50,6 +62,34 @@ def test_images_are_picked_by_number() -> None:
     np.testing.assert_array_equal(pixels.numpy(), np.concatenate(images.arrays)[numbers])
     assert labels.tolist() == [1, 0, 1, 0]
     assert gatherer.values_per_image == 8 * 8 * 3
+
+
+def test_images_are_copied_to_a_device_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "CHUNK", 2 * 8 * 8 * 3)
+    arrays = [random_images(1, 3), random_images(2, 4)]
+    sizes: list[int] = []
+    monkeypatch.setattr(np, "array", lambda part: sizes.append(len(part)) or part.copy())
+    assert np.array_equal(copy_to(arrays, CPU).numpy(), np.concatenate(arrays))
+    assert sizes == [2, 1, 2, 2]
+
+
+def test_training_on_mapped_images_gives_the_bytes_of_training_on_those_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_images, "HELD", 6 * 8 * 8 * 3)  # let go of in the midst of an epoch
+    monkeypatch.setattr(feed, "WINDOW_VALUES", 1)
+    arrays, labels = [random_images(1, 7), random_images(2, 6)], np.repeat([0, 1], [7, 6])
+    for number, array in enumerate(arrays):
+        write_images(tmp_path / f"{number}.npy", array)
+    on_disk = [np.load(tmp_path / f"{number}.npy", mmap_mode="r") for number in range(2)]
+    states = []
+    for found in (arrays, on_disk):
+        objective = build_objective(random_network([2]), 0)
+        images, phase = TrainingImages(found, labels), phase_settings(batch_size=4)
+        engine = build_engine(objective, [], images, phase, augmentation_settings())
+        means = engine.run_epoch(draws_of(13, augmentation_settings()), 0.1, lambda _: None)
+        states.append((means, engine.pack().numpy().tobytes()))
+    assert states[0] == states[1]
 
 
 def test_log_of_two_epochs(tmp_path: Path) -> None:
