@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.jobs import EPOCHS
 from tests.cluster.slurm import missing_programs, slurm
 from tests.pipeline.lab import Pipeline, make_pipeline
 
@@ -22,7 +21,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def origin(tmp_path: Path) -> Pipeline:
     """A committed pipeline that never ran, with a remote that its clones share."""
     pipeline = make_pipeline(tmp_path / "origin")
-    pipeline.edit(train__base__epochs=EPOCHS)
     pipeline.succeed("dvc", "remote", "add", "--default", "shared", str(tmp_path / "shared/remote"))
     pipeline.succeed("git", "add", "--force", "data/images")
     pipeline.commit("Images, and a remote")

@@ -6,7 +6,6 @@ from pathlib import Path
 from tests.cluster.slurm import PATIENCE, ask, wait_until
 from tests.pipeline.lab import Pipeline
 
-EPOCHS = 150  # of the first step: seconds, in which a job can be killed
 RESULTS = ("data/checkpoints", "data/memory", "metrics/steps", "metrics/summary.json")
 
 
@@ -33,6 +32,6 @@ def read_log(pipeline: Pipeline, name: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def epochs_gone_on_after(log: str) -> list[int]:
-    """The epochs of the first step after which a job went on."""
-    return [int(epoch) for epoch in re.findall(rf"going on after epoch (\d+) of {EPOCHS}", log)]
+def epochs_gone_on_after(log: str, epochs: int) -> list[int]:
+    """The epochs of the first step, of ``epochs``, after which a job went on."""
+    return [int(epoch) for epoch in re.findall(rf"going on after epoch (\d+) of {epochs}", log)]

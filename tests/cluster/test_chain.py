@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.jobs import (
-    EPOCHS,
     RESULTS,
     epochs_gone_on_after,
     read_log,
@@ -18,6 +17,8 @@ from tests.cluster.slurm import NODES, ask, wait_until
 from tests.pipeline.lab import Pipeline, digests
 from tests.pipeline.pages import blocks
 
+EPOCHS = 60  # of the first step: seconds, in which the job can be killed
+
 (SUBMIT,) = blocks("docs/scale.md", "A chain on several nodes")
 
 pytestmark = pytest.mark.slurm
@@ -27,6 +28,8 @@ def test_two_nodes_and_a_requeue(
     cluster: None, origin: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")  # the nodes are this machine
+    origin.edit(train__base__epochs=EPOCHS)
+    origin.commit("A short chain")
     shared = tmp_path / "shared"
     job = submit(origin, shared, SUBMIT.replace(" 8 /shared", " 1 /shared"))
     wait_until(lambda: trains(shared))
@@ -34,7 +37,7 @@ def test_two_nodes_and_a_requeue(
     wait_for(job)
 
     said = read_log(origin, f"der-chain-{job}")
-    assert any(0 < epoch < EPOCHS for epoch in epochs_gone_on_after(said)), said
+    assert any(0 < epoch < EPOCHS for epoch in epochs_gone_on_after(said, EPOCHS)), said
     plain = replace(origin, root=tmp_path / "plain")
     origin.succeed("git", "clone", "--quiet", str(origin.root), str(plain.root))
     plain.repro(DER_SCRATCH=str(tmp_path / "other"), DER_PROCESSES=str(len(NODES)))

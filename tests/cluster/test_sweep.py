@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.jobs import (
-    EPOCHS,
     RESULTS,
     epochs_gone_on_after,
     read_log,
@@ -26,6 +25,7 @@ ROWS = (
     "memory.budget=4",
     "train.seed=5 memory.budget=4",
 )  # two have their first step in common
+EPOCHS = 150  # of the first step: seconds, in which a job can be killed
 WAITS = "waiting until it ends"
 
 pytestmark = pytest.mark.slurm
@@ -47,6 +47,8 @@ def values(row: str) -> dict[str, int]:
 
 def test_rows_side_by_side_and_one_that_is_killed(cluster: None, origin: Pipeline, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
+    origin.edit(train__base__epochs=EPOCHS)
+    origin.commit("Rows that take a while")
     job = submit_rows(origin, shared)
 
     def log(row: int) -> str:
@@ -60,7 +62,7 @@ def test_rows_side_by_side_and_one_that_is_killed(cluster: None, origin: Pipelin
     wait_for(job)
 
     both = log(1) + log(2)
-    gone_on = epochs_gone_on_after(both)
+    gone_on = epochs_gone_on_after(both, EPOCHS)
     assert any(0 < epoch < EPOCHS for epoch in gone_on), both  # with what the killed one had trained
     assert EPOCHS in gone_on or "Stage 'train_task@1' is cached" in both, both  # trained once
     for number, row in enumerate(ROWS, start=1):
