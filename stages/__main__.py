@@ -21,7 +21,7 @@ from der.project.running_code import RunningCode
 from der.project.settings import load_settings
 from der.project.stage import ending_as_member, perform_check, perform_stage
 from der.project.team import ending_all, meet_by_torchrun
-from der.project.watching import watch_next
+from der.project.watching import watching_next
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 SHARED = ("train_task", "build_memory", "evaluate")  # stages that several processes work on
@@ -75,26 +75,34 @@ def main() -> None:
     )
     names = list(stages)
     start = parser.parse_args().start_at
+    wanted = {name: stages[name] for name in names[names.index(start) :]}
     with ending_in_a_sentence("interrupted"):
         several = count_processes() > 1
     if several and by_torchrun():
         join()
+        with watching_next():
+            run_all(wanted, start)
+            meet()  # who is done before the others would seem to hang
+    else:
+        run_all(wanted, start)
+
+
+def run_all(stages: dict[str, Callable[[RunningCode], str]], start: str) -> None:
+    """Check, and then run ``stages``, of which ``start`` is the first."""
     if not is_member():
         perform_check(check.run)
         with ending_in_a_sentence("interrupted"), advising():
             check_skipped(start)
-    for name in names[names.index(start) :]:
+    for name, run in stages.items():
         meet()
         if not is_member() or helps_with(name):
-            perform_stage(name, stages[name])
-    meet()  # who is done before the others would seem to hang
+            perform_stage(name, run)
 
 
 def join() -> None:
     """Be one of those that torchrun has started; what is wrong with a machine, its first process says."""
     with ending_as_member() if local_rank() else ending_in_a_sentence("interrupted"), ending_all():
         meet_by_torchrun(set_up_device())
-        watch_next()
 
 
 def meet() -> None:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from der.model.kernels.processor import Kernels
 
 os.environ["OMP_NUM_THREADS"] = "1"  # several test processes share the cores; read when torch is imported
@@ -62,6 +64,23 @@ def kernels() -> "Kernels":
         return compiled_kernels()
     except Unavailable as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """One for all tests of pages; nothing of it is imported for tests that ask for none."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.report.browser import CHROMIUM, FLAGS
+
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on the PATH; install one")
+        pytest.skip("no Chromium on the PATH")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 TESTS = Path(__file__).parent

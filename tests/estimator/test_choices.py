@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from der.common.errors import UserError
 from der.estimator.choices import CHOICES, check_channels, check_choices
+from der.project.own_code import LOOKED_UP_IN
 from der.project.params import read_params
 from der.project.settings import load_settings
 from der.settings.experiment import Settings
@@ -137,5 +138,6 @@ def test_ours_take_as_many() -> None:
 
 
 def test_the_modules_named_are_those_of_the_registries() -> None:
-    for choice in CHOICES.values():
-        assert any(one is choice.registry for one in vars(import_module(choice.module)).values())
+    assert LOOKED_UP_IN.keys() == CHOICES.keys()
+    for key, choice in CHOICES.items():
+        assert any(one is choice.registry for one in vars(import_module(LOOKED_UP_IN[key])).values())

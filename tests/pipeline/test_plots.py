@@ -1,6 +1,5 @@
 """DVC's own pages of plots, in Chromium without a network: the lines are drawn, and git sees nothing new."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -8,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from der.summary.series import summarise
 from der.summary.tables import accuracy_table, write_table
 from tests.locations import ROOT
 from tests.pipeline.lab import Pipeline
-from tests.report.browser import CHROMIUM, FLAGS, PATIENCE
+from tests.report.browser import PATIENCE
 from tests.summary.step_metrics import MATRIX, make_steps
 
 MEASURES = ["top1", "top5", "old", "new", "nme_top1"]
@@ -51,22 +50,16 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
+def page(browser: Browser) -> Iterator[Page]:
     """A page without a network; what it says on the console, or asks for beside files, fails the test."""
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on the PATH; install one")
-        pytest.skip("no Chromium on the PATH")
     faults: list[str] = []
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = chromium.new_context(offline=True).new_page()
+    with browser.new_context(offline=True) as context:
+        page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda one: faults.extend([one.url] * (not one.url.startswith("file:"))))
         yield page
-        chromium.close()
     assert faults == []
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,19 +125,20 @@ def store(monkeypatch: pytest.MonkeyPatch) -> TCPStore:
 def test_under_torchrun_one_that_hangs_is_named(
     store: TCPStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    signs_of_the_other = iter([1, 2, 3])
-    ended: list[int] = []
-    started: list[dict[str, Any]] = []
+    ended = threading.Event()
     monkeypatch.setattr(watching, "SILENT", 4)
-    monkeypatch.setattr(watching.os, "_exit", ended.append)
-    monkeypatch.setattr(
-        watching.threading, "Thread", lambda **named: SimpleNamespace(start=lambda: started.append(named))
-    )
-    monkeypatch.setattr(
-        watching.time, "sleep", lambda _: store.add("der signs of 1", next(signs_of_the_other, 0) and 1)
-    )
-    watching.watch_next()
-    started[0]["target"](*started[0]["args"])
+    monkeypatch.setattr(watching, "LOOK", 0.01)
+    monkeypatch.setattr(watching, "PATIENCE", 0.01)
+    monkeypatch.setattr(watching.os, "_exit", lambda status: ended.set())
+    store.add("der signs of 1", 1)
+    with watching.watching_next():
+        assert ended.wait(60)
     assert capsys.readouterr().err == f"error: process 1 of 2 (counted from 0) does not answer; {AGAIN}\n"
-    assert ended == [1]
-    assert store.add("der signs of 0", 0) == 8  # three looks with a sign between them, one without, four more
+    assert store.add("der signs of 0", 0) == 5  # a look with a new sign, and four more
+
+
+def test_under_torchrun_who_is_done_stops_watching(store: TCPStore) -> None:
+    before = threading.active_count()
+    with watching.watching_next():
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before

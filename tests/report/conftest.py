@@ -1,6 +1,5 @@
-"""One browser for all tests of pages; nothing of it is imported for tests that ask for none."""
+"""Pages in the browser of all tests."""
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,22 +9,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from tests.report.browser import Pages
-
-
-@pytest.fixture(scope="session")
-def browser() -> "Iterator[Browser]":
-    from playwright.sync_api import sync_playwright
-
-    from tests.report.browser import CHROMIUM, FLAGS
-
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on the PATH; install one")
-        pytest.skip("no Chromium on the PATH")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")

@@ -22,16 +22,15 @@ class Choice(NamedTuple):
     """What a setting's name is looked up in."""
 
     registry: Mapping[str, Any]
-    module: str  # that looks names up: a stage whose code has it runs the function
     arguments: int  # that a function of the user's own is called with
 
 
 CHOICES = {
-    "dataset.source": Choice(SOURCES, "der.data.sources.registry", 2),
-    "network.backbone": Choice(BACKBONES, "der.model.backbones", 1),
-    "network.head_initialization": Choice(HEAD_INITIALIZATIONS, "der.model.head_initialization", 2),
-    "train.incremental.rebalancing": Choice(REBALANCINGS, "der.train.rebalancing.registry", 3),
-    "memory.selection": Choice(SELECTIONS, "der.memory.selection", 4),
+    "dataset.source": Choice(SOURCES, 2),
+    "network.backbone": Choice(BACKBONES, 1),
+    "network.head_initialization": Choice(HEAD_INITIALIZATIONS, 2),
+    "train.incremental.rebalancing": Choice(REBALANCINGS, 3),
+    "memory.selection": Choice(SELECTIONS, 4),
 }
 
 

@@ -8,17 +8,26 @@ from typing import Any
 from der.common.errors import ForeignCodeError, UserError
 from der.common.filesystem import from_here
 from der.common.registry import import_own, module_of
-from der.estimator.choices import CHOICES
 from der.project.changes import value_at
 from der.project.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
 from der.project.graph import read_stages
 from der.project.params import read_params
 from der.project.paths import GRAPH, PARAMS
 
+# The module that looks a setting's name up: a stage whose code has it runs the function. By their names, for
+# the code behind them may not even parse.
+LOOKED_UP_IN = {
+    "dataset.source": "der.data.sources.registry",
+    "network.backbone": "der.model.backbones",
+    "network.head_initialization": "der.model.head_initialization",
+    "train.incremental.rebalancing": "der.train.rebalancing.registry",
+    "memory.selection": "der.memory.selection",
+}
+
 
 def named_modules(parameters: Any) -> dict[str, str]:
     """The user's modules that ``parameters``, all of params.yaml, name, by key."""
-    texts = {key: value_at(parameters, key) for key in CHOICES}
+    texts = {key: value_at(parameters, key) for key in LOOKED_UP_IN}
     modules = {key: module_of(text) for key, text in texts.items() if isinstance(text, str)}
     return {key: module for key, module in modules.items() if module is not None}
 
@@ -44,7 +53,7 @@ def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
     """The hashes of all code that ``stage`` runs; ``named`` are modules by key, as of ``named_modules``."""
     script = f"stages.{stage}"
     hashes = hash_modules(script)
-    own = [module for key, module in named.items() if CHOICES[key].module in hashes]
+    own = [module for key, module in named.items() if LOOKED_UP_IN[key] in hashes]
     return hash_modules(script, own=own) if own else hashes
 
 

@@ -2,18 +2,19 @@
 
 import hashlib
 
+from der.common.errors import UserError
 from der.common.sealed import MANIFEST
+from der.common.serialization import read_json
 from der.project.paths import REPORT, SUMMARY, evaluation, training
 
 HEAD = 4096  # bytes of a page, at least, that come before its styles
-SEALED = (evaluation(1).parent, training(1).parent)  # whose directories hold all that is measured
 
 
 def digest_results() -> str:
-    """SHA-256 over the summary and the manifests of all that was measured."""
+    """SHA-256 over the summary and the manifests of all that was measured at its steps."""
     digest = hashlib.sha256()
-    manifests = sorted(path for directory in SEALED for path in directory.glob(f"*/{MANIFEST}"))
-    for path in (SUMMARY, *manifests):
+    steps = range(1, len(read_json(SUMMARY)["steps"]) + 1)
+    for path in (SUMMARY, *(place(step) / MANIFEST for place in (evaluation, training) for step in steps)):
         content = path.read_bytes()
         digest.update(f"{path.as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
@@ -25,5 +26,5 @@ def is_page_current() -> bool:
     try:
         with REPORT.open("rb") as stream:
             return f'<meta name="results" content="{digest_results()}">'.encode() in stream.read(HEAD)
-    except OSError:
+    except (OSError, UserError):
         return False

@@ -151,10 +151,11 @@ def _end_first(parent: int) -> None:
         os.kill(parent, signal.SIGKILL)
 
 
-def watch_next() -> None:
+@contextmanager
+def watching_next() -> Iterator[None]:
     """Have those that torchrun has started watch each other in a ring; it ends all when one has ended.
 
-    Until they end nobody may be done before the others.
+    Until the block ends nobody may be done before the others.
     """
     from torch._C._distributed_c10d import TCPStore  # torch costs seconds
 
@@ -164,14 +165,22 @@ def watch_next() -> None:
     def read(rank: int, more: int = 0) -> int:
         return int(store.add(f"der signs of {rank}", more))
 
-    signs = Signs([(rank + 1) % count], lambda: read(rank, 1), read)
-    threading.Thread(target=_watch_next, args=(signs, count), daemon=True).start()
+    signs, over = Signs([(rank + 1) % count], lambda: read(rank, 1), read), threading.Event()
+    thread = threading.Thread(target=_watch_next, args=(signs, count, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()  # within the store, the end of Python would abort the process
 
 
-def _watch_next(signs: Signs, count: int) -> None:
+def _watch_next(signs: Signs, count: int, over: threading.Event) -> None:
     with suppress(RuntimeError):  # torchrun is gone, which ends all, too
         while not (lost := signs.exchange()):
-            time.sleep(LOOK)
-        time.sleep(PATIENCE)  # for one that waits for its part of the work, and says so
+            if over.wait(LOOK):
+                return
+        if over.wait(PATIENCE):  # for one that waits for its part of the work, and says so
+            return
         say(_describe(lost[0], count, "does not answer"))
     os._exit(1)
