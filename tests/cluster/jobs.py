@@ -1,6 +1,7 @@
 """Jobs of a pipeline on Slurm: how they are submitted, what they say, and when they are over."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from tests.cluster.slurm import PATIENCE, ask, wait_until
@@ -24,6 +25,12 @@ def trains(shared: Path) -> bool:
 def wait_for(job: int) -> None:
     """Return once the job and all its parts have ended."""
     wait_until(lambda: not ask("squeue", "--noheader", f"--jobs={job}").strip(), 3 * PATIENCE)
+
+
+def clone_plain(origin: Pipeline, root: Path) -> Pipeline:
+    """A clone of the repository that is to run without a cluster."""
+    origin.succeed("git", "clone", "--quiet", str(origin.root), str(root))
+    return replace(origin, root=root)
 
 
 def read_log(pipeline: Pipeline, name: str) -> str:

@@ -1,12 +1,12 @@
 """docs/scale.md on a real Slurm: a chain on two nodes, killed as it trains; the bytes of two processes."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.jobs import (
     RESULTS,
+    clone_plain,
     epochs_gone_on_after,
     read_log,
     submit,
@@ -38,8 +38,7 @@ def test_two_nodes_and_a_requeue(
 
     said = read_log(origin, f"der-chain-{job}")
     assert any(0 < epoch < EPOCHS for epoch in epochs_gone_on_after(said, EPOCHS)), said
-    plain = replace(origin, root=tmp_path / "plain")
-    origin.succeed("git", "clone", "--quiet", str(origin.root), str(plain.root))
+    plain = clone_plain(origin, tmp_path / "plain")
     plain.repro(DER_SCRATCH=str(tmp_path / "other"), DER_PROCESSES=str(len(NODES)))
     assert digests(shared / "chain", RESULTS) == digests(plain.root, RESULTS), said
     assert "chain" in origin.succeed("dvc", "exp", "list", "--all-commits")

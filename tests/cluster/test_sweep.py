@@ -2,13 +2,13 @@
 
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.jobs import (
     RESULTS,
+    clone_plain,
     epochs_gone_on_after,
     read_log,
     submit,
@@ -66,8 +66,7 @@ def test_rows_side_by_side_and_one_that_is_killed(cluster: None, origin: Pipelin
     assert any(0 < epoch < EPOCHS for epoch in gone_on), both  # with what the killed one had trained
     assert EPOCHS in gone_on or "Stage 'train_task@1' is cached" in both, both  # trained once
     for number, row in enumerate(ROWS, start=1):
-        plain = replace(origin, root=tmp_path / f"plain-{number}")
-        origin.succeed("git", "clone", "--quiet", str(origin.root), str(plain.root))
+        plain = clone_plain(origin, tmp_path / f"plain-{number}")
         plain.edit(**values(row))
         plain.repro(DER_SCRATCH=str(tmp_path / "other"))
         found = digests(shared / "clones" / str(number), RESULTS)

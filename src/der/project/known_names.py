@@ -25,7 +25,8 @@ def names_read_last(dataset: DatasetSettings) -> list[str]:
 
     Compared are parameters, the code of the stage that reads them, and sizes: see ``is_unchanged``.
     """
-    record, entries = read_stage(STAGE), _read_entries()
+    record = read_stage(STAGE)
+    entries = _list_entries(record)
     ran_with = record.get("params", {}).get(str(PARAMS), {}).get("dataset")
     if ran_with != to_values(dataset) or not all(_has_size(entries, path) for path in (RAW, _path(dataset))):
         return []
@@ -40,16 +41,15 @@ def names_read_last(dataset: DatasetSettings) -> list[str]:
 
 def is_unchanged(dataset: DatasetSettings) -> bool:
     """Whether ``dataset.path`` has the bytes that were read: seconds for a large archive, so asked late."""
-    return bool(hash_output(_path(dataset)) == _read_entries()[_path(dataset)]["md5"])
+    return bool(hash_output(_path(dataset)) == _list_entries(read_stage(STAGE))[_path(dataset)]["md5"])
 
 
 def _path(dataset: DatasetSettings) -> Path:
     return Path(os.path.normpath(dataset.path))  # as DVC writes it
 
 
-def _read_entries() -> dict[Path, dict[str, Any]]:
-    """What DVC has recorded of every file and directory that the stage read or left."""
-    record = read_stage(STAGE)
+def _list_entries(record: dict[str, Any]) -> dict[Path, dict[str, Any]]:
+    """What DVC has recorded of every file and directory that a stage read or left."""
     return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
 
 

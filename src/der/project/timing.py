@@ -6,7 +6,7 @@ skips or restores runs no code, and leaves no line.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -107,12 +107,7 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
     that a stage which asks is part of; outside of any it is that of the last line, of whatever stage.
     """
     wanted = {stage: digest_outputs(stage) for stage in stages}
-    found: dict[str, Line] = {}
-    last, project = "", str(find_project())
-    for line in _read_lines():
-        if wanted.get(line.stage) == line.left:
-            found[line.stage] = line
-        last = line.run if line.project == project else last
+    found, last = _newest(lambda line: wanted.get(line.stage) == line.left)
     if _running.get(None) is not None:
         last = name_run()
     return {stage: _time(found[stage], last) for stage in wanted if stage in found}
@@ -121,14 +116,19 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
     """How long each of ``stages`` took when it last ran in this project, whatever it left then."""
     wanted, project = set(stages), str(find_project())
-    found: dict[str, Line] = {}
-    last = ""
-    for line in _read_lines():
-        if line.project == project:
-            last = line.run
-            if line.stage in wanted:
-                found[line.stage] = line
+    found, last = _newest(lambda line: line.project == project and line.stage in wanted)
     return {stage: _time(line, last) for stage, line in found.items()}
+
+
+def _newest(counts: Callable[[Line], bool]) -> tuple[dict[str, Line], str]:
+    """The last line of each stage among those that count, and the last run of this project."""
+    found: dict[str, Line] = {}
+    last, project = "", str(find_project())
+    for line in _read_lines():
+        if counts(line):
+            found[line.stage] = line
+        last = line.run if line.project == project else last
+    return found, last
 
 
 def _time(line: Line, last_run: str) -> StageTime:
