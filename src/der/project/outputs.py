@@ -1,7 +1,7 @@
 """What a stage leaves, and how one result of it is told from another."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from der.common.errors import UserError
@@ -23,13 +23,18 @@ def list_outputs(stage: str) -> list[Path]:
 
 
 def digest_outputs(stage: str) -> str:
-    """SHA-256 over the outputs of ``stage``: manifests, which hold the digests of all files beside them.
+    """``digest_files`` of what ``stage`` leaves."""
+    return digest_files(list_outputs(stage))
+
+
+def digest_files(outputs: Iterable[Path]) -> str:
+    """SHA-256 over files and directories: manifests, which hold the digests of all files beside them.
 
     Of what is not sealed, names and sizes of the files, and contents of the small ones. What is missing
     counts as nothing.
     """
     digest = hashlib.sha256()
-    for file in sorted(file for output in list_outputs(stage) for file in _telling(output)):
+    for file in sorted(file for output in outputs for file in _telling(output)):
         size = file.stat().st_size
         digest.update(f"{file.as_posix()}\0{size}\0".encode(errors="surrogateescape"))
         if size <= WHOLE or file.name == MANIFEST:

@@ -1,24 +1,17 @@
 """Whether the page that lies there shows the results that lie there."""
 
-import hashlib
-
 from der.common.errors import UserError
-from der.common.sealed import MANIFEST
 from der.common.serialization import read_json
+from der.project.outputs import digest_files
 from der.project.paths import REPORT, SUMMARY, evaluation, training
 
 HEAD = 4096  # bytes of a page, at least, that come before its styles
 
 
 def digest_results() -> str:
-    """SHA-256 over the summary and the manifests of all that was measured at its steps."""
-    digest = hashlib.sha256()
+    """Of the summary and of all that was measured at its steps."""
     steps = range(1, len(read_json(SUMMARY)["steps"]) + 1)
-    for path in (SUMMARY, *(place(step) / MANIFEST for place in (evaluation, training) for step in steps)):
-        content = path.read_bytes()
-        digest.update(f"{path.as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    return digest_files([SUMMARY, *(place(step) for place in (evaluation, training) for step in steps)])
 
 
 def is_page_current() -> bool:
