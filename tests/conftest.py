@@ -30,10 +30,11 @@ settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The one knob of the tests that go on for as long as one likes."""
+    """What is left out unless asked for: tests that go on for as long as one likes, those on a cluster."""
     parser.addoption(
         "--torture", type=int, default=0, metavar="N", help="kill N pipelines; draw N examples of a property"
     )
+    parser.addoption("--slurm", action="store_true", help="run jobs on a Slurm of the tests' own")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -117,10 +118,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow, and put it first, so that workers end together, on tests of moments.
 
-    What only --torture asks for is left out.
+    What only an option asks for is left out.
     """
-    if not config.getoption("torture"):
-        items[:] = [item for item in items if not item.get_closest_marker("torture")]
+    for asked_for in ("torture", "slurm"):
+        if not config.getoption(asked_for):
+            items[:] = [item for item in items if not item.get_closest_marker(asked_for)]
     for item in items:
         if is_slow(item.path):
             item.add_marker(pytest.mark.slow)

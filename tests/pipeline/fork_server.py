@@ -22,9 +22,19 @@ from pathlib import Path
 PRELOADED = (
     *("torch", "numpy.ma", "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg"),
     *("jinja2", "ruamel.yaml", "msgspec", "safetensors.torch", "psutil", "tqdm"),
-    *("PIL.Image", "PIL.PngImagePlugin", "grimp", "filelock"),
+    *("PIL.Image", "PIL.PngImagePlugin", "grimp", "filelock", "timm"),
     *("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.run", "dvc.repo.index"),
-    *("dvc.data_cloud", "dvc.cachemgr", "dvc.scm", "dvc.lock", "dvc.rwlock", "dvc_render", "networkx"),
+    *(
+        "dvc.data_cloud",
+        "dvc.cachemgr",
+        "dvc.scm",
+        "dvc.lock",
+        "dvc.rwlock",
+        "dvc_render",
+        "networkx",
+        "dvc_s3",
+    ),
+    "aiobotocore.session",
 )
 # The program: has the server run modules of the project and of DVC, and is Python for all else.
 CLIENT = """#!{python} -IS

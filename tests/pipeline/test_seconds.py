@@ -27,20 +27,20 @@ def of_protocol(stages: list[str]) -> set[str]:
 
 
 def test_computed_kept_and_unknown(pipeline: Pipeline) -> None:
-    pipeline = pipeline.plain()
+    plain = pipeline.plain()  # a run is known by the process of its dvc
     pipeline.succeed("git", "add", "--force", "data/images")  # a copy of the repository has what git has
     pipeline.commit("Images")
     assert read(pipeline) == {}  # it was computed elsewhere, as what `dvc pull` brings
 
     pipeline.edit(evaluate__group_labels=1)
-    first = of_protocol(pipeline.repro().run)
+    first = of_protocol(plain.repro().run)
     assert first == {"check", *numbered("E1", "E2"), "summarize", "report"}
     assert computed(pipeline) == set(read(pipeline)) == first
 
     pipeline.add_code("src/der/summary/tables.py")
-    second = of_protocol(pipeline.repro().run)
+    second = of_protocol(plain.repro().run)
     assert set(read(pipeline)) == first and computed(pipeline) == second < first
 
-    pipeline.succeed("dvc", "exp", "run", "--temp", "--name", "apart", "-S", "evaluate.group_labels=3")
+    plain.succeed("dvc", "exp", "run", "--temp", "--name", "apart", "-S", "evaluate.group_labels=3")
     pipeline.succeed("dvc", "exp", "apply", "apart")
     assert computed(pipeline) == set(read(pipeline)) >= {*numbered("E1", "E2"), "summarize", "report"}

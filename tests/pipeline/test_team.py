@@ -1,22 +1,20 @@
 """DER_PROCESSES and torchrun: the same run by several processes, of which any may be killed."""
 
-import os
 import random
 import re
-import signal
-import subprocess
+import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psutil
 import pytest
 
+from tests.pipeline.killing import has_status, started, wait_for
 from tests.pipeline.lab import Pipeline, digests
 
 TWO = {"DER_PROCESSES": "2"}
 TRAINED = ("data/checkpoints", "data/memory")
 EPOCHS = 60
+FIRST_STEP = ("dvc", "repro", "train_task@1")
 
 
 def trained(pipeline: Pipeline) -> dict[str, str]:
@@ -40,76 +38,36 @@ def test_by_dvc_and_by_torchrun(pipeline: Pipeline) -> None:
     assert trained(pipeline) == first
 
 
-@contextmanager
-def running(pipeline: Pipeline, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`dvc repro` in the background."""
-    line = [pipeline.python, "-m", "dvc", "repro"]
-    environment = pipeline.environment() | environment
-    with subprocess.Popen(
-        line, cwd=pipeline.root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        yield process
-
-
-def ranks_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes that train below a dvc: the first, then those that it has started."""
-    found = [one for one in psutil.Process(process.pid).children(recursive=True) if trains(one)]
-    return sorted(found, key=lambda one: one.pid)
-
-
-def trains(process: psutil.Process) -> bool:
-    try:
-        words = process.cmdline()
-    except psutil.Error:
-        return False
-    return "stages.train_task" in words and "sh" not in os.path.basename(words[0])
-
-
-def end_one(process: subprocess.Popen[str], which: int, signum: int, delay: float) -> str:
-    """Send a signal to a rank once both are there; all end within a minute; returns what the run said."""
-    while len(found := ranks_of(process)) < 2:
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(delay)
-    try:
-        found[which].send_signal(signum)
-        _, said = process.communicate(timeout=60)
-    finally:
-        for one in found:
-            if one.is_running():
-                one.kill()
-    return said
-
-
-@pytest.mark.parametrize("which", [0, 1], ids=["the first", "the other"])
-def test_a_rank_that_is_killed(which: int, pipeline: Pipeline) -> None:
+def test_ranks_that_are_killed(pipeline: Pipeline) -> None:
     plain = pipeline.plain()
     plain.edit(train__base__epochs=EPOCHS)
     environment = scratch(plain, "killed")
-    delay = 3 + 3 * random.Random(which).random()
-    with running(plain, **environment) as process:
-        said = end_one(process, which, signal.SIGKILL, delay)
-    assert process.returncode != 0
-    if which:  # of the first DVC says that it failed
-        assert (
-            len(re.findall(r"^error: .+; run again: it goes on from the last epoch$", said, re.MULTILINE))
-            == 1
-        )
-    plain.succeed("dvc", "repro", **environment)
-    whole = trained(plain)
-    plain.succeed("python", "-m", "stages", **scratch(plain, "whole"))
-    assert trained(plain) == whole
+    draw = random.Random(0)
+    for which in (1, 0):
+        with started(plain, "dvc", "repro", **environment) as run:
+            run.wait_for_training()
+            time.sleep(draw.uniform(0, 0.3))
+            ranks = sorted(run.trainers(), key=lambda one: one.pid)
+            assert len(ranks) == 2
+            ranks[which].kill()
+            assert run.process.wait(60) != 0
+            wait_for(lambda: all(has_status(one, psutil.STATUS_ZOMBIE) for one in ranks))  # noqa: B023
+        if which:  # of the first DVC says that it failed
+            told = r"^error: .+; run again: it goes on from the last epoch$"
+            assert len(re.findall(told, run.printed, re.MULTILINE)) == 1
 
-
-def test_another_number_begins_anew(pipeline: Pipeline) -> None:
-    plain = pipeline.plain()
-    plain.edit(train__base__epochs=EPOCHS)
-    environment = scratch(plain, "killed")
-    with running(plain, **environment) as process:
-        end_one(process, 1, signal.SIGKILL, 5)
-    done = plain.command("dvc", "repro", "train_task@1", **environment | {"DER_PROCESSES": "1"})
+    another = plain.copy_to(plain.root.with_name("another"))
+    state = shutil.copytree(environment["DER_SCRATCH"], plain.root.with_name("copied"))
+    done = another.command(*FIRST_STEP, DER_SCRATCH=str(state), DER_PROCESSES="1")
     assert done.returncode == 0
     assert "begins anew with 1 at once; what 2 at once have trained stays there" in done.stdout + done.stderr
+
+    assert "going on after epoch" in plain.succeed(*FIRST_STEP, **environment)
+    plain.succeed(*FIRST_STEP[:2], "build_memory@1", **environment)
+    goes_on = trained(plain)
+    for stage in ("train_task", "build_memory"):
+        plain.succeed("python", "-m", f"stages.{stage}", "1", **scratch(plain, "whole"))
+    assert trained(plain) == goes_on
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1", "1.5", "9999"])

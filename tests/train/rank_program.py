@@ -1,8 +1,10 @@
-"""One of several processes that train together: python -m tests.train.rank_program RANK COUNT STORE OUT.
+"""Processes that train together: python -m tests.train.rank_program PLACE COUNT..., a COUNT of them at once.
 
-What it comes to, case by case, is written to OUT; all ranks must come to the same.
+What a rank comes to, case by case, is written to PLACE/<which of the counts>/<rank>.pt; all must come to the
+same. One that fails leaves the others waiting, and the test ends them.
 """
 
+import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,15 +111,32 @@ def train_steps(network: NetworkSettings | None = None) -> Any:
     return weights(second.network)
 
 
-def main() -> None:
-    rank, count, store, out = sys.argv[1:]
+def run_rank(rank: int, count: int, place: Path) -> None:
+    """One of ``count`` processes."""
     torch.set_num_threads(1)
-    if int(count) > 1:
-        ranks.join(int(rank), int(count), CPU, FileStore(store, int(count)))
+    if count > 1:
+        ranks.join(rank, count, CPU, FileStore(str(place / "store"), count))
     found = {name: train_epoch(case) for name, case in CASES.items()}
     found |= {tuned: train_timm(tuned) for tuned in TUNED}
     found |= {STEPS: train_steps(), DROPPING: train_steps(dropping.SETTINGS)}
-    torch.save(found, Path(out))
+    torch.save(found, place / f"{rank}.pt")
+
+
+def main() -> None:
+    """Forks of one process, so that what takes seconds to import is imported once."""
+    place, *counts = sys.argv[1:]
+    for number, count in enumerate(map(int, counts)):
+        directory = Path(place) / str(number)
+        directory.mkdir(parents=True)
+        started = []
+        for rank in range(count):
+            if (child := os.fork()) == 0:
+                run_rank(rank, count, directory)
+                os._exit(0)
+            started.append(child)
+        ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in started]
+        if any(ended):
+            sys.exit(f"of {count} at once: exit statuses {ended}")
 
 
 if __name__ == "__main__":

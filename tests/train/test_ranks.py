@@ -1,8 +1,10 @@
 """Several processes compute what one does: to rounding after a step of the optimiser, and twice the same."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -15,20 +17,20 @@ TOLERANCE = {"float32": 5e-6, "bfloat16": 5e-2}
 Found = dict[str, dict[str, torch.Tensor]]  # by case
 
 
-def train(processes: int, place: Path) -> list[Found]:
-    """What every rank comes to."""
-    place.mkdir()
-    outs = [place / f"{rank}.pt" for rank in range(processes)]
+def train(place: Path, *counts: int) -> list[list[Found]]:
+    """For each of ``counts``, what every rank comes to."""
+    line = [sys.executable, "-m", "tests.train.rank_program", str(place), *map(str, counts)]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "GLOO_SOCKET_IFNAME": "lo"}
-    program = [sys.executable, "-m", "tests.train.rank_program"]
-    running = [
-        subprocess.Popen(
-            [*program, str(rank), str(processes), str(place / "store"), str(out)], env=environment, cwd=ROOT
-        )
-        for rank, out in enumerate(outs)
+    with subprocess.Popen(line, env=environment, cwd=ROOT, start_new_session=True) as program:
+        try:
+            assert program.wait(200) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)
+    return [
+        [torch.load(place / f"{number}/{rank}.pt") for rank in range(count)]
+        for number, count in enumerate(counts)
     ]
-    assert [one.wait(200) for one in running] == [0] * processes
-    return [torch.load(out) for out in outs]
 
 
 def same(left: Found, right: Found) -> bool:
@@ -51,9 +53,8 @@ def furthest(one: Found, several: Found) -> dict[str, float]:
 
 # One test, so that no two test processes do the same work.
 def test_several_compute_what_one_does_and_all_of_them_the_same_bits_and_again(tmp_path: Path) -> None:
-    (one,) = train(1, tmp_path / "one")
-    two, three = train(2, tmp_path / "two"), train(3, tmp_path / "three")
+    (one,), two, three, again = train(tmp_path, 1, 2, 3, 2)
     for several in (two, three):
         assert {case: far for case, far in furthest(one, several[0]).items() if far > 1} == {}
         assert all(same(several[0], other) for other in several[1:])
-    assert same(two[0], train(2, tmp_path / "again")[0])
+    assert same(two[0], again[0])

@@ -6,6 +6,7 @@ that the project supports.
 
 import ast
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Set
 from functools import cache
@@ -16,7 +17,8 @@ from typing import Any
 from der.common.errors import UserError
 
 PACKAGES = {"der": Path("src/der"), "stages": Path("stages")}  # ours, and where they lie from the root
-WITHOUT_MEANING = ("kind", "type_comment", "type_ignores")  # fields of syntax trees
+WITHOUT_MEANING = frozenset({"kind", "type_comment", "type_ignores"})  # fields of syntax trees
+HOLD_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 HAVE_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 Hashes = dict[str, str]  # dotted name of a module -> hash of its syntax tree
@@ -71,12 +73,9 @@ def find_module(name: str, root: Path = Path()) -> Path | None:
     """The file of a module, of ours from ``root``, of others from Python's path; None if there is none."""
     package, *parts = name.split(".")
     places = [root / PACKAGES[package]] if package in PACKAGES else find_package(package)
-    files = [file for place in places for file in _files(place.joinpath(*parts))]
-    return next((file for file in files if file.is_file()), None)
-
-
-def _files(path: Path) -> tuple[Path, Path]:
-    return path / "__init__.py", path.with_name(f"{path.name}.py")
+    paths = [os.path.join(place, *parts) for place in places]
+    files = [file for path in paths for file in (f"{path}/__init__.py", f"{path}.py")]
+    return next((Path(file) for file in files if os.path.isfile(file)), None)
 
 
 def find_package(name: str) -> list[Path]:
@@ -115,7 +114,7 @@ def _understand(source: bytes, name: str, is_package: bool) -> tuple[str, list[s
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -123,6 +122,14 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
             module = ".".join([*above, *filter(None, [node.module])])
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All of a tree that may hold statements, or is one; expressions, most of every tree, hold none."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, HOLD_STATEMENTS):
+            yield node
+            yield from _statements(node)
 
 
 def hash_tree(tree: ast.AST) -> str:
@@ -141,7 +148,11 @@ def dump(node: Any) -> str:
         return f"{type(node.value).__name__}:{_literal(node.value)}"
     if not isinstance(node, ast.AST):
         return ascii(node)  # repr escapes what this Python's Unicode does not know yet
-    fields = [f"{name}={dump(value)}" for name, value in sorted(_meaning(node)) if value not in (None, [])]
+    fields = [
+        f"{name}={dump(value)}"
+        for name in _meaningful(type(node))
+        if (value := _meaning(node, name)) not in (None, [])
+    ]
     return f"{type(node).__name__}({','.join(fields)})"
 
 
@@ -149,17 +160,21 @@ def _literal(value: object) -> str:
     return hex(value) if type(value) is int else ascii(value)  # decimal digits have a limit
 
 
-def _meaning(node: ast.AST) -> Iterator[tuple[str, Any]]:
-    """The fields of a node that decide what the code does, the same on every Python."""
-    for name, value in ast.iter_fields(node):
-        if name in WITHOUT_MEANING:
-            continue
-        if name == "body" and _has_docstring(node):
-            value = value[1:]
-        elif name == "values" and isinstance(node, ast.JoinedStr):
-            # Python 3.12 ends some formats with an empty text.
-            value = [part for part in value if not isinstance(part, ast.Constant) or part.value]
-        yield name, value
+@cache
+def _meaningful(kind: type[ast.AST]) -> list[str]:
+    """The fields of a kind of node that decide what the code does."""
+    return sorted(set(kind._fields) - WITHOUT_MEANING)
+
+
+def _meaning(node: ast.AST, name: str) -> Any:
+    """What a field of a node says, the same on every Python."""
+    value: Any = getattr(node, name, None)
+    if name == "body" and _has_docstring(node):
+        return value[1:]
+    if name == "values" and isinstance(node, ast.JoinedStr):
+        # Python 3.12 ends some formats with an empty text.
+        return [part for part in value if not isinstance(part, ast.Constant) or part.value]
+    return value
 
 
 def _has_docstring(node: ast.AST) -> bool:
