@@ -150,7 +150,7 @@ def dump(node: Any) -> str:
         return ascii(node)  # repr escapes what this Python's Unicode does not know yet
     fields = [
         f"{name}={dump(value)}"
-        for name in _meaningful(type(node))
+        for name in _meaningful(node._fields)
         if (value := _meaning(node, name)) not in (None, [])
     ]
     return f"{type(node).__name__}({','.join(fields)})"
@@ -161,9 +161,9 @@ def _literal(value: object) -> str:
 
 
 @cache
-def _meaningful(kind: type[ast.AST]) -> list[str]:
-    """The fields of a kind of node that decide what the code does."""
-    return sorted(set(kind._fields) - WITHOUT_MEANING)
+def _meaningful(fields: tuple[str, ...]) -> list[str]:
+    """Those of a node's fields that decide what the code does."""
+    return sorted(set(fields) - WITHOUT_MEANING)
 
 
 def _meaning(node: ast.AST, name: str) -> Any:
