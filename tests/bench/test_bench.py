@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import socket
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.__main__ import TOGETHER
 from bench.arithmetic import epoch_operations, measure_operations
 from bench.cases import Case, list_cases, load_noise, prepare
 from bench.contender import Contender, Footprint, list_contenders, width_of
@@ -294,3 +296,8 @@ def test_the_page_quotes_the_results() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         rows = [Measured(**row) for row in json.loads(path.read_text(encoding="utf-8"))["measured"]]
         assert format_summary(rows) in page, f"docs/speed.md does not quote {path}"
+
+
+def test_the_page_names_cases_that_there_are() -> None:
+    named = re.findall(r'--case "(.+)"', Path("docs/speed.md").read_text(encoding="utf-8"))
+    assert named and {*named} <= {TOGETHER, *(case.name for case in list_cases(CPU, quick=False))}

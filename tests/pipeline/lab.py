@@ -156,7 +156,9 @@ class Pipeline:
 
     def copy_to(self, root: Path) -> "Pipeline":
         """The same state of affairs at another place: files, DVC's cache and lock, git's history."""
-        shutil.copytree(self.root, root, symlinks=True)
+        subprocess.run(
+            ["cp", "-a", self.root, root], check=True
+        )  # of hundreds of files, faster than shutil's
         return replace(self, root=root)
 
 

@@ -35,6 +35,7 @@ ELSEWHERE = {
 }
 
 INSTALLS = "packages come from the network; tests/packaging installs the wheel"
+MEASURES = "minutes; tests/bench/test_bench.py has the names of all cases"
 NOT_RUN = {
     "pip install .": INSTALLS,
     "pip install '.[pipeline]'": INSTALLS,
@@ -45,6 +46,8 @@ NOT_RUN = {
     "pip install '.[photos]'": INSTALLS,
     "python -m bench.photos.memory --gigabytes 5 --to ../photos-5": "minutes, and gigabytes on disk",
     "python -m bench.photos.epochs --to ../photos-5": "minutes",
+    'python -m bench --case "colour, 32x32"': MEASURES,
+    'python -m bench --case "runs at once"': MEASURES,
     "der record digits --clone ../other": "a run of minutes; tests/project/test_recording.py has made ones",
 }
 

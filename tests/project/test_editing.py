@@ -128,7 +128,7 @@ def check_edit(text: str, name: str, expected: list[str]) -> str:
 
 
 @given(documents(), st.sampled_from(NAMES))
-@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 def test_any_document_any_preset(document: tuple[str, list[str]], name: str) -> None:
     text, expected = document
     check_edit(text, name, expected)
@@ -143,7 +143,7 @@ def test_a_remark_behind_the_sign_of_a_text(sign: str) -> None:
 
 
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @example(NAMES)
 def test_the_way_to_a_preset_does_not_matter(names: list[str]) -> None:
     text = COMMITTED
