@@ -104,10 +104,26 @@ SLOW = (
     *("model/kernels/test_processor.py", "train/test_processor_kernels.py", "common/test_cores.py"),
     "train/test_ranks.py",
 )
+# What takes longest, first of all: minutes in one piece, which at the end would leave a core idle.
+LONGEST = (
+    "cluster",
+    "pipeline/test_torture.py",
+    "pipeline/test_team.py",
+    "pipeline/test_queue.py",
+    "pipeline/test_seconds.py",
+    "pipeline/test_resume.py",
+    "pipeline",
+)
 
 
 def is_slow(path: Path) -> bool:
     return any(path.is_relative_to(TESTS / name) for name in SLOW)
+
+
+def rank(path: Path) -> int:
+    """The place of a file's tests among all, those that take longest first."""
+    slow = len(LONGEST) + (not is_slow(path))
+    return next((place for place, name in enumerate(LONGEST) if path.is_relative_to(TESTS / name)), slow)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -116,7 +132,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put it first, so that workers end together, on tests of moments.
+    """Mark what is slow, and put the longest first, so that workers end together, on tests of moments.
 
     What only an option asks for is left out.
     """
@@ -126,4 +142,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if is_slow(item.path):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: rank(item.path))

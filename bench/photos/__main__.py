@@ -1,6 +1,6 @@
 """`python -m bench.photos`: small networks from nothing and a pretrained one, on few images of CIFAR-100.
 
-A row is written to bench/results/photos.json when it is finished; what is there is not run again.
+A row is written to bench/results/photos/table.json when it is finished; what is there is not run again.
 """
 
 import argparse

@@ -5,10 +5,7 @@ A pipeline of its own in the directory --to. After an interruption the same line
 
 import argparse
 import json
-import os
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +14,15 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from bench.pipeline_copy import DVC, copy_pipeline, disk, edit_parameters, environment, run_der
 from bench.results_file import RESULTS
 
 CLASSES = 20
 SIDE = 224  # pixels
 BYTES = SIDE * SIDE * 3
 LOOK = 0.05  # seconds between looks at the memory
-COPIED = ("src", "stages", "dvc.yaml", "params.yaml", "chain.yaml", ".gitignore", ".dvcignore", ".dvc/config")
 LIGHT = {  # a network that leaves the time to the images
     "network": {"backbone": "resnet", "depth": 18, "stem": "large", "weights": None, "tuned": "all"},
-    "dataset": {"image_side": SIDE},
     "protocol": {"first_classes": CLASSES // 2, "later_classes": CLASSES // 2},
     "train": {phase: {"epochs": 1, "milestones": []} for phase in ("base", "incremental")},
     "memory": {"budget": 20},
@@ -46,47 +42,10 @@ def make_photos(directory: Path, count: int) -> None:
         Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC).save(file, quality=80)
 
 
-def make_pipeline(root: Path, photos: Path) -> None:
-    """A copy of this repository's pipeline that reads ``photos``."""
-    for name in COPIED:
-        source, target = Path(name), root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copyfile(source, target)
-    for name in ("data/images", "data/weights", ".dvc"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    if not (root / ".git").exists():
-        subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
-    run_der(root, "preset", "photos")
-    edit_parameters(root / "params.yaml", photos)
-    run_der(root, "chain")
-
-
-def run_der(root: Path, *words: str) -> None:
-    line = [sys.executable, "-m", "der", *words]
-    subprocess.run(line, cwd=root, check=True, env=os.environ | {"PYTHONPATH": "src"})
-
-
-def edit_parameters(path: Path, photos: Path) -> None:
-    """Name the photos, and the light network."""
-    from der.common.yaml_document import yaml_editor
-    from der.settings.presets import overlay
-
-    editor = yaml_editor()
-    content = editor.load(path.read_text(encoding="utf-8"))
-    overlay(content, LIGHT)
-    content["dataset"]["path"] = str(photos)
-    with path.open("w", encoding="utf-8") as stream:
-        editor.dump(content, stream)
-
-
 def watch(root: Path, line: Sequence[str]) -> dict[str, float]:
     """Run a command; most MB resident, of all its processes, without pages that are a file's, and seconds."""
     begin, peak, anonymous = time.perf_counter(), 0, 0
-    environment = os.environ | {"DER_SCRATCH": str(root.parent / "scratch"), "DVC_NO_ANALYTICS": "1"}
-    with subprocess.Popen(line, cwd=root, env=environment) as process:
+    with subprocess.Popen(line, cwd=root, env=environment(root)) as process:
         while process.poll() is None:
             resident, own = memory_of(process.pid)
             peak, anonymous = max(peak, resident), max(anonymous, own)
@@ -107,35 +66,25 @@ def memory_of(pid: int) -> tuple[int, int]:
     return sum(one.rss for one in found), sum(one.rss - one.shared for one in found)
 
 
-def disk(root: Path, *names: str) -> int:
-    """Bytes on disk below ``names``, a file with several links once."""
-    files = {
-        (status.st_dev, status.st_ino): status.st_blocks * 512
-        for name in names
-        for file in (root / name).rglob("*")
-        if file.is_file()
-        for status in (file.stat(),)
-    }
-    return sum(files.values())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--gigabytes", type=float, default=5, help="of arrays (default: 5)")
     parser.add_argument("--to", type=Path, required=True, help="a directory for pipeline, photos and scratch")
-    parser.add_argument("--results", type=Path, default=RESULTS / "photos-memory.json")
+    parser.add_argument("--results", type=Path, default=RESULTS / "photos/memory.json")
     options = parser.parse_args()
     root, count = options.to.absolute() / "pipeline", int(options.gigabytes * 1e9 / BYTES)
     make_photos(options.to / "photos/train", count)
-    make_pipeline(root, options.to.absolute() / "photos")
-    dvc = [sys.executable, "-m", "dvc"]
-    if not (root / ".dvc/config").exists():
-        subprocess.run([*dvc, "init", "--quiet"], cwd=root, check=True)
+    copy_pipeline(root)
+    run_der(root, "preset", "photos")
+    edit_parameters(
+        root, LIGHT | {"dataset": {"image_side": SIDE, "path": str(options.to.absolute() / "photos")}}
+    )
+    run_der(root, "chain")
     report = {"gigabytes": round(count * BYTES / 1e9, 2), "images": count, "stages": {}}
     for stage in ("check", "download", "split", "initialize", "train_task@1", "build_memory@1", "evaluate@1"):
-        report["stages"][stage] = watch(root, [*dvc, "repro", "--single-item", stage])  # type: ignore[index]
+        report["stages"][stage] = watch(root, [*DVC, "repro", "--single-item", stage])  # type: ignore[index]
         print(stage, report["stages"][stage], flush=True)  # type: ignore[index]
     used = disk(root, "data/raw", "data/tasks", ".dvc/cache")
     report["disk_times_arrays"] = round(used / (count * BYTES), 3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from der.common.serialization import read_json, write_json
 
-RESULTS = Path("bench/results/photos.json")
+RESULTS = Path("bench/results/photos/table.json")
 FILE_KEYS = ("network", "images_per_class", "seed")
 
 Rows = Sequence[dict[str, Any]]
@@ -22,6 +22,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def write_rows(path: Path, machine: dict[str, Any], rows: Rows) -> None:
     """Write all rows; the file is whole at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"machine": machine, "rows": [*rows]})
 
 
@@ -35,11 +36,11 @@ def format_rows(rows: Rows) -> str:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(json.dumps([row["network"], row["images_per_class"]]), []).append(row)
-    head = ["network", "images a class", "average top-1", "last top-1", "minutes", "seeds"]
+    head = ["network", "images a class", "average top-1", "last top-1", "minutes of a core", "seeds"]
     lines = [head, ["---", *["---:"] * 5]]
     for group in groups.values():
         cells = [_range([one[name] for one in group]) for name in ("average", "last")]
-        minutes = float(np.mean([sum(one["seconds"]) for one in group])) / 60
+        minutes = float(np.mean([one["core_seconds"] for one in group])) / 60
         first = group[0]
         lines.append(
             [first["network"], str(first["images_per_class"]), *cells, f"{minutes:.1f}", str(len(group))]

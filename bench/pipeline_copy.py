@@ -1,0 +1,62 @@
+"""A pipeline of its own for what is measured: a copy of this repository's, elsewhere."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+COPIED = ("src", "stages", "dvc.yaml", "params.yaml", "chain.yaml", ".gitignore", ".dvcignore", ".dvc/config")
+FOLDERS = ("data/images", "data/weights", ".dvc")
+DVC = (sys.executable, "-m", "dvc")
+
+
+def copy_pipeline(root: Path) -> None:
+    """Copy code and parameters to ``root``, a repository of git and DVC; what stages left there stays."""
+    for name in COPIED:
+        source, target = Path(name), root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    for name in FOLDERS:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    if not (root / ".git").exists():
+        subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+
+
+def run_der(root: Path, *words: str) -> None:
+    """Run a command of the copy."""
+    line = [sys.executable, "-m", "der", *words]
+    subprocess.run(line, cwd=root, check=True, env=os.environ | {"PYTHONPATH": "src"})
+
+
+def edit_parameters(root: Path, values: Any) -> None:
+    """Set ``values``, nested as in params.yaml."""
+    from der.common.yaml_document import yaml_editor
+    from der.settings.presets import overlay
+
+    editor, path = yaml_editor(), root / "params.yaml"
+    content = editor.load(path.read_text(encoding="utf-8"))
+    overlay(content, values)
+    with path.open("w", encoding="utf-8") as stream:
+        editor.dump(content, stream)
+
+
+def environment(root: Path) -> dict[str, str]:
+    """That of commands of DVC, with training state beside the copy."""
+    return os.environ | {"DER_SCRATCH": str(root.parent / "scratch"), "DVC_NO_ANALYTICS": "1"}
+
+
+def disk(root: Path, *names: str) -> int:
+    """Bytes on disk below ``names``, a file with several links once."""
+    files = {
+        (status.st_dev, status.st_ino): status.st_blocks * 512
+        for name in names
+        for file in (root / name).rglob("*")
+        if file.is_file()
+        for status in (file.stat(),)
+    }
+    return sum(files.values())
