@@ -44,16 +44,19 @@ def make_images(directory: Path, classes: int) -> None:
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
 
 
+def phase() -> dict[str, Any]:
+    return {"epochs": 1, "milestones": [], "learning_rate": 0.01, "batch_size": 128}
+
+
 def parameters(classes: int, steps: int) -> dict[str, Any]:
     """The smallest network, and an epoch at every step."""
-    phase = {"epochs": 1, "milestones": [], "learning_rate": 0.01, "batch_size": 128}
     return {
         "dataset": {"source": "folder", "path": "data/images", "image_side": SIDE, "channels": 3},
         "protocol": {"first_classes": classes // steps, "later_classes": classes // steps},
         "network": {"depth": 8},
         "train": {
-            "base": phase,
-            "incremental": {**phase, "classifier": {"epochs": 1, "milestones": []}},
+            "base": phase(),
+            "incremental": phase(),
         },
         "memory": {"budget": classes},
     }
