@@ -44,22 +44,21 @@ def make_images(directory: Path, classes: int) -> None:
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
 
 
-def phase() -> dict[str, Any]:
-    return {"epochs": 1, "milestones": [], "learning_rate": 0.01, "batch_size": 128}
-
-
 def parameters(classes: int, steps: int) -> dict[str, Any]:
     """The smallest network, and an epoch at every step."""
-    return {
-        "dataset": {"source": "folder", "path": "data/images", "image_side": SIDE, "channels": 3},
-        "protocol": {"first_classes": classes // steps, "later_classes": classes // steps},
-        "network": {"depth": 8},
-        "train": {
-            "base": phase(),
-            "incremental": phase(),
-        },
-        "memory": {"budget": classes},
+    values = {
+        "dataset.source": "folder",
+        "dataset.image_side": SIDE,
+        "dataset.channels": 3,
+        "protocol.first_classes": classes // steps,
+        "protocol.later_classes": classes // steps,
+        "network.depth": 8,
+        "memory.budget": classes,
     }
+    for phase in ("base", "incremental"):
+        schedule = {"epochs": 1, "milestones": [], "learning_rate": 0.01, "batch_size": 128}
+        values |= {f"train.{phase}.{name}": value for name, value in schedule.items()}
+    return values
 
 
 def repro(root: Path) -> Iterator[Moment]:

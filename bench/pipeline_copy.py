@@ -4,8 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
+
+from der.common.yaml_document import yaml_editor
 
 COPIED = ("src", "stages", "dvc.yaml", "params.yaml", "chain.yaml", ".gitignore", ".dvcignore", ".dvc/config")
 FOLDERS = ("data/images", "data/weights", ".dvc")
@@ -33,14 +37,15 @@ def run_der(root: Path, *words: str) -> None:
     subprocess.run(line, cwd=root, check=True, env=os.environ | {"PYTHONPATH": "src"})
 
 
-def edit_parameters(root: Path, values: Any) -> None:
-    """Set ``values``, nested as in params.yaml."""
-    from der.common.yaml_document import yaml_editor
-    from der.settings.presets import overlay
-
+def edit_parameters(root: Path, values: dict[str, Any]) -> None:
+    """Set ``values`` of params.yaml, by their dotted paths, which must be there."""
     editor, path = yaml_editor(), root / "params.yaml"
     content = editor.load(path.read_text(encoding="utf-8"))
-    overlay(content, values)
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        section = reduce(getitem, parents, content)
+        assert last in section, dotted
+        section[last] = value
     with path.open("w", encoding="utf-8") as stream:
         editor.dump(content, stream)
 

@@ -22,10 +22,17 @@ SIDE = 224  # pixels
 BYTES = SIDE * SIDE * 3
 LOOK = 0.05  # seconds between looks at the memory
 LIGHT = {  # a network that leaves the time to the images
-    "network": {"backbone": "resnet", "depth": 18, "stem": "large", "weights": None, "tuned": "all"},
-    "protocol": {"first_classes": CLASSES // 2, "later_classes": CLASSES // 2},
-    "train": {phase: {"epochs": 1, "milestones": []} for phase in ("base", "incremental")},
-    "memory": {"budget": 20},
+    "network.backbone": "resnet",
+    "network.depth": 18,
+    "network.stem": "large",
+    "network.weights": None,
+    "network.tuned": "all",
+    "dataset.image_side": SIDE,
+    "protocol.first_classes": CLASSES // 2,
+    "protocol.later_classes": CLASSES // 2,
+    **{f"train.{phase}.epochs": 1 for phase in ("base", "incremental")},
+    **{f"train.{phase}.milestones": [] for phase in ("base", "incremental")},
+    "memory.budget": 20,
 }
 
 
@@ -78,9 +85,7 @@ def main() -> None:
     make_photos(options.to / "photos/train", count)
     copy_pipeline(root)
     run_der(root, "preset", "photos")
-    edit_parameters(
-        root, LIGHT | {"dataset": {"image_side": SIDE, "path": str(options.to.absolute() / "photos")}}
-    )
+    edit_parameters(root, LIGHT | {"dataset.path": str(options.to.absolute() / "photos")})
     run_der(root, "chain")
     report = {"gigabytes": round(count * BYTES / 1e9, 2), "images": count, "stages": {}}
     for stage in ("check", "download", "split", "initialize", "train_task@1", "build_memory@1", "evaluate@1"):
