@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,7 +22,7 @@ CLASSES = 20
 SIDE = 224  # pixels
 BYTES = SIDE * SIDE * 3
 LOOK = 0.05  # seconds between looks at the memory
-LIGHT = {  # a network that leaves the time to the images
+LIGHT: dict[str, Any] = {  # a network that leaves the time to the images
     "network.backbone": "resnet",
     "network.depth": 18,
     "network.stem": "large",

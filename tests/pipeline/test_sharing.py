@@ -169,7 +169,7 @@ def test_a_clone_trains_nothing(remote: Remote, pipeline: Pipeline) -> None:
     assert colleague.results() == pipeline.results()
 
 
-@pytest.mark.parametrize("remote", ["S3"], indirect=True)
+@pytest.mark.parametrize("remote", ["folder"], indirect=True)
 def test_a_clone_trains_from_the_first_step_that_an_edit_reaches(remote: Remote, pipeline: Pipeline) -> None:
     colleague = clone(pipeline, images=False)
     remote.authorise(colleague)
