@@ -5,6 +5,7 @@
 
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -83,9 +84,11 @@ class JobRun:
     def remember(self, step: int, memory: Memory, network: Network) -> Memory:
         """The exemplars after the step; ``network`` is folded."""
         settings = memory_settings(self.job.plan)
-        return build_memory(
-            memory, self._new_classes(step), settings, lambda images: self._run(network, images).features
-        )
+
+        def features(classes: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+            return (self._run(network, images).features for images in classes)
+
+        return build_memory(memory, self._new_classes(step), settings, features)
 
     def measure_top1(self, network: Network) -> float:
         """Percent of the test images of all classes seen; ``network`` is folded."""

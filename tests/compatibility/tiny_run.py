@@ -3,6 +3,8 @@
 Masks leave few channels of every extractor, so that the files are small.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,8 +56,8 @@ def train(step: int, previous: Checkpoint | None, memory: Memory) -> Checkpoint:
 def remember(step: int, checkpoint: Checkpoint, memory: Memory) -> Memory:
     """The memory after a step."""
 
-    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return run_network(checkpoint.network, NORMALIZATION, images, CPU).features
+    def features(classes: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        return (run_network(checkpoint.network, NORMALIZATION, images, CPU).features for images in classes)
 
     return build_memory(memory, images_of(step), memory_settings(budget=8), features)
 

@@ -1,7 +1,8 @@
 """The memory over several steps, and its files."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,6 +32,11 @@ def features_at(step: int) -> Features:
     return features
 
 
+def each_at(step: int) -> Callable[[Sequence[Images]], Iterator[NDArray[np.float32]]]:
+    """Those of several classes."""
+    return partial(map, features_at(step))
+
+
 def new_images(step: int) -> list[Images]:
     return [random_images(10 * step + index, count) for index, count in enumerate(PER_STEP[step - 1])]
 
@@ -39,7 +45,7 @@ def all_steps(settings: MemorySettings) -> list[Memory]:
     """M_0 to M_3."""
     memories = [empty_memory()]
     for step in (1, 2, 3):
-        memories.append(build_memory(memories[-1], new_images(step), settings, features_at(step)))
+        memories.append(build_memory(memories[-1], new_images(step), settings, each_at(step)))
     return memories
 
 
@@ -98,10 +104,10 @@ def test_means_of_all_classes_are_renewed() -> None:
 
 def test_a_budget_that_leaves_a_class_without_exemplar() -> None:
     settings = memory_settings(budget=3, allocation="total")
-    first = build_memory(empty_memory(), new_images(1), settings, features_at(1))
+    first = build_memory(empty_memory(), new_images(1), settings, each_at(1))
     message = r"^memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4$"
     with pytest.raises(UserError, match=message):
-        build_memory(first, new_images(2), settings, features_at(2))
+        build_memory(first, new_images(2), settings, each_at(2))
 
 
 RANDOM = memory_settings(selection="random")

@@ -1,5 +1,7 @@
 """Selections of exemplars by name."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ from tests.builders import memory_settings, random_images
 
 def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images.reshape(len(images), -1)[:, :16].astype(np.float32)
+
+
+EACH = partial(map, features)  # of several classes
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
@@ -44,7 +49,7 @@ def test_one_of_ones_own_is_asked_for_every_new_class(monkeypatch: pytest.Monkey
 
     monkeypatch.setitem(SELECTIONS, "last", last)
     classes = [random_images(seed, 6) for seed in (1, 2)]
-    memory = build_memory(empty_memory(), classes, memory_settings(budget=6, selection="last"), features)
+    memory = build_memory(empty_memory(), classes, memory_settings(budget=6, selection="last"), EACH)
     assert asked == [(3, 0), (3, 1)]
     np.testing.assert_array_equal(memory.images, np.concatenate([one[:2:-1] for one in classes]))
 
@@ -53,7 +58,7 @@ def test_a_name_that_stands_for_nothing() -> None:
     settings = memory_settings(selection="nearest")
     message = r"^memory\.selection: 'nearest' does not fit; write herding or random, "
     with pytest.raises(UserError, match=message):
-        build_memory(empty_memory(), [random_images(0, 4)], settings, features)
+        build_memory(empty_memory(), [random_images(0, 4)], settings, EACH)
 
 
 FEATURES = features(random_images(1, 5))

@@ -1,18 +1,22 @@
 """Forward passes over many images."""
 
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from der.common import ranks
 from der.common.cores import Turn
 from der.common.serialization import read_array, write_array
 from der.evaluation.evaluate import run_on_tests
 from der.model import forward
-from der.model.forward import features_in_turns, run_network
+from der.model.forward import Outputs, features_in_turns, outputs_in_turns, run_network
 from tests.builders import (
     CPU,
     NORMALIZATION,
@@ -72,18 +76,44 @@ def test_read_only_memory_maps_will_do(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mapped.logits, run_network(network, NORMALIZATION, images, CPU).logits)
 
 
-def test_memory_and_evaluation_pass_their_turn_on_before_every_class(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_and_evaluation_pass_their_turn_on_before_every_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     deeds: list[str] = []
     monkeypatch.setattr(Turn, "take", lambda turn: deeds.append("take"))
     monkeypatch.setattr(Turn, "pass_on", lambda turn: deeds.append("pass on"))
     monkeypatch.setattr(Turn, "release", lambda turn: deeds.append("release"))
-    with features_in_turns(random_checkpoint([2]), CPU) as features:
-        for images in (random_images(0, 2), random_images(1, 3)):
-            assert features(images).shape == (len(images), 64)
+    classes = [random_images(0, 2), random_images(1, 3), random_images(2, 1)]
+    monkeypatch.setattr(forward, "PASS_VALUES", 4 * classes[0][0].size)
+    with features_in_turns(random_checkpoint([3]), CPU) as features:
+        assert [one.shape for one in features(classes)] == [(2, 64), (3, 64), (1, 64)]
     assert deeds == ["take", "pass on", "pass on", "release"]
     deeds.clear()
-    run_on_tests(random_checkpoint([2]), [random_images(0, 2), random_images(1, 3)], CPU)
+    run_on_tests(random_checkpoint([3]), classes, CPU)
     assert deeds == ["take", "pass on", "pass on", "release"]
+
+
+@given(st.lists(st.integers(1, 9), max_size=8), st.integers(1, 6))
+def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], most: int) -> None:
+    checkpoint, passes = random_checkpoint([3]), []
+    classes = [random_images(seed, count) for seed, count in enumerate(counts)]
+    alone = [
+        run_network(checkpoint.network, checkpoint.metadata.normalization, images, CPU) for images in classes
+    ]
+
+    def run(*given: Any) -> Outputs:
+        passes.append(len(given[2]))
+        return run_network(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forward, "PASS_VALUES", most * random_images(0, 1).size)
+        patch.setattr(forward, "run_network", run)
+        with outputs_in_turns(checkpoint, CPU) as outputs_of:
+            together = [*outputs_of(classes)]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.features, other.features, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-5)
+    assert sum(passes) == sum(counts)
+    assert all(count <= most or count in counts for count in passes)
+    assert len(passes) <= len(counts) and all(a + b > most for a, b in pairwise(passes))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.common.cores import turn
 from der.common.errors import UserError
 from der.data.exemplars import Memory
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
@@ -18,8 +17,7 @@ from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with
 from der.evaluation.nearest_mean import nearest_mean_scores
 from der.evaluation.predictions import Predictions, predict
 from der.model.checkpoint import Checkpoint
-from der.model.forward import Outputs, run_network
-from der.model.network import fold_network
+from der.model.forward import Outputs, outputs_in_turns
 from der.settings.evaluation import EvaluateSettings
 
 
@@ -87,14 +85,12 @@ def _mistakes(
 
 def run_on_tests(checkpoint: Checkpoint, tests: Sequence[NDArray[np.uint8]], device: torch.device) -> Outputs:
     """Scores and features of all test images, in label order; UserError if a score is not finite."""
-    network, metadata = fold_network(checkpoint.network, device), checkpoint.metadata
-    outputs = []
-    with turn(device) as cores:
-        for images in tests:
-            cores.pass_on()
-            outputs.append(run_network(network, metadata.normalization, images, device))
+    with outputs_in_turns(checkpoint, device) as outputs_of:
+        outputs = [*outputs_of(tests)]
     logits = np.concatenate([output.logits for output in outputs])
     features = np.concatenate([output.features for output in outputs])
     if not np.isfinite(logits).all():
-        raise UserError(f"step {len(metadata.steps)}: the network's scores are not finite; train it again")
+        raise UserError(
+            f"step {len(checkpoint.metadata.steps)}: the network's scores are not finite; train it again"
+        )
     return Outputs(logits=logits, features=features)

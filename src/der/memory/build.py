@@ -3,7 +3,7 @@
 # N images of a class, H and W pixels, C channels, D features
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from der.memory.herding import class_mean
 from der.memory.selection import find_selection
 from der.settings.memory import MemorySettings
 
-Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, C) to (N, D)
+# Of several classes: images (N, H, W, C) of each to its features (N, D).
+Features = Callable[[Sequence[NDArray[np.uint8]]], Iterable[NDArray[np.float32]]]
 
 
 def build_memory(
@@ -32,9 +33,8 @@ def build_memory(
     check_budget(settings, classes)
     per_class = exemplars_per_class(settings, classes)
     kept = [previous.of_class(label)[:per_class] for label in range(old_classes)]
-    means = [class_mean(features(images)) for images in kept]
-    for images in new_classes:
-        features_ND = features(images)
+    means = [class_mean(features_ND) for features_ND in features(kept)]
+    for images, features_ND in zip(new_classes, features(new_classes), strict=True):
         chosen = select(features_ND, per_class, settings, len(kept))
         kept.append(images[chosen])
         means.append(class_mean(features_ND[chosen]))

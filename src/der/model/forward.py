@@ -3,7 +3,7 @@
 # N images, B batch, C classes, D features of all extractors together
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,21 +62,47 @@ def run_network(
 
 
 @contextmanager
-def features_in_turns(
+def outputs_in_turns(
     checkpoint: Checkpoint, device: torch.device
-) -> Iterator[Callable[[NDArray[np.uint8]], NDArray[np.float32]]]:
-    """Super-features (N, D) of images (N, H, W, C), as a function, for a block that holds cores.
+) -> Iterator[Callable[[Sequence[NDArray[np.uint8]]], Iterator[Outputs]]]:
+    """Outputs of each of several classes' images (N, H, W, C), as a function, for a block that holds cores.
 
-    They are passed on between calls. The network is folded once.
+    They are passed on between passes. The network is folded once; classes of few images share passes, for a
+    network of many extractors takes as long for one image as for dozens.
     """
-    network = fold_network(checkpoint.network, device)
+    network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
     with turn(device) as cores:
 
-        def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            cores.pass_on()
-            return run_network(network, checkpoint.metadata.normalization, images, device).features
+        def outputs_of(classes: Sequence[NDArray[np.uint8]]) -> Iterator[Outputs]:
+            for some in _passes(classes):
+                cores.pass_on()
+                images = some[0] if len(some) == 1 else np.concatenate(some)
+                outputs = run_network(network, normalization, images, device)
+                ends = np.cumsum([len(one) for one in some])[:-1]
+                yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
 
-        yield features
+        yield outputs_of
+
+
+def _passes(classes: Sequence[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
+    """Neighbours whose images go through a network at once, or a class that needs a pass or more alone."""
+    some: list[NDArray[np.uint8]] = []
+    for images in classes:
+        if some and sum(map(len, some)) + len(images) > images_per_pass(images[0].size):
+            yield some
+            some = []
+        some.append(images)
+    if some:
+        yield some
+
+
+@contextmanager
+def features_in_turns(
+    checkpoint: Checkpoint, device: torch.device
+) -> Iterator[Callable[[Sequence[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]]:
+    """As ``outputs_in_turns``, super-features (N, D) alone."""
+    with outputs_in_turns(checkpoint, device) as outputs_of:
+        yield lambda classes: (outputs.features for outputs in outputs_of(classes))
 
 
 def images_per_pass(values: int) -> int:
