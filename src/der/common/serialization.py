@@ -24,7 +24,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(regular(path).read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read as JSON ({why})") from None
 
 
 def _refuse(constant: str) -> None:
