@@ -1,0 +1,43 @@
+"""Pipelines that benches run elsewhere: that their parameters are ones that a run can have."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import many_steps
+from bench.photos import memory
+from bench.pipeline_copy import copy_pipeline, disk, edit_parameters, run_der
+from der.common.yaml_text import parse_yaml
+from der.project.changes import value_at
+from der.project.params import read_text
+from der.project.settings import parse_settings
+
+
+@pytest.mark.parametrize(
+    ("preset", "values", "steps"),
+    [("digits", many_steps.parameters(12, 4), 4), ("photos", memory.LIGHT, 2)],
+    ids=["many steps", "photos"],
+)
+def test_parameters_of_a_copy(
+    preset: str, values: dict[str, object], steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "pipeline"
+    copy_pipeline(root)
+    many_steps.make_images(root / "data/images", steps * 3)
+    run_der(root, "preset", preset)
+    edit_parameters(root, values | {"protocol.first_classes": 3, "protocol.later_classes": 3})
+    run_der(root, "chain")
+    monkeypatch.chdir(root)
+    text = read_text()
+    parse_settings(text)
+    found = parse_yaml(text, Path("params.yaml"))
+    assert all(value_at(found, key) == value for key, value in values.items() if "_classes" not in key)
+    assert len(parse_yaml(Path("chain.yaml").read_text(), Path("chain.yaml"))["steps"]) == steps
+
+
+def test_files_with_several_links_lie_on_the_disk_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one").write_bytes(bytes(5000))
+    alone = disk(tmp_path, "a")
+    (tmp_path / "a/other").hardlink_to(tmp_path / "a/one")
+    assert disk(tmp_path, "a") == alone >= 5000
