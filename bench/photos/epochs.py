@@ -14,7 +14,7 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from bench.photos.memory import BYTES, CLASSES, SIDE
+from bench.photos.memory import BYTES, CLASSES, NETWORK, SIDE
 from der.data.class_arrays import write_images
 from der.model.checkpoint import Checkpoint
 from der.settings.network import NetworkSettings
@@ -24,11 +24,6 @@ from der.train.log import EpochRecord
 from der.train.step_run import Listener, NoState
 from der.train.training_images import TrainingImages
 
-LIGHT = {  # a network that leaves the time to the images
-    "backbone": "timm:test_efficientnet",
-    "weights": None,
-    "tuned": "all",
-}
 Arrays = Sequence[NDArray[np.uint8]]
 
 
@@ -83,7 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="epochs of each kind (default: %(default)s)")
     parser.add_argument("--to", type=Path, required=True, help="a directory for the images")
     options = parser.parse_args()
-    network = replace(preset("photos").network, **LIGHT)
+    network = replace(preset("photos").network, **NETWORK)
     files = make_files(options.to, int(options.gigabytes * 1e9 / BYTES))
     in_memory = [np.load(file) for file in files]
     seconds: dict[str, list[float]] = {"in memory": [], "mapped": []}

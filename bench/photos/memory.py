@@ -22,12 +22,10 @@ CLASSES = 20
 SIDE = 224  # pixels
 BYTES = SIDE * SIDE * 3
 LOOK = 0.05  # seconds between looks at the memory
-LIGHT: dict[str, Any] = {  # a network that leaves the time to the images
-    "network.backbone": "resnet",
-    "network.depth": 18,
-    "network.stem": "large",
-    "network.weights": None,
-    "network.tuned": "all",
+# A network that leaves the time to the images.
+NETWORK = {"backbone": "timm:test_efficientnet", "weights": None, "tuned": "all"}
+LIGHT: dict[str, Any] = {
+    **{f"network.{name}": value for name, value in NETWORK.items()},
     "dataset.image_side": SIDE,
     "protocol.first_classes": CLASSES // 2,
     "protocol.later_classes": CLASSES // 2,
