@@ -11,7 +11,17 @@ from typing import Any
 
 from der.common.yaml_document import yaml_editor
 
-COPIED = ("src", "stages", "dvc.yaml", "params.yaml", "chain.yaml", ".gitignore", ".dvcignore", ".dvc/config")
+COPIED = (
+    "src",
+    "stages",
+    "results",
+    "dvc.yaml",
+    "params.yaml",
+    "chain.yaml",
+    ".gitignore",
+    ".dvcignore",
+    ".dvc/config",
+)
 FOLDERS = ("data/images", "data/weights", ".dvc")
 DVC = (sys.executable, "-m", "dvc")
 
