@@ -5,14 +5,17 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from der.model.extractor import Extractor
 from der.model.kernels.layers import ConvNorm
 
 SIDE = 2048  # of the matrices that are multiplied
+IMAGES, CHANNELS, PIXELS = 16, 256, 32  # of the convolution, pixels of a side
 PRODUCTS = 7
 
 
@@ -43,11 +46,26 @@ def epoch_operations(operations: tuple[int, int], frozen: int, images: int) -> i
 
 
 def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a product of large matrices; median of some."""
+    """Operations per second of a product of large matrices or of a large convolution, whichever is faster.
+
+    A processor's library for the one may be slower than that for the other.
+    """
     left, right = (torch.ones(SIDE, SIDE, dtype=dtype, device=device) for _ in range(2))
+    images = torch.ones(IMAGES, CHANNELS, PIXELS, PIXELS, dtype=dtype, device=device)
+    weights = torch.ones(CHANNELS, CHANNELS, 3, 3, dtype=dtype, device=device)
+    images, weights = (one.contiguous(memory_format=torch.channels_last) for one in (images, weights))
+    return max(
+        2 * SIDE**3 / _seconds_of(lambda: left @ right),
+        2 * images.numel() * weights[0].numel() / _seconds_of(lambda: conv2d(images, weights, padding=1)),
+    )
+
+
+@torch.no_grad()
+def _seconds_of(work: Callable[[], Tensor]) -> float:
+    """The median of some, without the first."""
     seconds = []
     for _ in range(1 + PRODUCTS):
         begin = time.perf_counter()
-        (left @ right)[0, 0].item()  # waits for a GPU
+        work().flatten()[0].item()  # waits for a GPU
         seconds.append(time.perf_counter() - begin)
-    return 2 * SIDE**3 / statistics.median(seconds[1:])
+    return statistics.median(seconds[1:])

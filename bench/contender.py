@@ -15,6 +15,7 @@ from bench.engine_loop import EngineLoop
 from bench.engine_predicting import EnginePrediction
 from der.common.cores import turn
 from der.common.device import set_up_device
+from der.common.precision_names import Precision
 
 if TYPE_CHECKING:
     from bench.plain import PlainLoop
@@ -61,7 +62,7 @@ class Session:
         if isinstance(self.loop, EngineLoop):
             self.loop.release()
         start = prepare(self.case, frozen)
-        precision = self.name.removeprefix("engine ").removesuffix(UNCOMPILED)
+        precision: Precision = "bfloat16" if "bfloat16" in self.name else "float32"
         if self.name != PLAIN and self.case.task == "train":
             compiled = not self.name.endswith(UNCOMPILED)
             self.loop = EngineLoop(self.case, start, self.device, precision, compiled)

@@ -9,6 +9,7 @@ import torch
 from msgspec import structs
 
 from bench.cases import SEED, Case, Start, network_settings
+from der.common.precision_names import Precision
 from der.train.augmentation import draw_epoch
 from der.train.capture import CapturedStep
 from der.train.objective import RepresentationObjective
@@ -24,7 +25,7 @@ class EngineLoop:
     """Trains a step with the engine; ``compiled``: with the kernels that a long training would have."""
 
     def __init__(
-        self, case: Case, start: Start, device: torch.device, precision: str, compiled: bool = True
+        self, case: Case, start: Start, device: torch.device, precision: Precision, compiled: bool = True
     ) -> None:
         self.case = case
         self.step = start.step
@@ -42,7 +43,11 @@ class EngineLoop:
         self.scratch = self.kept.enter_context(StateStore(root, "bench", warnings.warn))
         whole = structs.replace(case.phase, epochs=EPOCHS)
         network = network_settings(case)
-        kernels = choose_kernels(network, whole, start.images, device, warnings.warn) if compiled else None
+        kernels = (
+            choose_kernels(network, whole, start.images, precision, device, warnings.warn)
+            if compiled
+            else None
+        )
         conditions = Conditions(start.normalization, case.augmentation, precision, device, kernels)
         self.engine = wire_engine(objective, frozen, start.images, case.phase, conditions)
 

@@ -126,10 +126,12 @@ def main() -> None:
     }
     again = [*repro(root)]
     report["again"] = {"stages": len(again) - 1, "seconds": round(again[-1].at, 1)}
-    report["page"] = (root / "metrics/report.html").stat().st_size
+    report["page"], report["dvc.lock"] = (
+        (root / name).stat().st_size for name in ("metrics/report.html", "dvc.lock")
+    )
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    print(json.dumps({name: report[name] for name in ("again", "page")}))
+    print(json.dumps({name: report[name] for name in ("again", "page", "dvc.lock")}))
 
 
 if __name__ == "__main__":

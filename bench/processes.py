@@ -15,6 +15,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from der.common.precision_names import Precision
+
 TURNS = 3
 EPOCHS = 3  # measured in a turn, after one that is not
 
@@ -29,7 +31,7 @@ class Contender(NamedTuple):
 CONTENDERS = (Contender(1, 1), Contender(2, 1), Contender(1, 2))
 
 
-def train(rank: int, contender: Contender, store: Path, case_name: str, precision: str) -> list[float]:
+def train(rank: int, contender: Contender, store: Path, case_name: str, precision: Precision) -> list[float]:
     """Seconds of every measured epoch of step 1 in this process, which is one of the contender's."""
     import torch
     from torch._C._distributed_c10d import FileStore
@@ -79,7 +81,8 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.rank is not None:
-        processes, threads, store, case, precision = arguments.words
+        processes, threads, store, case, kind = arguments.words
+        precision: Precision = "bfloat16" if kind == "bfloat16" else "float32"
         contender = Contender(int(processes), int(threads))
         print(json.dumps(train(arguments.rank, contender, Path(store), case, precision)))
         return

@@ -52,7 +52,9 @@ def run(step: int, code: RunningCode) -> str:
             learn(Listener(), SharedState(NoState()), start)
         return ""
     alone = count_processes() == 1  # the kernels normalise by the images of one process
-    kernels = choose_kernels(network, train.phase(step), images, device, warn) if alone else None
+    kernels = (
+        choose_kernels(network, train.phase(step), images, train.precision, device, warn) if alone else None
+    )
     key = training_key(step, network, train, code.text, device, kernels)
     with training_state(key, warn) as state:
         run = plan_run(step, images, train, expansion=network.grows)

@@ -46,6 +46,7 @@ NOT_RUN = {
     "pip install '.[photos]'": INSTALLS,
     "python -m bench.photos.memory --gigabytes 5 --to ../photos-5": "minutes, and gigabytes on disk",
     "python -m bench.photos.epochs --to ../photos-5": "minutes",
+    "python -m bench.many_steps --to ../many": "half an hour; tests/bench has its parameters",
     'python -m bench --case "colour, 32x32"': MEASURES,
     'python -m bench --case "runs at once"': MEASURES,
     "der record digits --clone ../other": "a run of minutes; tests/project/test_recording.py has made ones",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from der.common.precision_names import Precision
 from der.model.kernels import compiler
 from der.model.kernels.processor import Kernels, compiled_kernels
 from der.model.metadata import Metadata
@@ -32,20 +33,21 @@ from tests.train.textbook import DATA, class_names
 
 
 @pytest.mark.parametrize(
-    ("epochs", "images", "batch_size", "side", "worth"),
+    ("epochs", "images", "batch_size", "side", "precision", "worth"),
     [
-        (201, 12_500, 128, 32, True),  # of the notebook's experiment
-        (40, 576, 32, 8, False),  # the digits: seconds
-        (4000, 5760, 32, 8, False),  # long, but small batches
-        (1, 600, 128, 32, False),  # large batches, but seconds
-        (2, 1000, 16, 224, True),
+        (201, 12_500, 128, 32, "bfloat16", True),  # of the notebook's experiment
+        (40, 576, 32, 8, "float32", False),  # the digits: seconds
+        (4000, 5760, 32, 8, "float32", False),  # long, but small batches
+        (1, 600, 128, 32, "float32", False),  # large batches, but seconds
+        (2, 1000, 16, 224, "float32", True),
+        (2, 1000, 16, 224, "bfloat16", False),
     ],
 )
 def test_long_trainings_with_large_batches_are_worth_compiling(
-    epochs: int, images: int, batch_size: int, side: int, worth: bool
+    epochs: int, images: int, batch_size: int, side: int, precision: Precision, worth: bool
 ) -> None:
     schedule = phase_settings(epochs=epochs, batch_size=batch_size)
-    assert worth_compiling(schedule, images, side) == worth
+    assert worth_compiling(schedule, images, side, precision) == worth
 
 
 LONG = phase_settings(epochs=10_000, batch_size=1024)
@@ -59,7 +61,7 @@ def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) 
     heard: list[str] = []
     monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
     compiler.compile_source.cache_clear()
-    assert choose_kernels(NETWORK, LONG, large(), CPU, heard.append) is None
+    assert choose_kernels(NETWORK, LONG, large(), "float32", CPU, heard.append) is None
     assert heard == [
         "there is no C++ compiler, neither no-such-compiler nor nor-this; training goes on without, and "
         "takes up to 1.5 times as long: install g++"
@@ -69,19 +71,24 @@ def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) 
 def test_where_they_are_not_wanted_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("der.train.processor_kernels.compiled_kernels", None)
     for schedule, device in ((LONG, torch.device("cuda")), (phase_settings(), CPU)):
-        assert choose_kernels(NETWORK, schedule, large(), device, pytest.fail) is None
+        assert choose_kernels(NETWORK, schedule, large(), "float32", device, pytest.fail) is None
 
 
 def test_networks_without_layers_for_them_do_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("der.train.processor_kernels.compiled_kernels", lambda: "kernels")
     for network in (RESNET18, NETWORK):
-        assert choose_kernels(network, LONG, large(), CPU, pytest.fail) == "kernels"  # type: ignore[comparison-overlap]
-    assert choose_kernels(network_settings(backbone=BACKBONE), LONG, large(), CPU, pytest.fail) is None
+        assert choose_kernels(network, LONG, large(), "float32", CPU, pytest.fail) == "kernels"  # type: ignore[comparison-overlap]
+    assert (
+        choose_kernels(network_settings(backbone=BACKBONE), LONG, large(), "float32", CPU, pytest.fail)
+        is None
+    )
 
 
 def test_they_are_compiled_once(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.run", None)
-    assert choose_kernels(NETWORK, LONG, large(), CPU, pytest.fail) == kernels == compiled_kernels()
+    assert (
+        choose_kernels(NETWORK, LONG, large(), "float32", CPU, pytest.fail) == kernels == compiled_kernels()
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -108,5 +115,6 @@ def test_a_resumed_run_gives_the_bits_of_one_that_was_not_interrupted(
 
 def test_the_presets_of_colour_images_are_worth_it() -> None:
     settings = preset("notebook")
-    assert worth_compiling(settings.train.phase(1), 12_500, settings.dataset.image_side)
-    assert not worth_compiling(preset("digits").train.phase(1), 576, 8)
+    train, side = settings.train, settings.dataset.image_side
+    assert side and worth_compiling(train.phase(1), 12_500, side, train.precision)
+    assert not worth_compiling(preset("digits").train.phase(1), 576, 8, "float32")

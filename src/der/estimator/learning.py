@@ -83,7 +83,9 @@ def learn_step(
     check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
     gathered = gather_step(images, memory)
     phase = settings.train.phase(len(steps))
-    kernels = choose_kernels(settings.network, phase, gathered, device, warnings.warn)
+    kernels = choose_kernels(
+        settings.network, phase, gathered, settings.train.precision, device, warnings.warn
+    )
     trained = train_step(
         before,
         steps,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from der.common.precision_names import Precision
 from der.model.backbones import build_extractor
 from der.model.kernels.compiler import Unavailable
 from der.model.kernels.layers import ConvNorm
@@ -16,14 +17,17 @@ from der.settings.training import ScheduleSettings
 from der.train.training_images import TrainingImages
 
 BATCH_PIXELS = 2**16  # with fewer, calls may take longer than what they save
+LARGEST_SIDE = 64  # pixels, in bfloat16: at 224 torch's own operations were faster (docs/speed.md)
 TRAINING_PIXELS = 2**25  # which take about a minute; compiling takes a second or two
 
 
-def worth_compiling(schedule: ScheduleSettings, images: int, side: int) -> bool:
+def worth_compiling(schedule: ScheduleSettings, images: int, side: int, precision: Precision) -> bool:
     """Whether training on so many images of ``side`` pixels a side is long enough, and its batches large."""
     pixels = side**2
     return (
-        schedule.batch_size * pixels >= BATCH_PIXELS and schedule.epochs * images * pixels >= TRAINING_PIXELS
+        (precision != "bfloat16" or side <= LARGEST_SIDE)
+        and schedule.batch_size * pixels >= BATCH_PIXELS
+        and schedule.epochs * images * pixels >= TRAINING_PIXELS
     )
 
 
@@ -36,6 +40,7 @@ def choose_kernels(
     network: NetworkSettings,
     schedule: ScheduleSettings,
     images: TrainingImages,
+    precision: Precision,
     device: torch.device,
     warn: Callable[[str], None],
 ) -> Kernels | None:
@@ -43,7 +48,7 @@ def choose_kernels(
 
     ``warn`` hears a sentence if they are worth it, but this machine has no compiler for them.
     """
-    if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side):
+    if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
         return None
     if not has_layers_for_them(network, images.channels):
         return None

@@ -9,7 +9,7 @@ from der.settings.training import TrainSettings
 from der.train.log import REPRESENTATION
 
 CLASSIFIER = "classifier"  # the phase that rebalancing by classifier learning adds
-FROZEN = 0.3  # cost of a pass through a frozen extractor; 0.16 to 0.38 by the table in docs/speed.md
+FROZEN = 0.3  # cost of a pass through a frozen extractor; 0.15 to 0.3 by the table in docs/speed.md
 
 
 class PhaseWork(NamedTuple):

@@ -7,8 +7,12 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from der.report.figures import cells as module
 from der.report.figures.cells import cells, key, numbers
 from der.report.figures.drawn import bar_figure, line_figure, rounded
 from der.report.figures.matrices import MOST_CELLS, confusion_matrix, forgetting_matrix, kept_steps, sparse
@@ -96,6 +100,28 @@ def test_the_confusion_of_every_step_is_told_whole() -> None:
 def test_sparse_by_hand() -> None:
     assert sparse(np.array([[5, 0], [0, 7]])) == [0, 5, 3, 7]
     assert sparse(np.zeros((2, 2), np.int64)) == []
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.data())
+def test_cells_that_share_a_pixel_show_the_darkest(classes: int, largest: int, data: st.DataObject) -> None:
+    percents = st.lists(st.integers(0, 20), min_size=classes, max_size=classes)
+    counts = np.array(data.draw(st.lists(percents, min_size=classes, max_size=classes)))
+    chart = confusion_chart(counts, [f"{label}" for label in range(classes)], [classes], 1)
+    whole = decode(cells(chart).light).astype(int)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LARGEST", largest)
+        shown = decode(cells(chart).light).astype(int)
+    side = min(classes, largest)
+    assert shown.shape == (side, side, 4)
+    place = [label * side // classes for label in range(classes)]
+    for row, column in np.ndindex(side, side):
+        share = [
+            whole[one, other]
+            for one, other in np.ndindex(classes, classes)
+            if (place[one], place[other]) == (row, column)
+        ]
+        darkest = min(share, key=lambda pixel: (pixel[3] == 0, pixel[:3].sum()))
+        assert shown[row, column].tolist() == darkest.tolist()
 
 
 def test_of_very_many_cells_some_steps_are_left_out_but_never_the_last() -> None:

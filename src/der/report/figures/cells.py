@@ -1,13 +1,20 @@
-"""Matrices as figures of the page: a picture of one pixel per cell, on a light and on a dark page."""
+"""Matrices as figures of the page: a picture of one pixel per cell, on a light and on a dark page.
+
+# R rows and C columns of cells, r and c of pixels
+"""
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from der.summary.charts.description import MatrixChart, Tone
+from der.summary.charts.description import MatrixChart, Shade, Tone
+
+LARGEST = 500  # pixels of a side: a screen leaves out what lies closer than its own
 
 
 @dataclass(frozen=True)
@@ -39,17 +46,32 @@ class Key:
 
 
 def cells(chart: MatrixChart) -> Cells:
-    """The picture of a matrix; cells without a value are transparent."""
+    """The picture of a matrix; cells without a value are transparent.
+
+    Of more than LARGEST rows or columns neighbours share a pixel, which shows the darkest of them.
+    """
     empty = len(chart.shades)
     places = [[empty if place is None else place for place in row] for row in chart.places]
-    pixels = np.array(places, np.uint8)
+    pixels = _fit(np.array(places, np.uint8), chart.shades)
     return Cells(
         _png(pixels, [shade.light for shade in chart.shades]),
         _png(pixels, [shade.dark for shade in chart.shades]),
     )
 
 
-def _png(pixels: np.ndarray, tones: list[Tone]) -> str:
+def _fit(places_RC: NDArray[np.uint8], shades: Sequence[Shade]) -> NDArray[np.uint8]:
+    """The shades of as many pixels as are shown."""
+    if max(places_RC.shape) <= LARGEST:
+        return places_RC
+    light = [sum(bytes.fromhex(shade.light.colour[1:])) for shade in shades]
+    order = np.array([len(shades), *sorted(range(len(shades)), key=lambda one: -light[one])], np.uint8)
+    rows, columns = (np.arange(size) * min(size, LARGEST) // size for size in places_RC.shape)
+    darkness_rc = np.zeros((rows[-1] + 1, columns[-1] + 1), np.intp)
+    np.maximum.at(darkness_rc, (rows[:, None], columns), np.argsort(order)[places_RC])
+    return order[darkness_rc]
+
+
+def _png(pixels: NDArray[np.uint8], tones: list[Tone]) -> str:
     image = Image.fromarray(pixels, mode="P")
     image.putpalette(b"".join(bytes.fromhex(tone.colour[1:]) for tone in tones) + bytes(3))
     stream = io.BytesIO()

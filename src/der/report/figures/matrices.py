@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.report.figures.cells import Cells, Key, Number, cells, key, numbers
+from der.report.figures.cells import LARGEST, Cells, Key, Number, cells, key, numbers
 from der.report.finished_run import FinishedRun
 from der.report.thumbnails import COLUMNS, Album
 from der.summary.charts.confusion import SHADES, confusion_chart
@@ -47,6 +47,11 @@ class Matrix:
     def large(self) -> bool:
         """Whether there are more rows than have room for their names, until one has zoomed."""
         return len(self.row_names) > MOST_NAMED
+
+    @property
+    def shared(self) -> bool:
+        """Whether neighbouring cells share a pixel."""
+        return len(self.row_names) > LARGEST
 
     @property
     def parted(self) -> bool:
