@@ -97,6 +97,9 @@ def colour_at(page: Page, row: float, column: float, count: int) -> str:
 
 def hover_cell(page: Page, row: int, column: int, count: int) -> None:
     cells = page.locator("#figure-confusion .cells")
+    cells.scroll_into_view_if_needed()
+    # A page is told of scrolling in its next frame, and then hides what it says of a cell.
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     box = cells.bounding_box()
     assert box is not None
     place = {"x": (column + 0.5) / count * box["width"], "y": (row + 0.5) / count * box["height"]}
