@@ -102,7 +102,7 @@ SLOW = (
     *("train/resume/test_store.py", "train/resume/test_lock.py", "data/test_identity.py"),
     *("packaging/test_distributions.py", "docs", "examples", "train/test_tensorboard.py", "cluster"),
     *("model/kernels/test_processor.py", "train/test_processor_kernels.py", "common/test_cores.py"),
-    "train/test_ranks.py",
+    *("train/test_ranks.py", "project/test_team.py", "deployment/test_exports_page.py"),
 )
 # What takes longest, first of all: minutes in one piece, which at the end would leave a core idle.
 LONGEST = (

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import uuid
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -18,15 +20,26 @@ from tests.locations import ROOT
 AGAIN = "run again: it goes on from the last epoch"
 FIRST_HANGS = f"error: the first process hangs and is ended; {AGAIN}\n"
 PROGRAM = "tests.project.team_program"
+MARK = "DER_TEST_TEAM"
 
 
-def members() -> list[psutil.Process]:
-    """The processes that run the program."""
-    return [one for one in psutil.process_iter(["cmdline"]) if PROGRAM in (one.info["cmdline"] or ())]
+def members(mark: str) -> list[psutil.Process]:
+    """The processes that still run with this in their environment: other tests have others of the program."""
+    found = []
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            if one.environ().get(MARK) == mark and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
 
 
 def run_with_one_that_hangs(rank: int, place: str, count: int = 2) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "DER_PROCESSES": str(count)}
+    mark = uuid.uuid4().hex
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+        "DER_PROCESSES": str(count),
+        MARK: mark,
+    }
     try:
         return subprocess.run(
             [sys.executable, "-m", PROGRAM, str(rank), place],
@@ -37,7 +50,7 @@ def run_with_one_that_hangs(rank: int, place: str, count: int = 2) -> subprocess
             timeout=240,
         )
     finally:
-        left = [one for one in members() if one.status() != psutil.STATUS_ZOMBIE]
+        left = members(mark)
         for one in left:
             one.kill()
         assert not left
