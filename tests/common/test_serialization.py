@@ -94,5 +94,5 @@ def test_what_is_no_file_is_not_waited_for(read: Callable[[Path], object], tmp_p
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zeros").symlink_to("/dev/zero")
     for name in ("pipe", "zeros"):
-        with pytest.raises(UserError, match=rf"{name}: cannot be read as .+no file"):
+        with pytest.raises(UserError, match=rf"{name}: cannot be read as .+ \(no file\)$"):
             read(tmp_path / name)

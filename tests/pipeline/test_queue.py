@@ -5,7 +5,6 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from statistics import mean, stdev
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from tests.pipeline.lab import CHAIN as LENGTH
 from tests.pipeline.lab import Pipeline
 from tests.pipeline.pages import blocks
+from tests.processes import with_environment
 
 (MANY,) = blocks("docs/experiments.md", "Many")
 # The page's lines without their comments.
@@ -26,13 +26,8 @@ METRICS = ("average_top1", "last_top1", "forgetting")
 
 def processes(pipeline: Pipeline) -> list[psutil.Process]:
     """All that were started from the pipeline, however indirectly, and run."""
-    found = []
-    mark = pipeline.environment()["DVC_SITE_CACHE_DIR"]
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get("DVC_SITE_CACHE_DIR") == mark:
-                found.append(process)
-    return found
+    mark = "DVC_SITE_CACHE_DIR"
+    return with_environment(mark, pipeline.environment()[mark])
 
 
 def wait_for_end(pipeline: Pipeline) -> None:

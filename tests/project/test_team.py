@@ -5,9 +5,7 @@ import re
 import subprocess
 import sys
 import uuid
-from contextlib import suppress
 
-import psutil
 import pytest
 import torch
 
@@ -16,21 +14,12 @@ from der.project import stage, team, watching
 from der.project.processes import PARENT
 from stages import __main__ as all_stages
 from tests.locations import ROOT
+from tests.processes import with_environment
 
 AGAIN = "run again: it goes on from the last epoch"
 FIRST_HANGS = f"error: the first process hangs and is ended; {AGAIN}\n"
 PROGRAM = "tests.project.team_program"
 MARK = "DER_TEST_TEAM"
-
-
-def members(mark: str) -> list[psutil.Process]:
-    """The processes that still run with this in their environment: other tests have others of the program."""
-    found = []
-    for one in psutil.process_iter():
-        with suppress(psutil.Error):
-            if one.environ().get(MARK) == mark and one.status() != psutil.STATUS_ZOMBIE:
-                found.append(one)
-    return found
 
 
 def run_with_one_that_hangs(rank: int, place: str, count: int = 2) -> subprocess.CompletedProcess[str]:
@@ -50,7 +39,7 @@ def run_with_one_that_hangs(rank: int, place: str, count: int = 2) -> subprocess
             timeout=240,
         )
     finally:
-        left = members(mark)
+        left = with_environment(MARK, mark)  # of this test: others run the program, too
         for one in left:
             one.kill()
         assert not left

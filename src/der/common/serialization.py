@@ -24,8 +24,12 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(regular(path).read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read as JSON ({why})") from None
+        raise UserError(f"{path}: cannot be read as JSON ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong; of what the system says without its number and the path."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _refuse(constant: str) -> None:
@@ -43,5 +47,5 @@ def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(regular(path), mmap_mode="r" if mapped else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as a .npy array ({error})") from None
+        raise UserError(f"{path}: cannot be read as a .npy array ({_reason(error)})") from None
     return array

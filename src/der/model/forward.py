@@ -76,7 +76,7 @@ def outputs_in_turns(
         def outputs_of(classes: Sequence[NDArray[np.uint8]]) -> Iterator[Outputs]:
             for some in _passes(classes):
                 cores.pass_on()
-                images = some[0] if len(some) == 1 else np.concatenate(some)
+                images = some[0] if len(some) == 1 else _concatenate(some)
                 outputs = run_network(network, normalization, images, device)
                 ends = np.cumsum([len(one) for one in some])[:-1]
                 yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
@@ -94,6 +94,14 @@ def _passes(classes: Sequence[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
         some.append(images)
     if some:
         yield some
+
+
+def _concatenate(some: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """A copy of mapped arrays, of which nothing stays resident."""
+    images = np.concatenate(some)
+    for one in some:
+        release(one)
+    return images
 
 
 @contextmanager
