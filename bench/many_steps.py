@@ -17,6 +17,8 @@ from PIL import Image
 
 from bench.pipeline_copy import DVC, copy_pipeline, disk, edit_parameters, environment, run_der
 from bench.results_file import RESULTS
+from der.common.serialization import write_json
+from der.project.timing import FILE
 
 SIDE = 8  # pixels
 TRAIN, TEST = 4, 1  # images of a class
@@ -97,7 +99,7 @@ def measure(root: Path) -> dict[str, Any]:
 def read_own(root: Path) -> dict[str, dict[int, float]]:
     """Seconds that the stages themselves took, without starting Python and without DVC, as in ``measure``."""
     seconds: dict[str, dict[int, float]] = {}
-    for line in (root.parent / "scratch/seconds.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (root.parent / "scratch" / FILE).read_text(encoding="utf-8").splitlines():
         found = json.loads(line)
         name, _, step = found["stage"].partition("@")
         seconds.setdefault(name, {})[int(step or 0)] = round(found["seconds"], 2)
@@ -118,19 +120,18 @@ def main() -> None:
     make_images(root / "data/images", options.classes)
     edit_parameters(root, parameters(options.classes, options.steps))
     run_der(root, "chain")
+    first, again = measure(root), [*repro(root)]
     report = {
         "classes": options.classes,
         "steps": options.steps,
-        "first": measure(root),
+        "first": first,
         "own": read_own(root),
+        "again": {"stages": len(again) - 1, "seconds": round(again[-1].at, 1)},
+        "page": (root / "metrics/report.html").stat().st_size,
+        "dvc.lock": (root / "dvc.lock").stat().st_size,
     }
-    again = [*repro(root)]
-    report["again"] = {"stages": len(again) - 1, "seconds": round(again[-1].at, 1)}
-    report["page"], report["dvc.lock"] = (
-        (root / name).stat().st_size for name in ("metrics/report.html", "dvc.lock")
-    )
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(options.results, report)
     print(json.dumps({name: report[name] for name in ("again", "page", "dvc.lock")}))
 
 

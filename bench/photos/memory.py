@@ -17,6 +17,7 @@ from PIL import Image
 
 from bench.pipeline_copy import DVC, copy_pipeline, disk, edit_parameters, environment, run_der
 from bench.results_file import RESULTS
+from der.common.serialization import write_json
 
 CLASSES = 20
 SIDE = 224  # pixels
@@ -93,7 +94,8 @@ def main() -> None:
     used = disk(root, "data/raw", "data/tasks", ".dvc/cache")
     report["disk_times_arrays"] = round(used / (count * BYTES), 3)
     print(json.dumps(report, indent=1))
-    options.results.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.results, report)
 
 
 if __name__ == "__main__":
