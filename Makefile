@@ -8,7 +8,8 @@ VENV := .venv
 RUNS := $(VENV)/.runs
 TESTS := $(VENV)/.tests
 PAGES := $(VENV)/.pages
-PYTEST := pytest -n 3 --dist worksteal
+# Bytecode is kept, whatever the environment says: else every process makes that of all tests anew.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE pytest -n 3 --dist worksteal
 # dvc runs the python of the PATH: the environment's comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 

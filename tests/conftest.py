@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,10 +117,12 @@ LONGEST = (
 )
 
 
+@cache
 def is_slow(path: Path) -> bool:
     return any(path.is_relative_to(TESTS / name) for name in SLOW)
 
 
+@cache
 def rank(path: Path) -> int:
     """The place of a file's tests among all, those that take longest first."""
     slow = len(LONGEST) + (not is_slow(path))

@@ -19,22 +19,19 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+import PIL.Image
+
 PRELOADED = (
-    *("torch", "numpy.ma", "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg"),
-    *("jinja2", "ruamel.yaml", "msgspec", "safetensors.torch", "psutil", "tqdm"),
-    *("PIL.Image", "PIL.PngImagePlugin", "grimp", "filelock", "timm"),
-    *("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.run", "dvc.repo.index"),
-    *(
-        "dvc.data_cloud",
-        "dvc.cachemgr",
-        "dvc.scm",
-        "dvc.lock",
-        "dvc.rwlock",
-        "dvc_render",
-        "networkx",
-        "dvc_s3",
-    ),
-    "aiobotocore.session",
+    *("torch", "numpy.ma", "numpy.ctypeslib", "pandas", "pandas.io.formats.csvs", "pyarrow.pandas_compat"),
+    *("matplotlib.style.core", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+    *("matplotlib.backends.backend_svg", "jinja2", "ruamel.yaml.mergevalue", "msgspec", "safetensors.torch"),
+    *("psutil", "tqdm", "PIL.PngImagePlugin", "grimp", "filelock", "timm"),
+    *("dvc.cli", "dvc.cli.parser", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.repo.open_repo"),
+    *("dvc.repo.index", "dvc.repo.graph", "dvc.repo.trie", "dvc.repo.metrics.diff", "dvc.repo.experiments"),
+    *("dvc.stage.run", "dvc.data_cloud", "dvc.cachemgr", "dvc.dirs", "dvc.scm", "dvc.lock", "dvc.rwlock"),
+    *("dvc.utils.hydra", "dvc.utils.strictyaml", "dvc_data.fs", "dvc_data.hashfile.db.local", "dvc_render"),
+    *("dulwich.ignore", "fsspec.implementations.memory", "networkx", "pygit2"),
+    *("dvc_s3", "aiobotocore.session"),
 )
 # The program: has the server run modules of the project and of DVC, and is Python for all else.
 CLIENT = """#!{python} -IS
@@ -55,6 +52,7 @@ def serve(directory: Path) -> list[str]:
     """Write the program and answer it; returns in each fork, with a module's name and its arguments."""
     for name in PRELOADED:
         importlib.import_module(name)
+    PIL.Image.init()  # its plugins
     gc.freeze()
     address, program = directory / "socket", directory / "python"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
 from der.common.errors import UserError
-from der.common.yaml_text import parse_yaml
+from der.common.yaml_text import parse_written
 from der.project.changes import Change, compare, value_at
 from der.project.committed import read_committed
 from der.project.graph import list_stages
@@ -34,11 +34,12 @@ def read_lock() -> Ran:
     }
 
 
-def read_outputs(stages: Iterable[str]) -> dict[Path, str]:
-    """The outputs of those ``stages`` that ran, and DVC's hash of each; it ends in .dir for a directory."""
-    content = _read_stages()
-    ran = [content[stage] for stage in stages if stage in content]
-    return {Path(output["path"]): output["md5"] for stage in ran for output in stage.get("outs", [])}
+def read_outputs() -> dict[str, dict[Path, str]]:
+    """The outputs of every stage that ran, and DVC's hash of each; it ends in .dir for a directory."""
+    return {
+        name: {Path(output["path"]): output["md5"] for output in stage.get("outs", [])}
+        for name, stage in _read_stages().items()
+    }
 
 
 def read_stage(stage: str) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _read_stages() -> dict[str, Any]:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    stages: dict[str, Any] = parse_yaml(text, LOCK)["stages"] if text else {}
+    stages: dict[str, Any] = parse_written(text, LOCK)["stages"] if text else {}
     return stages
 
 
@@ -118,7 +119,7 @@ def check_lock() -> None:
 
 def _is_whole_lock(text: str) -> bool:
     """Whether the last line has its end, every stage what it leaves, and every file its hash."""
-    stages = parse_yaml(text, LOCK)["stages"]
+    stages = parse_written(text, LOCK)["stages"]
     left = [entry for name, stage in stages.items() if name != WITHOUT_OUTS for entry in stage["outs"]]
     read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
     return text.endswith("\n") and all("md5" in entry for entry in (*left, *read))
@@ -134,7 +135,7 @@ def is_recorded(parameters: Any) -> bool:
     Asked is stage report, the last, which depends on all parameters and on the summary.
     """
     lock, summary = read_committed(LOCK), read_committed(SUMMARY)
-    report = parse_yaml(lock.decode(), LOCK)["stages"].get("report", {}) if lock else {}
+    report = parse_written(lock.decode(), LOCK)["stages"].get("report", {}) if lock else {}
     hashes = {dependency["path"]: dependency["md5"] for dependency in report.get("deps", [])}
     return (
         report.get("params", {}).get(str(PARAMS)) == parameters

@@ -152,10 +152,10 @@ def _others(change: dict[str, Any]) -> list[str]:
 
 def _lost(graph: dict[str, Node]) -> set[str]:
     """Stages with an output that is neither there nor in DVC's cache."""
-    cache = find_cache()
-    found = set()
-    for stage in graph:
-        for path, digest in read_outputs([stage]).items():
-            if not path.exists() and not find_object(cache, digest).exists():
-                found.add(stage)
-    return found
+    cache, outputs = find_cache(), read_outputs()
+    return {
+        stage
+        for stage in graph.keys() & outputs.keys()
+        for path, digest in outputs[stage].items()
+        if not path.exists() and not find_object(cache, digest).exists()
+    }

@@ -64,9 +64,11 @@ def find_damaged_results() -> Iterator[Damage]:
 
 def find_damaged_views() -> Iterator[Damage]:
     """What has other bytes than DVC records, of the outputs that are for people."""
-    for path, recorded in read_outputs(LAST).items():
-        if path.exists() and hash_output(path) != recorded:
-            yield Damage(f"{path}: other bytes than {LOCK} records of it", path)
+    outputs = read_outputs()
+    for stage in LAST:
+        for path, recorded in outputs.get(stage, {}).items():
+            if path.exists() and hash_output(path) != recorded:
+                yield Damage(f"{path}: other bytes than {LOCK} records of it", path)
 
 
 def repair(damages: list[Damage]) -> Iterator[str]:

@@ -36,17 +36,28 @@ def read_preset(name: str, directory: Path = DIRECTORY) -> Any:
 
     Raises UserError for a name of no preset.
     """
-    values = _read_with_bases(name, directory)
+    values = deepcopy(_merge(*_read_texts(name, directory)))
     order = values["protocol"]["class_order"]
     if isinstance(order, str) and order != "alphabetical":
         values["protocol"]["class_order"] = read_order(order, directory)
     return values
 
 
-def _read_with_bases(name: str, directory: Path) -> Any:
-    values = deepcopy(_read(directory, name, "preset"))
-    base = values.pop("base", None)
-    return values if base is None else overlay(_read_with_bases(base, directory), values)
+def _read_texts(name: str, directory: Path) -> list[str]:
+    """The preset's file and those of its bases, the one that has none first."""
+    text = _read(directory, name, "preset")
+    base = _parse(text).get("base")
+    return [*([] if base is None else _read_texts(base, directory)), text]
+
+
+@cache
+def _merge(*texts: str) -> Any:
+    """The values of every text over those of the one before; not to be changed."""
+    whole: Any = deepcopy(_parse(texts[0]))
+    for text in texts[1:]:
+        overlay(whole, deepcopy(_parse(text)))
+    whole.pop("base", None)
+    return whole
 
 
 def overlay(target: Any, values: Any) -> Any:
@@ -62,18 +73,18 @@ def overlay(target: Any, values: Any) -> Any:
 
 def read_order(name: str, directory: Path = DIRECTORY) -> CommentedSeq:
     """A named list of CIFAR-100's classes; raises UserError for a name of none."""
-    order = CommentedSeq(_read(directory / ORDERS, name, "class order"))
+    order = CommentedSeq(_parse(_read(directory / ORDERS, name, "class order")))
     order.fa.set_flow_style()
     return order
 
 
-def _read(directory: Path, name: str, what: str) -> Any:
+def _read(directory: Path, name: str, what: str) -> str:
     names = list_names(directory)
     if name not in names:
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
         raise UserError(f"{name}: no {what} of that name; {hint}")
-    return _parse((directory / f"{name}.yaml").read_text(encoding="utf-8"))
+    return (directory / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 @cache
