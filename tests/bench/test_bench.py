@@ -235,10 +235,9 @@ def test_bytes_of_prediction_are_those_of_frozen_extractors() -> None:
 
 def test_contender_predicts_in_a_process_of_its_own(prediction: Case) -> None:
     expected = EnginePrediction(prediction, prepare(CASE, 1), CPU, "float32").run_epoch(0)
-    for name in ("plain", "engine float32"):
-        with Contender(name, prediction, CPU) as contender:
-            assert contender.warm_up(1) == pytest.approx(expected, abs=1e-4)
-            assert contender.time_epoch() > 0
+    with Contender("engine float32", prediction, CPU) as contender:
+        assert contender.warm_up(1) == pytest.approx(expected, abs=1e-4)
+        assert contender.time_epoch() > 0
 
 
 def test_results_are_sorted_rounded_and_name_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ class Opened(NamedTuple):
 
     stage: str
     path: str  # a module's source, where its compiled form was opened
-    written: bool
+    written: bool  # not of a compiled form, which Python writes
 
 
 def _records(pipeline: Pipeline) -> Path:
@@ -65,7 +65,8 @@ def recorded_paths(pipeline: Pipeline) -> Iterator[Opened]:
     """The files on record, paths in full."""
     for stage, kind, path in _read_records(pipeline):
         if kind in ("r", "w"):
-            yield Opened(stage, _source(path), kind == "w")
+            source = _source(path)
+            yield Opened(stage, source, kind == "w" and source == path)
 
 
 def loaded_modules(pipeline: Pipeline) -> dict[str, set[str]]:

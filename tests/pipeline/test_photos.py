@@ -65,6 +65,11 @@ def test_the_same_weights_in_another_file_train_nothing_and_others_all(pipeline:
     pipeline.edit(protocol__first_classes=2, network__tuned="none")
     pipeline.chain(3)
     pipeline.repro()
+    # Where nothing is tuned, DVC's cache has one extractor for all steps.
+    steps = [pipeline.root / f"data/checkpoints/{step}/extractor_1.safetensors" for step in (1, 2)]
+    assert steps[0].read_bytes() == steps[1].read_bytes()
+    assert not steps[1].with_name("extractor_2.safetensors").exists()
+
     before, weights = pipeline.results(), pipeline.root / "data/weights"
     (weights / "tiny.pth").rename(weights / "moved.pth")
     pipeline.edit(network__weights="data/weights/moved.pth")
@@ -74,11 +79,7 @@ def test_the_same_weights_in_another_file_train_nothing_and_others_all(pipeline:
     tensors = torch.load(weights / "moved.pth", weights_only=True)
     tensors["bn1.bias"] += 1
     torch.save(tensors, weights / "moved.pth")
-    assert {"initialize", *numbered("T1", "B1", "E1")} <= set(pipeline.repro().run)
-    # Where nothing is tuned, DVC's cache has one extractor for all steps.
-    steps = [pipeline.root / f"data/checkpoints/{step}/extractor_1.safetensors" for step in (1, 2)]
-    assert steps[0].read_bytes() == steps[1].read_bytes()
-    assert not steps[1].with_name("extractor_2.safetensors").exists()
+    assert pipeline.repro("train_task@1").run == ["initialize", "train_task@1"]
 
 
 def test_images_follow_the_backbone_and_are_decoded_again_only_for_another_side(pipeline: Pipeline) -> None:

@@ -110,6 +110,7 @@ def build_memory(pipeline: Pipeline) -> None:
 KILLS = ["dvc KILL", "training KILL", "all TERM", "training TERM"]
 
 
+@pytest.mark.torture
 def test_killed_at_random_moments(long: Pipeline, uninterrupted: Digests) -> None:
     draw = random.Random(1)
     for number, how in enumerate(draw.sample(KILLS, len(KILLS))):

@@ -38,6 +38,7 @@ def test_by_dvc_and_by_torchrun(pipeline: Pipeline) -> None:
     assert trained(pipeline) == first
 
 
+@pytest.mark.torture
 def test_ranks_that_are_killed(pipeline: Pipeline) -> None:
     plain = pipeline.plain()
     plain.edit(train__base__epochs=EPOCHS)
