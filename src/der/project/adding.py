@@ -14,7 +14,7 @@ from der.project.chain import chain_length
 from der.project.editing import put_values
 from der.project.lockfile import LOCK, read_lock, stages_to_run
 from der.project.params import read_text, write_text
-from der.project.paths import CHECKPOINTS, PARAMS, RAW
+from der.project.paths import CHECKPOINTS, PARAMS, RAW, checkpoint, steps_in
 from der.project.planning import planned_steps
 from der.project.settings import load_settings, parse_settings
 from der.settings.dataset import DatasetSettings
@@ -52,11 +52,11 @@ def add_classes(names: Sequence[str]) -> str:
 
 def finished_steps() -> Steps:
     """The steps of the newest checkpoint, by its network.json; none where no step is finished."""
-    found = CHECKPOINTS.glob(f"*/{METADATA}")  # people and killed runs leave other names, "4_old"
-    directories = {int(path.parent.name): path for path in found if path.parent.name.isdecimal()}
-    if not directories:
+    files = [checkpoint(step) / METADATA for step in steps_in(CHECKPOINTS)]
+    finished = [file for file in files if file.exists()]
+    if not finished:
         return []
-    newest = directories[max(directories)]
+    newest = finished[-1]
     content = read_json(newest)
     steps = content.get("steps") if isinstance(content, dict) else None
     if not isinstance(steps, list):

@@ -59,6 +59,12 @@ def outputs(step: int) -> list[Path]:
     return [of(step) for of in (checkpoint, memory, training, evaluation)]
 
 
+def steps_in(folder: Path) -> list[int]:
+    """The steps with something in ``folder``, ascending; people and killed runs leave others, as "4_old"."""
+    names = (path.name for path in folder.glob("*"))
+    return sorted({int(name) for name in names if name.isdecimal() and name == str(int(name))})
+
+
 def sealed(length: int) -> list[Path]:
     """The directories with a manifest that the stages of a chain of ``length`` steps leave."""
     found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0)]

@@ -26,8 +26,8 @@ def resize(length: int) -> None:
 
 def _find_left(length: int) -> Iterator[Path]:
     """What there is of steps past ``length``."""
-    places = {output.parent for output in paths.outputs(length)}
-    steps = {int(path.name) for place in places for path in place.glob("*") if path.name.isdecimal()}
+    folders = {output.parent for output in paths.outputs(length)}
+    steps = {step for folder in folders for step in paths.steps_in(folder)}
     for step in sorted(steps):
         if step > length:
             yield from filter(Path.exists, paths.outputs(step))
