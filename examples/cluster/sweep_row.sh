@@ -15,6 +15,7 @@ line=$(sed -n "${row}p" "$rows")
 : "${line:?there is no such row}"
 
 if [ ! -d "$clone" ]; then
+    rm -rf "$clone.part" # of a job that was killed as it cloned
     git clone --quiet "$repository" "$clone.part"
     mv "$clone.part" "$clone"
 fi

@@ -33,7 +33,7 @@ def test_two_nodes_and_a_requeue(
     shared = tmp_path / "shared"
     job = submit(origin, shared, SUBMIT.replace(" 8 /shared", " 1 /shared"))
     wait_until(lambda: trains(shared))
-    ask("scontrol", "requeue", str(job))
+    ask("scancel", "--batch", "--signal=USR1", str(job))  # as Slurm itself, before the time limit
     wait_for(job)
 
     said = read_log(origin, f"der-chain-{job}")

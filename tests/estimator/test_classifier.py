@@ -187,6 +187,41 @@ def test_an_order_holds_every_new_class_once(known: der.DERClassifier) -> None:
             known.partial_fit(*noise(3, 4), order=order)
 
 
+@pytest.mark.parametrize("order", [3, None, [[4], 3], "34"])
+def test_an_order_of_another_type(order: Any, known: der.DERClassifier) -> None:
+    images, labels = noise(3, 4)
+    if order is None:  # as arrays and people have them: equal, and of another name
+        learned = clone(known).partial_fit(images, labels, order=np.array([4.0, 3.0]))
+        assert learned.classes_.tolist() == [4, 3] and set(learned.predict(images).tolist()) <= {3, 4}
+        return
+    with pytest.raises(der.UserError, match=r"^order: .+list every new class once, 3, 4$"):
+        known.partial_fit(images, labels, order=order)
+
+
+@pytest.mark.parametrize("labels", [[2**63, -1], ["a\0", "a"], ["\ud800", "a"]])
+def test_labels_that_nothing_can_keep(labels: list[Any]) -> None:
+    with pytest.raises(der.UserError, match=r"^labels: .+; give "):
+        tiny_classifier().partial_fit(noise(1, 2)[0][:2], labels)
+
+
+def test_torch_draws_go_on_as_if_nothing_was_taught() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    taught((1, 2))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_settings_may_be_numbers_of_numpy() -> None:
+    changed = tiny_classifier(
+        train__seed=np.int64(3), train__base__learning_rate=np.float64(0.5), network__expansion=np.bool_(True)
+    )
+    plain = tiny_classifier(train__seed=3, train__base__learning_rate=0.5, network__expansion=True)
+    assert state_of(changed.partial_fit(*noise(1, 2))) == state_of(plain.partial_fit(*noise(1, 2)))
+    with pytest.raises(der.UserError, match=r"^train\.seed: a object does not fit; "):
+        tiny_classifier(train__seed=object()).partial_fit(*noise(1, 2))
+
+
 def test_metrics_need_images_of_exactly_the_classes_learned(known: der.DERClassifier) -> None:
     with pytest.raises(der.UserError, match="labels: 3 not learned"):
         known.evaluate(*noise(1, 2, 3))

@@ -46,10 +46,13 @@ def test_saving_replaces_a_saved_classifier_alone(tmp_path: Path) -> None:
     precious = tmp_path / "photos" / "one.jpg"
     precious.parent.mkdir()
     precious.touch()
-    for path in (precious.parent, precious):
+    beside = tmp_path / "model" / "notes.txt"
+    beside.touch()
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    for path in (precious.parent, precious, tmp_path / "model", tmp_path / "link"):
         with pytest.raises(der.UserError, match="give another"):
             model.save(path)
-    assert precious.exists()
+    assert precious.exists() and beside.exists()
 
 
 def test_damage_and_foreign_directories_are_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from der.common.errors import UserError
-from der.common.yaml_text import parse_yaml
+from der.common.yaml_text import parse_written, parse_yaml
 from der.project import adding
 from der.project.adding import add_classes, describe_move, finished_steps, put_steps
 from der.project.chain import chain_length
@@ -135,6 +135,13 @@ def test_nothing_else_in_the_parameters_changes() -> None:
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=9)  # as of folders
 ODD = st.sampled_from(["9", "null", "yes", "1e3", "=1", "#1", "a: b", "- a", "it's", '"', "*a", "<<", "~"])
+
+
+@pytest.mark.parametrize("name", ["a:b", "1:30", ":a", "x?", "?x", "a, b", "[a]", "-", "null", "a #b", "{a}"])
+def test_names_that_readers_of_yaml_take_for_something_else(name: str) -> None:
+    edited = put_steps(COMMITTED, [["ant", name]])
+    for parse in (parse_yaml, parse_written):  # ours, and that of DVC
+        assert parse(edited, PARAMS)["protocol"]["steps"] == [["ant", name]]
 
 
 @given(st.lists(NAMES | ODD, min_size=1, max_size=5, unique=True))

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from der.common.errors import DamageError
+from der.common.sealed import sealed_directory
 from der.common.serialization import write_json
+from der.evaluation.metrics import METRICS, StepMetrics
 from der.project.overview import conclude, show_results, sum_up
-from der.project.paths import SUMMARY
+from der.project.paths import SUMMARY, evaluation
 from der.summary.series import summarise
 from der.summary.text_table import results_table
 from tests.summary.step_metrics import MATRIX, make_steps
@@ -77,3 +80,13 @@ def test_make_run_shows_the_table_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     assert conclude("report: done") == f"report: done\n{sum_up()}"
     monkeypatch.setenv("DER_TABLE", "later")
     assert conclude("report: done") == "report: done"
+
+
+def test_a_summary_that_is_not_of_the_steps_beside_it() -> None:
+    for step in make_steps(MATRIX, [4, 2, 2]):
+        with sealed_directory(evaluation(step["step"])) as directory:
+            write_json(directory / METRICS, {**dict.fromkeys(StepMetrics.__required_keys__), **step})
+    sum_up()
+    write_json(SUMMARY, {**RESULTS, "last_top1": 99.0})
+    with pytest.raises(DamageError, match=r"^metrics/summary\.json: not of the steps in metrics/steps$"):
+        sum_up()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from der.common.serialization import write_array
 from der.project import upcoming
@@ -72,3 +73,11 @@ def test_no_file_of_a_later_step_is_opened(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_exemplars_of_whatever_the_parameters_hold(memory: Any, expected: int) -> None:
     assert exemplars(memory, 3) == expected
+
+
+def test_epochs_that_rebalance_count_before_as_after() -> None:
+    train = replace(TRAIN, incremental=replace(TRAIN.incremental, rebalancing="classifier_learning"))
+    per_step = [3, *[5 + train.incremental.classifier.epochs] * 2]
+    for step in (1, 2, 3):
+        work = plan_run(step, images_of(*[1] * 6), train, expansion=True)
+        assert work.epochs_before == sum(per_step[: step - 1])

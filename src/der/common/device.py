@@ -107,7 +107,8 @@ def reproducible() -> Iterator[None]:
     )
     make_deterministic()
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):  # modules draw first weights from it, which are then replaced
+            yield
     finally:
         mode, fill, benchmark, tf32, flushes = before
         torch.set_deterministic_debug_mode(mode)

@@ -17,6 +17,7 @@ LabelKind = Literal["int", "str"]
 
 FORM = "uint8 of shape (n, side, side), or (n, side, side, channels) with 1 or 3 channels"
 MOST_NAMED = 10  # labels in a message
+UNKEPT = frozenset(["\0", *map(chr, range(0xD800, 0xE000))])  # NUL and halves of surrogate pairs
 
 
 class Labelled(NamedTuple):
@@ -63,7 +64,21 @@ def check_labels(labels: object) -> tuple[LabelKind, NDArray[Any]]:
     if len(kinds) > 1 or None in kinds:
         raise UserError(f"labels: {values.dtype} does not fit; give whole numbers alone or text alone")
     kind: LabelKind = "int" if kinds == {"int"} else "str"
-    return kind, np.array([int(value) if kind == "int" else str(value) for value in plain])
+    return kind, _whole_numbers(plain) if kind == "int" else _texts(plain)
+
+
+def _whole_numbers(values: list[Any]) -> NDArray[np.int64]:
+    try:
+        return np.array([int(value) for value in values], dtype=np.int64)
+    except OverflowError:
+        raise UserError("labels: one is a number of more than 64 bits; give smaller ones, or text") from None
+
+
+def _texts(values: list[Any]) -> NDArray[np.str_]:
+    for value in values:
+        if not UNKEPT.isdisjoint(value):
+            raise UserError(f"labels: {value!r} holds what neither NumPy nor a file keeps; give other text")
+    return np.array([str(value) for value in values])
 
 
 def _kind_of(value: object) -> LabelKind | None:
@@ -84,10 +99,17 @@ def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Labe
         )
     if order is None:
         return new
-    listed = list(order)
-    if len(listed) != len(new) or set(listed) != set(new):
+    try:
+        listed = list(order)
+        fits = len(listed) == len(new) and set(listed) == set(new)
+    except TypeError:
+        raise UserError(
+            f"order: {order!r} does not fit; list every new class once, {name_labels(new)}"
+        ) from None
+    if not fits:
         raise UserError(f"order: {name_labels(listed)}; list every new class once, {name_labels(new)}")
-    return listed
+    own = {label: label for label in new}  # 1.0 equals the label 1, and has another name
+    return [own[label] for label in listed]
 
 
 def part(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from der.common.errors import UserError
 from der.settings.experiment import Settings
@@ -30,8 +31,20 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
             if not isinstance(inner, dict):  # masks, which may be None: it is given whole
                 raise UserError(f"{key.replace(SEPARATOR, '.')}: there is no section {name!r} to change")
             section = inner
-        section[last] = msgspec.to_builtins(value)
+        section[last] = _plain(value, key)
     return parse(Settings, values)
+
+
+def _plain(value: Any, key: str) -> Any:
+    """Sections, arrays and numbers of NumPy as what YAML has for them."""
+
+    def convert(inner: Any) -> Any:
+        if isinstance(inner, np.generic | np.ndarray):
+            return inner.tolist()
+        where, kind = key.replace(SEPARATOR, "."), type(inner).__name__
+        raise UserError(f"{where}: a {kind} does not fit; give what params.yaml can hold")
+
+    return msgspec.to_builtins(value, enc_hook=convert)
 
 
 def list_values(settings: Settings) -> dict[str, Any]:

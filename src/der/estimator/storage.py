@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from der.common.errors import UserError
-from der.common.sealed import SealedDirectory, sealed_directory
+from der.common.sealed import MANIFEST, SealedDirectory, sealed_directory
 from der.common.serialization import write_json
 from der.data.exemplars import load_memory
 from der.estimator.arrays import LabelKind
@@ -16,6 +16,7 @@ from der.settings.section import Section, to_values
 
 MODEL = "model.json"
 FORMAT = 1
+OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # all that a saved classifier is made of
 
 
 class Model(Section, frozen=True):
@@ -35,11 +36,10 @@ class Stored(NamedTuple):
 
 def write_model(path: Path, stored: Stored) -> None:
     """Make the directory ``path``; raises UserError if something else than a saved classifier is there."""
-    if path.is_dir():
-        if any(path.iterdir()) and not (path / MODEL).is_file():
-            raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
-    elif path.exists() or path.is_symlink():
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UserError(f"{path}: is no directory; give another name")
+    if path.is_dir() and not {one.name for one in path.iterdir()} <= OWN:
+        raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
     with sealed_directory(path) as directory:
         save_learned(directory, stored.learned)
         model = Model(FORMAT, stored.learned.kind, stored.settings)

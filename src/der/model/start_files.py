@@ -1,5 +1,6 @@
 """Files of weights from anywhere, read without running anything."""
 
+import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,11 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
                 "ignore", UserWarning
             )  # of pickles of another protocol, refused all the same
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's words are advice to read it all the same
+        raise UserError(
+            f"{where}: holds other things than tensors, or is no file of torch.save; one of safetensors must "
+            "end in .safetensors"
+        ) from None
     except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
         reason = str(error).partition("\n")[0]
         raise UserError(f"{where}: cannot be read as weights ({reason}); give another file") from None

@@ -3,13 +3,17 @@
 from collections.abc import Callable
 
 from der.common.errors import UserError, naming
+from der.common.text import printable
+from der.common.yaml_text import parse_written
 from der.data.sources.registry import find_source
 from der.estimator.choices import backbone_side, check_channels, check_choices
 from der.project.adding import describe_move
 from der.project.applying import describe_missing_images
 from der.project.chain import check_chain
 from der.project.curves import curves_root
+from der.project.environment import check_work
 from der.project.input_side import write_side
+from der.project.params import read_text
 from der.project.paths import PARAMS, RAW
 from der.project.planning import planned_steps
 from der.project.settings import load_settings
@@ -22,7 +26,9 @@ def check_project(warn: Callable[[str], None]) -> None:
     Writes the side of images, where they follow the backbone.
     """
     settings = load_settings()
+    parse_written(read_text(), PARAMS)  # DVC's reader is not as lenient everywhere
     curves_root()  # here, not with a training's output gone
+    check_work()
     with naming(PARAMS):
         check_choices(settings)
         check_channels(settings)
@@ -31,7 +37,7 @@ def check_project(warn: Callable[[str], None]) -> None:
     find_source(settings.dataset).check(settings.dataset, RAW)  # download would, with its output gone
     steps = planned_steps(settings)
     if steps is not None and (move := describe_move(settings, steps)):
-        warn(f"warning: {move}")
+        warn(printable(f"warning: {move}"))
     check_chain(len(steps or []))
     write_side(side)
 

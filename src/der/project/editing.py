@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark
-from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, FoldedScalarString, LiteralScalarString
 from ruamel.yaml.tokens import CommentToken
 
 from der.common.errors import UserError
@@ -23,6 +23,7 @@ from der.project.paths import PARAMS
 
 COMMENT_COLUMN = 27  # at which params.yaml's comments begin, or after the value if that is longer
 INDENT = 2
+PLAIN = re.compile(r"[\w~/.]([\w ~/.+-]*[\w~/.+-])?")  # texts that are safe without quotes, or get their own
 
 
 class Key(NamedTuple):
@@ -79,13 +80,18 @@ def _copy(value: Any) -> Any:
     if isinstance(value, LiteralScalarString | FoldedScalarString):
         return str(value)
     if isinstance(value, dict):
-        copy: Any = CommentedMap((key, _copy(one)) for key, one in value.items())
+        copy: Any = CommentedMap((_quote(key), _quote(_copy(one))) for key, one in value.items())
     elif isinstance(value, list):
-        copy = CommentedSeq(map(_copy, value))
+        copy = CommentedSeq(_quote(_copy(one)) for one in value)
     else:
         return value
     copy.fa.set_flow_style()
     return copy
+
+
+def _quote(value: Any) -> Any:
+    """A text inside brackets in quotes, if it needs them: ruamel's two readers differ about "a:b" there."""
+    return DoubleQuotedScalarString(value) if type(value) is str and not PLAIN.fullmatch(value) else value
 
 
 def list_keys(new: CommentedMap, old: Any, depth: int = 0, line: int = 0) -> Iterator[Key]:

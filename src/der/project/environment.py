@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from der.common.errors import naming
 from der.common.filesystem import expand_home
-from der.project.processes import count_here, launcher, local_rank
+from der.project.processes import count_here, count_processes, launcher, local_rank
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +15,16 @@ DEVICE = "DER_DEVICE"
 SCRATCH = "DER_SCRATCH"
 CURVES = "DER_TENSORBOARD"
 TABLE = "DER_TABLE"  # "later" where `make run` shows the results, whether or not a stage ran
+
+
+def check_work() -> None:
+    """Raise UserError for a device or a number of processes that no stage can work with.
+
+    What torch chooses is not looked at, only what the user does: torch costs seconds.
+    """
+    count_processes()
+    if os.environ.get(DEVICE) not in (None, "", "cpu"):
+        find_device()
 
 
 def find_device() -> "torch.device":

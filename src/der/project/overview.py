@@ -9,6 +9,7 @@ from der.project.committed import read_committed
 from der.project.environment import TABLE
 from der.project.paths import PLOTS, REPORT, SUMMARY
 from der.project.shown import is_page_current
+from der.project.step_metrics import check_summary
 from der.summary.changes import describe_changes
 from der.summary.series import Summary
 from der.summary.text_table import results_table
@@ -44,6 +45,7 @@ def sum_up() -> str:
     summary = read_json(SUMMARY)
     if not isinstance(summary, dict) or not summary.keys() >= Summary.__required_keys__:
         raise UserError(f"{SUMMARY}: no summary of steps; run `dvc repro`")
+    check_summary(summary)  # type: ignore[arg-type]
     changes = list_changes(summary)  # type: ignore[arg-type]
     lines = ["", results_table(summary), ""]  # type: ignore[arg-type]
     lines += ["Since the last commit:", *(f"  {line}" for line in changes), ""] if changes else []

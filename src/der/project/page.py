@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import DamageError, UserError
-from der.common.serialization import read_json
+from der.common.errors import UserError
 from der.data.exemplars import Memory, load_memory, read_labels
 from der.evaluation.confusion import CONFUSION, read_confusion
 from der.evaluation.metrics import StepMetrics
@@ -21,7 +20,7 @@ from der.project.provenance import check_training
 from der.project.published import joint_accuracy, published_curves, published_references
 from der.project.settings import load_settings
 from der.project.shown import digest_results
-from der.project.step_metrics import read_steps
+from der.project.step_metrics import read_steps, read_summary
 from der.project.timing import read_times
 from der.report.finished_run import FinishedRun
 from der.report.tables import show_bytes
@@ -29,7 +28,7 @@ from der.report.write import write_report
 from der.settings.experiment import Settings
 from der.settings.protocol import ProtocolSettings
 from der.summary.logs import read_logs
-from der.summary.series import Summary, summarise
+from der.summary.series import Summary
 from der.summary.verdict import Reference, chance
 
 ASIDE = ("check", "report")  # what is no part of the work, and what cannot know its own time
@@ -49,7 +48,7 @@ def read_run(settings: Settings) -> FinishedRun:
     steps = read_steps()
     last = len(steps)
     check_training(last, settings)
-    summary = _read_summary(steps)
+    summary = read_summary(steps)
     confusions = [_read_confusion(step) for step in steps]
     images = RunImages(settings.dataset.source)
     stages = [stage for stage in stages_of(last) if stage not in ASIDE]
@@ -97,13 +96,6 @@ def _read_predictions(step: StepMetrics) -> Predictions:
             f"{step['test_images']}; run `dvc repro`"
         )
     return predictions
-
-
-def _read_summary(steps: list[StepMetrics]) -> Summary:
-    summary = summarise(steps)
-    if read_json(paths.SUMMARY) != summary:
-        raise DamageError(f"{paths.SUMMARY}: not of the steps in {paths.evaluation(1).parent}")
-    return summary
 
 
 def _read_memory(steps: list[StepMetrics]) -> Memory:

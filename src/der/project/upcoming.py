@@ -22,7 +22,8 @@ def plan_run(step: int, images: "TrainingImages", train: TrainSettings, *, expan
     """The steps before and after ``step``, which trains on ``images``; every image of a run has one size."""
     seen = int(images.labels.max()) + 1
     image_bytes = images.arrays[0][0].nbytes
-    before = sum((train.base if one == 1 else train.incremental).epochs for one in range(1, step))
+    done = [plan_step(one, [1], train, expansion=expansion) for one in range(1, step)]
+    before = sum(phase.epochs for work in done for phase in work)
     later = []
     for one in count(step + 1):
         new = count_images(paths.train_images(one), image_bytes)

@@ -45,7 +45,8 @@ def find_damaged_objects(cache: Path) -> Iterator[Damage]:
     """Objects whose bytes have another hash than their names say."""
     for path in sorted(cache.glob("??/*")):
         name = path.parent.name + path.name
-        if OBJECT.fullmatch(name) and hash_file(path) != name.removesuffix(".dir"):
+        whole = path.is_file() and hash_file(path) == name.removesuffix(".dir")
+        if OBJECT.fullmatch(name) and not whole:
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
 
 

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import shutil
+import stat
 import struct
 import tarfile
 import tempfile
@@ -351,3 +352,23 @@ def test_an_archive_for_which_there_is_no_room(
 
 def unexpected(*_: object) -> None:
     raise AssertionError("nothing may be written")
+
+
+def test_a_link_or_name_that_would_fill_the_memory(tmp_path: Path) -> None:
+    zipped, tarred = tmp_path / "a.zip", tmp_path / "a.tar.gz"
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        link = zipfile.ZipInfo("train/ant/0.png")
+        link.external_attr = stat.S_IFLNK << 16
+        link.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(link, b"x" * 10**6)
+    message = f"{zipped}: the member 'train/ant/0.png' is a link to a name of 1000000 bytes; remove it"
+    assert failure(zipped, tmp_path) == message
+    with tarfile.open(tarred, "w:gz", format=tarfile.GNU_FORMAT) as archive_of_tar:
+        archive_of_tar.addfile(tarfile.TarInfo("train/ant/" + "x" * 10**6))
+    assert "(a name or header of 1000" in failure(tarred, tmp_path).replace("'", "")
+
+
+def test_what_follows_the_end_of_a_tar_is_no_part_of_it(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "a.tar", TREE)
+    archive.write_bytes(2 * archive.read_bytes())
+    assert failure(archive, tmp_path).startswith(f"{archive}: cannot be unpacked (something follows its end)")

@@ -26,6 +26,7 @@ DAMAGE = (
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UTF8_NAME = 0x800  # zip flag: the member's name is UTF-8
 ENCRYPTED = 0x1  # zip flag
+LONGEST_NAME = 2**16  # bytes of a member's or link's name; no file system takes as many
 LARGEST_RATIO = 500  # bytes unpacked for one packed: pictures stay far below, deflate ends at 1,032
 
 
@@ -170,6 +171,10 @@ def _zip_members(archive: Path) -> Iterator[Member]:
                 raise UserError(f"{archive}: the member {name!r} is encrypted; pack it without a password")
             if name.endswith("/"):
                 yield Member(name)
+            elif stat.S_ISLNK(info.external_attr >> 16) and info.file_size > LONGEST_NAME:
+                raise UserError(
+                    f"{archive}: the member {name!r} is a link to a name of {info.file_size} bytes; remove it"
+                )
             elif stat.S_ISLNK(info.external_attr >> 16):
                 yield Member(name, link=_linked(name, opened.read(info).decode()))
             else:
@@ -184,8 +189,24 @@ def _old_zip_name(name: str) -> str:
         return name
 
 
+class _Header(tarfile.TarInfo):
+    """tarfile's, which reads into memory what a member's name claims to be, however long."""
+
+    def _proc_gnulong(self, opened: tarfile.TarFile) -> tarfile.TarInfo:
+        self._check_size()
+        return super()._proc_gnulong(opened)  # type: ignore[misc, no-any-return]
+
+    def _proc_pax(self, opened: tarfile.TarFile) -> tarfile.TarInfo:
+        self._check_size()
+        return super()._proc_pax(opened)  # type: ignore[misc, no-any-return]
+
+    def _check_size(self) -> None:
+        if self.size > LONGEST_NAME:
+            raise tarfile.ReadError(f"a name or header of {self.size} bytes")
+
+
 def _tar_members(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive) as opened:
+    with tarfile.open(archive, tarinfo=_Header) as opened:
         for info in opened:
             if info.isfile():
                 yield Member(info.name, content=partial(opened.extractfile, info), size=info.size)
@@ -206,5 +227,6 @@ def _check_end(opened: tarfile.TarFile) -> None:
     opened.fileobj.seek(opened.offset)
     if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it ends too early")
-    while opened.fileobj.read(2**20):
-        pass
+    while chunk := opened.fileobj.read(2**20):
+        if chunk.strip(b"\0"):
+            raise tarfile.ReadError("something follows its end")

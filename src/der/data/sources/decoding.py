@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from der.common.errors import UserError
 from der.data.sources.class_images import Images
 
+CAMERAS = (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf")  # what cameras write
 PROGRAMS = ("EPS",)  # no pixels but a program, for which Pillow starts another one, Ghostscript
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
 DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
@@ -42,6 +43,8 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
     except BOMB as error:
         raise UserError(f"{where}: too many pixels; make it smaller ({error})") from None
     except UnidentifiedImageError:
+        if where.lower().endswith(CAMERAS):
+            raise UserError(f"{where}: is of a form that Pillow does not read; convert it to JPEG") from None
         raise UserError(f"{where}: cannot be read as a picture; repair or remove it") from None
     except DAMAGE as error:
         raise UserError(f"{where}: cannot be read as a picture; repair or remove it ({error})") from None

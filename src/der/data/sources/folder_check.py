@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from der.common.errors import UserError
 from der.data.sources.archives import check_listing, has_listing, list_entries
-from der.data.sources.tree import Splits, build_tree, check_archive, check_splits, list_folder, unwrap
+from der.data.sources.tree import Splits, build_tree, check_archive, check_splits, list_folder, scan, unwrap
 from der.settings.dataset import DatasetSettings
 
 
 def check_folder(settings: DatasetSettings, scratch: Path) -> None:
-    """Raise UserError for a directory without classes, and for a file that is no archive to unpack."""
+    """Raise UserError for a directory that is no tree of classes, and a file that is no archive to unpack."""
     path = Path(settings.path)
     if not path.exists():
         return
@@ -19,10 +18,8 @@ def check_folder(settings: DatasetSettings, scratch: Path) -> None:
             check_listing(path, scratch)
             _list_archive(path)
         return
-    if not (path / "train").is_dir():
-        raise UserError(f"{path}: has no folder train; put images into train/<class>/")
-    if len(names := list_folder(path)) < 2:
-        raise UserError(f"{path}: has {len(names)} of the two classes that are needed; add train/<class>/")
+    splits, _ = build_tree(scan(path), str(path))
+    check_splits(splits, str(path))
 
 
 def list_classes(settings: DatasetSettings) -> list[str]:

@@ -6,11 +6,14 @@ imports when it is called.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from der.common.errors import UserError, naming
+from der.common.filesystem import existing, expand_home
 from der.common.registry import look_up
 from der.data.sources.folder_check import check_folder, list_classes
 from der.data.sources.known_classes import CIFAR10, CIFAR100, DIGITS
@@ -48,6 +51,14 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
     return folder(settings, scratch)
 
 
+def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
+    """Raise UserError for a place of downloads that there cannot be."""
+    with naming("dataset.downloads"):
+        place = existing(expand_home(settings.downloads))
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            raise UserError(f"{place}: no directory to write into; name another")
+
+
 class Read(Protocol):
     """A source: a function that yields the classes of a data set, one at a time.
 
@@ -83,8 +94,8 @@ class Source:
 
 SOURCES: dict[str, Source] = {
     "digits": Source(digits, DIGITS),
-    "cifar10": Source(cifar10, CIFAR10),
-    "cifar100": Source(cifar100, CIFAR100),
+    "cifar10": Source(cifar10, CIFAR10, check=check_downloads),
+    "cifar100": Source(cifar100, CIFAR100, check=check_downloads),
     "folder": Source(folder, list_found=list_classes, check=check_folder),
 }
 

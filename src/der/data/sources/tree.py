@@ -16,7 +16,7 @@ OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, an
     *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".xls", ".xlsx"),
     *(".npy", ".npz", ".pkl", ".mat", ".h5", ".db", ".sqlite", ".py", ".ipynb", ".sh", ".md5", ".sha256"),
     *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".mp4", ".mov", ".avi", ".wav"),
-    *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc"),
+    *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc", ".aae", ".xmp", ".thm"),
 )
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 

@@ -49,7 +49,9 @@ def compile_source(source: str) -> Compiled:
 
 
 def _run(line: list[str], text: str) -> None:
-    done = subprocess.run(line, input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        line, input=text, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         complaint = next((one for one in done.stderr.splitlines() if "error" in one), "it says nothing")
         raise Unavailable(f"{line[0]} cannot compile what is needed ({complaint})")

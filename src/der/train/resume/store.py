@@ -1,6 +1,7 @@
 """Training state on disk, outside the repository: a killed run goes on from its last finished epoch."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,8 +125,10 @@ class StateStore:
         """What earlier runs cost; nothing if there were none, or if the file tells nothing."""
         try:
             seconds, runs = json.loads((self.directory / SPENT).read_bytes())
+            if not 0 <= float(seconds) < math.inf:
+                raise ValueError(seconds)
             return Spent(float(seconds), int(runs))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError):
             return Spent(0.0, 0)
 
     def _finish_write(self, write: Future[None]) -> None:
