@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
     ),
     "a list": (lambda all_: [*all_.values()], r"holds no tensors by name; save .* state_dict\(\) alone"),
     "a number among them": (lambda all_: all_ | {"epoch": 1}, r"holds no tensors by name; save .* alone"),
-    "a function": (lambda all_: {"state_dict": print}, r"cannot be read as weights \(Weights only load"),
+    "a function": (lambda all_: {"state_dict": print}, r"cannot be read as weights \(not tensors alone, or"),
 }
 
 

@@ -121,6 +121,30 @@ def test_files_that_are_not_there_or_not_utf8(path: Path) -> None:
     assert refusal().startswith(f"error: {path}: ")
 
 
+@pytest.mark.parametrize(("name", "text"), [("DER_PROCESSES", "two"), ("DER_DEVICE", "gpu7")])
+def test_what_no_stage_can_work_with(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, text)
+    assert refusal().startswith(f"error: {name}: '{text}' is no ")
+
+
+@pytest.mark.parametrize("downloads", ["params.yaml/x", "~nobody-of-that-name/x"])
+def test_a_place_where_nothing_can_be_downloaded(downloads: str) -> None:
+    set_parameters(PARAMS, {"dataset.source": "cifar10", "dataset.downloads": downloads})
+    assert refusal().startswith("error: dataset.downloads: ")
+
+
+def test_a_folder_in_a_class_and_a_name_that_no_file_can_have() -> None:
+    set_parameters(PARAMS, {"dataset.source": "folder", "dataset.path": "images"})
+    for name in ("ant/more", "ant\nbee"):
+        for folder in ("ant", "bee", name):
+            Path("images/train", folder).mkdir(parents=True, exist_ok=True)
+        for folder in ("ant", "bee"):
+            for index in "01":
+                Path("images/train", folder, f"{index}.png").touch()
+        assert "images/train/ant" in refusal()
+        Path("images/train", name).rmdir()
+
+
 def test_a_path_that_names_nothing() -> None:
     PARAMS.write_text(
         put("path: data/images", "path: my.zip")(PARAMS.read_text(encoding="utf-8")), encoding="utf-8"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,14 @@ def test_what_is_not_sealed_is_compared_with_what_dvc_recorded(name: str) -> Non
     assert damage.sentence == f"{output}: other bytes than dvc.lock records of it"
     assert len(list(repair([damage]))) == 1
     assert not output.exists() and find_all_damage() == []
+
+
+def test_what_is_no_file_where_the_cache_has_an_object(cache: Path) -> None:
+    folder, pipe = (put(cache, content) for content in (b"one", b"two"))
+    for path in (folder, pipe):
+        path.unlink()
+    folder.mkdir()
+    os.mkfifo(pipe)
+    assert {damage.remove for damage in find_all_damage()} == {folder, pipe}
+    assert len(list(repair(find_all_damage()))) == 2
+    assert find_all_damage() == [] and not folder.exists() and not pipe.exists()

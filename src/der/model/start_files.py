@@ -14,6 +14,7 @@ from der.common.errors import UserError
 from der.common.filesystem import regular
 from der.model.start_heads import is_safetensors
 
+UNREAD = "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
 INSIDE = ("state_dict", "model")  # where training programs put the weights beside other things
 
 
@@ -31,13 +32,9 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
                 "ignore", UserWarning
             )  # of pickles of another protocol, refused all the same
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch's words are advice to read it all the same
-        raise UserError(
-            f"{where}: holds other things than tensors, or is no file of torch.save; one of safetensors must "
-            "end in .safetensors"
-        ) from None
     except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
-        reason = str(error).partition("\n")[0]
+        # Of pickles torch's words are advice to read them all the same.
+        reason = UNREAD if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
         raise UserError(f"{where}: cannot be read as weights ({reason}); give another file") from None
     for key in INSIDE:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):

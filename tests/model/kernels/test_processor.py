@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -209,6 +210,17 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
         Unavailable, match=r"^there is no C\+\+ compiler, neither no-such-compiler nor nor-this$"
     ):
         compile_source("int one;")
+
+
+def test_a_compiler_that_complains_in_bytes_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "gpp"
+    program.write_bytes(b"#!/bin/sh\nprintf 'error: d\351sol\351' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(compiler, "COMPILERS", (str(program),))
+    with pytest.raises(Unavailable, match=r"cannot compile what is needed \(error: d.sol.\)$"):
+        compile_source("int other;")
 
 
 @pytest.mark.usefixtures("kernels")

@@ -16,7 +16,7 @@ from der.common.sealed import sealed_directory
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
 from der.train.resume.removal import mark_of
-from der.train.resume.store import UnwritableState
+from der.train.resume.store import SPENT, UnwritableState
 from tests.builders import random_checkpoint
 from tests.train.resume.sandbox import Sandbox, keep, make_saved, save, states
 
@@ -238,3 +238,16 @@ def test_a_checkpoint_on_a_full_disk_is_whole_or_absent(small_disk: Path) -> Non
         save_checkpoint(small_disk / "1", checkpoint, small_disk / "0")
     assert "\n" not in str(caught.value)
     assert not list(small_disk.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text", ["[5, Infinity]", "[Infinity, 5]", "[NaN, 1]", "[" * 100_000, "\xff", "[-1, 2]"]
+)
+def test_what_earlier_runs_cost_where_the_file_tells_nothing(text: str, sandbox: Sandbox) -> None:
+    with sandbox.open() as scratch:
+        keep(scratch, 1, "phase")
+        place = scratch.directory / SPENT
+    place.write_text(text, encoding="latin-1")
+    with sandbox.open() as scratch:
+        assert 0 <= scratch.clock.spent().seconds < 60
+    assert sandbox.loaded() == 1
