@@ -6,15 +6,18 @@ from der.project.input_side import with_side
 from der.project.params import load_section
 from der.project.paths import RAW
 from der.project.running_code import RunningCode
+from der.project.source_images import keep_files_of_classes, list_files_of_classes
 from der.project.stage import run_stage
 from der.settings.dataset import DatasetSettings
 
 
 def run(code: RunningCode) -> str:
     settings = with_side(load_section(DatasetSettings, "dataset"))
+    files = list_files_of_classes(settings)  # before they are read: what changes meanwhile counts as changed
     with atomic_directory(RAW) as directory:
         counts = download(settings, directory)
         code.confirm()
+    keep_files_of_classes(files)
     others = f"; passed over, by their names no pictures: {counts.passed_over}" if counts.passed_over else ""
     return (
         f"download: {counts.train} training and {counts.test} test images "

@@ -124,6 +124,10 @@ class Pipeline:
             re.findall(r"^Stage '(.+)' is cached - skipping run", printed, re.MULTILINE),
         )
 
+    def plan(self) -> list[str]:
+        """The stages that `der plan` names."""
+        return re.findall(r"^((?:\w+@)?\w+) +[-\d.]+$", self.der("plan"), re.MULTILINE)
+
     def edit(self, **values: Any) -> None:
         """Change parameters; a key is a dotted path with two underscores for each dot."""
         set_parameters(self.root / "params.yaml", {key.replace("__", "."): values[key] for key in values})

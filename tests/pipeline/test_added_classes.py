@@ -65,6 +65,7 @@ def test_added_classes(forks: Path | None, tmp_path: Path) -> None:
 
 
 def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) -> None:
+    pipeline.succeed("python", "-m", "stages.download")  # here: `der plan` knows the files that it has read
     write_images(pipeline.root / "data/images/train", ["aardvark"])  # first by alphabet
     (pipeline.root / "data/images/train/aardvark/about.txt").touch()
     warned = pipeline.succeed("python", "-m", "stages.check").splitlines()[0]
@@ -75,13 +76,21 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     add, repro = FOLDER.splitlines()
     added = pipeline.shell(add).splitlines()[0]
     assert added == "params.yaml: step 3 is aardvark; steps 1 to 2 stay as they were"
+    planned = pipeline.plan()
     printed = pipeline.shell(repro)
     ran = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
     expected = ["check", "download", "split", *numbered("T3", "B3", "E3"), "summarize", "report"]
-    assert sorted(ran) == sorted(expected)
+    assert sorted(planned) == sorted(ran) == sorted(expected)
     assert "; passed over, by their names no pictures: 1\n" in printed
     assert "known classes move" not in printed
     after = pipeline.results()
     earlier = [path for path in before if re.search(r"/[0-2](/|\.)", path)]
     assert earlier and all(after[path] == before[path] for path in earlier)
-    assert pipeline.repro().run == []
+    assert pipeline.repro().run == [] == pipeline.plan()
+
+    # Another picture of a class: what its step and later ones train on and all are tested on.
+    write_images(pipeline.root / "more", ["dog"])
+    (pipeline.root / "more/dog/0.png").rename(pipeline.root / "data/images/train/dog/more.png")
+    planned = pipeline.plan()
+    ran = pipeline.repro().run
+    assert "train_task@1" not in ran and sorted(planned) == sorted(ran)

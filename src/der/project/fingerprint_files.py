@@ -20,19 +20,13 @@ def write_fingerprints(texts: dict[str, str]) -> list[str]:
 
     Raises UserError if code was edited since.
     """
-    old, new = _read_files(), find_new(texts)
+    old = _read_files()
     if texts != old:
         with atomic_directory(FINGERPRINTS) as directory:
             for stage, text in texts.items():
                 (directory / stage).write_text(text, encoding="utf-8")
     if read_code([*texts]) != texts:
         raise UserError("src: edited while stage check read it; run `dvc repro` again")
-    return new
-
-
-def find_new(texts: dict[str, str]) -> list[str]:
-    """The stages whose fingerprints, as of ``read_code``, are not those that have been written."""
-    old = _read_files()
     return [stage for stage, text in texts.items() if old.get(stage) != text]
 
 

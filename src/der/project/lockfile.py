@@ -42,6 +42,14 @@ def read_outputs() -> dict[str, dict[Path, str]]:
     }
 
 
+def read_dependencies() -> dict[str, dict[Path, str]]:
+    """Of every stage that ran, DVC's hash of what it read; of a directory it ends in .dir."""
+    return {
+        name: {Path(one["path"]): one["md5"] for one in stage.get("deps", [])}
+        for name, stage in _read_stages().items()
+    }
+
+
 def read_stage(stage: str) -> dict[str, Any]:
     """All that DVC has recorded of the last run of ``stage``; empty where it has run none."""
     record: dict[str, Any] = _read_stages().get(stage, {})

@@ -1,8 +1,9 @@
 """What `dvc repro` would run, all of it: DVC's own --dry shows the stages whose inputs have changed by now.
 
 A stage runs if its parameters, its code or an input from outside have changed, or if it depends on what a
-stage that runs leaves. Three edges tell more than that: what split leaves for a step depends on the classes
-up to that step alone, a fingerprint on the code of its stage, and the side of images on the backbone. What
+stage that runs leaves. Some edges tell more than that: what split leaves for a step depends on the classes
+up to that step and their images alone, a fingerprint on the code of its stage, the side of images on the
+backbone, and what a folder of weights brings on the file that is named. What
 DVC's cache holds of earlier runs is restored when its turn comes, so that less may run, never more.
 """
 
@@ -18,16 +19,23 @@ from der.estimator.choices import backbone_side
 from der.project.chain import check_chain
 from der.project.changes import value_at
 from der.project.expanded_graph import Node, expand_graph, producers
-from der.project.fingerprint_files import find_new, read_code
+from der.project.fingerprint_files import read_code
 from der.project.input_side import holds_side
-from der.project.lockfile import Ran, changes_since, read_lock, read_outputs
+from der.project.lockfile import Ran, changes_since, read_dependencies, read_lock, read_outputs
 from der.project.markers import is_unused
 from der.project.objects import find_cache, find_object
-from der.project.params import parse_section
-from der.project.paths import FINGERPRINTS, INPUT, PARAMS, TASKS
+from der.project.params import load_section, parse_section
+from der.project.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
 from der.project.planning import planned_steps
+from der.project.source_images import find_changed_classes
+from der.project.start_weights import STAGE as STAGE_OF_WEIGHTS
+from der.project.start_weights import names_file
 from der.project.tasks import read_task
+from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
+
+CHECK, DOWNLOAD = "check", "download"
+WEIGHTS_KEY = "network.weights"
 
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
 
@@ -37,16 +45,17 @@ class Workspace(NamedTuple):
 
     graph: dict[str, Node]
     ran: Ran
-    new_code: set[str]  # stages by the names of their scripts
+    new_code: set[str]  # stages that ran with other code
     changed: set[str]  # stages of which an input from outside has changed, or whose outputs are lost
+    images: set[str] | None = None  # classes with other images than download read; None: any may have
 
 
 def read_workspace() -> Workspace:
     """Look at the repository, which DVC does in part; raises UserError if that fails."""
     graph = expand_graph()
-    scripts = sorted({name.partition("@")[0] for name in graph} - {"check"})
-    new_code = set(find_new(read_code(scripts)))
-    return Workspace(graph, read_lock(), new_code, {*_changed_outside(graph), *_lost(graph)})
+    changed = {*_changed_outside(graph), *_lost(graph)}
+    images = find_changed_classes(load_section(DatasetSettings, "dataset")) if DOWNLOAD in changed else None
+    return Workspace(graph, read_lock(), _find_new_code(graph), changed, images)
 
 
 def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: bool) -> Identities:
@@ -73,6 +82,8 @@ class _Row:
         self.workspace = workspace
         self.steps = steps
         self.params = params
+        self.images: set[str] | None = set()  # classes with other images than before; None: any may have
+        self.same: set[str] = set()  # stages that run and leave what they left
         self.side = "" if holds_side(side) else f"images of {side} pixels"
         self.identities = Identities()
 
@@ -80,23 +91,38 @@ class _Row:
         """Note the stage if it runs."""
         ran = self.workspace.ran
         changed = stage in self.workspace.changed or stage not in ran
-        inputs = [self._input(dep) for dep in node.deps]
-        if changed or any(inputs) or any(changes_since(ran, stage, parameters)):
+        inputs = [self._input(dep, stage) for dep in node.deps]
+        told = stage not in ran or any(inputs) or any(changes_since(ran, stage, parameters))
+        if changed or told:
+            self._look_outside(stage, parameters, alone=not told)
             values = {key: value_at(parameters, key) for key in node.params}
             self.identities[stage] = _hash([stage, values, inputs])
 
-    def _input(self, dep: str) -> str:
-        """What a dependency will be, as a hash; empty if it stays as it is."""
+    def _look_outside(self, stage: str, parameters: dict[str, Any], *, alone: bool) -> None:
+        """What a stage leaves that runs for an input from outside: for that ``alone``, or for more."""
+        if stage == DOWNLOAD:
+            self.images = self.workspace.images if alone else None
+            unchanged = self.images == set()
+        else:  # the folder of weights has more than the file that is named
+            unchanged = (
+                stage == STAGE_OF_WEIGHTS and alone and not names_file(value_at(parameters, WEIGHTS_KEY))
+            )
+        if unchanged:
+            self.same.add(stage)
+
+    def _input(self, dep: str, stage: str) -> str:
+        """What a dependency of ``stage`` will be, as a hash; empty if it stays as it is."""
         path = Path(dep)
         if path.is_relative_to(FINGERPRINTS):
-            return "code" if path.name in self.workspace.new_code else ""
+            return "code" if stage in self.workspace.new_code else ""
         if path == INPUT:
             return self.side
         if path == PARAMS:
             return self.params
         if path.is_relative_to(TASKS) and path != TASKS and self.steps is not None:
             return self._task(path, int(path.relative_to(TASKS).parts[0]), self.steps)
-        owners = [one for one in producers(dep, self.workspace.graph) if one in self.identities]
+        running = self.identities.keys() - self.same
+        owners = [one for one in producers(dep, self.workspace.graph) if one in running]
         identities = [self.identities[owner] for owner in owners if not self._leaves_marker_again(owner)]
         return _hash(identities) if identities else ""
 
@@ -112,10 +138,17 @@ class _Row:
         if "split" not in self.identities:
             return ""
         workspace = self.workspace
-        images = self.identities.get("download", "")
+        images = self.identities.get(DOWNLOAD, "") if self._has_other_images(path, step, steps) else ""
         anew = images or "split" in workspace.new_code | workspace.changed or "split" not in workspace.ran
         classes = steps[:step] if step <= len(steps) else None
         return "" if not anew and _has_classes(path, classes) else _hash([str(path), images, classes])
+
+    def _has_other_images(self, path: Path, step: int, steps: list[list[str]]) -> bool:
+        """Whether a step's images may have changed: of its new classes to train on, of all to test on."""
+        if self.images is None:
+            return True
+        classes = steps[step - 1 : step] if path.name == "train" else steps[:step]
+        return any(name in self.images for names in classes for name in names)
 
 
 def _hash(content: Any) -> str:
@@ -137,17 +170,35 @@ def _changed_outside(graph: dict[str, Node]) -> set[str]:
     done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"dvc status: failed ({' '.join(done.stderr.split())}); run `der check`")
-    found = set()
-    for stage, changes in json.loads(done.stdout).items():
-        deps = {dep for one in changes if isinstance(one, dict) for dep in _others(one)}
-        if "changed command" in changes or any(not producers(dep, graph) for dep in deps):
-            found.add(stage)
-    return found
+    return {stage for stage, changes in json.loads(done.stdout).items() if _runs(stage, changes, graph)}
 
 
-def _others(change: dict[str, Any]) -> list[str]:
-    """The changed dependencies that are files, not parameters."""
-    return [path for path, kind in change.get("changed deps", {}).items() if isinstance(kind, str)]
+def _runs(stage: str, changes: list[Any], graph: dict[str, Node]) -> bool:
+    """Whether a stage runs for what `dvc status` says of it, apart from other values of its parameters."""
+    told = [one for one in changes if isinstance(one, dict)]
+    deps = {path: kind for one in told for path, kind in one.get("changed deps", {}).items()}
+    return (
+        "changed command" in changes
+        or any(isinstance(kind, str) and not producers(path, graph) for path, kind in deps.items())
+        or any("new" in kind.values() for kind in deps.values() if isinstance(kind, dict))  # parameters
+        or (stage == CHECK and any("changed outs" in one for one in told))  # which are in no cache of runs
+    )
+
+
+def _find_new_code(graph: dict[str, Node]) -> set[str]:
+    """Stages that DVC has seen run with another fingerprint than that of the code as it stands."""
+    ran = read_dependencies()
+    scripts = {stage: stage.partition("@")[0] for stage in graph if stage != CHECK}
+    texts = read_code(sorted(set(scripts.values())))
+    hashes = {
+        script: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        for script, text in texts.items()
+    }
+    return {
+        stage
+        for stage, script in scripts.items()
+        if ran.get(stage, {}).get(fingerprint(script)) != hashes[script]
+    }
 
 
 def _lost(graph: dict[str, Node]) -> set[str]:

@@ -12,9 +12,14 @@ from der.settings.network import PRETRAINED, NetworkSettings
 STAGE = "initialize"  # which reads them
 
 
+def names_file(weights: str | None) -> bool:
+    """Whether network.weights names a file."""
+    return weights not in (None, PRETRAINED)
+
+
 def check_weights(settings: NetworkSettings) -> None:
     """Raise UserError for a file that is none of weights, or of which DVC would not see an edit."""
-    if settings.weights in (None, PRETRAINED):
+    if settings.weights is None or not names_file(settings.weights):
         return
     path = Path(settings.weights)
     if not path.is_file():

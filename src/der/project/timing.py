@@ -81,7 +81,7 @@ def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
         return
 
 
-def append(path: Path, line: Line) -> None:
+def append(path: Path, line: msgspec.Struct) -> None:
     """Add ``line`` in one piece, whoever else writes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
