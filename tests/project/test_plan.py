@@ -16,7 +16,7 @@ from der.project.lockfile import Ran
 from der.project.overrides import apply_row, expand_rows
 from der.project.params import read_text
 from der.project.paths import PARAMS
-from der.project.plan import Identities, Workspace, plan_row
+from der.project.plan import Identities, Workspace, plan_row, runs_for
 from der.project.plan_table import describe_run, describe_sweep
 from der.project.tasks import write_classes
 from tests.project.clones import make_clone
@@ -90,6 +90,50 @@ def test_code_reaches_the_stages_that_run_it(workspace: Workspace) -> None:
 def test_what_changed_outside_reaches_all(workspace: Workspace) -> None:
     found = plan(workspace._replace(changed={"download"}))
     assert set(found) == {*workspace.graph} - {"check", "initialize"}
+
+
+@pytest.mark.parametrize(
+    ("images", "first"), [({"0"}, 1), ({"5"}, 2), ({"9", "8"}, 4), ({"gone"}, 5), (set(), None)]
+)
+def test_images_reach_the_steps_of_their_classes(
+    images: set[str], first: int | None, workspace: Workspace
+) -> None:
+    found = plan(workspace._replace(changed={"download"}, images=images))
+    trained = [] if first is None else of_steps(first, *EVERY)
+    after = [] if first is None else ["split", "summarize", "report"]
+    assert sorted(found) == sorted(["download", *trained, *after])
+
+
+@pytest.mark.parametrize(("weights", "reaches"), [("null", False), ("pretrained", False), ("a.pth", True)])
+def test_a_folder_of_weights_reaches_those_that_start_from_a_file_of_it(
+    weights: str, reaches: bool, workspace: Workspace
+) -> None:
+    settings = [f"network.weights={weights}", "network.backbone=timm:resnet18", "dataset.image_side=32"]
+    parameters = apply_row(settings)
+    ran = {
+        name: {key: value_at(parameters, key) for key in node.params}
+        for name, node in workspace.graph.items()
+    }
+    found = plan_row(workspace._replace(ran=ran, changed={"initialize"}), parameters, rewritten=False)
+    assert ("train_task@1" in found) == reaches and "initialize" in found
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "runs"),
+    [
+        ("evaluate@1", [{"changed deps": {"params.yaml": {"memory.budget": "new"}}}], True),
+        ("evaluate@1", [{"changed deps": {"params.yaml": {"memory.budget": "modified"}}}], False),
+        ("evaluate@1", [{"changed outs": {"metrics/steps/1": "deleted"}}], False),  # restored
+        ("check", [{"changed outs": {"data/fingerprints": "modified"}}], True),
+        ("check", [{"changed deps": {"src": "modified"}}], True),
+        ("train_task@1", [{"changed deps": {"data/memory/0": "modified"}}], False),
+        ("split", ["changed command"], True),
+    ],
+)
+def test_what_dvc_status_says_of_a_stage(
+    stage: str, changes: list[object], runs: bool, workspace: Workspace
+) -> None:
+    assert runs_for(stage, changes, workspace.graph) == runs
 
 
 def test_stages_come_after_those_that_they_depend_on(workspace: Workspace) -> None:

@@ -170,10 +170,10 @@ def _changed_outside(graph: dict[str, Node]) -> set[str]:
     done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"dvc status: failed ({' '.join(done.stderr.split())}); run `der check`")
-    return {stage for stage, changes in json.loads(done.stdout).items() if _runs(stage, changes, graph)}
+    return {stage for stage, changes in json.loads(done.stdout).items() if runs_for(stage, changes, graph)}
 
 
-def _runs(stage: str, changes: list[Any], graph: dict[str, Node]) -> bool:
+def runs_for(stage: str, changes: list[Any], graph: dict[str, Node]) -> bool:
     """Whether a stage runs for what `dvc status` says of it, apart from other values of its parameters."""
     told = [one for one in changes if isinstance(one, dict)]
     deps = {path: kind for one in told for path, kind in one.get("changed deps", {}).items()}
