@@ -93,6 +93,13 @@ def with_value(name: str, value: float) -> Callable[[Tensors], Any]:
     return change
 
 
+def test_a_head_that_has_more_than_a_classifier(tmp_path: Path) -> None:
+    path = write_weights(tmp_path, "levit_128s")  # with a normalisation before it
+    assert "head.bn.weight" in torch.load(path)
+    start = start_for(settings_for(path, backbone="timm:levit_128s"))
+    assert start.tensors and not [name for name in start.tensors if "head" in name]
+
+
 REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
     "one is missing": (
         lambda all_: {name: value for name, value in all_.items() if name != "bn1.bias"},

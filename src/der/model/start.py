@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from der.model.files import START
 from der.model.metadata import write_empty
 from der.model.start_files import read_tensors
 from der.model.start_matching import match
-from der.model.timm_models import find_model, import_timm
+from der.model.timm_models import find_model, import_timm, is_of_head
 from der.model.weights import find_infinite, find_negative, tensors_of
 from der.settings.network import PRETRAINED, NetworkSettings
 
@@ -69,10 +69,9 @@ def download(backbone: str) -> Mapping[str, Tensor]:
 
 def load(extractor: nn.Module, path: Path, backbone: str) -> None:
     """Fill ``extractor`` with the weights in a file."""
-    where, classifier = f"network.weights: {path}", find_model(backbone).classifier
-    fill(
-        extractor, match(read_tensors(path, where), tensors_of(extractor), classifier, f"{where}: {backbone}")
-    )
+    where = f"network.weights: {path}"
+    is_head = partial(is_of_head, find_model(backbone))
+    fill(extractor, match(read_tensors(path, where), tensors_of(extractor), is_head, f"{where}: {backbone}"))
     values = tensors_of(extractor)
     if name := find_infinite(values) or find_negative(values):
         raise UserError(f"{where}: {name} holds no weights, but infinity, NaN or a variance below 0")

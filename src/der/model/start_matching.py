@@ -1,6 +1,6 @@
 """Which tensor of a file belongs where in an extractor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
@@ -12,9 +12,9 @@ CLASSIFIER = 2  # tensors at the end, weight and bias, where names do not tell t
 
 
 def match(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], classifier: Sequence[str], where: str
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], is_head: Callable[[str], bool], where: str
 ) -> dict[str, Tensor]:
-    """The tensors of ``found`` by the names of ``expected``; ``classifier`` names modules that are left out.
+    """The tensors of ``found`` by the names of ``expected``; those for which ``is_head`` are left out.
 
     By their names; or by their order, if not one name is known and all shapes agree, one to one. Raises
     UserError, ``where`` first, if both fail.
@@ -32,7 +32,7 @@ def match(
                 "file of that model"
             )
     for name in values:
-        if name not in wanted and not name.startswith(tuple(f"{one}." for one in classifier)):
+        if name not in wanted and not is_head(name):
             raise UserError(f"{where} has no tensor {name}; give a file of that model")
     return {name: values[name] for name in wanted}
 

@@ -4,6 +4,8 @@ timm is an extra, and importing it costs seconds: it is imported where a name of
 """
 
 import difflib
+from collections.abc import Set
+from functools import cache
 from typing import Any, NamedTuple
 
 from der.common.errors import UserError
@@ -35,6 +37,21 @@ def find_model(backbone: str) -> TimmModel:
         normalization=Normalization(list(configuration.mean), list(configuration.std)),
         classifier=(classifier,) if isinstance(classifier, str) else tuple(classifier or ()),
     )
+
+
+def is_of_head(model: TimmModel, name: str) -> bool:
+    """Whether a tensor of that name belongs to a part of the model that is no part of the extractor.
+
+    Some heads have more than the classifier, which only the whole model tells.
+    """
+    return name.startswith(tuple(f"{one}." for one in model.classifier)) or name in _names_of(model.name)
+
+
+@cache
+def _names_of(name: str) -> Set[str]:
+    import timm
+
+    return timm.create_model(name).state_dict().keys()  # type: ignore[no-any-return]
 
 
 def import_timm(backbone: str) -> Any:
