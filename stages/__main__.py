@@ -67,16 +67,17 @@ def check_skipped(start: str) -> None:
 
 
 def main() -> None:
-    with ending_in_a_sentence("interrupted"):
-        stages = list_stages(chain_length())
     parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
     parser.add_argument(
-        "--start-at", metavar="STAGE", choices=stages, default="download", help="skip those before, but check"
+        "--start-at", metavar="STAGE", default="download", help="skip those before, but check"
     )
-    names = list(stages)
     start = parser.parse_args().start_at
-    wanted = {name: stages[name] for name in names[names.index(start) :]}
     with ending_in_a_sentence("interrupted"):
+        stages = list_stages(chain_length())
+        if start not in stages:
+            parser.error(f"argument --start-at: no stage {start!r}; choose from {', '.join(stages)}")
+        names = list(stages)
+        wanted = {name: stages[name] for name in names[names.index(start) :]}
         several = count_processes() > 1
     if several and by_torchrun():
         join()

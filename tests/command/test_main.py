@@ -13,6 +13,7 @@ import pytest
 
 import der.command
 from der.command.main import COMMANDS, FIRST, main
+from der.project.chain import write_chain
 
 # Runs each of the command lines that it is given; reports what a line leaves in sys.modules, and does.
 WATCHED = """
@@ -59,6 +60,36 @@ def test_help_imports_nothing_heavy_and_does_nothing_anywhere(tmp_path: Path) ->
         assert found["heavy"] == [] and found["deeds"] == [], (words, found)
         assert found["text"].startswith("What one does first" if not words else "usage: der"), words
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_where_the_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "gone"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    place.rmdir()
+    with pytest.raises(SystemExit) as ended:
+        main(["chain", "--help"])
+    assert not ended.value.code and capsys.readouterr().out.startswith("usage: der chain")
+
+
+def test_help_of_all_stages_needs_no_project_and_a_stage_that_is_none_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = importlib.import_module("stages.__main__")
+    monkeypatch.chdir(tmp_path)
+    for words, code, text in (
+        (["--help"], 0, "usage: python -m stages"),
+        (["--start-at", "split@1"], 2, "no stage 'split@1'; choose from download, split, "),
+    ):
+        monkeypatch.setattr("sys.argv", ["stages", *words])
+        with pytest.raises(SystemExit) as ended:
+            stages.main()
+        assert (ended.value.code or 0) == code
+        printed = capsys.readouterr()
+        assert text in printed.out + printed.err
+        write_chain(2)  # for the second
 
 
 @pytest.mark.parametrize("name", COMMANDS)

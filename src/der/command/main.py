@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import sys
+from contextlib import suppress
 
 from der.command.extra import naming_the_extra
 from der.common.errors import ending_in_a_sentence
@@ -29,7 +30,8 @@ In between, `dvc repro` trains what is not trained yet.
 def main(words: list[str] | None = None) -> None:
     """Run the command line ``words``, by default the program's own."""
     prepare_streams()
-    sys.path.append(os.getcwd())  # where `python -m` looks too: for functions of one's own
+    with suppress(FileNotFoundError):  # the directory was removed; --help works there, too
+        sys.path.append(os.getcwd())  # where `python -m` looks too: for functions of one's own
     words = sys.argv[1:] if words is None else words
     if not words:
         print(FIRST)
