@@ -192,6 +192,14 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
             read(tmp_path / "notes.txt")
 
 
+def test_what_cameras_write_is_to_be_converted(tmp_path: Path) -> None:
+    path = tmp_path / "IMG_0001.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftypheic")
+    message = r"IMG_0001\.HEIC: is of a form that Pillow does not read; convert it to JPEG$"
+    with pytest.raises(UserError, match=message):
+        read_picture(path, str(path), 8, 3)
+
+
 @pytest.mark.parametrize("pillow_limit", [1000, 100, None])
 def test_decompression_bomb_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pillow_limit: int | None
