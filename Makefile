@@ -1,6 +1,6 @@
 # make run: environment, `dvc repro`, table of results.  make bench: the engine's speed against a plain loop's.
 # make check: format, lint, types, contracts, fast tests, within a minute.  make test: the same with all tests
-# but those that kill pipelines, with TORTURE=20, and those on a Slurm of their own, with SLURM=1.
+# but those that kill pipelines or run whole protocols, with TORTURE=20, and those on a Slurm, with SLURM=1.
 # make torture: kills `dvc repro` TORTURE times, 1000 if nothing is said, and draws as many examples of a property.
 # make docs: the pages as a site, in site/.
 PYTHON ?= python3

@@ -165,7 +165,9 @@ class Pipeline:
         return replace(self, root=root)
 
 
-def make_pipeline(root: Path, forks: Path | None = None) -> Pipeline:
+def make_pipeline(
+    root: Path, forks: Path | None = None, edits: dict[str, Any] = EDITS, length: int = CHAIN
+) -> Pipeline:
     """Copy the repository as git sees it, uncommitted work included, and give it tiny data."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
@@ -175,8 +177,8 @@ def make_pipeline(root: Path, forks: Path | None = None) -> Pipeline:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     pipeline = Pipeline(root, forks)
-    set_parameters(root / "params.yaml", EDITS)
-    pipeline.chain(CHAIN)
+    set_parameters(root / "params.yaml", edits)
+    pipeline.chain(length)
     write_images(root / "data/images/train")
     pipeline.succeed("git", "init", "--quiet")
     pipeline.commit("The pipeline")
