@@ -3,8 +3,8 @@
 A stage runs if its parameters, its code or an input from outside have changed, or if it depends on what a
 stage that runs leaves. Some edges tell more than that: what split leaves for a step depends on the classes
 up to that step and their images alone, a fingerprint on the code of its stage, the side of images on the
-backbone, and what a folder of weights brings on the file that is named. What
-DVC's cache holds of earlier runs is restored when its turn comes, so that less may run, never more.
+backbone, and what a folder of weights brings on the file that is named. What DVC's cache holds of earlier
+runs is restored when its turn comes, so that less may run, never more.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from der.project.objects import find_cache, find_object
 from der.project.params import load_section, parse_section
 from der.project.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
 from der.project.planning import planned_steps
+from der.project.source_images import STAGE as DOWNLOAD
 from der.project.source_images import find_changed_classes
 from der.project.start_weights import STAGE as STAGE_OF_WEIGHTS
 from der.project.start_weights import names_file
@@ -34,7 +35,7 @@ from der.project.tasks import read_task
 from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
 
-CHECK, DOWNLOAD = "check", "download"
+CHECK = "check"
 WEIGHTS_KEY = "network.weights"
 
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
@@ -147,6 +148,8 @@ class _Row:
         """Whether a step's images may have changed: of its new classes to train on, of all to test on."""
         if self.images is None:
             return True
+        if step > len(steps):
+            return False
         classes = steps[step - 1 : step] if path.name == "train" else steps[:step]
         return any(name in self.images for names in classes for name in names)
 
