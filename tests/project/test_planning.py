@@ -92,6 +92,12 @@ def test_a_directory_without_classes_is_refused_before_anything_is_removed(place
         (place / "images/train" / name).rmdir()
     set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "images"})
     dataset = load_settings().dataset
+    with pytest.raises(
+        UserError, match=r"^images/train/dog: the class has no training images; add some there$"
+    ):
+        check_folder(dataset, RAW)
+    for name in "01":
+        (place / f"images/train/dog/{name}.png").touch()
     with pytest.raises(UserError, match=r"^images: has 1 of the two classes that are needed"):
         check_folder(dataset, RAW)
     shutil.rmtree(place / "images/train")

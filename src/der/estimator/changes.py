@@ -42,7 +42,7 @@ def _plain(value: Any, key: str) -> Any:
         if isinstance(inner, np.generic | np.ndarray):
             return inner.tolist()
         where, kind = key.replace(SEPARATOR, "."), type(inner).__name__
-        raise UserError(f"{where}: a {kind} does not fit; give what params.yaml can hold")
+        raise UserError(f"{where}: a {kind} does not fit; give a number, text, a list, True, False or None")
 
     return msgspec.to_builtins(value, enc_hook=convert)
 
