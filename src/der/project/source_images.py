@@ -12,7 +12,7 @@ from der.common.errors import UserError
 from der.data.sources.tree import Entry, build_tree, scan
 from der.project.environment import scratch_root
 from der.project.outputs import digest_outputs
-from der.project.timing import append
+from der.project.timing import append, read_lines
 from der.settings.dataset import DatasetSettings
 
 FILE = "images.jsonl"  # in the scratch directory: a line for every download
@@ -72,12 +72,6 @@ def find_changed_classes(settings: DatasetSettings) -> set[str] | None:
 
 
 def _read() -> Classes | None:
-    path, left = scratch_root() / FILE, digest_outputs(STAGE)
-    for text in reversed(path.read_bytes().splitlines() if path.exists() else []):
-        try:
-            line = msgspec.json.decode(text, type=Line)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            continue
-        if line.left == left:
-            return line.classes
-    return None
+    left = digest_outputs(STAGE)
+    found = [line.classes for line in read_lines(scratch_root() / FILE, Line) if line.left == left]
+    return found[-1] if found else None

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TypeGuard
 
 from der.common.errors import UserError
 from der.model.start_heads import check_head
@@ -12,14 +13,14 @@ from der.settings.network import PRETRAINED, NetworkSettings
 STAGE = "initialize"  # which reads them
 
 
-def names_file(weights: str | None) -> bool:
+def names_file(weights: str | None) -> TypeGuard[str]:
     """Whether network.weights names a file."""
     return weights not in (None, PRETRAINED)
 
 
 def check_weights(settings: NetworkSettings) -> None:
     """Raise UserError for a file that is none of weights, or of which DVC would not see an edit."""
-    if settings.weights is None or not names_file(settings.weights):
+    if not names_file(settings.weights):
         return
     path = Path(settings.weights)
     if not path.is_file():

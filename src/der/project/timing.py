@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -39,6 +40,7 @@ class Line(msgspec.Struct, frozen=True):
     torch: str | None
 
 
+Kept = TypeVar("Kept")
 _running: ContextVar[WorkClock] = ContextVar("_running")
 
 
@@ -124,7 +126,7 @@ def _newest(counts: Callable[[Line], bool]) -> tuple[dict[str, Line], str]:
     """The last line of each stage among those that count, and the last run of this project."""
     found: dict[str, Line] = {}
     last, project = "", str(find_project())
-    for line in _read_lines():
+    for line in read_lines(scratch_root() / FILE, Line):
         if counts(line):
             found[line.stage] = line
         last = line.run if line.project == project else last
@@ -137,11 +139,10 @@ def _time(line: Line, last_run: str) -> StageTime:
     )
 
 
-def _read_lines() -> Iterator[Line]:
+def read_lines(path: Path, kind: type[Kept]) -> Iterator[Kept]:
     """All that were kept, the oldest first; a line cut short, by a full disk, is passed over."""
-    path = scratch_root() / FILE
     for text in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            yield msgspec.json.decode(text, type=Line)
+            yield msgspec.json.decode(text, type=kind)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             continue

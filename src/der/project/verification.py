@@ -45,8 +45,9 @@ def find_damaged_objects(cache: Path) -> Iterator[Damage]:
     """Objects whose bytes have another hash than their names say."""
     for path in sorted(cache.glob("??/*")):
         name = path.parent.name + path.name
-        whole = path.is_file() and hash_file(path) == name.removesuffix(".dir")
-        if OBJECT.fullmatch(name) and not whole:
+        if not OBJECT.fullmatch(name):
+            continue
+        if not path.is_file() or hash_file(path) != name.removesuffix(".dir"):
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
 
 

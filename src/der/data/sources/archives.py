@@ -171,11 +171,11 @@ def _zip_members(archive: Path) -> Iterator[Member]:
                 raise UserError(f"{archive}: the member {name!r} is encrypted; pack it without a password")
             if name.endswith("/"):
                 yield Member(name)
-            elif stat.S_ISLNK(info.external_attr >> 16) and info.file_size > LONGEST_NAME:
-                raise UserError(
-                    f"{archive}: the member {name!r} is a link to a name of {info.file_size} bytes; remove it"
-                )
             elif stat.S_ISLNK(info.external_attr >> 16):
+                if (size := info.file_size) > LONGEST_NAME:
+                    raise UserError(
+                        f"{archive}: the member {name!r} is a link to a name of {size} bytes; remove it"
+                    )
                 yield Member(name, link=_linked(name, opened.read(info).decode()))
             else:
                 yield Member(name, content=partial(opened.open, info), size=info.file_size)

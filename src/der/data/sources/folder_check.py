@@ -1,9 +1,19 @@
 """What anyone's images tell without a picture being read: their classes, and what is wrong with them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from der.data.sources.archives import check_listing, has_listing, list_entries
-from der.data.sources.tree import Splits, build_tree, check_archive, check_splits, list_folder, scan, unwrap
+from der.data.sources.tree import (
+    Entry,
+    Splits,
+    build_tree,
+    check_archive,
+    check_splits,
+    list_folder,
+    scan,
+    unwrap,
+)
 from der.settings.dataset import DatasetSettings
 
 
@@ -18,8 +28,7 @@ def check_folder(settings: DatasetSettings, scratch: Path) -> None:
             check_listing(path, scratch)
             _list_archive(path)
         return
-    splits, _ = build_tree(scan(path), str(path))
-    check_splits(splits, str(path))
+    _sort(scan(path), str(path))
 
 
 def list_classes(settings: DatasetSettings) -> list[str]:
@@ -35,7 +44,10 @@ def list_classes(settings: DatasetSettings) -> list[str]:
 
 def _list_archive(path: Path) -> Splits:
     wrapper, entries = unwrap(list_entries(path))
-    where = "/".join((str(path), *wrapper))
+    return _sort(entries, "/".join((str(path), *wrapper)))
+
+
+def _sort(entries: Iterable[Entry], where: str) -> Splits:
     splits, _ = build_tree(entries, where)
     check_splits(splits, where)
     return splits
