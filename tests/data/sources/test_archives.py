@@ -20,7 +20,7 @@ from der.common.atomic import atomic_directory
 from der.common.errors import UserError
 from der.data.sources.download import Counts, download
 from der.data.sources.folder import folder
-from der.data.sources.folder_check import check_folder
+from der.data.sources.folder_check import check_folder, list_classes
 from tests.data.sources.image_trees import (
     Contents,
     expected,
@@ -173,6 +173,17 @@ def test_link_that_leads_to_no_file(tmp_path: Path) -> None:
     assert failure(archive, tmp_path).startswith(message)
 
 
+def test_a_link_before_its_file(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w") as opened:
+        opened.addfile(link("train/cat/first.png", "last.png"))
+        for name in ("train/cat/last.png", "train/dog/0.png", "train/dog/1.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png(name))
+            opened.addfile(info, io.BytesIO(png(name)))
+    assert download(settings_for(archive), tmp_path / "raw") == Counts(classes=2, train=2, test=2)
+
+
 def test_zip_link_is_not_read_as_a_picture(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "a.zip", TREE)
     with zipfile.ZipFile(archive, "a") as opened:
@@ -299,23 +310,45 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size(
     assert failure(archive, tmp_path).startswith(message)
 
 
-def test_what_a_zip_lists_is_refused_before_a_run_takes_anything_away(tmp_path: Path) -> None:
-    whole, scratch = write_zip(tmp_path / "whole.zip", TREE), tmp_path / "raw"
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_what_an_archive_tells_is_refused_before_a_run_takes_anything_away(
+    tmp_path: Path, suffix: str
+) -> None:
+    def write(name: str, contents: Contents) -> Path:
+        return write_archive(tmp_path / f"{name}.{suffix}", contents)
+
+    whole, scratch = write("whole", TREE), tmp_path / "raw"
     check_folder(settings_for(whole), scratch)
-    bomb = write_zip(tmp_path / "bomb.zip", TREE | {"train/cat/x.bmp": bytes(40_000_000)})
-    climbing = write_zip(tmp_path / "climbing.zip", TREE | {"../x.png": b""})
-    lacking = {f"mine/{path}": data for path, data in TREE.items()} | {"mine/train/dog": None}
-    empty = write_zip(tmp_path / "empty.zip", lacking)
-    cut = tmp_path / "cut.zip"
-    cut.write_bytes(whole.read_bytes()[:-30])
+    assert list_classes(settings_for(whole)) == ["Füchse 狐", "cat"]
+    climbing = write("climbing", TREE | {"../x.png": b""})
+    empty = write("empty", {f"mine/{path}": data for path, data in TREE.items()} | {"mine/train/dog": None})
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     for archive, message in (
-        (bomb, ": unpacks to over 500 times"), (climbing, ": .* would leave"), (cut, ": cannot be unpacked"),
+        (climbing, ": .* would leave"), (cut, ": cannot be unpacked"),
         (empty, "/mine/train/dog: the class has no training images"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=f"^{archive}{message}"):
             check_folder(settings_for(archive), scratch)
         assert failure(archive, tmp_path).startswith(f"{archive}")
         assert not scratch.exists()
+
+
+def test_a_bomb_is_told_by_its_list(tmp_path: Path) -> None:
+    bomb = write_zip(tmp_path / "bomb.zip", TREE | {"train/cat/x.bmp": bytes(40_000_000)})
+    with pytest.raises(UserError, match=f"^{bomb}: unpacks to over 500 times"):
+        check_folder(settings_for(bomb), tmp_path / "raw")
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
+def test_a_compressed_tar_is_left_to_the_download(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write_archive(tmp_path / f"a.tar.{suffix}", TREE)
+    misnamed = archive.rename(tmp_path / "a.tar")
+    monkeypatch.setattr(tarfile, "open", unexpected)
+    check_folder(settings_for(misnamed), tmp_path / "raw")
+    assert list_classes(settings_for(misnamed)) == []
 
 
 def test_the_disk_that_is_looked_at_is_the_one_an_archive_is_unpacked_on(

@@ -9,7 +9,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ DAMAGE = (
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UTF8_NAME = 0x800  # zip flag: the member's name is UTF-8
 ENCRYPTED = 0x1  # zip flag
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # how a .tar begins that gzip, bzip2 or xz has packed
 LONGEST_NAME = 2**16  # bytes of a member's or link's name; no file system takes as many
 LARGEST_RATIO = 500  # bytes unpacked for one packed: pictures stay far below, deflate ends at 1,032
 
@@ -39,6 +40,13 @@ class Member(NamedTuple):
     link: str | None = None
 
 
+class Contents(NamedTuple):
+    """What an archive unpacks to."""
+
+    entries: list[Entry]  # in place of each file, the archive
+    size: int  # bytes of all files
+
+
 def unpack(archive: Path, scratch: Path) -> list[Entry]:
     """Unpack a .zip or .tar file into the empty directory ``scratch``.
 
@@ -48,105 +56,111 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
     is room for, and naming the member for one that would leave its folder, stands twice, is encrypted, or
     is neither file nor folder nor such a link; for a damaged archive and a full disk, too.
     """
-    members = _zip_members if has_listing(archive) else _tar_members
+    check_room(archive, survey(archive).size, scratch)
     files: dict[Parts, Path] = {}
     folders: set[Parts] = set()
     links: dict[Parts, Parts] = {}
-    with _readable(archive, scratch):
-        _survey(archive, members(archive), scratch)
-        for count, (parts, member) in enumerate(_wanted(archive, members(archive))):
+    with _readable(archive):
+        for count, (parts, member) in enumerate(_wanted(archive)):
             if member.link is not None:
                 links[parts] = _parts(archive, member.name, member.link)
             elif member.content is not None:
                 files[parts] = scratch / str(count)
-                _copy(member.content, files[parts])
+                _copy(archive, member.content, files[parts])
             else:
                 folders.add(parts)
+    for parts, target in links.items():
+        files[parts] = files[target]
+    return [Entry(parts, None) for parts in folders] + [Entry(parts, file) for parts, file in files.items()]
+
+
+def tells_members(archive: Path) -> bool:
+    """Whether what is in an archive can be told in moments: a compressed .tar has to be unpacked for that."""
+    with archive.open("rb") as stream:
+        return not stream.read(max(map(len, COMPRESSED))).startswith(COMPRESSED)
+
+
+def survey(archive: Path) -> Contents:
+    """What :func:`unpack` would give, without unpacking; a compressed .tar has to be read whole for that.
+
+    Raises UserError as it does before it writes anything, but for the room that is needed.
+    """
+    most = LARGEST_RATIO * archive.stat().st_size
+    size = 0
+    entries: list[Entry] = []
+    names: set[Parts] = set()  # of files, and links to them
+    links: dict[Parts, Parts] = {}
+    with _readable(archive):
+        for parts, member in _wanted(archive):
+            if member.content is None and member.link is None:
+                entries.append(Entry(parts, None))
+                continue
+            if parts in names:
+                raise UserError(f"{archive}: holds the member {member.name!r} twice; remove or rename one")
+            if member.link is not None:
+                links[parts] = _parts(archive, member.name, member.link)
+            names.add(parts)
+            entries.append(Entry(parts, archive))
+            size += member.size
+            if size > most:
+                raise UserError(
+                    f"{archive}: unpacks to over {LARGEST_RATIO} times its size, as pictures do not; unpack "
+                    "it yourself if you trust it"
+                )
+    _check_links(archive, links, names.difference(links))
+    return Contents(entries, size)
+
+
+def check_room(archive: Path, size: int, scratch: Path) -> None:
+    """Raise UserError unless the disk on which ``scratch`` is, or would be, has ``size`` bytes for files."""
+    free = shutil.disk_usage(existing(scratch)).free
+    if size > free:
+        raise UserError(f"{scratch}: {free:,} bytes are free, too few for {archive}; make room")
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """Damage as UserError."""
+    try:
+        yield
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())  # tarfile's has a line for every compression it tried
+        raise UserError(f"{archive}: cannot be unpacked ({reason}); check that it is whole") from None
+
+
+def _is_zip(archive: Path) -> bool:
+    return archive.name.lower().endswith(".zip")
+
+
+def _wanted(archive: Path) -> Iterator[tuple[Parts, Member]]:
+    """Members by the parts of their names, without hidden folders and what lies in them."""
+    for member in _zip_members(archive) if _is_zip(archive) else _tar_members(archive):
+        parts = _parts(archive, member.name, member.name)
+        if not any(is_ignored(part) for part in (parts if member.content is None else parts[:-1])):
+            yield parts, member
+
+
+def _check_links(archive: Path, links: dict[Parts, Parts], files: set[Parts]) -> None:
+    """Raise UserError for a link to what is neither a file of the archive nor a link before it."""
     for parts, target in links.items():
         if target not in files:
             raise UserError(
                 f"{archive}/{'/'.join(parts)}: a link to {'/'.join(target)}, which is no file of the "
                 "archive; pack the file itself"
             )
-        files[parts] = files[target]
-    return [Entry(parts, None) for parts in folders] + [Entry(parts, file) for parts, file in files.items()]
+        files.add(parts)
 
 
-def has_listing(archive: Path) -> bool:
-    """Whether an archive tells what is in it: a .tar does not, and is too long to be read for that alone."""
-    return archive.name.lower().endswith(".zip")
-
-
-def check_listing(archive: Path, scratch: Path) -> None:
-    """Raise UserError for what :func:`unpack` refuses in a .zip before it writes anything.
-
-    ``scratch`` need not be there yet: looked at is the disk on which it would be.
-    """
-    with _readable(archive, scratch):
-        _survey(archive, _zip_members(archive), scratch)
-
-
-def list_entries(archive: Path) -> list[Entry]:
-    """What :func:`unpack` would give of a .zip, by its list: in place of each file, the archive.
-
-    Raises UserError as it does before it writes anything, but for the room that is needed.
-    """
-    with _readable(archive, archive):
-        return [
-            Entry(parts, archive if member.content or member.link else None)
-            for parts, member in _wanted(archive, _zip_members(archive))
-        ]
-
-
-@contextmanager
-def _readable(archive: Path, scratch: Path) -> Iterator[None]:
-    """Damage and a full disk as UserErrors."""
-    try:
-        yield
-    except DAMAGE as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise UserError(f"{scratch}: the disk is full; make room to unpack {archive}") from None
-        reason = " ".join(str(error).split())  # tarfile's has a line for every compression it tried
-        raise UserError(f"{archive}: cannot be unpacked ({reason}); check that it is whole") from None
-
-
-def _wanted(archive: Path, members: Iterable[Member]) -> Iterator[tuple[Parts, Member]]:
-    """Members by the parts of their names, without hidden folders and what lies in them."""
-    for member in members:
-        parts = _parts(archive, member.name, member.name)
-        if not any(is_ignored(part) for part in (parts if member.content is None else parts[:-1])):
-            yield parts, member
-
-
-def _survey(archive: Path, members: Iterable[Member], scratch: Path) -> None:
-    """Raise UserError for members that stand twice, and once all would take too much room.
-
-    A compressed .tar is read twice for that: nothing else tells what is in it.
-    """
-    most, free = LARGEST_RATIO * archive.stat().st_size, shutil.disk_usage(existing(scratch)).free
-    total = 0
-    seen: set[Parts] = set()
-    for parts, member in _wanted(archive, members):
-        if member.content is None and member.link is None:
-            continue
-        if parts in seen:
-            raise UserError(f"{archive}: holds the member {member.name!r} twice; remove or rename one")
-        seen.add(parts)
-        total += member.size
-        if total > most:
-            raise UserError(
-                f"{archive}: unpacks to over {LARGEST_RATIO} times its size, as pictures do not; unpack it "
-                "yourself if you trust it"
-            )
-        if total > free:
-            raise UserError(f"{scratch}: {free:,} bytes are free, too few for {archive}; make room")
-
-
-def _copy(content: Callable[[], IO[bytes] | None], file: Path) -> None:
+def _copy(archive: Path, content: Callable[[], IO[bytes] | None], file: Path) -> None:
     source = content()
     assert source is not None, file
-    with source, file.open("wb") as target:
-        shutil.copyfileobj(source, target)
+    try:
+        with source, file.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(f"{file.parent}: the disk is full; make room to unpack {archive}") from None
 
 
 def _parts(archive: Path, member: str, path: str) -> Parts:

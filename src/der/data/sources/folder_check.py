@@ -1,9 +1,10 @@
 """What anyone's images tell without a picture being read: their classes, and what is wrong with them."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
-from der.data.sources.archives import check_listing, has_listing, list_entries
+from der.data.sources.archives import Contents, check_room, survey, tells_members
 from der.data.sources.tree import (
     Entry,
     Splits,
@@ -24,27 +25,37 @@ def check_folder(settings: DatasetSettings, scratch: Path) -> None:
         return
     if not path.is_dir():
         check_archive(path)
-        if has_listing(path):
-            check_listing(path, scratch)
+        if tells_members(path):
             _list_archive(path)
+            check_room(path, _contents(path).size, scratch)
         return
     _sort(scan(path), str(path))
 
 
 def list_classes(settings: DatasetSettings) -> list[str]:
-    """The classes in a directory or a .zip, in alphabetical order; none in a .tar or nowhere.
+    """The classes in a directory or an archive, in alphabetical order; none in a compressed .tar or nowhere.
 
-    Raises UserError for a .zip that cannot be unpacked, or holds no classes.
+    Raises UserError for an archive that cannot be unpacked, or holds no classes.
     """
     path = Path(settings.path)
-    if path.is_file() and has_listing(path):
+    if path.is_file() and tells_members(path):
         return sorted(_list_archive(path)["train"])
     return list_folder(path)
 
 
 def _list_archive(path: Path) -> Splits:
-    wrapper, entries = unwrap(list_entries(path))
+    wrapper, entries = unwrap(_contents(path).entries)
     return _sort(entries, "/".join((str(path), *wrapper)))
+
+
+def _contents(path: Path) -> Contents:
+    status = path.stat()
+    return _survey(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # seconds for 100,000 members, and asked for several times
+def _survey(path: Path, _size: int, _moment: int) -> Contents:
+    return survey(path)
 
 
 def _sort(entries: Iterable[Entry], where: str) -> Splits:
