@@ -1,6 +1,7 @@
 """`der check`: one sentence about params.yaml and chain.yaml, above all where DVC has none."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from der.command.main import main
 from der.project import checking
 from der.project.lockfile import LOCK, RUNNING
 from der.project.paths import CHAIN, PARAMS
+from tests.locations import ROOT
 from tests.pipeline.lab import set_parameters
 from tests.project.clones import make_clone
 
@@ -150,6 +152,15 @@ def test_a_path_that_names_nothing() -> None:
         put("path: data/images", "path: my.zip")(PARAMS.read_text(encoding="utf-8")), encoding="utf-8"
     )
     assert refusal().startswith("error: dataset.path: there is no my.zip, and DVC looks for it whatever the")
+
+
+def test_code_of_ones_own_that_dvc_would_not_see(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "stages", place / "stages")
+    shutil.copytree(ROOT / "src", place / "src", dirs_exist_ok=True)
+    (place / "beside_src.py").write_text("def pick(): ...\n")
+    monkeypatch.syspath_prepend(place)
+    set_parameters(PARAMS, {"memory.selection": "beside_src:pick"})
+    assert refusal().startswith(f"error: {place}/beside_src.py: DVC would not see an edit of this code; move")
 
 
 WHOLE = """schema: '2.0'

@@ -13,9 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Check, and say that all is good."""
     from der.project.checking import check_images, check_project
+    from der.project.graph import read_stages
     from der.project.lockfile import check_lock
+    from der.project.own_code import hash_stages
 
     check_lock()
+    hash_stages([*read_stages()])
     check_project(print)
     check_images()
     print("params.yaml and chain.yaml are good")
