@@ -92,8 +92,8 @@ class Writer:
     def flow(self, value: Any) -> str:
         width = self.draw(st.sampled_from([20, 10**6]))  # programs break long lists
         text = yaml.safe_dump(value, default_flow_style=True, width=width)
-        text = text.removesuffix("\n").removesuffix("\n...")
-        return text.replace("\n", "\n" + " " * 20)
+        first, *others = text.removesuffix("\n").removesuffix("\n...").split("\n")
+        return first + "".join(self.remark() + "\n" + " " * 20 + line for line in others)
 
 
 @st.composite
@@ -106,7 +106,12 @@ def documents(draw: st.DrawFn) -> tuple[str, list[str]]:
     if draw(st.booleans()):
         values["train"]["masks"] = dict(MASKS)
     writer = Writer(draw)
-    lines = list(writer.mapping(values, ""))
+    lines = list(writer.space(""))
+    if draw(st.booleans()):
+        lines.append(f"---{writer.remark()}")
+    lines += writer.mapping(values, "")
+    if draw(st.booleans()):
+        lines += [*writer.space(""), f"...{writer.remark()}"]
     lines += writer.space("")
     return "\n".join(lines) + draw(st.sampled_from(["", "\n"])), writer.comments
 

@@ -6,15 +6,23 @@ to stand before it, and loses it with that: `dvc exp run -S` and people write li
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, FoldedScalarString, LiteralScalarString
-from ruamel.yaml.tokens import CommentToken
+from ruamel.yaml.tokens import (
+    CommentToken,
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+    ScalarToken,
+)
 
 from der.common.errors import UserError
 from der.common.yaml_document import is_section, yaml_editor
@@ -23,6 +31,9 @@ from der.project.paths import PARAMS
 
 COMMENT_COLUMN = 27  # at which params.yaml's comments begin, or after the value if that is longer
 INDENT = 2
+OPENING = (FlowMappingStartToken, FlowSequenceStartToken)
+CLOSING = (FlowMappingEndToken, FlowSequenceEndToken)
+BLOCK = re.compile(r"[|>][-+\d]*")  # before a text over several lines
 PLAIN = re.compile(r"[\w~/.]([\w ~/.+-]*[\w~/.+-])?")  # texts that are safe without quotes, or get their own
 
 
@@ -46,8 +57,8 @@ class Comment(NamedTuple):
 def put_values(text: str, values: Any) -> str:
     """The text of params.yaml with ``values`` in it, comments kept; the same whatever values it had.
 
-    Comments inside brackets over several lines are lost, and inside lists written with dashes they end up
-    below. Raises UserError if ``text`` is no YAML, or holds no keys and values.
+    Comments inside lists over several lines end up beside and below them. Raises UserError if ``text`` is no
+    YAML, or holds no keys and values.
     """
     parse_yaml(text, PARAMS)  # ruamel has no one error for all that can be wrong
     editor = yaml_editor()
@@ -55,7 +66,7 @@ def put_values(text: str, values: Any) -> str:
     if not isinstance(old, CommentedMap):
         raise UserError(f"{PARAMS}: holds no keys and values; restore it with `git checkout {PARAMS}`")
     new = lay_out(old, values)
-    put_comments(new, list(list_keys(new, old)), list_comments(old, text))
+    put_comments(new, list(list_keys(new, old)), list_comments(text))
     stream = StringIO()
     editor.dump(new, stream)
     return re.sub(r" +$", "", stream.getvalue(), flags=re.MULTILINE)  # ruamel's, where it breaks a list
@@ -105,38 +116,36 @@ def list_keys(new: CommentedMap, old: Any, depth: int = 0, line: int = 0) -> Ite
             yield from list_keys(value, before if isinstance(before, CommentedMap) else {}, depth + 1, line)
 
 
-def list_comments(old: CommentedMap, text: str) -> list[Comment]:
-    """All comments and blank lines of a document, wherever ruamel keeps them, from top to bottom."""
-    rows = text.split("\n")
-    found = {(line, column, value): is_pre for line, column, value, is_pre in _find_comments(old)}
-    comments = []
-    for (line, column, value), is_pre in sorted(found.items()):
-        first, *others = value.removesuffix("\n").split("\n")
-        is_beside = bool(rows[line][:column].strip())
-        if first or is_pre:  # else the end of a line of values
-            comments.append(Comment(line, first.strip(), is_beside))
-        comments += [Comment(line, one.strip(), False) for one in others]
-    return comments
+def list_comments(text: str) -> Iterator[Comment]:
+    """All comments and blank lines of a document, from top to bottom, without blank lines in brackets."""
+    for start, stop, is_inside in _find_gaps(text):
+        line = text.count("\n", 0, start)
+        first, *others = text[start:stop].split("\n")
+        if first.strip():
+            before = text[text.rfind("\n", 0, start) + 1 : start]
+            yield Comment(line, first.strip(), bool(before.strip()))
+        for number, below in enumerate(others, start=1):
+            if below.strip() or not (is_inside or number == len(others)):  # the last is a token's indentation
+                yield Comment(line + number, below.strip(), False)
 
 
-def _find_comments(node: Any) -> Iterator[tuple[int, int, str, bool]]:
-    """The comments in and below a collection: line, column, text, and whether it stands before it."""
-    if not isinstance(node, CommentedMap | CommentedSeq):
-        return
-    items = [(None, node.ca.comment or []), *node.ca.items.items(), (None, node.ca.end or [])]
-    for key, places in items:
-        for place in places:
-            for token in place if isinstance(place, list) else [place]:
-                if isinstance(token, str):  # behind the | or > of a text
-                    yield (*node.lc.data[key][-2:], token, False)
-                elif token is not None:
-                    mark = token.start_mark
-                    yield mark.line, mark.column, token.value, isinstance(place, list)
-    for value in node.values() if isinstance(node, CommentedMap) else node:
-        yield from _find_comments(value)
+def _find_gaps(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Where a document's comments and white space begin and end, and whether that is inside brackets."""
+    end = depth = 0
+    for token in YAML(typ="safe", pure=True).scan(text):
+        start = token.start_mark.index
+        if start > end:
+            yield end, start, depth > 0
+        depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
+        end = max(end, token.end_mark.index)
+        if isinstance(token, ScalarToken) and token.style in ("|", ">"):  # it has the blank lines below, too
+            sign = BLOCK.match(text, start)
+            assert sign is not None, start
+            yield sign.end(), text.index("\n", start), False
+            end = start + len(text[start:end].rstrip())
 
 
-def put_comments(document: CommentedMap, keys: list[Key], comments: list[Comment]) -> None:
+def put_comments(document: CommentedMap, keys: list[Key], comments: Iterable[Comment]) -> None:
     """Put every comment beside the key it stood beside, or above the one it stood above."""
     lines = list(accumulate((key.line for key in keys), max))
     beside: dict[int, str] = {}
