@@ -34,6 +34,7 @@ CONTENDERS = {
 }
 DEFAULTS = {
     "speed": ("pycil-8-workers", "pycil-2-workers", "ours", "ours-bfloat16"),
+    "growth": ("pycil-2-workers", "ours", "ours-bfloat16"),
     "accuracy": ("pycil-2-workers", "ours"),
     "short": ("pycil", "ours"),
 }

@@ -10,7 +10,7 @@ QUICK_IMAGES = 8  # of each class
 class Plan:
     """A protocol and a schedule; the recipe that is not here is PyCIL's, see README.md."""
 
-    name: Literal["speed", "accuracy", "short", "parity"]
+    name: Literal["speed", "growth", "accuracy", "short", "parity"]
     new_classes: tuple[int, ...]  # at every step
     order: Literal["fixed", "seed"]  # of the classes: RandomState(1993)'s as in PyCIL, or each seed its own
     train_images: int  # of each class, at most
@@ -32,6 +32,7 @@ PLANS = {
     plan.name: plan
     for plan in (
         Plan("speed", (25, 25, 25, 25), "fixed", 500, 100, 32, 4, 32, 3, (), 128, 2000, None),
+        Plan("growth", (5,) * 20, "fixed", 100, 20, 32, 4, 32, 2, (), 128, 500, None),
         Plan("accuracy", (25, 25, 25, 25), "fixed", 500, 100, 32, 4, 32, 10, (6, 9), 128, 2000, None),
         Plan("short", (5, 5), "seed", 200, 100, 16, 2, 14, 12, (6, 10), 32, 150, 1),
         Plan("parity", (5, 5), "seed", 30, 20, 16, 2, 14, 2, (1,), 32, 100, None),
