@@ -1,6 +1,7 @@
 """`der add`: one more step on top of what is finished, and the warning where that would be trained anew."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -187,14 +188,24 @@ def test_a_budget_that_is_too_small_changes_nothing() -> None:
     assert read_text() == before
 
 
-def test_classes_of_an_archive_are_named() -> None:
-    write(Path("images.tar"))
-    set_parameters(PARAMS, {"dataset.path": "images.tar"})
+def test_classes_of_a_compressed_archive_are_named() -> None:
+    Path("images.tar.gz").write_bytes(b"\x1f\x8b")
+    set_parameters(PARAMS, {"dataset.path": "images.tar.gz"})
     with pytest.raises(
         UserError, match=r"^dataset: only its images tell .+; name them, `der add NAME \.\.\.`$"
     ):
         add_classes([])
     add_classes(["ant"])
+    assert steps() == [*FINISHED, ["ant"]]
+
+
+def test_an_archive_that_is_not_compressed_names_its_classes() -> None:
+    for name in ("ant", "bee", "cat", "dog"):
+        for index in "01":
+            write(Path("data/images/train", name, f"{index}.png"))
+    shutil.make_archive("images", "tar", "data/images")
+    set_parameters(PARAMS, {"dataset.path": "images.tar"})
+    add_classes([])
     assert steps() == [*FINISHED, ["ant"]]
 
 

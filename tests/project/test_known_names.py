@@ -20,7 +20,8 @@ from der.project.settings import load_settings
 from tests.pipeline.lab import set_parameters
 from tests.project.clones import make_clone
 
-ARCHIVE, DIRECTORY = Path("images.tar"), Path("data/images")
+ARCHIVE, DIRECTORY = Path("images.tar.gz"), Path("data/images")
+GZIP = b"\x1f\x8b"  # how a compressed file begins, of which names are not read
 CODE = "what the code of download says"
 TYPO = [["ant", "bee"], ["cst"]]
 REFUSED = r"^params\.yaml: protocol\.steps: 'cst' is no class of the data set; it has ant, bee, cat, dog$"
@@ -44,7 +45,7 @@ def images(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     source, path = SOURCES[request.param]
     set_parameters(PARAMS, {"dataset.source": source, "dataset.path": str(path), "protocol.steps": TYPO})
     file = path if path == ARCHIVE else path / "mine.npz"
-    file.write_bytes(b"images")
+    file.write_bytes(GZIP + b"images")
     for split in ("train", "test"):
         with sealed_directory(RAW / split) as directory:
             for name in ("ant", "bee", "cat", "dog"):
@@ -97,12 +98,12 @@ def test_such_a_class_cannot_be_added() -> None:
 
 
 def test_other_bytes_of_the_same_size_may_hold_other_classes(images: Path) -> None:
-    images.write_bytes(b"IMAGES")
+    images.write_bytes(GZIP + b"IMAGES")
     assert planned_steps(load_settings()) == TYPO
 
 
 def test_more_images_may_hold_other_classes(images: Path) -> None:
-    images.write_bytes(b"images of a cst, too")
+    images.write_bytes(GZIP + b"images of a cst, too")
     assert planned_steps(load_settings()) == TYPO
 
 
