@@ -37,7 +37,7 @@ def main() -> None:
         print(f"{row.key}", file=sys.stderr, flush=True)
         found = run(row, options.images, options.weights, options.epochs, options.tests)
         print(found, file=sys.stderr, flush=True)
-        write_rows(options.to, machine, [*read_rows(options.to), found])
+        write_rows(options.to, [*read_rows(options.to), found | {"machine": machine}])
     print(format_rows(read_rows(options.to)))
 
 

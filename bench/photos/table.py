@@ -20,10 +20,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return list(read_json(path)["rows"]) if path.exists() else []
 
 
-def write_rows(path: Path, machine: dict[str, Any], rows: Rows) -> None:
+def write_rows(path: Path, rows: Rows) -> None:
     """Write all rows; the file is whole at any time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"machine": machine, "rows": [*rows]})
+    write_json(path, {"rows": [*rows]})
 
 
 def is_finished(key: dict[str, Any], rows: Rows) -> bool:
