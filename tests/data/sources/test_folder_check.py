@@ -2,6 +2,7 @@
 
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from der.data.sources.folder_check import check_folder, list_classes
 from tests.data.sources.image_trees import Contents, settings_for, tree_of, write_tar, write_zip
 
 TREE = tree_of(train={"cat": 3, "Füchse 狐": 2}, test={"cat": 1, "Füchse 狐": 2})
-WRITERS = {"zip": write_zip, "tar": lambda archive, contents: write_tar(archive, contents)}
+WRITERS: dict[str, Callable[[Path, Contents], Path]] = {"zip": write_zip, "tar": write_tar}
 
 
 def unexpected(*_: object) -> None:
