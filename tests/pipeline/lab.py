@@ -16,6 +16,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from der.project import kept_code
+
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CLASSES = ("ant", "bee", "cat", "dog")
 CHAIN = 3  # the protocol has two steps: number 3 is unused
@@ -159,10 +161,22 @@ class Pipeline:
         return repeatable(self.root, RESULTS)
 
     def copy_to(self, root: Path) -> "Pipeline":
-        """The same state of affairs at another place: files, DVC's cache and lock, git's history."""
+        """The same state of affairs at another place: files, DVC's cache and lock, git's history.
+
+        Training state stays behind; what code says goes along.
+        """
         # Of hundreds of files, faster than shutil's; likewise, what had two links is two files.
         subprocess.run(["cp", "-Rp", self.root, root], check=True)
-        return replace(self, root=root)
+        copy = replace(self, root=root)
+        if self.kept_code.exists():
+            copy.kept_code.parent.mkdir(parents=True)
+            shutil.copyfile(self.kept_code, copy.kept_code)
+        return copy
+
+    @property
+    def kept_code(self) -> Path:
+        """Where stages find what code says."""
+        return Path(self.environment()["DER_SCRATCH"]) / kept_code.FILE
 
 
 def make_pipeline(

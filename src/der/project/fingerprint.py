@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from der.common.errors import UserError
 
@@ -22,6 +22,18 @@ HOLD_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 HAVE_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 Hashes = dict[str, str]  # dotted name of a module -> hash of its syntax tree
+
+
+class Understood(NamedTuple):
+    """What a module says."""
+
+    digest: str  # of its syntax tree, hexadecimal
+    imported: list[str]  # the names of all that it may import
+
+
+# By all that it was made from, this module among that: modules parsed in this process, and by kept_code.
+understood: dict[str, Understood] = {}
+_MADE_BY = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode())
 
 
 def hash_modules(script: str, root: Path = Path(), own: Iterable[str] = ()) -> Hashes:
@@ -66,7 +78,7 @@ def is_installed(path: Path) -> bool:
 def hash_module(name: str, root: Path = Path()) -> str | None:
     """The hash of one module; None if there is none of that name."""
     path = find_module(name, root)
-    return None if path is None else _read(path, name)[0]
+    return None if path is None else _read(path, name).digest
 
 
 def find_module(name: str, root: Path = Path()) -> Path | None:
@@ -98,19 +110,24 @@ def _packages(name: str) -> Iterator[str]:
         yield name
 
 
-def _read(path: Path, name: str) -> tuple[str, list[str]]:
-    try:
-        return _understand(path.read_bytes(), name, path.name == "__init__.py")
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be parsed ({error}); correct it") from None
+def _read(path: Path, name: str) -> Understood:
+    is_package = path.name == "__init__.py"
+    source = path.read_bytes()
+    made_from = _MADE_BY.copy()
+    made_from.update(repr((name, is_package, source)).encode())
+    key = made_from.hexdigest()
+    if key not in understood:
+        try:
+            understood[key] = _understand(source, name, is_package)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be parsed ({error}); correct it") from None
+    return understood[key]
 
 
-@cache
-def _understand(source: bytes, name: str, is_package: bool) -> tuple[str, list[str]]:
-    """The hash of a module's syntax tree, and the names of all that it may import."""
+def _understand(source: bytes, name: str, is_package: bool) -> Understood:
     tree = ast.parse(source)
-    imported = list(_imported(tree, name if is_package else name.rpartition(".")[0]))
-    return hash_tree(tree), imported
+    package = name if is_package else name.rpartition(".")[0]
+    return Understood(hash_tree(tree), list(_imported(tree, package)))
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ Apart from what other stages import, which would run again after an edit here.
 
 from der.common.atomic import atomic_directory
 from der.common.errors import UserError
+from der.project.kept_code import keep
 from der.project.own_code import hash_stages
 from der.project.paths import FINGERPRINTS
 from der.project.running_code import describe
@@ -27,6 +28,7 @@ def write_fingerprints(texts: dict[str, str]) -> list[str]:
                 (directory / stage).write_text(text, encoding="utf-8")
     if read_code([*texts]) != texts:
         raise UserError("src: edited while stage check read it; run `dvc repro` again")
+    keep()
     return [stage for stage, text in texts.items() if old.get(stage) != text]
 
 

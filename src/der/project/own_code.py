@@ -11,6 +11,7 @@ from der.common.registry import import_own, module_of
 from der.project.changes import value_at
 from der.project.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
 from der.project.graph import read_stages
+from der.project.kept_code import recall
 from der.project.params import read_params
 from der.project.paths import GRAPH, PARAMS
 
@@ -62,6 +63,7 @@ def hash_stages(stages: list[str]) -> dict[str, Hashes]:
 
     Raises UserError for a module that cannot be parsed, and for one that DVC would not see an edit of.
     """
+    recall()
     named = named_modules(read_params())
     hashes = {stage: hash_stage(stage, named) for stage in stages}
     if named:

@@ -8,6 +8,7 @@ from pathlib import Path
 from der.common.errors import DamageError, UserError
 from der.common.registry import imported_own
 from der.project.fingerprint import Hashes, hash_module, hash_modules
+from der.project.kept_code import recall
 from der.project.paths import fingerprint
 
 ALL = "all"  # in place of a module's name
@@ -25,6 +26,7 @@ class RunningCode:
         if not path.is_file():
             raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
         said = path.read_text(encoding="utf-8", errors="replace")
+        recall()
         self.hashes = hash_modules(f"stages.{stage}", own=_names(said))
         self.text = describe(self.hashes)
         self.confirmed = self._loaded()

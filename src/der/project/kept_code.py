@@ -1,0 +1,31 @@
+"""What modules say, kept beside the training state: to parse them costs every stage a seventh of a second.
+
+No fingerprint depends on it, for what is kept is found by all that it was made from.
+"""
+
+import msgspec
+
+from der.common.errors import DamageError, UserError
+from der.common.sealed import read_sealed, write_sealed
+from der.project.environment import scratch_root
+from der.project.fingerprint import Understood, understood
+
+FILE = "code.json"  # in the scratch directory
+
+
+def recall() -> None:
+    """Know what the last `keep` knew; nothing if that is not there, or damaged."""
+    try:
+        understood.update(msgspec.convert(read_sealed(scratch_root() / FILE), dict[str, Understood]))
+    except (DamageError, UserError, msgspec.ValidationError):
+        return
+
+
+def keep() -> None:
+    """Keep what this process knows; nothing where it cannot be written."""
+    try:
+        path = scratch_root() / FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_sealed(path, {key: list(found) for key, found in sorted(understood.items())})
+    except (OSError, UserError):
+        return
