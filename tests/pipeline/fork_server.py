@@ -7,7 +7,8 @@ project, which belongs to each copy of it. It serves until its standard input en
 import atexit
 import gc
 import importlib
-import json
+import marshal
+import multiprocessing.util
 import os
 import runpy
 import select
@@ -16,6 +17,7 @@ import socket
 import sys
 import threading
 import traceback
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,17 +37,20 @@ PRELOADED = (
 )
 # The program: has the server run modules of the project and of DVC, and is Python for all else.
 CLIENT = """#!{python} -IS
-import json, os, socket, sys
+import sys
 
 line = sys.argv[1:]
 if line[:1] == ["-m"] and line[1].partition(".")[0] in ("stages", "der", "dvc"):
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    import _socket, array, marshal, os
+    server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     server.connect("{address}")
-    request = json.dumps([os.getcwd(), dict(os.environ), line[1:]])
-    socket.send_fds(server, [request.encode()], [0, 1, 2])
+    request = marshal.dumps([os.getcwd(), dict(os.environ), line[1:]])
+    server.sendmsg([request], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
     sys.exit(int(server.recv(9)))
+import os
 os.execv("{python}", ["{python}", *line])
 """
+Running = dict[int, tuple[int, socket.socket]]  # a fork's pidfd -> its number, and who asked for it
 
 
 def serve(directory: Path) -> list[str]:
@@ -53,6 +58,7 @@ def serve(directory: Path) -> list[str]:
     for name in PRELOADED:
         importlib.import_module(name)
     PIL.Image.init()  # its plugins
+    forget_ends()
     gc.freeze()
     address, program = directory / "socket", directory / "python"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -61,32 +67,49 @@ def serve(directory: Path) -> list[str]:
     program.write_text(CLIENT.format(python=sys.executable, address=address))
     program.chmod(0o755)
     print("ready", flush=True)
-    while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            return become(connection)
-        connection.close()
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-    os._exit(0)
+    running: Running = {}
+    while True:
+        asking = {connection: number for number, connection in running.values()}
+        ready, _, _ = select.select([sys.stdin, listener, *running, *asking], [], [])
+        if sys.stdin in ready:
+            os._exit(0)
+        for connection in asking.keys() & set(ready):  # it says no more, so it has ended
+            os.kill(asking[connection], signal.SIGKILL)
+        for ended in running.keys() & set(ready):
+            answer(ended, *running.pop(ended))
+        if listener in ready:
+            connection, _ = listener.accept()
+            request, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
+            number = os.fork()
+            if number == 0:
+                for one in (listener, connection, *asking):
+                    one.close()
+                return become(request, descriptors)
+            running[os.pidfd_open(number)] = number, connection
+            for descriptor in descriptors:
+                os.close(descriptor)
 
 
-def become(connection: socket.socket) -> list[str]:
-    """In a process that is as the client asks; another waits for it, and ends it if the client has ended."""
-    request, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
-    directory, environment, line = json.loads(request)
-    child = os.fork()
-    if child:
-        ended = os.pidfd_open(child)
-        if ended not in select.select([ended, connection], [], [])[0]:
-            os.kill(child, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        with suppress(BrokenPipeError):
-            connection.send(str(code if code >= 0 else 128 - code).encode())
-        os._exit(0)
+def forget_ends() -> None:
+    """Leave out what the imported modules do at the end of a process, which takes a twentieth of a second."""
+    atexit._clear()
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    atexit.register(multiprocessing.util._exit_function)
+
+
+def answer(ended: int, number: int, connection: socket.socket) -> None:
+    """Tell who asked for a fork how it has ended."""
+    os.close(ended)
+    code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    with suppress(OSError):
+        connection.send(str(code if code >= 0 else 128 - code).encode())
     connection.close()
+
+
+def become(request: bytes, descriptors: list[int]) -> list[str]:
+    """Be the process that a client asks for."""
+    directory, environment, line = marshal.loads(request)
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -95,7 +118,7 @@ def become(connection: socket.socket) -> list[str]:
     os.environ.update(environment)
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [directory, *(os.path.abspath(path) for path in paths if path)]
-    return line
+    return list(line)
 
 
 def run(module: str, *arguments: str) -> int:
