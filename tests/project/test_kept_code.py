@@ -11,7 +11,7 @@ import pytest
 
 from der.project import fingerprint
 from der.project.environment import SCRATCH
-from der.project.fingerprint import hash_modules, understood
+from der.project.fingerprint import hash_modules, known_before, understood
 from der.project.kept_code import FILE, keep, recall
 from tests.locations import ROOT
 
@@ -26,18 +26,24 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(SCRATCH, str(tmp_path / "scratch"))
     known = dict(understood)
-    understood.clear()
+    forget()
     hash_modules(SCRIPT)
     keep()
-    understood.clear()
+    forget()
     yield tmp_path / "scratch" / FILE
-    understood.clear()
+    forget()
     understood.update(known)
+
+
+def forget() -> None:
+    """As in a new process."""
+    understood.clear()
+    known_before.clear()
 
 
 def test_what_is_kept_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = hash_modules(SCRIPT)
-    understood.clear()
+    forget()
     recall()
     monkeypatch.setattr(ast, "parse", forbidden)
     assert hash_modules(SCRIPT) == expected
@@ -50,13 +56,27 @@ def forbidden(*_: object) -> NoReturn:
 @pytest.mark.parametrize("line", ["edited = True", "from der.data import identity"])
 def test_an_edit_is_seen(line: str) -> None:
     before = hash_modules(SCRIPT)
-    understood.clear()
+    forget()
     recall()
     with Path("stages/split.py").open("a", encoding="utf-8") as stream:
         stream.write(f"\n{line}\n")
     after = hash_modules(SCRIPT)
     assert before["stages.split"] != after["stages.split"]
     assert ("der.data.identity" in after) == ("identity" in line)
+
+
+def test_older_code_is_not_kept(kept: Path) -> None:
+    hash_modules(SCRIPT)
+    count = len(understood)
+    forget()
+    recall()
+    with Path("stages/split.py").open("a", encoding="utf-8") as stream:
+        stream.write("edited = True\n")
+    hash_modules(SCRIPT)
+    keep()
+    forget()
+    recall()
+    assert len(known_before) == count
 
 
 def test_other_rules_know_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,19 +90,19 @@ def test_other_rules_know_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"digest": "", "values": {"a": 3}}'])
 def test_what_is_damaged_is_parsed_anew(content: bytes, kept: Path) -> None:
     expected = hash_modules(SCRIPT)
-    understood.clear()
+    forget()
     kept.write_bytes(content)
     recall()
-    assert not understood and hash_modules(SCRIPT) == expected
+    assert not known_before and hash_modules(SCRIPT) == expected
 
 
 def test_a_flipped_bit_is_noticed(kept: Path) -> None:
     content = kept.read_bytes()
     position = content.index(hash_modules(SCRIPT)["stages.split"].encode())
     kept.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
-    understood.clear()
+    forget()
     recall()
-    assert not understood
+    assert not known_before
 
 
 def test_nothing_is_kept_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch, kept: Path) -> None:

@@ -31,8 +31,9 @@ class Understood(NamedTuple):
     imported: list[str]  # the names of all that it may import
 
 
-# By all that it was made from, this module among that: modules parsed in this process, and by kept_code.
+# By all that it was made from, this module among that: what this process has read, and what another had.
 understood: dict[str, Understood] = {}
+known_before: dict[str, Understood] = {}
 _MADE_BY = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode())
 
 
@@ -118,7 +119,7 @@ def _read(path: Path, name: str) -> Understood:
     key = made_from.hexdigest()
     if key not in understood:
         try:
-            understood[key] = _understand(source, name, is_package)
+            understood[key] = known_before.get(key) or _understand(source, name, is_package)
         except (SyntaxError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: cannot be parsed ({error}); correct it") from None
     return understood[key]

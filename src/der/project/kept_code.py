@@ -8,7 +8,7 @@ import msgspec
 from der.common.errors import DamageError, UserError
 from der.common.sealed import read_sealed, write_sealed
 from der.project.environment import scratch_root
-from der.project.fingerprint import Understood, understood
+from der.project.fingerprint import Understood, known_before, understood
 
 FILE = "code.json"  # in the scratch directory
 
@@ -16,13 +16,13 @@ FILE = "code.json"  # in the scratch directory
 def recall() -> None:
     """Know what the last `keep` knew; nothing if that is not there, or damaged."""
     try:
-        understood.update(msgspec.convert(read_sealed(scratch_root() / FILE), dict[str, Understood]))
+        known_before.update(msgspec.convert(read_sealed(scratch_root() / FILE), dict[str, Understood]))
     except (DamageError, UserError, msgspec.ValidationError):
         return
 
 
 def keep() -> None:
-    """Keep what this process knows; nothing where it cannot be written."""
+    """Keep what this process has read, and no older code; nothing where it cannot be written."""
     try:
         path = scratch_root() / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
