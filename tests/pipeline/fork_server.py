@@ -72,6 +72,8 @@ def serve(directory: Path) -> list[str]:
         asking = {connection: number for number, connection in running.values()}
         ready, _, _ = select.select([sys.stdin, listener, *running, *asking], [], [])
         if sys.stdin in ready:
+            for number in asking.values():
+                os.kill(number, signal.SIGKILL)
             os._exit(0)
         for connection in asking.keys() & set(ready):  # it says no more, so it has ended
             os.kill(asking[connection], signal.SIGKILL)

@@ -147,6 +147,15 @@ def test_a_remark_behind_the_sign_of_a_text(sign: str) -> None:
     assert comments(edited).index("# above") == comments(text).index("# above")
 
 
+@pytest.mark.parametrize("end", ["a: |", "a: >-", "a: |  ", "a: | # c", "a: |\n  x", "a: # c", "a: 'x"])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_the_first_and_the_last_character(start: str, end: str) -> None:
+    text = f"{start}'b': 1 # x\n{end}{chr(39) * (end.count(chr(39)) % 2)}"
+    edited = put_values(text, {})
+    assert parse_yaml(edited, PARAMS) == parse_yaml(text, PARAMS)
+    assert comments(edited) == comments(text.removeprefix("\ufeff"))
+
+
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=8)
 @example(NAMES)

@@ -61,6 +61,7 @@ def put_values(text: str, values: Any) -> str:
     YAML, or holds no keys and values.
     """
     parse_yaml(text, PARAMS)  # ruamel has no one error for all that can be wrong
+    text = text.removeprefix("\ufeff")
     editor = yaml_editor()
     old = editor.load(text)
     if not isinstance(old, CommentedMap):
@@ -141,7 +142,7 @@ def _find_gaps(text: str) -> Iterator[tuple[int, int, bool]]:
         if isinstance(token, ScalarToken) and token.style in ("|", ">"):  # it has the blank lines below, too
             sign = BLOCK.match(text, start)
             assert sign is not None, start
-            yield sign.end(), text.index("\n", start), False
+            yield sign.end(), start + len(text[start:end].partition("\n")[0]), False
             end = start + len(text[start:end].rstrip())
 
 

@@ -1,5 +1,6 @@
 """What is wrong with an archive of images, told before any stage runs."""
 
+import gzip
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from der.common.errors import UserError
+from der.data.sources.download import download
 from der.data.sources.folder_check import check_folder, list_classes
-from tests.data.sources.image_trees import Contents, settings_for, tree_of, write_tar, write_zip
+from tests.data.sources.image_trees import Contents, link, settings_for, tree_of, write_tar, write_zip
 
 TREE = tree_of(train={"cat": 3, "Füchse 狐": 2}, test={"cat": 1, "Füchse 狐": 2})
 WRITERS: dict[str, Callable[[Path, Contents], Path]] = {"zip": write_zip, "tar": write_tar}
@@ -40,6 +42,77 @@ def test_what_an_archive_tells_is_refused_before_a_run_takes_anything_away(
         with pytest.raises(UserError, match=f"^{archive}{message}"):
             check_folder(settings_for(archive), scratch)
         assert not scratch.exists()
+
+
+LINKS: dict[str, tuple[dict[str, str], str | None]] = {
+    "to nothing": ({"a.png": "nothing.png"}, "is no file of the archive"),
+    "to itself": ({"a.png": "a.png"}, "is no file of the archive"),
+    "to a later link": ({"a.png": "b.png", "b.png": "0.png"}, "is no file of the archive"),
+    "to an earlier link": ({"a.png": "0.png", "b.png": "a.png"}, None),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_links(tmp_path: Path, name: str) -> None:
+    links, message = LINKS[name]
+    members = tuple(link(f"train/cat/{one}", other) for one, other in links.items())
+    archive = write_tar(tmp_path / "a.tar", TREE, members)
+    if message is None:
+        check_folder(settings_for(archive), tmp_path / "raw")
+        assert download(settings_for(archive), tmp_path / "raw").train == 5 + len(links)
+    else:
+        with pytest.raises(UserError, match=message):
+            check_folder(settings_for(archive), tmp_path / "raw")
+
+
+def test_another_archive_at_the_same_place(tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "a.tar", TREE)
+    assert list_classes(settings_for(archive)) == ["Füchse 狐", "cat"]
+    write_tar(archive, TREE | tree_of(train={"dog": 2}, test={"dog": 1}))
+    assert list_classes(settings_for(archive)) == ["Füchse 狐", "cat", "dog"]
+
+
+@pytest.mark.parametrize("suffix", ["rar", "npz"])
+def test_a_file_that_is_no_archive_by_its_name(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a.{suffix}"
+    file.write_bytes(b"images")
+    with pytest.raises(UserError, match=rf"^{file}: neither a directory nor a \.zip, "):
+        list_classes(settings_for(file))
+
+
+def test_a_zip_that_is_something_else(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(gzip.compress(b"images"))
+    with pytest.raises(UserError, match=rf"^{archive}: cannot be unpacked"):
+        check_folder(settings_for(archive), tmp_path / "raw")
+
+
+def pax(**headers: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo("train/.cat/0.png")
+    member.pax_headers = {name.replace("_", "."): text for name, text in headers.items()}
+    return member
+
+
+def negative() -> tarfile.TarInfo:
+    member = tarfile.TarInfo("train/.cat/0.png")
+    member.size = -512
+    return member
+
+
+BAD_SIZES = {
+    "smaller than nothing": negative(),
+    "by its second header": pax(size="-512"),
+    "of a file with holes": pax(GNU_sparse_map="0,0", GNU_sparse_size="-1000000000000000"),
+    "no number": pax(GNU_sparse_map="0,x", GNU_sparse_size="5"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SIZES)
+def test_sizes_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "a.tar"
+    write_tar(archive, TREE, (BAD_SIZES[name],))
+    with pytest.raises(UserError, match=rf"^{archive}: cannot be unpacked"):
+        check_folder(settings_for(archive), tmp_path / "raw")
 
 
 def test_a_bomb_is_told_by_its_list(tmp_path: Path) -> None:

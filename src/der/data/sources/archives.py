@@ -20,13 +20,14 @@ from der.common.filesystem import existing
 from der.data.sources.tree import Entry, Parts, is_ignored
 
 DAMAGE = (
-    *(OSError, EOFError, NotImplementedError, UnicodeError, struct.error, zlib.error, lzma.LZMAError),
+    *(OSError, EOFError, NotImplementedError, ValueError, struct.error, zlib.error, lzma.LZMAError),
     *(tarfile.TarError, zipfile.BadZipFile),
 )
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UTF8_NAME = 0x800  # zip flag: the member's name is UTF-8
 ENCRYPTED = 0x1  # zip flag
-COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # how a .tar begins that gzip, bzip2 or xz has packed
+# How a .tar begins that gzip, bzip2, xz in either form, or zstd has packed.
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"]\0\0", b"(\xb5/\xfd")
 LONGEST_NAME = 2**16  # bytes of a member's or link's name; no file system takes as many
 LARGEST_RATIO = 500  # bytes unpacked for one packed: pictures stay far below, deflate ends at 1,032
 
@@ -77,7 +78,7 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
 def tells_members(archive: Path) -> bool:
     """Whether what is in an archive can be told in moments: a compressed .tar has to be unpacked for that."""
     with archive.open("rb") as stream:
-        return not stream.read(max(map(len, COMPRESSED))).startswith(COMPRESSED)
+        return _is_zip(archive) or not stream.read(max(map(len, COMPRESSED))).startswith(COMPRESSED)
 
 
 def survey(archive: Path) -> Contents:
@@ -123,6 +124,8 @@ def _readable(archive: Path) -> Iterator[None]:
     """Damage as UserError."""
     try:
         yield
+    except UserError:
+        raise
     except DAMAGE as error:
         reason = " ".join(str(error).split())  # tarfile's has a line for every compression it tried
         raise UserError(f"{archive}: cannot be unpacked ({reason}); check that it is whole") from None
@@ -204,7 +207,16 @@ def _old_zip_name(name: str) -> str:
 
 
 class _Header(tarfile.TarInfo):
-    """tarfile's, which reads into memory what a member's name claims to be, however long."""
+    """tarfile's, which reads into memory what a member's name claims to be, however long.
+
+    And to which a member may be smaller than nothing, so that the one before is read again, without end.
+    """
+
+    def _proc_member(self, opened: tarfile.TarFile) -> tarfile.TarInfo:
+        found: tarfile.TarInfo = super()._proc_member(opened)  # type: ignore[misc]
+        if found.size < 0:
+            raise tarfile.ReadError(f"a member of {found.size} bytes")
+        return found
 
     def _proc_gnulong(self, opened: tarfile.TarFile) -> tarfile.TarInfo:
         self._check_size()

@@ -38,9 +38,10 @@ def list_classes(settings: DatasetSettings) -> list[str]:
     Raises UserError for an archive that cannot be unpacked, or holds no classes.
     """
     path = Path(settings.path)
-    if path.is_file() and tells_members(path):
-        return sorted(_list_archive(path)["train"])
-    return list_folder(path)
+    if not path.is_file():
+        return list_folder(path)
+    check_archive(path)
+    return sorted(_list_archive(path)["train"]) if tells_members(path) else []
 
 
 def _list_archive(path: Path) -> Splits:
