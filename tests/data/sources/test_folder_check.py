@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from der.common.atomic import atomic_directory
 from der.common.errors import UserError
 from der.data.sources.download import download
 from der.data.sources.folder_check import check_folder, list_classes
@@ -34,13 +35,16 @@ def test_what_an_archive_tells_is_refused_before_a_run_takes_anything_away(
     climbing = write("climbing", TREE | {"../x.png": b""})
     empty = write("empty", {f"mine/{path}": data for path, data in TREE.items()} | {"mine/train/dog": None})
     cut = tmp_path / f"cut.{suffix}"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    cut.write_bytes(whole.read_bytes()[: -30 if suffix == "zip" else whole.stat().st_size // 2])
     for archive, message in (
         (climbing, ": .* would leave"), (cut, ": cannot be unpacked"),
         (empty, "/mine/train/dog: the class has no training images"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=f"^{archive}{message}"):
             check_folder(settings_for(archive), scratch)
+        assert not scratch.exists()
+        with pytest.raises(UserError, match=f"^{archive}"), atomic_directory(scratch) as directory:
+            download(settings_for(archive), directory)
         assert not scratch.exists()
 
 
@@ -119,6 +123,9 @@ def test_a_bomb_is_told_by_its_list(tmp_path: Path) -> None:
     bomb = write_zip(tmp_path / "bomb.zip", TREE | {"train/cat/x.bmp": bytes(40_000_000)})
     with pytest.raises(UserError, match=f"^{bomb}: unpacks to over 500 times"):
         check_folder(settings_for(bomb), tmp_path / "raw")
+    with pytest.raises(UserError, match=f"^{bomb}"), atomic_directory(tmp_path / "raw") as directory:
+        download(settings_for(bomb), directory)
+    assert not (tmp_path / "raw").exists()
 
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
