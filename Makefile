@@ -9,7 +9,7 @@ RUNS := $(VENV)/.runs
 TESTS := $(VENV)/.tests
 PAGES := $(VENV)/.pages
 # Bytecode is kept, whatever the environment says: else every process makes that of all tests anew.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE pytest -n 3 --dist worksteal
+PYTEST := env -u PYTHONDONTWRITEBYTECODE pytest --dist worksteal
 # dvc runs the python of the PATH: the environment's comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -20,8 +20,8 @@ run: $(RUNS) # the last stage leaves the table to `der show`, which is there als
 	DER_TABLE=later dvc repro
 	der show
 
-check: SELECTED := -m 'not slow'
-test: SELECTED := $(if $(TORTURE),--torture $(TORTURE)) $(if $(SLURM),--slurm)
+check: SELECTED := -n 2 -m 'not slow'
+test: SELECTED := -n 3 $(if $(TORTURE),--torture $(TORTURE)) $(if $(SLURM),--slurm)
 check test: static
 	$(MAKE) --no-print-directory --jobs 2 types tests SELECTED="$(SELECTED)"
 
@@ -38,7 +38,7 @@ tests:
 
 torture: TORTURE ?= 1000
 torture: $(TESTS)
-	$(PYTEST) --torture $(TORTURE) -m 'torture or hypothesis'
+	$(PYTEST) -n 3 --torture $(TORTURE) -m 'torture or hypothesis'
 
 bench: $(RUNS)
 	python -m bench

@@ -34,8 +34,16 @@ def test_every_form_of_a_scalar(form: str) -> None:
     assert not isinstance(one, float) or not math.isnan(one)
 
 
-@pytest.mark.parametrize("text", ["stages: [", "a: b: c", "\tstages:", "stages: \x00"])
+@pytest.mark.parametrize(
+    "text", ["stages: [", "a: b: c", "\tstages:", "stages: \x00", "[" * 3000 + "]" * 3000]
+)
 def test_what_is_no_yaml(text: str) -> None:
     for parse in (parse_written, parse_yaml):
         with pytest.raises(UserError, match=r"^dvc\.lock: not valid YAML \([^\n]+\)$"):
             parse(text, LOCK)
+
+
+def test_what_one_reader_changes_another_does_not_see() -> None:
+    for parse in (parse_written, parse_yaml):
+        parse("stages: {report: [1]}", LOCK)["stages"]["report"].append(2)
+        assert parse("stages: {report: [1]}", LOCK) == {"stages": {"report": [1]}}

@@ -1,6 +1,7 @@
 """Forward passes over many images."""
 
-from itertools import pairwise
+from functools import cache
+from itertools import pairwise, starmap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,13 +92,20 @@ def test_memory_and_evaluation_pass_their_turn_on_before_every_pass(monkeypatch:
     assert deeds == ["take", "pass on", "pass on", "release"]
 
 
+CHECKPOINT = random_checkpoint([3])
+
+
+@cache
+def alone(seed: int, count: int) -> Outputs:
+    """What the network makes of a class that has a pass for itself."""
+    images = random_images(seed, count)
+    return run_network(CHECKPOINT.network, CHECKPOINT.metadata.normalization, images, CPU)
+
+
 @given(st.lists(st.integers(1, 9), max_size=8), st.integers(1, 6))
 def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], most: int) -> None:
-    checkpoint, passes = random_checkpoint([3]), []
+    passes = []
     classes = [random_images(seed, count) for seed, count in enumerate(counts)]
-    alone = [
-        run_network(checkpoint.network, checkpoint.metadata.normalization, images, CPU) for images in classes
-    ]
 
     def run(*given: Any) -> Outputs:
         passes.append(len(given[2]))
@@ -106,9 +114,9 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forward, "PASS_VALUES", most * random_images(0, 1).size)
         patch.setattr(forward, "run_network", run)
-        with outputs_in_turns(checkpoint, CPU) as outputs_of:
+        with outputs_in_turns(CHECKPOINT, CPU) as outputs_of:
             together = [*outputs_of(classes)]
-    for one, other in zip(together, alone, strict=True):
+    for one, other in zip(together, starmap(alone, enumerate(counts)), strict=True):
         np.testing.assert_allclose(one.features, other.features, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-5)
     assert sum(passes) == sum(counts)

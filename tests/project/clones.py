@@ -1,6 +1,7 @@
 """A clone's parameters and presets, for tests that apply these."""
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,20 @@ def make_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(REPOSITORY / PRESETS, tmp_path / PRESETS)
     (tmp_path / "data/images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text(put_values(COMMITTED, load_preset("digits")), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text_of("digits"), encoding="utf-8")
     write_chain(4)
     return tmp_path
 
 
+@cache
+def text_of(name: str) -> str:
+    """params.yaml with the preset applied."""
+    return put_values(COMMITTED, load_preset(name))
+
+
+@cache
 def settings_of(name: str) -> Settings:
-    return parse_settings(put_values(COMMITTED, load_preset(name)))
+    return parse_settings(text_of(name))
 
 
 def class_names(settings: Settings) -> list[str]:

@@ -45,11 +45,14 @@ def hash_modules(script: str, root: Path = Path(), own: Iterable[str] = ()) -> H
     module. Raises UserError naming a module that cannot be parsed.
     """
     todo, hashes = [script, *own], Hashes()
-    packages = {name.partition(".")[0] for name in own}
+    packages, seen = {name.partition(".")[0] for name in own}, set[str]()
     while todo:
         name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
         path = find_module(name, root)
-        if name in hashes or path is None or not (is_ours(name) or is_own(name, path, packages, root)):
+        if path is None or not (is_ours(name) or is_own(name, path, packages, root)):
             continue
         hashes[name], imported = _read(path, name)
         todo += [*_packages(name), *(one for one in imported if is_ours(one) or not is_ours(name))]
