@@ -73,6 +73,10 @@ def curves(page: Page, repository: Pipeline) -> list[list[object]]:
 def assert_pictures(page: Page, count: int) -> None:
     sizes = page.locator("img").evaluate_all("all => all.map(one => one.complete && one.naturalWidth)")
     assert len(sizes) == count and all(sizes)
+    for width in (800, 1600):
+        page.set_viewport_size({"width": width, "height": 900})
+        inside = "all => all.every(one => one.scrollWidth <= one.clientWidth)"
+        assert page.locator("div:has(> div > img)").evaluate_all(inside)
 
 
 def test_plots_show(repository: Pipeline, page: Page) -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 from tests.report.browser import CHROMIUM, FLAGS
 
 WIDTH, SCALE = 1024, 1.5  # of the window in pixels, and of the picture beside it
-COLOURS = 128
+COLOURS = 256
 MARGIN = 16  # pixels
 
 

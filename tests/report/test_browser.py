@@ -81,12 +81,14 @@ def test_search_reaches_tables_class_and_figure(opened: Page) -> None:
     assert column(opened, "table-of-classes", 1) == ["class 77"]
     pairs = list(zip(column(opened, "pairs", 1), column(opened, "pairs", 2), strict=True))
     assert 0 < len(pairs) < everything and all("class 77" in pair for pair in pairs)
-    expect(opened.locator("#found")).to_contain_text(f"{len(pairs)} pairs")
+    expect(opened.locator("#found")).to_have_text(f"{len(pairs)} pairs, 1 class")
     expect(opened.locator("#class-77")).to_be_visible()
     found = opened.locator("#figure-confusion .rows .found")
     assert found.all_text_contents() == ["class 77"]
     opened.locator("#figure-confusion").scroll_into_view_if_needed()
     expect(found).to_be_in_viewport()
+    box.fill("class 42")  # which others are taken for most often
+    assert column(opened, "table-of-classes", 1) == ["class 42"]
     box.fill("no such class")
     assert column(opened, "pairs", 1) == column(opened, "table-of-classes", 1) == []
     box.fill("")
@@ -136,7 +138,10 @@ def test_print_is_white_whole_and_splits_no_figure(opened: Page) -> None:
     assert opened.locator("#table-of-classes tbody tr:visible").count() == 100
     assert not opened.get_by_label("Find a class").is_visible()
     assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    avoiding = "[...document.querySelectorAll('figure')].map((one) => getComputedStyle(one).breakInside)"
+    assert opened.locator(".cells img.light:visible").count() == 2
+    assert opened.locator(".cells img.dark:visible").count() == 0
+    whole = "[...document.querySelectorAll('figure, .key, .legend')]"
+    avoiding = f"{whole}.map((one) => getComputedStyle(one).breakInside)"
     assert set(opened.evaluate(avoiding)) == {"avoid"}
     opened.set_viewport_size(PAPER)  # type: ignore[arg-type]
     tallest = "Math.max(...[...document.querySelectorAll('figure')].map((one) => one.offsetHeight))"

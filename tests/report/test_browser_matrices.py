@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from der.report.write import write_report
 from der.summary.charts.blending import contrast
 from der.summary.rounding import show_number, show_share
 from tests.report.browser import DESK, LONG_NAMES, PHONE, RUNS, Pages, colour_at, hover_cell, pixels
+from tests.report.report_runs import make_run
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -24,6 +26,20 @@ def test_an_error_differs_from_an_empty_cell(opened: Page, scheme: str) -> None:
     assert [int(colours[1][place : place + 2], 16) for place in (1, 3, 5)] == [
         int(part) for part in page.removeprefix("rgb(").removesuffix(")").split(",")
     ]
+
+
+def test_numbers_stand_in_their_cells(opened: Page) -> None:
+    outside = """() => [...document.querySelectorAll('.matrix')].flatMap((figure) => {
+        const cells = figure.querySelector('.cells').getBoundingClientRect();
+        const side = cells.width / Number(figure.style.getPropertyValue('--count'));
+        return [...figure.querySelectorAll('.numbers b')].filter((number) => {
+            const box = number.getBoundingClientRect();
+            const [row, column] = ['--row', '--column'].map((name) => Number(number.style.getPropertyValue(name)));
+            return Math.floor((box.left + box.width / 2 - cells.left) / side) !== column
+                || Math.floor((box.top + box.height / 2 - cells.top) / side) !== row;
+        });
+    }).length"""
+    assert opened.locator(".numbers b").count() > 10 and opened.evaluate(outside) == 0
 
 
 def test_the_slider_moves_the_figure(opened: Page) -> None:
@@ -75,6 +91,56 @@ def test_pointer_and_keyboard_show_the_images_that_were_mistaken(opened: Page) -
     expect(tip).to_be_hidden()
 
 
+@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
+def test_the_page_follows_the_keyboard(opened: Page) -> None:
+    opened.set_viewport_size({"width": 1280, "height": 500})  # less than the matrix is high
+    opened.evaluate("scrollTo(0, 0)")
+    opened.locator("#figure-confusion").focus()
+    opened.keyboard.press("ArrowLeft")
+    cursor, tip = opened.locator("#figure-confusion .cursor"), opened.locator("#tip")
+    expect(cursor).to_be_in_viewport()
+    expect(tip).to_be_visible()
+    for _ in range(60):
+        opened.keyboard.press("ArrowUp")
+    expect(cursor).to_be_in_viewport()
+    expect(tip).to_contain_text("class 39 taken for class 98")
+    opened.keyboard.press("Escape")
+
+
+def test_a_tap_shows_what_is_there_until_one_taps_elsewhere(browser: Browser, pages: Pages) -> None:
+    with browser.new_context(offline=True, viewport=PHONE, has_touch=True) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto(pages["names"].page.url)
+        for figure in ("#figure-confusion .cells", "#figure-accuracy_matrix .cells", "#figure-accuracy"):
+            page.locator(figure).tap()
+            expect(page.locator("#tip")).to_be_visible()
+            page.locator("h1").tap()
+            expect(page.locator("#tip")).to_be_hidden()
+
+
+# Names beside matrices of which a part is not in the room that they have.
+CUT = """() => [...document.querySelectorAll('.matrix .names')].flatMap((side) => {
+    const room = side.getBoundingClientRect(), rows = side.classList.contains('rows');
+    const [start, end] = rows ? ['left', 'right'] : ['top', 'bottom'];
+    return [...side.querySelectorAll('.plane span')].filter((name) => {
+        const box = name.getBoundingClientRect();
+        return name.offsetParent && (box[start] < room[start] - 0.5 || box[end] > room[end] + 0.5);
+    }).map((name) => name.textContent);
+})"""
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_names_have_room_whatever_their_letters(
+    browser: Browser, tmp_path: Path, size: dict[str, int]
+) -> None:
+    names = ["W" * 16, "MAMMAL WOMMBAT", "iiiiiiiiiiiiiiii", "A.b_c-dd.e_f-gg", "\u732b" * 12, "x", "y", "z"]
+    write_report(make_run([4, 2, 2], names), tmp_path / "page.html")
+    with browser.new_context(offline=True, viewport=size) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.evaluate(CUT) == []
+
+
 def test_the_tip_has_whole_names(browser: Browser, tmp_path: Path) -> None:
     row, column = np.argwhere(RUNS["long names"].confusions[-1] == 0)[0]
     with browser.new_context(offline=True, viewport=DESK) as context:  # type: ignore[arg-type]
@@ -93,12 +159,12 @@ def differing(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
 def test_zoom_makes_names_readable(opened: Page) -> None:
-    name = opened.locator("#figure-confusion .rows span").nth(1)
+    name = opened.locator("#figure-confusion .rows .plane span").nth(1)
     expect(name).to_be_hidden()
     whole = pixels(opened, "#figure-confusion .cells")
     for _ in range(3):
         opened.get_by_role("button", name="Zoom in").click()
-    shown = [one for one in opened.locator("#figure-confusion .rows span").all() if one.is_visible()]
+    shown = [one for one in opened.locator("#figure-confusion .rows .plane span").all() if one.is_visible()]
     heights = [box["height"] for box in (one.bounding_box() for one in shown) if box]
     assert len(heights) == 100 and min(heights) >= 11
     assert differing(pixels(opened, "#figure-confusion .cells"), whole) > 0.05
@@ -119,7 +185,7 @@ def test_script_and_page_round_by_one_rule(opened: Page) -> None:
 # Of each side of a matrix: how many names are shown, and how many lie on another by more than a pixel.
 NAMES = """() => [...document.querySelectorAll('.names')].map((side) => {
     const [start, end] = side.classList.contains('rows') ? ['top', 'bottom'] : ['left', 'right'];
-    const boxes = [...side.querySelectorAll('span, b')].filter((name) => name.offsetParent)
+    const boxes = [...side.querySelectorAll('.plane span, .plane b')].filter((name) => name.offsetParent)
         .map((name) => name.getBoundingClientRect()).sort((one, other) => one[start] - other[start]);
     const on = boxes.filter((box, index) => index && box[start] < boxes[index - 1][end] - 1);
     return [boxes.length, on.length];
@@ -142,7 +208,7 @@ def test_no_name_lies_on_another_at_any_zoom(opened: Page, size: dict[str, int])
 
 @pytest.mark.parametrize("opened", ["100 steps"], indirect=True)
 def test_forgetting_of_many_steps_can_be_zoomed(opened: Page) -> None:
-    names = opened.locator("#figure-accuracy_matrix .rows span")
+    names = opened.locator("#figure-accuracy_matrix .rows .plane span")
     hidden = names.nth(1)
     expect(hidden).to_be_hidden()
     expect(names.first).to_be_visible()

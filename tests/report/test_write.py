@@ -76,7 +76,8 @@ def test_figures_are_there_without_the_script(name: str) -> None:
         *("reliability", "memory", "training"),
     ]
     assert set(figures) - {"timeline"} <= reader.data.keys()
-    assert sum(tag == "picture" for tag, _ in reader.elements) == 1 + several
+    cells = [one["class"] for tag, one in reader.elements if one.get("class") in ("light", "dark")]
+    assert cells == ["light", "dark"] * (1 + several)
     assert all(one["aria-label"] for tag, one in reader.elements if tag == "figure")
 
 
@@ -181,7 +182,7 @@ def test_many_pairs_are_cut_and_the_page_says_so() -> None:
     predictions = Predictions(np.zeros(1600, np.int32), np.ones(1600, np.float32))
     page = render(replace(run, confusions=[np.ones((40, 40), np.int64)], predictions=predictions))
     assert f"The {MOST_PAIRS:,} most frequent of 1,560 pairs." in page
-    assert page.count('<tr><td class="name">') == MOST_PAIRS + 40
+    assert page.count('<tr><td class="own name">') == MOST_PAIRS + 40
 
 
 def test_one_of_anything_is_not_many() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from der.common.work_clock import waiting
 from der.train.estimate import Estimate
 from der.train.workload import FROZEN, PhaseWork, RunWork
 from tests.train.hand import Hand
@@ -41,6 +42,16 @@ def test_a_steady_step_tells_its_end(hand: Hand) -> None:
     estimate.add_images(50)
     hand.now += 1.0
     assert estimate.step_left() == pytest.approx(5 * 2 + 1 + 2)
+
+
+def test_the_wait_for_another_run_s_turn_is_no_slowness(hand: Hand) -> None:
+    estimate = Estimate(RunWork())
+    estimate.plan(WORK)
+    estimate.start_phase("representation", 10, 100)
+    with waiting():
+        hand.now += 600
+    run_epochs(estimate, hand, 1, 2.0)
+    assert estimate.rate() == pytest.approx(50)
 
 
 def test_the_newest_epochs_count(hand: Hand) -> None:

@@ -19,7 +19,8 @@ def waiting() -> Iterator[None]:
         _waited += time.perf_counter() - begin
 
 
-def _working_time() -> float:
+def working_time() -> float:
+    """Seconds as of ``time.perf_counter``, but for what passed in ``waiting``."""
     return time.perf_counter() - _waited
 
 
@@ -34,7 +35,7 @@ class WorkClock:
     """Runs from the moment it is made; ``epochs`` counts the passes over training images, by phase."""
 
     def __init__(self) -> None:
-        self.begin = _working_time()
+        self.begin = working_time()
         self.earlier = Spent(0.0, 0)
         self.epochs: dict[str, int] = {}
 
@@ -44,4 +45,4 @@ class WorkClock:
 
     def spent(self) -> Spent:
         """By this process and those before it."""
-        return Spent(self.earlier.seconds + _working_time() - self.begin, self.earlier.runs + 1)
+        return Spent(self.earlier.seconds + working_time() - self.begin, self.earlier.runs + 1)

@@ -1,8 +1,8 @@
 """How far a step is, how fast it goes, and how long it will take: from its finished epochs and its plan."""
 
-import time
 from collections import deque
 
+from der.common.work_clock import working_time
 from der.train.workload import FROZEN, PhaseWork, RunWork, StepWork
 
 RECENT = 5  # epochs whose speed counts
@@ -18,7 +18,7 @@ class Estimate:
         self.epoch = 0  # finished, of the phase
         self.images = 0  # of the epoch under way
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT)  # seconds, images
-        self.begin = time.perf_counter()
+        self.begin = working_time()
 
     def plan(self, work: StepWork) -> None:
         """A step of these phases begins."""
@@ -47,11 +47,11 @@ class Estimate:
 
     def end_epoch(self) -> None:
         """An epoch has ended."""
-        self.recent.append((time.perf_counter() - self.begin, self.work[self.phase].images))
+        self.recent.append((working_time() - self.begin, self.work[self.phase].images))
         self._start_epoch(self.epoch + 1)
 
     def _start_epoch(self, finished: int) -> None:
-        self.epoch, self.images, self.begin = finished, 0, time.perf_counter()
+        self.epoch, self.images, self.begin = finished, 0, working_time()
 
     @property
     def epochs_done(self) -> int:
@@ -72,7 +72,7 @@ class Estimate:
 
     def rate(self) -> float | None:
         """Images per second, of the last finished epochs or else of the first; None before there is any."""
-        seconds = sum(one for one, _ in self.recent) or time.perf_counter() - self.begin
+        seconds = sum(one for one, _ in self.recent) or working_time() - self.begin
         images = sum(one for _, one in self.recent) or self.images
         return images / seconds if images and seconds > 0 else None
 

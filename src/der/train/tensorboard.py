@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from der.common.work_clock import working_time
 from der.train.log import EpochRecord
 from der.train.step_run import Listener
 
@@ -41,17 +42,17 @@ class TensorBoard(Listener):
         """A phase begins, in a folder of its name."""
         self._attempt(self._close)
         self.phase, self.images, self.done = name, images, 0
-        self.begin = time.perf_counter()
+        self.begin = working_time()
 
     def on_resume(self, epochs: int) -> None:
         """The first ``epochs`` epochs were done, and written, by an earlier run."""
-        self.done, self.begin = epochs, time.perf_counter()
+        self.done, self.begin = epochs, working_time()
 
     def on_epoch(self, record: EpochRecord) -> None:
         """An epoch has ended: its points."""
-        seconds = max(time.perf_counter() - self.begin, 1e-9)
+        seconds = max(working_time() - self.begin, 1e-9)
         self._attempt(lambda: self._write(record, self.images / seconds))
-        self.begin = time.perf_counter()
+        self.begin = working_time()
 
     def _write(self, record: EpochRecord, speed: float) -> None:
         if self.writer is None:

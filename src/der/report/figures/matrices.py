@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,14 @@ LONGEST_COHORT = 24  # and of the names of a step's classes
 NARROW = 30  # characters that a row of cells has room for on a narrow screen
 MOST_NAMED = 20  # rows that all have their names before one has zoomed
 ROOM = {"rare": 36, "scarce": 15}  # names beside a matrix on wide screens and paper, and on narrow screens
+SHORT = 2  # characters of names that need not be turned
+CANDIDATES = 5
+WIDE = {
+    "W": 2,
+    "F": 2,
+    "A": 1.2,
+}  # East Asian forms, of a small letter's width; ambiguous ones are narrow or wide
+CAPITAL = 1.4
 DIGIT = 0.025  # of a side of a matrix, for each digit of a step's number
 
 
@@ -49,6 +58,11 @@ class Matrix:
         return len(self.row_names) > MOST_NAMED
 
     @property
+    def upright(self) -> bool:
+        """Whether the columns' names are short enough to be read without turning one's head."""
+        return not self.large and max(map(len, self.column_names)) <= SHORT
+
+    @property
     def shared(self) -> bool:
         """Whether neighbouring cells share a pixel."""
         return len(self.row_names) > LARGEST
@@ -62,6 +76,10 @@ class Matrix:
     def many(self) -> bool:
         """Whether names need small letters, and lines between steps have to be pale."""
         return max(len(self.parts), len(self.row_names) if not self.rows.edges else 0) > MOST_NAMED
+
+    def widest(self, names: Sequence[str]) -> list[str]:
+        """Those among ``names`` of which one needs the most room in whatever letters a reader has."""
+        return sorted(dict.fromkeys(names), key=width, reverse=True)[:CANDIDATES]
 
     def spared(self, place: int) -> dict[str, str]:
         """The attribute of a name that has no room until one has zoomed, on all screens or on narrow ones."""
@@ -176,6 +194,11 @@ def shots(album: Album, step: int) -> dict[int, list[int]]:
 def shorten(names: Sequence[str], longest: int) -> list[str]:
     """Names as there is room for beside a matrix."""
     return [shortened(one_line(name), longest) for name in names]
+
+
+def width(name: str) -> float:
+    """About how wide a name is, in small letters."""
+    return sum(WIDE.get(east_asian_width(one), CAPITAL if one.isupper() else 1) for one in name)
 
 
 def _texts(shades: Sequence[Shade]) -> list[list[str]]:

@@ -14,7 +14,7 @@ function goThrough(figure, places, { find, show, leave }) {
     current = place;
     show(place);
   };
-  figure.addEventListener("pointermove", (event) => {
+  followPointer(figure, (event) => {
     const { size, box } = shownDrawing(figure);
     const scale = data[figure.dataset.figure][size].size[0] / box.width;
     const place = find(size, (event.clientX - box.left) * scale, (event.clientY - box.top) * scale);
@@ -23,7 +23,7 @@ function goThrough(figure, places, { find, show, leave }) {
     } else {
       leave();
     }
-  });
+  }, leave);
   figure.addEventListener("keydown", (event) => {
     const next = { ArrowLeft: current - 1, ArrowRight: current + 1, Home: 0, End: places - 1 }[event.key];
     if (next !== undefined) {
@@ -35,10 +35,9 @@ function goThrough(figure, places, { find, show, leave }) {
   });
   figure.addEventListener("focus", () => {
     if (figure.matches(":focus-visible")) {
-      at(current);
+      afterScrolling(() => figure.matches(":focus") && at(current));
     }
   });
-  figure.addEventListener("pointerleave", leave);
   figure.addEventListener("blur", leave);
 }
 

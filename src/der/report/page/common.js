@@ -63,4 +63,17 @@ function hideTip() {
   tip.hidden = true;
 }
 
+// Calls ``move`` where a pointer goes or taps, ``leave`` when it is elsewhere; a finger leaves what it has tapped.
+function followPointer(area, move, leave) {
+  area.addEventListener("pointermove", move);
+  area.addEventListener("click", move);
+  area.addEventListener("pointerleave", (event) => event.pointerType === "touch" || leave());
+  addEventListener("pointerdown", (event) => area.contains(event.target) || leave());
+}
+
+// Calls ``then`` when what is scrolled by now has told so.
+function afterScrolling(then) {
+  requestAnimationFrame(() => requestAnimationFrame(then));
+}
+
 addEventListener("scroll", hideTip, { passive: true });

@@ -20,13 +20,12 @@ class Matrix {
 
   listen() {
     const { cells, figure } = this;
-    cells.addEventListener("pointermove", (event) => this.move(event));
+    followPointer(cells, (event) => this.move(event), () => this.leave());
     cells.addEventListener("pointerdown", (event) => { this.drag = this.zoom > 1 ? [event.clientX, event.clientY, ...this.corner] : null; });
     cells.addEventListener("dblclick", (event) => this.zoomBy(2, this.cellAt(event)));
     addEventListener("pointerup", () => { this.drag = null; });
-    cells.addEventListener("pointerleave", () => this.leave());
     figure.addEventListener("blur", () => this.leave());
-    figure.addEventListener("focus", () => figure.matches(":focus-visible") && this.go(...this.place));
+    figure.addEventListener("focus", () => figure.matches(":focus-visible") && this.goByKey(...this.place));
     figure.addEventListener("keydown", (event) => this.press(event));
   }
 
@@ -56,10 +55,10 @@ class Matrix {
       event.preventDefault();
       const to = [row + steps[0], column + steps[1]].map((one) => clamp(one, 0, this.count - 1));
       this.reveal(...to);
-      this.go(...to);
+      this.goByKey(...to);
     } else if (event.key === "+" || event.key === "-") {
       this.zoomBy(event.key === "+" ? 2 : 0.5, this.place);
-      this.go(row, column);
+      this.goByKey(row, column);
     } else if (event.key === "Escape") {
       this.leave();
     }
@@ -77,6 +76,13 @@ class Matrix {
     }
     const box = this.cursor.getBoundingClientRect();
     showTip(x ?? box.right, y ?? box.bottom, said.title, said.rows, ...(said.more ?? []));
+  }
+
+  // Where no pointer is the page has to follow, and only then the tip, which scrolling hides.
+  goByKey(row, column) {
+    this.go(row, column);
+    this.cursor.scrollIntoView({ block: "nearest", inline: "nearest" });
+    afterScrolling(() => this.cursor.hidden || this.go(...this.place));
   }
 
   leave() {
@@ -112,15 +118,18 @@ class Matrix {
     style.setProperty("--y", this.corner[0] / this.count);
     style.setProperty("--x", this.corner[1] / this.count);
     this.figure.classList.toggle("zoomed", this.zoom > 1);
-    const name = this.figure.querySelector(".names span");
-    const room = this.cells.clientHeight * this.zoom / this.count >= parseFloat(getComputedStyle(name).fontSize);
-    this.figure.classList.toggle("close", this.zoom > 1 && room && this.count / this.zoom <= MOST_NAMED);
+    // Names, which take room of the cells, are shown where a cell is then as high as they.
+    const near = this.zoom > 1 && this.count / this.zoom <= MOST_NAMED;
+    this.figure.classList.toggle("close", near);
+    if (near && this.cells.clientHeight * this.zoom / this.count < parseFloat(getComputedStyle(this.figure).fontSize)) {
+      this.figure.classList.remove("close");
+    }
   }
 
   // Marks the rows and columns of some classes, and shows the first of them.
   mark(labels) {
     for (const names of this.figure.querySelectorAll(".names")) {
-      names.querySelectorAll("span").forEach((name, label) => name.classList.toggle("found", labels.includes(label)));
+      names.querySelectorAll(".plane span").forEach((name, label) => name.classList.toggle("found", labels.includes(label)));
     }
     for (const band of this.figure.querySelectorAll(".band")) {
       band.hidden = labels.length === 0;
@@ -236,8 +245,9 @@ function setUpConfusion(figure, confusion) {
   const slider = document.getElementById("confusion-step");
   slider?.addEventListener("input", () => {
     current = steps[Number(slider.value)];
-    figure.querySelector("source").srcset = current.dark;
-    figure.querySelector("img").src = current.light;
+    for (const scheme of ["light", "dark"]) {
+      figure.querySelector(`.cells .${scheme}`).src = current[scheme];
+    }
     slider.parentElement.querySelector("output").textContent = current.step;
     slider.setAttribute("aria-valuetext", `step ${current.step}`);
     if (confusion.texts) {

@@ -11,7 +11,7 @@ function filterTables(wanted) {
   for (const table of document.querySelectorAll("table.sortable")) {
     let shown = 0;
     for (const row of table.tBodies[0].rows) {
-      const names = [...row.querySelectorAll(".name")];
+      const names = [...row.querySelectorAll(".own")];
       row.hidden = !names.some((cell) => plain(cell.textContent).includes(plain(wanted)));
       shown += row.hidden ? 0 : 1;
     }

@@ -23,6 +23,7 @@ MARKERS = {
     "triangle-down": "v",
     "cross": "x",
 }
+SHORT = FuncFormatter(lambda value, _: f"{round(value, 12) or 0:g}")  # as little of a number as tells it
 LEFT, RIGHT, TOP, BOTTOM, GAP = 46, 12, 26, 40, 34  # pixels around and between panels
 CAP = 4  # points, half of an error bar's ends
 
@@ -167,7 +168,8 @@ def _shape_axis(drawn: DrawnAxis, axis: Axis) -> None:
     drawn.set_minor_locator(NullLocator())
     if axis.ticks is not None:
         drawn.set_major_locator(FixedLocator(axis.ticks))
-        drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        drawn.set_major_formatter(SHORT)
     elif not axis.logarithmic:
         few = 1 if axis.whole else 2
         drawn.set_major_locator(MaxNLocator("auto", integer=axis.whole, min_n_ticks=few, steps=ROUND))
+        drawn.set_major_formatter(SHORT)

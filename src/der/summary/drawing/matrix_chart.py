@@ -1,5 +1,6 @@
 """Matrices as PNG files."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ CELL = 0.48  # inches
 SMALLEST, LARGEST = 3.5, 10.0  # inches of a side
 FONT_SIZES = (6.0, 10.0)  # points of names
 LINE_HEIGHT = 1.15  # of a font's size
+TITLE = 10  # characters of the title in an inch, which the legend is beside
 LONG = 3  # characters of a name, from which those of columns are turned
 
 
@@ -37,7 +39,7 @@ def draw_matrix(chart: MatrixChart, path: Path) -> None:
             axes.axhline(edge, color=MUTED, linewidth=0.5)
         for edge in chart.columns.edges:
             axes.axvline(edge, color=MUTED, linewidth=0.5)
-        axes.set_title(chart.title)
+        axes.set_title("\n".join(textwrap.wrap(chart.title, round(TITLE * width))))
         patches = [Patch(color=chart.shades[place].light.colour, label=text) for text, place in chart.key]
         figure.legend(handles=patches, loc="outside right upper")
 
