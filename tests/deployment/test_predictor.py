@@ -143,3 +143,23 @@ def test_best_of_every_image(saved: Path) -> None:
             Prediction(f"class {first}", float(row[first])),
             Prediction(f"class {second}", float(row[second])),
         ]
+
+
+def test_finite_weights_that_overflow_when_folded_are_refused() -> None:
+    checkpoint = random_checkpoint([3])
+    with torch.no_grad():
+        for values in checkpoint.network.extractors[0].parameters():
+            values.fill_(3e38)
+    with pytest.raises(
+        UserError, match=r"^the network's weights overflow where its normalisation is folded; "
+    ):
+        Predictor(checkpoint, CPU)
+
+
+def test_scores_that_are_no_numbers_are_no_probabilities() -> None:
+    checkpoint = random_checkpoint([3])
+    with torch.no_grad():
+        checkpoint.network.head.weight.fill_(3e38)
+    predictor = Predictor(checkpoint, CPU)
+    with pytest.raises(UserError, match=r"^the network's scores are not finite; train it again$"):
+        predictor(random_images(0, 2))

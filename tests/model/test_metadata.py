@@ -60,7 +60,7 @@ def test_foreign_metadata_are_named(content: str, saved: Path) -> None:
         ({"image_side": -5}, r"network\.json\.image_side: -5 is out of range"),
         (
             {"normalization": {"mean": [0.5] * 3, "std": [0.2, 0.0, 0.2]}},
-            r"network\.json\.normalization\.std: 0\.0 is out of range; write a number above 0",
+            r"network\.json\.normalization\.std: 0\.0 is out of range; write a number of at least 1e-06",
         ),
         (
             {"normalization": {"mean": [0.5, 1.5, 0.5], "std": [0.2] * 3}},

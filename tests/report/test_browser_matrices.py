@@ -34,9 +34,9 @@ def test_numbers_stand_in_their_cells(opened: Page) -> None:
         const side = cells.width / Number(figure.style.getPropertyValue('--count'));
         return [...figure.querySelectorAll('.numbers b')].filter((number) => {
             const box = number.getBoundingClientRect();
-            const [row, column] = ['--row', '--column'].map((name) => Number(number.style.getPropertyValue(name)));
-            return Math.floor((box.left + box.width / 2 - cells.left) / side) !== column
-                || Math.floor((box.top + box.height / 2 - cells.top) / side) !== row;
+            const wanted = (name) => Number(number.style.getPropertyValue(name));
+            return Math.floor((box.left + box.width / 2 - cells.left) / side) !== wanted('--column')
+                || Math.floor((box.top + box.height / 2 - cells.top) / side) !== wanted('--row');
         });
     }).length"""
     assert opened.locator(".numbers b").count() > 10 and opened.evaluate(outside) == 0

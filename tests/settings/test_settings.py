@@ -57,7 +57,7 @@ COUNT = (2**31 - 1, 2**31, "and at most 2147483647")  # highest, just above, wor
 FACTOR = (1e6, 1.1e6, "and at most 1000000")
 BOUNDS = [  # key, lowest, just below, words; highest, just above, words
     ("dataset.image_side", 8, 7, "of at least 8", 1024, 1025, "and at most 1024"),
-    ("dataset.test_fraction", 1e-9, 0.0, "above 0", 0.999, 1.0, "and below 1"),
+    ("dataset.test_fraction", 1e-9, 0.0, "of at least 1e-12", 0.999, 1.0, "and below 1"),
     ("network.depth", 8, 7, "of at least 8", 1202, 1208, "and at most 1202"),
     ("train.augmentation.crop_padding", 0, -1, "of at least 0", 256, 257, "and at most 256"),
     ("train.augmentation.brightness", 0, -0.01, "of at least 0", 1.0, 1.01, "and at most 1"),
@@ -70,8 +70,8 @@ BOUNDS = [  # key, lowest, just below, words; highest, just above, words
         for phase in (*PHASES, "train.incremental.classifier")
         for key, *rest in (
             ("epochs", 1, 0, "of at least 1", *COUNT),
-            ("learning_rate", 1e-12, 0.0, "above 0", 1e30, 1e31, "and at most 1e+30"),
-            ("decay", 1e-12, 0.0, "above 0", 1.0, 1.01, "and at most 1"),
+            ("learning_rate", 1e-12, 0.0, "of at least 1e-12", 1e30, 1e31, "and at most 1e+30"),
+            ("decay", 1e-12, 0.0, "of at least 1e-12", 1.0, 1.01, "and at most 1"),
             ("weight_decay", 0.0, -1e-9, "of at least 0", *FACTOR),
             ("momentum", 0.0, -0.1, "of at least 0", 1.0, 1.1, "and at most 1"),
             ("batch_size", 1, 0, "of at least 1", *COUNT),
@@ -79,19 +79,21 @@ BOUNDS = [  # key, lowest, just below, words; highest, just above, words
         )
     ),
     ("train.incremental.auxiliary_weight", 0.0, -0.1, "of at least 0", *FACTOR),
-    ("train.incremental.classifier.temperature", 1e-3, 0.0, "above 0", *FACTOR),
+    ("train.incremental.classifier.temperature", 1e-3, 0.0, "of at least 1e-12", *FACTOR),
     ("train.masks.sparsity_weight", 0.0, -0.1, "of at least 0", *FACTOR),
     ("train.masks.sharpness", 1.1, 1.0, "above 1", *FACTOR),
-    ("train.masks.rate_factor", 1e-3, 0.0, "above 0", *FACTOR),
+    ("train.masks.rate_factor", 1e-3, 0.0, "of at least 1e-12", *FACTOR),
     ("train.masks.start_mean", -6.0, -6.1, "of at least -6", 6.0, 6.1, "and at most 6"),
     ("train.masks.start_deviation", 0.0, -0.1, "of at least 0", *FACTOR),
 ]
 
 
+@pytest.mark.parametrize("flushes", [False, True], ids=["usual", "numbers near 0 flushed, as by stages"])
 @pytest.mark.parametrize(("key", "low", "below", "from_low", "high", "above", "to_high"), BOUNDS)
 def test_bounds_are_kept_and_named(
-    key: str, low: Any, below: Any, from_low: str, high: Any, above: Any, to_high: str
+    key: str, low: Any, below: Any, from_low: str, high: Any, above: Any, to_high: str, flushes: bool
 ) -> None:
+    torch.set_flush_denormal(flushes)
     accepts(key, low)
     accepts(key, high)
     for value in (below, above):
@@ -120,7 +122,8 @@ def test_numbers_are_finite(value: float) -> None:
     refuses(
         "train.base.learning_rate",
         value,
-        f"train.base.learning_rate: {value} is out of range; write a number above 0 and at most 1e+30",
+        f"train.base.learning_rate: {value} is out of range; write a number of at least 1e-12 and at most "
+        "1e+30",
     )
 
 
@@ -150,7 +153,7 @@ def test_one_value_for_each_channel(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("mean", 1.5, "of at least 0 and at most 1"), ("std", 0.0, "above 0 and at most 1")],
+    [("mean", 1.5, "of at least 0 and at most 1"), ("std", 0.0, "of at least 1e-06 and at most 1")],
 )
 def test_every_entry_of_a_list_is_checked(name: str, value: float, words: str) -> None:
     content = edited(dataset__channels=3, network__mean=[0.5] * 3, network__std=[0.2] * 3)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.common.errors import UserError
 from der.common.precision import choose_precision
 from der.data.sources.decoding import resize_all
 from der.deployment.prediction import Prediction, top_predictions
@@ -21,7 +22,7 @@ class Predictor:
     """Classifies images with the network of a checkpoint, batch normalisation folded.
 
     In float32 probabilities equal those of the network itself to about 1e-5; "bfloat16" is faster where
-    the processor has it, and differs in the third digit.
+    the processor has it, and differs in the third digit. Raises UserError if folding overflows.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
@@ -29,12 +30,17 @@ class Predictor:
         self.device = device
         self.precision = choose_precision(precision, device, "precision")
         self.network = fold_network(checkpoint.network, device, self.precision)
+        if not all(values.isfinite().all() for values in self.network.parameters()):
+            raise UserError(
+                "the network's weights overflow where its normalisation is folded; train it again"
+            )
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (N, K) of images, uint8 (N, H, W, C), or (N, H, W) if grey, in label order.
 
         Images of other sides or numbers of channels than the network's are brought to them as the training
-        images were. Raises ValueError for anything else, a single image among it.
+        images were. Raises ValueError for anything else, a single image among it, and UserError if the
+        network's scores are not finite.
         """
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
             raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 (N, H, W, 1 or 3)")
@@ -50,6 +56,8 @@ class Predictor:
         if images.shape[1:] != (side, side, channels):
             images = resize_all(images[..., 0] if images.shape[3:] == (1,) else images, side, channels)
         outputs = run_network(self.network, self.metadata.normalization, images, self.device, self.precision)
+        if not np.isfinite(outputs.logits).all():
+            raise UserError("the network's scores are not finite; train it again")
         return torch.from_numpy(outputs.logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
 
     def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.common.mapped import chunks
-from der.settings.section import Section, Share, ShareAboveZero
+from der.settings.section import Deviation, Section, Share
 
 
 class Normalization(Section, frozen=True):
     """Per-channel mean and standard deviation of pixels in [0, 1]."""
 
     mean: list[Share]
-    std: list[ShareAboveZero]
+    std: list[Deviation]
 
 
 def measure_normalization(arrays: Iterable[NDArray[np.uint8]]) -> Normalization:

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from der.common.errors import UserError
-from der.settings.section import Channels, ImageSide, Section, Seed
+from der.settings.section import SMALLEST, Channels, ImageSide, Section, Seed
 
 
 class DatasetSettings(Section, frozen=True):
@@ -33,7 +33,7 @@ class DatasetSettings(Section, frozen=True):
     test_fraction: Annotated[
         float,
         Meta(
-            gt=0,
+            ge=SMALLEST,
             lt=1,
             description="Fraction of each class's images held out, where the source has no test images.",
         ),

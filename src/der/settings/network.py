@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from der.common.errors import UserError
-from der.settings.section import Section, Share, ShareAboveZero
+from der.settings.section import Deviation, Section, Share
 
 PRETRAINED = "pretrained"  # in place of a file of weights: those that come with the backbone
 
@@ -57,7 +57,7 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
         ),
     ]
     std: Annotated[
-        list[ShareAboveZero] | None,
+        list[Deviation] | None,
         Meta(description="Standard deviation, likewise."),
     ]
     weights: Annotated[

@@ -10,15 +10,19 @@ SMALLEST_SIDE, LARGEST_SIDE = 8, 1024  # pixels of an image
 # Beyond these, torch's integers or float32 would overflow.
 MOST = 2**31 - 1  # of anything that is counted
 LARGEST_FACTOR = 10**6
+# For what is above 0: where a processor flushes the numbers next to 0, msgspec's own bound takes 0, too.
+SMALLEST = 1e-12
+LEAST_DEVIATION = 1e-6  # of pixels in [0, 1]
 LARGEST_RATE = 1e30  # times a factor, it is still a float32
 
 Seed = Annotated[int, Meta(ge=0, le=LARGEST_SEED)]
 Count = Annotated[int, Meta(ge=1, le=MOST)]
 CountOrZero = Annotated[int, Meta(ge=0, le=MOST)]
-Factor = Annotated[float, Meta(gt=0, le=LARGEST_FACTOR)]
+Factor = Annotated[float, Meta(ge=SMALLEST, le=LARGEST_FACTOR)]
 FactorOrZero = Annotated[float, Meta(ge=0, le=LARGEST_FACTOR)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-ShareAboveZero = Annotated[float, Meta(gt=0, le=1)]
+ShareAboveZero = Annotated[float, Meta(ge=SMALLEST, le=1)]
+Deviation = Annotated[float, Meta(ge=LEAST_DEVIATION, le=1)]
 ImageSide = Annotated[int, Meta(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
 Channels = Literal[1, 3]
 

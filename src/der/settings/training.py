@@ -9,6 +9,7 @@ from der.common.precision_names import Precision
 from der.settings.section import (
     LARGEST_FACTOR,
     LARGEST_RATE,
+    SMALLEST,
     Count,
     CountOrZero,
     Factor,
@@ -47,7 +48,7 @@ class ScheduleSettings(Section, frozen=True):
 
     epochs: Annotated[Count, Meta(description="Passes over the training images.")]
     learning_rate: Annotated[
-        float, Meta(gt=0, le=LARGEST_RATE, description="Of stochastic gradient descent.")
+        float, Meta(ge=SMALLEST, le=LARGEST_RATE, description="Of stochastic gradient descent.")
     ]
     milestones: Annotated[
         Annotated[list[CountOrZero], Meta(extra_json_schema={"uniqueItems": True})],
