@@ -22,6 +22,7 @@ from der.data.identity import Identity, identify
 from der.data.sources.download import download
 from der.data.splits import SPLITS
 from tests.data.sources.image_trees import settings_for
+from tests.examples_drawn import examples
 
 Pixels = tuple[int, ...]  # of one image of side 2, grey
 DataSet = dict[str, dict[str, list[Pixels]]]  # split -> class -> images
@@ -69,13 +70,13 @@ def identity_by_hand(data_set: DataSet) -> Identity:
     return Identity(digest(text.encode()).hex(), len(data_set["train"]), train, test)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(DATA_SETS)
 def test_formula(data_set: DataSet) -> None:
     assert identity_of(data_set) == identity_by_hand(data_set)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(DATA_SETS, st.randoms(use_true_random=False))
 def test_order_of_images_and_of_files_is_nothing(data_set: DataSet, draw: Any) -> None:
     shuffled = {
@@ -106,7 +107,7 @@ def rename_class(classes: dict[str, list[Pixels]], name: str, draw: Any) -> None
 CHANGES = [change_pixel, repeat_image, rename_class]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(DATA_SETS, st.sampled_from(CHANGES), st.sampled_from(SPLITS), st.randoms(use_true_random=False))
 def test_any_single_change_changes_it(data_set: DataSet, change: Any, split: str, draw: Any) -> None:
     before = identity_of(data_set)
@@ -115,7 +116,7 @@ def test_any_single_change_changes_it(data_set: DataSet, change: Any, split: str
     assert identity_of(data_set).sha256 != before.sha256
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(DATA_SETS, st.randoms(use_true_random=False))
 def test_an_image_belongs_to_its_class_and_split(data_set: DataSet, draw: Any) -> None:
     before = identity_of(data_set)
@@ -131,7 +132,7 @@ def test_an_image_belongs_to_its_class_and_split(data_set: DataSet, draw: Any) -
         data_set[split][target].pop()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(DATA_SETS)
 def test_images_of_another_form_are_others(data_set: DataSet) -> None:
     forms = [(2, 2, 1), (1, 4, 1), (4, 1, 1), (1, 1, 4)]

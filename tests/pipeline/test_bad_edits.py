@@ -2,7 +2,10 @@
 
 import re
 
-from tests.pipeline.lab import Pipeline, digests
+import torch
+
+from tests.model.tiny_timm import BACKBONE
+from tests.pipeline.lab import CLASSES, Pipeline, digests
 
 PARAMS, CHAIN = "params.yaml", "chain.yaml"
 
@@ -57,3 +60,19 @@ def test_what_dvc_refuses_leaves_every_result_and_der_check_says_it_in_a_sentenc
         assert re.fullmatch(
             rf"error: (dataset\.path|{path}): .+; .+\n|error: {path}: not valid YAML .+\n", told
         )
+
+
+RESULTS = ["data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics"]
+
+
+def test_what_only_the_stage_can_find_leaves_every_result(pipeline: Pipeline) -> None:
+    before = digests(pipeline.root, RESULTS)
+    torch.save({"of another network": torch.ones(3)}, pipeline.root / "data/weights/other.pth")
+    pipeline.edit(dataset__channels=3, network__backbone=BACKBONE, network__weights="data/weights/other.pth")
+    done = pipeline.command("dvc", "repro", "initialize")
+    assert "Running stage 'initialize'" in done.stdout and "weights: data/weights/other.pth: " in done.stderr
+    assert digests(pipeline.root, RESULTS) == before
+    (pipeline.root / f"data/images/train/{CLASSES[0]}/broken.png").write_text("no picture", encoding="utf-8")
+    done = pipeline.command("dvc", "repro", "download")
+    assert "Running stage 'download'" in done.stdout and "broken.png" in done.stderr
+    assert digests(pipeline.root, RESULTS) == before

@@ -19,6 +19,7 @@ from der.project.params import read_text
 from der.project.paths import PARAMS
 from der.project.planning import planned_steps
 from der.project.settings import load_settings, parse_settings
+from tests.examples_drawn import examples
 from tests.pipeline.lab import set_parameters
 from tests.project.clones import COMMITTED, make_clone
 
@@ -146,7 +147,7 @@ def test_names_that_readers_of_yaml_take_for_something_else(name: str) -> None:
 
 
 @given(st.lists(NAMES | ODD, min_size=1, max_size=5, unique=True))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 def test_any_names_come_back_and_comments_stay(names: list[str]) -> None:
     edited = put_steps(COMMITTED, [names])
     expected = parse_yaml(COMMITTED, PARAMS)

@@ -147,6 +147,18 @@ def test_a_folder_in_a_class_and_a_name_that_no_file_can_have() -> None:
         Path("images/train", name).rmdir()
 
 
+@pytest.mark.parametrize("path", [".", "data", "data/raw", "data/checkpoints/1", "metrics/../data/tasks/1"])
+def test_a_path_of_what_stages_write(path: str) -> None:
+    Path(path).mkdir(parents=True, exist_ok=True)
+    set_parameters(PARAMS, {"dataset.path": path})
+    assert refusal().startswith(f"error: dataset.path: {path} holds what stages write, ")
+
+
+def test_a_path_without_a_name() -> None:
+    set_parameters(PARAMS, {"dataset.path": ""})
+    assert refusal().startswith("error: dataset.path: there is no path without a name, ")
+
+
 def test_a_path_that_names_nothing() -> None:
     PARAMS.write_text(
         put("path: data/images", "path: my.zip")(PARAMS.read_text(encoding="utf-8")), encoding="utf-8"

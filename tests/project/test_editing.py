@@ -16,6 +16,7 @@ from der.project.editing import put_values
 from der.project.paths import PARAMS
 from der.project.presets import PLACES, load_preset
 from der.project.settings import parse_settings
+from tests.examples_drawn import examples
 from tests.locations import ROOT
 from tests.project.clones import COMMITTED, NAMES
 
@@ -133,7 +134,7 @@ def check_edit(text: str, name: str, expected: list[str]) -> str:
 
 
 @given(documents(), st.sampled_from(NAMES))
-@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(15), suppress_health_check=list(HealthCheck))
 def test_any_document_any_preset(document: tuple[str, list[str]], name: str) -> None:
     text, expected = document
     check_edit(text, name, expected)
@@ -157,7 +158,7 @@ def test_the_first_and_the_last_character(start: str, end: str) -> None:
 
 
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @example(NAMES)
 def test_the_way_to_a_preset_does_not_matter(names: list[str]) -> None:
     text = COMMITTED
@@ -181,7 +182,7 @@ OVERRIDES = st.sampled_from(
 
 
 @given(st.lists(OVERRIDES, min_size=1, max_size=4), st.sampled_from(NAMES), st.sampled_from(NAMES))
-@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(15), suppress_health_check=list(HealthCheck))
 def test_what_dvc_exp_run_has_written(
     tmp_path_factory: pytest.TempPathFactory, overrides: list[str], before: str, name: str
 ) -> None:

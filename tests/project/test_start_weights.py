@@ -15,6 +15,7 @@ from der.model.start_files import read_tensors
 from der.model.start_heads import check_head
 from der.project.start_weights import check_weights
 from tests.builders import network_settings
+from tests.examples_drawn import examples
 from tests.project.clones import make_clone
 
 
@@ -110,7 +111,7 @@ def test_an_archive_of_something_else_is_refused(clone: Path) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_a_head_is_refused_only_if_the_file_cannot_be_read(data: st.DataObject) -> None:
     with TemporaryDirectory() as place:
         path = save(Path(place, "a.pth"), archive=data.draw(st.booleans()))

@@ -15,6 +15,7 @@ from der.project.schema import make_schema
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from der.settings.section import to_values
+from tests.examples_drawn import examples
 from tests.locations import ROOT
 
 CONTENT = read_params(ROOT / PARAMS)
@@ -104,7 +105,7 @@ def test_what_the_schema_refuses_the_settings_refuse(number: int, value: Any) ->
 
 
 @given(st.text(alphabet="a1 \n:-[]{}#&*!|>'\"%@`,?<.\t\x00\ud7ff", max_size=40))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 def test_any_text(written: str) -> None:
     for text in (written, f"memory: {written}\n"):
         try:

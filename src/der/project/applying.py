@@ -40,11 +40,11 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
 
 def describe_missing_images(path: str) -> list[str]:
     """A sentence if dataset.path names nothing: DVC then ends before any stage."""
-    if Path(path).exists():
+    if path and Path(path).exists():
         return []
     return [
-        f"dataset.path: there is no {path}, and DVC looks for it whatever the source; name what exists, "
-        "data/images for one"
+        f"dataset.path: there is no {path or 'path without a name'}, and DVC looks for it whatever the "
+        "source; name what exists, data/images for one"
     ]
 
 

@@ -1,6 +1,8 @@
 """What params.yaml and chain.yaml must be for a run, as a whole: every fault is one sentence."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from der.common.errors import UserError, naming
 from der.common.text import printable
@@ -12,7 +14,9 @@ from der.project.applying import describe_missing_images
 from der.project.chain import check_chain
 from der.project.curves import curves_root
 from der.project.environment import check_work
+from der.project.graph import read_stages
 from der.project.input_side import write_side
+from der.project.outputs import list_outputs
 from der.project.params import read_text
 from der.project.paths import PARAMS, RAW
 from der.project.planning import planned_steps
@@ -43,6 +47,14 @@ def check_project(warn: Callable[[str], None]) -> None:
 
 
 def check_images() -> None:
-    """Raise UserError if dataset.path names nothing: DVC then ends before any stage."""
-    for sentence in describe_missing_images(load_settings().dataset.path):
+    """Raise UserError for a dataset.path with which DVC ends before any stage: of nothing, or of results."""
+    path = load_settings().dataset.path
+    for sentence in describe_missing_images(path):
         raise UserError(sentence)
+    place = Path(os.path.abspath(path))
+    for out in (out for stage in read_stages() for out in list_outputs(stage)):
+        if place.is_relative_to(out.absolute()) or out.absolute().is_relative_to(place):
+            raise UserError(
+                f"dataset.path: {path} holds what stages write, {out}, or lies in it; name another place, "
+                "data/images for one"
+            )

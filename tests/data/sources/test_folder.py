@@ -168,7 +168,7 @@ def test_a_pipe_with_an_archive_s_name_is_not_waited_for(tmp_path: Path, name: s
         ),
         (tree_of(**SMALL) | {"train/a\nb/0.png": png("")}, "a class name cannot have control characters"),
         (tree_of(**SMALL) | {"train/a\\b/0.png": png("")}, "a class name cannot have control characters"),
-        (tree_of(**SMALL) | {"train/a\udcff/0.png": png("")}, "a class name cannot have control characters"),
+        (tree_of(**SMALL) | {"train/a\udcff/0.png": png("")}, "is no UTF-8, as names of files are"),
         (tree_of(**SMALL) | {f"train/{'é' * 121}/0.png": png("")}, "a class name of over 240 bytes"),
     ],
 )
@@ -199,6 +199,18 @@ def test_neither_file_nor_folder(tmp_path: Path) -> None:
     (root / "train" / "cat" / "pipe").unlink()
     (root / "train" / "cat" / "gone.png").symlink_to("nowhere")
     with pytest.raises(UserError, match=r"train/cat/gone.png: neither file nor folder"):
+        download(settings_for(root), tmp_path / "raw")
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "images", tree_of(**SMALL))
+    try:
+        Path(os.fsdecode(os.fsencode(root / "train" / "cat") + b"/\xff.png")).touch()
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    with pytest.raises(
+        UserError, match=r"train/cat: '\\udcff.png' is no UTF-8, as names of files are; rename"
+    ):
         download(settings_for(root), tmp_path / "raw")
 
 

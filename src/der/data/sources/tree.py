@@ -78,6 +78,15 @@ def scan(root: Path) -> Iterator[Entry]:
             yield from _scan(root, (split,), levels=2)
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is what its bytes say in UTF-8; DVC and JSON have no others."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_own(directory: Path) -> None:
     """Raise UserError for a link to a directory."""
     if directory.is_symlink():
@@ -97,6 +106,8 @@ def _scan(root: Path, parts: Parts, levels: int) -> Iterator[Entry]:
     except OSError as error:
         raise UserError(f"{directory}: cannot be read ({error.strerror})") from None
     for item in items:
+        if not item.name.isascii() and not is_text(item.name):
+            raise UserError(f"{directory}: {item.name!a} is no UTF-8, as names of files are; rename it")
         inside = (*parts, item.name)
         if item.is_dir():
             if not is_ignored(item.name):
