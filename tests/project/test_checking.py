@@ -9,6 +9,7 @@ import pytest
 
 from der.command.main import main
 from der.project import checking
+from der.project.chain import write_chain
 from der.project.lockfile import LOCK, RUNNING
 from der.project.paths import CHAIN, PARAMS
 from tests.locations import ROOT
@@ -157,6 +158,25 @@ def test_a_path_of_what_stages_write(path: str) -> None:
 def test_a_path_without_a_name() -> None:
     set_parameters(PARAMS, {"dataset.path": ""})
     assert refusal().startswith("error: dataset.path: there is no path without a name, ")
+
+
+def test_a_class_that_moves_known_ones_is_added_not_just_made_room_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    protocol = {"protocol.first_classes": 2, "protocol.later_classes": 1}
+    set_parameters(PARAMS, {"dataset.source": "folder"} | protocol)
+    for name in ("ant", "bee", "cat"):
+        for index in "01":
+            Path("data/images/train", name).mkdir(parents=True, exist_ok=True)
+            Path("data/images/train", name, f"{index}.png").touch()
+    for name in ("bee", "cat"):
+        Path("data/raw/train").mkdir(parents=True, exist_ok=True)
+        Path("data/raw/train", f"{name}.npy").touch()
+    Path("data/checkpoints/1").mkdir(parents=True)
+    Path("data/checkpoints/1/network.json").write_text('{"steps": [["bee", "cat"]]}', encoding="utf-8")
+    write_chain(1)
+    assert refusal() == "error: protocol: 2 steps, but chain.yaml holds 1; run `der add`"
+    assert "known classes move" in capsys.readouterr().out
 
 
 def test_a_path_that_names_nothing() -> None:

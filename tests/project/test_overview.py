@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from der.common.errors import DamageError
+from der.common.errors import DamageError, UserError
 from der.common.sealed import sealed_directory
 from der.common.serialization import write_json
 from der.evaluation.metrics import METRICS, StepMetrics
@@ -90,3 +90,11 @@ def test_a_summary_that_is_not_of_the_steps_beside_it() -> None:
     write_json(SUMMARY, {**RESULTS, "last_top1": 99.0})
     with pytest.raises(DamageError, match=r"^metrics/summary\.json: not of the steps in metrics/steps$"):
         sum_up()
+
+
+def test_a_summary_that_is_no_json(place: Path) -> None:
+    SUMMARY.write_text("{", encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"^metrics/summary\.json: cannot be read .+; run `der verify --repair`"
+    ):
+        show_results()

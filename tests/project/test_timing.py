@@ -183,6 +183,14 @@ def test_damaged_lines_are_passed_over(place: Path) -> None:
     assert seconds_of(["evaluate@1"]) == {"evaluate@1": 1.0}
 
 
+def test_a_pipe_in_their_place_is_not_waited_for(place: Path) -> None:
+    leave("split", "a")
+    place.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(place / FILE)
+    keep_time("split", Spent(1.0, 1))
+    assert read_times(["split"]) == {}
+
+
 def test_no_place_to_write_to_is_no_fault(place: Path) -> None:
     leave("evaluate@1", "{}")
     place.parent.mkdir()

@@ -47,11 +47,16 @@ def _spell(content: dict[Any, Any]) -> dict[Any, Any]:
     return {key: _spell(value) if isinstance(value, dict) else repr(value) for key, value in content.items()}
 
 
-def check_chain(steps: int) -> None:
-    """Raise UserError if a protocol of ``steps`` steps is longer than chain.yaml, or that is damaged."""
+def check_chain(steps: int, mend: str | None = None) -> None:
+    """Raise UserError if a protocol of ``steps`` steps is longer than chain.yaml, or that is damaged.
+
+    ``mend`` is the command that makes it longer, if not `der chain`.
+    """
     length = chain_length()
     if steps > length:
-        raise UserError(f"protocol: {steps} steps, but {paths.CHAIN} holds {length}; run `der chain {steps}`")
+        raise UserError(
+            f"protocol: {steps} steps, but {paths.CHAIN} holds {length}; run `{mend or f'der chain {steps}'}`"
+        )
 
 
 def write_chain(length: int) -> None:

@@ -40,9 +40,10 @@ def check_project(warn: Callable[[str], None]) -> None:
     check_weights(settings.network)
     find_source(settings.dataset).check(settings.dataset, RAW)  # download would, with its output gone
     steps = planned_steps(settings)
-    if steps is not None and (move := describe_move(settings, steps)):
+    move = describe_move(settings, steps) if steps is not None else None
+    if move:
         warn(printable(f"warning: {move}"))
-    check_chain(len(steps or []))
+    check_chain(len(steps or []), "der add" if move else None)
     write_side(side)
 
 

@@ -6,6 +6,7 @@ import os
 from der.common.errors import UserError
 from der.common.serialization import read_json
 from der.project.committed import read_committed
+from der.project.damage import MEND
 from der.project.environment import TABLE
 from der.project.paths import PLOTS, REPORT, SUMMARY
 from der.project.shown import is_page_current
@@ -42,7 +43,10 @@ def sum_up() -> str:
     """The table of metrics/summary.json, and what changed in it; raises UserError if there is none."""
     if not SUMMARY.exists():
         raise UserError(f"{SUMMARY}: no results yet; run `dvc repro`")
-    summary = read_json(SUMMARY)
+    try:
+        summary = read_json(SUMMARY)
+    except UserError as error:
+        raise UserError(f"{error}; {MEND}") from None
     if not isinstance(summary, dict) or not summary.keys() >= Summary.__required_keys__:
         raise UserError(f"{SUMMARY}: no summary of steps; run `dvc repro`")
     check_summary(summary)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from der.common.errors import UserError
+from der.common.filesystem import regular
 from der.common.stage_time import StageTime
 from der.common.work_clock import Spent, WorkClock
 from der.project.environment import scratch_root
@@ -84,8 +85,10 @@ def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
 
 
 def append(path: Path, line: msgspec.Struct) -> None:
-    """Add ``line`` in one piece, whoever else writes."""
+    """Add ``line`` in one piece, whoever else writes; raises OSError where that is not possible."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        regular(path)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, msgspec.json.encode(line) + b"\n")
@@ -141,7 +144,11 @@ def _time(line: Line, last_run: str) -> StageTime:
 
 def read_lines(path: Path, kind: type[Kept]) -> Iterator[Kept]:
     """All that were kept, the oldest first; a line cut short, by a full disk, is passed over."""
-    for text in path.read_bytes().splitlines() if path.exists() else ():
+    try:
+        kept = regular(path).read_bytes()
+    except OSError:
+        return
+    for text in kept.splitlines():
         try:
             yield msgspec.json.decode(text, type=kind)
         except (msgspec.MsgspecError, ValueError, RecursionError):
