@@ -26,6 +26,8 @@ def test_the_page_fits_a_phone_and_no_table_breaks_a_name(opened: Page) -> None:
         for figure in opened.locator("figure").all():
             box = figure.bounding_box()
             assert box is not None and box["height"] > 60 and box["x"] + box["width"] <= size["width"]
+        wide = "all => all.filter((one) => one.scrollWidth > one.clientWidth).length"
+        assert opened.locator(".scroll:has(.compared)").evaluate_all(wide) == 0
     broken = """() => [...document.querySelectorAll('td.name')].filter((cell) => {
         const longest = Math.max(...cell.textContent.trim().split(/\\s+/).map((word) => word.length));
         return cell.scrollWidth > cell.clientWidth + 1
