@@ -3,7 +3,9 @@
 from contextlib import suppress
 from pathlib import Path
 
-from der.common.atomic import PARTIAL, atomic_directory, atomic_file
+import pytest
+
+from der.common.atomic import ASIDE, PARTIAL, atomic_directory, atomic_file
 from der.common.filesystem import link_or_copy
 from der.common.serialization import read_json, write_json
 
@@ -95,3 +97,38 @@ def test_the_partial_directory_of_a_killed_run_is_cleared(tmp_path: Path) -> Non
         (partial / "new").write_text("new")
     assert names(tmp_path / "folder") == ["new"]
     assert names(tmp_path) == ["folder"]
+
+
+def put(path: Path, name: str) -> None:
+    with atomic_directory(path) as partial:
+        (partial / name).touch()
+
+
+def test_the_old_directory_is_there_until_the_new_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace = tmp_path / "folder", Path.replace
+    put(path, "old")
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == f"folder{PARTIAL}":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        put(path, "new")
+    assert names(path) == ["old"] and names(tmp_path) == ["folder"]
+
+
+def test_what_a_kill_left_aside_comes_back(tmp_path: Path) -> None:
+    path, aside = tmp_path / "folder", tmp_path / f"folder{ASIDE}"
+    assert aside.suffix == PARTIAL  # ignored by git and DVC
+    put(path, "old")
+    path.replace(aside)  # killed between the two renamings
+    with suppress(KeyError), atomic_directory(path):
+        raise KeyError
+    assert names(path) == ["old"] and names(tmp_path) == ["folder"]
+    put(aside, "older")  # killed before it was removed
+    put(path, "new")
+    assert names(path) == ["new"] and names(tmp_path) == ["folder"]

@@ -1,6 +1,8 @@
 """Classifiers on disk."""
 
 import importlib
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,12 @@ import pytest
 
 import der
 from tests.estimator.tiny import noise, state_of, taught
+
+
+@pytest.fixture(scope="module")
+def model() -> der.DERClassifier:
+    """A classifier that knows 1 and 2."""
+    return taught((1, 2))
 
 
 def test_a_saved_classifier_goes_on_learning(tmp_path: Path) -> None:
@@ -53,6 +61,83 @@ def test_saving_replaces_a_saved_classifier_alone(tmp_path: Path) -> None:
         with pytest.raises(der.UserError, match="give another"):
             model.save(path)
     assert precious.exists() and beside.exists()
+
+
+@pytest.mark.parametrize(
+    "foreign", ["checkpoint/note.txt", "memory/deep/note.txt", "checkpoint/empty/", "model.json", "memory/"]
+)
+@pytest.mark.parametrize("saved", [False, True])
+def test_one_foreign_file_keeps_a_directory(
+    foreign: str, saved: bool, model: der.DERClassifier, tmp_path: Path
+) -> None:
+    path = tmp_path / "model"
+    if saved:
+        model.save(path)
+    place = path / foreign
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if foreign.endswith("/"):
+        place.mkdir(exist_ok=saved)
+    elif not place.exists():
+        place.write_text("mine")
+    before = files_of(tmp_path)
+    if saved and foreign in ("memory/", "model.json"):  # its own
+        model.save(path)
+    else:
+        with pytest.raises(der.UserError, match="holds other files than a saved classifier; give another"):
+            model.save(path)
+    assert files_of(tmp_path) == before
+
+
+def files_of(path: Path) -> dict[str, bytes | None]:
+    return {str(one): one.read_bytes() if one.is_file() else None for one in path.rglob("*")}
+
+
+@pytest.mark.parametrize("suffix", [".partial", ".old.partial"])
+def test_names_that_writing_uses_are_not_taken_from_others(
+    suffix: str, model: der.DERClassifier, tmp_path: Path
+) -> None:
+    beside = tmp_path / f"model{suffix}"
+    for kind in ("directory", "file", "link"):
+        if kind == "directory":
+            beside.mkdir()
+            (beside / "note.txt").touch()
+        elif kind == "file":
+            beside.touch()
+        else:
+            beside.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(der.UserError, match=rf"model{suffix}: is somebody's.*; move it, or give another"):
+            model.save(tmp_path / "model")
+        assert os.path.lexists(beside) and not (tmp_path / "model").exists()
+        shutil.rmtree(beside) if kind == "directory" else beside.unlink()
+
+
+def test_what_a_kill_left_of_saving_is_no_hindrance(model: der.DERClassifier, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    model.save(path)
+    path.replace(tmp_path / "model.old.partial")
+    for name in ("checkpoint", "memory.partial"):
+        (tmp_path / "model.partial" / name).mkdir(parents=True)
+    model.save(path)
+    der.load(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../work", "elsewhere/..", "/"])
+def test_where_one_stands_is_no_name(
+    name: str, model: der.DERClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(der.UserError, match=r"is no name of a new directory; give one, as 'model'$"):
+        model.save(name)
+    assert Path.cwd().exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(model: der.DERClassifier, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file/model", tmp_path / ("n" * 300), Path("/proc/model")):
+        with pytest.raises(der.UserError, match=r": cannot be written \(.+\); give a directory that can be$"):
+            model.save(path)
 
 
 def test_damage_and_foreign_directories_are_named(tmp_path: Path) -> None:

@@ -219,7 +219,8 @@ class DERClassifier:
         """Write the classifier into the directory ``path``: checkpoint, memory and settings.
 
         ``path/checkpoint`` and ``path/memory`` are what the stages write. The directory is whole or absent.
-        Raises UserError if something else is there already, and for weights that are not finite.
+        Raises UserError if something else than a saved classifier is there already, with as much as one more
+        file, if it cannot be written, and for weights that are not finite.
         """
         write_model(Path(path), Stored(self._known(), self.settings))
 
