@@ -2,16 +2,26 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from unittest.mock import Mock
 
 import pytest
 import torch
 
-from der.common.device import choose_device, make_deterministic, set_up_device, use_large_pages
+from der.common.device import (
+    choose_device,
+    flushes_denormals,
+    make_deterministic,
+    reproducible,
+    set_up_device,
+    use_large_pages,
+)
 from der.common.errors import UserError
 
 SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # of Linux
@@ -40,10 +50,12 @@ def test_the_override_decides(override: str, monkeypatch: pytest.MonkeyPatch) ->
     assert choose_device(override) == torch.device(override)
 
 
-@pytest.mark.parametrize("override", ["gpu", "CUDA", "cuda:x", "meta", "xpu", " "])
-def test_what_is_no_device(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("override", ["gpu", "CUDA", "cuda:x", "meta", "xpu", " ", 0, 1, 3.5, False, ["cpu"]])
+def test_what_is_no_device(override: object, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, cuda=True, mps=True)
-    with pytest.raises(UserError, match=f"^'{override}' is no device; write cuda, mps or cpu$"):
+    with pytest.raises(
+        UserError, match=f"^{re.escape(repr(override))} is no device; write cuda, mps or cpu$"
+    ):
         choose_device(override)
 
 
@@ -107,6 +119,33 @@ def test_a_numbered_gpu_is_made_current(
     assert str(set_up_device(override)) == override
     assert calls == made_current
     assert torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.usefixtures("torch_state")
+def test_the_last_thread_to_leave_puts_the_modes_back() -> None:
+    """The first in is the first out, and what it leaves behind is still deterministic."""
+    torch.set_deterministic_debug_mode("default")
+    torch.set_flush_denormal(False)
+    both_in, first_out = Barrier(2, timeout=60), Barrier(2, timeout=60)
+
+    def first() -> tuple[bool, bool]:
+        with reproducible():
+            both_in.wait()
+            within = flushes_denormals()
+        first_out.wait()
+        return within, flushes_denormals()
+
+    def second() -> tuple[bool, bool]:
+        with reproducible():
+            both_in.wait()
+            first_out.wait()
+            assert torch.get_deterministic_debug_mode() == 2 and not torch.backends.cudnn.benchmark
+            within = flushes_denormals()
+        return within, flushes_denormals()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [one.result() for one in [pool.submit(first), pool.submit(second)]] == [(True, False)] * 2
+    assert torch.get_deterministic_debug_mode() == 0 and torch.backends.cudnn.benchmark
 
 
 COUNT_PAGE_FAULTS = """

@@ -2,10 +2,13 @@
 
 import hashlib
 import itertools
+from collections.abc import Callable
 
+import pytest
 import torch
+from torch import nn
 
-from der.common.randomness import generator
+from der.common.randomness import Diverted, generator
 
 
 def values(seed: int, *purpose: str | int) -> list[int]:
@@ -43,3 +46,31 @@ def test_no_generator_disturbs_another_or_the_global_one() -> None:
     values(0, "b")
     assert torch.randint(2**31, (4,), generator=first).tolist() == values(0, "a")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+BUILT: list[Callable[[], object]] = [
+    lambda: nn.Linear(3, 4),
+    lambda: nn.Conv2d(3, 4, 3),
+    lambda: nn.Embedding(3, 4),
+    lambda: nn.TransformerEncoderLayer(4, 2),
+    lambda: nn.init.trunc_normal_(torch.empty(3)),
+    lambda: nn.init.kaiming_normal_(torch.empty(3, 3)),
+    lambda: nn.Parameter(torch.randn(3)),
+    lambda: torch.empty(3).bernoulli_(0.5),
+]
+
+
+@pytest.mark.parametrize("build", BUILT)
+def test_first_values_of_modules_are_drawn_beside_the_global_one(build: Callable[[], object]) -> None:
+    state = torch.get_rng_state()
+    with Diverted():
+        build()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_diverted_draws_are_not_the_same_twice_and_given_generators_are_used() -> None:
+    drawn = []
+    for _ in range(2):
+        with Diverted():
+            drawn.append((torch.rand(4), torch.rand(4, generator=generator(1, "a"))))
+    assert not torch.equal(drawn[0][0], drawn[1][0]) and torch.equal(drawn[0][1], drawn[1][1])

@@ -13,7 +13,7 @@ from der.model.backbones import BACKBONES, Backbone, build_extractor, choose_bac
 from der.model.expansion import random_extractor, random_linear
 from der.model.extractor import Extractor, as_extractor
 from der.model.head_initialization import HEAD_INITIALIZATIONS
-from der.model.trial import takes_one_image, try_extractor
+from der.model.trial import may_draw, takes_one_image, try_extractor
 from tests.builders import (
     NETWORK,
     Recorder,
@@ -159,3 +159,13 @@ def test_what_is_drawn_is_what_the_generator_gives_once(monkeypatch: pytest.Monk
     draw_all(expected, again)
     assert same_bits(weights(drawn), weights(expected))
     assert torch.equal(stream.get_state(), again.get_state())
+
+
+def test_what_may_draw_is_whatever_is_not_known_to_draw_nothing() -> None:
+    class Own(nn.Module):
+        """Whose forward nobody knows."""
+
+    ours = build_extractor(NETWORK, channels=3)
+    assert not may_draw(ours, nn.Linear(2, 3))
+    for drawing in (nn.Dropout(), Own(), nn.Sequential(ours, Own()), nn.TransformerEncoderLayer(4, 2)):
+        assert may_draw(ours, drawing)

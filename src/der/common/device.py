@@ -4,10 +4,11 @@ import ctypes
 import os
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import NamedTuple, Self
 
 import torch
 
@@ -22,20 +23,19 @@ BLOCK = 31 * 2**20  # bytes that malloc still takes from its heap
 LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14  # bytes; of Linux's mman.h
 
 
-def choose_device(override: str | None) -> torch.device:
+def choose_device(override: object) -> torch.device:
     """CUDA, else Apple's GPU, else the CPU; ``override`` ("cuda", "cuda:1", "mps", "cpu") decides instead.
 
     Raises UserError for a name torch does not know or a device this machine lacks.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if not override:
+    if override is None or override == "":
         return torch.device(next(name for name, here in available.items() if here))
     try:
-        device = torch.device(override)
-        known = device.type in available
+        device = torch.device(override) if isinstance(override, str | torch.device) else None
     except RuntimeError:
-        known = False
-    if not known:
+        device = None
+    if device is None or device.type not in available:
         raise UserError(f"{override!r} is no device; write cuda, mps or cpu")
     if not available[device.type]:
         raise UserError(f"{override!r} is not available on this machine; write cpu, or nothing")
@@ -91,31 +91,71 @@ def make_deterministic() -> None:
     torch.set_flush_denormal(True)  # old weights decay towards zero; denormals are slow on CPUs
 
 
+class _Modes(NamedTuple):
+    """What ``make_deterministic`` sets for all threads."""
+
+    deterministic: int
+    fill: bool
+    benchmark: bool
+    matmul_tf32: bool
+    cudnn_tf32: bool
+
+    @classmethod
+    def read(cls) -> Self:
+        return cls(
+            torch.get_deterministic_debug_mode(),
+            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+            torch.backends.cudnn.benchmark,
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.backends.cudnn.allow_tf32,
+        )
+
+    def restore(self) -> None:
+        torch.set_deterministic_debug_mode(self.deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = self.fill  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = self.benchmark
+        torch.backends.cuda.matmul.allow_tf32 = self.matmul_tf32
+        torch.backends.cudnn.allow_tf32 = self.cudnn_tf32
+
+
+class _Blocks:
+    """The blocks of ``reproducible`` that threads are in."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+        self.before: _Modes | None = None  # of the first of them
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.count:
+                self.before = _Modes.read()
+            self.count += 1
+            make_deterministic()  # also for one that is not the first: denormals are a thread's own matter
+
+    def leave(self) -> None:
+        with self.lock:
+            self.count -= 1
+            if not self.count and self.before is not None:
+                self.before.restore()
+
+
+_blocks = _Blocks()
+
+
 @contextmanager
 def reproducible() -> Iterator[None]:
     """``make_deterministic`` for a block; afterwards the process is set as it was before.
 
-    What CUDA reads when it starts, its workspaces, stays.
+    Threads may be in such blocks at once: the last to leave puts back what the first found. What CUDA reads
+    when it starts, its workspaces, stays.
     """
-    cuda: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
-    before = (
-        torch.get_deterministic_debug_mode(),
-        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark,
-        [one.allow_tf32 for one in cuda],
-        flushes_denormals(),
-    )
-    make_deterministic()
+    flushes = flushes_denormals()
+    _blocks.enter()
     try:
-        with torch.random.fork_rng(devices=[]):  # modules draw first weights from it, which are then replaced
-            yield
+        yield
     finally:
-        mode, fill, benchmark, tf32, flushes = before
-        torch.set_deterministic_debug_mode(mode)
-        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = benchmark
-        for one, allowed in zip(cuda, tf32, strict=True):
-            one.allow_tf32 = allowed
+        _blocks.leave()
         torch.set_flush_denormal(flushes)
 
 

@@ -7,8 +7,22 @@ epoch's draws need no state from the epochs before it, and switching one kind of
 import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+# What draws from torch's own generator if it is called without one.
+DRAWING = frozenset(
+    [
+        *(Tensor.uniform_, Tensor.normal_, Tensor.bernoulli_, Tensor.random_, Tensor.exponential_),
+        *(Tensor.cauchy_, Tensor.log_normal_, Tensor.geometric_, Tensor.bernoulli, Tensor.multinomial),
+        *(torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal, torch.bernoulli),
+        *(torch.multinomial, torch.poisson),
+        *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, nn.init.kaiming_normal_),
+    ]
+)
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
@@ -34,3 +48,24 @@ def lending(stream: torch.Generator, device: torch.device) -> Iterator[None]:
 def keeping_own(device: torch.device) -> AbstractContextManager[None]:
     """After the block torch's own generators, the processor's and a GPU's, are as they were before it."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+class Diverted(TorchFunctionMode):
+    """In the block this thread's draws from torch's own generator come from another, of any seed.
+
+    For first values of modules, which are then replaced. Torch's own goes on as if the block had not been,
+    also for other threads, whose draws in the meantime ``keeping_own`` would undo.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stream = torch.Generator()
+        self.stream.seed()  # not the same twice, or draws that belong to no seed would not show
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in DRAWING and given.get("generator") is None:
+            given = given | {"generator": self.stream}
+        return func(*args, **given)

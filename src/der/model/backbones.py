@@ -131,9 +131,13 @@ def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | Non
 
     ``shape`` is that of a pruned one; without it no channel is missing.
     """
+    from der.common.randomness import Diverted
     from der.model.extractor import as_extractor
 
-    return as_extractor(choose_backbone(settings).build(channels, shape), settings.backbone)
+    build = choose_backbone(settings).build
+    with Diverted():
+        module = build(channels, shape)
+    return as_extractor(module, settings.backbone)
 
 
 def initialize_extractor(extractor: nn.Module, settings: NetworkSettings, generator: torch.Generator) -> None:

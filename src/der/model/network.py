@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from der.common.randomness import Diverted
 from der.model.architecture import Shape
 from der.model.backbones import build_extractor
 from der.model.extractor import Extractor
@@ -52,7 +53,8 @@ def empty_network() -> Network:
 
 def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
     """A linear layer whose values are not initialised; both numbers may be zero."""
-    layer = nn.Linear(1, 1)  # torch warns of an empty one
+    with Diverted():
+        layer = nn.Linear(1, 1)  # torch warns of an empty one
     layer.in_features, layer.out_features = features, classes
     layer.weight = nn.Parameter(torch.empty(classes, features))
     layer.register_parameter("bias", nn.Parameter(torch.empty(classes)) if bias else None)

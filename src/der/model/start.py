@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from der.common.errors import UserError
+from der.common.randomness import Diverted
 from der.common.sealed import SealedDirectory, sealed_directory
 from der.model.backbones import COLOURS, build_extractor
 from der.model.files import START
@@ -57,7 +58,8 @@ def download(backbone: str) -> Mapping[str, Tensor]:
     """The weights that timm has of a model, from its client's cache or the network."""
     timm, known = import_timm(backbone), find_model(backbone)
     try:
-        model: nn.Module = timm.create_model(known.name, pretrained=True, num_classes=0)
+        with Diverted():
+            model: nn.Module = timm.create_model(known.name, pretrained=True, num_classes=0)
     except Exception as error:  # whatever a client, of which there are several, raises without a network
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(

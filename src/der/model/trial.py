@@ -5,6 +5,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
@@ -17,6 +18,17 @@ from der.settings.network import NetworkSettings
 
 M = TypeVar("M", bound=nn.Module)
 TRIED = 2  # images
+# Modules of torch that never draw from its own generators.
+DRAWLESS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.Identity, nn.MaxPool2d, nn.Sequential, nn.ModuleList)
+
+
+def may_draw(*modules: nn.Module) -> bool:
+    """Whether a pass through ``modules`` may draw from torch's own generators, as dropout does.
+
+    Nothing of ours and of DRAWLESS does; of other modules nobody knows.
+    """
+    inner = {type(one) for module in modules for one in module.modules()}
+    return not all(one in DRAWLESS or one.__module__.startswith("der.") for one in inner)
 
 
 def draw_repeatably(
@@ -49,7 +61,7 @@ def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
     copied = copy.deepcopy(extractor).train()
     device = next(copied.parameters()).device
     try:
-        with keeping_own(device):
+        with keeping_own(device) if may_draw(copied) else nullcontext():
             copied(torch.zeros(1, channels, side, side, device=device))
     except ValueError:
         return False

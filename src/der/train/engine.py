@@ -14,6 +14,7 @@ from der.common import ranks
 from der.common.errors import UserError
 from der.model.kernels.fused_layers import CudaLayers, FusedLayers, ProcessorLayers
 from der.model.kernels.processor import Kernels
+from der.model.trial import may_draw
 from der.settings.training import ScheduleSettings
 from der.train.augmentation import Draws
 from der.train.capture import CapturedStep, TrainBatch
@@ -87,6 +88,10 @@ class Engine:
     def _state(self) -> list[Tensor]:
         """Every tensor that training changes; all float32, but for counters of batches."""
         return [*self.objective.state_dict().values(), *self.optimizer.momenta.values()]
+
+    def may_draw(self) -> bool:
+        """Whether layers may draw from torch's own generators."""
+        return may_draw(self.objective, *self.feed.frozen)
 
     def pack(self) -> Tensor:
         """A copy of all that training changes as one flat tensor on the CPU, for ``unpack``."""

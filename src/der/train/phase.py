@@ -1,6 +1,7 @@
 """A phase of training: an engine run over the epochs of a schedule, resumable after each."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from der.common import ranks
 from der.common.cores import turn
@@ -33,6 +34,7 @@ def run_phase(
         engine.unpack(saved.state)
         records = list(saved.records)
         run.listener.on_resume(len(records))
+    drawing = engine.may_draw()  # if not, draws of other threads are left alone
     with turn(run.device) as cores:
         for epoch in range(len(records), phase.epochs):
             cores.pass_on()
@@ -40,7 +42,7 @@ def run_phase(
                 when_warm()
             rate = learning_rate(phase, epoch)
             try:
-                with lending(run.own_stream(name, epoch), run.device):
+                with lending(run.own_stream(name, epoch), run.device) if drawing else nullcontext():
                     means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
             except UserError as error:
                 raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
