@@ -1,6 +1,8 @@
 """Presets as settings, read from the package alone."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,12 @@ def test_a_name_of_none() -> None:
     with pytest.raises(UserError) as caught:
         preset("notebok")
     assert str(caught.value) == "notebok: no preset of that name; did you mean notebook?"
+
+
+@pytest.mark.parametrize("name", [3, None, [3]])
+def test_what_is_no_name(name: Any) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(str(name))}: no preset of that name; known: ablation_"):
+        preset(name)
 
 
 def test_one_preset_does_not_change_another() -> None:

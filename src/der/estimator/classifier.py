@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from der.common.device import choose_device, reproducible
@@ -17,7 +18,7 @@ from der.deployment.predictor import Predictor
 from der.estimator.arrays import Label, check_images, check_labelled, order_new, part, part_known
 from der.estimator.changes import change_settings, list_values
 from der.estimator.choices import check_choices
-from der.estimator.learning import Learned, check_form, check_kind, learn_step
+from der.estimator.learning import Learned, check_callback, check_form, check_kind, learn_step
 from der.estimator.storage import Stored, write_model
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.metrics import StepMetrics
@@ -52,7 +53,7 @@ class DERClassifier:
     Raises
     ------
     UserError
-        For settings that do not fit; as all errors here it is a ValueError, and one sentence.
+        For settings or a callback that do not fit; as all errors here it is a ValueError, and one sentence.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class DERClassifier:
     ) -> None:
         self.settings = change_settings(settings, changes)
         check_choices(self.settings)
+        check_callback(callback)
         self.device = device
         self.callback = callback
         self._learned: Learned | None = None
@@ -79,9 +81,10 @@ class DERClassifier:
         """Change arguments of the constructor, or single values of the settings; raises UserError."""
         own = {name: params.pop(name) for name in ("settings", "device", "callback") if name in params}
         settings = change_settings(own.pop("settings", self.settings), params)
+        check_choices(settings)
+        check_callback(own.get("callback"))
         for name, value in own.items():
             setattr(self, name, value)
-        check_choices(settings)
         self.settings = settings
         self._predictor = None  # of another device, perhaps
         return self
@@ -121,9 +124,10 @@ class DERClassifier:
     ) -> Self:
         labelled = check_labelled(images, labels)
         classes = order_new(labelled.labels, previous.classes if previous else (), order)
-        listener = self.callback or Listener()
+        check_callback(self.callback)
+        listener = Listener() if self.callback is None else self.callback
         parts = part(labelled, classes)
-        with reproducible():
+        with reproducible(), torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
             device = choose_device(self.device)
             learned = learn_step(previous, classes, parts, labelled.kind, self.settings, device, listener)
         self._learned, self._predictor = learned, None

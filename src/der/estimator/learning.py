@@ -143,3 +143,13 @@ def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:
             f"images: {side} pixels a side and {channels} channels; those learned have "
             f"{metadata.image_side} and {metadata.channels}, give the same"
         )
+
+
+def check_callback(callback: object) -> None:
+    """Raise UserError unless ``callback`` is a listener, or None."""
+    if callback is None or isinstance(callback, Listener):
+        return
+    kind = f"class {callback.__name__}" if isinstance(callback, type) else f"a {type(callback).__name__}"
+    raise UserError(
+        f"callback: {kind} does not fit; give an object of a class derived from der.Listener, or None"
+    )

@@ -1,10 +1,14 @@
 """Reading a classifier: one that was saved, or what the pipeline's stages wrote."""
 
+import os
 from pathlib import Path
 
-from der.common.errors import naming
+import torch
+
+from der.common.errors import UserError, naming
 from der.estimator.choices import check_choices_imported
 from der.estimator.classifier import DERClassifier
+from der.estimator.learning import CHECKPOINT
 from der.estimator.storage import MODEL, Stored, read_model, read_pair
 from der.settings.experiment import Settings
 from der.settings.files import read_settings
@@ -30,16 +34,26 @@ def load(
     before. Raises UserError naming what is missing, damaged, foreign, or does not go together.
     """
     directory = Path(path)
-    if (directory / MODEL).is_file():
-        stored = read_model(directory)
-    else:
-        root = directory.absolute().parent.parent.parent
-        beside = root / "data" / "memory" / directory.name if memory is None else Path(memory)
-        learned = read_pair(directory, beside, "str")
-        stored = Stored(learned, settings or read_settings(root / "params.yaml"))
+    with torch.inference_mode(False):  # whatever the caller is in: the network may go on learning elsewhere
+        if (directory / MODEL).is_file():
+            if memory is not None:
+                raise UserError(f"memory: {directory} holds its own; leave the argument out")
+            stored = read_model(directory)
+        else:
+            stored = _read_step(directory, memory, settings)
     if settings is not None:
         stored = stored._replace(settings=settings)
     else:
         with naming(directory):
             check_choices_imported(stored.settings)
     return DERClassifier.of(stored, device, callback)
+
+
+def _read_step(directory: Path, memory: str | Path | None, settings: Settings | None) -> Stored:
+    """A step of a pipeline, as of ``load``."""
+    place = Path(os.path.abspath(directory))  # "." has no name
+    if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
+        raise UserError(f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}")
+    root = place.parent.parent.parent
+    beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
+    return Stored(read_pair(directory, beside, "str"), settings or read_settings(root / "params.yaml"))

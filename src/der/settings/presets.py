@@ -81,7 +81,7 @@ def read_order(name: str, directory: Path = DIRECTORY) -> CommentedSeq:
 def _read(directory: Path, name: str, what: str) -> str:
     names = list_names(directory)
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
         raise UserError(f"{name}: no {what} of that name; {hint}")
     return (directory / f"{name}.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,108 @@
+"""What a classifier is given beside images and labels, and where it is called."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import der
+from tests.estimator.tiny import noise, state_of, taught, tiny_classifier
+from tests.locations import ROOT
+
+
+class Deaf(der.Listener):
+    """Hears nothing."""
+
+
+class Similar:
+    """Has a method of a listener alone."""
+
+    def on_epoch(self, record: der.EpochRecord) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("callback", "kind"),
+    [
+        (print, "a builtin_function_or_method"),
+        (Deaf, "class Deaf"),
+        (Similar(), "a Similar"),
+        (0, "a int"),
+        ([Deaf()], "a list"),
+    ],
+)
+def test_a_callback_that_hears_nothing_is_refused_at_once(callback: Any, kind: str) -> None:
+    sentence = (
+        f"^callback: {kind} does not fit; give an object of a class derived from der.Listener, or None$"
+    )
+    with pytest.raises(der.UserError, match=sentence):
+        tiny_classifier(callback)
+    model = taught((1, 2))
+    before = state_of(model)
+    with pytest.raises(der.UserError, match=sentence):
+        model.set_params(device="mps", callback=callback)
+    assert (model.device, model.callback) == ("cpu", None)
+    model.callback = callback
+    with pytest.raises(der.UserError, match=sentence):
+        model.partial_fit(*noise(3))
+    assert model.classes_.tolist() == [1, 2] and state_of(model) == before
+
+
+def test_a_listener_may_be_empty() -> None:
+    class Heard(der.Listener, list[str]):
+        def on_epoch(self, record: der.EpochRecord) -> None:
+            self.append(record.phase)
+
+    heard = Heard()
+    tiny_classifier(heard).partial_fit(*noise(1, 2))
+    assert heard == ["representation"]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_learning_needs_no_mode_of_torch(
+    mode: Callable[[], AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    expected = taught((1, 2), (3,))
+    with mode():
+        model = taught((1, 2))
+        model.save(tmp_path / "model")
+        loaded = der.load(tmp_path / "model", device="cpu")
+        state_of(model)
+        model.partial_fit(*noise(3))
+        assert not torch.is_grad_enabled()
+    assert state_of(model) == state_of(loaded.partial_fit(*noise(3))) == state_of(expected)
+
+
+@pytest.mark.parametrize("device", [0, 3.5, "gpu"])
+def test_a_device_of_another_type(device: Any) -> None:
+    images, labels = noise(1, 2)
+    model = der.DERClassifier(der.preset("digits"), device=device)
+    with pytest.raises(der.UserError, match=rf"^{device!r} is no device; write cuda, mps or cpu$"):
+        model.partial_fit(images, labels)
+
+
+def test_a_step_is_loaded_from_inside_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = taught(("a", "b"))
+    model.save(tmp_path / "model")
+    for name in ("checkpoint", "memory"):
+        shutil.copytree(tmp_path / "model" / name, tmp_path / f"data/{name}s/1".replace("memorys", "memory"))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for here, path in (
+        ("data/checkpoints/1", "."),
+        ("data/checkpoints", "1"),
+        ("data/memory", "../checkpoints/1"),
+    ):
+        monkeypatch.chdir(tmp_path / here)
+        assert state_of(der.load(path, device="cpu")) == state_of(model)
+
+
+def test_arguments_that_do_not_go_with_a_saved_classifier(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    taught((1, 2)).save(path)
+    with pytest.raises(der.UserError, match=rf"checkpoint: the checkpoint alone of .+; give {path}$"):
+        der.load(path / "checkpoint")
+    with pytest.raises(der.UserError, match=rf"^memory: {path} holds its own; leave the argument out$"):
+        der.load(path, memory="nowhere")
