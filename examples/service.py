@@ -25,7 +25,6 @@ from fastapi.concurrency import run_in_threadpool
 import der
 from der.common.device import choose_device
 from der.data.sources.decoding import read_picture
-from der.deployment.predictor import Predictor, load_predictor
 
 LARGEST = 20_000_000  # bytes of a picture's file
 
@@ -34,7 +33,7 @@ LARGEST = 20_000_000  # bytes of a picture's file
 class Served:
     """A checkpoint in use."""
 
-    predictor: Predictor
+    predictor: der.Predictor
     digest: str  # of the list of its files
 
 
@@ -122,7 +121,7 @@ def load_newest(path: Path) -> Served:
     while True:
         checkpoint = newest(path)
         digest = digest_of(checkpoint)
-        served = Served(load_predictor(checkpoint, choose_device(None)), digest)
+        served = Served(der.load_predictor(checkpoint, choose_device(None)), digest)
         if digest_of(checkpoint) == digest:
             return served
 

@@ -12,11 +12,14 @@ _PLACES = {
     "DERClassifier": "der.estimator.classifier",
     "EpochRecord": "der.train.log",
     "Listener": "der.train.step_run",
+    "Predictor": "der.deployment.predictor",
     "Progress": "der.train.progress",
     "Settings": "der.settings.experiment",
     "StepMetrics": "der.evaluation.metrics",
+    "StepWork": "der.train.workload",
     "UserError": "der.common.errors",
     "load": "der.estimator.loading",
+    "load_predictor": "der.deployment.predictor",
     "preset": "der.settings.presets",
     "read_settings": "der.settings.files",
 }
@@ -31,4 +34,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*(name for name in globals() if name not in ("Any", "import_module")), *__all__]

@@ -1,4 +1,6 @@
 from der.common.errors import UserError as UserError
+from der.deployment.predictor import Predictor as Predictor
+from der.deployment.predictor import load_predictor as load_predictor
 from der.estimator.classifier import DERClassifier as DERClassifier
 from der.estimator.loading import load as load
 from der.evaluation.metrics import StepMetrics as StepMetrics
@@ -8,16 +10,20 @@ from der.settings.presets import preset as preset
 from der.train.log import EpochRecord as EpochRecord
 from der.train.progress import Progress as Progress
 from der.train.step_run import Listener as Listener
+from der.train.workload import StepWork as StepWork
 
 __all__ = [
     "DERClassifier",
     "EpochRecord",
     "Listener",
+    "Predictor",
     "Progress",
     "Settings",
     "StepMetrics",
+    "StepWork",
     "UserError",
     "load",
+    "load_predictor",
     "preset",
     "read_settings",
 ]

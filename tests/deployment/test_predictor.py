@@ -91,20 +91,25 @@ def test_other_sizes_are_brought_to_the_network_as_training_images_are(
     "images", [np.zeros((2, 8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((2, 8, 8, 4), np.uint8)]
 )
 def test_what_is_no_batch_of_images(images: NDArray[np.uint8], saved: Path) -> None:
-    with pytest.raises(ValueError, match=r"images are .*, not uint8 \(N, H, W, 1 or 3\)"):
+    with pytest.raises(UserError, match=r"^images: .* does not fit; give uint8 \(N, H, W, 1 or 3\)$"):
         load_predictor(saved, CPU)(images)
+
+
+def test_what_is_no_array(saved: Path) -> None:
+    with pytest.raises(UserError, match=r"^images: a list is no array; give uint8 \(N, H, W, 1 or 3\)$"):
+        load_predictor(saved, CPU)([[[0]]])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 8, 3), (2, 8, 0), (1, 0, 0, 1)])
 def test_images_without_a_pixel(shape: tuple[int, ...], saved: Path) -> None:
-    with pytest.raises(ValueError, match=r"without a pixel; give each at least one"):
+    with pytest.raises(UserError, match=r"^images: .* is without a pixel; give each at least one"):
         load_predictor(saved, CPU)(np.zeros(shape, np.uint8))
 
 
 def test_a_single_colour_image_is_no_batch(saved: Path) -> None:
     image = random_images(0, 1)[0]
     predictor = load_predictor(saved, CPU)
-    with pytest.raises(ValueError, match=r"\(8, 8, 3\): one in colour, or .*; give \(N, H, W, 3\)"):
+    with pytest.raises(UserError, match=r"^images: \(8, 8, 3\) is one in colour, or .*; give \(N, H, W, 3\)"):
         predictor(image)
     assert predictor(image[None]).shape == (1, 5)
     assert predictor(image.transpose(2, 0, 1)).shape == (3, 5)  # three grey ones
@@ -112,7 +117,7 @@ def test_a_single_colour_image_is_no_batch(saved: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_guess_is_none(count: int, saved: Path) -> None:
-    with pytest.raises(ValueError, match=f"count is {count}; take at least 1"):
+    with pytest.raises(UserError, match=f"^count: {count} is none; give at least 1$"):
         load_predictor(saved, CPU).best(random_images(0, 2), count)
 
 

@@ -4,12 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 import der
+from der.settings.section import to_values
 from tests.locations import ROOT
 from tests.pipeline.pages import PAGES, read_page
 
@@ -66,6 +70,29 @@ def test_the_reference_has_all_that_is_public(site: Path) -> None:
         assert f'id="der.{name}"' in text, name
     methods = {name for name in vars(der.DERClassifier) if not name.startswith("_")} - {"of"}
     assert {name for name in methods if f'id="der.DERClassifier.{name}"' not in text} == set()
+
+
+def test_the_reference_explains_every_setting(site: Path) -> None:
+    rows = re.findall(
+        r"<tr><td><code>([\w.]+)</code></td>(.*?)</tr>", (site / "api/index.html").read_text("utf-8")
+    )
+    values = [to_values(der.preset(name)) for name in ("digits_masks", "photos")]  # which lack others' keys
+    assert {key for key, _ in rows} == {key for one in values for key in list_keys(one)}
+    shown = unescape("".join(cells for _, cells in rows))
+    said = msgspec.json.schema(der.Settings)["$defs"].values()
+    described = [
+        key["description"] for one in said for key in one["properties"].values() if "description" in key
+    ]
+    assert len(described) > 40 and [text for text in described if f"<td>{text}</td>" not in shown] == []
+    assert "cifar_resnet or resnet or timm:<name> or module:function" in shown
+
+
+def list_keys(values: dict[str, Any]) -> list[str]:
+    """All keys, with dots."""
+    inner = [
+        f"{key}.{one}" for key, value in values.items() if isinstance(value, dict) for one in list_keys(value)
+    ]
+    return [*values, *inner]
 
 
 def test_links_out_of_the_site_lead_to_files_of_the_repository(site: Path) -> None:

@@ -155,7 +155,7 @@ def test_an_answer_names_the_checkpoint_it_comes_from(
 def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(
     models: list[der.DERClassifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual, read = service.load_predictor, []
+    usual, read = der.load_predictor, []
     models[0].save(tmp_path / "model")
 
     def replacing(checkpoint: Path, device: object) -> object:
@@ -163,7 +163,7 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(
         models[1].save(tmp_path / "model")
         return read[-1]
 
-    monkeypatch.setattr(service, "load_predictor", replacing)
+    monkeypatch.setattr(service.der, "load_predictor", replacing)
     served = service.Service(tmp_path / "model").served
     assert served.predictor is read[1] and len(served.predictor.metadata.steps) == 2
     assert served.digest == service.digest_of(tmp_path / "model/checkpoint")

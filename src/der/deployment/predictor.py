@@ -39,19 +39,23 @@ class Predictor:
         """Probabilities (N, K) of images, uint8 (N, H, W, C), or (N, H, W) if grey, in label order.
 
         Images of other sides or numbers of channels than the network's are brought to them as the training
-        images were. Raises ValueError for anything else, a single image among it, and UserError if the
-        network's scores are not finite.
+        images were. Raises UserError for anything else, a single image among it, and if the network's scores
+        are not finite.
         """
+        if not isinstance(images, np.ndarray):
+            raise UserError(f"images: a {type(images).__name__} is no array; give uint8 (N, H, W, 1 or 3)")
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
-            raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 (N, H, W, 1 or 3)")
+            raise UserError(
+                f"images: {images.dtype} {images.shape} does not fit; give uint8 (N, H, W, 1 or 3)"
+            )
         if not len(images):
             return np.empty((0, len(self.metadata.class_names)), np.float32)
         side, channels = self.metadata.image_side, self.metadata.channels
         if 0 in images.shape:
-            raise ValueError(f"images are {images.shape}, without a pixel; give each at least one")
+            raise UserError(f"images: {images.shape} is without a pixel; give each at least one")
         if channels == 3 and images.ndim == 3 and images.shape[2] == 3:
-            raise ValueError(
-                f"images are {images.shape}: one in colour, or grey ones 3 pixels wide; give (N, H, W, 3)"
+            raise UserError(
+                f"images: {images.shape} is one in colour, or grey ones 3 pixels wide; give (N, H, W, 3)"
             )
         if images.shape[1:] != (side, side, channels):
             images = resize_all(images[..., 0] if images.shape[3:] == (1,) else images, side, channels)
@@ -63,10 +67,10 @@ class Predictor:
     def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
         """The ``count`` most probable classes of every image, or all if there are fewer; the best first.
 
-        Raises ValueError for a count below 1, and for images as calling does.
+        Raises UserError for a count below 1, and for images as calling does.
         """
         if count < 1:
-            raise ValueError(f"count is {count}; take at least 1")
+            raise UserError(f"count: {count} is none; give at least 1")
         return [top_predictions(row, self.metadata.class_names, count) for row in self(images)]
 
 

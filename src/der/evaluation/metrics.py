@@ -14,30 +14,72 @@ TOP_K = 5  # with fewer than five classes top-5 is top-C: every image counts as 
 
 
 class Breakdown(TypedDict):
-    """Accuracy of one way of predicting, in percent."""
+    """Accuracy of one way of predicting, in percent, from 0 to 100.
+
+    Attributes
+    ----------
+    top1
+        Percent of the test images whose class has the highest score.
+    top5
+        Percent of the test images whose class is among the five highest scores.
+    old
+        Percent, top-1 on the classes of earlier steps; None at step 1.
+    new
+        Percent, top-1 on the classes of the last step.
+    per_step
+        Percent, top-1 by the step that brought the class, counted from "1".
+    per_group
+        Percent, top-1 by consecutive labels, "0-9", "10-19", ...
+    per_class
+        Percent, top-1 by class name, in label order.
+    """
 
     top1: float
     top5: float
-    old: float | None  # top-1 on the classes of earlier steps; None at step 1
-    new: float  # top-1 on the classes of the last step
-    per_step: dict[str, float]  # top-1 by the step that brought the class, counted from "1"
-    per_group: dict[str, float]  # top-1 by consecutive labels, "0-9", "10-19", ...
-    per_class: dict[str, float]  # top-1 by class name, in label order
+    old: float | None
+    new: float
+    per_step: dict[str, float]
+    per_group: dict[str, float]
+    per_class: dict[str, float]
 
 
 class StepMetrics(Breakdown):
-    """All that is measured after one step: the classifier's breakdown, and what goes with it."""
+    """All that is measured after one step: the classifier's ``Breakdown``, and what goes with it.
 
-    step: int  # counted from 1
-    classes: int  # seen so far
+    Attributes
+    ----------
+    step
+        Which step, counted from 1.
+    classes
+        Number of classes seen so far.
+    test_images
+        Number of test images, of all classes seen.
+    nme
+        The same breakdown by nearest mean of exemplars, in percent.
+    parameters
+        Number of the network's learnable values.
+    parameters_trained
+        Number of those that the step trained, with those of the auxiliary classifier and the masks.
+    checkpoint_bytes
+        Bytes of the files of the step's checkpoint.
+    memory_images
+        Number of exemplars in memory.
+    memory_bytes
+        Bytes of the files of the step's memory.
+    gamma
+        Factor of weight alignment; None where none was made.
+    """
+
+    step: int
+    classes: int
     test_images: int
-    nme: Breakdown  # the same by nearest mean of exemplars
+    nme: Breakdown
     parameters: int
     parameters_trained: int
-    checkpoint_bytes: int  # of the files of the step's checkpoint
+    checkpoint_bytes: int
     memory_images: int
-    memory_bytes: int  # of the files of the step's memory
-    gamma: float | None  # factor of weight alignment; None where none was made
+    memory_bytes: int
+    gamma: float | None
 
 
 def ranks(scores_BC: NDArray[np.floating[Any]], labels_B: NDArray[np.int64]) -> NDArray[np.int64]:

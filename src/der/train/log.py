@@ -12,14 +12,30 @@ REPRESENTATION = "representation"  # the phase that every step begins with
 
 
 class EpochRecord(NamedTuple):
-    """What one epoch gave."""
+    """What one epoch gave.
+
+    Attributes
+    ----------
+    phase
+        "representation", or "classifier" where rebalancing learns the classifier anew.
+    epoch
+        Which epoch of the phase, counted from 1.
+    learning_rate
+        Of stochastic gradient descent in this epoch, a factor of the gradient.
+    loss
+        Mean over images of what is minimised: cross-entropies in nats, and the masks' sparsity, weighted.
+    auxiliary_loss
+        Mean over images of the auxiliary classifier's cross-entropy in nats; 0 without old classes.
+    accuracy
+        Percent, from 0 to 100, of augmented images while training.
+    """
 
     phase: str
-    epoch: int  # of the phase, counted from 1
+    epoch: int
     learning_rate: float
-    loss: float  # mean over images of what is minimised
-    auxiliary_loss: float  # likewise, unweighted; 0 without old classes
-    accuracy: float  # percent, of augmented images while training
+    loss: float
+    auxiliary_loss: float
+    accuracy: float
 
 
 def write_log(path: Path, records: Iterable[EpochRecord]) -> None:

@@ -13,12 +13,24 @@ FROZEN = 0.3  # cost of a pass through a frozen extractor; 0.15 to 0.3 by the ta
 
 
 class PhaseWork(NamedTuple):
-    """A phase of training that is planned, or under way."""
+    """A phase of training that is planned, or under way.
+
+    Attributes
+    ----------
+    name
+        "representation" or "classifier".
+    epochs
+        Number of them.
+    images
+        Number of images of an epoch.
+    cost
+        Of an image in an epoch, in passes of one through an extractor, forward and back.
+    """
 
     name: str
     epochs: int
-    images: int  # of an epoch
-    cost: float  # of an image in an epoch
+    images: int
+    cost: float
 
     @property
     def total(self) -> float:
@@ -26,7 +38,8 @@ class PhaseWork(NamedTuple):
         return self.epochs * self.images * self.cost
 
 
-StepWork = list[PhaseWork]  # the phases of a step, in order
+StepWork = list[PhaseWork]
+"""The phases of a step, in order."""
 
 
 class RunWork(NamedTuple):
