@@ -28,10 +28,8 @@ def list_settings(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         for key, said in section["properties"].items():
             places = [one["$ref"] for one in (said, *said.get("anyOf", [])) if "$ref" in one]
             inner = [schema["$defs"][place.rpartition("/")[2]] for place in places]
-            yield (
-                name + key,
-                {"description": " ".join(one["description"].partition("\n")[0] for one in inner), **said},
-            )
+            description = " ".join(one["description"].partition("\n")[0] for one in inner)
+            yield name + key, {"description": description, **said}
             for one in inner:
                 yield from walk(f"{name}{key}.", one)
 

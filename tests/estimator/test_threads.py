@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 import torch
@@ -66,7 +67,12 @@ def test_threads_that_predict_at_once_leave_torch_as_it_was(saved: Path) -> None
     assert torch.get_deterministic_debug_mode() == before == 0
 
 
-def test_threads_that_learn_at_once_learn_the_same() -> None:
-    expected = state_of(taught((1, 2)))
+@pytest.mark.parametrize(
+    "changes", [{}, {"network__backbone": "tests.train.dropping:dropping", "train__base__epochs": 40}]
+)
+def test_threads_that_learn_at_once_learn_the_same(changes: dict[str, Any]) -> None:
+    """Also where dropout draws from the generator that all threads share."""
+    expected = state_of(taught((1, 2), **changes))
     with ThreadPoolExecutor(3) as pool:
-        assert {*pool.map(lambda _: state_of(taught((1, 2))), range(3))} == {expected}
+        found = [*pool.map(lambda _: state_of(taught((1, 2), **changes)), range(6))]
+    assert set(found) == {expected}

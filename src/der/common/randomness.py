@@ -5,8 +5,9 @@ epoch's draws need no state from the epochs before it, and switching one kind of
 """
 
 import hashlib
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ DRAWING = frozenset(
         *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, nn.init.kaiming_normal_),
     ]
 )
+
+_own = threading.RLock()  # held by the thread that has torch's own generators
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
@@ -45,9 +48,14 @@ def lending(stream: torch.Generator, device: torch.device) -> Iterator[None]:
         yield
 
 
-def keeping_own(device: torch.device) -> AbstractContextManager[None]:
-    """After the block torch's own generators, the processor's and a GPU's, are as they were before it."""
-    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+@contextmanager
+def keeping_own(device: torch.device) -> Iterator[None]:
+    """After the block torch's own generators, the processor's and a GPU's, are as they were before it.
+
+    All threads share them: one at a time is in such a block, and what others draw meanwhile is undone.
+    """
+    with _own, torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
 
 
 class Diverted(TorchFunctionMode):
