@@ -65,14 +65,27 @@ def test_what_dvc_refuses_leaves_every_result_and_der_check_says_it_in_a_sentenc
 RESULTS = ["data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics"]
 
 
-def test_what_only_the_stage_can_find_leaves_every_result(pipeline: Pipeline) -> None:
+def test_weights_of_another_network_leave_every_result(pipeline: Pipeline) -> None:
     before = digests(pipeline.root, RESULTS)
     torch.save({"of another network": torch.ones(3)}, pipeline.root / "data/weights/other.pth")
     pipeline.edit(dataset__channels=3, network__backbone=BACKBONE, network__weights="data/weights/other.pth")
     done = pipeline.command("dvc", "repro", "initialize")
-    assert "Running stage 'initialize'" in done.stdout and "weights: data/weights/other.pth: " in done.stderr
+    assert re.findall("Running stage '(.+)'", done.stdout) == ["check"]
+    assert "error: params.yaml: network.weights: data/weights/other.pth: timm:" in done.stderr
     assert digests(pipeline.root, RESULTS) == before
-    (pipeline.root / f"data/images/train/{CLASSES[0]}/broken.png").write_text("no picture", encoding="utf-8")
-    done = pipeline.command("dvc", "repro", "download")
-    assert "Running stage 'download'" in done.stdout and "broken.png" in done.stderr
+
+
+def test_pictures_that_are_none_leave_all_but_what_download_makes_which_comes_back(
+    pipeline: Pipeline,
+) -> None:
+    before = digests(pipeline.root, RESULTS)
+    broken = pipeline.root / f"data/images/train/{CLASSES[0]}/broken.png"
+    broken.write_text("no picture", encoding="utf-8")
+    done = pipeline.command("dvc", "repro")
+    assert re.findall("Running stage '(.+)'", done.stdout) == ["check", "download"]
+    assert "broken.png" in done.stderr
+    others = {path: digest for path, digest in before.items() if not path.startswith("data/raw")}
+    assert digests(pipeline.root, RESULTS) == others
+    broken.unlink()
+    assert pipeline.repro().run == ["check"]
     assert digests(pipeline.root, RESULTS) == before

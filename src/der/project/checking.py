@@ -21,7 +21,7 @@ from der.project.params import read_text
 from der.project.paths import PARAMS, RAW
 from der.project.planning import planned_steps
 from der.project.settings import load_settings
-from der.project.start_weights import check_weights
+from der.project.start_weights import check_fit, check_weights
 
 
 def check_project(warn: Callable[[str], None]) -> None:
@@ -44,6 +44,7 @@ def check_project(warn: Callable[[str], None]) -> None:
     if move:
         warn(printable(f"warning: {move}"))
     check_chain(len(steps or []), "der add" if move else None)
+    check_fit(settings.network)
     write_side(side)
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TypeGuard
 
-from der.common.errors import UserError
+from der.common.errors import UserError, naming
 from der.model.start_heads import check_head
 from der.project.graph import read_stages
 from der.project.paths import GRAPH, PARAMS, WEIGHTS
@@ -35,3 +35,14 @@ def check_weights(settings: NetworkSettings) -> None:
             f"{PARAMS}: network.weights: DVC would not see an edit of {path}; put it, or a link to it, into "
             f"{WEIGHTS}, or add it to the deps of stage {STAGE} in {GRAPH}: - {path}"
         )
+
+
+def check_fit(settings: NetworkSettings) -> None:
+    """Raise UserError for a file of other weights than the backbone's; it is read whole."""
+    if names_file(settings.weights):
+        from der.model.start import (
+            read_start,
+        )  # torch costs seconds, which the backbone's name has cost already
+
+        with naming(PARAMS):
+            read_start(settings, settings.weights)
