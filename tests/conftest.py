@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from der.model.kernels.processor import Kernels
 
+# What tests write need not outlive a power cut, and to wait for the disk took a third of their time.
+os.fsync = lambda fd: None
 os.environ["OMP_NUM_THREADS"] = "1"  # several test processes share the cores; read when torch is imported
 for name in [name for name in os.environ if name.startswith("GIT_")]:
     del os.environ[name]  # of the commit whose hook runs the tests: a test's own repository is another
