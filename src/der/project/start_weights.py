@@ -40,9 +40,8 @@ def check_weights(settings: NetworkSettings) -> None:
 def check_fit(settings: NetworkSettings) -> None:
     """Raise UserError for a file of other weights than the backbone's; it is read whole."""
     if names_file(settings.weights):
-        from der.model.start import (
-            read_start,
-        )  # torch costs seconds, which the backbone's name has cost already
+        # Only now: torch costs seconds, which the name of the backbone has cost already.
+        from der.model.start import read_start
 
         with naming(PARAMS):
             read_start(settings, settings.weights)

@@ -106,7 +106,7 @@ def _scan(root: Path, parts: Parts, levels: int) -> Iterator[Entry]:
     except OSError as error:
         raise UserError(f"{directory}: cannot be read ({error.strerror})") from None
     for item in items:
-        if not item.name.isascii() and not is_text(item.name):
+        if not is_text(item.name):
             raise UserError(f"{directory}: {item.name!a} is no UTF-8, as names of files are; rename it")
         inside = (*parts, item.name)
         if item.is_dir():

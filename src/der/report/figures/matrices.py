@@ -29,11 +29,8 @@ MOST_NAMED = 20  # rows that all have their names before one has zoomed
 ROOM = {"rare": 36, "scarce": 15}  # names beside a matrix on wide screens and paper, and on narrow screens
 SHORT = 2  # characters of names that need not be turned
 CANDIDATES = 5
-WIDE = {
-    "W": 2,
-    "F": 2,
-    "A": 1.2,
-}  # East Asian forms, of a small letter's width; ambiguous ones are narrow or wide
+# East Asian forms, of a small letter's width; ambiguous ones are narrow or wide.
+WIDE = {"W": 2, "F": 2, "A": 1.2}
 CAPITAL = 1.4
 DIGIT = 0.025  # of a side of a matrix, for each digit of a step's number
 
