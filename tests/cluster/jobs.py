@@ -23,8 +23,13 @@ def trains(shared: Path) -> bool:
 
 
 def wait_for(job: int) -> None:
-    """Return once the job and all its parts have ended."""
-    wait_until(lambda: not ask("squeue", "--noheader", f"--jobs={job}").strip(), 3 * PATIENCE)
+    """Return once the job and all its parts have ended, every one of them well."""
+    wait_until(lambda: set(states(job)) == {"COMPLETED"}, 3 * PATIENCE)
+
+
+def states(job: int) -> list[str]:
+    """The state of each part of a job; none if Slurm does not answer."""
+    return ask("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}").split()
 
 
 def clone_plain(origin: Pipeline, root: Path) -> Pipeline:
