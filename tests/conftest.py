@@ -1,5 +1,6 @@
 """Set-up of every test process."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -150,3 +151,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if is_slow(item.path):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: rank(item.path))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what collection made out of the garbage collector's rounds: modules, tests, their parameters."""
+    gc.freeze()
