@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ fcntl = pytest.importorskip("fcntl", reason="no turns on Windows")
 living_locks = pytest.importorskip("der.common.living_locks")
 
 CPU = torch.device("cpu")
+USABLE_CORES = cores.usable_cores  # as it is, which no test but one calls
 LONG = 60.0  # seconds that only a failing test takes
 HOLD = """
 import sys, tempfile, torch
@@ -261,6 +263,48 @@ def test_where_files_cannot_be_locked(place: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cores, "lock_some", None)
     with turn(CPU):
         assert list(place.iterdir()) == []
+
+
+def test_what_a_process_has_forked_in_its_turn_keeps_no_lock(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    def open_twice(*arguments: Any) -> int:
+        opened.append(os.dup(descriptor := usual(*arguments)))  # as a child has what its parent has
+        return descriptor
+
+    usual = os.open
+    monkeypatch.setattr(os, "open", open_twice)
+    with turn(CPU):
+        assert free(place) == ["line-0-1-2"]
+    assert len(free(place)) == 3
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+def test_where_no_thread_can_be_had(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with turn(CPU):
+        assert len(free(place)) == 1  # the line's
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("max 100000\n", 4), ("250000 100000\n", 2), ("50000 100000\n", 1), ("900000 100000\n", 4), (None, 4)],
+)
+def test_a_container_s_share_of_the_cores(
+    limit: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpu.max"
+    if limit is not None:
+        file.write_text(limit)
+    monkeypatch.setattr(cores, "CONTAINER_LIMIT", file)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 1, 5, 8}, raising=False)
+    assert USABLE_CORES() == [1, 3, 5, 8][:expected]
 
 
 def test_some_of_the_cores_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

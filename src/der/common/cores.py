@@ -27,6 +27,7 @@ except ImportError:  # Windows: no turns there
     lock_some = None  # type: ignore[assignment]
 
 POLL = 0.005  # seconds between two looks at cores that others hold: a look takes microseconds
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time in a period of so many
 # Seconds of a turn that is passed on; the threads of the one before spin for hundredths of one.
 SHORTEST = 3.0
 
@@ -45,7 +46,7 @@ class Turn:
         Of several ranks the first takes the cores of all: one that waits alone would seem not to answer.
         """
         if ranks.is_first():
-            with suppress(OSError), waiting():
+            with suppress(OSError, RuntimeError), waiting():  # no locks there, no thread that shows life
                 self.held = _take()
         ranks.meet()
         self.since = time.monotonic()
@@ -109,10 +110,15 @@ def _wait(attempt: Callable[[], ExitStack | None]) -> ExitStack:
 
 
 def usable_cores() -> list[int]:
-    """The cores that this process may run on."""
+    """The cores that this process may run on: as many of them as a container's share of time amounts to."""
     if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+        cores = sorted(os.sched_getaffinity(0))
+    else:
+        cores = list(range(os.cpu_count() or 1))
+    with suppress(OSError, ValueError):  # no limit where there is no such file, or it says "max"
+        quota, period = map(int, CONTAINER_LIMIT.read_text(encoding="ascii").split())
+        cores = cores[: max(1, quota // period)]
+    return cores
 
 
 def _directory() -> Path:

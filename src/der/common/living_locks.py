@@ -47,6 +47,8 @@ def _lock(path: Path, held: ExitStack) -> bool:
             if time.time() - os.fstat(descriptor).st_mtime > PATIENCE:
                 _pass_over(path, descriptor)
             return False
+        # Not closed alone: a process forked meanwhile has the file open, too, and would keep the lock.
+        opened.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
         os.utime(descriptor)
         held.enter_context(opened.pop_all())
     return True

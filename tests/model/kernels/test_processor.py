@@ -70,7 +70,10 @@ def test_against_the_formulas(
 
 
 def test_numbers_that_are_none_stay_so(kernels: Kernels) -> None:
-    for value in (float("nan"), float("inf")):
+    full = torch.tensor([0x7FFF], dtype=torch.int16).view(
+        torch.bfloat16
+    )  # a NaN as well, all of whose bits are 1
+    for value in (float("nan"), float("inf"), full):
         z = random(2, 16, 4, 4, seed=1, dtype=torch.bfloat16)
         z[0, 3, 0, 0] = value
         norm = nn.BatchNorm2d(16)
@@ -187,6 +190,33 @@ def test_what_they_cannot_take_is_torch_s(kernels: Kernels) -> None:
     assert not kernels.serve(x.double(), 16)
 
 
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_another_shape_and_dtype_are_added_as_torch_adds_them(dtype: torch.dtype, kernels: Kernels) -> None:
+    layer = ConvNorm(16, 16).to(memory_format=torch.channels_last)
+    found = []
+    for kind in (kernels, None):
+        layer.kernels, layer.values = kind, layer.conv.weight.to(dtype)
+        x = random(4, 16, 4, 4, seed=1, dtype=dtype)
+        residual = random(4, 16, 1, 1, seed=2).requires_grad_()  # float32, one value for a channel
+        y = layer(x, residual)
+        y.float().square().sum().backward()
+        found.append((y.detach(), residual.grad))
+    torch.testing.assert_close(*found, rtol=0.05, atol=10 * BOUNDS[dtype])
+
+
+def test_a_norm_in_evaluation_mode_keeps_its_statistics(kernels: Kernels) -> None:
+    layer, plain = (ConvNorm(16, 16).train() for _ in range(2))
+    plain.load_state_dict(layer.state_dict())
+    layer.kernels = kernels
+    x = random(2, 16, 8, 8, seed=1)
+    outputs = []
+    for one in (layer, plain):
+        one.norm.eval()
+        outputs.append(one(x))
+    assert torch.equal(*outputs)
+    assert torch.equal(layer.norm.running_mean, torch.zeros(16))
+
+
 def test_no_second_team_of_threads(kernels: Kernels) -> None:
     """One OpenMP in a process that has trained with them: two would keep each other from the cores."""
     lines = """
@@ -221,6 +251,16 @@ def test_a_compiler_that_complains_in_bytes_of_its_own(
     monkeypatch.setattr(compiler, "COMPILERS", (str(program),))
     with pytest.raises(Unavailable, match=r"cannot compile what is needed \(error: d.sol.\)$"):
         compile_source("int other;")
+
+
+def test_a_compiler_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "hangs"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(compiler, "COMPILERS", (str(program),))
+    monkeypatch.setattr(compiler, "PATIENCE", 0.1)
+    with pytest.raises(Unavailable, match=r"hangs has not compiled what is needed in 0.1 seconds$"):
+        compile_source("int third;")
 
 
 @pytest.mark.usefixtures("kernels")

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 COMPILERS = ("g++", "c++", "clang++")  # the first that there is
+PATIENCE = 120  # seconds; one that takes longer hangs, as on a file system that does not answer
 COMPILE = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-fopenmp", "-c")
 LINK = ("-shared",)  # not -fopenmp: threads are those of the OpenMP that torch has loaded, not a second team
 
@@ -49,9 +51,14 @@ def compile_source(source: str) -> Compiled:
 
 
 def _run(line: list[str], text: str) -> None:
-    done = subprocess.run(
-        line, input=text, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
+    english = os.environ | {"LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            line, input=text, capture_output=True, encoding="utf-8", errors="replace", timeout=PATIENCE,
+            env=english,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{line[0]} has not compiled what is needed in {PATIENCE} seconds") from None
     if done.returncode:
         complaint = next((one for one in done.stderr.splitlines() if "error" in one), "it says nothing")
         raise Unavailable(f"{line[0]} cannot compile what is needed ({complaint})")

@@ -36,9 +36,11 @@ class ConvNorm(nn.Module):
         self.kernels: Kernels | None = None
 
     def forward(self, x_BCHW: Tensor, residual_BCHW: Tensor | None = None) -> Tensor:
-        if x_BCHW.is_cuda and (self.folded or (self.training and ranks.count() == 1)):
+        learns_statistics = not self.folded and self.norm.training
+        if x_BCHW.is_cuda and (self.folded or (learns_statistics and ranks.count() == 1)):
             return self._fused(x_BCHW, residual_BCHW)
-        if self.kernels is not None and self.training and self.kernels.serve(x_BCHW, self.conv.out_channels):
+        served = self.kernels is not None and self.kernels.serve(x_BCHW, self.conv.out_channels)
+        if self.kernels is not None and served and learns_statistics:
             return self._compiled(x_BCHW, residual_BCHW, self.kernels)
         if self.folded and onednn.serves(x_BCHW):
             return onednn.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)

@@ -37,7 +37,8 @@ class CompiledConvNorm(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         ctx.set_materialize_grads(False)
         z = _channels_last(F.conv2d(x, values, None, form.conv.stride, form.conv.padding))
-        residual = None if residual is None else _channels_last(residual)
+        # As `y += residual` does: autograd sums its gradient back to the shape that it had.
+        residual = None if residual is None else _channels_last(residual.to(z.dtype).expand_as(z))
         done = form.kernels.normalize(z, form.norm, scale, shift, residual, form.relu)
         ctx.save_for_backward(x, values, z, *done, scale, shift)
         ctx.form, ctx.residual = form, residual is not None

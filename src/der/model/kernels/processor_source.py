@@ -45,8 +45,9 @@ static inline Floats load(const uint16_t *from) {
 static inline void store(float *to, Floats values) { memcpy(to, &values, sizeof values); }
 
 static inline void store(uint16_t *to, Floats values) {
-    Words bits = (Words)values;
+    Words bits = (Words)values, unordered = (Words)(values != values);
     bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;  // to the nearest, halves to even
+    bits = (bits & ~unordered) | (unordered & 0x7fc0);  // to a NaN's bits nothing can be added
     Halves halves = __builtin_convertvector(bits, Halves);
     memcpy(to, &halves, sizeof halves);
 }
