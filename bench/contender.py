@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from bench.cases import Case, prepare
-from bench.engine_loop import EngineLoop
+from bench.engine_loop import EngineLoop, whole_training
 from bench.engine_predicting import EnginePrediction
 from der.common.cores import turn
 from der.common.device import set_up_device
 from der.common.precision_names import Precision
+from der.train.processor_kernels import worth_compiling
 
 if TYPE_CHECKING:
     from bench.plain import PlainLoop
@@ -26,11 +27,23 @@ UNCOMPILED = " uncompiled"  # after an engine's name: without the kernels that i
 WIDTHS = {PLAIN: 4, "engine float32": 4, "engine bfloat16": 2}  # bytes of an activation
 
 
-def list_contenders(task: str, device: torch.device) -> list[str]:
-    """Who takes part: on a processor, the engines that train without kernels of their own as well."""
-    engines = [name for name in WIDTHS if name != PLAIN]
-    compiled = task == "train" and device.type == "cpu"
-    return [*WIDTHS, *(name + UNCOMPILED for name in engines if compiled)]
+def list_contenders(case: Case, device: torch.device) -> list[str]:
+    """Who takes part: on a processor, engines that train with kernels of their own also without them."""
+    if case.task != "train" or device.type != "cpu":
+        return [*WIDTHS]
+    images, *_ = case.load()
+    compiled = [
+        name
+        for name in WIDTHS
+        if name != PLAIN
+        and worth_compiling(whole_training(case), len(images), images.shape[1], precision_of(name))
+    ]
+    return [*WIDTHS, *(name + UNCOMPILED for name in compiled)]
+
+
+def precision_of(name: str) -> Precision:
+    """What the contender ``name``, an engine, computes in."""
+    return "bfloat16" if "bfloat16" in name else "float32"
 
 
 def width_of(name: str) -> int:
@@ -62,7 +75,7 @@ class Session:
         if isinstance(self.loop, EngineLoop):
             self.loop.release()
         start = prepare(self.case, frozen)
-        precision: Precision = "bfloat16" if "bfloat16" in self.name else "float32"
+        precision = precision_of(self.name)
         if self.name != PLAIN and self.case.task == "train":
             compiled = not self.name.endswith(UNCOMPILED)
             self.loop = EngineLoop(self.case, start, self.device, precision, compiled)

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from bench.cases import SEED, Case, Start, network_settings
 from der.common.precision_names import Precision
+from der.settings.training import ScheduleSettings
 from der.train.augmentation import draw_epoch
 from der.train.capture import CapturedStep
 from der.train.objective import RepresentationObjective
@@ -18,7 +19,12 @@ from der.train.resume.store import StateStore
 from der.train.wiring import Conditions, wire_engine
 
 REPLAYS = 100  # of a captured step
-EPOCHS = 200  # of the training that the measured epochs stand for
+EPOCHS = 10_000  # of the training that the measured epochs stand for: not too short to compile kernels for
+
+
+def whole_training(case: Case) -> ScheduleSettings:
+    """What decides, with images and precision, on kernels."""
+    return structs.replace(case.phase, epochs=EPOCHS)
 
 
 class EngineLoop:
@@ -41,8 +47,7 @@ class EngineLoop:
         self.kept = ExitStack()
         root = Path(self.kept.enter_context(TemporaryDirectory()))
         self.scratch = self.kept.enter_context(StateStore(root, "bench", warnings.warn))
-        whole = structs.replace(case.phase, epochs=EPOCHS)
-        network = network_settings(case)
+        network, whole = network_settings(case), whole_training(case)
         kernels = (
             choose_kernels(network, whole, start.images, precision, device, warnings.warn)
             if compiled

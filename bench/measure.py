@@ -65,7 +65,7 @@ def measure_all(
             if case.task == "predict":
                 case = replace(case, directory=Path(stack.enter_context(TemporaryDirectory())))
                 write_pictures(prepare(case, steps - 1).images, case.directory)
-            names = list_contenders(case.task, device)
+            names = list_contenders(case, device)
             contenders = [stack.enter_context(Contender(name, case, device)) for name in names]
             for frozen in case.measured:
                 tell(f"{case.name}: step {frozen + 1} of {steps}")

@@ -31,6 +31,7 @@ from der.model.network import Network, fold_network
 from der.train import processor_kernels
 from der.train.incremental_step import train_step
 from der.train.log import EpochRecord
+from der.train.processor_kernels import choose_kernels
 from der.train.resume.store import StateStore
 from der.train.step_run import Listener
 from der.train.training_images import TrainingImages, gather_step
@@ -71,16 +72,20 @@ class JobRun:
         """What train_task does between its reading and its writing, the state to resume from included."""
         plan = self.job.plan
         settings = train_settings(plan, self.precision, self.job.seed)
+        network = network_settings(plan, self.head_initialization)
+        phase = settings.phase(step)
+        kernels = choose_kernels(network, phase, images, self.precision, self.device, warnings.warn)
         with TemporaryDirectory() as root, StateStore(Path(root), "bench", warnings.warn) as state:
             return train_step(
                 previous,
                 class_names(plan)[:step],
                 images,
-                network_settings(plan, self.head_initialization),
+                network,
                 settings,
                 self.device,
                 listener,
                 state,
+                kernels=kernels,
             ).checkpoint
 
     def remember(self, step: int, memory: Memory, network: Network) -> Memory:

@@ -28,9 +28,8 @@ from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
 from der.model.backbones import build_extractor
 from der.model.forward import run_network
 from der.model.kernels.layers import ConvNorm
+from der.model.kernels.processor import Kernels
 from der.model.network import count_parameters
-from der.settings.network import NetworkSettings
-from der.settings.training import ScheduleSettings
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
 
 CASE = Case(
@@ -173,21 +172,28 @@ def test_operations_of_a_network_counted_by_hand() -> None:
 
 
 def test_on_a_processor_the_kernels_of_the_engine_are_measured_against_none() -> None:
-    assert list_contenders("train", CPU)[3:] == ["engine float32 uncompiled", "engine bfloat16 uncompiled"]
-    assert list_contenders("train", torch.device("cuda")) == list_contenders("predict", CPU)
-    assert [width_of(name) for name in list_contenders("train", CPU)] == [4, 4, 2, 4, 2]
+    """Where there are any: else two rows would be of the same program."""
+    usual = ["plain", "engine float32", "engine bfloat16"]
+    cases = {case.name: case for case in list_cases(CPU, quick=False)}
+    both = list_contenders(cases["colour, 32x32, 20 steps"], CPU)
+    assert both == [*usual, "engine float32 uncompiled", "engine bfloat16 uncompiled"]
+    assert [width_of(name) for name in both] == [4, 4, 2, 4, 2]
+    assert list_contenders(cases["photographs, 224x224"], CPU) == [*usual, "engine float32 uncompiled"]
+    for name, device in (
+        ("digits, 8x8", CPU),
+        ("colour, 32x32, predict", CPU),
+        ("colour, 32x32", torch.device("cuda")),
+    ):
+        assert list_contenders(cases[name], device) == usual
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_the_engine_stands_for_a_long_training(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-
-    def choose(network: NetworkSettings, schedule: ScheduleSettings, *_: object) -> None:
-        asked.append(schedule.epochs)
-
-    monkeypatch.setattr("bench.engine_loop.choose_kernels", choose)
-    EngineLoop(CASE, prepare(CASE, 0), CPU, "float32", compiled).release()
-    assert asked == [200] * compiled
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_engine_has_the_kernels_of_a_long_training(compiled: bool, kernels: Kernels) -> None:
+    (case,) = (case for case in list_cases(CPU, quick=True) if case.name == "colour, 32x32, 20 steps")
+    loop = EngineLoop(case, prepare(case, 0), CPU, "bfloat16", compiled)
+    layers = [module for module in loop.engine.objective.modules() if isinstance(module, ConvNorm)]
+    assert layers and all((layer.kernels is not None) == compiled for layer in layers)
+    loop.release()
 
 
 def test_runs_at_once_are_compared_with_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.pycil import ours
 from bench.pycil.__main__ import parse_checkout, parse_seeds
 from bench.pycil.accuracy import format_accuracy, learn_seeds, paired, standard_error
 from bench.pycil.contenders import CONTENDERS, Epoch, Job, Step
@@ -21,6 +23,9 @@ from bench.pycil.process import Learner, start_learners
 from bench.pycil.results import Record, Results
 from bench.pycil.tracing import Change, change_images
 from der.common.errors import UserError
+from der.model.kernels.processor import Kernels
+from der.train import processor_kernels
+from der.train.incremental_step import TrainedStep, train_step
 
 PLAN = Plan("short", (2, 2), "seed", 5, 3, 8, 1, 8, 2, (1,), 4, 8, 1)
 OURS = CONTENDERS["ours"]
@@ -84,6 +89,23 @@ def test_ours_holds_no_cores_while_others_have_their_turn(
     locks: list[Path] = []
     learn(OURS, job, lambda event: locks.extend(places.rglob("core-*")))
     assert not locks
+
+
+def test_ours_trains_with_the_kernels_of_a_long_training(
+    job: Job, kernels: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def spy(*rest: Any, **named: Any) -> TrainedStep:
+        used.append(named["kernels"])
+        return train_step(*rest, **named)
+
+    monkeypatch.setattr(ours, "train_step", spy)
+    learn(OURS, job, lambda event: None)
+    assert used == [None, None]  # its batches are too small for them
+    monkeypatch.setattr(processor_kernels, "BATCH_PIXELS", 0)
+    learn(OURS, job, lambda event: None)
+    assert [one.name for one in used[2:]] == [kernels.name] * 2
 
 
 def test_an_error_names_the_program(tmp_path: Path) -> None:
