@@ -51,7 +51,8 @@ def record_run(name: str, clone: Path = Path()) -> str:
     path = RESULTS / f"{name}-{record['class_order']}-seed{record['seed']}.json"
     write_json(path, record)
     metrics = record["metrics"]
-    return f"{path}: average top-1 {metrics['average_top1']:.2f} %, last {metrics['last_top1']:.2f} %"
+    unknown = "" if record["seconds"] else "; no seconds of stages, which are known where they ran"
+    return f"{path}: average top-1 {metrics['average_top1']:.2f} %, last {metrics['last_top1']:.2f} %{unknown}"
 
 
 def describe_run(
