@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from bench.cases import Case, prepare
-from bench.engine_loop import EngineLoop, whole_training
+from bench.engine_loop import EngineLoop, Layers, whole_training
 from bench.engine_predicting import EnginePrediction
 from der.common.cores import turn
 from der.common.device import set_up_device
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from bench.plain_predicting import PlainPrediction
 
 PLAIN = "plain"
-UNCOMPILED = " uncompiled"  # after an engine's name: without the kernels that it compiles for a processor
+# After an engine's name: without the kernels that it compiles for a processor, or by torch.compile instead.
+OTHER_LAYERS: dict[str, Layers] = {" uncompiled": "torch", " torch.compile": "inductor"}
 WIDTHS = {PLAIN: 4, "engine float32": 4, "engine bfloat16": 2}  # bytes of an activation
 
 
@@ -38,7 +39,13 @@ def list_contenders(case: Case, device: torch.device) -> list[str]:
         if name != PLAIN
         and worth_compiling(whole_training(case), len(images), images.shape[1], precision_of(name))
     ]
-    return [*WIDTHS, *(name + UNCOMPILED for name in compiled)]
+    others = list(OTHER_LAYERS) if case.inductor else list(OTHER_LAYERS)[:1]
+    return [*WIDTHS, *(name + other for other in others for name in compiled)]
+
+
+def layers_of(name: str) -> Layers:
+    """What the layers of the contender ``name``, an engine, are trained by."""
+    return next((layers for ending, layers in OTHER_LAYERS.items() if name.endswith(ending)), "kernels")
 
 
 def precision_of(name: str) -> Precision:
@@ -48,7 +55,7 @@ def precision_of(name: str) -> Precision:
 
 def width_of(name: str) -> int:
     """Bytes of an activation of the contender ``name``."""
-    return WIDTHS[name.removesuffix(UNCOMPILED)]
+    return next(width for engine, width in reversed(WIDTHS.items()) if name.startswith(engine))
 
 
 class Footprint(NamedTuple):
@@ -77,8 +84,7 @@ class Session:
         start = prepare(self.case, frozen)
         precision = precision_of(self.name)
         if self.name != PLAIN and self.case.task == "train":
-            compiled = not self.name.endswith(UNCOMPILED)
-            self.loop = EngineLoop(self.case, start, self.device, precision, compiled)
+            self.loop = EngineLoop(self.case, start, self.device, precision, layers_of(self.name))
         elif self.name != PLAIN:
             self.loop = EnginePrediction(self.case, start, self.device, precision)
         else:  # imported here: torchvision's memory is the plain loop's alone

@@ -4,6 +4,7 @@ import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 from msgspec import structs
@@ -19,6 +20,7 @@ from der.train.resume.store import StateStore
 from der.train.wiring import Conditions, wire_engine
 
 REPLAYS = 100  # of a captured step
+Layers = Literal["kernels", "torch", "inductor"]  # of a processor's engine; the last by torch.compile
 EPOCHS = 10_000  # of the training that the measured epochs stand for: not too short to compile kernels for
 
 
@@ -28,10 +30,10 @@ def whole_training(case: Case) -> ScheduleSettings:
 
 
 class EngineLoop:
-    """Trains a step with the engine; ``compiled``: with the kernels that a long training would have."""
+    """Trains a step with the engine; "kernels" are those that a long training would have."""
 
     def __init__(
-        self, case: Case, start: Start, device: torch.device, precision: Precision, compiled: bool = True
+        self, case: Case, start: Start, device: torch.device, precision: Precision, layers: Layers = "kernels"
     ) -> None:
         self.case = case
         self.step = start.step
@@ -50,11 +52,13 @@ class EngineLoop:
         network, whole = network_settings(case), whole_training(case)
         kernels = (
             choose_kernels(network, whole, start.images, precision, device, warnings.warn)
-            if compiled
+            if layers == "kernels"
             else None
         )
         conditions = Conditions(start.normalization, case.augmentation, precision, device, kernels)
         self.engine = wire_engine(objective, frozen, start.images, case.phase, conditions)
+        if layers == "inductor":
+            newest.compile()
 
     def run_epoch(self, epoch: int) -> float:
         """Train on every image once and keep the state to resume from; returns the mean loss."""

@@ -15,7 +15,7 @@ import torch
 from bench.__main__ import TOGETHER
 from bench.arithmetic import epoch_operations, measure_operations
 from bench.cases import Case, list_cases, load_noise, prepare
-from bench.contender import Contender, Footprint, list_contenders, width_of
+from bench.contender import Contender, Footprint, layers_of, list_contenders, width_of
 from bench.engine_loop import EngineLoop
 from bench.engine_predicting import EnginePrediction, write_pictures
 from bench.measure import Measured, Speeds, measure_step
@@ -178,6 +178,9 @@ def test_on_a_processor_the_kernels_of_the_engine_are_measured_against_none() ->
     both = list_contenders(cases["colour, 32x32, 20 steps"], CPU)
     assert both == [*usual, "engine float32 uncompiled", "engine bfloat16 uncompiled"]
     assert [width_of(name) for name in both] == [4, 4, 2, 4, 2]
+    beside = list_contenders(cases["colour, 32x32, torch.compile"], CPU)
+    assert beside == [*both, "engine float32 torch.compile", "engine bfloat16 torch.compile"]
+    assert [layers_of(name) for name in beside[1:]] == ["kernels"] * 2 + ["torch"] * 2 + ["inductor"] * 2
     assert list_contenders(cases["photographs, 224x224"], CPU) == [*usual, "engine float32 uncompiled"]
     for name, device in (
         ("digits, 8x8", CPU),
@@ -187,12 +190,12 @@ def test_on_a_processor_the_kernels_of_the_engine_are_measured_against_none() ->
         assert list_contenders(cases[name], device) == usual
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_the_engine_has_the_kernels_of_a_long_training(compiled: bool, kernels: Kernels) -> None:
+@pytest.mark.parametrize("name", ["engine bfloat16", "engine bfloat16 uncompiled"])
+def test_the_engine_has_the_kernels_of_a_long_training(name: str, kernels: Kernels) -> None:
     (case,) = (case for case in list_cases(CPU, quick=True) if case.name == "colour, 32x32, 20 steps")
-    loop = EngineLoop(case, prepare(case, 0), CPU, "bfloat16", compiled)
+    loop = EngineLoop(case, prepare(case, 0), CPU, "bfloat16", layers_of(name))
     layers = [module for module in loop.engine.objective.modules() if isinstance(module, ConvNorm)]
-    assert layers and all((layer.kernels is not None) == compiled for layer in layers)
+    assert layers and all((layer.kernels is not None) == (name == "engine bfloat16") for layer in layers)
     loop.release()
 
 

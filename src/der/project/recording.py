@@ -52,7 +52,9 @@ def record_run(name: str, clone: Path = Path()) -> str:
     write_json(path, record)
     metrics = record["metrics"]
     unknown = "" if record["seconds"] else "; no seconds of stages, which are known where they ran"
-    return f"{path}: average top-1 {metrics['average_top1']:.2f} %, last {metrics['last_top1']:.2f} %{unknown}"
+    return (
+        f"{path}: average top-1 {metrics['average_top1']:.2f} %, last {metrics['last_top1']:.2f} %{unknown}"
+    )
 
 
 def describe_run(
