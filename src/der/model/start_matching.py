@@ -74,8 +74,8 @@ def _match_by_order(
     )
     if not fit or len(values) - len(wanted) not in (0, CLASSIFIER):
         raise UserError(
-            f"{where} has other names for its tensors, and not one to one their shapes and kinds in the same order; "
-            "give a file of that model"
+            f"{where} has other names for its tensors, and not one to one their shapes and kinds in the same "
+            "order; give a file of that model"
         )
     return dict(zip(wanted, values.values(), strict=False))
 
