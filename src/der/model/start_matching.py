@@ -25,8 +25,8 @@ def match(
     ``found`` is ``ordered`` as layers are, by their order, if all shapes agree, one to one. Raises UserError,
     ``where`` first, if both fail.
     """
-    values = {name: value for name, value in found.items() if not name.endswith(COUNTER)}
     wanted = {name.removeprefix(AROUND): value for name, value in expected.items()}
+    values = {name: value for name, value in found.items() if not name.endswith(COUNTER)}
     values = _uncover(values, wanted)
     if values.keys().isdisjoint(wanted):
         return _match_by_order(values, wanted, where, ordered=ordered)
@@ -44,7 +44,7 @@ def match(
     return {name: values[name] for name in wanted}
 
 
-def _uncover(values: Mapping[str, Tensor], wanted: Container[str]) -> Mapping[str, Tensor]:
+def _uncover(values: dict[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:
     """``values`` without what all their names begin with: DataParallel's module., _orig_mod., model., ...
 
     As much of it as it takes until a name is ``wanted``; all as they were if none ever is.

@@ -19,10 +19,7 @@ from der.settings.network import NetworkSettings
 
 M = TypeVar("M", bound=nn.Module)
 TRIED = 2  # images
-UNFIT = (
-    RuntimeError,
-    AssertionError,
-)  # what torch and timm raise for images of a side that a layer cannot take
+UNFIT = (RuntimeError, AssertionError)  # of torch and timm, where a layer cannot take images of their side
 # Modules of torch that never draw from its own generators.
 DRAWLESS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.Identity, nn.MaxPool2d, nn.Sequential, nn.ModuleList)
 
