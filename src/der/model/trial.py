@@ -101,7 +101,7 @@ def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, ch
 
 
 def try_side(settings: NetworkSettings, side: int, channels: int) -> None:
-    """``try_extractor`` on one that holds no values: in half a second, whatever its size.
+    """``try_extractor`` on one that holds no values, so that its size costs no memory.
 
     For models of timm. What layers of one's own do without values nobody knows.
     """
