@@ -31,6 +31,7 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.log import write_log
     from der.train.processor_kernels import choose_kernels
     from der.train.progress import Progress, warn
+    from der.train.rebalancing.classifier_learning import warn_of_few
     from der.train.shared_state import SharedState
     from der.train.step_run import Listener, NoState
     from der.train.training_images import gather_step
@@ -51,6 +52,7 @@ def run(step: int, code: RunningCode) -> str:
         with team(script, device):
             learn(Listener(), SharedState(NoState()), start)
         return ""
+    warn_of_few(steps, images, train, warn)
     alone = count_processes() == 1  # the kernels normalise by the images of one process
     kernels = (
         choose_kernels(network, train.phase(step), images, train.precision, device, warn) if alone else None

@@ -54,6 +54,13 @@ def test_metrics_are_of_the_classes_learned_and_agree_with_the_predictions() -> 
     assert [*metrics["per_class"]] == ["1", "2", "3"]
 
 
+def test_a_class_of_few_images_warns_of_a_classifier_learned_from_few() -> None:
+    model = taught(("a", "b"), train__incremental__rebalancing="classifier_learning")
+    images, labels = noise("c")
+    with pytest.warns(UserWarning, match=r"^training images of class c: 2, .* 6 of 14; add some, or"):
+        model.partial_fit(images[:2], labels[:2])
+
+
 def test_text_labels_may_look_like_numbers() -> None:
     model = taught(("10", "9"))
     assert model.classes_.tolist() == ["10", "9"]

@@ -53,7 +53,28 @@ SAVED: dict[str, Callable[[Path, Tensors], None]] = {
     "other names.pth": lambda path, all_: torch.save(
         {f"layer {index}": value for index, value in enumerate(without_counters(all_).values())}, path
     ),
+    "of the model in parallel, backwards.pth": lambda path, all_: torch.save(
+        dict(reversed(under("module.", all_).items())), path
+    ),
+    "of a compiled model in parallel.pth": lambda path, all_: torch.save(
+        under("_orig_mod.module.", all_), path
+    ),
+    "of transformers.safetensors": lambda path, all_: save_file(under("timm_model.", all_), path),
+    "of an extractor.safetensors": lambda path, all_: save_file(under("model.", all_), path),
+    "averaged ones first.pth": lambda path, all_: torch.save(
+        {"state_dict": drawn(all_), "state_dict_ema": all_, "epoch": 3}, path
+    ),
+    "averaged ones beside none.pth": lambda path, all_: torch.save({"model_ema": all_}, path),
+    "without averaged ones.pth": lambda path, all_: torch.save({"model": all_, "model_ema": None}, path),
 }
+
+
+def under(prefix: str, all_: Tensors) -> Tensors:
+    return {f"{prefix}{name}": value for name, value in all_.items()}
+
+
+def drawn(all_: Tensors) -> Tensors:
+    return {name: torch.rand(value.shape) for name, value in all_.items()}
 
 
 def without_counters(all_: Tensors) -> Tensors:
@@ -96,8 +117,50 @@ def with_value(name: str, value: float) -> Callable[[Tensors], Any]:
 def test_a_head_that_has_more_than_a_classifier(tmp_path: Path) -> None:
     path = write_weights(tmp_path, "levit_128s")  # with a normalisation before it
     assert "head.bn.weight" in torch.load(path)
+    before = torch.get_rng_state()
     start = start_for(settings_for(path, backbone="timm:levit_128s"))
     assert start.tensors and not [name for name in start.tensors if "head" in name]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def by_layers(all_: Tensors) -> Tensors:
+    """The tensors of a program whose names, other ones, sort as the layers do."""
+    layers = [*dict.fromkeys(name.rpartition(".")[0] for name in without_counters(all_))]
+    return {
+        f"layer{layers.index(layer):03}.{last}": value
+        for name, value in without_counters(all_).items()
+        for layer, _, last in [name.rpartition(".")]
+    }
+
+
+PLAIN = "timm:test_resnet"  # without a bias beside a weight of another shape: sorted, its shapes are the same
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A file of a model, by the names of another program."""
+    path = tmp_path / "other.pth"
+    torch.save(by_layers(dict(whole_model("test_resnet").state_dict())), path)
+    return path
+
+
+def test_what_keeps_no_order_is_not_taken_by_its_order(plain: Path, tmp_path: Path) -> None:
+    expected = start_for(settings_for(write_weights(tmp_path, "test_resnet"), backbone=PLAIN))
+    assert start_for(settings_for(plain, backbone=PLAIN)).identity == expected.identity
+    path = tmp_path / "other.safetensors"
+    save_file(torch.load(plain), path)
+    with pytest.raises(UserError) as caught:
+        start_for(settings_for(path, backbone=PLAIN))
+    assert str(caught.value) == (
+        f"network.weights: {path}: {PLAIN} has other names for its tensors, and safetensors keeps no order "
+        "to tell them by; give a file with the names of that model, or one of torch.save in its order"
+    )
+
+
+def test_names_that_are_sorted_are_not_in_the_order_of_layers(plain: Path) -> None:
+    torch.save(dict(sorted(torch.load(plain).items())), plain)
+    with pytest.raises(UserError, match=r"other names .* not one to one .* in the same order; give"):
+        start_for(settings_for(plain, backbone=PLAIN))
 
 
 REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
@@ -133,6 +196,28 @@ def test_files_that_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"^network\.weights: {path}: .*{message}") as caught:
         read(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantized:UserWarning")  # which torch will do without
+@pytest.mark.parametrize(
+    "change",
+    [
+        Tensor.to_sparse,
+        lambda value: value.to(torch.complex64),
+        lambda value: value.to("meta"),
+        lambda value: torch.quantize_per_tensor(value, 1.0, 0, torch.qint8),
+    ],
+    ids=["sparse", "complex", "meta", "quantised"],
+)
+def test_tensors_that_are_not_plain_numbers(change: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
+    path, all_ = tmp_path / "weights.pth", tensors()
+    torch.save(all_ | {"bn1.bias": change(all_["bn1.bias"])}, path)
+    with pytest.raises(UserError) as caught:
+        read(path)
+    assert str(caught.value) == (
+        f"network.weights: {path}: bn1.bias holds no weights, but sparse, quantised, complex or no numbers; "
+        "give another file"
+    )
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])

@@ -13,7 +13,7 @@ from der.model.backbones import BACKBONES, Backbone, build_extractor, choose_bac
 from der.model.expansion import random_extractor, random_linear
 from der.model.extractor import Extractor, as_extractor
 from der.model.head_initialization import HEAD_INITIALIZATIONS
-from der.model.trial import may_draw, takes_one_image, try_extractor
+from der.model.trial import may_draw, takes_one_image, try_extractor, try_side
 from tests.builders import (
     NETWORK,
     Recorder,
@@ -84,6 +84,34 @@ def test_features_that_are_not_as_they_should_be_stop_it_before_training(
             None, [["a", "b"]], training_images(1, [9, 7]), train_settings(), recorder, network=OWN_BACKBONE
         )
     assert recorder.phases == []
+
+
+def raising(error: Exception) -> Callable[[Tensor], object]:
+    def change(found: Tensor) -> object:
+        raise error
+
+    return change
+
+
+# As torch says of a kernel that is larger than the image, and timm of patches that do not fill it.
+@pytest.mark.parametrize("error", [RuntimeError("too small\nat: 0x7f"), AssertionError("too small")])
+def test_images_that_a_backbone_cannot_take(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_own(monkeypatch, build=lambda channels, shape: Net(channels, raising(error)))
+    with pytest.raises(UserError) as caught:
+        take_step(None, [["a", "b"]], training_images(1, [9, 7]), train_settings(), network=OWN_BACKBONE)
+    assert str(caught.value) == (
+        "network.backbone: own takes no images of 8 pixels (too small); write another dataset.image_side"
+    )
+
+
+def test_a_side_is_tried_without_values_and_draws() -> None:
+    settings, own = network_settings(backbone="timm:test_convnext"), torch.get_rng_state()
+    try_side(settings, side=32, channels=1)
+    with pytest.raises(
+        UserError, match=r"^network\.backbone: timm:test_convnext takes no images of 16 pixels"
+    ):
+        try_side(settings, side=16, channels=3)
+    assert torch.equal(own, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -75,6 +75,18 @@ def test_weights_of_another_network_leave_every_result(pipeline: Pipeline) -> No
     assert digests(pipeline.root, RESULTS) == before
 
 
+def test_a_side_that_the_backbone_cannot_take_leaves_every_result(pipeline: Pipeline) -> None:
+    before = digests(pipeline.root, RESULTS)
+    pipeline.edit(dataset__image_side=16, network__backbone="timm:test_convnext")
+    done = pipeline.command("dvc", "repro")
+    assert re.findall("Running stage '(.+)'", done.stdout) == ["check"]
+    sentence = (
+        r"error: params\.yaml: network\.backbone: timm:test_convnext takes no images of 16 pixels \(.+\); "
+    )
+    assert re.search(sentence + r"write another dataset\.image_side$", done.stderr, re.MULTILINE)
+    assert digests(pipeline.root, RESULTS) == before
+
+
 def test_pictures_that_are_none_leave_all_but_what_download_makes_which_comes_back(
     pipeline: Pipeline,
 ) -> None:

@@ -28,6 +28,7 @@ from der.settings.experiment import Settings
 from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step
 from der.train.processor_kernels import choose_kernels
+from der.train.rebalancing.classifier_learning import warn_of_few
 from der.train.step_run import Listener, NoState
 from der.train.training_images import gather_step
 
@@ -86,6 +87,7 @@ def learn_step(
     kernels = choose_kernels(
         settings.network, phase, gathered, settings.train.precision, device, warnings.warn
     )
+    warn_of_few(steps, gathered, settings.train, warnings.warn)
     trained = train_step(
         before,
         steps,

@@ -17,6 +17,7 @@ from der.model.backbones import COLOURS, build_extractor
 from der.model.files import START
 from der.model.metadata import write_empty
 from der.model.start_files import read_tensors
+from der.model.start_heads import is_safetensors
 from der.model.start_matching import match
 from der.model.timm_models import find_model, import_timm, is_of_head
 from der.model.weights import find_infinite, find_negative, tensors_of
@@ -72,8 +73,10 @@ def download(backbone: str) -> Mapping[str, Tensor]:
 def load(extractor: nn.Module, path: Path, backbone: str) -> None:
     """Fill ``extractor`` with the weights in a file."""
     where = f"network.weights: {path}"
+    found, expected = read_tensors(path, where), tensors_of(extractor)
     is_head = partial(is_of_head, find_model(backbone))
-    fill(extractor, match(read_tensors(path, where), tensors_of(extractor), is_head, f"{where}: {backbone}"))
+    ordered = not is_safetensors(path)  # which sorts by name
+    fill(extractor, match(found, expected, is_head, f"{where}: {backbone}", ordered=ordered))
     values = tensors_of(extractor)
     if name := find_infinite(values) or find_negative(values):
         raise UserError(f"{where}: {name} holds no weights, but infinity, NaN or a variance below 0")

@@ -15,7 +15,8 @@ from der.common.filesystem import regular
 from der.model.start_heads import is_safetensors
 
 UNREAD = "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
-INSIDE = ("state_dict", "model")  # where training programs put the weights beside other things
+# Where training programs put the weights beside other things: averaged ones first, as timm takes them.
+INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
 def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
@@ -23,6 +24,22 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
 
     Raises UserError, ``where`` first, if it cannot be read without running code, or holds anything else.
     """
+    found = _read(path, where)
+    for key in INSIDE:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not all(map(_is_named_tensor, found.items())):
+        raise UserError(f"{where}: holds no tensors by name; save the module's state_dict() alone")
+    for name, value in found.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
+            raise UserError(
+                f"{where}: {name} holds no weights, but sparse, quantised, complex or no numbers; give "
+                "another file"
+            )
+    return dict(found)
+
+
+def _read(path: Path, where: str) -> Any:
     try:
         regular(path)
         if is_safetensors(path):
@@ -31,17 +48,11 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
             warnings.simplefilter(
                 "ignore", UserWarning
             )  # of pickles of another protocol, refused all the same
-            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
         # Of pickles torch's words are advice to read them all the same.
         reason = UNREAD if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
         raise UserError(f"{where}: cannot be read as weights ({reason}); give another file") from None
-    for key in INSIDE:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(map(_is_named_tensor, found.items())):
-        raise UserError(f"{where}: holds no tensors by name; save the module's state_dict() alone")
-    return dict(found)
 
 
 def _is_named_tensor(item: tuple[object, object]) -> bool:

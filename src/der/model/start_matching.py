@@ -1,6 +1,6 @@
 """Which tensor of a file belongs where in an extractor."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from torch import Tensor
 
@@ -12,17 +12,24 @@ CLASSIFIER = 2  # tensors at the end, weight and bias, where names do not tell t
 
 
 def match(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], is_head: Callable[[str], bool], where: str
+    found: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    is_head: Callable[[str], bool],
+    where: str,
+    *,
+    ordered: bool,
 ) -> dict[str, Tensor]:
     """The tensors of ``found`` by the names of ``expected``; those for which ``is_head`` are left out.
 
-    By their names; or by their order, if not one name is known and all shapes agree, one to one. Raises
-    UserError, ``where`` first, if both fail.
+    By their names, without those of modules around the whole model; or, if not one name is known and
+    ``found`` is ``ordered`` as layers are, by their order, if all shapes agree, one to one. Raises UserError,
+    ``where`` first, if both fail.
     """
-    values = {name.removeprefix(AROUND): value for name, value in found.items() if not name.endswith(COUNTER)}
     wanted = {name.removeprefix(AROUND): value for name, value in expected.items()}
+    values = {name: value for name, value in found.items() if not name.endswith(COUNTER)}
+    values = _uncover(values, wanted)
     if values.keys().isdisjoint(wanted):
-        return _match_by_order(list(values.values()), wanted, where)
+        return _match_by_order(values, wanted, where, ordered=ordered)
     for name, value in wanted.items():
         if name not in values:
             raise UserError(f"{where} has a tensor {name}, which is not there; give a file of that model")
@@ -37,12 +44,41 @@ def match(
     return {name: values[name] for name in wanted}
 
 
-def _match_by_order(values: list[Tensor], wanted: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    shapes = [value.shape for value in wanted.values()]
-    others = len(values) - len(shapes)
-    if [value.shape for value in values[: len(shapes)]] != shapes or others not in (0, CLASSIFIER):
+def _uncover(values: dict[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:
+    """``values`` without what all their names begin with: DataParallel's module., _orig_mod., model., ...
+
+    As much of it as it takes until a name is ``wanted``; all as they were if none ever is.
+    """
+    inner = values
+    while not any(name in wanted for name in inner):
+        if len({name.partition(".")[0] for name in inner}) != 1 or not all("." in name for name in inner):
+            return values
+        inner = {name.partition(".")[2]: value for name, value in inner.items()}
+    return inner
+
+
+def _match_by_order(
+    values: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, *, ordered: bool
+) -> dict[str, Tensor]:
+    if not ordered:
         raise UserError(
-            f"{where} has other names for its tensors, and not one to one their shapes in the same order; "
-            "give a file of that model"
+            f"{where} has other names for its tensors, and safetensors keeps no order to tell them by; give "
+            "a file with the names of that model, or one of torch.save in its order"
         )
-    return dict(zip(wanted, values, strict=False))
+    others = [_last(name) for name in values]
+    # Shapes tell nothing inside batch normalisation; names that say bias where a weight belongs do.
+    lasts = {_last(name) for name in wanted}
+    fit = all(
+        value.shape == wanted[name].shape and (other == _last(name) or other not in lasts)
+        for name, other, value in zip(wanted, others, values.values(), strict=False)
+    )
+    if not fit or len(values) - len(wanted) not in (0, CLASSIFIER):
+        raise UserError(
+            f"{where} has other names for its tensors, and not one to one their shapes and kinds in the same "
+            "order; give a file of that model"
+        )
+    return dict(zip(wanted, values.values(), strict=False))
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -51,7 +51,10 @@ def is_of_head(model: TimmModel, name: str) -> bool:
 def _names_of(name: str) -> Set[str]:
     import timm
 
-    return timm.create_model(name).state_dict().keys()  # type: ignore[no-any-return]
+    from der.common.randomness import Diverted  # which imports torch, as timm does
+
+    with Diverted():
+        return timm.create_model(name).state_dict().keys()  # type: ignore[no-any-return]
 
 
 def import_timm(backbone: str) -> Any:

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from der.common.errors import UserError
 from der.common.randomness import keeping_own
+from der.model.backbones import build_extractor
 from der.model.extractor import Extractor
 from der.settings.network import NetworkSettings
 
 M = TypeVar("M", bound=nn.Module)
 TRIED = 2  # images
+UNFIT = (RuntimeError, AssertionError)  # of torch and timm, where a layer cannot take images of their side
 # Modules of torch that never draw from its own generators.
 DRAWLESS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.Identity, nn.MaxPool2d, nn.Sequential, nn.ModuleList)
 
@@ -76,8 +78,16 @@ def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, ch
     """
     was_training = extractor.training
     device = next(extractor.parameters()).device
-    found: object = extractor.eval()(torch.zeros(TRIED, channels, side, side, device=device))
-    extractor.train(was_training)
+    try:
+        found: object = extractor.eval()(torch.zeros(TRIED, channels, side, side, device=device))
+    except UNFIT as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"network.backbone: {settings.backbone} takes no images of {side} pixels ({reason}); write "
+            "another dataset.image_side"
+        ) from error
+    finally:
+        extractor.train(was_training)
     if not isinstance(found, Tensor):
         shown = f"returns {type(found).__name__}"
     elif found.shape != (TRIED, extractor.features) or found.dtype != torch.float32:
@@ -88,3 +98,13 @@ def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, ch
         f"network.backbone: {settings.backbone} {shown}; return torch.float32 of shape "
         f"(images, {extractor.features}), as its attribute features says"
     )
+
+
+def try_side(settings: NetworkSettings, side: int, channels: int) -> None:
+    """``try_extractor`` on one that holds no values, so that its size costs no memory.
+
+    For models of timm. What layers of one's own do without values nobody knows.
+    """
+    with torch.device("meta"):
+        extractor = build_extractor(settings, channels)
+    try_extractor(extractor, settings, side, channels)

@@ -22,6 +22,7 @@ from der.project.paths import PARAMS, RAW
 from der.project.planning import planned_steps
 from der.project.settings import load_settings
 from der.project.start_weights import check_fit, check_weights
+from der.settings.experiment import Settings
 
 
 def check_project(warn: Callable[[str], None]) -> None:
@@ -37,6 +38,7 @@ def check_project(warn: Callable[[str], None]) -> None:
         check_choices(settings)
         check_channels(settings)
         side = backbone_side(settings)
+        check_side(settings, side)
     check_weights(settings.network)
     find_source(settings.dataset).check(settings.dataset, RAW)  # download would, with its output gone
     steps = planned_steps(settings)
@@ -46,6 +48,15 @@ def check_project(warn: Callable[[str], None]) -> None:
     check_chain(len(steps or []), "der add" if move else None)
     check_fit(settings.network)
     write_side(side)
+
+
+def check_side(settings: Settings, followed: int | None) -> None:
+    """Raise UserError for a model of timm that cannot take images of their side; ``followed`` is its own."""
+    if settings.network.backbone.startswith("timm:"):
+        # Only now: torch costs seconds, which the name of the backbone has cost already.
+        from der.model.trial import try_side
+
+        try_side(settings.network, followed or settings.dataset.side, settings.dataset.channels)
 
 
 def check_images() -> None:

@@ -16,7 +16,7 @@ from der.model.network import Network
 from der.settings.training import TrainSettings
 from der.train.augmentation import draw_epoch
 from der.train.objective import ClassifierObjective
-from der.train.rebalancing.classifier_learning import balanced_subset, learn_classifier
+from der.train.rebalancing.classifier_learning import balanced_subset, learn_classifier, warn_of_few
 from der.train.training_images import TrainingImages
 from tests.builders import (
     NETWORK,
@@ -146,6 +146,27 @@ def test_the_subset_is_a_random_function_of_the_seed() -> None:
     picks = np.concatenate([balanced_subset(labels, generator(seed, "x"))[5:] for seed in range(400)])
     counts = np.bincount((picks - 5) // 20, minlength=10)  # 2000 picks over ten stretches of the class
     assert counts.min() > 140 and counts.max() < 260
+
+
+def warnings_of(steps: list[list[str]], counts: list[int], rebalancing: str) -> list[str]:
+    heard: list[str] = []
+    settings = replace(SETTINGS, incremental=incremental_settings(rebalancing=rebalancing))
+    warn_of_few(steps, training_images(0, counts), settings, heard.append)
+    return heard
+
+
+def test_a_new_class_of_few_images_is_told_of() -> None:
+    steps = [["a", "b"], ["c", "elk\n"]]
+    assert warnings_of(steps, [20, 20, 9, 2], "classifier_learning") == [
+        "training images of class elk\\n: 2, and classifier learning takes as many of every class, 8 of 51; "
+        "add some, or write train.incremental.rebalancing: weight_alignment"
+    ]
+    for counts in ([20, 20, 10, 10], [2, 20, 9, 2], [9, 9, 9, 9], [3, 20, 30, 30]):
+        assert not warnings_of(
+            steps, counts, "classifier_learning"
+        )  # enough, or no fewer than of old classes
+    assert not warnings_of(steps, [20, 20, 9, 2], "weight_alignment")
+    assert not warnings_of([["a", "b", "c"]], [20, 20, 2], "classifier_learning")
 
 
 def take(settings: TrainSettings = SETTINGS, **changes: Any) -> Checkpoint:

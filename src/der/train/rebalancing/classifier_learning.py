@@ -3,20 +3,50 @@
 # N training images, C classes seen
 """
 
+from collections.abc import Callable, Sequence
+from itertools import chain
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from der.common.randomness import generator
+from der.common.text import printable
 from der.model.head_initialization import torch_uniform
 from der.model.network import Network
-from der.settings.training import ClassifierSettings
+from der.settings.training import ClassifierSettings, TrainSettings
 from der.train.log import EpochRecord
 from der.train.objective import ClassifierObjective
 from der.train.phase import run_phase
 from der.train.step_run import StepRun
 from der.train.training_images import TrainingImages
 from der.train.workload import CLASSIFIER
+
+FEW = 10  # images of a class, half of the 20 exemplars that usually stand for an old one
+
+
+def warn_of_few(
+    steps: Sequence[Sequence[str]],
+    images: TrainingImages,
+    settings: TrainSettings,
+    warn: Callable[[str], None],
+) -> None:
+    """Tell ``warn`` of a new class of so few images that hardly any exemplar will be in the balanced subset.
+
+    ``steps`` holds all class names in label order, by the step that brought them.
+    """
+    if len(steps) == 1 or settings.incremental.rebalancing != "classifier_learning":
+        return
+    counts, old = np.bincount(images.labels), sum(map(len, steps[:-1]))
+    rarest = old + int(counts[old:].argmin())
+    few = int(counts[rarest])
+    if few < min(FEW, counts[:old].min()):
+        name = [*chain(*steps)][rarest]
+        warn(
+            f"training images of class {printable(name)}: {few}, and classifier learning takes as many of "
+            f"every class, {few * len(counts)} of {len(images.labels)}; add some, or write "
+            "train.incremental.rebalancing: weight_alignment"
+        )
 
 
 def learn_classifier(
