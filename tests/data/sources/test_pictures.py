@@ -1,5 +1,7 @@
 """Pictures decoded by threads or processes: the same rows, the same faults."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +42,23 @@ def test_files_are_moved_and_have_the_bytes_that_numpy_writes(tmp_path: Path) ->
         np.save(tmp_path / "again.npy", np.load(path))
         assert (tmp_path / "again.npy").read_bytes() == path.read_bytes()
     assert not (tmp_path / "raw/unpacked").exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_written_through_a_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int, offset: int, size: int) -> None:
+        assert offset == 0 and size > COUNT * pixels_of("0").nbytes
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left") as caught:
+        make_images(tmp_path / "a.npy", COUNT, settings_for(""))
+    assert caught.value.filename == str(tmp_path / "a.npy")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no room is reserved")
+def test_images_have_their_room_on_the_disk(tmp_path: Path) -> None:
+    make_images(tmp_path / "a.npy", 5000, settings_for(""))
+    status = (tmp_path / "a.npy").stat()
+    assert status.st_blocks * 512 >= status.st_size

@@ -55,9 +55,23 @@ Decode = Callable[[Sequence[Picture], Path, Sequence[int]], list[Fault]]
 
 
 def make_images(file: Path, count: int, settings: DatasetSettings) -> None:
-    """Make a .npy file of ``count`` images, uint8 (count, side, side, channels), all black."""
+    """Make a .npy file of ``count`` images, uint8 (count, side, side, channels), all black.
+
+    Raises OSError where the disk has no room for it.
+    """
     shape = (count, settings.side, settings.side, settings.channels)
     np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        _reserve(file)
+
+
+def _reserve(file: Path) -> None:
+    """Take the disk's room for a file of holes: filling one through a map, a full disk kills the process."""
+    with file.open("r+b") as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(file)) from None
 
 
 def map_images(file: Path) -> Images:
