@@ -3,10 +3,11 @@
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -25,7 +26,8 @@ from der.settings.dataset import DatasetSettings
 MOST_WORKERS = 8  # each holds a whole picture in memory
 MOST_NAMED = 20  # pictures in a message
 WORTH_PROCESSES = 512  # pictures; for fewer, starting processes takes longer than they save
-TOGETHER = 16  # pictures that a worker is given at once
+TOGETHER = 8  # pictures that a worker is given at once
+AHEAD = 2  # times as often as there are workers, such a number is given out before the first is done
 
 
 class Picture(NamedTuple):
@@ -43,15 +45,11 @@ class Fault(NamedTuple):
 
 
 class Job(NamedTuple):
-    """Pictures, and the rows of a file that they become."""
+    """Pictures, and the rows that they become of a file that ``make_images`` made."""
 
     file: Path
-    rows: list[int]
-    pictures: list[Picture]
-
-
-# Pictures to the rows of a file that ``make_images`` made; returns those that cannot be read.
-Decode = Callable[[Sequence[Picture], Path, Sequence[int]], list[Fault]]
+    rows: Sequence[int]
+    pictures: Sequence[Picture]
 
 
 def make_images(file: Path, count: int, settings: DatasetSettings) -> None:
@@ -80,31 +78,60 @@ def map_images(file: Path) -> Images:
     return images
 
 
-@contextmanager
-def decoder(settings: DatasetSettings, total: int) -> Iterator[Decode]:
-    """A function that decodes pictures into rows of a file, by several processes if ``total`` is worth it.
+def decode(
+    settings: DatasetSettings, total: int, jobs: Iterable[Job]
+) -> Generator[tuple[Path, list[Fault]], None, None]:
+    """Decode ``total`` pictures; yield the file of each job in turn, and those that cannot be read.
 
-    Rows of pictures that cannot be read stay as they are. On a terminal a bar shows how many of ``total`` are
-    done, and how many in a second.
+    Several processes do it if ``total`` is worth it. Jobs, of one picture at least, are taken as the workers
+    get to them, whichever file is theirs. Rows of pictures that cannot be read stay as they are. On a
+    terminal a bar shows how many are done, and how many in a second.
     """
-    with _workers(total) as pool, tqdm(total=total, unit="picture", disable=None, leave=False) as bar:
-
-        def decode(pictures: Sequence[Picture], file: Path, rows: Sequence[int]) -> list[Fault]:
-            starts = range(0, len(pictures), TOGETHER)
-            parts = [slice(start, start + TOGETHER) for start in starts]
-            jobs = [Job(file, [*rows[part]], [*pictures[part]]) for part in parts]
-            faults = []
-            for job, found in zip(jobs, pool.map(partial(work, settings), jobs), strict=True):
+    count = min(os.cpu_count() or 1, MOST_WORKERS)
+    faults: list[Fault] = []
+    parts = (part for job in jobs for part in _divide(job))
+    with _workers(count, total) as pool, tqdm(total=total, unit="picture", disable=None, leave=False) as bar:
+        try:
+            for (job, is_last), found in _do_ahead(pool, settings, parts, AHEAD * count):
                 faults += found
                 bar.update(len(job.pictures))
-            return faults
+                if is_last:
+                    yield job.file, faults
+                    faults = []
+        except BrokenProcessPool:
+            raise UserError(
+                f"{settings.path}: a process that decoded its pictures was killed, as systems do where "
+                "memory runs out; free some and try again"
+            ) from None
 
-        yield decode
+
+def _divide(job: Job) -> Iterator[tuple[Job, bool]]:
+    """A job in parts for a worker at a time, and whether each is the last."""
+    for start in range(0, len(job.pictures), TOGETHER):
+        end = start + TOGETHER
+        yield Job(job.file, job.rows[start:end], job.pictures[start:end]), end >= len(job.pictures)
+
+
+def _do_ahead(
+    pool: Executor, settings: DatasetSettings, parts: Iterable[tuple[Job, bool]], ahead: int
+) -> Iterator[tuple[tuple[Job, bool], list[Fault]]]:
+    """Yield parts with what ``work`` returns, in turn; ``ahead`` of them at most are taken before that."""
+    waiting: deque[tuple[tuple[Job, bool], Future[list[Fault]]]] = deque()
+    try:
+        for part in parts:
+            waiting.append((part, pool.submit(work, settings, part[0])))
+            if len(waiting) == ahead:
+                first, done = waiting.popleft()
+                yield first, done.result()
+        for first, done in waiting:
+            yield first, done.result()
+    finally:
+        for _, done in waiting:
+            done.cancel()
 
 
 @contextmanager
-def _workers(total: int) -> Iterator[Executor]:
-    count = min(os.cpu_count() or 1, MOST_WORKERS)
+def _workers(count: int, total: int) -> Iterator[Executor]:
     # Two threads that open pictures while Pillow still loads its formats can miss one.
     Image.init()
     if total < WORTH_PROCESSES or count == 1:
