@@ -18,6 +18,7 @@ from der.data.sources.class_images import Images
 from der.data.sources.decoding import read_picture
 from der.data.sources.download import download
 from der.data.sources.pictures import Job, Picture, decode, make_images, map_images
+from der.data.sources.room import ROOM, Taken, taken_by_processes
 from tests.data.sources.image_trees import expected, pixels_of, png, settings_for, tree_of, write_tree
 
 COUNT = 40
@@ -104,6 +105,31 @@ def test_jobs_are_taken_as_workers_get_to_them(tmp_path: Path, monkeypatch: pyte
         for done, _ in enumerate(decoded):
             assert len(taken) <= done + 2 * pictures.AHEAD
     assert len(taken) == COUNT
+
+
+class CountedThere:
+    """A picture's place: in a worker, the number of pixels that are being decoded."""
+
+    def __reduce__(self) -> Any:
+        return pixels_taken, ()
+
+
+def pixels_taken() -> str:
+    return str(ROOM._taken.pixels.value)
+
+
+def test_processes_share_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken_already(context: Any) -> Taken:
+        taken = taken_by_processes(context)
+        taken.pixels.value = 7
+        return taken
+
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(pictures, "taken_by_processes", taken_already)
+    make_images(tmp_path / "a.npy", 1, settings_for(""))
+    jobs = [Job(tmp_path / "a.npy", [0], [Picture(CountedThere(), b"")])]  # type: ignore[arg-type]
+    ((_, (fault,)),) = decode(settings_for(""), pictures.WORTH_PROCESSES, jobs)
+    assert fault.place == "7"
 
 
 class Killed:

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from der.common.errors import UserError
 from der.data.sources.class_images import Images
-from der.data.sources.decoding import read_picture
+from der.data.sources.decoding import UnreadForm, read_picture
+from der.data.sources.room import ROOM, Taken, taken_by_processes
 from der.settings.dataset import DatasetSettings
 
 MOST_WORKERS = 8  # each holds a whole picture in memory
@@ -42,6 +43,7 @@ class Fault(NamedTuple):
 
     place: str
     sentence: str
+    is_unread_form: bool  # and may be whole
 
 
 class Job(NamedTuple):
@@ -138,8 +140,15 @@ def _workers(count: int, total: int) -> Iterator[Executor]:
         with ThreadPoolExecutor(count) as threads:
             yield threads
         return
-    with ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent) as processes:
+    context = get_context("spawn")
+    taken = taken_by_processes(context)
+    with ProcessPoolExecutor(count, context, initializer=_start, initargs=(taken,)) as processes:
         yield processes
+
+
+def _start(taken: Taken) -> None:
+    ROOM.share(taken)
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:
@@ -163,14 +172,24 @@ def work(settings: DatasetSettings, job: Job) -> list[Fault]:
         try:
             images[row] = read_picture(file, place, settings.side, settings.channels)
         except UserError as error:
-            faults.append(Fault(place, str(error)))
+            faults.append(Fault(place, str(error), isinstance(error, UnreadForm)))
     return faults
 
 
 def describe(faults: Sequence[Fault]) -> str:
-    """One sentence about all pictures that cannot be read."""
+    """One sentence about all pictures that cannot be read, those first that have to be converted."""
+    unread = [fault for fault in faults if fault.is_unread_form]
+    others = [fault for fault in faults if not fault.is_unread_form]
+    kinds = (
+        (unread, "are of a form that Pillow does not read; convert them to JPEG"),
+        (others, "cannot be read or are too large; repair or remove them"),
+    )
+    return "; and ".join(_describe(found, advice) for found, advice in kinds if found)
+
+
+def _describe(faults: Sequence[Fault], advice: str) -> str:
     if len(faults) == 1:
         return faults[0].sentence
     names = ", ".join(fault.place for fault in faults[:MOST_NAMED])
     more = f" and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
-    return f"{len(faults)} pictures cannot be read or are too large; repair or remove them: {names}{more}"
+    return f"{len(faults)} pictures {advice}: {names}{more}"
