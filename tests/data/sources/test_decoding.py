@@ -1,5 +1,6 @@
 """Pictures of every mode, against pixel values worked out by hand."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 from der.common.errors import UserError
 from der.data.sources import decoding
 from der.data.sources.decoding import read_picture, to_pixels
+from der.data.sources.room import ROOM
 
 GREY = [[0, 100], [200, 255]]
 
@@ -212,6 +214,59 @@ def test_decompression_bomb_is_named(
     if pillow_limit is None:
         monkeypatch.setattr(decoding, "LARGEST_PICTURE", 1600)
         assert read(file).shape == (2, 2, 3)
+
+
+def test_a_jpeg_is_judged_by_what_is_decoded_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = saved(tmp_path, Image.new("L", (80, 80), 99), "a.jpg")  # 6400 pixels, of which 100 are decoded
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(decoding, "LARGEST_PICTURE", 100)
+    assert np.all(read(file) == 99)
+    monkeypatch.setattr(decoding, "LARGEST_PICTURE", 99)
+    with pytest.raises(UserError, match=r"a\.jpg: too many pixels; make it smaller \(80x80\)"):
+        read(file)
+    monkeypatch.setattr(decoding, "LARGEST_PICTURE", 100)
+    monkeypatch.setattr(decoding, "LARGEST_JPEG", 6399)
+    with pytest.raises(UserError, match=r"a\.jpg: too many pixels; make it smaller \(80x80\)"):
+        read(file)
+
+
+@pytest.mark.parametrize(("progressive", "pixels"), [(False, 100), (True, 6400)])
+def test_room_is_taken_for_what_is_in_memory_of_a_jpeg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progressive: bool, pixels: int
+) -> None:
+    taken = []
+
+    def take(pixels: int) -> AbstractContextManager[None]:
+        taken.append(pixels)
+        return nullcontext()
+
+    monkeypatch.setattr(ROOM, "taking", take)
+    read(saved(tmp_path, Image.new("RGB", (80, 80)), "a.jpg", progressive=progressive))
+    assert taken == [pixels]
+
+
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_pictures_are_converted_a_strip_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, mode: str, channels: int
+) -> None:
+    colours = Image.fromarray(np.random.RandomState(0).randint(0, 256, (9, 7, 4)).astype(np.uint8))
+    image = colours.convert("L").convert("I").convert(mode) if mode in MODES[-3:] else colours.convert(mode)
+    whole = to_pixels(image, 5, channels)
+    converted = []
+    convert = Image.Image.convert
+
+    def count(image: Image.Image, *arguments: Any) -> Image.Image:
+        converted.append(image.width * image.height)
+        return convert(image, *arguments)
+
+    monkeypatch.setattr(decoding, "STRIP", 15)  # two of seven columns' rows, and one in the end
+    monkeypatch.setattr(Image.Image, "convert", count)
+    assert np.array_equal(to_pixels(image, 5, channels), whole)
+    assert {*converted} == ({14, 7} if mode != {1: "L", 3: "RGB"}[channels] else set())
 
 
 def test_no_program_is_run_to_draw_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

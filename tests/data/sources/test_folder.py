@@ -1,6 +1,7 @@
 """The folder source on directories, through download()."""
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from der.common.errors import UserError
 from der.data.sources.class_images import hold_out
 from der.data.sources.download import Counts, download
 from der.data.sources.folder import folder
+from der.data.sources.tree import is_no_picture
 from tests.data.sources.image_trees import (
     Contents,
     expected,
@@ -125,6 +127,29 @@ def test_all_unreadable_pictures_are_named(
         f"{count} pictures cannot be read or are too large; repair or remove them: "
         f"{', '.join(f'{root}/{path}' for path in bad[:20])}{more}"
     )
+
+
+def test_pictures_that_have_to_be_converted_are_named_as_such(tmp_path: Path) -> None:
+    photos: Contents = {f"train/cat/IMG_{number}.HEIC": b"\0\0\0\x18ftypheic" for number in range(2)}
+    root = write_tree(tmp_path / "images", tree_of(**SMALL) | photos)
+    several = (
+        "2 pictures are of a form that Pillow does not read; convert them to JPEG: "
+        f"{root}/train/cat/IMG_0.HEIC, {root}/train/cat/IMG_1.HEIC"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(several)}$"):
+        download(settings_for(root), tmp_path / "raw")
+    write_tree(root, {"train/cat/0.jpg": b""})
+    with pytest.raises(
+        UserError, match=f"^{re.escape(several)}; and {root}/train/cat/0.jpg: cannot be read as a picture; "
+    ):
+        download(settings_for(root), tmp_path / "again")
+
+
+def test_films_are_passed_over_and_what_cameras_write_is_not() -> None:
+    films = ["mp4", "m4v", "mov", "avi", "mkv", "mpg", "mpeg", "webm", "wmv", "flv", "3gp", "mts", "m2ts"]
+    assert all(is_no_picture(f"1.{suffix}") and is_no_picture(f"1.{suffix.upper()}") for suffix in films)
+    pictures = ["jpg", "JPG", "webp", "heic", "nef", "DNG", "svg", "psd"]
+    assert not any(is_no_picture(f"1.{suffix}") for suffix in pictures)
 
 
 def test_bad_test_images_are_named_with_those_for_training(tmp_path: Path) -> None:

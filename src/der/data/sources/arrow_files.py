@@ -25,7 +25,7 @@ WORDS = {
     "validation": "validation|valid|dev|val",
 }
 AROUND = "-._ 0-9"  # the characters that a word for a split ends at
-ROWS = 256  # in memory at once
+ROWS = 128  # read at once
 SAVED = "state.json"  # beside the files of a saved data set, which it lists
 IMAGE, LABEL = ("image", "img"), ("label",)  # names of columns, where no metadata tells
 
@@ -139,7 +139,7 @@ def _check_types(file: Path, image: Any, label: Any) -> None:
 
 
 def read_rows(file: Path, *columns: str) -> Iterator[list[list[Any]]]:
-    """Yield the values of ``columns``, as many rows at a time as are to be in memory at once."""
+    """Yield the values of ``columns``, some rows at a time."""
     with opening(file) as (_, batches):
         for batch in batches([*columns]):
             for start in range(0, batch.num_rows, ROWS):

@@ -1,13 +1,14 @@
 """Anyone's images: train/<class>/*, and test/<class>/* if there is one, in a directory or an archive."""
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from der.common.errors import UserError
 from der.data.sources.archives import unpack
 from der.data.sources.class_images import ClassImages, choose_tests
-from der.data.sources.pictures import Fault, Picture, decoder, describe, make_images, map_images
+from der.data.sources.pictures import Fault, Job, Picture, decode, describe, make_images, map_images
 from der.data.sources.tree import Entry, Splits, build_tree, check_archive, check_splits, scan, unwrap
 from der.data.splits import SPLITS
 from der.settings.dataset import DatasetSettings
@@ -46,23 +47,26 @@ def _classes(
     total = sum(len(found) for classes in splits.values() for found in classes.values())
     scratch.mkdir(parents=True)
     try:
-        with decoder(settings, total) as decode:
-            for number, name in enumerate(sorted(splits["train"])):
-                parts = _divide(splits, name, settings)
-                files = [scratch / f"{number} {split}.npy" for split in SPLITS]
-                found: list[Fault] = []
-                for file, part in zip(files, parts, strict=True):
-                    make_images(file, len(part), settings)
-                    found += decode([_picture(one, where) for one in part], file, range(len(part)))
+        with closing(decode(settings, total, _jobs(splits, where, settings, scratch))) as decoded:
+            for name, train, test in zip(sorted(splits["train"]), decoded, decoded, strict=True):
+                found = train[1] + test[1]
                 faults += found if "test" in splits else sorted(found)
                 if not faults:  # else the other pictures are looked at, so that one message names all
-                    train, test = map(map_images, files)
-                    yield ClassImages(name, train, test, passed_over)
+                    yield ClassImages(name, map_images(train[0]), map_images(test[0]), passed_over)
                     passed_over = 0
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if faults:
         raise UserError(describe(faults))
+
+
+def _jobs(splits: Splits, where: str, settings: DatasetSettings, scratch: Path) -> Iterator[Job]:
+    """Each class's training images, then its test images."""
+    for number, name in enumerate(sorted(splits["train"])):
+        for split, part in zip(SPLITS, _divide(splits, name, settings), strict=True):
+            file = scratch / f"{number} {split}.npy"
+            make_images(file, len(part), settings)
+            yield Job(file, range(len(part)), [_picture(one, where) for one in part])
 
 
 def _divide(splits: Splits, name: str, settings: DatasetSettings) -> tuple[list[Entry], list[Entry]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.data.sources.arrow_files import Columns, find_columns, list_files, read_rows
 from der.data.sources.class_images import ClassImages, Images, choose_tests
-from der.data.sources.pictures import Fault, Picture, decoder, describe, make_images, map_images
+from der.data.sources.pictures import Job, Picture, decode, describe, make_images, map_images
 from der.settings.dataset import DatasetSettings
 
 
@@ -125,22 +125,23 @@ def _check_classes(splits: dict[str, Split], root: Path) -> list[str]:
 
 def _decode(splits: dict[str, Split], settings: DatasetSettings, scratch: Path) -> dict[str, Images]:
     """All images of each split, sorted by its groups, in files of ``scratch``."""
-    faults: list[Fault] = []
-    images: dict[str, Images] = {}
-    with decoder(settings, sum(len(split.labels) for split in splits.values())) as decode:
-        for name, split in splits.items():
-            places = np.empty(len(split.labels), np.int64)
-            places[np.argsort(split.groups, kind="stable")] = np.arange(len(places))
-            file = scratch / f"{name}.npy"
-            make_images(file, len(places), settings)
-            done = 0
-            for pictures in _pictures(split):
-                faults += decode(pictures, file, places[done : done + len(pictures)].tolist())
-                done += len(pictures)
-            images[name] = map_images(file)
+    total = sum(len(split.labels) for split in splits.values())
+    files = {name: scratch / f"{name}.npy" for name in splits}
+    jobs = (job for name, split in splits.items() for job in _jobs(split, files[name], settings))
+    faults = [fault for _, found in decode(settings, total, jobs) for fault in found]
     if faults:
         raise UserError(describe(faults))
-    return images
+    return {name: map_images(file) for name, file in files.items()}
+
+
+def _jobs(split: Split, file: Path, settings: DatasetSettings) -> Iterator[Job]:
+    places = np.empty(len(split.labels), np.int64)
+    places[np.argsort(split.groups, kind="stable")] = np.arange(len(places))
+    make_images(file, len(places), settings)
+    done = 0
+    for pictures in _pictures(split):
+        yield Job(file, places[done : done + len(pictures)].tolist(), pictures)
+        done += len(pictures)
 
 
 def _pictures(split: Split) -> Iterator[list[Picture]]:

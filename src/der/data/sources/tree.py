@@ -15,7 +15,9 @@ OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, an
     *(".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".odt", ".log"),
     *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".xls", ".xlsx"),
     *(".npy", ".npz", ".pkl", ".mat", ".h5", ".db", ".sqlite", ".py", ".ipynb", ".sh", ".md5", ".sha256"),
-    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".mp4", ".mov", ".avi", ".wav"),
+    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".m4a", ".wav"),
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv", ".flv", ".ogv"),
+    *(".3gp", ".3g2", ".mts", ".m2ts", ".vob", ".lrv"),
     *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc", ".aae", ".xmp", ".thm"),
 )
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
