@@ -4,6 +4,7 @@ The files are not in the system's cache when an epoch begins; both must come to 
 """
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from bench.photos.memory import BYTES, CLASSES, NETWORK, SIDE
+from bench.results_file import RESULTS, describe_machine
+from der.common.serialization import write_json
 from der.data.class_arrays import write_images
 from der.model.checkpoint import Checkpoint
 from der.settings.network import NetworkSettings
@@ -77,6 +80,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=0.3, help="of images (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="epochs of each kind (default: %(default)s)")
     parser.add_argument("--to", type=Path, required=True, help="a directory for the images")
+    parser.add_argument("--results", type=Path, default=RESULTS / "photos/epochs.json")
     options = parser.parse_args()
     network = replace(preset("photos").network, **NETWORK)
     files = make_files(options.to, int(options.gigabytes * 1e9 / BYTES))
@@ -92,9 +96,14 @@ def main() -> None:
         if not same_weights(expected, found):
             raise SystemExit("error: other weights from mapped files than from memory")
     medians = {name: float(np.median(found)) for name, found in seconds.items()}
-    for name, median in medians.items():
-        print(f"{name}: {median:.2f} s an epoch of {sum(map(len, in_memory))} images")
-    print(f"mapped / in memory: {medians['mapped'] / medians['in memory']:.3f}")
+    report = {
+        "images": sum(map(len, in_memory)),
+        "machine": describe_machine(torch.device("cpu"))._asdict() | {"torch": torch.__version__},
+        "mapped_over_in_memory": round(medians["mapped"] / medians["in memory"], 3),
+        "seconds_per_epoch": {name: round(median, 2) for name, median in medians.items()},
+    }
+    print(json.dumps(report, indent=1))
+    write_json(options.results, report)
 
 
 if __name__ == "__main__":
