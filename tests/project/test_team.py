@@ -22,13 +22,19 @@ PROGRAM = "tests.project.team_program"
 MARK = "DER_TEST_TEAM"
 
 
-def run_with_one_that_hangs(rank: int, place: str, count: int = 2) -> subprocess.CompletedProcess[str]:
+def run_with_one_that_hangs(
+    rank: int, place: str, count: int = 2, **variables: str
+) -> subprocess.CompletedProcess[str]:
     mark = uuid.uuid4().hex
-    environment = os.environ | {
-        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
-        "DER_PROCESSES": str(count),
-        MARK: mark,
-    }
+    environment = (
+        os.environ
+        | variables
+        | {
+            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+            "DER_PROCESSES": str(count),
+            MARK: mark,
+        }
+    )
     try:
         return subprocess.run(
             [sys.executable, "-m", PROGRAM, str(rank), place],
@@ -65,9 +71,16 @@ def test_all_is_done(rank: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "all is done\n", "")
 
 
+def test_a_network_that_is_set_up_wrongly_is_no_process_that_is_lost() -> None:
+    done = run_with_one_that_hangs(2, "none", GLOO_SOCKET_IFNAME="nosuch")
+    assert done.returncode == 1 and not done.stdout
+    assert re.fullmatch("error: .+ for: nosuch; set GLOO_SOCKET_IFNAME to .+\n", done.stderr)
+
+
 def test_within_a_minute() -> None:
     silence = watching.SILENT * watching.LOOK
     assert max(ranks.ANSWER.total_seconds(), silence) + max(watching.PATIENCE, watching.NAMING) < 60
+    assert ranks.ANSWER_ON_CARDS.total_seconds() > 120  # whoever is silent has been named before
 
 
 @pytest.mark.parametrize(("rank", "status"), [(0, f"error: one has ended; {AGAIN}"), (1, watching.HAS_SAID)])
