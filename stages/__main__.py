@@ -84,6 +84,7 @@ def main() -> None:
         with watching_next():
             run_all(wanted, start)
             meet()  # who is done before the others would seem to hang
+        ranks.leave()
     else:
         run_all(wanted, start)
 

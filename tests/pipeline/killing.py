@@ -25,6 +25,11 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def rounds(kills: int, largest: int) -> list[tuple[int, int]]:
+    """So many kills as numbered tests of at most ``largest``."""
+    return list(enumerate(min(largest, kills - done) for done in range(0, kills, largest)))
+
+
 class Started:
     """A command under way, in a process group of its own."""
 
@@ -54,13 +59,17 @@ class Started:
 
     def trainers(self) -> list[psutil.Process]:
         """The process of train_task, if there is one now."""
-        found = []
+        return self.processes("train_task")
+
+    def processes(self, *stages: str) -> list[psutil.Process]:
+        """Those that run one of ``stages`` now, in the order of their numbers."""
+        found, scripts = [], {f"stages.{stage}" for stage in stages}
         with suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.process.pid)
             for process in (root, *root.children(recursive=True)):
                 with suppress(psutil.NoSuchProcess):
-                    found += [process] if "stages.train_task" in process.cmdline() else []
-        return found
+                    found += [process] if scripts & {*process.cmdline()} else []
+        return sorted(found, key=lambda one: one.pid)
 
     def kill(self, how: str) -> None:
         """Send a signal to the processes that ``how`` names, and wait until all have ended."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.conftest import build_once
-from tests.pipeline.killing import PATIENCE, started, wait_for
+from tests.pipeline.killing import PATIENCE, rounds, started, wait_for
 from tests.pipeline.lab import Digests, Pipeline, make_pipeline, repeatable
 
 pytestmark = pytest.mark.torture
@@ -32,8 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """As many tests of ROUND kills as --torture asks for."""
     if "kills" in metafunc.fixturenames:
         kills = metafunc.config.getoption("torture") or 0
-        rounds = [min(ROUND, kills - done) for done in range(0, kills, ROUND)]
-        metafunc.parametrize(("number", "kills"), list(enumerate(rounds)))
+        metafunc.parametrize(("number", "kills"), rounds(kills, ROUND))
 
 
 def make_long(root: Path) -> Pipeline:

@@ -19,19 +19,17 @@ from tests.processes import with_environment
 AGAIN = "run again: it goes on from the last epoch"
 FIRST_HANGS = f"error: the first process hangs and is ended; {AGAIN}\n"
 PROGRAM = "tests.project.team_program"
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
 MARK = "DER_TEST_TEAM"
 
 
-def run_with_one_that_hangs(rank: int, place: str, count: int = 2) -> subprocess.CompletedProcess[str]:
+def run(*line: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A module that starts others; none of them may outlive it."""
     mark = uuid.uuid4().hex
-    environment = os.environ | {
-        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
-        "DER_PROCESSES": str(count),
-        MARK: mark,
-    }
+    environment = os.environ | variables | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", MARK: mark}
     try:
         return subprocess.run(
-            [sys.executable, "-m", PROGRAM, str(rank), place],
+            [sys.executable, "-m", *line],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -43,6 +41,17 @@ def run_with_one_that_hangs(rank: int, place: str, count: int = 2) -> subprocess
         for one in left:
             one.kill()
         assert not left
+
+
+def run_with_one_that_hangs(
+    rank: int, place: str, count: int = 2, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return run(PROGRAM, str(rank), place, DER_PROCESSES=str(count), **variables)
+
+
+def run_by_torchrun(killed: str) -> subprocess.CompletedProcess[str]:
+    program = "tests.project.torchrun_program"
+    return run(*TORCHRUN, "-m", program, killed, DER_DEVICE="cpu", OMP_NUM_THREADS="1")
 
 
 @pytest.mark.parametrize(
@@ -65,9 +74,16 @@ def test_all_is_done(rank: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "all is done\n", "")
 
 
+def test_a_network_that_is_set_up_wrongly_is_no_process_that_is_lost() -> None:
+    done = run_with_one_that_hangs(2, "none", GLOO_SOCKET_IFNAME="nosuch")
+    assert done.returncode == 1 and not done.stdout
+    assert re.fullmatch("error: .+ for: nosuch; set GLOO_SOCKET_IFNAME to .+\n", done.stderr)
+
+
 def test_within_a_minute() -> None:
     silence = watching.SILENT * watching.LOOK
     assert max(ranks.ANSWER.total_seconds(), silence) + max(watching.PATIENCE, watching.NAMING) < 60
+    assert ranks.ANSWER_ON_CARDS.total_seconds() > 120  # whoever is silent has been named before
 
 
 @pytest.mark.parametrize(("rank", "status"), [(0, f"error: one has ended; {AGAIN}"), (1, watching.HAS_SAID)])
@@ -105,3 +121,16 @@ def test_work_begins_when_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None
     with team.team(("stages.train_task", "1"), torch.device("cpu")):
         done.append("worked")
     assert done == ["met", "worked"]
+
+
+def test_under_torchrun_all_leave_in_the_end() -> None:
+    done = run_by_torchrun("none")
+    assert (done.returncode, done.stdout) == (0, "left\nleft\n")
+    assert not done.stderr
+
+
+def test_under_torchrun_one_that_is_killed_ends_all_and_torchrun_names_it() -> None:
+    done = run_by_torchrun("0")
+    assert done.returncode and not done.stdout
+    first = done.stderr.partition("Root Cause")[2]
+    assert re.search(r"rank +: 0 .+\n +exitcode +: -9 .+SIGKILL", first)

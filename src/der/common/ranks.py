@@ -4,10 +4,13 @@ Every rank calls the same functions in the same order, and all get the same numb
 in the order of the ranks.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from der.common.errors import UserError
 
 if TYPE_CHECKING:  # torch costs seconds, and who is alone does without
     import torch
@@ -18,9 +21,14 @@ if TYPE_CHECKING:  # torch costs seconds, and who is alone does without
 T = TypeVar("T")
 
 ANSWER = timedelta(seconds=45)  # after which a rank that does not answer counts as lost
+# On cards far more: NCCL counts from when a reduction is queued, which may be behind an epoch of replayed
+# steps, and then aborts the process without a word; who watches the processes is to speak first.
+ANSWER_ON_CARDS = timedelta(minutes=10)
 STARTING = timedelta(minutes=10)  # likewise one of torchrun's that does not come; they start at once
 MEETING = timedelta(hours=48)  # until all are there: one may wait for another run of the same step
-TRANSPORT = re.compile("gloo/transport|connection|timed out|timeout|broken pipe", re.IGNORECASE)
+GONE = re.compile("connection|timed out|timeout|broken pipe", re.IGNORECASE)
+SOURCE = re.compile(r"^(\[[^]]*\] *)+")  # a text of Gloo's begins with where in its code it was raised
+LOST = "a process of the training has ended, or does not answer"
 
 
 class LostRank(Exception):
@@ -42,19 +50,28 @@ _joined: Group | None = None
 def join(rank: int, count: int, device: "torch.device", store: "Store | None" = None) -> None:
     """Be ``rank`` of ``count`` from here on, once all are there; they meet at ``store``, or torchrun's place.
 
-    NCCL on CUDA, Gloo elsewhere. Raises LostRank if one does not come.
+    NCCL on CUDA, Gloo elsewhere. Raises LostRank if one does not come, UserError for a wrong address.
     """
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    _answered(_join, rank, count, backend, store)
+    try:
+        _join(rank, count, device.type == "cuda", store)
+    except RuntimeError as error:
+        if not _is_of_transport(error):
+            raise
+        reason = SOURCE.sub("", str(error).partition("\n")[0])
+        if GONE.search(reason):
+            raise LostRank(LOST) from None
+        raise UserError(f"the processes cannot reach each other: {reason}") from None
 
 
-def _join(rank: int, count: int, backend: str, store: "Store | None") -> None:
+def _join(rank: int, count: int, on_cards: bool, store: "Store | None") -> None:
     global _joined
     import torch.distributed as dist
 
-    patience = STARTING if store is None else MEETING
+    if on_cards:  # else NCCL chooses by size and machine, also NVLS, whose sums differ from call to call
+        os.environ.setdefault("NCCL_ALGO", "Ring")
+    backend, patience = "cpu:gloo,cuda:nccl" if on_cards else "gloo", STARTING if store is None else MEETING
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
-    working = dist.new_group(timeout=ANSWER)
+    working = dist.new_group(timeout=ANSWER_ON_CARDS if on_cards else ANSWER)
     meeting = dist.new_group(timeout=MEETING, backend="gloo")
     assert not isinstance(working, int) and not isinstance(meeting, int)  # as for who is in no group
     _joined = Group(rank, count, working, meeting)
@@ -144,7 +161,7 @@ def _answered(function: Any, *arguments: Any, **named: Any) -> None:
     except RuntimeError as error:
         if not _is_of_transport(error):
             raise
-        raise LostRank("a process of the training has ended, or does not answer") from None
+        raise LostRank(LOST) from None
 
 
 def _is_of_transport(error: RuntimeError) -> bool:
@@ -153,4 +170,5 @@ def _is_of_transport(error: RuntimeError) -> bool:
 
     kinds = (dist.DistBackendError, dist.DistNetworkError, dist.DistStoreError)
     text = str(error)
-    return "out of memory" not in text and (isinstance(error, kinds) or TRANSPORT.search(text) is not None)
+    named = "gloo/transport" in text or GONE.search(text) is not None
+    return "out of memory" not in text and (isinstance(error, kinds) or named)

@@ -29,7 +29,9 @@ from der.project.watching import AGAIN, kill, outlive_first, prepare_end, watchi
 
 if TYPE_CHECKING:
     import torch
+    from torch._C._distributed_c10d import Store
 
+INTERFACE = "GLOO_SOCKET_IFNAME"
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 ENDING = 30  # seconds for the others to end by themselves
 
@@ -60,7 +62,17 @@ def meet_by_torchrun(device: "torch.device") -> None:
     """Where torchrun has started this process, join the others; once for all stages, as its store is."""
     count = count_processes()
     if by_torchrun() and count > 1 and ranks.count() == 1:
-        ranks.join(own_rank(), count, device)
+        _join(device, count)
+
+
+def _join(device: "torch.device", count: int, store: "Store | None" = None) -> None:
+    """Be one of ``count``; what is wrong with the network names the setting."""
+    try:
+        ranks.join(own_rank(), count, device, store)
+    except UserError as error:
+        raise UserError(
+            f"{error}; set {INTERFACE} to the network interface by which they do, or unset it"
+        ) from None
 
 
 @contextmanager
@@ -70,7 +82,7 @@ def _joined(device: "torch.device", store: str, count: int) -> Iterator[None]:
 
     place = FileStore(store, count)
     place.set_timeout(ranks.MEETING)  # whoever hangs until then is found by the others' threads
-    ranks.join(own_rank(), count, device, place)
+    _join(device, count, place)
     yield
     ranks.leave()
 
@@ -79,8 +91,8 @@ def _joined(device: "torch.device", store: str, count: int) -> Iterator[None]:
 def _members(script: Sequence[str], count: int, store: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes 1 to ``count`` - 1, which end with the block."""
     environment = os.environ | {STORE: store, PARENT: str(os.getpid())}
-    if "GLOO_SOCKET_IFNAME" not in environment and sys.platform in LOOPBACK:
-        environment["GLOO_SOCKET_IFNAME"] = os.environ["GLOO_SOCKET_IFNAME"] = LOOPBACK[sys.platform]
+    if INTERFACE not in environment and sys.platform in LOOPBACK:
+        environment[INTERFACE] = os.environ[INTERFACE] = LOOPBACK[sys.platform]
     others: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(1, count):
