@@ -20,6 +20,9 @@ if [ ! -d "$clone" ]; then
     mv "$clone.part" "$clone"
 fi
 cd "$clone"
+# What a job that was killed here may have left half-written, or locked by its processes; no other works here.
+# Finished stages come from the cache all the same.
+rm -rf .git/*.lock .dvc/tmp dvc.lock
 git fetch --quiet
 git checkout --quiet --force --detach "$commit"
 

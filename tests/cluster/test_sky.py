@@ -9,6 +9,7 @@ import yaml
 from jsonschema import validate
 
 from tests.locations import ROOT
+from tests.pipeline.pages import blocks
 
 FILE = ROOT / "examples/cluster/sweep.sky.yaml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -35,7 +36,7 @@ SCHEMA = fields(
     ),
     envs={**each({"type": ["string", "null"]}), "propertyNames": {"pattern": r"^[A-Z_]+$"}},
     file_mounts=each(
-        fields(name={"type": "string", "pattern": r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"}, mode=MODE)
+        fields(name={"type": "string", "pattern": r"^\$\{[A-Z_]+\}$"}, mode=MODE)  # one for all the world
     ),
     setup=STRING,
     run=STRING,
@@ -53,8 +54,14 @@ def test_commands_are_a_shell_s_and_their_variables_are_given(part: str) -> None
     assert used and used <= set(TASK["envs"])
 
 
-def test_what_has_no_value_is_in_the_command_above() -> None:
+def test_buckets_have_names_that_are_asked_for() -> None:
+    names = {mount["name"].strip("${}") for mount in TASK["file_mounts"].values()}
+    assert all(TASK["envs"][name] is None for name in names)
+
+
+def test_what_has_no_value_is_in_the_command_above_and_on_the_page() -> None:
     (command,) = re.findall(r"^# +(sky jobs launch .+)$", TEXT, re.MULTILINE)
+    assert blocks("docs/scale.md", "A sweep in a cloud") == [command]
     required = {name for name, value in TASK["envs"].items() if value is None}
     assert required == set(re.findall(r"--env (\w+)=", command))
     assert command.endswith(f" {FILE.relative_to(ROOT)}")

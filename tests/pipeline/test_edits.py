@@ -10,10 +10,12 @@ import ast
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from der.project.objects import find_object, hash_output
 from tests.pipeline.lab import RESULTS, Digests, Pipeline, Repro, numbered, read_graph
 
 REPORT = "metrics/report.html"
@@ -155,6 +157,13 @@ def test_shorter_protocol_and_chain_leave_no_stale_step(pipeline: Pipeline) -> N
     assert pipeline.results() == from_scratch(pipeline)
 
 
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 @pytest.mark.parametrize(
     "deleted",
     [
@@ -167,11 +176,7 @@ def test_shorter_protocol_and_chain_leave_no_stale_step(pipeline: Pipeline) -> N
 )
 def test_deleted_output_is_restored(deleted: list[str], base: Pipeline, pipeline: Pipeline) -> None:
     for name in deleted:
-        path = pipeline.root / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(pipeline.root / name)
     done = pipeline.repro()
     # What check leaves is in no cache of runs: it takes less time than to look there.
     assert done.run == (["check"] if "data/fingerprints" in deleted else [])
@@ -185,6 +190,31 @@ def test_deleted_output_is_restored(deleted: list[str], base: Pipeline, pipeline
     if "metrics" in deleted:  # the page is no output, which DVC would miss: `der report` makes it
         pipeline.der("report")
     assert pipeline.results() == expected
+
+
+def object_of(pipeline: Pipeline, output: str, name: str | None = None) -> Path:
+    """Of DVC's cache, the object of a file of an output, or of the output itself."""
+    path = pipeline.root / output / (name or "")
+    return find_object(pipeline.root / ".dvc/cache/files/md5", hash_output(path))
+
+
+LOST = {  # what is taken from the cache, what in the workspace, and the stages that run
+    "a file": (("metrics/steps/1", "metrics.json"), None, ["E1"]),
+    "a listing": (("data/memory/2",), None, ["B2"]),
+    "a file of what is deleted": (("metrics/training/1", "log.csv"), "metrics/training/1", ["T1"]),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_the_cache_has_lost_is_computed_again(name: str, base: Pipeline, pipeline: Pipeline) -> None:
+    of_cache, of_workspace, run = LOST[name]
+    object_of(pipeline, *of_cache).unlink()
+    if of_workspace:
+        remove(pipeline.root / of_workspace)
+    planned = pipeline.plan()  # with what depends on them: DVC stops where it finds the same bytes
+    done = pipeline.repro()
+    assert done == Repro(numbered(*run), []) and set(done.run) <= set(planned)
+    assert pipeline.results() == base.results()
 
 
 def reformat(pipeline: Pipeline, path: str) -> None:

@@ -30,6 +30,7 @@ ELSEWHERE = {
     ("docs/experiments.md", "Many"): "pipeline/test_queue.py",
     ("docs/scale.md", "A sweep on Slurm"): "cluster/test_sweep.py",
     ("docs/scale.md", "A chain on several nodes"): "cluster/test_chain.py",
+    ("docs/scale.md", "A sweep in a cloud"): "cluster/test_sky.py",
     ("docs/without-dvc.md", ALL): "pipeline/test_reproducible.py",
     ("docs/exports.md", "Exports"): "deployment/test_exports_page.py",
 }

@@ -124,6 +124,8 @@ def test_a_folder_of_weights_reaches_those_that_start_from_a_file_of_it(
         ("evaluate@1", [{"changed deps": {"params.yaml": {"memory.budget": "new"}}}], True),
         ("evaluate@1", [{"changed deps": {"params.yaml": {"memory.budget": "modified"}}}], False),
         ("evaluate@1", [{"changed outs": {"metrics/steps/1": "deleted"}}], False),  # restored
+        ("evaluate@1", [{"changed outs": {"metrics/steps/1": "not in cache"}}], True),
+        ("summarize", [{"changed outs": {"metrics/summary.json": "modified"}}], True),  # as uncached
         ("check", [{"changed outs": {"data/fingerprints": "modified"}}], True),
         ("check", [{"changed deps": {"src": "modified"}}], True),
         ("train_task@1", [{"changed deps": {"data/memory/0": "modified"}}], False),
@@ -133,7 +135,7 @@ def test_a_folder_of_weights_reaches_those_that_start_from_a_file_of_it(
 def test_what_dvc_status_says_of_a_stage(
     stage: str, changes: list[object], runs: bool, workspace: Workspace
 ) -> None:
-    assert runs_for(stage, changes, workspace.graph) == runs
+    assert runs_for(stage, changes, workspace.graph, {"metrics/summary.json"}) == runs
 
 
 def test_stages_come_after_those_that_they_depend_on(workspace: Workspace) -> None:

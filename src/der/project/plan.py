@@ -1,10 +1,11 @@
 """What `dvc repro` would run, all of it: DVC's own --dry shows the stages whose inputs have changed by now.
 
-A stage runs if its parameters, its code or an input from outside have changed, or if it depends on what a
-stage that runs leaves. Some edges tell more than that: what split leaves for a step depends on the classes
-up to that step and their images alone, a fingerprint on the code of its stage, the side of images on the
-backbone, and what a folder of weights brings on the file that is named. What DVC's cache holds of earlier
-runs is restored when its turn comes, so that less may run, never more.
+A stage runs if its parameters, its code or an input from outside have changed, if DVC's cache has lost what
+it takes to restore its outputs, or if it depends on what a stage that runs leaves. Some edges tell more than
+that: what split leaves for a step depends on the classes up to that step and their images alone, a
+fingerprint on the code of its stage, the side of images on the backbone, and what a folder of weights brings
+on the file that is named. What DVC's cache holds of earlier runs is restored when its turn comes, so that
+less may run, never more.
 """
 
 import hashlib
@@ -47,14 +48,14 @@ class Workspace(NamedTuple):
     graph: dict[str, Node]
     ran: Ran
     new_code: set[str]  # stages that ran with other code
-    changed: set[str]  # stages of which an input from outside has changed, or whose outputs are lost
+    changed: set[str]  # stages of which an input from outside has changed, or an output is lost
     images: set[str] | None = None  # classes with other images than download read; None: any may have
 
 
 def read_workspace() -> Workspace:
     """Look at the repository, which DVC does in part; raises UserError if that fails."""
     graph = expand_graph()
-    changed = {*_changed_outside(graph), *_lost(graph)}
+    changed = _find_changed(graph)
     images = find_changed_classes(load_section(DatasetSettings, "dataset")) if DOWNLOAD in changed else None
     return Workspace(graph, read_lock(), _find_new_code(graph), changed, images)
 
@@ -168,23 +169,29 @@ def _has_classes(path: Path, classes: list[list[str]] | None) -> bool:
         return False
 
 
-def _changed_outside(graph: dict[str, Node]) -> set[str]:
-    """Stages with a changed dependency that no stage leaves, by DVC; parameters are not looked at."""
+def _find_changed(graph: dict[str, Node]) -> set[str]:
+    """Stages that run for what `dvc status` says of them; parameters are not looked at."""
     done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"dvc status: failed ({' '.join(done.stderr.split())}); run `der check`")
-    return {stage for stage, changes in json.loads(done.stdout).items() if runs_for(stage, changes, graph)}
+    status, uncached = json.loads(done.stdout), _find_uncached()
+    return {stage for stage, changes in status.items() if runs_for(stage, changes, graph, uncached)}
 
 
-def runs_for(stage: str, changes: list[Any], graph: dict[str, Node]) -> bool:
-    """Whether a stage runs for what `dvc status` says of it, apart from other values of its parameters."""
+def runs_for(stage: str, changes: list[Any], graph: dict[str, Node], uncached: set[str]) -> bool:
+    """Whether a stage runs for what `dvc status` says of it, apart from other values of its parameters.
+
+    Outputs that have changed are restored, but for those that are ``uncached``.
+    """
     told = [one for one in changes if isinstance(one, dict)]
     deps = {path: kind for one in told for path, kind in one.get("changed deps", {}).items()}
+    outs = {path: kind for one in told for path, kind in one.get("changed outs", {}).items()}
     return (
         "changed command" in changes
         or any(isinstance(kind, str) and not producers(path, graph) for path, kind in deps.items())
         or any("new" in kind.values() for kind in deps.values() if isinstance(kind, dict))  # parameters
-        or (stage == CHECK and any("changed outs" in one for one in told))  # which are in no cache of runs
+        or any(kind == "not in cache" or path in uncached for path, kind in outs.items())
+        or (stage == CHECK and bool(outs))  # which are in no cache of runs
     )
 
 
@@ -204,12 +211,12 @@ def _find_new_code(graph: dict[str, Node]) -> set[str]:
     }
 
 
-def _lost(graph: dict[str, Node]) -> set[str]:
-    """Stages with an output that is neither there nor in DVC's cache."""
-    cache, outputs = find_cache(), read_outputs()
+def _find_uncached() -> set[str]:
+    """Outputs whose object DVC's cache has not; of a file that git tracks `dvc status` does not say so."""
+    cache = find_cache()
     return {
-        stage
-        for stage in graph.keys() & outputs.keys()
-        for path, digest in outputs[stage].items()
-        if not path.exists() and not find_object(cache, digest).exists()
+        path.as_posix()
+        for outputs in read_outputs().values()
+        for path, digest in outputs.items()
+        if not find_object(cache, digest).exists()
     }
