@@ -77,8 +77,8 @@ class Session:
         if name != PLAIN:
             set_up_device(str(device))  # as the pipeline does; the plain loop keeps the defaults
 
-    def warm_up(self, frozen: int) -> float:
-        """Train one epoch of the step with ``frozen`` frozen extractors; returns the mean loss."""
+    def prepare(self, frozen: int) -> None:
+        """Be ready for the step with ``frozen`` frozen extractors."""
         if isinstance(self.loop, EngineLoop):
             self.loop.release()
         start = prepare(self.case, frozen)
@@ -94,6 +94,10 @@ class Session:
             build_plain = PlainLoop if self.case.task == "train" else PlainPrediction
             self.loop = build_plain(self.case, start, self.device)
         self.epoch = 0
+
+    def warm_up(self) -> float:
+        """The first epoch; returns the mean loss."""
+        assert self.loop is not None
         return self.loop.run_epoch(self.epoch)
 
     def time_epoch(self) -> float:
@@ -135,7 +139,7 @@ class Contender:
         self.pool.shutdown()
 
     def warm_up(self, frozen: int) -> float:
-        """Session.warm_up."""
+        """Session.prepare, and Session.warm_up."""
         return self.pool.submit(_warm_up, frozen).result()
 
     def time_epoch(self) -> float:
@@ -160,7 +164,8 @@ def _open(name: str, case: Case, device: torch.device) -> None:
 
 
 def _warm_up(frozen: int) -> float:
-    return _session.warm_up(frozen)
+    _session.prepare(frozen)
+    return _session.warm_up()
 
 
 def _time_epoch() -> float:
@@ -168,8 +173,9 @@ def _time_epoch() -> float:
 
 
 def _train(epochs: int) -> None:
+    _session.prepare(0)  # as stages do, not in a turn
     with turn(_session.device) as cores:
-        _session.warm_up(0)
+        _session.warm_up()
         for _ in range(epochs - 1):
             cores.pass_on()
             _session.time_epoch()

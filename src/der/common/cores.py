@@ -8,6 +8,7 @@ on: whoever waits, waits for runs that show that they live.
 """
 
 import os
+import random
 import stat
 import tempfile
 import threading
@@ -26,12 +27,15 @@ try:
 except ImportError:  # Windows: no turns there
     lock_some = None  # type: ignore[assignment]
 
-POLL = 0.005  # seconds between two looks at cores that others hold: a look takes microseconds
+# Seconds between two looks at cores that others hold, more or less: a look takes microseconds, but wakes a
+# core that one of the other's threads has, for which all its threads wait.
+POLL = 0.03
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time in a period of so many
 # Seconds of a turn that is passed on; the threads of the one before spin for hundredths of one.
-SHORTEST = 3.0
+SHORTEST = 10.0
 
 _own = threading.local()  # .held: this thread's turn
+_pause = random.Random()  # looks that keep time with those of others would come second every time
 
 
 class Turn:
@@ -105,7 +109,7 @@ def _take() -> ExitStack:
 
 def _wait(attempt: Callable[[], ExitStack | None]) -> ExitStack:
     while (held := attempt()) is None:
-        time.sleep(POLL)
+        time.sleep(POLL * _pause.uniform(0.5, 1.5))
     return held
 
 
