@@ -32,7 +32,7 @@ def is_finished(key: dict[str, Any], rows: Rows) -> bool:
 
 
 def format_rows(rows: Rows) -> str:
-    """A line for every network and number of images: means over seeds, and their range; the first's minutes."""
+    """A line for every network and number of images: means over seeds, their range, the first's minutes."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(json.dumps([row["network"], row["images_per_class"]]), []).append(row)
