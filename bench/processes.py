@@ -2,7 +2,7 @@
 
 Each contender trains the same epochs in turns, in processes of its own: seconds per epoch, the median of all
 turns, and their ratio to one process with one thread. Then the digits' whole protocol by one process and by
-two, for several seeds: the accuracies. Results go to bench/results/processes.json.
+two, for several seeds: the accuracies. Results go to bench/results/processes/times.json.
 """
 
 import argparse
@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 import torch
 
 from bench.pipeline_copy import copy_pipeline, edit_parameters, environment
-from bench.results_file import RESULTS
+from bench.results_file import RESULTS, describe_processor
 from der.common.precision_names import Precision
-from der.common.processor import processor_name
 from der.common.serialization import read_json, write_json
 
 TURNS = 3
@@ -172,15 +171,15 @@ def run_bench(quick: bool) -> None:
     accuracies = [tell(row) for row in rows]
     report = {
         "accuracies": accuracies,
-        "cores": os.cpu_count(),
-        "processor": processor_name(),
+        "machine": describe_processor(),
         "seconds": seconds,
-        "torch": torch.__version__,
         "two less one": differences(accuracies),
     }
     print(json.dumps(report["two less one"]))
     if not quick:
-        write_json(RESULTS / "processes.json", report)
+        path = RESULTS / "processes/times.json"
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, report)
 
 
 def tell(row: dict[str, Any]) -> dict[str, Any]:
