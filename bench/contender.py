@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 PLAIN = "plain"
 # After an engine's name: without the kernels that it compiles for a processor, or by torch.compile instead.
 OTHER_LAYERS: dict[str, Layers] = {" uncompiled": "torch", " torch.compile": "inductor"}
-WIDTHS = {PLAIN: 4, "engine float32": 4, "engine bfloat16": 2}  # bytes of an activation
+ENGINES = ("engine float32", "engine bfloat16")
 
 
 def list_contenders(case: Case, device: torch.device) -> list[str]:
     """Who takes part: on a processor, engines that train with kernels of their own also without them."""
+    usual = [PLAIN, *ENGINES]
     if case.task != "train" or device.type != "cpu":
-        return [*WIDTHS]
+        return usual
     images, *_ = case.load()
     compiled = [
         name
-        for name in WIDTHS
-        if name != PLAIN
-        and worth_compiling(whole_training(case), len(images), images.shape[1], precision_of(name))
+        for name in ENGINES
+        if worth_compiling(whole_training(case), len(images), images.shape[1], precision_of(name))
     ]
-    others = list(OTHER_LAYERS) if case.inductor else list(OTHER_LAYERS)[:1]
-    return [*WIDTHS, *(name + other for other in others for name in compiled)]
+    others = [other for other, layers in OTHER_LAYERS.items() if layers != "inductor" or case.inductor]
+    return [*usual, *(name + other for other in others for name in compiled)]
 
 
 def layers_of(name: str) -> Layers:
@@ -49,13 +49,13 @@ def layers_of(name: str) -> Layers:
 
 
 def precision_of(name: str) -> Precision:
-    """What the contender ``name``, an engine, computes in."""
+    """What the contender ``name`` computes in."""
     return "bfloat16" if "bfloat16" in name else "float32"
 
 
 def width_of(name: str) -> int:
     """Bytes of an activation of the contender ``name``."""
-    return next(width for engine, width in reversed(WIDTHS.items()) if name.startswith(engine))
+    return 2 if precision_of(name) == "bfloat16" else 4
 
 
 class Footprint(NamedTuple):

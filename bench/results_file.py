@@ -50,6 +50,11 @@ def describe_machine(device: torch.device) -> Machine:
     return Machine(processor_name(), torch.get_num_threads(), card)
 
 
+def describe_processor() -> dict[str, Any]:
+    """The machine without its card, and the torch that computes there."""
+    return describe_machine(torch.device("cpu"))._asdict() | {"torch": torch.__version__}
+
+
 def round_figures(row: Row) -> Row:
     """Every figure that is not a whole number, to FIGURES significant ones."""
     return type(row)(*map(_round, row))

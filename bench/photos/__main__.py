@@ -7,12 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 from bench.photos.rows import list_rows
 from bench.photos.run import run
 from bench.photos.table import RESULTS, format_rows, is_finished, read_rows, write_rows
-from bench.results_file import describe_machine
+from bench.results_file import describe_processor
 
 
 def main() -> None:
@@ -30,7 +28,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="in place of the schedule's, for a trial")
     parser.add_argument("--tests", type=int, help="test images of a class, for a trial")
     options = parser.parse_args()
-    machine = describe_machine(torch.device("cpu"))._asdict() | {"torch": torch.__version__}
+    machine = describe_processor()
     for row in list_rows():
         if options.only not in row.contender.name or is_finished(row.key, read_rows(options.to)):
             continue

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from bench.photos.memory import BYTES, CLASSES, NETWORK, SIDE
-from bench.results_file import RESULTS, describe_machine
+from bench.results_file import RESULTS, describe_processor
 from der.common.serialization import write_json
 from der.data.class_arrays import write_images
 from der.model.checkpoint import Checkpoint
@@ -98,7 +98,7 @@ def main() -> None:
     medians = {name: float(np.median(found)) for name, found in seconds.items()}
     report = {
         "images": sum(map(len, in_memory)),
-        "machine": describe_machine(torch.device("cpu"))._asdict() | {"torch": torch.__version__},
+        "machine": describe_processor(),
         "mapped_over_in_memory": round(medians["mapped"] / medians["in memory"], 3),
         "seconds_per_epoch": {name: round(median, 2) for name, median in medians.items()},
     }

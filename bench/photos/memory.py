@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
 from PIL import Image
 
 from bench.pipeline_copy import DVC, copy_pipeline, disk, edit_parameters, environment, run_der
-from bench.results_file import RESULTS, describe_machine
+from bench.results_file import RESULTS, describe_processor
 from der.common.serialization import write_json
 
 CLASSES = 20
@@ -87,9 +86,12 @@ def main() -> None:
     run_der(root, "preset", "photos")
     edit_parameters(root, LIGHT | {"dataset.path": str(options.to.absolute() / "photos")})
     run_der(root, "chain")
-    machine = describe_machine(torch.device("cpu"))._asdict() | {"torch": torch.__version__}
-    report: dict[str, Any] = {"gigabytes": round(count * BYTES / 1e9, 2), "images": count, "machine": machine}
-    report["stages"] = {}
+    report: dict[str, Any] = {
+        "gigabytes": round(count * BYTES / 1e9, 2),
+        "images": count,
+        "machine": describe_processor(),
+        "stages": {},
+    }
     for stage in ("check", "download", "split", "initialize", "train_task@1", "build_memory@1", "evaluate@1"):
         report["stages"][stage] = watch(root, [*DVC, "repro", "--single-item", stage])
         print(stage, report["stages"][stage], flush=True)

@@ -50,7 +50,7 @@ class Turn:
         Of several ranks the first takes the cores of all: one that waits alone would seem not to answer.
         """
         if ranks.is_first():
-            with suppress(OSError, RuntimeError), waiting():  # no locks there, no thread that shows life
+            with suppress(OSError), waiting():
                 self.held = _take()
         ranks.meet()
         self.since = time.monotonic()

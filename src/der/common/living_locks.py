@@ -21,7 +21,7 @@ def lock_some(paths: Sequence[Path], wanted: int) -> ExitStack | None:
     """Lock ``wanted`` of the files until what is returned is closed, or None: others hold too many.
 
     Holds none of them then: who held some and waited for more could wait for ever. Raises OSError where
-    files cannot be made or locked.
+    files cannot be made or locked, or no sign of life be shown.
     """
     with ExitStack() as held:
         locked: list[Path] = []
@@ -64,7 +64,10 @@ def _pass_over(path: Path, descriptor: int) -> None:
 @contextmanager
 def _showing_life(paths: Sequence[Path]) -> Iterator[None]:
     ended = threading.Event()
-    threading.Thread(target=_touch, args=(paths, ended), daemon=True).start()
+    try:
+        threading.Thread(target=_touch, args=(paths, ended), daemon=True).start()
+    except RuntimeError as error:  # the system has no thread to give
+        raise OSError(str(error)) from None
     try:
         yield
     finally:

@@ -29,7 +29,12 @@ def match(
     values = {name: value for name, value in found.items() if not name.endswith(COUNTER)}
     values = _uncover(values, wanted)
     if values.keys().isdisjoint(wanted):
-        return _match_by_order(values, wanted, where, ordered=ordered)
+        if not ordered:
+            raise UserError(
+                f"{where} has other names for its tensors, and safetensors keeps no order to tell them "
+                "by; give a file with the names of that model, or one of torch.save in its order"
+            )
+        return _match_by_order(values, wanted, where)
     for name, value in wanted.items():
         if name not in values:
             raise UserError(f"{where} has a tensor {name}, which is not there; give a file of that model")
@@ -58,13 +63,8 @@ def _uncover(values: dict[str, Tensor], wanted: Container[str]) -> dict[str, Ten
 
 
 def _match_by_order(
-    values: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, *, ordered: bool
+    values: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str
 ) -> dict[str, Tensor]:
-    if not ordered:
-        raise UserError(
-            f"{where} has other names for its tensors, and safetensors keeps no order to tell them by; give "
-            "a file with the names of that model, or one of torch.save in its order"
-        )
     others = [_last(name) for name in values]
     # Shapes tell nothing inside batch normalisation; names that say bias where a weight belongs do.
     lasts = {_last(name) for name in wanted}
