@@ -48,7 +48,7 @@ class Case:
     ] = ()  # how many extractors are frozen where it is measured; none named: at every step
     task: Literal["train", "predict"] = "train"  # predict: the last step's images, from files
     directory: Path = Path()  # of those files
-    inductor: bool = False  # beside torch.compile, which takes a minute of every contender
+    alternatives: bool = False  # beside torch.compile, which takes a minute, and small pages
 
     @property
     def measured(self) -> list[int]:
@@ -127,8 +127,8 @@ def list_cases(device: torch.device, quick: bool) -> list[Case]:
         depth=18,
         large=True,
     )
-    compiled = replace(colour, name="colour, 32x32, torch.compile", frozen=(0,), inductor=True)
-    cases += [compiled] * (device.type == "cpu")
+    beside = replace(colour, name="colour, 32x32, alternatives", frozen=(0,), alternatives=True)
+    cases += [beside] * (device.type == "cpu")
     cases += [replace(case, repetitions=3) for case in (growth, photographs)] + predictions
     return [replace(case, repetitions=1) if quick else case for case in cases]
 

@@ -1,5 +1,6 @@
 """Every contender runs in a process of its own, so that its settings and its memory are its own."""
 
+import ctypes
 import multiprocessing
 import resource
 import sys
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from bench.plain_predicting import PlainPrediction
 
 PLAIN = "plain"
-# After an engine's name: without the kernels that it compiles for a processor, or by torch.compile instead.
-OTHER_LAYERS: dict[str, Layers] = {" uncompiled": "torch", " torch.compile": "inductor"}
+# After an engine's name: without the kernels that it compiles for a processor, by torch.compile instead, or
+# without kernels and without large pages.
+UNCOMPILED, COMPILED, BARE = " uncompiled", " torch.compile", " bare"
+OTHER_LAYERS: dict[str, Layers] = {UNCOMPILED: "torch", COMPILED: "inductor", BARE: "torch"}
+PR_SET_THP_DISABLE = 41  # of Linux's prctl.h
 ENGINES = ("engine float32", "engine bfloat16")
 
 
@@ -39,7 +43,7 @@ def list_contenders(case: Case, device: torch.device) -> list[str]:
         for name in ENGINES
         if worth_compiling(whole_training(case), len(images), images.shape[1], precision_of(name))
     ]
-    others = [other for other, layers in OTHER_LAYERS.items() if layers != "inductor" or case.inductor]
+    others = OTHER_LAYERS if case.alternatives else [UNCOMPILED]
     return [*usual, *(name + other for other in others for name in compiled)]
 
 
@@ -74,6 +78,8 @@ class Session:
         self.device = device
         self.epoch = 0
         self.loop: PlainLoop | EngineLoop | PlainPrediction | EnginePrediction | None = None
+        if name.endswith(BARE) and sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
         if name != PLAIN:
             set_up_device(str(device))  # as the pipeline does; the plain loop keeps the defaults
 

@@ -31,6 +31,7 @@ from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels
 from der.model.network import count_parameters
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
+from tests.common.test_device import OFFERS_LARGE_PAGES
 
 CASE = Case(
     name="tiny",
@@ -178,9 +179,13 @@ def test_on_a_processor_the_kernels_of_the_engine_are_measured_against_none() ->
     both = list_contenders(cases["colour, 32x32, 20 steps"], CPU)
     assert both == [*usual, "engine float32 uncompiled", "engine bfloat16 uncompiled"]
     assert [width_of(name) for name in both] == [4, 4, 2, 4, 2]
-    beside = list_contenders(cases["colour, 32x32, torch.compile"], CPU)
-    assert beside == [*both, "engine float32 torch.compile", "engine bfloat16 torch.compile"]
-    assert [layers_of(name) for name in beside[1:]] == ["kernels"] * 2 + ["torch"] * 2 + ["inductor"] * 2
+    beside = list_contenders(cases["colour, 32x32, alternatives"], CPU)
+    others = [
+        f"engine {width} {other}" for other in ("torch.compile", "bare") for width in ("float32", "bfloat16")
+    ]
+    assert beside == [*both, *others]
+    layers = ["kernels", "torch", "inductor", "torch"]
+    assert [layers_of(name) for name in beside[1:]] == [kind for kind in layers for _ in range(2)]
     assert list_contenders(cases["photographs, 224x224"], CPU) == [*usual, "engine float32 uncompiled"]
     for name, device in (
         ("digits, 8x8", CPU),
@@ -218,6 +223,20 @@ def test_contender_trains_in_a_process_of_its_own() -> None:
     assert loss == pytest.approx(PlainLoop(CASE, prepare(CASE, 1), CPU, workers=0).run_epoch(0), abs=1e-4)
     assert 1e8 < footprint.peak_bytes < 4e9
     assert footprint.step_ms is None
+
+
+def large_pages() -> int:
+    """Bytes of this process in them."""
+    text = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
+    return int(text.partition("AnonHugePages:")[2].split()[0]) * 1024
+
+
+@pytest.mark.skipif(not OFFERS_LARGE_PAGES, reason="no large pages on request")
+def test_a_bare_contender_has_small_pages() -> None:
+    for name, some in (("engine float32", True), ("engine float32 bare", False)):
+        with Contender(name, CASE, CPU) as contender:
+            contender.warm_up(1)
+            assert bool(contender.pool.submit(large_pages).result()) == some
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ from der.common.device import (
 from der.common.errors import UserError
 
 SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # of Linux
+OFFERS_LARGE_PAGES = (
+    platform.libc_ver()[0] == "glibc" and SWITCH.exists() and "[never]" not in SWITCH.read_text()
+)
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -184,10 +187,7 @@ print(taken, resident()["AnonHugePages:"] - before["AnonHugePages:"])
 
 
 @pytest.mark.slow  # torch in a process of its own
-@pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc" or not SWITCH.exists() or "[never]" in SWITCH.read_text(),
-    reason="no large pages on request",
-)
+@pytest.mark.skipif(not OFFERS_LARGE_PAGES, reason="no large pages on request")
 def test_large_tensors_lie_in_large_pages() -> None:
     output = subprocess.check_output([sys.executable, "-c", COUNT_LARGE_PAGES], text=True)
     taken, large = map(int, output.split())  # kilobytes
