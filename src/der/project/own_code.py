@@ -61,8 +61,8 @@ def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
 def hash_stages(stages: list[str]) -> dict[str, Hashes]:
     """``hash_stage`` of every stage, with the modules that params.yaml names.
 
-    Raises UserError for a module that cannot be parsed, one of Python's own, and one that DVC would not see an
-    edit of.
+    Raises UserError for a module that cannot be parsed, one of Python's own, and one whose edits DVC would
+    not see.
     """
     recall()
     named = named_modules(read_params())
