@@ -23,7 +23,6 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 import der
-from der.common.device import choose_device
 from der.data.sources.decoding import read_picture
 
 LARGEST = 20_000_000  # bytes of a picture's file
@@ -121,7 +120,7 @@ def load_newest(path: Path) -> Served:
     while True:
         checkpoint = newest(path)
         digest = digest_of(checkpoint)
-        served = Served(der.load_predictor(checkpoint, choose_device(None)), digest)
+        served = Served(der.load_predictor(checkpoint), digest)
         if digest_of(checkpoint) == digest:
             return served
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from der.common.device import choose_device
 from der.common.errors import UserError
 from der.data.sources.decoding import resize_all
 from der.deployment.prediction import Prediction
@@ -137,6 +138,14 @@ def test_the_checkpoint_is_left_as_it_is(saved: Path) -> None:
 def test_step_zero_has_no_answer(saved: Path) -> None:
     with pytest.raises(UserError, match="0: the checkpoint before step 1, which knows no class; take that"):
         load_predictor(saved.parent / "0", CPU)
+
+
+def test_the_device_is_named_as_to_a_classifier(saved: Path) -> None:
+    images = random_images(0, 2)
+    assert load_predictor(saved).device == choose_device(None)
+    np.testing.assert_array_equal(load_predictor(saved, "cpu")(images), load_predictor(saved, CPU)(images))
+    with pytest.raises(UserError, match=r"^'gpu' is no device; write cuda, mps or cpu$"):
+        load_predictor(saved, "gpu")
 
 
 def test_best_of_every_image(saved: Path) -> None:

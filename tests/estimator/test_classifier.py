@@ -143,6 +143,12 @@ def test_a_callback_hears_of_every_epoch() -> None:
     ]
 
 
+@pytest.mark.parametrize("weights", [[1], np.zeros(12), "half", [[1]] * 12, ["x"] * 12, [np.nan] * 12])
+def test_weights_of_a_score_are_one_number_for_each_image(weights: Any, known: der.DERClassifier) -> None:
+    with pytest.raises(der.UserError, match=r"^sample_weight: does not fit; give a number for each of 12 "):
+        known.score(*noise(1, 2), weights)
+
+
 images, labels = noise(3, 4)
 REFUSED: list[tuple[Any, Any, str]] = [
     (*noise(2, 3), r"labels: 2 learned at an earlier step"),
@@ -265,6 +271,12 @@ def test_normalisation_for_other_channels_is_refused_before_training() -> None:
     images, labels = noise(1, 2)
     with pytest.raises(der.UserError, match=r"network\.mean: 1 values for images of 3 channels"):
         model.partial_fit(np.stack([images] * 3, axis=-1), labels)
+
+
+def test_weights_of_colour_images_are_not_looked_for_where_images_are_grey() -> None:
+    model = tiny_classifier(network__backbone="timm:test_efficientnet", network__weights="nowhere.pth")
+    with pytest.raises(der.UserError, match=r"^network\.weights: .+ of 3 channels, not of 1; give .+ None$"):
+        model.partial_fit(*noise(1, 2))
 
 
 def test_parameters_are_those_of_scikit_learn() -> None:

@@ -156,6 +156,10 @@ def test_damage_and_foreign_directories_are_named(tmp_path: Path) -> None:
         with pytest.raises(der.UserError, match=f"{name}: damaged"):
             der.load(tmp_path / "model")
         file.write_bytes(content)
+    shutil.copytree(tmp_path / "model/checkpoint", tmp_path / "alone")
+    for memory in (None, tmp_path / "nowhere"):
+        with pytest.raises(der.UserError, match=r": there is no memory of the step in .+alone; give its dir"):
+            der.load(tmp_path / "alone", memory, der.preset("digits"))
     (tmp_path / "model/checkpoint/head.safetensors").unlink()
     with pytest.raises(der.UserError, match=r"head\.safetensors"):
         der.load(tmp_path / "model")

@@ -158,8 +158,8 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(
     usual, read = der.load_predictor, []
     models[0].save(tmp_path / "model")
 
-    def replacing(checkpoint: Path, device: object) -> object:
-        read.append(usual(checkpoint, device))
+    def replacing(checkpoint: Path) -> object:
+        read.append(usual(checkpoint))
         models[1].save(tmp_path / "model")
         return read[-1]
 

@@ -105,6 +105,12 @@ def test_a_module_of_ours_may_be_named_too(project: Path) -> None:
     RunningCode("build_memory").confirm()
 
 
+def test_a_module_of_python_is_no_code_to_watch(project: Path) -> None:
+    name_function("memory.selection", "os:getcwd")
+    with pytest.raises(UserError, match=r"^params\.yaml: memory\.selection: 'os' is Python's own; write"):
+        hash_stages(STAGES)
+
+
 def test_code_that_dvc_does_not_look_at_is_refused_until_check_depends_on_it(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,10 +54,15 @@ def check_imported(name: str, where: str) -> None:
         )
 
 
-def import_own(module: str, where: str) -> ModuleType:
-    """Import a module of the user's; raises UserError, ``where`` first, if that fails."""
+def refuse_pythons(module: str, where: str) -> None:
+    """Raise UserError, ``where`` first, for a module of Python's own library."""
     if module.partition(".")[0] in sys.stdlib_module_names:
         raise UserError(f"{where}: {module!r} is Python's own; write a function made for this")
+
+
+def import_own(module: str, where: str) -> ModuleType:
+    """Import a module of the user's; raises UserError, ``where`` first, if that fails."""
+    refuse_pythons(module, where)
     try:
         found = import_module(module)
     except Exception as error:  # whatever someone's module does when it is imported

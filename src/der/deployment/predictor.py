@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.common.device import choose_device
 from der.common.errors import UserError
 from der.common.precision import choose_precision
 from der.data.sources.decoding import resize_all
@@ -74,6 +75,11 @@ class Predictor:
         return [top_predictions(row, self.metadata.class_names, count) for row in self(images)]
 
 
-def load_predictor(path: Path | str, device: torch.device, precision: str = "float32") -> Predictor:
-    """Read the checkpoint directory ``path``; raises UserError if it is none, damaged, or has no class."""
-    return Predictor(load_checkpoint(Path(path)), device, precision)
+def load_predictor(
+    path: Path | str, device: str | torch.device | None = None, precision: str = "float32"
+) -> Predictor:
+    """Read the checkpoint directory ``path``; raises UserError if it is none, damaged, or has no class.
+
+    ``device`` is as of ``DERClassifier``, "cpu" among others, or torch's own; None: the best there is.
+    """
+    return Predictor(load_checkpoint(Path(path)), choose_device(device), precision)

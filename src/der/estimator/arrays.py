@@ -87,6 +87,19 @@ def _kind_of(value: object) -> LabelKind | None:
     return "int" if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
 
 
+def check_weights(weights: object, images: int) -> NDArray[np.float64]:
+    """A score's weights (N,) of images; raises UserError for what no mean can be weighted with."""
+    try:
+        values = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.shape != (images,) or not np.isfinite(values).all() or values.sum() <= 0:
+        raise UserError(
+            f"sample_weight: does not fit; give a number for each of {images} images, in all more than 0"
+        )
+    return values
+
+
 def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Label] | None) -> list[Label]:
     """The labels of a step in the order in which the network has them: sorted, or as ``order`` says.
 

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from der.common.device import choose_device, reproducible
 from der.deployment.predictor import Predictor
-from der.estimator.arrays import Label, check_images, check_labelled, order_new, part, part_known
+from der.estimator.arrays import (
+    Label,
+    check_images,
+    check_labelled,
+    check_weights,
+    order_new,
+    part,
+    part_known,
+)
 from der.estimator.changes import change_settings, list_values
 from der.estimator.choices import check_choices
 from der.estimator.learning import Learned, check_callback, check_form, check_kind, learn_step
@@ -189,12 +197,13 @@ class DERClassifier:
     ) -> float:
         """Accuracy, from 0 to 1, of the predictions; labels may be of any classes, known or not.
 
-        Raises UserError for images or labels that ``predict`` or ``evaluate`` would not take, or labels of
-        another kind than those learned.
+        Raises UserError for images or labels that ``predict`` or ``evaluate`` would not take, labels of
+        another kind than those learned, and weights that are not one for each image.
         """
         labelled = check_labelled(images, labels)
         check_kind(self._known(), labelled.kind)
-        return float(np.average(self.predict(images) == labelled.labels, weights=sample_weight))
+        weights = None if sample_weight is None else check_weights(sample_weight, len(labelled.labels))
+        return float(np.average(self.predict(images) == labelled.labels, weights=weights))
 
     def evaluate(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> StepMetrics:
         """The metrics of the last step on test images: those of the stages' metrics/steps, in percent.

@@ -98,7 +98,13 @@ def read_model(path: Path) -> Stored:
 
 def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
     """A step's checkpoint and memory directories; raises UserError if they are of different steps."""
-    learned = Learned(load_checkpoint(checkpoint), load_memory(memory), kind)
+    loaded = load_checkpoint(checkpoint)
+    if not memory.is_dir():
+        raise UserError(
+            f"{memory}: there is no memory of the step in {checkpoint}; give its directory, or take "
+            "der.load_predictor, which needs none"
+        )
+    learned = Learned(loaded, load_memory(memory), kind)
     classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
     side, channels = metadata.image_side, metadata.channels
     if classes != len(metadata.class_names) or learned.memory.images.shape[1:] != (side, side, channels):

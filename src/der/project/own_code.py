@@ -7,7 +7,7 @@ from typing import Any
 
 from der.common.errors import ForeignCodeError, UserError
 from der.common.filesystem import from_here
-from der.common.registry import import_own, module_of
+from der.common.registry import import_own, module_of, refuse_pythons
 from der.project.changes import value_at
 from der.project.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
 from der.project.graph import read_stages
@@ -61,10 +61,13 @@ def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
 def hash_stages(stages: list[str]) -> dict[str, Hashes]:
     """``hash_stage`` of every stage, with the modules that params.yaml names.
 
-    Raises UserError for a module that cannot be parsed, and for one that DVC would not see an edit of.
+    Raises UserError for a module that cannot be parsed, one of Python's own, and one whose edits DVC would
+    not see.
     """
     recall()
     named = named_modules(read_params())
+    for key, module in named.items():
+        refuse_pythons(module, f"{PARAMS}: {key}")
     hashes = {stage: hash_stage(stage, named) for stage in stages}
     if named:
         check_watched({name for one in hashes.values() for name in one if not is_ours(name)})
