@@ -36,6 +36,13 @@ def test_the_page_fits_a_phone_and_no_table_breaks_a_name(opened: Page) -> None:
     assert opened.evaluate(broken) == 0
 
 
+@pytest.mark.parametrize("opened", ["names"], indirect=True)
+def test_where_a_run_comes_from_is_one_strip(opened: Page) -> None:
+    opened.set_viewport_size(DESK)  # type: ignore[arg-type]
+    facts = [fact.bounding_box() for fact in opened.locator(".strip > div").all()]
+    assert len(facts) == 6 and len({fact["y"] for fact in facts if fact is not None}) == 1
+
+
 @pytest.mark.parametrize("opened", ["names", "100 classes", COMPARISON], indirect=True)
 def test_axe_finds_no_violation(opened: Page) -> None:
     for scheme in ("light", "dark"):

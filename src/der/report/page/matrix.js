@@ -156,7 +156,7 @@ function describeForgetting({ names, accuracy, images }) {
       rows: [
         [`after step ${after + 1}`, withError(now, images[of])],
         ["when they were new", withError(accuracy[of][of], images[of])],
-        [lost < 0 ? "gained" : "lost", `${Math.abs(lost).toFixed(1)} points`],
+        [Number(lost.toFixed(1)) < 0 ? "gained" : "lost", `${Math.abs(lost).toFixed(1)} points`],
       ],
     };
   };
