@@ -166,6 +166,15 @@ def test_print_is_white_whole_and_splits_no_figure(opened: Page) -> None:
     opened.get_by_label("Find a class").fill("")
 
 
+@pytest.mark.parametrize("opened", ["long names", "100 classes"], indirect=True)
+def test_no_table_is_wider_than_paper(opened: Page) -> None:
+    opened.set_viewport_size(PAPER)  # type: ignore[arg-type]
+    opened.emulate_media(media="print")
+    wide = "all => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"
+    assert opened.locator(".scroll").evaluate_all(wide) == []
+    opened.emulate_media(media="screen")
+
+
 def test_without_the_script_verdict_tables_and_figures_are_there(browser: Browser, pages: Pages) -> None:
     with browser.new_context(offline=True, java_script_enabled=False) as context, context.new_page() as page:
         page.goto(pages["names"].page.url)
