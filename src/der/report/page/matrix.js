@@ -245,6 +245,8 @@ function setUpConfusion(figure, confusion) {
   const slider = document.getElementById("confusion-step");
   slider?.addEventListener("input", () => {
     current = steps[Number(slider.value)];
+    matrix.place = matrix.place.map((one) => Math.min(one, current.seen - 1)); // what is zoomed to was taught
+    matrix.reveal(...matrix.place);
     for (const scheme of ["light", "dark"]) {
       figure.querySelector(`.cells .${scheme}`).src = current[scheme];
     }
