@@ -146,6 +146,7 @@ def test_print_is_white_whole_and_splits_no_figure(opened: Page) -> None:
     assert opened.locator("#pairs tbody tr:visible").count() == 100
     assert opened.locator("#table-of-classes tbody tr:visible").count() == 100
     assert not opened.get_by_label("Find a class").is_visible()
+    assert opened.locator(".scripted:visible").count() == 0
     assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert opened.locator(".cells img.light:visible").count() == 2
     assert opened.locator(".cells img.dark:visible").count() == 0
