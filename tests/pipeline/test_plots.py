@@ -104,6 +104,20 @@ def test_plots_diff(repository: Pipeline, page: Page) -> None:
     assert repository.succeed("git", "status", "--porcelain") == before
 
 
+def test_no_single_image_looks_like_a_collapse(page: Page, tmp_path: Path) -> None:
+    from dvc_render import render_html
+    from dvc_render.vega import VegaRenderer
+
+    rows = [{"step": step, "top1": top1, "rev": "workspace"} for step, top1 in ((1, 100.0), (2, 99.0))]
+    plot = VegaRenderer(rows, "top1.csv", x="step", y="top1", y_label="percent", title="Top-1")
+    render_html([plot], tmp_path / "index.html", html_template=ROOT / ".dvc/plots.html")
+    page.goto((tmp_path / "index.html").as_uri())
+    first, last = (dot.bounding_box() for dot in page.locator("circle").all())
+    box = page.locator("svg").first.bounding_box()
+    assert first is not None and last is not None and box is not None
+    assert 0 < last["y"] - first["y"] < box["height"] / 20
+
+
 def test_a_plot_of_another_form_is_a_table_of_its_values(page: Page, tmp_path: Path) -> None:
     from dvc_render import render_html
     from dvc_render.vega import VegaRenderer

@@ -90,6 +90,23 @@ def test_a_stage_that_runs_is_of_the_last_run(place: Path) -> None:
     }
 
 
+def test_the_same_results_of_another_project_that_ended_later(place: Path) -> None:
+    leave("train_task@1", "first")
+    leave("evaluate@1", "first")
+    keep("train_task@1", 5.0, run="before")
+    keep("evaluate@1", 10.0)
+    keep("train_task@1", 99.0, run="theirs", project="/another")
+    keep("evaluate@1", 99.0, run="theirs", project="/another")
+    times = read_times(["train_task@1", "evaluate@1"])
+    assert {stage: (time.seconds, time.computed) for stage, time in times.items()} == {
+        "train_task@1": (5.0, False),
+        "evaluate@1": (10.0, True),
+    }
+    keep("evaluate@1", 99.0, run="another experiment")
+    with timed("report"):
+        assert read_times(["evaluate@1"])["evaluate@1"].computed
+
+
 def test_stages_come_in_the_order_that_was_asked_for(place: Path) -> None:
     stages = ["split", "train_task@1", "train_task@2", "summarize"]
     for stage in reversed(stages):

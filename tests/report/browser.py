@@ -27,6 +27,7 @@ LONG_NAMES = [
     for n in range(13)
     for odd in ("true", "false")
 ]
+LONG_NAMES[0], LONG_NAMES[13] = "w" * 120, "x" * 120
 RUNS = {
     "joint": without_mistakes(make_run([2])),
     "names": with_times(replace(make_run([4, 2, 2], ODD_NAMES, right=0.8), published=[PUBLISHED]), 2),

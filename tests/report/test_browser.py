@@ -36,6 +36,13 @@ def test_the_page_fits_a_phone_and_no_table_breaks_a_name(opened: Page) -> None:
     assert opened.evaluate(broken) == 0
 
 
+@pytest.mark.parametrize("opened", ["names"], indirect=True)
+def test_where_a_run_comes_from_is_one_strip(opened: Page) -> None:
+    opened.set_viewport_size(DESK)  # type: ignore[arg-type]
+    facts = [fact.bounding_box() for fact in opened.locator(".strip > div").all()]
+    assert len(facts) == 6 and len({fact["y"] for fact in facts if fact is not None}) == 1
+
+
 @pytest.mark.parametrize("opened", ["names", "100 classes", COMPARISON], indirect=True)
 def test_axe_finds_no_violation(opened: Page) -> None:
     for scheme in ("light", "dark"):
@@ -139,6 +146,7 @@ def test_print_is_white_whole_and_splits_no_figure(opened: Page) -> None:
     assert opened.locator("#pairs tbody tr:visible").count() == 100
     assert opened.locator("#table-of-classes tbody tr:visible").count() == 100
     assert not opened.get_by_label("Find a class").is_visible()
+    assert opened.locator(".scripted:visible").count() == 0
     assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert opened.locator(".cells img.light:visible").count() == 2
     assert opened.locator(".cells img.dark:visible").count() == 0
@@ -157,6 +165,15 @@ def test_print_is_white_whole_and_splits_no_figure(opened: Page) -> None:
     opened.emulate_media(media="screen", color_scheme="light")
     assert column(opened, "table-of-classes", 1) == ["class 77"]
     opened.get_by_label("Find a class").fill("")
+
+
+@pytest.mark.parametrize("opened", ["long names", "100 classes"], indirect=True)
+def test_no_table_is_wider_than_paper(opened: Page) -> None:
+    opened.set_viewport_size(PAPER)  # type: ignore[arg-type]
+    opened.emulate_media(media="print")
+    wide = "all => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"
+    assert opened.locator(".scroll").evaluate_all(wide) == []
+    opened.emulate_media(media="screen")
 
 
 def test_without_the_script_verdict_tables_and_figures_are_there(browser: Browser, pages: Pages) -> None:

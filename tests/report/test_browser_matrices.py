@@ -173,6 +173,19 @@ def test_zoom_makes_names_readable(opened: Page) -> None:
     assert differing(pixels(opened, "#figure-confusion .cells"), whole) < 0.02  # edges, at another scroll
 
 
+@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
+@pytest.mark.parametrize("zoomed_first", [False, True])
+def test_zoom_shows_what_the_step_was_taught(opened: Page, zoomed_first: bool) -> None:
+    zoom, slider = opened.get_by_role("button", name="Zoom in"), opened.locator("#confusion-step")
+    if zoomed_first:
+        zoom.dblclick()
+    slider.fill("0")
+    zoom.dblclick()
+    assert max(opened.evaluate("matrices.confusion.corner")) < RUNS["100 classes"].steps[0]["classes"]
+    opened.get_by_role("button", name="All", exact=True).click()
+    slider.fill("9")
+
+
 def test_script_and_page_round_by_one_rule(opened: Page) -> None:
     counts = [(count, of) for of in (8, 40, 200, 2000) for count in range(min(of, 40) + 1)]
     said = opened.evaluate("counts => counts.map((one) => [share(...one), share(...one, 1)])", counts)

@@ -64,6 +64,11 @@ def test_differences_are_to_the_first_run_and_say_what_is_within_the_error() -> 
     assert "train.seed" in page
 
 
+def test_averages_over_other_steps_are_said_to_be() -> None:
+    said = [Reader(render_comparison(runs(FIRST, other))).text for other in (FIRST, OTHER)]
+    assert ["These runs have other steps" in one for one in said] == [False, True]
+
+
 def test_equal_runs_give_equal_bytes_and_nothing_is_fetched() -> None:
     summary = make_run([4, 2]).summary
     page = render_comparison(runs(summary, FIRST))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from der.report.tables import class_rows, confused_pairs, parameter_lines, show_bytes
+from der.report.tables import LONGEST_WORD, breakable, class_rows, confused_pairs, parameter_lines, show_bytes
 from der.summary.uncertainty import sampling_error
 from tests.report.report_runs import IMAGES, make_run
 
@@ -54,6 +54,12 @@ def test_class_rows_by_hand() -> None:
 )
 def test_show_bytes(count: int, text: str) -> None:
     assert show_bytes(count) == text
+
+
+def test_a_name_can_be_broken_in_no_word_of_any_language() -> None:
+    longest = "x" * LONGEST_WORD
+    assert breakable(f"a <b> {longest} c") == f"a &lt;b&gt; {longest} c"
+    assert breakable(f"a {longest}&{longest}y") == f"a <wbr>{longest}<wbr>&amp;{longest[1:]}<wbr>xy"
 
 
 def test_parameter_lines_are_nested() -> None:

@@ -100,15 +100,25 @@ def test_the_verdict_is_said_in_a_sentence() -> None:
 def test_what_is_compared_is_told_from_what_is_within_the_error() -> None:
     run = make_run([4, 2])
     average = run.summary["average_top1"]
-    references = [Reference("near", "a paper", average + 0.1, 1.0), Reference("far", "a paper", 1.0, 1.0)]
+    references = [
+        Reference("near", "a paper", average + 0.1, run.summary["last_top1"] + 0.001),
+        Reference("far", "a paper", 1.0, 1.0),
+    ]
     rows = re.findall(
         r"<tr><th scope=\"row\">(\w+)<br>.*?</tr>", render(replace(run, references=references)), re.DOTALL
     )
     assert rows == ["near", "far"]
     page = " ".join(Reader(render(replace(run, references=references))).text.split())
     near, far = page.partition("near a paper")[2].split("far a paper")[:2]
-    assert "-0.10 ±" in near and near.count("within the error") == 1
+    assert "-0.10 ±" in near and "+0.00 ±" in near and near.count("within the error") == 2
     assert f"+{average - 1:.2f} ±" in far and "within the error" not in far.partition("Accuracy over")[0]
+
+
+def test_nothing_is_gained_where_no_decimal_of_it_is_shown() -> None:
+    run = make_run([4, 2])
+    for points, said in ((-0.04, "old classes lost 0.0 points"), (-0.06, "old classes gained 0.1 points")):
+        changed = replace(run, summary={**run.summary, "forgetting": points})
+        assert said in words_of(changed)
 
 
 def test_what_no_cache_may_give_back_stands_between_marks() -> None:

@@ -55,7 +55,7 @@ def test_the_step_that_changed_most() -> None:
     ]
     steps["1"]["top1"] = NOW["steps"]["1"]["top1"] - 0.5
     assert describe_changes(before(steps=steps), NOW) == [
-        f"top-1 after 2 of 3 steps, most after step 2 from {changed + 1:.2f} to {changed:.2f}, -1.00 points"
+        f"top-1 at 2 of 3 steps, most at step 2 from {changed + 1:.2f} to {changed:.2f}, -1.00 points"
     ]
 
 
@@ -73,6 +73,23 @@ def test_another_protocol_and_another_network() -> None:
         "3 steps instead of 2",
         f"mean parameters from 1,234,567 to {int(NOW['mean_parameters']):,}",
     ]
+
+
+def test_steps_of_other_classes_are_not_compared() -> None:
+    steps = {name: {**step, "top1": 1.0} for name, step in NOW["steps"].items()}
+    steps["2"]["classes"] = 5
+    assert describe_changes(before(steps=steps), NOW) == [
+        "6 instead of 5 classes after step 2",
+        f"top-1 at 2 of 3 steps, most at step 3 from 1.00 to {NOW['last_top1']:.2f}, "
+        f"+{NOW['last_top1'] - 1:.2f} points",
+    ]
+
+
+def test_what_changed_at_many_steps_has_room_on_a_terminal() -> None:
+    many = summarise(make_steps([[50.0] * step for step in range(1, 51)], [2] * 50))
+    other = {name: {**step, "top1": 100.0} for name, step in many["steps"].items()}
+    (line,) = describe_changes({**many, "steps": other}, many)
+    assert line.startswith("top-1 at 50 of 50 steps") and len(line) <= 78
 
 
 def test_what_an_earlier_revision_did_not_have_did_not_change() -> None:

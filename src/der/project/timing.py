@@ -6,7 +6,7 @@ skips or restores runs no code, and leaves no line.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -110,30 +110,34 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
 
     ``computed`` are those of the project's last run: DVC kept or restored what the others left. It is the run
     that a stage which asks is part of; outside of any it is that of the last line, of whatever stage.
+    Of several that left the same, the last run's comes first, then the project's own: another project on this
+    machine, or another experiment, may have ended later.
     """
     wanted = {stage: digest_outputs(stage) for stage in stages}
-    found, last = _newest(lambda line: wanted.get(line.stage) == line.left)
-    if _running.get(None) is not None:
-        last = name_run()
+    lines, project = _lines(), str(find_project())
+    last = name_run() if _running.get(None) is not None else _last_run(lines, project)
+    same = [line for line in lines if wanted.get(line.stage) == line.left]
+    same.sort(key=lambda line: (line.project == project, line.run == last))
+    found = {line.stage: line for line in same}
     return {stage: _time(found[stage], last) for stage in wanted if stage in found}
 
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
     """How long each of ``stages`` took when it last ran in this project, whatever it left then."""
-    wanted, project = set(stages), str(find_project())
-    found, last = _newest(lambda line: line.project == project and line.stage in wanted)
-    return {stage: _time(line, last) for stage, line in found.items()}
+    wanted, lines, project = set(stages), _lines(), str(find_project())
+    last = _last_run(lines, project)
+    return {
+        line.stage: _time(line, last) for line in lines if line.project == project and line.stage in wanted
+    }
 
 
-def _newest(counts: Callable[[Line], bool]) -> tuple[dict[str, Line], str]:
-    """The last line of each stage among those that count, and the last run of this project."""
-    found: dict[str, Line] = {}
-    last, project = "", str(find_project())
-    for line in read_lines(scratch_root() / FILE, Line):
-        if counts(line):
-            found[line.stage] = line
-        last = line.run if line.project == project else last
-    return found, last
+def _lines() -> list[Line]:
+    return list(read_lines(scratch_root() / FILE, Line))
+
+
+def _last_run(lines: Sequence[Line], project: str) -> str:
+    """The last run of this project; "" if there is none."""
+    return next((line.run for line in reversed(lines) if line.project == project), "")
 
 
 def _time(line: Line, last_run: str) -> StageTime:

@@ -56,11 +56,17 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
             _row(run, own, measures[0], first=run is runs[0]) for run, own in zip(runs, measures, strict=True)
         ],
         "parameters": {key: [run.differing[key] for run in runs] for key in runs[0].differing},
+        "same_steps": len({_classes(run.summary) for run in runs}) == 1,
         "steps": steps_side_by_side([run.summary for run in runs]),
         "data": {figure.name: figure.data},
         "measured": {},
     }
     return fill("comparison.html", values, CHARTS)
+
+
+def _classes(summary: Summary) -> tuple[int, ...]:
+    """Seen after each step."""
+    return tuple(row["classes"] for row in summary["steps"].values())
 
 
 def measure(summary: Summary) -> list[Entry]:

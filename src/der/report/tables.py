@@ -4,17 +4,20 @@
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from der.evaluation.metrics import StepMetrics
 from der.summary.uncertainty import sampling_error
 
 MOST_PAIRS = 1000  # rows of confused pairs
+LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -103,6 +106,12 @@ def parameter_lines(section: dict[str, Any], depth: int = 0) -> Iterator[Paramet
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             yield Parameter(depth, key, text)
+
+
+def breakable(name: str) -> Markup:
+    """A name as mark-up that a table may break within words longer than any language's, and there alone."""
+    pieces = re.split(rf"(\S{{{LONGEST_WORD}}})(?=\S)", name)
+    return Markup("<wbr>").join(piece for piece in pieces if piece)
 
 
 def show_bytes(count: int) -> str:

@@ -13,7 +13,7 @@ from der.common.atomic import atomic_file
 from der.common.stage_time import show_seconds
 from der.report.contents import contents
 from der.report.finished_run import FinishedRun
-from der.report.tables import show_bytes
+from der.report.tables import breakable, show_bytes
 from der.summary.rounding import show_share
 from der.summary.uncertainty import sampling_error
 
@@ -46,6 +46,7 @@ def fill(template: str, values: dict[str, Any], scripts: Sequence[str]) -> str:
     )
     environment.filters |= {
         "bytes": show_bytes,
+        "breakable": breakable,
         "time": show_seconds,
         "parameters": show_parameters,
         "json": script_json,

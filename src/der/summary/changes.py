@@ -26,6 +26,7 @@ def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
         if earlier and len(earlier) != len(steps)
         else []
     )
+    lines += _describe_classes(earlier, steps)
     for key, name in POINTS.items():
         if key in before and before[key] != now[key]:  # type: ignore[literal-required]
             lines.append(_move(name, before[key], now[key]))  # type: ignore[literal-required]
@@ -36,16 +37,33 @@ def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
     return lines
 
 
+def _describe_classes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """The first step after which there are more or fewer classes: no accuracy there can be compared."""
+    for step, one, own in _same_steps(before, now):
+        if one["classes"] != own["classes"]:
+            yield f"{own['classes']} instead of {one['classes']} classes after step {step}"
+            return
+
+
+def _same_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[int, Any, Any]]:
+    """Of every step that is in both its number, and its part of either: "1" of nine steps is "01" of ten."""
+    own = {int(name): one for name, one in now.items()}
+    return ((int(name), one, own[int(name)]) for name, one in before.items() if int(name) in own)
+
+
 def _describe_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """How many steps have another accuracy, and which of them changed most."""
-    own = {int(name): one["top1"] for name, one in now.items()}  # "1" of nine steps is "01" of ten
-    pairs = {int(name): (one["top1"], own[int(name)]) for name, one in before.items() if int(name) in own}
+    pairs = {
+        step: (one["top1"], own["top1"])
+        for step, one, own in _same_steps(before, now)
+        if one["classes"] == own["classes"]
+    }
     changed = {step: pair for step, pair in pairs.items() if pair[0] != pair[1]}
     if changed:
         most = max(changed, key=lambda step: abs(changed[step][1] - changed[step][0]))
-        words = f"top-1 after {len(changed)} of {len(now)} steps, most"
+        words = f"top-1 at {len(changed)} of {len(now)} steps, most"
         yield _move(
-            f"{words} after step {most}" if len(changed) > 1 else f"top-1 after step {most}", *changed[most]
+            f"{words} at step {most}" if len(changed) > 1 else f"top-1 after step {most}", *changed[most]
         )
 
 

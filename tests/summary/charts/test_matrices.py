@@ -8,6 +8,7 @@ from der.summary.charts.colours import GRADES
 from der.summary.charts.confusion import confusion_chart
 from der.summary.charts.forgetting import accuracy_matrix_chart, lost, name_cohorts, old_and_new_chart
 from der.summary.charts.limits import MOST_WRITTEN
+from der.summary.drawing.canvas import axis_names
 from der.summary.series import summarise
 from tests.summary.step_metrics import MATRIX, make_steps
 
@@ -46,6 +47,14 @@ def test_the_scale_of_little_forgetting_is_not_stretched() -> None:
 def test_classes_of_a_step_are_named_by_all_or_by_first_and_last() -> None:
     names = ["0", "1", "2", "a very long name indeed", "b", "another long name"]
     assert name_cohorts(names, [3, 6]) == ["0, 1, 2", "a ver…deed … anoth…name"]
+
+
+@pytest.mark.parametrize("names", [["x" * 99, "y" * 99], ["猫", "犬"]])
+def test_axes_name_the_classes_of_a_step_in_full_or_the_step(names: list[str]) -> None:
+    steps = make_steps([[50.0] * k for k in range(1, 101)], [2] * 100)
+    rows = accuracy_matrix_chart(steps, names * 100).rows
+    first, last = axis_names(rows)[0], axis_names(rows)[-1]
+    assert (first, last) == ((rows.names[0], rows.names[-1]) if names[0] != "猫" else ("1", "100"))
 
 
 def test_old_and_new_classes_have_a_line_each() -> None:

@@ -64,3 +64,4 @@ def test_losses_of_over_a_decade_have_a_logarithmic_axis(
 def test_round_values_by_hand() -> None:
     assert round_values(0.03, 2.5) == (0.05, 0.1, 0.2, 0.5, 1, 2)
     assert round_values(1e-6, 3) == (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1)
+    assert round_values(0.1 * 0.1 * 0.1, 0.1) == (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)

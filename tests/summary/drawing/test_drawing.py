@@ -7,6 +7,8 @@ from typing import get_args
 
 import matplotlib
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from der.summary.charts.blending import shade
 from der.summary.charts.description import (
@@ -34,8 +36,8 @@ SHADES = (shade("#FFFFFF", "#000000"), shade("#FF0000", "#FF8888"))
 MATRIX = MatrixChart(
     "matrix",
     "A matrix",
-    Categories("row", ("a", "b")),
-    Categories("column", ("c", "d")),
+    Categories("row", ("a", "b"), ("0", "1")),
+    Categories("column", ("c", "d"), ("0", "1")),
     ((0, 1), (1, None)),
     SHADES,
     key=(("much", 1),),
@@ -103,9 +105,9 @@ def test_every_part_of_a_matrix_is_drawn(tmp_path: Path) -> None:
     charts = [
         MATRIX,
         replace(MATRIX, title="Another"),
-        replace(MATRIX, rows=Categories("row", ("a", "b"), edges=(0.5,))),
-        replace(MATRIX, columns=Categories("column", ("c", "d"), edges=(0.5,))),
-        replace(MATRIX, columns=Categories("column", ("c", "e"))),
+        replace(MATRIX, rows=replace(MATRIX.rows, edges=(0.5,))),
+        replace(MATRIX, columns=replace(MATRIX.columns, edges=(0.5,))),
+        replace(MATRIX, columns=replace(MATRIX.columns, names=("c", "e"))),
         replace(MATRIX, places=((0, 1), (1, 1))),
         replace(MATRIX, texts=(("1", "50"), ("99", ""))),
         replace(MATRIX, key=(("little", 0),)),
@@ -114,6 +116,30 @@ def test_every_part_of_a_matrix_is_drawn(tmp_path: Path) -> None:
     assert len({png(chart, tmp_path) for chart in charts}) == len(charts)
     dark = replace(MATRIX, shades=(SHADES[0], shade("#FF0000", "#123456")))
     assert png(dark, tmp_path) == png(MATRIX, tmp_path)
+
+
+def test_all_words_of_a_matrix_are_on_paper_and_none_on_the_legend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    names = ("a long name of some class", "another")
+    draw_matrix(
+        replace(
+            MATRIX,
+            title="A title of so many words that the matrix beside long names has no room for it",
+            rows=replace(MATRIX.rows, names=names),
+            columns=replace(MATRIX.columns, names=names),
+        ),
+        tmp_path / "chart.png",
+    )
+    (figure,) = figures
+    (legend,) = figure.legends
+    words = [text for text in figure.findobj(Text) if text.get_text()]
+    corners = [corner for word in words for corner in word.get_window_extent().corners()]
+    assert all(figure.bbox.contains(*corner) for corner in corners)
+    others = [word.get_window_extent() for word in words if word not in legend.get_texts()]
+    assert not any(box.overlaps(legend.get_window_extent()) for box in others)
 
 
 def test_drawings_for_the_page_are_equal_for_equal_charts() -> None:

@@ -23,7 +23,6 @@ from der.summary.charts.names import every_so_many, one_line, shortened
 
 MOST_CELLS = 4_000_000  # of all steps' matrices together; of more some steps are left out
 LONGEST = 16  # characters of a class's name beside a matrix
-LONGEST_COHORT = 24  # and of the names of a step's classes
 NARROW = 30  # characters that a row of cells has room for on a narrow screen
 MOST_NAMED = 20  # rows that all have their names before one has zoomed
 ROOM = {"rare": 36, "scarce": 15}  # names beside a matrix on wide screens and paper, and on narrow screens
@@ -116,8 +115,8 @@ def forgetting_matrix(run: FinishedRun) -> Matrix:
         chart.name,
         chart.rows,
         chart.columns,
-        shorten(chart.rows.names, LONGEST_COHORT),
-        shorten(chart.columns.names, LONGEST_COHORT),
+        list(chart.rows.names),
+        list(chart.columns.names),
         cells(chart),
         numbers(chart),
         key(chart),

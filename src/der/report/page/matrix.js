@@ -156,7 +156,7 @@ function describeForgetting({ names, accuracy, images }) {
       rows: [
         [`after step ${after + 1}`, withError(now, images[of])],
         ["when they were new", withError(accuracy[of][of], images[of])],
-        [lost < 0 ? "gained" : "lost", `${Math.abs(lost).toFixed(1)} points`],
+        [Number(lost.toFixed(1)) < 0 ? "gained" : "lost", `${Math.abs(lost).toFixed(1)} points`],
       ],
     };
   };
@@ -245,6 +245,8 @@ function setUpConfusion(figure, confusion) {
   const slider = document.getElementById("confusion-step");
   slider?.addEventListener("input", () => {
     current = steps[Number(slider.value)];
+    matrix.place = matrix.place.map((one) => Math.min(one, current.seen - 1)); // what is zoomed to was taught
+    matrix.reveal(...matrix.place);
     for (const scheme of ["light", "dark"]) {
       figure.querySelector(`.cells .${scheme}`).src = current[scheme];
     }

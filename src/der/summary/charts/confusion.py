@@ -32,12 +32,13 @@ def confusion_chart(
     for true, row in enumerate(shares_KK.tolist()):
         cells = [grade(share, right=true == column) for column, share in enumerate(row)]
         places[true] = (*cells, *[None] * (classes - seen))
+    labels = tuple(f"label {label}" for label in range(classes))
     edges = tuple(size - 0.5 for size in sizes[:-1])
     return MatrixChart(
         name="confusion",
         title=f"Confusion after step {step}, percent of the true class",
-        rows=Categories("true class", tuple(names), edges),
-        columns=Categories("predicted class", tuple(names), edges),
+        rows=Categories("true class", tuple(names), labels, edges),
+        columns=Categories("predicted class", tuple(names), labels, edges),
         places=tuple(places),
         shades=SHADES,
         texts=cell_texts(counts_KK) if seen <= MOST_WRITTEN else None,

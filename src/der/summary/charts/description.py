@@ -115,6 +115,7 @@ class Categories:
 
     label: str
     names: tuple[str, ...]  # in full
+    numbers: tuple[str, ...]  # what stands for a name that cannot be drawn
     edges: tuple[float, ...] = ()  # where lines part them; the first row or column is from -0.5 to 0.5
 
 

@@ -21,7 +21,8 @@ LONGEST = 10  # characters of a class's name, and of the names of all classes of
 def accuracy_matrix_chart(steps: Sequence[StepMetrics], names: Sequence[str]) -> MatrixChart:
     """Accuracy after each step (row) on each step's classes (column), shaded by the loss since."""
     cohorts = name_cohorts(names, [step["classes"] for step in steps])
-    labels = tuple(f"{step}: {cohort}" for step, cohort in enumerate(cohorts, start=1))
+    numbers = tuple(str(step["step"]) for step in steps)
+    labels = tuple(f"{step}: {cohort}" for step, cohort in zip(numbers, cohorts, strict=True))
     losses = [[lost(steps, after, of) for of in range(len(steps))] for after in range(len(steps))]
     scale = max(
         [LEAST_SCALE, *(10 * math.ceil(abs(one) / 10) for row in losses for one in row if one is not None)]
@@ -36,8 +37,8 @@ def accuracy_matrix_chart(steps: Sequence[StepMetrics], names: Sequence[str]) ->
     return MatrixChart(
         name="accuracy_matrix",
         title="Accuracy on each step's classes, shaded by the loss since they were new",
-        rows=Categories("after step", labels),
-        columns=Categories("on the classes of step", labels),
+        rows=Categories("after step", labels, numbers),
+        columns=Categories("on the classes of step", labels, numbers),
         places=tuple(tuple(None if one is None else grade(one, scale) for one in row) for row in losses),
         shades=SHADES,
         texts=texts if len(steps) <= MOST_WRITTEN else None,

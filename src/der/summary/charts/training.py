@@ -15,6 +15,7 @@ MARKER = Marker("circle", 3, filled=True)
 MOST_DOTTED = 100  # epochs that each have a dot
 PERCENT = "training top-1"
 DECADE = 9.99  # a rate that falls to a tenth has a logarithmic axis, in spite of rounding
+NEARLY = 1 - 1e-9  # of a value that rounding has moved
 MANY_DECADES = 5  # beyond so many a logarithmic axis names powers of ten alone
 
 
@@ -97,4 +98,4 @@ def round_values(low: float, high: float) -> tuple[float, ...]:
     factors = (1, 2, 5) if len(decades) <= MANY_DECADES else (1,)
     # By way of text, which gives the number nearest to what is written.
     values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
-    return tuple(value for value in values if low <= value <= high)
+    return tuple(value for value in values if low * NEARLY <= value <= high / NEARLY)

@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from der.summary.charts.colours import GRID, INK, MUTED
+from der.summary.charts.description import Categories
 from der.summary.charts.names import one_line, shortened
 
 FONT = "DejaVu Sans"  # comes with matplotlib
-LONGEST_NAME = 20  # characters on an axis
+LONGEST_NAME = 28  # characters on an axis, which has room for those of a step of a thousand
 POINTS = 72  # to the inch; a point of an SVG drawing is a pixel of the page
 FONT_SIZE = 12  # pixels, in the page
 
@@ -28,6 +29,8 @@ STYLE: dict[Any, object] = {
     "axes.titleweight": "bold",
     "axes.titlesize": 12,
     "axes.titlepad": 10,
+    "figure.titlesize": 12,
+    "figure.titleweight": "bold",
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -109,15 +112,15 @@ def _styled(style: dict[Any, object]) -> Iterator[None]:
         yield
 
 
-def axis_names(names: Sequence[str]) -> list[str]:
+def axis_names(categories: Categories) -> list[str]:
     """Names as an axis can show them: shortened in the middle, and only with known letters.
 
-    A name with a letter the font lacks is replaced by its place ("label 7").
+    A name with a letter the font lacks is replaced by what stands in for it.
     """
     glyphs = font_manager.get_font(font_manager.findfont(FONT)).get_charmap()
     shown = []
-    for label, name in enumerate(names):
+    for name, number in zip(categories.names, categories.numbers, strict=True):
         text = one_line(name)
         known = text and all(ord(letter) in glyphs for letter in text)
-        shown.append(shortened(text, LONGEST_NAME) if known else f"label {label}")
+        shown.append(shortened(text, LONGEST_NAME) if known else number)
     return shown

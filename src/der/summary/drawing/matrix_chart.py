@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as DrawnAxis
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from der.summary.charts.colours import GRID, MUTED
@@ -17,7 +18,7 @@ CELL = 0.48  # inches
 SMALLEST, LARGEST = 3.5, 10.0  # inches of a side
 FONT_SIZES = (6.0, 10.0)  # points of names
 LINE_HEIGHT = 1.15  # of a font's size
-TITLE = 10  # characters of the title in an inch, which the legend is beside
+TITLE = 9  # characters of the title in an inch
 LONG = 3  # characters of a name, from which those of columns are turned
 
 
@@ -33,15 +34,22 @@ def draw_matrix(chart: MatrixChart, path: Path) -> None:
         _write_cells(axes, chart)
         _name_ticks(axes.xaxis, chart.columns, width)
         _name_ticks(axes.yaxis, chart.rows, height)
-        if max(map(len, axis_names(chart.columns.names))) > LONG:
+        if max(map(len, axis_names(chart.columns))) > LONG:
             axes.xaxis.set_tick_params(rotation=90)
         for edge in chart.rows.edges:
             axes.axhline(edge, color=MUTED, linewidth=0.5)
         for edge in chart.columns.edges:
             axes.axvline(edge, color=MUTED, linewidth=0.5)
-        axes.set_title("\n".join(textwrap.wrap(chart.title, round(TITLE * width))))
+        _write_title(figure, chart.title)
         patches = [Patch(color=chart.shades[place].light.colour, label=text) for text, place in chart.key]
-        figure.legend(handles=patches, loc="outside right upper")
+        figure.legend(handles=patches, loc="outside right center")
+        figure.draw_without_rendering()  # a second layout knows how much room a square matrix leaves
+
+
+def _write_title(figure: Figure, title: str) -> None:
+    """Above matrix and legend, for beside long names the matrix may be narrow."""
+    lines = textwrap.wrap(title, int(TITLE * figure.get_figwidth()))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left")
 
 
 def _length(count: int) -> float:
@@ -60,7 +68,7 @@ def _write_cells(axes: Axes, chart: MatrixChart) -> None:
 
 def _name_ticks(drawn: DrawnAxis, categories: Categories, length: float) -> None:
     """Name every row or column, in small letters where there are many; of too many, every second or third."""
-    names = axis_names(categories.names)
+    names = axis_names(categories)
     room = 72 * length / len(names) / LINE_HEIGHT  # points
     smallest, largest = FONT_SIZES
     every = 1 if room >= smallest else int(-(-smallest // room))
