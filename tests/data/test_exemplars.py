@@ -64,6 +64,15 @@ def test_means_of_another_memory_are_named(saved: Path) -> None:
         load_memory(saved)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_mean_that_is_not_finite_is_named(value: float, saved: Path) -> None:
+    means = MEMORY.class_means.copy()
+    means[-1, -1] = value
+    change(saved / "class_means.npy", means)
+    with pytest.raises(UserError, match=r"class_means\.npy: not all means are finite; build it again$"):
+        load_memory(saved)
+
+
 def test_labels_that_are_not_counted_from_0_are_named(saved: Path) -> None:
     change(saved / "labels.npy", load_memory(saved).labels + 1)
     with pytest.raises(

@@ -28,6 +28,9 @@ BEFORE = {
     "a list as path": (PARAMS, "path: .*", "path: [a]"),
     "a chain that is no YAML": (CHAIN, "^steps:$", "steps: ["),
     "a chain without fields": (CHAIN, ", phase: incremental", ""),
+    "a step on itself": (CHAIN, "previous: 1", "previous: 2"),
+    "a list as previous": (CHAIN, "previous: 1", "previous: [1]"),
+    "a step's name with a slash": (CHAIN, '"2"', '"../2"'),
 }
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from der.command.main import main
+from der.common.errors import UserError
 from der.project import checking
 from der.project.chain import write_chain
-from der.project.lockfile import LOCK, RUNNING
+from der.project.lockfile import LOCK, RUNNING, read_lock, read_outputs
 from der.project.paths import CHAIN, PARAMS
 from tests.locations import ROOT
 from tests.pipeline.lab import set_parameters
@@ -235,6 +236,16 @@ def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
         f"error: {path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
         "what is finished from its cache"
     )
+
+
+@pytest.mark.parametrize("content", [content for path, content in CUT if path == LOCK])
+def test_whatever_reads_a_lock_cut_short_says_so(content: str) -> None:
+    LOCK.write_text(content)
+    for read in (read_lock, read_outputs):
+        with pytest.raises(
+            UserError, match=r"^dvc\.lock: half-written, by a DVC that was killed; remove it "
+        ):
+            read()
 
 
 def test_files_of_dvc_that_are_whole() -> None:

@@ -29,7 +29,7 @@ def leave(summary: Summary, images: list[str]) -> None:
         for stage, split in (("train_task", "train"), ("evaluate", "test")):
             images_of = {"path": f"data/tasks/{step}/{split}", "hash": "md5", "md5": f"{md5}{split}.dir"}
             others = {"path": f"data/checkpoints/{step}", "hash": "md5", "md5": "0.dir"}
-            stages[f"{stage}@{step}"] = {"cmd": "python", "deps": [others, images_of]}
+            stages[f"{stage}@{step}"] = {"cmd": "python", "deps": [others, images_of], "outs": []}
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")
 
 

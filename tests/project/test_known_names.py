@@ -51,7 +51,8 @@ def images(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
             for name in ("ant", "bee", "cat", "dog"):
                 (directory / f"{name}.npy").write_bytes(b"pixels")
     monkeypatch.setattr(known_names, "read_code", lambda stages: dict.fromkeys(stages, CODE))
-    LOCK.write_text(json.dumps({"schema": "2.0", "stages": {"download": record(path, file)}}))
+    lock = {"schema": "2.0", "stages": {"download": record(path, file)}}
+    LOCK.write_text(json.dumps(lock) + "\n")
     return file
 
 

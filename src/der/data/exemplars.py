@@ -43,7 +43,10 @@ def save_memory(path: Path, memory: Memory) -> None:
 
 
 def load_memory(path: Path) -> Memory:
-    """Read a memory; raises UserError naming a file that is missing, damaged or does not fit the others."""
+    """Read a memory.
+
+    Raises UserError naming a file that is missing, damaged, not finite, or does not fit the others.
+    """
     sealed = SealedDirectory(path)
     memory = Memory(
         _read(sealed, "images.npy", np.uint8, 4, mapped=True),
@@ -60,6 +63,8 @@ def load_memory(path: Path) -> Memory:
             f"{path}: labels of {len(classes)} classes do not fit {len(memory.class_means)} class means; "
             "build it again"
         )
+    if not np.isfinite(memory.class_means).all():  # to which no distance would be right
+        raise UserError(f"{path / 'class_means.npy'}: not all means are finite; build it again")
     return memory
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,11 @@ def _hash_images(stages: dict[str, Any], most: int) -> list[list[str | None]]:
 
 
 def _read_stages() -> dict[str, Any]:
-    """All that DVC has recorded, by the names of stages; empty where it has run nothing yet."""
+    """All that DVC has recorded, by the names of stages; empty where it has run nothing yet.
+
+    Raises UserError where it is half-written.
+    """
+    _check_whole(LOCK, _is_whole_lock)
     return _parse(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else {}
 
 
@@ -113,16 +117,20 @@ def stages_to_run(parameters: Any) -> list[str]:
 
 def check_lock() -> None:
     """Raise UserError if a file that DVC does not write at once is half-written."""
-    for path, is_whole in ((LOCK, _is_whole_lock), (RUNNING, _is_whole_register)):
-        try:
-            whole = not path.exists() or is_whole(path.read_text(encoding="utf-8"))
-        except (ValueError, AttributeError, TypeError, KeyError):
-            whole = False
-        if not whole:
-            raise UserError(
-                f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
-                "what is finished from its cache"
-            )
+    _check_whole(LOCK, _is_whole_lock)
+    _check_whole(RUNNING, _is_whole_register)
+
+
+def _check_whole(path: Path, is_whole: Callable[[str], bool]) -> None:
+    try:
+        whole = not path.exists() or is_whole(path.read_text(encoding="utf-8"))
+    except (ValueError, AttributeError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
+            "what is finished from its cache"
+        )
 
 
 def _is_whole_lock(text: str) -> bool:

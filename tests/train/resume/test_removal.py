@@ -62,6 +62,19 @@ def test_a_mark_that_does_not_read_is_ignored_and_removed_when_old(
     assert sandbox.directories() == []
 
 
+def test_a_directory_that_cannot_be_looked_into_stops_nobody(
+    checkpoints: list[Path], sandbox: Sandbox
+) -> None:
+    finished, closed = make_state(sandbox, "finished"), sandbox.root / "der-closed"
+    (finished / FINISHED).write_text(mark_of(checkpoints[0]))
+    closed.symlink_to("a" * 300)  # a name that no file system takes: an OSError for root, too
+    with pytest.raises(OSError, match="File name too long"):
+        (closed / "lock").stat()
+    remove_old(sandbox.root)
+    remove_finished(sandbox.root, checkpoints[0])
+    assert not finished.exists()
+
+
 def test_only_old_scratch_directories_are_removed_by_age(sandbox: Sandbox) -> None:
     old, fresh = make_state(sandbox, "old"), make_state(sandbox, "fresh")
     # The root may be one that the user shares with other things.

@@ -139,6 +139,16 @@ def test_a_damaged_state_is_set_aside_for_the_one_before(name: str, sandbox: San
     assert len(sandbox.warnings) == 1
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_state_that_cannot_be_read_is_set_aside_too(make: Callable[[Path], None], sandbox: Sandbox) -> None:
+    with sandbox.open() as scratch:
+        keep(scratch, 1)
+    newest = scratch.directory / "phase-000002.state"
+    make(newest)
+    assert sandbox.loaded() == 1
+    assert sandbox.warnings[0].startswith(f"{newest}: damaged, set aside; ")
+
+
 def test_without_a_whole_state_training_starts_anew(sandbox: Sandbox) -> None:
     with sandbox.open() as scratch:
         for epochs in (1, 2):

@@ -5,6 +5,7 @@ and then it runs again. So the state of a finished step is kept, marked with its
 the checkpoint is used. The root may hold other things, which stay.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -41,4 +42,6 @@ def remove_old(root: Path, age: float = MAX_AGE) -> None:
 
 
 def _directories(root: Path) -> Iterator[Path]:
-    return (directory for directory in root.glob(f"{PREFIX}*") if (directory / LOCK).exists())
+    """Those of state, but for others' that the user may not look into."""
+    # Unlike the path's own method, False where it cannot be told.
+    return (directory for directory in root.glob(f"{PREFIX}*") if os.path.exists(directory / LOCK))

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.filesystem import regular
 from der.common.work_clock import Spent, WorkClock, waiting
 from der.train.log import EpochRecord
 from der.train.resume.lock import working_in
@@ -69,7 +70,7 @@ class StateStore:
     def load(self, phase: str) -> Saved | None:
         """The newest whole state of ``phase``; damaged ones are set aside with a warning."""
         for path in reversed(self._states(phase)):
-            if (saved := deserialize(path.read_bytes())) is not None:
+            if (saved := _read(path)) is not None:
                 self.clock.epochs[phase] = len(saved.records)
                 return saved
             path.replace(path.with_suffix(".damaged"))
@@ -141,3 +142,10 @@ class StateStore:
         return UnwritableState(
             f"{self.directory}: training state cannot be written ({error.strerror}); make room there"
         )
+
+
+def _read(path: Path) -> Saved | None:
+    """The state in a file; None if it is damaged, or cannot be read."""
+    with suppress(OSError):
+        return deserialize(regular(path).read_bytes())
+    return None
