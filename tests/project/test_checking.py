@@ -13,6 +13,7 @@ from der.project import checking
 from der.project.chain import write_chain
 from der.project.lockfile import LOCK, RUNNING, read_lock, read_outputs
 from der.project.paths import CHAIN, PARAMS
+from der.project.plan import read_workspace
 from tests.locations import ROOT
 from tests.pipeline.lab import set_parameters
 from tests.project.clones import make_clone
@@ -241,7 +242,7 @@ def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
 @pytest.mark.parametrize("content", [content for path, content in CUT if path == LOCK])
 def test_whatever_reads_a_lock_cut_short_says_so(content: str) -> None:
     LOCK.write_text(content)
-    for read in (read_lock, read_outputs):
+    for read in (read_lock, read_outputs, read_workspace):
         with pytest.raises(
             UserError, match=r"^dvc\.lock: half-written, by a DVC that was killed; remove it "
         ):

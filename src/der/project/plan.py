@@ -55,9 +55,10 @@ class Workspace(NamedTuple):
 def read_workspace() -> Workspace:
     """Look at the repository, which DVC does in part; raises UserError if that fails."""
     graph = expand_graph()
+    ran = read_lock()  # before DVC, which does not know one that is half-written
     changed = _find_changed(graph)
     images = find_changed_classes(load_section(DatasetSettings, "dataset")) if DOWNLOAD in changed else None
-    return Workspace(graph, read_lock(), _find_new_code(graph), changed, images)
+    return Workspace(graph, ran, _find_new_code(graph), changed, images)
 
 
 def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: bool) -> Identities:
