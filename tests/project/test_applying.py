@@ -160,8 +160,10 @@ def lock_all() -> None:
         for full, phase in (phases if "foreach" in stage else {name: ""}).items():
             keys = [key.replace("${item.phase}", phase) for key in body.get("params", [])]
             locked = {key: content[key] if key in content else value_at(content, key) for key in keys}
-            stages[full] = {"cmd": "..."} | ({"params": {"params.yaml": locked}} if locked else {})
-    LOCK.write_text(json.dumps({"schema": "2.0", "stages": stages}), encoding="utf-8")
+            stages[full] = {"cmd": "...", "outs": []} | (
+                {"params": {"params.yaml": locked}} if locked else {}
+            )
+    LOCK.write_text(json.dumps({"schema": "2.0", "stages": stages}) + "\n", encoding="utf-8")
 
 
 @pytest.mark.usefixtures("place")

@@ -337,9 +337,12 @@ def test_a_memory_of_other_exemplars(place: Path) -> None:
     memory = load_settings().memory
     for selection in ("random", "herding"):
         ran = {"memory": to_values(memory) | {"selection": selection}}
-        stages = {"build_memory@1": {"params": {"params.yaml": ran}}, "summarize": {"cmd": "..."}}
-        stages["build_memory@99"] = {"params": {"params.yaml": {"memory": {}}}}  # of a longer chain
-        LOCK.write_text(json.dumps({"stages": stages}), encoding="utf-8")
+        of_a_longer_chain: Any = {"memory": {}}
+        stages = {
+            stage: {"params": {"params.yaml": values}, "outs": []}
+            for stage, values in (("build_memory@1", ran), ("build_memory@99", of_a_longer_chain))
+        }
+        LOCK.write_text(json.dumps({"stages": stages}) + "\n", encoding="utf-8")
         if selection == "random":
             refuse(
                 "digits",
