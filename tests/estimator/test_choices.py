@@ -7,7 +7,6 @@ from inspect import signature
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from der.common.errors import UserError
 from der.estimator.choices import CHOICES, check_channels, check_choices
@@ -96,16 +95,16 @@ def test_depth_and_stem_belong_to_the_backbone(changes: dict[str, Any], message:
 
 @pytest.mark.parametrize("weights", ["pretrained", "data/weights/mine.pth"])
 def test_weights_to_start_from_are_of_colour_images(weights: str) -> None:
-    settings = with_network(backbone="timm:resnet18", weights=weights)
-    grey, colour = (replace(settings, dataset=replace(settings.dataset, channels=one)) for one in (1, 3))
-    check_channels(colour)
+    network = with_network(backbone="timm:resnet18", weights=weights).network
+    advice = "write dataset.channels: 3, or network.weights: null"
+    check_channels(network, 3, advice)
     with pytest.raises(UserError) as caught:
-        check_channels(grey)
+        check_channels(network, 1, advice)
     assert str(caught.value) == (
         "network.weights: those of timm:resnet18 are for images of 3 channels, not of 1; write "
         "dataset.channels: 3, or network.weights: null"
     )
-    check_channels(replace(grey, network=with_network(backbone="timm:resnet18").network))
+    check_channels(with_network(backbone="timm:resnet18").network, 1, advice)
 
 
 def test_checking_imports_no_torch() -> None:

@@ -15,6 +15,7 @@ from der.memory.selection import SELECTIONS
 from der.model.backbones import BACKBONES, COLOURS, check_masks, choose_backbone
 from der.model.head_initialization import HEAD_INITIALIZATIONS
 from der.settings.experiment import Settings
+from der.settings.network import NetworkSettings
 from der.train.rebalancing.registry import REBALANCINGS
 
 
@@ -45,13 +46,12 @@ def check_choices(settings: Settings) -> None:
     check_masks(settings.network, settings.train.masks)
 
 
-def check_channels(settings: Settings) -> None:
-    """Raise UserError for weights to start from where images have other channels; not for arrays."""
-    channels = settings.dataset.channels
-    if settings.network.weights is not None and channels != COLOURS:
+def check_channels(network: NetworkSettings, channels: int, advice: str) -> None:
+    """Raise UserError, ``advice`` last, for weights to start from where images have other ``channels``."""
+    if network.weights is not None and channels != COLOURS:
         raise UserError(
-            f"network.weights: those of {settings.network.backbone} are for images of {COLOURS} channels, "
-            f"not of {channels}; write dataset.channels: {COLOURS}, or network.weights: null"
+            f"network.weights: those of {network.backbone} are for images of {COLOURS} channels, "
+            f"not of {channels}; {advice}"
         )
 
 

@@ -19,9 +19,9 @@ from der.common.errors import UserError
 from der.common.sealed import SealedDirectory
 from der.data.exemplars import Memory, empty_memory, save_memory
 from der.estimator.arrays import Label, LabelKind
+from der.estimator.choices import check_channels
 from der.memory.budget import check_budget
 from der.memory.build import build_memory
-from der.model.backbones import COLOURS
 from der.model.checkpoint import Checkpoint, save_checkpoint
 from der.model.forward import features_in_turns
 from der.model.start import Start, read_start
@@ -118,11 +118,7 @@ def check_continuation(
     """Raise UserError unless a step on ``images`` can follow ``previous``."""
     if previous is None:
         channels = images[0].shape[3]
-        if settings.network.weights is not None and channels != COLOURS:
-            raise UserError(
-                f"network.weights: those of {settings.network.backbone} are for images of {COLOURS} "
-                f"channels, not of {channels}; give images in colour, or None"
-            )
+        check_channels(settings.network, channels, "give images in colour, or None")
         if settings.network.mean is not None and len(settings.network.mean) != channels:
             raise UserError(
                 f"network.mean: {len(settings.network.mean)} values for images of {channels} channels; "

@@ -9,6 +9,7 @@ from der.common.text import printable
 from der.common.yaml_text import parse_written
 from der.data.sources.registry import find_source
 from der.estimator.choices import backbone_side, check_channels, check_choices
+from der.model.backbones import COLOURS
 from der.project.adding import describe_move
 from der.project.applying import describe_missing_images
 from der.project.chain import check_chain
@@ -36,7 +37,8 @@ def check_project(warn: Callable[[str], None]) -> None:
     check_work()
     with naming(PARAMS):
         check_choices(settings)
-        check_channels(settings)
+        advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
+        check_channels(settings.network, settings.dataset.channels, advice)
         side = backbone_side(settings)
         check_side(settings, side)
     check_weights(settings.network)
