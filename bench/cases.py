@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from der.common.randomness import generator
+from der.data.exemplars import empty_memory
 from der.data.sources.digits import digits
 from der.model.expansion import expand, random_linear
 from der.model.extractor import Extractor
@@ -25,7 +26,7 @@ from der.model.preprocessing import Normalize
 from der.settings.dataset import DatasetSettings
 from der.settings.network import NetworkSettings
 from der.settings.training import AugmentationSettings, ScheduleSettings
-from der.train.training_images import TrainingImages
+from der.train.training_images import TrainingImages, gather_step
 
 SEED = 0
 
@@ -151,7 +152,7 @@ def prepare(case: Case, frozen: int) -> Start:
     classes, old_classes = ends[frozen], ends[frozen] - case.new_classes[frozen]
     old = [images[: case.memory // old_classes] for images in arrays[:old_classes]]
     seen = [*old, *arrays[old_classes:classes]]
-    images = TrainingImages(seen, np.repeat(np.arange(classes), [len(array) for array in seen]))
+    images = gather_step(seen, empty_memory())
     normalization = measure_normalization(arrays[: ends[0]])
     network = empty_network()
     settings = network_settings(case)

@@ -3,7 +3,6 @@
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -20,7 +19,7 @@ from der.train.training_images import TrainingImages
 
 def write_pictures(images: TrainingImages, directory: Path) -> None:
     """One PNG file per image, named by its index."""
-    for index, pixels in enumerate(np.concatenate(images.arrays)):
+    for index, pixels in enumerate(images.pixels.copy()):
         picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         picture.save(directory / f"{index:05}.png")
 
@@ -46,14 +45,13 @@ class EnginePrediction:
 
 def make_metadata(case: Case, start: Start) -> Metadata:
     """What a checkpoint of ``start`` would say of itself."""
-    _, side, _, channels = start.images.arrays[0].shape
     names = [str(label) for label in range(start.network.classes)]
     ends = list(accumulate(case.new_classes[: start.step], initial=0))
     return Metadata(
         format=FORMAT,
         steps=[names[low:high] for low, high in pairwise(ends)],
-        image_side=side,
-        channels=channels,
+        image_side=start.images.side,
+        channels=start.images.channels,
         resize=RESIZE,
         normalization=start.normalization,
         network=network_settings(case),

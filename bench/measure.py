@@ -84,7 +84,7 @@ def measure_step(
     ]
     start = prepare(case, frozen)
     newest = start.network.extractors[-1]
-    _, side, _, channels = start.images.arrays[0].shape
+    side, channels = start.images.side, start.images.channels
     volume = measure_volume(newest, channels, side)
     operations = measure_operations(newest, channels, side)
     parameters = count_parameters(newest, start.network.head, start.auxiliary)

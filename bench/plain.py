@@ -10,7 +10,6 @@ without autograd, and the workers start once, not at every epoch.
 import copy
 import os
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -62,7 +61,7 @@ class PlainImages(Dataset[tuple[Tensor, int]]):
     def __init__(
         self, images: TrainingImages, augmentation: AugmentationSettings, normalization: Normalization
     ) -> None:
-        self.images = np.concatenate(images.arrays)
+        self.images = images.pixels.copy()
         self.labels = images.labels.tolist()
         kinds = [
             augmentation.crop_padding

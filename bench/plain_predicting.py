@@ -48,7 +48,7 @@ class PlainPrediction:
         self.extractors = [plain_extractor(one).to(device).eval() for one in start.network.extractors]
         self.head = copy.deepcopy(start.network.head).to(device)
         self.images = len(start.images.labels)
-        _, side, _, channels = start.images.arrays[0].shape
+        side, channels = start.images.side, start.images.channels
         mean, std = start.normalization.mean, start.normalization.std
         if workers is None:
             workers = min(MAX_WORKERS, os.cpu_count() or 1)

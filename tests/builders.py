@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from der.data.exemplars import empty_memory
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
@@ -38,7 +39,7 @@ from der.train.objective import RepresentationObjective
 from der.train.representation import learn_representation
 from der.train.resume.state import Saved
 from der.train.step_run import Listener, StepRun
-from der.train.training_images import TrainingImages
+from der.train.training_images import TrainingImages, gather_step
 from der.train.wiring import Conditions, wire_engine
 
 SIDE = 8  # pixels
@@ -155,7 +156,7 @@ def random_images(seed: int, count: int, side: int = SIDE, channels: int = CHANN
 def training_images(seed: int, per_class: Sequence[int]) -> TrainingImages:
     """Noise with ``per_class[label]`` images of each label, one array per label."""
     arrays = [random_images(1000 * seed + label, count) for label, count in enumerate(per_class)]
-    return TrainingImages(arrays, np.repeat(np.arange(len(per_class)), per_class))
+    return gather_step(arrays, empty_memory())
 
 
 def random_extractor(seed: int, channels: int = CHANNELS, settings: NetworkSettings = NETWORK) -> ResNet:

@@ -19,13 +19,15 @@ from bench.photos.memory import BYTES, CLASSES, NETWORK, SIDE
 from bench.results_file import RESULTS, describe_processor
 from der.common.serialization import write_json
 from der.data.class_arrays import write_images
+from der.data.exemplars import empty_memory
+from der.data.image_rows import every_row
 from der.model.checkpoint import Checkpoint
 from der.settings.network import NetworkSettings
 from der.settings.presets import preset
 from der.train.incremental_step import train_step
 from der.train.log import EpochRecord
 from der.train.step_run import Listener, NoState
-from der.train.training_images import TrainingImages
+from der.train.training_images import gather_step
 
 Arrays = Sequence[NDArray[np.uint8]]
 
@@ -45,7 +47,8 @@ def make_files(directory: Path, count: int) -> list[Path]:
     random = np.random.RandomState(0)
     files = [directory / f"{name}.npy" for name in range(CLASSES)]
     for file in files:
-        write_images(file, random.randint(0, 256, (count // CLASSES, SIDE, SIDE, 3), dtype=np.uint8))
+        images = random.randint(0, 256, (count // CLASSES, SIDE, SIDE, 3), dtype=np.uint8)
+        write_images(file, every_row([images]))
     return files
 
 
@@ -60,10 +63,10 @@ def train(arrays: Arrays, network: NetworkSettings) -> tuple[float, Checkpoint]:
     """The seconds of an epoch of step 1, and what it leaves."""
     settings = preset("photos").train
     settings = replace(settings, base=replace(settings.base, epochs=1, milestones=[]))
-    labels, clock = np.repeat(np.arange(len(arrays)), [len(one) for one in arrays]), Clock()
-    steps, cpu = [[str(label) for label in range(len(arrays))]], torch.device("cpu")
-    images = TrainingImages(arrays, labels)
-    trained = train_step(None, steps, images, network, settings, cpu, clock, NoState())
+    steps, cpu, clock = [[str(label) for label in range(len(arrays))]], torch.device("cpu"), Clock()
+    trained = train_step(
+        None, steps, gather_step(arrays, empty_memory()), network, settings, cpu, clock, NoState()
+    )
     return clock.seconds, trained.checkpoint
 
 

@@ -5,7 +5,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -92,7 +92,7 @@ class JobRun:
         """The exemplars after the step; ``network`` is folded."""
         settings = memory_settings(self.job.plan)
 
-        def features(classes: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        def features(classes: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
             return (self._run(network, images).features for images in classes)
 
         return build_memory(memory, self._new_classes(step), settings, features)

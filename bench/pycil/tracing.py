@@ -61,7 +61,7 @@ def trace(job: Job) -> Iterator[Trace]:
         network = fold_network(copy.deepcopy(checkpoint.network).float(), run.device)
         memory = run.remember(step, memory, network)
         top1 = run.measure_top1(network)
-        yield Trace(start, auxiliary, batches, checkpoint.network, memory.images, top1)
+        yield Trace(start, auxiliary, batches, checkpoint.network, memory.images.copy(), top1)
 
 
 class Change(NamedTuple):
@@ -109,7 +109,7 @@ def _epoch_batches(
     """The batches as the engine's feed makes them."""
     settings = augmentation_settings(job.plan)
     draws = draw_epoch(len(images.labels), settings, job.seed, REPRESENTATION, step, epoch)
-    pixels = torch.from_numpy(images.read(draws.order.numpy()))
+    pixels = torch.from_numpy(images.pixels.read(draws.order.numpy()))
     inputs = Normalize(NORMALIZATION)(augment(pixels, draws, settings))
     labels = torch.from_numpy(images.labels)[draws.order]
     size = job.plan.batch_size

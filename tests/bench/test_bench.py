@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -248,7 +247,7 @@ def prediction(tmp_path: Path) -> Case:
 def test_plain_and_engine_predict_alike(prediction: Case) -> None:
     start = prepare(CASE, 1)
     plain = PlainPrediction(prediction, start, CPU, workers=0).run_epoch(0)
-    images_NHWC = np.concatenate(start.images.arrays)
+    images_NHWC = start.images.pixels.copy()
     logits = run_network(start.network, start.normalization, images_NHWC, CPU).logits
     best = torch.from_numpy(logits).softmax(dim=1).max(dim=1).values.mean().item()
     assert plain == pytest.approx(best, abs=1e-5)

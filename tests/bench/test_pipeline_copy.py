@@ -15,7 +15,7 @@ from der.project.settings import parse_settings
 
 @pytest.mark.parametrize(
     ("preset", "values", "steps"),
-    [("digits", many_steps.parameters(12, 4), 4), ("photos", memory.LIGHT, 1)],
+    [("digits", many_steps.parameters(12, 4), 4), ("photos", memory.LIGHT, 2)],
     ids=["many steps", "photos"],
 )
 def test_parameters_of_a_copy(

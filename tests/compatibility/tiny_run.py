@@ -75,7 +75,7 @@ def predict(checkpoint: Checkpoint, memory: Memory) -> dict[str, Numbers]:
 def learn_head(checkpoint: Checkpoint, memory: Memory, keeper: StateKeeper, listener: Recorder) -> Numbers:
     """The classifier's weights after it was learned anew, in place, on the exemplars alone."""
     run = StepRun(2, len(STEPS[0]), NORMALIZATION, SETTINGS, CPU, listener, keeper)
-    exemplars = TrainingImages([memory.images], memory.labels)
+    exemplars = TrainingImages(memory.images, memory.labels)
     learn_classifier(run, checkpoint.network, exemplars, CLASSIFIER)
     weights: Numbers = checkpoint.network.head.weight.detach().numpy()
     return weights

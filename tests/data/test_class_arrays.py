@@ -12,6 +12,7 @@ from der.common.errors import DamageError, UserError
 from der.common.sealed import seal
 from der.common.serialization import write_array, write_json
 from der.data.class_arrays import class_file, list_classes, read_classes, write_images
+from der.data.image_rows import every_row
 from tests.builders import random_images
 
 NAMES = ["7", "b.c", "grüne Äpfel", "zebra.npy"]
@@ -40,7 +41,7 @@ def test_images_are_written_in_parts_as_a_whole(
     monkeypatch.setattr(mapped, "CHUNK", 2 * 8 * 8 * 3)
     images = random_images(0, 5)
     write_array(tmp_path / "whole.npy", images)
-    write_images(tmp_path / "parts.npy", np.asarray(images, order=order))
+    write_images(tmp_path / "parts.npy", every_row([np.asarray(images, order=order)]))
     assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 

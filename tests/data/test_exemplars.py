@@ -10,10 +10,13 @@ from der.common.errors import DamageError, UserError
 from der.common.sealed import seal
 from der.common.serialization import write_array
 from der.data.exemplars import Memory, empty_memory, load_memory, save_memory
+from der.data.image_rows import every_row
 from tests.builders import random_images
 
 MEMORY = Memory(  # three exemplars of each of four classes
-    random_images(0, 12), np.repeat(np.arange(4), 3), np.random.RandomState(0).rand(4, 32).astype(np.float32)
+    every_row([random_images(0, 12)]),
+    np.repeat(np.arange(4), 3),
+    np.random.RandomState(0).rand(4, 32).astype(np.float32),
 )
 
 
@@ -21,7 +24,9 @@ MEMORY = Memory(  # three exemplars of each of four classes
 def test_round_trip(memory: Memory, tmp_path: Path) -> None:
     save_memory(tmp_path / "memory", memory)
     read = load_memory(tmp_path / "memory")
-    for name in ("images", "labels", "class_means"):
+    assert read.images.shape == memory.images.shape
+    np.testing.assert_array_equal(read.images.copy(), memory.images.copy())
+    for name in ("labels", "class_means"):
         np.testing.assert_array_equal(getattr(read, name), getattr(memory, name))
         assert getattr(read, name).dtype == getattr(memory, name).dtype
 

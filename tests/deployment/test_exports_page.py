@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from der.command.main import main
+from der.data.exemplars import empty_memory
 from der.data.sources.decoding import read_picture
 from der.deployment.export import export_safetensors
 from der.deployment.input_form import describe_input
@@ -23,6 +24,7 @@ from der.model.checkpoint import Checkpoint, save_checkpoint
 from der.model.metadata import save_empty_checkpoint
 from der.settings.network import NetworkSettings
 from der.settings.training import MaskSettings
+from der.train.training_images import gather_step
 from tests.builders import (
     CPU,
     NETWORK,
@@ -84,7 +86,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def grey_checkpoint() -> Checkpoint:
     settings = replace(NETWORK, mean=[0.4], std=[0.3])
     images = training_images(0, [7, 7, 7])
-    images.arrays[:] = [array[..., :1] for array in images.arrays]
+    images = gather_step([array[..., :1] for array in images.pixels.arrays], empty_memory())
     return take_step(None, [["ä", "b", "c"]], images, train_settings(), network=settings)
 
 

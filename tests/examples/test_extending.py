@@ -104,10 +104,10 @@ def test_a_rebalancing() -> None:
     network, images = random_network([2, 2]), training_images(1, [4, 4, 9, 9])
     with torch.no_grad():
         network.head.weight[2:] *= 6  # the bias towards new classes that it is to undo
-    before = run_network(network, NORMALIZATION, images.read(np.arange(26)), CPU).logits
+    before = run_network(network, NORMALIZATION, images.pixels.read(np.arange(26)), CPU).logits
     run = step_run(2, train_settings())
     find_rebalancing("bias_correction:correct_bias")(run, network, images)
-    after = run_network(network, NORMALIZATION, images.read(np.arange(26)), CPU).logits
+    after = run_network(network, NORMALIZATION, images.pixels.read(np.arange(26)), CPU).logits
     assert np.array_equal(after[:, :2], before[:, :2])
     # The new logits lie on one line over what they were, which balanced classes gain from.
     slope, shift = np.polyfit(before[:, 2:].ravel(), after[:, 2:].ravel(), 1)

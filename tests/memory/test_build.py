@@ -65,8 +65,8 @@ PER_CLASS = memory_settings(budget=4, allocation="per_class")
 def test_exemplars_of_each_class(settings: MemorySettings, counts: list[list[int]]) -> None:
     for memory, expected in zip(all_steps(settings)[1:], counts, strict=True):
         assert memory.labels.tolist() == [c for c, count in enumerate(expected) for _ in range(count)]
-        assert memory.images.shape == (sum(expected), 8, 8, 3)
-        assert memory.images.dtype == np.uint8
+        assert memory.images.copy().shape == (sum(expected), 8, 8, 3)
+        assert memory.images.copy().dtype == np.uint8
         assert memory.labels.dtype == np.int64
 
 
@@ -75,8 +75,8 @@ def test_old_classes_keep_the_first_of_their_order(settings: MemorySettings) -> 
     memories = all_steps(settings)
     for previous, memory in itertools.pairwise(memories):
         for label in range(len(previous.class_means)):
-            kept = memory.of_class(label)
-            np.testing.assert_array_equal(kept, previous.of_class(label)[: len(kept)])
+            kept = memory.of_class(label).copy()
+            np.testing.assert_array_equal(kept, previous.of_class(label).copy()[: len(kept)])
 
 
 @pytest.mark.parametrize("settings", [TOTAL, PER_CLASS], ids=["total", "per class"])
@@ -84,7 +84,7 @@ def test_new_classes_are_herded_with_the_current_features(settings: MemorySettin
     label = 0
     for step, memory in enumerate(all_steps(settings)[1:], start=1):
         for images in new_images(step):
-            exemplars = memory.of_class(label)
+            exemplars = memory.of_class(label).copy()
             order = herd(features_at(step)(images), len(exemplars))
             np.testing.assert_array_equal(exemplars, images[order])
             label += 1
@@ -95,7 +95,7 @@ def test_means_of_all_classes_are_renewed() -> None:
         assert memory.class_means.dtype == np.float32
         assert memory.class_means.shape == (sum(map(len, PER_STEP[:step])), 16 * step)
         for label, mean in enumerate(memory.class_means):
-            features = features_at(step)(memory.of_class(label)).astype(np.float64)
+            features = features_at(step)(memory.of_class(label).copy()).astype(np.float64)
             unit = features / (np.sqrt((features**2).sum(1, keepdims=True)) + 1e-8)
             expected = unit.sum(0) / len(unit)
             expected /= np.sqrt((expected**2).sum()) + 1e-8
@@ -110,6 +110,17 @@ def test_a_budget_that_leaves_a_class_without_exemplar() -> None:
         build_memory(first, new_images(2), settings, each_at(2))
 
 
+def test_no_exemplar_is_copied_before_it_is_read() -> None:
+    classes = [random_images(0, 9), random_images(1, 7)]
+    first = build_memory(empty_memory(), classes, TOTAL, each_at(1))
+    assert all(np.shares_memory(*pair) for pair in zip(first.images.arrays, classes, strict=True))
+    own = first.copy()
+    np.testing.assert_array_equal(own.images.copy(), first.images.copy())
+    assert not any(np.shares_memory(array, own.images.arrays[0]) for array in classes)
+    classes[0][:] = 0
+    assert not np.array_equal(own.images.copy(), first.images.copy())
+
+
 RANDOM = memory_settings(selection="random")
 
 
@@ -122,18 +133,18 @@ def test_random_exemplars(settings: MemorySettings) -> None:
     other = all_steps(replace(settings, seed=1))
     label = 0
     for step in (1, 2, 3):
-        np.testing.assert_array_equal(memories[step].images, again[step].images)
+        np.testing.assert_array_equal(memories[step].images.copy(), again[step].images.copy())
         assert memories[step].labels.tolist() == herded[step].labels.tolist()
-        assert not np.array_equal(memories[step].images, herded[step].images)
-        assert not np.array_equal(memories[step].images, other[step].images)
+        assert not np.array_equal(memories[step].images.copy(), herded[step].images.copy())
+        assert not np.array_equal(memories[step].images.copy(), other[step].images.copy())
         for images in new_images(step):
-            chosen = [image.tobytes() for image in memories[step].of_class(label)]
+            chosen = [image.tobytes() for image in memories[step].of_class(label).copy()]
             assert len(set(chosen)) == len(chosen)  # without replacement
             assert set(chosen) <= {image.tobytes() for image in images}
             label += 1
         for old in range(len(memories[step - 1].class_means)):
-            kept = memories[step].of_class(old)
-            np.testing.assert_array_equal(kept, memories[step - 1].of_class(old)[: len(kept)])
+            kept = memories[step].of_class(old).copy()
+            np.testing.assert_array_equal(kept, memories[step - 1].of_class(old).copy()[: len(kept)])
 
 
 def test_random_selection_sees_no_features_and_favours_none() -> None:

@@ -51,7 +51,7 @@ def test_one_of_ones_own_is_asked_for_every_new_class(monkeypatch: pytest.Monkey
     classes = [random_images(seed, 6) for seed in (1, 2)]
     memory = build_memory(empty_memory(), classes, memory_settings(budget=6, selection="last"), EACH)
     assert asked == [(3, 0), (3, 1)]
-    np.testing.assert_array_equal(memory.images, np.concatenate([one[:2:-1] for one in classes]))
+    np.testing.assert_array_equal(memory.images.copy(), np.concatenate([one[:2:-1] for one in classes]))
 
 
 def test_a_name_that_stands_for_nothing() -> None:

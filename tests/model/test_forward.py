@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from der.common import ranks
 from der.common.cores import Turn
 from der.common.serialization import read_array, write_array
-from der.evaluation.evaluate import run_on_tests
+from der.evaluation.judging import judge_tests
 from der.model import forward
 from der.model.forward import Outputs, features_in_turns, outputs_in_turns, run_network
 from tests.builders import (
@@ -88,7 +88,7 @@ def test_memory_and_evaluation_pass_their_turn_on_before_every_pass(monkeypatch:
         assert [one.shape for one in features(classes)] == [(2, 64), (3, 64), (1, 64)]
     assert deeds == ["take", "pass on", "pass on", "release"]
     deeds.clear()
-    run_on_tests(random_checkpoint([3]), classes, CPU)
+    judge_tests(random_checkpoint([3]), np.zeros((3, 64), np.float32), classes, CPU)
     assert deeds == ["take", "pass on", "pass on", "release"]
 
 

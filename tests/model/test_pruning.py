@@ -280,7 +280,7 @@ def test_checkpoints_of_pruned_extractors(steps: list[Checkpoint], tmp_path: Pat
 @torch.no_grad()
 def assert_statistics(extractor: ResNet, images: TrainingImages, draws: Draws) -> None:
     """Those of batch normalisation are the means over batches of 8 images, by the images in each."""
-    pixels = torch.from_numpy(images.read(draws.order.numpy())).double() / 255
+    pixels = torch.from_numpy(images.pixels.read(draws.order.numpy())).double() / 255
     x = (pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)
     reference = copy.deepcopy(extractor).double().train()
     inputs: dict[str, list[torch.Tensor]] = {}

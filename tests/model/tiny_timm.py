@@ -4,16 +4,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 from torch import nn
 
+from der.data.exemplars import empty_memory
 from der.model.checkpoint import Checkpoint
 from der.model.start import Start, read_start
 from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step
-from der.train.training_images import TrainingImages
+from der.train.training_images import TrainingImages, gather_step
 from tests.builders import (
     CPU,
     MemoryKeeper,
@@ -61,7 +61,7 @@ def start_for(settings: NetworkSettings) -> Start:
 
 def images(seed: int, *per_class: int) -> TrainingImages:
     arrays = [random_images(1000 * seed + label, count, SIDE) for label, count in enumerate(per_class)]
-    return TrainingImages(arrays, np.repeat(np.arange(len(per_class)), per_class))
+    return gather_step(arrays, empty_memory())
 
 
 SETTINGS = train_settings(base=phase_settings(batch_size=4, epochs=2))

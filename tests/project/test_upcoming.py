@@ -9,11 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from der.common.serialization import write_array
+from der.data.exemplars import empty_memory
 from der.project import upcoming
 from der.project.markers import mark_unused
 from der.project.paths import train_images
 from der.project.upcoming import exemplars, plan_run
-from der.train.training_images import TrainingImages
+from der.train.training_images import TrainingImages, gather_step
 from der.train.workload import RunWork, plan_step
 from tests.builders import incremental_settings, phase_settings, train_settings
 
@@ -37,8 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def images_of(*sizes: int) -> TrainingImages:
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    return TrainingImages([image_array(size) for size in sizes], labels)
+    return gather_step([image_array(size) for size in sizes], empty_memory())
 
 
 def test_all_steps_to_come_with_their_exemplars() -> None:

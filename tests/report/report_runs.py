@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from der.common.stage_time import StageTime
 from der.data.exemplars import Memory
+from der.data.image_rows import every_row
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
 from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
 from der.evaluation.predictions import Predictions
@@ -76,7 +77,8 @@ def make_run(
 
 def _memory(rng: np.random.Generator, classes: int, exemplars: int, shape: tuple[int, int, int]) -> Memory:
     labels = np.repeat(np.arange(classes), exemplars)
-    return Memory(draw_images(rng, len(labels), shape), labels, np.zeros((classes, 4), np.float32))
+    images = every_row([draw_images(rng, len(labels), shape)])
+    return Memory(images, labels, np.zeros((classes, 4), np.float32))
 
 
 def draw_images(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from msgspec import structs
 
 from der.common.errors import UserError
 from der.common.randomness import generator
+from der.data.image_rows import every_row
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
 from der.model.kernels.folding import place_folded
@@ -178,7 +179,7 @@ def test_without_settings_the_first_step_measures_the_normalisation_for_all() ->
     for step in (1, 2):
         images = DATA[step - 1]
         checkpoint = take_step(checkpoint, class_names(step), images, SETTINGS, network=NETWORK)
-        pixels = np.concatenate(DATA[0].arrays) / 255
+        pixels = DATA[0].pixels.copy() / 255
         assert checkpoint.metadata.normalization.mean == pytest.approx(pixels.mean((0, 1, 2)))
         assert checkpoint.metadata.normalization.std == pytest.approx(pixels.std((0, 1, 2)))
 
@@ -229,7 +230,7 @@ def test_windows_change_nothing_but_the_rounding(
 
 def one_epoch(labels: Sequence[int], batch_size: int, rate: float, **changes: Any) -> tuple[Any, Recorder]:
     """An epoch over noise, of a network with 2 old classes and 2 new."""
-    images = TrainingImages([random_images(0, len(labels))], np.array(labels))
+    images = TrainingImages(every_row([random_images(0, len(labels))]), np.array(labels))
     network = random_network([2, 2])
     objective = build_objective(network, old_classes=2, **changes)
     phase = phase_settings(batch_size=batch_size)

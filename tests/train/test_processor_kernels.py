@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from der.common.precision_names import Precision
+from der.data.exemplars import empty_memory
 from der.model.kernels import compiler
 from der.model.kernels.processor import Kernels, compiled_kernels
 from der.model.metadata import Metadata
 from der.settings.presets import preset
 from der.train.processor_kernels import choose_kernels, worth_compiling
-from der.train.training_images import TrainingImages
+from der.train.training_images import TrainingImages, gather_step
 from tests.builders import (
     CPU,
     NETWORK,
@@ -54,7 +55,7 @@ LONG = phase_settings(epochs=10_000, batch_size=1024)
 
 
 def large(count: int = 600) -> TrainingImages:
-    return TrainingImages([np.zeros((count, 8, 8, 1), np.uint8)], np.zeros(count, np.int64))
+    return gather_step([np.zeros((count, 8, 8, 1), np.uint8)], empty_memory())
 
 
 def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from der.common import cores
 from der.common.errors import UserError
+from der.data.image_rows import every_row
 from der.train.engine import Engine
 from der.train.training_images import TrainingImages
 from tests.builders import (
@@ -28,7 +29,7 @@ ONE_PIXEL = 4  # of side: the extractor reduces it to one pixel
 def images_of(side: int) -> TrainingImages:
     """Five images, of three classes."""
     labels = training_images(0, [2, 2, 1]).labels
-    return TrainingImages([random_images(0, 5, side, CHANNELS)], labels)
+    return TrainingImages(every_row([random_images(0, 5, side, CHANNELS)]), labels)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4])

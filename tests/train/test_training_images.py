@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from der.common import mapped
+from der.data import image_rows
 from der.data.class_arrays import write_images
 from der.data.exemplars import Memory, empty_memory
+from der.data.image_rows import every_row
 from der.train import feed, training_images
 from der.train.log import EpochRecord, write_log
 from der.train.training_images import Gatherer, TrainingImages, copy_to, gather_step
@@ -25,7 +26,7 @@ from tests.builders import (
 
 
 def flat(images: TrainingImages) -> list[tuple[int, bytes]]:
-    pixels = np.concatenate(images.arrays)
+    pixels = images.pixels.copy()
     return [(int(label), image.tobytes()) for label, image in zip(images.labels, pixels, strict=True)]
 
 
@@ -43,7 +44,7 @@ def test_the_first_step_has_new_classes_alone() -> None:
 def test_new_classes_are_labelled_on_from_memory() -> None:
     new = [random_images(1, 3), random_images(2, 4)]
     exemplars = random_images(3, 5)
-    memory = Memory(exemplars, np.array([0, 0, 1, 2, 2]), np.zeros((3, 2), np.float32))
+    memory = Memory(every_row([exemplars]), np.array([0, 0, 1, 2, 2]), np.zeros((3, 2), np.float32))
     expected = labelled(new[0], 3) + labelled(new[1], 4)
     expected += labelled(exemplars[:2], 0) + labelled(exemplars[2:3], 1) + labelled(exemplars[3:], 2)
     assert sorted(flat(gather_step(new, memory))) == sorted(expected)
@@ -51,26 +52,24 @@ def test_new_classes_are_labelled_on_from_memory() -> None:
 
 def test_labels_without_images_are_refused() -> None:
     with pytest.raises(AssertionError):
-        TrainingImages([random_images(0, 3)], np.zeros(4, np.int64))
+        TrainingImages(every_row([random_images(0, 3)]), np.zeros(4, np.int64))
 
 
 def test_images_are_picked_by_number() -> None:
-    images = TrainingImages([random_images(1, 3), random_images(2, 2)], np.array([0, 0, 0, 1, 1]))
+    images = gather_step([random_images(1, 3), random_images(2, 2)], empty_memory())
     numbers = [4, 0, 3, 0]
     gatherer = Gatherer(images, CPU)
     pixels, labels = gatherer(torch.tensor(numbers))
-    np.testing.assert_array_equal(pixels.numpy(), np.concatenate(images.arrays)[numbers])
+    np.testing.assert_array_equal(pixels.numpy(), images.pixels.copy()[numbers])
     assert labels.tolist() == [1, 0, 1, 0]
     assert gatherer.values_per_image == 8 * 8 * 3
 
 
-def test_images_are_copied_to_a_device_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped, "CHUNK", 2 * 8 * 8 * 3)
+def test_those_picked_are_copied_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_rows, "CHUNK", 2 * 8 * 8 * 3)
     arrays = [random_images(1, 3), random_images(2, 4)]
-    sizes: list[int] = []
-    monkeypatch.setattr(np, "array", lambda part: sizes.append(len(part)) or part.copy())
-    assert np.array_equal(copy_to(arrays, CPU).numpy(), np.concatenate(arrays))
-    assert sizes == [2, 1, 2, 2]
+    placed = copy_to(every_row(arrays).pick(np.array([6, 0, 3])), CPU)
+    np.testing.assert_array_equal(placed.numpy(), [arrays[1][3], arrays[0][0], arrays[1][0]])
 
 
 def test_training_on_mapped_images_gives_the_bytes_of_training_on_those_in_memory(
@@ -78,14 +77,14 @@ def test_training_on_mapped_images_gives_the_bytes_of_training_on_those_in_memor
 ) -> None:
     monkeypatch.setattr(training_images, "HELD", 6 * 8 * 8 * 3)  # let go of in the midst of an epoch
     monkeypatch.setattr(feed, "WINDOW_VALUES", 1)
-    arrays, labels = [random_images(1, 7), random_images(2, 6)], np.repeat([0, 1], [7, 6])
+    arrays = [random_images(1, 7), random_images(2, 6)]
     for number, array in enumerate(arrays):
-        write_images(tmp_path / f"{number}.npy", array)
+        write_images(tmp_path / f"{number}.npy", every_row([array]))
     on_disk = [np.load(tmp_path / f"{number}.npy", mmap_mode="r") for number in range(2)]
     states = []
     for found in (arrays, on_disk):
         objective = build_objective(random_network([2]), 0)
-        images, phase = TrainingImages(found, labels), phase_settings(batch_size=4)
+        images, phase = gather_step(found, empty_memory()), phase_settings(batch_size=4)
         engine = build_engine(objective, [], images, phase, augmentation_settings())
         means = engine.run_epoch(draws_of(13, augmentation_settings()), 0.1, lambda _: None)
         states.append((means, engine.pack().numpy().tobytes()))

@@ -13,7 +13,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -69,7 +68,7 @@ RATES = [[0.05, 0.01, 0.01, 0.002], [0.03, 0.03, 0.006]]  # base and incremental
 
 def augmented(images: TrainingImages, draws: Draws, settings: TrainSettings) -> Tensor:
     """All images of an epoch, in the order visited: (N, C, H, W) float32, normalised."""
-    pixels = np.concatenate(images.arrays)
+    pixels = images.pixels.copy()
     padding = settings.augmentation.crop_padding
     inputs = []
     for visit, index in enumerate(draws.order.tolist()):

@@ -4,14 +4,13 @@ On arrays that are in memory, and on systems without such calls, nothing happens
 """
 
 import mmap
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 CHUNK = 16 << 20  # bytes read at once
-HELD = 256 << 20  # bytes read until what is resident is let go
+HELD = 64 << 20  # bytes read until what is resident is let go
 
 
 def expect(array: NDArray[Any], rows: NDArray[np.int64]) -> None:
@@ -31,14 +30,6 @@ def release(array: NDArray[Any]) -> None:
     found = _map_of(array)
     if found is not None and hasattr(mmap, "MADV_DONTNEED"):
         found.madvise(mmap.MADV_DONTNEED)
-
-
-def chunks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """All rows in order, some megabytes at a time."""
-    rows = max(1, CHUNK // max(1, array[:1].nbytes))
-    for start in range(0, len(array), rows):
-        yield array[start : start + rows]
-        release(array)
 
 
 def _map_of(array: NDArray[Any]) -> mmap.mmap | None:

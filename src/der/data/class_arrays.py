@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
-from der.common.mapped import chunks
 from der.common.sealed import SealedDirectory
+from der.data.image_rows import ImageRows
 
 SUFFIX = ".npy"
 
@@ -18,13 +18,14 @@ def class_file(name: str) -> str:
     return f"{name}{SUFFIX}"
 
 
-def write_images(path: Path, images: NDArray[np.uint8]) -> None:
-    """Write the .npy file of a class, of which some megabytes at a time are in memory if it is mapped."""
-    header = np.lib.format.header_data_from_array_1_0(images) | {"fortran_order": False}
+def write_images(path: Path, images: ImageRows) -> None:
+    """Write a .npy file (N, H, W, C), of which some megabytes at a time are in memory if it is mapped."""
+    shape = (len(images), *images.shape)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with atomic_file(path) as partial, partial.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
-        for part in chunks(images):
-            stream.write(part.tobytes())
+        for part in images.parts():
+            stream.write(part.data)
 
 
 def list_classes(directory: Path) -> list[str]:

@@ -1,9 +1,9 @@
 """The memory M_t: exemplars of every class seen, as arrays.
 
-# M exemplars, H and W pixels, C channels, K classes seen, D features
+# M exemplars, K classes seen, D features
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,41 @@ from numpy.typing import NDArray
 from der.common.errors import UserError
 from der.common.sealed import SealedDirectory, sealed_directory
 from der.common.serialization import write_array
+from der.data.class_arrays import write_images
+from der.data.image_rows import ImageRows, every_row
 
 
 @dataclass(frozen=True)
 class Memory:
     """Exemplars sorted by label, those of a class in herding order; class means of the current network."""
 
-    images: NDArray[np.uint8]  # (M, H, W, C)
+    images: ImageRows  # M of them
     labels: NDArray[np.int64]  # (M,)
     class_means: NDArray[np.float32]  # (K, D)
 
-    def of_class(self, label: int) -> NDArray[np.uint8]:
+    def indices_of(self, label: int) -> NDArray[np.int64]:
+        """The indices of one class's exemplars, in herding order."""
+        return np.flatnonzero(self.labels == label)
+
+    def of_class(self, label: int) -> ImageRows:
         """The exemplars of one class, in herding order."""
-        images: NDArray[np.uint8] = self.images[self.labels == label]
-        return images
+        return self.images.pick(self.indices_of(label))
+
+    def copy(self) -> "Memory":
+        """The same, with images of its own: the arrays that they were picked from may go."""
+        return replace(self, images=every_row([self.images.copy()]))
 
 
 def empty_memory() -> Memory:
     """The memory before step 1."""
-    return Memory(np.empty((0, 0, 0, 0), np.uint8), np.empty(0, np.int64), np.empty((0, 0), np.float32))
+    images = every_row([np.empty((0, 0, 0, 0), np.uint8)])
+    return Memory(images, np.empty(0, np.int64), np.empty((0, 0), np.float32))
 
 
 def save_memory(path: Path, memory: Memory) -> None:
     """Write the three arrays as .npy files into the sealed directory ``path``."""
     with sealed_directory(path) as directory:
-        write_array(directory / "images.npy", memory.images)
+        write_images(directory / "images.npy", memory.images)
         write_array(directory / "labels.npy", memory.labels)
         write_array(directory / "class_means.npy", memory.class_means)
 
@@ -49,7 +59,7 @@ def load_memory(path: Path) -> Memory:
     """
     sealed = SealedDirectory(path)
     memory = Memory(
-        _read(sealed, "images.npy", np.uint8, 4, mapped=True),
+        every_row([_read(sealed, "images.npy", np.uint8, 4, mapped=True)]),
         _read(sealed, "labels.npy", np.int64, 1),
         _read(sealed, "class_means.npy", np.float32, 2),
     )

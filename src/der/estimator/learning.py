@@ -102,7 +102,7 @@ def learn_step(
         kernels,
     ).checkpoint
     with features_in_turns(trained, device) as features:
-        memory = build_memory(memory, images, settings.memory, features)
+        memory = build_memory(memory, images, settings.memory, features).copy()
     trained.network.cpu()
     return Learned(trained, memory, kind)
 

@@ -107,6 +107,6 @@ def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
     learned = Learned(loaded, load_memory(memory), kind)
     classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
     side, channels = metadata.image_side, metadata.channels
-    if classes != len(metadata.class_names) or learned.memory.images.shape[1:] != (side, side, channels):
+    if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
         raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
     return learned

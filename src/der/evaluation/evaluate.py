@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
 from der.data.exemplars import Memory
-from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix, ranks
+from der.evaluation.judging import judge_tests
+from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
 from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
-from der.evaluation.nearest_mean import nearest_mean_scores
-from der.evaluation.predictions import Predictions, predict
+from der.evaluation.predictions import Predictions
 from der.model.checkpoint import Checkpoint
-from der.model.forward import Outputs, outputs_in_turns
 from der.settings.evaluation import EvaluateSettings
 
 
@@ -48,16 +46,14 @@ def evaluate_step(
     into the metrics. Raises UserError if the network gives no finite scores.
     """
     metadata = checkpoint.metadata
-    outputs = run_on_tests(checkpoint, tests, device)
-    logits = outputs.logits
-    labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
-    nme_ranks = ranks(nearest_mean_scores(outputs.features, memory.class_means), labels)
+    judged = judge_tests(checkpoint, memory.class_means, tests, device)
+    labels, predictions = judged.labels, judged.predictions
     metrics: StepMetrics = {
         "step": len(metadata.steps),
         "classes": len(tests),
         "test_images": len(labels),
-        **breakdown(ranks(logits, labels), labels, metadata.steps, settings.group_labels),
-        "nme": breakdown(nme_ranks, labels, metadata.steps, settings.group_labels),
+        **breakdown(judged.ranks, labels, metadata.steps, settings.group_labels),
+        "nme": breakdown(judged.nme_ranks, labels, metadata.steps, settings.group_labels),
         "parameters": metadata.parameters,
         "parameters_trained": metadata.parameters_trained,
         "checkpoint_bytes": checkpoint_bytes,
@@ -65,7 +61,6 @@ def evaluate_step(
         "memory_bytes": memory_bytes,
         "gamma": metadata.gamma,
     }
-    predictions = predict(logits)
     counts = confusion_matrix(labels, predictions.predicted, len(tests))
     return Evaluation(
         metrics, counts, predictions, _mistakes(predictions, labels, metadata.class_names, tests)
@@ -81,16 +76,3 @@ def _mistakes(
     """Those that are kept, with their pictures."""
     height, width = tests[0].shape[1:3]
     return with_images(find_mistakes(predictions, labels, names, most_mistakes(height * width)), tests)
-
-
-def run_on_tests(checkpoint: Checkpoint, tests: Sequence[NDArray[np.uint8]], device: torch.device) -> Outputs:
-    """Scores and features of all test images, in label order; UserError if a score is not finite."""
-    with outputs_in_turns(checkpoint, device) as outputs_of:
-        outputs = [*outputs_of(tests)]
-    logits = np.concatenate([output.logits for output in outputs])
-    features = np.concatenate([output.features for output in outputs])
-    if not np.isfinite(logits).all():
-        raise UserError(
-            f"step {len(checkpoint.metadata.steps)}: the network's scores are not finite; train it again"
-        )
-    return Outputs(logits=logits, features=features)

@@ -21,7 +21,7 @@ def nearest_mean_scores(
     Features are L2-normalised here; ``means_CD`` are taken as they are. In float64, so that the
     expanded square loses nothing that counts.
     """
-    means = means_CD.astype(np.float64)
+    means = means_CD.astype(np.float64, copy=False)
     parts = [_scores(features_BD[start : start + ROWS], means) for start in range(0, len(features_BD), ROWS)]
     return np.concatenate(parts)
 

@@ -3,7 +3,7 @@
 # N images, B batch, C classes, D features of all extractors together
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -64,7 +64,7 @@ def run_network(
 @contextmanager
 def outputs_in_turns(
     checkpoint: Checkpoint, device: torch.device
-) -> Iterator[Callable[[Sequence[NDArray[np.uint8]]], Iterator[Outputs]]]:
+) -> Iterator[Callable[[Iterable[NDArray[np.uint8]]], Iterator[Outputs]]]:
     """Outputs of each of several classes' images (N, H, W, C), as a function, for a block that holds cores.
 
     They are passed on between passes. The network is folded once; classes of few images share passes, for a
@@ -73,7 +73,7 @@ def outputs_in_turns(
     network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
     with turn(device) as cores:
 
-        def outputs_of(classes: Sequence[NDArray[np.uint8]]) -> Iterator[Outputs]:
+        def outputs_of(classes: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
             for some in _passes(classes):
                 cores.pass_on()
                 images = some[0] if len(some) == 1 else _concatenate(some)
@@ -84,7 +84,7 @@ def outputs_in_turns(
         yield outputs_of
 
 
-def _passes(classes: Sequence[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
+def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
     """Neighbours whose images go through a network at once, or a class that needs a pass or more alone."""
     some: list[NDArray[np.uint8]] = []
     for images in classes:
@@ -107,7 +107,7 @@ def _concatenate(some: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 @contextmanager
 def features_in_turns(
     checkpoint: Checkpoint, device: torch.device
-) -> Iterator[Callable[[Sequence[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]]:
+) -> Iterator[Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]]:
     """As ``outputs_in_turns``, super-features (N, D) alone."""
     with outputs_in_turns(checkpoint, device) as outputs_of:
         yield lambda classes: (outputs.features for outputs in outputs_of(classes))

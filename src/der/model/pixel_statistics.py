@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.mapped import chunks
 from der.settings.section import Deviation, Section, Share
 
 
@@ -17,13 +16,14 @@ class Normalization(Section, frozen=True):
 
 
 def measure_normalization(arrays: Iterable[NDArray[np.uint8]]) -> Normalization:
-    """Mean and deviation over all pixels of images (n, H, W, C), some megabytes at a time.
+    """Mean and deviation over all pixels of images (n, H, W, C), an array after the other.
 
     A channel that never varies gets deviation 1, so that it maps to zero.
     """
     histogram: NDArray[np.int64] | None = None
-    for part in (part for array in arrays for part in chunks(array)):
-        counts = np.stack([np.bincount(part[..., c].ravel(), minlength=256) for c in range(part.shape[-1])])
+    for images in arrays:
+        channels = range(images.shape[-1])
+        counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in channels])
         histogram = counts if histogram is None else histogram + counts
     assert histogram is not None
     # From whole-number counts the sums are exact, whatever the order of images.

@@ -3,6 +3,7 @@
 Nothing of a later step is opened, so that none is an input: sizes of files tell how many images it has.
 """
 
+import math
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ HEADER = 128  # bytes in front of a .npy file's values
 def plan_run(step: int, images: "TrainingImages", train: TrainSettings, *, expansion: bool) -> RunWork:
     """The steps before and after ``step``, which trains on ``images``; every image of a run has one size."""
     seen = int(images.labels.max()) + 1
-    image_bytes = images.arrays[0][0].nbytes
+    image_bytes = math.prod(images.pixels.shape)
     done = [plan_step(one, [1], train, expansion=expansion) for one in range(1, step)]
     before = sum(phase.epochs for work in done for phase in work)
     later = []

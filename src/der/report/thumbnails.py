@@ -59,10 +59,10 @@ class Album:
     whole: bool  # whether there are no more mistaken images than are known
 
 
-def side_of(images: NDArray[np.uint8], count: int) -> int:
-    """Pixels that each of ``count`` images has in the page."""
+def side_of(pixels: int, count: int) -> int:
+    """Pixels of a side that each of ``count`` images, of so many ``pixels`` themselves, has in the page."""
     affordable = max(math.isqrt(MOST_PIXELS // max(count, 1)), SMALLEST)
-    return min(int(images.shape[1]), LARGEST, affordable)
+    return min(pixels, LARGEST, affordable)
 
 
 def most_of_a_class(most: int, classes: int) -> int:
@@ -74,9 +74,11 @@ def exemplar_sheets(memory: Memory, classes: int) -> list[Sheet]:
     """One sheet for each class, its exemplars in the memory's order, row by row."""
     most = most_of_a_class(MOST_EXEMPLARS, classes)
     groups = [memory.of_class(label) for label in range(classes)]
-    count = sum(min(len(images), most) for images in groups)
-    side = side_of(memory.images, count)
-    return [make_sheet(images[:most], side, len(images)) for images in groups]
+    side = side_of(memory.images.shape[0], sum(min(len(images), most) for images in groups))
+    return [
+        make_sheet(images.pick(np.arange(min(most, len(images)))).copy(), side, len(images))
+        for images in groups
+    ]
 
 
 def mistake_album(
@@ -92,8 +94,8 @@ def mistake_album(
             images[labels[entry.true]][entry.index] = image
     most = most_of_a_class(MOST_MISTAKES, len(names))
     chosen = [choose_mistakes(steps, most) for steps in entries]
-    side = side_of(mistakes[-1].images, sum(map(len, chosen)))
     shape = mistakes[-1].images.shape[1:]
+    side = side_of(shape[0], sum(map(len, chosen)))
     sheets = [
         make_sheet(
             np.array([images[label][index] for index in numbers], np.uint8).reshape(-1, *shape),

@@ -95,12 +95,11 @@ def describe(
 ) -> Metadata:
     """The metadata of a trained network: ``recipes`` are those of all steps, ``gamma`` is of this one."""
     network = learned.network
-    _, side, _, channels = images.arrays[0].shape
     return Metadata(
         format=FORMAT,
         steps=steps,
-        image_side=side,
-        channels=channels,
+        image_side=images.side,
+        channels=images.channels,
         resize=RESIZE,
         normalization=normalization,
         network=network_settings,
@@ -116,7 +115,7 @@ def check_scores(
     network: Network, normalization: Normalization, images: TrainingImages, device: torch.device, step: int
 ) -> None:
     """Raise UserError unless the network gives numbers: the last update of all may have diverged."""
-    sample = images.read(np.arange(min(CHECKED, len(images.labels))))
+    sample = images.pixels.read(np.arange(min(CHECKED, len(images.labels))))
     if not np.isfinite(run_network(network.to(device), normalization, sample, device).logits).all():
         raise UserError(
             f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
@@ -135,7 +134,7 @@ def choose_normalization(
     expected = choose_backbone(settings).normalization
     if expected is not None and len(expected.mean) == images.channels:
         return expected
-    return measure_normalization(images.arrays)
+    return measure_normalization(images.pixels.parts())
 
 
 def name_start(

@@ -89,7 +89,7 @@ def learn_classifier_alone(run: StepRun, network: Network, images: TrainingImage
 def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
     """Raise UserError if a batch would have one value per channel, which batch normalisation cannot take."""
     size, count = run.phase.batch_size, len(images.labels)
-    if 1 in (size, count % size) and not takes_one_image(extractor, *images.arrays[0].shape[2:]):
+    if 1 in (size, count % size) and not takes_one_image(extractor, images.side, images.channels):
         raise UserError(
             f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {size} leaves a "
             f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "

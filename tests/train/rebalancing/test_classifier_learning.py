@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 
 from der.common.randomness import generator
+from der.data.exemplars import empty_memory
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import random_linear
 from der.model.network import Network
@@ -17,7 +18,7 @@ from der.settings.training import TrainSettings
 from der.train.augmentation import draw_epoch
 from der.train.objective import ClassifierObjective
 from der.train.rebalancing.classifier_learning import balanced_subset, learn_classifier, warn_of_few
-from der.train.training_images import TrainingImages
+from der.train.training_images import gather_step
 from tests.builders import (
     NETWORK,
     NO_AUGMENTATION,
@@ -72,7 +73,7 @@ def test_only_the_classifier_changes(training: bool) -> None:
 def test_the_stage_against_the_textbook() -> None:
     before, after, _ = stage()
     numbers = balanced_subset(IMAGES.labels, generator(0, "balanced subset", 2))
-    pixels = torch.from_numpy(IMAGES.read(numbers)) / 255
+    pixels = torch.from_numpy(IMAGES.pixels.read(numbers)) / 255
     x = ((pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)).permute(0, 3, 1, 2)
     y = torch.from_numpy(IMAGES.labels[numbers])
     head = random_linear(128, 4, NETWORK, generator(0, "classifier", 2))
@@ -189,7 +190,7 @@ def test_in_a_step_it_follows_representation_learning() -> None:
 
 def test_the_first_step_has_no_such_stage() -> None:
     recorder = Recorder()
-    images = TrainingImages(IMAGES.arrays[2:], IMAGES.labels[7:] - 2)
+    images = gather_step(IMAGES.pixels.arrays[2:], empty_memory())
     take_step(None, NAMES[:1], images, SETTINGS, recorder)
     assert [name for name, _, _ in recorder.phases] == ["representation"]
 

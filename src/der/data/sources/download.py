@@ -9,6 +9,7 @@ import numpy as np
 from der.common.errors import UserError
 from der.common.sealed import seal
 from der.data.class_arrays import class_file, write_images
+from der.data.image_rows import every_row
 from der.data.sources.class_images import Images
 from der.data.sources.reading import read_source
 from der.data.splits import SPLITS
@@ -59,4 +60,4 @@ def _put(images: Images, file: Path, scratch: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             whole.replace(file)
             return
-    write_images(file, images)
+    write_images(file, every_row([images]))
