@@ -51,7 +51,7 @@ def build_memory(
 
 
 def _put(means_KD: NDArray[np.float32], label: int, mean_D: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The means with that of ``label``, in one array: kept apart, they would break up the room that passes need."""
+    """The means with that of ``label``; kept apart, they would break up the room that passes need."""
     if not means_KD.size:
         means_KD = np.empty((len(means_KD), len(mean_D)), np.float32)
     means_KD[label] = mean_D
