@@ -1,6 +1,7 @@
 """Pictures of every mode, against pixel values worked out by hand."""
 
 from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from der.common.errors import UserError
 from der.data.sources import decoding
-from der.data.sources.decoding import read_picture, to_pixels
+from der.data.sources.decoding import UnreadForm, read_picture, to_pixels
 from der.data.sources.room import ROOM
 
 GREY = [[0, 100], [200, 255]]
@@ -98,6 +99,8 @@ def test_transparent_colour_of_an_rgb_file(tmp_path: Path) -> None:
         (Image.new("LAB", (2, 2), (0, 128, 128)), (0, 0, 0)),
         (Image.new("PA", (2, 2), (0, 0)), (255, 255, 255)),
         (Image.new("RGBX", (2, 2), (9, 8, 7, 0)), (9, 8, 7)),
+        (Image.new("RGBa", (2, 2), (50, 0, 0, 51)), (254, 204, 204)),
+        (Image.new("La", (2, 2), (0, 51)), (204, 204, 204)),
     ],
 )
 def test_other_colour_spaces(image: Image.Image, rgb: tuple[int, int, int]) -> None:
@@ -194,12 +197,29 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
             read(tmp_path / "notes.txt")
 
 
-def test_what_cameras_write_is_to_be_converted(tmp_path: Path) -> None:
-    path = tmp_path / "IMG_0001.HEIC"
-    path.write_bytes(b"\0\0\0\x18ftypheic")
-    message = r"IMG_0001\.HEIC: is of a form that Pillow does not read; convert it to JPEG$"
-    with pytest.raises(UserError, match=message):
-        read_picture(path, str(path), 8, 3)
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "IMG_0001.JPG"])
+@pytest.mark.parametrize("whole", [False, True], ids=["file", "stream"])
+def test_what_cameras_write_is_to_be_converted_whatever_its_name(
+    tmp_path: Path, name: str, whole: bool
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    with pytest.raises(
+        UnreadForm, match=f"{name}: is of a form that Pillow does not read; convert it to JPEG$"
+    ):
+        read_picture(BytesIO(path.read_bytes()) if whole else path, str(path), 8, 3)
+
+
+@pytest.mark.parametrize("name", ["DSC_0001.NEF", "1.dng", "1.kdc"])
+def test_the_thumbnail_in_a_raw_file_is_not_taken_for_its_picture(tmp_path: Path, name: str) -> None:
+    Image.fromarray(array(GREY)).save(tmp_path / name, "TIFF")  # which is all that Pillow sees of one
+    with pytest.raises(UnreadForm, match=f"{name}: is of a form that Pillow does not read"):
+        read(tmp_path / name)
+
+
+def test_a_jpeg_with_the_name_of_a_raw_file_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "1.heic", "JPEG")
+    assert read(tmp_path / "1.heic").shape == (2, 2, 3)
 
 
 @pytest.mark.parametrize("pillow_limit", [1000, 100, None])
