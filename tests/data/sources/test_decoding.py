@@ -1,5 +1,6 @@
 """Pictures of every mode, against pixel values worked out by hand."""
 
+import struct
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from der.common.errors import UserError
 from der.data.sources import decoding
@@ -154,6 +156,32 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     file = saved(tmp_path, Image.fromarray(array(GREY)), "a.png", exif=exif)
     assert read(file, channels=1)[..., 0].tolist() == [[200, 0], [255, 100]]
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"),
+    [
+        (0x0128, 4, b"\xff\xff\xff\xff"),  # the unit of resolution as a number that is too large
+        (0x010F, 5, b"\x08\0\0\0"),  # the maker as a fraction
+        (0x011A, 2, b"72\0"),  # the resolution as text
+    ],
+)
+def test_a_photo_is_turned_whatever_else_its_exif_data_hold(
+    tmp_path: Path, tag: int, kind: int, value: bytes
+) -> None:
+    """Cameras and programs write them in other ways than the standard, or damage them."""
+    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)  # as above
+    other = struct.pack("<HHI4s", tag, kind, len(value) if kind == 2 else 1, value)
+    exif = b"II*\0" + struct.pack("<IH", 8, 2) + b"".join(sorted([turned, other])) + bytes(4)
+    file = saved(tmp_path, Image.fromarray(array(GREY)), "a.png", exif=b"Exif\0\0" + exif)
+    assert read(file, channels=1)[..., 0].tolist() == [[200, 0], [255, 100]]
+
+
+def test_exif_data_that_cannot_be_read_turn_nothing(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n 4\nno digits")
+    file = saved(tmp_path, Image.fromarray(array(GREY)), "a.png", pnginfo=text)
+    assert read(file, channels=1)[..., 0].tolist() == GREY
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:

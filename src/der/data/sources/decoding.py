@@ -19,6 +19,7 @@ UNREAD = (  # suffixes of what cameras and drawing programs write, and Pillow do
     *(".pef", ".srw", ".x3f", ".raw", ".3fr", ".crw", ".dcr", ".erf", ".fff", ".gpr", ".iiq", ".kdc"),
     *(".mef", ".mos", ".mrw", ".rwl", ".sr2", ".srf", ".jxl", ".svg"),
 )
+EXIF = "exif", "Raw profile type exif"  # where Pillow keeps its bytes
 PROGRAMS = ("EPS",)  # no pixels but a program, for which Pillow starts another one, Ghostscript
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
 LARGEST_JPEG = 250_000_000  # pixels before it is decoded smaller; a phone's best has 200 million
@@ -54,7 +55,7 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
             if image.format in PROGRAMS:
                 raise ValueError(f"{image.format} is a program that draws; save what it draws as PNG")
             with ROOM.taking(_draft(image, side)):
-                ImageOps.exif_transpose(image, in_place=True)
+                _turn(image)
                 return to_pixels(image, side, channels)
     except BOMB as error:
         raise UserError(f"{where}: too many pixels; make it smaller ({error})") from None
@@ -97,6 +98,18 @@ def _draft(image: Image.Image, side: int) -> int:
     if pixels > LARGEST_PICTURE or width * height > LARGEST_JPEG:
         raise Image.DecompressionBombError(f"{width}x{height}")
     return width * height if "progressive" in image.info else pixels
+
+
+def _turn(image: Image.Image) -> None:
+    """Turn a picture as its EXIF orientation says; as it is where EXIF data cannot be read."""
+    image.load()
+    try:
+        image.getexif()
+    except DAMAGE:
+        return
+    for key in EXIF:
+        image.info.pop(key, None)  # else Pillow writes it anew, which fails for what is not as it expects
+    ImageOps.exif_transpose(image, in_place=True)
 
 
 def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
