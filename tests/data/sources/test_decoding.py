@@ -1,16 +1,19 @@
 """Pictures of every mode, against pixel values worked out by hand."""
 
+import struct
 from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from der.common.errors import UserError
 from der.data.sources import decoding
-from der.data.sources.decoding import read_picture, to_pixels
+from der.data.sources.decoding import UnreadForm, read_picture, to_pixels
 from der.data.sources.room import ROOM
 
 GREY = [[0, 100], [200, 255]]
@@ -98,6 +101,8 @@ def test_transparent_colour_of_an_rgb_file(tmp_path: Path) -> None:
         (Image.new("LAB", (2, 2), (0, 128, 128)), (0, 0, 0)),
         (Image.new("PA", (2, 2), (0, 0)), (255, 255, 255)),
         (Image.new("RGBX", (2, 2), (9, 8, 7, 0)), (9, 8, 7)),
+        (Image.new("RGBa", (2, 2), (50, 0, 0, 51)), (254, 204, 204)),
+        (Image.new("La", (2, 2), (0, 51)), (204, 204, 204)),
     ],
 )
 def test_other_colour_spaces(image: Image.Image, rgb: tuple[int, int, int]) -> None:
@@ -153,6 +158,32 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert read(file, channels=1)[..., 0].tolist() == [[200, 0], [255, 100]]
 
 
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"),
+    [
+        (0x0128, 4, b"\xff\xff\xff\xff"),  # the unit of resolution as a number that is too large
+        (0x010F, 5, b"\x08\0\0\0"),  # the maker as a fraction
+        (0x011A, 2, b"72\0"),  # the resolution as text
+    ],
+)
+def test_a_photo_is_turned_whatever_else_its_exif_data_hold(
+    tmp_path: Path, tag: int, kind: int, value: bytes
+) -> None:
+    """Cameras and programs write them in other ways than the standard, or damage them."""
+    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)  # as above
+    other = struct.pack("<HHI4s", tag, kind, len(value) if kind == 2 else 1, value)
+    exif = b"II*\0" + struct.pack("<IH", 8, 2) + b"".join(sorted([turned, other])) + bytes(4)
+    file = saved(tmp_path, Image.fromarray(array(GREY)), "a.png", exif=b"Exif\0\0" + exif)
+    assert read(file, channels=1)[..., 0].tolist() == [[200, 0], [255, 100]]
+
+
+def test_exif_data_that_cannot_be_read_turn_nothing(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n 4\nno digits")
+    file = saved(tmp_path, Image.fromarray(array(GREY)), "a.png", pnginfo=text)
+    assert read(file, channels=1)[..., 0].tolist() == GREY
+
+
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("L", (2, 2), value) for value in (10, 200)]
     for name in ("a.gif", "a.png", "a.tiff"):
@@ -194,12 +225,29 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
             read(tmp_path / "notes.txt")
 
 
-def test_what_cameras_write_is_to_be_converted(tmp_path: Path) -> None:
-    path = tmp_path / "IMG_0001.HEIC"
-    path.write_bytes(b"\0\0\0\x18ftypheic")
-    message = r"IMG_0001\.HEIC: is of a form that Pillow does not read; convert it to JPEG$"
-    with pytest.raises(UserError, match=message):
-        read_picture(path, str(path), 8, 3)
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "IMG_0001.JPG"])
+@pytest.mark.parametrize("whole", [False, True], ids=["file", "stream"])
+def test_what_cameras_write_is_to_be_converted_whatever_its_name(
+    tmp_path: Path, name: str, whole: bool
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    with pytest.raises(
+        UnreadForm, match=f"{name}: is of a form that Pillow does not read; convert it to JPEG$"
+    ):
+        read_picture(BytesIO(path.read_bytes()) if whole else path, str(path), 8, 3)
+
+
+@pytest.mark.parametrize("name", ["DSC_0001.NEF", "1.dng", "1.kdc"])
+def test_the_thumbnail_in_a_raw_file_is_not_taken_for_its_picture(tmp_path: Path, name: str) -> None:
+    Image.fromarray(array(GREY)).save(tmp_path / name, "TIFF")  # which is all that Pillow sees of one
+    with pytest.raises(UnreadForm, match=f"{name}: is of a form that Pillow does not read"):
+        read(tmp_path / name)
+
+
+def test_a_jpeg_with_the_name_of_a_raw_file_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "1.heic", "JPEG")
+    assert read(tmp_path / "1.heic").shape == (2, 2, 3)
 
 
 @pytest.mark.parametrize("pillow_limit", [1000, 100, None])

@@ -73,14 +73,16 @@ def test_debris_and_what_lies_beside_the_splits_is_left_out(tmp_path: Path) -> N
         "train/dog/desktop.ini": b"x",
         "train/.hidden/0.png": b"x",
         "train/__MACOSX/0.png": b"x",
+        "train/cat/@eaDir/0.png/SYNOPHOTO_THUMB_S.jpg": b"x",
+        "train/cat/Icon\r": b"",
+        "train/dog/more.lnk": b"x",
         "test/cat/._0.png": b"x",
         "train/labels.csv": b"cat",
         "train/cat/notes.TXT": b"purrs",
         "test/dog/0.json": b"{}",
     }
     root = write_tree(tmp_path / "images", tree_of(**SMALL) | debris)
-    os.mkfifo(root / "train/cat/.pipe")
-    counts = Counts(classes=2, train=5, test=3, passed_over=9)  # files where pictures are
+    counts = Counts(classes=2, train=5, test=3, passed_over=10)  # files where pictures are
     assert download(settings_for(root), tmp_path / "raw") == counts
 
 
@@ -216,14 +218,17 @@ def test_names_that_the_file_system_confuses(tmp_path: Path) -> None:
         download(settings_for(root), tmp_path / "raw")
 
 
-def test_neither_file_nor_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["gone.png", "gone.txt", ".gone"])
+def test_neither_file_nor_folder(tmp_path: Path, name: str) -> None:
+    """DVC, which reads what is hidden too, waits for a pipe without end, and stops at a link to nothing."""
     root = write_tree(tmp_path / "images", tree_of(**SMALL))
-    os.mkfifo(root / "train" / "cat" / "pipe")
-    with pytest.raises(UserError, match="train/cat/pipe: neither file nor folder"):
+    path = root / "train" / "cat" / name
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=f"train/cat/{name}: neither file nor folder"):
         download(settings_for(root), tmp_path / "raw")
-    (root / "train" / "cat" / "pipe").unlink()
-    (root / "train" / "cat" / "gone.png").symlink_to("nowhere")
-    with pytest.raises(UserError, match=r"train/cat/gone.png: neither file nor folder"):
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(UserError, match=f"train/cat/{name}: neither file nor folder"):
         download(settings_for(root), tmp_path / "raw")
 
 

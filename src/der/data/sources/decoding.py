@@ -16,12 +16,16 @@ from der.data.sources.room import ROOM
 
 UNREAD = (  # suffixes of what cameras and drawing programs write, and Pillow does not read
     *(".heic", ".heif", ".hif", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".raf", ".orf", ".rw2"),
-    *(".pef", ".srw", ".x3f", ".raw", ".jxl", ".svg"),
+    *(".pef", ".srw", ".x3f", ".raw", ".3fr", ".crw", ".dcr", ".erf", ".fff", ".gpr", ".iiq", ".kdc"),
+    *(".mef", ".mos", ".mrw", ".rwl", ".sr2", ".srf", ".jxl", ".svg"),
 )
+EXIF = "exif", "Raw profile type exif"  # where Pillow keeps its bytes
 PROGRAMS = ("EPS",)  # no pixels but a program, for which Pillow starts another one, Ghostscript
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
 LARGEST_JPEG = 250_000_000  # pixels before it is decoded smaller; a phone's best has 200 million
 JPEG = b"\xff\xd8\xff"  # its first bytes
+HEIF = b"heic", b"heix", b"hevc", b"mif1", b"msf1"  # brands, after a length and "ftyp"
+HEAD = 12  # bytes that tell these
 STRIP = 2**20  # pixels of a picture that are converted at once
 DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
 BACKGROUND = "white"  # behind what is transparent
@@ -46,15 +50,17 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
     """
     try:
         with _open(file) as image:
+            if image.format == "TIFF" and where.lower().endswith(UNREAD):
+                raise UnidentifiedImageError  # of a camera's raw file Pillow sees the thumbnail alone
             if image.format in PROGRAMS:
                 raise ValueError(f"{image.format} is a program that draws; save what it draws as PNG")
             with ROOM.taking(_draft(image, side)):
-                ImageOps.exif_transpose(image, in_place=True)
+                _turn(image)
                 return to_pixels(image, side, channels)
     except BOMB as error:
         raise UserError(f"{where}: too many pixels; make it smaller ({error})") from None
     except UnidentifiedImageError:
-        if where.lower().endswith(UNREAD):
+        if where.lower().endswith(UNREAD) or _is_heif(_head(file)):
             raise UnreadForm(f"{where}: is of a form that Pillow does not read; convert it to JPEG") from None
         raise UserError(f"{where}: cannot be read as a picture; repair or remove it") from None
     except DAMAGE as error:
@@ -63,13 +69,22 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
 
 def _open(file: Path | IO[bytes]) -> Image.Image:
     """As Pillow does, which yet refuses or warns of large JPEGs, not knowing how small they are decoded."""
+    return JpegImageFile(file) if _head(file).startswith(JPEG) else Image.open(file)
+
+
+def _head(file: Path | IO[bytes]) -> bytes:
     if isinstance(file, Path):
         with file.open("rb") as stream:
-            head = stream.read(len(JPEG))
-    else:
-        head = file.read(len(JPEG))
-        file.seek(0)
-    return JpegImageFile(file) if head == JPEG else Image.open(file)
+            return stream.read(HEAD)
+    file.seek(0)
+    head = file.read(HEAD)
+    file.seek(0)
+    return head
+
+
+def _is_heif(head: bytes) -> bool:
+    """Whether a file is what phones write, by its first bytes: on the way many are renamed to .jpg."""
+    return head[4:8] == b"ftyp" and head[8:] in HEIF
 
 
 def _draft(image: Image.Image, side: int) -> int:
@@ -83,6 +98,18 @@ def _draft(image: Image.Image, side: int) -> int:
     if pixels > LARGEST_PICTURE or width * height > LARGEST_JPEG:
         raise Image.DecompressionBombError(f"{width}x{height}")
     return width * height if "progressive" in image.info else pixels
+
+
+def _turn(image: Image.Image) -> None:
+    """Turn a picture as its EXIF orientation says; as it is where EXIF data cannot be read."""
+    image.load()
+    try:
+        image.getexif()
+    except DAMAGE:
+        return
+    for key in EXIF:
+        image.info.pop(key, None)  # else Pillow writes it anew, which fails for what is not as it expects
+    ImageOps.exif_transpose(image, in_place=True)
 
 
 def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
@@ -129,6 +156,8 @@ def _flatten_strip(image: Image.Image, mode: str, white: int) -> Image.Image:
         opaque = values != image.info.get("transparency")
         grey = np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
         image = Image.fromarray(np.stack([grey, opaque * np.uint8(255)], axis=2))
+    if image.mode == "La":
+        image = image.convert("LA")  # the one mode that Pillow makes of it
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)

@@ -10,7 +10,7 @@ from der.common.errors import UserError, naming
 from der.data.sources.class_names import check_name
 from der.data.splits import SPLITS
 
-DEBRIS = ("__macosx", "thumbs.db", "desktop.ini")  # what operating systems leave behind
+DEBRIS = ("__macosx", "icon\r", "thumbs.db", "desktop.ini", "@eadir")  # what operating systems leave behind
 OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, and Pillow does not read
     *(".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".odt", ".log"),
     *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".xls", ".xlsx"),
@@ -18,7 +18,8 @@ OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, an
     *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".m4a", ".wav"),
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv", ".flv", ".ogv"),
     *(".3gp", ".3g2", ".mts", ".m2ts", ".vob", ".lrv"),
-    *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc", ".aae", ".xmp", ".thm"),
+    *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc", ".aae", ".xmp", ".thm", ".pp3", ".dop"),
+    *(".lnk", ".url", ".webloc"),
 )
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
@@ -115,7 +116,7 @@ def _scan(root: Path, parts: Parts, levels: int) -> Iterator[Entry]:
             if not is_ignored(item.name):
                 check_own(Path(item.path))
                 yield from _scan(root, inside, levels - 1)
-        elif item.is_file() or is_no_picture(item.name):
+        elif item.is_file():
             yield Entry(inside, Path(item.path))
         else:
             raise UserError(f"{item.path}: neither file nor folder; remove it")
