@@ -209,6 +209,10 @@ def test_masks_are_refused_with_the_reason(settings: NetworkSettings) -> None:
             {"backbone": "resnet", "depth": 18},
             r"^network\.weights: backbone resnet starts at random; write nu",
         ),
+        (
+            {"backbone": "timm:botnet50ts_256", "weights": "pretrained"},
+            r"^network\.weights: timm has none of timm:botnet50ts_256; write the path of a file",
+        ),
         ({"weights": None, "tuned": "last"}, r"^network\.tuned: last would keep weights that are random; "),
         ({"weights": None, "tuned": "none"}, r"^network\.tuned: none would keep weights that are random; "),
     ],
