@@ -233,7 +233,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_model_of_one_side_refuses_others() -> None:
     extractor = build_extractor(network_settings(backbone="timm:test_vit"), 3).eval()
-    with pytest.raises(UserError, match=r"takes images of 160 pixels alone, not of 32; write .*side: 160$"):
+    with pytest.raises(UserError, match=r"takes images of 160 pixels alone, not of 32; give images of 160$"):
         extractor(torch.zeros(1, 3, SIDE, SIDE))
     assert choose_backbone(network_settings(backbone="timm:test_vit")).fixed_side
 
