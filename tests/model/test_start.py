@@ -182,6 +182,15 @@ REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
         with_value("bn1.running_var", -1.0),
         r"model\.bn1\.running_var holds no weights, but infinity, NaN or a variance below 0",
     ),
+    "whole numbers in its order": (
+        lambda all_: {name: value.int() for name, value in by_layers(all_).items()},
+        r"other names .* not one to one .* kinds in the same order; give",
+    ),
+    "no tensor": (lambda all_: {"state_dict": {}}, r"holds no tensors by name; save .* state_dict\(\) alone"),
+    "whole numbers": (
+        lambda all_: {name: (100 * value).to(torch.int8) for name, value in all_.items()},
+        r"has conv_stem\.weight of torch\.float32, not torch\.int8; give a file of that model",
+    ),
     "a list": (lambda all_: [*all_.values()], r"holds no tensors by name; save .* state_dict\(\) alone"),
     "a number among them": (lambda all_: all_ | {"epoch": 1}, r"holds no tensors by name; save .* alone"),
     "a function": (lambda all_: {"state_dict": print}, r"cannot be read as weights \(not tensors alone, or"),

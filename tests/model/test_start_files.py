@@ -1,5 +1,6 @@
 """Files of weights that are cut short or have other bits: weights of the right names, or one sentence."""
 
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from der.common.errors import UserError
-from der.model.start_files import read_tensors
+from der.model.start_files import UNREAD, read_tensors
 
 TENSORS = {"first.weight": torch.arange(12.0).view(3, 4), "first.bias": torch.ones(3)}
 SAVE = {
@@ -59,3 +60,16 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     torch.save({0: torch.ones(1)}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"^network\.weights: holds no tensors by name; save"):
         read_tensors(tmp_path / "a.pth", "network.weights")
+
+
+def test_a_file_of_nothing_and_a_program_have_a_reason_without_advice_to_run_it(tmp_path: Path) -> None:
+    (tmp_path / "empty.pth").touch()
+    torch.save(TENSORS, tmp_path / "program.pt")
+    with zipfile.ZipFile(tmp_path / "program.pt", "a") as archive:
+        archive.writestr("program/constants.pkl", b"")  # by which torch tells a TorchScript archive
+    for name in ("empty.pth", "program.pt"):
+        with pytest.raises(UserError) as caught:
+            read_tensors(tmp_path / name, "network.weights")
+        assert (
+            str(caught.value) == f"network.weights: cannot be read as weights ({UNREAD}); give another file"
+        )

@@ -209,6 +209,10 @@ def test_masks_are_refused_with_the_reason(settings: NetworkSettings) -> None:
             {"backbone": "resnet", "depth": 18},
             r"^network\.weights: backbone resnet starts at random; write nu",
         ),
+        (
+            {"backbone": "timm:botnet50ts_256", "weights": "pretrained"},
+            r"^network\.weights: timm has none of timm:botnet50ts_256; write the path of a file",
+        ),
         ({"weights": None, "tuned": "last"}, r"^network\.tuned: last would keep weights that are random; "),
         ({"weights": None, "tuned": "none"}, r"^network\.tuned: none would keep weights that are random; "),
     ],
@@ -229,7 +233,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_model_of_one_side_refuses_others() -> None:
     extractor = build_extractor(network_settings(backbone="timm:test_vit"), 3).eval()
-    with pytest.raises(UserError, match=r"takes images of 160 pixels alone, not of 32; write .*side: 160$"):
+    with pytest.raises(UserError, match=r"takes images of 160 pixels alone, not of 32; give images of 160$"):
         extractor(torch.zeros(1, 3, SIDE, SIDE))
     assert choose_backbone(network_settings(backbone="timm:test_vit")).fixed_side
 

@@ -12,7 +12,8 @@ from der.common.errors import DamageError, UserError
 from der.common.sealed import SealedDirectory, digest_file, seal
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.files import HEAD, METADATA, extractor_file
-from tests.builders import random_checkpoint
+from der.model.weights import save_weights
+from tests.builders import random_checkpoint, same_bits
 from tests.model.checkpoint_files import (
     DAMAGES,
     SECOND,
@@ -24,6 +25,13 @@ from tests.model.checkpoint_files import (
     put_torch_save,
     truncate,
 )
+
+
+def test_weights_that_layers_share_are_in_the_file_for_each(tmp_path: Path) -> None:
+    shared = torch.nn.Linear(2, 3, bias=False)
+    save_weights(torch.nn.ModuleDict({"first": shared, "second": shared}), tmp_path / "a.safetensors")
+    found = load_file(tmp_path / "a.safetensors")
+    assert same_bits(found, {f"{name}.weight": shared.weight for name in ("first", "second")})
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

@@ -21,6 +21,7 @@ from der.deployment.input_form import describe_input
 from der.model.metadata import Metadata
 from der.model.network import Network
 from der.model.resnet import PadShortcut
+from der.model.weights import tensors_of
 from der.settings.section import to_values
 
 
@@ -98,8 +99,8 @@ def name_weights(folded: Network) -> dict[str, Tensor]:
     """Weights and biases by name, and of a shortcut without weights "places": which channel of its input each
     of its own is, the number of the input's channels standing for zeros.
     """
-    named = {**folded.state_dict()}
+    named = tensors_of(folded)
     for name, layer in folded.named_modules():
         if isinstance(layer, PadShortcut):
             named[f"{name}.places"] = layer.places
-    return {name.removeprefix("_"): value.contiguous() for name, value in named.items()}
+    return {name.removeprefix("_"): value for name, value in named.items()}

@@ -15,7 +15,7 @@ from der.common.errors import UserError
 from der.common.registry import look_up
 from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
 from der.model.pixel_statistics import Normalization
-from der.settings.network import NetworkSettings
+from der.settings.network import PRETRAINED, NetworkSettings
 
 if TYPE_CHECKING:
     import torch
@@ -64,10 +64,17 @@ def resnet(settings: NetworkSettings) -> Backbone:
 
 
 def timm(settings: NetworkSettings) -> Backbone:
-    """Any classification model of timm; raises UserError, the key first, for one that it does not have."""
+    """Any classification model of timm; raises UserError, the key first, for one that it does not have.
+
+    Likewise for weights to download of one for which it has none.
+    """
     from der.model.timm_models import find_model  # which imports timm: seconds
 
     known = find_model(settings.backbone)
+    if settings.weights == PRETRAINED and not known.has_weights:
+        raise UserError(
+            f"weights: timm has none of {settings.backbone}; write the path of a file of them, or null"
+        )
 
     def build(channels: int, shape: Shape | None) -> nn.Module:
         from der.model.timm_extractor import build_timm

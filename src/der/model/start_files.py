@@ -28,7 +28,7 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
     for key in INSIDE:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
-    if not isinstance(found, Mapping) or not all(map(_is_named_tensor, found.items())):
+    if not isinstance(found, Mapping) or not found or not all(map(_is_named_tensor, found.items())):
         raise UserError(f"{where}: holds no tensors by name; save the module's state_dict() alone")
     for name, value in found.items():
         if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
@@ -50,9 +50,14 @@ def _read(path: Path, where: str) -> Any:
             )  # of pickles of another protocol, refused all the same
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
-        # Of pickles torch's words are advice to read them all the same.
-        reason = UNREAD if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
-        raise UserError(f"{where}: cannot be read as weights ({reason}); give another file") from None
+        raise UserError(f"{where}: cannot be read as weights ({_reason(error)}); give another file") from None
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).partition("\n")[0]
+    # Of pickles and programs torch's words are advice to run them all the same.
+    is_advice = isinstance(error, pickle.UnpicklingError) or "weights_only" in said
+    return UNREAD if is_advice or not said else said
 
 
 def _is_named_tensor(item: tuple[object, object]) -> bool:

@@ -43,6 +43,10 @@ def match(
                 f"{where} has {name} of shape {tuple(value.shape)}, not {tuple(values[name].shape)}; give a "
                 "file of that model"
             )
+        if values[name].is_floating_point() != value.is_floating_point():
+            raise UserError(
+                f"{where} has {name} of {value.dtype}, not {values[name].dtype}; give a file of that model"
+            )
     for name in values:
         if name not in wanted and not is_head(name):
             raise UserError(f"{where} has no tensor {name}; give a file of that model")
@@ -69,7 +73,9 @@ def _match_by_order(
     # Shapes tell nothing inside batch normalisation; names that say bias where a weight belongs do.
     lasts = {_last(name) for name in wanted}
     fit = all(
-        value.shape == wanted[name].shape and (other == _last(name) or other not in lasts)
+        value.shape == wanted[name].shape
+        and value.is_floating_point() == wanted[name].is_floating_point()
+        and (other == _last(name) or other not in lasts)
         for name, other, value in zip(wanted, others, values.values(), strict=False)
     )
     if not fit or len(values) - len(wanted) not in (0, CLASSIFIER):

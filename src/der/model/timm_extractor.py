@@ -52,7 +52,7 @@ class TimmExtractor(Extractor):
         if self.side not in (None, x_BCHW.shape[-1]):
             raise UserError(
                 f"network.backbone: this model takes images of {self.side} pixels alone, not of "
-                f"{x_BCHW.shape[-1]}; write dataset.image_side: {self.side}"
+                f"{x_BCHW.shape[-1]}; give images of {self.side}"
             )
         if x_BCHW.dtype == torch.float32 or x_BCHW.dtype == torch.float64:
             return self.model(x_BCHW)  # type: ignore[no-any-return]

@@ -18,6 +18,7 @@ class TimmModel(NamedTuple):
     name: str
     side: int  # pixels of the images that its weights were trained on
     fixed_side: bool  # whether it takes no others
+    has_weights: bool  # whether timm knows where any are
     normalization: Normalization  # of three channels
     classifier: tuple[str, ...]  # its modules that are no part of the extractor
 
@@ -34,6 +35,7 @@ def find_model(backbone: str) -> TimmModel:
         name=name,
         side=configuration.input_size[-1],
         fixed_side=configuration.fixed_input_size,
+        has_weights=configuration.has_weights,
         normalization=Normalization(list(configuration.mean), list(configuration.std)),
         classifier=(classifier,) if isinstance(classifier, str) else tuple(classifier or ()),
     )

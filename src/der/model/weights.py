@@ -23,8 +23,17 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers of ``module`` by name, as files hold them."""
-    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    """Parameters and buffers of ``module`` by name, as files hold them.
+
+    Those that layers share have a tensor for each, for safetensors takes no memory twice.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    places = set()
+    for name, value in module.state_dict().items():
+        tensor = value.detach().cpu().contiguous()
+        tensors[name] = tensor.clone() if tensor.data_ptr() in places else tensor
+        places.add(tensor.data_ptr())
+    return tensors
 
 
 @torch.no_grad()
