@@ -64,6 +64,9 @@ SAVED: dict[str, Callable[[Path, Tensors], None]] = {
     "averaged ones first.pth": lambda path, all_: torch.save(
         {"state_dict": drawn(all_), "state_dict_ema": all_, "epoch": 3}, path
     ),
+    "of PyTorch's tutorial.pth": lambda path, all_: torch.save(
+        {"model_state_dict": all_, "optimizer_state_dict": {"state": {}}, "epoch": 3}, path
+    ),
     "averaged ones beside none.pth": lambda path, all_: torch.save({"model_ema": all_}, path),
     "without averaged ones.pth": lambda path, all_: torch.save({"model": all_, "model_ema": None}, path),
 }

@@ -16,7 +16,7 @@ from der.model.start_heads import is_safetensors
 
 UNREAD = "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
 # Where training programs put the weights beside other things: averaged ones first, as timm takes them.
-INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model")
+INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 
 
 def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
