@@ -289,13 +289,13 @@ def test_without_a_network_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch
 def test_what_is_downloaded_is_what_a_file_would_hold(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    create, asked = timm.create_model, []
+    create, whole, asked = timm.create_model, whole_model(), []
 
     def download(name: str, pretrained: bool = False, **options: Any) -> Any:
         model = create(name, **options)
         if pretrained:
             asked.append(name)
-            model.load_state_dict(whole_model().state_dict(), strict=False)
+            model.load_state_dict(whole.state_dict(), strict=False)
         return model
 
     monkeypatch.setattr(timm, "create_model", download)

@@ -35,7 +35,7 @@ def find_model(backbone: str) -> TimmModel:
         name=name,
         side=configuration.input_size[-1],
         fixed_side=configuration.fixed_input_size,
-        has_weights=configuration.has_weights,
+        has_weights=bool(configuration.has_weights),
         normalization=Normalization(list(configuration.mean), list(configuration.std)),
         classifier=(classifier,) if isinstance(classifier, str) else tuple(classifier or ()),
     )
