@@ -20,6 +20,7 @@ class Contender:
     side: int  # pixels; CIFAR-100's 32 are enlarged
     network: dict[str, Any]
     schedule: dict[str, Any] = field(default_factory=dict)
+    later: dict[str, Any] = field(default_factory=dict)  # of steps after the first
 
 
 def _anew(name: str, side: int, backbone: str, depth: int, stem: str) -> Contender:
@@ -40,6 +41,13 @@ CONTENDERS = (
 )
 # What larger pictures bring, on the first seed alone.
 LARGER = (_tuned("none", 224), _tuned("last", 224))
+# What the preset would be with the other rebalancing.
+ALIGNED = Contender(
+    "pretrained, tuned last, 112, weight alignment",
+    112,
+    {"tuned": "last"},
+    later={"rebalancing": "weight_alignment"},
+)
 
 
 class Row(NamedTuple):
@@ -56,8 +64,9 @@ class Row(NamedTuple):
 
 
 def list_rows() -> Iterator[Row]:
-    """All rows, a seed after the other, so that what is finished is a table; larger pictures last."""
+    """All rows, a seed after the other, so that what is finished is a table; variants last."""
     for seed in SEEDS:
         for images in IMAGES:
             yield from (Row(contender, images, seed) for contender in CONTENDERS)
     yield from (Row(contender, IMAGES[0], SEEDS[0]) for contender in LARGER)
+    yield from (Row(ALIGNED, IMAGES[0], seed) for seed in SEEDS)
