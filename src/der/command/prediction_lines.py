@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from der.common.text import csv_cell, printable
+from der.common.text import columns, csv_cell, printable
 
 if TYPE_CHECKING:
     from der.deployment.prediction import Prediction
@@ -16,16 +16,21 @@ PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and it
 
 def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
     """Print the heading of a table for ``files`` and classes ``names``, ``count`` predictions each."""
-    first = max([len("picture"), *(len(printable(str(file))) for file in files)])
-    width = max(len(printable(name)) for name in names)
+    first = max([len("picture"), *(columns(printable(str(file))) for file in files)])
+    width = max(columns(printable(name)) for name in names)
 
     def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
-        cells = [f"{printable(one.name):<{width}} {100 * one.probability:6.2f} %" for one in predictions]
-        print("  ".join([f"{printable(picture):<{first}}", *cells]))
+        cells = [f"{_pad(one.name, width)} {100 * one.probability:6.2f} %" for one in predictions]
+        print("  ".join([_pad(picture, first), *cells]))
 
     headings = [f"{f'top-{rank}':<{width + 9}}" for rank in range(1, count + 1)]
     print("  ".join([f"{'picture':<{first}}", *headings]).rstrip())
     return print_line
+
+
+def _pad(name: str, width: int) -> str:
+    text = printable(name)
+    return text + " " * (width - columns(text))
 
 
 def start_csv(count: int) -> PrintLine:

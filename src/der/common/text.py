@@ -16,6 +16,16 @@ def printable(text: str) -> str:
     )
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes: two for wide letters, none for accents put on others."""
+    wide = ("W", "F")
+    return sum(
+        2 if unicodedata.east_asian_width(letter) in wide else 1
+        for letter in text
+        if unicodedata.category(letter) not in ("Mn", "Me", "Cf")
+    )
+
+
 def csv_cell(text: str) -> str:
     """``text`` with an apostrophe before it where a spreadsheet would run it as a formula.
 
