@@ -36,6 +36,14 @@ def test_what_is_let_go_is_not_resident(array: np.memmap) -> None:
     assert resident(array) == 0
 
 
+def test_a_map_that_was_written_to_keeps_what_was_written(array: np.memmap) -> None:
+    own: np.memmap = np.load(str(array.filename), mmap_mode="c")
+    own[:] = 7
+    expect(own, np.array([0, 5]))
+    release(own)
+    assert (own == 7).all() and not (array == 7).all()
+
+
 def test_arrays_in_memory_are_left_alone() -> None:
     values = np.arange(10)
     expect(values, np.array([1, 2]))

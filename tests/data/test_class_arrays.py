@@ -1,19 +1,22 @@
 """Directories of one image array per class."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 
-from der.common import mapped
 from der.common.errors import DamageError, UserError
 from der.common.sealed import seal
 from der.common.serialization import write_array, write_json
+from der.data import image_rows
 from der.data.class_arrays import class_file, list_classes, read_classes, write_images
-from der.data.image_rows import every_row
+from der.data.image_rows import ImageRows, every_row
 from tests.builders import random_images
+from tests.locations import ROOT
 
 NAMES = ["7", "b.c", "grüne Äpfel", "zebra.npy"]
 
@@ -38,11 +41,33 @@ def test_names_with_dots_spaces_and_letters_come_back(tmp_path: Path) -> None:
 def test_images_are_written_in_parts_as_a_whole(
     order: Literal["C", "F"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mapped, "CHUNK", 2 * 8 * 8 * 3)
+    monkeypatch.setattr(image_rows, "CHUNK", 2 * 8 * 8 * 3)
+    read, sizes = ImageRows.read, list[int]()
+    monkeypatch.setattr(ImageRows, "read", lambda *given: sizes.append(len(given[1])) or read(*given))
     images = random_images(0, 5)
     write_array(tmp_path / "whole.npy", images)
     write_images(tmp_path / "parts.npy", every_row([np.asarray(images, order=order)]))
     assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert sizes == [2, 2, 1]
+
+
+MANY = """
+import resource, sys
+from pathlib import Path
+from der.data.class_arrays import list_classes, read_classes
+directory, (_, hard) = Path(sys.argv[1]), resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+print(sum(int(one[0, 0, 0, 0]) for one in read_classes(directory, list_classes(directory))))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+def test_more_classes_than_a_process_may_usually_have_files_open(tmp_path: Path) -> None:
+    put(tmp_path, **{f"{label:03}": np.full((1, 1, 1, 1), 1, np.uint8) for label in range(100)})
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, tmp_path], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "100\n"
 
 
 @pytest.mark.parametrize(

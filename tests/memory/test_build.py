@@ -1,7 +1,7 @@
 """The memory over several steps, and its files."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from der.common.errors import UserError
 from der.data.exemplars import Memory, empty_memory
+from der.data.image_rows import ImageRows
 from der.memory.build import build_memory
 from der.memory.herding import herd
 from der.memory.selection import SELECTIONS
@@ -119,6 +120,20 @@ def test_no_exemplar_is_copied_before_it_is_read() -> None:
     assert not any(np.shares_memory(array, own.images.arrays[0]) for array in classes)
     classes[0][:] = 0
     assert not np.array_equal(own.images.copy(), first.images.copy())
+
+
+def test_one_class_s_exemplars_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build_memory(empty_memory(), new_images(1), TOTAL, each_at(1))
+    copy, deeds = ImageRows.copy, list[str]()
+    monkeypatch.setattr(ImageRows, "copy", lambda images: deeds.append("read") or copy(images))
+
+    def features(classes: Iterable[Images]) -> Iterator[NDArray[np.float32]]:
+        for images in classes:
+            deeds.append("used")
+            yield features_at(2)(images)
+
+    build_memory(before, new_images(2), TOTAL, features)
+    assert deeds == ["read", "used", "read", "used", "used", "used"]
 
 
 RANDOM = memory_settings(selection="random")

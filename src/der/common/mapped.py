@@ -4,12 +4,14 @@ On arrays that are in memory, and on systems without such calls, nothing happens
 """
 
 import mmap
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 CHUNK = 16 << 20  # bytes read at once
+OTHER_FILES = 1024  # that a process may have open beside maps
 HELD = 64 << 20  # bytes read until what is resident is let go
 
 
@@ -32,7 +34,24 @@ def release(array: NDArray[Any]) -> None:
         found.madvise(mmap.MADV_DONTNEED)
 
 
+def allow_maps(count: int) -> None:
+    """Have the system let this process map so many files more, as far as it may: each keeps one open."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OTHER_FILES + count
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS has one more limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _map_of(array: NDArray[Any]) -> mmap.mmap | None:
-    """The map of a whole file of an array, opened for reading."""
+    """The map of a whole file of an array that nobody has written to: changes would be lost."""
     found = getattr(array, "_mmap", None)
-    return found if isinstance(found, mmap.mmap) and isinstance(array, np.memmap) else None
+    if not isinstance(found, mmap.mmap) or not isinstance(array, np.memmap):
+        return None
+    return found if array.mode != "c" else None

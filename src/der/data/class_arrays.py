@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from der.common.atomic import atomic_file
 from der.common.errors import UserError
+from der.common.mapped import allow_maps
 from der.common.sealed import SealedDirectory
 from der.data.image_rows import ImageRows
 
@@ -40,6 +41,7 @@ def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
     Raises DamageError naming a file that is missing or damaged, and UserError naming one that is not of
     images, without any, or of other pixels than the first.
     """
+    allow_maps(len(names))
     sealed = SealedDirectory(directory)
     arrays: list[NDArray[np.uint8]] = []
     for name in names:

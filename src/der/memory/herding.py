@@ -6,7 +6,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from der.model.features import normalize_features
+from der.model.features import in_parts, normalize_features
 
 
 def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]:
@@ -18,7 +18,7 @@ def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]
     features = normalize_features(features_ND)
     # ||mean - (s + f) / j||^2 = const + ((2 s.f + f.f) / j - 2 mean.f) / j, s the sum of those chosen.
     to_mean = features @ features.mean(axis=0)
-    squared = (features**2).sum(axis=1)
+    squared = np.concatenate([(some**2).sum(axis=1) for some in in_parts(features)])
     to_sum = np.zeros(len(features))
     free = np.ones(len(features), dtype=bool)
     chosen = []

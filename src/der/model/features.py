@@ -3,14 +3,24 @@
 # N images, D features
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
+ROWS = 1024
 EPSILON = 1e-8  # added to norms, so that a zero feature stays zero
 
 
 def normalize_features(features_ND: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rows divided by their L2 norm, in float64."""
     wide: NDArray[np.float64] = features_ND.astype(np.float64)
-    wide /= np.linalg.norm(wide, axis=1, keepdims=True) + EPSILON
+    for some in in_parts(wide):
+        some /= np.linalg.norm(some, axis=1, keepdims=True) + EPSILON
     return wide
+
+
+def in_parts(values_ND: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Views of neighbouring rows, for what would else take as much memory as all of them once more."""
+    for start in range(0, len(values_ND), ROWS):
+        yield values_ND[start : start + ROWS]

@@ -32,8 +32,7 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
     """Write ``destination/{train,test}/<class>.npy``, uint8 (n, image_side, image_side, channels), n >= 1.
 
     One class is in memory at a time, or some megabytes where it is mapped: a source's files are moved, or
-    copied in parts. An archive is unpacked in
-    ``destination``, too, until all is written.
+    copied in parts. An archive is unpacked in ``destination``, too, until all is written.
     Raises UserError as ``read_source`` does. What was written by then stays, and everything where the process
     is killed, so the caller makes the directory whole or absent.
     """
