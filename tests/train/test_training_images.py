@@ -10,7 +10,7 @@ from der.data import image_rows
 from der.data.class_arrays import write_images
 from der.data.exemplars import Memory, empty_memory
 from der.data.image_rows import ImageRows, every_row
-from der.train import feed, training_images
+from der.train import feed
 from der.train.log import EpochRecord, write_log
 from der.train.training_images import Gatherer, TrainingImages, copy_to, gather_step
 from tests.builders import (
@@ -72,22 +72,20 @@ def test_those_picked_are_copied_to_a_device(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_array_equal(placed.numpy(), [arrays[1][3], arrays[0][0], arrays[1][0]])
 
 
-def test_what_was_read_is_let_go_of_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_images, "HELD", 5 * 8 * 8 * 3)
+def test_what_will_be_read_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     deeds: list[object] = []
-    monkeypatch.setattr(ImageRows, "release", lambda images: deeds.append("let go"))
     monkeypatch.setattr(ImageRows, "expect", lambda images, rows: deeds.append(rows.tolist()))
     gatherer = Gatherer(gather_step([random_images(1, 4), random_images(2, 6)], empty_memory()), CPU)
     for start in range(0, 9, 3):
         gatherer.expect(torch.arange(start, start + 3))
         gatherer(torch.arange(start, start + 3))
-    assert deeds == [[0, 1, 2], [3, 4, 5], "let go", [6, 7, 8]]
+    assert deeds == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
 def test_training_on_mapped_images_gives_the_bytes_of_training_on_those_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_images, "HELD", 6 * 8 * 8 * 3)  # let go of in the midst of an epoch
+    monkeypatch.setattr(image_rows, "HELD", 6 * 8 * 8 * 3)  # let go of in the midst of an epoch
     monkeypatch.setattr(feed, "WINDOW_VALUES", 1)
     arrays = [random_images(1, 7), random_images(2, 6)]
     for number, array in enumerate(arrays):

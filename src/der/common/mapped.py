@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 CHUNK = 16 << 20  # bytes read at once
 OTHER_FILES = 1024  # that a process may have open beside maps
-HELD = 64 << 20  # bytes read until what is resident is let go
+HELD = 256 << 20  # bytes of files that may stay resident
+AROUND = 2 << 20  # bytes that the system may map where one is read
 
 
 def expect(array: NDArray[Any], rows: NDArray[np.int64]) -> None:
@@ -25,6 +26,11 @@ def expect(array: NDArray[Any], rows: NDArray[np.int64]) -> None:
         begin = array.offset + row * size  # type: ignore[attr-defined]
         start = begin - begin % mmap.PAGESIZE
         found.madvise(mmap.MADV_WILLNEED, start, begin + size - start)
+
+
+def mapped_bytes(array: NDArray[Any]) -> int:
+    """The bytes of an array that lies in a file; 0 of one in memory."""
+    return 0 if _map_of(array) is None else array.nbytes
 
 
 def release(array: NDArray[Any]) -> None:

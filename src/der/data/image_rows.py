@@ -1,5 +1,7 @@
 """Images picked from several arrays, which may be memory maps: none is copied until it is read.
 
+Of files little stays resident.
+
 # N images, B of them, H and W pixels, C channels
 """
 
@@ -12,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.mapped import CHUNK, expect, release
+from der.common.mapped import AROUND, CHUNK, HELD, expect, mapped_bytes, release
 
 
 class Share(NamedTuple):
@@ -46,32 +48,33 @@ class ImageRows:
     def read(self, indices_B: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A copy (B, H, W, C) of the images with these indices."""
         picked = np.empty((len(indices_B), *self.shape), np.uint8)
-        for array, places, rows in self._shares(indices_B):
-            picked[places] = np.asarray(array)[rows]  # as a memory map it would take longer
+        size = max(1, HELD // AROUND) if self._large else max(1, len(indices_B))
+        for start in range(0, len(indices_B), size):
+            for array, places, rows in self._shares(indices_B[start : start + size]):
+                picked[start + places] = np.asarray(array)[rows]  # as a memory map it would take longer
+                if self._large:
+                    release(array)
         return picked
 
     def copy(self) -> NDArray[np.uint8]:
         """A copy (N, H, W, C) of all."""
-        images = self.read(np.arange(len(self)))
-        self.release()
-        return images
+        return self.read(np.arange(len(self)))
 
     def parts(self) -> Iterator[NDArray[np.uint8]]:
         """Copies of all images in order, some megabytes at a time."""
         size = max(1, CHUNK // max(1, int(np.prod(self.shape))))
         for start in range(0, len(self), size):
             yield self.read(np.arange(start, min(start + size, len(self))))
-            self.release()
 
     def expect(self, indices_B: NDArray[np.int64]) -> None:
         """Have the system read the images with these indices ahead, where they lie on disk."""
         for array, _, rows in self._shares(indices_B):
             expect(array, rows)
 
-    def release(self) -> None:
-        """Give back the memory of images that were read from disk."""
-        for array in self.arrays:
-            release(array)
+    @cached_property
+    def _large(self) -> bool:
+        """Whether files hold more than may be resident, so that what was read has to be let go of."""
+        return sum(map(mapped_bytes, self.arrays)) > HELD
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
+from der.common.mapped import release
 from der.common.sealed import SealedDirectory
 from der.common.serialization import write_array, write_json
 from der.evaluation.predictions import Predictions
@@ -87,6 +88,7 @@ def with_images(entries: list[Mistake], tests: Sequence[NDArray[np.uint8]]) -> M
     for place, entry in enumerate(entries):
         label = int(np.searchsorted(ends, entry.index, side="right"))
         picked[place] = tests[label][entry.index - ends[label]]  # counted from the class's end
+        release(tests[label])
     return Mistakes(picked, entries)
 
 

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from der.common.mapped import HELD
 from der.data.exemplars import Memory
 from der.data.image_rows import ImageRows, every_row, join
 
@@ -63,7 +62,6 @@ class Gatherer:
         # On the CPU the memory maps already are the device's memory.
         fits = device.type != "cpu" and len(images.labels) * self.values_per_image <= _room(device)
         self.resident = copy_to(self.pixels, device) if fits else None
-        self.held = 0  # bytes read since memory was given back
 
     def expect(self, indices_B: Tensor) -> None:
         """Say which images will be asked for next, lest the disk be waited for."""
@@ -76,10 +74,6 @@ class Gatherer:
         if self.resident is not None:
             return self.resident[on_device], self.labels[on_device]
         images_BHWC = self.pixels.read(indices_B.numpy())
-        self.held += images_BHWC.nbytes
-        if self.held > HELD:
-            self.pixels.release()
-            self.held = 0
         return upload(torch.from_numpy(images_BHWC), self.device), self.labels[on_device]
 
 
