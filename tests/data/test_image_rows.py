@@ -33,6 +33,13 @@ def test_picks_of_picks_are_rows_of_all(counts: list[int], data: st.DataObject) 
         np.testing.assert_array_equal(images.read(np.array([len(whole) - 1, 0])), whole[[-1, 0]])
 
 
+def test_of_no_index_there_is_nothing() -> None:
+    images, none = every_row(draw_arrays([3, 4])), np.empty(0, np.int64)
+    images.expect(none)  # as a rank without a share of a small batch does
+    assert images.read(none).shape == images.pick(none).copy().shape == (0, 8, 8, 3)
+    assert [*images.pick(none).parts()] == []
+
+
 @given(st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_joined_ones_follow_each_other(groups: list[list[int]]) -> None:
     found = [every_row(draw_arrays(counts)) for counts in groups]

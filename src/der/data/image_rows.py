@@ -85,7 +85,7 @@ class ImageRows:
         owners = np.searchsorted(self._starts, rows_B, side="right") - 1
         order = np.argsort(owners, kind="stable")
         found, begins = np.unique(owners[order], return_index=True)
-        for owner, places in zip(found.tolist(), np.split(order, begins[1:]), strict=True):
+        for owner, places in zip(found.tolist(), np.split(order, begins)[1:], strict=True):
             yield Share(self.arrays[owner], places, rows_B[places] - self._starts[owner])
 
 
