@@ -1,6 +1,7 @@
 """`python -m bench.photos.memory`: what stages take of memory and disk, on photos that it makes.
 
-A pipeline of its own in the directory --to. After an interruption the same line goes on.
+A pipeline of its own in the directory --to. After an interruption the same line goes on, and says nothing of
+the disk, where files of both runs lie then.
 """
 
 import argparse
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "photos/memory.json")
     options = parser.parse_args()
     root, count = options.to.absolute() / "pipeline", int(options.gigabytes * 1e9 / BYTES)
+    fresh = not root.exists()
     make_photos(options.to / "photos/train", count)
     copy_pipeline(root)
     run_der(root, "preset", "photos")
@@ -102,7 +104,7 @@ def main() -> None:
     for stage in STAGES:
         report["stages"][stage] = watch(root, [*DVC, "repro", "--single-item", stage])
         print(stage, report["stages"][stage], flush=True)
-        if stage == "split":
+        if stage == "split" and fresh:
             used = disk(root, "data/raw", "data/tasks", ".dvc/cache")
             report["disk_times_arrays"] = round(used / (count * BYTES), 3)
     print(json.dumps(report, indent=1))
