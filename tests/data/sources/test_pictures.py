@@ -4,6 +4,7 @@ import errno
 import itertools
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -43,6 +44,25 @@ def test_processes_do_what_threads_do(tmp_path: Path, monkeypatch: pytest.Monkey
     by_threads = decode_all(tmp_path, COUNT)
     by_processes = decode_all(tmp_path, pictures.WORTH_PROCESSES)
     assert by_threads == by_processes and by_threads[1] == ["3", "30"]
+
+
+def test_no_two_threads_parse_headers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load, inside, together = np.load, threading.Lock(), list[str]()
+
+    def slow(*given: Any, **named: Any) -> Any:
+        if not inside.acquire(blocking=False):
+            together.append(str(given[0]))
+            return load(*given, **named)
+        try:
+            time.sleep(0.01)  # for others to come in
+            return load(*given, **named)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr(np, "load", slow)
+    decode_all(tmp_path, COUNT)
+    assert together == []
 
 
 def test_files_are_moved_and_have_the_bytes_that_numpy_writes(tmp_path: Path) -> None:

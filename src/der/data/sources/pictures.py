@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ MOST_WORKERS = 8  # each holds a whole picture in memory
 MOST_NAMED = 20  # pictures in a message
 WORTH_PROCESSES = 512  # pictures; for fewer, starting processes takes longer than they save
 TOGETHER = 8  # pictures that a worker is given at once
+HEADERS = threading.Lock()  # of .npy files: Python 3.11 fails, now and then, where two threads parse one
 AHEAD = 2  # times as often as there are workers, such a number is given out before the first is done
 
 
@@ -76,7 +76,12 @@ def _reserve(file: Path) -> None:
 
 def map_images(file: Path) -> Images:
     """The images in a file, as a read-only memory map."""
-    images: Images = np.load(file, mmap_mode="r", allow_pickle=False)
+    return _map(file, "r")
+
+
+def _map(file: Path, mode: Literal["r", "r+"]) -> Images:
+    with HEADERS:
+        images: Images = np.load(file, mmap_mode=mode, allow_pickle=False)
     return images
 
 
@@ -165,8 +170,7 @@ def _end_with_parent() -> None:
 
 def work(settings: DatasetSettings, job: Job) -> list[Fault]:
     """Decode the pictures of a job into its rows; returns those that cannot be read."""
-    images: NDArray[np.uint8] = np.load(job.file, mmap_mode="r+", allow_pickle=False)
-    faults = []
+    images, faults = _map(job.file, "r+"), []
     for row, (place, content) in zip(job.rows, job.pictures, strict=True):
         file = io.BytesIO(content) if isinstance(content, bytes) else content
         try:
