@@ -38,12 +38,17 @@ def judge_tests(
 ) -> Judgement:
     """Judge the test images (N, H, W, C) of each class seen; UserError if a score is not finite."""
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
-    means, ends = means_CD.astype(np.float64), [0]
-    judged: list[Judgement] = []
+    head, means = checkpoint.network.head, means_CD.astype(np.float64)
+    rows = min(len(labels), max(1, HELD_VALUES // (head.in_features + head.out_features)))
+    room = Outputs(
+        np.empty((rows, head.in_features), np.float32), np.empty((rows, head.out_features), np.float32)
+    )
+    judged, start = list[Judgement](), 0
     with outputs_in_turns(checkpoint, device) as outputs_of:
-        for block in _blocks(outputs_of(tests), len(labels)):
-            ends.append(ends[-1] + len(block.logits))
-            judged.append(_judge(block, labels[ends[-2] : ends[-1]], means, len(checkpoint.metadata.steps)))
+        for block in _blocks(outputs_of(tests), room):
+            own = labels[start : start + len(block.logits)]
+            judged.append(_judge(block, own, means, len(checkpoint.metadata.steps)))
+            start += len(own)
     return Judgement(
         labels,
         np.concatenate([one.ranks for one in judged]),
@@ -55,30 +60,24 @@ def judge_tests(
     )
 
 
-def _blocks(outputs: Iterable[Outputs], images: int) -> Iterator[Outputs]:
-    """The same, of many of all ``images`` at once, for many classes have few each.
+def _blocks(outputs: Iterable[Outputs], room: Outputs) -> Iterator[Outputs]:
+    """The same, as many at once as there is ``room`` for, into which they are copied.
 
-    They are copied into one block: kept apart, they would break up the room that passes need, and every pass
-    would take some more.
+    Kept apart, they would break up the memory that passes need, and every pass would take some more.
     """
-    features_BD, logits_BC, filled = np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), 0
+    filled, most = 0, len(room.logits)
     for one in outputs:
-        if not len(logits_BC):
-            values = one.features.shape[1] + one.logits.shape[1]
-            rows = min(images, max(1, HELD_VALUES // values))
-            features_BD = np.empty((rows, one.features.shape[1]), np.float32)
-            logits_BC = np.empty((rows, one.logits.shape[1]), np.float32)
         start = 0
         while start < len(one.logits):
-            taken = min(len(logits_BC) - filled, len(one.logits) - start)
-            features_BD[filled : filled + taken] = one.features[start : start + taken]
-            logits_BC[filled : filled + taken] = one.logits[start : start + taken]
+            taken = min(most - filled, len(one.logits) - start)
+            room.features[filled : filled + taken] = one.features[start : start + taken]
+            room.logits[filled : filled + taken] = one.logits[start : start + taken]
             start, filled = start + taken, filled + taken
-            if filled == len(logits_BC):
-                yield Outputs(features_BD, logits_BC)
+            if filled == most:
+                yield room
                 filled = 0
     if filled:
-        yield Outputs(features_BD[:filled], logits_BC[:filled])
+        yield Outputs(room.features[:filled], room.logits[:filled])
 
 
 def _judge(

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.common.errors import UserError
-from der.common.mapped import release
 from der.common.sealed import SealedDirectory
 from der.common.serialization import write_array, write_json
+from der.data.image_rows import every_row
 from der.evaluation.predictions import Predictions
 
 IMAGES = "mistakes.npy"  # in the directory of a step's evaluation, as ENTRIES
@@ -83,13 +83,8 @@ def most_mistakes(pixels: int) -> int:
 
 def with_images(entries: list[Mistake], tests: Sequence[NDArray[np.uint8]]) -> Mistakes:
     """Mistakes with their pictures, from the test images (N, H, W, C) of each class in label order."""
-    ends = np.cumsum([len(images) for images in tests])
-    picked = np.empty((len(entries), *tests[0].shape[1:]), np.uint8)
-    for place, entry in enumerate(entries):
-        label = int(np.searchsorted(ends, entry.index, side="right"))
-        picked[place] = tests[label][entry.index - ends[label]]  # counted from the class's end
-        release(tests[label])
-    return Mistakes(picked, entries)
+    indices = np.array([entry.index for entry in entries], np.int64)
+    return Mistakes(every_row(tests).read(indices), entries)
 
 
 def write_mistakes(directory: Path, mistakes: Mistakes) -> None:

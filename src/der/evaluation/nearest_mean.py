@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.model.features import normalize_features
-
-ROWS = 4096  # images whose features are in float64 at once
+from der.model.features import in_parts, normalize_features
 
 
 def nearest_mean_scores(
@@ -22,8 +20,7 @@ def nearest_mean_scores(
     expanded square loses nothing that counts.
     """
     means = means_CD.astype(np.float64, copy=False)
-    parts = [_scores(features_BD[start : start + ROWS], means) for start in range(0, len(features_BD), ROWS)]
-    return np.concatenate(parts)
+    return np.concatenate([_scores(some, means) for some in in_parts(features_BD)])
 
 
 def _scores(features_BD: NDArray[np.floating[Any]], means_CD: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,11 +4,13 @@
 """
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-ROWS = 1024
+ROWS = 1024  # of features that are worked on at once
+Real = TypeVar("Real", bound=np.floating)
 EPSILON = 1e-8  # added to norms, so that a zero feature stays zero
 
 
@@ -20,7 +22,7 @@ def normalize_features(features_ND: NDArray[np.floating]) -> NDArray[np.float64]
     return wide
 
 
-def in_parts(values_ND: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+def in_parts(features_ND: NDArray[Real]) -> Iterator[NDArray[Real]]:
     """Views of neighbouring rows, for what would else take as much memory as all of them once more."""
-    for start in range(0, len(values_ND), ROWS):
-        yield values_ND[start : start + ROWS]
+    for start in range(0, len(features_ND), ROWS):
+        yield features_ND[start : start + ROWS]
