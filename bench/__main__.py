@@ -10,8 +10,8 @@ from bench.measure import measure_all
 from bench.results_file import INCLUDED, RESULTS, describe_machine, round_figures, write_results
 from bench.table import format_summary, format_table, format_together
 from bench.together import Together, measure_together
-from der.common.errors import UserError
-from der.project.environment import find_device
+from der.core.errors import UserError
+from der.pipeline.environment import find_device
 
 TOGETHER = "runs at once"
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.common.randomness import generator
+from der.core.randomness import generator
 from der.data.exemplars import empty_memory
 from der.data.sources.digits import digits
 from der.model.expansion import expand, random_linear

@@ -14,9 +14,9 @@ import torch
 from bench.cases import Case, prepare
 from bench.engine_loop import EngineLoop, Layers, whole_training
 from bench.engine_predicting import EnginePrediction
-from der.common.cores import turn
-from der.common.device import set_up_device
-from der.common.precision_names import Precision
+from der.core.cores import turn
+from der.core.device import set_up_device
+from der.core.precision_names import Precision
 from der.train.processor_kernels import worth_compiling
 
 if TYPE_CHECKING:

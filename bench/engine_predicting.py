@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from bench.cases import SEED, Case, Start, network_settings
-from der.deployment.loader import list_pictures, read_chunks
-from der.deployment.predictor import Predictor
+from der.inference.loader import list_pictures, read_chunks
+from der.inference.predictor import Predictor
 from der.model.checkpoint import Checkpoint
 from der.model.forward import images_per_pass
 from der.model.metadata import FORMAT, RESIZE, Metadata

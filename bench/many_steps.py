@@ -17,8 +17,8 @@ from PIL import Image
 
 from bench.pipeline_copy import DVC, copy_pipeline, disk, edit_parameters, environment, run_der
 from bench.results_file import RESULTS
-from der.common.serialization import write_json
-from der.project.timing import FILE
+from der.core.serialization import write_json
+from der.pipeline.timing import FILE
 
 SIDE = 8  # pixels
 TRAIN, TEST = 4, 1  # images of a class

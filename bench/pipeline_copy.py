@@ -9,7 +9,7 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from der.common.yaml_document import yaml_editor
+from der.core.yaml_document import yaml_editor
 
 COPIED = (
     "src",

@@ -21,8 +21,8 @@ import torch
 
 from bench.pipeline_copy import copy_pipeline, edit_parameters, environment
 from bench.results_file import RESULTS, describe_processor
-from der.common.precision_names import Precision
-from der.common.serialization import read_json, write_json
+from der.core.precision_names import Precision
+from der.core.serialization import read_json, write_json
 
 TURNS = 3
 EPOCHS = 3  # measured in a turn, after one that is not
@@ -53,8 +53,8 @@ def train(rank: int, contender: Contender, store: Path, case_name: str, precisio
 
     from bench.cases import list_cases, prepare
     from bench.engine_loop import EngineLoop
-    from der.common import ranks
-    from der.common.device import set_up_device
+    from der.core import ranks
+    from der.core.device import set_up_device
 
     torch.set_num_threads(contender.threads)
     device = set_up_device("cpu")

@@ -1,14 +1,14 @@
 """build_memory@k: the exemplars and class means after step k."""
 
-from der.project import paths
-from der.project.environment import scratch_root, set_up_device
-from der.project.markers import is_unused, mark_unused
-from der.project.params import load_section
-from der.project.processes import is_member
-from der.project.running_code import RunningCode
-from der.project.stage import run_step
-from der.project.tasks import read_task
-from der.project.team import team
+from der.pipeline import paths
+from der.pipeline.environment import scratch_root, set_up_device
+from der.pipeline.markers import is_unused, mark_unused
+from der.pipeline.params import load_section
+from der.pipeline.processes import is_member
+from der.pipeline.running_code import RunningCode
+from der.pipeline.stage import run_step
+from der.pipeline.tasks import read_task
+from der.pipeline.team import team
 from der.settings.memory import MemorySettings
 from der.train.resume.removal import remove_finished
 

@@ -6,8 +6,8 @@ First of all stages, so that what it refuses ends a run before DVC has removed a
 from functools import partial
 from pathlib import Path
 
-from der.project.fingerprint_files import read_code, write_fingerprints
-from der.project.stage import run_check
+from der.pipeline.fingerprint_files import read_code, write_fingerprints
+from der.pipeline.stage import run_check
 
 
 def list_fingerprinted() -> list[str]:
@@ -19,7 +19,7 @@ def list_fingerprinted() -> list[str]:
 def run() -> str:
     code = read_code(list_fingerprinted())
     # Only now: a module that cannot be parsed cannot be imported either.
-    from der.project.checking import check_project
+    from der.pipeline.checking import check_project
 
     check_project(partial(print, flush=True))
     changed = write_fingerprints(code)

@@ -1,13 +1,13 @@
 """download: the data set as one array per class."""
 
-from der.common.atomic import atomic_directory
+from der.core.atomic import atomic_directory
 from der.data.sources.download import download
-from der.project.input_side import with_side
-from der.project.params import load_section
-from der.project.paths import RAW
-from der.project.running_code import RunningCode
-from der.project.source_images import keep_files_of_classes, list_files_of_classes
-from der.project.stage import run_stage
+from der.pipeline.input_side import with_side
+from der.pipeline.params import load_section
+from der.pipeline.paths import RAW
+from der.pipeline.running_code import RunningCode
+from der.pipeline.source_images import keep_files_of_classes, list_files_of_classes
+from der.pipeline.stage import run_stage
 from der.settings.dataset import DatasetSettings
 
 

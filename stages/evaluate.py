@@ -1,15 +1,15 @@
 """evaluate@k: the test metrics after step k."""
 
-from der.common.sealed import SealedDirectory
-from der.project import paths
-from der.project.environment import set_up_device
-from der.project.markers import is_unused, mark_unused
-from der.project.params import load_section
-from der.project.processes import is_member
-from der.project.running_code import RunningCode
-from der.project.stage import run_step
-from der.project.tasks import read_task
-from der.project.team import team
+from der.core.sealed import SealedDirectory
+from der.pipeline import paths
+from der.pipeline.environment import set_up_device
+from der.pipeline.markers import is_unused, mark_unused
+from der.pipeline.params import load_section
+from der.pipeline.processes import is_member
+from der.pipeline.running_code import RunningCode
+from der.pipeline.stage import run_step
+from der.pipeline.tasks import read_task
+from der.pipeline.team import team
 from der.settings.evaluation import EvaluateSettings
 
 

@@ -5,10 +5,10 @@ With weights that the first extractor starts from, if there are any.
 
 from der.data.exemplars import empty_memory, save_memory
 from der.model.metadata import save_empty_checkpoint
-from der.project.params import load_section
-from der.project.paths import checkpoint, memory
-from der.project.running_code import RunningCode
-from der.project.stage import run_stage
+from der.pipeline.params import load_section
+from der.pipeline.paths import checkpoint, memory
+from der.pipeline.running_code import RunningCode
+from der.pipeline.stage import run_stage
 from der.settings.network import NetworkSettings
 
 

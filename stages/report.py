@@ -1,9 +1,9 @@
 """report: the whole run as one HTML page; then, the last of all, the results as a table."""
 
-from der.project.overview import conclude
-from der.project.page import make_page
-from der.project.running_code import RunningCode
-from der.project.stage import run_stage
+from der.pipeline.overview import conclude
+from der.pipeline.page import make_page
+from der.pipeline.running_code import RunningCode
+from der.pipeline.stage import run_stage
 
 
 def run(code: RunningCode) -> str:

@@ -1,15 +1,15 @@
 """split: the data set dealt out over the steps of the protocol."""
 
-from der.common.atomic import atomic_directory
+from der.core.atomic import atomic_directory
 from der.data.class_arrays import list_classes
 from der.data.protocol import plan_steps
 from der.memory.budget import check_budget
-from der.project.chain import chain_length, check_chain
-from der.project.params import load_section
-from der.project.paths import RAW, TASKS
-from der.project.running_code import RunningCode
-from der.project.splitting import deal_out
-from der.project.stage import run_stage
+from der.pipeline.chain import chain_length, check_chain
+from der.pipeline.params import load_section
+from der.pipeline.paths import RAW, TASKS
+from der.pipeline.running_code import RunningCode
+from der.pipeline.splitting import deal_out
+from der.pipeline.stage import run_stage
 from der.settings.memory import MemorySettings
 from der.settings.protocol import ProtocolSettings
 

@@ -1,12 +1,12 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
-from der.project import paths
-from der.project.images import RunImages
-from der.project.params import load_section
-from der.project.published import joint_accuracy, published_curves
-from der.project.running_code import RunningCode
-from der.project.stage import run_stage
-from der.project.step_metrics import read_steps
+from der.pipeline import paths
+from der.pipeline.images import RunImages
+from der.pipeline.params import load_section
+from der.pipeline.published import joint_accuracy, published_curves
+from der.pipeline.running_code import RunningCode
+from der.pipeline.stage import run_stage
+from der.pipeline.step_metrics import read_steps
 from der.settings.dataset import DatasetSettings
 from der.settings.protocol import ProtocolSettings
 from der.summary.write_summary import write_summary

@@ -2,15 +2,15 @@
 
 from functools import partial
 
-from der.project import paths
-from der.project.environment import set_up_device
-from der.project.markers import is_unused, mark_unused
-from der.project.params import load_section
-from der.project.processes import count_processes, is_member
-from der.project.running_code import RunningCode
-from der.project.stage import run_step
-from der.project.tasks import read_task
-from der.project.team import team
+from der.pipeline import paths
+from der.pipeline.environment import set_up_device
+from der.pipeline.markers import is_unused, mark_unused
+from der.pipeline.params import load_section
+from der.pipeline.processes import count_processes, is_member
+from der.pipeline.running_code import RunningCode
+from der.pipeline.stage import run_step
+from der.pipeline.tasks import read_task
+from der.pipeline.team import team
 from der.settings.network import NetworkSettings
 from der.settings.training import TrainSettings
 
@@ -23,9 +23,9 @@ def run(step: int, code: RunningCode) -> str:
     from der.data.exemplars import load_memory
     from der.model.checkpoint import check_classes, load_previous, save_checkpoint
     from der.model.start import load_start
-    from der.project.curves import curves
-    from der.project.training_state import training_key, training_state
-    from der.project.upcoming import plan_run
+    from der.pipeline.curves import curves
+    from der.pipeline.training_state import training_key, training_state
+    from der.pipeline.upcoming import plan_run
     from der.train.incremental_step import train_step
     from der.train.listeners import Several
     from der.train.log import write_log

@@ -92,7 +92,7 @@ TESTS = Path(__file__).parent
 # What takes seconds, which `make check` leaves out: whole runs of DVC, browsers, trainings, many examples.
 SLOW = (
     *(
-        "pipeline",
+        "runs",
         "bench",
         "report/test_browser.py",
         "report/test_browser_matrices.py",
@@ -102,23 +102,23 @@ SLOW = (
         "train/test_engine.py",
         "train/test_ablations.py",
     ),
-    *("project/test_preset_phases.py", "project/test_editing.py", "project/test_recording.py"),
-    *("project/test_applying.py", "common/test_atomic_properties.py", "summary/test_write_summary.py"),
+    *("pipeline/test_preset_phases.py", "pipeline/test_editing.py", "pipeline/test_recording.py"),
+    *("pipeline/test_applying.py", "core/test_atomic_properties.py", "summary/test_write_summary.py"),
     *("compatibility", "model/test_metadata_properties.py", "data/sources/test_decoding_properties.py"),
     *("train/resume/test_store.py", "train/resume/test_lock.py", "data/test_identity.py"),
     *("packaging/test_distributions.py", "docs", "examples", "train/test_tensorboard.py", "cluster"),
-    *("model/kernels/test_processor.py", "train/test_processor_kernels.py", "common/test_cores.py"),
-    *("train/test_ranks.py", "project/test_team.py", "deployment/test_exports_page.py"),
+    *("model/kernels/test_processor.py", "train/test_processor_kernels.py", "core/test_cores.py"),
+    *("train/test_ranks.py", "pipeline/test_team.py", "inference/test_exports_page.py"),
 )
 # What takes longest, first of all: minutes in one piece, which at the end would leave a core idle.
 LONGEST = (
     "cluster",
-    "pipeline/test_torture.py",
-    "pipeline/test_team.py",
-    "pipeline/test_queue.py",
-    "pipeline/test_seconds.py",
-    "pipeline/test_resume.py",
-    "pipeline",
+    "runs/test_torture.py",
+    "runs/test_team.py",
+    "runs/test_queue.py",
+    "runs/test_seconds.py",
+    "runs/test_resume.py",
+    "runs",
 )
 
 

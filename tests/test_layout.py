@@ -14,8 +14,8 @@ from tests.locations import ROOT
 
 PACKAGE = ROOT / "src" / "der"
 # Folders of tests/ that are none of der's.
-BESIDE_DER = {"stages", "bench", "docs", "packaging", "pipeline", "compatibility", "examples", "cluster"}
-ABOVE = {"__main__.py", "command", "project"}  # that may name the project's files
+BESIDE_DER = {"stages", "bench", "docs", "packaging", "runs", "compatibility", "examples", "cluster"}
+ABOVE = {"__main__.py", "cli", "pipeline"}  # that may name the project's files
 FINDS_THEM = {"estimator/loading.py"}  # what der.load takes beside a checkpoint
 LONGEST_MODULE, LONGEST_TEST = 300, 400  # lines
 PROJECT = re.compile(
@@ -25,15 +25,15 @@ PROJECT = re.compile(
 # What starts without torch, and imports it when it is needed.
 LIGHT = (
     "stages",
-    "der.command",
-    "der.project",
+    "der.cli",
+    "der.pipeline",
     "der.estimator.choices",
     "der.data.sources.registry",
     "der.model.backbones",
     "der.train.rebalancing.registry",
     "der.memory.selection",
 )
-WITH_TORCH = {"der.project.training_state"}  # which a stage imports when it trains
+WITH_TORCH = {"der.pipeline.training_state"}  # which a stage imports when it trains
 
 # Imports the modules named on its command line; prints which of the heavy ones came with them.
 IMPORT_ALL = """

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bench.pycil.plans import Plan
-from der.common.precision_names import Precision
+from der.core.precision_names import Precision
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from bench.pycil.contenders import Contender, Epoch, Job, Step, Tell
 from bench.pycil.images import read_images
 from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, memory_settings, network_settings, train_settings
-from der.common import cores
-from der.common.device import set_up_device
-from der.common.precision_names import Precision
+from der.core import cores
+from der.core.device import set_up_device
+from der.core.precision_names import Precision
 from der.data.exemplars import Memory, empty_memory
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint

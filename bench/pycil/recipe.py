@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.pycil.plans import Plan
-from der.common.precision_names import Precision
+from der.core.precision_names import Precision
 from der.model.pixel_statistics import Normalization
 from der.settings.memory import MemorySettings
 from der.settings.network import NetworkSettings

@@ -7,8 +7,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from der.common.atomic import atomic_file
-from der.common.errors import UserError
+from der.core.atomic import atomic_file
+from der.core.errors import UserError
 
 Record = dict[str, Any]
 

@@ -21,8 +21,8 @@ from bench.pycil.contenders import Job
 from bench.pycil.ours import Clock, JobRun
 from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, augmentation_settings, network_settings
-from der.common.device import set_up_device
-from der.common.randomness import generator
+from der.core.device import set_up_device
+from der.core.randomness import generator
 from der.data.exemplars import empty_memory
 from der.model.expansion import expand, random_linear
 from der.model.extractor import Extractor

@@ -1,9 +1,9 @@
-from der.common.errors import UserError as UserError
-from der.deployment.predictor import Predictor as Predictor
-from der.deployment.predictor import load_predictor as load_predictor
+from der.core.errors import UserError as UserError
 from der.estimator.classifier import DERClassifier as DERClassifier
 from der.estimator.loading import load as load
 from der.evaluation.metrics import StepMetrics as StepMetrics
+from der.inference.predictor import Predictor as Predictor
+from der.inference.predictor import load_predictor as load_predictor
 from der.settings.experiment import Settings as Settings
 from der.settings.files import read_settings as read_settings
 from der.settings.presets import preset as preset

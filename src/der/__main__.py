@@ -1,5 +1,5 @@
 """`python -m der` is `der`."""
 
-from der.command.main import main
+from der.cli.main import main
 
 main()

@@ -30,7 +30,7 @@ from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels
 from der.model.network import count_parameters
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
-from tests.common.test_device import OFFERS_LARGE_PAGES
+from tests.core.test_device import OFFERS_LARGE_PAGES
 
 CASE = Case(
     name="tiny",

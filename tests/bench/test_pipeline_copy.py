@@ -7,10 +7,10 @@ import pytest
 from bench import many_steps
 from bench.photos import memory
 from bench.pipeline_copy import copy_pipeline, disk, edit_parameters, run_der
-from der.common.yaml_text import parse_yaml
-from der.project.changes import value_at
-from der.project.params import read_text
-from der.project.settings import parse_settings
+from der.core.yaml_text import parse_yaml
+from der.pipeline.changes import value_at
+from der.pipeline.params import read_text
+from der.pipeline.settings import parse_settings
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.slurm import missing_programs, slurm
-from tests.pipeline.lab import Pipeline, make_pipeline
+from tests.runs.lab import Pipeline, make_pipeline
 
 
 @pytest.fixture(scope="session")

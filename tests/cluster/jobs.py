@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.cluster.slurm import PATIENCE, ask, wait_until
-from tests.pipeline.lab import Pipeline
+from tests.runs.lab import Pipeline
 
 RESULTS = ("data/checkpoints", "data/memory", "metrics/steps", "metrics/summary.json")
 

@@ -14,8 +14,8 @@ from tests.cluster.jobs import (
     wait_for,
 )
 from tests.cluster.slurm import NODES, ask, wait_until
-from tests.pipeline.lab import Pipeline, digests
-from tests.pipeline.pages import blocks
+from tests.runs.lab import Pipeline, digests
+from tests.runs.pages import blocks
 
 EPOCHS = 60  # of the first step: seconds, in which the job can be killed
 

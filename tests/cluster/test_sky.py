@@ -9,7 +9,7 @@ import yaml
 from jsonschema import validate
 
 from tests.locations import ROOT
-from tests.pipeline.pages import blocks
+from tests.runs.pages import blocks
 
 FILE = ROOT / "examples/cluster/sweep.sky.yaml"
 TEXT = FILE.read_text(encoding="utf-8")

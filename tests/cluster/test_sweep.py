@@ -16,8 +16,8 @@ from tests.cluster.jobs import (
     wait_for,
 )
 from tests.cluster.slurm import ask, wait_until
-from tests.pipeline.lab import Pipeline, digests
-from tests.pipeline.pages import blocks
+from tests.runs.lab import Pipeline, digests
+from tests.runs.pages import blocks
 
 SUBMIT, COMPARE = blocks("docs/scale.md", "A sweep on Slurm")
 ROWS = (

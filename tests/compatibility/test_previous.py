@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.common.errors import UserError
-from der.common.sealed import seal
-from der.common.serialization import read_array, read_json, write_array
+from der.core.errors import UserError
+from der.core.sealed import seal
+from der.core.serialization import read_array, read_json, write_array
 from der.data.exemplars import load_memory
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import FORMAT
-from der.project.damage import advising
+from der.pipeline.damage import advising
 from der.train.resume.store import StateStore
 from tests.builders import MemoryKeeper, Recorder
 from tests.compatibility.make import CHECKPOINT, FOLDER, MEMORY, NUMBERS, REVISION, SCRATCH

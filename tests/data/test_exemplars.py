@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.common.errors import DamageError, UserError
-from der.common.sealed import seal
-from der.common.serialization import write_array
+from der.core.errors import DamageError, UserError
+from der.core.sealed import seal
+from der.core.serialization import write_array
 from der.data.exemplars import Memory, empty_memory, load_memory, save_memory
 from der.data.image_rows import every_row
 from tests.builders import random_images

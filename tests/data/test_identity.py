@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.common.errors import UserError
-from der.common.sealed import seal
-from der.common.serialization import write_array
+from der.core.errors import UserError
+from der.core.sealed import seal
+from der.core.serialization import write_array
 from der.data.class_arrays import class_file
 from der.data.identity import Identity, identify
 from der.data.sources.download import download

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from der.common import mapped
+from der.core import mapped
 from der.data import image_rows
 from der.data.image_rows import ImageRows, every_row, join
 from tests.builders import random_images

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.protocol import order_classes, plan_steps
 from der.settings.protocol import ProtocolSettings
 

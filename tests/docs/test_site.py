@@ -15,7 +15,7 @@ import pytest
 import der
 from der.settings.section import to_values
 from tests.locations import ROOT
-from tests.pipeline.pages import PAGES, read_page
+from tests.runs.pages import PAGES, read_page
 
 LONGEST_README = 130  # lines
 # What a page would load from: attributes of elements that fetch without being clicked.

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.estimator.choices import CHOICES, check_channels, check_choices
-from der.project.own_code import LOOKED_UP_IN
-from der.project.params import read_params
-from der.project.settings import load_settings
+from der.pipeline.own_code import LOOKED_UP_IN
+from der.pipeline.params import read_params
+from der.pipeline.settings import load_settings
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from tests.locations import ROOT
@@ -110,8 +110,8 @@ def test_weights_to_start_from_are_of_colour_images(weights: str) -> None:
 def test_checking_imports_no_torch() -> None:
     code = (
         "import sys; from der.estimator.choices import check_choices; "
-        "from der.project.settings import load_settings; check_choices(load_settings()); "
-        "import der.project.applying, der.project.schema; "
+        "from der.pipeline.settings import load_settings; check_choices(load_settings()); "
+        "import der.pipeline.applying, der.pipeline.schema; "
         "print(sorted({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

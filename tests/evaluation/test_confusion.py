@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.common.errors import UserError
-from der.common.sealed import seal, sealed_directory
+from der.core.errors import UserError
+from der.core.sealed import seal, sealed_directory
 from der.evaluation.confusion import read_confusion, write_confusion
 
 NAMES = [

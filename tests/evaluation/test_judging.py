@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.evaluation import judging
 from der.evaluation.judging import judge_tests
 from der.model.forward import run_network

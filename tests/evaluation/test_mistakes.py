@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from der.common.errors import UserError
-from der.common.sealed import seal, sealed_directory
-from der.common.serialization import read_json
+from der.core.errors import UserError
+from der.core.sealed import seal, sealed_directory
+from der.core.serialization import read_json
 from der.evaluation.mistakes import (
     MOST,
     MOST_PIXELS,

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from der.common.errors import DamageError, UserError
-from der.common.sealed import sealed_directory
-from der.common.serialization import write_array
+from der.core.errors import DamageError, UserError
+from der.core.sealed import sealed_directory
+from der.core.serialization import write_array
 from der.evaluation.predictions import Predictions, predict, read_predictions, write_predictions
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 
 import der
-from der.common.registry import look_up
+from der.core.registry import look_up
 from der.data.sources.reading import read_source
 from der.estimator.choices import CHOICES
 from der.memory.selection import SELECTIONS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.memory.budget import check_budget, exemplars_per_class
 from tests.builders import memory_settings
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.exemplars import Memory, empty_memory
 from der.data.image_rows import ImageRows
 from der.memory.build import build_memory

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.exemplars import empty_memory
 from der.memory.build import build_memory
 from der.memory.selection import SELECTIONS, find_selection

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from der.common.sealed import seal
+from der.core.sealed import seal
 
 FIRST = [3]
 SECOND = [3, 2]

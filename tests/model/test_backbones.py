@@ -12,7 +12,7 @@ import torch
 from msgspec import structs
 from torch import Tensor, nn
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.architecture import Shape
 from der.model.backbones import BACKBONES, Backbone, build_extractor, choose_backbone
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from der.common.errors import DamageError, UserError
+from der.core.errors import DamageError, UserError
 from der.model.checkpoint import (
     check_classes,
     load_checkpoint,

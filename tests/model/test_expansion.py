@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.expansion import expand, random_linear
 from der.model.head_initialization import HEAD_INITIALIZATIONS
@@ -14,7 +14,7 @@ from der.model.network import (
     empty_network,
     prune_newest,
 )
-from der.project.fingerprint import hash_modules
+from der.pipeline.fingerprint import hash_modules
 from der.train.masks import ChannelMasks
 from stages.check import list_fingerprinted
 from tests.builders import (

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.common import ranks
-from der.common.cores import Turn
-from der.common.serialization import read_array, write_array
+from der.core import ranks
+from der.core.cores import Turn
+from der.core.serialization import read_array, write_array
 from der.evaluation.judging import judge_tests
 from der.model import forward
 from der.model.forward import Outputs, features_in_turns, outputs_in_turns, run_network

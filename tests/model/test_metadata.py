@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from der.common.errors import UserError
-from der.common.sealed import seal
+from der.core.errors import UserError
+from der.core.sealed import seal
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import load_checkpoint
 from der.settings.section import to_values

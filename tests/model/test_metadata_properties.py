@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.common.errors import UserError
-from der.common.sealed import SealedDirectory, seal
+from der.core.errors import UserError
+from der.core.sealed import SealedDirectory, seal
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import Metadata, save_empty_checkpoint
 from der.settings.section import to_values

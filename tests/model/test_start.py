@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from der.common.errors import DamageError, UserError
-from der.common.sealed import SealedDirectory
+from der.core.errors import DamageError, UserError
+from der.core.sealed import SealedDirectory
 from der.model.expansion import expand
 from der.model.metadata import open_checkpoint, read_metadata
 from der.model.network import empty_network

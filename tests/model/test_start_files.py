@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.start_files import UNREAD, read_tensors
 
 TENSORS = {"first.weight": torch.arange(12.0).view(3, 4), "first.bias": torch.ones(3)}

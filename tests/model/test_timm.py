@@ -10,7 +10,7 @@ import torch
 from msgspec.structs import replace
 from torch import nn
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.backbones import build_extractor, choose_backbone
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.expansion import random_extractor

@@ -8,7 +8,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.backbones import BACKBONES, Backbone, build_extractor, choose_backbone
 from der.model.expansion import random_extractor, random_linear
 from der.model.extractor import Extractor, as_extractor

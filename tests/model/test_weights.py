@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from der.common.errors import DamageError, UserError
-from der.common.sealed import SealedDirectory, digest_file, seal
+from der.core.errors import DamageError, UserError
+from der.core.sealed import SealedDirectory, digest_file, seal
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.files import HEAD, METADATA, extractor_file
 from der.model.weights import save_weights

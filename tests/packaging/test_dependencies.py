@@ -12,22 +12,22 @@ import grimp
 import pytest
 from packaging.requirements import Requirement
 
-from der.command.extra import PIPELINE
-from der.project.fingerprint import hash_modules
+from der.cli.extra import PIPELINE
+from der.pipeline.fingerprint import hash_modules
 from stages.check import list_fingerprinted
 from tests.locations import ROOT
 
 LIBRARY = {
-    "common",
+    "core",
     "settings",
     "data",
     "model",
     "train",
     "memory",
     "evaluation",
-    "deployment",
+    "inference",
     "estimator",
-    "command",
+    "cli",
 }
 BROUGHT_BY = {
     **{"PIL": "pillow", "hydra": "hydra-core", "ruamel": "ruamel.yaml"},
@@ -38,9 +38,9 @@ FOR_DVC = {"ruamel.yaml.clib"}  # which DVC's parser imports where it is there
 FOR_ONE_USE = {
     "pyarrow": {"der.data.sources.arrow_files"},  # of extra parquet: its source is imported when it is named
     "torchvision": {"der.data.sources.cifar"},  # of extra pipeline: downloads
-    "onnxruntime": {"der.deployment.export"},  # of extra onnx
+    "onnxruntime": {"der.inference.export"},  # of extra onnx
     "timm": {"der.model.timm_extractor", "der.model.timm_models"},  # of extra photos: backbones of its family
-    "onnxscript": {"der.deployment.export"},
+    "onnxscript": {"der.inference.export"},
     "triton": {"der.model.kernels.convolution", "der.model.kernels.normalization"},  # torch's, for CUDA
 }
 

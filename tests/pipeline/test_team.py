@@ -1,163 +1,136 @@
-"""DER_PROCESSES and torchrun: the same run by several processes, of which any may be killed."""
+"""A process that hangs or is lost ends all that work with it: one sentence, and nobody stays behind."""
 
-import random
+import os
 import re
-import shutil
 import subprocess
-import time
-from contextlib import suppress
-from pathlib import Path
+import sys
+import uuid
 
-import psutil
 import pytest
+import torch
 
-from stages.__main__ import SHARED
-from tests.pipeline.conftest import build_once
-from tests.pipeline.killing import PATIENCE, Started, has_status, rounds, started, wait_for
-from tests.pipeline.lab import Digests, Pipeline, digests
+from der.core import ranks
+from der.pipeline import stage, team, watching
+from der.pipeline.processes import PARENT
+from stages import __main__ as all_stages
+from tests.locations import ROOT
+from tests.processes import with_environment
 
-TWO = {"DER_PROCESSES": "2"}
-TRAINED = ("data/checkpoints", "data/memory")
-MEASURED = (*TRAINED, "metrics/training", "metrics/steps")
-EPOCHS = 20
-FIRST_STEP = ("train_task@1",)
-LAST = ("evaluate@1", "evaluate@2")  # two steps, of which all else is made
-SECONDS = "seconds"
-STAGES = 6  # of two steps, that several processes work on
-SEVERAL = re.compile(rf"^Running stage '((?:{'|'.join(SHARED)})@\d)':$", re.MULTILINE)
-TOLD = re.compile(r"^error: .+; run again: it goes on from the last epoch$", re.MULTILINE)
-# In one test, of one in four kills that are asked for: stages of several processes take so much longer.
-ROUND = 5
+AGAIN = "run again: it goes on from the last epoch"
+FIRST_HANGS = f"error: the first process hangs and is ended; {AGAIN}\n"
+PROGRAM = "tests.pipeline.team_program"
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+MARK = "DER_TEST_TEAM"
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """As many tests of ROUND kills as a quarter of what --torture asks for."""
-    if "kills" in metafunc.fixturenames:
-        asked_for = metafunc.config.getoption("torture")
-        metafunc.parametrize(("number", "kills"), rounds(-(-asked_for // 4), ROUND))
+def run(*line: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A module that starts others; none of them may outlive it."""
+    mark = uuid.uuid4().hex
+    environment = os.environ | variables | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", MARK: mark}
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", *line],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+    finally:
+        left = with_environment(MARK, mark)  # of this test: others run the program, too
+        for one in left:
+            one.kill()
+        assert not left
 
 
-def trained(pipeline: Pipeline) -> dict[str, str]:
-    """What training and building memory left."""
-    return digests(pipeline.root, TRAINED)
+def run_with_one_that_hangs(
+    rank: int, place: str, count: int = 2, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return run(PROGRAM, str(rank), place, DER_PROCESSES=str(count), **variables)
 
 
-def scratch(pipeline: Pipeline, name: str) -> dict[str, str]:
-    """An environment with training state of its own, so that nothing is taken over from other runs."""
-    return TWO | {"DER_SCRATCH": str(pipeline.root.parent / name)}
+def run_by_torchrun(killed: str) -> subprocess.CompletedProcess[str]:
+    program = "tests.pipeline.torchrun_program"
+    return run(*TORCHRUN, "-m", program, killed, DER_DEVICE="cpu", OMP_NUM_THREADS="1")
 
 
-def test_by_dvc_and_by_torchrun(pipeline: Pipeline) -> None:
-    alone = trained(pipeline)
-    pipeline.edit(train__seed=1)  # else DVC has it in its cache
-    pipeline.succeed("dvc", "repro", **scratch(pipeline, "one"))
-    first = trained(pipeline)
-    assert set(first) == set(alone)
-    launcher = ("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    pipeline.succeed(*launcher, "-m", "stages", **scratch(pipeline, "third"), OMP_NUM_THREADS="1")
-    assert trained(pipeline) == first
+@pytest.mark.parametrize(
+    ("rank", "place", "count"),
+    [(1, "start", 2), (0, "work", 3), (1, "work", 3), (0, "meeting", 2), (1, "meeting", 2)],
+)
+def test_one_that_hangs_ends_all_with_a_sentence(rank: int, place: str, count: int) -> None:
+    done = run_with_one_that_hangs(rank, place, count)
+    assert done.returncode != 0 and not done.stdout
+    if rank == 0:
+        assert done.stderr == FIRST_HANGS
+    else:  # the thread that watches finds it, or a reduction that waits for it
+        who = rf"process 1 of {count} \(counted from 0\) does not answer|a process of .+ does not answer"
+        assert re.fullmatch(f"error: ({who}); {AGAIN}\n", done.stderr)
 
 
-def lengthen(pipeline: Pipeline) -> None:
-    """Edit the parameters to phases that last long enough to be killed in; all rebalance."""
-    phases = ("base", "incremental", "incremental__classifier")
-    pipeline.edit(
-        train__incremental__rebalancing="classifier_learning",
-        **{f"train__{phase}__epochs": EPOCHS for phase in phases},
-        **{f"train__{phase}__learning_rate": 0.01 for phase in phases},
-    )
+@pytest.mark.parametrize("rank", [1, 2], ids=["one that hangs when all is done", "none that hangs"])
+def test_all_is_done(rank: int) -> None:
+    done = run_with_one_that_hangs(rank, "end")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "all is done\n", "")
 
 
-@pytest.fixture(scope="session")
-def undisturbed(base: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> tuple[Digests, float]:
-    """What the stages that two processes work on leave, and the seconds of one."""
-
-    def build(root: Path) -> None:
-        pipeline = base.copy_to(root)
-        lengthen(pipeline)
-        begin = time.monotonic()
-        stages = pipeline.repro(*LAST, **TWO).run
-        (root / SECONDS).write_text(str((time.monotonic() - begin) / len(stages)))
-
-    root = build_once(tmp_path_factory, "undisturbed team", build)
-    return digests(root, MEASURED), float((root / SECONDS).read_text())
+def test_a_network_that_is_set_up_wrongly_is_no_process_that_is_lost() -> None:
+    done = run_with_one_that_hangs(2, "none", GLOO_SOCKET_IFNAME="nosuch")
+    assert done.returncode == 1 and not done.stdout
+    assert re.fullmatch("error: .+ for: nosuch; set GLOO_SOCKET_IFNAME to .+\n", done.stderr)
 
 
-def kill_rank(run: Started, draw: random.Random, seconds_of_a_stage: float) -> str | None:
-    """Kill a rank at any moment from here on, or soon after an epoch; returns its stage and number."""
-    seconds = draw.uniform(0, 1.5 * seconds_of_a_stage)
-    if draw.random() < 0.5 and "train_task" in begun(run)[-1]:
-        run.wait_for_training()
-        seconds = draw.uniform(0, 1)
-    with suppress(subprocess.TimeoutExpired):
-        run.process.wait(seconds)
-    wait_for(lambda: run.ended() or run.processes(*SHARED))
-    ranks = run.processes(*SHARED)
-    if not ranks:
-        return None
-    stage, which = begun(run)[-1], draw.randrange(len(ranks))
-    ranks[which].kill()
-    psutil.wait_procs(ranks, 60)
-    assert all(has_status(one, psutil.STATUS_ZOMBIE) for one in ranks)
-    return f"{stage} {which}"
+def test_within_a_minute() -> None:
+    silence = watching.SILENT * watching.LOOK
+    assert max(ranks.ANSWER.total_seconds(), silence) + max(watching.PATIENCE, watching.NAMING) < 60
+    assert ranks.ANSWER_ON_CARDS.total_seconds() > 120  # whoever is silent has been named before
 
 
-def begun(run: Started) -> list[str]:
-    """The stages of several processes that have begun, in their order."""
-    return SEVERAL.findall(run.printed)
-
-
-def kill_in_stage(
-    pipeline: Pipeline, done: set[str], after: int, draw: random.Random, seconds_of_a_stage: float
-) -> str | None:
-    """Where a rank of `dvc repro` was killed, with so many stages behind it; ``done`` are those that are."""
-    with started(pipeline, "dvc", "repro", *LAST, **TWO) as run:
-        wait_for(lambda: run.ended() or (begun(run) and len(done.union(begun(run))) > after))
-        where = None if run.ended() else kill_rank(run, draw, seconds_of_a_stage)
-        failed = run.process.wait(PATIENCE) != 0  # not if it had done its part
-    assert where or not failed, run.printed
-    of_a_member = where and not where.endswith(" 0")  # of the first DVC says that it failed
-    assert len(TOLD.findall(run.printed)) == bool(failed and of_a_member), f"{where}\n{run.printed}"
-    done.update(begun(run)[:-1] if failed else begun(run))
-    return where
-
-
-@pytest.mark.torture
-def test_ranks_that_are_killed_at_any_moment(
-    number: int, kills: int, base: Pipeline, undisturbed: tuple[Digests, float], tmp_path: Path
+@pytest.mark.parametrize(("rank", "status"), [(0, f"error: one has ended; {AGAIN}"), (1, watching.HAS_SAID)])
+def test_one_that_is_lost_between_two_stages(
+    rank: int, status: str | int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected, seconds_of_a_stage = undisturbed
-    pipeline, draw, done = base.copy_to(tmp_path / "killed"), random.Random(number), set[str]()
-    lengthen(pipeline)
-    afters = sorted(draw.choices(range(STAGES), k=kills))
-    where = [kill_in_stage(pipeline, done, after, draw, seconds_of_a_stage) for after in afters]
-    pipeline.repro(*LAST, **TWO)
-    assert digests(pipeline.root, MEASURED) == expected
-    assert not list(tmp_path.rglob("*.partial"))
-    print(f"round {number}: {where}")
+    def meet() -> None:
+        raise ranks.LostRank("one has ended")
+
+    monkeypatch.setattr(ranks, "meet", meet)
+    monkeypatch.setattr(stage, "PATIENCE", 0)
+    monkeypatch.setenv("DER_RANK", str(rank))
+    monkeypatch.delenv(PARENT, raising=False)
+    with pytest.raises(SystemExit) as end:
+        all_stages.meet()
+    assert end.value.code == status
 
 
-@pytest.mark.torture
-def test_with_another_number_of_processes_it_begins_anew(pipeline: Pipeline) -> None:
-    plain = pipeline.plain()
-    lengthen(plain)
-    environment = scratch(plain, "killed")
-    with started(plain, "dvc", "repro", *FIRST_STEP, **environment) as run:
-        run.wait_for_training()
-        run.processes(*SHARED)[1].kill()
-        assert run.process.wait(60) != 0
-    state = shutil.copytree(environment["DER_SCRATCH"], plain.root.with_name("copied"))
-    done = plain.command("python", "-m", "stages.train_task", "1", DER_SCRATCH=str(state))
-    assert done.returncode == 0
-    assert "begins anew with 1 at once; what 2 at once have trained stays there" in done.stdout + done.stderr
-    assert "going on after epoch" in plain.succeed("dvc", "repro", *FIRST_STEP, **environment)
+def test_torchrun_s_only_process_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "1", "RANK": "0"}.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr(ranks, "join", None)
+    for step in "12":
+        with team.team(("stages.train_task", step), torch.device("cpu")):
+            assert ranks.count() == 1
 
 
-@pytest.mark.parametrize("text", ["0", "two", "-1", "1.5", "9999"])
-def test_no_number(text: str, pipeline: Pipeline) -> None:
-    done = pipeline.command("python", "-m", "stages.train_task", "1", DER_PROCESSES=text)
-    assert done.returncode == 1
-    assert (
-        done.stderr
-        == f"error: DER_PROCESSES: '{text}' is no number of processes; write 1, 2, ..., or unset it\n"
-    )
+def test_work_begins_when_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under torchrun the first may wait for another run of the same step while the others are there."""
+    done = []
+    for name, text in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr(ranks, "count", lambda: 2)  # joined
+    monkeypatch.setattr(ranks, "meet", lambda: done.append("met"))
+    with team.team(("stages.train_task", "1"), torch.device("cpu")):
+        done.append("worked")
+    assert done == ["met", "worked"]
+
+
+def test_under_torchrun_all_leave_in_the_end() -> None:
+    done = run_by_torchrun("none")
+    assert (done.returncode, done.stdout) == (0, "left\nleft\n")
+    assert not done.stderr
+
+
+def test_under_torchrun_one_that_is_killed_ends_all_and_torchrun_names_it() -> None:
+    done = run_by_torchrun("0")
+    assert done.returncode and not done.stdout
+    first = done.stderr.partition("Root Cause")[2]
+    assert re.search(r"rank +: 0 .+\n +exitcode +: -9 .+SIGKILL", first)

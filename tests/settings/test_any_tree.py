@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from der.common.errors import UserError
-from der.common.yaml_text import parse_yaml
-from der.project.params import read_params
-from der.project.paths import PARAMS
-from der.project.schema import make_schema
+from der.core.errors import UserError
+from der.core.yaml_text import parse_yaml
+from der.pipeline.params import read_params
+from der.pipeline.paths import PARAMS
+from der.pipeline.schema import make_schema
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from der.settings.section import to_values

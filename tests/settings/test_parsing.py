@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.parsing import parse
 from der.settings.section import Section
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from der.common.errors import UserError
-from der.project.settings import load_settings
+from der.core.errors import UserError
+from der.pipeline.settings import load_settings
 from der.settings.presets import DIRECTORY, list_names, overlay, preset, read_preset
 from der.settings.section import to_values
 from tests.locations import ROOT
-from tests.project.clones import settings_of
+from tests.pipeline.clones import settings_of
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from der.common.errors import UserError
-from der.project.params import read_params
+from der.core.errors import UserError
+from der.pipeline.params import read_params
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from der.settings.section import LARGEST_FACTOR, LARGEST_RATE, MOST

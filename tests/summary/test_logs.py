@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from der.common.errors import UserError
-from der.common.sealed import seal
+from der.core.errors import UserError
+from der.core.sealed import seal
 from der.summary.logs import read_logs
 from der.train.log import EpochRecord, write_log
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.common.errors import DamageError, UserError
-from der.common.sealed import seal, sealed_directory
+from der.core.errors import DamageError, UserError
+from der.core.sealed import seal, sealed_directory
 from der.evaluation.confusion import write_confusion
 from der.evaluation.metrics import StepMetrics
 from der.summary.write_summary import write_summary

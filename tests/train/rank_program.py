@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch._C._distributed_c10d import FileStore
 
-from der.common import ranks
+from der.core import ranks
 from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step
 from der.train.masks import ChannelMasks

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from der.common import ranks
+from der.core import ranks
 from der.train import capture
 from der.train.capture import CapturedStep
 from der.train.feed import Batch, take_part

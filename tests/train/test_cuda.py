@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 from torch import Tensor
 
-from der.common.device import make_deterministic
+from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
 from der.model.kernels import convolution
 from der.settings.training import MaskSettings, TrainSettings

@@ -12,8 +12,8 @@ import pytest
 import torch
 from msgspec import structs
 
-from der.common.errors import UserError
-from der.common.randomness import generator
+from der.core.errors import UserError
+from der.core.randomness import generator
 from der.data.image_rows import every_row
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand

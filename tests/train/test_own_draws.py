@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from der.common.randomness import generator, lending
+from der.core.randomness import generator, lending
 from der.model.checkpoint import Checkpoint
 from der.model.timm_extractor import TimmExtractor, build_timm
 from der.model.timm_models import find_model

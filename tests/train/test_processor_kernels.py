@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from der.common.precision_names import Precision
+from der.core.precision_names import Precision
 from der.data.exemplars import empty_memory
 from der.model.kernels import compiler
 from der.model.kernels.processor import Kernels, compiled_kernels

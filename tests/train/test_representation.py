@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from der.common import cores
-from der.common.errors import UserError
+from der.core import cores
+from der.core.errors import UserError
 from der.data.image_rows import every_row
 from der.train.engine import Engine
 from der.train.training_images import TrainingImages

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from torch import Tensor
 
-from der.common import ranks
+from der.core import ranks
 from der.train.log import EpochRecord
 from der.train.resume.state import Saved
 from der.train.shared_state import SharedState

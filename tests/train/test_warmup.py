@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from der.common.errors import UserError
-from der.common.randomness import generator
+from der.core.errors import UserError
+from der.core.randomness import generator
 from der.model.expansion import expand
 from der.model.head_initialization import HEAD_INITIALIZATIONS, torch_uniform
 from der.model.network import Network, blank_linear

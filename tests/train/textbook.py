@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import functional as TF
 
-from der.common.randomness import generator
+from der.core.randomness import generator
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand, random_linear
 from der.model.kernels.folding import fold_batchnorm

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.atomic import atomic_file
-from der.common.errors import UserError
-from der.common.mapped import allow_maps
-from der.common.sealed import SealedDirectory
+from der.core.atomic import atomic_file
+from der.core.errors import UserError
+from der.core.mapped import allow_maps
+from der.core.sealed import SealedDirectory
 from der.data.image_rows import ImageRows
 
 SUFFIX = ".npy"

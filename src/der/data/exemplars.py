@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
-from der.common.sealed import SealedDirectory, sealed_directory
-from der.common.serialization import write_array
+from der.core.errors import UserError
+from der.core.sealed import SealedDirectory, sealed_directory
+from der.core.serialization import write_array
 from der.data.class_arrays import write_images
 from der.data.image_rows import ImageRows, every_row
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.class_arrays import list_classes, read_classes
 from der.data.splits import SPLITS
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.mapped import AROUND, CHUNK, HELD, expect, mapped_bytes, release
+from der.core.mapped import AROUND, CHUNK, HELD, expect, mapped_bytes, release
 
 
 class Share(NamedTuple):

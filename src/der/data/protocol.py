@@ -4,7 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.protocol import ProtocolSettings
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from der.settings.section import to_values

@@ -8,8 +8,8 @@ from inspect import signature
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from der.common.errors import UserError
-from der.common.registry import check_imported, look_up, module_of
+from der.core.errors import UserError
+from der.core.registry import check_imported, look_up, module_of
 from der.data.sources.registry import SOURCES
 from der.memory.selection import SELECTIONS
 from der.model.backbones import BACKBONES, COLOURS, check_masks, choose_backbone

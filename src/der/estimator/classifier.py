@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.common.device import choose_device, reproducible
-from der.deployment.predictor import Predictor
+from der.core.device import choose_device, reproducible
 from der.estimator.arrays import (
     Label,
     check_images,
@@ -30,6 +29,7 @@ from der.estimator.learning import Learned, check_callback, check_form, check_ki
 from der.estimator.storage import Stored, write_model
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.metrics import StepMetrics
+from der.inference.predictor import Predictor
 from der.settings.experiment import Settings
 from der.train.step_run import Listener
 

@@ -15,8 +15,8 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
-from der.common.sealed import SealedDirectory
+from der.core.errors import UserError
+from der.core.sealed import SealedDirectory
 from der.data.exemplars import Memory, empty_memory, save_memory
 from der.estimator.arrays import Label, LabelKind
 from der.estimator.choices import check_channels

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from der.common.errors import UserError, naming
+from der.core.errors import UserError, naming
 from der.estimator.choices import check_choices_imported
 from der.estimator.classifier import DERClassifier
 from der.estimator.learning import CHECKPOINT

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.evaluation.metrics import ranks
 from der.evaluation.nearest_mean import nearest_mean_scores
 from der.evaluation.predictions import Predictions, predict

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
-from der.common.sealed import SealedDirectory
-from der.common.serialization import write_array, write_json
+from der.core.errors import UserError
+from der.core.sealed import SealedDirectory
+from der.core.serialization import write_array, write_json
 from der.data.image_rows import every_row
 from der.evaluation.predictions import Predictions
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
-from der.common.sealed import SealedDirectory
-from der.common.serialization import write_array
+from der.core.errors import UserError
+from der.core.sealed import SealedDirectory
+from der.core.serialization import write_array
 
 PREDICTED = "predicted.npy"  # in the directory of a step's evaluation, as CONFIDENCE
 CONFIDENCE = "confidence.npy"

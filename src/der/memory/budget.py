@@ -1,6 +1,6 @@
 """How many exemplars of each class the memory holds."""
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.memory import MemorySettings
 
 

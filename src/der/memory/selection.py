@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
-from der.common.registry import look_up
+from der.core.errors import UserError
+from der.core.registry import look_up
 from der.memory.herding import herd
 from der.settings.memory import MemorySettings
 

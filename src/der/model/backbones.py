@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from der.common.errors import UserError
-from der.common.registry import look_up
+from der.core.errors import UserError
+from der.core.registry import look_up
 from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
 from der.model.pixel_statistics import Normalization
 from der.settings.network import PRETRAINED, NetworkSettings
@@ -138,7 +138,7 @@ def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | Non
 
     ``shape`` is that of a pruned one; without it no channel is missing.
     """
-    from der.common.randomness import Diverted
+    from der.core.randomness import Diverted
     from der.model.extractor import as_extractor
 
     build = choose_backbone(settings).build

@@ -7,9 +7,9 @@ The directory is self-contained. Frozen extractors of the previous checkpoint re
 from dataclasses import dataclass
 from pathlib import Path
 
-from der.common.errors import UserError
-from der.common.filesystem import link_or_copy
-from der.common.sealed import SealedDirectory, sealed_directory
+from der.core.errors import UserError
+from der.core.filesystem import link_or_copy
+from der.core.sealed import SealedDirectory, sealed_directory
 from der.model.backbones import build_extractor
 from der.model.extractor import Extractor
 from der.model.files import HEAD, METADATA, extractor_file

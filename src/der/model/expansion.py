@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from der.common.registry import look_up
+from der.core.registry import look_up
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.extractor import Extractor
 from der.model.head_initialization import HEAD_INITIALIZATIONS

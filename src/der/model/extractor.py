@@ -4,7 +4,7 @@ from typing import cast
 
 from torch import nn
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 
 
 class Extractor(nn.Module):

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.common import ranks
-from der.common.cores import turn
-from der.common.mapped import release
+from der.core import ranks
+from der.core.cores import turn
+from der.core.mapped import release
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, fold_network
 from der.model.pixel_statistics import Normalization

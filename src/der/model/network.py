@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from der.common.randomness import Diverted
+from der.core.randomness import Diverted
 from der.model.architecture import Shape
 from der.model.backbones import build_extractor
 from der.model.extractor import Extractor

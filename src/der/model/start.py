@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from der.common.errors import UserError
-from der.common.randomness import Diverted
-from der.common.sealed import SealedDirectory, sealed_directory
+from der.core.errors import UserError
+from der.core.randomness import Diverted
+from der.core.sealed import SealedDirectory, sealed_directory
 from der.model.backbones import COLOURS, build_extractor
 from der.model.files import START
 from der.model.metadata import write_empty

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from der.common.errors import UserError
-from der.common.filesystem import regular
+from der.core.errors import UserError
+from der.core.filesystem import regular
 from der.model.start_heads import is_safetensors
 
 UNREAD = "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 
 SAFETENSORS = ".safetensors"
 ARCHIVE = b"PK\x03\x04"  # how a file of torch.save begins

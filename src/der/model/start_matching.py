@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Mapping
 
 from torch import Tensor
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 
 COUNTER = "num_batches_tracked"  # of batch normalisation, which extractors do without
 AROUND = "model."  # what an extractor puts before the names of the module that it holds

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from der.common.errors import UserError
-from der.common.randomness import lending
+from der.core.errors import UserError
+from der.core.randomness import lending
 from der.model.extractor import Extractor
 from der.model.kernels.pairs import fold_pairs
 from der.model.timm_models import TimmModel

@@ -8,7 +8,7 @@ from collections.abc import Set
 from functools import cache
 from typing import Any, NamedTuple
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.pixel_statistics import Normalization
 
 
@@ -53,7 +53,7 @@ def is_of_head(model: TimmModel, name: str) -> bool:
 def _names_of(name: str) -> Set[str]:
     import timm
 
-    from der.common.randomness import Diverted  # which imports torch, as timm does
+    from der.core.randomness import Diverted  # which imports torch, as timm does
 
     with Diverted():
         return timm.create_model(name).state_dict().keys()  # type: ignore[no-any-return]

@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from der.common.errors import UserError
-from der.common.randomness import keeping_own
+from der.core.errors import UserError
+from der.core.randomness import keeping_own
 from der.model.backbones import build_extractor
 from der.model.extractor import Extractor
 from der.settings.network import NetworkSettings

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.section import SMALLEST, Channels, ImageSide, Section, Seed
 
 
@@ -46,6 +46,6 @@ class DatasetSettings(Section, frozen=True):
 
     @property
     def side(self) -> int:
-        """``image_side``, which is known wherever images are read: see ``der.project.input_side``."""
+        """``image_side``, which is known wherever images are read: see ``der.pipeline.input_side``."""
         assert self.image_side is not None
         return self.image_side

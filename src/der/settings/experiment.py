@@ -1,6 +1,6 @@
 """All sections together."""
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.dataset import DatasetSettings
 from der.settings.evaluation import EvaluateSettings
 from der.settings.memory import MemorySettings

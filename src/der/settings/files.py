@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from der.common.errors import UserError, naming
-from der.common.yaml_text import parse_yaml
+from der.core.errors import UserError, naming
+from der.core.yaml_text import parse_yaml
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.section import Deviation, Section, Share
 
 PRETRAINED = "pretrained"  # in place of a file of weights: those that come with the backbone

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.section import Section
 
 T = TypeVar("T", bound=Section)

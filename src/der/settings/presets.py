@@ -14,8 +14,8 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedSeq
 
-from der.common.errors import UserError
-from der.common.yaml_document import is_section, yaml_editor
+from der.core.errors import UserError
+from der.core.yaml_document import is_section, yaml_editor
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.section import LARGEST_SEED, Count, Section
 
 FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"

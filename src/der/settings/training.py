@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from der.common.errors import UserError
-from der.common.precision_names import Precision
+from der.core.errors import UserError
+from der.core.precision_names import Precision
 from der.settings.section import (
     LARGEST_FACTOR,
     LARGEST_RATE,

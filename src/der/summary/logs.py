@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from der.common.errors import UserError
-from der.common.sealed import SealedDirectory
+from der.core.errors import UserError
+from der.core.sealed import SealedDirectory
 from der.train.log import LOG, REPRESENTATION, EpochRecord
 
 

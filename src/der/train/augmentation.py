@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from der.common.randomness import generator
+from der.core.randomness import generator
 from der.settings.training import AugmentationSettings
 from der.train.training_images import upload
 

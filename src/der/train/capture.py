@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from der.common.randomness import keeping_own
+from der.core.randomness import keeping_own
 from der.train.feed import Batch
 
 Captured = tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]  # and the tensors that it reads

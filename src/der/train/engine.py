@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from der.common import ranks
-from der.common.errors import UserError
+from der.core import ranks
+from der.core.errors import UserError
 from der.model.kernels.fused_layers import CudaLayers, FusedLayers, ProcessorLayers
 from der.model.kernels.processor import Kernels
 from der.model.trial import may_draw

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from der.common import ranks
+from der.core import ranks
 from der.model.extractor import Extractor
 from der.model.kernels.folding import place_folded
 from der.model.pixel_statistics import Normalization

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from der.common.errors import UserError
-from der.common.randomness import generator
+from der.core.errors import UserError
+from der.core.randomness import generator
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from der.common.sealed import sealed_directory
+from der.core.sealed import sealed_directory
 
 LOG = "log.csv"
 REPRESENTATION = "representation"  # the phase that every step begins with

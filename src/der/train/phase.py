@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from der.common import ranks
-from der.common.cores import turn
-from der.common.errors import UserError
-from der.common.randomness import lending
+from der.core import ranks
+from der.core.cores import turn
+from der.core.errors import UserError
+from der.core.randomness import lending
 from der.settings.training import ScheduleSettings
 from der.train.engine import Engine
 from der.train.log import EpochRecord

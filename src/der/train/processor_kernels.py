@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from der.common.precision_names import Precision
+from der.core.precision_names import Precision
 from der.model.backbones import build_extractor
 from der.model.kernels.compiler import Unavailable
 from der.model.kernels.layers import ConvNorm

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from der.common.cores import turn
-from der.common.errors import UserError
-from der.common.randomness import generator
+from der.core.cores import turn
+from der.core.errors import UserError
+from der.core.randomness import generator
 from der.model.backbones import check_masks
 from der.model.expansion import random_linear
 from der.model.extractor import Extractor

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from der.common import ranks
+from der.core import ranks
 from der.train.log import EpochRecord
 from der.train.resume.state import Saved
 from der.train.step_run import StateKeeper

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from der.common import ranks
-from der.common.randomness import generator
+from der.core import ranks
+from der.core.randomness import generator
 from der.model.extractor import Extractor
 from der.model.kernels.processor import Kernels
 from der.model.pixel_statistics import Normalization

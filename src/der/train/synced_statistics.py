@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from der.common import ranks
+from der.core import ranks
 
 
 def synced_statistics() -> AbstractContextManager[Any]:

@@ -22,7 +22,7 @@ from bench.pycil.plans import Plan
 from bench.pycil.process import Learner, start_learners
 from bench.pycil.results import Record, Results
 from bench.pycil.tracing import Change, change_images
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.kernels.processor import Kernels
 from der.train import processor_kernels
 from der.train.incremental_step import TrainedStep, train_step

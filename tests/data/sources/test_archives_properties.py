@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.archives import unpack
 from der.data.sources.tree import is_ignored
 

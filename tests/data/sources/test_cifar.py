@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torchvision import datasets  # type: ignore[import-untyped]
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.download import Counts, download
 from der.data.sources.registry import SOURCES
 from der.settings.dataset import DatasetSettings

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources import decoding
 from der.data.sources.decoding import UnreadForm, read_picture, to_pixels
 from der.data.sources.room import ROOM

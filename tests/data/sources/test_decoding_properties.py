@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from der.common.errors import UserError
-from der.common.text import printable
+from der.core.errors import UserError
+from der.core.text import printable
 from der.data.sources.decoding import read_picture
 
 # Pillow warns of EXIF data that it leaves out; the picture is read.

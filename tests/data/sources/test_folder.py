@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.class_images import hold_out
 from der.data.sources.download import Counts, download
 from der.data.sources.folder import folder

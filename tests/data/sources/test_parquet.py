@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources import arrow_files
 from der.data.sources.class_images import ClassImages, hold_out
 from der.data.sources.download import Counts, download

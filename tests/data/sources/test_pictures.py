@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources import pictures
 from der.data.sources.class_images import Images
 from der.data.sources.decoding import read_picture

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.class_images import ClassImages
 from der.data.sources.download import Counts, download
 from der.data.sources.reading import read_source

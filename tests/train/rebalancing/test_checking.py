@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.network import Network, blank_linear
 from der.train.rebalancing.checking import find_rebalancing
 from der.train.rebalancing.registry import REBALANCINGS, Rebalanced

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from msgspec.structs import replace
 
-from der.common.randomness import generator
+from der.core.randomness import generator
 from der.data.exemplars import empty_memory
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import random_linear

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.model.network import Network
 from der.train.log import EpochRecord
 from der.train.rebalancing.registry import REBALANCINGS, Rebalanced

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from der.common.atomic import atomic_file
-from der.common.errors import UserError
-from der.common.sealed import sealed_directory
+from der.core.atomic import atomic_file
+from der.core.errors import UserError
+from der.core.sealed import sealed_directory
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
 from der.train.resume.removal import mark_of

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from der.common.errors import UserError
-from der.common.filesystem import existing
+from der.core.errors import UserError
+from der.core.filesystem import existing
 from der.data.sources.tree import Entry, Parts, is_ignored
 
 DAMAGE = (

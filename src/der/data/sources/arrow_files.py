@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.tree import check_own, is_ignored
 
 SUFFIXES = (".parquet", ".arrow")

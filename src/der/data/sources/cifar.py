@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from der.common.errors import UserError
-from der.common.filesystem import expand_home
+from der.core.errors import UserError
+from der.core.filesystem import expand_home
 from der.data.sources.class_images import ClassImages
 from der.data.sources.decoding import resize_all
 from der.settings.dataset import DatasetSettings

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.settings.dataset import DatasetSettings
 
 Images = NDArray[np.uint8]

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, suffixes included
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.class_images import Images
 from der.data.sources.room import ROOM
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from der.common.errors import UserError
-from der.common.sealed import seal
+from der.core.errors import UserError
+from der.core.sealed import seal
 from der.data.class_arrays import class_file, write_images
 from der.data.image_rows import every_row
 from der.data.sources.class_images import Images

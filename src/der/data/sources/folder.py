@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.archives import unpack
 from der.data.sources.class_images import ClassImages, choose_tests
 from der.data.sources.pictures import Fault, Job, Picture, decode, describe, make_images, map_images

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.arrow_files import Columns, find_columns, list_files, read_rows
 from der.data.sources.class_images import ClassImages, Images, choose_tests
 from der.data.sources.pictures import Job, Picture, decode, describe, make_images, map_images

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from der.common.errors import UserError
+from der.core.errors import UserError
 from der.data.sources.class_images import Images
 from der.data.sources.decoding import UnreadForm, read_picture
 from der.data.sources.room import ROOM, Taken, taken_by_processes

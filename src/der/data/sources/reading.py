@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from der.common.errors import UserError, naming
+from der.core.errors import UserError, naming
 from der.data.sources.class_images import ClassImages
 from der.data.sources.class_names import check_name
 from der.data.sources.registry import find_source

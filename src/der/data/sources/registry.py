@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from der.common.errors import UserError, naming
-from der.common.filesystem import existing, expand_home
-from der.common.registry import look_up
+from der.core.errors import UserError, naming
+from der.core.filesystem import existing, expand_home
+from der.core.registry import look_up
 from der.data.sources.folder_check import check_folder, list_classes
 from der.data.sources.known_classes import CIFAR10, CIFAR100, DIGITS
 from der.settings.dataset import DatasetSettings

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from der.common.errors import UserError, naming
+from der.core.errors import UserError, naming
 from der.data.sources.class_names import check_name
 from der.data.splits import SPLITS
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from der.common import ranks
+from der.core import ranks
 from der.model.kernels import onednn, processor_layer
 from der.model.kernels.processor import Kernels
 

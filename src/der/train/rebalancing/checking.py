@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from der.common.errors import UserError
-from der.common.registry import look_up
+from der.core.errors import UserError
+from der.core.registry import look_up
 from der.model.network import Network
 from der.train.log import EpochRecord
 from der.train.rebalancing.registry import REBALANCINGS, Rebalanced, Rebalancing

@@ -51,7 +51,7 @@ class Rebalancing(Protocol):
     exemplars of old ones.
 
     Settings are ``run.settings.incremental``. Draws come from
-    ``der.common.randomness.generator(run.settings.seed, purpose, run.step)`` alone. What trains for long goes
+    ``der.core.randomness.generator(run.settings.seed, purpose, run.step)`` alone. What trains for long goes
     through ``run.wire_engine`` and ``der.train.phase.run_phase``, which goes on after an interruption. Logits
     come from ``der.model.forward.run_network``.
     """

@@ -9,6 +9,6 @@ def state_key(settings: object, inputs: list[str], fingerprint: str, arithmetic:
 
     ``settings`` are what JSON can hold; ``inputs`` the digests of the directories that it reads;
     ``fingerprint`` is that of the code; ``arithmetic`` decides on the bits of sums,
-    der.common.device.name_arithmetic.
+    der.core.device.name_arithmetic.
     """
     return hashlib.sha256(json.dumps([settings, inputs, fingerprint, arithmetic]).encode()).hexdigest()

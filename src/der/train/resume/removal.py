@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from der.common.sealed import SealedDirectory
+from der.core.sealed import SealedDirectory
 from der.train.resume.lock import LOCK, remove_unused
 
 PREFIX = "der-"  # of the names of directories of state

@@ -1,0 +1,83 @@
+"""Choices by name: what a setting's text stands for, beside the implementations it chooses from.
+
+A name with a colon, "my_package.module:function", is one's own function, from anywhere on Python's path. In
+files that may come from strangers it stands for nothing until the program has imported the module itself.
+What stands before the colon may also be a family of ours, "timm:resnet50": its key ends in a colon.
+"""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import TypeVar, cast
+
+from der.core.errors import ForeignCodeError, UserError
+
+T = TypeVar("T")
+
+OWN = ":"  # between module and function, and after a family
+FAMILIES = frozenset({"timm"})
+imported_own: set[str] = set()  # modules that this process has imported for a name
+
+
+def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
+    """What ``name`` stands for: an entry of ``choices``, or a function of one's own.
+
+    Raises UserError, ``where`` first, that says what can be written.
+    """
+    if module_of(name) is not None:
+        return cast(T, _find_own(name, where))
+    family, colon, _ = name.partition(OWN)
+    if (key := family + colon) not in choices:
+        known = " or ".join(f"{one}<name>" if is_family(one) else one for one in choices)
+        raise UserError(f"{where}: {name!r} does not fit; write {known}, or module:function of your own")
+    return choices[key]
+
+
+def is_family(key: str) -> bool:
+    """Whether a key of choices stands for many, each with a name of its own behind the colon."""
+    return key.endswith(OWN)
+
+
+def module_of(name: str) -> str | None:
+    """The module that a name with a colon names, unless it is of a family."""
+    module, colon, _ = name.partition(OWN)
+    return module if colon and module not in FAMILIES else None
+
+
+def check_imported(name: str, where: str) -> None:
+    """Raise ForeignCodeError, ``where`` first, for a function whose module was not imported: anyone's."""
+    module = module_of(name)
+    if module is not None and module not in sys.modules:
+        raise ForeignCodeError(
+            f"{where}: {name!r} is code that may be anyone's; import {module} first, if you trust it"
+        )
+
+
+def refuse_pythons(module: str, where: str) -> None:
+    """Raise UserError, ``where`` first, for a module of Python's own library."""
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise UserError(f"{where}: {module!r} is Python's own; write a function made for this")
+
+
+def import_own(module: str, where: str) -> ModuleType:
+    """Import a module of the user's; raises UserError, ``where`` first, if that fails."""
+    refuse_pythons(module, where)
+    try:
+        found = import_module(module)
+    except Exception as error:  # whatever someone's module does when it is imported
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and not f"{module}.".startswith(f"{missing}."):
+            raise UserError(f"{where}: {module!r} needs {missing}, which is missing; install it") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{where}: {module!r} cannot be imported ({reason}); correct it") from error
+    imported_own.add(module)
+    return found
+
+
+def _find_own(name: str, where: str) -> object:
+    module, _, attribute = name.partition(OWN)
+    own: object = getattr(import_own(module, where), attribute, None)
+    if not callable(own):
+        raise UserError(f"{where}: {module!r} has no function {attribute!r}; write module:function")
+    return own

@@ -1,0 +1,85 @@
+"""A trained checkpoint in use: images in, probabilities of the classes seen out.
+
+# N images, H and W pixels, C channels, K classes seen
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from der.core.device import choose_device
+from der.core.errors import UserError
+from der.core.precision import choose_precision
+from der.data.sources.decoding import resize_all
+from der.inference.prediction import Prediction, top_predictions
+from der.model.checkpoint import Checkpoint, load_checkpoint
+from der.model.forward import run_network
+from der.model.network import fold_network
+
+
+class Predictor:
+    """Classifies images with the network of a checkpoint, batch normalisation folded.
+
+    In float32 probabilities equal those of the network itself to about 1e-5; "bfloat16" is faster where
+    the processor has it, and differs in the third digit. Raises UserError if folding overflows.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
+        self.metadata = checkpoint.metadata
+        self.device = device
+        self.precision = choose_precision(precision, device, "precision")
+        self.network = fold_network(checkpoint.network, device, self.precision)
+        if not all(values.isfinite().all() for values in self.network.parameters()):
+            raise UserError(
+                "the network's weights overflow where its normalisation is folded; train it again"
+            )
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities (N, K) of images, uint8 (N, H, W, C), or (N, H, W) if grey, in label order.
+
+        Images of other sides or numbers of channels than the network's are brought to them as the training
+        images were. Raises UserError for anything else, a single image among it, and if the network's scores
+        are not finite.
+        """
+        if not isinstance(images, np.ndarray):
+            raise UserError(f"images: a {type(images).__name__} is no array; give uint8 (N, H, W, 1 or 3)")
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
+            raise UserError(
+                f"images: {images.dtype} {images.shape} does not fit; give uint8 (N, H, W, 1 or 3)"
+            )
+        if not len(images):
+            return np.empty((0, len(self.metadata.class_names)), np.float32)
+        side, channels = self.metadata.image_side, self.metadata.channels
+        if 0 in images.shape:
+            raise UserError(f"images: {images.shape} is without a pixel; give each at least one")
+        if channels == 3 and images.ndim == 3 and images.shape[2] == 3:
+            raise UserError(
+                f"images: {images.shape} is one in colour, or grey ones 3 pixels wide; give (N, H, W, 3)"
+            )
+        if images.shape[1:] != (side, side, channels):
+            images = resize_all(images[..., 0] if images.shape[3:] == (1,) else images, side, channels)
+        outputs = run_network(self.network, self.metadata.normalization, images, self.device, self.precision)
+        if not np.isfinite(outputs.logits).all():
+            raise UserError("the network's scores are not finite; train it again")
+        return torch.from_numpy(outputs.logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
+
+    def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
+        """The ``count`` most probable classes of every image, or all if there are fewer; the best first.
+
+        Raises UserError for a count below 1, and for images as calling does.
+        """
+        if count < 1:
+            raise UserError(f"count: {count} is none; give at least 1")
+        return [top_predictions(row, self.metadata.class_names, count) for row in self(images)]
+
+
+def load_predictor(
+    path: Path | str, device: str | torch.device | None = None, precision: str = "float32"
+) -> Predictor:
+    """Read the checkpoint directory ``path``; raises UserError if it is none, damaged, or has no class.
+
+    ``device`` is as of ``DERClassifier``, "cpu" among others, or torch's own; None: the best there is.
+    """
+    return Predictor(load_checkpoint(Path(path)), choose_device(device), precision)

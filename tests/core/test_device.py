@@ -1,0 +1,205 @@
+"""The choice of the device, and determinism."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from unittest.mock import Mock
+
+import pytest
+import torch
+
+from der.core.device import (
+    choose_device,
+    flushes_denormals,
+    make_deterministic,
+    reproducible,
+    set_up_device,
+    use_large_pages,
+)
+from der.core.errors import UserError
+
+SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # of Linux
+OFFERS_LARGE_PAGES = (
+    platform.libc_ver()[0] == "glibc" and SWITCH.exists() and "[never]" not in SWITCH.read_text()
+)
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize("override", [None, ""])
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_best_there_is(
+    override: str | None, cuda: bool, mps: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, cuda=cuda, mps=mps)
+    assert choose_device(override).type == expected
+
+
+@pytest.mark.parametrize("override", ["cpu", "cuda", "cuda:1", "mps"])
+def test_the_override_decides(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=True, mps=True)
+    assert choose_device(override) == torch.device(override)
+
+
+@pytest.mark.parametrize("override", ["gpu", "CUDA", "cuda:x", "meta", "xpu", " ", 0, 1, 3.5, False, ["cpu"]])
+def test_what_is_no_device(override: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=True, mps=True)
+    with pytest.raises(
+        UserError, match=f"^{re.escape(repr(override))} is no device; write cuda, mps or cpu$"
+    ):
+        choose_device(override)
+
+
+@pytest.mark.parametrize("override", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_this_machine_lacks(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=False, mps=False)
+    message = f"^'{override}' is not available on this machine; write cpu, or nothing$"
+    with pytest.raises(UserError, match=message):
+        choose_device(override)
+
+
+@pytest.fixture
+def torch_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Puts back what ``make_deterministic`` changes for the whole process."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    tf32 = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("torch_state")
+def test_operations_without_a_deterministic_form_are_refused() -> None:
+    make_deterministic()
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.backends.cudnn.benchmark
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.usefixtures("torch_state")
+def test_a_workspace_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    make_deterministic()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+@pytest.mark.usefixtures("torch_state")
+def test_a_workspace_that_allows_no_reproducible_results_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    make_deterministic()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.usefixtures("torch_state")
+@pytest.mark.parametrize(("override", "made_current"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", [])])
+def test_a_numbered_gpu_is_made_current(
+    override: str, made_current: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, cuda=True, mps=False)
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(str(device)))
+    assert str(set_up_device(override)) == override
+    assert calls == made_current
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.usefixtures("torch_state")
+def test_the_last_thread_to_leave_puts_the_modes_back() -> None:
+    """The first in is the first out, and what it leaves behind is still deterministic."""
+    torch.set_deterministic_debug_mode("default")
+    torch.set_flush_denormal(False)
+    both_in, first_out = Barrier(2, timeout=60), Barrier(2, timeout=60)
+
+    def first() -> tuple[bool, bool]:
+        with reproducible():
+            both_in.wait()
+            within = flushes_denormals()
+        first_out.wait()
+        return within, flushes_denormals()
+
+    def second() -> tuple[bool, bool]:
+        with reproducible():
+            both_in.wait()
+            first_out.wait()
+            assert torch.get_deterministic_debug_mode() == 2 and not torch.backends.cudnn.benchmark
+            within = flushes_denormals()
+        return within, flushes_denormals()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [one.result() for one in [pool.submit(first), pool.submit(second)]] == [(True, False)] * 2
+    assert torch.get_deterministic_debug_mode() == 0 and torch.backends.cudnn.benchmark
+
+
+COUNT_PAGE_FAULTS = """
+import resource, torch
+from der.core.device import reuse_freed_memory
+reuse_freed_memory()
+for _ in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [torch.zeros(2_000_000) for _ in range(8)]
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.slow  # torch in a process of its own
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_memory_of_freed_tensors_serves_again() -> None:
+    faults = int(subprocess.check_output([sys.executable, "-c", COUNT_PAGE_FAULTS], text=True))
+    assert faults < 100  # of 15,625 pages; without it, 11,687 are cleared anew each time
+
+
+COUNT_LARGE_PAGES = """
+import torch
+from pathlib import Path
+from der.core.device import reuse_freed_memory
+
+def resident():
+    return {line.split()[0]: int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if "kB" in line}
+
+before = resident()
+reuse_freed_memory()
+taken = resident()["Rss:"] - before["Rss:"]
+blocks = [torch.zeros(2_000_000) for _ in range(16)]
+print(taken, resident()["AnonHugePages:"] - before["AnonHugePages:"])
+"""
+
+
+@pytest.mark.slow  # torch in a process of its own
+@pytest.mark.skipif(not OFFERS_LARGE_PAGES, reason="no large pages on request")
+def test_large_tensors_lie_in_large_pages() -> None:
+    output = subprocess.check_output([sys.executable, "-c", COUNT_LARGE_PAGES], text=True)
+    taken, large = map(int, output.split())  # kilobytes
+    assert taken < 4096  # nothing is used before it is needed
+    assert large > 100_000  # of 125,000; without it, none
+
+
+def test_without_memory_for_a_larger_heap_nothing_happens() -> None:
+    freed: list[int] = []
+    libc = Mock()
+    libc.malloc = Mock(side_effect=[2**30, 2**45, *[None] * 100])  # two blocks far apart, then none
+    libc.free = Mock(side_effect=freed.append)
+    use_large_pages(libc)
+    assert freed == [2**30, 2**45]
+    libc.madvise.assert_not_called()

@@ -1,0 +1,181 @@
+"""Exports, run by the programs they are for, against the network."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from der.core.errors import UserError
+from der.inference import export
+from der.inference.export import export_onnx, export_safetensors, export_torch
+from der.inference.export_check import sample_images
+from der.inference.exportable import ExportableNetwork
+from der.model.checkpoint import Checkpoint
+from der.model.forward import run_network
+from der.model.metadata import Metadata
+from der.model.network import Network
+from der.settings.training import MaskSettings
+from tests.builders import (
+    CPU,
+    NORMALIZATION,
+    RESNET18,
+    mask_settings,
+    phase_settings,
+    random_checkpoint,
+    random_images,
+    take_step,
+    train_settings,
+    training_images,
+)
+from tests.model.tiny_timm import settings_for, teach, write_weights
+
+pytestmark = pytest.mark.slow  # torch.export takes a second or more
+
+Export = Callable[[Network, Metadata, Path], None]
+CLASSES = [3, 2]
+NAMES = [f"class {label}" for label in range(5)]
+
+
+def export_with(export_to: Export, checkpoint: Checkpoint, path: Path) -> None:
+    export_to(checkpoint.network, checkpoint.metadata, path)
+
+
+def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    logits = run_network(random_checkpoint(CLASSES).network, NORMALIZATION, images, CPU).logits
+    powers = np.exp(logits.astype(np.float64))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_torch(batch: int, tmp_path: Path) -> None:
+    export_with(export_torch, random_checkpoint(CLASSES), tmp_path / "network.pt2")
+    names = {"class_names": ""}
+    module = torch.export.load(tmp_path / "network.pt2", extra_files=names).module()
+    images = random_images(9, batch)
+    np.testing.assert_allclose(module(torch.from_numpy(images)), expected(images), atol=1e-5)
+    assert json.loads(names["class_names"]) == NAMES
+
+
+def test_torch_runs_on_any_processor(tmp_path: Path) -> None:
+    export_with(export_torch, random_checkpoint(CLASSES), tmp_path / "network.pt2")
+    program = torch.export.load(tmp_path / "network.pt2")
+    calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert any(call.startswith("aten.") for call in calls)
+    assert [call for call in calls if not call.startswith(("aten.", "<built-in"))] == []
+
+
+@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "pruned"])
+def test_a_network_as_training_leaves_it(masks: MaskSettings | None, tmp_path: Path) -> None:
+    settings = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))
+    checkpoint = take_step(
+        None,
+        [["a", "b"]],
+        training_images(0, [7, 7]),
+        settings,
+        network=RESNET18,
+    )
+    export_with(export_torch, checkpoint, tmp_path / "network.pt2")  # compares, and warnings are errors
+    assert (tmp_path / "network.pt2").exists()
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_onnx(batch: int, tmp_path: Path) -> None:
+    export_with(export_onnx, random_checkpoint(CLASSES), tmp_path / "network.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]  # the weights are inside
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+    (given,), (made,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 8, 8, 3])
+    assert (made.name, made.type, made.shape) == ("probabilities", "tensor(float)", ["batch", 5])
+    images = random_images(9, batch)
+    np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
+    model = onnx.load(tmp_path / "network.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata["class_names"]) == NAMES
+
+
+def test_onnx_of_a_large_network_works_wherever_its_two_files_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
+    export_with(export_onnx, random_checkpoint(CLASSES), tmp_path / "new" / "large.onnx")
+    names = ["large.onnx", "large.onnx.data"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
+    (tmp_path / "new").rename(tmp_path / "moved")
+    session = onnxruntime.InferenceSession(tmp_path / "moved" / "large.onnx")
+    images = random_images(9, 3)
+    np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("export_to", [export_torch, export_onnx, export_safetensors])
+def test_an_export_that_differs_is_not_left_behind(
+    export_to: Export, large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
+    other = random_checkpoint(CLASSES, seed=1).network
+    build = export.ExportableNetwork
+    monkeypatch.setattr(export, "ExportableNetwork", lambda _, normalization: build(other, normalization))
+    path = tmp_path / "network.out"
+    with pytest.raises(UserError, match=f"{path}: not written, its probabilities differ from the network's"):
+        export_with(export_to, random_checkpoint(CLASSES), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def without_mean(usable: ExportableNetwork, images: torch.Tensor) -> torch.Tensor:
+    pixels = images.permute(0, 3, 1, 2).float() / 255
+    logits: torch.Tensor = usable.network(pixels / usable.normalize.std)
+    return logits.softmax(dim=1)
+
+
+def with_sides_swapped(usable: ExportableNetwork, images: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = usable.network(usable.normalize(images.permute(0, 3, 2, 1)))
+    return logits.softmax(dim=1)
+
+
+@pytest.mark.parametrize("wrong", [None, without_mean, with_sides_swapped])
+def test_a_network_that_is_sure_of_everything(
+    wrong: Callable[..., torch.Tensor] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = random_checkpoint(CLASSES)
+    with torch.no_grad():
+        checkpoint.network.head.weight.mul_(20)
+        checkpoint.network.head.bias.copy_(torch.tensor([60.0, 0, 0, 0, 0]))
+    images = sample_images(checkpoint.metadata)
+    logits = torch.from_numpy(run_network(checkpoint.network, NORMALIZATION, images, CPU).logits)
+    assert logits.softmax(dim=1).amax(dim=1).min() > 1 - 1e-6
+    path = tmp_path / "network.pt2"
+    if wrong is None:
+        export_with(export_torch, checkpoint, path)
+    else:
+        monkeypatch.setattr(ExportableNetwork, "forward", wrong)
+        with pytest.raises(UserError, match="not written, its probabilities differ"):
+            export_with(export_torch, checkpoint, path)
+    assert path.exists() == (wrong is None)
+
+
+@pytest.fixture(scope="module")
+def of_timm(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return teach(settings_for(write_weights(tmp_path_factory.mktemp("weights")), tuned="last"))[1]
+
+
+@pytest.mark.parametrize("export_to", [export_torch, export_onnx, export_safetensors])
+def test_a_network_of_timm(export_to: Export, of_timm: Checkpoint, tmp_path: Path) -> None:
+    export_with(export_to, of_timm, tmp_path / "network.out")  # read back, and compared
+    assert (tmp_path / "network.out").exists()
+
+
+def test_compared_images_are_of_many_kinds() -> None:
+    metadata = random_checkpoint(CLASSES).metadata
+    images = sample_images(metadata).astype(int)
+    assert images.shape == (8, 8, 8, 3)
+    jumps = np.abs(np.diff(images, axis=1)).mean((1, 2, 3))
+    assert jumps[2:4].max() < jumps[:2].min() / 2 and jumps[6:].max() == 0  # smooth ones, flat ones
+    assert set(images[4:6].flat) == {0, 255} and images[6].max() == 0 and images[7].min() == 255

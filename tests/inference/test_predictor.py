@@ -1,0 +1,179 @@
+"""A checkpoint that answers, against the network itself."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from der.core.device import choose_device
+from der.core.errors import UserError
+from der.data.sources.decoding import resize_all
+from der.inference.prediction import Prediction
+from der.inference.predictor import Predictor, load_predictor
+from der.model import forward
+from der.model.checkpoint import load_checkpoint, save_checkpoint
+from der.model.metadata import save_empty_checkpoint
+from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
+
+CLASSES = [3, 2]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_empty_checkpoint(tmp_path / "0")
+    save_checkpoint(tmp_path / "1", random_checkpoint(CLASSES[:1]), tmp_path / "0")
+    save_checkpoint(tmp_path / "2", random_checkpoint(CLASSES), tmp_path / "1")
+    return tmp_path / "2"
+
+
+def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Softmax of the network's logits, one image at a time, from the formula."""
+    network = random_checkpoint(CLASSES).network
+    rows = []
+    for image in images:
+        pixels = (image / 255 - np.array(NORMALIZATION.mean)) / np.array(NORMALIZATION.std)
+        inputs = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
+        with torch.no_grad():
+            logits = network(inputs)[0].numpy().astype(np.float64)
+        rows.append(np.exp(logits) / np.exp(logits).sum())
+    return np.stack(rows)
+
+
+def test_probabilities_against_the_network(saved: Path) -> None:
+    images = random_images(0, 9)
+    found = load_predictor(saved, CPU)(images)
+    assert found.shape == (9, 5)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected(images), atol=1e-5)
+
+
+def test_a_copied_directory_is_enough(saved: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "model"
+    shutil.copytree(saved, elsewhere)
+    for step in (saved.parent / "0", saved.parent / "1", saved):
+        shutil.rmtree(step)
+    images = random_images(0, 3)
+    np.testing.assert_allclose(load_predictor(str(elsewhere), CPU)(images), expected(images), atol=1e-5)
+
+
+def test_bfloat16_is_near(saved: Path) -> None:
+    images = random_images(0, 9)
+    found = load_predictor(saved, CPU, "bfloat16")(images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected(images), atol=0.05)
+    assert not np.array_equal(found, load_predictor(saved, CPU)(images))
+
+
+@pytest.mark.parametrize("per_pass", [1, 4, 100])
+def test_any_number_of_images_per_pass(per_pass: int, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images(0, 9)
+    monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
+    np.testing.assert_allclose(load_predictor(saved, CPU)(images), expected(images), atol=1e-5)
+
+
+def test_no_image_is_no_row(saved: Path) -> None:
+    assert load_predictor(saved, CPU)(random_images(0, 0)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("shape", [(2, 11, 7, 3), (2, 11, 7), (2, 8, 8, 1), (2, 8, 8)])
+def test_other_sizes_are_brought_to_the_network_as_training_images_are(
+    shape: tuple[int, ...], saved: Path
+) -> None:
+    images = np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8)
+    alone = images[..., 0] if shape[-1] == 1 else images
+    predictor = load_predictor(saved, CPU)
+    np.testing.assert_array_equal(predictor(images), predictor(resize_all(alone, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((2, 8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((2, 8, 8, 4), np.uint8)]
+)
+def test_what_is_no_batch_of_images(images: NDArray[np.uint8], saved: Path) -> None:
+    with pytest.raises(UserError, match=r"^images: .* does not fit; give uint8 \(N, H, W, 1 or 3\)$"):
+        load_predictor(saved, CPU)(images)
+
+
+def test_what_is_no_array(saved: Path) -> None:
+    with pytest.raises(UserError, match=r"^images: a list is no array; give uint8 \(N, H, W, 1 or 3\)$"):
+        load_predictor(saved, CPU)([[[0]]])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 8, 3), (2, 8, 0), (1, 0, 0, 1)])
+def test_images_without_a_pixel(shape: tuple[int, ...], saved: Path) -> None:
+    with pytest.raises(UserError, match=r"^images: .* is without a pixel; give each at least one"):
+        load_predictor(saved, CPU)(np.zeros(shape, np.uint8))
+
+
+def test_a_single_colour_image_is_no_batch(saved: Path) -> None:
+    image = random_images(0, 1)[0]
+    predictor = load_predictor(saved, CPU)
+    with pytest.raises(UserError, match=r"^images: \(8, 8, 3\) is one in colour, or .*; give \(N, H, W, 3\)"):
+        predictor(image)
+    assert predictor(image[None]).shape == (1, 5)
+    assert predictor(image.transpose(2, 0, 1)).shape == (3, 5)  # three grey ones
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_guess_is_none(count: int, saved: Path) -> None:
+    with pytest.raises(UserError, match=f"^count: {count} is none; give at least 1$"):
+        load_predictor(saved, CPU).best(random_images(0, 2), count)
+
+
+def test_an_unknown_precision_is_named(saved: Path) -> None:
+    with pytest.raises(UserError, match=r"precision: 'float16' does not fit; write float32 or bfloat16"):
+        load_predictor(saved, CPU, "float16")
+
+
+def test_the_checkpoint_is_left_as_it_is(saved: Path) -> None:
+    checkpoint = load_checkpoint(saved)
+    images = random_images(0, 3)
+    before = checkpoint.network(torch.zeros(1, 3, 8, 8))
+    Predictor(checkpoint, CPU)(images)
+    assert torch.equal(checkpoint.network(torch.zeros(1, 3, 8, 8)), before)
+
+
+def test_step_zero_has_no_answer(saved: Path) -> None:
+    with pytest.raises(UserError, match="0: the checkpoint before step 1, which knows no class; take that"):
+        load_predictor(saved.parent / "0", CPU)
+
+
+def test_the_device_is_named_as_to_a_classifier(saved: Path) -> None:
+    images = random_images(0, 2)
+    assert load_predictor(saved).device == choose_device(None)
+    np.testing.assert_array_equal(load_predictor(saved, "cpu")(images), load_predictor(saved, CPU)(images))
+    with pytest.raises(UserError, match=r"^'gpu' is no device; write cuda, mps or cpu$"):
+        load_predictor(saved, "gpu")
+
+
+def test_best_of_every_image(saved: Path) -> None:
+    images = random_images(0, 4)
+    predictor = load_predictor(saved, CPU)
+    for row, guesses in zip(predictor(images), predictor.best(images, 2), strict=True):
+        first, second = np.argsort(row)[::-1][:2]
+        assert guesses == [
+            Prediction(f"class {first}", float(row[first])),
+            Prediction(f"class {second}", float(row[second])),
+        ]
+
+
+def test_finite_weights_that_overflow_when_folded_are_refused() -> None:
+    checkpoint = random_checkpoint([3])
+    with torch.no_grad():
+        for values in checkpoint.network.extractors[0].parameters():
+            values.fill_(3e38)
+    with pytest.raises(
+        UserError, match=r"^the network's weights overflow where its normalisation is folded; "
+    ):
+        Predictor(checkpoint, CPU)
+
+
+def test_scores_that_are_no_numbers_are_no_probabilities() -> None:
+    checkpoint = random_checkpoint([3])
+    with torch.no_grad():
+        checkpoint.network.head.weight.fill_(3e38)
+    predictor = Predictor(checkpoint, CPU)
+    with pytest.raises(UserError, match=r"^the network's scores are not finite; train it again$"):
+        predictor(random_images(0, 2))

@@ -1,0 +1,183 @@
+"""What a fingerprint counts as code: which modules, and what of them."""
+
+import ast
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+from grimp import ImportGraph
+
+from der.core.errors import UserError
+from der.pipeline.fingerprint import PACKAGES, dump, hash_module, hash_modules, hash_tree
+from stages.check import list_fingerprinted
+from tests.locations import ROOT
+
+SAMPLE = (Path(__file__).parent / "syntax_of_3_11.txt").read_bytes()
+# Computed by CPython 3.11.7, 3.12.1, 3.13.0 and 3.14.2, which agree.
+GOLDEN = "8f65f3aeb8aa1fcea8547de1e58cc70653afda57161ab894a0c3da4c2a17d31b"
+# Kinds of nodes that no module's text gives: abstract, of earlier Pythons, or of other things than modules.
+NOT_IN_MODULES = {
+    "Expression",
+    "FunctionType",
+    "Interactive",
+    "TypeIgnore",
+    "Suite",
+    "Param",
+    "AugLoad",
+    "AugStore",
+}
+EARLIER = {"Num", "Str", "Bytes", "NameConstant", "Ellipsis", "Index", "ExtSlice"}
+
+
+def hash_text(text: str) -> str:
+    return hash_tree(ast.parse(text))
+
+
+def concrete(kind: type) -> set[type]:
+    below = kind.__subclasses__()
+    return {kind}.union(*map(concrete, below)) if not below else set().union(*map(concrete, below))
+
+
+def test_the_hash_is_the_same_on_every_python() -> None:
+    assert hash_tree(ast.parse(SAMPLE)) == GOLDEN
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the sample holds what 3.11 knows")
+def test_the_sample_holds_all_syntax() -> None:
+    seen = {type(node) for node in ast.walk(ast.parse(SAMPLE))}
+    missing = {kind.__name__ for kind in concrete(ast.AST) - seen}
+    assert missing == NOT_IN_MODULES | EARLIER
+
+
+def edited_constants(tree: ast.Module) -> int:
+    """How many constants there are, each of which changes the hash; docstrings excepted."""
+    before, count = hash_tree(tree), 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and not isinstance(node.value, str):
+            value, node.value = node.value, "other"
+            count += 1
+            assert hash_tree(tree) != before, (ast.unparse(node), value)
+            node.value = value
+    return count
+
+
+def test_every_number_and_name_counts() -> None:
+    tree = ast.parse(SAMPLE)
+    assert edited_constants(tree) > 80
+    before = hash_tree(tree)
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "arg", "name", "module", "asname", "rest"):
+            if isinstance(value := getattr(node, field, None), str):
+                setattr(node, field, value + "_")
+                assert hash_tree(tree) != before, (field, value)
+                setattr(node, field, value)
+
+
+CODE = 'import a\n\n\ndef f(x: int = 1) -> str:\n    "Doc."\n    return f"{x}a" + "b"\n'
+SAME = {
+    "comments": "# One.\nimport a  # two\n" + CODE.removeprefix("import a\n"),
+    "docstrings": '"""Module."""\n' + CODE.replace('"Doc."', '"""Another\n\n    of two lines."""'),
+    "no docstring": CODE.replace('    "Doc."\n', ""),
+    "layout": "import a\ndef f(\n  x:int=1,\n)->str:\n  return (f\"{x}a\"\n    + 'b')\n",
+    "quotes": CODE.replace('"b"', "u'b'"),
+    "line ends": CODE.replace("\n", "\r\n"),
+    "escapes": CODE.replace('"b"', r'"\x62"'),
+}
+OTHER = {
+    "a type": CODE.replace("int", "float"),
+    "a default": CODE.replace("1", "1.0"),
+    "true for one": CODE.replace("1", "True"),
+    "bytes for text": CODE.replace('"b"', 'b"b"'),
+    "a conversion": CODE.replace("{x}", "{x!s}"),
+    "a specification": CODE.replace("{x}", "{x:3}"),
+    "an order": CODE.replace('f"{x}a" + "b"', '"b" + f"{x}a"'),
+    "a decorator": CODE.replace("def", "@a\ndef"),
+    "a second string": CODE.replace('"Doc."', '"Doc."\n    "text"'),
+    "async": CODE.replace("def", "async def"),
+    "a name": CODE.replace("import a", "import a as b"),
+    "a level": CODE.replace("import a", "from . import a"),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_does_not_count(name: str) -> None:
+    assert SAME[name] != CODE
+    assert hash_text(SAME[name]) == hash_text(CODE)
+
+
+def test_what_counts() -> None:
+    hashes = {hash_text(text) for text in (CODE, *OTHER.values())}
+    assert len(hashes) == len(OTHER) + 1
+
+
+def test_the_dump_tells_nothing_of_the_python() -> None:
+    text = dump(ast.parse("x = '\u0378'; y = f''; z = 'a' f'b'"))
+    assert text.isascii()
+    assert "type_params" not in text
+    assert "JoinedStr()" in text and "JoinedStr(values=[str:'ab'])" in text
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    contents = {
+        "stages/__init__.py": "import os\n",
+        "stages/run.py": "def run():\n    from der.lazy import thing\n",
+        "src/der/__init__.py": "",
+        "src/der/lazy.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import der.pack.typed\n",
+        "src/der/pack/__init__.py": "from der import sibling\n",
+        "src/der/pack/typed.py": "from . import relative as other\nfrom ..deep.est import one\n",
+        "src/der/pack/relative.py": "from . import *\n",
+        "src/der/deep/__init__.py": "",
+        "src/der/deep/est.py": "import stages.none, derived, der.none\n",
+        "src/der/sibling.py": "pass\n",
+        "src/der/other.py": "import stages.run\n",
+        "src/derived.py": "pass\n",
+    }
+    for path, text in contents.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_every_kind_of_import(tree: Path) -> None:
+    modules = {"lazy", "pack", "pack.typed", "pack.relative", "deep", "deep.est", "sibling"}
+    assert set(hash_modules("stages.run", tree)) == {"stages", "stages.run", "der"} | {
+        f"der.{one}" for one in modules
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"def", "line 1"), (b"x = '\xff'", "utf-8"), (b"\0", "null bytes"), (b"(" * 5000, "nested|recursion")],
+)
+def test_a_module_that_is_no_code_is_named(content: bytes, message: str, tree: Path) -> None:
+    (tree / "src/der/sibling.py").write_bytes(content)
+    with pytest.raises(
+        UserError, match=rf"src/der/sibling\.py: cannot be parsed \(.*{message}.*\); correct it"
+    ):
+        hash_modules("stages.run", tree)
+
+
+@pytest.fixture(scope="module")
+def graph() -> ImportGraph:
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
+
+
+@pytest.mark.parametrize("stage", ["check", *list_fingerprinted()])
+def test_the_modules_are_those_that_grimp_finds(stage: str, graph: ImportGraph) -> None:
+    expected, todo = set[str](), {f"stages.{stage}"}
+    while todo:
+        expected |= todo
+        around = {name[:end] for name in expected for end, letter in enumerate(name) if letter == "."}
+        todo = around.union(*map(graph.find_modules_directly_imported_by, expected)) - expected
+    hashes = hash_modules(f"stages.{stage}", ROOT)
+    assert set(hashes) == expected
+    assert all(hash_module(name, ROOT) == digest for name, digest in hashes.items())
+
+
+def test_what_stage_check_alone_does_is_no_other_stage_s_code() -> None:
+    alone = {"der.pipeline.checking", "der.pipeline.fingerprint_files", "der.pipeline.own_code"}
+    assert alone <= hash_modules("stages.check", ROOT).keys()
+    for stage in list_fingerprinted():
+        assert not alone & hash_modules(f"stages.{stage}", ROOT).keys(), stage

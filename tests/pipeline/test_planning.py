@@ -1,0 +1,134 @@
+"""The steps of a protocol before there are arrays of images: right, or not known, never wrong.
+
+Of sources that name their classes; of others, see ``test_known_names``.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from der.core.errors import UserError
+from der.data.sources.folder_check import check_folder
+from der.data.sources.known_classes import CIFAR10, CIFAR100
+from der.pipeline.paths import RAW
+from der.pipeline.planning import planned_steps
+from der.pipeline.settings import load_settings
+from der.settings.presets import DIRECTORY, ORDERS, list_names, read_order
+from tests.data.sources.image_trees import tree_of, write_zip
+from tests.locations import ROOT
+from tests.runs.lab import set_parameters
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with the committed parameters and images of four classes."""
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    for name in ("ant", "bee", "cat", "dog", ".hidden"):
+        (tmp_path / "images/train" / name).mkdir(parents=True)
+    (tmp_path / "images/train/readme.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plan(**values: Any) -> list[list[str]] | None:
+    """The steps of the committed parameters with ``values``, two underscores for each dot."""
+    edits = {"protocol.first_classes": 2, **{key.replace("__", "."): value for key, value in values.items()}}
+    set_parameters(Path("params.yaml"), edits)
+    return planned_steps(load_settings())
+
+
+FOLDER = {"dataset__source": "folder", "dataset__path": "images"}
+ARCHIVE = {"dataset__source": "folder", "dataset__path": "images.tar"}
+NAMED = [["ant", "bee"], ["elk"]]
+
+
+def test_digits() -> None:
+    assert plan() == [["0", "1"], ["2", "3"], ["4", "5"], ["6", "7"], ["8", "9"]]
+    assert plan(protocol__steps=[["9"], ["0", "3"]]) == [["9"], ["0", "3"]]
+
+
+def test_a_directory_of_images() -> None:
+    assert plan(**FOLDER) == [["ant", "bee"], ["cat", "dog"]]
+    assert plan(**FOLDER, protocol__class_order=["dog", "cat", "bee", "ant"]) == [
+        ["dog", "cat"],
+        ["bee", "ant"],
+    ]
+
+
+def test_data_sets_that_are_the_same_everywhere() -> None:
+    steps = plan(dataset__source="cifar100", protocol__later_classes=7)
+    assert steps is not None
+    assert [len(step) for step in steps] == [2, *[7] * 14]
+    assert plan(dataset__source="cifar10", protocol__steps=[["truck"], ["cat"]]) == [["truck"], ["cat"]]
+    for order in list_names(DIRECTORY / ORDERS):
+        assert sorted(read_order(order)) == list(CIFAR100)
+    assert len(CIFAR10) == 10 and list(CIFAR10) == sorted(CIFAR10)
+
+
+@pytest.mark.parametrize("wrapper", ["", "mine/"])
+def test_a_zip(wrapper: str) -> None:
+    tree = tree_of(train={"cat": 2, "ant": 2, "bee": 2}) | {"train/.hidden/0.png": b""}
+    write_zip(Path("images.zip"), {wrapper + path: content for path, content in tree.items()})
+    packed = {"dataset__source": "folder", "dataset__path": "images.zip"}
+    assert plan(**packed) == [["ant", "bee"], ["cat"]]
+    with pytest.raises(UserError, match=r"^params\.yaml: protocol\.steps: 'elk' is no class of the data set"):
+        plan(**packed, protocol__steps=NAMED)
+
+
+def test_classes_that_the_protocol_names() -> None:
+    assert plan(**ARCHIVE, protocol__steps=NAMED) == NAMED
+    assert plan(**ARCHIVE, protocol__steps=None, protocol__class_order=["c", "b", "a"]) == [["c", "b"], ["a"]]
+
+
+def test_what_only_the_images_tell() -> None:
+    assert plan(**ARCHIVE) is None
+    assert plan(dataset__source="folder", dataset__path="nowhere") is None
+
+
+def test_a_directory_without_classes_is_refused_before_anything_is_removed(place: Path) -> None:
+    for name in ("ant", "bee", "cat"):
+        (place / "images/train" / name).rmdir()
+    set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "images"})
+    dataset = load_settings().dataset
+    with pytest.raises(
+        UserError, match=r"^images/train/dog: the class has no training images; add some there$"
+    ):
+        check_folder(dataset, RAW)
+    for name in "01":
+        (place / f"images/train/dog/{name}.png").touch()
+    with pytest.raises(UserError, match=r"^images: has 1 of the two classes that are needed"):
+        check_folder(dataset, RAW)
+    shutil.rmtree(place / "images/train")
+    with pytest.raises(UserError, match=r"^images: has no folder train; put images into"):
+        check_folder(dataset, RAW)
+
+
+def test_a_file_that_is_no_archive_is_refused_before_anything_is_removed(place: Path) -> None:
+    set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "params.yaml"})
+    with pytest.raises(UserError, match=r"^params\.yaml: neither a directory nor a \.zip, "):
+        check_folder(load_settings().dataset, RAW)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"protocol__first_classes": 11}, r"protocol\.first_classes: 11, but the data set has 10 classes"),
+        ({"protocol__steps": [["10"]]}, r"protocol\.steps: '10' is no class of the data set"),
+        ({**FOLDER, "protocol__steps": NAMED}, r"protocol\.steps: 'elk' is no class of the data set"),
+        (
+            {"dataset__source": "cifar10", "protocol__steps": [["cat"], ["dgo"]]},
+            r"protocol\.steps: 'dgo' is no class of the data set; it has airplane, automobile, ",
+        ),
+        (
+            {"dataset__source": "cifar100", "protocol__class_order": list(CIFAR100[1:])},
+            r"protocol\.class_order: 'apple' is missing; list every class once",
+        ),
+        ({**ARCHIVE, "protocol__steps": [["ant"], ["ant"]]}, r"protocol\.steps: 'ant' stands 2 times"),
+        ({**FOLDER, "memory__budget": 3}, r"memory\.budget: 3 leaves no exemplar for each of 4 classes"),
+    ],
+)
+def test_what_does_not_fit_the_classes(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        plan(**values)

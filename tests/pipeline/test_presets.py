@@ -1,0 +1,184 @@
+"""Every preset: its values and its protocol."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from der.data.protocol import plan_steps
+from der.pipeline.changes import compare
+from der.pipeline.editing import put_values
+from der.pipeline.planning import planned_steps
+from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset
+from der.settings.section import to_values
+from der.settings.training import AugmentationSettings, PhaseSettings, ScheduleSettings
+from tests.pipeline.clones import (
+    COMMITTED,
+    NAMES,
+    PROTOCOLS,
+    TEN_BY_TEN,
+    class_names,
+    make_clone,
+    settings_of,
+)
+
+ORDER_DIGESTS = {  # of the names, taken when each was compared with its source
+    "authors_0": "b7e843ee907c5721",
+    "icarl_1993": "ca4dce77477cb635",
+    "podnet_1": "1eb3ab7e9bf9d779",
+    "podnet_2": "d5b8793a62bdeb9e",
+    "podnet_3": "c896e36352f0f754",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what presets read and write, as the current directory."""
+    return make_clone(tmp_path, monkeypatch)
+
+
+@pytest.mark.usefixtures("place")
+def test_the_default_is_the_committed_file() -> None:
+    assert put_values(COMMITTED, load_preset("digits")) == COMMITTED
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("name", NAMES)
+def test_protocol(name: str) -> None:
+    first, later, count = PROTOCOLS.get(name, TEN_BY_TEN)
+    settings = settings_of(name)
+    planned = planned_steps(settings)
+    assert planned is None or len(planned) == count  # None: a folder, of which only the images tell
+    steps = plan_steps(class_names(settings), settings.protocol)
+    assert [len(step) for step in steps] == [first] + [later] * (count - 1)
+    assert sorted(one for step in steps for one in step) == class_names(settings)
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
+def test_a_preset_holds_only_what_differs_from_its_base(name: str) -> None:
+    content = yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    base = load_preset(content.pop("base"))
+    for key, value in leaves(content):
+        own = base
+        for part in key.split("."):
+            own = own[part]
+        assert value != own, f"{key}: that is the base's value"
+
+
+def leaves(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict) and key != "masks":
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+@pytest.mark.usefixtures("place")
+def test_recipes() -> None:
+    notebook, pycil, paper, b50, images = (
+        settings_of(name)
+        for name in ("notebook", "pycil_b0_10", "paper_b0_10", "paper_b50_5", "imagenet100_b0_10")
+    )
+
+    def schedule(phase: PhaseSettings) -> tuple[object, ...]:
+        return (
+            phase.epochs,
+            phase.milestones,
+            phase.weight_decay,
+            phase.batch_size,
+            phase.warmup_epochs,
+            phase.reinitialize_heads,
+        )
+
+    assert schedule(notebook.train.base) == (201, [60, 120, 170], 5e-4, 128, 0, False)
+    assert schedule(notebook.train.incremental) == (171, [60, 120, 170], 5e-4, 128, 0, False)
+    assert schedule(pycil.train.base) == (200, [60, 120, 170], 5e-4, 128, 0, False)
+    assert schedule(pycil.train.incremental) == (170, [80, 120, 150], 2e-4, 128, 0, False)
+    for phase in (paper.train.base, paper.train.incremental, b50.train.incremental):
+        assert schedule(phase) == (170, [110, 130], 5e-4, 128, 10, True)
+    assert schedule(b50.train.base) == (200, [60, 120, 160], 5e-4, 128, 0, False)
+    assert [(one.budget, one.allocation) for one in (paper.memory, b50.memory)] == [
+        (2000, "total"),
+        (20, "per_class"),
+    ]
+    stage = paper.train.incremental.classifier
+    assert (stage.epochs, stage.milestones, stage.weight_decay, stage.batch_size) == (30, [15], 5e-4, 128)
+    assert (stage.temperature, images.train.incremental.classifier.temperature) == (5.0, 1.0)
+    for phase in (images.train.base, images.train.incremental):
+        assert schedule(phase) == (220, [80, 140, 180, 200], 5e-4, 256, 20, True)
+    assert (images.network.stem, images.dataset.image_side, images.dataset.source) == ("large", 224, "folder")
+    for one in (notebook, pycil, paper, b50, images):
+        phases: list[ScheduleSettings] = [one.train.base, one.train.incremental]
+        for phase in [*phases, one.train.incremental.classifier]:
+            assert (phase.learning_rate, phase.decay, phase.momentum) == (0.1, 0.1, 0.9)
+        assert one.train.incremental.auxiliary_weight == 1
+
+
+@pytest.mark.usefixtures("place")
+def test_networks_and_images() -> None:
+    settings = {name: settings_of(name) for name in NAMES}
+    for name, one in settings.items():
+        network = (one.network.backbone, one.network.depth, one.network.stem, one.network.head_bias)
+        if name.startswith("digits"):
+            assert network == ("cifar_resnet", 32, "small", True)
+            continue
+        if name == "photos":
+            assert network[0] == "timm:tf_efficientnet_lite0"
+            assert (one.network.weights, one.network.tuned) == ("pretrained", "last")
+            assert (one.dataset.image_side, one.network.mean, one.network.std) == (None, None, None)
+            continue
+        if one.dataset.source == "folder":
+            assert network == ("resnet", 18, "large", False)
+            assert one.network.mean == [0.485, 0.456, 0.406] and one.network.std == [0.229, 0.224, 0.225]
+            assert one.train.augmentation == AugmentationSettings([0.08, 1.0], 0, True, 0.0)
+            continue
+        wide = ("resnet", 18, "small", False)
+        assert network == (
+            ("cifar_resnet", 32, "small", True) if name in ("notebook", "pycil_b0_10") else wide
+        )
+        assert one.network.mean == [0.5071, 0.4867, 0.4408] and one.network.std == [0.2675, 0.2565, 0.2761]
+        assert one.train.augmentation == AugmentationSettings(None, 4, True, 63 / 255)
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("name", NAMES)
+def test_classifiers_start_as_in_the_program_whose_recipe_it_is(name: str) -> None:
+    network = settings_of(name).network
+    own, pycil, authors = ("torch_uniform", True), ("lecun_uniform", True), ("lecun_normal", False)
+    others = {"digits": own, "digits_masks": own, "notebook": own, "photos": own, "pycil_b0_10": pycil}
+    assert (network.head_initialization, network.inherit_head) == others.get(name, authors)
+
+
+@pytest.mark.usefixtures("place")
+def test_an_ablation_is_one_change_to_the_paper() -> None:
+    changes = {
+        "ablation_no_auxiliary": {"train.incremental.auxiliary_weight": 0},
+        "ablation_no_expansion": {"network.expansion": False, "train.incremental.auxiliary_weight": 0},
+        "ablation_no_rebalancing": {"train.incremental.rebalancing": "none"},
+        "ablation_random_exemplars": {"memory.selection": "random"},
+    }
+    paper = to_values(settings_of("paper_b0_10"))
+    for name, expected in changes.items():
+        assert {one.key: one.new for one in compare(paper, to_values(settings_of(name)))} == expected
+
+
+@pytest.mark.usefixtures("place")
+def test_class_orders() -> None:
+    alphabetical = sorted(load_order("podnet_1"))
+    assert alphabetical[:3] == ["apple", "aquarium_fish", "baby"] and alphabetical[-1] == "worm"
+    assert list_orders() == ["authors_0", "icarl_1993", "podnet_1", "podnet_2", "podnet_3"]
+    for name in list_orders():
+        assert len(load_order(name)) == 100 and sorted(load_order(name)) == alphabetical
+    shuffled = np.random.RandomState(1993).permutation(100)
+    assert list(load_order("icarl_1993")) == [alphabetical[label] for label in shuffled]
+    starts = {"podnet_1": [87, 0, 52], "podnet_2": [58, 30, 93], "podnet_3": [71, 54, 45]}
+    for name, labels in starts.items():
+        assert load_order(name)[:3] == [alphabetical[label] for label in labels]
+    # What follows the start, against slips of the pen.
+    for name, digest in ORDER_DIGESTS.items():
+        assert hashlib.sha256(" ".join(load_order(name)).encode()).hexdigest()[:16] == digest

@@ -1,0 +1,239 @@
+"""Seconds of stages: found again by what the stages left, and lost without harm."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from der.core.processor import processor_name
+from der.core.stage_time import StageTime
+from der.core.work_clock import Spent
+from der.pipeline.outputs import list_outputs
+from der.pipeline.parent import name_run
+from der.pipeline.timing import FILE, Line, keep_time, read_last, read_times, running_clock, timed
+
+
+def leave(stage: str, text: str) -> None:
+    """Leave outputs of ``stage`` that hold ``text``; directories hold a folder with a file."""
+    for output in list_outputs(stage):
+        path = output if output.suffix else output / "folder/file"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def keep(stage: str, seconds: float, **fields: Any) -> None:
+    """Leave a line for ``stage``, as if it had run; ``fields`` are others than a run here has."""
+    keep_time(stage, Spent(seconds, 1))
+    path = Path(os.environ["DER_SCRATCH"]) / FILE
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    changed = msgspec.structs.replace(msgspec.json.decode(last, type=Line), **fields)
+    path.write_bytes(b"".join(lines) + msgspec.json.encode(changed) + b"\n")
+
+
+def seconds_of(stages: list[str]) -> dict[str, float]:
+    return {stage: time.seconds for stage, time in read_times(stages).items()}
+
+
+def test_a_restored_run_has_its_own_seconds(place: Path) -> None:
+    for text, seconds in (("first", 10.0), ("second", 20.0)):
+        for stage in ("train_task@1", "train_task@2"):
+            leave(stage, f"{stage} {text}")
+            keep(stage, seconds + int(stage[-1]))
+    stages = ["train_task@1", "train_task@2", "evaluate@1"]
+    assert seconds_of(stages) == {"train_task@1": 21.0, "train_task@2": 22.0}
+    leave("train_task@1", "train_task@1 first")
+    assert seconds_of(stages) == {"train_task@1": 11.0, "train_task@2": 22.0}
+    leave("train_task@2", "of another machine")
+    assert seconds_of(stages) == {"train_task@1": 11.0}
+    leave("train_task@2", "train_task@1 first")
+    assert seconds_of(stages) == {"train_task@1": 11.0}, "of another stage"
+
+
+def test_what_the_last_run_computed_is_told_from_what_was_kept(place: Path) -> None:
+    stages = ["train_task@1", "evaluate@1", "summarize"]
+    for stage in stages:
+        leave(stage, "first")
+        keep(stage, 10.0, run="first")
+    assert {time.computed for time in read_times(stages).values()} == {True}
+    for stage in stages[1:]:  # an edit that reaches these
+        leave(stage, "second")
+        keep(stage, 2.0, run="second")
+    computed = {stage: time.computed for stage, time in read_times(stages).items()}
+    assert computed == {"train_task@1": False, "evaluate@1": True, "summarize": True}
+    for stage in stages[1:]:  # the edit taken back: DVC restores them
+        leave(stage, "first")
+    assert {(time.seconds, time.computed) for time in read_times(stages).values()} == {(10.0, False)}
+    keep("check", 1.0, run="third")  # which alone runs then
+    assert {(time.seconds, time.computed) for time in read_times(stages).values()} == {(10.0, False)}
+    keep("summarize", 3.0, run="third")  # other code with the same result
+    keep("evaluate@1", 3.0, run="fourth", project="/another")
+    assert [time.computed for time in read_times(stages).values()] == [False, False, True]
+    leave("evaluate@1", "from a colleague's cache")
+    assert list(read_times(stages)) == ["train_task@1", "summarize"]
+
+
+def test_a_stage_that_runs_is_of_the_last_run(place: Path) -> None:
+    for stage, run in (("train_task@1", name_run()), ("evaluate@1", "another")):
+        leave(stage, "first")
+        keep(stage, 10.0, run=run)
+    with timed("report"):
+        times = read_times(["evaluate@1", "train_task@1"])
+    assert {stage: time.computed for stage, time in times.items()} == {
+        "evaluate@1": False,
+        "train_task@1": True,
+    }
+
+
+def test_the_same_results_of_another_project_that_ended_later(place: Path) -> None:
+    leave("train_task@1", "first")
+    leave("evaluate@1", "first")
+    keep("train_task@1", 5.0, run="before")
+    keep("evaluate@1", 10.0)
+    keep("train_task@1", 99.0, run="theirs", project="/another")
+    keep("evaluate@1", 99.0, run="theirs", project="/another")
+    times = read_times(["train_task@1", "evaluate@1"])
+    assert {stage: (time.seconds, time.computed) for stage, time in times.items()} == {
+        "train_task@1": (5.0, False),
+        "evaluate@1": (10.0, True),
+    }
+    keep("evaluate@1", 99.0, run="another experiment")
+    with timed("report"):
+        assert read_times(["evaluate@1"])["evaluate@1"].computed
+
+
+def test_stages_come_in_the_order_that_was_asked_for(place: Path) -> None:
+    stages = ["split", "train_task@1", "train_task@2", "summarize"]
+    for stage in reversed(stages):
+        leave(stage, "first")
+        keep(stage, 10.0)
+    assert list(read_times(stages)) == stages
+
+
+def test_the_last_run_of_a_stage_in_this_project(place: Path) -> None:
+    leave("train_task@1", "first")
+    keep("train_task@1", 10.0)
+    keep("train_task@2", 30.0)
+    leave("train_task@1", "second")
+    keep("train_task@1", 20.0)
+    leave("train_task@1", "first")
+    keep("evaluate@1", 1.0, project="/another")
+    keep("train_task@1", 99.0, project="/another")
+    last = read_last(["train_task@1", "evaluate@1"])
+    assert {stage: time.seconds for stage, time in last.items()} == {"train_task@1": 20.0}
+
+
+def test_an_experiment_in_a_copy_is_of_the_project(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path.cwd()
+    copy = home / ".dvc/tmp/exps/standalone/tmp12"
+    copy.mkdir(parents=True)
+    for name in ("dvc.yaml", "chain.yaml"):
+        shutil.copyfile(home / name, copy / name)
+    monkeypatch.chdir(copy)
+    leave("evaluate@1", "of the experiment")
+    keep("evaluate@1", 10.0)
+    monkeypatch.chdir(home)
+    assert read_times(["evaluate@1"]) == {}
+    assert read_last(["evaluate@1"])["evaluate@1"].seconds == 10.0
+    leave("evaluate@1", "of the experiment")  # `dvc exp apply`
+    assert seconds_of(["evaluate@1"]) == {"evaluate@1": 10.0}
+
+
+def test_what_is_kept_of_a_stage(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with timed("evaluate@1"):
+        leave("evaluate@1", "{}")
+    (time,) = read_times(["evaluate@1"]).values()
+    assert time._replace(seconds=0) == StageTime(0, 1, None, processor_name(), None, computed=True)
+
+
+def test_the_machine_and_the_epochs_of_a_training(place: Path) -> None:
+    import torch
+
+    with timed("train_task@1"):
+        leave("train_task@1", "{}")
+        clock = running_clock()
+        assert clock is running_clock()
+        clock.epochs |= {"representation": 40, "classifier": 30}
+        clock.go_on(Spent(1000.0, 2))
+    assert running_clock() is not clock
+    (time,) = read_times(["train_task@1"]).values()
+    assert time.seconds >= 1000
+    assert (time.runs, time.epochs, time.torch) == (3, 70, torch.__version__)
+    assert time.device.startswith(processor_name()) or torch.cuda.is_available()
+
+
+def test_a_stage_that_fails_leaves_no_seconds(place: Path) -> None:
+    leave("evaluate@1", "{}")
+    with pytest.raises(RuntimeError), timed("evaluate@1"):
+        raise RuntimeError
+    assert not place.exists()
+    with timed("evaluate@1"):
+        leave("evaluate@1", "{}")
+    assert seconds_of(["evaluate@1"])["evaluate@1"] >= 0
+
+
+def test_a_graph_that_cannot_be_read_stops_no_stage(place: Path) -> None:
+    with timed("evaluate@1"):
+        leave("evaluate@1", "{}")
+        Path("dvc.yaml").write_text("stages: [", encoding="utf-8")
+    assert not place.exists()
+
+
+def test_nothing_is_written_into_the_project(place: Path) -> None:
+    leave("evaluate@1", "{}")
+    before = sorted(Path().rglob("*"))
+    keep("evaluate@1", 1.0)
+    assert sorted(Path().rglob("*")) == before and [path.name for path in place.iterdir()] == [FILE]
+
+
+def test_damaged_lines_are_passed_over(place: Path) -> None:
+    leave("evaluate@1", "{}")
+    keep("evaluate@1", 1.0)
+    with (place / FILE).open("ab") as stream:
+        stream.write(b'[]\n{"stage": 1}\n\xff\n' + b"[" * 100_000 + b'\n{"stage": "evalu')
+    assert seconds_of(["evaluate@1"]) == {"evaluate@1": 1.0}
+
+
+def test_a_pipe_in_their_place_is_not_waited_for(place: Path) -> None:
+    leave("split", "a")
+    place.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(place / FILE)
+    keep_time("split", Spent(1.0, 1))
+    assert read_times(["split"]) == {}
+
+
+def test_no_place_to_write_to_is_no_fault(place: Path) -> None:
+    leave("evaluate@1", "{}")
+    place.parent.mkdir()
+    place.write_text("a file where the scratch directory should be", encoding="utf-8")
+    keep_time("evaluate@1", Spent(1.0, 1))
+    place.unlink()
+    Path("dvc.yaml").unlink()
+    keep_time("evaluate@1", Spent(1.0, 1))
+    assert not place.exists()
+
+
+def write_many(stage: str) -> None:
+    for seconds in range(100):
+        keep_time(stage, Spent(float(seconds), 1))
+
+
+def test_lines_of_two_processes_stay_whole(place: Path) -> None:
+    stages = ["evaluate@1", "evaluate@2"]
+    for stage in stages:
+        leave(stage, "{}")
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_many, args=(stage,)) for stage in stages]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    lines = (place / FILE).read_text(encoding="utf-8").splitlines()
+    assert len([json.loads(line) for line in lines]) == 200
+    assert seconds_of(stages) == dict.fromkeys(stages, 99.0)

@@ -1,0 +1,107 @@
+"""Commands of a pipeline that run beside the test, to be killed at any moment."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from tests.runs.lab import Pipeline
+
+PATIENCE = 120  # seconds until something that should happen counts as not happening
+TRAINING = re.compile(r"^train_task \d, .*: (epoch|going on)", re.MULTILINE)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def rounds(kills: int, largest: int) -> list[tuple[int, int]]:
+    """So many kills as numbered tests of at most ``largest``."""
+    return list(enumerate(min(largest, kills - done) for done in range(0, kills, largest)))
+
+
+class Started:
+    """A command under way, in a process group of its own."""
+
+    def __init__(self, pipeline: Pipeline, *line: str, **variables: str) -> None:
+        self.log = pipeline.root.parent / f"{uuid.uuid4().hex}.log"
+        with self.log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *line],
+                cwd=pipeline.root,
+                env=pipeline.plain().environment() | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def printed(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def wait_for_training(self) -> None:
+        """Until an epoch is over, or all is."""
+        wait_for(lambda: self.ended() or TRAINING.search(self.printed))
+
+    def trainers(self) -> list[psutil.Process]:
+        """The process of train_task, if there is one now."""
+        return self.processes("train_task")
+
+    def processes(self, *stages: str) -> list[psutil.Process]:
+        """Those that run one of ``stages`` now, in the order of their numbers."""
+        found, scripts = [], {f"stages.{stage}" for stage in stages}
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self.process.pid)
+            for process in (root, *root.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    found += [process] if scripts & {*process.cmdline()} else []
+        return sorted(found, key=lambda one: one.pid)
+
+    def kill(self, how: str) -> None:
+        """Send a signal to the processes that ``how`` names, and wait until all have ended."""
+        whom, name = how.split()
+        number = signal.Signals[f"SIG{name}"]
+        trainers = self.trainers()
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if whom == "all":
+                os.killpg(self.process.pid, number)
+            elif whom == "dvc":
+                os.kill(self.process.pid, number)
+            for trainer in trainers if whom == "training" else []:
+                trainer.send_signal(number)
+        self.process.wait(PATIENCE)
+        wait_for(lambda: all(has_status(trainer, psutil.STATUS_ZOMBIE) for trainer in trainers))
+
+
+def has_status(process: psutil.Process, status: str) -> bool:
+    """Also if it is gone: nobody else may have asked for the exit status of one that has ended."""
+    try:
+        return not process.is_running() or process.status() == status
+    except psutil.NoSuchProcess:
+        return True
+
+
+@contextmanager
+def started(pipeline: Pipeline, *line: str, **variables: str) -> Iterator[Started]:
+    """A command that does not outlive the block."""
+    one = Started(pipeline, *line, **variables)
+    try:
+        yield one
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(one.process.pid, signal.SIGKILL)
+        one.process.wait()

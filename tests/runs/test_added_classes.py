@@ -1,0 +1,96 @@
+"""The examples of classes that arrive later, run as they stand on the pages, with few epochs."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from tests.runs.lab import Pipeline, make_pipeline, numbered, set_parameters, write_images
+from tests.runs.pages import blocks
+
+PROTOCOL, LINES = blocks("README.md", "Adding a class")
+FIRST, SECOND = LINES.split("der add", 1)
+FOLDER, PICTURE = blocks("docs/images.md", "Adding classes later")
+EDITS: dict[str, Any] = {
+    "dataset.source": "digits",
+    "protocol.first_classes": 4,  # the committed protocol
+    "protocol.later_classes": 2,
+    "memory.budget": 20,
+    **{f"train.{phase}.batch_size": 128 for phase in ("base", "incremental")},
+}
+
+
+def run(pipeline: Pipeline, commands: str) -> tuple[list[str], str]:
+    """Run commands in a shell, as users paste them; returns the stages that ran, and the last line."""
+    printed = pipeline.shell(commands)
+    return re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE), printed.splitlines()[-1]
+
+
+def test_added_classes(forks: Path | None, tmp_path: Path) -> None:
+    pipeline = make_pipeline(tmp_path / "pipeline", forks)
+    set_parameters(pipeline.root / "params.yaml", EDITS)
+    pipeline.chain(4)
+    pipeline.succeed("dvc", "repro", "build_memory@3")
+
+    steps = yaml.safe_load(PROTOCOL)["steps"]
+    pipeline.edit(protocol__steps=steps)
+    # Step 4 is not in the protocol: its stages leave markers.
+    stages, _ = run(pipeline, FIRST)
+    assert sorted(stages) == sorted(
+        ["check", "split", *numbered("E1", "E2", "E3", "T4", "B4", "E4"), "summarize", "report"]
+    )
+    assert pipeline.succeed("git", "status", "--porcelain") == ""
+
+    before = pipeline.results()
+    stages, _ = run(pipeline, f"der add{SECOND}")
+    assert sorted(stages) == sorted(["check", "split", *numbered("T4", "B4", "E4"), "summarize", "report"])
+    _, prediction = run(pipeline, PICTURE)
+    assert prediction.startswith("nine.png ")
+    probabilities = pipeline.succeed(
+        "der", "predict", "data/checkpoints/4", "nine.png", "--top", "99", "--csv"
+    )
+    assert {f"{digit}" for digit in [*range(8), 9]} < set(probabilities.splitlines()[1].split(","))
+    after = pipeline.results()
+    earlier = [path for path in before if re.search(r"/[0-3](/|\.)", path)]
+    assert earlier and all(after[path] == before[path] for path in earlier)
+
+    classes = pipeline.root / "data/tasks/4/test/classes.json"
+    known = yaml.safe_load(classes.read_text(encoding="utf-8"))["steps"]
+    assert known == [*steps, ["9"]]
+    saved = np.asarray(Image.open(pipeline.root / "nine.png"))
+    assert np.array_equal(saved, np.load(pipeline.root / "data/tasks/4/test/9.npy")[0, :, :, 0])
+
+
+def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) -> None:
+    pipeline.succeed("python", "-m", "stages.download")  # here: `der plan` knows the files that it has read
+    write_images(pipeline.root / "data/images/train", ["aardvark"])  # first by alphabet
+    (pipeline.root / "data/images/train/aardvark/about.txt").touch()
+    warned = pipeline.succeed("python", "-m", "stages.check").splitlines()[0]
+    assert warned.startswith(
+        "warning: known classes move, for aardvark come among them: step 1 and all after"
+    )
+    before = pipeline.results()
+    add, repro = FOLDER.splitlines()
+    added = pipeline.shell(add).splitlines()[0]
+    assert added == "params.yaml: step 3 is aardvark; steps 1 to 2 stay as they were"
+    planned = pipeline.plan()
+    printed = pipeline.shell(repro)
+    ran = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
+    expected = ["check", "download", "split", *numbered("T3", "B3", "E3"), "summarize", "report"]
+    assert sorted(planned) == sorted(ran) == sorted(expected)
+    assert "; passed over, by their names no pictures: 1\n" in printed
+    assert "known classes move" not in printed
+    after = pipeline.results()
+    earlier = [path for path in before if re.search(r"/[0-2](/|\.)", path)]
+    assert earlier and all(after[path] == before[path] for path in earlier)
+    assert pipeline.repro().run == [] == pipeline.plan()
+
+    # Another picture of a class: what its step and later ones train on and all are tested on.
+    write_images(pipeline.root / "more", ["dog"])
+    (pipeline.root / "more/dog/0.png").rename(pipeline.root / "data/images/train/dog/more.png")
+    planned = pipeline.plan()
+    ran = pipeline.repro().run
+    assert "train_task@1" not in ran and sorted(planned) == sorted(ran)

@@ -1,0 +1,115 @@
+"""Every file inside the project that a stage opens is among its declared dependencies or outputs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from der.pipeline.fingerprint import find_module
+from tests.runs.lab import Pipeline, Stage, declares, digests, read_graph
+from tests.runs.opens import Opened, loaded_modules, loaded_packages, opens_inside
+
+# Which values of the parameters a stage depends on is declared; the graph says only what its seconds are of.
+READ_BY_ALL = ("params.yaml", "dvc.yaml")
+PAGE = ("report", "metrics/report.html")  # the one product that is no output
+PARTIAL = ".partial"  # what an output is called until it is whole
+
+
+def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
+    """Whether a stage should not have opened a file."""
+    path = opened.path
+    if (root / path).is_dir():
+        return False  # a folder is opened only to bring its names to the disk
+    if path.endswith(".py") and not opened.written:
+        return not declares([*stage.deps, *code(stage, root)], path)
+    parts = path.split("/")
+    whole = "/".join(part.removesuffix(PARTIAL) for part in parts)
+    if (stage.name, whole) == PAGE:
+        return False
+    if opened.written or whole != path:
+        return not declares(stage.outs, whole)
+    return path not in READ_BY_ALL and not declares([*stage.deps, *stage.outs], path)
+
+
+def fingerprinted(stage: Stage, root: Path) -> list[str]:
+    """The modules in a stage's fingerprint; of check, all there are."""
+    if stage.name == "check":
+        return [line for name in (root / "data/fingerprints").iterdir() for line in modules_of(name)]
+    return modules_of(root / "data/fingerprints" / stage.name)
+
+
+def modules_of(file: Path) -> list[str]:
+    return [line.split()[1] for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def code(stage: Stage, root: Path) -> list[str]:
+    """The files of the modules in a stage's fingerprint."""
+    found = [find_module(name, root) for name in fingerprinted(stage, root)]
+    return [file.relative_to(root).as_posix() for file in found if file is not None]
+
+
+def test_stages_open_only_what_they_declare(recorded: Pipeline) -> None:
+    graph = read_graph(recorded)
+    opens = opens_inside(recorded)
+    assert {opened.stage for opened in opens} == set(graph)  # each was watched
+    wrong = sorted(opened for opened in opens if undeclared(opened, graph[opened.stage], recorded.root))
+    assert not wrong, "\n".join(
+        f"{stage} {'writes' if written else 'reads'} {path}: declare it in dvc.yaml"
+        for stage, path, written in wrong
+    )
+
+
+def test_the_hook_sees_what_stages_read_and_write(recorded: Pipeline) -> None:
+    opens = opens_inside(recorded)
+    for seen in (
+        Opened("download", "data/images/train/ant/0.png", False),
+        Opened("split", "chain.yaml", False),
+        Opened("train_task@1", "data/tasks/1/train/ant.npy", False),  # mapped into memory
+        Opened("train_task@2", "src/der/train/incremental_step.py", False),
+        Opened("check", "src/der/train/incremental_step.py", False),
+        Opened("build_memory@1", "data/memory/0/images.npy", False),
+        Opened("train_task@2", "data/checkpoints/1/manifest.json", False),
+        Opened("evaluate@1", "metrics/steps/1.partial/metrics.json.partial", True),
+        Opened("evaluate@2", "metrics/steps/2.partial/mistakes.npy.partial", True),
+        Opened("report", "src/der/report/page/page.html", False),
+        Opened("summarize", "metrics/plots.partial/accuracy.png", True),
+    ):
+        assert seen in opens
+
+
+def test_every_module_that_a_stage_loads_is_in_its_fingerprint(recorded: Pipeline) -> None:
+    graph = read_graph(recorded)
+    loaded = loaded_modules(recorded)
+    assert set(loaded) == set(graph)
+    for name, stage in graph.items():
+        if stage.name != "check":
+            assert loaded[name] - set(fingerprinted(stage, recorded.root)) == set(), name
+    assert "der.train.engine" in loaded["train_task@2"]
+
+
+def test_stages_load_what_takes_long_only_where_they_use_it(recorded: Pipeline) -> None:
+    used = {"summarize": {"matplotlib", "pandas"}, "report": {"matplotlib", "jinja2"}}
+    used |= {name: {"torch"} for name in ("initialize", "train_task", "build_memory", "evaluate")}
+    loaded = loaded_packages(recorded)
+    for name, stage in read_graph(recorded).items():
+        assert loaded.get(name, set()) <= used.get(stage.name, set()), name
+    assert loaded["summarize"] == used["summarize"] and "torch" in loaded["train_task@1"]
+
+
+@pytest.mark.parametrize("name", ["train_task@2", "build_memory@2", "evaluate@2"])
+def test_declared_dependencies_suffice(name: str, recorded: Pipeline, tmp_path: Path) -> None:
+    """Where nothing else is, a stage that reads weights does the same: also C code opens nothing else."""
+    stage = read_graph(recorded)[name]
+    for path in (*stage.deps, *code(stage, recorded.root), *READ_BY_ALL):
+        source, target = recorded.root / path, tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+    before = digests(tmp_path)
+    Pipeline(tmp_path).succeed(*stage.cmd.split())
+    after = digests(tmp_path)
+    assert {path: after[path] for path in before} == before
+    made = {path: digest for path, digest in after.items() if path not in before}
+    assert made == {path: one for path, one in recorded.results().items() if declares(stage.outs, path)}

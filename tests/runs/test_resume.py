@@ -1,0 +1,249 @@
+"""Training that is killed goes on from its last finished epoch, and ends with the same bytes."""
+
+import random
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.runs.conftest import build_once
+from tests.runs.killing import PATIENCE, Started, has_status, started, wait_for
+from tests.runs.lab import Digests, Pipeline
+
+COMPARED = ("data/checkpoints", "data/memory", "metrics")
+FIRST_STEP = ("data/checkpoints/1/", "metrics/training/1/")
+TRAIN = ("stages.train_task", "1")
+EPOCHS = 40
+GOING_ON = "going on after epoch"
+
+
+def lengthen(pipeline: Pipeline) -> None:
+    """Edit the parameters to phases that last long enough to be killed in."""
+    pipeline.edit(
+        **{f"train__{phase}__epochs": EPOCHS for phase in ("base", "incremental")},
+        **{f"train__{phase}__learning_rate": 0.01 for phase in ("base", "incremental")},
+    )
+
+
+def compared(pipeline: Pipeline) -> Digests:
+    """Results of training and all after it; of the page, what is not measured."""
+    return {path: one for path, one in pipeline.results().items() if path.startswith(COMPARED)}
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(base: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Digests:
+    """The results of the longer phases; every stage by itself gives those of `dvc repro`."""
+
+    def build(root: Path) -> None:
+        pipeline = base.copy_to(root)
+        lengthen(pipeline)
+        pipeline.succeed("python", "-m", "stages", "--start-at", "train_task@1")
+
+    return compared(replace(base, root=build_once(tmp_path_factory, "uninterrupted", build)))
+
+
+@pytest.fixture
+def long(pipeline: Pipeline) -> Pipeline:
+    """A pipeline to work on, whose training is still to be done."""
+    lengthen(pipeline)
+    return pipeline
+
+
+def scratch(pipeline: Pipeline) -> Path:
+    return Path(pipeline.environment()["DER_SCRATCH"])
+
+
+def states(pipeline: Pipeline) -> list[Path]:
+    """The oldest first."""
+    return sorted(scratch(pipeline).glob("der-*/*.state"))
+
+
+def finished(pipeline: Pipeline) -> list[Path]:
+    """The marks of trainings whose results are there."""
+    return list(scratch(pipeline).glob("der-*/finished"))
+
+
+@contextmanager
+def stopped_in_training(pipeline: Pipeline, *line: str) -> Iterator[tuple[Started, psutil.Process]]:
+    """A command whose train_task@1 is suspended with two states written; again if it is done before."""
+    caught = False
+    while not caught:
+        with started(pipeline, *line) as command:
+            wait_for(lambda: command.ended() or len(states(pipeline)) >= 2)
+            for trainer in command.trainers():
+                with suppress(psutil.NoSuchProcess):
+                    trainer.suspend()
+                wait_for(lambda: has_status(trainer, psutil.STATUS_STOPPED))  # noqa: B023
+                caught = len(states(pipeline)) >= 2 and not finished(pipeline)
+                if caught:
+                    yield command, trainer
+        if not caught:
+            shutil.rmtree(scratch(pipeline), ignore_errors=True)  # else it would go on from its end
+
+
+def assert_same(pipeline: Pipeline, expected: Digests, *starts: str) -> None:
+    """The results whose paths start so have the bytes of the uninterrupted run."""
+    found = compared(pipeline)
+    wanted = {path: digest for path, digest in expected.items() if path.startswith(starts)}
+    assert wanted
+    assert {path: digest for path, digest in found.items() if path.startswith(starts)} == wanted
+
+
+def assert_empty(pipeline: Pipeline) -> None:
+    assert [path for path in scratch(pipeline).iterdir() if path.is_dir()] == []
+
+
+def build_memory(pipeline: Pipeline) -> None:
+    """The stage after training, which finds nothing left of it to go on from."""
+    assert len(finished(pipeline)) == 1
+    pipeline.succeed("python", "-m", "stages.build_memory", "1")
+
+
+# test_torture.py kills all at once.
+KILLS = ["dvc KILL", "training KILL", "all TERM", "training TERM"]
+
+
+@pytest.mark.torture
+def test_killed_at_random_moments(long: Pipeline, uninterrupted: Digests) -> None:
+    draw = random.Random(1)
+    for number, how in enumerate(draw.sample(KILLS, len(KILLS))):
+        with started(long, "dvc", "repro") as repro:
+            if number % 4:  # otherwise at any moment, before training too
+                repro.wait_for_training()
+                time.sleep(draw.uniform(0, 0.4))
+            else:
+                time.sleep(draw.uniform(0, 4))
+            repro.kill(how)
+    long.succeed("dvc", "repro")
+    assert_same(long, uninterrupted, *COMPARED)
+    assert_empty(long)
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["a child of dvc", "a shell between"])
+def test_training_does_not_outlive_dvc(between: bool, long: Pipeline) -> None:
+    long.edit(train__base__epochs=10**6)  # more than it can finish before it notices
+    shell = long.root.parent / "shell"  # DVC runs commands in it
+    shell.write_text('#!/bin/sh\n/bin/sh "$@"\nexit $?\n')
+    shell.chmod(0o755)
+    with started(long, "dvc", "repro", **({"SHELL": str(shell)} if between else {})) as repro:
+        wait_for(lambda: states(long))
+        (trainer,) = repro.trainers()
+        repro.process.kill()
+        repro.process.wait()
+        wait_for(lambda: has_status(trainer, psutil.STATUS_ZOMBIE))
+    with started(long, "dvc", "repro") as again:
+        again.wait_for_training()
+    assert GOING_ON in again.printed
+
+
+def test_a_finished_step_is_not_trained_again(long: Pipeline, uninterrupted: Digests) -> None:
+    # As a dvc leaves it that is killed after the step's results are there, before it has taken them over.
+    long.succeed("python", "-m", *TRAIN)
+    again = long.succeed("dvc", "repro")
+    first = re.findall(r"^train_task 1, .*: (.*)$", again, re.MULTILINE)
+    assert first == [f"{GOING_ON} {EPOCHS} of {EPOCHS}"]
+    assert_same(long, uninterrupted, *COMPARED)
+    assert_empty(long)
+
+
+def test_damaged_state_after_a_kill(long: Pipeline, uninterrupted: Digests) -> None:
+    with stopped_in_training(long, *TRAIN) as (command, _):
+        command.kill("all KILL")
+    newest = states(long)[-1]
+    content = newest.read_bytes()
+    newest.write_bytes(content[: len(content) // 2])
+    done = long.command("python", "-m", *TRAIN)
+    assert done.returncode == 0
+    assert re.fullmatch(f"warning: {re.escape(str(newest))}: damaged, set aside; .*\n", done.stderr)
+    assert GOING_ON in done.stdout
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    build_memory(long)
+    assert_empty(long)
+
+
+def test_other_parameters_never_see_the_state(long: Pipeline, uninterrupted: Digests) -> None:
+    with stopped_in_training(long, *TRAIN) as (command, _):
+        command.kill("all KILL")
+    left = states(long)
+    long.edit(train__base__momentum=0.5)
+    assert GOING_ON not in long.succeed("python", "-m", *TRAIN)
+    build_memory(long)
+    assert states(long) == left
+    # Nor is it lost: with the old ones, and others that train_task@1 does not depend on, it serves.
+    long.edit(train__base__momentum=0.9, train__incremental__momentum=0.5, memory__budget=6)
+    assert GOING_ON in long.succeed("dvc", "repro", "build_memory@1")
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    assert_empty(long)
+
+
+def test_two_at_once(long: Pipeline, uninterrupted: Digests) -> None:
+    with stopped_in_training(long, *TRAIN) as (first, trainer), started(long, *TRAIN) as second:
+        wait_for(lambda: second.ended() or "\n" in second.printed)
+        directory = re.escape(str(scratch(long)))
+        message = (
+            f"warning: {directory}/der-[0-9a-f]+: in use by process {trainer.pid}; waiting until it ends\n"
+        )
+        assert re.fullmatch(message, second.printed)
+        trainer.resume()
+        assert first.process.wait(PATIENCE) == 0
+        assert second.process.wait(PATIENCE) == 0
+    assert GOING_ON in second.printed  # nothing is trained twice
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    build_memory(long)
+    assert_empty(long)
+
+
+@contextmanager
+def small_disk(path: Path, size: str) -> Iterator[None]:
+    path.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no permission to mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def test_the_disk_of_the_state_is_full(long: Pipeline, uninterrupted: Digests) -> None:
+    root = scratch(long)
+    with small_disk(root, "1500k"):  # two states and no third
+        done = long.command("python", "-m", *TRAIN)
+        assert done.returncode == 1
+        assert re.fullmatch(
+            rf"error: {root}/der-[0-9a-f]+: training state cannot be written \(No space left on device\); "
+            r"make room there, or set DER_SCRATCH .*\n",
+            done.stderr,
+        )
+        assert len(states(long)) == 2
+        assert not list(root.rglob("*.partial"))
+        subprocess.run(["mount", "-o", "remount,size=5m", str(root)], check=True)
+        assert GOING_ON in long.succeed("python", "-m", *TRAIN)
+        build_memory(long)
+        assert_empty(long)
+    assert_same(long, uninterrupted, *FIRST_STEP)
+
+
+def test_the_disk_of_the_results_is_full(long: Pipeline, uninterrupted: Digests) -> None:
+    checkpoints = long.root / "data/checkpoints"
+    shutil.rmtree(checkpoints / "1")
+    shutil.copytree(checkpoints, long.root.parent / "checkpoints")
+    with small_disk(checkpoints, "200k"):
+        shutil.copytree(long.root.parent / "checkpoints/0", checkpoints / "0")
+        done = long.command("python", "-m", *TRAIN)
+        assert done.returncode == 1
+        assert re.fullmatch(
+            r"error: data/checkpoints/1.*: cannot be written \(.*No space left on device.*\)\n", done.stderr
+        )
+        assert [path.name for path in checkpoints.iterdir()] == ["0"]
+    assert GOING_ON in long.succeed("python", "-m", *TRAIN)
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    build_memory(long)
+    assert_empty(long)
