@@ -11,15 +11,14 @@ from der.core import ranks
 from der.core.errors import ending_in_a_sentence
 from der.pipeline import paths
 from der.pipeline.chain import chain_length
-from der.pipeline.damage import advising
+from der.pipeline.dvc import advising
 from der.pipeline.environment import set_up_device
-from der.pipeline.markers import is_unused
 from der.pipeline.overview import conclude
+from der.pipeline.paths import is_unused
 from der.pipeline.processes import by_torchrun, count_processes, is_member, local_rank
 from der.pipeline.provenance import check_recipes
-from der.pipeline.running_code import RunningCode
 from der.pipeline.settings import load_settings
-from der.pipeline.stage import ending_as_member, perform_check, perform_stage
+from der.pipeline.stage import Given, ending_as_member, perform_check, perform_stage
 from der.pipeline.team import ending_all, meet_by_torchrun
 from der.pipeline.watching import watching_next
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
@@ -28,7 +27,7 @@ SHARED = ("train_task", "build_memory", "evaluate")  # stages that several proce
 PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
 
-def run_report(code: RunningCode) -> str:
+def run_report(given: Given) -> str:
     """The page, or a sentence that says why not: no result depends on it."""
     try:
         from stages import report
@@ -36,12 +35,12 @@ def run_report(code: RunningCode) -> str:
         if error.name is None or not error.name.startswith(PAGE_NEEDS):
             raise
         return conclude(f"report: left out, {error.name} is not installed; run `der report` where it is")
-    return report.run(code)
+    return report.run(given)
 
 
-def list_stages(steps: int) -> dict[str, Callable[[RunningCode], str]]:
+def list_stages(steps: int) -> dict[str, Callable[[Given], str]]:
     """Every stage after check by the name DVC gives it, in the order in which it can run."""
-    stages: dict[str, Callable[[RunningCode], str]] = {
+    stages: dict[str, Callable[[Given], str]] = {
         "download": download.run,
         "split": split.run,
         "initialize": initialize.run,
@@ -89,7 +88,7 @@ def main() -> None:
         run_all(wanted, start)
 
 
-def run_all(stages: dict[str, Callable[[RunningCode], str]], start: str) -> None:
+def run_all(stages: dict[str, Callable[[Given], str]], start: str) -> None:
     """Check, and then run ``stages``, of which ``start`` is the first."""
     if not is_member():
         perform_check(check.run)

@@ -2,18 +2,17 @@
 
 from der.pipeline import paths
 from der.pipeline.environment import scratch_root, set_up_device
-from der.pipeline.markers import is_unused, mark_unused
 from der.pipeline.params import load_section
+from der.pipeline.paths import is_unused, mark_unused
 from der.pipeline.processes import is_member
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_step
+from der.pipeline.stage import Given, run_step
 from der.pipeline.tasks import read_task
 from der.pipeline.team import team
 from der.settings.memory import MemorySettings
 from der.train.resume.removal import remove_finished
 
 
-def run(step: int, code: RunningCode) -> str:
+def run(step: int, given: Given) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
@@ -25,7 +24,7 @@ def run(step: int, code: RunningCode) -> str:
 
     settings = load_section(MemorySettings, "memory")
     device = set_up_device()
-    code.load(device.type)
+    given.load(device.type)
     steps = read_task(paths.train_images(step), step)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
@@ -35,7 +34,7 @@ def run(step: int, code: RunningCode) -> str:
         memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
     if is_member():
         return ""
-    code.confirm()
+    given.confirm()
     save_memory(paths.memory(step), memory)
     remove_finished(scratch_root(), paths.checkpoint(step))
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"

@@ -3,17 +3,16 @@
 from der.core.sealed import SealedDirectory
 from der.pipeline import paths
 from der.pipeline.environment import set_up_device
-from der.pipeline.markers import is_unused, mark_unused
 from der.pipeline.params import load_section
+from der.pipeline.paths import is_unused, mark_unused
 from der.pipeline.processes import is_member
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_step
+from der.pipeline.stage import Given, run_step
 from der.pipeline.tasks import read_task
 from der.pipeline.team import team
 from der.settings.evaluation import EvaluateSettings
 
 
-def run(step: int, code: RunningCode) -> str:
+def run(step: int, given: Given) -> str:
     if is_unused(paths.test_images(step)):
         return mark_unused("evaluate", step, paths.evaluation(step))
     # Only now: what follows imports torch, which costs seconds.
@@ -25,7 +24,7 @@ def run(step: int, code: RunningCode) -> str:
 
     settings = load_section(EvaluateSettings, "evaluate")
     device = set_up_device()
-    code.load(device.type)
+    given.load(device.type)
     steps = read_task(paths.test_images(step), step)
     names = [name for classes in steps for name in classes]
     tests = read_classes(paths.test_images(step), names)
@@ -44,7 +43,7 @@ def run(step: int, code: RunningCode) -> str:
         )
     if is_member():
         return ""
-    code.confirm()
+    given.confirm()
     save_evaluation(paths.evaluation(step), evaluation, names)
     return f"evaluate {step}: top-1 {evaluation.metrics['top1']:.2f} % over {len(names)} classes"
 

@@ -4,18 +4,17 @@ from functools import partial
 
 from der.pipeline import paths
 from der.pipeline.environment import set_up_device
-from der.pipeline.markers import is_unused, mark_unused
 from der.pipeline.params import load_section
+from der.pipeline.paths import is_unused, mark_unused
 from der.pipeline.processes import count_processes, is_member
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_step
+from der.pipeline.stage import Given, run_step
 from der.pipeline.tasks import read_task
 from der.pipeline.team import team
 from der.settings.network import NetworkSettings
 from der.settings.training import TrainSettings
 
 
-def run(step: int, code: RunningCode) -> str:
+def run(step: int, given: Given) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("train_task", step, paths.checkpoint(step), paths.training(step))
     # Only now: what follows imports torch, which costs seconds.
@@ -39,7 +38,7 @@ def run(step: int, code: RunningCode) -> str:
     network = load_section(NetworkSettings, "network")
     train = load_section(TrainSettings, "train")
     device = set_up_device()
-    code.load(device.type)
+    given.load(device.type)
     steps = read_task(paths.train_images(step), step)
     previous = load_previous(paths.checkpoint(step - 1))
     check_classes(paths.checkpoint(step - 1), previous, steps[:-1])
@@ -57,7 +56,7 @@ def run(step: int, code: RunningCode) -> str:
     kernels = (
         choose_kernels(network, train.phase(step), images, train.precision, device, warn) if alone else None
     )
-    key = training_key(step, network, train, code.text, device, kernels)
+    key = training_key(step, network, train, given.text, device, kernels)
     with training_state(key, warn) as state:
         run = plan_run(step, images, train, expansion=network.grows)
         with (
@@ -66,7 +65,7 @@ def run(step: int, code: RunningCode) -> str:
             team(script, device),
         ):
             trained, records = learn(Several(progress, writer), SharedState(state), start, kernels)
-        code.confirm()
+        given.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)
         state.finish(paths.checkpoint(step))

@@ -17,8 +17,7 @@ from der.evaluation.metrics import METRICS, Breakdown, StepMetrics
 from der.model.metadata import save_empty_checkpoint
 from der.pipeline.chain import chain_length
 from der.pipeline.images import IDENTITIES
-from der.pipeline.markers import mark_unused
-from der.pipeline.paths import RAW, SUMMARY, checkpoint, evaluation
+from der.pipeline.paths import RAW, SUMMARY, checkpoint, evaluation, mark_unused
 from der.pipeline.presets import load_order
 from der.pipeline.settings import load_settings
 from der.settings.experiment import Settings

@@ -17,8 +17,8 @@ from der.pipeline import paths
 from der.pipeline.applying import apply_preset, resize_chain
 from der.pipeline.chain import chain_length, write_chain
 from der.pipeline.changes import compare, value_at
+from der.pipeline.dvc import LOCK, stages_to_run
 from der.pipeline.editing import put_values
-from der.pipeline.lockfile import LOCK, stages_to_run
 from der.pipeline.params import read_text
 from der.pipeline.planning import planned_steps
 from der.pipeline.presets import PRESETS, load_order, load_preset

@@ -12,7 +12,7 @@ from der.core.sealed import sealed_directory
 from der.pipeline import known_names
 from der.pipeline.adding import add_classes
 from der.pipeline.chain import chain_length
-from der.pipeline.lockfile import LOCK
+from der.pipeline.dvc import LOCK
 from der.pipeline.params import read_params, read_text
 from der.pipeline.paths import PARAMS, RAW, checkpoint
 from der.pipeline.planning import planned_steps

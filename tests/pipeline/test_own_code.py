@@ -10,12 +10,11 @@ from der.core.errors import UserError
 from der.core.registry import check_imported
 from der.core.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
-from der.pipeline.fingerprint import is_own
-from der.pipeline.fingerprint_files import read_code, write_fingerprints
-from der.pipeline.own_code import hash_stages, importing_named, named_modules
+from der.pipeline.fingerprint import is_own, named_modules, read_code, write_fingerprints
+from der.pipeline.own_code import hash_stages, importing_named
 from der.pipeline.params import write_text
 from der.pipeline.paths import GRAPH, PARAMS
-from der.pipeline.running_code import RunningCode
+from der.pipeline.stage import Given
 from tests.locations import ROOT
 
 STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]
@@ -91,18 +90,18 @@ def test_its_code_belongs_to_the_stages_that_run_it(project: Path, key: str) -> 
 def test_a_stage_is_held_to_it(project: Path) -> None:
     name_function("memory.selection")
     write_fingerprints(read_code(STAGES))
-    RunningCode("build_memory").confirm()
+    Given("build_memory").confirm()
     (project / "src/own/helper.py").write_text("value = 2\n")
-    RunningCode("split")
+    Given("split")
     with pytest.raises(UserError, match="build_memory: its code has been edited"):
-        RunningCode("build_memory")
+        Given("build_memory")
 
 
 def test_a_module_of_ours_may_be_named_too(project: Path) -> None:
     name_function("memory.selection", "der.evaluation.confusion:write_confusion")
     assert "der.evaluation.confusion" in hash_stages(STAGES)["build_memory"]
     write_fingerprints(read_code(STAGES))
-    RunningCode("build_memory").confirm()
+    Given("build_memory").confirm()
 
 
 def test_a_module_of_python_is_no_code_to_watch(project: Path) -> None:
@@ -177,11 +176,11 @@ def test_a_function_that_is_named_after_check_is_no_code_of_the_stage(
 ) -> None:
     monkeypatch.setattr("der.pipeline.running_code.imported_own", imported := {"own.earlier"})
     write_fingerprints(read_code(STAGES))
-    code = RunningCode("build_memory")
+    code = Given("build_memory")
     code.confirm()
     imported.add("own.names")
     with pytest.raises(UserError, match="build_memory: its code has been edited"):
         code.confirm()
     name_function("memory.selection")
     write_fingerprints(read_code(STAGES))
-    RunningCode("build_memory").confirm()
+    Given("build_memory").confirm()

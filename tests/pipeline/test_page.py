@@ -22,9 +22,9 @@ from der.evaluation.mistakes import write_mistakes
 from der.evaluation.predictions import Predictions, write_predictions
 from der.model.metadata import save_empty_checkpoint
 from der.pipeline.chain import write_chain
-from der.pipeline.markers import mark_unused
 from der.pipeline.overview import NO_PAGE, OTHER_PAGE, PAGE, show_results
 from der.pipeline.page import make_page, read_run
+from der.pipeline.paths import mark_unused
 from der.pipeline.presets import PRESETS
 from der.pipeline.settings import load_settings
 from der.report.finished_run import FinishedRun

@@ -20,10 +20,9 @@ from der.data.sources.download import download
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.pipeline import recording
 from der.pipeline.applying import apply_preset
+from der.pipeline.dvc import LOCK
 from der.pipeline.images import IDENTITIES, find_expected
-from der.pipeline.lockfile import LOCK
-from der.pipeline.markers import mark_unused
-from der.pipeline.paths import RAW, SUMMARY, evaluation
+from der.pipeline.paths import RAW, SUMMARY, evaluation, mark_unused
 from der.pipeline.presets import PRESETS, load_preset
 from der.pipeline.recording import record_run
 from der.pipeline.settings import load_settings

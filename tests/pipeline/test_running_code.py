@@ -9,10 +9,9 @@ import pytest
 from der.core.errors import DamageError, UserError
 from der.core.registry import imported_own
 from der.data import protocol
-from der.pipeline.fingerprint import hash_modules
-from der.pipeline.fingerprint_files import read_code, write_fingerprints
+from der.pipeline.fingerprint import hash_modules, read_code, write_fingerprints
 from der.pipeline.paths import FINGERPRINTS, fingerprint
-from der.pipeline.running_code import RunningCode
+from der.pipeline.stage import Given
 from tests.locations import ROOT
 
 STAGE = "split"
@@ -52,7 +51,7 @@ def load(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("project")
 def test_code_that_check_has_read() -> None:
-    code = RunningCode(STAGE)
+    code = Given(STAGE)
     code.confirm()
     assert code.text == fingerprint(STAGE).read_text(encoding="utf-8")
 
@@ -60,19 +59,19 @@ def test_code_that_check_has_read() -> None:
 def test_an_edit_before_the_stage_starts(project: Path) -> None:
     edit(project)
     with pytest.raises(UserError, match=EDITED):
-        RunningCode(STAGE)
-    RunningCode("download")  # is none of its code
+        Given(STAGE)
+    Given("download")  # is none of its code
     assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE]
-    RunningCode(STAGE)
+    Given(STAGE)
 
 
 def test_an_edit_that_says_the_same(project: Path) -> None:
     edit(project, line="# A remark")
-    RunningCode(STAGE).confirm()
+    Given(STAGE).confirm()
 
 
 def test_an_edit_while_the_stage_runs(project: Path, lazy: pytest.MonkeyPatch) -> None:
-    code = RunningCode(STAGE)
+    code = Given(STAGE)
     load(lazy)
     code.confirm()
     edit(project)
@@ -80,7 +79,7 @@ def test_an_edit_while_the_stage_runs(project: Path, lazy: pytest.MonkeyPatch) -
 
 
 def test_an_edit_before_a_module_is_imported(project: Path, lazy: pytest.MonkeyPatch) -> None:
-    code = RunningCode(STAGE)
+    code = Given(STAGE)
     edit(project)
     code.confirm()  # not of what it has loaded
     load(lazy)
@@ -89,7 +88,7 @@ def test_an_edit_before_a_module_is_imported(project: Path, lazy: pytest.MonkeyP
 
 
 def test_all_code_is_loaded_before_the_work_begins(project: Path, lazy: pytest.MonkeyPatch) -> None:
-    code = RunningCode(STAGE)
+    code = Given(STAGE)
     imported: list[str] = []
     lazy.setattr("importlib.import_module", lambda name: (imported.append(name), load(lazy)))
     code.load("cpu")
@@ -103,8 +102,8 @@ def test_all_code_is_loaded_before_the_work_begins(project: Path, lazy: pytest.M
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_kernels_are_loaded_where_their_device_is(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(RunningCode, "__init__", lambda code: None)
-    code = RunningCode()  # type: ignore[call-arg]
+    monkeypatch.setattr(Given, "__init__", lambda code: None)
+    code = Given()  # type: ignore[call-arg]
     code.hashes, code.confirmed = hash_modules("stages.train_task"), set(sys.modules)
     code.earlier = frozenset(imported_own)
     imported: list[str] = []
@@ -115,7 +114,7 @@ def test_kernels_are_loaded_where_their_device_is(device: str, monkeypatch: pyte
 
 
 def test_a_module_that_is_gone_before_the_end(project: Path, lazy: pytest.MonkeyPatch) -> None:
-    code = RunningCode(STAGE)
+    code = Given(STAGE)
     load(lazy)
     (project / "src/der/data/protocol.py").unlink()
     with pytest.raises(UserError, match=EDITED):
@@ -126,7 +125,7 @@ def test_without_a_fingerprint(project: Path) -> None:
     fingerprint(STAGE).unlink()
     message = r"^data/fingerprints/split: missing; run `dvc repro`, without --single-item$"
     with pytest.raises(UserError, match=message):
-        RunningCode(STAGE)
+        Given(STAGE)
 
 
 @pytest.mark.parametrize("place", [0, 100, -2])
@@ -135,9 +134,9 @@ def test_a_fingerprint_that_is_damaged_is_no_edit(place: int, project: Path) -> 
     text[place] ^= 0x80
     fingerprint(STAGE).write_bytes(text)
     with pytest.raises(DamageError, match=r"^data/fingerprints/split: damaged, its bytes are not those that"):
-        RunningCode(STAGE)
+        Given(STAGE)
     assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE]
-    RunningCode(STAGE)
+    Given(STAGE)
 
 
 def test_fingerprints_are_written_when_they_are_new(project: Path) -> None:

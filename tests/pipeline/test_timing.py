@@ -14,8 +14,8 @@ import pytest
 from der.core.processor import processor_name
 from der.core.stage_time import StageTime
 from der.core.work_clock import Spent
-from der.pipeline.outputs import list_outputs
 from der.pipeline.parent import name_run
+from der.pipeline.paths import list_outputs
 from der.pipeline.timing import FILE, Line, keep_time, read_last, read_times, running_clock, timed
 
 

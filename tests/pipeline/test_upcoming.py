@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from der.core.serialization import write_array
 from der.data.exemplars import empty_memory
 from der.pipeline import upcoming
-from der.pipeline.markers import mark_unused
-from der.pipeline.paths import train_images
+from der.pipeline.paths import mark_unused, train_images
 from der.pipeline.upcoming import exemplars, plan_run
 from der.train.training_images import TrainingImages, gather_step
 from der.train.workload import RunWork, plan_step

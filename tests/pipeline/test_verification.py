@@ -11,10 +11,9 @@ import yaml
 from der.core.sealed import MANIFEST, sealed_directory
 from der.pipeline import paths, verification
 from der.pipeline.chain import write_chain
+from der.pipeline.dvc import find_all_damage, find_damaged_results, list_files, repair
+from der.pipeline.fingerprint import describe
 from der.pipeline.input_side import write_side
-from der.pipeline.objects import list_files
-from der.pipeline.running_code import describe
-from der.pipeline.verification import find_all_damage, find_damaged_results, repair
 
 GRAPH = {
     "check": {"outs": [{"data/fingerprints": {"persist": True}}, {"data/input.json": {"persist": True}}]},

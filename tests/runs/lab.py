@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from der.pipeline import kept_code
+from der.pipeline.fingerprint import KEPT
+
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CLASSES = ("ant", "bee", "cat", "dog")
@@ -176,7 +177,7 @@ class Pipeline:
     @property
     def kept_code(self) -> Path:
         """Where stages find what code says."""
-        return Path(self.environment()["DER_SCRATCH"]) / kept_code.FILE
+        return Path(self.environment()["DER_SCRATCH"]) / KEPT
 
 
 def make_pipeline(

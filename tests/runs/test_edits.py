@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from der.pipeline.objects import find_object, hash_output
+from der.pipeline.dvc import find_object, hash_output
 from tests.runs.lab import RESULTS, Digests, Pipeline, Repro, numbered, read_graph
 
 REPORT = "metrics/report.html"

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from der.cli.extra import naming_the_extra
 from der.core.errors import ending_in_a_sentence
-from der.pipeline.damage import MEND, advising
+from der.pipeline.dvc import MEND, advising
 
 COMMANDS = (
     *("preset", "chain", "add", "check", "show", "report", "predict", "export", "compare", "plan"),

@@ -21,6 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the plan."""
-    from der.pipeline.plan_table import describe_plan
+    from der.pipeline.plan import describe_plan
 
     print(describe_plan(arguments.settings))

@@ -11,8 +11,8 @@ from der.data.sources.registry import find_source
 from der.model.files import METADATA
 from der.pipeline.applying import fit_chain
 from der.pipeline.chain import chain_length
+from der.pipeline.dvc import LOCK, read_lock, stages_to_run
 from der.pipeline.editing import put_values
-from der.pipeline.lockfile import LOCK, read_lock, stages_to_run
 from der.pipeline.params import read_text, write_text
 from der.pipeline.paths import CHECKPOINTS, PARAMS, RAW, checkpoint, steps_in
 from der.pipeline.planning import planned_steps

@@ -5,12 +5,12 @@ from pathlib import Path
 from der.core.errors import UserError, naming
 from der.core.yaml_text import parse_yaml
 from der.estimator.choices import check_choices
-from der.pipeline.chain import chain_length
+from der.pipeline.chain import CHAIN, chain_length
 from der.pipeline.changes import compare
+from der.pipeline.dvc import stages_to_run
 from der.pipeline.editing import put_values
-from der.pipeline.lockfile import stages_to_run
 from der.pipeline.params import parse_section, read_text, write_text
-from der.pipeline.paths import CHAIN, GRAPH, PARAMS
+from der.pipeline.paths import GRAPH, PARAMS
 from der.pipeline.planning import planned_steps
 from der.pipeline.presets import load_preset
 from der.pipeline.resizing import resize

@@ -1,12 +1,13 @@
 """chain.yaml: the numbered steps over which DVC repeats train_task, build_memory and evaluate."""
 
+from pathlib import Path
 from typing import Any
 
 from der.core.atomic import atomic_file
 from der.core.errors import UserError
 from der.core.yaml_text import parse_yaml
-from der.pipeline import paths
 
+CHAIN = Path("chain.yaml")
 HEADER = """\
 # The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that
 # `dvc repro` can run. Written by `der chain`: as long as the protocol in params.yaml, or longer, for a sweep;
@@ -18,14 +19,14 @@ HEADER = """\
 def chain_length() -> int:
     """Number of steps in chain.yaml; raises UserError if it is missing or damaged."""
     try:
-        content = parse_yaml(paths.CHAIN.read_text(encoding="utf-8"), paths.CHAIN)
+        content = parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
     except (OSError, ValueError, UserError):
         content = None
     steps = content.get("steps") if isinstance(content, dict) else None
     # Numbers as text: DVC reads others as no stages at all. Of what equals them, 1.0 and true, it makes names
     # of other files, and of other keys values beside params.yaml's.
     if not steps or not isinstance(steps, dict) or _spell(content) != _spell({"steps": _links(len(steps))}):
-        raise UserError(f"{paths.CHAIN}: missing or damaged; run `der chain`")
+        raise UserError(f"{CHAIN}: missing or damaged; run `der chain`")
     return len(steps)
 
 
@@ -55,7 +56,7 @@ def check_chain(steps: int, mend: str | None = None) -> None:
     length = chain_length()
     if steps > length:
         raise UserError(
-            f"protocol: {steps} steps, but {paths.CHAIN} holds {length}; run `{mend or f'der chain {steps}'}`"
+            f"protocol: {steps} steps, but {CHAIN} holds {length}; run `{mend or f'der chain {steps}'}`"
         )
 
 
@@ -65,5 +66,5 @@ def write_chain(length: int) -> None:
         f'  "{step}": {{previous: {link["previous"]}, phase: {link["phase"]}}}\n'
         for step, link in _links(length).items()
     ]
-    with atomic_file(paths.CHAIN) as partial:
+    with atomic_file(CHAIN) as partial:
         partial.write_text(HEADER + "steps:\n" + "".join(lines), encoding="utf-8")

@@ -15,11 +15,9 @@ from der.pipeline.applying import describe_missing_images
 from der.pipeline.chain import check_chain
 from der.pipeline.curves import curves_root
 from der.pipeline.environment import check_work
-from der.pipeline.graph import read_stages
 from der.pipeline.input_side import write_side
-from der.pipeline.outputs import list_outputs
 from der.pipeline.params import read_text
-from der.pipeline.paths import PARAMS, RAW
+from der.pipeline.paths import PARAMS, RAW, list_outputs, read_stages
 from der.pipeline.planning import planned_steps
 from der.pipeline.settings import load_settings
 from der.pipeline.start_weights import check_fit, check_weights

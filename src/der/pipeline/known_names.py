@@ -10,9 +10,8 @@ from typing import Any
 
 from der.core.errors import DamageError
 from der.data.class_arrays import list_classes
-from der.pipeline.fingerprint_files import read_code
-from der.pipeline.lockfile import read_stage
-from der.pipeline.objects import find_files, hash_output
+from der.pipeline.dvc import find_files, hash_output, read_records
+from der.pipeline.fingerprint import read_code
 from der.pipeline.paths import PARAMS, RAW, fingerprint
 from der.settings.dataset import DatasetSettings
 from der.settings.section import to_values
@@ -25,7 +24,7 @@ def names_read_last(dataset: DatasetSettings) -> list[str]:
 
     Compared are parameters, the code of the stage that reads them, and sizes: see ``is_unchanged``.
     """
-    record = read_stage(STAGE)
+    record = read_records().get(STAGE, {})
     entries = _list_entries(record)
     ran_with = record.get("params", {}).get(str(PARAMS), {}).get("dataset")
     if ran_with != to_values(dataset) or not all(_has_size(entries, path) for path in (RAW, _path(dataset))):
@@ -41,7 +40,9 @@ def names_read_last(dataset: DatasetSettings) -> list[str]:
 
 def is_unchanged(dataset: DatasetSettings) -> bool:
     """Whether ``dataset.path`` has the bytes that were read: seconds for a large archive, so asked late."""
-    return bool(hash_output(_path(dataset)) == _list_entries(read_stage(STAGE))[_path(dataset)]["md5"])
+    return bool(
+        hash_output(_path(dataset)) == _list_entries(read_records().get(STAGE, {}))[_path(dataset)]["md5"]
+    )
 
 
 def _path(dataset: DatasetSettings) -> Path:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from der.core.errors import DamageError, UserError
 from der.pipeline import paths
-from der.pipeline.chain import write_chain
-from der.pipeline.markers import is_unused
-from der.pipeline.objects import find_cache, holds
+from der.pipeline.chain import CHAIN, write_chain
+from der.pipeline.dvc import find_cache, holds
+from der.pipeline.paths import is_unused
 
 
 def resize(length: int) -> None:
@@ -46,7 +46,7 @@ def _check_cached(outputs: list[Path], length: int) -> None:
         if cache is None or not holds(cache, output):
             raise UserError(
                 f"{output}: past the end of a chain of {length} steps, and not in DVC's cache; move it away, "
-                f"or run `dvc commit -f` while {paths.PARAMS} and {paths.CHAIN} are those that made it"
+                f"or run `dvc commit -f` while {paths.PARAMS} and {CHAIN} are those that made it"
             )
 
 

@@ -11,7 +11,7 @@ import msgspec
 from der.core.errors import UserError
 from der.data.sources.tree import Entry, build_tree, scan
 from der.pipeline.environment import scratch_root
-from der.pipeline.outputs import digest_outputs
+from der.pipeline.paths import digest_outputs
 from der.pipeline.timing import append, read_lines
 from der.settings.dataset import DatasetSettings
 

@@ -1,6 +1,7 @@
-"""What all stage scripts share: arguments, the code they run, and errors in one line."""
+"""The frame of every stage: what it is given, its command line, its time, and errors in one line."""
 
 import argparse
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -8,14 +9,76 @@ from contextlib import contextmanager
 from functools import partial
 
 from der.core.errors import UserError, ending_in_a_sentence
-from der.pipeline.damage import advising
+from der.core.registry import imported_own
+from der.pipeline.dvc import advising
+from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
+from der.pipeline.params import read_params
 from der.pipeline.parent import end_with_dvc
+from der.pipeline.paths import fingerprint
 from der.pipeline.processes import is_member
-from der.pipeline.running_code import RunningCode
 from der.pipeline.timing import timed
 from der.pipeline.watching import HAS_SAID, PATIENCE
 
-StageWork = Callable[[RunningCode], str]  # a stage's work; returns a sentence for users
+
+class Given:
+    """What a stage was given when it began: its code, as stage check has read it.
+
+    To be made when the script has been imported; raises UserError if the code on disk is other code.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        path = fingerprint(stage)
+        if not path.is_file():
+            raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
+        said = path.read_text(encoding="utf-8", errors="replace")
+        self.named = named_modules(read_params())
+        code = Code(self.named)
+        self.reached = code.reach(f"stages.{stage}")
+        self.hashes = code.hash_reached(self.reached)
+        self.text = describe(self.hashes)
+        self.confirmed = self._loaded()
+        self.earlier = frozenset(imported_own)
+        if said != self.text:
+            check_fingerprint(path)
+            raise self._changed()
+
+    def load(self, device: str) -> None:
+        """Import all of the library that the stage's code has, lest it be edited before it is needed.
+
+        Kernels of ``device`` "cuda" are left out on others, which may lack what they need. Then ``confirm``.
+        """
+        for name in sorted(self.reached):
+            if not name.startswith(("stages", "der.model.kernels.") if device != "cuda" else "stages"):
+                importlib.import_module(name)
+        self.confirm()
+
+    def confirm(self) -> None:
+        """Raise UserError if a module that was imported since the last call had been edited before.
+
+        A stage calls it after its imports, and before it writes results: what is edited while it runs
+        neither stops it nor comes into its results.
+        """
+        if not imported_own - self.earlier <= self.hashes.keys():  # params.yaml names others than check read
+            raise self._changed()
+        loaded, code = self._loaded(), Code(self.named)
+        for name in loaded - self.confirmed:
+            if code.hash_module(name, self.reached[name]) != self.hashes.get(name, ""):
+                raise self._changed()
+        self.confirmed = loaded
+
+    def _loaded(self) -> set[str]:
+        """The modules of its code that this process has imported."""
+        return sys.modules.keys() & self.reached.keys()
+
+    def _changed(self) -> UserError:
+        return UserError(
+            f"{self.stage}: its code has been edited since stage check read it; run `dvc repro`, without "
+            "--single-item"
+        )
+
+
+StageWork = Callable[[Given], str]  # a stage's work; returns a sentence for users
 
 
 def run_check(run: Callable[[], str]) -> None:
@@ -30,7 +93,7 @@ def run_stage(stage: str, run: StageWork) -> None:
     perform_stage(stage, run)
 
 
-def run_step(stage: str, run: Callable[[int, RunningCode], str]) -> None:
+def run_step(stage: str, run: Callable[[int, Given], str]) -> None:
     """As run_stage, with the step from the command line."""
     (step,) = _read_arguments(stage, step="the incremental step, from 1")
     perform_stage(f"{stage}@{step}", partial(run, step))
@@ -64,14 +127,14 @@ def perform_stage(name: str, run: StageWork) -> None:
     """
     if is_member():
         with ending_as_member():
-            run(RunningCode(name.partition("@")[0]))
+            run(Given(name.partition("@")[0]))
         return
 
     def run_confirmed() -> str:
         with timed(name):
-            code = RunningCode(name.partition("@")[0])
-            sentence = run(code)
-            code.confirm()
+            given = Given(name.partition("@")[0])
+            sentence = run(given)
+            given.confirm()
         return sentence
 
     perform(run_confirmed)

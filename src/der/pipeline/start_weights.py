@@ -6,8 +6,7 @@ from typing import TypeGuard
 
 from der.core.errors import UserError, naming
 from der.model.start_heads import check_head
-from der.pipeline.graph import read_stages
-from der.pipeline.paths import GRAPH, PARAMS, WEIGHTS
+from der.pipeline.paths import GRAPH, PARAMS, WEIGHTS, read_stages
 from der.settings.network import PRETRAINED, NetworkSettings
 
 STAGE = "initialize"  # which reads them

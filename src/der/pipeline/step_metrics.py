@@ -8,7 +8,7 @@ from der.core.serialization import read_json
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.pipeline import paths
 from der.pipeline.chain import chain_length
-from der.pipeline.markers import is_unused
+from der.pipeline.paths import is_unused
 from der.summary.series import Summary, summarise
 
 

@@ -20,8 +20,8 @@ from der.core.stage_time import StageTime
 from der.core.work_clock import Spent, WorkClock
 from der.pipeline.environment import scratch_root
 from der.pipeline.machine import describe_machine_in_use
-from der.pipeline.outputs import digest_outputs
 from der.pipeline.parent import name_run
+from der.pipeline.paths import digest_outputs
 
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
 COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a project
