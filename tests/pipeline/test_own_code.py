@@ -11,7 +11,7 @@ from der.core.registry import check_imported
 from der.core.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
 from der.pipeline.fingerprint import is_own, named_modules, read_code, write_fingerprints
-from der.pipeline.own_code import hash_stages, importing_named
+from der.pipeline.own_code import importing_named
 from der.pipeline.params import write_text
 from der.pipeline.paths import GRAPH, PARAMS
 from der.pipeline.stage import Given
@@ -26,6 +26,15 @@ READ_BY = {  # whose results a function of one's own decides on
     "train.incremental.rebalancing": {"train_task"},
     "memory.selection": {"build_memory"},
 }
+
+
+def hash_stages(stages: list[str]) -> dict[str, list[str]]:
+    """The lines of every fingerprint, which name modules."""
+    return {stage: text.splitlines() for stage, text in read_code(stages).items()}
+
+
+def modules_of(lines: list[str]) -> set[str]:
+    return {line.split()[1] for line in lines}
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ def test_its_code_belongs_to_the_stages_that_run_it(project: Path, key: str) -> 
     name_function(key)
     after = hash_stages(STAGES)
     own = {"own", "own.names", "own.helper"}
-    added = {stage: set(after[stage]) - set(before[stage]) for stage in STAGES}
+    added = {stage: modules_of(after[stage]) - modules_of(before[stage]) for stage in STAGES}
     assert {stage for stage, names in added.items() if names} == READ_BY[key]
     assert all(names in (own, set()) for names in added.values())
     (project / "src/own/helper.py").write_text("value = 2\n")
@@ -99,7 +108,7 @@ def test_a_stage_is_held_to_it(project: Path) -> None:
 
 def test_a_module_of_ours_may_be_named_too(project: Path) -> None:
     name_function("memory.selection", "der.evaluation.confusion:write_confusion")
-    assert "der.evaluation.confusion" in hash_stages(STAGES)["build_memory"]
+    assert "der.evaluation.confusion" in modules_of(hash_stages(STAGES)["build_memory"])
     write_fingerprints(read_code(STAGES))
     Given("build_memory").confirm()
 
@@ -127,7 +136,7 @@ def test_code_that_dvc_does_not_look_at_is_refused_until_check_depends_on_it(
         ):
             hash_stages(STAGES)
         GRAPH.write_text(text.replace("      - src\n", f"      - src\n      - {dependency}{package}\n"))
-        assert f"{package}.helper" in hash_stages(STAGES)["build_memory"]
+        assert f"{package}.helper" in modules_of(hash_stages(STAGES)["build_memory"])
         GRAPH.write_text(text)
         name_function("memory.selection", "herding")
 
@@ -139,7 +148,7 @@ def test_an_installed_package_is_its_version_as_torch_is(
     write_package(site, "installed_own")
     monkeypatch.syspath_prepend(site)
     name_function("memory.selection", "installed_own.names:function")
-    assert "installed_own.helper" in hash_stages(STAGES)["build_memory"]
+    assert "installed_own.helper" in modules_of(hash_stages(STAGES)["build_memory"])
 
 
 def test_a_module_that_is_nowhere_is_left_to_the_check_of_names(project: Path) -> None:
@@ -174,7 +183,7 @@ def test_an_environment_below_the_root_is_nobody_s_own_code(project: Path) -> No
 def test_a_function_that_is_named_after_check_is_no_code_of_the_stage(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("der.pipeline.running_code.imported_own", imported := {"own.earlier"})
+    monkeypatch.setattr("der.pipeline.stage.imported_own", imported := {"own.earlier"})
     write_fingerprints(read_code(STAGES))
     code = Given("build_memory")
     code.confirm()

@@ -52,7 +52,9 @@ def module_of(code: CodeType) -> str:
     path = Path(code.co_filename)
     for package, root in ROOTS.items():
         if path.is_relative_to(root) and code.co_name != "<module>":
-            return ".".join([package, *path.relative_to(root).with_suffix("").parts]).removesuffix(".__init__")
+            return ".".join([package, *path.relative_to(root).with_suffix("").parts]).removesuffix(
+                ".__init__"
+            )
     return ""
 
 

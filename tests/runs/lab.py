@@ -18,7 +18,6 @@ from PIL import Image
 
 from der.pipeline.fingerprint import KEPT
 
-
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CLASSES = ("ant", "bee", "cat", "dog")
 CHAIN = 3  # the protocol has two steps: number 3 is unused

@@ -14,11 +14,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Check, and say that all is good."""
     from der.pipeline.checking import check_images, check_project
     from der.pipeline.dvc import check_lock
-    from der.pipeline.own_code import hash_stages
+    from der.pipeline.fingerprint import read_code
     from der.pipeline.paths import read_stages
 
     check_lock()
-    hash_stages([*read_stages()])
+    read_code(read_stages())
     check_project(print)
     check_images()
     print("params.yaml and chain.yaml are good")

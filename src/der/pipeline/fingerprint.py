@@ -130,7 +130,7 @@ class Code:
         if module is None or path is None:
             return ""
         parts = [module.always, *(part for one, part in sorted(module.definitions.items()) if one in names)]
-        if not any(part.digest for part in parts):
+        if is_ours(name) and not any(part.digest for part in parts):
             return ""
         used = {one for part in parts for one, _ in part.uses}
         unused = {one for part in module.definitions.values() for one, _ in part.uses} - used

@@ -9,6 +9,7 @@ restores what its cache holds of earlier runs, and a stage may leave the same as
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,14 +77,15 @@ def read_workspace() -> Workspace:
     check_lock()  # before DVC, which does not know one that is half-written
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
-    from networkx import dfs_postorder_nodes
 
     try:
         index = Repo().index
         owners = {Path(out.def_path): out for out in index.outs}
-        stages = {stage.addressing: _look_at(stage, owners) for stage in dfs_postorder_nodes(index.graph)}
+        stages = {stage.addressing: _look_at(stage, owners) for stage in index.stages}
     except DvcException as error:
         raise UserError(f"dvc: {' '.join(str(error).split())}; run `der check`") from None
+    ahead = {name: {one for them in stage.owners.values() for one in them} for name, stage in stages.items()}
+    stages = {name: stages[name] for name in TopologicalSorter(ahead).static_order()}
     code = read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
     hashes = {
         name: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for name, text in code.items()
@@ -102,7 +104,7 @@ def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
         found.reasons.add(NEVER_RAN)
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
-            found.params.update({key: (dep.hash_info.value or {}).get(key) for key in dep.params})
+            found.params.update({key: (dep.hash_info.value or {}).get(key, NEVER_RAN) for key in dep.params})
             continue
         path = Path(dep.def_path)
         owners = [
