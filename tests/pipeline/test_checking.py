@@ -11,7 +11,7 @@ from der.cli.main import main
 from der.core.errors import UserError
 from der.pipeline import checking
 from der.pipeline.chain import CHAIN, write_chain
-from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_outputs
+from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
 from der.pipeline.paths import PARAMS
 from der.pipeline.plan import read_workspace
 from tests.locations import ROOT
@@ -242,7 +242,7 @@ def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
 @pytest.mark.parametrize("content", [content for path, content in CUT if path == LOCK])
 def test_whatever_reads_a_lock_cut_short_says_so(content: str) -> None:
     LOCK.write_text(content)
-    for read in (read_lock, read_outputs, read_workspace):
+    for read in (read_lock, read_records, read_workspace):
         with pytest.raises(
             UserError, match=r"^dvc\.lock: half-written, by a DVC that was killed; remove it "
         ):

@@ -14,7 +14,7 @@ from der.pipeline import resizing
 from der.pipeline.adding import add_classes
 from der.pipeline.applying import apply_preset, resize_chain
 from der.pipeline.chain import chain_length, write_chain
-from der.pipeline.dvc import find_object, hash_files, hash_output
+from der.pipeline.dvc import find_files, find_object, hash_output
 from der.pipeline.params import read_text
 from der.pipeline.paths import PARAMS, checkpoint, mark_unused, memory
 from tests.pipeline.clones import make_clone
@@ -37,7 +37,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def put(cache: Path, output: Path) -> None:
     """Have the cache hold an output."""
-    for name in (*hash_files(output).values(), hash_output(output)):
+    for name in (*map(hash_output, find_files(output)), hash_output(output)):
         find_object(cache, name).parent.mkdir(parents=True, exist_ok=True)
         find_object(cache, name).touch()
 

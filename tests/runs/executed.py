@@ -1,7 +1,7 @@
-"""A program, run in a pipeline's directory: `python -m stages` that notes which definitions each stage executes.
+"""A program for a pipeline's directory: `python -m stages` that notes which definitions each stage executes.
 
-It writes them to the file that its argument names: stage -> module -> names at the top of the module. What runs
-only to give a name its value, when a module is imported, is left out.
+It writes them to the file that its argument names: stage -> module -> names at the top of the module. What
+runs only to give a name its value, when a module is imported, is left out.
 """
 
 import ast
