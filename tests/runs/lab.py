@@ -150,7 +150,7 @@ class Pipeline:
         assert count, pattern
         (self.root / path).write_text(changed, encoding="utf-8")
 
-    def add_code(self, *paths: str, line: str = "NOBODY_READS_THIS = 1") -> None:
+    def add_code(self, *paths: str, line: str = "assert True") -> None:
         """Add a line to modules: other code to a fingerprint, with the same results."""
         for path in paths:
             with (self.root / path).open("a", encoding="utf-8") as stream:

@@ -1,9 +1,9 @@
 """What code a stage runs, as text that changes with it: data/fingerprints, which stage check writes.
 
-Of every module it counts what runs when it is imported, and the definitions (functions, classes and plain
-assignments) whose names are used in code that counts itself, starting from the stage's script. What a name
-stands for that cannot be resolved is the whole module. Comments, docstrings and layout do not count. A
-fingerprint is the same on every Python that the project supports.
+Of every module two things count: what it runs when it is imported, and the definitions (functions, classes,
+plain assignments) whose names are used in code that counts, starting from the stage's script. Where a name
+cannot be resolved, all of its module counts. Comments, docstrings and layout do not. A fingerprint is the same
+on every Python that the project supports.
 """
 
 import ast
@@ -143,7 +143,7 @@ class Code:
         """What a name in a module stands for: definitions there, and what lies elsewhere."""
         if wanted == NOTHING or wanted in module.definitions:
             return {wanted} - {NOTHING}, []
-        if imports := [one for one in module.always.imports if one[0] == wanted]:
+        if imports := [one for one in module.always.imports if one[0] == wanted != ALL]:
             return set(), [target for one in imports for target in self._resolve(one, ALL)]
         if self._module(f"{name}.{wanted}") is not None:
             return set(), [(f"{name}.{wanted}", ALL)]
@@ -354,11 +354,9 @@ def find_package(name: str) -> list[Path]:
     try:
         spec = PathFinder.find_spec(name)
     except (ImportError, ValueError):
-        return []
-    if spec is None:
-        return []
-    if spec.submodule_search_locations is not None:
-        return [Path(place) for place in spec.submodule_search_locations]
+        spec = None
+    if spec is None or spec.submodule_search_locations is not None:
+        return [Path(place) for place in (spec and spec.submodule_search_locations) or []]
     return [Path(spec.origin).with_suffix("")] if spec.origin and spec.origin.endswith(".py") else []
 
 
@@ -369,25 +367,18 @@ def dump(node: Any) -> str:
     """
     if isinstance(node, list):
         return f"[{','.join(map(dump, node))}]"
-    if isinstance(node, ast.Constant):
-        return f"{type(node.value).__name__}:{_literal(node.value)}"
+    if isinstance(node, ast.Constant):  # of whole numbers the decimal digits have a limit
+        value = hex(node.value) if type(node.value) is int else ascii(node.value)
+        return f"{type(node.value).__name__}:{value}"
     if not isinstance(node, ast.AST):
         return ascii(node)  # repr escapes what this Python's Unicode does not know yet
-    fields = [
-        f"{name}={dump(value)}"
-        for name in _meaningful(node._fields)
-        if (value := _meaning(node, name)) not in (None, [])
-    ]
+    said = ((name, _meaning(node, name)) for name in _meaningful(node._fields))
+    fields = [f"{name}={dump(value)}" for name, value in said if value not in (None, [])]
     return f"{type(node).__name__}({','.join(fields)})"
-
-
-def _literal(value: object) -> str:
-    return hex(value) if type(value) is int else ascii(value)  # decimal digits have a limit
 
 
 @cache
 def _meaningful(fields: tuple[str, ...]) -> list[str]:
-    """Those of a node's fields that decide what the code does."""
     return sorted(set(fields) - WITHOUT_MEANING)
 
 
