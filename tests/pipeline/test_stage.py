@@ -27,7 +27,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DER_SCRATCH", str(tmp_path / "scratch"))
     assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE, "download"]
     return tmp_path
 

@@ -2,8 +2,8 @@
 
 Of every module two things count: what it runs when it is imported, and the definitions (functions, classes,
 plain assignments) whose names are used in code that counts, starting from the stage's script. Where a name
-cannot be resolved, all of its module counts. Comments, docstrings and layout do not. A fingerprint is the same
-on every Python that the project supports.
+cannot be resolved, all of its module counts. Comments, docstrings and layout do not. A fingerprint is the
+same on every Python that the project supports.
 """
 
 import ast

@@ -43,11 +43,9 @@ Identities = dict[str, str]  # stages that run, in their order -> what each woul
 class Stage(NamedTuple):
     """A stage of DVC's graph, and what DVC has recorded of its last run."""
 
-    params: dict[str, Any]  # key of params.yaml -> the value that it ran with; None if it had none
+    params: dict[str, Any]  # key of params.yaml -> the value that it ran with
     deps: dict[Path, str]  # what it reads -> hash of that; "" if there is none
-    owners: dict[
-        Path, list[str]
-    ]  # what it reads -> the stages that leave it, what it lies in, or what lies in it
+    owners: dict[Path, list[str]]  # what it reads -> the stages that leave it, a part of it, or more
     stale: set[Path]  # what others have left since in another form
     reasons: set[str]  # why it runs whatever the parameters: paths from outside that have changed, or words
 
@@ -149,11 +147,8 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
     steps = planned_steps(settings)
     check_chain(len(steps or []))
     side = backbone_side(settings)
-    row = _Row(workspace, steps)
-    row.others = {
-        INPUT: "" if holds_side(side) else f"{side} pixels",
-        PARAMS: _hash(parameters) if rewritten else "",
-    }
+    written = {INPUT: "" if holds_side(side) else f"{side} pixels", PARAMS: _hash(parameters) * rewritten}
+    row = _Row(workspace, steps, written)
     for name, stage in workspace.stages.items():
         row.add(name, stage, parameters)
     return row.identities
@@ -162,10 +157,10 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
 class _Row:
     """The stages of one set of parameters, seen one after the other."""
 
-    def __init__(self, workspace: Workspace, steps: list[list[str]] | None) -> None:
+    def __init__(self, workspace: Workspace, steps: list[list[str]] | None, written: dict[Path, str]) -> None:
         self.workspace = workspace
         self.steps = steps
-        self.others: dict[Path, str] = {}  # inputs that no rule tells
+        self.written = written  # what is written before a run, as a hash; empty if it stays as it is
         self.raw = ""  # the images that split reads, as a hash; empty if they stay as they are
         self.images: set[str] | None = None  # classes whose images are others; None: any may be
         self.identities = Identities()
@@ -186,8 +181,8 @@ class _Row:
         """What a dependency of a stage will be, as a hash; empty if it stays as it is."""
         if path.is_relative_to(FINGERPRINTS):
             return "" if self.workspace.code[name.partition("@")[0]] == stage.deps[path] else CHANGED
-        if other := self.others.get(path):
-            return other
+        if anew := self.written.get(path):
+            return anew
         if path in stage.stale:
             return CHANGED
         if path == INPUT or (path.is_relative_to(TASKS) and path != TASKS and self._keeps_task(path)):
@@ -199,21 +194,16 @@ class _Row:
 
     def _keeps_task(self, path: Path) -> bool:
         """Whether split, if it runs, leaves the same images of a step: as it does of the same classes."""
-        split = self.workspace.stages[SPLIT]
-        step = int(path.relative_to(TASKS).parts[0])
-        if SPLIT not in self.identities or self.steps is None:
-            return SPLIT not in self.identities
-        code = self.workspace.code[SPLIT] != split.deps.get(FINGERPRINTS / SPLIT)
-        if (
-            code
-            or split.reasons - {CHAIN.as_posix()}
-            or (self.raw and self._has_other_images(path, step, self.steps))
-        ):
+        split, step = self.workspace.stages[SPLIT], int(path.relative_to(TASKS).parts[0])
+        if SPLIT not in self.identities:
+            return True
+        other_code = self.workspace.code[SPLIT] != split.deps.get(FINGERPRINTS / SPLIT)
+        if self.steps is None or other_code or split.reasons - {CHAIN.as_posix()}:
+            return False
+        if self.raw and self._has_other_images(path, step, self.steps):
             return False
         try:
-            if step > len(self.steps):
-                return is_unused(path)
-            return read_task(path, step) == self.steps[:step]
+            return is_unused(path) if step > len(self.steps) else read_task(path, step) == self.steps[:step]
         except UserError:
             return False
 

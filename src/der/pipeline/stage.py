@@ -110,34 +110,32 @@ def _read_arguments(stage: str, **helps: str) -> list[int]:
 
 
 def perform_check(run: Callable[[], str]) -> None:
-    """Run the work of stage check, and keep how long it took."""
-
-    def run_timed() -> str:
-        with timed("check"):
-            return run()
-
-    perform(run_timed)
+    """Run the work of stage check, and print the sentence that it returns."""
+    with framing("check"):
+        print(run(), flush=True)
 
 
 def perform_stage(name: str, run: StageWork) -> None:
-    """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and keep how long it took.
+    """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and print the sentence it returns.
 
-    It fails if the code that it ran is not what its fingerprint says. A process that only helps with it keeps
-    nothing.
+    It fails if what it ran on is not what it was given. A process that only helps with it prints nothing.
     """
     if is_member():
         with ending_as_member():
             run(Given(name.partition("@")[0]))
         return
+    with framing(name):
+        given = Given(name.partition("@")[0])
+        sentence = run(given)
+        given.confirm()
+        print(sentence, flush=True)
 
-    def run_confirmed() -> str:
-        with timed(name):
-            given = Given(name.partition("@")[0])
-            sentence = run(given)
-            given.confirm()
-        return sentence
 
-    perform(run_confirmed)
+@contextmanager
+def framing(name: str) -> Iterator[None]:
+    """Keep how long a stage took; what users can mend becomes one line and exit status 1."""
+    with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"), advising(), timed(name):
+        yield
 
 
 @contextmanager
@@ -159,9 +157,3 @@ def ending_as_member() -> Iterator[None]:
         except SystemExit as end:
             print(end.code, file=sys.stderr, flush=True)
         sys.exit(HAS_SAID)
-
-
-def perform(run: Callable[[], str]) -> None:
-    """Print the sentence that ``run`` returns; what users can mend is one line and exit status 1."""
-    with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"), advising():
-        print(run(), flush=True)
