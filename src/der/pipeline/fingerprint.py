@@ -274,7 +274,9 @@ def understand(source: bytes, package: str, *, whole: bool) -> Module:
             definitions.setdefault(name, []).append(statement)
         if not names and not (statement is tree.body[0] and _has_docstring(tree)):
             always.append(statement)
-    return Module(_part(always, package), {name: _part(them, package) for name, them in definitions.items()})
+    at_import = _part(always, package, definitions.keys())
+    names = definitions.keys() | {one[0] for one in at_import.imports}
+    return Module(at_import, {name: _part(them, package, names) for name, them in definitions.items()})
 
 
 def _names_defined(statement: ast.stmt) -> list[str]:
@@ -294,18 +296,19 @@ def _names_defined(statement: ast.stmt) -> list[str]:
     return names if len(names) == len(leaves) else []
 
 
-def _part(statements: list[ast.stmt], package: str) -> Part:
+def _part(statements: list[ast.stmt], package: str, names: Set[str]) -> Part:
+    """What statements say; of the names that they use those in ``names``, or that they import."""
     uses, imports, seen = list[tuple[str, str]](), list[tuple[str, str, str]](), set[ast.AST]()
     for node in (node for statement in statements for node in ast.walk(statement)):
         match node:
-            case ast.Import(names=names):
-                for name, bound in ((one.name, one.asname) for one in names):
+            case ast.Import(names=aliases):
+                for name, bound in ((one.name, one.asname) for one in aliases):
                     plain = bound or "." not in name  # import a.b binds a: all of b may be meant
                     imports.append((bound or name.partition(".")[0], name, NOTHING if plain else ALL))
-            case ast.ImportFrom(module=module, names=names, level=level):
+            case ast.ImportFrom(module=module, names=aliases, level=level):
                 above = package.split(".")[: 1 - level or None] if level else []
                 place = ".".join([*above, *filter(None, [module])])
-                imports += [(one.asname or one.name, place, one.name) for one in names]
+                imports += [(one.asname or one.name, place, one.name) for one in aliases]
             case ast.Attribute(value=ast.Name(id=name) as value, attr=attribute):
                 uses.append((name, attribute))
                 seen.add(value)
@@ -317,7 +320,8 @@ def _part(statements: list[ast.stmt], package: str) -> Part:
                 imports.append((NOTHING, named[1], named[2] or ALL))
     said = [dump(one) for one in statements if not isinstance(one, ast.Import | ast.ImportFrom)]
     digest = _sha256(" ".join(said).encode()) if said else ""
-    return Part(digest, list(dict.fromkeys(uses)), list(dict.fromkeys(imports)))
+    known = names | {one[0] for one in imports}
+    return Part(digest, [use for use in dict.fromkeys(uses) if use[0] in known], list(dict.fromkeys(imports)))
 
 
 def is_ours(name: str) -> bool:
