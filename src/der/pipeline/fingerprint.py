@@ -275,8 +275,8 @@ def understand(source: bytes, package: str, *, whole: bool) -> Module:
         if not names and not (statement is tree.body[0] and _has_docstring(tree)):
             always.append(statement)
     at_import = _part(always, package, definitions.keys())
-    names = definitions.keys() | {one[0] for one in at_import.imports}
-    return Module(at_import, {name: _part(them, package, names) for name, them in definitions.items()})
+    known = definitions.keys() | {one[0] for one in at_import.imports}
+    return Module(at_import, {name: _part(them, package, known) for name, them in definitions.items()})
 
 
 def _names_defined(statement: ast.stmt) -> list[str]:
