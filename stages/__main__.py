@@ -8,10 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 from der.core import ranks
-from der.core.errors import ending_in_a_sentence
+from der.core.errors import advising, ending_in_a_sentence
 from der.pipeline import paths
 from der.pipeline.chain import chain_length
-from der.pipeline.dvc import advising
 from der.pipeline.environment import set_up_device
 from der.pipeline.overview import conclude
 from der.pipeline.paths import is_unused

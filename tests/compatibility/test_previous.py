@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core.errors import UserError
+from der.core.errors import UserError, advising
 from der.core.sealed import seal
 from der.core.serialization import read_array, read_json, write_array
 from der.data.exemplars import load_memory
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import FORMAT
-from der.pipeline.dvc import advising
 from der.train.resume.store import StateStore
 from tests.builders import MemoryKeeper, Recorder
 from tests.compatibility.make import CHECKPOINT, FOLDER, MEMORY, NUMBERS, REVISION, SCRATCH

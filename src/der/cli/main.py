@@ -8,8 +8,7 @@ import sys
 from contextlib import suppress
 
 from der.cli.extra import naming_the_extra
-from der.core.errors import ending_in_a_sentence
-from der.pipeline.dvc import MEND, advising
+from der.core.errors import MEND, advising, ending_in_a_sentence
 
 COMMANDS = (
     *("preset", "chain", "add", "check", "show", "report", "predict", "export", "compare", "plan"),

@@ -15,8 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print a line for everything damaged."""
+    from der.core.errors import MEND
     from der.core.text import printable
-    from der.pipeline.dvc import MEND, find_all_damage, repair
+    from der.pipeline.dvc import find_all_damage, repair
 
     damages = list(find_all_damage())
     for line in repair(damages) if arguments.repair else (damage.sentence for damage in damages):

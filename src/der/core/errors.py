@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from der.core.text import printable
 
+MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
+
 
 class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says what and how."""
@@ -42,3 +44,12 @@ def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
         sys.exit(f"error: {printable(str(error.filename or 'files'))}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(interrupted)
+
+
+@contextmanager
+def advising(advice: str = MEND) -> Iterator[None]:
+    """Have the message of damage say what to do."""
+    try:
+        yield
+    except DamageError as error:
+        raise UserError(f"{error}; {advice}") from None

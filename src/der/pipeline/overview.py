@@ -3,10 +3,9 @@
 import json
 import os
 
-from der.core.errors import UserError
+from der.core.errors import MEND, UserError
 from der.core.serialization import read_json
 from der.pipeline.committed import read_committed
-from der.pipeline.dvc import MEND
 from der.pipeline.environment import TABLE
 from der.pipeline.paths import PLOTS, REPORT, SUMMARY
 from der.pipeline.shown import is_page_current
