@@ -1,164 +1,175 @@
-"""What users can put right ends a stage with status 1 and one line, and leaves everything as it was."""
+"""What users can put right ends a stage with status 1 and one line, and leaves every result as it was."""
 
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 
 from der.core.sealed import seal
+from tests.model.tiny_timm import BACKBONE
 from tests.runs.lab import CLASSES, Pipeline, digests
 
+PARAMS, CHAIN = "params.yaml", "chain.yaml"
+RESULTS = ["data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics"]
 
-def run_script(pipeline: Pipeline, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return pipeline.command("python", "-m", *script.split(), **environment)
+# Edits that stage check refuses under `dvc repro`: file, pattern, replacement, the beginning of the sentence.
+REFUSED = {
+    "an unknown key": (
+        PARAMS,
+        "^  budget: 8$",
+        "  budget: 8\n  bugdet: 9",
+        "memory.bugdet: unknown key; did you",
+    ),
+    "a missing key": (PARAMS, "^  budget: 8\n", "", "memory.budget: missing; add it with a whole number"),
+    "a missing section": (
+        PARAMS,
+        "^evaluate:\n.*\n",
+        "",
+        "evaluate: missing; add it with the keys group_labels",
+    ),
+    "an unknown section": (PARAMS, r"\Z", "extra: 1\n", "extra: unknown key"),
+    "a word for a number": (PARAMS, "budget: 8", "budget: many", "memory.budget: 'many' does not fit; write"),
+    "not a number": (PARAMS, "budget: 8", "budget: .nan", "memory.budget: nan does not fit"),
+    "out of range": (PARAMS, "budget: 8", "budget: 0", "memory.budget: 0 is out of range; write a number"),
+    "true for a weight": (
+        PARAMS,
+        "(auxiliary_weight): .*",
+        r"\1: true",
+        "train.incremental.auxiliary_weight: True",
+    ),
+    "two sections": (
+        PARAMS,
+        "mean: null\n  std: null",
+        "mean: [0.5, 0.5]\n  std: [0.5, 0.5]",
+        "network.mean: 2 val",
+    ),
+    "a number as path": (PARAMS, "path: .*", "path: 2024", "dataset.path: 2024 does not fit; write text"),
+    "a budget for no class": (
+        PARAMS,
+        "budget: 8",
+        "budget: 3",
+        "memory.budget: 3 leaves no exemplar for each of 4",
+    ),
+    "an unknown class": (
+        PARAMS,
+        "steps: null",
+        "steps: [[ant], [elk]]",
+        "protocol.steps: 'elk' is no class of the",
+    ),
+    "too many steps": (
+        PARAMS,
+        "first_classes: 2\n  later_classes: 2",
+        "first_classes: 1\n  later_classes: 1",
+        None,
+    ),
+    "steps without quotes": (CHAIN, '"2"', "2", "missing or damaged; run `der chain`"),
+    "a step on the wrong one": (CHAIN, "previous: 1", "previous: 0", "missing or damaged; run `der chain`"),
+}
+# Edits that DVC refuses before any stage runs; docs/troubleshooting.md has its words.
+BEFORE = {
+    "no YAML": (PARAMS, "^memory:$", "memory: ["),
+    "a tag": (PARAMS, "budget: 8", "budget: !!python/name:os.system 8"),
+    "a path that names nothing": (PARAMS, "path: .*", "path: nowhere"),
+    "a list as path": (PARAMS, "path: .*", "path: [a]"),
+    "a chain that is no YAML": (CHAIN, "^steps:$", "steps: ["),
+    "a chain without fields": (CHAIN, ", phase: incremental", ""),
+    "a step on itself": (CHAIN, "previous: 1", "previous: 2"),
+    "a step's name with a slash": (CHAIN, '"2"', '"../2"'),
+}
 
 
 def assert_refuses(pipeline: Pipeline, script: str, message: str, **environment: str) -> None:
     """The script fails with this one line (a regular expression), and no file is made, changed or lost."""
     before = digests(pipeline.root)
-    done = run_script(pipeline, script, **environment)
+    done = pipeline.command("python", "-m", *script.split(), **environment)
     assert done.returncode == 1, done.stderr
     assert re.fullmatch(f"error: {message}\n", done.stderr), done.stderr
     assert digests(pipeline.root) == before
 
 
-def replace_line(pattern: str, replacement: str) -> Callable[[str], str]:
-    """An edit of params.yaml as text; the pattern must be there."""
-
-    def edit(text: str) -> str:
-        changed, count = re.subn(pattern, replacement, text, count=1, flags=re.MULTILINE)
-        assert count
-        return changed
-
-    return edit
-
-
-BAD_PARAMETERS = {
-    "unknown key": (
-        replace_line(r"^  budget: 8$", "  budget: 8\n  bugdet: 9"),
-        r"params\.yaml: memory\.bugdet: unknown key; did you mean budget\?",
-    ),
-    "missing key": (
-        replace_line(r"^  budget: 8\n", ""),
-        r"params\.yaml: memory\.budget: missing; add it with a whole number",
-    ),
-    "missing section": (
-        replace_line(r"^evaluate:\n  group_labels: 10\n", ""),
-        r"params\.yaml: evaluate: missing; add it with the keys group_labels",
-    ),
-    "wrong type": (
-        replace_line(r"^  budget: 8$", "  budget: many"),
-        r"params\.yaml: memory\.budget: 'many' does not fit; write a whole number",
-    ),
-    "out of range": (
-        replace_line(r"^  budget: 8$", "  budget: 0"),
-        r"params\.yaml: memory\.budget: 0 is out of range; write a number of at least 1 and at most \d+",
-    ),
-    "nested": (
-        replace_line(r"^    momentum: 0\.9$", "    momentum: 9"),
-        r"params\.yaml: train\.base\.momentum: 9 is out of range; "
-        r"write a number of at least 0 and at most 1",
-    ),
-    "no YAML": (replace_line(r"^memory:$", "memory: ["), r"params\.yaml: not valid YAML \(.+\)"),
-    "empty": (
-        lambda text: "",
-        r"params\.yaml: holds no keys and values; restore it with `git checkout params\.yaml`",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD_PARAMETERS)
-def test_bad_parameters(name: str, pipeline: Pipeline) -> None:
-    edit, message = BAD_PARAMETERS[name]
-    file = pipeline.root / "params.yaml"
-    file.write_text(edit(file.read_text(encoding="utf-8")), encoding="utf-8")
-    assert_refuses(pipeline, "stages.check", message)
-
-
-def test_elsewhere_than_at_the_root(pipeline: Pipeline) -> None:
-    (pipeline.root / "params.yaml").unlink()
-    assert_refuses(pipeline, "stages.split", r"params\.yaml: not found; run from the repository's root")
-
-
-BAD_EDITS: dict[str, tuple[dict[str, Any], str]] = {
-    "a range": ({"memory__budget": 0}, "params.yaml: memory.budget: 0 is out of range"),
-    "a type": ({"train__masks": True}, "params.yaml: train.masks: True does not fit"),
-    "two sections": (
-        {"network__mean": [0.5, 0.5], "network__std": [0.5, 0.5]},
-        "params.yaml: network.mean: 2 values",
-    ),
-    "a budget for no class": (
-        {"memory__budget": 3},
-        "params.yaml: memory.budget: 3 leaves no exemplar for each of 4 classes",
-    ),
-    "too many steps": (
-        {"protocol__first_classes": 1, "protocol__later_classes": 1},
-        "protocol: 4 steps, but chain.yaml holds 3; run `der chain 4`",
-    ),
-    "an unknown class": (
-        {"protocol__steps": [["ant"], ["elk"]]},
-        "params.yaml: protocol.steps: 'elk' is no class of the data set",
-    ),
-}
-
-
-def test_bad_edits_leave_every_result_where_it_is(pipeline: Pipeline) -> None:
-    params = pipeline.root / "params.yaml"
-    before, good = digests(pipeline.root, ["data", "metrics"]), params.read_bytes()
-    for name, (values, message) in BAD_EDITS.items():
-        pipeline.edit(**values)
-        done = pipeline.command("dvc", "repro")
-        assert done.returncode != 0, name
-        assert f"error: {message}" in done.stderr, name
-        assert "Traceback" not in done.stdout + done.stderr, name
-        assert re.findall("Running stage '(.+)'", done.stdout) == ["check"], name
-        assert digests(pipeline.root, ["data", "metrics"]) == before, name
-        params.write_bytes(good)
-    (pipeline.root / "src/der/memory/herding.py").write_text("def", encoding="utf-8")
+def run_edited(pipeline: Pipeline, path: str, pattern: str, replacement: str) -> tuple[str, str, str]:
+    """What `dvc repro` prints and complains of with an edit, then taken back; what `der check` says."""
+    file = pipeline.root / path
+    good, before = file.read_bytes(), digests(pipeline.root, ["data", "metrics"])
+    pipeline.rewrite(path, pattern, replacement)
     done = pipeline.command("dvc", "repro")
-    assert (
-        "error: src/der/memory/herding.py: cannot be parsed (invalid syntax (<unknown>, line 1))"
-        in done.stderr
-    )
+    told = pipeline.command("python", "-m", "der", "check", PYTHONPATH="src")
+    assert done.returncode != 0 and told.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
     assert digests(pipeline.root, ["data", "metrics"]) == before
+    file.write_bytes(good)
+    return done.stdout, done.stderr, told.stderr
 
 
-def test_protocol_longer_than_the_chain(pipeline: Pipeline) -> None:
-    pipeline.edit(protocol__first_classes=1, protocol__later_classes=1)
-    message = r"protocol: 4 steps, but chain\.yaml holds 3; run `der chain 4`"
-    for script in ("stages.check", "stages.split"):
-        assert_refuses(pipeline, script, message)
-    pipeline.der("chain")  # which finds the same number
-    pipeline.succeed("python", "-m", "stages.split")
-    assert (pipeline.root / "data/tasks/4/train/dog.npy").exists()
+def test_what_check_refuses_leaves_every_result(pipeline: Pipeline) -> None:
+    (pipeline.root / "2024").mkdir()
+    for name, (path, pattern, replacement, sentence) in REFUSED.items():
+        printed, complained, told = run_edited(pipeline, path, pattern, replacement)
+        expected = (
+            f"error: {path}: {sentence}"
+            if sentence
+            else "error: protocol: 4 steps, but chain.yaml holds 3; run `der chain 4`"
+        )
+        assert expected in complained, name
+        assert told.startswith(expected) and told.count("\n") == 1, name
+        assert re.findall("Running stage '(.+)'", printed) == ["check"], name
 
 
-@pytest.mark.parametrize(
-    "script", ["stages.check", "stages.split", "stages.summarize", "stages", "der preset digits_masks"]
-)
-def test_damaged_chain(script: str, pipeline: Pipeline) -> None:
-    (pipeline.root / "chain.yaml").write_text("steps: [\n", encoding="utf-8")
-    assert_refuses(pipeline, script, r"chain\.yaml: missing or damaged; run `der chain`", PYTHONPATH="src")
+def test_what_dvc_refuses_leaves_every_result_and_der_check_says_it_in_a_sentence(pipeline: Pipeline) -> None:
+    for name, (path, pattern, replacement) in BEFORE.items():
+        printed, _, told = run_edited(pipeline, path, pattern, replacement)
+        assert "Running stage" not in printed, name
+        assert re.fullmatch(
+            rf"error: (dataset\.path|{path}): .+; .+\n|error: {path}: not valid YAML .+\n", told
+        )
+
+
+def test_code_that_cannot_be_parsed_leaves_every_result(pipeline: Pipeline) -> None:
+    before = digests(pipeline.root, RESULTS)
+    (pipeline.root / "src/der/train/objective.py").write_text("def", encoding="utf-8")
+    done = pipeline.command("dvc", "repro")
+    assert "error: src/der/train/objective.py: cannot be parsed (invalid syntax" in done.stderr
+    assert digests(pipeline.root, RESULTS) == before
+
+
+def test_a_network_that_does_not_fit_leaves_every_result(pipeline: Pipeline) -> None:
+    before = digests(pipeline.root, RESULTS)
+    torch.save({"of another network": torch.ones(3)}, pipeline.root / "data/weights/other.pth")
+    pipeline.edit(dataset__channels=3, network__backbone=BACKBONE, network__weights="data/weights/other.pth")
+    done = pipeline.command("dvc", "repro", "initialize")
+    assert re.findall("Running stage '(.+)'", done.stdout) == ["check"]
+    assert "error: params.yaml: network.weights: data/weights/other.pth: timm:" in done.stderr
+    pipeline.edit(dataset__image_side=16, network__backbone="timm:test_convnext", network__weights=None)
+    done = pipeline.command("dvc", "repro")
+    assert re.findall("Running stage '(.+)'", done.stdout) == ["check"]
+    assert (
+        "error: params.yaml: network.backbone: timm:test_convnext takes no images of 16 pixels" in done.stderr
+    )
+    assert digests(pipeline.root, RESULTS) == before
+
+
+def test_a_damaged_chain_is_mended_by_its_command(pipeline: Pipeline) -> None:
+    (pipeline.root / CHAIN).write_text("steps: [\n", encoding="utf-8")
+    for script in ("stages.check", "stages.split", "stages.summarize", "stages", "der preset digits_masks"):
+        message = r"chain\.yaml: missing or damaged; run `der chain`"
+        assert_refuses(pipeline, script, message, PYTHONPATH="src")
     pipeline.der("chain", "2")  # needs no chain that can be read
+    done = pipeline.command("python", "-m", "der", "chain", "0", PYTHONPATH="src")
+    assert done.returncode == 2 and re.search(r"error: .*N: ", done.stderr)
 
 
-@pytest.mark.parametrize("length", ["0", "-1", "many"])
-def test_chain_of_no_length(length: str, pipeline: Pipeline) -> None:
-    before = digests(pipeline.root)
-    done = pipeline.command("python", "-m", "der", "chain", length, PYTHONPATH="src")
-    assert done.returncode == 2
-    assert re.search(r"error: .*N: ", done.stderr)
-    assert digests(pipeline.root) == before
-
-
-def test_unknown_device(pipeline: Pipeline) -> None:
+def test_what_depends_on_the_surroundings(pipeline: Pipeline) -> None:
     message = r"DER_DEVICE: 'abacus' is no device; write cuda, mps or cpu"
     assert_refuses(pipeline, "stages.evaluate 1", message, DER_DEVICE="abacus")
+    pipeline.edit(memory__budget=3)  # a stage by itself, which check has not seen
+    message = r"memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4"
+    assert_refuses(pipeline, "stages.build_memory 2", message)
+    (pipeline.root / PARAMS).unlink()
+    assert_refuses(pipeline, "stages.split", r"params\.yaml: not found; run from the repository's root")
 
 
 def test_diverging_training_leaves_no_checkpoint(pipeline: Pipeline) -> None:
@@ -212,21 +223,6 @@ def test_classes_that_are_none_or_not_the_network_s(script: str, pipeline: Pipel
     assert_refuses(pipeline, script, message)
 
 
-def test_summary_that_is_none(pipeline: Pipeline) -> None:
-    (pipeline.root / "metrics/summary.json").write_text("{}", encoding="utf-8")
-    assert_refuses(
-        pipeline, "der show", r"metrics/summary\.json: no summary of steps; run `dvc repro`", PYTHONPATH="src"
-    )
-
-
-@pytest.mark.parametrize("script", ["stages.check", "stages.split", "stages.build_memory 2"])
-def test_budget_below_the_number_of_classes(script: str, pipeline: Pipeline) -> None:
-    pipeline.edit(memory__budget=3)
-    where = r"params\.yaml: " if script == "stages.check" else ""
-    message = r"memory\.budget: 3 leaves no exemplar for each of 4 classes; write at least 4"
-    assert_refuses(pipeline, script, where + message)
-
-
 def test_steps_that_are_skipped_but_of_other_parameters(pipeline: Pipeline) -> None:
     pipeline.edit(train__incremental__momentum=0.5)
     message = "trained with other parameters than params.yaml has; run `dvc repro` first"
@@ -238,19 +234,18 @@ def test_steps_that_are_skipped_but_of_other_parameters(pipeline: Pipeline) -> N
     assert "train_task 2: " in pipeline.succeed("python", "-m", "stages", "--start-at", "train_task@2")
 
 
-def test_split_without_data(pipeline: Pipeline) -> None:
-    shutil.rmtree(pipeline.root / "data/raw")
-    missing = r"data/raw/train/manifest\.json: cannot be read as JSON \(.+\)"
-    assert_refuses(pipeline, "stages.split", f"{missing}; {MEND}")
-
-
-def test_summary_without_metrics(pipeline: Pipeline) -> None:
+def test_results_that_are_missing(pipeline: Pipeline) -> None:
+    (pipeline.root / "metrics/summary.json").write_text("{}", encoding="utf-8")
+    message = r"metrics/summary\.json: no summary of steps; run `dvc repro`"
+    assert_refuses(pipeline, "der show", message, PYTHONPATH="src")
     shutil.rmtree(pipeline.root / "metrics")
     assert_refuses(pipeline, "stages.summarize", r"metrics/steps/1: no metrics; run `dvc repro`")
     assert_refuses(pipeline, "stages.report", r"metrics/steps/1: no metrics; run `dvc repro`")
-    assert_refuses(
-        pipeline, "der show", r"metrics/summary\.json: no results yet; run `dvc repro`", PYTHONPATH="src"
-    )
+    message = r"metrics/summary\.json: no results yet; run `dvc repro`"
+    assert_refuses(pipeline, "der show", message, PYTHONPATH="src")
+    shutil.rmtree(pipeline.root / "data/raw")
+    missing = r"data/raw/train/manifest\.json: cannot be read as JSON \(.+\)"
+    assert_refuses(pipeline, "stages.split", f"{missing}; {MEND}")
 
 
 def damage_picture(images: Path) -> None:
@@ -289,3 +284,17 @@ def test_bad_images_leave_no_raw_data(
     shutil.rmtree(pipeline.root / "data/raw")
     assert_refuses(pipeline, "stages.download", message)
     assert not list((pipeline.root / "data").glob("raw*"))
+
+
+def test_after_a_picture_that_is_none_all_comes_back(pipeline: Pipeline) -> None:
+    before = digests(pipeline.root, RESULTS)
+    broken = pipeline.root / f"data/images/train/{CLASSES[0]}/broken.png"
+    broken.write_text("no picture", encoding="utf-8")
+    done = pipeline.command("dvc", "repro")
+    assert re.findall("Running stage '(.+)'", done.stdout) == ["check", "download"]
+    assert "broken.png" in done.stderr
+    others = {path: digest for path, digest in before.items() if not path.startswith("data/raw")}
+    assert digests(pipeline.root, RESULTS) == others
+    broken.unlink()
+    assert pipeline.repro().run == ["check"]
+    assert digests(pipeline.root, RESULTS) == before
