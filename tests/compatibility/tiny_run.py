@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.data.exemplars import Memory
-from der.evaluation.nearest_mean import nearest_mean_scores
+from der.evaluation.metrics import nearest_mean_scores
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
