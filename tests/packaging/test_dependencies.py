@@ -12,7 +12,7 @@ import grimp
 import pytest
 from packaging.requirements import Requirement
 
-from der.cli.extra import PIPELINE
+from der.cli.main import PIPELINE
 from der.pipeline.fingerprint import hash_modules
 from stages.check import list_fingerprinted
 from tests.locations import ROOT

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from der.cli.extra import PIPELINE
+from der.cli.main import PIPELINE
 from tests.packaging.installing import ISOLATED, build, copy_tree, make_environment, run, tracked_files
 
 LEFT_OUT = (".ci/", "dvc.lock", "metrics/")  # of the sdist

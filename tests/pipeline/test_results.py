@@ -11,7 +11,7 @@ import pytest
 from der.core.errors import UserError
 from der.core.serialization import write_json
 from der.pipeline.presets import PRESETS, list_presets
-from der.pipeline.published import curves_beside
+from der.pipeline.results import curves_beside
 from der.pipeline.records import Record, read_records, record_metrics
 from der.pipeline.results import (
     BLOCKS,

@@ -50,7 +50,7 @@ NOT_RUN = {
     "python -m bench.many_steps --to ../many": "half an hour; tests/bench has its parameters",
     'python -m bench --case "colour, 32x32"': MEASURES,
     'python -m bench --case "runs at once"': MEASURES,
-    "der record digits --clone ../other": "a run of minutes; tests/pipeline/test_recording.py has made ones",
+    "python -m tools.results record digits --clone ../other": "a run of minutes; tests/tools has made ones",
 }
 
 # What is run instead of a part of a command: the tiny pipeline is another, and nobody is there to answer.
@@ -153,7 +153,7 @@ def named_in_sentences() -> Iterator[tuple[str, str]]:
 def test_commands_in_sentences_exist() -> None:
     (action,) = (one for one in get_main_parser()._actions if one.dest == "cmd")
     targets = re.findall(r"^(\w+):", read_page("Makefile"), re.MULTILINE)
-    known = {"der": {*OURS}, "dvc": {*(action.choices or ())}, "make": {*targets}}
+    known = {"der": {command.__name__ for command in OURS}, "dvc": {*(action.choices or ())}, "make": {*targets}}
     named = set(named_in_sentences())
     assert len(named) > 15
     assert {(program, word) for program, word in named if word not in known[program]} == set()

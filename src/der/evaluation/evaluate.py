@@ -121,7 +121,8 @@ def judge_tests(
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
     found = Judgement(
         labels,
-        *np.empty((2, len(labels)), np.int64),
+        np.empty(len(labels), np.int64),
+        np.empty(len(labels), np.int64),
         Predictions(np.empty(len(labels), np.int32), np.empty(len(labels), np.float32)),
     )
     head, means, start = checkpoint.network.head, means_KD.astype(np.float64), 0
