@@ -24,8 +24,6 @@ from tests.estimator.tiny import noise, tiny_classifier
 from tests.examples.programs import PAGE, modules, write_modules
 from tests.locations import ROOT
 
-LONGEST = 30  # lines
-
 
 @pytest.fixture(autouse=True)
 def on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,12 +31,9 @@ def on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def test_there_is_one_of_each_and_none_is_long() -> None:
+def test_there_is_one_of_each_short_and_formatted_and_linted_as_our_code_is(tmp_path: Path) -> None:
     assert list(modules()) == ["npz_file.py", "plain_convnet.py", "bias_correction.py", "nearest_to_mean.py"]
-    assert [name for name, text in modules().items() if len(text.splitlines()) > LONGEST] == []
-
-
-def test_they_are_formatted_and_linted_as_our_code_is(tmp_path: Path) -> None:
+    assert [name for name, text in modules().items() if len(text.splitlines()) > 30] == []
     for words in (["format", "--check"], ["check"]):
         line = ["ruff", *words, "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
         done = subprocess.run(line, capture_output=True, text=True)
