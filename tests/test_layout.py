@@ -121,7 +121,7 @@ def contracts() -> list[dict[str, list[str]]]:
 def test_what_does_without_torch_leaves_it_alone() -> None:
     """Importing it, whatever its functions import later."""
     names = {name for room in LIGHT for name in modules_of(room)} - WITH_TORCH
-    assert len(names) > 40
+    assert len(names) > 20
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, json.dumps(sorted(names))],
         cwd=ROOT,
@@ -146,5 +146,5 @@ def strings(path: Path) -> list[str]:
 def test_one_room_knows_the_project_s_files_and_commands() -> None:
     below = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ABOVE]
     below = [path for path in below if path.relative_to(PACKAGE).as_posix() not in FINDS_THEM]
-    assert len(below) > 50
+    assert len(below) > 30
     assert [f"{path}: {text}" for path in below for text in strings(path) if PROJECT.search(text)] == []
