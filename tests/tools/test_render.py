@@ -15,8 +15,6 @@ from tests.tools.finished_run import metrics_of
 from tools.results.record import Record, read_records, record_metrics
 from tools.results.render import BLOCKS, curves_beside, measured_table, renew_pages
 
-pytest.importorskip("vl_convert")
-
 
 def record_of(name: str, *classes: int, order: str = "podnet_1", seed: int = 0, **metrics: Any) -> Record:
     """A record of a run whose top-1 falls from 89 by one point a step, but for ``metrics``."""
@@ -45,6 +43,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_pages_are_current(place: Path) -> None:
     renew_pages()
     for page in BLOCKS.values():
@@ -53,6 +52,7 @@ def test_the_pages_are_current(place: Path) -> None:
     assert drawn == {path.name for path in (ROOT / "docs/figures").iterdir() if "page_" not in path.name}
 
 
+@pytest.mark.slow
 def test_results_are_renewed_with_figures(place: Path) -> None:
     for path in Path("results").glob("*-*.json"):
         path.unlink()
