@@ -19,8 +19,7 @@ def run(step: int, code: RunningCode) -> str:
     # Only now: what follows imports torch, which costs seconds.
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
-    from der.evaluation.evaluate import evaluate_step
-    from der.evaluation.saving import save_evaluation
+    from der.evaluation.evaluate import evaluate_step, save_evaluation
     from der.model.checkpoint import check_classes, load_checkpoint
 
     settings = load_section(EvaluateSettings, "evaluate")

@@ -3,7 +3,7 @@
 from der.pipeline import paths
 from der.pipeline.images import RunImages
 from der.pipeline.params import load_section
-from der.pipeline.published import joint_accuracy, published_curves
+from der.pipeline.results import joint_accuracy, published_curves
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_stage
 from der.pipeline.step_metrics import read_steps

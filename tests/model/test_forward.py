@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from der.core import ranks
 from der.core.cores import Turn
 from der.core.serialization import read_array, write_array
-from der.evaluation.judging import judge_tests
+from der.evaluation.evaluate import judge_tests
 from der.model import forward
 from der.model.forward import Outputs, features_in_turns, outputs_in_turns, run_network
 from tests.builders import (

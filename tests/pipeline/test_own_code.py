@@ -99,8 +99,8 @@ def test_a_stage_is_held_to_it(project: Path) -> None:
 
 
 def test_a_module_of_ours_may_be_named_too(project: Path) -> None:
-    name_function("memory.selection", "der.evaluation.confusion:write_confusion")
-    assert "der.evaluation.confusion" in hash_stages(STAGES)["build_memory"]
+    name_function("memory.selection", "der.evaluation.metrics:write_confusion")
+    assert "der.evaluation.metrics" in hash_stages(STAGES)["build_memory"]
     write_fingerprints(read_code(STAGES))
     RunningCode("build_memory").confirm()
 

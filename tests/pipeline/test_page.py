@@ -17,9 +17,8 @@ from der.core.errors import DamageError, UserError
 from der.core.sealed import seal, sealed_directory
 from der.core.serialization import write_json
 from der.data.exemplars import Memory, save_memory
-from der.evaluation.confusion import write_confusion
-from der.evaluation.mistakes import write_mistakes
-from der.evaluation.predictions import Predictions, write_predictions
+from der.evaluation.metrics import write_confusion
+from der.evaluation.mistakes import Predictions, write_mistakes, write_predictions
 from der.model.metadata import save_empty_checkpoint
 from der.pipeline.chain import write_chain
 from der.pipeline.markers import mark_unused
@@ -138,7 +137,6 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
         ("metrics/summary.json", None, "cannot be read as JSON"),
         ("metrics/summary.json", "{}", "not of the steps in metrics/steps"),
         ("metrics/steps/2/confusion.csv", "true,a\na,1\n", "of 1 classes, but step 2 has 6; run `dvc repro`"),
-        ("metrics/steps/2/confusion.csv", "true\n", "rows and columns name different classes"),
         ("metrics/training/1/log.csv", "epoch\n", "cannot be read as a training log"),
         ("metrics/steps/2/mistakes.json", "", "cannot be read as JSON"),
         ("data/memory/2/images.npy", "x", r"cannot be read as a \.npy array"),

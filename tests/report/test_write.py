@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.evaluation.predictions import Predictions
+from der.evaluation.mistakes import Predictions
 from der.report.figures import matrices
 from der.report.finished_run import Difference, FinishedRun
 from der.report.tables import MOST_PAIRS, confused_pairs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.programs import SCONTROL, write_programs
+from tests.cluster.jobs import SCONTROL, write_programs
 from tests.runs.lab import RESULTS, Pipeline, digests
 
 

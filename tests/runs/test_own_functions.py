@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from tests.examples.pages import modules
+from tests.examples.programs import modules
 from tests.runs.lab import CLASSES, Pipeline, digests
 
 SOURCE = "npz_file.py"

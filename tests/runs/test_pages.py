@@ -21,17 +21,17 @@ ALL = ""  # of a page's headings
 
 # Where another test runs the commands, taking them from the page.
 ELSEWHERE = {
-    ("README.md", "Adding a class"): "pipeline/test_added_classes.py",
-    ("README.md", "Your own images"): "pipeline/test_photos.py",
-    ("docs/images.md", "Your own images"): "pipeline/test_photos.py",
-    ("docs/images.md", "Adding classes later"): "pipeline/test_added_classes.py",
-    ("docs/sharing.md", ALL): "pipeline/test_sharing.py",
-    ("docs/experiments.md", "One"): "pipeline/test_metrics_diff.py",
-    ("docs/experiments.md", "Many"): "pipeline/test_queue.py",
-    ("docs/scale.md", "A sweep on Slurm"): "cluster/test_sweep.py",
-    ("docs/scale.md", "A chain on several nodes"): "cluster/test_chain.py",
+    ("README.md", "Adding a class"): "runs/test_added_classes.py",
+    ("README.md", "Your own images"): "runs/test_photos.py",
+    ("docs/images.md", "Your own images"): "runs/test_photos.py",
+    ("docs/images.md", "Adding classes later"): "runs/test_added_classes.py",
+    ("docs/sharing.md", ALL): "runs/test_sharing.py",
+    ("docs/experiments.md", "One"): "runs/test_metrics_diff.py",
+    ("docs/experiments.md", "Many"): "runs/test_queue.py",
+    ("docs/scale.md", "A sweep on Slurm"): "cluster/test_slurm.py",
+    ("docs/scale.md", "A chain on several nodes"): "cluster/test_slurm.py",
     ("docs/scale.md", "A sweep in a cloud"): "cluster/test_sky.py",
-    ("docs/without-dvc.md", ALL): "pipeline/test_reproducible.py",
+    ("docs/without-dvc.md", ALL): "runs/test_reproducible.py",
     ("docs/exports.md", "Exports"): "inference/test_exports_page.py",
 }
 
@@ -50,7 +50,7 @@ NOT_RUN = {
     "python -m bench.many_steps --to ../many": "half an hour; tests/bench has its parameters",
     'python -m bench --case "colour, 32x32"': MEASURES,
     'python -m bench --case "runs at once"': MEASURES,
-    "der record digits --clone ../other": "a run of minutes; tests/pipeline/test_recording.py has made ones",
+    "python -m tools.results record digits --clone ../other": "a run of minutes; tests/tools has made ones",
 }
 
 # What is run instead of a part of a command: the tiny pipeline is another, and nobody is there to answer.
@@ -153,7 +153,8 @@ def named_in_sentences() -> Iterator[tuple[str, str]]:
 def test_commands_in_sentences_exist() -> None:
     (action,) = (one for one in get_main_parser()._actions if one.dest == "cmd")
     targets = re.findall(r"^(\w+):", read_page("Makefile"), re.MULTILINE)
-    known = {"der": {*OURS}, "dvc": {*(action.choices or ())}, "make": {*targets}}
+    ours = {command.__name__ for command in OURS}
+    known = {"der": ours, "dvc": {*(action.choices or ())}, "make": {*targets}}
     named = set(named_in_sentences())
     assert len(named) > 15
     assert {(program, word) for program, word in named if word not in known[program]} == set()

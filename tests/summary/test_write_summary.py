@@ -12,8 +12,7 @@ from PIL import Image
 
 from der.core.errors import DamageError, UserError
 from der.core.sealed import seal, sealed_directory
-from der.evaluation.confusion import write_confusion
-from der.evaluation.metrics import StepMetrics
+from der.evaluation.metrics import StepMetrics, write_confusion
 from der.summary.write_summary import write_summary
 from tests.summary.step_metrics import make_steps
 

@@ -1,8 +1,8 @@
 """The run before the last edit, as far as it can be compared to."""
 
-from der.pipeline.history import last_other_summary
 from der.pipeline.lockfile import count_same_steps
 from der.pipeline.paths import SUMMARY
+from der.pipeline.provenance import last_other_summary
 from der.summary.series import Summary
 from der.summary.verdict import Reference, earlier
 

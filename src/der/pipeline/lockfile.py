@@ -10,9 +10,9 @@ from typing import Any
 from der.core.errors import UserError
 from der.core.yaml_text import parse_written
 from der.pipeline.changes import Change, compare, value_at
-from der.pipeline.committed import read_committed
 from der.pipeline.graph import list_stages
 from der.pipeline.paths import PARAMS, SUMMARY, test_images, train_images
+from der.pipeline.provenance import read_committed
 
 LOCK = Path("dvc.lock")
 WITHOUT_OUTS = "report"  # the stage whose page is no output

@@ -5,10 +5,10 @@ import os
 
 from der.core.errors import UserError
 from der.core.serialization import read_json
-from der.pipeline.committed import read_committed
 from der.pipeline.damage import MEND
 from der.pipeline.environment import TABLE
 from der.pipeline.paths import PLOTS, REPORT, SUMMARY
+from der.pipeline.provenance import read_committed
 from der.pipeline.shown import is_page_current
 from der.pipeline.step_metrics import check_summary
 from der.summary.changes import describe_changes

@@ -7,17 +7,14 @@ from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.data.exemplars import Memory, load_memory, read_labels
-from der.evaluation.confusion import CONFUSION, read_confusion
-from der.evaluation.metrics import StepMetrics
-from der.evaluation.mistakes import read_mistakes
-from der.evaluation.predictions import PREDICTED, Predictions, read_predictions
+from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
+from der.evaluation.mistakes import PREDICTED, Predictions, read_mistakes, read_predictions
 from der.pipeline import paths
 from der.pipeline.earlier_run import read_earlier
 from der.pipeline.graph import stages_of
 from der.pipeline.images import RunImages
-from der.pipeline.origin import read_origin, shown_parameters
-from der.pipeline.provenance import check_training
-from der.pipeline.published import joint_accuracy, published_curves, published_references
+from der.pipeline.provenance import check_training, read_origin, shown_parameters
+from der.pipeline.results import joint_accuracy, published_curves, published_references
 from der.pipeline.settings import load_settings
 from der.pipeline.shown import digest_results
 from der.pipeline.step_metrics import read_steps, read_summary

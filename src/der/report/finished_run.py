@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from der.core.stage_time import StageTime
 from der.data.exemplars import Memory
 from der.evaluation.metrics import StepMetrics
-from der.evaluation.mistakes import Mistakes
-from der.evaluation.predictions import Predictions
+from der.evaluation.mistakes import Mistakes, Predictions
 from der.summary.charts.accuracy import Curve
 from der.summary.series import Summary
 from der.summary.verdict import Reference

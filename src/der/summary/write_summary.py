@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from der.core.atomic import atomic_directory
 from der.core.errors import UserError
 from der.core.serialization import write_json
-from der.evaluation.confusion import CONFUSION, read_confusion
-from der.evaluation.metrics import StepMetrics
+from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
 from der.summary.charts.accuracy import Curve, accuracy_chart
 from der.summary.charts.confusion import confusion_chart
 from der.summary.charts.forgetting import accuracy_matrix_chart
