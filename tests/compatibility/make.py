@@ -8,7 +8,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from der.core.serialization import write_array, write_json
+from der.core.files import write_array, write_json
 from der.data.exemplars import Memory, empty_memory, save_memory
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import FORMAT, save_empty_checkpoint

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from der.core.atomic import ASIDE, PARTIAL, atomic_directory, atomic_file
-from der.core.filesystem import link_or_copy
-from der.core.serialization import read_json, write_json
+from der.core.files import ASIDE, PARTIAL, atomic_directory, atomic_file, link_or_copy, read_json, write_json
 
 
 def names(directory: Path) -> list[str]:

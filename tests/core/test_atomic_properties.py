@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floating_dtypes, integer_dtypes
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_directory, atomic_file
-from der.core.serialization import read_array, read_json, write_array, write_json
+from der.core.files import atomic_directory, atomic_file, read_array, read_json, write_array, write_json
 
 CONTENTS = st.binary(max_size=40)
 NAMES = st.sampled_from(["a", "b", "sub/a", "sub/deep/b"])

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import torch
+from der.core.cores import turn
 
 from der.core import cores
-from der.core.cores import turn
-from der.core.work_clock import WorkClock
+from der.core.cost import WorkClock
 from tests.locations import ROOT
 from tests.train.hand import Hand
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from der.core.errors import UserError
-from der.core.filesystem import expand_home, link_or_copy, regular
+from der.core.files import expand_home, link_or_copy, regular
 
 
 def test_a_link_is_the_same_file(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-
-from der.core.errors import UserError
-from der.core.precision import choose_precision
 from der.core.precision_names import PRECISIONS
+
+from der.core.device import choose_precision
+from der.core.errors import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

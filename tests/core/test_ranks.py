@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import distributed
 
-from der.core import ranks
+from der.core import distributed
 from der.core.errors import UserError
 
 NO_INTERFACE = (
@@ -19,7 +19,7 @@ NO_INTERFACE = (
 
 @pytest.fixture(autouse=True)
 def joined(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks, "_joined", SimpleNamespace(rank=0, size=2, working=None, meeting=None))
+    monkeypatch.setattr(distributed, "_joined", SimpleNamespace(rank=0, size=2, working=None, meeting=None))
 
 
 def reduce(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,7 @@ def reduce(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
         raise error
 
     monkeypatch.setattr(distributed, "all_reduce", fail)
-    ranks.sum_in_place([torch.ones(1)])
+    distributed.all_reduce([torch.ones(1)])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def reduce(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_rank_that_is_gone(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ranks.LostRank):
+    with pytest.raises(distributed.LostRank):
         reduce(error, monkeypatch)
 
 
@@ -67,7 +67,7 @@ def join(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
         raise error
 
     monkeypatch.setattr(distributed, "init_process_group", fail)
-    ranks.join(0, 2, torch.device("cpu"))
+    distributed.join(0, 2, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def join(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_rank_that_does_not_come(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ranks.LostRank):
+    with pytest.raises(distributed.LostRank):
         join(error, monkeypatch)
 
 
@@ -121,5 +121,5 @@ def test_on_cards_sums_have_one_order_and_may_be_queued_for_long(
 
     monkeypatch.setattr(distributed, "init_process_group", start)
     monkeypatch.setattr(distributed, "new_group", lambda **named: patience.append(named["timeout"]))
-    ranks.join(0, 2, torch.device("cuda"))
-    assert min(patience) == ranks.ANSWER_ON_CARDS
+    distributed.join(0, 2, torch.device("cuda"))
+    assert min(patience) == distributed.ANSWER_ON_CARDS

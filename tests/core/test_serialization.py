@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from der.core.errors import UserError
-from der.core.serialization import read_array, read_json, write_array, write_json
+from der.core.files import read_array, read_json, write_array, write_json
 
 
 def names(directory: Path) -> list[str]:

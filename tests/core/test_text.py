@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.core.text import csv_cell, printable, text_of_cell
+from der.core.errors import csv_cell, printable, text_of_cell
 
 BEGINNINGS = st.sampled_from(["", "=", "+", "-", "@", "\t", "\r", "'", "a"])
 

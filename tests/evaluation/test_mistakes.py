@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from der.core.errors import UserError
+from der.core.files import read_json
 from der.core.sealed import seal, sealed_directory
-from der.core.serialization import read_json
 from der.evaluation.mistakes import (
     MOST,
     MOST_PIXELS,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from der.core.errors import DamageError, UserError
+from der.core.files import write_array
 from der.core.sealed import sealed_directory
-from der.core.serialization import write_array
 from der.evaluation.predictions import Predictions, predict, read_predictions, write_predictions
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from der.core.cores import Turn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.core import ranks
-from der.core.cores import Turn
-from der.core.serialization import read_array, write_array
+from der.core import distributed
+from der.core.files import read_array, write_array
 from der.evaluation.judging import judge_tests
 from der.model import forward
 from der.model.forward import Outputs, features_in_turns, outputs_in_turns, run_network
@@ -132,10 +132,10 @@ def test_several_ranks_share_the_images_whatever_a_pass_takes(
     network, images = random_network([3, 2]), random_images(0, 7)
     whole = run_network(network, NORMALIZATION, images, CPU)
     monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
-    monkeypatch.setattr(ranks, "sum_in_place", lambda tensors: None)
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensors: None)
     parts = []
     for rank in range(count):
-        monkeypatch.setattr(ranks, "_joined", SimpleNamespace(rank=rank, size=count))
+        monkeypatch.setattr(distributed, "_joined", SimpleNamespace(rank=rank, size=count))
         parts.append(run_network(network, NORMALIZATION, images, CPU))
     shares = [int(part.features.any(axis=1).sum()) for part in parts]
     assert sum(shares) == 7 and max(shares) - min(shares) <= 1

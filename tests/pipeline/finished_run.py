@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from der.core.files import write_json
 from der.core.sealed import seal
-from der.core.serialization import write_json
 from der.data.class_arrays import class_file
 from der.data.identity import identify
 from der.data.protocol import plan_steps

@@ -9,18 +9,18 @@ import sys
 import time
 from datetime import timedelta
 
-from der.core import ranks
+from der.core import distributed
 from der.core.errors import ending_in_a_sentence
 from der.pipeline import team, watching
-from der.pipeline.parent import end_with_dvc
-from der.pipeline.processes import is_member, own_rank
+from der.pipeline.environment import is_member, own_rank
+from der.pipeline.launch import end_with_dvc
 from der.pipeline.stage import ending_as_member
 
 end_with_dvc()  # before torch, as stages do
 import torch  # noqa: E402
 
 # So that a test takes seconds; what is shorter is only how long one waits.
-ranks.ANSWER = timedelta(seconds=4)
+distributed.ANSWER = timedelta(seconds=4)
 watching.SILENT = 40
 watching.NAMING = 1
 watching.PATIENCE = 4
@@ -37,11 +37,11 @@ def work() -> None:
     for turn in range(100):
         if turn == 10:
             stop("work")
-        ranks.sum_in_place([torch.ones(3)])
+        distributed.all_reduce([torch.ones(3)])
     stop("meeting")
-    if ranks.is_first():
+    if distributed.rank() == 0:
         time.sleep(OWN_WORK)
-    ranks.meet()
+    distributed.barrier()
     stop("end")
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from der.pipeline import parent
-from der.pipeline.parent import find_dvc, name_run
+from der.pipeline.launch import find_dvc, name_run
 from tests.locations import ROOT
 
 # Two stages in shells of their own, as DVC starts them, and the name that each gives to its run.
 DVC = """
 import subprocess, sys
 for _ in range(2):
-    line = [sys.executable, "-c", "from der.pipeline.parent import name_run; print(name_run())"]
+    line = [sys.executable, "-c", "from der.pipeline.launch import name_run; print(name_run())"]
     subprocess.run(["sh", "-c", '"$@"; true', "sh", *line], check=True)
 """
 

@@ -7,8 +7,7 @@ import torch
 
 from der.core import device
 from der.core.errors import UserError
-from der.pipeline.environment import set_up_device
-from der.pipeline.processes import (
+from der.pipeline.environment import (
     PARENT,
     count_here,
     count_processes,
@@ -16,6 +15,7 @@ from der.pipeline.processes import (
     launcher,
     local_rank,
     own_rank,
+    set_up_device,
 )
 
 # Of the third process on the second of four machines.

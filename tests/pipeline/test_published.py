@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
+from der.core.files import write_json
 from der.core.sealed import seal
-from der.core.serialization import write_json
 from der.data.class_arrays import class_file
 from der.data.identity import identify
 from der.data.splits import SPLITS

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from der.cli.main import main
+from der.core.cost import Spent
 from der.core.errors import DamageError, UserError
+from der.core.files import read_json, write_json
 from der.core.sealed import seal
-from der.core.serialization import read_json, write_json
-from der.core.work_clock import Spent
 from der.data.identity import identify
 from der.data.sources.download import download
 from der.evaluation.metrics import METRICS, StepMetrics

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.core.serialization import write_json
+from der.core.files import write_json
 from der.pipeline.presets import PRESETS, list_presets
 from der.pipeline.published import curves_beside
 from der.pipeline.records import Record, read_records, record_metrics

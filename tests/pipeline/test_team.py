@@ -9,9 +9,9 @@ import uuid
 import pytest
 import torch
 
-from der.core import ranks
+from der.core import distributed
 from der.pipeline import stage, team, watching
-from der.pipeline.processes import PARENT
+from der.pipeline.environment import PARENT
 from stages import __main__ as all_stages
 from tests.locations import ROOT
 from tests.processes import with_environment
@@ -82,8 +82,8 @@ def test_a_network_that_is_set_up_wrongly_is_no_process_that_is_lost() -> None:
 
 def test_within_a_minute() -> None:
     silence = watching.SILENT * watching.LOOK
-    assert max(ranks.ANSWER.total_seconds(), silence) + max(watching.PATIENCE, watching.NAMING) < 60
-    assert ranks.ANSWER_ON_CARDS.total_seconds() > 120  # whoever is silent has been named before
+    assert max(distributed.ANSWER.total_seconds(), silence) + max(watching.PATIENCE, watching.NAMING) < 60
+    assert distributed.ANSWER_ON_CARDS.total_seconds() > 120  # whoever is silent has been named before
 
 
 @pytest.mark.parametrize(("rank", "status"), [(0, f"error: one has ended; {AGAIN}"), (1, watching.HAS_SAID)])
@@ -91,9 +91,9 @@ def test_one_that_is_lost_between_two_stages(
     rank: int, status: str | int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def meet() -> None:
-        raise ranks.LostRank("one has ended")
+        raise distributed.LostRank("one has ended")
 
-    monkeypatch.setattr(ranks, "meet", meet)
+    monkeypatch.setattr(distributed, "barrier", meet)
     monkeypatch.setattr(stage, "PATIENCE", 0)
     monkeypatch.setenv("DER_RANK", str(rank))
     monkeypatch.delenv(PARENT, raising=False)
@@ -105,10 +105,10 @@ def test_one_that_is_lost_between_two_stages(
 def test_torchrun_s_only_process_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "1", "RANK": "0"}.items():
         monkeypatch.setenv(name, text)
-    monkeypatch.setattr(ranks, "join", None)
+    monkeypatch.setattr(distributed, "join", None)
     for step in "12":
         with team.team(("stages.train_task", step), torch.device("cpu")):
-            assert ranks.count() == 1
+            assert distributed.world_size() == 1
 
 
 def test_work_begins_when_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +116,8 @@ def test_work_begins_when_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None
     done = []
     for name, text in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1"}.items():
         monkeypatch.setenv(name, text)
-    monkeypatch.setattr(ranks, "count", lambda: 2)  # joined
-    monkeypatch.setattr(ranks, "meet", lambda: done.append("met"))
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)  # joined
+    monkeypatch.setattr(distributed, "barrier", lambda: done.append("met"))
     with team.team(("stages.train_task", "1"), torch.device("cpu")):
         done.append("worked")
     assert done == ["met", "worked"]

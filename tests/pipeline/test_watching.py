@@ -10,11 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from der.pipeline.watching import HAS_SAID, signs_by_files
 from torch._C._distributed_c10d import TCPStore
 
 from der.core.errors import UserError
 from der.pipeline import stage, watching
-from der.pipeline.watching import HAS_SAID, signs_by_files
 from tests.locations import ROOT
 
 AGAIN = "run again: it goes on from the last epoch"
@@ -27,7 +27,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1]])
 MEMBER = """
 import os, sys, time
 sys.modules["psutil"] = None
-from der.pipeline.parent import end_with_dvc
+from der.pipeline.launch import end_with_dvc
 end_with_dvc()
 print(os.getpid(), flush=True)
 sys.stdin.readline()

@@ -9,7 +9,7 @@ import sys
 
 from torch import distributed
 
-from der.core import ranks
+from der.core import distributed
 from stages import __main__ as all_stages
 
 KILLED = sys.argv.pop(1)  # the stages read what is left
@@ -17,7 +17,7 @@ KILLED = sys.argv.pop(1)  # the stages read what is left
 
 def work(*_: object) -> None:
     for turn in range(20):
-        if turn == 10 and str(ranks.rank()) == KILLED:
+        if turn == 10 and str(distributed.rank()) == KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
         all_stages.meet()
 

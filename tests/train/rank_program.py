@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch._C._distributed_c10d import FileStore
 
-from der.core import ranks
+from der.core import distributed
 from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step
 from der.train.masks import ChannelMasks
@@ -115,7 +115,7 @@ def run_rank(rank: int, count: int, place: Path) -> None:
     """One of ``count`` processes."""
     torch.set_num_threads(1)
     if count > 1:
-        ranks.join(rank, count, CPU, FileStore(str(place / "store"), count))
+        distributed.join(rank, count, CPU, FileStore(str(place / "store"), count))
     found = {name: train_epoch(case) for name, case in CASES.items()}
     found |= {tuned: train_timm(tuned) for tuned in TUNED}
     found |= {STEPS: train_steps(), DROPPING: train_steps(dropping.SETTINGS)}

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from der.train.shared_state import SharedState
 from torch import Tensor
 
-from der.core import ranks
+from der.core import distributed
 from der.train.log import EpochRecord
 from der.train.resume.state import Saved
-from der.train.shared_state import SharedState
 from tests.builders import MemoryKeeper, Recorder, phase_settings, take_step, train_settings, training_images
 
 
@@ -16,9 +16,9 @@ from tests.builders import MemoryKeeper, Recorder, phase_settings, take_step, tr
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was done, in this order."""
     found: list[str] = []
-    share = ranks.share
-    monkeypatch.setattr(ranks, "meet", lambda: found.append("meet"))
-    monkeypatch.setattr(ranks, "share", lambda value: (found.append("share"), share(value))[1])
+    share = distributed.broadcast
+    monkeypatch.setattr(distributed, "barrier", lambda: found.append("meet"))
+    monkeypatch.setattr(distributed, "broadcast", lambda value: (found.append("share"), share(value))[1])
     return found
 
 

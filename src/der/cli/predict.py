@@ -7,12 +7,12 @@ that cannot be read is reported and skipped, and the exit status is 1.
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from der.cli.counts import count
 from der.cli.prediction_lines import PrintLine, start_csv, start_table
-from der.core.precision_names import PRECISIONS
-from der.core.text import printable
+from der.core.errors import printable
+from der.settings.training import Precision
 
 if TYPE_CHECKING:
     from der.inference.predictor import Predictor
@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", action="store_true", help="comma-separated, with a heading")
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
-        default=PRECISIONS[0],
+        choices=get_args(Precision),
+        default=get_args(Precision)[0],
         help="bfloat16: faster where the processor has it, equal to about two digits",
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from der.core.text import columns, csv_cell, printable
+from der.core.errors import columns, csv_cell, printable
 
 if TYPE_CHECKING:
     from der.inference.prediction import Prediction

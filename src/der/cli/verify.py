@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print a line for everything damaged."""
-    from der.core.text import printable
+    from der.core.errors import printable
     from der.pipeline.damage import MEND
     from der.pipeline.verification import find_all_damage, repair
 

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_file
-from der.core.errors import UserError
+from der.core.errors import UserError, csv_cell, text_of_cell
+from der.core.files import atomic_file
 from der.core.sealed import SealedDirectory
-from der.core.text import csv_cell, text_of_cell
 
 CONFUSION = "confusion.csv"  # in the directory of a step's evaluation
 CORNER = "true"  # head of the first column, which holds the true class of each row

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
+from der.core.files import write_array, write_json
 from der.core.sealed import SealedDirectory
-from der.core.serialization import write_array, write_json
 from der.data.image_rows import every_row
 from der.evaluation.predictions import Predictions
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
+from der.core.files import write_array
 from der.core.sealed import SealedDirectory
-from der.core.serialization import write_array
 
 PREDICTED = "predicted.npy"  # in the directory of a step's evaluation, as CONFIDENCE
 CONFIDENCE = "confidence.npy"

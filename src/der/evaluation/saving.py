@@ -3,8 +3,8 @@ predictions and mistakes."""
 
 from pathlib import Path
 
+from der.core.files import write_json
 from der.core.sealed import sealed_directory
-from der.core.serialization import write_json
 from der.evaluation.confusion import write_confusion
 from der.evaluation.evaluate import Evaluation
 from der.evaluation.metrics import METRICS

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from der.core.serialization import read_json
+from der.core.files import read_json
 from der.pipeline.images import RunImages
 from der.pipeline.presets import load_preset
 from der.settings.protocol import ProtocolSettings

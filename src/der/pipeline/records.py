@@ -3,9 +3,9 @@
 from typing import TypedDict
 
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import read_json
 from der.evaluation.metrics import StepMetrics
-from der.pipeline.machine import Machine
+from der.pipeline.environment import Machine
 from der.pipeline.presets import list_presets
 from der.pipeline.published import PUBLISHED, RESULTS
 from der.summary.series import StepSummary, Summary

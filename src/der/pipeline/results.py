@@ -5,9 +5,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import atomic_file, read_json
 from der.pipeline.presets import describe_preset, list_presets
 from der.pipeline.published import PUBLISHED, curves_beside
 from der.pipeline.records import Record, Runs, read_records

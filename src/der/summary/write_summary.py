@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_directory
 from der.core.errors import UserError
-from der.core.serialization import write_json
+from der.core.files import atomic_directory, write_json
 from der.evaluation.confusion import CONFUSION, read_confusion
 from der.evaluation.metrics import StepMetrics
 from der.summary.charts.accuracy import Curve, accuracy_chart

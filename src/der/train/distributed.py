@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from der.core import ranks
+from der.core import distributed
 
 
 def synced_statistics() -> AbstractContextManager[Any]:
     """In the block, whatever normalises batches does so by the statistics of the ranks' batches together."""
-    return _Synced() if ranks.count() > 1 else nullcontext()
+    return _Synced() if distributed.world_size() > 1 else nullcontext()
 
 
 class _Synced(TorchFunctionMode):
@@ -62,7 +62,7 @@ def pooled_statistics(input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     own = torch.full((1,), float(rows.shape[1]), device=input.device)
     mean = rows.sum(1) / own.clamp(min=1)
     squares = (rows - mean[:, None]).square().sum(1)
-    all_ranks = ranks.gather(torch.cat([own, mean, squares]))
+    all_ranks = distributed.all_gather(torch.cat([own, mean, squares]))
     counts, means, sums = all_ranks[:, :1], all_ranks[:, 1 : 1 + channels], all_ranks[:, 1 + channels :]
     total = counts.sum(0)
     mean = (counts * means).sum(0) / total
@@ -102,7 +102,7 @@ class SyncedNorm(torch.autograd.Function):
         dy = dy.float()
         dshift, dscale = dy.sum(over), (dy * hat).sum(over)
         means = torch.stack([dshift, dscale])
-        ranks.sum_in_place([means])
+        distributed.all_reduce([means])
         means = means / values
         dx = (dy - means[0].view(form) - hat * means[1].view(form)) * (scale * deviation).view(form)
         return dx.to(x.dtype), dscale, dshift, None, None, None, None
