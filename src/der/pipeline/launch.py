@@ -65,7 +65,7 @@ def _launch(count: int, module: str, *arguments: str) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # one sentence of ours says it
+    logging.disable()  # one sentence of ours says what the launcher says in many lines
     if sys.platform in LOOPBACK:
         os.environ.setdefault(INTERFACE, LOOPBACK[sys.platform])
     with tempfile.TemporaryDirectory() as logs:
