@@ -1,10 +1,8 @@
 """DER_PROCESSES and torchrun: the same run by several processes, of which any may be killed."""
 
-import os
 import random
 import re
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -24,7 +22,9 @@ FIRST_STEP = ("train_task@1",)
 LAST = ("evaluate@1", "evaluate@2")  # two steps, of which all else is made
 SECONDS = "seconds"
 SEVERAL = re.compile(rf"^Running stage '((?:{'|'.join(SHARED)})@\d)':$", re.MULTILINE)
-KILLED = "error: process {} of 2 (counted from 0) was ended by SIGKILL; run again: it goes on from the last epoch"
+KILLED = (
+    "error: process {} of 2 (counted from 0) was ended by SIGKILL; run again: it goes on from the last epoch"
+)
 # In one test, of one in four kills that are asked for: stages of several processes take so much longer.
 ROUND = 5
 
@@ -89,7 +89,7 @@ def test_one_that_is_killed_ends_all_and_the_next_run_goes_on(pipeline: Pipeline
         assert run.process.wait(PATIENCE) != 0
         psutil.wait_procs([*ranks.values()], PATIENCE)
         assert all(has_status(one, psutil.STATUS_ZOMBIE) for one in ranks.values())
-    assert [line for line in run.printed.splitlines() if "error" in line.lower()][0] == KILLED.format(1)
+    assert run.printed.count("error: ") == 1 and KILLED.format(1) in run.printed.splitlines()
     assert "Traceback" not in run.printed
     # With another number of processes it begins anew.
     state = shutil.copytree(environment["DER_SCRATCH"], plain.root.with_name("copied"))
@@ -97,32 +97,6 @@ def test_one_that_is_killed_ends_all_and_the_next_run_goes_on(pipeline: Pipeline
     assert done.returncode == 0
     assert "begins anew with 1 at once; what 2 at once have trained stays there" in done.stdout + done.stderr
     assert "going on after epoch" in plain.succeed("dvc", "repro", *FIRST_STEP, **environment)
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_rank_outlives_its_launcher(how: signal.Signals, pipeline: Pipeline) -> None:
-    plain = pipeline.plain()
-    lengthen(plain)
-    with started(plain, "stages.train_task", "1", **scratch(plain, "launched")) as run:
-        run.wait_for_training()
-        ranks = find_ranks(run)
-        assert len(ranks) == 2
-        os.kill(run.process.pid, how)
-        assert run.process.wait(PATIENCE) != 0
-        psutil.wait_procs([*ranks.values()], PATIENCE)
-        assert all(has_status(one, psutil.STATUS_ZOMBIE) for one in ranks.values())
-    said = [line for line in run.printed.splitlines() if "interrupted" in line]
-    assert said == (["interrupted; the next `dvc repro` goes on from here"] if how == signal.SIGINT else [])
-
-
-@pytest.mark.parametrize("text", ["0", "two", "-1", "1.5", "9999"])
-def test_no_number(text: str, pipeline: Pipeline) -> None:
-    done = pipeline.command("python", "-m", "stages.train_task", "1", DER_PROCESSES=text)
-    assert done.returncode == 1
-    assert (
-        done.stderr
-        == f"error: DER_PROCESSES: '{text}' is no number of processes; write 1, 2, ..., or unset it\n"
-    )
 
 
 @pytest.fixture(scope="session")
