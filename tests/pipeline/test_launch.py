@@ -68,7 +68,7 @@ def running(*line: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
 )
 def test_what_ends_one_ends_all_in_one_sentence(ranks: str, what: str, sentence: str) -> None:
     network = {"GLOO_SOCKET_IFNAME": "nosuch"} if what == "no interface" else {}
-    variables = {"DER_PROCESSES": "2", "DER_DEVICE": "cpu", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "1"}
+    variables = {"DER_PROCESSES": "2", "DER_DEVICE": "cpu"}
     with running("-m", PROGRAM, ranks, what, **variables, **network) as process:
         stdout, stderr = process.communicate()
     assert process.returncode == 1 and not stdout

@@ -116,21 +116,22 @@ def computing(stage: str, device: "torch.device") -> Iterator[None]:
     """Compute in the block with all ranks together; on a processor, other stages wait until it ends.
 
     Torch's threads wait for each other by spinning: two stages with more threads than there are cores take
-    many times as long as one after the other. A stage that needs at most half of the cores does not wait.
+    many times as long as one after the other. Where OMP_NUM_THREADS says that a stage takes at most half of
+    the cores, it does not wait.
     """
     with ExitStack() as stack:
-        if not is_worker() and device.type == "cpu" and _needs_most_cores():
+        if not is_worker() and device.type == "cpu" and _takes_most_cores():
             with suppress(OSError), waiting():  # without a lock work goes on
                 stack.enter_context(_processor(stage))
         distributed.barrier()  # rank 0 may have waited, also for another run of the same step
         yield
 
 
-def _needs_most_cores() -> bool:
+def _takes_most_cores() -> bool:
     import torch  # which is there by now
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 2 * torch.get_num_threads() * count_here() > cores
+    return "OMP_NUM_THREADS" not in os.environ or 2 * torch.get_num_threads() * count_here() > cores
 
 
 @contextmanager
@@ -139,20 +140,22 @@ def _processor(stage: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     user = os.getuid() if hasattr(os, "getuid") else ""
-    lock = Path(tempfile.gettempdir()) / f"der-processor-{user}.lock"
-    holder = lock.with_suffix(".holder")
-    held = FileLock(lock)
+    lock = FileLock(Path(tempfile.gettempdir()) / f"der-processor-{user}.lock")
+    holder = Path(lock.lock_file).with_suffix(".holder")  # says who that is
     try:
-        held.acquire(timeout=SILENT)
+        lock.acquire(timeout=SILENT)
     except Timeout:
-        named = holder.read_text(encoding="utf-8") if holder.exists() else "another run"
-        print(f"{stage}: waiting for {named}, which computes here", file=sys.stderr, flush=True)
-        held.acquire(poll_interval=0.2)
+        named = holder.read_text(encoding="utf-8") if holder.exists() else ""
+        print(
+            f"{stage}: waiting for {named or 'another run'}, which computes here", file=sys.stderr, flush=True
+        )
+        lock.acquire(poll_interval=0.2)
     try:
-        holder.write_text(f"{stage} in {Path.cwd()} (process {os.getpid()})", encoding="utf-8")
+        text = f"{stage} in {Path.cwd()} (process {os.getpid()})"
+        holder.write_text(text, encoding="utf-8", errors="replace")
         yield
     finally:
-        held.release()
+        lock.release()
 
 
 def end_with_parent() -> None:
@@ -162,10 +165,11 @@ def end_with_parent() -> None:
     """
     if not is_launched() and "DVC_STAGE" not in os.environ:
         return
-    parent, dvc = os.getppid(), None if is_launched() else find_dvc()
+    launched, parent = is_launched(), os.getppid()
+    dvc = None if launched else find_dvc()
 
     def watch() -> None:
-        while dvc is None and is_launched() and os.getppid() == parent:
+        while launched and os.getppid() == parent:
             time.sleep(0.1)
         if dvc is not None:
             dvc.wait()
