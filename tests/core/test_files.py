@@ -87,6 +87,7 @@ def test_a_file_is_the_old_one_or_the_new_one(
         assert tree_of(Path(directory)) == ({} if expected is None else {"file": expected})
 
 
+@pytest.mark.slow
 @given(st.none() | TREES, st.none() | TREES, TREES, STOPS)
 def test_a_directory_is_the_old_one_or_the_new_one(
     old: dict[str, bytes] | None, left: dict[str, bytes] | None, new: dict[str, bytes], stop: int | None

@@ -7,10 +7,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.locations import ROOT
 from tests.train.rank_program import CASES, RESUMED, TUNED
+
+pytestmark = pytest.mark.slow
 
 # Of the largest value, after one step of the optimiser: sums are made in another order.
 TOLERANCE = {"float32": 5e-6, "bfloat16": 5e-2}
