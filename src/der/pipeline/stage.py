@@ -10,11 +10,12 @@ from der.pipeline.damage import advising
 from der.pipeline.environment import is_worker
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
 from der.pipeline.markers import is_unused
-from der.pipeline.paths import train_images
+from der.pipeline.paths import test_images, train_images
 from der.pipeline.running_code import RunningCode
 from der.pipeline.timing import timed
 
-SHARED = ("train_task", "build_memory", "evaluate")  # stages that several processes work on
+# Stages that several processes work on, and the input that says whether there is work at a step.
+SHARED = {"train_task": train_images, "build_memory": train_images, "evaluate": test_images}
 INTERRUPTED = "interrupted; the next `dvc repro` goes on from here"
 
 StageWork = Callable[[RunningCode], str]  # a stage's work; returns a sentence for users
@@ -88,7 +89,7 @@ def perform_stage(name: str, run: StageWork) -> None:
 def is_shared(name: str) -> bool:
     """Tell whether several processes may work on a stage."""
     stage, _, step = name.partition("@")
-    return stage in SHARED and not is_unused(train_images(int(step)))
+    return stage in SHARED and not is_unused(SHARED[stage](int(step)))
 
 
 @contextmanager
