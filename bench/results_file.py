@@ -10,8 +10,10 @@ import torch
 
 from bench.measure import Measured
 from bench.together import Together
-from der.core.atomic import atomic_file
-from der.core.processor import processor_name
+from der.core.atomic import (atomic_file)
+from der.core.cost import (processor_name)
+from der.core.files import (atomic_file)
+from der.core.processor import (processor_name)
 
 RESULTS = Path("bench/results")
 INCLUDED = (

@@ -1,14 +1,13 @@
 """build_memory@k: the exemplars and class means after step k."""
 
 from der.pipeline import paths
-from der.pipeline.environment import scratch_root, set_up_device
+from der.pipeline.environment import is_worker, scratch_root, set_up_device
+from der.pipeline.launch import computing
 from der.pipeline.markers import is_unused, mark_unused
 from der.pipeline.params import load_section
-from der.pipeline.processes import is_member
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_step
 from der.pipeline.tasks import read_task
-from der.pipeline.team import team
 from der.settings.memory import MemorySettings
 from der.train.resume.removal import remove_finished
 
@@ -30,10 +29,9 @@ def run(step: int, code: RunningCode) -> str:
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     new_classes = read_classes(paths.train_images(step), steps[-1])
-    script = ("stages.build_memory", str(step))
-    with team(script, device), features_in_turns(checkpoint, device) as features:
+    with computing(f"build_memory {step}", device), features_in_turns(checkpoint, device) as features:
         memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
-    if is_member():
+    if is_worker():
         return ""
     code.confirm()
     save_memory(paths.memory(step), memory)

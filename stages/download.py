@@ -1,6 +1,6 @@
 """download: the data set as one array per class."""
 
-from der.core.atomic import atomic_directory
+from der.core.files import atomic_directory
 from der.data.sources.download import download
 from der.pipeline.input_side import with_side
 from der.pipeline.params import load_section

@@ -2,14 +2,13 @@
 
 from der.core.sealed import SealedDirectory
 from der.pipeline import paths
-from der.pipeline.environment import set_up_device
+from der.pipeline.environment import is_worker, set_up_device
+from der.pipeline.launch import computing
 from der.pipeline.markers import is_unused, mark_unused
 from der.pipeline.params import load_section
-from der.pipeline.processes import is_member
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_step
 from der.pipeline.tasks import read_task
-from der.pipeline.team import team
 from der.settings.evaluation import EvaluateSettings
 
 
@@ -31,7 +30,7 @@ def run(step: int, code: RunningCode) -> str:
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     memory = load_memory(paths.memory(step))
-    with team(("stages.evaluate", str(step)), device):
+    with computing(f"evaluate {step}", device):
         evaluation = evaluate_step(
             checkpoint,
             memory,
@@ -41,7 +40,7 @@ def run(step: int, code: RunningCode) -> str:
             checkpoint_bytes=SealedDirectory(paths.checkpoint(step)).bytes(),
             memory_bytes=SealedDirectory(paths.memory(step)).bytes(),
         )
-    if is_member():
+    if is_worker():
         return ""
     code.confirm()
     save_evaluation(paths.evaluation(step), evaluation, names)

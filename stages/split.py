@@ -1,6 +1,6 @@
 """split: the data set dealt out over the steps of the protocol."""
 
-from der.core.atomic import atomic_directory
+from der.core.files import atomic_directory
 from der.data.class_arrays import list_classes
 from der.data.protocol import plan_steps
 from der.memory.budget import check_budget

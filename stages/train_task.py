@@ -3,14 +3,13 @@
 from functools import partial
 
 from der.pipeline import paths
-from der.pipeline.environment import set_up_device
+from der.pipeline.environment import count_processes, is_worker, set_up_device
+from der.pipeline.launch import computing
 from der.pipeline.markers import is_unused, mark_unused
 from der.pipeline.params import load_section
-from der.pipeline.processes import count_processes, is_member
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_step
 from der.pipeline.tasks import read_task
-from der.pipeline.team import team
 from der.settings.network import NetworkSettings
 from der.settings.training import TrainSettings
 
@@ -32,7 +31,6 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.processor_kernels import choose_kernels
     from der.train.progress import Progress, warn
     from der.train.rebalancing.classifier_learning import warn_of_few
-    from der.train.shared_state import SharedState
     from der.train.step_run import Listener, NoState
     from der.train.training_images import gather_step
 
@@ -46,11 +44,10 @@ def run(step: int, code: RunningCode) -> str:
     start = load_start(paths.checkpoint(step - 1))
     new_classes = read_classes(paths.train_images(step), steps[-1])
     images = gather_step(new_classes, load_memory(paths.memory(step - 1)))
-    script = ("stages.train_task", str(step))
     learn = partial(train_step, previous, steps, images, network, train, device)
-    if is_member():
-        with team(script, device):
-            learn(Listener(), SharedState(NoState()), start)
+    if is_worker():
+        with computing(f"train_task {step}", device):
+            learn(Listener(), NoState(), start)
         return ""
     warn_of_few(steps, images, train, warn)
     alone = count_processes() == 1  # the kernels normalise by the images of one process
@@ -63,9 +60,9 @@ def run(step: int, code: RunningCode) -> str:
         with (
             Progress(f"train_task {step}", run) as progress,
             curves(step, key.whole, warn) as writer,
-            team(script, device),
+            computing(f"train_task {step}", device),
         ):
-            trained, records = learn(Several(progress, writer), SharedState(state), start, kernels)
+            trained, records = learn(Several(progress, writer), state, start, kernels)
         code.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.photos.memory import BYTES, CLASSES, NETWORK, SIDE
 from bench.results_file import RESULTS, describe_processor
-from der.core.serialization import write_json
+from der.core.files import write_json
 from der.data.class_arrays import write_images
 from der.data.exemplars import empty_memory
 from der.data.image_rows import every_row

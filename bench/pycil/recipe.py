@@ -3,7 +3,6 @@
 from typing import Any
 
 from bench.pycil.plans import Plan
-from der.core.precision_names import Precision
 from der.model.pixel_statistics import Normalization
 from der.settings.memory import MemorySettings
 from der.settings.network import NetworkSettings
@@ -12,6 +11,7 @@ from der.settings.training import (
     ClassifierSettings,
     IncrementalSettings,
     PhaseSettings,
+    Precision,
     TrainSettings,
 )
 

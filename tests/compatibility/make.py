@@ -11,9 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
-from der.core.serialization import write_array, write_json
+from der.core.files import (write_array, write_json)
+from numpy.typing import (NDArray)
 from der.data.exemplars import Memory, empty_memory, save_memory
 from der.evaluation.metrics import nearest_mean_scores
 from der.memory.build import build_memory

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from der.core.errors import UserError
+from der.core.files import read_array, read_json, write_array
 from der.core.sealed import seal
-from der.core.serialization import read_array, read_json, write_array
 from der.data.exemplars import load_memory
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import FORMAT

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from der.core.errors import DamageError, UserError
+from der.core.files import write_array, write_json
 from der.core.sealed import seal
-from der.core.serialization import write_array, write_json
 from der.data import image_rows
 from der.data.class_arrays import class_file, list_classes, read_classes, write_images
 from der.data.image_rows import ImageRows, every_row

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from der.core.errors import DamageError, UserError
+from der.core.files import write_array
 from der.core.sealed import seal
-from der.core.serialization import write_array
 from der.data.exemplars import Memory, empty_memory, load_memory, save_memory
 from der.data.image_rows import every_row
 from tests.builders import random_images

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.core.errors import UserError
+from der.core.files import write_array
 from der.core.sealed import seal
-from der.core.serialization import write_array
 from der.data.class_arrays import class_file
 from der.data.identity import Identity, identify
 from der.data.sources.download import download

@@ -12,12 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.core import ranks
-from der.core.cores import Turn
-from der.core.serialization import read_array, write_array
-from der.evaluation.evaluate import judge_tests
+from der.core import (distributed)
+from der.core.files import (read_array, write_array)
+from der.evaluation.evaluate import (judge_tests)
 from der.model import forward
-from der.model.forward import Outputs, features_in_turns, outputs_in_turns, run_network
+from der.model.forward import Outputs, outputs_in_turns, run_network
 from tests.builders import (
     CPU,
     NORMALIZATION,
@@ -77,21 +76,6 @@ def test_read_only_memory_maps_will_do(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mapped.logits, run_network(network, NORMALIZATION, images, CPU).logits)
 
 
-def test_memory_and_evaluation_pass_their_turn_on_before_every_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    deeds: list[str] = []
-    monkeypatch.setattr(Turn, "take", lambda turn: deeds.append("take"))
-    monkeypatch.setattr(Turn, "pass_on", lambda turn: deeds.append("pass on"))
-    monkeypatch.setattr(Turn, "release", lambda turn: deeds.append("release"))
-    classes = [random_images(0, 2), random_images(1, 3), random_images(2, 1)]
-    monkeypatch.setattr(forward, "PASS_VALUES", 4 * classes[0][0].size)
-    with features_in_turns(random_checkpoint([3]), CPU) as features:
-        assert [one.shape for one in features(classes)] == [(2, 64), (3, 64), (1, 64)]
-    assert deeds == ["take", "pass on", "pass on", "release"]
-    deeds.clear()
-    judge_tests(random_checkpoint([3]), np.zeros((3, 64), np.float32), classes, CPU)
-    assert deeds == ["take", "pass on", "pass on", "release"]
-
-
 CHECKPOINT = random_checkpoint([3])
 
 
@@ -132,10 +116,10 @@ def test_several_ranks_share_the_images_whatever_a_pass_takes(
     network, images = random_network([3, 2]), random_images(0, 7)
     whole = run_network(network, NORMALIZATION, images, CPU)
     monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
-    monkeypatch.setattr(ranks, "sum_in_place", lambda tensors: None)
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensors: None)
     parts = []
     for rank in range(count):
-        monkeypatch.setattr(ranks, "_joined", SimpleNamespace(rank=rank, size=count))
+        monkeypatch.setattr(distributed, "_group", SimpleNamespace(rank=rank, size=count))
         parts.append(run_network(network, NORMALIZATION, images, CPU))
     shares = [int(part.features.any(axis=1).sum()) for part in parts]
     assert sum(shares) == 7 and max(shares) - min(shares) <= 1

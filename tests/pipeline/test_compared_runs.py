@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from der.core.errors import UserError
-from der.core.serialization import write_json
+from der.core.files import write_json
 from der.pipeline.compared_runs import make_comparison, read_compared
 from der.summary.series import summarise
 from tests.locations import ROOT

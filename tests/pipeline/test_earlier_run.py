@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from der.core.serialization import write_json
+from der.core.files import write_json
 from der.pipeline.earlier_run import read_earlier
 from der.summary.series import Summary, summarise
 from der.summary.verdict import Reference

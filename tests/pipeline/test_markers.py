@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from der.core.errors import DamageError, UserError
+from der.core.files import write_json
 from der.core.sealed import seal, sealed_directory
-from der.core.serialization import write_json
 from der.pipeline import paths
 from der.pipeline.chain import chain_length, write_chain
 from der.pipeline.markers import is_unused, mark_unused

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from der.core.errors import DamageError, UserError
+from der.core.files import write_json
 from der.core.sealed import sealed_directory
-from der.core.serialization import write_json
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.pipeline.overview import conclude, show_results, sum_up
 from der.pipeline.paths import SUMMARY, evaluation

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from der.core.errors import DamageError, UserError
+from der.core.files import write_json
 from der.core.sealed import seal, sealed_directory
-from der.core.serialization import write_json
 from der.data.exemplars import Memory, save_memory
 from der.evaluation.metrics import write_confusion
 from der.evaluation.mistakes import Predictions, write_mistakes, write_predictions

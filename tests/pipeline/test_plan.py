@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from der.core.cost import StageTime
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
-from der.core.stage_time import StageTime
 from der.core.yaml_text import parse_yaml
 from der.pipeline.changes import value_at
 from der.pipeline.expanded_graph import expand_graph, producers

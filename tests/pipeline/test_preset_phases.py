@@ -8,7 +8,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from der.core import atomic
+from der.core import files
 from der.core.randomness import generator
 from der.core.sealed import seal
 from der.data.class_arrays import class_file, read_classes
@@ -85,7 +85,7 @@ def draw_start(settings: Settings) -> Start:
 def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Split, then both steps' phases, on noise: two images a class, of fewer pixels but the same network."""
     first, later, count = PROTOCOLS.get(name, TEN_BY_TEN)
-    monkeypatch.setattr(atomic, "_flush", lambda path: None)  # thousands of files, and no power cut here
+    monkeypatch.setattr(files, "_flush", lambda path: None)  # thousands of files, and no power cut here
     apply_preset(name)
     write_chain(count)  # which a preset does itself where it knows the classes
     settings = parse_settings(read_text())

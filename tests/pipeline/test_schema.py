@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import read_json
 from der.core.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
 from der.pipeline.editing import put_values

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from der.core.serialization import write_array
+from der.core.files import write_array
 from der.data.exemplars import empty_memory
 from der.pipeline import upcoming
 from der.pipeline.markers import mark_unused

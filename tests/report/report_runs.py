@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.stage_time import StageTime
+from der.core.cost import StageTime
 from der.data.exemplars import Memory
 from der.data.image_rows import every_row
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix

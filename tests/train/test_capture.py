@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from der.core import ranks
+from der.core import distributed
 from der.train import capture
 from der.train.capture import CapturedStep
 from der.train.feed import Batch, take_part
@@ -16,7 +16,7 @@ from tests.builders import NO_AUGMENTATION, draws_of
 def captures(rank: int, images: int, size: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The places of the batches that one of two ranks captures."""
     monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
-    monkeypatch.setattr(ranks, "_joined", SimpleNamespace(rank=rank, size=2))
+    monkeypatch.setattr(distributed, "_group", SimpleNamespace(rank=rank, size=2))
     found: list[int] = []
     graph: Any = SimpleNamespace(replay=lambda: None)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from der.core.work_clock import waiting
+from der.core.cost import waiting
 from der.train.estimate import Estimate
 from der.train.workload import FROZEN, PhaseWork, RunWork
 from tests.train.hand import Hand

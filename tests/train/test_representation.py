@@ -1,21 +1,15 @@
-"""Batches that representation learning refuses, and the turns on the cores that it takes."""
-
-from typing import Any
+"""Batches that representation learning refuses."""
 
 import pytest
-import torch
 
-from der.core import cores
 from der.core.errors import UserError
 from der.data.image_rows import every_row
-from der.train.engine import Engine
 from der.train.training_images import TrainingImages
 from tests.builders import (
     CHANNELS,
     Recorder,
     incremental_settings,
     learn,
-    mask_settings,
     phase_settings,
     random_images,
     random_network,
@@ -53,18 +47,3 @@ def test_other_batches_are_trained_on(side: int, batch_size: int) -> None:
     settings = train_settings(base=phase_settings(batch_size=batch_size, epochs=1, milestones=[]))
     learn(random_network([3]), 0, images_of(side), settings, recorder)
     assert sum(recorder.batches) == 5
-
-
-def test_the_pass_that_renews_statistics_is_a_turn_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    passes: list[bool] = []
-    usual = Engine.estimate_statistics
-
-    def estimate(*given: Any) -> None:
-        with cores.turn(torch.device("cpu")) as inner:
-            passes.append(isinstance(inner, cores.NoTurn))  # part of another
-        usual(*given)
-
-    monkeypatch.setattr(Engine, "estimate_statistics", estimate)
-    settings = train_settings(base=phase_settings(epochs=1, milestones=[]), masks=mask_settings())
-    learn(random_network([3]), 0, images_of(8), settings, Recorder())
-    assert passes == [True]

@@ -4,9 +4,11 @@ import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from der.core.text import columns, csv_cell, printable
+from der.core.errors import (printable)
+from der.core.text import (columns, csv_cell)
+from der.settings.training import (Precision)
 
 if TYPE_CHECKING:
     from der.inference.prediction import Prediction

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
+from der.core.files import atomic_file
 from der.core.mapped import allow_maps
 from der.core.sealed import SealedDirectory
 from der.data.image_rows import ImageRows

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
+from der.core.files import write_array
 from der.core.sealed import SealedDirectory, sealed_directory
-from der.core.serialization import write_array
 from der.data.class_arrays import write_images
 from der.data.image_rows import ImageRows, every_row
 

@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from der.core.atomic import ASIDE, PARTIAL
 from der.core.errors import DamageError, UserError
+from der.core.files import ASIDE, PARTIAL, write_json
 from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
-from der.core.serialization import write_json
 from der.data.exemplars import load_memory
 from der.estimator.arrays import LabelKind
 from der.estimator.learning import CHECKPOINT, MEMORY, Learned, save_learned

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from der.core.atomic import PARTIAL, atomic_file
 from der.core.errors import UserError
+from der.core.files import PARTIAL, atomic_file
 from der.inference.export_check import check_equal, sample_images
 from der.inference.exportable import ExportableNetwork
 from der.inference.input_form import describe_input

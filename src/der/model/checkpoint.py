@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from der.core.errors import UserError
-from der.core.filesystem import link_or_copy
+from der.core.files import link_or_copy
 from der.core.sealed import SealedDirectory, sealed_directory
 from der.model.backbones import build_extractor
 from der.model.extractor import Extractor

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.core import ranks
-from der.core.cores import turn
+from der.core import distributed
 from der.core.mapped import release
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, fold_network
@@ -46,7 +45,7 @@ def run_network(
     normalize = Normalize(normalization).to(device)
     per_pass = images_per_pass(images[0].size)
     # Of several ranks each takes a row of images; passes of other lengths may round another way.
-    part = ranks.part(len(images))
+    part = distributed.shard(len(images))
     features = torch.zeros(len(images), network.head.in_features)
     logits = torch.zeros(len(images), network.head.out_features)
     for start in range(part.start, part.stop, per_pass):
@@ -57,7 +56,7 @@ def run_network(
         features_BD = network.features(inputs.to(precision))
         features[own] = features_BD.cpu()
         logits[own] = network.head(features_BD).cpu()
-    ranks.sum_in_place([features, logits])
+    distributed.all_reduce([features, logits])
     return Outputs(features.numpy(), logits.numpy())
 
 
@@ -65,23 +64,21 @@ def run_network(
 def outputs_in_turns(
     checkpoint: Checkpoint, device: torch.device
 ) -> Iterator[Callable[[Iterable[NDArray[np.uint8]]], Iterator[Outputs]]]:
-    """Outputs of each of several classes' images (N, H, W, C), as a function, for a block that holds cores.
+    """Outputs of each of several classes' images (N, H, W, C), as a function for the block.
 
-    They are passed on between passes. The network is folded once; classes of few images share passes, for a
-    network of many extractors takes as long for one image as for dozens.
+    The network is folded once; classes of few images share passes, for a network of many extractors takes as
+    long for one image as for dozens.
     """
     network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
-    with turn(device) as cores:
 
-        def outputs_of(classes: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
-            for some in _passes(classes):
-                cores.pass_on()
-                images = some[0] if len(some) == 1 else _concatenate(some)
-                outputs = run_network(network, normalization, images, device)
-                ends = np.cumsum([len(one) for one in some])[:-1]
-                yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
+    def outputs_of(classes: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
+        for some in _passes(classes):
+            images = some[0] if len(some) == 1 else _concatenate(some)
+            outputs = run_network(network, normalization, images, device)
+            ends = np.cumsum([len(one) for one in some])[:-1]
+            yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
 
-        yield outputs_of
+    yield outputs_of
 
 
 def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:

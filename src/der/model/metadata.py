@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from der.core.errors import UserError
+from der.core.files import write_json
 from der.core.registry import check_imported
 from der.core.sealed import SealedDirectory, sealed_directory
-from der.core.serialization import write_json
 from der.model.architecture import Shape, keeps_part_of
 from der.model.backbones import choose_backbone
 from der.model.files import METADATA

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from der.core.errors import UserError
-from der.core.filesystem import regular
+from der.core.files import regular
 from der.model.start_heads import is_safetensors
 
 UNREAD = "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"

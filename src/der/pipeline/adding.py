@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import read_json
 from der.core.yaml_document import yaml_editor
 from der.core.yaml_text import parse_yaml
 from der.data.sources.registry import find_source

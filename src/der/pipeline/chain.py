@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
+from der.core.files import atomic_file
 from der.core.yaml_text import parse_yaml
 from der.pipeline import paths
 

@@ -4,8 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from der.core.errors import UserError, naming
-from der.core.text import printable
+from der.core.errors import UserError, naming, printable
 from der.core.yaml_text import parse_written
 from der.data.sources.registry import find_source
 from der.estimator.choices import backbone_side, check_channels, check_choices

@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from der.core.atomic import atomic_file
-from der.core.errors import UserError
-from der.core.text import csv_cell
+from der.core.errors import UserError, csv_cell
+from der.core.files import atomic_file
 from der.pipeline.changes import compare, one_line, shorten, value_at
 from der.pipeline.lockfile import LOCK, is_recorded
 from der.pipeline.paths import PARAMS, SUMMARY

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from der.core.errors import UserError, naming
-from der.core.filesystem import expand_home
+from der.core.files import expand_home
 from der.pipeline.environment import CURVES
 from der.pipeline.timing import find_project
 

@@ -3,8 +3,8 @@
 Apart from what other stages import, which would run again after an edit here.
 """
 
-from der.core.atomic import atomic_directory
 from der.core.errors import UserError
+from der.core.files import atomic_directory
 from der.pipeline.kept_code import keep
 from der.pipeline.own_code import hash_stages
 from der.pipeline.paths import FINGERPRINTS

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from der.core.files import write_json
 from der.core.sealed import SealedDirectory, sealed_directory
-from der.core.serialization import write_json
 
 MARKER = "unused.json"  # the only file of an output of such a step
 

@@ -5,8 +5,8 @@ import json
 import re
 from pathlib import Path
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
+from der.core.files import atomic_file
 
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir of a list of files
 CACHE_MODE = 0o444  # DVC believes objects of this mode, without looking

@@ -4,7 +4,7 @@ import json
 import os
 
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import (read_json)
 from der.pipeline.damage import MEND
 from der.pipeline.environment import TABLE
 from der.pipeline.paths import PLOTS, REPORT, SUMMARY

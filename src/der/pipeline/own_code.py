@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import ForeignCodeError, UserError
-from der.core.filesystem import from_here
+from der.core.files import from_here
 from der.core.registry import import_own, module_of, refuse_pythons
 from der.pipeline.changes import value_at
 from der.pipeline.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError, naming
+from der.core.files import atomic_file
 from der.core.yaml_text import parse_yaml
 from der.pipeline.paths import PARAMS
 from der.settings.parsing import parse, require_keys

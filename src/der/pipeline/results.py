@@ -5,10 +5,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from der.core.serialization import read_json
-from der.pipeline.images import RunImages
-from der.pipeline.presets import load_preset
-from der.settings.protocol import ProtocolSettings
+from der.core.files import (atomic_file, read_json)
+from der.pipeline.images import (RunImages)
+from der.pipeline.presets import (load_preset)
+from der.settings.protocol import (ProtocolSettings)
 from der.summary.charts.accuracy import Curve
 from der.summary.verdict import Reference
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from der.core.files import write_json
 from der.core.registry import is_family
-from der.core.serialization import write_json
 from der.estimator.choices import CHOICES
 from der.settings.experiment import Settings
 

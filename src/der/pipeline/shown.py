@@ -1,7 +1,7 @@
 """Whether the page that lies there shows the results that lie there."""
 
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import read_json
 from der.pipeline.outputs import digest_files
 from der.pipeline.paths import REPORT, SUMMARY, evaluation, training
 

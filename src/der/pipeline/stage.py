@@ -1,19 +1,22 @@
 """What all stage scripts share: arguments, the code they run, and errors in one line."""
 
 import argparse
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from der.core.errors import UserError, ending_in_a_sentence
+from der.core.errors import ending_in_a_sentence
 from der.pipeline.damage import advising
-from der.pipeline.parent import end_with_dvc
-from der.pipeline.processes import is_member
+from der.pipeline.environment import is_worker
+from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
+from der.pipeline.markers import is_unused
+from der.pipeline.paths import test_images, train_images
 from der.pipeline.running_code import RunningCode
 from der.pipeline.timing import timed
-from der.pipeline.watching import HAS_SAID, PATIENCE
+
+# Stages that several processes work on, and the input that says whether there is work at a step.
+SHARED = {"train_task": train_images, "build_memory": train_images, "evaluate": test_images}
+INTERRUPTED = "interrupted; the next `dvc repro` goes on from here"
 
 StageWork = Callable[[RunningCode], str]  # a stage's work; returns a sentence for users
 
@@ -31,18 +34,24 @@ def run_stage(stage: str, run: StageWork) -> None:
 
 
 def run_step(stage: str, run: Callable[[int, RunningCode], str]) -> None:
-    """As run_stage, with the step from the command line."""
+    """As run_stage, with the step from the command line, and in several processes if that is asked for."""
     (step,) = _read_arguments(stage, step="the incremental step, from 1")
-    perform_stage(f"{stage}@{step}", partial(run, step))
+    name = f"{stage}@{step}"
+    work = partial(perform_stage, name, partial(run, step))
+    with ending():
+        if is_shared(name):
+            run_together(work, f"stages.{stage}", str(step))
+        else:
+            work()
 
 
 def _read_arguments(stage: str, **helps: str) -> list[int]:
-    """The whole numbers of the command line, each with its help; then the process ends with dvc."""
+    """The whole numbers of the command line, each with its help; then the process ends with its parent."""
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}")
     for name, text in helps.items():
         parser.add_argument(name, type=int, help=text)
     arguments = vars(parser.parse_args())
-    end_with_dvc()
+    end_with_parent()
     return [arguments[name] for name in helps]
 
 
@@ -59,17 +68,17 @@ def perform_check(run: Callable[[], str]) -> None:
 def perform_stage(name: str, run: StageWork) -> None:
     """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and keep how long it took.
 
-    It fails if the code that it ran is not what its fingerprint says. A process that only helps with it keeps
-    nothing.
+    It fails if the code that it ran is not what its fingerprint says. A worker keeps nothing.
     """
-    if is_member():
-        with ending_as_member():
-            run(RunningCode(name.partition("@")[0]))
+    stage = name.partition("@")[0]
+    if is_worker():
+        with ending():
+            run(RunningCode(stage))
         return
 
     def run_confirmed() -> str:
         with timed(name):
-            code = RunningCode(name.partition("@")[0])
+            code = RunningCode(stage)
             sentence = run(code)
             code.confirm()
         return sentence
@@ -77,28 +86,20 @@ def perform_stage(name: str, run: StageWork) -> None:
     perform(run_confirmed)
 
 
-@contextmanager
-def ending_as_member() -> Iterator[None]:
-    """Have what users can mend end a program that helps another.
+def is_shared(name: str) -> bool:
+    """Tell whether several processes may work on a stage."""
+    stage, _, step = name.partition("@")
+    return stage in SHARED and not is_unused(SHARED[stage](int(step)))
 
-    What is wrong with the inputs the first process finds, too: it says so, and this one is ended. What is
-    left is wrong here alone, as a file that this machine lacks, and is said here.
-    """
-    try:
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """End the program with one line and exit status 1 where users can put right what is wrong."""
+    with ending_in_a_sentence(INTERRUPTED), advising(), letting_others_speak():
         yield
-    except KeyboardInterrupt:
-        sys.exit(1)
-    except (UserError, OSError):
-        time.sleep(PATIENCE)
-        try:
-            with ending_in_a_sentence("interrupted"):
-                raise
-        except SystemExit as end:
-            print(end.code, file=sys.stderr, flush=True)
-        sys.exit(HAS_SAID)
 
 
 def perform(run: Callable[[], str]) -> None:
-    """Print the sentence that ``run`` returns; what users can mend is one line and exit status 1."""
-    with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"), advising():
+    """Print the sentence that ``run`` returns, or end with one."""
+    with ending():
         print(run(), flush=True)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from der.core.errors import DamageError, UserError
+from der.core.files import read_json
 from der.core.sealed import SealedDirectory
-from der.core.serialization import read_json
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.pipeline import paths
 from der.pipeline.chain import chain_length

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from der.core.errors import UserError
+from der.core.files import write_json
 from der.core.sealed import SealedDirectory
-from der.core.serialization import write_json
 
 CLASSES = "classes.json"
 

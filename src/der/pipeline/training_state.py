@@ -9,14 +9,13 @@ from typing import NamedTuple
 import torch
 from msgspec.structs import replace
 
-from der.core.atomic import atomic_file
 from der.core.device import name_arithmetic
 from der.core.errors import UserError
+from der.core.files import atomic_file
 from der.core.sealed import SealedDirectory
 from der.model.kernels.processor import Kernels
 from der.pipeline import paths
-from der.pipeline.environment import SCRATCH, scratch_root
-from der.pipeline.processes import count_processes
+from der.pipeline.environment import SCRATCH, count_processes, scratch_root
 from der.pipeline.timing import running_clock
 from der.settings.network import NetworkSettings
 from der.settings.section import to_values

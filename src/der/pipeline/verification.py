@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from der.core.errors import DamageError
-from der.core.filesystem import from_here
+from der.core.files import from_here
 from der.core.sealed import find_damage
 from der.pipeline.chain import chain_length
 from der.pipeline.graph import list_stages, read_stages

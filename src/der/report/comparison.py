@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from der.core.atomic import atomic_file
+from der.core.files import atomic_file
 from der.report.figures.drawn import line_figure
 from der.report.write import CHARTS, fill
 from der.summary.charts.comparison import comparison_chart

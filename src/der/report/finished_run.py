@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.stage_time import StageTime
+from der.core.cost import StageTime
 from der.data.exemplars import Memory
 from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import Mistakes, Predictions

@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from der.core.atomic import atomic_file
-from der.core.stage_time import show_seconds
+from der.core.cost import show_seconds
+from der.core.files import atomic_file
 from der.report.contents import contents
 from der.report.finished_run import FinishedRun
 from der.report.tables import breakable, show_bytes

@@ -1,11 +1,10 @@
 """How a step is trained."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from der.core.errors import UserError
-from der.core.precision_names import Precision
 from der.settings.section import (
     LARGEST_FACTOR,
     LARGEST_RATE,
@@ -19,6 +18,8 @@ from der.settings.section import (
     Share,
     ShareAboveZero,
 )
+
+Precision = Literal["float32", "bfloat16"]  # torch's dtypes of these names; der.core.device has them
 
 
 class AugmentationSettings(Section, frozen=True):

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_directory
 from der.core.errors import UserError
-from der.core.serialization import write_json
-from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
+from der.core.files import (atomic_directory, write_json)
+from der.evaluation.metrics import (CONFUSION, StepMetrics, read_confusion)
 from der.summary.charts.accuracy import Curve, accuracy_chart
 from der.summary.charts.confusion import confusion_chart
 from der.summary.charts.forgetting import accuracy_matrix_chart

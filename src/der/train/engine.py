@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from der.core import ranks
+from der.core import distributed
 from der.core.errors import UserError
 from der.model.kernels.fused_layers import CudaLayers, FusedLayers, ProcessorLayers
 from der.model.kernels.processor import Kernels
@@ -19,10 +19,10 @@ from der.settings.training import ScheduleSettings
 from der.train.augmentation import Draws
 from der.train.capture import CapturedStep, TrainBatch
 from der.train.descent import Descent, Group
+from der.train.distributed import synced_statistics
 from der.train.feed import Batch, Feed
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
-from der.train.synced_statistics import synced_statistics
 
 
 class EpochMeans(NamedTuple):
@@ -60,7 +60,7 @@ class Engine:
         self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
         self.layers: FusedLayers | None = None
         self.step: TrainBatch = self._train_batch
-        alone = ranks.count() == 1  # layers as one operation normalise by their own images
+        alone = distributed.world_size() == 1  # layers as one operation normalise by their own images
         if self.device.type == "cuda":
             if alone:
                 self.layers = CudaLayers(objective, feed.precision)
@@ -121,7 +121,7 @@ class Engine:
         for position, batch in zip(positions, self.feed.batches(draws, self.batch_size), strict=True):
             self.step(batch, position)
             on_images(batch.whole)
-        ranks.sum_in_place([self.totals])
+        distributed.all_reduce([self.totals])
         loss, auxiliary, correct = (self.totals / len(draws.order)).tolist()  # the epoch's one sync
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss}; lower the learning rate or check the images")
@@ -160,7 +160,7 @@ class Engine:
             self.masks.release()  # gates would keep this batch's graph, and a capture the stream before it
         if self.layers is not None:
             self.layers.join()
-        ranks.sum_in_place(self.optimizer.gradients())
+        distributed.all_reduce(self.optimizer.gradients())
         self.optimizer.step()
         if self.masks is not None:
             self.masks.clamp()

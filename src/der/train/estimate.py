@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from der.core.work_clock import working_time
+from der.core.cost import working_time
 from der.train.workload import FROZEN, PhaseWork, RunWork, StepWork
 
 RECENT = 5  # epochs whose speed counts

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from der.core import ranks
+from der.core import distributed
 from der.model.extractor import Extractor
 from der.model.kernels.folding import place_folded
 from der.model.pixel_statistics import Normalization
@@ -43,9 +43,9 @@ def take_part(draws: Draws, size: int) -> tuple[Draws, list[Piece]]:
     """This rank's part of every batch of ``size`` images, the last of which may be small."""
     starts = range(0, len(draws.order), size)
     sizes = [min(size, len(draws.order) - start) for start in starts]
-    parts = [ranks.part(whole) for whole in sizes]
+    parts = [distributed.shard(whole) for whole in sizes]
     pieces = [Piece(part.stop - part.start, whole) for part, whole in zip(parts, sizes, strict=True)]
-    if ranks.count() == 1:
+    if distributed.world_size() == 1:
         return draws, pieces
     places = [torch.empty(0, dtype=torch.int64)]
     places += [torch.arange(at + part.start, at + part.stop) for at, part in zip(starts, parts, strict=True)]

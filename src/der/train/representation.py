@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from der.core.cores import turn
 from der.core.errors import UserError
 from der.core.randomness import generator
 from der.model.backbones import check_masks
@@ -64,8 +63,7 @@ def learn_representation(
     records = run_phase(run, REPRESENTATION, engine, run.phase, count, when_warm)
     if masks is not None:
         masks.harden()
-        with turn(run.device):
-            engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, run.phase.epochs))
+        engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, run.phase.epochs))
         network = prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from der.core import ranks
+from der.core import distributed
 from der.core.randomness import generator
 from der.model.extractor import Extractor
 from der.model.kernels.processor import Kernels
@@ -102,4 +102,4 @@ class StepRun:
 
     def own_stream(self, phase: str, epoch: int) -> torch.Generator:
         """What layers draw from in an epoch, as dropout does; every rank from one of its own."""
-        return generator(self.settings.seed, phase, "layers", self.step, epoch, ranks.rank())
+        return generator(self.settings.seed, phase, "layers", self.step, epoch, distributed.rank())

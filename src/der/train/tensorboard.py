@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from der.core.work_clock import working_time
+from der.core.cost import working_time
 from der.train.log import EpochRecord
 from der.train.step_run import Listener
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from der.core.precision import choose_precision
+from der.core.device import choose_precision
 from der.model.extractor import Extractor
 from der.model.kernels.processor import Kernels
 from der.model.pixel_statistics import Normalization
@@ -22,7 +22,7 @@ class Conditions(NamedTuple):
 
     normalization: Normalization
     augmentation: AugmentationSettings
-    precision: str  # as of der.core.precision
+    precision: str  # as of der.core.device
     device: torch.device
     kernels: Kernels | None = None  # as of der.train.processor_kernels
 

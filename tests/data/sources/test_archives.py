@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core.atomic import atomic_directory
 from der.core.errors import UserError
+from der.core.files import atomic_directory
 from der.data.sources.download import Counts, download
 from der.data.sources.folder import folder
 from tests.data.sources.image_trees import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from der.core.atomic import atomic_directory
 from der.core.errors import UserError
+from der.core.files import atomic_directory
 from der.data.sources.download import download
 from der.data.sources.folder_check import check_folder, list_classes
 from tests.data.sources.image_trees import Contents, link, settings_for, tree_of, write_tar, write_zip

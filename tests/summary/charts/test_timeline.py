@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from der.core.stage_time import StageTime, show_seconds
+from der.core.cost import StageTime, show_seconds
 from der.summary.charts.memory import memory_chart
 from der.summary.charts.timeline import seconds_in_all, timeline_chart
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from der.core.work_clock import WorkClock
+from der.core.cost import WorkClock
 from der.train.log import EpochRecord
 from der.train.resume.lock import HOLDER, LOCK, WAITING
 from der.train.resume.removal import MAX_AGE

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
+from der.core.files import atomic_file
 from der.core.sealed import sealed_directory
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from der.core.errors import UserError
-from der.core.filesystem import existing
+from der.core.files import existing
 from der.data.sources.tree import Entry, Parts, is_ignored
 
 DAMAGE = (

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from der.core.errors import UserError
-from der.core.filesystem import expand_home
+from der.core.files import expand_home
 from der.data.sources.class_images import ClassImages
 from der.data.sources.decoding import resize_all
 from der.settings.dataset import DatasetSettings

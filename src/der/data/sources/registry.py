@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from der.core.errors import UserError, naming
-from der.core.filesystem import existing, expand_home
+from der.core.files import existing, expand_home
 from der.core.registry import look_up
 from der.data.sources.folder_check import check_folder, list_classes
 from der.data.sources.known_classes import CIFAR10, CIFAR100, DIGITS

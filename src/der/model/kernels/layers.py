@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from der.core import ranks
+from der.core import distributed
 from der.model.kernels import onednn, processor_layer
 from der.model.kernels.processor import Kernels
 
@@ -37,7 +37,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x_BCHW: Tensor, residual_BCHW: Tensor | None = None) -> Tensor:
         learns_statistics = not self.folded and self.norm.training
-        if x_BCHW.is_cuda and (self.folded or (learns_statistics and ranks.count() == 1)):
+        if x_BCHW.is_cuda and (self.folded or (learns_statistics and distributed.world_size() == 1)):
             return self._fused(x_BCHW, residual_BCHW)
         served = self.kernels is not None and self.kernels.serve(x_BCHW, self.conv.out_channels)
         if self.kernels is not None and served and learns_statistics:

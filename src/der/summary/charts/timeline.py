@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from der.core.stage_time import StageTime, show_seconds
+from der.core.cost import StageTime, show_seconds
 from der.summary.charts.colours import KINDS
 from der.summary.charts.description import Axis, Bar, BarChart
 

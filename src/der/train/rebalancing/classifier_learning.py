@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.core.errors import printable
 from der.core.randomness import generator
-from der.core.text import printable
 from der.model.head_initialization import torch_uniform
 from der.model.network import Network
 from der.settings.training import ClassifierSettings, TrainSettings

@@ -11,10 +11,9 @@ from types import TracebackType
 
 from torch import Tensor
 
-from der.core.atomic import atomic_file
+from der.core.cost import Spent, WorkClock, waiting
 from der.core.errors import UserError
-from der.core.filesystem import regular
-from der.core.work_clock import Spent, WorkClock, waiting
+from der.core.files import atomic_file, regular
 from der.train.log import EpochRecord
 from der.train.resume.lock import working_in
 from der.train.resume.removal import FINISHED, PREFIX, mark_of, remove_old

@@ -7,10 +7,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.locations import ROOT
-from tests.train.rank_program import CASES, TUNED
+from tests.train.rank_program import CASES, RESUMED, TUNED
+
+pytestmark = pytest.mark.slow
 
 # Of the largest value, after one step of the optimiser: sums are made in another order.
 TOLERANCE = {"float32": 5e-6, "bfloat16": 5e-2}
@@ -58,3 +61,5 @@ def test_several_compute_what_one_does_and_all_of_them_the_same_bits_and_again(t
         assert {case: far for case, far in furthest(one, several[0]).items() if far > 1} == {}
         assert all(same(several[0], other) for other in several[1:])
     assert same(two[0], again[0])
+    for found in (one, *two, *three):
+        assert not any(difference.count_nonzero() for difference in found[RESUMED].values())

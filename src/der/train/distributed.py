@@ -1,4 +1,6 @@
-"""Batch normalisation over a batch that is spread over several processes.
+"""Batch normalisation by the statistics of a batch that is spread over several processes.
+
+Torch's SyncBatchNorm, which does this, works on CUDA alone.
 
 # C channels
 """
@@ -11,16 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from der.core import ranks
+from der.core import distributed
 
 
 def synced_statistics() -> AbstractContextManager[Any]:
-    """In the block, whatever normalises batches does so by the statistics of the ranks' batches together."""
-    return _Synced() if ranks.count() > 1 else nullcontext()
+    """Make every batch normalisation in the block use the statistics of the ranks' batches together."""
+    return _Synced() if distributed.world_size() > 1 else nullcontext()
 
 
 class _Synced(TorchFunctionMode):
-    """Puts ``SyncedNorm`` in the place of torch's function, which every layer that normalises calls."""
+    """Replaces torch's function, which every layer that normalises calls, by ``batch_norm`` below."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is not F.batch_norm:
@@ -38,7 +40,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """As torch.nn.functional.batch_norm, of (N, C, ...), where N are the images of all ranks."""
+    """Normalise (N, C, ...) as torch.nn.functional.batch_norm, where N are the images of all ranks."""
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     values, mean, variance = pooled_statistics(input.detach())
@@ -53,16 +55,16 @@ def batch_norm(
 
 
 def pooled_statistics(input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Number of values per channel, mean (C,) and biased variance (C,) over all ranks, float32.
+    """Compute the number of values per channel, mean (C,) and biased variance (C,) over all ranks, float32.
 
-    Ranks' sums of squares are about their own means, and merged (Chan, Golub, LeVeque 1979).
+    Each rank's sum of squares is about its own mean; they are merged (Chan, Golub, LeVeque 1979).
     """
     channels = input.shape[1]
     rows = input.transpose(0, 1).reshape(channels, -1).float()
     own = torch.full((1,), float(rows.shape[1]), device=input.device)
     mean = rows.sum(1) / own.clamp(min=1)
     squares = (rows - mean[:, None]).square().sum(1)
-    all_ranks = ranks.gather(torch.cat([own, mean, squares]))
+    all_ranks = distributed.all_gather(torch.cat([own, mean, squares]))
     counts, means, sums = all_ranks[:, :1], all_ranks[:, 1 : 1 + channels], all_ranks[:, 1 + channels :]
     total = counts.sum(0)
     mean = (counts * means).sum(0) / total
@@ -71,7 +73,7 @@ def pooled_statistics(input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class SyncedNorm(torch.autograd.Function):
-    """(x - mean) / sqrt(variance + eps) * scale + shift, with statistics that depend on all ranks' x.
+    """Computes (x - mean) / sqrt(variance + eps) * scale + shift; the statistics depend on all ranks' x.
 
     dx = scale / sigma * (dy - mean(dy) - xhat * mean(dy xhat)), the means over all ranks; the gradients of
     scale and shift are this rank's share.
@@ -102,7 +104,7 @@ class SyncedNorm(torch.autograd.Function):
         dy = dy.float()
         dshift, dscale = dy.sum(over), (dy * hat).sum(over)
         means = torch.stack([dshift, dscale])
-        ranks.sum_in_place([means])
+        distributed.all_reduce([means])
         means = means / values
         dx = (dy - means[0].view(form) - hat * means[1].view(form)) * (scale * deviation).view(form)
         return dx.to(x.dtype), dscale, dshift, None, None, None, None
