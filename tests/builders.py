@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.data.exemplars import empty_memory
+from der.data.arrays import empty_memory
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
@@ -30,17 +30,18 @@ from der.settings.training import (
     PhaseSettings,
     TrainSettings,
 )
-from der.train.augmentation import Draws, draw_epoch
+from der.train.batches import Draws, draw_epoch
 from der.train.engine import Engine
-from der.train.incremental_step import train_step
+from der.train.step import train_step
 from der.train.log import EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
-from der.train.representation import learn_representation
-from der.train.resume.state import Saved
-from der.train.step_run import Listener, StepRun
-from der.train.training_images import TrainingImages, gather_step
-from der.train.wiring import Conditions, wire_engine
+from der.train.step import learn_representation
+from der.train.resume import Saved
+from der.train.log import Listener
+from der.train.phase import StepRun
+from der.train.batches import TrainingImages, gather_step
+from der.train.phase import Conditions, wire_engine
 
 SIDE = 8  # pixels
 CHANNELS = 3

@@ -16,11 +16,11 @@ import pytest
 from der.core.errors import UserError
 from der.core.sealed import seal
 from der.core.serialization import read_array, read_json, write_array
-from der.data.exemplars import load_memory
+from der.data.arrays import load_memory
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import FORMAT
 from der.pipeline.damage import advising
-from der.train.resume.store import StateStore
+from der.train.resume import StateStore
 from tests.builders import MemoryKeeper, Recorder
 from tests.compatibility.make import CHECKPOINT, FOLDER, MEMORY, NUMBERS, REVISION, SCRATCH
 from tests.compatibility.tiny_run import KEY, STEPS, Numbers, learn_head, predict, remember, train

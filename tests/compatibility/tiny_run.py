@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from der.data.exemplars import Memory
+from der.data.arrays import Memory
 from der.evaluation.nearest_mean import nearest_mean_scores
-from der.memory.build import build_memory
+from der.memory import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
-from der.train.rebalancing.classifier_learning import learn_classifier
-from der.train.step_run import StateKeeper, StepRun
-from der.train.training_images import TrainingImages, gather_step
+from der.train.rebalancing import learn_classifier
+from der.train.phase import StepRun
+from der.train.resume import StateKeeper
+from der.train.batches import TrainingImages, gather_step
 from tests.builders import (
     CPU,
     NORMALIZATION,

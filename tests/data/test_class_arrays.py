@@ -13,8 +13,8 @@ from der.core.errors import DamageError, UserError
 from der.core.sealed import seal
 from der.core.serialization import write_array, write_json
 from der.data import image_rows
-from der.data.class_arrays import class_file, list_classes, read_classes, write_images
-from der.data.image_rows import ImageRows, every_row
+from der.data.arrays import class_file, list_classes, read_classes, write_images
+from der.data.arrays import ImageRows, every_row
 from tests.builders import random_images
 from tests.locations import ROOT
 
@@ -54,7 +54,7 @@ def test_images_are_written_in_parts_as_a_whole(
 MANY = """
 import resource, sys
 from pathlib import Path
-from der.data.class_arrays import list_classes, read_classes
+from der.data.arrays import list_classes, read_classes
 directory, (_, hard) = Path(sys.argv[1]), resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
 print(sum(int(one[0, 0, 0, 0]) for one in read_classes(directory, list_classes(directory))))

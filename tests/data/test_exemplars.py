@@ -9,8 +9,8 @@ import pytest
 from der.core.errors import DamageError, UserError
 from der.core.sealed import seal
 from der.core.serialization import write_array
-from der.data.exemplars import Memory, empty_memory, load_memory, save_memory
-from der.data.image_rows import every_row
+from der.data.arrays import Memory, empty_memory, load_memory, save_memory
+from der.data.arrays import every_row
 from tests.builders import random_images
 
 MEMORY = Memory(  # three exemplars of each of four classes

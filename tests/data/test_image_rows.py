@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from der.core import mapped
 from der.data import image_rows
-from der.data.image_rows import ImageRows, every_row, join
+from der.data.arrays import ImageRows, every_row, join
 from tests.builders import random_images
 from tests.resident_memory import resident
 

@@ -16,10 +16,10 @@ import der
 from der.core.registry import look_up
 from der.data.sources.reading import read_source
 from der.estimator.choices import CHOICES
-from der.memory.selection import SELECTIONS
+from der.memory import SELECTIONS
 from der.model.features import normalize_features
 from der.model.forward import run_network
-from der.train.rebalancing.checking import find_rebalancing
+from der.train.rebalancing import find_rebalancing
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for
 from tests.estimator.tiny import noise, tiny_classifier

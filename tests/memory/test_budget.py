@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from der.core.errors import UserError
-from der.memory.budget import check_budget, exemplars_per_class
+from der.data.arrays import check_budget, exemplars_per_class
 from tests.builders import memory_settings
 
 BUDGETS = st.integers(1, 10**7)

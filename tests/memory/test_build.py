@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.exemplars import Memory, empty_memory
-from der.data.image_rows import ImageRows
-from der.memory.build import build_memory
-from der.memory.herding import herd
-from der.memory.selection import SELECTIONS
+from der.data.arrays import Memory, empty_memory
+from der.data.arrays import ImageRows
+from der.memory import build_memory
+from der.memory import herd
+from der.memory import SELECTIONS
 from der.settings.memory import MemorySettings
 from tests.builders import memory_settings, random_images
 

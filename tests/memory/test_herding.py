@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from der.memory.herding import class_mean, herd
+from der.memory import class_mean, herd
 from der.model.features import normalize_features
 
 

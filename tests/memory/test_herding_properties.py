@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from der.memory.herding import class_mean, herd
+from der.memory import class_mean, herd
 from der.model.features import normalize_features
 
 Features = NDArray[np.float32]

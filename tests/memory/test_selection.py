@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.exemplars import empty_memory
-from der.memory.build import build_memory
-from der.memory.selection import SELECTIONS, find_selection
+from der.data.arrays import empty_memory
+from der.memory import build_memory
+from der.memory import SELECTIONS, find_selection
 from der.settings.memory import MemorySettings
 from tests.builders import memory_settings, random_images
 

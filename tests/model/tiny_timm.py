@@ -8,12 +8,12 @@ import timm
 import torch
 from torch import nn
 
-from der.data.exemplars import empty_memory
+from der.data.arrays import empty_memory
 from der.model.checkpoint import Checkpoint
 from der.model.start import Start, read_start
 from der.settings.network import NetworkSettings
-from der.train.incremental_step import train_step
-from der.train.training_images import TrainingImages, gather_step
+from der.train.step import train_step
+from der.train.batches import TrainingImages, gather_step
 from tests.builders import (
     CPU,
     MemoryKeeper,

@@ -9,7 +9,7 @@ import numpy as np
 
 from der.core.sealed import seal
 from der.core.serialization import write_json
-from der.data.class_arrays import class_file
+from der.data.arrays import class_file
 from der.data.identity import identify
 from der.data.protocol import plan_steps
 from der.data.splits import SPLITS

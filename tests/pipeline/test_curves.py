@@ -6,9 +6,9 @@ import pytest
 
 from der.core.errors import UserError
 from der.pipeline import curves as module
-from der.pipeline.curves import curves, curves_root
-from der.train.step_run import Listener
-from der.train.tensorboard import TensorBoard
+from der.pipeline.training import curves, curves_root
+from der.train.log import Listener
+from der.train.progress import TensorBoard
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import yaml
 from der.core.errors import DamageError, UserError
 from der.core.sealed import seal, sealed_directory
 from der.core.serialization import write_json
-from der.data.exemplars import Memory, save_memory
+from der.data.arrays import Memory, save_memory
 from der.evaluation.confusion import write_confusion
 from der.evaluation.mistakes import write_mistakes
 from der.evaluation.predictions import Predictions, write_predictions

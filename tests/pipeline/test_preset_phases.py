@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from der.core import atomic
 from der.core.randomness import generator
 from der.core.sealed import seal
-from der.data.class_arrays import class_file, read_classes
-from der.data.exemplars import empty_memory
-from der.memory.build import build_memory
+from der.data.arrays import class_file, read_classes
+from der.data.arrays import empty_memory
+from der.memory import build_memory
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
 from der.model.forward import features_in_turns
@@ -27,9 +27,10 @@ from der.pipeline.settings import parse_settings
 from der.pipeline.tasks import read_task
 from der.settings.experiment import Settings
 from der.settings.training import TrainSettings
-from der.train.incremental_step import TrainedStep, train_step
-from der.train.step_run import Listener, NoState
-from der.train.training_images import gather_step
+from der.train.step import TrainedStep, train_step
+from der.train.log import Listener
+from der.train.resume import NoState
+from der.train.batches import gather_step
 from stages import split
 from tests.pipeline.clones import NAMES, PROTOCOLS, TEN_BY_TEN, class_names, make_clone
 

@@ -12,7 +12,7 @@ import yaml
 
 from der.core.sealed import seal
 from der.core.serialization import write_json
-from der.data.class_arrays import class_file
+from der.data.arrays import class_file
 from der.data.identity import identify
 from der.data.splits import SPLITS
 from der.pipeline.images import IDENTITIES, RunImages

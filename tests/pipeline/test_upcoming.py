@@ -9,13 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from der.core.serialization import write_array
-from der.data.exemplars import empty_memory
+from der.data.arrays import empty_memory
 from der.pipeline import upcoming
 from der.pipeline.markers import mark_unused
 from der.pipeline.paths import train_images
 from der.pipeline.upcoming import exemplars, plan_run
-from der.train.training_images import TrainingImages, gather_step
-from der.train.workload import RunWork, plan_step
+from der.train.batches import TrainingImages, gather_step
+from der.train.log import RunWork, plan_step
 from tests.builders import incremental_settings, phase_settings, train_settings
 
 TRAIN = train_settings(base=phase_settings(epochs=3), incremental=incremental_settings(epochs=5))

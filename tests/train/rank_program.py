@@ -15,9 +15,10 @@ from torch._C._distributed_c10d import FileStore
 
 from der.core import ranks
 from der.settings.network import NetworkSettings
-from der.train.incremental_step import train_step
+from der.train.step import train_step
 from der.train.masks import ChannelMasks
-from der.train.step_run import Listener, NoState
+from der.train.log import Listener
+from der.train.resume import NoState
 from tests.builders import (
     CPU,
     augmentation_settings,

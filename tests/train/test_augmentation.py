@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms import functional as TF
 
 from der.settings.training import AugmentationSettings
-from der.train.augmentation import Draws, augment, draw_boxes, draw_epoch, resize_crops
+from der.train.batches import Draws, augment, draw_boxes, draw_epoch, resize_crops
 from tests.builders import augmentation_settings, draws_of
 
 OFF: dict[str, Any] = {"resized_crop": None, "crop_padding": 0, "horizontal_flip": False, "brightness": 0.0}

@@ -8,8 +8,8 @@ import torch
 
 from der.core import ranks
 from der.train import capture
-from der.train.capture import CapturedStep
-from der.train.feed import Batch, take_part
+from der.train.engine import CapturedStep
+from der.train.batches import Batch, take_part
 from tests.builders import NO_AUGMENTATION, draws_of
 
 

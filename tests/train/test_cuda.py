@@ -15,9 +15,9 @@ from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
 from der.model.kernels import convolution
 from der.settings.training import MaskSettings, TrainSettings
-from der.train.capture import CapturedStep
+from der.train.engine import CapturedStep
 from der.train.engine import Engine
-from der.train.incremental_step import train_step
+from der.train.step import train_step
 from tests.builders import (
     CPU,
     NETWORK,

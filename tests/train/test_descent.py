@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from der.train.descent import Descent, Group
+from der.train.engine import Descent, Group
 
 RATES = (0.1, 0.05, 0.005)  # of the steps
 
@@ -61,7 +61,7 @@ def test_training_leaves_torch_s_compiler_alone() -> None:
     script = """
 import sys
 import torch
-from der.train.descent import Descent, Group
+from der.train.engine import Descent, Group
 value = torch.nn.Parameter(torch.ones(2))
 descent = Descent([Group([value], torch.tensor(0.1), 0.0)], 0.9, torch.device("cpu"))
 value.sum().backward()

@@ -14,13 +14,13 @@ from msgspec import structs
 
 from der.core.errors import UserError
 from der.core.randomness import generator
-from der.data.image_rows import every_row
+from der.data.arrays import every_row
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import expand
 from der.model.kernels.folding import place_folded
 from der.model.network import count_parameters, empty_network
 from der.train import feed
-from der.train.training_images import TrainingImages
+from der.train.batches import TrainingImages
 from tests.builders import (
     CHANNELS,
     CPU,

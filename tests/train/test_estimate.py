@@ -4,7 +4,7 @@ import pytest
 
 from der.core.work_clock import waiting
 from der.train.estimate import Estimate
-from der.train.workload import FROZEN, PhaseWork, RunWork
+from der.train.log import FROZEN, PhaseWork, RunWork
 from tests.train.hand import Hand
 
 

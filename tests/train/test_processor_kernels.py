@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from der.core.precision_names import Precision
-from der.data.exemplars import empty_memory
+from der.data.arrays import empty_memory
 from der.model.kernels import compiler
 from der.model.kernels.processor import Kernels, compiled_kernels
 from der.model.metadata import Metadata
 from der.settings.presets import preset
-from der.train.processor_kernels import choose_kernels, worth_compiling
-from der.train.training_images import TrainingImages, gather_step
+from der.train.step import choose_kernels, worth_compiling
+from der.train.batches import TrainingImages, gather_step
 from tests.builders import (
     CPU,
     NETWORK,

@@ -13,7 +13,7 @@ from der.train import bar
 from der.train.bar import BarLine, Terminal, fit_line, show_time
 from der.train.log import EpochRecord
 from der.train.progress import Progress
-from der.train.workload import PhaseWork, RunWork
+from der.train.log import PhaseWork, RunWork
 
 LATER = RunWork(40, ([PhaseWork("representation", 40, 100, 1.6)],))
 

@@ -7,9 +7,9 @@ import torch
 
 from der.core import cores
 from der.core.errors import UserError
-from der.data.image_rows import every_row
+from der.data.arrays import every_row
 from der.train.engine import Engine
-from der.train.training_images import TrainingImages
+from der.train.batches import TrainingImages
 from tests.builders import (
     CHANNELS,
     Recorder,

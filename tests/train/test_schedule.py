@@ -2,7 +2,7 @@
 
 import pytest
 
-from der.train.schedule import learning_rate
+from der.train.engine import learning_rate
 from tests.builders import phase_settings
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from der.core import ranks
 from der.train.log import EpochRecord
-from der.train.resume.state import Saved
+from der.train.resume import Saved
 from der.train.shared_state import SharedState
 from tests.builders import MemoryKeeper, Recorder, phase_settings, take_step, train_settings, training_images
 

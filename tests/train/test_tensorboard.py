@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from der.train.incremental_step import TrainedStep, train_step
-from der.train.listeners import Several
+from der.train.step import TrainedStep, train_step
+from der.train.log import Several
 from der.train.log import EpochRecord
-from der.train.step_run import Listener
-from der.train.tensorboard import TensorBoard
+from der.train.log import Listener
+from der.train.progress import TensorBoard
 from tests.builders import (
     CPU,
     NETWORK,

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from der.data import image_rows
-from der.data.class_arrays import write_images
-from der.data.exemplars import Memory, empty_memory
-from der.data.image_rows import ImageRows, every_row
+from der.data.arrays import write_images
+from der.data.arrays import Memory, empty_memory
+from der.data.arrays import ImageRows, every_row
 from der.train import feed
 from der.train.log import EpochRecord, write_log
-from der.train.training_images import Gatherer, TrainingImages, copy_to, gather_step
+from der.train.batches import Gatherer, TrainingImages, copy_to, gather_step
 from tests.builders import (
     CPU,
     augmentation_settings,

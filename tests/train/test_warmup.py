@@ -13,8 +13,8 @@ from der.model.network import Network, blank_linear
 from der.settings.network import NetworkSettings
 from der.train import representation
 from der.train.engine import Engine
-from der.train.representation import learn_representation
-from der.train.schedule import learning_rate
+from der.train.step import learn_representation
+from der.train.engine import learning_rate
 from tests.builders import (
     CHANNELS,
     NETWORK,

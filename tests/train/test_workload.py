@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.train.workload import FROZEN, PhaseWork, milestones, plan_step
+from der.train.log import FROZEN, PhaseWork, milestones, plan_step
 from tests.builders import classifier_settings, incremental_settings, phase_settings, train_settings
 
 SETTINGS = train_settings(base=phase_settings(epochs=3), incremental=incremental_settings(epochs=5))

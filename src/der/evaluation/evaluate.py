@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.data.exemplars import Memory
+from der.data.arrays import Memory
 from der.evaluation.judging import judge_tests
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
 from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
 from der.core.serialization import write_array, write_json
-from der.data.image_rows import every_row
+from der.data.arrays import every_row
 from der.evaluation.predictions import Predictions
 
 IMAGES = "mistakes.npy"  # in the directory of a step's evaluation, as ENTRIES

@@ -6,7 +6,7 @@ from typing import Any
 
 from der.core.errors import UserError
 from der.core.serialization import read_json
-from der.data.class_arrays import list_classes, read_classes
+from der.data.arrays import list_classes, read_classes
 from der.data.identity import Identity, identify
 from der.data.splits import SPLITS
 from der.pipeline.changes import Change

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.exemplars import Memory, load_memory, read_labels
+from der.data.arrays import Memory, load_memory, read_labels
 from der.evaluation.confusion import CONFUSION, read_confusion
 from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import read_mistakes

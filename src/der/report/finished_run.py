@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.stage_time import StageTime
-from der.data.exemplars import Memory
+from der.data.arrays import Memory
 from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import Mistakes
 from der.evaluation.predictions import Predictions

@@ -6,11 +6,10 @@ from torch import Tensor
 
 from der.core import ranks
 from der.train.log import EpochRecord
-from der.train.resume.state import Saved
-from der.train.step_run import StateKeeper
+from der.train.resume import Saved, StateKeeper
 
 
-class SharedState:
+class SharedState(StateKeeper):
     """A StateKeeper for every rank; ``keeper`` is the first's, and is not asked by the others."""
 
     def __init__(self, keeper: StateKeeper) -> None:

@@ -25,7 +25,7 @@ from bench.pycil.tracing import Change, change_images
 from der.core.errors import UserError
 from der.model.kernels.processor import Kernels
 from der.train import processor_kernels
-from der.train.incremental_step import TrainedStep, train_step
+from der.train.step import TrainedStep, train_step
 
 PLAN = Plan("short", (2, 2), "seed", 5, 3, 8, 1, 8, 2, (1,), 4, 8, 1)
 OURS = CONTENDERS["ours"]

@@ -10,8 +10,8 @@ from torch import nn
 
 from der.core.errors import UserError
 from der.model.network import Network, blank_linear
-from der.train.rebalancing.checking import find_rebalancing
-from der.train.rebalancing.registry import REBALANCINGS, Rebalanced
+from der.train.rebalancing import find_rebalancing
+from der.train.rebalancing import REBALANCINGS, Rebalanced
 from tests.builders import random_network, step_run, train_settings, training_images
 
 IMAGES = training_images(1, [3, 3, 5])

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 
 from der.core.randomness import generator
-from der.data.exemplars import empty_memory
+from der.data.arrays import empty_memory
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import random_linear
 from der.model.network import Network
 from der.settings.training import TrainSettings
-from der.train.augmentation import draw_epoch
+from der.train.batches import draw_epoch
 from der.train.objective import ClassifierObjective
-from der.train.rebalancing.classifier_learning import balanced_subset, learn_classifier, warn_of_few
-from der.train.training_images import gather_step
+from der.train.rebalancing import balanced_subset, learn_classifier, warn_of_few
+from der.train.batches import gather_step
 from tests.builders import (
     NETWORK,
     NO_AUGMENTATION,

@@ -6,9 +6,9 @@ import torch
 from der.core.errors import UserError
 from der.model.network import Network
 from der.train.log import EpochRecord
-from der.train.rebalancing.registry import REBALANCINGS, Rebalanced
-from der.train.step_run import StepRun
-from der.train.training_images import TrainingImages
+from der.train.rebalancing import REBALANCINGS, Rebalanced
+from der.train.phase import StepRun
+from der.train.batches import TrainingImages
 from tests.builders import (
     Recorder,
     incremental_settings,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from der.train.rebalancing.weight_alignment import align_weights
+from der.train.rebalancing import align_weights
 
 
 def random_head(classes: int, features: int, seed: int = 0) -> nn.Linear:

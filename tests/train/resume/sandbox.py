@@ -8,10 +8,10 @@ import torch
 
 from der.core.work_clock import WorkClock
 from der.train.log import EpochRecord
-from der.train.resume.lock import HOLDER, LOCK, WAITING
-from der.train.resume.removal import MAX_AGE
-from der.train.resume.state import Saved
-from der.train.resume.store import SPENT, StateStore
+from der.train.resume import HOLDER, LOCK, WAITING
+from der.train.resume import MAX_AGE
+from der.train.resume import Saved
+from der.train.resume import SPENT, StateStore
 
 VALUES = 1000
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from der.train.resume.lock import GUARD, HOLDER, remove_unused, working_in
+from der.train.resume import GUARD, HOLDER, remove_unused, working_in
 from tests.locations import ROOT
 from tests.train.resume.sandbox import Sandbox, keep, make_state, states
 
 HOLD = """
 import sys
 from pathlib import Path
-from der.train.resume.lock import remove_unused
-from der.train.resume.store import StateStore
+from der.train.resume import remove_unused
+from der.train.resume import StateStore
 
 def warn(sentence):
     print(sentence, flush=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from der.core.sealed import seal
-from der.train.resume.removal import FINISHED, mark_of, remove_finished, remove_old
+from der.train.resume import FINISHED, mark_of, remove_finished, remove_old
 from tests.train.resume.sandbox import Sandbox, keep, make_old, make_state, states
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from der.core.sealed import sealed_directory
 from der.core.work_clock import Spent, WorkClock, waiting
-from der.train.resume.store import SPENT
+from der.train.resume import SPENT
 from tests.train.hand import Hand
 from tests.train.resume.sandbox import Sandbox, keep, make_saved, save
 

@@ -15,8 +15,8 @@ from der.core.errors import UserError
 from der.core.sealed import sealed_directory
 from der.model.checkpoint import save_checkpoint
 from der.train.log import EpochRecord
-from der.train.resume.removal import mark_of
-from der.train.resume.store import SPENT, UnwritableState
+from der.train.resume import mark_of
+from der.train.resume import SPENT, UnwritableState
 from tests.builders import random_checkpoint
 from tests.train.resume.sandbox import Sandbox, keep, make_saved, save, states
 
