@@ -12,9 +12,7 @@ from der.core.serialization import write_array, write_json
 from der.data.arrays import Memory, empty_memory, save_memory
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import FORMAT, save_empty_checkpoint
-from der.train.resume import GUARD, HOLDER, LOCK
-from der.train.resume import PREFIX
-from der.train.resume import StateStore
+from der.train.resume import GUARD, HOLDER, LOCK, PREFIX, StateStore
 from tests.builders import Killed, Killer, MemoryKeeper, Recorder
 from tests.compatibility.tiny_run import BATCHES, KEY, learn_head, predict, remember, train
 

@@ -13,10 +13,10 @@ from der.evaluation.nearest_mean import nearest_mean_scores
 from der.memory import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.forward import run_network
-from der.train.rebalancing import learn_classifier
-from der.train.phase import StepRun
-from der.train.resume import StateKeeper
 from der.train.batches import TrainingImages, gather_step
+from der.train.phase import StepRun
+from der.train.rebalancing import classifier_learning
+from der.train.resume import StateKeeper
 from tests.builders import (
     CPU,
     NORMALIZATION,
@@ -77,6 +77,6 @@ def learn_head(checkpoint: Checkpoint, memory: Memory, keeper: StateKeeper, list
     """The classifier's weights after it was learned anew, in place, on the exemplars alone."""
     run = StepRun(2, len(STEPS[0]), NORMALIZATION, SETTINGS, CPU, listener, keeper)
     exemplars = TrainingImages(memory.images, memory.labels)
-    learn_classifier(run, checkpoint.network, exemplars, CLASSIFIER)
+    classifier_learning(run, checkpoint.network, exemplars)
     weights: Numbers = checkpoint.network.head.weight.detach().numpy()
     return weights

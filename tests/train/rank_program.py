@@ -15,10 +15,10 @@ from torch._C._distributed_c10d import FileStore
 
 from der.core import ranks
 from der.settings.network import NetworkSettings
-from der.train.step import train_step
-from der.train.masks import ChannelMasks
 from der.train.log import Listener
-from der.train.resume import NoState
+from der.train.masks import ChannelMasks
+from der.train.resume import StateKeeper
+from der.train.step import StepInputs, train_step
 from tests.builders import (
     CPU,
     augmentation_settings,
@@ -95,9 +95,8 @@ def train_timm(tuned: str) -> Any:
     with TemporaryDirectory() as directory:
         network = tiny_timm.settings_for(tiny_timm.write_weights(Path(directory)), tuned=tuned)
         start = tiny_timm.start_for(network)
-    taken = train_step(
-        None, [["a", "b"]], images, network, settings, CPU, Listener(), NoState(), start
-    ).checkpoint
+    inputs = StepInputs(None, [["a", "b"]], images, network, settings, CPU, start)
+    taken = train_step(inputs, Listener(), StateKeeper()).checkpoint
     return {"weights": torch.cat([value.reshape(-1) for value in weights(taken.network).values()])}
 
 

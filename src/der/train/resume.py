@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -117,8 +117,8 @@ class StateStore(StateKeeper):
             return
         self.phases[phase] = Saved(list(records), pack())
         try:
-            with atomic_file(self.directory / STATE) as partial, partial.open("wb") as stream:
-                stream.writelines(serialize(self.phases, self.clock.spent()))
+            with atomic_file(self.directory / STATE) as partial:
+                partial.write_bytes(serialize(self.phases, self.clock.spent()))
         except OSError as error:
             raise self._unwritable(error) from None
         end = time.perf_counter()
@@ -164,15 +164,12 @@ def _remove_unused(root: Path, wanted: Callable[[Path], bool]) -> None:
                     shutil.rmtree(found, ignore_errors=True)
 
 
-def serialize(phases: Mapping[str, Saved], spent: Spent) -> Iterator[bytes | memoryview]:
-    """The parts of a file: SHA-256 of what follows, a line of JSON, the phases' states in a row."""
+def serialize(phases: Mapping[str, Saved], spent: Spent) -> bytes:
+    """A file: SHA-256 of what follows, a line of JSON, the phases' states in a row."""
     header = [(name, saved.records, saved.state.numel()) for name, saved in phases.items()]
-    states = [saved.state.numpy().data.cast("B") for saved in phases.values()]
-    parts = [json.dumps([spent, header]).encode() + b"\n", *states]
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    yield from (digest.digest(), *parts)
+    states = b"".join(saved.state.numpy().tobytes() for saved in phases.values())
+    content = json.dumps([spent, header]).encode() + b"\n" + states
+    return hashlib.sha256(content).digest() + content
 
 
 def deserialize(content: bytes) -> tuple[dict[str, Saved], Spent]:

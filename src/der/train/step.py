@@ -30,7 +30,7 @@ from der.model.resnet import ResNet
 from der.model.start import Start
 from der.model.trial import takes_one_image, try_extractor
 from der.settings.network import NetworkSettings
-from der.settings.training import Recipe, ScheduleSettings, TrainSettings
+from der.settings.training import ScheduleSettings, TrainSettings
 from der.train.batches import TrainingImages, gather_step
 from der.train.log import CLASSIFIER, REPRESENTATION, EpochRecord, Listener
 from der.train.masks import ChannelMasks
@@ -126,8 +126,7 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
     network = learned.network
     rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
     check_scores(network, normalization, images, inputs.device, step)
-    recipes = [*([] if previous is None else previous.metadata.recipes), settings.recipe(step)]
-    metadata = describe(learned, steps, images, normalization, network_settings, recipes, rebalanced.gamma)
+    metadata = describe(inputs, learned, normalization, network_settings, rebalanced.gamma)
     return TrainedStep(Checkpoint(network.eval(), metadata), [*learned.records, *rebalanced.records])
 
 
@@ -228,25 +227,24 @@ def check_scores(
 
 
 def describe(
+    inputs: StepInputs,
     learned: LearnedRepresentation,
-    steps: list[list[str]],
-    images: TrainingImages,
     normalization: Normalization,
     network_settings: NetworkSettings,
-    recipes: list[Recipe],
     gamma: float | None,
 ) -> Metadata:
-    """The metadata of a trained network: ``recipes`` are those of all steps, ``gamma`` is of this one."""
-    network = learned.network
+    """The metadata of the trained network."""
+    network, images, previous = learned.network, inputs.images, inputs.previous
+    recipe = inputs.settings.recipe(len(inputs.steps))
     return Metadata(
         format=FORMAT,
-        steps=steps,
+        steps=inputs.steps,
         image_side=images.side,
         channels=images.channels,
         resize=RESIZE,
         normalization=normalization,
         network=network_settings,
-        recipes=recipes,
+        recipes=[*([] if previous is None else previous.metadata.recipes), recipe],
         shapes=[pruned_shape(extractor) for extractor in network.extractors],
         parameters=count_parameters(network),
         parameters_trained=learned.parameters,

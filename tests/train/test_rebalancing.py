@@ -1,6 +1,7 @@
-"""The classifier learning stage: the classifier alone, on balanced data, as a phase of its own."""
+"""Rebalancings: each changes the classifier and nothing else, and does what its paper says."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 from msgspec.structs import replace
+from torch import nn
 
+from der.core.errors import UserError
 from der.core.randomness import generator
-from der.data.arrays import empty_memory
 from der.model.checkpoint import Checkpoint
 from der.model.expansion import random_linear
-from der.model.network import Network
+from der.model.network import Network, blank_linear
 from der.settings.training import TrainSettings
-from der.train.batches import draw_epoch
+from der.train.batches import TrainingImages, draw_epoch
+from der.train.log import EpochRecord
 from der.train.objective import ClassifierObjective
-from der.train.rebalancing import balanced_subset, learn_classifier, warn_of_few
-from der.train.batches import gather_step
+from der.train.phase import StepRun
+from der.train.rebalancing import (
+    REBALANCINGS,
+    Rebalanced,
+    align_weights,
+    balanced_subset,
+    classifier_learning,
+    find_rebalancing,
+    warn_of_few,
+)
 from tests.builders import (
     NETWORK,
     NO_AUGMENTATION,
@@ -27,7 +38,6 @@ from tests.builders import (
     Killer,
     MemoryKeeper,
     Recorder,
-    augmentation_settings,
     classifier_settings,
     incremental_settings,
     mask_settings,
@@ -41,21 +51,57 @@ from tests.builders import (
     weights,
 )
 
+
+def random_head(classes: int, features: int, seed: int = 0) -> nn.Linear:
+    head = nn.Linear(features, classes)
+    for parameter in head.parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(seed))
+    return head
+
+
+def test_by_hand() -> None:
+    head = nn.Linear(2, 3)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0], [-6.0, 8.0]]))  # norms 5, 1 and 10
+        head.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    assert align_weights(head, old_classes=2) == pytest.approx(0.3)
+    torch.testing.assert_close(head.weight.detach()[2], torch.tensor([-1.8, 2.4]))
+    assert head.bias.tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 1), (4, 2), (2, 7)])
+def test_mean_norms_are_equal_after(old: int, new: int) -> None:
+    head = random_head(old + new, 10)
+    with torch.no_grad():
+        head.weight[old:] *= 3
+    before = head.weight.detach().clone()
+    bias = head.bias.detach().clone()
+    gamma = align_weights(head, old)
+    assert torch.equal(head.weight[:old], before[:old])
+    assert torch.equal(head.bias, bias)
+    norms = [float(row.double().norm()) for row in head.weight.detach()]
+    assert sum(norms[:old]) / old == pytest.approx(sum(norms[old:]) / new, rel=1e-6)
+    torch.testing.assert_close(head.weight.detach()[old:], before[old:] * gamma)
+
+
 STAGE = classifier_settings(epochs=3, learning_rate=0.2, milestones=[1], temperature=5.0, batch_size=4)
+
 SETTINGS = train_settings(
     augmentation=NO_AUGMENTATION,
     incremental=incremental_settings(rebalancing="classifier_learning", classifier=STAGE),
 )
+
 NAMES = [["a", "b"], ["c", "d"]]
+
 IMAGES = training_images(0, [3, 4, 9, 9])
 
 
-def stage(settings: TrainSettings = SETTINGS, **changes: Any) -> tuple[Network, Network, Recorder]:
+def stage(settings: TrainSettings = SETTINGS) -> tuple[Network, Network, Recorder]:
     """A random network before and after the stage, and what the listener heard."""
     network, recorder = random_network([2, 2]), Recorder()
     before = copy.deepcopy(network)
     run = step_run(2, settings, listener=recorder)
-    learn_classifier(run, network, IMAGES, replace(STAGE, **changes))
+    classifier_learning(run, network, IMAGES)
     return before, network, recorder
 
 
@@ -63,7 +109,7 @@ def stage(settings: TrainSettings = SETTINGS, **changes: Any) -> tuple[Network, 
 def test_only_the_classifier_changes(training: bool) -> None:
     network = random_network([2, 2]).train(training)
     extractors, head = [weights(one) for one in network.extractors], weights(network.head)
-    learn_classifier(step_run(2, SETTINGS), network, IMAGES, STAGE)
+    classifier_learning(step_run(2, SETTINGS), network, IMAGES)
     for before, after in zip(extractors, network.extractors, strict=True):
         assert same_bits(before, weights(after))  # statistics of batch normalisation too
     assert all(not torch.isclose(head[name], after).any() for name, after in weights(network.head).items())
@@ -105,31 +151,6 @@ def test_the_temperature_divides_the_logits() -> None:
         assert loss.auxiliary.item() == 0
 
 
-def test_the_stage_is_a_phase_of_its_own() -> None:
-    _, _, recorder = stage()
-    assert recorder.phases == [("classifier", 3, 12)]
-    assert recorder.batches == [4] * 9
-    assert [(one.phase, one.epoch) for one in recorder.records] == [("classifier", n) for n in (1, 2, 3)]
-    assert [one.learning_rate for one in recorder.records] == pytest.approx([0.2, 0.02, 0.02])
-    assert all(one.auxiliary_loss == 0 for one in recorder.records)
-
-
-def test_the_start_of_the_classifier_does_not_matter() -> None:
-    first, second = random_network([2, 2]), random_network([2, 2])
-    with torch.no_grad():
-        second.head.weight.add_(3)
-    for network in (first, second):
-        learn_classifier(step_run(2, SETTINGS), network, IMAGES, STAGE)
-    assert same_bits(weights(first), weights(second))
-
-
-def test_augmentation_seed_and_step_reach_the_stage() -> None:
-    plain = weights(stage()[1].head)
-    assert same_bits(plain, weights(stage()[1].head))
-    for settings in (replace(SETTINGS, seed=1), replace(SETTINGS, augmentation=augmentation_settings())):
-        assert not same_bits(plain, weights(stage(settings)[1].head))
-
-
 @pytest.mark.parametrize("counts", [[3, 4, 9, 9], [5, 5], [1, 50], [7]])
 def test_the_subset_is_balanced(counts: list[int]) -> None:
     labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
@@ -137,16 +158,6 @@ def test_the_subset_is_balanced(counts: list[int]) -> None:
     assert len(set(chosen.tolist())) == len(chosen)
     assert chosen.tolist() == sorted(chosen.tolist())
     assert np.bincount(labels[chosen]).tolist() == [min(counts)] * len(counts)
-
-
-def test_the_subset_is_a_random_function_of_the_seed() -> None:
-    labels = np.repeat([0, 1], [5, 200])
-    first, again, other = (balanced_subset(labels, generator(seed, "x")).tolist() for seed in (0, 0, 1))
-    assert first == again != other
-    assert set(range(5)) < set(first)
-    picks = np.concatenate([balanced_subset(labels, generator(seed, "x"))[5:] for seed in range(400)])
-    counts = np.bincount((picks - 5) // 20, minlength=10)  # 2000 picks over ten stretches of the class
-    assert counts.min() > 140 and counts.max() < 260
 
 
 def warnings_of(steps: list[list[str]], counts: list[int], rebalancing: str) -> list[str]:
@@ -184,15 +195,8 @@ def test_in_a_step_it_follows_representation_learning() -> None:
     assert not torch.equal(learned.network.head.weight, plain.network.head.weight)
     assert learned.metadata is not None and learned.metadata.gamma is None
     run = step_run(2, SETTINGS)
-    learn_classifier(run, plain.network, IMAGES, STAGE)
+    classifier_learning(run, plain.network, IMAGES)
     assert same_bits(weights(plain.network), weights(learned.network))
-
-
-def test_the_first_step_has_no_such_stage() -> None:
-    recorder = Recorder()
-    images = gather_step(IMAGES.pixels.arrays[2:], empty_memory())
-    take_step(None, NAMES[:1], images, SETTINGS, recorder)
-    assert [name for name, _, _ in recorder.phases] == ["representation"]
 
 
 # Two epochs of four batches of the representation, then three of three of the classifier.
@@ -214,3 +218,116 @@ def test_a_resumed_step_gives_the_same_bits(
     assert same_bits(weights(again.network), weights(whole.network))
     assert listener.resumed == resumed
     assert len(listener.records) == left
+
+
+FEW_IMAGES = training_images(1, [3, 3, 5])
+
+
+def rebalance(name: str, network: Network) -> Rebalanced:
+    return find_rebalancing(name)(step_run(2, train_settings()), network, FEW_IMAGES)
+
+
+@torch.no_grad()
+def other_head(network: Network) -> None:
+    head = blank_linear(network.head.in_features, network.classes, bias=True)
+    head.load_state_dict(network.head.state_dict())
+    network.head = head
+
+
+@torch.no_grad()
+def shorter(network: Network) -> None:
+    network.head.weight = nn.Parameter(network.head.weight[:-1])
+
+
+@torch.no_grad()
+def train_extractor(network: Network) -> None:
+    next(network.extractors[0].parameters()).view(-1)[0] += 1e-6
+
+
+def see_in_training_mode(network: Network) -> None:
+    network.train()(torch.zeros(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("change", "returned", "fault"),
+    [
+        (lambda network: None, None, "returns NoneType; return Rebalanced"),
+        (lambda network: None, ([], None), "returns tuple; return Rebalanced"),
+        (lambda network: None, Rebalanced(None), "returns Rebalanced; return Rebalanced"),  # type: ignore[arg-type]
+        (lambda network: None, Rebalanced([1]), "returns Rebalanced; return Rebalanced"),  # type: ignore[list-item]
+        (other_head, Rebalanced([]), "puts another classifier into the network; change its weights in place"),
+        (shorter, Rebalanced([]), "puts another classifier into the network; change its weights in place"),
+        (train_extractor, Rebalanced([]), "changes an extractor; change the classifier alone"),
+        (see_in_training_mode, Rebalanced([]), "changes an extractor; change the classifier alone"),
+    ],
+)
+def test_what_else_it_does_is_one_sentence(
+    change: Callable[[Network], None], returned: Any, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def own(run: object, network: Network, images: object) -> Any:
+        change(network)
+        return returned
+
+    monkeypatch.setitem(REBALANCINGS, "own", own)
+    with pytest.raises(UserError) as caught:
+        rebalance("own", random_network([2, 1]))
+    assert str(caught.value).startswith(f"train.incremental.rebalancing: own {fault}")
+
+
+@pytest.mark.parametrize("name", REBALANCINGS)
+def test_ours_pass(name: str) -> None:
+    assert isinstance(rebalance(name, random_network([2, 1])), Rebalanced)
+
+
+ONE_MORE = [["a", "b"], ["c"]]
+
+OWN_IMAGES = training_images(0, [3, 3, 8])
+
+RECORD = EpochRecord("own", 1, 0.5, 1.5, 0.0, 50.0)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[StepRun]:
+    """How the rebalancing "own", which sets the classifier to 7, was called."""
+    calls: list[StepRun] = []
+
+    def own(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
+        assert images is OWN_IMAGES
+        calls.append(run)
+        with torch.no_grad():
+            network.head.weight.fill_(7)
+        return Rebalanced([RECORD], gamma=0.25)
+
+    monkeypatch.setitem(REBALANCINGS, "own", own)
+    return calls
+
+
+def test_one_of_ones_own_runs_after_the_representation(calls: list[StepRun]) -> None:
+    settings = train_settings(incremental=incremental_settings(rebalancing="own"))
+    recorder = Recorder()
+    checkpoint = take_step(random_checkpoint([2]), ONE_MORE, OWN_IMAGES, settings, recorder)
+    (run,) = calls
+    assert (run.step, run.old_classes) == (2, 2)
+    assert recorder.phases == [("representation", 2, 14)]
+    assert checkpoint.metadata.gamma == 0.25
+    assert checkpoint.network.head.weight.eq(7).all()
+
+
+def test_the_first_step_is_not_rebalanced(calls: list[StepRun]) -> None:
+    settings = train_settings(incremental=incremental_settings(rebalancing="own"))
+    images = training_images(0, [5, 5])
+    checkpoint = take_step(None, ONE_MORE[:1], images, settings)
+    assert not calls
+    assert checkpoint.metadata.gamma is None
+
+
+def test_a_name_that_stands_for_nothing_is_refused_before_training() -> None:
+    settings = train_settings(incremental=incremental_settings(rebalancing="align"))
+    recorder = Recorder()
+    message = (
+        r"^train\.incremental\.rebalancing: 'align' does not fit; write weight_alignment or "
+        r"classifier_learning or none, "
+    )
+    with pytest.raises(UserError, match=message):
+        take_step(random_checkpoint([2]), ONE_MORE, OWN_IMAGES, settings, recorder)
+    assert recorder.phases == []

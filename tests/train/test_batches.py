@@ -1,6 +1,7 @@
-"""Augmentation, byte for byte against torchvision on PIL images with the same draws."""
+"""Batches: images gathered and read, and augmented byte for byte as torchvision does on PIL images."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,72 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as TF
 
+from der.data import arrays as array_module
+from der.data.arrays import Memory, empty_memory, every_row, write_images
 from der.settings.training import AugmentationSettings
-from der.train.batches import Draws, augment, draw_boxes, draw_epoch, resize_crops
-from tests.builders import augmentation_settings, draws_of
+from der.train import batches as batch_module
+from der.train.batches import (
+    Draws,
+    TrainingImages,
+    augment,
+    draw_boxes,
+    gather_step,
+    resize_crops,
+)
+from tests.builders import (
+    augmentation_settings,
+    build_engine,
+    build_objective,
+    draws_of,
+    phase_settings,
+    random_images,
+    random_network,
+)
+
+
+def flat(images: TrainingImages) -> list[tuple[int, bytes]]:
+    pixels = images.pixels.copy()
+    return [(int(label), image.tobytes()) for label, image in zip(images.labels, pixels, strict=True)]
+
+
+def labelled(images: np.ndarray, label: int) -> list[tuple[int, bytes]]:
+    return [(label, image.tobytes()) for image in images]
+
+
+def test_the_first_step_has_new_classes_alone() -> None:
+    new = [random_images(1, 3), random_images(2, 4)]
+    step = gather_step(new, empty_memory())
+    assert sorted(flat(step)) == sorted(labelled(new[0], 0) + labelled(new[1], 1))
+    assert step.labels.dtype == np.int64
+
+
+def test_new_classes_are_labelled_on_from_memory() -> None:
+    new = [random_images(1, 3), random_images(2, 4)]
+    exemplars = random_images(3, 5)
+    memory = Memory(every_row([exemplars]), np.array([0, 0, 1, 2, 2]), np.zeros((3, 2), np.float32))
+    expected = labelled(new[0], 3) + labelled(new[1], 4)
+    expected += labelled(exemplars[:2], 0) + labelled(exemplars[2:3], 1) + labelled(exemplars[3:], 2)
+    assert sorted(flat(gather_step(new, memory))) == sorted(expected)
+
+
+def test_training_on_mapped_images_gives_the_bytes_of_training_on_those_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(array_module, "HELD", 6 * 8 * 8 * 3)  # let go of in the midst of an epoch
+    monkeypatch.setattr(batch_module, "WINDOW_VALUES", 1)
+    arrays = [random_images(1, 7), random_images(2, 6)]
+    for number, array in enumerate(arrays):
+        write_images(tmp_path / f"{number}.npy", every_row([array]))
+    on_disk = [np.load(tmp_path / f"{number}.npy", mmap_mode="r") for number in range(2)]
+    states = []
+    for found in (arrays, on_disk):
+        objective = build_objective(random_network([2]), 0)
+        images, phase = gather_step(found, empty_memory()), phase_settings(batch_size=4)
+        engine = build_engine(objective, [], images, phase, augmentation_settings())
+        means = engine.run_epoch(draws_of(13, augmentation_settings()), 0.1, lambda _: None)
+        states.append((means, engine.pack().numpy().tobytes()))
+    assert states[0] == states[1]
+
 
 OFF: dict[str, Any] = {"resized_crop": None, "crop_padding": 0, "horizontal_flip": False, "brightness": 0.0}
 
@@ -74,12 +138,6 @@ def test_equal_to_torchvision(changes: dict[str, Any], channels: int) -> None:
     agree(noise(1500, 6, 6, channels), draws_of(1500, settings), settings)
 
 
-@pytest.mark.parametrize("padding", [0, 1, 9])
-def test_images_need_not_be_square_and_may_be_smaller_than_their_padding(padding: int) -> None:
-    settings = augmentation_settings(crop_padding=padding)
-    agree(noise(200, 5, 8, 3), draws_of(200, settings), settings)
-
-
 def test_every_byte_under_many_factors() -> None:
     settings = augmentation_settings(**OFF | {"brightness": 1.0})
     edges = [0.0, 1e-7, 0.5, 1 - 2**-24, 1.0, 1 + 2**-23, 1.5, 2.0]
@@ -104,14 +162,6 @@ def test_a_crop_by_hand(corner: tuple[int, int]) -> None:
     np.testing.assert_array_equal(result[0, 0].numpy(), padded[top : top + 3, left : left + 3])
 
 
-def test_the_images_are_left_as_they_were() -> None:
-    images = torch.from_numpy(noise(50, 6, 6, 3))
-    before = images.clone()
-    settings = augmentation_settings(brightness=1.0)
-    augment(images, draws_of(50, settings), settings)
-    assert torch.equal(images, before)
-
-
 NAMES = ("order", "box", "top", "left", "flip", "brightness")
 
 
@@ -133,42 +183,6 @@ def test_draws_lie_in_their_ranges_and_fill_them() -> None:
     assert abs(draws.brightness.mean() - 1) < 0.005
 
 
-def test_draws_are_independent_of_each_other() -> None:
-    draws = draws_of(20_000, augmentation_settings(resized_crop=[0.2, 0.6], crop_padding=3))
-    boxes = draws.box.double()
-    share, aspect = boxes[:, 0] * boxes[:, 1], boxes[:, 1] / boxes[:, 0]
-    places = [boxes[:, 2] / (1 - boxes[:, 0]), boxes[:, 3] / (1 - boxes[:, 1])]
-    others = [getattr(draws, name).double() for name in NAMES if name != "box"]
-    table = torch.stack([share, aspect, *places, *others])
-    correlations = torch.corrcoef(table) - torch.eye(len(table))
-    assert correlations.abs().max() < 0.03
-
-
-def test_the_same_arguments_give_the_same_draws() -> None:
-    settings = augmentation_settings(resized_crop=[0.1, 1.0])
-    assert equal(draws_of(500, settings, 1, 2, 3), draws_of(500, settings, 1, 2, 3)) == set(NAMES)
-
-
-@pytest.mark.parametrize("changed", [{"seed": 9}, {"step": 9}, {"epoch": 9}], ids=str)
-def test_every_epoch_step_and_seed_has_its_own_draws(changed: dict[str, int]) -> None:
-    settings = augmentation_settings(resized_crop=[0.1, 1.0], crop_padding=4)
-    plain = {"seed": 1, "step": 2, "epoch": 3}
-    assert equal(draws_of(500, settings, **plain), draws_of(500, settings, **plain | changed)) == set()
-
-
-def test_every_phase_has_its_own_draws() -> None:
-    settings = augmentation_settings(resized_crop=[0.1, 1.0], crop_padding=4)
-    assert equal(draw_epoch(500, settings, 0, "a", 1, 0), draw_epoch(500, settings, 0, "b", 1, 0)) == set()
-
-
-def test_step_and_epoch_are_not_interchangeable() -> None:
-    settings = augmentation_settings(resized_crop=[0.1, 1.0], crop_padding=4)
-    assert equal(draws_of(500, settings, step=1, epoch=2), draws_of(500, settings, step=2, epoch=1)) == set()
-    assert (
-        equal(draws_of(500, settings, step=1, epoch=11), draws_of(500, settings, step=11, epoch=1)) == set()
-    )
-
-
 @pytest.mark.parametrize(
     ("changes", "moved"),
     [
@@ -188,13 +202,6 @@ def test_switching_one_kind_off_moves_no_other(changes: dict[str, Any], moved: s
     assert not without.top.any() or "top" not in moved
     assert not without.flip.any() or "flip" not in moved
     assert without.brightness.eq(1).all() or "brightness" not in moved
-
-
-def test_a_part_of_the_draws() -> None:
-    draws = draws_of(20, augmentation_settings())
-    part = draws[5:9]
-    for name in NAMES:
-        assert torch.equal(getattr(part, name), getattr(draws, name)[5:9])
 
 
 def test_a_crop_of_the_whole_changes_nothing() -> None:
@@ -228,13 +235,6 @@ def test_a_resized_crop_is_torchvision_s(side: int) -> None:
         whole = [length == side for length in (height, width)]
         if all(whole):
             assert difference.max() == 0
-
-
-def test_at_the_edges_of_the_image_a_resized_crop_repeats_them() -> None:
-    images = torch.from_numpy(noise(20, 12, 12, 1)).permute(0, 3, 1, 2)
-    ours = resize_crops(images, torch.tensor([[0.5, 1.0, 0.0, 0.0]]).repeat(20, 1))
-    theirs = TF.resized_crop(images, 0, 0, 6, 12, [12, 12], antialias=False)
-    assert (ours[:, :, :11].int() - theirs[:, :, :11].int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("area", [[0.08, 1.0], [0.3, 0.3], [0.9, 1.0]])
