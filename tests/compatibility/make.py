@@ -12,7 +12,7 @@ from der.core.serialization import write_array, write_json
 from der.data.arrays import Memory, empty_memory, save_memory
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import FORMAT, save_empty_checkpoint
-from der.train.resume import GUARD, HOLDER, LOCK, PREFIX, StateStore
+from der.train.resume import HOLDER, LOCK, PREFIX, StateStore
 from tests.builders import Killed, Killer, MemoryKeeper, Recorder
 from tests.compatibility.tiny_run import BATCHES, KEY, learn_head, predict, remember, train
 
@@ -59,8 +59,8 @@ def make_interrupted(memory: Memory) -> None:
     scratch = FOLDER / SCRATCH
     with suppress(Killed), StateStore(scratch, KEY, print) as keeper:
         learn_head(load_checkpoint(FOLDER / CHECKPOINT), memory, keeper, Killer(BATCHES))
-    for path in (scratch / GUARD, *(scratch / f"{PREFIX}{KEY}" / name for name in (LOCK, HOLDER))):
-        path.unlink(missing_ok=True)
+    for name in (LOCK, HOLDER):
+        (scratch / f"{PREFIX}{KEY}" / name).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -73,14 +73,6 @@ def test_those_without_images_count_for_nothing(empty: NDArray[np.uint8]) -> Non
     assert [*every_row([empty]).chunks()] == []
 
 
-def test_chunks_are_of_some_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 2 * SIZE + 1)
-    images = every_row(draw_arrays([3, 4])).pick(np.array([6, 2, 3, 3, 0]))
-    parts = [*images.chunks()]
-    assert [len(part) for part in parts] == [2, 2, 1]
-    np.testing.assert_array_equal(np.concatenate(parts), images.copy())
-
-
 @pytest.fixture
 def on_disk(tmp_path: Path) -> ImageRows:
     """Two files of some dozen megabytes each."""

@@ -21,6 +21,7 @@ from der.train.batches import (
     TrainingImages,
     augment,
     draw_boxes,
+    draw_epoch,
     gather_step,
     resize_crops,
 )
@@ -181,6 +182,14 @@ def test_draws_lie_in_their_ranges_and_fill_them() -> None:
     assert 0.75 <= draws.brightness.min() < 0.751
     assert 1.249 < draws.brightness.max() <= 1.25
     assert abs(draws.brightness.mean() - 1) < 0.005
+
+
+def test_every_seed_phase_step_and_epoch_has_its_own_draws() -> None:
+    settings = augmentation_settings(resized_crop=[0.1, 1.0], crop_padding=4)
+    plain = (1, "a", 2, 3)
+    assert equal(draw_epoch(500, settings, *plain), draw_epoch(500, settings, *plain)) == set(NAMES)
+    for other in ((9, "a", 2, 3), (1, "b", 2, 3), (1, "a", 9, 3), (1, "a", 2, 9), (1, "a", 3, 2)):
+        assert equal(draw_epoch(500, settings, *plain), draw_epoch(500, settings, *other)) == set()
 
 
 @pytest.mark.parametrize(

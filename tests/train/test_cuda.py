@@ -7,13 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-import torch.nn.functional as F
 from msgspec.structs import replace
 from torch import Tensor
 
 from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
-from der.model.kernels import convolution
 from der.settings.training import MaskSettings, TrainSettings
 from der.train.engine import CapturedStep, Engine
 from der.train.step import StepInputs, train_step
@@ -211,33 +209,3 @@ def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: MaskSettin
     incremental = incremental_settings(rebalancing=rebalancing)
     settings = train_settings(masks=masks, incremental=incremental)
     assert_near(take_steps(CUDA, settings), take_steps(CPU, settings))
-
-
-@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
-def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) -> None:
-    incremental = incremental_settings(rebalancing="classifier_learning")
-    settings = train_settings(masks=masks, incremental=incremental)
-    one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))
-    assert same_bits(weights(one.network), weights(two.network))
-
-
-@pytest.mark.parametrize("channels", [(16, 16), (16, 32), (32, 32), (64, 64)])
-def test_convolutions_in_bfloat16(channels: tuple[int, int]) -> None:
-
-    channels_in, channels_out = channels
-    generator = torch.Generator().manual_seed(0)
-
-    def noise(*shape: int) -> Tensor:
-        values = torch.randn(shape, generator=generator).to(CUDA, torch.bfloat16)
-        return values.contiguous(memory_format=torch.channels_last)
-
-    x, dy = noise(5, channels_in, 9, 11), noise(5, channels_out, 9, 11)
-    weight = noise(channels_out, channels_in, 3, 3)
-    exact_x, exact_weight = (value.double().cpu().requires_grad_() for value in (x, weight))
-    y = F.conv2d(exact_x, exact_weight, padding=1)
-    y.backward(dy.double().cpu())
-    assert exact_x.grad is not None and exact_weight.grad is not None
-    rounding = 2**-8
-    assert difference(convolution.convolve(x, weight)[0], y.detach()) < rounding
-    assert difference(convolution.input_gradient(dy, weight), exact_x.grad) < rounding
-    assert difference(convolution.weight_gradient(x, dy, weight), exact_weight.grad) < 1e-5

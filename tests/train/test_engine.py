@@ -50,7 +50,6 @@ from tests.builders import (
 from tests.train.textbook import (
     DATA,
     DRAWS,
-    RATES,
     SETTINGS,
     Textbook,
     TextbookRun,
@@ -97,11 +96,6 @@ def test_the_plain_textbook_differs_by_rounding(
     assert np.median(differences) < 1e-5
 
 
-def test_two_runs_give_the_same_bits(run: TextbookRun) -> None:
-    for network, again in zip(run.networks, run_steps(DATA).networks, strict=True):
-        assert same_bits(weights(network), weights(again))
-
-
 # Of four epochs of three batches at step 1, and three of four at step 2.
 @pytest.mark.parametrize(("step", "batches", "epochs"), [(1, 0, 0), (1, 4, 1), (1, 11, 3), (2, 10, 2)])
 def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int, run: TextbookRun) -> None:
@@ -120,17 +114,6 @@ def test_frozen_extractors_keep_every_bit_and_statistic(run: TextbookRun) -> Non
         for before, after in zip(previous.extractors, network.extractors, strict=False):
             assert same_bits(weights(before), weights(after))
     assert not same_bits(weights(run.networks[2].extractors[0]), weights(run.networks[2].extractors[1]))
-
-
-def test_what_the_listener_hears(run: TextbookRun) -> None:
-    for step, recorder in enumerate(run.recorders, start=1):
-        rates = RATES[min(step, 2) - 1]
-        images = len(DATA[step - 1].labels)
-        batches = [8] * (images // 8) + [images % 8]
-        assert recorder.batches == batches * len(rates)
-        assert [record.epoch for record in recorder.records] == list(range(1, len(rates) + 1))
-        assert [record.learning_rate for record in recorder.records] == pytest.approx(rates)
-        assert all((record.auxiliary_loss > 0) == (step > 1) for record in recorder.records)
 
 
 def test_the_metadata_of_each_step() -> None:
@@ -226,15 +209,6 @@ def test_means_are_over_images_not_batches() -> None:
     assert means.loss == pytest.approx(expected[0] / 7, rel=1e-5)
     assert means.auxiliary_loss == pytest.approx(expected[1] / 7, rel=1e-5)
     assert means.accuracy == pytest.approx(100 * expected[2] / 7, rel=1e-6)
-
-
-def test_bfloat16_keeps_weights_and_statistics_in_float32(run: TextbookRun) -> None:
-    half = run_steps(DATA, structs.replace(SETTINGS, precision="bfloat16"))
-    assert {value.dtype for value in half.networks[3].state_dict().values()} == {torch.float32}
-    for step in (1, 2, 3):
-        first, exact = half.losses(step)[0], run.losses(step)[0]
-        assert first != exact
-        assert first == pytest.approx(exact, rel=0.05)
 
 
 def test_frozen_extractors_compute_in_bfloat16_too() -> None:
@@ -353,8 +327,3 @@ def test_the_notebook(first: int, last: int, rate: float) -> None:
     settings = phase_settings(epochs=201, learning_rate=0.1, milestones=[60, 120, 170], decay=0.1)
     for epoch in range(first, last + 1):
         assert learning_rate(settings, epoch) == pytest.approx(rate, rel=1e-12)
-
-
-def test_a_milestone_at_the_start_and_one_past_the_end() -> None:
-    settings = phase_settings(epochs=4, learning_rate=1.0, milestones=[0, 2, 99], decay=0.5)
-    assert [learning_rate(settings, epoch) for epoch in range(4)] == [0.5, 0.5, 0.25, 0.25]

@@ -17,10 +17,8 @@ from der.model.checkpoint import Checkpoint
 from der.model.expansion import random_linear
 from der.model.network import Network, blank_linear
 from der.settings.training import TrainSettings
-from der.train.batches import TrainingImages, draw_epoch
-from der.train.log import EpochRecord
+from der.train.batches import draw_epoch
 from der.train.objective import ClassifierObjective
-from der.train.phase import StepRun
 from der.train.rebalancing import (
     REBALANCINGS,
     Rebalanced,
@@ -52,13 +50,6 @@ from tests.builders import (
 )
 
 
-def random_head(classes: int, features: int, seed: int = 0) -> nn.Linear:
-    head = nn.Linear(features, classes)
-    for parameter in head.parameters():
-        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(seed))
-    return head
-
-
 def test_by_hand() -> None:
     head = nn.Linear(2, 3)
     with torch.no_grad():
@@ -67,21 +58,6 @@ def test_by_hand() -> None:
     assert align_weights(head, old_classes=2) == pytest.approx(0.3)
     torch.testing.assert_close(head.weight.detach()[2], torch.tensor([-1.8, 2.4]))
     assert head.bias.tolist() == [1.0, 2.0, 3.0]
-
-
-@pytest.mark.parametrize(("old", "new"), [(1, 1), (4, 2), (2, 7)])
-def test_mean_norms_are_equal_after(old: int, new: int) -> None:
-    head = random_head(old + new, 10)
-    with torch.no_grad():
-        head.weight[old:] *= 3
-    before = head.weight.detach().clone()
-    bias = head.bias.detach().clone()
-    gamma = align_weights(head, old)
-    assert torch.equal(head.weight[:old], before[:old])
-    assert torch.equal(head.bias, bias)
-    norms = [float(row.double().norm()) for row in head.weight.detach()]
-    assert sum(norms[:old]) / old == pytest.approx(sum(norms[old:]) / new, rel=1e-6)
-    torch.testing.assert_close(head.weight.detach()[old:], before[old:] * gamma)
 
 
 STAGE = classifier_settings(epochs=3, learning_rate=0.2, milestones=[1], temperature=5.0, batch_size=4)
@@ -277,57 +253,3 @@ def test_what_else_it_does_is_one_sentence(
 @pytest.mark.parametrize("name", REBALANCINGS)
 def test_ours_pass(name: str) -> None:
     assert isinstance(rebalance(name, random_network([2, 1])), Rebalanced)
-
-
-ONE_MORE = [["a", "b"], ["c"]]
-
-OWN_IMAGES = training_images(0, [3, 3, 8])
-
-RECORD = EpochRecord("own", 1, 0.5, 1.5, 0.0, 50.0)
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[StepRun]:
-    """How the rebalancing "own", which sets the classifier to 7, was called."""
-    calls: list[StepRun] = []
-
-    def own(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-        assert images is OWN_IMAGES
-        calls.append(run)
-        with torch.no_grad():
-            network.head.weight.fill_(7)
-        return Rebalanced([RECORD], gamma=0.25)
-
-    monkeypatch.setitem(REBALANCINGS, "own", own)
-    return calls
-
-
-def test_one_of_ones_own_runs_after_the_representation(calls: list[StepRun]) -> None:
-    settings = train_settings(incremental=incremental_settings(rebalancing="own"))
-    recorder = Recorder()
-    checkpoint = take_step(random_checkpoint([2]), ONE_MORE, OWN_IMAGES, settings, recorder)
-    (run,) = calls
-    assert (run.step, run.old_classes) == (2, 2)
-    assert recorder.phases == [("representation", 2, 14)]
-    assert checkpoint.metadata.gamma == 0.25
-    assert checkpoint.network.head.weight.eq(7).all()
-
-
-def test_the_first_step_is_not_rebalanced(calls: list[StepRun]) -> None:
-    settings = train_settings(incremental=incremental_settings(rebalancing="own"))
-    images = training_images(0, [5, 5])
-    checkpoint = take_step(None, ONE_MORE[:1], images, settings)
-    assert not calls
-    assert checkpoint.metadata.gamma is None
-
-
-def test_a_name_that_stands_for_nothing_is_refused_before_training() -> None:
-    settings = train_settings(incremental=incremental_settings(rebalancing="align"))
-    recorder = Recorder()
-    message = (
-        r"^train\.incremental\.rebalancing: 'align' does not fit; write weight_alignment or "
-        r"classifier_learning or none, "
-    )
-    with pytest.raises(UserError, match=message):
-        take_step(random_checkpoint([2]), ONE_MORE, OWN_IMAGES, settings, recorder)
-    assert recorder.phases == []

@@ -158,11 +158,11 @@ def write_model(path: Path, stored: Stored) -> None:
     """Write the directory ``path``; raises UserError if something else than a saved classifier is there."""
     if path.name in ("", "..") or Path.cwd().is_relative_to(path.resolve()):
         raise UserError(f"{os.fspath(path)!r}: is no name of a new directory; give one, as 'model'")
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise UserError(f"{path}: is no directory; give another name")
-    if path.is_dir() and (found := {one.name for one in path.iterdir()}) and not {MODEL} <= found <= OWN:
-        raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
     try:
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise UserError(f"{path}: is no directory; give another name")
+        if path.is_dir() and (found := {one.name for one in path.iterdir()}) and not {MODEL} <= found <= OWN:
+            raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
         with sealed_directory(path) as directory:
             stored.learned.save(directory)
             model = Model(FORMAT, stored.learned.kind, stored.settings)

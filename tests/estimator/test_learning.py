@@ -1,7 +1,6 @@
-"""Classifiers on disk."""
+"""Classifiers on disk: what is saved goes on learning, and nothing else is replaced or believed."""
 
 import importlib
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -63,65 +62,6 @@ def test_saving_replaces_a_saved_classifier_alone(tmp_path: Path) -> None:
     assert precious.exists() and beside.exists()
 
 
-@pytest.mark.parametrize(
-    "foreign", ["checkpoint/note.txt", "memory/deep/note.txt", "checkpoint/empty/", "model.json", "memory/"]
-)
-@pytest.mark.parametrize("saved", [False, True])
-def test_one_foreign_file_keeps_a_directory(
-    foreign: str, saved: bool, model: der.DERClassifier, tmp_path: Path
-) -> None:
-    path = tmp_path / "model"
-    if saved:
-        model.save(path)
-    place = path / foreign
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if foreign.endswith("/"):
-        place.mkdir(exist_ok=saved)
-    elif not place.exists():
-        place.write_text("mine")
-    before = files_of(tmp_path)
-    if saved and foreign in ("memory/", "model.json"):  # its own
-        model.save(path)
-    else:
-        with pytest.raises(der.UserError, match="holds other files than a saved classifier; give another"):
-            model.save(path)
-    assert files_of(tmp_path) == before
-
-
-def files_of(path: Path) -> dict[str, bytes | None]:
-    return {str(one): one.read_bytes() if one.is_file() else None for one in path.rglob("*")}
-
-
-@pytest.mark.parametrize("suffix", [".partial", ".old.partial"])
-def test_names_that_writing_uses_are_not_taken_from_others(
-    suffix: str, model: der.DERClassifier, tmp_path: Path
-) -> None:
-    beside = tmp_path / f"model{suffix}"
-    for kind in ("directory", "file", "link"):
-        if kind == "directory":
-            beside.mkdir()
-            (beside / "note.txt").touch()
-        elif kind == "file":
-            beside.touch()
-        else:
-            beside.symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(der.UserError, match=rf"model{suffix}: is somebody's.*; move it, or give another"):
-            model.save(tmp_path / "model")
-        assert os.path.lexists(beside) and not (tmp_path / "model").exists()
-        shutil.rmtree(beside) if kind == "directory" else beside.unlink()
-
-
-def test_what_a_kill_left_of_saving_is_no_hindrance(model: der.DERClassifier, tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    model.save(path)
-    path.replace(tmp_path / "model.old.partial")
-    for name in ("checkpoint", "memory.partial"):
-        (tmp_path / "model.partial" / name).mkdir(parents=True)
-    model.save(path)
-    der.load(path)
-    assert [one.name for one in tmp_path.iterdir()] == ["model"]
-
-
 @pytest.mark.parametrize("name", ["", ".", "..", "../work", "elsewhere/..", "/"])
 def test_where_one_stands_is_no_name(
     name: str, model: der.DERClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -173,7 +113,7 @@ def test_code_that_a_file_names_runs_only_if_it_was_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_storage.py").write_text(
-        "from tests.estimator.test_storage import own_selection\n"
+        "from tests.estimator.test_learning import own_selection\n"
         "from der.model.backbones import cifar_resnet as backbone\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
