@@ -78,9 +78,9 @@ def test_the_next_step_goes_on_from_them(previous: Path) -> None:
 @pytest.mark.usefixtures("known")
 def test_interrupted_training_goes_on_and_ends_the_same(previous: Path) -> None:
     memory, warnings, listener = load_memory(previous / MEMORY), list[str](), Recorder()
+    known = (previous / SCRATCH / f"{PREFIX}{KEY}" / STATE).exists()  # else of a form that is passed over
     with StateStore(previous / SCRATCH, KEY, warnings.append) as keeper:
         head = learn_head(load_checkpoint(previous / CHECKPOINT), memory, keeper, listener)
-    known = (previous / SCRATCH / f"{PREFIX}{KEY}" / STATE).exists()  # else of a form that is passed over
     assert (listener.resumed, warnings) == ([1] if known else [], [])
     assert np.allclose(head, numbers("head"), atol=CLOSE)
     anew = learn_head(load_checkpoint(previous / CHECKPOINT), memory, MemoryKeeper(), Recorder())
