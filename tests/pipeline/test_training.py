@@ -245,6 +245,17 @@ def test_the_root(
     assert scratch_root() == Path(expected.format(home=tmp_path / "home", here=tmp_path))
 
 
+def test_state_of_other_arithmetic_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DER_SCRATCH", str(tmp_path))
+    heard: list[str] = []
+    for key in ("a" * 16 + "1", "b" * 16 + "1", "a" * 16 + "2"):
+        with training_state(key, heard.append) as store:
+            store.save("representation", [], lambda: torch.zeros(1), last=True)
+    assert len(heard) == 1 and heard[0].startswith("begins anew; ") and heard[0].endswith("a1")
+    with training_state("a" * 16 + "1", heard.append):
+        assert len(heard) == 1
+
+
 def test_a_place_that_cannot_be_written_names_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +278,7 @@ def test_curves_are_written_where_a_folder_is_named(place: Path, monkeypatch: py
             listener.on_step({"representation": 1})
             listener.on_phase("representation", 1, 10)
             listener.on_epoch(EpochRecord("representation", 1, 0.1, 1.0, 0.5, 90.0))
-        assert [path.name for path in place.glob("runs/*")] == (["step_03-01234567"] if named else [])
+        assert [path.name for path in place.glob("runs/*")] == (["step_03-23456789"] if named else [])
 
 
 def test_an_experiment_in_a_copy_writes_to_the_project_s(

@@ -29,7 +29,9 @@ from der.settings.section import to_values
 from der.settings.training import TrainSettings
 from der.train.log import Listener, Listeners
 from der.train.progress import Progress, TensorBoard
-from der.train.resume import StateStore, UnwritableState
+from der.train.resume import PREFIX, STATE, StateStore, UnwritableState
+
+TASK = 16  # letters of a key that tell what is trained, and not by what
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +67,8 @@ def read_inputs(step: int, device: "torch.device", warn: Callable[[str], None]) 
 def training_key(step: int, inputs: "StepInputs", fingerprint: str) -> str:
     """The key of a step's training: parameters, inputs, code (its ``fingerprint``), device and kernels.
 
-    It is a hash of all that decides on the result, fit for a file's name.
+    It is a hash of all that decides on the result, fit for a file's name; those that differ in device,
+    processes and kernels alone begin with the same TASK letters.
     """
     from der.core.device import name_arithmetic
 
@@ -75,18 +78,25 @@ def training_key(step: int, inputs: "StepInputs", fingerprint: str) -> str:
     digests = [SealedDirectory(place).digest for place in places]  # held to the files as those are read
     kernels = "" if inputs.kernels is None else inputs.kernels.name
     arithmetic = [*name_arithmetic(inputs.device), str(count_processes()), kernels]
-    whole = [settings, digests, fingerprint, arithmetic]
-    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+    task = hashlib.sha256(json.dumps([settings, digests, fingerprint]).encode()).hexdigest()
+    whole = hashlib.sha256(json.dumps([task, arithmetic]).encode()).hexdigest()
+    return task[:TASK] + whole[TASK:]
 
 
 @contextmanager
 def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
     """The StateStore of ``key`` in the scratch directory; raises UserError if it cannot be written.
 
-    What earlier runs of the training cost counts as the running stage's time.
+    What earlier runs of the training cost counts as the running stage's time. ``warn`` hears if there is
+    state of other devices, processes or kernels, which compute other bits.
     """
     try:
         with StateStore(scratch_root(), key, warn, running_clock()) as store:
+            others = [found.parent for found in scratch_root().glob(f"{PREFIX}{key[:TASK]}*/{STATE}")]
+            if others and not store.phases:
+                warn(
+                    f"begins anew; what another device, number of processes or compiler trained: {others[0]}"
+                )
             yield store
     except UnwritableState as error:
         raise UserError(
@@ -104,7 +114,7 @@ def listening(step: int, key: str, warn: Callable[[str], None]) -> Iterator[List
     with ExitStack() as stack:
         listeners: list[Listener] = [stack.enter_context(Progress(f"train_task {step}"))]
         if (root := curves_root()) is not None:
-            folder = root / f"step_{step:02}-{key[:8]}"
+            folder = root / f"step_{step:02}-{key[-8:]}"
             listeners.append(stack.enter_context(TensorBoard(folder, warn)))
         yield Listeners(*listeners)
 
