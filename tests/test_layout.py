@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "der"
 BESIDE_DER = {"stages", "bench", "docs", "packaging", "runs", "compatibility", "examples", "cluster"}
 ABOVE = {"__main__.py", "cli", "pipeline"}  # that may name the project's files
 FINDS_THEM = {"estimator/classifier.py"}  # what der.load takes beside a checkpoint
-LONGEST_MODULE, LONGEST_TEST = 300, 400  # lines
+LONGEST_MODULE, LONGEST_TEST = 600, 400  # lines
 PROJECT = re.compile(
     r"dvc repro|DER_[A-Z]|(params|chain|dvc)\.yaml|dvc\.lock|params\.schema|presets/|results/"
 )
@@ -106,7 +106,8 @@ def test_what_a_page_names_exists(page: str) -> None:
 def test_every_room_is_drawn() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert set(re.findall(r"^\| `src/der/(\w+)/` \|", text, re.MULTILINE)) == rooms
+    rooms |= {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert set(re.findall(r"^\| `src/der/(\w+)(?:/|\.py)` \|", text, re.MULTILINE)) == rooms
     drawn = text.split("| room |")[0]
     assert set(re.findall(r"der\.(\w+)", drawn)) == rooms
     (contract,) = [one for one in contracts() if one["id"] == "layers"]

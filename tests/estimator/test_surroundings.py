@@ -17,9 +17,7 @@ from tests.locations import ROOT
 
 @pytest.mark.parametrize("callback", [print, der.Listener, [der.Listener()]])
 def test_a_callback_that_is_no_listener_is_refused(callback: Any) -> None:
-    with pytest.raises(
-        der.UserError, match=r"^callback: give an object of a class derived"
-    ):
+    with pytest.raises(der.UserError, match=r"^callback: give an object of a class derived"):
         tiny_classifier(callback).partial_fit(*noise(1, 2))
 
 

@@ -20,10 +20,9 @@ from der.model.network import Network, count_parameters, empty_network, prune_ne
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
-from der.train.batches import Draws
+from der.train.batches import Draws, TrainingImages
 from der.train.masks import ChannelMasks
 from der.train.step import learn_representation
-from der.train.batches import TrainingImages
 from tests.builders import (
     CHANNELS,
     NETWORK,

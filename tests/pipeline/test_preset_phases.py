@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from der.core import atomic
 from der.core.randomness import generator
 from der.core.sealed import seal
-from der.data.arrays import class_file, read_classes
-from der.data.arrays import empty_memory
+from der.data.arrays import class_file, empty_memory, read_classes
 from der.memory import build_memory
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
@@ -27,10 +26,10 @@ from der.pipeline.settings import parse_settings
 from der.pipeline.tasks import read_task
 from der.settings.experiment import Settings
 from der.settings.training import TrainSettings
-from der.train.step import TrainedStep, train_step
-from der.train.log import Listener
-from der.train.resume import NoState
 from der.train.batches import gather_step
+from der.train.log import Listener
+from der.train.resume import StateKeeper
+from der.train.step import StepInputs, TrainedStep, train_step
 from stages import split
 from tests.pipeline.clones import NAMES, PROTOCOLS, TEN_BY_TEN, class_names, make_clone
 
@@ -72,7 +71,8 @@ def take(previous: Checkpoint | None, number: int, settings: Settings, memory: A
     images = gather_step(read_classes(directory, steps[-1]), memory)
     train = cut(settings.train)
     start = draw_start(settings) if previous is None and settings.network.weights else None
-    return train_step(previous, steps, images, settings.network, train, CPU, Listener(), NoState(), start)
+    inputs = StepInputs(previous, steps, images, settings.network, train, CPU, start)
+    return train_step(inputs, Listener(), StateKeeper())
 
 
 def draw_start(settings: Settings) -> Start:

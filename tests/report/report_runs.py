@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.stage_time import StageTime
-from der.data.arrays import Memory
-from der.data.arrays import every_row
+from der.data.arrays import Memory, every_row
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
 from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
 from der.evaluation.predictions import Predictions

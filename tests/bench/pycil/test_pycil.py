@@ -24,8 +24,8 @@ from bench.pycil.results import Record, Results
 from bench.pycil.tracing import Change, change_images
 from der.core.errors import UserError
 from der.model.kernels.processor import Kernels
-from der.train import processor_kernels
-from der.train.step import TrainedStep, train_step
+from der.train import step as training
+from der.train.step import StepInputs, TrainedStep, train_step
 
 PLAN = Plan("short", (2, 2), "seed", 5, 3, 8, 1, 8, 2, (1,), 4, 8, 1)
 OURS = CONTENDERS["ours"]
@@ -96,14 +96,14 @@ def test_ours_trains_with_the_kernels_of_a_long_training(
 ) -> None:
     used = []
 
-    def spy(*rest: Any, **named: Any) -> TrainedStep:
-        used.append(named["kernels"])
-        return train_step(*rest, **named)
+    def spy(inputs: StepInputs, *rest: Any) -> TrainedStep:
+        used.append(inputs.kernels)
+        return train_step(inputs, *rest)
 
     monkeypatch.setattr(ours, "train_step", spy)
     learn(OURS, job, lambda event: None)
     assert used == [None, None]  # its batches are too small for them
-    monkeypatch.setattr(processor_kernels, "BATCH_PIXELS", 0)
+    monkeypatch.setattr(training, "BATCH_PIXELS", 0)
     learn(OURS, job, lambda event: None)
     assert [one.name for one in used[2:]] == [kernels.name] * 2
 
