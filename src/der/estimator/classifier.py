@@ -22,7 +22,6 @@ from der.estimator.learning import (
     CHECKPOINT,
     MODEL,
     Learned,
-    Stored,
     check_form,
     check_kind,
     learn_step,
@@ -237,14 +236,7 @@ class DERClassifier:
         Raises UserError if something else than a saved classifier is there already, with as much as one more
         file, if it cannot be written, and for weights that are not finite.
         """
-        write_model(Path(path), Stored(self._known(), self.settings))
-
-    @classmethod
-    def of(cls, stored: Stored, device: str | None, callback: Listener | None) -> Self:
-        """The classifier that was stored; see ``der.load``."""
-        model = cls(stored.settings, device=device, callback=callback)
-        model._learned = stored.learned
-        return model
+        write_model(Path(path), self._known(), self.settings)
 
 
 def load(
@@ -270,22 +262,24 @@ def load(
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")
-            stored = read_model(directory)
+            learned, found = read_model(directory)
         else:
-            stored = _read_step(directory, memory, settings)
-    if settings is not None:
-        stored = stored._replace(settings=settings)
-    else:
+            learned, found = _read_step(directory, memory, settings)
+    if settings is None:
         with naming(directory):
-            check_choices_imported(stored.settings)
-    return DERClassifier.of(stored, device, callback)
+            check_choices_imported(found)
+    model = DERClassifier(settings or found, device=device, callback=callback)
+    model._learned = learned
+    return model
 
 
-def _read_step(directory: Path, memory: str | Path | None, settings: Settings | None) -> Stored:
+def _read_step(
+    directory: Path, memory: str | Path | None, settings: Settings | None
+) -> tuple[Learned, Settings]:
     """Read a step of a pipeline, as of ``load``."""
     place = Path(os.path.abspath(directory))  # "." has no name
     if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
         raise UserError(f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}")
     root = place.parent.parent.parent
     beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
-    return Stored(read_pair(directory, beside, "str"), settings or read_settings(root / "params.yaml"))
+    return read_pair(directory, beside, "str"), settings or read_settings(root / "params.yaml")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -147,14 +146,7 @@ class Model(Section, frozen=True):
     settings: Settings
 
 
-class Stored(NamedTuple):
-    """What a directory held."""
-
-    learned: Learned
-    settings: Settings
-
-
-def write_model(path: Path, stored: Stored) -> None:
+def write_model(path: Path, learned: Learned, settings: Settings) -> None:
     """Write the directory ``path``; raises UserError if something else than a saved classifier is there."""
     if path.name in ("", "..") or Path.cwd().is_relative_to(path.resolve()):
         raise UserError(f"{os.fspath(path)!r}: is no name of a new directory; give one, as 'model'")
@@ -164,22 +156,21 @@ def write_model(path: Path, stored: Stored) -> None:
         if path.is_dir() and (found := {one.name for one in path.iterdir()}) and not {MODEL} <= found <= OWN:
             raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
         with sealed_directory(path) as directory:
-            stored.learned.save(directory)
-            model = Model(FORMAT, stored.learned.kind, stored.settings)
-            write_json(directory / MODEL, to_values(model))
+            learned.save(directory)
+            write_json(directory / MODEL, to_values(Model(FORMAT, learned.kind, settings)))
     except OSError as error:  # a full disk, a missing permission
         reason = error.strerror or error
         raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
 
 
-def read_model(path: Path) -> Stored:
+def read_model(path: Path) -> tuple[Learned, Settings]:
     """Read what ``write_model`` wrote; raises UserError naming what is missing, damaged or foreign."""
     content = SealedDirectory(path).read_json(MODEL)
     where = f"{path / MODEL}"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
     model = parse(Model, content, where)
-    return Stored(read_pair(path / CHECKPOINT, path / MEMORY, model.labels), model.settings)
+    return read_pair(path / CHECKPOINT, path / MEMORY, model.labels), model.settings
 
 
 def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:

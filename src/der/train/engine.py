@@ -7,7 +7,7 @@ import gc
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +34,8 @@ class EpochMeans(NamedTuple):
     accuracy: float  # percent
 
 
-class TrainBatch(Protocol):
-    """One step of gradient descent on a batch; ``position`` goes from 0 to 1 over an epoch."""
-
-    def __call__(self, batch: Batch, position: Tensor) -> None: ...
+# One step of gradient descent on a batch, whose position goes from 0 to 1 over an epoch.
+TrainBatch = Callable[[Batch, Tensor], None]
 
 
 class Engine:

@@ -157,8 +157,9 @@ def _checked(
 ) -> Rebalanced:
     head, shape = network.head, network.head.weight.shape
     before = _digest(network.extractors)
-    returned: object = function(run, network, images)
-    if not isinstance(returned, Rebalanced) or not _are_records(returned.records):
+    returned = function(run, network, images)
+    records = returned.records if isinstance(returned, Rebalanced) else None
+    if not isinstance(records, list) or not all(isinstance(one, EpochRecord) for one in records):
         fault = f"returns {type(returned).__name__}; return Rebalanced([]), or with the epochs it took"
     elif network.head is not head or head.weight.shape != shape:
         fault = "puts another classifier into the network; change its weights in place"
@@ -167,10 +168,6 @@ def _checked(
     else:
         return returned
     raise UserError(f"train.incremental.rebalancing: {name} {fault}")
-
-
-def _are_records(records: object) -> bool:
-    return isinstance(records, list) and all(isinstance(one, EpochRecord) for one in records)
 
 
 def _digest(modules: Sequence[nn.Module]) -> bytes:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # what removes state needs no torch, which costs seconds
 
     Pack = Callable[[], Tensor]
 
+Warn = Callable[[str], None]
+
 PREFIX = "der-"  # of the directories; the root may hold other things, which stay
 STATE, LOCK = "state", "lock"  # files of a directory
 HOLDER, FINISHED = "holder", "finished"  # which process holds the lock; digest of the checkpoint it led to
@@ -67,10 +69,7 @@ class StateStore(StateKeeper):
     hears of it, and of damaged state. ``clock`` counts what the training costs, earlier runs included.
     """
 
-    def __init__(
-        self, root: Path, key: str, warn: Callable[[str], None], clock: WorkClock | None = None
-    ) -> None:
-        self.root = root
+    def __init__(self, root: Path, key: str, warn: Warn, clock: WorkClock | None = None) -> None:
         self.directory = root / f"{PREFIX}{key}"
         self.warn = warn
         self.clock = clock or WorkClock()
@@ -90,7 +89,7 @@ class StateStore(StateKeeper):
                 with waiting():
                     lock.acquire()
             holder.write_text(f"process {os.getpid()}", encoding="utf-8")
-            remove_old(self.root)
+            remove_old(self.directory.parent)
         except OSError as error:
             raise self._unwritable(error) from None
         self.lock = lock
@@ -181,6 +180,5 @@ def deserialize(content: bytes) -> tuple[dict[str, Saved], Spent]:
     line, _, values = content[32:].partition(b"\n")
     spent, header = json.loads(line)
     states = torch.from_numpy(np.frombuffer(values, np.float32).copy()).split([size for *_, size in header])
-    records = [[EpochRecord(*one) for one in listed] for _, listed, _ in header]
-    names = [name for name, *_ in header]
-    return dict(zip(names, map(Saved, records, states), strict=True)), Spent(*spent)
+    records = {name: [EpochRecord(*one) for one in listed] for name, listed, _ in header}
+    return dict(zip(records, map(Saved, records.values(), states), strict=True)), Spent(*spent)
