@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from der.core.randomness import generator
-from der.data.exemplars import empty_memory
+from der.data.arrays import empty_memory
 from der.data.sources.digits import digits
 from der.model.expansion import expand, random_linear
 from der.model.extractor import Extractor
@@ -26,7 +26,7 @@ from der.model.preprocessing import Normalize
 from der.settings.dataset import DatasetSettings
 from der.settings.network import NetworkSettings
 from der.settings.training import AugmentationSettings, ScheduleSettings
-from der.train.training_images import TrainingImages, gather_step
+from der.train.batches import TrainingImages, gather_step
 
 SEED = 0
 

@@ -14,7 +14,7 @@ from der.model.forward import images_per_pass
 from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import count_parameters
 from der.settings.training import Recipe
-from der.train.training_images import TrainingImages
+from der.train.batches import TrainingImages
 
 
 def write_pictures(images: TrainingImages, directory: Path) -> None:

@@ -1,5 +1,6 @@
 """build_memory@k: the exemplars and class means after step k."""
 
+from der.data.arrays import load_memory, read_classes, save_memory
 from der.pipeline import paths
 from der.pipeline.environment import is_worker, scratch_root, set_up_device
 from der.pipeline.launch import computing
@@ -9,16 +10,14 @@ from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_step
 from der.pipeline.tasks import read_task
 from der.settings.memory import MemorySettings
-from der.train.resume.removal import remove_finished
+from der.train.resume import remove_finished
 
 
 def run(step: int, code: RunningCode) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.data.class_arrays import read_classes
-    from der.data.exemplars import load_memory, save_memory
-    from der.memory.build import build_memory
+    from der.memory import build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
     from der.model.forward import features_in_turns
 

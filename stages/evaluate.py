@@ -16,9 +16,8 @@ def run(step: int, code: RunningCode) -> str:
     if is_unused(paths.test_images(step)):
         return mark_unused("evaluate", step, paths.evaluation(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.data.class_arrays import read_classes
-    from der.data.exemplars import load_memory
-    from der.evaluation.evaluate import evaluate_step, save_evaluation
+    from der.data.arrays import (load_memory, read_classes)
+    from der.evaluation.evaluate import (evaluate_step, save_evaluation)
     from der.model.checkpoint import check_classes, load_checkpoint
 
     settings = load_section(EvaluateSettings, "evaluate")

@@ -3,7 +3,7 @@
 With weights that the first extractor starts from, if there are any.
 """
 
-from der.data.exemplars import empty_memory, save_memory
+from der.data.arrays import empty_memory, save_memory
 from der.model.metadata import save_empty_checkpoint
 from der.pipeline.params import load_section
 from der.pipeline.paths import checkpoint, memory

@@ -1,9 +1,8 @@
 """split: the data set dealt out over the steps of the protocol."""
 
-from der.core.files import atomic_directory
-from der.data.class_arrays import list_classes
+from der.core.files import (atomic_directory)
+from der.data.arrays import (check_budget, list_classes)
 from der.data.protocol import plan_steps
-from der.memory.budget import check_budget
 from der.pipeline.chain import chain_length, check_chain
 from der.pipeline.params import load_section
 from der.pipeline.paths import RAW, TASKS

@@ -17,7 +17,7 @@ from PIL import Image
 from der.core.errors import UserError
 from der.core.files import write_array
 from der.core.sealed import seal
-from der.data.class_arrays import class_file
+from der.data.arrays import (class_file)
 from der.data.identity import Identity, identify
 from der.data.sources.download import download
 from der.data.splits import SPLITS

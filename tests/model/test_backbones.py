@@ -42,7 +42,7 @@ from tests.builders import (
 )
 
 DEPTHS = "8, 14, 20, 26, 32, 44, 56 or 110"
-TORCH_FREE = ("der.model.backbones", "der.model.metadata", "der.train.rebalancing.registry")
+TORCH_FREE = ("der.model.backbones", "der.model.metadata", "der.train.rebalancing")
 
 
 @pytest.mark.parametrize(

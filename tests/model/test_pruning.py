@@ -20,10 +20,9 @@ from der.model.network import Network, count_parameters, empty_network, prune_ne
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet
 from der.settings.network import NetworkSettings
-from der.train.augmentation import Draws
+from der.train.batches import Draws, TrainingImages
 from der.train.masks import ChannelMasks
-from der.train.representation import learn_representation
-from der.train.training_images import TrainingImages
+from der.train.step import learn_representation
 from tests.builders import (
     CHANNELS,
     NETWORK,

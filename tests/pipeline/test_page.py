@@ -16,9 +16,9 @@ import yaml
 from der.core.errors import DamageError, UserError
 from der.core.files import write_json
 from der.core.sealed import seal, sealed_directory
-from der.data.exemplars import Memory, save_memory
-from der.evaluation.metrics import write_confusion
-from der.evaluation.mistakes import Predictions, write_mistakes, write_predictions
+from der.data.arrays import (Memory, save_memory)
+from der.evaluation.metrics import (write_confusion)
+from der.evaluation.mistakes import (Predictions, write_mistakes, write_predictions)
 from der.model.metadata import save_empty_checkpoint
 from der.pipeline.chain import write_chain
 from der.pipeline.markers import mark_unused

@@ -111,7 +111,7 @@ def test_kernels_are_loaded_where_their_device_is(device: str, monkeypatch: pyte
     monkeypatch.setattr("importlib.import_module", imported.append)
     code.load(device)
     assert ("der.model.kernels.fused" in imported) == (device == "cuda")
-    assert "der.train.rebalancing.weight_alignment" in imported
+    assert "der.train.rebalancing" in imported
 
 
 def test_a_module_that_is_gone_before_the_end(project: Path, lazy: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import der
-from der.data.class_arrays import read_classes
+from der.data.arrays import read_classes
 from der.evaluation.metrics import METRICS
 from der.pipeline.tasks import read_task
 from tests.runs.lab import Pipeline, digests, make_pipeline

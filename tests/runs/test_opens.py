@@ -65,8 +65,8 @@ def test_the_hook_sees_what_stages_read_and_write(recorded: Pipeline) -> None:
         Opened("download", "data/images/train/ant/0.png", False),
         Opened("split", "chain.yaml", False),
         Opened("train_task@1", "data/tasks/1/train/ant.npy", False),  # mapped into memory
-        Opened("train_task@2", "src/der/train/incremental_step.py", False),
-        Opened("check", "src/der/train/incremental_step.py", False),
+        Opened("train_task@2", "src/der/train/step.py", False),
+        Opened("check", "src/der/train/step.py", False),
         Opened("build_memory@1", "data/memory/0/images.npy", False),
         Opened("train_task@2", "data/checkpoints/1/manifest.json", False),
         Opened("evaluate@1", "metrics/steps/1.partial/metrics.json.partial", True),

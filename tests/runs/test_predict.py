@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from der.data.class_arrays import read_classes
+from der.data.arrays import read_classes
 from tests.runs.lab import Pipeline
 
 LAST = 2  # step

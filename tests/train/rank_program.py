@@ -15,9 +15,10 @@ from torch._C._distributed_c10d import FileStore
 
 from der.core import distributed
 from der.settings.network import NetworkSettings
-from der.train.incremental_step import train_step
+from der.train.log import Listener
 from der.train.masks import ChannelMasks
-from der.train.step_run import Listener, NoState
+from der.train.resume import StateKeeper
+from der.train.step import StepInputs, train_step
 from tests.builders import (
     CPU,
     MemoryKeeper,
@@ -98,9 +99,8 @@ def train_timm(tuned: str) -> Any:
     with TemporaryDirectory() as directory:
         network = tiny_timm.settings_for(tiny_timm.write_weights(Path(directory)), tuned=tuned)
         start = tiny_timm.start_for(network)
-    taken = train_step(
-        None, [["a", "b"]], images, network, settings, CPU, Listener(), NoState(), start
-    ).checkpoint
+    inputs = StepInputs(None, [["a", "b"]], images, network, settings, CPU, start)
+    taken = train_step(inputs, Listener(), StateKeeper()).checkpoint
     return {"weights": torch.cat([value.reshape(-1) for value in weights(taken.network).values()])}
 
 
@@ -125,7 +125,7 @@ class FirstEpoch(MemoryKeeper):
 
 def resume_step() -> Any:
     """How far a step is from itself where only rank 0 has the state after the first of two epochs."""
-    keeper: Any = FirstEpoch() if distributed.rank() == 0 else NoState()
+    keeper: Any = FirstEpoch() if distributed.rank() == 0 else StateKeeper()
     recorders = [Recorder(), Recorder()]
     whole, resumed = (
         weights(take_step(None, [["a", "b"]], IMAGES, train_settings(), recorder, keeper=keeper).network)

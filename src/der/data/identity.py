@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.class_arrays import list_classes, read_classes
+from der.data.arrays import list_classes, read_classes
 from der.data.splits import SPLITS
 
 

@@ -11,29 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
-from der.core.sealed import sealed_directory
-from der.core.serialization import write_json
-from der.data.exemplars import Memory
-from der.evaluation.metrics import (
-    METRICS,
-    StepMetrics,
-    breakdown,
-    confusion_matrix,
-    nearest_mean_scores,
-    ranks,
-    write_confusion,
-)
-from der.evaluation.mistakes import (
-    Mistakes,
-    Predictions,
-    find_mistakes,
-    most_mistakes,
-    predict,
-    with_images,
-    write_mistakes,
-    write_predictions,
-)
+from der.core.errors import (UserError)
+from der.core.sealed import (sealed_directory)
+from der.core.serialization import (write_json)
+from der.data.arrays import (Memory)
+from der.evaluation.metrics import (METRICS, StepMetrics, breakdown, confusion_matrix, nearest_mean_scores, ranks, write_confusion)
+from der.evaluation.mistakes import (Mistakes, Predictions, find_mistakes, most_mistakes, predict, with_images, write_mistakes, write_predictions)
 from der.model.checkpoint import Checkpoint
 from der.model.forward import Outputs, outputs_in_turns
 from der.settings.evaluation import EvaluateSettings

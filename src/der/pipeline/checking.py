@@ -12,7 +12,6 @@ from der.model.backbones import COLOURS
 from der.pipeline.adding import describe_move
 from der.pipeline.applying import describe_missing_images
 from der.pipeline.chain import check_chain
-from der.pipeline.curves import curves_root
 from der.pipeline.environment import check_work
 from der.pipeline.graph import read_stages
 from der.pipeline.input_side import write_side
@@ -22,6 +21,7 @@ from der.pipeline.paths import PARAMS, RAW
 from der.pipeline.planning import planned_steps
 from der.pipeline.settings import load_settings
 from der.pipeline.start_weights import check_fit, check_weights
+from der.pipeline.training import curves_root
 from der.settings.experiment import Settings
 
 

@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from der.core.errors import UserError
-from der.core.files import read_json
-from der.data.class_arrays import list_classes, read_classes
+from der.core.files import (read_json)
+from der.data.arrays import (list_classes, read_classes)
 from der.data.identity import Identity, identify
 from der.data.splits import SPLITS
 from der.pipeline.changes import Change

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import DamageError
-from der.data.class_arrays import list_classes
+from der.data.arrays import list_classes
 from der.pipeline.fingerprint_files import read_code
 from der.pipeline.lockfile import read_stage
 from der.pipeline.objects import find_files, hash_output

@@ -21,8 +21,8 @@ LOOKED_UP_IN = {
     "dataset.source": "der.data.sources.registry",
     "network.backbone": "der.model.backbones",
     "network.head_initialization": "der.model.head_initialization",
-    "train.incremental.rebalancing": "der.train.rebalancing.registry",
-    "memory.selection": "der.memory.selection",
+    "train.incremental.rebalancing": "der.train.rebalancing",
+    "memory.selection": "der.memory",
 }
 
 

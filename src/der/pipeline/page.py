@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.exemplars import Memory, load_memory, read_labels
-from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
-from der.evaluation.mistakes import PREDICTED, Predictions, read_mistakes, read_predictions
+from der.data.arrays import (Memory, load_memory, read_labels)
+from der.evaluation.metrics import (CONFUSION, StepMetrics, read_confusion)
+from der.evaluation.mistakes import (PREDICTED, Predictions, read_mistakes, read_predictions)
 from der.pipeline import paths
 from der.pipeline.earlier_run import read_earlier
 from der.pipeline.graph import stages_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from der.core.files import link_or_copy
 from der.core.sealed import SealedDirectory, sealed_directory
-from der.data.class_arrays import class_file
+from der.data.arrays import class_file
 from der.pipeline.markers import mark_unused
 from der.pipeline.paths import RAW
 from der.pipeline.tasks import write_classes

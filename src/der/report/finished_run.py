@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.cost import StageTime
-from der.data.exemplars import Memory
+from der.core.cost import (StageTime)
+from der.data.arrays import (Memory)
 from der.evaluation.metrics import StepMetrics
 from der.evaluation.mistakes import Mistakes, Predictions
 from der.summary.charts.accuracy import Curve

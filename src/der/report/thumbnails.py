@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.data.exemplars import Memory
+from der.data.arrays import Memory
 from der.evaluation.mistakes import Mistake, Mistakes
 from der.report.choosing import choose_mistakes
 

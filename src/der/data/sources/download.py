@@ -8,8 +8,7 @@ import numpy as np
 
 from der.core.errors import UserError
 from der.core.sealed import seal
-from der.data.class_arrays import class_file, write_images
-from der.data.image_rows import every_row
+from der.data.arrays import class_file, every_row, write_images
 from der.data.sources.class_images import Images
 from der.data.sources.reading import read_source
 from der.data.splits import SPLITS
