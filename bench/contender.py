@@ -16,7 +16,7 @@ from bench.engine_loop import EngineLoop, Layers, whole_training
 from bench.engine_predicting import EnginePrediction
 from der.core.cores import turn
 from der.core.device import set_up_device
-from der.core.precision_names import Precision
+from der.settings.training import Precision
 from der.train.processor_kernels import worth_compiling
 
 if TYPE_CHECKING:

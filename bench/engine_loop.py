@@ -10,8 +10,7 @@ import torch
 from msgspec import structs
 
 from bench.cases import SEED, Case, Start, network_settings
-from der.core.precision_names import Precision
-from der.settings.training import ScheduleSettings
+from der.settings.training import Precision, ScheduleSettings
 from der.train.augmentation import draw_epoch
 from der.train.capture import CapturedStep
 from der.train.objective import RepresentationObjective

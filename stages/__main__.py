@@ -10,16 +10,16 @@ from functools import partial
 from der.core import ranks
 from der.core.errors import ending_in_a_sentence
 from der.pipeline import paths
-from der.pipeline.chain import chain_length
 from der.pipeline.damage import advising
 from der.pipeline.environment import set_up_device
 from der.pipeline.markers import is_unused
 from der.pipeline.overview import conclude
+from der.pipeline.presets import load_settings
 from der.pipeline.processes import by_torchrun, count_processes, is_member, local_rank
 from der.pipeline.provenance import check_recipes
 from der.pipeline.running_code import RunningCode
-from der.pipeline.settings import load_settings
 from der.pipeline.stage import ending_as_member, perform_check, perform_stage
+from der.pipeline.steps import chain_length
 from der.pipeline.team import ending_all, meet_by_torchrun
 from der.pipeline.watching import watching_next
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task

@@ -7,9 +7,9 @@ from der.pipeline.params import load_section
 from der.pipeline.processes import is_member
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_step
-from der.pipeline.tasks import read_task
+from der.pipeline.steps import read_task
 from der.pipeline.team import team
-from der.settings.memory import MemorySettings
+from der.settings.sections import MemorySettings
 from der.train.resume.removal import remove_finished
 
 

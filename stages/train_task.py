@@ -9,9 +9,9 @@ from der.pipeline.params import load_section
 from der.pipeline.processes import count_processes, is_member
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_step
-from der.pipeline.tasks import read_task
+from der.pipeline.steps import read_task
 from der.pipeline.team import team
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.settings.training import TrainSettings
 
 

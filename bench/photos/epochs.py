@@ -22,8 +22,8 @@ from der.data.class_arrays import write_images
 from der.data.exemplars import empty_memory
 from der.data.image_rows import every_row
 from der.model.checkpoint import Checkpoint
-from der.settings.network import NetworkSettings
-from der.settings.presets import preset
+from der.settings.experiment import preset
+from der.settings.sections import NetworkSettings
 from der.train.incremental_step import train_step
 from der.train.log import EpochRecord
 from der.train.step_run import Listener, NoState

@@ -22,12 +22,12 @@ from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, memory_settings, network_settings, train_settings
 from der.core import cores
 from der.core.device import set_up_device
-from der.core.precision_names import Precision
 from der.data.exemplars import Memory, empty_memory
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.forward import Outputs, run_network
 from der.model.network import Network, fold_network
+from der.settings.training import Precision
 from der.train import processor_kernels
 from der.train.incremental_step import train_step
 from der.train.log import EpochRecord

@@ -13,12 +13,11 @@ import pytest
 
 import der.cli
 from der.cli.main import COMMANDS, FIRST, main
-from der.pipeline.chain import write_chain
+from der.pipeline.steps import write_chain
 
 # Runs each of the command lines that it is given; reports what a line leaves in sys.modules, and does.
 WATCHED = """
 import contextlib, io, json, sys
-from der.cli.main import main
 
 deeds = []
 WATCHED = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "socket.connect")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from der.core.errors import UserError
-from der.core.yaml_text import parse_written, parse_yaml
+from der.settings.yaml import parse_written, parse_yaml
 
 LOCK = Path("dvc.lock")
 SCALARS = (

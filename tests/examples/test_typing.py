@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 import der
-from der.settings.section import Section
+from der.settings.sections import Section
 from tests.examples.pages import write_modules
 from tests.locations import ROOT
 

@@ -15,7 +15,7 @@ from der.data.image_rows import ImageRows
 from der.memory.build import build_memory
 from der.memory.herding import herd
 from der.memory.selection import SELECTIONS
-from der.settings.memory import MemorySettings
+from der.settings.sections import MemorySettings
 from tests.builders import memory_settings, random_images
 
 PER_STEP = [[9, 7], [8, 10], [2]]  # images of each new class

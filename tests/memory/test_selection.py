@@ -10,7 +10,7 @@ from der.core.errors import UserError
 from der.data.exemplars import empty_memory
 from der.memory.build import build_memory
 from der.memory.selection import SELECTIONS, find_selection
-from der.settings.memory import MemorySettings
+from der.settings.sections import MemorySettings
 from tests.builders import memory_settings, random_images
 
 

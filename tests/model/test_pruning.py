@@ -19,7 +19,7 @@ from der.model.metadata import save_empty_checkpoint
 from der.model.network import Network, count_parameters, empty_network, prune_newest
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.train.augmentation import Draws
 from der.train.masks import ChannelMasks
 from der.train.representation import learn_representation

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from der.pipeline.chain import write_chain
-from der.pipeline.editing import put_values
-from der.pipeline.presets import PRESETS, load_order, load_preset
-from der.pipeline.settings import parse_settings
-from der.settings.experiment import Settings
-from der.settings.presets import list_names
+from der.pipeline.presets import PRESETS, load_order, load_preset, parse_settings
+from der.pipeline.steps import write_chain
+from der.settings.experiment import Settings, list_names
+from der.settings.yaml import put_values
 from tests.locations import ROOT
 
 REPOSITORY = ROOT

@@ -15,14 +15,13 @@ from der.data.protocol import plan_steps
 from der.data.splits import SPLITS
 from der.evaluation.metrics import METRICS, Breakdown, StepMetrics
 from der.model.metadata import save_empty_checkpoint
-from der.pipeline.chain import chain_length
 from der.pipeline.images import IDENTITIES
 from der.pipeline.markers import mark_unused
 from der.pipeline.paths import RAW, SUMMARY, checkpoint, evaluation
-from der.pipeline.presets import load_order
-from der.pipeline.settings import load_settings
+from der.pipeline.presets import load_order, load_settings
+from der.pipeline.steps import chain_length
 from der.settings.experiment import Settings
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from der.summary.series import summarise
 
 

@@ -10,15 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from der.core.errors import UserError
-from der.core.yaml_text import parse_written, parse_yaml
 from der.pipeline import adding
-from der.pipeline.adding import add_classes, describe_move, finished_steps, put_steps
-from der.pipeline.chain import chain_length
-from der.pipeline.changes import compare
-from der.pipeline.params import read_text
+from der.pipeline.edits import add_classes, describe_move, finished_steps, put_steps
+from der.pipeline.params import compare, read_text
 from der.pipeline.paths import PARAMS
 from der.pipeline.planning import planned_steps
-from der.pipeline.settings import load_settings, parse_settings
+from der.pipeline.presets import load_settings, parse_settings
+from der.pipeline.steps import chain_length
+from der.settings.yaml import parse_written, parse_yaml
 from tests.examples_drawn import examples
 from tests.pipeline.clones import COMMITTED, make_clone
 from tests.runs.lab import set_parameters

@@ -12,17 +12,14 @@ import yaml
 from msgspec.structs import replace
 
 from der.core.errors import UserError
-from der.core.yaml_text import parse_yaml
 from der.pipeline import paths
-from der.pipeline.applying import apply_preset, resize_chain
-from der.pipeline.chain import chain_length, write_chain
-from der.pipeline.changes import compare, value_at
-from der.pipeline.editing import put_values
+from der.pipeline.edits import apply_preset, resize_chain
 from der.pipeline.lockfile import LOCK, stages_to_run
-from der.pipeline.params import read_text
+from der.pipeline.params import compare, read_text, value_at
 from der.pipeline.planning import planned_steps
-from der.pipeline.presets import PRESETS, load_order, load_preset
-from der.pipeline.settings import parse_settings
+from der.pipeline.presets import PRESETS, load_order, load_preset, parse_settings
+from der.pipeline.steps import chain_length, write_chain
+from der.settings.yaml import parse_yaml, put_values
 from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY, make_clone, settings_of
 
 

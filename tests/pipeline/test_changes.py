@@ -2,7 +2,7 @@
 
 import pytest
 
-from der.pipeline.changes import shorten
+from der.pipeline.params import shorten
 
 STEPS = [[f"name {step}-{label}" for label in range(25)] for step in range(5)]
 

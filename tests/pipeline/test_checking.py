@@ -10,10 +10,10 @@ import pytest
 from der.cli.main import main
 from der.core.errors import UserError
 from der.pipeline import checking
-from der.pipeline.chain import write_chain
 from der.pipeline.lockfile import LOCK, RUNNING, read_lock, read_outputs
 from der.pipeline.paths import CHAIN, PARAMS
 from der.pipeline.plan import read_workspace
+from der.pipeline.steps import write_chain
 from tests.locations import ROOT
 from tests.pipeline.clones import make_clone
 from tests.runs.lab import set_parameters

@@ -11,11 +11,9 @@ from dvc.utils.hydra import apply_overrides
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from der.core.yaml_text import parse_yaml
-from der.pipeline.editing import put_values
 from der.pipeline.paths import PARAMS
-from der.pipeline.presets import PLACES, load_preset
-from der.pipeline.settings import parse_settings
+from der.pipeline.presets import PLACES, load_preset, parse_settings
+from der.settings.yaml import parse_yaml, put_values
 from tests.examples_drawn import examples
 from tests.locations import ROOT
 from tests.pipeline.clones import COMMITTED, NAMES

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from der.core.errors import DamageError, UserError
 from der.estimator.choices import backbone_side, check_choices
-from der.pipeline.input_side import holds_side, with_side, write_side
+from der.pipeline.params import holds_side, with_side, write_side
 from der.pipeline.paths import INPUT
 from der.settings.experiment import Settings
 from tests.estimator.test_choices import with_network, with_value

@@ -10,13 +10,13 @@ import pytest
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
 from der.pipeline import known_names
-from der.pipeline.adding import add_classes
-from der.pipeline.chain import chain_length
+from der.pipeline.edits import add_classes
 from der.pipeline.lockfile import LOCK
 from der.pipeline.params import read_params, read_text
 from der.pipeline.paths import PARAMS, RAW, checkpoint
 from der.pipeline.planning import planned_steps
-from der.pipeline.settings import load_settings
+from der.pipeline.presets import load_settings
+from der.pipeline.steps import chain_length
 from tests.pipeline.clones import make_clone
 from tests.runs.lab import set_parameters
 

@@ -8,14 +8,14 @@ import pytest
 
 from der.core.errors import UserError
 from der.core.registry import check_imported
-from der.core.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
 from der.pipeline.fingerprint import is_own
 from der.pipeline.fingerprint_files import read_code, write_fingerprints
-from der.pipeline.own_code import hash_stages, importing_named, named_modules
 from der.pipeline.params import write_text
 from der.pipeline.paths import GRAPH, PARAMS
 from der.pipeline.running_code import RunningCode
+from der.pipeline.user_code import hash_stages, importing_named, named_modules
+from der.settings.yaml import parse_yaml
 from tests.locations import ROOT
 
 STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]

@@ -10,15 +10,14 @@ import pytest
 from dvc.utils.serialize import load_yaml
 
 from der.core.errors import UserError
-from der.pipeline.changes import value_at
-from der.pipeline.editing import put_values
 from der.pipeline.expanded_graph import expand_graph
-from der.pipeline.params import load_section, parse_section, read_params
+from der.pipeline.params import load_section, parse_section, read_params, value_at
 from der.pipeline.paths import PARAMS
-from der.pipeline.settings import load_settings
-from der.settings.dataset import DatasetSettings
+from der.pipeline.presets import load_settings
 from der.settings.experiment import Settings
+from der.settings.sections import DatasetSettings
 from der.settings.training import PhaseSettings
+from der.settings.yaml import put_values
 from tests.locations import ROOT
 
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")

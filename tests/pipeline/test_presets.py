@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from der.data.protocol import plan_steps
-from der.pipeline.changes import compare
-from der.pipeline.editing import put_values
+from der.pipeline.params import compare
 from der.pipeline.planning import planned_steps
 from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from der.settings.training import AugmentationSettings, PhaseSettings, ScheduleSettings
+from der.settings.yaml import put_values
 from tests.pipeline.clones import (
     COMMITTED,
     NAMES,

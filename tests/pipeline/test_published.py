@@ -20,7 +20,7 @@ from der.pipeline.paths import RAW
 from der.pipeline.presets import PRESETS, load_order, load_preset
 from der.pipeline.published import PUBLISHED, joint_accuracy, published_curves, published_references
 from der.settings.parsing import parse
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
 from tests.locations import ROOT
 
 FOLDER = "folder"

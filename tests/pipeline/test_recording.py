@@ -19,16 +19,15 @@ from der.data.identity import identify
 from der.data.sources.download import download
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.pipeline import recording
-from der.pipeline.applying import apply_preset
+from der.pipeline.edits import apply_preset
 from der.pipeline.images import IDENTITIES, find_expected
 from der.pipeline.lockfile import LOCK
 from der.pipeline.markers import mark_unused
 from der.pipeline.paths import RAW, SUMMARY, evaluation
-from der.pipeline.presets import PRESETS, load_preset
+from der.pipeline.presets import PRESETS, load_preset, load_settings
 from der.pipeline.recording import record_run
-from der.pipeline.settings import load_settings
 from der.pipeline.timing import keep_time
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from der.summary.series import summarise
 from tests.locations import ROOT
 from tests.pipeline.finished_run import change_array, finish, know_images, metrics_of, put_json, write_raw

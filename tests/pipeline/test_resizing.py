@@ -11,13 +11,12 @@ import pytest
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
 from der.pipeline import resizing
-from der.pipeline.adding import add_classes
-from der.pipeline.applying import apply_preset, resize_chain
-from der.pipeline.chain import chain_length, write_chain
+from der.pipeline.edits import add_classes, apply_preset, resize_chain
 from der.pipeline.markers import mark_unused
 from der.pipeline.objects import find_object, hash_files, hash_output
 from der.pipeline.params import read_text
 from der.pipeline.paths import PARAMS, checkpoint, memory
+from der.pipeline.steps import chain_length, write_chain
 from tests.pipeline.clones import make_clone
 from tests.runs.lab import digests, set_parameters
 

@@ -22,7 +22,7 @@ from der.pipeline.results import (
     renew_results,
 )
 from der.pipeline.results_figure import results_chart
-from der.settings.presets import list_names
+from der.settings.experiment import list_names
 from der.summary.drawing.line_chart import draw_lines
 from der.summary.series import summarise
 from tests.locations import ROOT

@@ -9,15 +9,13 @@ from jsonschema import Draft202012Validator
 
 from der.core.errors import UserError
 from der.core.serialization import read_json
-from der.core.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
-from der.pipeline.editing import put_values
+from der.pipeline.checks import SCHEMA, make_schema
 from der.pipeline.params import read_params
 from der.pipeline.presets import load_preset
-from der.pipeline.schema import SCHEMA, make_schema
-from der.settings.experiment import Settings
+from der.settings.experiment import Settings, list_names
 from der.settings.parsing import parse
-from der.settings.presets import list_names
+from der.settings.yaml import parse_yaml, put_values
 from tests.locations import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from der.model.kernels.compiler import Compiled
 from der.model.kernels.processor import Kernels
 from der.pipeline.environment import scratch_root
 from der.pipeline.training_state import TrainingKey, training_key, training_state
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,

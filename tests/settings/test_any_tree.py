@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from der.core.errors import UserError
-from der.core.yaml_text import parse_yaml
+from der.pipeline.checks import make_schema
 from der.pipeline.params import read_params
 from der.pipeline.paths import PARAMS
-from der.pipeline.schema import make_schema
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
-from der.settings.section import to_values
+from der.settings.sections import to_values
+from der.settings.yaml import parse_yaml
 from tests.examples_drawn import examples
 from tests.locations import ROOT
 

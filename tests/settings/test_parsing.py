@@ -6,7 +6,7 @@ import pytest
 
 from der.core.errors import UserError
 from der.settings.parsing import parse
-from der.settings.section import Section
+from der.settings.sections import Section
 
 
 class Inner(Section, frozen=True):

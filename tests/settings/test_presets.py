@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.pipeline.settings import load_settings
-from der.settings.presets import DIRECTORY, list_names, overlay, preset, read_preset
-from der.settings.section import to_values
+from der.pipeline.presets import load_settings
+from der.settings.experiment import DIRECTORY, list_names, overlay, preset, read_preset
+from der.settings.sections import to_values
 from tests.locations import ROOT
 from tests.pipeline.clones import settings_of
 

@@ -10,7 +10,7 @@ from der.core.errors import UserError
 from der.pipeline.params import read_params
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
-from der.settings.section import LARGEST_FACTOR, LARGEST_RATE, MOST
+from der.settings.sections import LARGEST_FACTOR, LARGEST_RATE, MOST
 from tests.locations import ROOT
 
 COMMITTED = read_params(ROOT / "params.yaml")

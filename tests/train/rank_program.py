@@ -14,7 +14,7 @@ import torch
 from torch._C._distributed_c10d import FileStore
 
 from der.core import ranks
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.train.incremental_step import train_step
 from der.train.masks import ChannelMasks
 from der.train.step_run import Listener, NoState

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.metadata import save_empty_checkpoint
 from der.model.network import count_parameters
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from tests.builders import (
     NETWORK,
     RESNET18,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from der.model.backbones import build_extractor
 from der.model.kernels.layers import ConvNorm
 from der.model.resnet import BasicBlock, PadShortcut, ResNet
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.train.masks import ChannelMasks, Compensated, Weights
 from tests.builders import (
     CHANNELS,

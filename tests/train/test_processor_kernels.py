@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from der.core.precision_names import Precision
 from der.data.exemplars import empty_memory
 from der.model.kernels import compiler
 from der.model.kernels.processor import Kernels, compiled_kernels
 from der.model.metadata import Metadata
-from der.settings.presets import preset
+from der.settings.experiment import preset
+from der.settings.training import Precision
 from der.train.processor_kernels import choose_kernels, worth_compiling
 from der.train.training_images import TrainingImages, gather_step
 from tests.builders import (

@@ -10,7 +10,7 @@ from der.core.randomness import generator
 from der.model.expansion import expand
 from der.model.head_initialization import HEAD_INITIALIZATIONS, torch_uniform
 from der.model.network import Network, blank_linear
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.train import representation
 from der.train.engine import Engine
 from der.train.representation import learn_representation

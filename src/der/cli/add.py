@@ -13,6 +13,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Edit params.yaml and chain.yaml, and say what `dvc repro` will train."""
-    from der.pipeline.adding import add_classes
+    from der.pipeline.edits import add_classes
 
     print(add_classes(arguments.names))

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write chain.yaml, and say how long it is."""
-    from der.pipeline.applying import resize_chain
+    from der.pipeline.edits import resize_chain
 
     length = resize_chain(arguments.length)
     print(f"chain.yaml: {length} step{'s' if length > 1 else ''}")

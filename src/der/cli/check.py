@@ -12,10 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Check, and say that all is good."""
-    from der.pipeline.checking import check_images, check_project
+    from der.pipeline.checks import check_images, check_project
     from der.pipeline.graph import read_stages
     from der.pipeline.lockfile import check_lock
-    from der.pipeline.own_code import hash_stages
+    from der.pipeline.user_code import hash_stages
 
     check_lock()
     hash_stages([*read_stages()])

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     # Only now: torch costs seconds.
     from der.inference.export import export_onnx, export_safetensors, export_torch
     from der.model.checkpoint import load_checkpoint
-    from der.pipeline.own_code import importing_named
+    from der.pipeline.user_code import importing_named
 
     with importing_named():
         checkpoint = load_checkpoint(arguments.checkpoint)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from der.cli.counts import count
 from der.cli.prediction_lines import PrintLine, start_csv, start_table
-from der.core.precision_names import PRECISIONS
 from der.core.text import printable
+from der.settings.training import PRECISIONS
 
 if TYPE_CHECKING:
     from der.inference.predictor import Predictor
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     from der.inference.loader import list_pictures
     from der.inference.predictor import load_predictor
     from der.pipeline.environment import set_up_device
-    from der.pipeline.own_code import importing_named
+    from der.pipeline.user_code import importing_named
 
     device = set_up_device()
     with importing_named():

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Apply the preset, and say what changed and what `dvc repro` will recompute."""
-    from der.pipeline.applying import apply_preset
+    from der.pipeline.edits import apply_preset
     from der.pipeline.presets import describe_presets
 
     if arguments.name is None:

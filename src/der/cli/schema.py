@@ -9,7 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the schema, and say where."""
-    from der.pipeline.schema import SCHEMA, write_schema
+    from der.pipeline.checks import SCHEMA, write_schema
 
     write_schema()
     print(SCHEMA)

@@ -8,7 +8,7 @@ import numpy as np
 from der.core.errors import UserError
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
-from der.settings.section import to_values
+from der.settings.sections import to_values
 
 SEPARATOR = "__"
 

@@ -15,7 +15,7 @@ from der.memory.selection import SELECTIONS
 from der.model.backbones import BACKBONES, COLOURS, check_masks, choose_backbone
 from der.model.head_initialization import HEAD_INITIALIZATIONS
 from der.settings.experiment import Settings
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.train.rebalancing.registry import REBALANCINGS
 
 

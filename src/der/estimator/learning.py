@@ -26,7 +26,7 @@ from der.model.checkpoint import Checkpoint, save_checkpoint
 from der.model.forward import features_in_turns
 from der.model.start import Start, read_start
 from der.settings.experiment import Settings
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.train.incremental_step import train_step
 from der.train.processor_kernels import choose_kernels
 from der.train.rebalancing.classifier_learning import warn_of_few

@@ -10,8 +10,7 @@ from der.estimator.choices import check_choices_imported
 from der.estimator.classifier import DERClassifier
 from der.estimator.learning import CHECKPOINT
 from der.estimator.storage import MODEL, Stored, read_model, read_pair
-from der.settings.experiment import Settings
-from der.settings.files import read_settings
+from der.settings.experiment import Settings, read_settings
 from der.train.step_run import Listener
 
 

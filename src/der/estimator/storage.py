@@ -14,7 +14,7 @@ from der.estimator.learning import CHECKPOINT, MEMORY, Learned, save_learned
 from der.model.checkpoint import load_checkpoint
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
-from der.settings.section import Section, to_values
+from der.settings.sections import Section, to_values
 
 MODEL = "model.json"
 FORMAT = 1

@@ -16,7 +16,7 @@ from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
 from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
 from der.evaluation.predictions import Predictions
 from der.model.checkpoint import Checkpoint
-from der.settings.evaluation import EvaluateSettings
+from der.settings.sections import EvaluateSettings
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How many exemplars of each class the memory holds."""
 
 from der.core.errors import UserError
-from der.settings.memory import MemorySettings
+from der.settings.sections import MemorySettings
 
 
 def exemplars_per_class(settings: MemorySettings, classes: int) -> int:

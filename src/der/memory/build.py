@@ -13,7 +13,7 @@ from der.data.image_rows import every_row, join
 from der.memory.budget import check_budget, exemplars_per_class
 from der.memory.herding import class_mean
 from der.memory.selection import find_selection
-from der.settings.memory import MemorySettings
+from der.settings.sections import MemorySettings
 
 # Of several classes: images (N, H, W, C) of each to its features (N, D).
 Features = Callable[[Iterable[NDArray[np.uint8]]], Iterable[NDArray[np.float32]]]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.registry import look_up
 from der.memory.herding import herd
-from der.settings.memory import MemorySettings
+from der.settings.sections import MemorySettings
 
 
 class Selection(Protocol):

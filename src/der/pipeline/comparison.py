@@ -15,8 +15,8 @@ from typing import Any
 from der.core.atomic import atomic_file
 from der.core.errors import UserError
 from der.core.text import csv_cell
-from der.pipeline.changes import compare, one_line, shorten, value_at
 from der.pipeline.lockfile import LOCK, is_recorded
+from der.pipeline.params import compare, one_line, shorten, value_at
 from der.pipeline.paths import PARAMS, SUMMARY
 from der.summary.sweep import METRICS, Row, SweepRun, summarise_runs
 from der.summary.text_table import align, show

@@ -1,7 +1,4 @@
-"""The classes of data/raw, where dvc.lock tells that they are those of the images that are there now.
-
-For sources that do not name their classes before they read them.
-"""
+"""The classes of the images that were read last, for sources that name none before they read."""
 
 import hashlib
 import os
@@ -14,16 +11,15 @@ from der.pipeline.fingerprint_files import read_code
 from der.pipeline.lockfile import read_stage
 from der.pipeline.objects import find_files, hash_output
 from der.pipeline.paths import PARAMS, RAW, fingerprint
-from der.settings.dataset import DatasetSettings
-from der.settings.section import to_values
+from der.settings.sections import DatasetSettings, to_values
 
 STAGE = "download"
 
 
 def names_read_last(dataset: DatasetSettings) -> list[str]:
-    """The names of the classes in data/raw, in alphabetical order; none if they may be others by now.
+    """The classes in data/raw in alphabetical order; none if ``dataset.path`` may hold others by now.
 
-    Compared are parameters, the code of the stage that reads them, and sizes: see ``is_unchanged``.
+    dvc.lock tells the parameters, code and sizes that they were read with; for bytes see ``is_unchanged``.
     """
     record = read_stage(STAGE)
     entries = _list_entries(record)

@@ -8,13 +8,13 @@ from msgspec.structs import asdict
 
 from der.core.sealed import SealedDirectory
 from der.data.splits import SPLITS
-from der.pipeline.changes import compare, shorten
 from der.pipeline.history import code_revision
+from der.pipeline.params import compare, shorten
 from der.pipeline.paths import RAW
 from der.pipeline.presets import PLACES, list_presets, load_preset
 from der.report.finished_run import Difference, Origin
 from der.settings.experiment import Settings
-from der.settings.section import to_values
+from der.settings.sections import to_values
 
 
 def read_origin(settings: Settings) -> Origin:

@@ -1,41 +1,53 @@
-"""The presets of the clone one stands in: values for params.yaml.
+"""All of params.yaml: its settings, the presets that may replace it, and what `-S` changes of it.
 
-Read from its source, not from the package that runs, so that one may add to them. Only places on the user's
-machine, ``dataset.path`` and ``dataset.downloads``, are in no preset and stay as they are.
+Presets are those of the clone one stands in, not of the package that runs, so that one may add to them.
 """
 
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from ruamel.yaml.comments import CommentedSeq
-
 from der.core.errors import UserError
-from der.settings import presets
+from der.pipeline.params import parse_section, read_params
+from der.pipeline.paths import PARAMS
+from der.settings import experiment
+from der.settings.experiment import DEFAULT, Settings
+from der.settings.yaml import parse_yaml, put_values
 
 PRESETS = Path("src/der/presets")
-ORDERS = PRESETS / presets.ORDERS
-PLACES = tuple(f"dataset.{name}" for name in presets.PLACES)  # in no preset
+ORDERS = PRESETS / experiment.ORDERS
+PLACES = tuple(f"dataset.{name}" for name in experiment.PLACES)  # on the user's machine, in no preset
+TOP = """\
+# yaml-language-server: $schema=params.schema.json
+# Every knob of the pipeline. Edit, then `dvc repro`: only what the edit reaches is recomputed.
+"""
 
 
-def list_presets() -> list[str]:
-    """Names of presets, numbers in them by value; raises UserError elsewhere than in a clone."""
-    return presets.list_names(_directory())
+def load_settings(path: Path = PARAMS) -> Settings:
+    """Every section, each checked and with the others; raises UserError with one sentence.
+
+    Names of what there is to choose from are text here: see ``der.estimator.choices``.
+    """
+    return parse_section(Settings, read_params(path), path)
 
 
-def list_orders() -> list[str]:
-    """Names of lists of CIFAR-100's classes; raises UserError elsewhere than in a clone."""
-    return presets.list_names(_directory() / presets.ORDERS)
+def parse_settings(text: str) -> Settings:
+    """The settings in a text of params.yaml, as ``load_settings``."""
+    return parse_section(Settings, parse_yaml(text, PARAMS), PARAMS)
 
 
-def _directory() -> Path:
-    if not PRESETS.is_dir():
-        raise UserError(f"{PRESETS}: not found; run from the repository's root")
-    return PRESETS
+def write_preset(name: str, places: dict[str, Any], class_order: str | None = None) -> str:
+    """The text of params.yaml for a preset: its values with the comments of preset digits.
 
-
-def describe_preset(name: str) -> str:
-    """The comment line at the top of a preset."""
-    return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    ``places`` are ``dataset.path`` and ``dataset.downloads``. Raises UserError as ``load_preset``.
+    """
+    values = load_preset(name, class_order)
+    values["dataset"] |= places
+    template = (PRESETS / f"{DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
+    return put_values(TOP + template, values)
 
 
 def load_preset(name: str, class_order: str | None = None) -> Any:
@@ -43,7 +55,7 @@ def load_preset(name: str, class_order: str | None = None) -> Any:
 
     Raises UserError for a name of no preset or order, or if the order is of another data set.
     """
-    values = presets.read_preset(name, _directory())
+    values = experiment.read_preset(name, _directory())
     if class_order is None:
         return values
     if values["dataset"]["source"] != "cifar100":
@@ -55,9 +67,24 @@ def load_preset(name: str, class_order: str | None = None) -> Any:
     return values
 
 
-def load_order(name: str) -> CommentedSeq:
+def load_order(name: str) -> list[str]:
     """A list of class names from class_orders; raises UserError for a name of none."""
-    return presets.read_order(name, _directory())
+    return experiment.read_order(name, _directory())
+
+
+def list_presets() -> list[str]:
+    """Names of presets, numbers in them by value; raises UserError elsewhere than in a clone."""
+    return experiment.list_names(_directory())
+
+
+def list_orders() -> list[str]:
+    """Names of lists of CIFAR-100's classes; raises UserError elsewhere than in a clone."""
+    return experiment.list_names(_directory() / experiment.ORDERS)
+
+
+def describe_preset(name: str) -> str:
+    """The comment line at the top of a preset."""
+    return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def describe_presets() -> str:
@@ -66,3 +93,49 @@ def describe_presets() -> str:
     width = max(map(len, names))
     orders = f"\n--class-order, for CIFAR-100: {', '.join(list_orders())}"
     return "\n".join(f"{name:{width}}  {describe_preset(name)}" for name in names) + orders
+
+
+def _directory() -> Path:
+    if not PRESETS.is_dir():
+        raise UserError(f"{PRESETS}: not found; run from the repository's root")
+    return PRESETS
+
+
+def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
+    """The settings of every row: of values with commas between them each in turn, with each of the others.
+
+    ``overrides`` are those of `dvc exp run -S`, like "train.seed=1,2", which DVC itself reads. Raises
+    UserError for what it cannot read.
+    """
+    from dvc.utils.hydra import get_hydra_sweeps
+
+    if not overrides:
+        return [[]]
+    with _understood(overrides):
+        return [row[str(PARAMS)] for row in get_hydra_sweeps({str(PARAMS): list(overrides)})]
+
+
+def apply_row(row: Sequence[str]) -> dict[str, Any]:
+    """The values of params.yaml with the settings of a row; the file stays as it is."""
+    from dvc.utils.hydra import apply_overrides
+
+    if not row:
+        return read_params()
+    with TemporaryDirectory() as directory, _understood(row):
+        copy = Path(shutil.copy(PARAMS, directory))
+        apply_overrides(copy, list(row))
+        return read_params(copy)
+
+
+@contextmanager
+def _understood(words: Sequence[str]) -> Iterator[None]:
+    from dvc.exceptions import DvcException
+    from hydra.errors import HydraException  # DVC brings it
+
+    try:
+        yield
+    except (DvcException, HydraException, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"-S {' -S '.join(words)}: not understood ({reason}); write KEY=VALUE, with a key of {PARAMS}"
+        ) from None

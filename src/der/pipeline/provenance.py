@@ -10,7 +10,7 @@ from der.data.protocol import plan_steps
 from der.model.files import METADATA, START
 from der.pipeline.paths import PARAMS, checkpoint
 from der.settings.experiment import Settings
-from der.settings.section import to_values
+from der.settings.sections import to_values
 
 
 def check_training(last: int, settings: Settings) -> None:

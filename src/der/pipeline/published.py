@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from der.core.serialization import read_json
 from der.pipeline.images import RunImages
 from der.pipeline.presets import load_preset
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
 from der.summary.charts.accuracy import Curve
 from der.summary.verdict import Reference
 

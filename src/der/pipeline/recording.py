@@ -12,25 +12,30 @@ from der.core.serialization import read_json, write_json
 from der.data.identity import identify
 from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
-from der.pipeline.changes import Change, compare
-from der.pipeline.editing import put_values
 from der.pipeline.graph import stages_of
 from der.pipeline.history import CODE, git
 from der.pipeline.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
 from der.pipeline.lockfile import LOCK, changes_since, read_lock
 from der.pipeline.machine import describe_machine
-from der.pipeline.params import read_params, read_text
+from der.pipeline.params import Change, compare, read_params, read_text
 from der.pipeline.paths import PARAMS, RAW, SUMMARY
-from der.pipeline.presets import ORDERS, PLACES, list_orders, load_order, load_preset
+from der.pipeline.presets import (
+    ORDERS,
+    PLACES,
+    list_orders,
+    load_order,
+    load_preset,
+    load_settings,
+    parse_settings,
+)
 from der.pipeline.provenance import check_training
 from der.pipeline.published import RESULTS
 from der.pipeline.records import Record, record_metrics
-from der.pipeline.settings import load_settings, parse_settings
 from der.pipeline.step_metrics import read_steps
 from der.pipeline.timing import read_times
 from der.settings.experiment import Settings
-from der.settings.protocol import ProtocolSettings
-from der.settings.section import to_values
+from der.settings.sections import ProtocolSettings, to_values
+from der.settings.yaml import put_values
 from der.summary.series import Summary, summarise
 
 FREE = (*PLACES, "train.seed", "protocol.class_order")  # in which a run may differ from its preset

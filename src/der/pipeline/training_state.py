@@ -18,8 +18,7 @@ from der.pipeline import paths
 from der.pipeline.environment import SCRATCH, scratch_root
 from der.pipeline.processes import count_processes
 from der.pipeline.timing import running_clock
-from der.settings.network import NetworkSettings
-from der.settings.section import to_values
+from der.settings.sections import NetworkSettings, to_values
 from der.settings.training import TrainSettings
 from der.train.resume.key import state_key
 from der.train.resume.removal import PREFIX

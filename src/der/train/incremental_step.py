@@ -19,7 +19,7 @@ from der.model.pixel_statistics import Normalization, measure_normalization
 from der.model.pruning import pruned_shape
 from der.model.start import Start
 from der.model.trial import try_extractor
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.settings.training import Recipe, TrainSettings
 from der.train.log import EpochRecord
 from der.train.rebalancing.checking import find_rebalancing

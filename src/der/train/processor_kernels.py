@@ -7,13 +7,12 @@ from collections.abc import Callable
 
 import torch
 
-from der.core.precision_names import Precision
 from der.model.backbones import build_extractor
 from der.model.kernels.compiler import Unavailable
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels, compiled_kernels
-from der.settings.network import NetworkSettings
-from der.settings.training import ScheduleSettings
+from der.settings.sections import NetworkSettings
+from der.settings.training import Precision, ScheduleSettings
 from der.train.training_images import TrainingImages
 
 BATCH_PIXELS = 2**16  # with fewer, calls may take longer than what they save

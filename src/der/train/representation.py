@@ -12,7 +12,7 @@ from der.model.head_initialization import torch_uniform
 from der.model.network import Network, count_trained, prune_newest
 from der.model.resnet import ResNet
 from der.model.trial import takes_one_image
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.train.log import REPRESENTATION, EpochRecord
 from der.train.masks import ChannelMasks
 from der.train.objective import ClassifierObjective, RepresentationObjective

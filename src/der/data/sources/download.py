@@ -13,7 +13,7 @@ from der.data.image_rows import every_row
 from der.data.sources.class_images import Images
 from der.data.sources.reading import read_source
 from der.data.splits import SPLITS
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 SCRATCH = "unpacked"  # below the destination
 

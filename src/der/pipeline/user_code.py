@@ -1,4 +1,4 @@
-"""Functions of the user's own that params.yaml names, module:function, as code that stages depend on."""
+"""User-defined functions that params.yaml names, module:function, as code that stages depend on."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,15 +8,14 @@ from typing import Any
 from der.core.errors import ForeignCodeError, UserError
 from der.core.filesystem import from_here
 from der.core.registry import import_own, module_of, refuse_pythons
-from der.pipeline.changes import value_at
 from der.pipeline.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
 from der.pipeline.graph import read_stages
 from der.pipeline.kept_code import recall
-from der.pipeline.params import read_params
+from der.pipeline.params import read_params, value_at
 from der.pipeline.paths import GRAPH, PARAMS
 
-# The module that looks a setting's name up: a stage whose code has it runs the function. By their names, for
-# the code behind them may not even parse.
+# The module that resolves a setting's name: a stage whose code has it runs the function. Not imported, for
+# the code behind it may not even parse.
 LOOKED_UP_IN = {
     "dataset.source": "der.data.sources.registry",
     "network.backbone": "der.model.backbones",
@@ -37,7 +36,7 @@ def named_modules(parameters: Any) -> dict[str, str]:
 def importing_named() -> Iterator[None]:
     """Import the modules that params.yaml, if there is one, names: for commands that read its checkpoints.
 
-    Raises UserError for one that cannot be imported; what the block says of others it says how to import.
+    Raises UserError for one that cannot be imported. An error about any other says how to import that.
     """
     if PARAMS.is_file():
         for key, module in named_modules(read_params()).items():
@@ -75,7 +74,7 @@ def hash_stages(stages: list[str]) -> dict[str, Hashes]:
 
 
 def check_watched(names: Iterable[str]) -> None:
-    """Raise UserError for a module outside of what stage check depends on, unless it was installed."""
+    """Raise UserError for a module that is neither installed nor a dependency of stage check in dvc.yaml."""
     watched = [Path(dep).resolve() for dep in read_stages()["check"]["deps"]]
     for name in sorted(names):
         path = find_module(name)

@@ -1,29 +1,36 @@
-"""What params.yaml and chain.yaml must be for a run, as a whole: every fault is one sentence."""
+"""What params.yaml and chain.yaml must be for a run, and the JSON schema that editors check by."""
 
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from der.core.errors import UserError, naming
+from der.core.registry import is_family
+from der.core.serialization import write_json
 from der.core.text import printable
-from der.core.yaml_text import parse_written
 from der.data.sources.registry import find_source
-from der.estimator.choices import backbone_side, check_channels, check_choices
+from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
 from der.model.backbones import COLOURS
-from der.pipeline.adding import describe_move
-from der.pipeline.applying import describe_missing_images
-from der.pipeline.chain import check_chain
 from der.pipeline.curves import curves_root
+from der.pipeline.edits import describe_missing_images, describe_move
 from der.pipeline.environment import check_work
 from der.pipeline.graph import read_stages
-from der.pipeline.input_side import write_side
 from der.pipeline.outputs import list_outputs
-from der.pipeline.params import read_text
+from der.pipeline.params import write_side
 from der.pipeline.paths import PARAMS, RAW
 from der.pipeline.planning import planned_steps
-from der.pipeline.settings import load_settings
+from der.pipeline.presets import load_settings
 from der.pipeline.start_weights import check_fit, check_weights
+from der.pipeline.steps import check_chain
 from der.settings.experiment import Settings
+
+SCHEMA = Path("params.schema.json")
+USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def check_project(warn: Callable[[str], None]) -> None:
@@ -32,7 +39,6 @@ def check_project(warn: Callable[[str], None]) -> None:
     Writes the side of images, where they follow the backbone.
     """
     settings = load_settings()
-    parse_written(read_text(), PARAMS)  # DVC's reader is not as lenient everywhere
     curves_root()  # here, not with a training's output gone
     check_work()
     with naming(PARAMS):
@@ -73,3 +79,31 @@ def check_images() -> None:
                 f"dataset.path: {path} holds what stages write, {out}, or lies in it; name another place, "
                 "data/images for one"
             )
+
+
+def write_schema() -> None:
+    """Write the schema; after an edit of a setting or a registry, `der schema`."""
+    write_json(SCHEMA, make_schema())
+
+
+def make_schema() -> dict[str, Any]:
+    """Types, bounds and descriptions as the sections declare them, choices as the registries name them."""
+    schema = msgspec.json.schema(Settings)
+    for section in schema["$defs"].values():
+        section["description"] = inspect.cleandoc(section["description"])  # as some versions do, some do not
+        section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
+        for key in section["properties"].values():
+            key.pop("default", None)
+    for path, choice in CHOICES.items():
+        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if is_family(one)]
+        named = [one for one in choice.registry if not is_family(one)]
+        _find(schema, path)["anyOf"] = [{"enum": named}, *families, {"pattern": USER_DEFINED}]
+    return {"$schema": DIALECT, **schema}
+
+
+def _find(schema: dict[str, Any], path: str) -> dict[str, Any]:
+    """What the schema says of the key at a dotted path."""
+    place = schema
+    for key in path.split("."):
+        place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
+    return place

@@ -1,12 +1,16 @@
-"""chain.yaml: the numbered steps over which DVC repeats train_task, build_memory and evaluate."""
+"""The steps of a run: chain.yaml, over which DVC repeats stages, and the classes of a step's images."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeGuard
 
 from der.core.atomic import atomic_file
 from der.core.errors import UserError
-from der.core.yaml_text import parse_yaml
-from der.pipeline import paths
+from der.core.sealed import SealedDirectory
+from der.core.serialization import write_json
+from der.settings.yaml import parse_yaml
 
+CHAIN = Path("chain.yaml")
+CLASSES = "classes.json"  # which split keeps beside a step's images
 HEADER = """\
 # The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that
 # `dvc repro` can run. Written by `der chain`: as long as the protocol in params.yaml, or longer, for a sweep;
@@ -18,14 +22,12 @@ HEADER = """\
 def chain_length() -> int:
     """Number of steps in chain.yaml; raises UserError if it is missing or damaged."""
     try:
-        content = parse_yaml(paths.CHAIN.read_text(encoding="utf-8"), paths.CHAIN)
+        content = parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
     except (OSError, ValueError, UserError):
         content = None
     steps = content.get("steps") if isinstance(content, dict) else None
-    # Numbers as text: DVC reads others as no stages at all. Of what equals them, 1.0 and true, it makes names
-    # of other files, and of other keys values beside params.yaml's.
-    if not steps or not isinstance(steps, dict) or _spell(content) != _spell({"steps": _links(len(steps))}):
-        raise UserError(f"{paths.CHAIN}: missing or damaged; run `der chain`")
+    if not steps or not isinstance(steps, dict) or content != {"steps": _links(len(steps))}:
+        raise UserError(f"{CHAIN}: missing or damaged; run `der chain`")
     return len(steps)
 
 
@@ -42,11 +44,6 @@ def _links(length: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def _spell(content: dict[Any, Any]) -> dict[Any, Any]:
-    """Values as text, which tells those of other types apart; keys in any order."""
-    return {key: _spell(value) if isinstance(value, dict) else repr(value) for key, value in content.items()}
-
-
 def check_chain(steps: int, mend: str | None = None) -> None:
     """Raise UserError if a protocol of ``steps`` steps is longer than chain.yaml, or that is damaged.
 
@@ -55,7 +52,7 @@ def check_chain(steps: int, mend: str | None = None) -> None:
     length = chain_length()
     if steps > length:
         raise UserError(
-            f"protocol: {steps} steps, but {paths.CHAIN} holds {length}; run `{mend or f'der chain {steps}'}`"
+            f"protocol: {steps} steps, but {CHAIN} holds {length}; run `{mend or f'der chain {steps}'}`"
         )
 
 
@@ -65,5 +62,28 @@ def write_chain(length: int) -> None:
         f'  "{step}": {{previous: {link["previous"]}, phase: {link["phase"]}}}\n'
         for step, link in _links(length).items()
     ]
-    with atomic_file(paths.CHAIN) as partial:
+    with atomic_file(CHAIN) as partial:
         partial.write_text(HEADER + "steps:\n" + "".join(lines), encoding="utf-8")
+
+
+def write_classes(images: Path, steps: list[list[str]]) -> None:
+    """Write the names of the classes up to a step into a directory of its images."""
+    write_json(images / CLASSES, {"steps": steps})
+
+
+def read_task(images: Path, step: int) -> list[list[str]]:
+    """Names of the classes up to ``step``, by the step that brought them, from a directory of its images.
+
+    Raises UserError naming the file if it is missing, damaged or something else.
+    """
+    content = SealedDirectory(images).read_json(CLASSES)
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not _are_classes(steps) or len(steps) != step:
+        raise UserError(f"{images / CLASSES}: not the classes of {step} steps; run `dvc repro`")
+    return steps
+
+
+def _are_classes(steps: Any) -> TypeGuard[list[list[str]]]:
+    return isinstance(steps, list) and all(
+        isinstance(step, list) and step and all(isinstance(name, str) for name in step) for step in steps
+    )
