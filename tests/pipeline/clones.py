@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from der.pipeline.presets import PRESETS, load_order, load_preset, parse_settings
+from der.pipeline.presets import PRESETS, load_order, parse_settings, write_preset
 from der.pipeline.steps import write_chain
 from der.settings.experiment import Settings, list_names
-from der.settings.yaml import put_values
 from tests.locations import ROOT
 
 REPOSITORY = ROOT
@@ -48,7 +47,7 @@ def make_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @cache
 def text_of(name: str) -> str:
     """params.yaml with the preset applied."""
-    return put_values(COMMITTED, load_preset(name))
+    return write_preset(name, {"path": "data/images", "downloads": "~/.cache/der"})
 
 
 @cache

@@ -136,7 +136,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"train.base.reinitialize_heads": True, "train.base.warmup_epochs": 40},
-        "train.base.reinitialize_heads: warm-up ends after all 40 epochs; write false, or fewer warmup_epochs",
+        "train.base.reinitialize_heads: warm-up ends after all 40 epochs; write false, or fewer "
+        "warmup_epochs",
     ),
     *(({"train.augmentation.resized_crop": crop}, CROP) for crop in ([], [0.5], [0.5, 0.4], [0.1, 0.5, 1.0])),
     (

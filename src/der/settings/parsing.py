@@ -41,7 +41,7 @@ def require_keys(section: Section, values: dict[str, Any], where: str = "") -> N
     for name in section.__struct_fields__:
         place, value = _join(where, name), getattr(section, name)
         if name not in values:
-            raise UserError(f"{place}: missing; add it with {msgspec.json.encode(value).decode()}")
+            raise UserError(f"{place}: missing; add it with {'null' if value is None else value}")
         if isinstance(value, Section):
             require_keys(value, values[name], place)
 
