@@ -18,6 +18,7 @@ from der.pipeline.steps import write_chain
 # Runs each of the command lines that it is given; reports what a line leaves in sys.modules, and does.
 WATCHED = """
 import contextlib, io, json, sys
+from der.cli.main import main
 
 deeds = []
 WATCHED = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "socket.connect")
