@@ -35,7 +35,7 @@ def run(code: RunningCode) -> str:
 
 
 def deal_out(task: Path, steps: list[list[str]]) -> None:
-    """Fill ``task``, of the last of ``steps``: its classes' training images, all test images so far."""
+    """Fill the folder of the last of ``steps``: its training images, and the test images of all steps."""
     for part, names in (("train", steps[-1]), ("test", [name for step in steps for name in step])):
         with sealed_directory(task / part, SealedDirectory(RAW / part).digests) as images:
             for name in map(class_file, names):

@@ -1,4 +1,4 @@
-"""What params.yaml and chain.yaml must be for a run, and the JSON schema that editors check by."""
+"""Checks params.yaml and chain.yaml as a whole before a run, and makes the JSON schema for editors."""
 
 import inspect
 import os
@@ -34,9 +34,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def check_project(warn: Callable[[str], None]) -> None:
-    """Raise UserError for parameters or a chain that no run can have; ``warn`` hears what may surprise.
+    """Raise UserError if a run with these parameters and this chain would fail; ``warn`` gets warnings.
 
-    Writes the side of images, where they follow the backbone.
+    Writes the backbone's image side for stage download.
     """
     settings = load_settings()
     curves_root()  # here, not with a training's output gone
@@ -59,7 +59,7 @@ def check_project(warn: Callable[[str], None]) -> None:
 
 
 def check_side(settings: Settings, followed: int | None) -> None:
-    """Raise UserError for a model of timm that cannot take images of their side; ``followed`` is its own."""
+    """Raise UserError if a model of timm cannot take the images; ``followed`` is its own side, if used."""
     if settings.network.backbone.startswith("timm:"):
         # Only now: torch costs seconds, which the name of the backbone has cost already.
         from der.model.trial import try_side
@@ -68,7 +68,7 @@ def check_side(settings: Settings, followed: int | None) -> None:
 
 
 def check_images() -> None:
-    """Raise UserError for a dataset.path with which DVC ends before any stage: of nothing, or of results."""
+    """Raise UserError if dataset.path does not exist or overlaps with outputs: DVC would fail at once."""
     path = load_settings().dataset.path
     for sentence in describe_missing_images(path):
         raise UserError(sentence)
@@ -82,15 +82,17 @@ def check_images() -> None:
 
 
 def write_schema() -> None:
-    """Write the schema; after an edit of a setting or a registry, `der schema`."""
+    """Write params.schema.json; needed after an edit of a setting or a registry."""
     write_json(SCHEMA, make_schema())
 
 
 def make_schema() -> dict[str, Any]:
-    """Types, bounds and descriptions as the sections declare them, choices as the registries name them."""
+    """Make the schema: types, bounds and descriptions of the sections, names of the registries."""
     schema = msgspec.json.schema(Settings)
     for section in schema["$defs"].values():
-        section["description"] = inspect.cleandoc(section["description"])  # as some versions do, some do not
+        section["description"] = inspect.cleandoc(
+            section["description"]
+        )  # msgspec and Python differ by version
         section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
         for key in section["properties"].values():
             key.pop("default", None)
@@ -102,7 +104,7 @@ def make_schema() -> dict[str, Any]:
 
 
 def _find(schema: dict[str, Any], path: str) -> dict[str, Any]:
-    """What the schema says of the key at a dotted path."""
+    """Return the part of the schema for the key at a dotted path."""
     place = schema
     for key in path.split("."):
         place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]

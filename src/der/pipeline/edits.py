@@ -1,4 +1,4 @@
-"""What `der preset`, `der add` and `der chain` write into params.yaml and chain.yaml, and what then runs."""
+"""Edits params.yaml and chain.yaml for `der preset`, `der add` and `der chain`, and says what will run."""
 
 import shutil
 import unicodedata
@@ -29,7 +29,7 @@ Steps = list[list[str]]  # class names in label order, by the step that brings t
 
 
 def apply_preset(name: str, class_order: str | None = None) -> str:
-    """Write preset ``name`` into params.yaml; returns what changed and what `dvc repro` will recompute."""
+    """Write preset ``name`` to params.yaml; return what changed and what `dvc repro` will recompute."""
     old, length = read_params(), chain_length()
     places = {key.partition(".")[2]: place for key in PLACES if (place := value_at(old, key)) is not None}
     new = write_preset(name, places, class_order)
@@ -50,7 +50,7 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
 
 
 def describe_missing_images(path: str) -> list[str]:
-    """A sentence if dataset.path names nothing: DVC then ends before any stage."""
+    """Say that dataset.path does not exist, if so: DVC would fail before any stage."""
     if path and Path(path).exists():
         return []
     return [
@@ -60,11 +60,11 @@ def describe_missing_images(path: str) -> list[str]:
 
 
 def add_classes(names: Sequence[str]) -> str:
-    """Write the finished steps, and one of the classes ``names``, by default all new ones, into params.yaml.
+    """Add a step of the classes ``names``, by default all new ones, to the finished steps in params.yaml.
 
-    Steps that were written there on top of the finished ones, and not trained yet, stay between them.
-    Returns what `dvc repro` then trains. Raises UserError, and changes nothing, if no step is finished, a
-    class is unknown or known already, or the parameters do not allow for it.
+    Steps that were added before and are not trained yet stay. Returns what `dvc repro` will train. Raises
+    UserError, and changes nothing, if no step is finished, a class is unknown or already in a step, or the
+    other parameters do not fit.
     """
     settings, length = load_settings(), chain_length()
     finished = finished_steps()
@@ -88,7 +88,7 @@ def add_classes(names: Sequence[str]) -> str:
 
 
 def finished_steps() -> Steps:
-    """The steps of the newest checkpoint, by its network.json; none where no step is finished."""
+    """Read the steps of the newest checkpoint from its network.json; empty if no step is finished."""
     files = [checkpoint(step) / METADATA for step in steps_in(CHECKPOINTS)]
     finished = [file for file in files if file.exists()]
     if not finished:
@@ -102,7 +102,7 @@ def finished_steps() -> Steps:
 
 
 def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings) -> list[str]:
-    """The classes of the new step: ``names``, or all of the data set that are in none of those before."""
+    """Choose the classes of the new step: ``names``, or all classes that are in no step of ``before``."""
     known = {name: step for step, classes in enumerate(before, start=1) for name in classes}
     chosen = list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
     for name in chosen:
@@ -119,7 +119,7 @@ def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings
 
 
 def _describe_training(text: str, first: int, last: int) -> str:
-    """What trains, where the steps ``first`` to ``last`` are those that no checkpoint has."""
+    """Say what `dvc repro` will train; only the steps ``first`` to ``last`` have no checkpoint."""
     trained = [one for one in stages_to_run(parse_yaml(text, PARAMS)) if one.startswith(TRAINING)]
     stages, steps = f"{TRAINING}{first}", f"step {first}"
     if last > first:
@@ -137,7 +137,7 @@ def _describe_training(text: str, first: int, last: int) -> str:
 
 
 def describe_move(settings: Settings, planned: Steps) -> str | None:
-    """A sentence if classes that are new among the images move those of finished steps; else None."""
+    """Return a warning if new classes among the images move known classes to other steps, else None."""
     if find_source(settings.dataset).classes is not None or settings.protocol.steps is not None:
         return None
     finished = finished_steps()
@@ -155,9 +155,9 @@ def describe_move(settings: Settings, planned: Steps) -> str | None:
 
 
 def fit_chain(length: int, steps: int) -> list[str]:
-    """Make chain.yaml, of ``length`` steps, as long as the protocol; returns what to print.
+    """Change chain.yaml from ``length`` to ``steps`` steps; return what to print.
 
-    Before the protocol is written: raises UserError, and changes nothing, as ``resize`` does.
+    Call it before params.yaml is written: it raises UserError, and changes nothing, as ``resize`` does.
     """
     if steps == length:
         return []
@@ -166,9 +166,9 @@ def fit_chain(length: int, steps: int) -> list[str]:
 
 
 def resize_chain(length: int | None) -> int:
-    """Make chain.yaml hold ``length`` steps, by default those of params.yaml; returns how many it has.
+    """Give chain.yaml ``length`` steps, by default those of the protocol; return how many it has.
 
-    Raises UserError for fewer than the protocol has, and as ``resize`` does.
+    Raises UserError if the protocol has more, and as ``resize`` does.
     """
     if not GRAPH.is_file():
         raise UserError(f"{GRAPH}: not found; run from the repository's root")
@@ -188,10 +188,10 @@ def resize_chain(length: int | None) -> int:
 
 
 def resize(length: int) -> None:
-    """Write chain.yaml for ``length`` steps, and remove from the workspace what later steps have left.
+    """Write chain.yaml for ``length`` steps and remove the outputs of later steps from the workspace.
 
-    It would count as part of the folders that summarize and report depend on. Raises UserError, and changes
-    nothing, for what DVC's cache lacks: nothing could bring it back.
+    There they would be inputs of summarize and report, which read whole folders. Raises UserError, and
+    changes nothing, if DVC's cache lacks such an output, because it could not be restored.
     """
     left = list(_find_left(length))
     results = [output for output in left if not _is_marker(output)]
@@ -208,7 +208,7 @@ def resize(length: int) -> None:
 
 
 def _find_left(length: int) -> Iterator[Path]:
-    """What there is of steps past ``length``."""
+    """Yield the outputs of steps after ``length``."""
     folders = {output.parent for output in paths.outputs(length)}
     for step in sorted({step for folder in folders for step in steps_in(folder)}):
         if step > length:
@@ -223,7 +223,7 @@ def _is_marker(output: Path) -> bool:
 
 
 def _find_cache() -> Path | None:
-    """DVC's cache; None where there is no DVC."""
+    """Return DVC's cache, or None without DVC."""
     try:
         return find_cache()
     except (ModuleNotFoundError, UserError):

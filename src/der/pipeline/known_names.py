@@ -1,4 +1,4 @@
-"""The classes of the images that were read last, for sources that name none before they read."""
+"""Remembers class names for sources that do not list them: those of the last read, if still valid."""
 
 import hashlib
 import os
@@ -17,9 +17,9 @@ STAGE = "download"
 
 
 def names_read_last(dataset: DatasetSettings) -> list[str]:
-    """The classes in data/raw in alphabetical order; none if ``dataset.path`` may hold others by now.
+    """List the classes in data/raw, or none if ``dataset.path`` may hold others by now.
 
-    dvc.lock tells the parameters, code and sizes that they were read with; for bytes see ``is_unchanged``.
+    Compares parameters, code and sizes with dvc.lock, but not the bytes: see ``is_unchanged``.
     """
     record = read_stage(STAGE)
     entries = _list_entries(record)
@@ -36,7 +36,7 @@ def names_read_last(dataset: DatasetSettings) -> list[str]:
 
 
 def is_unchanged(dataset: DatasetSettings) -> bool:
-    """Whether ``dataset.path`` has the bytes that were read: seconds for a large archive, so asked late."""
+    """Return whether ``dataset.path`` has the bytes of the last read; takes seconds for a large archive."""
     return bool(hash_output(_path(dataset)) == _list_entries(read_stage(STAGE))[_path(dataset)]["md5"])
 
 
@@ -45,7 +45,7 @@ def _path(dataset: DatasetSettings) -> Path:
 
 
 def _list_entries(record: dict[str, Any]) -> dict[Path, dict[str, Any]]:
-    """What DVC has recorded of every file and directory that a stage read or left."""
+    """Return DVC's record of every input and output of a stage, by path."""
     return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
 
 

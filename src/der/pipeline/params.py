@@ -1,4 +1,4 @@
-"""params.yaml as a stage reads it, the side of images that stage check found, and how values differ."""
+"""Reads params.yaml for a stage, keeps the side of images that stage check found, and compares values."""
 
 from collections.abc import Iterator
 from io import StringIO
@@ -23,15 +23,15 @@ SHOWN, SHOWN_INSIDE = 60, 30  # characters of a value, and of each in a list
 
 
 def load_section(kind: type[S], *keys: str) -> S:
-    """The section of params.yaml at the path ``keys``; raises UserError with one sentence, the path in it."""
+    """Read the section of params.yaml at the path ``keys``; raises UserError that names the wrong key."""
     content: Any = read_params()
     return parse_section(kind, value_at(content, ".".join(keys)) if keys else content, PARAMS, *keys)
 
 
 def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:
-    """``content``, values of the file ``path`` at the path ``keys``, as a section; raises UserError.
+    """Check ``content``, which the file ``path`` has at the path ``keys``, and make it a section.
 
-    No key may be missing, also of those with defaults: DVC, which knows none, ends without it.
+    Raises UserError also for a missing key that has a default: DVC knows no defaults and would fail.
     """
     where = ".".join(keys)
     with naming(path):
@@ -41,7 +41,7 @@ def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
-    """The values of params.yaml as DVC sees them; raises UserError if there are none."""
+    """Read all values of params.yaml as DVC does; raises UserError if it holds none."""
     content = yaml.parse_yaml(read_text(path), path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no keys and values; restore it with `git checkout {path}`")
@@ -49,28 +49,28 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
 
 
 def read_text(path: Path = PARAMS) -> str:
-    """The text of params.yaml; raises UserError if there is none."""
+    """Read the text of params.yaml; raises UserError if that fails."""
     return yaml.read_text(path, "run from the repository's root")
 
 
 def write_text(text: str) -> None:
-    """Make ``text`` the whole of params.yaml."""
+    """Replace params.yaml by ``text``."""
     with atomic_file(PARAMS) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-# data/input.json holds the side of images that a backbone asks for, as stage check found it. It is apart from
-# params.yaml, so that another backbone of the same side has no image decoded again.
+# Stage check writes the backbone's image side to data/input.json. download depends on that file, not on the
+# backbone's name, so another backbone with the same side does not decode the images again.
 
 
 def write_side(side: int | None) -> None:
-    """Write the side that the backbone asks for, None where params.yaml has one; the same is left alone."""
+    """Write the backbone's image side, None if params.yaml sets one; an unchanged file is not touched."""
     if not holds_side(side):
         write_sealed(INPUT, {"image_side": side})
 
 
 def holds_side(side: int | None) -> bool:
-    """Whether data/input.json has been written for that side, and is whole."""
+    """Return whether data/input.json is whole and holds that side."""
     try:
         return read_side() == side
     except DamageError:
@@ -78,13 +78,13 @@ def holds_side(side: int | None) -> bool:
 
 
 def read_side() -> int | None:
-    """The side that stage check wrote; raises DamageError if data/input.json is missing or damaged."""
+    """Read the side that stage check wrote; raises DamageError if the file is missing or damaged."""
     side: int | None = read_sealed(INPUT)["image_side"]
     return side
 
 
 def with_side(settings: DatasetSettings) -> DatasetSettings:
-    """``settings`` with the backbone's side in place of null; raises UserError if it is not known."""
+    """Replace an ``image_side`` of null by the backbone's; raises UserError if that is not known."""
     if settings.image_side is not None:
         return settings
     side = read_side()
@@ -105,7 +105,7 @@ class Change(NamedTuple):
 
 
 def compare(old: Any, new: Any, key: str = "") -> Iterator[Change]:
-    """Every value that differs between two nested dictionaries; ``key`` is the path to them."""
+    """Yield every value that differs between two nested dictionaries; ``key`` is their own path."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             yield from compare(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
@@ -114,14 +114,14 @@ def compare(old: Any, new: Any, key: str = "") -> Iterator[Change]:
 
 
 def value_at(content: Any, key: str) -> Any:
-    """The value at a dotted path of nested dictionaries; None if there is none."""
+    """Return the value at a dotted path of nested dictionaries, or None."""
     for name in key.split("."):
         content = content.get(name) if isinstance(content, dict) else None
     return content
 
 
 def shorten(value: Any, longest: int = SHOWN) -> str:
-    """A value as YAML in one line; long lists, and those in them, by their first entries and their length."""
+    """Write a value as YAML in one line; a long list is cut to its first entries and its length."""
     if not isinstance(value, list) or len(one_line(value)) <= longest:
         return one_line(value)
     entries = [
@@ -132,7 +132,7 @@ def shorten(value: Any, longest: int = SHOWN) -> str:
 
 
 def one_line(value: Any) -> str:
-    """A value as YAML in one line."""
+    """Write a value as YAML in one line."""
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = True
     writer.width = 2**31  # no line is longer

@@ -1,6 +1,7 @@
-"""All of params.yaml: its settings, the presets that may replace it, and what `-S` changes of it.
+"""Reads params.yaml as a whole, lists and writes presets, and applies the overrides of `-S`.
 
-Presets are those of the clone one stands in, not of the package that runs, so that one may add to them.
+Presets come from the clone in the current directory, not from the installed package, so that users can add
+their own.
 """
 
 import shutil
@@ -19,7 +20,7 @@ from der.settings.yaml import parse_yaml, put_values
 
 PRESETS = Path("src/der/presets")
 ORDERS = PRESETS / experiment.ORDERS
-PLACES = tuple(f"dataset.{name}" for name in experiment.PLACES)  # on the user's machine, in no preset
+PLACES = tuple(f"dataset.{name}" for name in experiment.PLACES)  # paths on the user's machine, in no preset
 TOP = """\
 # yaml-language-server: $schema=params.schema.json
 # Every knob of the pipeline. Edit, then `dvc repro`: only what the edit reaches is recomputed.
@@ -27,22 +28,22 @@ TOP = """\
 
 
 def load_settings(path: Path = PARAMS) -> Settings:
-    """Every section, each checked and with the others; raises UserError with one sentence.
+    """Read and check all sections; raises UserError with one sentence.
 
-    Names of what there is to choose from are text here: see ``der.estimator.choices``.
+    Names of plug-ins are not resolved here: see ``der.estimator.choices``.
     """
     return parse_section(Settings, read_params(path), path)
 
 
 def parse_settings(text: str) -> Settings:
-    """The settings in a text of params.yaml, as ``load_settings``."""
+    """Check a text of params.yaml as ``load_settings`` checks the file."""
     return parse_section(Settings, parse_yaml(text, PARAMS), PARAMS)
 
 
 def write_preset(name: str, places: dict[str, Any], class_order: str | None = None) -> str:
-    """The text of params.yaml for a preset: its values with the comments of preset digits.
+    """Return the text of params.yaml for a preset: its values, with the comments of preset digits.
 
-    ``places`` are ``dataset.path`` and ``dataset.downloads``. Raises UserError as ``load_preset``.
+    ``places`` are the values of ``path`` and ``downloads``. Raises UserError as ``load_preset`` does.
     """
     values = load_preset(name, class_order)
     values["dataset"] |= places
@@ -51,9 +52,9 @@ def write_preset(name: str, places: dict[str, Any], class_order: str | None = No
 
 
 def load_preset(name: str, class_order: str | None = None) -> Any:
-    """All values of a preset, nested as in params.yaml; ``class_order`` replaces its order of classes.
+    """Read all values of a preset, nested as in params.yaml; ``class_order`` names another class order.
 
-    Raises UserError for a name of no preset or order, or if the order is of another data set.
+    Raises UserError if there is no such preset or order, or if the order is for another data set.
     """
     values = experiment.read_preset(name, _directory())
     if class_order is None:
@@ -68,27 +69,27 @@ def load_preset(name: str, class_order: str | None = None) -> Any:
 
 
 def load_order(name: str) -> list[str]:
-    """A list of class names from class_orders; raises UserError for a name of none."""
+    """Read a list of class names from class_orders; raises UserError if there is no such list."""
     return experiment.read_order(name, _directory())
 
 
 def list_presets() -> list[str]:
-    """Names of presets, numbers in them by value; raises UserError elsewhere than in a clone."""
+    """List the names of presets; raises UserError outside a clone."""
     return experiment.list_names(_directory())
 
 
 def list_orders() -> list[str]:
-    """Names of lists of CIFAR-100's classes; raises UserError elsewhere than in a clone."""
+    """List the names of CIFAR-100's class orders; raises UserError outside a clone."""
     return experiment.list_names(_directory() / experiment.ORDERS)
 
 
 def describe_preset(name: str) -> str:
-    """The comment line at the top of a preset."""
+    """Return the comment in the first line of a preset."""
     return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def describe_presets() -> str:
-    """A line for every preset, then the class orders."""
+    """Describe every preset in one line, then list the class orders."""
     names = list_presets()
     width = max(map(len, names))
     orders = f"\n--class-order, for CIFAR-100: {', '.join(list_orders())}"
@@ -102,10 +103,9 @@ def _directory() -> Path:
 
 
 def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
-    """The settings of every row: of values with commas between them each in turn, with each of the others.
+    """Expand the overrides of `dvc exp run -S` to rows, one for every combination of values.
 
-    ``overrides`` are those of `dvc exp run -S`, like "train.seed=1,2", which DVC itself reads. Raises
-    UserError for what it cannot read.
+    "train.seed=1,2" makes two rows. DVC itself reads the overrides; raises UserError if it cannot.
     """
     from dvc.utils.hydra import get_hydra_sweeps
 
@@ -116,7 +116,7 @@ def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def apply_row(row: Sequence[str]) -> dict[str, Any]:
-    """The values of params.yaml with the settings of a row; the file stays as it is."""
+    """Return the values of params.yaml with the overrides of a row; the file does not change."""
     from dvc.utils.hydra import apply_overrides
 
     if not row:

@@ -1,4 +1,4 @@
-"""The steps of a run: chain.yaml, over which DVC repeats stages, and the classes of a step's images."""
+"""Reads and writes chain.yaml, the steps over which DVC repeats stages, and the class names of a step."""
 
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,7 +20,7 @@ HEADER = """\
 
 
 def chain_length() -> int:
-    """Number of steps in chain.yaml; raises UserError if it is missing or damaged."""
+    """Return the number of steps in chain.yaml; raises UserError if it is missing or damaged."""
     try:
         content = parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
     except (OSError, ValueError, UserError):
@@ -32,12 +32,12 @@ def chain_length() -> int:
 
 
 def chain_links() -> dict[str, dict[str, Any]]:
-    """What chain.yaml tells DVC of every step; raises UserError as ``chain_length``."""
+    """Return what chain.yaml says of every step; raises UserError as ``chain_length`` does."""
     return _links(chain_length())
 
 
 def _links(length: int) -> dict[str, dict[str, Any]]:
-    """What DVC is told of every step: the one before it, and which section of train is for it."""
+    """Make the entries of chain.yaml: each step's predecessor and its section of train."""
     return {
         str(step): {"previous": step - 1, "phase": "base" if step == 1 else "incremental"}
         for step in range(1, length + 1)
@@ -45,9 +45,9 @@ def _links(length: int) -> dict[str, dict[str, Any]]:
 
 
 def check_chain(steps: int, mend: str | None = None) -> None:
-    """Raise UserError if a protocol of ``steps`` steps is longer than chain.yaml, or that is damaged.
+    """Raise UserError if chain.yaml is damaged or has fewer than ``steps`` steps.
 
-    ``mend`` is the command that makes it longer, if not `der chain`.
+    ``mend`` is the command that makes it longer, by default `der chain`.
     """
     length = chain_length()
     if steps > length:
@@ -67,14 +67,14 @@ def write_chain(length: int) -> None:
 
 
 def write_classes(images: Path, steps: list[list[str]]) -> None:
-    """Write the names of the classes up to a step into a directory of its images."""
+    """Write the class names of the steps so far into a directory of a step's images."""
     write_json(images / CLASSES, {"steps": steps})
 
 
 def read_task(images: Path, step: int) -> list[list[str]]:
-    """Names of the classes up to ``step``, by the step that brought them, from a directory of its images.
+    """Read the class names of the steps up to ``step`` from a directory of its images.
 
-    Raises UserError naming the file if it is missing, damaged or something else.
+    Raises UserError that names the file if it is missing, damaged or of another step.
     """
     content = SealedDirectory(images).read_json(CLASSES)
     steps = content.get("steps") if isinstance(content, dict) else None

@@ -1,4 +1,4 @@
-"""User-defined functions that params.yaml names, module:function, as code that stages depend on."""
+"""Finds the user-defined functions that params.yaml names, module:function, as code of the stages."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ LOOKED_UP_IN = {
 
 
 def named_modules(parameters: Any) -> dict[str, str]:
-    """The user's modules that ``parameters``, all of params.yaml, name, by key."""
+    """Return the user's modules that ``parameters``, all of params.yaml, name, by key."""
     texts = {key: value_at(parameters, key) for key in LOOKED_UP_IN}
     modules = {key: module_of(text) for key, text in texts.items() if isinstance(text, str)}
     return {key: module for key, module in modules.items() if module is not None}
@@ -34,9 +34,9 @@ def named_modules(parameters: Any) -> dict[str, str]:
 
 @contextmanager
 def importing_named() -> Iterator[None]:
-    """Import the modules that params.yaml, if there is one, names: for commands that read its checkpoints.
+    """Import the user's modules that params.yaml, if there is one, names, before checkpoints are read.
 
-    Raises UserError for one that cannot be imported. An error about any other says how to import that.
+    Raises UserError if one cannot be imported, or if the block needs one that params.yaml does not name.
     """
     if PARAMS.is_file():
         for key, module in named_modules(read_params()).items():
@@ -50,7 +50,7 @@ def importing_named() -> Iterator[None]:
 
 
 def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
-    """The hashes of all code that ``stage`` runs; ``named`` are modules by key, as of ``named_modules``."""
+    """Hash all code that ``stage`` runs; ``named`` are modules by key, from ``named_modules``."""
     script = f"stages.{stage}"
     hashes = hash_modules(script)
     own = [module for key, module in named.items() if LOOKED_UP_IN[key] in hashes]
@@ -58,10 +58,9 @@ def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
 
 
 def hash_stages(stages: list[str]) -> dict[str, Hashes]:
-    """``hash_stage`` of every stage, with the modules that params.yaml names.
+    """Hash the code of every stage, with the modules that params.yaml names.
 
-    Raises UserError for a module that cannot be parsed, one of Python's own, and one whose edits DVC would
-    not see.
+    Raises UserError for a module that cannot be parsed, belongs to Python, or that DVC does not watch.
     """
     recall()
     named = named_modules(read_params())

@@ -1,8 +1,8 @@
-"""The settings of a whole experiment: all sections together, from a file like params.yaml or from a preset.
+"""The settings of a whole experiment, read from a file like params.yaml or from a preset.
 
 A preset is a file in der/presets. Every one but digits names another as its ``base`` and holds only what
-differs from it; digits holds every value, so that any preset sets all of them. Places on the user's machine
-are in digits as a new project has them, and no part of a preset.
+differs from it. digits holds every value, so that any preset sets all of them, and the default paths, which
+are not part of a preset because they depend on the user's machine.
 """
 
 import difflib
@@ -53,7 +53,7 @@ class Settings(Section, frozen=True):
 
 
 def read_settings(path: str | Path) -> Settings:
-    """The settings in a file like params.yaml; raises UserError, the file first, that says what is wrong."""
+    """Read settings from a file like params.yaml; raises UserError, which begins with the file's name."""
     file = Path(path)
     content = parse_yaml(read_text(file, "give a file of settings"), file)
     with naming(file):
@@ -61,15 +61,15 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def preset(name: str) -> Settings:
-    """The settings of preset ``name``, read from the package alone; raises UserError for a name of none."""
+    """Read the settings of preset ``name`` from the package; raises UserError if there is no such preset."""
     values = _read_preset(name, DIRECTORY)
     return parse(Settings, json.loads(json.dumps(values)))  # numbers without the forms they are written in
 
 
 def read_preset(name: str, directory: Path = DIRECTORY) -> Any:
-    """All values of a preset but places, nested as in params.yaml; a class order is a list.
+    """Read all values of a preset except paths, nested as in params.yaml; a class order becomes a list.
 
-    Raises UserError for a name of no preset.
+    Raises UserError if there is no such preset.
     """
     values = _read_preset(name, directory)
     for place in PLACES:
@@ -86,7 +86,7 @@ def _read_preset(name: str, directory: Path) -> Any:
 
 
 def _read_texts(name: str, directory: Path) -> list[str]:
-    """The preset's file and those of its bases, the one that has none first."""
+    """Read the preset's file and those of its bases, starting with the one that has no base."""
     text = _read(directory, name, "preset")
     base = _parse(text).get("base")
     return [*([] if base is None else _read_texts(base, directory)), text]
@@ -94,7 +94,7 @@ def _read_texts(name: str, directory: Path) -> list[str]:
 
 @cache
 def _merge(*texts: str) -> Any:
-    """The values of every text over those of the one before; not to be changed."""
+    """Overlay the values of the texts, later over earlier; callers must not change the result."""
     whole: Any = {}
     for text in texts:
         overlay(whole, deepcopy(_parse(text)))
@@ -103,7 +103,7 @@ def _merge(*texts: str) -> Any:
 
 
 def read_order(name: str, directory: Path = DIRECTORY) -> list[str]:
-    """A named list of CIFAR-100's classes; raises UserError for a name of none."""
+    """Read a named list of CIFAR-100's classes; raises UserError if there is no such list."""
     return [*_parse(_read(directory / ORDERS, name, "class order"))]
 
 
@@ -118,12 +118,12 @@ def _read(directory: Path, name: str, what: str) -> str:
 
 @cache
 def _parse(text: str) -> Any:
-    """Not to be changed; it takes 4 to 10 ms, and a page asks for all presets and their bases three times."""
+    """Parse and remember: it takes 4 to 10 ms, and a page reads all presets. Callers must not change it."""
     return load_document(text)
 
 
 def list_names(directory: Path = DIRECTORY) -> list[str]:
-    """Names of the files in ``directory``, numbers in them by value."""
+    """List the names of the YAML files in ``directory``; numbers in them sort by value."""
     names = [path.stem for path in directory.glob("*.yaml")]
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in _parts(name)])
 

@@ -1,4 +1,4 @@
-"""Nested dictionaries to sections: msgspec checks them, and every fault is one sentence that says where."""
+"""Builds sections from nested dictionaries; msgspec checks them, and every error is one sentence."""
 
 import difflib
 import re
@@ -37,7 +37,7 @@ def parse(kind: type[T], value: Any, where: str = "") -> T:
 
 
 def require_keys(section: Section, values: dict[str, Any], where: str = "") -> None:
-    """Raise UserError for a key that ``section`` has by default because it is missing in its ``values``."""
+    """Raise UserError for a key that ``values`` lack and ``section``, made of them, has by default."""
     for name in section.__struct_fields__:
         place, value = _join(where, name), getattr(section, name)
         if name not in values:
@@ -47,7 +47,7 @@ def require_keys(section: Section, values: dict[str, Any], where: str = "") -> N
 
 
 def _explain(error: msgspec.ValidationError, kind: Any, value: Any, where: str) -> str:
-    """Our sentence for msgspec's; ``kind`` and ``value`` are of the whole that it checked."""
+    """Write our sentence for an error of msgspec about the whole ``value``, of the section ``kind``."""
     options = _options(inspect.type_info(kind))
     place = PLACE.search(str(error))
     for name, index in STEP.findall(place[1] if place else ""):

@@ -1,4 +1,4 @@
-"""The sections of params.yaml but train: frozen records whose declared types and bounds msgspec checks.
+"""The sections of params.yaml, except train, as frozen records; msgspec checks their types and bounds.
 
 They know nothing of YAML or files.
 """
@@ -15,7 +15,7 @@ SMALLEST_SIDE, LARGEST_SIDE = 8, 1024  # pixels of an image
 # Beyond these, torch's integers or float32 would overflow.
 MOST = 2**31 - 1  # of anything that is counted
 LARGEST_FACTOR = 10**6
-# For what is above 0: where a processor flushes the numbers next to 0, msgspec's own bound takes 0, too.
+# Lower bound of what is above 0: a bound of gt=0 admits 0 where the processor flushes tiny numbers to 0.
 SMALLEST = 1e-12
 LEAST_DEVIATION = 1e-6  # of pixels in [0, 1]
 LARGEST_RATE = 1e30  # times a factor, it is still a float32
@@ -33,13 +33,13 @@ Channels = Literal[1, 3]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all sections. Bounds hold for what ``parse`` reads, ``__post_init__`` for every record."""
+    """Base of all sections. ``parse`` checks bounds; ``__post_init__`` also runs for records made in code."""
 
 
 def to_values(record: msgspec.Struct) -> dict[str, Any]:
-    """A section, or a record that holds some, as nested dictionaries, lists, text, numbers and None.
+    """Convert a section, or a record that holds sections, to plain dictionaries, lists and values.
 
-    Keys stand in the order in which they are declared, as network.json keeps them.
+    Keys keep the order of declaration, which is that of network.json.
     """
     values: dict[str, Any] = msgspec.to_builtins(record)
     return values
@@ -83,13 +83,13 @@ class DatasetSettings(Section, frozen=True):
 
     @property
     def side(self) -> int:
-        """``image_side``, which is known wherever images are read: see ``der.pipeline.params``."""
+        """``image_side`` where images are read: stage check has replaced null by then."""
         assert self.image_side is not None
         return self.image_side
 
 
 FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
-# For the schema alone: records that are made in code are held to the same below, in better words.
+# For the JSON schema alone; __post_init__ checks the same with a clearer message.
 SEED: dict[str, Any] = {"minimum": 0, "maximum": LARGEST_SEED}
 ALIKE: dict[str, Any] = {
     "minItems": 1,
@@ -131,7 +131,7 @@ class ProtocolSettings(Section, frozen=True):
                 )
 
 
-PRETRAINED = "pretrained"  # in place of a file of weights: those that come with the backbone
+PRETRAINED = "pretrained"  # in place of a file: the weights that come with the backbone
 
 
 class NetworkSettings(Section, frozen=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""YAML as DVC reads it, by ruamel.yaml; and edits of it that keep comments."""
+"""Reads YAML as DVC does, with ruamel.yaml, and edits it without losing comments."""
 
 import re
 from copy import deepcopy
@@ -19,7 +19,7 @@ PLAIN = re.compile(r"[\w~/.]([\w ~/.+-]*[\w~/.+-])?")  # texts that need no quot
 
 
 def read_text(path: Path, advice: str) -> str:
-    """The text of a file; raises UserError, ``advice`` last, if it cannot be read."""
+    """Read a text file; raises UserError, which ends in ``advice``, if that fails."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeError:
@@ -31,7 +31,7 @@ def read_text(path: Path, advice: str) -> str:
 
 
 def parse_yaml(text: str, path: Path) -> Any:
-    """The values in ``text``; raises UserError, ``path`` first, for what is no YAML."""
+    """Parse YAML; raises UserError, which begins with ``path``, if ``text`` is not valid."""
     try:
         return deepcopy(_parse(text))
     except (YAMLError, ValueError, OverflowError) as error:
@@ -40,7 +40,7 @@ def parse_yaml(text: str, path: Path) -> Any:
         raise UserError(f"{path}: not valid YAML (nested too deep)") from None
 
 
-# The same files are asked for by several: reading takes ten times as long as a copy of what was read.
+# Several callers read the same files: parsing takes ten times as long as copying the result.
 @lru_cache(maxsize=8)
 def _parse(text: str) -> Any:
     return YAML(typ="safe").load(text)
@@ -54,15 +54,14 @@ def _describe(error: Exception) -> str:
 
 
 def load_document(text: str) -> Any:
-    """The values in valid YAML with their comments, quotes and forms of numbers."""
+    """Parse valid YAML and keep its comments, quotes and forms of numbers."""
     return _editor().load(text)
 
 
 def put_values(text: str, values: Any) -> str:
-    """``text``, valid YAML of keys and values, with ``values`` over its own; comments are kept.
+    """Set ``values`` in ``text``, which is valid YAML of keys and values, and keep its comments.
 
-    New lists and mappings are written in brackets, in one line or broken. What stands beside or below the
-    entries of a list that is replaced goes with it.
+    New lists and mappings are written in brackets. Comments inside a list that is replaced are lost.
     """
     document = load_document(text)
     overlay(document, values)
@@ -72,7 +71,7 @@ def put_values(text: str, values: Any) -> str:
 
 
 def overlay(target: Any, values: Any) -> Any:
-    """Set in ``target`` every value of ``values``; a mapping in one line, {...}, is a value as a whole."""
+    """Set every value of ``values`` in ``target``; a mapping in brackets, {...}, is replaced as a whole."""
     for key, value in values.items():
         inner = target.get(key)
         if isinstance(value, dict) and isinstance(inner, dict) and not _is_in_brackets(value):
@@ -87,7 +86,7 @@ def _is_in_brackets(value: Any) -> bool:
 
 
 def _in_brackets(value: Any) -> Any:
-    """A copy of a value with its lists and mappings, if it has any, in brackets."""
+    """Copy a value; its lists and mappings will be written in brackets."""
     if isinstance(value, dict):
         copy: Any = CommentedMap((_quoted(key), _quoted(_in_brackets(one))) for key, one in value.items())
     elif isinstance(value, list):
@@ -99,7 +98,7 @@ def _in_brackets(value: Any) -> Any:
 
 
 def _quoted(value: Any) -> Any:
-    """A text in quotes if it needs them: ruamel does not give them to "a:b", which DVC then cannot read."""
+    """Quote a text if needed: ruamel writes "a:b" without quotes, which DVC then cannot read."""
     return DoubleQuotedScalarString(value) if type(value) is str and not PLAIN.fullmatch(value) else value
 
 
