@@ -75,7 +75,14 @@ def test_its_code_belongs_to_the_stages_that_run_it(project: Path, key: str) -> 
     assert hash_stages(STAGES) == edited
 
 
-def test_a_stage_is_held_to_it(project: Path) -> None:
+def test_a_stage_is_held_to_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("der.pipeline.running_code.imported_own", imported := {"own.earlier"})
+    write_fingerprints(read_code(STAGES))
+    code = RunningCode("build_memory")
+    code.confirm()
+    imported.add("own.names")  # of a function that was named after stage check
+    with pytest.raises(UserError, match="build_memory: its code has been edited"):
+        code.confirm()
     name_function("memory.selection")
     write_fingerprints(read_code(STAGES))
     RunningCode("build_memory").confirm()
@@ -154,18 +161,3 @@ def test_an_environment_below_the_root_is_nobody_s_own_code(project: Path) -> No
     assert not is_own("json.decoder", project / "env/lib/python3.11/json/decoder.py", set(), project)
     assert not is_own("numpy", project / "env/lib/python3.11/site-packages/numpy/__init__.py", set(), project)
     assert is_own("own", project / "src/own/__init__.py", set(), project)
-
-
-def test_a_function_that_is_named_after_check_is_no_code_of_the_stage(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("der.pipeline.running_code.imported_own", imported := {"own.earlier"})
-    write_fingerprints(read_code(STAGES))
-    code = RunningCode("build_memory")
-    code.confirm()
-    imported.add("own.names")
-    with pytest.raises(UserError, match="build_memory: its code has been edited"):
-        code.confirm()
-    name_function("memory.selection")
-    write_fingerprints(read_code(STAGES))
-    RunningCode("build_memory").confirm()
