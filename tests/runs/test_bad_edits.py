@@ -15,8 +15,6 @@ REFUSED = {
     "not a number": (PARAMS, "budget: 8", "budget: .nan", "memory.budget: nan does not fit"),
     "a weight": (PARAMS, "(auxiliary_weight): .*", r"\1: true", "train.incremental.auxiliary_weight: True"),
     "an unknown section": (PARAMS, r"\Z", "extra: 1\n", "extra: unknown key"),
-    "a merge": (PARAMS, r"\Z", "<<: {a: 1}\n", "not valid YAML (line"),
-    "nested": (PARAMS, r"\Z", f"deep: {'[' * 60}{']' * 60}\n", "not valid YAML (line"),
     "steps without quotes": (CHAIN, '"2"', "2", "missing or damaged; run `der chain`"),
     "a step on the wrong one": (CHAIN, "previous: 1", "previous: 0", "missing or damaged; run `der chain`"),
 }
