@@ -15,6 +15,7 @@ T = TypeVar("T", bound=Section)
 PLACE = re.compile(r" - at `(?:key` in `)?\$(.*)`\Z")  # the path at the end of msgspec's messages
 STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "at most"}
+NUMBERS = {inspect.IntType: (int,), inspect.FloatType: (int, float)}
 WORDS = {
     inspect.IntType: "a whole number",
     inspect.FloatType: "a number",
@@ -58,15 +59,9 @@ def _explain(error: msgspec.ValidationError, kind: Any, value: Any, where: str) 
         return _join(where, str(error.__cause__))
     if isinstance(value, dict) and (fields := _fields(options)):
         return _explain_keys(fields, value, where)
-    number = {inspect.IntType: (int,), inspect.FloatType: (int, float)}.get(type(options[0]), ())
-    if type(value) in number:
-        bounds = [
-            f"{words} {bound}"
-            for one, words in BOUNDS.items()
-            if (bound := getattr(options[0], one)) is not None
-        ]
+    if type(value) in NUMBERS.get(type(options[0]), ()) and (bounds := _bounds(options[0])):
         name = where.partition("[")[0]  # the bounds are those of every entry of a list
-        return f"{name}: {_shorten(value)} is out of range; write a number {' and '.join(bounds)}"
+        return f"{name}: {_shorten(value)} is out of range; write a number {bounds}"
     found = "is empty" if value is None else f"{_shorten(value)} does not fit"
     return f"{where or 'the file'}: {found}; write {_describe(options)}"
 
@@ -100,6 +95,12 @@ def _fields(options: list[inspect.Type]) -> dict[str, list[inspect.Type]]:
 def _entries(options: list[inspect.Type]) -> list[inspect.Type]:
     """The types that the entries of a list admit."""
     return next(_options(one.item_type) for one in options if isinstance(one, inspect.ListType))
+
+
+def _bounds(option: inspect.Type) -> str:
+    """The bounds of a number in words; empty if there are none."""
+    bounds = ((words, getattr(option, name)) for name, words in BOUNDS.items())
+    return " and ".join(f"{words} {bound}" for words, bound in bounds if bound is not None)
 
 
 def _describe(options: list[inspect.Type]) -> str:
