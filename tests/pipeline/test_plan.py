@@ -10,11 +10,11 @@ from der.core.sealed import sealed_directory
 from der.core.stage_time import StageTime
 from der.pipeline.expanded_graph import expand_graph, producers
 from der.pipeline.lockfile import Ran
+from der.pipeline.overrides import apply_row, expand_rows
 from der.pipeline.params import read_text, value_at, write_side
 from der.pipeline.paths import PARAMS
 from der.pipeline.plan import Identities, Workspace, plan_row, runs_for
 from der.pipeline.plan_table import describe_run, describe_sweep
-from der.pipeline.presets import apply_row, expand_rows
 from der.pipeline.steps import write_classes
 from der.settings.yaml import parse_yaml
 from tests.pipeline.clones import make_clone

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from der.core.stage_time import StageTime, show_seconds
+from der.pipeline.overrides import apply_row, expand_rows
 from der.pipeline.plan import Identities, plan_row, read_workspace
-from der.pipeline.presets import apply_row, expand_rows
 from der.pipeline.timing import read_last
 from der.summary.text_table import align
 
