@@ -61,7 +61,8 @@ def load_document(text: str) -> Any:
 def put_values(text: str, values: Any) -> str:
     """Set ``values`` in ``text``, which is valid YAML of keys and values, and keep its comments.
 
-    New lists and mappings are written in brackets. Comments inside a list that is replaced are lost.
+    New lists and mappings are written in brackets. Comments inside and right below a list in dashes that is
+    replaced are lost.
     """
     document = load_document(text)
     overlay(document, values)
