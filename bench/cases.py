@@ -23,8 +23,7 @@ from der.model.extractor import Extractor
 from der.model.network import Network, empty_network
 from der.model.pixel_statistics import Normalization, measure_normalization
 from der.model.preprocessing import Normalize
-from der.settings.dataset import DatasetSettings
-from der.settings.network import NetworkSettings
+from der.settings.sections import DatasetSettings, NetworkSettings
 from der.settings.training import AugmentationSettings, ScheduleSettings
 from der.train.batches import TrainingImages, gather_step
 

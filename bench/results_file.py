@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from der.core.atomic import (atomic_file)
+from der.core.processor import (processor_name)
 
 from bench.measure import Measured
 from bench.together import Together

@@ -9,15 +9,15 @@ from functools import partial
 
 from der.core import distributed
 from der.pipeline import paths
-from der.pipeline.chain import chain_length
-from der.pipeline.environment import is_worker
-from der.pipeline.launch import end_with_parent, run_together
+from der.pipeline.environment import (is_worker)
+from der.pipeline.launch import (end_with_parent, run_together)
 from der.pipeline.markers import is_unused
 from der.pipeline.overview import conclude
+from der.pipeline.presets import (load_settings)
 from der.pipeline.provenance import check_recipes
 from der.pipeline.running_code import RunningCode
-from der.pipeline.settings import load_settings
-from der.pipeline.stage import ending, is_shared, perform_check, perform_stage
+from der.pipeline.stage import (ending, is_shared, perform_check, perform_stage)
+from der.pipeline.steps import (chain_length)
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 PAGE_NEEDS = ("jinja2",)  # packages that only the page needs

@@ -2,13 +2,12 @@
 
 from der.core.files import atomic_directory
 from der.data.sources.download import download
-from der.pipeline.input_side import with_side
-from der.pipeline.params import load_section
+from der.pipeline.params import load_section, with_side
 from der.pipeline.paths import RAW
 from der.pipeline.running_code import RunningCode
 from der.pipeline.source_images import keep_files_of_classes, list_files_of_classes
 from der.pipeline.stage import run_stage
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 
 def run(code: RunningCode) -> str:

@@ -8,8 +8,8 @@ from der.pipeline.markers import is_unused, mark_unused
 from der.pipeline.params import load_section
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_step
-from der.pipeline.tasks import read_task
-from der.settings.evaluation import EvaluateSettings
+from der.pipeline.steps import (read_task)
+from der.settings.sections import (EvaluateSettings)
 
 
 def run(step: int, code: RunningCode) -> str:

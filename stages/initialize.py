@@ -9,7 +9,7 @@ from der.pipeline.params import load_section
 from der.pipeline.paths import checkpoint, memory
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_stage
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 
 
 def run(code: RunningCode) -> str:

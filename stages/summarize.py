@@ -7,8 +7,7 @@ from der.pipeline.results import joint_accuracy, published_curves
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_stage
 from der.pipeline.step_metrics import read_steps
-from der.settings.dataset import DatasetSettings
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import DatasetSettings, ProtocolSettings
 from der.summary.write_summary import write_summary
 
 

@@ -6,7 +6,9 @@ from der.pipeline.launch import computing
 from der.pipeline.markers import is_unused, mark_unused
 from der.pipeline.running_code import RunningCode
 from der.pipeline.stage import run_step
+from der.pipeline.steps import (read_task)
 from der.pipeline.training import (listening, read_inputs, training_key, training_state)
+from der.settings.sections import (NetworkSettings)
 from der.train.log import (Listener, write_log)
 from der.train.progress import (warn)
 from der.train.resume import (StateKeeper)

@@ -20,9 +20,7 @@ from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import Network, count_parameters, empty_network
 from der.model.pixel_statistics import Normalization
 from der.model.resnet import ResNet
-from der.settings.memory import MemorySettings
-from der.settings.network import NetworkSettings
-from der.settings.section import to_values
+from der.settings.sections import MemorySettings, NetworkSettings, to_values
 from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,

@@ -4,8 +4,7 @@ from typing import Any
 
 from bench.pycil.plans import Plan
 from der.model.pixel_statistics import Normalization
-from der.settings.memory import MemorySettings
-from der.settings.network import NetworkSettings
+from der.settings.sections import MemorySettings, NetworkSettings
 from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,

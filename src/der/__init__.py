@@ -19,8 +19,8 @@ _PLACES = {
     "UserError": "der.core.errors",
     "load": "der.estimator.classifier",
     "load_predictor": "der.inference.predictor",
-    "preset": "der.settings.presets",
-    "read_settings": "der.settings.files",
+    "preset": "der.settings.experiment",
+    "read_settings": "der.settings.experiment",
 }
 
 __all__ = list(_PLACES)

@@ -5,8 +5,8 @@ from der.evaluation.metrics import StepMetrics as StepMetrics
 from der.inference.predictor import Predictor as Predictor
 from der.inference.predictor import load_predictor as load_predictor
 from der.settings.experiment import Settings as Settings
-from der.settings.files import read_settings as read_settings
-from der.settings.presets import preset as preset
+from der.settings.experiment import preset as preset
+from der.settings.experiment import read_settings as read_settings
 from der.train.log import EpochRecord as EpochRecord
 from der.train.log import Listener as Listener
 from der.train.progress import Progress as Progress

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from der.core.errors import UserError
 from der.data.protocol import order_classes, plan_steps
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
 
 HUNDRED = [f"{number:02}" for number in range(100)]
 FIVE = ["ant", "bee", "cat", "dog", "eel"]

@@ -9,9 +9,9 @@ import pytest
 
 from der.core.errors import UserError
 from der.estimator.choices import CHOICES, check_channels, check_choices
-from der.pipeline.own_code import LOOKED_UP_IN
 from der.pipeline.params import read_params
-from der.pipeline.settings import load_settings
+from der.pipeline.presets import load_settings
+from der.pipeline.user_code import LOOKED_UP_IN
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from tests.locations import ROOT
@@ -91,8 +91,8 @@ def test_weights_to_start_from_are_of_colour_images(weights: str) -> None:
 def test_checking_imports_no_torch() -> None:
     code = (
         "import sys; from der.estimator.choices import check_choices; "
-        "from der.pipeline.settings import load_settings; check_choices(load_settings()); "
-        "import der.pipeline.applying, der.pipeline.schema; "
+        "from der.pipeline.presets import load_settings; check_choices(load_settings()); "
+        "import der.pipeline.edits, der.pipeline.checks; "
         "print(sorted({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

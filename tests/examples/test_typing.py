@@ -14,7 +14,8 @@ from types import FunctionType
 import pytest
 
 import der
-from tests.examples.programs import write_modules
+from der.settings.sections import (Section)
+from tests.examples.programs import (write_modules)
 from tests.locations import ROOT
 
 EXAMPLES = ROOT / "examples"

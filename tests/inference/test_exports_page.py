@@ -22,7 +22,7 @@ from der.inference.input_form import describe_input
 from der.inference.predictor import Predictor
 from der.model.checkpoint import Checkpoint, save_checkpoint
 from der.model.metadata import save_empty_checkpoint
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.settings.training import MaskSettings
 from der.train.batches import gather_step
 from tests.builders import (

@@ -21,7 +21,7 @@ from der.model.forward import run_network
 from der.model.kernels.folding import fold_batchnorm
 from der.model.metadata import save_empty_checkpoint
 from der.model.network import fold_network
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from tests.builders import (
     CHANNELS,
     CPU,

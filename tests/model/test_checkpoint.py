@@ -14,7 +14,7 @@ from der.model.checkpoint import (
     save_checkpoint,
 )
 from der.model.files import extractor_file
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from tests.builders import random_checkpoint, same_bits, train_settings, weights
 from tests.model.checkpoint_files import FIRST, SECOND, contents, edit
 

@@ -11,7 +11,7 @@ from der.core.errors import UserError
 from der.core.sealed import seal
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import load_checkpoint
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from tests.builders import network_settings
 from tests.model.checkpoint_files import DAMAGES, edit
 

@@ -15,7 +15,7 @@ from der.core.errors import UserError
 from der.core.sealed import SealedDirectory, seal
 from der.model.checkpoint import load_checkpoint, save_checkpoint
 from der.model.metadata import Metadata, save_empty_checkpoint
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from tests.builders import random_checkpoint, same_bits, weights
 
 CLASSES = [2, 1]

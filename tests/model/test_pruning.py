@@ -19,8 +19,8 @@ from der.model.metadata import save_empty_checkpoint
 from der.model.network import Network, count_parameters, empty_network, prune_newest
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet
-from der.settings.network import NetworkSettings
-from der.train.batches import Draws, TrainingImages
+from der.settings.sections import (NetworkSettings)
+from der.train.batches import (Draws, TrainingImages)
 from der.train.masks import ChannelMasks
 from der.train.step import learn_representation
 from tests.builders import (

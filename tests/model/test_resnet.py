@@ -10,7 +10,7 @@ from torchvision.models import resnet
 
 from der.model.backbones import build_extractor, initialize_extractor
 from der.model.resnet import PadShortcut, ResNet
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from tests.builders import CHANNELS, NETWORK, RESNET18, network_settings, random_extractor, same_bits, weights
 
 

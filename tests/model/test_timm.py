@@ -18,7 +18,7 @@ from der.model.forward import run_network
 from der.model.network import fold_network
 from der.model.start import begin, save_start
 from der.model.timm_extractor import TimmExtractor, list_tuned
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from tests.builders import (
     CPU,
     Killed,

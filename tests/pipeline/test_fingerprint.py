@@ -177,7 +177,7 @@ def test_the_modules_are_those_that_grimp_finds(stage: str, graph: ImportGraph) 
 
 
 def test_what_stage_check_alone_does_is_no_other_stage_s_code() -> None:
-    alone = {"der.pipeline.checking", "der.pipeline.fingerprint_files", "der.pipeline.own_code"}
+    alone = {"der.pipeline.checks", "der.pipeline.fingerprint_files", "der.pipeline.user_code"}
     assert alone <= hash_modules("stages.check", ROOT).keys()
     for stage in list_fingerprinted():
         assert not alone & hash_modules(f"stages.{stage}", ROOT).keys(), stage

@@ -6,10 +6,10 @@ import pytest
 
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
-from der.pipeline.chain import chain_length
 from der.pipeline.graph import list_stages, stages_of
 from der.pipeline.outputs import WHOLE, digest_outputs, list_outputs
 from der.pipeline.paths import FINGERPRINTS, INPUT, PLOTS, SUMMARY, sealed
+from der.pipeline.steps import chain_length
 
 
 def write_task(text: bytes) -> None:

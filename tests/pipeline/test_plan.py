@@ -8,17 +8,15 @@ import pytest
 from der.core.cost import StageTime
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
-from der.core.yaml_text import parse_yaml
-from der.pipeline.changes import value_at
 from der.pipeline.expanded_graph import expand_graph, producers
-from der.pipeline.input_side import write_side
 from der.pipeline.lockfile import Ran
 from der.pipeline.overrides import apply_row, expand_rows
-from der.pipeline.params import read_text
+from der.pipeline.params import read_text, value_at, write_side
 from der.pipeline.paths import PARAMS
 from der.pipeline.plan import Identities, Workspace, plan_row, runs_for
 from der.pipeline.plan_table import describe_run, describe_sweep
-from der.pipeline.tasks import write_classes
+from der.pipeline.steps import write_classes
+from der.settings.yaml import parse_yaml
 from tests.pipeline.clones import make_clone
 
 STEPS = 4

@@ -19,11 +19,10 @@ from der.model.forward import features_in_turns
 from der.model.start import Start
 from der.model.weights import tensors_of
 from der.pipeline import paths
-from der.pipeline.applying import apply_preset
-from der.pipeline.chain import write_chain
+from der.pipeline.edits import apply_preset
 from der.pipeline.params import read_text
-from der.pipeline.settings import parse_settings
-from der.pipeline.tasks import read_task
+from der.pipeline.presets import parse_settings
+from der.pipeline.steps import read_task, write_chain
 from der.settings.experiment import Settings
 from der.settings.training import TrainSettings
 from der.train.batches import gather_step

@@ -18,6 +18,7 @@ from der.pipeline.images import (IDENTITIES, RunImages)
 from der.pipeline.paths import (RAW)
 from der.pipeline.presets import (PRESETS, load_order, load_preset)
 from der.pipeline.results import (PUBLISHED, joint_accuracy, published_curves, published_references)
+from der.settings.experiment import (list_names)
 from der.settings.parsing import (parse)
 from der.settings.protocol import (ProtocolSettings)
 from tests.locations import ROOT

@@ -10,10 +10,10 @@ import yaml
 
 from der.core.sealed import MANIFEST, sealed_directory
 from der.pipeline import paths, verification
-from der.pipeline.chain import write_chain
-from der.pipeline.input_side import write_side
 from der.pipeline.objects import list_files
+from der.pipeline.params import write_side
 from der.pipeline.running_code import describe
+from der.pipeline.steps import write_chain
 from der.pipeline.verification import find_all_damage, find_damaged_results, repair
 
 GRAPH = {

@@ -9,7 +9,7 @@ import pytest
 import der
 from der.data.arrays import read_classes
 from der.evaluation.metrics import METRICS
-from der.pipeline.tasks import read_task
+from der.pipeline.steps import read_task
 from tests.runs.lab import Pipeline, digests, make_pipeline
 
 STEPS, DEFAULT_STEPS = 2, 4

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from der.model.backbones import build_extractor
-from der.model.resnet import BasicBlock, ResNet
-from der.settings.network import NetworkSettings
+from der.model.resnet import (BasicBlock, ResNet)
+from der.settings.sections import (NetworkSettings)
 from der.train.masks import ChannelMasks, Compensated, Weights
 from tests.builders import (
     CHANNELS,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 from der.core.errors import (printable)
 from der.core.text import (columns, csv_cell)
-from der.settings.training import (Precision)
+from der.settings.training import (PRECISIONS, Precision)
 
 if TYPE_CHECKING:
     from der.inference.prediction import Prediction

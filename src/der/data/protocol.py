@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from der.core.errors import UserError
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
 
 
 def order_classes(names: list[str], order: int | list[int | str] | str) -> list[str]:

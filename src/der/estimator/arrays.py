@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.settings.section import LARGEST_SIDE, SMALLEST_SIDE
+from der.settings.sections import LARGEST_SIDE, SMALLEST_SIDE
 
 Label = int | str
 LabelKind = Literal["int", "str"]

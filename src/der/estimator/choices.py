@@ -18,9 +18,8 @@ from der.memory import SELECTIONS
 from der.model.backbones import BACKBONES, COLOURS, check_masks, choose_backbone
 from der.model.head_initialization import HEAD_INITIALIZATIONS
 from der.settings.experiment import Settings
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings, to_values
 from der.settings.parsing import parse
-from der.settings.section import to_values
 from der.train.rebalancing import REBALANCINGS
 
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names parameters of what lies inside

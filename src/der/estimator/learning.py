@@ -30,11 +30,12 @@ from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.forward import features_in_turns
 from der.model.start import read_start
 from der.settings.experiment import Settings
-from der.settings.parsing import parse
-from der.settings.section import Section, to_values
-from der.train.log import Listener
-from der.train.resume import StateKeeper
-from der.train.step import prepare_step, train_step
+from der.settings.parsing import (parse)
+from der.settings.section import (Section, to_values)
+from der.settings.sections import (NetworkSettings)
+from der.train.log import (Listener)
+from der.train.resume import (StateKeeper)
+from der.train.step import (prepare_step, train_step)
 
 MODEL = "model.json"
 FORMAT = 1  # of that file

@@ -18,8 +18,8 @@ from der.data.arrays import (Memory)
 from der.evaluation.metrics import (METRICS, StepMetrics, breakdown, confusion_matrix, nearest_mean_scores, ranks, write_confusion)
 from der.evaluation.mistakes import (Mistakes, Predictions, find_mistakes, most_mistakes, predict, with_images, write_mistakes, write_predictions)
 from der.model.checkpoint import Checkpoint
-from der.model.forward import Outputs, outputs_in_turns
-from der.settings.evaluation import EvaluateSettings
+from der.model.forward import (Outputs, outputs_in_turns)
+from der.settings.sections import (EvaluateSettings)
 
 HELD_VALUES = 2**24  # features and scores of neighbouring classes that are judged at once
 

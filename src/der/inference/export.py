@@ -22,7 +22,7 @@ from der.model.metadata import Metadata
 from der.model.network import Network
 from der.model.resnet import PadShortcut
 from der.model.weights import tensors_of
-from der.settings.section import to_values
+from der.settings.sections import to_values
 
 
 def accompany(metadata: Metadata) -> dict[str, str]:

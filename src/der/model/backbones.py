@@ -15,7 +15,7 @@ from der.core.errors import UserError
 from der.core.registry import look_up
 from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
 from der.model.pixel_statistics import Normalization
-from der.settings.network import PRETRAINED, NetworkSettings
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from der.model.network import Network, blank_linear
 from der.model.pruning import copy_extractor, kept_features
 from der.model.start import Start, begin
 from der.model.trial import draw_repeatably
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 
 
 def random_linear(

@@ -14,9 +14,8 @@ from der.model.architecture import Shape, keeps_part_of
 from der.model.backbones import choose_backbone
 from der.model.files import METADATA
 from der.model.pixel_statistics import Normalization
-from der.settings.network import NetworkSettings
 from der.settings.parsing import parse
-from der.settings.section import Channels, ImageSide, Section, to_values
+from der.settings.sections import Channels, ImageSide, NetworkSettings, Section, to_values
 from der.settings.training import Recipe
 
 FORMAT = 2

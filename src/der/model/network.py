@@ -16,7 +16,7 @@ from der.model.extractor import Extractor
 from der.model.kernels.folding import place_folded
 from der.model.pruning import copy_channels
 from der.model.resnet import ResNet
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 
 
 class Network(nn.Module):

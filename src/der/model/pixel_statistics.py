@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from der.settings.section import Deviation, Section, Share
+from der.settings.sections import Deviation, Section, Share
 
 
 class Normalization(Section, frozen=True):

@@ -21,7 +21,7 @@ from der.model.start_heads import is_safetensors
 from der.model.start_matching import match
 from der.model.timm_models import find_model, import_timm, is_of_head
 from der.model.weights import find_infinite, find_negative, tensors_of
-from der.settings.network import PRETRAINED, NetworkSettings
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from der.core.errors import UserError
 from der.core.randomness import keeping_own
 from der.model.backbones import build_extractor
 from der.model.extractor import Extractor
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 
 M = TypeVar("M", bound=nn.Module)
 TRIED = 2  # images

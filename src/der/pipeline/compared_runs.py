@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from der.core.errors import UserError
-from der.core.yaml_text import parse_yaml
-from der.pipeline.changes import compare, shorten, value_at
+from der.pipeline.params import (compare, shorten, value_at)
 from der.pipeline.paths import COMPARISON, PARAMS, SUMMARY
 from der.pipeline.presets import PLACES
 from der.pipeline.provenance import find_commit, read_committed, read_summary
 from der.report.comparison import ComparedRun, write_comparison
 from der.report.tables import show_bytes
+from der.settings.yaml import parse_yaml
 from der.summary.series import Summary
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
-from der.pipeline.chain import chain_links
 from der.pipeline.graph import OUTPUTS, read_names, read_stages
+from der.pipeline.steps import chain_links
 
 
 class Node(NamedTuple):

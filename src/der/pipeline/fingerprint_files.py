@@ -6,9 +6,9 @@ Apart from what other stages import, which would run again after an edit here.
 from der.core.errors import UserError
 from der.core.files import atomic_directory
 from der.pipeline.kept_code import keep
-from der.pipeline.own_code import hash_stages
 from der.pipeline.paths import FINGERPRINTS
 from der.pipeline.running_code import describe
+from der.pipeline.user_code import hash_stages
 
 
 def read_code(stages: list[str]) -> dict[str, str]:

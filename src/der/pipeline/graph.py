@@ -4,9 +4,9 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from der.core.yaml_text import parse_yaml
-from der.pipeline.chain import chain_length
 from der.pipeline.paths import GRAPH
+from der.pipeline.steps import chain_length
+from der.settings.yaml import parse_yaml
 
 OUTPUTS = ("outs", "metrics")  # what dvc.yaml calls that which a stage leaves
 

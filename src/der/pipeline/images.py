@@ -9,7 +9,7 @@ from der.core.files import (read_json)
 from der.data.arrays import (list_classes, read_classes)
 from der.data.identity import Identity, identify
 from der.data.splits import SPLITS
-from der.pipeline.changes import Change
+from der.pipeline.params import Change
 from der.pipeline.paths import PARAMS, RAW
 from der.pipeline.presets import PRESETS
 

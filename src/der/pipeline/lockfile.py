@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import UserError
-from der.core.yaml_text import parse_written
-from der.pipeline.changes import Change, compare, value_at
 from der.pipeline.graph import list_stages
+from der.pipeline.params import Change, compare, value_at
 from der.pipeline.paths import PARAMS, SUMMARY, test_images, train_images
-from der.pipeline.provenance import read_committed
+from der.pipeline.provenance import (read_committed)
+from der.settings.yaml import (parse_yaml)
 
 LOCK = Path("dvc.lock")
 WITHOUT_OUTS = "report"  # the stage whose page is no output
@@ -91,7 +91,7 @@ def _read_stages() -> dict[str, Any]:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    stages: dict[str, Any] = parse_written(text, LOCK)["stages"] if text else {}
+    stages: dict[str, Any] = parse_yaml(text, LOCK)["stages"] if text else {}
     return stages
 
 
@@ -135,7 +135,7 @@ def _check_whole(path: Path, is_whole: Callable[[str], bool]) -> None:
 
 def _is_whole_lock(text: str) -> bool:
     """Whether the last line has its end, every stage what it leaves, and every file its hash."""
-    stages = parse_written(text, LOCK)["stages"]
+    stages = parse_yaml(text, LOCK)["stages"]
     left = [entry for name, stage in stages.items() if name != WITHOUT_OUTS for entry in stage["outs"]]
     read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
     return text.endswith("\n") and all("md5" in entry for entry in (*left, *read))
@@ -151,7 +151,7 @@ def is_recorded(parameters: Any) -> bool:
     Asked is stage report, the last, which depends on all parameters and on the summary.
     """
     lock, summary = read_committed(LOCK), read_committed(SUMMARY)
-    report = parse_written(lock.decode(), LOCK)["stages"].get("report", {}) if lock else {}
+    report = parse_yaml(lock.decode(), LOCK)["stages"].get("report", {}) if lock else {}
     hashes = {dependency["path"]: dependency["md5"] for dependency in report.get("deps", [])}
     return (
         report.get("params", {}).get(str(PARAMS)) == parameters

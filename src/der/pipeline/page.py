@@ -13,9 +13,9 @@ from der.pipeline import paths
 from der.pipeline.earlier_run import read_earlier
 from der.pipeline.graph import stages_of
 from der.pipeline.images import RunImages
-from der.pipeline.provenance import check_training, read_origin, shown_parameters
-from der.pipeline.results import joint_accuracy, published_curves, published_references
-from der.pipeline.settings import load_settings
+from der.pipeline.presets import (load_settings)
+from der.pipeline.provenance import (check_training, read_origin, shown_parameters)
+from der.pipeline.results import (joint_accuracy, published_curves, published_references)
 from der.pipeline.shown import digest_results
 from der.pipeline.step_metrics import read_steps, read_summary
 from der.pipeline.timing import read_times
@@ -23,7 +23,7 @@ from der.report.finished_run import FinishedRun
 from der.report.tables import show_bytes
 from der.report.write import write_report
 from der.settings.experiment import Settings
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
 from der.summary.logs import read_logs
 from der.summary.series import Summary
 from der.summary.verdict import Reference, chance

@@ -6,7 +6,6 @@ from der.data.splits import SPLITS
 
 PARAMS = Path("params.yaml")
 GRAPH = Path("dvc.yaml")
-CHAIN = Path("chain.yaml")
 FINGERPRINTS = Path("data/fingerprints")
 INPUT = Path("data/input.json")
 WEIGHTS = Path("data/weights")

@@ -7,7 +7,7 @@ from der.data.sources.registry import find_source
 from der.pipeline.known_names import is_unchanged, names_read_last
 from der.pipeline.paths import PARAMS
 from der.settings.experiment import Settings
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
 
 
 def planned_steps(settings: Settings) -> list[list[str]] | None:

@@ -17,7 +17,7 @@ from der.pipeline.changes import Change, compare, shorten
 from der.pipeline.paths import PARAMS, RAW, SUMMARY, checkpoint
 from der.pipeline.presets import PLACES, list_presets, load_preset
 from der.settings.experiment import Settings
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from der.summary.series import Summary
 
 if TYPE_CHECKING:

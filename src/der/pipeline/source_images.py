@@ -13,7 +13,7 @@ from der.data.sources.tree import Entry, build_tree, scan
 from der.pipeline.environment import scratch_root
 from der.pipeline.outputs import digest_outputs
 from der.pipeline.timing import append, read_lines
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 FILE = "images.jsonl"  # in the scratch directory: a line for every download
 STAGE = "download"

@@ -8,7 +8,7 @@ from der.core.errors import UserError, naming
 from der.model.start_heads import check_head
 from der.pipeline.graph import read_stages
 from der.pipeline.paths import GRAPH, PARAMS, WEIGHTS
-from der.settings.network import PRETRAINED, NetworkSettings
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 STAGE = "initialize"  # which reads them
 

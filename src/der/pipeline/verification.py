@@ -8,9 +8,7 @@ from typing import NamedTuple
 from der.core.errors import DamageError
 from der.core.files import from_here
 from der.core.sealed import find_damage
-from der.pipeline.chain import chain_length
 from der.pipeline.graph import list_stages, read_stages
-from der.pipeline.input_side import read_side
 from der.pipeline.lockfile import LOCK, read_outputs
 from der.pipeline.objects import (
     OBJECT,
@@ -23,8 +21,10 @@ from der.pipeline.objects import (
     put_object,
 )
 from der.pipeline.outputs import list_outputs
+from der.pipeline.params import read_side
 from der.pipeline.paths import INPUT, fingerprint, sealed
 from der.pipeline.running_code import check_fingerprint
+from der.pipeline.steps import chain_length
 
 LAST = ("summarize",)  # whose outputs are not sealed: tables, pictures
 

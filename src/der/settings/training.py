@@ -1,11 +1,11 @@
 """How a step is trained."""
 
-from typing import Annotated, Literal
+from typing import (Annotated, Literal, get_args)
 
 from msgspec import Meta
 
 from der.core.errors import UserError
-from der.settings.section import (
+from der.settings.sections import (
     LARGEST_FACTOR,
     LARGEST_RATE,
     SMALLEST,
@@ -19,7 +19,8 @@ from der.settings.section import (
     ShareAboveZero,
 )
 
-Precision = Literal["float32", "bfloat16"]  # torch's dtypes of these names; der.core.device has them
+Precision = Literal["float32", "bfloat16"]  # torch's names
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 class AugmentationSettings(Section, frozen=True):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from der.data.sources.class_images import Images
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 SIDE = 8  # pixels, of every picture made here
 Contents = dict[str, bytes | None]  # path inside the tree -> bytes of the file; None makes a folder

@@ -15,7 +15,7 @@ from torchvision import datasets  # type: ignore[import-untyped]
 from der.core.errors import UserError
 from der.data.sources.download import Counts, download
 from der.data.sources.registry import SOURCES
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 
 NAMES = ["truck", "cat", "airplane"]  # as in CIFAR-10, not alphabetical

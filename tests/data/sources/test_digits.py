@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
 from der.data.sources.download import Counts, download
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 
 

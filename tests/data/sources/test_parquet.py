@@ -17,7 +17,7 @@ from der.data.sources import arrow_files
 from der.data.sources.class_images import ClassImages, hold_out
 from der.data.sources.download import Counts, download
 from der.data.sources.parquet import parquet
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import pixels_of, png, settings_for
 
 NAMES = ["dog", "cat", "ant"]  # not in alphabetical order

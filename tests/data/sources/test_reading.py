@@ -15,7 +15,7 @@ from der.core.errors import UserError
 from der.data.sources.class_images import ClassImages
 from der.data.sources.download import Counts, download
 from der.data.sources.reading import read_source
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 
 SIDE = 8  # pixels

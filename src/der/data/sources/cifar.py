@@ -11,7 +11,7 @@ from der.core.errors import UserError
 from der.core.files import expand_home
 from der.data.sources.class_images import ClassImages
 from der.data.sources.decoding import resize_all
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 
 def cifar10(settings: DatasetSettings) -> Generator[ClassImages, None, None]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 Images = NDArray[np.uint8]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from der.data.sources.class_images import ClassImages, hold_out
 from der.data.sources.decoding import resize_all
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 BRIGHTEST = 16  # the data set's white
 

@@ -12,7 +12,7 @@ from der.data.arrays import class_file, every_row, write_images
 from der.data.sources.class_images import Images
 from der.data.sources.reading import read_source
 from der.data.splits import SPLITS
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 SCRATCH = "unpacked"  # below the destination
 

@@ -11,7 +11,7 @@ from der.data.sources.class_images import ClassImages, choose_tests
 from der.data.sources.pictures import Fault, Job, Picture, decode, describe, make_images, map_images
 from der.data.sources.tree import Entry, Splits, build_tree, check_archive, check_splits, scan, unwrap
 from der.data.splits import SPLITS
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:

@@ -15,7 +15,7 @@ from der.data.sources.tree import (
     scan,
     unwrap,
 )
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 
 def check_folder(settings: DatasetSettings, scratch: Path) -> None:

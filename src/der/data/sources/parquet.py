@@ -16,7 +16,7 @@ from der.core.errors import UserError
 from der.data.sources.arrow_files import Columns, find_columns, list_files, read_rows
 from der.data.sources.class_images import ClassImages, Images, choose_tests
 from der.data.sources.pictures import Job, Picture, decode, describe, make_images, map_images
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 
 class Split(NamedTuple):

@@ -21,7 +21,7 @@ from der.core.errors import UserError
 from der.data.sources.class_images import Images
 from der.data.sources.decoding import UnreadForm, read_picture
 from der.data.sources.room import ROOM, Taken, taken_by_processes
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 MOST_WORKERS = 8  # each holds a whole picture in memory
 MOST_NAMED = 20  # pictures in a message

@@ -10,7 +10,7 @@ from der.core.errors import UserError, naming
 from der.data.sources.class_images import ClassImages
 from der.data.sources.class_names import check_name
 from der.data.sources.registry import find_source
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 
 def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:

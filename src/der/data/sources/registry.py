@@ -17,7 +17,7 @@ from der.core.files import existing, expand_home
 from der.core.registry import look_up
 from der.data.sources.folder_check import check_folder, list_classes
 from der.data.sources.known_classes import CIFAR10, CIFAR100, DIGITS
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 if TYPE_CHECKING:
     from der.data.sources.class_images import ClassImages

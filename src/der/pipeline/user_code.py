@@ -1,4 +1,4 @@
-"""Functions of the user's own that params.yaml names, module:function, as code that stages depend on."""
+"""Finds the user-defined functions that params.yaml names, module:function, as code of the stages."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,15 +8,14 @@ from typing import Any
 from der.core.errors import ForeignCodeError, UserError
 from der.core.files import from_here
 from der.core.registry import import_own, module_of, refuse_pythons
-from der.pipeline.changes import value_at
 from der.pipeline.fingerprint import Hashes, find_module, hash_modules, is_installed, is_ours
 from der.pipeline.graph import read_stages
 from der.pipeline.kept_code import recall
-from der.pipeline.params import read_params
+from der.pipeline.params import read_params, value_at
 from der.pipeline.paths import GRAPH, PARAMS
 
-# The module that looks a setting's name up: a stage whose code has it runs the function. By their names, for
-# the code behind them may not even parse.
+# The module that resolves a setting's name: a stage whose code has it runs the function. Not imported, for
+# the code behind it may not even parse.
 LOOKED_UP_IN = {
     "dataset.source": "der.data.sources.registry",
     "network.backbone": "der.model.backbones",
@@ -27,7 +26,7 @@ LOOKED_UP_IN = {
 
 
 def named_modules(parameters: Any) -> dict[str, str]:
-    """The user's modules that ``parameters``, all of params.yaml, name, by key."""
+    """Return the user's modules that ``parameters``, all of params.yaml, name, by key."""
     texts = {key: value_at(parameters, key) for key in LOOKED_UP_IN}
     modules = {key: module_of(text) for key, text in texts.items() if isinstance(text, str)}
     return {key: module for key, module in modules.items() if module is not None}
@@ -35,9 +34,9 @@ def named_modules(parameters: Any) -> dict[str, str]:
 
 @contextmanager
 def importing_named() -> Iterator[None]:
-    """Import the modules that params.yaml, if there is one, names: for commands that read its checkpoints.
+    """Import the user's modules that params.yaml, if there is one, names, before checkpoints are read.
 
-    Raises UserError for one that cannot be imported; what the block says of others it says how to import.
+    Raises UserError if one cannot be imported, or if the block needs one that params.yaml does not name.
     """
     if PARAMS.is_file():
         for key, module in named_modules(read_params()).items():
@@ -51,7 +50,7 @@ def importing_named() -> Iterator[None]:
 
 
 def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
-    """The hashes of all code that ``stage`` runs; ``named`` are modules by key, as of ``named_modules``."""
+    """Hash all code that ``stage`` runs; ``named`` are modules by key, from ``named_modules``."""
     script = f"stages.{stage}"
     hashes = hash_modules(script)
     own = [module for key, module in named.items() if LOOKED_UP_IN[key] in hashes]
@@ -59,10 +58,9 @@ def hash_stage(stage: str, named: dict[str, str]) -> Hashes:
 
 
 def hash_stages(stages: list[str]) -> dict[str, Hashes]:
-    """``hash_stage`` of every stage, with the modules that params.yaml names.
+    """Hash the code of every stage, with the modules that params.yaml names.
 
-    Raises UserError for a module that cannot be parsed, one of Python's own, and one whose edits DVC would
-    not see.
+    Raises UserError for a module that cannot be parsed, belongs to Python, or that DVC does not watch.
     """
     recall()
     named = named_modules(read_params())
@@ -75,7 +73,7 @@ def hash_stages(stages: list[str]) -> dict[str, Hashes]:
 
 
 def check_watched(names: Iterable[str]) -> None:
-    """Raise UserError for a module outside of what stage check depends on, unless it was installed."""
+    """Raise UserError for a module that is neither installed nor a dependency of stage check in dvc.yaml."""
     watched = [Path(dep).resolve() for dep in read_stages()["check"]["deps"]]
     for name in sorted(names):
         path = find_module(name)

@@ -1,26 +1,27 @@
-"""Functions of the user's own are code that stages depend on."""
+"""User-defined functions are code that stages depend on."""
 
 import shutil
 import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
 
 from der.core.errors import UserError
 from der.core.registry import check_imported
-from der.core.yaml_text import parse_yaml
 from der.estimator.choices import CHOICES
 from der.pipeline.fingerprint import is_own
 from der.pipeline.fingerprint_files import read_code, write_fingerprints
-from der.pipeline.own_code import hash_stages, importing_named, named_modules
 from der.pipeline.params import write_text
 from der.pipeline.paths import GRAPH, PARAMS
 from der.pipeline.running_code import RunningCode
+from der.pipeline.user_code import hash_stages, importing_named
+from der.settings.yaml import put_values
 from tests.locations import ROOT
 
 STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]
 WITH_NETWORKS = {"build_memory", "evaluate", "initialize", "train_task"}
-READ_BY = {  # whose results a function of one's own decides on
+READ_BY = {  # whose results a user-defined function decides on
     "dataset.source": {"download"},
     "network.backbone": WITH_NETWORKS,
     "network.head_initialization": {"train_task"},
@@ -54,22 +55,8 @@ def write_package(place: Path, name: str = "own") -> None:
 
 def name_function(key: str, text: str = "own.names:function") -> None:
     """Write it into params.yaml, whatever stood there."""
-    content = parse_yaml(PARAMS.read_text(encoding="utf-8"), PARAMS)
-    place = content
-    *sections, last = key.split(".")
-    for section in sections:
-        place = place[section]
-    before = f"  {last}: {place[last]}"
-    old = PARAMS.read_text(encoding="utf-8")
-    assert old.count(before) == 1
-    write_text(old.replace(before, f"  {last}: {text}"))
-
-
-def test_only_names_with_a_colon_are_ones_own(project: Path) -> None:
-    assert named_modules(parse_yaml(PARAMS.read_text(encoding="utf-8"), PARAMS)) == {}
-    assert named_modules({"memory": {"selection": "own.names:f"}, "network": 3}) == {
-        "memory.selection": "own.names"
-    }
+    before = PARAMS.read_text(encoding="utf-8")
+    write_text(put_values(before, reduce(lambda inner, name: {name: inner}, reversed(key.split(".")), text)))
 
 
 @pytest.mark.parametrize("key", CHOICES)
@@ -88,7 +75,14 @@ def test_its_code_belongs_to_the_stages_that_run_it(project: Path, key: str) -> 
     assert hash_stages(STAGES) == edited
 
 
-def test_a_stage_is_held_to_it(project: Path) -> None:
+def test_a_stage_is_held_to_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("der.pipeline.running_code.imported_own", imported := {"own.earlier"})
+    write_fingerprints(read_code(STAGES))
+    code = RunningCode("build_memory")
+    code.confirm()
+    imported.add("own.names")  # of a function that was named after stage check
+    with pytest.raises(UserError, match="build_memory: its code has been edited"):
+        code.confirm()
     name_function("memory.selection")
     write_fingerprints(read_code(STAGES))
     RunningCode("build_memory").confirm()
@@ -98,39 +92,24 @@ def test_a_stage_is_held_to_it(project: Path) -> None:
         RunningCode("build_memory")
 
 
-def test_a_module_of_ours_may_be_named_too(project: Path) -> None:
-    name_function("memory.selection", "der.evaluation.metrics:write_confusion")
-    assert "der.evaluation.metrics" in hash_stages(STAGES)["build_memory"]
-    write_fingerprints(read_code(STAGES))
-    RunningCode("build_memory").confirm()
-
-
-def test_a_module_of_python_is_no_code_to_watch(project: Path) -> None:
-    name_function("memory.selection", "os:getcwd")
-    with pytest.raises(UserError, match=r"^params\.yaml: memory\.selection: 'os' is Python's own; write"):
-        hash_stages(STAGES)
-
-
+@pytest.mark.parametrize("is_inside", [True, False])
 def test_code_that_dvc_does_not_look_at_is_refused_until_check_depends_on_it(
-    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    project: Path,
+    is_inside: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    for place in (project, elsewhere):
-        write_package(place, f"{place.name}_own".replace("-", "_"))
-    monkeypatch.syspath_prepend(project)
-    monkeypatch.syspath_prepend(elsewhere)
+    place = project if is_inside else tmp_path_factory.mktemp("elsewhere")
+    package = f"beside_{is_inside}"
+    write_package(place, package)
+    monkeypatch.syspath_prepend(place)
+    name_function("memory.selection", f"{package}.names:function")
+    dependency = package if is_inside else f"{place}/{package}"
+    with pytest.raises(UserError, match=rf"DVC would not see .*dvc\.yaml: - {dependency}/__init__\.py$"):
+        hash_stages(STAGES)
     text = GRAPH.read_text(encoding="utf-8")
-    for place, dependency in ((project, ""), (elsewhere, f"{elsewhere}/")):
-        package = f"{place.name}_own".replace("-", "_")
-        name_function("memory.selection", f"{package}.names:function")
-        with pytest.raises(
-            UserError, match=rf"DVC would not see .*dvc\.yaml: - {dependency}{package}/__init__\.py$"
-        ):
-            hash_stages(STAGES)
-        GRAPH.write_text(text.replace("      - src\n", f"      - src\n      - {dependency}{package}\n"))
-        assert f"{package}.helper" in hash_stages(STAGES)["build_memory"]
-        GRAPH.write_text(text)
-        name_function("memory.selection", "herding")
+    GRAPH.write_text(text.replace("      - src\n", f"      - src\n      - {dependency}\n"))
+    assert f"{package}.helper" in hash_stages(STAGES)["build_memory"]
 
 
 def test_an_installed_package_is_its_version_as_torch_is(
@@ -143,10 +122,22 @@ def test_an_installed_package_is_its_version_as_torch_is(
     assert "installed_own.helper" in hash_stages(STAGES)["build_memory"]
 
 
-def test_a_module_that_is_nowhere_is_left_to_the_check_of_names(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("os:getcwd", r"^params\.yaml: memory\.selection: 'os' is Python's own; write"),
+        ("no_such.module:function", None),  # the check of names refuses it
+        ("herding", None),
+    ],
+)
+def test_what_is_no_code_to_watch(project: Path, text: str, message: str | None) -> None:
     before = hash_stages(STAGES)
-    name_function("memory.selection", "no_such.module:function")
-    assert hash_stages(STAGES) == before
+    name_function("memory.selection", text)
+    if message is None:
+        assert hash_stages(STAGES) == before
+    else:
+        with pytest.raises(UserError, match=message):
+            hash_stages(STAGES)
 
 
 def test_what_a_checkpoint_names_is_imported_for_a_command_only_if_params_yaml_names_it(
@@ -170,18 +161,3 @@ def test_an_environment_below_the_root_is_nobody_s_own_code(project: Path) -> No
     assert not is_own("json.decoder", project / "env/lib/python3.11/json/decoder.py", set(), project)
     assert not is_own("numpy", project / "env/lib/python3.11/site-packages/numpy/__init__.py", set(), project)
     assert is_own("own", project / "src/own/__init__.py", set(), project)
-
-
-def test_a_function_that_is_named_after_check_is_no_code_of_the_stage(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("der.pipeline.running_code.imported_own", imported := {"own.earlier"})
-    write_fingerprints(read_code(STAGES))
-    code = RunningCode("build_memory")
-    code.confirm()
-    imported.add("own.names")
-    with pytest.raises(UserError, match="build_memory: its code has been edited"):
-        code.confirm()
-    name_function("memory.selection")
-    write_fingerprints(read_code(STAGES))
-    RunningCode("build_memory").confirm()

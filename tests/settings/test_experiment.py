@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.pipeline.settings import load_settings
-from der.settings.presets import DIRECTORY, list_names, overlay, preset, read_preset
-from der.settings.section import to_values
+from der.pipeline.presets import load_settings
+from der.settings.experiment import DIRECTORY, list_names, preset, read_preset, read_settings
+from der.settings.sections import to_values
 from tests.locations import ROOT
 from tests.pipeline.clones import settings_of
 
@@ -22,7 +22,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_default_is_a_new_project_s() -> None:
-    assert preset("digits") == load_settings(ROOT / "params.yaml")
+    assert preset("digits") == load_settings(ROOT / "params.yaml") == read_settings(ROOT / "params.yaml")
 
 
 @pytest.mark.parametrize("name", list_names())
@@ -44,23 +44,12 @@ def test_values_are_plain_ones() -> None:
         assert types(to_values(preset(name))) <= {dict, list, str, int, float, bool, type(None)}
 
 
-def test_nothing_is_read_or_written_where_one_stands(elsewhere: Path) -> None:
-    (elsewhere / "presets").mkdir()
-    (elsewhere / "presets/mine.yaml").write_text("base: digits\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"^mine: no preset of that name; "):
-        preset("mine")
-    assert [path.name for path in elsewhere.iterdir()] == ["presets"]
-
-
-def test_a_name_of_none() -> None:
-    with pytest.raises(UserError) as caught:
-        preset("notebok")
-    assert str(caught.value) == "notebok: no preset of that name; did you mean notebook?"
-
-
-@pytest.mark.parametrize("name", [3, None, [3]])
-def test_what_is_no_name(name: Any) -> None:
-    with pytest.raises(UserError, match=f"^{re.escape(str(name))}: no preset of that name; known: ablation_"):
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("notebok", "did you mean notebook?"), *((one, "known: ablation_") for one in (3, None, [3]))],
+)
+def test_a_name_of_none(name: Any, hint: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(f'{name}: no preset of that name; {hint}')}"):
         preset(name)
 
 
@@ -71,18 +60,32 @@ def test_one_preset_does_not_change_another() -> None:
 
 
 def test_a_mapping_in_one_line_is_a_value_as_a_whole(elsewhere: Path) -> None:
-    text = (DIRECTORY / "digits_masks.yaml").read_text(encoding="utf-8")
-    masks = text.partition("masks: ")[2].partition("\n")[0]
-    (elsewhere / "digits.yaml").write_text((DIRECTORY / "digits.yaml").read_text(encoding="utf-8"))
-    (elsewhere / "a.yaml").write_text(f"base: digits\ntrain:\n  masks: {masks}\n", encoding="utf-8")
-    (elsewhere / "b.yaml").write_text(
-        "base: a\ntrain:\n  masks: {sharpness: 9}\n  seed: 7\n", encoding="utf-8"
-    )
+    for name, text in (
+        ("digits", (DIRECTORY / "digits.yaml").read_text(encoding="utf-8")),
+        ("a", "base: digits\ntrain:\n  masks: {sharpness: 400, start_mean: 1}\n"),
+        ("b", "base: a\ntrain:\n  masks: {sharpness: 9}\n  seed: 7\n"),
+    ):
+        (elsewhere / f"{name}.yaml").write_text(text, encoding="utf-8")
     train = read_preset("b", elsewhere)["train"]
     assert train["masks"] == {"sharpness": 9} and train["seed"] == 7 and train["precision"] == "float32"
-    assert overlay({"a": {"b": 1, "c": 2}}, read_preset("b", elsewhere)["memory"])["a"] == {"b": 1, "c": 2}
 
 
 def test_numbers_in_names_count_by_value() -> None:
     names = list_names()
     assert names.index("paper_b0_5") < names.index("paper_b0_10") < names.index("paper_b0_50")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "not found; give a file of settings"),
+        (b"\xff", "not UTF-8; save it in that encoding"),
+        (b"a: [", r"not valid YAML \(line .*\)"),
+        (b"dataset: 3\n", "dataset: 3 does not fit; write the keys source, .*"),
+    ],
+)
+def test_a_file_that_holds_no_settings(content: bytes | None, message: str, elsewhere: Path) -> None:
+    if content is not None:
+        (elsewhere / "my.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=rf"^my\.yaml: {message}$"):
+        read_settings("my.yaml")
