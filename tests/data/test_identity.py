@@ -18,9 +18,9 @@ from der.core.errors import UserError
 from der.core.sealed import seal
 from der.core.serialization import write_array
 from der.data.class_arrays import class_file
-from der.data.identity import Identity, identify
-from der.data.sources.download import download
-from der.data.splits import SPLITS
+from der.data.protocol import Identity, identify
+from der.data.sources.registry import download
+from der.data import SPLITS
 from tests.data.sources.image_trees import settings_for
 from tests.examples_drawn import examples
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 import der
 from der.core.registry import look_up
-from der.data.sources.reading import read_source
+from der.data.sources.registry import read_source
 from der.estimator.choices import CHOICES
 from der.memory.selection import SELECTIONS
 from der.model.features import normalize_features

@@ -36,8 +36,8 @@ BROUGHT_BY = {
 FOR_DVC = {"ruamel.yaml.clib"}  # which DVC's parser imports where it is there
 # What rooms of the library import inside functions, for that use alone.
 FOR_ONE_USE = {
-    "pyarrow": {"der.data.sources.arrow_files"},  # of extra parquet: its source is imported when it is named
-    "torchvision": {"der.data.sources.cifar"},  # of extra pipeline: downloads
+    "pyarrow": {"der.data.sources.parquet"},  # of extra parquet: its source is imported when it is named
+    "torchvision": {"der.data.sources.builtin"},  # of extra pipeline: downloads
     "onnxruntime": {"der.inference.export"},  # of extra onnx
     "timm": {"der.model.timm_extractor", "der.model.timm_models"},  # of extra photos: backbones of its family
     "onnxscript": {"der.inference.export"},

@@ -9,14 +9,13 @@ import numpy as np
 
 from der.core.sealed import seal
 from der.core.serialization import write_json
+from der.data import SPLITS
 from der.data.class_arrays import class_file
-from der.data.identity import identify
-from der.data.protocol import plan_steps
-from der.data.splits import SPLITS
+from der.data.protocol import identify, plan_steps
 from der.evaluation.metrics import METRICS, Breakdown, StepMetrics
 from der.model.metadata import save_empty_checkpoint
 from der.pipeline.chain import chain_length
-from der.pipeline.images import IDENTITIES
+from der.pipeline.inputs import IDENTITIES
 from der.pipeline.markers import mark_unused
 from der.pipeline.paths import RAW, SUMMARY, checkpoint, evaluation
 from der.pipeline.presets import load_order

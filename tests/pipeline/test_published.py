@@ -12,10 +12,10 @@ import yaml
 
 from der.core.sealed import seal
 from der.core.serialization import write_json
+from der.data import SPLITS
 from der.data.class_arrays import class_file
-from der.data.identity import identify
-from der.data.splits import SPLITS
-from der.pipeline.images import IDENTITIES, RunImages
+from der.data.protocol import identify
+from der.pipeline.inputs import IDENTITIES, RunImages
 from der.pipeline.paths import RAW
 from der.pipeline.presets import PRESETS, load_order, load_preset
 from der.pipeline.published import PUBLISHED, joint_accuracy, published_curves, published_references

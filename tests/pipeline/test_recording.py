@@ -15,12 +15,12 @@ from der.core.errors import DamageError, UserError
 from der.core.sealed import seal
 from der.core.serialization import read_json, write_json
 from der.core.work_clock import Spent
-from der.data.identity import identify
-from der.data.sources.download import download
+from der.data.protocol import identify
+from der.data.sources.registry import download
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.pipeline import recording
 from der.pipeline.applying import apply_preset
-from der.pipeline.images import IDENTITIES, find_expected
+from der.pipeline.inputs import IDENTITIES, find_expected
 from der.pipeline.lockfile import LOCK
 from der.pipeline.markers import mark_unused
 from der.pipeline.paths import RAW, SUMMARY, evaluation

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from der.core.sealed import SealedDirectory
-from der.data.splits import SPLITS
+from der.data import SPLITS
 from der.pipeline.changes import compare, shorten
 from der.pipeline.history import code_revision
 from der.pipeline.paths import RAW

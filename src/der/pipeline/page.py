@@ -14,7 +14,7 @@ from der.evaluation.predictions import PREDICTED, Predictions, read_predictions
 from der.pipeline import paths
 from der.pipeline.earlier_run import read_earlier
 from der.pipeline.graph import stages_of
-from der.pipeline.images import RunImages
+from der.pipeline.inputs import RunImages
 from der.pipeline.origin import read_origin, shown_parameters
 from der.pipeline.provenance import check_training
 from der.pipeline.published import joint_accuracy, published_curves, published_references

@@ -22,14 +22,14 @@ from der.pipeline.changes import value_at
 from der.pipeline.expanded_graph import Node, expand_graph, producers
 from der.pipeline.fingerprint_files import read_code
 from der.pipeline.input_side import holds_side
+from der.pipeline.inputs import STAGE as DOWNLOAD
+from der.pipeline.inputs import find_changed_classes
 from der.pipeline.lockfile import Ran, changes_since, read_dependencies, read_lock, read_outputs
 from der.pipeline.markers import is_unused
 from der.pipeline.objects import find_cache, find_object
 from der.pipeline.params import load_section, parse_section
 from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
 from der.pipeline.planning import planned_steps
-from der.pipeline.source_images import STAGE as DOWNLOAD
-from der.pipeline.source_images import find_changed_classes
 from der.pipeline.start_weights import STAGE as STAGE_OF_WEIGHTS
 from der.pipeline.start_weights import names_file
 from der.pipeline.tasks import read_task

@@ -6,7 +6,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from der.core.serialization import read_json
-from der.pipeline.images import RunImages
+from der.pipeline.inputs import RunImages
 from der.pipeline.presets import load_preset
 from der.settings.protocol import ProtocolSettings
 from der.summary.charts.accuracy import Curve

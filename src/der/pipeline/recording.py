@@ -9,14 +9,13 @@ from msgspec.structs import replace
 
 from der.core.errors import UserError
 from der.core.serialization import read_json, write_json
-from der.data.identity import identify
-from der.data.protocol import plan_steps
+from der.data.protocol import identify, plan_steps
 from der.data.sources.registry import find_source
 from der.pipeline.changes import Change, compare
 from der.pipeline.editing import put_values
 from der.pipeline.graph import stages_of
 from der.pipeline.history import CODE, git
-from der.pipeline.images import ExpectedImages, check_images, find_expected, refuse_unknown_images
+from der.pipeline.inputs import ExpectedImages, check_images, find_expected, refuse_unknown_images
 from der.pipeline.lockfile import LOCK, changes_since, read_lock
 from der.pipeline.machine import describe_machine
 from der.pipeline.params import read_params, read_text

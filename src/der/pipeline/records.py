@@ -24,7 +24,7 @@ class RecordMetrics(Summary):
 
 
 class ImagesRecord(TypedDict):
-    """The images that were taught, see der.data.identity."""
+    """The images that were taught, see der.data.protocol."""
 
     sha256: str
     classes: int

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from der.data.sources.class_images import Images
+from der.data.sources import Images
 from der.settings.dataset import DatasetSettings
 
 SIDE = 8  # pixels, of every picture made here

@@ -18,7 +18,7 @@ import pytest
 
 from der.core.atomic import atomic_directory
 from der.core.errors import UserError
-from der.data.sources.download import Counts, download
+from der.data.sources.registry import Counts, download
 from der.data.sources.folder import folder
 from tests.data.sources.image_trees import (
     Contents,

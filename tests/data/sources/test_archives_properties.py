@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from der.core.errors import UserError
 from der.data.sources.archives import unpack
-from der.data.sources.tree import is_ignored
+from der.data.sources.pictures import is_ignored
 
 Members = list[tuple[str, bytes]]
 

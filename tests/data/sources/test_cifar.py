@@ -13,8 +13,7 @@ import pytest
 from torchvision import datasets  # type: ignore[import-untyped]
 
 from der.core.errors import UserError
-from der.data.sources.download import Counts, download
-from der.data.sources.registry import SOURCES
+from der.data.sources.registry import SOURCES, Counts, download
 from der.settings.dataset import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from der.data.sources.class_images import hold_out
+from der.data.sources import hold_out
 from tests.data.sources.image_trees import settings_for
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
-from der.data.sources.download import Counts, download
+from der.data.sources.registry import Counts, download
 from der.settings.dataset import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 

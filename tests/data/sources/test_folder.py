@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from der.core.errors import UserError
-from der.data.sources.class_images import hold_out
-from der.data.sources.download import Counts, download
+from der.data.sources import hold_out
+from der.data.sources.registry import Counts, download
 from der.data.sources.folder import folder
-from der.data.sources.tree import is_no_picture
+from der.data.sources.pictures import is_no_picture
 from tests.data.sources.image_trees import (
     Contents,
     expected,

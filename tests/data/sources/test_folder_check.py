@@ -10,8 +10,8 @@ import pytest
 
 from der.core.atomic import atomic_directory
 from der.core.errors import UserError
-from der.data.sources.download import download
-from der.data.sources.folder_check import check_folder, list_classes
+from der.data.sources.registry import download
+from der.data.sources.folder import check_folder, list_classes
 from tests.data.sources.image_trees import Contents, link, settings_for, tree_of, write_tar, write_zip
 
 TREE = tree_of(train={"cat": 3, "Füchse 狐": 2}, test={"cat": 1, "Füchse 狐": 2})

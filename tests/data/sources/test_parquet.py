@@ -13,9 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from der.core.errors import UserError
-from der.data.sources import arrow_files
-from der.data.sources.class_images import ClassImages, hold_out
-from der.data.sources.download import Counts, download
+from der.data.sources import ClassImages, hold_out
+from der.data.sources import parquet as arrow_files
+from der.data.sources.registry import Counts, download
 from der.data.sources.parquet import parquet
 from der.settings.dataset import DatasetSettings
 from tests.data.sources.image_trees import pixels_of, png, settings_for

@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 
 from der.core.errors import UserError
-from der.data.sources import pictures
-from der.data.sources.class_images import Images
-from der.data.sources.decoding import read_picture
-from der.data.sources.download import download
-from der.data.sources.pictures import Job, Picture, decode, make_images, map_images
+from der.data.sources import Images, pictures
+from der.data.sources.pictures import Job, Picture, decode, make_images, map_images, read_picture
+from der.data.sources.registry import download
 from der.data.sources.room import ROOM, Taken, taken_by_processes
 from tests.data.sources.image_trees import expected, pixels_of, png, settings_for, tree_of, write_tree
 

@@ -12,9 +12,8 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.sources.class_images import ClassImages
-from der.data.sources.download import Counts, download
-from der.data.sources.reading import read_source
+from der.data.sources import ClassImages
+from der.data.sources.registry import Counts, download, read_source
 from der.settings.dataset import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 

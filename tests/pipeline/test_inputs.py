@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from der.pipeline.graph import GRAPH
+from der.pipeline.inputs import find_changed_classes, keep_files_of_classes, list_files_of_classes
 from der.pipeline.paths import RAW
-from der.pipeline.source_images import find_changed_classes, keep_files_of_classes, list_files_of_classes
 from der.settings.dataset import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 
