@@ -1,16 +1,30 @@
-"""Class orders and steps."""
+"""Class orders and steps, and the identity of a data set."""
 
+import hashlib
+import json
+import tempfile
 import unicodedata
+from itertools import product
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
+from PIL import Image
 
 from der.core.errors import UserError
-from der.data.protocol import order_classes, plan_steps
+from der.core.sealed import seal
+from der.core.serialization import write_array
+from der.data import SPLITS
+from der.data.class_arrays import class_file
+from der.data.protocol import Identity, identify, order_classes, plan_steps
+from der.data.sources.registry import download
 from der.settings.protocol import ProtocolSettings
+from tests.data.sources.image_trees import settings_for
+from tests.examples_drawn import examples
 
 HUNDRED = [f"{number:02}" for number in range(100)]
 FIVE = ["ant", "bee", "cat", "dog", "eel"]
@@ -33,13 +47,12 @@ def test_published_class_orders(seed: int | list[int], start: list[int]) -> None
     assert sorted(order) == HUNDRED
 
 
-def test_a_seed_permutes_and_alphabetical_does_not() -> None:
-    assert order_classes(FIVE, "alphabetical") == FIVE
+def test_a_seed_permutes_and_what_is_listed_stays() -> None:
     assert order_classes(FIVE, 0) == order_classes(FIVE, 0) != order_classes(FIVE, 1)
-
-
-def test_names_in_the_order_given() -> None:
+    assert order_classes(FIVE, "alphabetical") == FIVE
     assert order_classes(FIVE, FIVE[::-1]) == FIVE[::-1]
+    steps = [["dog", "ant"], ["eel"]]  # which need not hold every class
+    assert plan_steps(FIVE, settings(first=99, order=1993, steps=steps)) == steps
 
 
 @pytest.mark.parametrize(
@@ -55,17 +68,8 @@ def test_the_last_step_takes_what_remains(first: int, later: int, sizes: list[in
 def test_published_protocols() -> None:
     assert [len(step) for step in plan_steps(HUNDRED, settings(25, 25))] == [25] * 4
     assert [len(step) for step in plan_steps(HUNDRED, settings(50, 5))] == [50] + [5] * 10
-
-
-def test_steps_follow_the_class_order() -> None:
     steps = plan_steps(HUNDRED, settings(10, 30, [1993]))
-    assert steps[0][:3] == ["43", "92", "14"]
     assert [name for step in steps for name in step] == order_classes(HUNDRED, [1993])
-
-
-def test_explicit_steps_are_kept_and_need_not_hold_every_class() -> None:
-    steps = [["dog", "ant"], ["eel"]]
-    assert plan_steps(FIVE, settings(first=99, order=1993, steps=steps)) == steps
 
 
 def test_class_names_without_quotes_are_not_taken_for_seeds() -> None:
@@ -98,34 +102,26 @@ def test_what_is_no_seed(seed: int | list[int]) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"first": 6},
-            r"protocol\.first_classes: 6, but the data set has 5 classes; write at most 5",
-        ),
-        ({"order": FIVE[:4]}, r"protocol\.class_order: 'eel' is missing; list every class once"),
+        ({"first": 6}, "first_classes: 6, but the data set has 5 classes; write at most 5"),
+        ({"order": FIVE[:4]}, "class_order: 'eel' is missing; list every class once"),
         (
             {"order": [*FIVE[:4], "fox"]},
-            r"protocol\.class_order: 'fox' is no class of the data set; it has ant, bee, cat, dog, eel",
+            "class_order: 'fox' is no class of the data set; it has ant, bee, cat,",
         ),
+        ({"order": [*FIVE, "bee"]}, "class_order: 'bee' stands 2 times; name every class once"),
+        ({"steps": []}, "steps: no step; write a list of class names for every step, or null"),
+        ({"steps": [["ant"], []]}, "steps: step 2 has no class; name at least one"),
         (
-            {"order": [*FIVE, "bee"]},
-            r"protocol\.class_order: 'bee' stands 2 times; name every class once",
+            {"steps": [["ant"], ["Bee"]]},
+            "steps: 'Bee' is no class of the data set; it has ant, bee, cat, dog",
         ),
-        (
-            {"steps": []},
-            r"protocol\.steps: no step; write a list of class names for every step, or null",
-        ),
-        ({"steps": [["ant"], []]}, r"protocol\.steps: step 2 has no class; name at least one"),
-        ({"steps": [["ant"], ["Bee"]]}, r"protocol\.steps: 'Bee' is no class of the data set; it has .*eel"),
-        (
-            {"steps": [["ant", "bee"], ["ant"]]},
-            r"protocol\.steps: 'ant' stands 2 times; name every class once",
-        ),
+        ({"steps": [["ant", "bee"], ["ant"]]}, "steps: 'ant' stands 2 times; name every class once"),
     ],
 )
 def test_a_protocol_that_does_not_fit_the_classes(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=f"^{message}$"):
+    with pytest.raises(UserError) as caught:
         plan_steps(FIVE, settings(**changes))
+    assert str(caught.value).startswith(f"protocol.{message}")
 
 
 def test_only_some_of_many_classes_are_listed() -> None:
@@ -161,27 +157,106 @@ def test_every_class_is_taught_once_in_the_order_of_classes(
     assert steps == plan_steps(names, protocol)
 
 
-@tries(deadline=None)
-@given(NAMES, COUNTS, st.randoms(use_true_random=False))
-def test_named_steps_that_hold_no_class_twice_are_taken_as_they_are(
-    names: list[str], size: int, random: Any
-) -> None:
-    chosen = random.sample(names, random.randint(1, len(names)))
-    steps = [chosen[start : start + size] for start in range(0, len(chosen), size)]
-    decomposed = [[unicodedata.normalize("NFD", name) for name in step] for step in steps]
-    for written in (steps, decomposed):
-        assert plan_steps(names, settings(order=0, steps=written)) == steps
-    with pytest.raises(UserError, match=r"^protocol\.steps: .* stands 2 times; name every class once$"):
-        plan_steps(names, settings(steps=[*steps, [chosen[0]]]))
+Pixels = tuple[int, ...]  # of one image of side 2, grey
+DataSet = dict[str, dict[str, list[Pixels]]]  # split -> class -> images
+
+IMAGES = st.lists(st.tuples(*[st.integers(0, 255)] * 4), min_size=1, max_size=4)
+SHORT = st.text("abé.Z9 _", min_size=1, max_size=3)
+DATA_SETS = st.lists(SHORT, min_size=2, max_size=4, unique_by=str.casefold).flatmap(
+    lambda names: st.fixed_dictionaries(
+        {split: st.fixed_dictionaries(dict.fromkeys(names, IMAGES)) for split in SPLITS}
+    )
+)
 
 
-@tries(deadline=None)
-@given(NAMES, st.lists(st.text(LETTERS, max_size=6), max_size=30))
-def test_an_order_is_a_permutation_of_all_names_or_one_sentence(names: list[str], written: list[str]) -> None:
-    normal = [unicodedata.normalize("NFC", name) for name in written]
-    if sorted(normal) == names:
-        assert order_classes(names, [*written]) == normal
-    elif written:
-        with pytest.raises(UserError, match=r"^protocol\.class_order: ") as caught:
-            order_classes(names, [*written])
-        assert "\n" not in str(caught.value)
+def write(directory: Path, data_set: DataSet, form: tuple[int, ...] = (2, 2, 1)) -> Path:
+    for split, classes in data_set.items():
+        for name, images in classes.items():
+            path = directory / split / class_file(name)
+            path.parent.mkdir(exist_ok=True)
+            np.save(path, np.array(images, np.uint8).reshape(-1, *form))
+        seal(directory / split, {})
+    return directory
+
+
+def identity_of(data_set: DataSet, form: tuple[int, ...] = (2, 2, 1)) -> Identity:
+    with tempfile.TemporaryDirectory() as directory:
+        return identify(write(Path(directory), data_set, form))
+
+
+def digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def identity_by_hand(data_set: DataSet) -> Identity:
+    """The same, from lists of integers."""
+    parts = [
+        {
+            name: digest(b"".join(sorted(digest(bytes(image)) for image in images))).hex()
+            for name, images in data_set[split].items()
+        }
+        for split in ("train", "test")
+    ]
+    text = json.dumps([[2, 2, 1], *parts], sort_keys=True, separators=(",", ":"))
+    train, test = (sum(len(images) for images in data_set[split].values()) for split in ("train", "test"))
+    return Identity(digest(text.encode()).hex(), len(data_set["train"]), train, test)
+
+
+@pytest.mark.slow
+@tries(max_examples=examples(60), deadline=None)
+@given(DATA_SETS)
+def test_identity_by_its_formula(data_set: DataSet) -> None:
+    assert identity_of(data_set) == identity_by_hand(data_set)
+
+
+DATA_SET: DataSet = {split: {"cat": [(1, 2, 3, 4)], "dog": [(5, 6, 7, 8)]} for split in SPLITS}
+
+
+def test_images_of_another_form_are_others() -> None:
+    forms = [(2, 2, 1), (1, 4, 1), (4, 1, 1), (1, 1, 4)]
+    assert len({identity_of(DATA_SET, form).sha256 for form in forms}) == len(forms)
+
+
+def refuse(directory: Path, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        identify(directory)
+    assert str(caught.value).startswith(message)
+
+
+def test_directories_without_images_and_damaged_arrays(tmp_path: Path) -> None:
+    refuse(tmp_path, f"{tmp_path / 'train/manifest.json'}: cannot be read")
+    raw = write(tmp_path, DATA_SET)
+    for name, images, message in (
+        ("dog", (1, 4, 1, 1), f"{raw / 'test/dog.npy'}: images of shape (4, 1, 1)"),
+        ("cat", (1, 4, 1, 1), f"{raw}: training and test images differ in shape; "),
+        ("cat", (0, 4, 1, 1), f"{raw / 'test/cat.npy'}: not images"),
+    ):
+        write_array(raw / f"test/{name}.npy", np.zeros(images, np.uint8))
+        refuse(raw, f"{raw / f'test/{name}.npy'}: damaged, its bytes are not those that were written")
+        seal(raw / "test", {})
+        refuse(raw, message)
+    for file in (raw / "test").glob("*.npy"):
+        file.unlink()
+    seal(raw / "test", {})
+    refuse(raw, f"{raw / 'test'}: holds no classes; ")
+
+
+def test_names_order_and_format_of_files_do_not_matter(tmp_path: Path) -> None:
+    draw = np.random.RandomState(0)
+    images = {name: draw.randint(0, 256, (5, 8, 8, 3)).astype(np.uint8) for name in ("cat", "dog")}
+
+    def found(ending: str, first: int) -> Identity:
+        """Of pictures named by numbers that fall from ``first``."""
+        for split, (name, pictures) in product(SPLITS, images.items()):
+            place = tmp_path / ending / split / name
+            place.mkdir(parents=True)
+            for number, picture in enumerate(pictures):
+                Image.fromarray(picture).save(place / f"{first - number:04}.{ending}")
+        download(settings_for(tmp_path / ending), tmp_path / f"raw.{ending}")
+        return identify(tmp_path / f"raw.{ending}")
+
+    one = found("png", 9)
+    images["cat"] = images["cat"][::-1]
+    assert found("bmp", 50) == one == Identity(one.sha256, classes=2, train=10, test=10)
+    images["dog"][2, 3, 4, 1] ^= 1
+    assert found("tiff", 7).sha256 != one.sha256

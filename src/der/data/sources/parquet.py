@@ -182,9 +182,7 @@ def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[Picture]:
             )
             if not isinstance(content, bytes | None):
                 kind = type(content).__name__
-                raise UserError(
-                    f"{file}: pictures are of type {kind}; write their files' bytes, or {{bytes, path}}"
-                )
+                raise UserError(f"{file}: pictures are of type {kind}; write the bytes of their files")
             yield Picture(f"{file} row {row}" + (f" ({Path(name).name})" if name else ""), content or b"")
 
 
