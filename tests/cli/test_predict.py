@@ -88,7 +88,8 @@ def test_unreadable_pictures_are_reported_and_skipped(
     assert [row["picture"] for row in rows(printed.out)] == ["in/0.png", "in/3.png", "in/4.png"]
     lines = printed.err.splitlines()
     assert lines == [
-        f"skipped: in/{name}: cannot be read as a picture; repair or remove it" for name in ("1.png", "2.png")
+        f"skipped: in/{name}: cannot be read as a picture; convert it to JPEG or remove it"
+        for name in ("1.png", "2.png")
     ]
 
 

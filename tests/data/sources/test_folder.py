@@ -120,10 +120,10 @@ def test_all_unreadable_pictures_are_named(
     with pytest.raises(UserError) as caught:
         download(settings_for(root), tmp_path / "raw")
     if count == 1:
-        advice = "repair it, convert it to JPEG or remove it"
+        advice = "convert it to JPEG or remove it"
         assert str(caught.value) == f"{root}/{bad[0]}: cannot be read as a picture; {advice}"
         return
-    assert str(caught.value).startswith(f"{count} pictures cannot be read or are too large; repair them, con")
+    assert str(caught.value).startswith(f"{count} pictures cannot be read or are too large; convert them ")
     more = " and 3 more" if count == 23 else ""
     assert str(caught.value).endswith(f": {', '.join(f'{root}/{path}' for path in bad[:20])}{more}")
 

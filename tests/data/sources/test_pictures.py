@@ -28,7 +28,7 @@ GREY = [[0, 100], [200, 255]]
 TURNED = [[200, 0], [255, 100]]  # by 90 degrees clockwise
 COLOURS = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]
 WHITE = COLOURS[3]
-NO_PICTURE = "cannot be read as a picture; repair it, convert it to JPEG or remove it"
+NO_PICTURE = "cannot be read as a picture; convert it to JPEG or remove it"
 
 
 def array(values: Any, kind: Any = np.uint8) -> Any:

@@ -22,21 +22,12 @@ DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile),
 )
 
-Parts = tuple[str, ...]  # of a path below the root
-
 
 class Entry(NamedTuple):
     """A file or folder of a tree."""
 
-    parts: Parts
+    parts: tuple[str, ...]  # of its path below the root
     file: Path | None  # where the content can be read; None for a folder
-
-
-class Contents(NamedTuple):
-    """What an archive unpacks to."""
-
-    entries: list[Entry]  # in place of each file, the archive
-    size: int  # bytes of all files
 
 
 def check_archive(path: Path) -> None:
@@ -50,8 +41,8 @@ def lists_members(archive: Path) -> bool:
     return archive.name.lower().endswith((".zip", ".tar"))
 
 
-def survey(archive: Path) -> Contents:
-    """List what an archive holds, without unpacking it.
+def survey(archive: Path) -> tuple[list[Entry], int]:
+    """List what an archive holds, itself in place of each file, and sum up their bytes; nothing is unpacked.
 
     Raises UserError if it is damaged, unpacks to far more than its size, or has a member that stands twice
     or would leave its folder.
@@ -61,9 +52,9 @@ def survey(archive: Path) -> Contents:
 
 
 @lru_cache(maxsize=1)  # seconds for 100,000 members, and asked for several times
-def _survey(archive: Path, packed: int, _moment: int) -> Contents:
+def _survey(archive: Path, packed: int, _moment: int) -> tuple[list[Entry], int]:
     entries: list[Entry] = []
-    files: set[Parts] = set()
+    files: set[tuple[str, ...]] = set()
     total = 0
     with _readable(archive):
         for name, is_folder, size in _members(archive):
@@ -79,13 +70,13 @@ def _survey(archive: Path, packed: int, _moment: int) -> Contents:
             if total > LARGEST_RATIO * packed:
                 advice = "as pictures do not; unpack it yourself if you trust it"
                 raise UserError(f"{archive}: unpacks to over {LARGEST_RATIO} times its size, {advice}")
-    return Contents(entries, total)
+    return entries, total
 
 
 def check_room(archive: Path, scratch: Path) -> None:
     """Raise UserError unless the disk of ``scratch``, which need not exist, has room for the files."""
     free = shutil.disk_usage(existing(scratch)).free
-    if survey(archive).size > free:
+    if survey(archive)[1] > free:
         raise UserError(f"{scratch}: {free:,} bytes are free, too few for {archive}; make room")
 
 
@@ -103,7 +94,7 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
         else:
             with tarfile.open(archive) as tarred:
                 tarred.extractall(scratch, filter="data")
-    return [Entry(parts, file and scratch.joinpath(*parts)) for parts, file in survey(archive).entries]
+    return [Entry(parts, file and scratch.joinpath(*parts)) for parts, file in survey(archive)[0]]
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def _is_text(name: str) -> bool:
 
 
 def _list_archive(path: Path) -> Splits:
-    where, entries = unwrap(path, survey(path).entries)
+    where, entries = unwrap(path, survey(path)[0])
     return _sort(entries, where)
 
 

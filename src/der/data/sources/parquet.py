@@ -65,14 +65,12 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     if not train:
         raise UserError(f"{root}: has no training images; name a folder or file of them train")
     files = [(file, _find_columns(file)) for file in (*train, *(found[test] if test else []))]
-    ends, names = [0], list[str]()
-    for file, columns in files:
-        names += _read_labels(file, columns)
-        ends.append(len(names))
+    parts = [list(_read_labels(*one)) for one in files]
+    names = [name for part in parts for name in part]
     classes = sorted({*names})
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers[name] for name in names], np.int64)
-    is_test = np.arange(len(names)) >= ends[len(train)]
+    is_test = np.arange(len(names)) >= sum(map(len, parts[: len(train)]))
     if len(classes) < 2:
         raise UserError(f"{root}: has {len(classes)} of the two classes that are needed; add images")
     for label, name in enumerate(classes):
@@ -134,7 +132,9 @@ def _split_of(path: Path) -> str | None:
 def _find_columns(file: Path) -> Columns:
     """Find the columns of a file's pictures and labels; raises UserError if they cannot be told."""
     with _opening(file) as (schema, _):
-        features = _features(schema)
+        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))  # what `datasets` says of them
+        every = said.get("info", {}).get("features", {}).items()
+        features = {name: one for name, one in every if isinstance(one, dict) and name in schema.names}
         images = [name for name, one in features.items() if one.get("_type") == "Image"]
         images = images or [name for name in IMAGE if name in schema.names]
         labels = {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
@@ -147,15 +147,6 @@ def _find_columns(file: Path) -> Columns:
                 f"name them {IMAGE[0]} and {LABEL}"
             )
     return Columns(images[0], label, labels.get(label))
-
-
-def _features(schema: Any) -> dict[str, dict[str, Any]]:
-    """Read what `datasets` says of columns in a schema's metadata; nothing if another program wrote it."""
-    try:
-        said = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"].items()
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return {}
-    return {name: one for name, one in said if isinstance(one, dict) and name in schema.names}
 
 
 def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
@@ -177,9 +168,8 @@ def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
 def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[Picture]:
     for file, columns in files:
         for row, value in enumerate(_read_column(file, columns.image)):
-            content, name = (
-                (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-            )
+            picture = value if isinstance(value, dict) else {"bytes": value}
+            content, name = picture.get("bytes"), picture.get("path")
             if not isinstance(content, bytes | None):
                 kind = type(content).__name__
                 raise UserError(f"{file}: pictures are of type {kind}; write the bytes of their files")

@@ -39,7 +39,7 @@ CHUNK = 128  # pictures decoded before the next are begun
 MOST_NAMED = 20  # pictures in a message
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
 LARGEST_JPEG = 250_000_000  # pixels before it is decoded smaller; a phone's best has 200 million
-ONE_AT_A_TIME = 10_000_000  # pixels; pictures with more, 4 to 8 bytes each, wait for one another
+ONE_AT_A_TIME = 16_000_000  # pixels; pictures with more, 4 to 8 bytes each, wait for one another
 STRIP = 2**20  # pixels of a picture that are converted at once
 DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
 BACKGROUND = "white"  # behind what is transparent
@@ -141,7 +141,7 @@ def describe(faults: Sequence[Fault]) -> str:
         return faults[0].sentence
     names = ", ".join(fault.place for fault in faults[:MOST_NAMED])
     more = f" and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
-    advice = "repair them, convert them to JPEG or remove them"
+    advice = "convert them to JPEG, repair or remove them"
     return f"{len(faults)} pictures cannot be read or are too large; {advice}: {names}{more}"
 
 
@@ -160,9 +160,7 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{where}: too many pixels; make it smaller ({error})") from None
     except UnidentifiedImageError:
-        raise UserError(
-            f"{where}: cannot be read as a picture; repair it, convert it to JPEG or remove it"
-        ) from None
+        raise UserError(f"{where}: cannot be read as a picture; convert it to JPEG or remove it") from None
     except DAMAGE as error:
         raise UserError(f"{where}: cannot be read as a picture; repair or remove it ({error})") from None
 
