@@ -88,7 +88,7 @@ def test_it_predicts_what_the_classifier_does(client: httpx.Client, models: list
     [
         (b"", 422, "picture: cannot be read as a picture; convert it to JPEG or remove it"),
         (b"no picture", 422, "picture: cannot be read as a picture; convert it to JPEG or remove it"),
-        (png(IMAGES[0])[:60], 422, "picture: cannot be read as a picture; convert it to JPEG or remove it"),
+        (png(IMAGES[0])[:60], 422, "picture: cannot be read as a picture; repair or remove it"),
         (bytes(20_000_001), 413, "picture: over 20 MB; send a smaller one"),
     ],
 )
