@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from der.core.randomness import generator
-from der.data.arrays import empty_memory
-from der.data.sources.digits import digits
+from der.data.arrays import (empty_memory)
+from der.data.sources.builtin import (digits)
 from der.model.expansion import expand, random_linear
 from der.model.extractor import Extractor
 from der.model.network import Network, empty_network

@@ -1,7 +1,7 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
 from der.pipeline import paths
-from der.pipeline.images import RunImages
+from der.pipeline.inputs import RunImages
 from der.pipeline.params import load_section
 from der.pipeline.results import joint_accuracy, published_curves
 from der.pipeline.running_code import RunningCode

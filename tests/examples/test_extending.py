@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 
 import der
-from der.data.sources.reading import read_source
+from der.data.sources.registry import (read_source)
 from der.estimator.choices import CHOICES
 from der.memory import (SELECTIONS)
 from der.model.backbones import (build_extractor)

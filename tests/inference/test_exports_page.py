@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from PIL import Image
 
 from der.cli.main import main
-from der.data.arrays import empty_memory
-from der.data.sources.decoding import read_picture
+from der.data.arrays import (empty_memory)
+from der.data.sources.pictures import (read_picture)
 from der.inference.export import export_safetensors
 from der.inference.input_form import describe_input
 from der.inference.predictor import Predictor

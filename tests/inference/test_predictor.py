@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from der.core.device import choose_device
 from der.core.errors import UserError
-from der.data.sources.decoding import resize_all
+from der.data.sources.pictures import resize_all
 from der.inference.prediction import Prediction
 from der.inference.predictor import Predictor, load_predictor
 from der.model import forward

@@ -53,7 +53,7 @@ def forbidden(*_: object) -> NoReturn:
     raise AssertionError("parsed")
 
 
-@pytest.mark.parametrize("line", ["edited = True", "from der.data import identity"])
+@pytest.mark.parametrize("line", ["edited = True", "from der.data.sources import builtin"])
 def test_an_edit_is_seen(line: str) -> None:
     before = hash_modules(SCRIPT)
     forget()
@@ -62,7 +62,7 @@ def test_an_edit_is_seen(line: str) -> None:
         stream.write(f"\n{line}\n")
     after = hash_modules(SCRIPT)
     assert before["stages.split"] != after["stages.split"]
-    assert ("der.data.identity" in after) == ("identity" in line)
+    assert ("der.data.sources.builtin" in after) == ("builtin" in line)
 
 
 def test_older_code_is_not_kept(kept: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.data.sources.folder_check import check_folder
-from der.data.sources.known_classes import CIFAR10, CIFAR100
+from der.data.sources.builtin import CIFAR10, CIFAR100
+from der.data.sources.folder import check_folder
 from der.pipeline.paths import RAW
 from der.pipeline.planning import planned_steps
 from der.pipeline.presets import load_settings

@@ -29,7 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE, "download"]
+    assert write_fingerprints(read_code([STAGE, "initialize"])) == [STAGE, "initialize"]
     return tmp_path
 
 
@@ -61,8 +61,8 @@ def test_an_edit_before_the_stage_starts(project: Path) -> None:
     edit(project)
     with pytest.raises(UserError, match=EDITED):
         RunningCode(STAGE)
-    RunningCode("download")  # is none of its code
-    assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE]
+    RunningCode("initialize")  # is none of its code
+    assert write_fingerprints(read_code([STAGE, "initialize"])) == [STAGE]
     RunningCode(STAGE)
 
 
@@ -136,13 +136,13 @@ def test_a_fingerprint_that_is_damaged_is_no_edit(place: int, project: Path) -> 
     fingerprint(STAGE).write_bytes(text)
     with pytest.raises(DamageError, match=r"^data/fingerprints/split: damaged, its bytes are not those that"):
         RunningCode(STAGE)
-    assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE]
+    assert write_fingerprints(read_code([STAGE, "initialize"])) == [STAGE]
     RunningCode(STAGE)
 
 
 def test_fingerprints_are_written_when_they_are_new(project: Path) -> None:
     before = FINGERPRINTS.stat()
-    assert write_fingerprints(read_code([STAGE, "download"])) == []
+    assert write_fingerprints(read_code([STAGE, "initialize"])) == []
     assert FINGERPRINTS.stat().st_ino == before.st_ino
     assert write_fingerprints(read_code([STAGE])) == []  # a stage less
     assert [path.name for path in FINGERPRINTS.iterdir()] == [STAGE]

@@ -255,7 +255,7 @@ def test_an_edit_of_herding_never_trains_the_first_step(pipeline: Pipeline) -> N
 
 
 CODE = [
-    ({"src/der/data/sources/digits.py": ["download"], "src/der/train/objective.py": ["T1", "T2", "T3"]}),
+    ({"src/der/data/sources/builtin.py": ["download"], "src/der/train/objective.py": ["T1", "T2", "T3"]}),
     (
         {
             "stages/split.py": ["split"],

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.sources.decoding import resize_all
+from der.data.sources.pictures import resize_all
 from der.model.forward import run_network
 from der.model.metadata import Metadata
 from der.model.network import Network

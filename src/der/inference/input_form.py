@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from der.data.sources.decoding import BACKGROUND, DRAFT
+from der.data.sources.pictures import BACKGROUND, DRAFT
 from der.model.metadata import Metadata
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from der.data.splits import SPLITS
+from der.data import SPLITS
 
 PARAMS = Path("params.yaml")
 GRAPH = Path("dvc.yaml")

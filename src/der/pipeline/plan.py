@@ -19,14 +19,13 @@ from der.core.errors import UserError
 from der.estimator.choices import backbone_side
 from der.pipeline.expanded_graph import Node, expand_graph, producers
 from der.pipeline.fingerprint_files import read_code
+from der.pipeline.inputs import (STAGE as DOWNLOAD, find_changed_classes)
 from der.pipeline.lockfile import Ran, changes_since, read_dependencies, read_lock, read_outputs
 from der.pipeline.markers import is_unused
 from der.pipeline.objects import find_cache, find_object
 from der.pipeline.params import holds_side, load_section, parse_section, value_at
 from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
 from der.pipeline.planning import planned_steps
-from der.pipeline.source_images import STAGE as DOWNLOAD
-from der.pipeline.source_images import find_changed_classes
 from der.pipeline.start_weights import STAGE as STAGE_OF_WEIGHTS
 from der.pipeline.start_weights import names_file
 from der.pipeline.steps import check_chain, read_task

@@ -12,13 +12,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.sources.class_images import ClassImages
-from der.data.sources.download import Counts, download
-from der.data.sources.reading import read_source
-from der.settings.sections import DatasetSettings
-from tests.data.sources.image_trees import settings_for
+from der.data.sources import (ClassImages, hold_out)
+from der.data.sources.registry import (Counts, download, read_source)
+from der.settings.sections import (DatasetSettings)
+from tests.data.sources.image_trees import (SIDE, settings_for)
 
-SIDE = 8  # pixels
 DECOMPOSED = unicodedata.normalize("NFD", "ä")
 YIELDED: list[object] = []  # by ``source``
 closed: list[bool] = []
@@ -52,7 +50,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(name: str = "own_source:source") -> DatasetSettings:
-    return replace(settings_for(Path("nowhere")), source=name, image_side=SIDE, channels=3)
+    return replace(settings_for(Path("nowhere")), source=name)
 
 
 def read(*classes: object) -> list[ClassImages]:
@@ -71,10 +69,7 @@ def test_what_is_as_described_passes() -> None:
     [
         ([named("a")], "yields 1 of the two classes that are needed; add classes"),
         ([], "yields 0 of the two classes that are needed; add classes"),
-        (
-            [("a", images(), images())],
-            "yields a tuple, no class by name; yield a ClassImages for every class",
-        ),
+        ([("a",)], "yields a tuple, no class by name; yield a ClassImages for every class"),
         ([named(3)], "yields a ClassImages, no class by name; yield a ClassImages for every class"),
         ([named("b"), named("a")], "class 'a' comes after 'b'; yield every class once, names sorted"),
         ([named("a"), named("a")], "class 'a' comes after 'a'; yield every class once, names sorted"),
@@ -100,17 +95,12 @@ def test_anything_else_is_one_sentence(classes: list[object], sentence: str) -> 
     assert closed == [True]
 
 
-def test_a_source_that_returns_no_classes() -> None:
-    YIELDED.append(None)
-    with pytest.raises(
-        UserError, match=r"^dataset\.source: own_source:returned: returns None; yield a Class"
-    ):
-        list(read_source(settings("own_source:returned"), Path("nowhere")))
-
-
-def test_a_list_of_classes_will_do(tmp_path: Path) -> None:
+def test_a_list_of_classes_will_do_and_nothing_will_not(tmp_path: Path) -> None:
     YIELDED.append([named("a"), named("b")])
     assert download(settings("own_source:returned"), tmp_path) == Counts(classes=2, train=4, test=2)
+    YIELDED[0] = None
+    with pytest.raises(UserError, match=r"^dataset\.source: own_source:returned: returns None; yield a "):
+        list(read_source(settings("own_source:returned"), Path("nowhere")))
 
 
 def test_a_source_is_closed_where_reading_ends(tmp_path: Path) -> None:
@@ -120,3 +110,28 @@ def test_a_source_is_closed_where_reading_ends(tmp_path: Path) -> None:
     assert closed == []
     reader.close()
     assert closed == [True]
+
+
+NUMBERED = np.arange(200, dtype=np.uint8).reshape(200, 1, 1, 1)
+NEAREST = [(10, 0.2, 2), (178, 0.2, 36), (7, 0.5, 4)]
+ONE_ON_EACH_SIDE = [(2, 0.01, 1), (2, 0.99, 1), (100, 0.999, 99), (100, 0.001, 1)]
+
+
+@pytest.mark.parametrize(("count", "fraction", "tests"), NEAREST + ONE_ON_EACH_SIDE)
+def test_every_image_lands_on_one_side_in_order(count: int, fraction: float, tests: int) -> None:
+    divided = hold_out("cat", NUMBERED[:count], settings_for("", test_fraction=fraction))
+    train, test = divided.train.ravel().tolist(), divided.test.ravel().tolist()
+    assert (len(train), len(test)) == (count - tests, tests)
+    assert train == sorted(train) and test == sorted(test) and sorted(train + test) == list(range(count))
+
+
+def test_the_draw_depends_on_seed_and_class_and_stays_what_it_was() -> None:
+    def drawn(name: str, seed: int, count: int = 50) -> list[int]:
+        divided = hold_out(name, NUMBERED[:count], settings_for("", seed=seed))
+        return [int(one) for one in divided.test.ravel()]
+
+    assert drawn("cat", 0) != drawn("cat", 1)
+    assert drawn("cat", 0) != drawn("dog", 0)
+    assert drawn("Füchse 狐", 2**32 - 1) == drawn("Füchse 狐", 2**32 - 1)
+    order = np.random.RandomState([3, *b"cat"]).permutation(8)
+    assert sorted(order[:2]) == drawn("cat", 3, 8)

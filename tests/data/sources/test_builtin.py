@@ -1,4 +1,7 @@
-"""The CIFAR sources: torchvision's own code on tiny archives, with their checksums in place of the real."""
+"""Public data sets: the digits whole, CIFAR by torchvision's own code on tiny archives.
+
+The archives' checksums stand in place of the real ones.
+"""
 
 import hashlib
 import io
@@ -10,12 +13,12 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from torchvision import datasets  # type: ignore[import-untyped]
 
 from der.core.errors import UserError
-from der.data.sources.download import Counts, download
-from der.data.sources.registry import SOURCES
-from der.settings.sections import DatasetSettings
+from der.data.sources.registry import (Counts, download)
+from der.settings.sections import (DatasetSettings)
 from tests.data.sources.image_trees import settings_for
 
 NAMES = ["truck", "cat", "airplane"]  # as in CIFAR-10, not alphabetical
@@ -64,12 +67,6 @@ def settings(
     return settings_for("", source=request.param, downloads=str(downloads), image_side=32)
 
 
-def test_a_home_directory_that_is_none(settings: DatasetSettings) -> None:
-    wrong = settings_for("", source=settings.source, downloads="~nobody-of-this-name/images")
-    with pytest.raises(UserError, match=r"^~nobody-of-this-name/images: there is no such home directory"):
-        next(SOURCES[settings.source].read(wrong, Path("unused")))
-
-
 def archive_of(settings: DatasetSettings) -> Path:
     (archive,) = Path(settings.downloads).glob("*.tar.gz")
     return archive
@@ -82,30 +79,21 @@ def test_classes_come_by_name_with_their_pixels(settings: DatasetSettings, tmp_p
         for label, name in enumerate(NAMES):
             wanted = images[[index for index, one in enumerate(labels) if one == label]]
             assert np.array_equal(np.load(tmp_path / "raw" / split / f"{name}.npy"), wanted)
-
-
-def test_classes_are_yielded_in_alphabetical_order(settings: DatasetSettings) -> None:
-    assert [one.name for one in SOURCES[settings.source].read(settings, Path("unused"))] == sorted(NAMES)
-
-
-def test_side_and_channels_are_applied(settings: DatasetSettings, tmp_path: Path) -> None:
+    archive_of(settings).unlink()  # what is on disk is used again, at any side and with any channels
     small = settings_for("", source=settings.source, downloads=settings.downloads, image_side=8, channels=1)
-    download(small, tmp_path / "raw")
-    assert np.load(tmp_path / "raw" / "train" / "cat.npy").shape == (3, 8, 8, 1)
+    download(small, tmp_path / "small")
+    assert np.load(tmp_path / "small/train/cat.npy").shape == (3, 8, 8, 1)
 
 
-def test_what_is_on_disk_is_reused(settings: DatasetSettings, tmp_path: Path) -> None:
-    download(settings, tmp_path / "first")
-    archive_of(settings).unlink()
-    assert download(settings, tmp_path / "second").classes == 3
-
-
-def test_home_directory_is_expanded(
+def test_the_directory_of_downloads_may_be_in_a_home(
     settings: DatasetSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     at_home = settings_for("", source=settings.source, downloads="~/downloads", image_side=32)
     assert download(at_home, tmp_path / "raw").classes == 3
+    wrong = settings_for("", source=settings.source, downloads="~nobody-of-this-name/images")
+    with pytest.raises(UserError, match=r"^~nobody-of-this-name/images: there is no such home directory"):
+        download(wrong, tmp_path / "again")
 
 
 @pytest.mark.parametrize("damage", ["missing", "half", "changed"])
@@ -128,33 +116,29 @@ def test_archive_that_is_not_whole_says_what_to_put_where(
     assert download(settings, tmp_path / "raw").classes == 3
 
 
-@pytest.mark.parametrize("name", ["train", "test"])
-def test_damaged_unpacked_file_is_unpacked_again(
-    settings: DatasetSettings, tmp_path: Path, name: str
-) -> None:
-    download(settings, tmp_path / "first")
-    (unpacked,) = Path(settings.downloads).glob(f"*/{name}")
-    unpacked.write_bytes(unpacked.read_bytes()[:-1])
-    download(settings, tmp_path / "second")
-    for file in (tmp_path / "first").rglob("*.npy"):
-        again = tmp_path / "second" / file.relative_to(tmp_path / "first")
-        assert again.read_bytes() == file.read_bytes()
+def digit_settings(side: int = 8, channels: int = 1) -> DatasetSettings:
+    return settings_for("", source="digits", image_side=side, channels=channels, test_fraction=0.2)
 
 
-def test_damaged_class_names_say_which_folder_to_delete(settings: DatasetSettings, tmp_path: Path) -> None:
-    download(settings, tmp_path / "first")
-    (meta,) = Path(settings.downloads).glob("*/meta")
-    meta.write_bytes(b"")
-    with pytest.raises(UserError, match=f"delete the directory {meta.parent} if it exists"):
-        download(settings, tmp_path / "second")
+def test_all_digits_are_there_once_with_levels_stretched(tmp_path: Path) -> None:
+    counts = download(digit_settings(), tmp_path)
+    assert counts == Counts(classes=10, train=1797 - counts.test, test=counts.test)
+    data = load_digits()
+    levels = [0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255]
+    for digit in range(10):
+        train, test = (np.load(tmp_path / split / f"{digit}.npy") for split in ("train", "test"))
+        assert train.dtype == test.dtype == np.uint8 and train.shape[1:] == (8, 8, 1)
+        originals = data.images[data.target == digit].astype(int)
+        assert abs(len(test) - 0.2 * len(originals)) <= 0.5
+        came_out = sorted(image.tobytes() for image in (*train, *test))
+        assert came_out == sorted(bytes(levels[value] for value in image.ravel()) for image in originals)
 
 
-def test_real_file_names_and_checksums(tmp_path: Path) -> None:
-    assert (datasets.CIFAR10.filename, datasets.CIFAR10.tgz_md5) == (
-        "cifar-10-python.tar.gz",
-        "c58f30108f718f92721af3b95e74349a",
-    )
-    assert (datasets.CIFAR100.filename, datasets.CIFAR100.tgz_md5) == (
-        "cifar-100-python.tar.gz",
-        "eb9058c3a382ffc7106e4002c42a8d85",
-    )
+def test_digits_of_another_side_and_channels(tmp_path: Path) -> None:
+    download(digit_settings(side=16, channels=3), tmp_path / "large")
+    download(digit_settings(), tmp_path / "native")
+    large, native = (np.load(tmp_path / name / "test/0.npy") for name in ("large", "native"))
+    assert large.shape == (len(native), 16, 16, 3)
+    assert np.all(large == large[..., :1])
+    # Scaling up keeps the brightness of an image.
+    assert np.allclose(large.mean((1, 2, 3)), native.mean((1, 2, 3)), atol=4)
