@@ -21,8 +21,7 @@ def run(step: int, code: RunningCode) -> str:
     # Only now: what follows imports torch, which costs seconds.
     from der.data.class_arrays import read_classes
     from der.data.exemplars import load_memory
-    from der.model.checkpoint import check_classes, load_previous, save_checkpoint
-    from der.model.start import load_start
+    from der.model.checkpoint import check_classes, load_previous, load_start, save_checkpoint
     from der.pipeline.curves import curves
     from der.pipeline.training_state import training_key, training_state
     from der.pipeline.upcoming import plan_run

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from der.data.exemplars import empty_memory
-from der.model.backbones import build_extractor, initialize_extractor
-from der.model.checkpoint import Checkpoint
-from der.model.expansion import expand
-from der.model.extractor import Extractor
+from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.kernels.processor import Kernels
-from der.model.metadata import FORMAT, RESIZE, Metadata
-from der.model.network import Network, count_parameters, empty_network
-from der.model.pixel_statistics import Normalization
+from der.model.network import (
+    Extractor,
+    Network,
+    build_extractor,
+    count_parameters,
+    empty_network,
+    expand,
+    initialize_extractor,
+)
+from der.model.normalization import Normalization
 from der.model.resnet import ResNet
 from der.settings.memory import MemorySettings
 from der.settings.network import NetworkSettings

@@ -26,8 +26,8 @@ from der.core.precision_names import Precision
 from der.data.exemplars import Memory, empty_memory
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint
-from der.model.forward import Outputs, run_network
-from der.model.network import Network, fold_network
+from der.model.forward import Outputs, fold_network, run_network
+from der.model.network import Network
 from der.train import processor_kernels
 from der.train.incremental_step import train_step
 from der.train.log import EpochRecord

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import der.model.kernels.onednn
+import der.model.kernels.processor
 import der.train.feed
 import der.train.incremental_step
 import der.train.wiring
@@ -24,11 +24,9 @@ from bench.pycil.recipe import NORMALIZATION, augmentation_settings, network_set
 from der.core.device import set_up_device
 from der.core.randomness import generator
 from der.data.exemplars import empty_memory
-from der.model.expansion import expand, random_linear
-from der.model.extractor import Extractor
+from der.model.forward import Normalize, fold_network
 from der.model.kernels.layers import ConvNorm
-from der.model.network import Network, empty_network, fold_network
-from der.model.preprocessing import Normalize
+from der.model.network import Extractor, Network, empty_network, expand, random_linear
 from der.train.augmentation import augment, draw_epoch
 from der.train.log import REPRESENTATION
 from der.train.training_images import TrainingImages
@@ -131,7 +129,7 @@ def _train_in_float64() -> None:
         (der.train.wiring, "choose_precision", lambda name, device, where: torch.float64),
         (der.train.feed, "place_folded", place_folded),
         (der.train.incremental_step, "check_scores", lambda *_: None),  # runs in float32
-        (der.model.kernels.onednn, "serves", lambda x: False),
+        (der.model.kernels.processor, "serves_folded", lambda x: False),
     ]
     for module, name, function in exchanged:
         assert hasattr(module, name), f"{module.__name__} has no {name}"

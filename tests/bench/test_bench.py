@@ -24,11 +24,10 @@ from bench.results_file import RESULTS, describe_machine, round_figures, slugify
 from bench.table import format_summary, format_table, format_together
 from bench.together import measure_together
 from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
-from der.model.backbones import build_extractor
 from der.model.forward import run_network
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels
-from der.model.network import count_parameters
+from der.model.network import build_extractor, count_parameters
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
 from tests.core.test_device import OFFERS_LARGE_PAGES
 

@@ -16,10 +16,8 @@ from PIL import Image
 from der.cli.main import main
 from der.cli.predict import MOST_PICTURES
 from der.inference import loader
-from der.inference.prediction import Prediction
-from der.inference.predictor import Predictor, load_predictor
-from der.model.checkpoint import save_checkpoint
-from der.model.metadata import save_empty_checkpoint
+from der.inference.predictor import Prediction, Predictor, load_predictor
+from der.model.checkpoint import save_checkpoint, save_empty_checkpoint
 from tests.builders import CPU, random_checkpoint, random_images
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from der.cli.prediction_lines import start_csv, start_table
-from der.inference.prediction import Prediction
+from der.inference.predictor import Prediction
 
 
 def test_the_names_of_classes_cannot_break_a_line(capsys: pytest.CaptureFixture[str]) -> None:

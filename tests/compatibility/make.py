@@ -10,8 +10,7 @@ from pathlib import Path
 
 from der.core.serialization import write_array, write_json
 from der.data.exemplars import Memory, empty_memory, save_memory
-from der.model.checkpoint import load_checkpoint, save_checkpoint
-from der.model.metadata import FORMAT, save_empty_checkpoint
+from der.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.train.resume.lock import GUARD, HOLDER, LOCK
 from der.train.resume.removal import PREFIX
 from der.train.resume.store import StateStore

@@ -17,8 +17,8 @@ from der.core.registry import look_up
 from der.data.sources.reading import read_source
 from der.estimator.choices import CHOICES
 from der.memory.selection import SELECTIONS
-from der.model.features import normalize_features
 from der.model.forward import run_network
+from der.model.normalization import normalize_features
 from der.train.rebalancing.checking import find_rebalancing
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for
@@ -86,7 +86,7 @@ def test_a_backbone(tmp_path: Path) -> None:
     images, _ = noise(0, 1, 2, 3)
     assert np.array_equal(loaded.predict_proba(images), model.predict_proba(images))
     network = look_up({}, name, "key")  # the function itself
-    from der.model.backbones import build_extractor
+    from der.model.network import build_extractor
 
     settings = model.settings.network
     extractor = build_extractor(settings, 1)

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.inference import export
-from der.inference.export import export_onnx, export_safetensors, export_torch
-from der.inference.export_check import sample_images
-from der.inference.exportable import ExportableNetwork
-from der.model.checkpoint import Checkpoint
+from der.inference.export import (
+    ExportableNetwork,
+    export_onnx,
+    export_safetensors,
+    export_torch,
+    sample_images,
+)
+from der.model.checkpoint import Checkpoint, Metadata
 from der.model.forward import run_network
-from der.model.metadata import Metadata
 from der.model.network import Network
 from der.settings.training import MaskSettings
 from tests.builders import (

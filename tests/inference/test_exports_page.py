@@ -17,11 +17,9 @@ from PIL import Image
 from der.cli.main import main
 from der.data.exemplars import empty_memory
 from der.data.sources.decoding import read_picture
-from der.inference.export import export_safetensors
-from der.inference.input_form import describe_input
+from der.inference.export import describe_input, export_safetensors
 from der.inference.predictor import Predictor
-from der.model.checkpoint import Checkpoint, save_checkpoint
-from der.model.metadata import save_empty_checkpoint
+from der.model.checkpoint import Checkpoint, save_checkpoint, save_empty_checkpoint
 from der.settings.network import NetworkSettings
 from der.settings.training import MaskSettings
 from der.train.training_images import gather_step

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from der.inference.prediction import Prediction, top_predictions
+from der.inference.predictor import Prediction, top_predictions
 
 
 def test_top_predictions_by_probability_then_label() -> None:

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from der.core.device import choose_device
 from der.core.errors import UserError
 from der.data.sources.decoding import resize_all
-from der.inference.prediction import Prediction
-from der.inference.predictor import Predictor, load_predictor
+from der.inference.predictor import Prediction, Predictor, load_predictor
 from der.model import forward
-from der.model.checkpoint import load_checkpoint, save_checkpoint
-from der.model.metadata import save_empty_checkpoint
+from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
 from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
 
 CLASSES = [3, 2]

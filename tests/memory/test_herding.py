@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from der.memory.herding import class_mean, herd
-from der.model.features import normalize_features
+from der.model.normalization import normalize_features
 
 
 def icarl(features: NDArray[np.float32], exemplars: int) -> list[int]:

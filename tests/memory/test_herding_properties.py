@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from der.memory.herding import class_mean, herd
-from der.model.features import normalize_features
+from der.model.normalization import normalize_features
 
 Features = NDArray[np.float32]
 VALUES = st.floats(0, 1e4, width=32)  # as after a ReLU; many are zero, and many rows equal

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from der.model.pixel_statistics import Normalization, measure_normalization
-from der.model.preprocessing import Normalize
+from der.model.forward import Normalize
+from der.model.normalization import Normalization, measure_normalization
 from tests.builders import random_images
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from der.data.exemplars import empty_memory
 from der.model.checkpoint import Checkpoint
-from der.model.start import Start, read_start
+from der.model.weights import Start, read_start
 from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step
 from der.train.training_images import TrainingImages, gather_step

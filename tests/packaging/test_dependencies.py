@@ -39,9 +39,9 @@ FOR_ONE_USE = {
     "pyarrow": {"der.data.sources.arrow_files"},  # of extra parquet: its source is imported when it is named
     "torchvision": {"der.data.sources.cifar"},  # of extra pipeline: downloads
     "onnxruntime": {"der.inference.export"},  # of extra onnx
-    "timm": {"der.model.timm_extractor", "der.model.timm_models"},  # of extra photos: backbones of its family
+    "timm": {"der.model.timm"},  # of extra photos: backbones of its family
     "onnxscript": {"der.inference.export"},
-    "triton": {"der.model.kernels.convolution", "der.model.kernels.normalization"},  # torch's, for CUDA
+    "triton": {"der.model.kernels.triton"},  # torch's, for CUDA
 }
 
 

@@ -25,9 +25,7 @@ print(json.dumps([name for name in ("torch", *heavy) if name in sys.modules]))
 @pytest.fixture(scope="module")
 def modules() -> list[str]:
     found = {name for room in LIBRARY for name in modules_of(f"der.{room}")}
-    return sorted(
-        found - FOR_ONE_USE["triton"] - {"der.model.kernels.fused", "der.model.kernels.fused_layers"}
-    )
+    return sorted(found - FOR_ONE_USE["triton"])
 
 
 def test_the_library_brings_nothing_heavy_but_torch(modules: list[str]) -> None:

@@ -14,7 +14,7 @@ from der.data.identity import identify
 from der.data.protocol import plan_steps
 from der.data.splits import SPLITS
 from der.evaluation.metrics import METRICS, Breakdown, StepMetrics
-from der.model.metadata import save_empty_checkpoint
+from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.chain import chain_length
 from der.pipeline.images import IDENTITIES
 from der.pipeline.markers import mark_unused

@@ -20,7 +20,7 @@ from der.data.exemplars import Memory, save_memory
 from der.evaluation.confusion import write_confusion
 from der.evaluation.mistakes import write_mistakes
 from der.evaluation.predictions import Predictions, write_predictions
-from der.model.metadata import save_empty_checkpoint
+from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.chain import write_chain
 from der.pipeline.markers import mark_unused
 from der.pipeline.overview import NO_PAGE, OTHER_PAGE, PAGE, show_results

@@ -14,11 +14,10 @@ from der.core.sealed import seal
 from der.data.class_arrays import class_file, read_classes
 from der.data.exemplars import empty_memory
 from der.memory.build import build_memory
-from der.model.backbones import build_extractor, initialize_extractor
 from der.model.checkpoint import Checkpoint
 from der.model.forward import features_in_turns
-from der.model.start import Start
-from der.model.weights import tensors_of
+from der.model.network import build_extractor, initialize_extractor
+from der.model.weights import Start, tensors_of
 from der.pipeline import paths
 from der.pipeline.applying import apply_preset
 from der.pipeline.chain import write_chain

@@ -14,8 +14,7 @@ from msgspec import structs
 
 from der.core.errors import UserError
 from der.core.sealed import seal
-from der.model.kernels.compiler import Compiled
-from der.model.kernels.processor import Kernels
+from der.model.kernels.processor import Compiled, Kernels
 from der.pipeline.environment import scratch_root
 from der.pipeline.training_state import TrainingKey, training_key, training_state
 from der.settings.network import NetworkSettings

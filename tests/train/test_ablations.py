@@ -8,8 +8,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.metadata import save_empty_checkpoint
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.network import count_parameters
 from der.settings.network import NetworkSettings
 from tests.builders import (

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
-from der.model.kernels import convolution
+from der.model.kernels import triton
 from der.settings.training import MaskSettings, TrainSettings
 from der.train.capture import CapturedStep
 from der.train.engine import Engine
@@ -267,6 +267,6 @@ def test_convolutions_in_bfloat16(channels: tuple[int, int]) -> None:
     y.backward(dy.double().cpu())
     assert exact_x.grad is not None and exact_weight.grad is not None
     rounding = 2**-8
-    assert difference(convolution.convolve(x, weight)[0], y.detach()) < rounding
-    assert difference(convolution.input_gradient(dy, weight), exact_x.grad) < rounding
-    assert difference(convolution.weight_gradient(x, dy, weight), exact_weight.grad) < 1e-5
+    assert difference(triton.convolve(x, weight)[0], y.detach()) < rounding
+    assert difference(triton.input_gradient(dy, weight), exact_x.grad) < rounding
+    assert difference(triton.weight_gradient(x, dy, weight), exact_weight.grad) < 1e-5

@@ -16,9 +16,8 @@ from der.core.errors import UserError
 from der.core.randomness import generator
 from der.data.image_rows import every_row
 from der.model.checkpoint import Checkpoint
-from der.model.expansion import expand
-from der.model.kernels.folding import place_folded
-from der.model.network import count_parameters, empty_network
+from der.model.forward import place_folded
+from der.model.network import count_parameters, empty_network, expand
 from der.train import feed
 from der.train.training_images import TrainingImages
 from tests.builders import (

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from der.model.backbones import build_extractor
 from der.model.kernels.layers import ConvNorm
+from der.model.network import build_extractor
 from der.model.resnet import BasicBlock, PadShortcut, ResNet
 from der.settings.network import NetworkSettings
 from der.train.masks import ChannelMasks, Compensated, Weights

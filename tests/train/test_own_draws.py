@@ -9,8 +9,7 @@ from torch import nn
 
 from der.core.randomness import generator, lending
 from der.model.checkpoint import Checkpoint
-from der.model.timm_extractor import TimmExtractor, build_timm
-from der.model.timm_models import find_model
+from der.model.timm import TimmExtractor, build_timm, find_model
 from tests.builders import (
     CPU,
     Killed,

@@ -6,9 +6,9 @@ import torch
 
 from der.core.precision_names import Precision
 from der.data.exemplars import empty_memory
-from der.model.kernels import compiler
+from der.model.checkpoint import Metadata
+from der.model.kernels import processor
 from der.model.kernels.processor import Kernels, compiled_kernels
-from der.model.metadata import Metadata
 from der.settings.presets import preset
 from der.train.processor_kernels import choose_kernels, worth_compiling
 from der.train.training_images import TrainingImages, gather_step
@@ -60,8 +60,8 @@ def large(count: int = 600) -> TrainingImages:
 
 def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
-    monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
-    compiler.compile_source.cache_clear()
+    monkeypatch.setattr(processor, "COMPILERS", ("no-such-compiler", "nor-this"))
+    processor.compile_source.cache_clear()
     assert choose_kernels(NETWORK, LONG, large(), "float32", CPU, heard.append) is None
     assert heard == [
         "there is no C++ compiler, neither no-such-compiler nor nor-this; training goes on without, and "

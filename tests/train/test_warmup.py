@@ -7,9 +7,8 @@ import torch
 
 from der.core.errors import UserError
 from der.core.randomness import generator
-from der.model.expansion import expand
-from der.model.head_initialization import HEAD_INITIALIZATIONS, torch_uniform
-from der.model.network import Network, blank_linear
+from der.model.backbones import HEAD_INITIALIZATIONS, torch_uniform
+from der.model.network import Network, blank_linear, expand
 from der.settings.network import NetworkSettings
 from der.train import representation
 from der.train.engine import Engine

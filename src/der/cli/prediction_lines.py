@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from der.core.text import columns, csv_cell, printable
 
 if TYPE_CHECKING:
-    from der.inference.prediction import Prediction
+    from der.inference.predictor import Prediction
 
 PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first
 

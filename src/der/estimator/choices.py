@@ -12,8 +12,7 @@ from der.core.errors import UserError
 from der.core.registry import check_imported, look_up, module_of
 from der.data.sources.registry import SOURCES
 from der.memory.selection import SELECTIONS
-from der.model.backbones import BACKBONES, COLOURS, check_masks, choose_backbone
-from der.model.head_initialization import HEAD_INITIALIZATIONS
+from der.model.backbones import BACKBONES, COLOURS, HEAD_INITIALIZATIONS, check_masks, choose_backbone
 from der.settings.experiment import Settings
 from der.settings.network import NetworkSettings
 from der.train.rebalancing.registry import REBALANCINGS

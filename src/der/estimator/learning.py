@@ -24,7 +24,7 @@ from der.memory.budget import check_budget
 from der.memory.build import build_memory
 from der.model.checkpoint import Checkpoint, save_checkpoint
 from der.model.forward import features_in_turns
-from der.model.start import Start, read_start
+from der.model.weights import Start, read_start
 from der.settings.experiment import Settings
 from der.settings.network import NetworkSettings
 from der.train.incremental_step import train_step

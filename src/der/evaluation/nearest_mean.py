@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.model.features import in_parts, normalize_features
+from der.model.normalization import in_parts, normalize_features
 
 
 def nearest_mean_scores(

@@ -6,7 +6,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from der.model.features import in_parts, normalize_features
+from der.model.normalization import in_parts, normalize_features
 
 
 def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]:

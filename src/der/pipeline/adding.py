@@ -8,7 +8,7 @@ from der.core.serialization import read_json
 from der.core.yaml_document import yaml_editor
 from der.core.yaml_text import parse_yaml
 from der.data.sources.registry import find_source
-from der.model.files import METADATA
+from der.model import METADATA
 from der.pipeline.applying import fit_chain
 from der.pipeline.chain import chain_length
 from der.pipeline.editing import put_values

@@ -22,7 +22,7 @@ from der.pipeline.params import read_text
 from der.pipeline.paths import PARAMS, RAW
 from der.pipeline.planning import planned_steps
 from der.pipeline.settings import load_settings
-from der.pipeline.start_weights import check_fit, check_weights
+from der.pipeline.weights import check_weights
 from der.settings.experiment import Settings
 
 
@@ -41,14 +41,13 @@ def check_project(warn: Callable[[str], None]) -> None:
         check_channels(settings.network, settings.dataset.channels, advice)
         side = backbone_side(settings)
         check_side(settings, side)
-    check_weights(settings.network)
     find_source(settings.dataset).check(settings.dataset, RAW)  # download would, with its output gone
     steps = planned_steps(settings)
     move = describe_move(settings, steps) if steps is not None else None
     if move:
         warn(printable(f"warning: {move}"))
     check_chain(len(steps or []), "der add" if move else None)
-    check_fit(settings.network)
+    check_weights(settings.network)
     write_side(side)
 
 
@@ -56,7 +55,7 @@ def check_side(settings: Settings, followed: int | None) -> None:
     """Raise UserError for a model of timm that cannot take images of their side; ``followed`` is its own."""
     if settings.network.backbone.startswith("timm:"):
         # Only now: torch costs seconds, which the name of the backbone has cost already.
-        from der.model.trial import try_side
+        from der.model.network import try_side
 
         try_side(settings.network, followed or settings.dataset.side, settings.dataset.channels)
 

@@ -20,7 +20,7 @@ from der.pipeline.paths import GRAPH, PARAMS
 LOOKED_UP_IN = {
     "dataset.source": "der.data.sources.registry",
     "network.backbone": "der.model.backbones",
-    "network.head_initialization": "der.model.head_initialization",
+    "network.head_initialization": "der.model.backbones",
     "train.incremental.rebalancing": "der.train.rebalancing.registry",
     "memory.selection": "der.memory.selection",
 }

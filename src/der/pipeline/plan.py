@@ -30,9 +30,9 @@ from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
 from der.pipeline.planning import planned_steps
 from der.pipeline.source_images import STAGE as DOWNLOAD
 from der.pipeline.source_images import find_changed_classes
-from der.pipeline.start_weights import STAGE as STAGE_OF_WEIGHTS
-from der.pipeline.start_weights import names_file
 from der.pipeline.tasks import read_task
+from der.pipeline.weights import STAGE as STAGE_OF_WEIGHTS
+from der.pipeline.weights import names_file
 from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
 

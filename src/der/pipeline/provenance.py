@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
 from der.data.protocol import plan_steps
-from der.model.files import METADATA, START
+from der.model import METADATA, START
 from der.pipeline.paths import PARAMS, checkpoint
 from der.settings.experiment import Settings
 from der.settings.section import to_values

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from der.core import ranks
 from der.core.errors import UserError
-from der.model.kernels.fused_layers import CudaLayers, FusedLayers, ProcessorLayers
+from der.model.kernels.layers import CudaLayers, FusedLayers, ProcessorLayers
 from der.model.kernels.processor import Kernels
-from der.model.trial import may_draw
+from der.model.network import may_draw
 from der.settings.training import ScheduleSettings
 from der.train.augmentation import Draws
 from der.train.capture import CapturedStep, TrainBatch

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from der.core import ranks
-from der.model.extractor import Extractor
-from der.model.kernels.folding import place_folded
-from der.model.pixel_statistics import Normalization
-from der.model.preprocessing import Normalize
+from der.model.forward import Normalize, place_folded
+from der.model.network import Extractor
+from der.model.normalization import Normalization
 from der.settings.training import AugmentationSettings
 from der.train.augmentation import Draws, augment
 from der.train.training_images import Gatherer, TrainingImages

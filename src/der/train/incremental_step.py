@@ -9,16 +9,12 @@ from msgspec.structs import replace
 from der.core.errors import UserError
 from der.core.randomness import generator
 from der.model.backbones import choose_backbone
-from der.model.checkpoint import Checkpoint
-from der.model.expansion import expand
+from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.forward import run_network
 from der.model.kernels.processor import Kernels
-from der.model.metadata import FORMAT, RESIZE, Metadata
-from der.model.network import Network, count_parameters, empty_network
-from der.model.pixel_statistics import Normalization, measure_normalization
-from der.model.pruning import pruned_shape
-from der.model.start import Start
-from der.model.trial import try_extractor
+from der.model.network import Network, count_parameters, empty_network, expand, pruned_shape, try_extractor
+from der.model.normalization import Normalization, measure_normalization
+from der.model.weights import Start
 from der.settings.network import NetworkSettings
 from der.settings.training import Recipe, TrainSettings
 from der.train.log import EpochRecord

@@ -8,10 +8,9 @@ from collections.abc import Callable
 import torch
 
 from der.core.precision_names import Precision
-from der.model.backbones import build_extractor
-from der.model.kernels.compiler import Unavailable
 from der.model.kernels.layers import ConvNorm
-from der.model.kernels.processor import Kernels, compiled_kernels
+from der.model.kernels.processor import Kernels, Unavailable, compiled_kernels
+from der.model.network import build_extractor
 from der.settings.network import NetworkSettings
 from der.settings.training import ScheduleSettings
 from der.train.training_images import TrainingImages

@@ -5,13 +5,9 @@ from typing import NamedTuple
 from der.core.cores import turn
 from der.core.errors import UserError
 from der.core.randomness import generator
-from der.model.backbones import check_masks
-from der.model.expansion import random_linear
-from der.model.extractor import Extractor
-from der.model.head_initialization import torch_uniform
-from der.model.network import Network, count_trained, prune_newest
+from der.model.backbones import check_masks, torch_uniform
+from der.model.network import Extractor, Network, count_trained, prune_newest, random_linear, takes_one_image
 from der.model.resnet import ResNet
-from der.model.trial import takes_one_image
 from der.settings.network import NetworkSettings
 from der.train.log import REPRESENTATION, EpochRecord
 from der.train.masks import ChannelMasks

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from der.core import ranks
 from der.core.randomness import generator
-from der.model.extractor import Extractor
 from der.model.kernels.processor import Kernels
-from der.model.pixel_statistics import Normalization
+from der.model.network import Extractor
+from der.model.normalization import Normalization
 from der.settings.training import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.augmentation import Draws, draw_epoch
 from der.train.engine import Engine

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from der.core.precision import choose_precision
-from der.model.extractor import Extractor
 from der.model.kernels.processor import Kernels
-from der.model.pixel_statistics import Normalization
+from der.model.network import Extractor
+from der.model.normalization import Normalization
 from der.settings.training import AugmentationSettings, ScheduleSettings
 from der.train.engine import Engine
 from der.train.feed import Feed

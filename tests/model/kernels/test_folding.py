@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from der.model.kernels.folding import fold_batchnorm
+from der.model.forward import fold_batchnorm
 from tests.builders import random_extractor, same_bits, weights
 
 

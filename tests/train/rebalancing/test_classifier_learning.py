@@ -12,8 +12,7 @@ from msgspec.structs import replace
 from der.core.randomness import generator
 from der.data.exemplars import empty_memory
 from der.model.checkpoint import Checkpoint
-from der.model.expansion import random_linear
-from der.model.network import Network
+from der.model.network import Network, random_linear
 from der.settings.training import TrainSettings
 from der.train.augmentation import draw_epoch
 from der.train.objective import ClassifierObjective

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from der.core.randomness import generator
 from der.core.text import printable
-from der.model.head_initialization import torch_uniform
+from der.model.backbones import torch_uniform
 from der.model.network import Network
 from der.settings.training import ClassifierSettings, TrainSettings
 from der.train.log import EpochRecord
