@@ -26,7 +26,7 @@ from der.model.backbones import (
     torch_uniform,
 )
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.forward import fold_batchnorm, fold_network, run_network
+from der.model.forward import fold_network, run_network
 from der.model.network import blank_linear
 from der.settings.network import NetworkSettings
 from tests.builders import (
@@ -126,6 +126,11 @@ def test_another_backbone_grows_and_its_checkpoints_are_read(
     assert same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[0]))
     assert not same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[1]))
     assert second.network.head.weight.shape == (3, 24)
+    expected, found = (
+        run_network(one, NORMALIZATION, random_images(0, 5), CPU).features
+        for one in (second.network, fold_network(second.network, CPU))
+    )
+    torch.testing.assert_close(found, expected)
     save_empty_checkpoint(tmp_path / "0")
     for step, checkpoint in enumerate((first, second), start=1):
         save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
@@ -138,18 +143,6 @@ def test_without_expansion_another_backbone_goes_on(plain: NetworkSettings) -> N
     _, second = two_steps(structs.replace(plain, expansion=False))
     assert [type(one) for one in second.network.extractors] == [Plain]
     assert second.network.head.weight.shape == (3, 12)
-
-
-def test_another_backbone_is_folded_as_it_is_in_evaluation(plain: NetworkSettings) -> None:
-    network = two_steps(plain)[1].network
-    images = random_images(0, 5)
-    expected = run_network(network, NORMALIZATION, images, CPU)
-    for extractor in network.extractors:
-        one = fold_batchnorm(extractor.train())
-        assert same_bits(weights(one), weights(extractor))
-        assert not any(module.training for module in one.modules())
-    folded = run_network(fold_network(network, CPU), NORMALIZATION, images, CPU)
-    torch.testing.assert_close(folded.features, expected.features)
 
 
 def test_a_resumed_step_of_another_backbone_gives_the_same_bits(plain: NetworkSettings) -> None:

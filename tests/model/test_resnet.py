@@ -17,7 +17,6 @@ from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, s
 from der.model.forward import fold_batchnorm
 from der.model.kernels.layers import ConvNorm
 from der.model.network import (
-    Network,
     build_extractor,
     count_parameters,
     empty_network,
@@ -38,8 +37,6 @@ from tests.builders import (
     NORMALIZATION,
     RESNET18,
     Recorder,
-    build_engine,
-    build_objective,
     draws_of,
     incremental_settings,
     mask_settings,
@@ -182,20 +179,6 @@ def test_larger_resnets_against_torchvision(depth: int, stem: str) -> None:
     assert count_parameters(extractor) == count_parameters(theirs)
 
 
-@pytest.mark.parametrize(
-    ("side", "sides"), [(64, [16, 16, 8, 4, 2]), (128, [32, 32, 16, 8, 4]), (224, [56, 56, 28, 14, 7])]
-)
-def test_the_large_stem_brings_images_to_a_quarter(side: int, sides: list[int]) -> None:
-    extractor = build_extractor(network_settings(backbone="resnet", depth=18, stem="large"), 3).eval()
-    shapes: list[tuple[int, ...]] = []
-    for module in [extractor.pool, *extractor.stages]:
-        module.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape)))
-    with torch.no_grad():
-        assert extractor(torch.zeros(1, 3, side, side)).shape == (1, 512)
-    widths = [64, 64, 128, 256, 512]
-    assert shapes == [(1, width, one, one) for width, one in zip(widths, sides, strict=True)]
-
-
 BACKBONES = [NETWORK, network_settings(depth=14), RESNET18]
 IDS = ["cifar_resnet 8", "cifar_resnet 14", "resnet 18"]
 
@@ -234,24 +217,6 @@ def test_pruned_equals_masked(settings: NetworkSettings, start: float) -> None:
         assert full[:, gone].eq(0).all()
         wide, narrow = (one.double()(pictures(side=9).double()) for one in (extractor, pruned))
         torch.testing.assert_close(narrow, wide[:, kept], rtol=0, atol=1e-10 * scale)
-
-
-@pytest.mark.parametrize("settings", BACKBONES, ids=IDS)
-def test_parameters_of_a_pruned_extractor_by_formula(settings: NetworkSettings) -> None:
-    extractor, masks = hardened(settings, 1)
-    shape = masks.shape()
-    before = len(shape.streams[0])
-    expected = 9 * CHANNELS * before + 2 * before
-    for index, (stream, inner) in enumerate(zip(shape.streams, shape.inner, strict=True)):
-        for block, kept in enumerate(inner):
-            expected += 9 * before * len(kept) + 9 * len(kept) * len(stream) + 2 * len(kept) + 2 * len(stream)
-            if settings is RESNET18 and index and not block:
-                expected += before * len(stream) + 2 * len(stream)
-            before = len(stream)
-    pruned = prune(extractor, masks, settings)
-    assert count_parameters(pruned) == expected < 0.5 * count_parameters(extractor)
-    assert pruned.is_pruned and not extractor.is_pruned
-    assert pruned.features == len(shape.streams[-1])
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -420,18 +385,6 @@ def assert_statistics(extractor: ResNet, images: TrainingImages, draws: Draws) -
         norm = extractor.get_submodule(name)
         torch.testing.assert_close(norm.running_mean, mean.float(), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(norm.running_var, variance.float(), rtol=1e-4, atol=1e-5)
-
-
-def test_estimated_statistics_are_the_means_over_batches() -> None:
-    images = training_images(0, [10, 11])
-    network: Network = random_network([2])
-    extractor = network.extractors[0]
-    engine = build_engine(build_objective(network, 0), [], images, phase_settings(), NO_AUGMENTATION)
-    draws = draws_of(21, NO_AUGMENTATION)
-    usual = [one.momentum for one in extractor.modules() if isinstance(one, nn.BatchNorm2d)]
-    engine.estimate_statistics(extractor, draws)
-    assert [one.momentum for one in extractor.modules() if isinstance(one, nn.BatchNorm2d)] == usual
-    assert_statistics(extractor, images, draws)
 
 
 def test_statistics_of_a_pruned_extractor_are_those_without_its_channels() -> None:

@@ -6,6 +6,7 @@ timm is an extra, and importing it costs seconds: it is imported where a name of
 """
 
 import difflib
+import pickle
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -117,7 +118,7 @@ def draw_timm(extractor: nn.Module, known: TimmModel, generator: torch.Generator
     with lending(stream, stream.device), torch.no_grad():  # timm draws from torch's own generator alone
         drawn = _create(known.name, in_chans=extractor.channels).state_dict()
         for name, value in extractor.state_dict().items():
-            value.copy_(drawn[name.removeprefix("model.")])
+            value.copy_(drawn[name.removeprefix(AROUND)])
 
 
 def _create(name: str, **options: Any) -> Any:
@@ -232,7 +233,7 @@ def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
 def _reason(error: Exception) -> str:
     said = str(error).partition("\n")[0]
     # Of pickles and programs torch's and timm's words are advice to run them all the same.
-    if not said or "weights_only" in said:
+    if not said or isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
         return "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
     return said
 

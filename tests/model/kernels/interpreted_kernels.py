@@ -11,11 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from der.model.forward import fold_batchnorm
 from der.model.kernels import triton
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.triton import Moments
-from tests.builders import random_extractor
 
 # Channels in and out, images, height, width; pixels are no multiple of any tile.
 CONVOLUTIONS = [(16, 16, 3, 7, 9), (16, 32, 2, 8, 5), (32, 16, 2, 8, 5), (32, 32, 1, 1, 3), (64, 64, 3, 4, 5)]
@@ -73,15 +71,6 @@ def test_convolution_and_its_moments(shape: tuple[int, ...], tiles: int) -> None
     assert_moments(moments, y)
 
 
-def test_moments_of_a_convolution_far_from_zero(tiles: int) -> None:
-    x, weight = noise(0, 2, 16, 6, 6) + 100, noise(1, 16, 16, 3, 3) / 100 + 1
-    y, moments = triton.convolve(x.contiguous(memory_format=torch.channels_last), weight)
-    inner, inner_moments = triton.convolve(noise(0, 2, 16, 6, 6), weight)
-    assert float(y.mean()) > 100 * float(inner.std())
-    assert_moments(moments, y)
-    assert_moments(inner_moments, inner)
-
-
 @pytest.mark.parametrize("shape", CONVOLUTIONS)
 def test_gradients_of_the_convolution(shape: tuple[int, ...], tiles: int) -> None:
     channels_in, channels_out, *size = shape
@@ -109,18 +98,6 @@ def test_activated_convolution(shape: tuple[int, ...], with_residual: bool) -> N
     y = triton.convolve_activated(x, weight, bias, residual)
     expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
     assert error(y, F.relu(expected if residual is None else expected + residual)) < 1e-6
-
-
-def test_which_convolutions_suit() -> None:
-    def suits(channels: int, channels_in: int, kernel: int, stride: int, dtype: torch.dtype) -> bool:
-        return triton.suits(torch.empty(channels, channels_in, kernel, kernel, dtype=dtype), stride)
-
-    assert suits(16, 64, 3, 1, torch.bfloat16)
-    assert not suits(16, 16, 3, 2, torch.bfloat16)
-    assert not suits(16, 16, 1, 1, torch.bfloat16)
-    assert not suits(16, 3, 3, 1, torch.bfloat16)
-    assert not suits(128, 64, 3, 1, torch.bfloat16)
-    assert not suits(16, 16, 3, 1, torch.float32)
 
 
 # Channels past one program's columns, and no power of two; then images and side.
@@ -241,33 +218,6 @@ def test_a_layer_in_training(
         assert error(value, expected[name]) < 1e-5, name
 
 
-def copied_through_fused(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    """A copy that runs as on CUDA; the original runs as before."""
-    twin = copy.deepcopy(network).to(memory_format=torch.channels_last)
-    for layer in twin.modules():
-        if isinstance(layer, ConvNorm):
-            monkeypatch.setattr(
-                layer, "forward", lambda x, residual=None, fused=layer.by_triton: fused(x, residual)
-            )
-    return twin
-
-
-@pytest.mark.usefixtures("own_convolutions")
-def test_a_whole_network_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = random_extractor(0).train()
-    twin = copied_through_fused(network, monkeypatch)
-    network.double()
-    x, target = noise(0, 3, 3, 8, 8), torch.tensor([5, 60, 5])
-    for model, images in ((twin, x), (network, x.double())):
-        F.cross_entropy(model(images), target).backward()
-    expected = dict(network.named_parameters())
-    for name, value in twin.named_parameters():
-        assert error(value.grad, expected[name].grad) < 1e-4, name
-    statistics = dict(network.named_buffers())
-    for name, value in twin.named_buffers():
-        assert not value.is_floating_point() or error(value, statistics[name]) < 1e-5, name
-
-
 @pytest.mark.usefixtures("own_convolutions")
 def test_the_gradient_goes_to_the_weight_whose_values_are_used() -> None:
     layer = random_layer(10, 16, 16, 3, 1, True)
@@ -284,24 +234,14 @@ def test_the_gradient_goes_to_the_weight_whose_values_are_used() -> None:
 
 
 @pytest.mark.usefixtures("own_convolutions")
-def test_folded_layers_and_a_folded_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = random_extractor(0)
-    folded = fold_batchnorm(network)
-    twin = copied_through_fused(folded, monkeypatch)
-    x = noise(0, 3, 3, 8, 8)
-    with torch.no_grad():
-        expected = folded(x)
-        assert error(twin(x), expected.double()) < 1e-6
-        assert error(twin(x), network.double()(x.double())) < 1e-5
-        for kind in LAYERS:
-            for relu in (False, True):
-                layer = random_layer(10, *kind, relu)
-                layer.fold()
-                channels_in, channels, _, stride = kind
-                images = noise(1, 2, channels_in, 6, 6)
-                for residual in (None, noise(2, 2, channels, 6 // stride, 6 // stride)):
-                    plain = layer(images, residual)
-                    assert (
-                        error(triton.folded_layer(images, layer.conv, residual, layer.relu), plain.double())
-                        < 1e-6
-                    )
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+@torch.no_grad()
+def test_a_folded_layer(kind: tuple[int, ...], relu: bool, with_residual: bool) -> None:
+    channels_in, channels, _, stride = kind
+    layer = random_layer(10, *kind, relu)
+    layer.fold()
+    x = noise(1, 2, channels_in, 6, 6)
+    residual = noise(2, 2, channels, 6 // stride, 6 // stride) if with_residual else None
+    assert error(layer.by_triton(x, residual), layer.by_torch(x, residual).double()) < 1e-6

@@ -183,19 +183,6 @@ def test_another_shape_and_dtype_are_added_as_torch_adds_them(dtype: torch.dtype
     torch.testing.assert_close(*found, rtol=0.05, atol=10 * BOUNDS[dtype])
 
 
-def test_a_norm_in_evaluation_mode_keeps_its_statistics(kernels: Kernels) -> None:
-    layer, plain = (ConvNorm(16, 16).train() for _ in range(2))
-    plain.load_state_dict(layer.state_dict())
-    layer.kernels = kernels
-    x = random(2, 16, 8, 8, seed=1)
-    outputs = []
-    for one in (layer, plain):
-        one.norm.eval()
-        outputs.append(one(x))
-    assert torch.equal(*outputs)
-    assert torch.equal(layer.norm.running_mean, torch.zeros(16))
-
-
 FORMS = [(3, 16, 3, 1), (16, 16, 3, 1), (16, 32, 3, 2), (16, 32, 1, 2), (3, 8, 7, 2), (5, 7, 3, 1)]
 
 
