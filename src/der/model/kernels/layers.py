@@ -11,7 +11,7 @@ there is no ReLU, and sums over the M pixels:
 
 Torch's own operations compute this, and in training kernels made for it: Triton's on CUDA (triton.py), C++ on
 processors (processor.cpp). Of a batch that is spread over several processes, sums and M are of all of them
-(der.train.synced_statistics). In a frozen layer the normalisation is folded into the convolution.
+(SyncedNorm in der.train). In a frozen layer the normalisation is folded into the convolution.
 
 # B batch, C channels, H and W pixels
 """
