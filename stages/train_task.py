@@ -18,7 +18,7 @@ def run(step: int, code: RunningCode) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("train_task", step, paths.checkpoint(step), paths.training(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.model.checkpoint import (save_checkpoint)
+    from der.model.checkpoint import (load_start, save_checkpoint)
     from der.train.step import (train_step)
 
     device = set_up_device()

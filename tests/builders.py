@@ -9,16 +9,20 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.core.precision import choose_precision
-from der.data.arrays import empty_memory
-from der.model.backbones import build_extractor, initialize_extractor
-from der.model.checkpoint import Checkpoint
-from der.model.expansion import expand
-from der.model.extractor import Extractor
+from der.core.precision import (choose_precision)
+from der.data.arrays import (empty_memory)
+from der.model.checkpoint import (Checkpoint, FORMAT, Metadata, RESIZE)
 from der.model.kernels.processor import Kernels
-from der.model.metadata import FORMAT, RESIZE, Metadata
-from der.model.network import Network, count_parameters, empty_network
-from der.model.pixel_statistics import Normalization
+from der.model.network import (
+    Extractor,
+    Network,
+    build_extractor,
+    count_parameters,
+    empty_network,
+    expand,
+    initialize_extractor,
+)
+from der.model.normalization import Normalization
 from der.model.resnet import ResNet
 from der.settings.sections import MemorySettings, NetworkSettings, to_values
 from der.settings.training import (

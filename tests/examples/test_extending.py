@@ -16,9 +16,9 @@ from der.data.sources.registry import (read_source)
 from der.estimator.choices import CHOICES
 from der.memory import (SELECTIONS)
 from der.model.backbones import (build_extractor)
-from der.model.features import normalize_features
 from der.model.forward import run_network
-from der.train.rebalancing import find_rebalancing
+from der.model.normalization import (normalize_features)
+from der.train.rebalancing import (find_rebalancing)
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for
 from tests.estimator.tiny import noise, tiny_classifier

@@ -10,7 +10,7 @@ from torch import nn
 
 from der.data.arrays import empty_memory
 from der.model.checkpoint import Checkpoint
-from der.model.start import Start, read_start
+from der.model.weights import (Start, read_start)
 from der.settings.sections import (NetworkSettings)
 from der.train.batches import (TrainingImages, gather_step)
 from der.train.step import (StepInputs, train_step)

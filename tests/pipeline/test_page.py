@@ -19,7 +19,7 @@ from der.core.sealed import seal, sealed_directory
 from der.data.arrays import (Memory, save_memory)
 from der.evaluation.metrics import (write_confusion)
 from der.evaluation.mistakes import (Predictions, write_mistakes, write_predictions)
-from der.model.metadata import save_empty_checkpoint
+from der.model.checkpoint import (save_empty_checkpoint)
 from der.pipeline.markers import mark_unused
 from der.pipeline.overview import NO_PAGE, OTHER_PAGE, PAGE, show_results
 from der.pipeline.page import make_page, read_run

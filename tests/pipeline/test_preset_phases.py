@@ -11,13 +11,12 @@ from msgspec.structs import replace
 from der.core import files
 from der.core.randomness import generator
 from der.core.sealed import seal
-from der.data.arrays import class_file, empty_memory, read_classes
-from der.memory import build_memory
-from der.model.backbones import build_extractor, initialize_extractor
+from der.data.arrays import (class_file, empty_memory, read_classes)
+from der.memory import (build_memory)
 from der.model.checkpoint import Checkpoint
 from der.model.forward import features_in_turns
-from der.model.start import Start
-from der.model.weights import tensors_of
+from der.model.network import build_extractor, initialize_extractor
+from der.model.weights import Start, tensors_of
 from der.pipeline import paths
 from der.pipeline.edits import apply_preset
 from der.pipeline.params import read_text

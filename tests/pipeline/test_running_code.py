@@ -110,7 +110,7 @@ def test_kernels_are_loaded_where_their_device_is(device: str, monkeypatch: pyte
     imported: list[str] = []
     monkeypatch.setattr("importlib.import_module", imported.append)
     code.load(device)
-    assert ("der.model.kernels.fused" in imported) == (device == "cuda")
+    assert ("der.model.kernels.triton" in imported) == (device == "cuda")
     assert "der.train.rebalancing" in imported
 
 

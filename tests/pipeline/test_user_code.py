@@ -21,10 +21,10 @@ from tests.locations import ROOT
 
 STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]
 WITH_NETWORKS = {"build_memory", "evaluate", "initialize", "train_task"}
-READ_BY = {  # whose results a user-defined function decides on
+READ_BY = {  # whose code has the user-defined function
     "dataset.source": {"download"},
     "network.backbone": WITH_NETWORKS,
-    "network.head_initialization": {"train_task"},
+    "network.head_initialization": WITH_NETWORKS,
     "train.incremental.rebalancing": {"train_task"},
     "memory.selection": {"build_memory"},
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
+from der.model.kernels import (triton)
 from der.settings.training import MaskSettings, TrainSettings
 from der.train.engine import CapturedStep, Engine
 from der.train.step import StepInputs, train_step
@@ -209,3 +210,40 @@ def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: MaskSettin
     incremental = incremental_settings(rebalancing=rebalancing)
     settings = train_settings(masks=masks, incremental=incremental)
     assert_near(take_steps(CUDA, settings), take_steps(CPU, settings))
+
+
+@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
+def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) -> None:
+    incremental = incremental_settings(rebalancing="classifier_learning")
+    settings = train_settings(masks=masks, incremental=incremental)
+    one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))
+    assert same_bits(weights(one.network), weights(two.network))
+
+
+def test_gradients_lie_as_weights_do() -> None:
+    engine = make_engine(precision="bfloat16", captured=False)
+    train(engine, range(1))
+    for value in engine.optimizer.momenta:
+        assert value.grad is None or value.grad.stride() == value.stride()
+
+
+@pytest.mark.parametrize("channels", [(16, 16), (16, 32), (32, 32), (64, 64)])
+def test_convolutions_in_bfloat16(channels: tuple[int, int]) -> None:
+
+    channels_in, channels_out = channels
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        values = torch.randn(shape, generator=generator).to(CUDA, torch.bfloat16)
+        return values.contiguous(memory_format=torch.channels_last)
+
+    x, dy = noise(5, channels_in, 9, 11), noise(5, channels_out, 9, 11)
+    weight = noise(channels_out, channels_in, 3, 3)
+    exact_x, exact_weight = (value.double().cpu().requires_grad_() for value in (x, weight))
+    y = F.conv2d(exact_x, exact_weight, padding=1)
+    y.backward(dy.double().cpu())
+    assert exact_x.grad is not None and exact_weight.grad is not None
+    rounding = 2**-8
+    assert difference(triton.convolve(x, weight)[0], y.detach()) < rounding
+    assert difference(triton.input_gradient(dy, weight), exact_x.grad) < rounding
+    assert difference(triton.weight_gradient(x, dy, weight), exact_weight.grad) < 1e-5

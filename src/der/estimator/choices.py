@@ -14,9 +14,8 @@ import numpy as np
 from der.core.errors import UserError
 from der.core.registry import check_imported, look_up, module_of
 from der.data.sources.registry import SOURCES
-from der.memory import SELECTIONS
-from der.model.backbones import BACKBONES, COLOURS, check_masks, choose_backbone
-from der.model.head_initialization import HEAD_INITIALIZATIONS
+from der.memory import (SELECTIONS)
+from der.model.backbones import (BACKBONES, COLOURS, HEAD_INITIALIZATIONS, check_masks, choose_backbone)
 from der.settings.experiment import Settings
 from der.settings.sections import NetworkSettings, to_values
 from der.settings.parsing import parse

@@ -28,7 +28,7 @@ from der.estimator.choices import check_channels
 from der.memory import build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.forward import features_in_turns
-from der.model.start import read_start
+from der.model.weights import (Start, read_start)
 from der.settings.experiment import Settings
 from der.settings.parsing import (parse)
 from der.settings.section import (Section, to_values)

@@ -1,4 +1,4 @@
-"""Plans of residual extractors, and which channels of a plan a pruned one keeps; no torch is needed."""
+"""Architectures of residual extractors, and the channels that a pruned one keeps; without torch."""
 
 from dataclasses import dataclass
 from itertools import chain

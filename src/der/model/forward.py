@@ -1,22 +1,25 @@
-"""Forward passes over many images, without gradients or augmentation.
+"""Forward passes over many images, without gradients or augmentation, by networks made cheaper for it.
 
-# N images, B batch, C classes, D features of all extractors together
+# N images, B batch, C channels of an image or classes, H and W pixels, D features of all extractors together
 """
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from der.core import distributed
 from der.core.mapped import release
 from der.model.checkpoint import Checkpoint
-from der.model.network import Network, fold_network
-from der.model.pixel_statistics import Normalization
-from der.model.preprocessing import Normalize
+from der.model.kernels.layers import ConvNorm
+from der.model.network import Extractor, Network
+from der.model.normalization import Normalization
 
 PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory for large images
 
@@ -113,3 +116,53 @@ def features_in_turns(
 def images_per_pass(values: int) -> int:
     """How many images of so many input values go through the network at once."""
     return max(1, PASS_VALUES // values)
+
+
+class Normalize(nn.Module):
+    """Bytes (B, C, H, W) uint8 to float32: scaled to [0, 1], mean subtracted, divided by the deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, normalization: Normalization) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(normalization.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(normalization.std)[:, None, None])
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return (images_BCHW.float() / 255 - self.mean) / self.std
+
+
+def fold_network(network: Network, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
+    """``network`` with all extractors as of ``place_folded``, on ``device``; its classifier goes along."""
+    return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A module that can do without its batch normalisation, in evaluation mode."""
+
+    def fold(self) -> None:
+        """Put the normalisation into the convolutions, in place."""
+
+
+def fold_batchnorm(extractor: Extractor) -> Extractor:
+    """A copy on the CPU without batch normalisation and gradients, equal to about 1e-6 of its features.
+
+    Computed in float64, so that the only rounding is that of the folded weights. What has no method ``fold``,
+    as ConvNorm has, is copied as it is, in evaluation mode.
+    """
+    folded = copy.deepcopy(extractor).cpu().double().eval()  # Apple's GPUs have no float64
+    for layer in [*folded.modules()]:
+        if isinstance(layer, Foldable):
+            layer.fold()
+    return folded.to(torch.float32).requires_grad_(False)
+
+
+def place_folded(extractor: Extractor, device: torch.device, dtype: torch.dtype) -> Extractor:
+    """``fold_batchnorm`` on ``device``, for images of ``dtype`` with channels last."""
+    folded = fold_batchnorm(extractor).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for layer in folded.modules():
+        if isinstance(layer, ConvNorm):
+            layer.conv.weight.data = layer.conv.weight.data.to(dtype)
+    return folded  # type: ignore[no-any-return]

@@ -26,9 +26,8 @@ from der.pipeline.objects import find_cache, find_object
 from der.pipeline.params import holds_side, load_section, parse_section, value_at
 from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
 from der.pipeline.planning import planned_steps
-from der.pipeline.start_weights import STAGE as STAGE_OF_WEIGHTS
-from der.pipeline.start_weights import names_file
-from der.pipeline.steps import check_chain, read_task
+from der.pipeline.steps import (check_chain, read_task)
+from der.pipeline.weights import (STAGE as STAGE_OF_WEIGHTS, names_file)
 from der.settings.experiment import Settings
 from der.settings.sections import DatasetSettings
 

@@ -11,11 +11,11 @@ from msgspec.structs import asdict, replace
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
 from der.data.protocol import plan_steps
-from der.data.splits import SPLITS
-from der.model.files import METADATA, START
-from der.pipeline.changes import Change, compare, shorten
-from der.pipeline.paths import PARAMS, RAW, SUMMARY, checkpoint
-from der.pipeline.presets import PLACES, list_presets, load_preset
+from der.data.splits import (SPLITS)
+from der.model import (METADATA, START)
+from der.pipeline.changes import (Change, compare, shorten)
+from der.pipeline.paths import (PARAMS, RAW, SUMMARY, checkpoint)
+from der.pipeline.presets import (PLACES, list_presets, load_preset)
 from der.settings.experiment import Settings
 from der.settings.sections import to_values
 from der.summary.series import Summary

@@ -19,7 +19,7 @@ from der.pipeline.paths import GRAPH, PARAMS
 LOOKED_UP_IN = {
     "dataset.source": "der.data.sources.registry",
     "network.backbone": "der.model.backbones",
-    "network.head_initialization": "der.model.head_initialization",
+    "network.head_initialization": "der.model.backbones",
     "train.incremental.rebalancing": "der.train.rebalancing",
     "memory.selection": "der.memory",
 }

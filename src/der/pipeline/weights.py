@@ -1,11 +1,10 @@
-"""The file of weights that params.yaml names: whether it is one, and whether DVC sees an edit of it."""
+"""The file of weights that network.weights names: whether it is one, and whether DVC sees an edit of it."""
 
 import os
 from pathlib import Path
 from typing import TypeGuard
 
 from der.core.errors import UserError, naming
-from der.model.start_heads import check_head
 from der.pipeline.graph import read_stages
 from der.pipeline.paths import GRAPH, PARAMS, WEIGHTS
 from der.settings.sections import PRETRAINED, NetworkSettings
@@ -19,7 +18,10 @@ def names_file(weights: str | None) -> TypeGuard[str]:
 
 
 def check_weights(settings: NetworkSettings) -> None:
-    """Raise UserError for a file that is none of weights, or of which DVC would not see an edit."""
+    """Raise UserError for a file of other weights than the backbone's, or of which DVC would not see an edit.
+
+    The file is read whole.
+    """
     if not names_file(settings.weights):
         return
     path = Path(settings.weights)
@@ -28,20 +30,13 @@ def check_weights(settings: NetworkSettings) -> None:
             f"{PARAMS}: network.weights: there is no file {path}; put one into {WEIGHTS} and write its path, "
             f"or {PRETRAINED}, or null"
         )
-    check_head(path, f"{PARAMS}: network.weights: {path}")
     watched = [Path(os.path.abspath(dep)) for dep in read_stages()[STAGE]["deps"]]
     if not any(Path(os.path.abspath(path)).is_relative_to(place) for place in watched):
         raise UserError(
             f"{PARAMS}: network.weights: DVC would not see an edit of {path}; put it, or a link to it, into "
             f"{WEIGHTS}, or add it to the deps of stage {STAGE} in {GRAPH}: - {path}"
         )
+    from der.model.weights import read_start  # only now: torch costs seconds
 
-
-def check_fit(settings: NetworkSettings) -> None:
-    """Raise UserError for a file of other weights than the backbone's; it is read whole."""
-    if names_file(settings.weights):
-        # Only now: torch costs seconds, which the name of the backbone has cost already.
-        from der.model.start import read_start
-
-        with naming(PARAMS):
-            read_start(settings, settings.weights)
+    with naming(PARAMS):
+        read_start(settings, settings.weights)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory, seal
-from der.model.checkpoint import load_checkpoint, save_checkpoint
-from der.model.metadata import Metadata, save_empty_checkpoint
-from der.settings.sections import to_values
+from der.model.checkpoint import (Metadata, load_checkpoint, save_checkpoint, save_empty_checkpoint)
+from der.settings.sections import (to_values)
 from tests.builders import random_checkpoint, same_bits, weights
+
+pytestmark = pytest.mark.slow
 
 CLASSES = [2, 1]
 WRITTEN = random_checkpoint(CLASSES)

@@ -1,28 +1,18 @@
-"""What lies between convolutions in training, in C++ for processors: der.model.kernels.compiler compiles it.
+// Batch normalisation, addition and ReLU between convolutions in training, forward and backward, for processors.
+// kernels/layers.py has the formulas; kernels/processor.py compiles this file, and defines LANES and CHUNKS.
+//
+// Torch's own operations for them read or write a tensor five to eight times forward and eight to eleven times
+// backward, and take longer than the convolutions. Here it is three or four times, and five to eight.
+//
+// Tensors are channels last: rows are the pixels of all images, C their channels, a multiple of LANES. They hold
+// float32 or bfloat16; sums are float32 within a chunk of rows and float64 over the chunks. How rows are divided
+// depends on the tensor alone, so that the bits do not depend on the number of threads.
 
-Torch's own operations for normalisation, addition and ReLU read or write a tensor five to eight times forward
-and eight to eleven times backward, and take longer than the convolutions. Here it is three or four times, and
-five to eight.
-
-Tensors are channels last: rows are the pixels of all images, C their channels, a multiple of 16. They hold
-float32 or bfloat16; sums are float32 within a chunk of rows and float64 over the chunks. How rows are divided
-depends on the tensor alone, so that the bits do not depend on the number of threads.
-"""
-
-LANES = 16  # channels handled at once
-CHUNKS = 128  # of rows, at most, whose sums are kept
-CONSTANTS = 4  # rows of C float32 that a kernel keeps beside the sums
-
-SOURCE = (
-    rf"""
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
-constexpr long LANES = {LANES}, CHUNKS = {CHUNKS};
-"""
-    + r"""
 constexpr long TILE = 16384;  // bytes that stay in the nearest cache
 
 typedef float Floats __attribute__((vector_size(64)));
@@ -270,5 +260,3 @@ template <class Call> static void with(bool value, Call call) {
 
 EXPORT(float, float32)
 EXPORT(uint16_t, bfloat16)
-"""
-)
