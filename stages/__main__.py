@@ -9,21 +9,21 @@ from functools import partial
 
 from der.core import distributed
 from der.pipeline import paths
+from der.pipeline.dvc import (advising)
 from der.pipeline.environment import (is_worker)
 from der.pipeline.launch import (end_with_parent, run_together)
-from der.pipeline.markers import is_unused
 from der.pipeline.overview import conclude
+from der.pipeline.paths import (is_unused)
 from der.pipeline.presets import (load_settings)
 from der.pipeline.provenance import check_recipes
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import (ending, is_shared, perform_check, perform_stage)
+from der.pipeline.stage import (Given, ending, is_shared, perform_check, perform_stage)
 from der.pipeline.steps import (chain_length)
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
 
-def run_report(code: RunningCode) -> str:
+def run_report(given: Given) -> str:
     """The page, or a sentence that says why not: no result depends on it."""
     try:
         from stages import report
@@ -31,12 +31,12 @@ def run_report(code: RunningCode) -> str:
         if error.name is None or not error.name.startswith(PAGE_NEEDS):
             raise
         return conclude(f"report: left out, {error.name} is not installed; run `der report` where it is")
-    return report.run(code)
+    return report.run(given)
 
 
-def list_stages(steps: int) -> dict[str, Callable[[RunningCode], str]]:
+def list_stages(steps: int) -> dict[str, Callable[[Given], str]]:
     """Every stage after check by the name DVC gives it, in the order in which it can run."""
-    stages: dict[str, Callable[[RunningCode], str]] = {
+    stages: dict[str, Callable[[Given], str]] = {
         "download": download.run,
         "split": split.run,
         "initialize": initialize.run,
@@ -76,7 +76,7 @@ def main() -> None:
         run_together(partial(run_all, wanted, start), "stages", "--start-at", start)
 
 
-def run_all(stages: dict[str, Callable[[RunningCode], str]], start: str) -> None:
+def run_all(stages: dict[str, Callable[[Given], str]], start: str) -> None:
     """Check, and then run ``stages``, of which ``start`` is the first."""
     end_with_parent()
     if not is_worker():

@@ -2,18 +2,17 @@
 
 from der.data.arrays import load_memory, read_classes, save_memory
 from der.pipeline import paths
-from der.pipeline.environment import is_worker, scratch_root, set_up_device
-from der.pipeline.launch import computing
-from der.pipeline.markers import is_unused, mark_unused
+from der.pipeline.environment import (is_worker, scratch_root, set_up_device)
+from der.pipeline.launch import (computing)
 from der.pipeline.params import load_section
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_step
+from der.pipeline.paths import (is_unused, mark_unused)
+from der.pipeline.stage import (Given, run_step)
 from der.pipeline.steps import (read_task)
 from der.settings.sections import (MemorySettings)
 from der.train.resume import (remove_finished)
 
 
-def run(step: int, code: RunningCode) -> str:
+def run(step: int, given: Given) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
@@ -23,7 +22,7 @@ def run(step: int, code: RunningCode) -> str:
 
     settings = load_section(MemorySettings, "memory")
     device = set_up_device()
-    code.load(device.type)
+    given.load(device.type)
     steps = read_task(paths.train_images(step), step)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
@@ -32,7 +31,7 @@ def run(step: int, code: RunningCode) -> str:
         memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
     if is_worker():
         return ""
-    code.confirm()
+    given.confirm()
     save_memory(paths.memory(step), memory)
     remove_finished(scratch_root(), paths.checkpoint(step))
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"

@@ -6,7 +6,7 @@ First of all stages, so that what it refuses ends a run before DVC has removed a
 from functools import partial
 from pathlib import Path
 
-from der.pipeline.fingerprint_files import read_code, write_fingerprints
+from der.pipeline.fingerprint import read_code, write_fingerprints
 from der.pipeline.stage import run_check
 
 

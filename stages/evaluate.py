@@ -2,17 +2,16 @@
 
 from der.core.sealed import SealedDirectory
 from der.pipeline import paths
-from der.pipeline.environment import is_worker, set_up_device
-from der.pipeline.launch import computing
-from der.pipeline.markers import is_unused, mark_unused
+from der.pipeline.environment import (is_worker, set_up_device)
+from der.pipeline.launch import (computing)
 from der.pipeline.params import load_section
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_step
+from der.pipeline.paths import (is_unused, mark_unused)
+from der.pipeline.stage import (Given, run_step)
 from der.pipeline.steps import (read_task)
 from der.settings.sections import (EvaluateSettings)
 
 
-def run(step: int, code: RunningCode) -> str:
+def run(step: int, given: Given) -> str:
     if is_unused(paths.test_images(step)):
         return mark_unused("evaluate", step, paths.evaluation(step))
     # Only now: what follows imports torch, which costs seconds.
@@ -22,7 +21,7 @@ def run(step: int, code: RunningCode) -> str:
 
     settings = load_section(EvaluateSettings, "evaluate")
     device = set_up_device()
-    code.load(device.type)
+    given.load(device.type)
     steps = read_task(paths.test_images(step), step)
     names = [name for classes in steps for name in classes]
     tests = read_classes(paths.test_images(step), names)
@@ -41,7 +40,7 @@ def run(step: int, code: RunningCode) -> str:
         )
     if is_worker():
         return ""
-    code.confirm()
+    given.confirm()
     save_evaluation(paths.evaluation(step), evaluation, names)
     return f"evaluate {step}: top-1 {evaluation.metrics['top1']:.2f} % over {len(names)} classes"
 

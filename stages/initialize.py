@@ -7,12 +7,11 @@ from der.data.arrays import (empty_memory, save_memory)
 from der.model.checkpoint import (save_empty_checkpoint)
 from der.pipeline.params import load_section
 from der.pipeline.paths import checkpoint, memory
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_stage
-from der.settings.sections import NetworkSettings
+from der.pipeline.stage import (Given, run_stage)
+from der.settings.sections import (NetworkSettings)
 
 
-def run(code: RunningCode) -> str:
+def run(given: Given) -> str:
     network = load_section(NetworkSettings, "network")
     start, begun = None, ""
     if network.weights is not None:
@@ -20,7 +19,7 @@ def run(code: RunningCode) -> str:
 
         start = read_start(network, network.weights)
         begun = f", and weights for {network.backbone} of {start.identity}"
-        code.confirm()
+        given.confirm()
     save_empty_checkpoint(checkpoint(0), start)
     save_memory(memory(0), empty_memory())
     return f"initialize: empty network and memory{begun}"

@@ -2,11 +2,10 @@
 
 from der.pipeline.overview import conclude
 from der.pipeline.page import make_page
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_stage
+from der.pipeline.stage import Given, run_stage
 
 
-def run(code: RunningCode) -> str:
+def run(given: Given) -> str:
     return conclude(make_page())
 
 

@@ -10,13 +10,12 @@ from der.data.protocol import plan_steps
 from der.pipeline.markers import (mark_unused)
 from der.pipeline.params import load_section
 from der.pipeline.paths import RAW, TASKS
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_stage
-from der.pipeline.steps import chain_length, check_chain, write_classes
-from der.settings.sections import MemorySettings, ProtocolSettings
+from der.pipeline.stage import (Given, run_stage)
+from der.pipeline.steps import (chain_length, check_chain, write_classes)
+from der.settings.sections import (MemorySettings, ProtocolSettings)
 
 
-def run(code: RunningCode) -> str:
+def run(given: Given) -> str:
     steps = plan_steps(list_classes(RAW / "train"), load_section(ProtocolSettings, "protocol"))
     # Here, not after hours of training.
     check_budget(load_section(MemorySettings, "memory"), sum(map(len, steps)))
@@ -28,7 +27,7 @@ def run(code: RunningCode) -> str:
                 deal_out(task, steps[:step])
             else:
                 mark_unused("split", step, task / "train", task / "test")
-        code.confirm()
+        given.confirm()
     sizes = ", ".join(str(len(names)) for names in steps)
     return f"split: {len(steps)} steps of {sizes} classes"
 

@@ -3,15 +3,14 @@
 from der.pipeline import paths
 from der.pipeline.inputs import RunImages
 from der.pipeline.params import load_section
-from der.pipeline.results import joint_accuracy, published_curves
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_stage
+from der.pipeline.results import (joint_accuracy, published_curves)
+from der.pipeline.stage import (Given, run_stage)
 from der.pipeline.step_metrics import read_steps
 from der.settings.sections import DatasetSettings, ProtocolSettings
 from der.summary.write_summary import write_summary
 
 
-def run(code: RunningCode) -> str:
+def run(given: Given) -> str:
     steps = read_steps()
     logs = [paths.training(step) for step in range(1, len(steps) + 1)]
     images = RunImages(load_section(DatasetSettings, "dataset").source)

@@ -1,11 +1,10 @@
 """train_task@k: the checkpoint of step k from that of step k - 1."""
 
 from der.pipeline import paths
-from der.pipeline.environment import count_processes, is_worker, set_up_device
-from der.pipeline.launch import computing
-from der.pipeline.markers import is_unused, mark_unused
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_step
+from der.pipeline.environment import (count_processes, is_worker, set_up_device)
+from der.pipeline.launch import (computing)
+from der.pipeline.paths import (is_unused, mark_unused)
+from der.pipeline.stage import (Given, run_step)
 from der.pipeline.steps import (read_task)
 from der.pipeline.training import (listening, read_inputs, training_key, training_state)
 from der.settings.sections import (NetworkSettings)
@@ -14,7 +13,7 @@ from der.train.progress import (warn)
 from der.train.resume import (StateKeeper)
 
 
-def run(step: int, code: RunningCode) -> str:
+def run(step: int, given: Given) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("train_task", step, paths.checkpoint(step), paths.training(step))
     # Only now: what follows imports torch, which costs seconds.
@@ -22,18 +21,18 @@ def run(step: int, code: RunningCode) -> str:
     from der.train.step import (train_step)
 
     device = set_up_device()
-    code.load(device.type)
+    given.load(device.type)
     if is_worker():
         inputs = read_inputs(step, device, lambda sentence: None)
         with computing(f"train_task {step}", device):
             train_step(inputs, Listener(), StateKeeper())
         return ""
     inputs = read_inputs(step, device, warn)
-    key = training_key(step, inputs, code.text)
+    key = training_key(step, inputs, given.text)
     with training_state(key, warn) as state:
         with listening(step, key, warn) as listener, computing(f"train_task {step}", device):
             trained, records = train_step(inputs, listener, state)
-        code.confirm()
+        given.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)
         state.finish(paths.checkpoint(step))

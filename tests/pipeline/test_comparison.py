@@ -13,7 +13,7 @@ import yaml
 
 from der.core.errors import UserError
 from der.pipeline import comparison
-from der.pipeline.lockfile import is_recorded
+from der.pipeline.dvc import is_recorded
 from der.summary.sweep import METRICS, Spread, SweepRun, spread, summarise_runs
 
 PARAMETERS: dict[str, Any] = {

@@ -20,11 +20,11 @@ from der.data.arrays import (Memory, save_memory)
 from der.evaluation.metrics import (write_confusion)
 from der.evaluation.mistakes import (Predictions, write_mistakes, write_predictions)
 from der.model.checkpoint import (save_empty_checkpoint)
-from der.pipeline.markers import mark_unused
 from der.pipeline.overview import NO_PAGE, OTHER_PAGE, PAGE, show_results
 from der.pipeline.page import make_page, read_run
-from der.pipeline.presets import PRESETS, load_settings
-from der.pipeline.steps import write_chain
+from der.pipeline.paths import (mark_unused)
+from der.pipeline.presets import (PRESETS, load_settings)
+from der.pipeline.steps import (write_chain)
 from der.report.finished_run import FinishedRun
 from der.settings.sections import to_values
 from der.train.log import write_log

@@ -8,22 +8,11 @@ from typing import Any
 
 import pytest
 
-from der.core.errors import DamageError, UserError
-from der.pipeline.expanded_graph import expand_graph
-from der.pipeline.params import (
-    compare,
-    holds_side,
-    load_section,
-    parse_section,
-    read_params,
-    shorten,
-    value_at,
-    with_side,
-    write_side,
-)
-from der.pipeline.paths import INPUT, PARAMS
-from der.settings.experiment import Settings, preset
-from der.settings.sections import DatasetSettings
+from der.core.errors import (DamageError, UserError)
+from der.pipeline.params import (compare, holds_side, load_section, parse_section, read_params, shorten, value_at, with_side, write_side)
+from der.pipeline.paths import (INPUT, PARAMS, read_names, read_stages)
+from der.settings.experiment import (Settings, preset)
+from der.settings.sections import (DatasetSettings)
 from der.settings.training import PhaseSettings
 from tests.locations import ROOT
 
@@ -40,7 +29,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_parameter_that_dvc_reads_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    named = {key for node in expand_graph().values() for key in node.params}
+    listed = {key for one in read_stages().values() for key in read_names(one.get("do", one), "params")}
+    named = {key.replace("${item.phase}", phase) for key in listed for phase in ("base", "incremental")}
     assert {"network.tuned", "network.weights", "train.base", "memory"} <= named
     for key in sorted(named | {key for one in named for key in keys_below(one)}):
         content: Any = read_params()

@@ -10,13 +10,12 @@ import pytest
 from der.core.errors import UserError
 from der.core.registry import check_imported
 from der.estimator.choices import CHOICES
-from der.pipeline.fingerprint import is_own
-from der.pipeline.fingerprint_files import read_code, write_fingerprints
+from der.pipeline.fingerprint import (is_own, named_modules, read_code, write_fingerprints)
 from der.pipeline.params import write_text
 from der.pipeline.paths import GRAPH, PARAMS
-from der.pipeline.running_code import RunningCode
-from der.pipeline.user_code import hash_stages, importing_named
-from der.settings.yaml import put_values
+from der.pipeline.stage import (Given)
+from der.pipeline.user_code import (hash_stages, importing_named)
+from der.settings.yaml import (put_values)
 from tests.locations import ROOT
 
 STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]
@@ -28,6 +27,15 @@ READ_BY = {  # whose code has the user-defined function
     "train.incremental.rebalancing": {"train_task"},
     "memory.selection": {"build_memory"},
 }
+
+
+def hash_stages(stages: list[str]) -> dict[str, list[str]]:
+    """The lines of every fingerprint, which name modules."""
+    return {stage: text.splitlines() for stage, text in read_code(stages).items()}
+
+
+def modules_of(lines: list[str]) -> set[str]:
+    return {line.split()[1] for line in lines}
 
 
 @pytest.fixture
@@ -65,7 +73,7 @@ def test_its_code_belongs_to_the_stages_that_run_it(project: Path, key: str) -> 
     name_function(key)
     after = hash_stages(STAGES)
     own = {"own", "own.names", "own.helper"}
-    added = {stage: set(after[stage]) - set(before[stage]) for stage in STAGES}
+    added = {stage: modules_of(after[stage]) - modules_of(before[stage]) for stage in STAGES}
     assert {stage for stage, names in added.items() if names} == READ_BY[key]
     assert all(names in (own, set()) for names in added.values())
     (project / "src/own/helper.py").write_text("value = 2\n")
@@ -85,14 +93,26 @@ def test_a_stage_is_held_to_it(project: Path, monkeypatch: pytest.MonkeyPatch) -
         code.confirm()
     name_function("memory.selection")
     write_fingerprints(read_code(STAGES))
-    RunningCode("build_memory").confirm()
+    Given("build_memory").confirm()
     (project / "src/own/helper.py").write_text("value = 2\n")
-    RunningCode("split")
+    Given("split")
     with pytest.raises(UserError, match="build_memory: its code has been edited"):
-        RunningCode("build_memory")
+        Given("build_memory")
 
 
-@pytest.mark.parametrize("is_inside", [True, False])
+def test_a_module_of_ours_may_be_named_too(project: Path) -> None:
+    name_function("memory.selection", "der.evaluation.confusion:write_confusion")
+    assert "der.evaluation.confusion" in modules_of(hash_stages(STAGES)["build_memory"])
+    write_fingerprints(read_code(STAGES))
+    Given("build_memory").confirm()
+
+
+def test_a_module_of_python_is_no_code_to_watch(project: Path) -> None:
+    name_function("memory.selection", "os:getcwd")
+    with pytest.raises(UserError, match=r"^params\.yaml: memory\.selection: 'os' is Python's own; write"):
+        hash_stages(STAGES)
+
+
 def test_code_that_dvc_does_not_look_at_is_refused_until_check_depends_on_it(
     project: Path,
     is_inside: bool,
@@ -108,8 +128,17 @@ def test_code_that_dvc_does_not_look_at_is_refused_until_check_depends_on_it(
     with pytest.raises(UserError, match=rf"DVC would not see .*dvc\.yaml: - {dependency}/__init__\.py$"):
         hash_stages(STAGES)
     text = GRAPH.read_text(encoding="utf-8")
-    GRAPH.write_text(text.replace("      - src\n", f"      - src\n      - {dependency}\n"))
-    assert f"{package}.helper" in hash_stages(STAGES)["build_memory"]
+    for place, dependency in ((project, ""), (elsewhere, f"{elsewhere}/")):
+        package = f"{place.name}_own".replace("-", "_")
+        name_function("memory.selection", f"{package}.names:function")
+        with pytest.raises(
+            UserError, match=rf"DVC would not see .*dvc\.yaml: - {dependency}{package}/__init__\.py$"
+        ):
+            hash_stages(STAGES)
+        GRAPH.write_text(text.replace("      - src\n", f"      - src\n      - {dependency}{package}\n"))
+        assert f"{package}.helper" in modules_of(hash_stages(STAGES)["build_memory"])
+        GRAPH.write_text(text)
+        name_function("memory.selection", "herding")
 
 
 def test_an_installed_package_is_its_version_as_torch_is(
@@ -119,7 +148,7 @@ def test_an_installed_package_is_its_version_as_torch_is(
     write_package(site, "installed_own")
     monkeypatch.syspath_prepend(site)
     name_function("memory.selection", "installed_own.names:function")
-    assert "installed_own.helper" in hash_stages(STAGES)["build_memory"]
+    assert "installed_own.helper" in modules_of(hash_stages(STAGES)["build_memory"])
 
 
 @pytest.mark.parametrize(
@@ -161,3 +190,18 @@ def test_an_environment_below_the_root_is_nobody_s_own_code(project: Path) -> No
     assert not is_own("json.decoder", project / "env/lib/python3.11/json/decoder.py", set(), project)
     assert not is_own("numpy", project / "env/lib/python3.11/site-packages/numpy/__init__.py", set(), project)
     assert is_own("own", project / "src/own/__init__.py", set(), project)
+
+
+def test_a_function_that_is_named_after_check_is_no_code_of_the_stage(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("der.pipeline.stage.imported_own", imported := {"own.earlier"})
+    write_fingerprints(read_code(STAGES))
+    code = Given("build_memory")
+    code.confirm()
+    imported.add("own.names")
+    with pytest.raises(UserError, match="build_memory: its code has been edited"):
+        code.confirm()
+    name_function("memory.selection")
+    write_fingerprints(read_code(STAGES))
+    Given("build_memory").confirm()

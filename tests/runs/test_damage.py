@@ -103,7 +103,8 @@ def test_every_damaged_file_and_object_is_found_and_mended_without_training(
 
     for path in KINDS:
         flip(pipeline.root / path)
-    assert sorted(line.partition(":")[0] for line in verify(pipeline)[1]) == sorted(KINDS)
+    found = {line.partition(":")[0] for line in verify(pipeline)[1]}
+    assert found == {path.replace("fingerprints/evaluate", "fingerprints") for path in KINDS}
     assert verify(pipeline, "--repair")[0] == 0
     assert not any((pipeline.root / path).exists() for path in KINDS)
     assert pipeline.repro().run == ["check"]  # in a second; the others are restored

@@ -6,7 +6,7 @@ from tests.runs.lab import Pipeline, numbered
 
 READ = """
 import json
-from der.pipeline.graph import stages_of
+from der.pipeline.paths import stages_of
 from der.pipeline.timing import read_times
 print(json.dumps({stage: time.computed for stage, time in read_times(stages_of(2)).items()}))
 """

@@ -14,8 +14,8 @@ from typing import Any
 
 from der.core.errors import (UserError, csv_cell)
 from der.core.files import (atomic_file)
-from der.pipeline.lockfile import LOCK, is_recorded
-from der.pipeline.params import compare, one_line, shorten, value_at
+from der.pipeline.dvc import (LOCK, is_recorded)
+from der.pipeline.params import (compare, one_line, shorten, value_at)
 from der.pipeline.paths import PARAMS, SUMMARY
 from der.summary.sweep import METRICS, Row, SweepRun, summarise_runs
 from der.summary.text_table import align, show

@@ -1,6 +1,6 @@
 """The run before the last edit, as far as it can be compared to."""
 
-from der.pipeline.lockfile import count_same_steps
+from der.pipeline.dvc import (count_same_steps)
 from der.pipeline.paths import SUMMARY
 from der.pipeline.provenance import last_other_summary
 from der.summary.series import Summary

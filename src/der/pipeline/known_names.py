@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import DamageError
-from der.data.arrays import list_classes
-from der.pipeline.fingerprint_files import read_code
-from der.pipeline.lockfile import read_stage
-from der.pipeline.objects import find_files, hash_output
+from der.data.arrays import (list_classes)
+from der.pipeline.dvc import (find_files, hash_output, read_records)
+from der.pipeline.fingerprint import (read_code)
 from der.pipeline.paths import PARAMS, RAW, fingerprint
 from der.settings.sections import DatasetSettings, to_values
 
@@ -21,7 +20,7 @@ def names_read_last(dataset: DatasetSettings) -> list[str]:
 
     Compares parameters, code and sizes with dvc.lock, but not the bytes: see ``is_unchanged``.
     """
-    record = read_stage(STAGE)
+    record = read_records().get(STAGE, {})
     entries = _list_entries(record)
     ran_with = record.get("params", {}).get(str(PARAMS), {}).get("dataset")
     if ran_with != to_values(dataset) or not all(_has_size(entries, path) for path in (RAW, _path(dataset))):
@@ -37,7 +36,9 @@ def names_read_last(dataset: DatasetSettings) -> list[str]:
 
 def is_unchanged(dataset: DatasetSettings) -> bool:
     """Return whether ``dataset.path`` has the bytes of the last read; takes seconds for a large archive."""
-    return bool(hash_output(_path(dataset)) == _list_entries(read_stage(STAGE))[_path(dataset)]["md5"])
+    return bool(
+        hash_output(_path(dataset)) == _list_entries(read_records().get(STAGE, {}))[_path(dataset)]["md5"]
+    )
 
 
 def _path(dataset: DatasetSettings) -> Path:

@@ -5,7 +5,7 @@ import os
 
 from der.core.errors import UserError
 from der.core.files import (read_json)
-from der.pipeline.damage import MEND
+from der.pipeline.dvc import (MEND)
 from der.pipeline.environment import TABLE
 from der.pipeline.paths import PLOTS, REPORT, SUMMARY
 from der.pipeline.provenance import read_committed

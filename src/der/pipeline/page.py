@@ -11,8 +11,8 @@ from der.evaluation.metrics import (CONFUSION, StepMetrics, read_confusion)
 from der.evaluation.mistakes import (PREDICTED, Predictions, read_mistakes, read_predictions)
 from der.pipeline import paths
 from der.pipeline.earlier_run import read_earlier
-from der.pipeline.graph import stages_of
 from der.pipeline.inputs import (RunImages)
+from der.pipeline.paths import (stages_of)
 from der.pipeline.presets import (load_settings)
 from der.pipeline.provenance import (check_training, read_origin, shown_parameters)
 from der.pipeline.results import (joint_accuracy, published_curves, published_references)

@@ -1,9 +1,8 @@
 """Whether the page that lies there shows the results that lie there."""
 
 from der.core.errors import UserError
-from der.core.files import read_json
-from der.pipeline.outputs import digest_files
-from der.pipeline.paths import REPORT, SUMMARY, evaluation, training
+from der.core.files import (read_json)
+from der.pipeline.paths import (REPORT, SUMMARY, digest_files, evaluation, training)
 
 HEAD = 4096  # bytes of a page, at least, that come before its styles
 

@@ -7,8 +7,8 @@ from der.core.files import read_json
 from der.core.sealed import SealedDirectory
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.pipeline import paths
-from der.pipeline.markers import is_unused
-from der.pipeline.steps import chain_length
+from der.pipeline.paths import (is_unused)
+from der.pipeline.steps import (chain_length)
 from der.summary.series import Summary, summarise
 
 

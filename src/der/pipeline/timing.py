@@ -21,7 +21,7 @@ from der.core.cost import Spent, StageTime, WorkClock
 from der.core.errors import UserError
 from der.core.files import regular
 from der.pipeline.environment import LAUNCHED, describe_machine_in_use, scratch_root
-from der.pipeline.outputs import digest_outputs
+from der.pipeline.paths import digest_outputs
 
 if TYPE_CHECKING:
     import psutil

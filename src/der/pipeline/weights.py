@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TypeGuard
 
 from der.core.errors import UserError, naming
-from der.pipeline.graph import read_stages
-from der.pipeline.paths import GRAPH, PARAMS, WEIGHTS
-from der.settings.sections import PRETRAINED, NetworkSettings
+from der.pipeline.paths import (GRAPH, PARAMS, WEIGHTS, read_stages)
+from der.settings.sections import (NetworkSettings, PRETRAINED)
 
 STAGE = "initialize"  # which reads them
 

@@ -1,15 +1,14 @@
-"""What stages leave, by the graph, and what tells one result from another."""
+"""What stages leave, by the graph; markers; what tells one result from another."""
 
 from pathlib import Path
 
 import pytest
 
-from der.core.errors import UserError
+from der.core.errors import DamageError, UserError
 from der.core.sealed import sealed_directory
-from der.pipeline.graph import list_stages, stages_of
-from der.pipeline.outputs import WHOLE, digest_outputs, list_outputs
-from der.pipeline.paths import FINGERPRINTS, INPUT, PLOTS, SUMMARY, sealed
-from der.pipeline.steps import chain_length
+from der.pipeline.paths import (FINGERPRINTS, INPUT, PLOTS, SUMMARY, WHOLE, digest_outputs, is_unused, list_outputs, list_stages, mark_unused, sealed, stages_of, train_images)
+from der.pipeline.steps import (chain_length)
+from der.pipeline.tasks import (read_task)
 
 
 def write_task(text: bytes) -> None:
@@ -69,3 +68,15 @@ def test_sealed_directories_are_told_by_their_manifests(monkeypatch: pytest.Monk
     write_task(b"a" * (WHOLE + 1))
     Path("data/tasks/1/train/ant.npy").unlink()  # not even opened
     assert digest_outputs("split") == first
+
+
+@pytest.mark.usefixtures("place")
+def test_a_marker_is_no_task() -> None:
+    mark_unused("split", 3, train_images(3))
+    assert is_unused(train_images(3))
+    with pytest.raises(DamageError, match=r"^data/tasks/3/train/classes\.json: cannot be read"):
+        read_task(train_images(3), 3)
+    write_task(b"images")
+    assert not is_unused(train_images(1))
+    with pytest.raises(DamageError, match=r"^data/tasks/2/train/manifest\.json: cannot be read"):
+        is_unused(train_images(2))

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from der.core.errors import DamageError, UserError
-from der.core.files import write_json
+from der.core.errors import (UserError)
+from der.core.files import (write_json)
 from der.core.sealed import seal, sealed_directory
 from der.pipeline import paths
-from der.pipeline.markers import is_unused, mark_unused
-from der.pipeline.steps import chain_length, read_task, write_chain, write_classes
+from der.pipeline.steps import (chain_length, read_task, write_chain, write_classes)
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +58,6 @@ def test_the_classes_are_those_that_were_written(steps: list[list[str]]) -> None
     with sealed_directory(images) as directory:
         write_classes(directory, steps)
     assert read_task(images, len(steps)) == steps
-    assert not is_unused(images)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +85,3 @@ def test_other_content_is_named(content: object) -> None:
         UserError, match=r"^data/tasks/2/test/classes\.json: not the classes of 2 steps; run `dvc repro`$"
     ):
         read_task(images, 2)
-
-
-def test_a_marker_is_no_task() -> None:
-    mark_unused("split", 3, paths.train_images(3))
-    assert is_unused(paths.train_images(3))
-    with pytest.raises(DamageError, match=r"^data/tasks/3/train/classes\.json: cannot be read"):
-        read_task(paths.train_images(3), 3)
-    with pytest.raises(DamageError, match=r"^data/tasks/1/train/manifest\.json: cannot be read"):
-        is_unused(paths.train_images(1))
