@@ -14,10 +14,10 @@ from der.pipeline.chain import chain_length
 from der.pipeline.damage import advising
 from der.pipeline.environment import set_up_device
 from der.pipeline.markers import is_unused
-from der.pipeline.overview import conclude
 from der.pipeline.processes import by_torchrun, count_processes, is_member, local_rank
 from der.pipeline.provenance import check_recipes
 from der.pipeline.running_code import RunningCode
+from der.pipeline.runs import conclude
 from der.pipeline.settings import load_settings
 from der.pipeline.stage import ending_as_member, perform_check, perform_stage
 from der.pipeline.team import ending_all, meet_by_torchrun

@@ -5,11 +5,11 @@ from der.pipeline.images import RunImages
 from der.pipeline.params import load_section
 from der.pipeline.published import joint_accuracy, published_curves
 from der.pipeline.running_code import RunningCode
+from der.pipeline.runs import read_steps
 from der.pipeline.stage import run_stage
-from der.pipeline.step_metrics import read_steps
+from der.report.charts import write_summary
 from der.settings.dataset import DatasetSettings
 from der.settings.protocol import ProtocolSettings
-from der.summary.write_summary import write_summary
 
 
 def run(code: RunningCode) -> str:

@@ -10,7 +10,7 @@ from tests.packaging.test_dependencies import FOR_ONE_USE, LIBRARY
 from tests.test_layout import modules_of
 
 HEAVY = (
-    *("sklearn", "scipy", "torchvision", "pandas", "matplotlib", "dvc", "yaml"),
+    *("sklearn", "scipy", "torchvision", "vl_convert", "jinja2", "dvc", "yaml"),
     *("torch._dynamo", "torch._inductor", "sympy"),  # a second, of torch
 )
 IMPORT_ALL = """

@@ -22,8 +22,8 @@ from der.pipeline.results import (
     renew_results,
 )
 from der.pipeline.results_figure import results_chart
+from der.report.charts import FILE, draw
 from der.settings.presets import list_names
-from der.summary.drawing.line_chart import draw_lines
 from der.summary.series import summarise
 from tests.locations import ROOT
 from tests.pipeline.finished_run import metrics_of
@@ -211,10 +211,10 @@ def test_results_are_renewed_with_figures(place: Path) -> None:
 
 def test_equal_records_give_equal_figures(place: Path) -> None:
     runs = [record_of("notebook", 25, 50, 75, 100, seed=seed) for seed in (0, 1)]
-    draw_lines(results_chart("notebook", runs, curves_beside("notebook")), place / "a.png")
-    draw_lines(results_chart("notebook", runs, curves_beside("notebook")), place / "b.png")
+    draw(results_chart("notebook", runs, curves_beside("notebook")).spec(FILE), place / "a.png")
+    draw(results_chart("notebook", runs, curves_beside("notebook")).spec(FILE), place / "b.png")
     runs[1]["metrics"]["steps"]["2"]["top1"] -= 5
-    draw_lines(results_chart("notebook", runs, curves_beside("notebook")), place / "c.png")
+    draw(results_chart("notebook", runs, curves_beside("notebook")).spec(FILE), place / "c.png")
     first, same, other = ((place / f"{name}.png").read_bytes() for name in "abc")
     assert first == same != other and first.startswith(b"\x89PNG")
 

@@ -61,7 +61,7 @@ def test_lines_and_bars_say_their_numbers(opened: Page) -> None:
     opened.mouse.move(box["x"] + box["width"] - 30, box["y"] + box["height"] / 2)
     expect(tip).to_contain_text("step 3, 8 classes")
     expect(tip).to_contain_text(f"{round(run.summary['last_top1'], 2):g} %")
-    expect(figure.locator(".wide .rule")).to_be_visible()
+    expect(figure.locator(".rule")).to_be_visible()
     figure.focus()
     opened.keyboard.press("Home")
     expect(tip).to_contain_text("step 1, 4 classes")
@@ -77,9 +77,8 @@ def test_names_are_shown_as_they_are(opened: Page) -> None:
     assert column(opened, "table-of-classes", 1) == names
     shown = opened.locator("#figure-confusion .rows span").all_text_contents()
     assert {text.strip() for text in shown} >= {name for name in names if len(name) <= 16}
-    assert (
-        "published: <i>preset</i>, without pruning" in opened.locator("#figure-accuracy .legend").inner_text()
-    )
+    legend = opened.locator("#figure-accuracy .wide .role-legend").first
+    assert "published: <i>preset</i>, without pruning" in (legend.text_content() or "")
 
 
 @pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
@@ -150,7 +149,7 @@ def test_print_is_white_whole_and_splits_no_figure(opened: Page) -> None:
     assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert opened.locator(".cells img.light:visible").count() == 2
     assert opened.locator(".cells img.dark:visible").count() == 0
-    whole = "[...document.querySelectorAll('figure, .key, .legend')]"
+    whole = "[...document.querySelectorAll('figure, .key')]"
     avoiding = f"{whole}.map((one) => getComputedStyle(one).breakInside)"
     assert set(opened.evaluate(avoiding)) == {"avoid"}
     opened.set_viewport_size(PAPER)  # type: ignore[arg-type]

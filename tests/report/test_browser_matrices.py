@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from der.report.write import write_report
-from der.summary.charts.blending import contrast
-from der.summary.rounding import show_number, show_share
+from der.report.matrices import contrast
+from der.report.page import write_report
+from der.summary.series import show_number, show_share
 from tests.report.browser import DESK, LONG_NAMES, PHONE, RUNS, Pages, colour_at, hover_cell, pixels
 from tests.report.report_runs import make_run
 

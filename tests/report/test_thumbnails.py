@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from der.evaluation.mistakes import Mistake
-from der.report.choosing import choose_mistakes
 from der.report.thumbnails import (
     COLUMNS,
     LARGEST,
@@ -17,6 +16,7 @@ from der.report.thumbnails import (
     MOST_MISTAKES,
     MOST_PIXELS,
     SMALLEST,
+    choose_mistakes,
     exemplar_sheets,
     make_sheet,
     mistake_album,
@@ -80,10 +80,10 @@ def test_every_mistake_finds_its_picture_at_every_step() -> None:
             (entry.true, entry.predicted, image.tobytes())
             for entry, image in zip(mistakes.entries, mistakes.images, strict=True)
         }
-        for label, shots in enumerate(by_label):
-            for shot in shots:
-                pixels = np.ascontiguousarray(tile(sheets[label], shot.place, 8, 9)[..., 0])
-                assert (run.names[label], run.names[shot.predicted], pixels.tobytes()) in wanted
+        for label, shots in by_label.items():
+            for place, predicted in zip(shots[::3], shots[1::3], strict=True):
+                pixels = np.ascontiguousarray(tile(sheets[label], place, 8, 9)[..., 0])
+                assert (run.names[label], run.names[predicted], pixels.tobytes()) in wanted
                 found += 1
     assert found == sum(len(one.entries) for one in run.mistakes)
 

@@ -14,6 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the table."""
-    from der.pipeline.comparison import compare_experiments
+    from der.pipeline.runs import compare_experiments
 
     print(compare_experiments(arguments.csv))

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 
 from der.core.errors import UserError
 
-PIPELINE = frozenset(
-    {"dvc", "hydra", "jinja2", "markupsafe", "matplotlib", "pandas", "psutil", "torchvision"}
-)
+PIPELINE = frozenset({"dvc", "hydra", "jinja2", "markupsafe", "psutil", "torchvision", "vl_convert"})
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the page, and say where."""
     if arguments.runs:
-        from der.pipeline.compared_runs import make_comparison
+        from der.pipeline.page import make_comparison
 
         print(make_comparison(arguments.runs))
     else:

@@ -9,6 +9,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the table of metrics/summary.json."""
-    from der.pipeline.overview import show_results
+    from der.pipeline.runs import show_results
 
     print(show_results())

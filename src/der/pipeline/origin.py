@@ -12,7 +12,7 @@ from der.pipeline.changes import compare, shorten
 from der.pipeline.history import code_revision
 from der.pipeline.paths import RAW
 from der.pipeline.presets import PLACES, list_presets, load_preset
-from der.report.finished_run import Difference, Origin
+from der.report.page import Difference, Origin
 from der.settings.experiment import Settings
 from der.settings.section import to_values
 

@@ -6,7 +6,7 @@ from der.core.stage_time import StageTime, show_seconds
 from der.pipeline.overrides import apply_row, expand_rows
 from der.pipeline.plan import Identities, plan_row, read_workspace
 from der.pipeline.timing import read_last
-from der.summary.text_table import align
+from der.summary.series import align
 
 Times = dict[str, StageTime]
 

@@ -9,7 +9,7 @@ from der.core.serialization import read_json
 from der.pipeline.images import RunImages
 from der.pipeline.presets import load_preset
 from der.settings.protocol import ProtocolSettings
-from der.summary.charts.accuracy import Curve
+from der.summary.series import Curve
 from der.summary.verdict import Reference
 
 RESULTS = Path("results")

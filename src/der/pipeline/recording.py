@@ -25,8 +25,8 @@ from der.pipeline.presets import ORDERS, PLACES, list_orders, load_order, load_p
 from der.pipeline.provenance import check_training
 from der.pipeline.published import RESULTS
 from der.pipeline.records import Record, record_metrics
+from der.pipeline.runs import read_steps
 from der.pipeline.settings import load_settings, parse_settings
-from der.pipeline.step_metrics import read_steps
 from der.pipeline.timing import read_times
 from der.settings.experiment import Settings
 from der.settings.protocol import ProtocolSettings

@@ -12,7 +12,7 @@ from der.pipeline.presets import describe_preset, list_presets
 from der.pipeline.published import PUBLISHED, curves_beside
 from der.pipeline.records import Record, Runs, read_records
 from der.pipeline.results_figure import results_chart
-from der.summary.charts.accuracy import Curve
+from der.summary.series import Curve
 
 README = Path("README.md")
 DOCS = Path("docs")
@@ -43,12 +43,12 @@ def choose_figures(runs: Runs) -> list[str]:
 
 def draw_figures(runs: Runs) -> None:
     """Draw the PNG of every figure."""
-    from der.summary.drawing.line_chart import draw_lines  # here, for matplotlib costs a second
+    from der.report.charts import FILE, draw  # here, for what draws costs a second
 
     (DOCS / FIGURES).mkdir(exist_ok=True)
     for name in choose_figures(runs):
         with atomic_file(DOCS / figure_path(name)) as partial:
-            draw_lines(results_chart(name, runs[name], curves_beside(name)), partial)
+            draw(results_chart(name, runs[name], curves_beside(name)).spec(FILE), partial)
 
 
 def figure_path(name: str) -> Path:
