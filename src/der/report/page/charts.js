@@ -35,9 +35,7 @@ function showTip(x, y, title, rows, ...more) {
   tip.style.top = `${clamp(top, 8, Math.max(innerHeight - height - 8, 8))}px`;
 }
 
-function hideTip() {
-  tip.hidden = true;
-}
+const hideTip = () => { tip.hidden = true; };
 
 // Calls ``move`` where a pointer goes or taps, ``leave`` when it is elsewhere; a finger leaves what it has tapped.
 function followPointer(area, move, leave) {
@@ -48,9 +46,7 @@ function followPointer(area, move, leave) {
 }
 
 // Calls ``then`` when what is scrolled by now has told so.
-function afterScrolling(then) {
-  requestAnimationFrame(() => requestAnimationFrame(then));
-}
+const afterScrolling = (then) => requestAnimationFrame(() => requestAnimationFrame(then));
 
 // The boxes of what ``selector`` finds in the drawing of a chart that is shown.
 function boxes(figure, selector) {
@@ -60,7 +56,7 @@ function boxes(figure, selector) {
 
 // Of a chart of lines: the place nearest to a pointer, and what it says at one, under a rule.
 function lines(figure, { at, titles, series }) {
-  const frames = () => boxes(figure, ".role-scope > g > .background").filter((box) => box.width > 0 && box.height > 0);
+  const frames = () => boxes(figure, "[class*=concat_] > g > .background");
   const rule = figure.querySelector(".rule");
   const find = ({ clientX }) => {
     const { left, width } = frames()[0], wanted = (clientX - left) / width;
@@ -101,10 +97,7 @@ for (const figure of document.querySelectorAll(".chart")) {
     hideTip();
     figure.querySelector(".rule").hidden = true;
   };
-  const go = (place) => {
-    current = place;
-    show(place);
-  };
+  const go = (place) => show(current = place);
   followPointer(figure, (event) => {
     const place = find(event);
     (place >= 0 ? go : leave)(place);

@@ -39,24 +39,21 @@ class Matrix {
     figure.addEventListener("focus", () => figure.matches(":focus-visible") && this.goByKey(...this.place));
     figure.addEventListener("keydown", (event) => this.press(event));
   }
-
   cellAt({ clientX, clientY }) {
     const { left, top, width, height } = this.cells.getBoundingClientRect(), [row, column] = this.corner;
     const window = this.count / this.zoom;
     const place = [row + (clientY - top) / height * window, column + (clientX - left) / width * window];
     return place.map((one) => clamp(Math.floor(one), 0, this.count - 1));
   }
-
   move(event) {
-    if (this.drag && event.buttons) {
-      const [x, y, row, column] = this.drag, cell = this.cells.clientWidth * this.zoom / this.count;
-      this.show(row - (event.clientY - y) / cell, column - (event.clientX - x) / cell);
-      this.leave();
-    } else {
+    if (!this.drag || !event.buttons) {
       this.go(...this.cellAt(event), event.clientX, event.clientY);
+      return;
     }
+    const [x, y, row, column] = this.drag, cell = this.cells.clientWidth * this.zoom / this.count;
+    this.show(row - (event.clientY - y) / cell, column - (event.clientX - x) / cell);
+    this.leave();
   }
-
   press(event) {
     const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     const factor = { "+": 2, "-": 0.5 }[event.key];
@@ -72,44 +69,34 @@ class Matrix {
       this.leave();
     }
   }
-
   go(row, column, x, y) {
     this.place = [row, column];
     this.cursor.style.setProperty("--row", row);
     this.cursor.style.setProperty("--column", column);
     this.cursor.hidden = false;
     const said = this.describe(row, column), box = this.cursor.getBoundingClientRect();
-    if (said) {
-      showTip(x ?? box.right, y ?? box.bottom, said.title, said.rows, ...(said.more ?? []));
-    } else {
-      hideTip();
-    }
+    (said ? showTip : hideTip)(x ?? box.right, y ?? box.bottom, said?.title, said?.rows, ...(said?.more ?? []));
   }
-
   // Where no pointer is the page has to follow, and only then the tip, which scrolling hides.
   goByKey(row, column) {
     this.go(row, column);
     this.cursor.scrollIntoView({ block: "nearest", inline: "nearest" });
     afterScrolling(() => this.cursor.hidden || this.go(...this.place));
   }
-
   leave() {
     this.cursor.hidden = true;
     hideTip();
   }
-
   // Zooms around a cell; 0 shows all again.
   zoomBy(factor, [row, column] = this.place) {
     this.zoom = factor === 0 ? 1 : clamp(this.zoom * factor, 1, Math.max(this.count / SMALLEST_WINDOW, 1));
     const half = this.count / this.zoom / 2;
     this.show(row + 0.5 - half, column + 0.5 - half);
   }
-
   reveal(row, column) {
     const window = this.count / this.zoom, [top, left] = this.corner;
     this.show(clamp(top, row + 1 - window, row), clamp(left, column + 1 - window, column));
   }
-
   show(row, column) {
     const { figure, count, zoom } = this, last = count - count / zoom;
     this.corner = [clamp(row, 0, last), clamp(column, 0, last)];
@@ -123,7 +110,6 @@ class Matrix {
       figure.classList.remove("close");
     }
   }
-
   // Marks the rows and columns of some classes, and shows the first of them.
   mark(labels) {
     for (const names of this.figure.querySelectorAll(".names")) {
@@ -140,18 +126,12 @@ class Matrix {
 
 function describeForgetting({ names, accuracy, images }) {
   return (after, of) => {
-    if (of > after) {
-      return null;
-    }
     const now = accuracy[after][of], lost = accuracy[of][of] - now;
-    return {
-      title: names[of],
-      rows: [
-        [`after step ${after + 1}`, withError(now, images[of])],
-        ["when they were new", withError(accuracy[of][of], images[of])],
-        [Number(lost.toFixed(1)) < 0 ? "gained" : "lost", `${Math.abs(lost).toFixed(1)} points`],
-      ],
-    };
+    return of > after ? null : { title: names[of], rows: [
+      [`after step ${after + 1}`, withError(now, images[of])],
+      ["when they were new", withError(accuracy[of][of], images[of])],
+      [Number(lost.toFixed(1)) < 0 ? "gained" : "lost", `${Math.abs(lost).toFixed(1)} points`],
+    ] };
   };
 }
 
@@ -238,16 +218,14 @@ function setUpConfusion(figure, confusion) {
 }
 
 const matrices = { confusion: setUpConfusion(document.getElementById("figure-confusion"), data.confusion) };
-const forgetting = document.getElementById("figure-accuracy_matrix");
-if (forgetting) {
-  matrices.accuracy_matrix = new Matrix(forgetting, describeForgetting(data.accuracy_matrix));
+for (const figure of document.querySelectorAll("#figure-accuracy_matrix")) {
+  matrices.accuracy_matrix = new Matrix(figure, describeForgetting(data.accuracy_matrix));
 }
 for (const button of document.querySelectorAll("[data-by]")) {
   button.addEventListener("click", () => matrices[button.parentElement.dataset.zoom].zoomBy(Number(button.dataset.by)));
 }
 
 // Search, which reaches tables, classes and the confusion matrix
-
 const box = document.getElementById("search");
 const plain = (text) => text.normalize("NFC").toLocaleLowerCase();
 
@@ -274,7 +252,6 @@ box.addEventListener("input", () => {
 });
 
 // Sorting
-
 const sortKey = (cell) => (cell.classList.contains("number") ? Number(cell.dataset.value) : cell.textContent);
 
 function sortTable(heading) {
@@ -289,12 +266,11 @@ function sortTable(heading) {
   body.append(...rows.map(([, row]) => row));
 }
 
-for (const heading of document.querySelectorAll("table.sortable th")) {
-  heading.querySelector("button").addEventListener("click", () => sortTable(heading));
+for (const button of document.querySelectorAll("table.sortable th button")) {
+  button.addEventListener("click", () => sortTable(button.parentElement));
 }
 
 // One class, opened: the one that was asked for, at first the one of the lowest accuracy
-
 function choose(card) {
   for (const one of document.querySelectorAll(".card")) {
     one.classList.toggle("chosen", one === card);
@@ -314,22 +290,18 @@ const accuracies = [...document.querySelectorAll("#table-of-classes tbody td:nth
 choose(document.getElementById(`class-${accuracies.indexOf(Math.min(...accuracies))}`));
 chooseAsked();
 addEventListener("hashchange", chooseAsked);
-document.getElementById("table-of-classes").addEventListener("click", (event) => {
-  const link = event.target.closest("a");
-  if (link) {
-    choose(document.querySelector(link.hash));
-  }
-});
+for (const link of document.querySelectorAll("#table-of-classes a")) {
+  link.addEventListener("click", () => choose(document.querySelector(link.hash)));
+}
 
 // Print: all rows of all tables, all details
-
-let opened = [];
+let folded = [];
 addEventListener("beforeprint", () => {
   filterTables("");
-  opened = [...document.querySelectorAll("details:not([open])")];
-  opened.forEach((one) => { one.open = true; });
+  folded = [...document.querySelectorAll("details:not([open])")];
+  folded.forEach((one) => { one.open = true; });
 });
 addEventListener("afterprint", () => {
-  opened.forEach((one) => { one.open = false; });
+  folded.forEach((one) => { one.open = false; });
   filterTables(box.value.trim());
 });
