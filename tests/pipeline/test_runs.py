@@ -183,14 +183,6 @@ def cells(line: str) -> list[str]:
     return line.replace("{sharpness: 9.0}", "masks").split()
 
 
-def test_the_commits_own_run_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    known(monkeypatch, EXPERIMENTS, OWN)
-    own, hundred, masks, *_, note, _, _, _, _ = compare_experiments().splitlines()[2:]
-    assert cells(own) == ["200", "null", "1", "40.00", "-", "30.00", "-", "1.00", "-"]
-    assert cells(hundred)[:3] == ["100", "null", "3"] and cells(masks)[:3] == ["200", "masks", "1"]
-    assert note == "In the first row: the setting of this commit, with its own run."
-
-
 def test_the_commits_own_run_is_one_more_of_its_setting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -295,6 +295,7 @@ def summarise_folder(folder: Path, steps: list[StepMetrics], plots: Path) -> Non
     write_summary(steps, folder / "last", logs, folder / "summary.json", plots)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "names"),
     [

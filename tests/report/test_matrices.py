@@ -23,7 +23,6 @@ from der.report.matrices import (
     RIGHT,
     WRONG,
     accuracy_matrix_chart,
-    blend,
     confusion_chart,
     contrast,
     grade_share,
@@ -159,11 +158,3 @@ def test_numbers_and_errors_can_be_told_from_what_is_behind_them() -> None:
         for page, colours in zip(in_style("page"), list(zip(*scale, strict=True))[:2], strict=True):
             contrasts = [contrast(colour, page) for colour in colours]
             assert contrasts == sorted(contrasts) and (scale is RIGHT or contrasts[0] >= 3)  # more is further
-
-
-def test_blend_and_contrast_by_hand() -> None:
-    assert [blend(("#000000", "#FF0000", "#FF00FF"), share) for share in (0, 0.25, 0.5, 0.75, 1)] == [
-        *("#000000", "#800000", "#FF0000", "#FF0080", "#FF00FF")
-    ]
-    assert contrast("#FFFFFF", "#000000") == pytest.approx(21)
-    assert contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.005)  # the usual example

@@ -62,11 +62,6 @@ def test_error_of_forgetting_against_simulated_samples() -> None:
         assert error == pytest.approx(spread, rel=near)
 
 
-def test_one_step_forgets_nothing() -> None:
-    steps = make_steps([[90.0]], [4])
-    assert judge(summarise(steps)).forgetting is None
-
-
 def test_chance_by_hand() -> None:
     assert chance([2, 4]).average == pytest.approx((50 + 25) / 2)
     assert chance([2, 4]).last == 25
