@@ -9,6 +9,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, pairwise
 from typing import Any, NamedTuple
 
@@ -66,13 +67,11 @@ def _luminance(colour: str) -> float:
 
 def grades(light: Sequence[str], dark: Sequence[str]) -> list[Shade]:
     """A scale through the colours, with black or white text."""
-    shades = []
-    for index in range(GRADES):
-        pair = [blend(colours, index / (GRADES - 1)) for colours in (light, dark)]
-        shades.append(
-            Shade(*pair, *(max(("#000000", "#FFFFFF"), key=lambda ink: contrast(ink, one)) for one in pair))
-        )
-    return shades
+    pairs = [[blend(scale, place / (GRADES - 1)) for scale in (light, dark)] for place in range(GRADES)]
+    return [
+        Shade(*pair, *(max("#000000", "#FFFFFF", key=partial(contrast, one)) for one in pair))
+        for pair in pairs
+    ]
 
 
 # Of confusion: an error can be told from an empty cell, which is the page, at a contrast of 3 : 1 or more.
@@ -110,15 +109,10 @@ class Matrix:
     @property
     def cells(self) -> list[tuple[int, int, Shade, str]]:
         """Row, column, shade and text of the cells that have a colour."""
-        found = zip(*np.nonzero(self.places != EMPTY), strict=True)
+        written = self.texts or []
         return [
-            (
-                int(row),
-                int(column),
-                self.shades[self.places[row, column]],
-                self.texts[row][column] if self.texts else "",
-            )
-            for row, column in found
+            (row, column, self.shades[self.places[row, column]], written[row][column] if written else "")
+            for row, column in np.argwhere(self.places != EMPTY).tolist()
         ]
 
     @property
@@ -281,10 +275,8 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
     )
     places = np.full((len(names), len(names)), EMPTY)
     places[:seen, :seen] = np.where(counts_KK == 0, EMPTY, grades_KK)
-    texts = [
-        [_percent(count, images) for count in row]
-        for row, images in zip(counts_KK.tolist(), images_K.tolist(), strict=True)
-    ]
+    rows = zip(counts_KK.tolist(), images_K.tolist(), strict=True) if seen <= MOST_WRITTEN else ()
+    texts = [[_percent(count, images) for count in row] for row, images in rows]
     return Matrix(
         name="confusion",
         title=f"Confusion after step {step}, percent of the true class",
@@ -298,7 +290,7 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
             *((f"wrong {share} %", grade_share(share)) for share in EXAMPLES[:-1]),
             *((f"right {share} %", GRADES + grade_share(share)) for share in EXAMPLES[-2:]),
         ],
-        texts=texts if seen <= MOST_WRITTEN else None,
+        texts=texts or None,
         edges=list(sizes[:-1]),
         longest=LONGEST,
     )
