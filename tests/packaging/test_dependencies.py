@@ -25,7 +25,7 @@ LIBRARY = {
 }
 BROUGHT_BY = {
     **{"PIL": "pillow", "hydra": "hydra-core", "ruamel": "ruamel.yaml"},
-    **{"sklearn": "scikit-learn", "yaml": "pyyaml"},
+    **{"sklearn": "scikit-learn", "yaml": "pyyaml", "vl_convert": "vl-convert-python"},
 }
 FOR_DVC = {"ruamel.yaml.clib"}  # which DVC's parser imports where it is there
 # What rooms of the library import inside functions, for one use alone, and where.

@@ -31,7 +31,7 @@ if "DVC_STAGE" in os.environ:
     @atexit.register
     def list_modules():
         ours = (name for name in sys.modules if name.partition(".")[0] in ("der", "stages"))
-        others = (name for name in sys.modules if name in ("torch", "pandas", "matplotlib", "jinja2"))
+        others = (name for name in sys.modules if name in ("torch", "vl_convert", "jinja2"))
         lines = [*(f"m {name}\\n" for name in ours), *(f"p {name}\\n" for name in others)]
         os.write(record, "".join(lines).encode())
 """

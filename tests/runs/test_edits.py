@@ -238,7 +238,7 @@ def test_a_comment_a_docstring_layout_and_unused_code_run_nothing(
 
 
 def test_an_edit_of_the_page_runs_the_report(pipeline: Pipeline) -> None:
-    pipeline.rewrite("src/der/report/page/base.css", r"\A", "/* A remark */\n")
+    pipeline.rewrite("src/der/report/page/page.css", r"\A", "/* A remark */\n")
     assert_runs(pipeline, "report")
 
 
@@ -266,7 +266,7 @@ CODE = [
             "src/der/summary/series.py": ["summarize", "report"],
         }
     ),
-    ({"src/der/report/write.py": ["report"], "src/der/summary/drawing/matrix_chart.py": ["summarize"]}),
+    ({"src/der/report/page.py": ["report"]}),
 ]
 
 

@@ -37,7 +37,7 @@ def test_computed_kept_and_unknown(pipeline: Pipeline) -> None:
     assert first == {"check", *numbered("E1", "E2"), "summarize", "report"}
     assert computed(pipeline) == set(read(pipeline)) == first
 
-    pipeline.add_code("src/der/report/write.py")
+    pipeline.add_code("src/der/report/page.py")
     second = of_protocol(plain.repro().run)
     assert set(read(pipeline)) == first and computed(pipeline) == second < first
 

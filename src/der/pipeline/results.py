@@ -9,8 +9,8 @@ from der.core.files import (atomic_file, read_json)
 from der.pipeline.images import (RunImages)
 from der.pipeline.presets import (load_preset)
 from der.settings.protocol import (ProtocolSettings)
-from der.summary.charts.accuracy import Curve
-from der.summary.verdict import Reference
+from der.summary.series import (Curve)
+from der.summary.verdict import (Reference)
 
 RESULTS = Path("results")
 PUBLISHED = RESULTS / "published.json"
