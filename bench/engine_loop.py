@@ -10,10 +10,10 @@ import torch
 from msgspec import structs
 
 from bench.cases import SEED, Case, Start, network_settings
-from der.core.precision import (choose_precision)
-from der.settings.training import (Precision, ScheduleSettings)
-from der.train.batches import (Feed, draw_epoch)
-from der.train.engine import (CapturedStep, Engine)
+from der.core.device import choose_precision
+from der.settings.training import Precision, ScheduleSettings
+from der.train.batches import Feed, draw_epoch
+from der.train.engine import CapturedStep, Engine
 from der.train.objective import RepresentationObjective
 from der.train.resume import StateStore
 from der.train.step import choose_kernels

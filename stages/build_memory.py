@@ -2,14 +2,14 @@
 
 from der.data.arrays import load_memory, read_classes, save_memory
 from der.pipeline import paths
-from der.pipeline.environment import (is_worker, scratch_root, set_up_device)
-from der.pipeline.launch import (computing)
+from der.pipeline.environment import is_worker, scratch_root, set_up_device
+from der.pipeline.launch import computing
 from der.pipeline.params import load_section
-from der.pipeline.paths import (is_unused, mark_unused)
-from der.pipeline.stage import (Given, run_step)
-from der.pipeline.steps import (read_task)
-from der.settings.sections import (MemorySettings)
-from der.train.resume import (remove_finished)
+from der.pipeline.paths import is_unused, mark_unused
+from der.pipeline.stage import Given, run_step
+from der.pipeline.steps import read_task
+from der.settings.sections import MemorySettings
+from der.train.resume import remove_finished
 
 
 def run(step: int, given: Given) -> str:

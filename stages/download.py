@@ -1,12 +1,12 @@
 """download: the data set as one array per class."""
 
-from der.core.files import (atomic_directory)
-from der.data.sources.registry import (download)
-from der.pipeline.inputs import (keep_files_of_classes, list_files_of_classes)
-from der.pipeline.params import (load_section, with_side)
+from der.core.files import atomic_directory
+from der.data.sources.registry import download
+from der.pipeline.inputs import keep_files_of_classes, list_files_of_classes
+from der.pipeline.params import load_section, with_side
 from der.pipeline.paths import RAW
-from der.pipeline.stage import (Given, run_stage)
-from der.settings.sections import (DatasetSettings)
+from der.pipeline.stage import Given, run_stage
+from der.settings.sections import DatasetSettings
 
 
 def run(given: Given) -> str:

@@ -2,21 +2,21 @@
 
 from der.core.sealed import SealedDirectory
 from der.pipeline import paths
-from der.pipeline.environment import (is_worker, set_up_device)
-from der.pipeline.launch import (computing)
+from der.pipeline.environment import is_worker, set_up_device
+from der.pipeline.launch import computing
 from der.pipeline.params import load_section
-from der.pipeline.paths import (is_unused, mark_unused)
-from der.pipeline.stage import (Given, run_step)
-from der.pipeline.steps import (read_task)
-from der.settings.sections import (EvaluateSettings)
+from der.pipeline.paths import is_unused, mark_unused
+from der.pipeline.stage import Given, run_step
+from der.pipeline.steps import read_task
+from der.settings.sections import EvaluateSettings
 
 
 def run(step: int, given: Given) -> str:
     if is_unused(paths.test_images(step)):
         return mark_unused("evaluate", step, paths.evaluation(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.data.arrays import (load_memory, read_classes)
-    from der.evaluation.evaluate import (evaluate_step, save_evaluation)
+    from der.data.arrays import load_memory, read_classes
+    from der.evaluation.evaluate import evaluate_step, save_evaluation
     from der.model.checkpoint import check_classes, load_checkpoint
 
     settings = load_section(EvaluateSettings, "evaluate")

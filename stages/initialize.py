@@ -3,12 +3,12 @@
 With weights that the first extractor starts from, if there are any.
 """
 
-from der.data.arrays import (empty_memory, save_memory)
-from der.model.checkpoint import (save_empty_checkpoint)
+from der.data.arrays import empty_memory, save_memory
+from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.params import load_section
 from der.pipeline.paths import checkpoint, memory
-from der.pipeline.stage import (Given, run_stage)
-from der.settings.sections import (NetworkSettings)
+from der.pipeline.stage import Given, run_stage
+from der.settings.sections import NetworkSettings
 
 
 def run(given: Given) -> str:

@@ -1,8 +1,8 @@
 """report: the whole run as one HTML page; then, the last of all, the results as a table."""
 
 from der.pipeline.page import make_page
-from der.pipeline.runs import (conclude)
-from der.pipeline.stage import (Given, run_stage)
+from der.pipeline.runs import conclude
+from der.pipeline.stage import Given, run_stage
 
 
 def run(given: Given) -> str:

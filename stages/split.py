@@ -1,18 +1,16 @@
 """split: the data set dealt out over the steps of the protocol."""
 
-from der.core.files import (atomic_directory)
-from der.core.filesystem import (link_or_copy)
-from der.core.sealed import (SealedDirectory, sealed_directory)
-from der.data.arrays import (check_budget, list_classes)
-from der.data.class_arrays import (class_file)
-from pathlib import (Path)
+from pathlib import Path
+
+from der.core.files import atomic_directory, link_or_copy
+from der.core.sealed import SealedDirectory, sealed_directory
+from der.data.arrays import check_budget, class_file, list_classes
 from der.data.protocol import plan_steps
-from der.pipeline.markers import (mark_unused)
 from der.pipeline.params import load_section
-from der.pipeline.paths import RAW, TASKS
-from der.pipeline.stage import (Given, run_stage)
-from der.pipeline.steps import (chain_length, check_chain, write_classes)
-from der.settings.sections import (MemorySettings, ProtocolSettings)
+from der.pipeline.paths import RAW, TASKS, mark_unused
+from der.pipeline.stage import Given, run_stage
+from der.pipeline.steps import chain_length, check_chain, write_classes
+from der.settings.sections import MemorySettings, ProtocolSettings
 
 
 def run(given: Given) -> str:

@@ -3,11 +3,11 @@
 from der.pipeline import paths
 from der.pipeline.inputs import RunImages
 from der.pipeline.params import load_section
-from der.pipeline.results import (joint_accuracy, published_curves)
-from der.pipeline.runs import (read_steps)
-from der.pipeline.stage import (Given, run_stage)
-from der.report.charts import (write_summary)
-from der.settings.sections import (DatasetSettings, ProtocolSettings)
+from der.pipeline.results import joint_accuracy, published_curves
+from der.pipeline.runs import read_steps
+from der.pipeline.stage import Given, run_stage
+from der.report.charts import write_summary
+from der.settings.sections import DatasetSettings, ProtocolSettings
 
 
 def run(given: Given) -> str:

@@ -1,24 +1,22 @@
 """train_task@k: the checkpoint of step k from that of step k - 1."""
 
 from der.pipeline import paths
-from der.pipeline.environment import (count_processes, is_worker, set_up_device)
-from der.pipeline.launch import (computing)
-from der.pipeline.paths import (is_unused, mark_unused)
-from der.pipeline.stage import (Given, run_step)
-from der.pipeline.steps import (read_task)
-from der.pipeline.training import (listening, read_inputs, training_key, training_state)
-from der.settings.sections import (NetworkSettings)
-from der.train.log import (Listener, write_log)
-from der.train.progress import (warn)
-from der.train.resume import (StateKeeper)
+from der.pipeline.environment import is_worker, set_up_device
+from der.pipeline.launch import computing
+from der.pipeline.paths import is_unused, mark_unused
+from der.pipeline.stage import Given, run_step
+from der.pipeline.training import listening, read_inputs, training_key, training_state
+from der.train.log import Listener, write_log
+from der.train.progress import warn
+from der.train.resume import StateKeeper
 
 
 def run(step: int, given: Given) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("train_task", step, paths.checkpoint(step), paths.training(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.model.checkpoint import (load_start, save_checkpoint)
-    from der.train.step import (train_step)
+    from der.model.checkpoint import save_checkpoint
+    from der.train.step import train_step
 
     device = set_up_device()
     given.load(device.type)

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.core.precision import (choose_precision)
-from der.data.arrays import (empty_memory)
-from der.model.checkpoint import (Checkpoint, FORMAT, Metadata, RESIZE)
+from der.core.device import choose_precision
+from der.data.arrays import empty_memory
+from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.kernels.processor import Kernels
 from der.model.network import (
     Extractor,

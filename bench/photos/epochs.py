@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from bench.photos.memory import BYTES, CLASSES, NETWORK, SIDE
 from bench.results_file import RESULTS, describe_processor
-from der.core.files import (write_json)
-from der.data.arrays import (empty_memory, every_row, write_images)
+from der.core.files import write_json
+from der.data.arrays import empty_memory, every_row, write_images
 from der.model.checkpoint import Checkpoint
-from der.settings.experiment import (preset)
-from der.settings.sections import (NetworkSettings)
-from der.train.batches import (gather_step)
-from der.train.log import (EpochRecord, Listener)
-from der.train.resume import (StateKeeper)
-from der.train.step import (StepInputs, train_step)
+from der.settings.experiment import preset
+from der.settings.sections import NetworkSettings
+from der.train.batches import gather_step
+from der.train.log import EpochRecord, Listener
+from der.train.resume import StateKeeper
+from der.train.step import StepInputs, train_step
 
 Arrays = Sequence[NDArray[np.uint8]]
 

@@ -21,17 +21,17 @@ from bench.pycil.images import read_images
 from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, memory_settings, network_settings, train_settings
 from der.core.device import set_up_device
-from der.data.arrays import (Memory, empty_memory)
-from der.memory import (build_memory)
+from der.data.arrays import Memory, empty_memory
+from der.memory import build_memory
 from der.model.checkpoint import Checkpoint
-from der.model.forward import (Outputs, fold_network, run_network)
-from der.model.network import (Network)
-from der.settings.training import (Precision)
-from der.train import (step as training)
-from der.train.batches import (TrainingImages, gather_step)
-from der.train.log import (EpochRecord, Listener)
-from der.train.resume import (StateStore)
-from der.train.step import (StepInputs, choose_kernels, train_step)
+from der.model.forward import Outputs, fold_network, run_network
+from der.model.network import Network
+from der.settings.training import Precision
+from der.train import step as training
+from der.train.batches import TrainingImages, gather_step
+from der.train.log import EpochRecord, Listener
+from der.train.resume import StateStore
+from der.train.step import StepInputs, choose_kernels, train_step
 
 
 def learn(contender: Contender, job: Job, tell: Tell) -> None:

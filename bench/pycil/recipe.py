@@ -3,8 +3,8 @@
 from typing import Any
 
 from bench.pycil.plans import Plan
-from der.model.normalization import (Normalization)
-from der.settings.sections import (MemorySettings, NetworkSettings)
+from der.model.normalization import Normalization
+from der.settings.sections import MemorySettings, NetworkSettings
 from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import der.model.kernels.processor
 import der.train.batches
 import der.train.phase
-import der.model.kernels.processor
 import der.train.step
 from bench.pycil.contenders import Job
 from bench.pycil.ours import Clock, JobRun
@@ -23,11 +23,11 @@ from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, augmentation_settings, network_settings
 from der.core.device import set_up_device
 from der.core.randomness import generator
-from der.data.arrays import (empty_memory)
-from der.model.forward import (Normalize, fold_network)
+from der.data.arrays import empty_memory
+from der.model.forward import Normalize, fold_network
 from der.model.kernels.layers import ConvNorm
-from der.model.network import (Extractor, Network, empty_network, expand, random_linear)
-from der.train.batches import (TrainingImages, augment, draw_epoch)
+from der.model.network import Extractor, Network, empty_network, expand, random_linear
+from der.train.batches import TrainingImages, augment, draw_epoch
 from der.train.log import REPRESENTATION
 
 CHANNELS = 3

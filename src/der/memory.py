@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.registry import look_up
 from der.data.arrays import Memory, check_budget, every_row, exemplars_per_class, join
-from der.model.features import in_parts, normalize_features
-from der.settings.memory import MemorySettings
+from der.model.normalization import in_parts, normalize_features
+from der.settings.sections import MemorySettings
 
 # Of several classes: images (N, H, W, C) of each to its features (N, D).
 Features = Callable[[Iterable[NDArray[np.uint8]]], Iterable[NDArray[np.float32]]]

@@ -26,8 +26,8 @@ from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
 from der.model.forward import run_network
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels
-from der.model.network import (build_extractor)
-from tests.builders import (CPU, NETWORK, NO_AUGMENTATION)
+from der.model.network import build_extractor
+from tests.builders import CPU, NETWORK, NO_AUGMENTATION
 
 CASE = Case(
     name="tiny",

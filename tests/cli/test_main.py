@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from der.cli.main import (COMMANDS, FIRST, PIPELINE, main, naming_the_extra)
-from der.core.errors import (UserError)
-from der.pipeline.steps import (write_chain)
+from der.cli.main import COMMANDS, FIRST, PIPELINE, main, naming_the_extra
+from der.core.errors import UserError
+from der.pipeline.steps import write_chain
 
 NAMES = [command.__name__ for command in COMMANDS]
 

@@ -16,9 +16,8 @@ from PIL import Image
 from der.cli.main import main
 from der.cli.predict import MOST_PICTURES, start_csv, start_table
 from der.inference import loader
-from der.inference.predictor import (Prediction, Predictor, load_predictor)
-from der.model.checkpoint import (save_empty_checkpoint)
-from tests.builders import (CPU, random_images)
+from der.inference.predictor import Prediction, Predictor, load_predictor
+from tests.builders import CPU, random_images
 
 
 def save_pictures(directory: str, count: int) -> None:

@@ -11,18 +11,32 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from der.core.files import (write_array, write_json)
-from der.data.arrays import (Memory, empty_memory, save_memory)
-from der.evaluation.metrics import (nearest_mean_scores)
-from der.memory.build import (build_memory)
-from der.model.checkpoint import (Checkpoint, FORMAT, load_checkpoint, save_checkpoint, save_empty_checkpoint)
-from der.model.forward import (run_network)
-from der.train.rebalancing.classifier_learning import (learn_classifier)
-from der.train.resume import (HOLDER, LOCK, PREFIX, StateStore)
-from der.train.step_run import (StateKeeper, StepRun)
-from der.train.training_images import (TrainingImages, gather_step)
-from numpy.typing import (NDArray)
-from tests.builders import (CPU, Killed, Killer, MemoryKeeper, NORMALIZATION, Recorder, classifier_settings, incremental_settings, mask_settings, memory_settings, take_step, train_settings)
+from der.train.rebalancing.classifier_learning import learn_classifier
+from numpy.typing import NDArray
+
+from der.core.files import write_array, write_json
+from der.data.arrays import Memory, empty_memory, save_memory
+from der.evaluation.metrics import nearest_mean_scores
+from der.memory import build_memory
+from der.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.forward import run_network
+from der.train.batches import TrainingImages, gather_step
+from der.train.phase import StepRun
+from der.train.resume import HOLDER, LOCK, PREFIX, StateKeeper, StateStore
+from tests.builders import (
+    CPU,
+    NORMALIZATION,
+    Killed,
+    Killer,
+    MemoryKeeper,
+    Recorder,
+    classifier_settings,
+    incremental_settings,
+    mask_settings,
+    memory_settings,
+    take_step,
+    train_settings,
+)
 
 FOLDER = Path(__file__).parent / "previous"
 CHECKPOINT, MEMORY, SCRATCH, NUMBERS = "checkpoints/2", "memory/2", "scratch", "numbers"

@@ -14,14 +14,14 @@ import pytest
 from der.core.errors import UserError
 from der.core.files import read_array, read_json, write_array
 from der.core.sealed import seal
-from der.data.arrays import (load_memory)
-from der.model.checkpoint import (FORMAT, load_checkpoint, save_checkpoint)
-from der.pipeline.dvc import (advising)
-from der.train.resume import (PREFIX, STATE, StateStore)
+from der.data.arrays import load_memory
+from der.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
+from der.pipeline.dvc import advising
+from der.train.resume import PREFIX, STATE, StateStore
 from tests.builders import MemoryKeeper, Recorder
-from tests.compatibility import (make)
-from tests.compatibility.make import (CHECKPOINT, FOLDER, KEY, MEMORY, NUMBERS, SCRATCH, learn_head)
-from tests.model.test_checkpoint import (edit)
+from tests.compatibility import make
+from tests.compatibility.make import CHECKPOINT, FOLDER, KEY, MEMORY, NUMBERS, SCRATCH, learn_head
+from tests.model.test_checkpoint import edit
 
 CLOSE = 1e-4  # on other processors sums are rounded elsewhere
 REFUSED = rf"network\.json: not a DER checkpoint of format {FORMAT}; train it again$"

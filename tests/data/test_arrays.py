@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from der.core import mapped
 from der.core.errors import DamageError, UserError
+from der.core.files import write_array, write_json
 from der.core.sealed import seal
-from der.core.serialization import write_array, write_json
 from der.data import arrays as module
 from der.data.arrays import (
     ImageRows,

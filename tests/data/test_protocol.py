@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.core.errors import UserError
-from der.core.sealed import (seal)
-from der.core.serialization import (write_array)
-from der.data import (SPLITS)
-from der.data.class_arrays import (class_file)
-from der.data.protocol import (Identity, identify, order_classes, plan_steps)
-from der.data.sources.registry import (download)
-from der.settings.sections import (ProtocolSettings)
-from tests.data.sources.image_trees import (settings_for)
+from der.core.files import write_array
+from der.core.sealed import seal
+from der.data import SPLITS
+from der.data.arrays import class_file
+from der.data.protocol import Identity, identify, order_classes, plan_steps
+from der.data.sources.registry import download
+from der.settings.sections import ProtocolSettings
+from tests.data.sources.image_trees import settings_for
 
 HUNDRED = [f"{number:02}" for number in range(100)]
 FIVE = ["ant", "bee", "cat", "dog", "eel"]

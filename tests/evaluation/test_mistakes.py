@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from der.core.errors import (DamageError)
-from der.core.files import (read_json)
-from der.core.sealed import (sealed_directory)
-from der.core.serialization import (write_array)
+from der.core.errors import DamageError
+from der.core.files import read_json, write_array
+from der.core.sealed import sealed_directory
 from der.evaluation.mistakes import (
     MOST,
     MOST_PIXELS,

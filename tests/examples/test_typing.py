@@ -14,8 +14,7 @@ from types import FunctionType
 import pytest
 
 import der
-from der.settings.sections import (Section)
-from tests.examples.programs import (write_modules)
+from tests.examples.programs import write_modules
 from tests.locations import ROOT
 
 EXAMPLES = ROOT / "examples"

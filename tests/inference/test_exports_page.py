@@ -15,12 +15,11 @@ from msgspec.structs import replace
 from PIL import Image
 
 from der.cli.main import main
-from der.data.arrays import (empty_memory)
-from der.data.sources.pictures import (read_picture)
+from der.data.arrays import empty_memory
 from der.inference.export import export_safetensors
 from der.inference.predictor import Predictor
-from der.model.checkpoint import (Checkpoint, save_checkpoint, save_empty_checkpoint)
-from der.settings.sections import (NetworkSettings)
+from der.model.checkpoint import Checkpoint, save_checkpoint, save_empty_checkpoint
+from der.settings.sections import NetworkSettings
 from der.settings.training import MaskSettings
 from der.train.batches import gather_step
 from tests.builders import (

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from der.core.device import choose_device
 from der.core.errors import UserError
-from der.data.sources.pictures import (resize_all)
-from der.inference.predictor import (Prediction, Predictor, load_predictor, top_predictions)
-from der.model.checkpoint import (load_checkpoint, save_checkpoint, save_empty_checkpoint)
+from der.data.sources.pictures import resize_all
+from der.inference.predictor import Prediction, Predictor, load_predictor, top_predictions
+from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
 from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
 
 CLASSES = [3, 2]

@@ -15,11 +15,20 @@ from torch import Tensor, nn
 
 from der.core.errors import UserError
 from der.model.architecture import Shape
-from der.model.backbones import (BACKBONES, Backbone, HEAD_INITIALIZATIONS, HeadInitialization, choose_backbone, lecun_normal, lecun_uniform, torch_uniform)
-from der.model.checkpoint import (Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint)
-from der.model.forward import (fold_network, run_network)
-from der.model.network import (blank_linear)
-from der.settings.sections import (NetworkSettings)
+from der.model.backbones import (
+    BACKBONES,
+    HEAD_INITIALIZATIONS,
+    Backbone,
+    HeadInitialization,
+    choose_backbone,
+    lecun_normal,
+    lecun_uniform,
+    torch_uniform,
+)
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.forward import fold_network, run_network
+from der.model.network import blank_linear
+from der.settings.sections import NetworkSettings
 from tests.builders import (
     CPU,
     NORMALIZATION,

@@ -23,7 +23,7 @@ from der.model.checkpoint import (
     save_empty_checkpoint,
 )
 from der.model.weights import save_weights
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from tests.builders import network_settings, random_checkpoint, same_bits, train_settings, weights
 
 FIRST, SECOND = [3], [3, 2]  # classes per step

@@ -13,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from der.core import (distributed)
-from der.core.files import (read_array, write_array)
-from der.evaluation.evaluate import (judge_tests)
+from der.core import distributed
+from der.core.files import read_array, write_array
 from der.model import forward
-from der.model.forward import (Normalize, Outputs, fold_batchnorm, outputs_in_turns, run_network)
-from der.model.normalization import (Normalization, measure_normalization)
+from der.model.forward import Normalize, Outputs, fold_batchnorm, outputs_in_turns, run_network
+from der.model.normalization import Normalization, measure_normalization
 from tests.builders import (
     CPU,
     NORMALIZATION,

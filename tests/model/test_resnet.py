@@ -22,11 +22,10 @@ from der.model.network import (
     prune_newest,
 )
 from der.model.resnet import PadShortcut, ResNet, copy_channels
-from der.settings.network import NetworkSettings
-from der.train.augmentation import Draws
+from der.settings.sections import NetworkSettings
+from der.train.batches import Draws, TrainingImages
 from der.train.masks import ChannelMasks
-from der.train.representation import learn_representation
-from der.train.training_images import TrainingImages
+from der.train.step import learn_representation
 from tests.builders import (
     CHANNELS,
     NETWORK,

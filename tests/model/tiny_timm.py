@@ -10,10 +10,10 @@ from torch import nn
 
 from der.data.arrays import empty_memory
 from der.model.checkpoint import Checkpoint
-from der.model.weights import (Start, read_start)
-from der.settings.sections import (NetworkSettings)
-from der.train.batches import (TrainingImages, gather_step)
-from der.train.step import (StepInputs, train_step)
+from der.model.weights import Start, read_start
+from der.settings.sections import NetworkSettings
+from der.train.batches import TrainingImages, gather_step
+from der.train.step import StepInputs, train_step
 from tests.builders import (
     CPU,
     MemoryKeeper,

@@ -12,8 +12,8 @@ import grimp
 import pytest
 from packaging.requirements import Requirement
 
-from der.cli.main import (PIPELINE)
-from der.pipeline.fingerprint import (Code)
+from der.cli.main import PIPELINE
+from der.pipeline.fingerprint import Code
 from stages.check import list_fingerprinted
 from tests.locations import ROOT
 from tests.test_layout import modules_of

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from der.pipeline.lockfile import read_outputs
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from der.cli.main import main
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import read_json
 from der.estimator.choices import CHOICES, backbone_side
 from der.pipeline import checks
 from der.pipeline.checks import SCHEMA, make_schema
-from der.pipeline.lockfile import LOCK, RUNNING, read_lock, read_outputs
+from der.pipeline.dvc import LOCK, RUNNING, read_lock
 from der.pipeline.params import read_params
 from der.pipeline.paths import PARAMS
 from der.pipeline.plan import read_workspace

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from der.core.errors import UserError
-from der.core.files import (write_json)
-from der.pipeline.page import (make_comparison, read_compared, read_earlier)
-from der.summary.series import (Summary, summarise)
-from der.summary.verdict import (Reference)
+from der.core.files import write_json
+from der.pipeline.page import make_comparison, read_compared, read_earlier
+from der.summary.series import Summary, summarise
+from der.summary.verdict import Reference
 from tests.locations import ROOT
 from tests.summary.step_metrics import MATRIX, make_steps
 

@@ -16,11 +16,10 @@ import yaml
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
 from der.pipeline import edits
+from der.pipeline.dvc import LOCK
 from der.pipeline.edits import add_classes, apply_preset, describe_move, resize_chain
-from der.pipeline.lockfile import LOCK
-from der.pipeline.markers import mark_unused
 from der.pipeline.params import compare, read_params, read_text, value_at
-from der.pipeline.paths import PARAMS, checkpoint, memory
+from der.pipeline.paths import PARAMS, checkpoint, mark_unused, memory
 from der.pipeline.planning import planned_steps
 from der.pipeline.presets import PRESETS, load_order, load_settings
 from der.pipeline.steps import chain_length, write_chain

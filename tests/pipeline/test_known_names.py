@@ -11,9 +11,9 @@ import pytest
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
 from der.pipeline import known_names
-from der.pipeline.dvc import (LOCK)
-from der.pipeline.params import (read_params)
-from der.pipeline.paths import (PARAMS, RAW)
+from der.pipeline.dvc import LOCK
+from der.pipeline.params import read_params
+from der.pipeline.paths import PARAMS, RAW
 from der.pipeline.planning import planned_steps
 from der.pipeline.presets import load_settings
 from tests.pipeline.clones import make_clone

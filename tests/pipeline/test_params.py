@@ -8,11 +8,21 @@ from typing import Any
 
 import pytest
 
-from der.core.errors import (DamageError, UserError)
-from der.pipeline.params import (compare, holds_side, load_section, parse_section, read_params, shorten, value_at, with_side, write_side)
-from der.pipeline.paths import (INPUT, PARAMS, read_names, read_stages)
-from der.settings.experiment import (Settings, preset)
-from der.settings.sections import (DatasetSettings)
+from der.core.errors import DamageError, UserError
+from der.pipeline.params import (
+    compare,
+    holds_side,
+    load_section,
+    parse_section,
+    read_params,
+    shorten,
+    value_at,
+    with_side,
+    write_side,
+)
+from der.pipeline.paths import INPUT, PARAMS, read_names, read_stages
+from der.settings.experiment import Settings, preset
+from der.settings.sections import DatasetSettings
 from der.settings.training import PhaseSettings
 from tests.locations import ROOT
 

@@ -6,9 +6,22 @@ import pytest
 
 from der.core.errors import DamageError, UserError
 from der.core.sealed import sealed_directory
-from der.pipeline.paths import (FINGERPRINTS, INPUT, PLOTS, SUMMARY, WHOLE, digest_outputs, is_unused, list_outputs, list_stages, mark_unused, sealed, stages_of, train_images)
-from der.pipeline.steps import (chain_length)
-from der.pipeline.tasks import (read_task)
+from der.pipeline.paths import (
+    FINGERPRINTS,
+    INPUT,
+    PLOTS,
+    SUMMARY,
+    WHOLE,
+    digest_outputs,
+    is_unused,
+    list_outputs,
+    list_stages,
+    mark_unused,
+    sealed,
+    stages_of,
+    train_images,
+)
+from der.pipeline.steps import chain_length, read_task
 
 
 def write_task(text: bytes) -> None:

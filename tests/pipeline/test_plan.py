@@ -11,10 +11,8 @@ import pytest
 from der.core.cost import StageTime
 from der.core.errors import UserError
 from der.pipeline.overrides import apply_row, expand_rows
-from der.pipeline.params import (read_text, value_at, write_side)
-from der.pipeline.plan import (Stage, Workspace, describe_run, describe_sweep, plan_row)
-from der.pipeline.steps import (write_classes)
-from der.settings.yaml import (parse_yaml)
+from der.pipeline.params import read_text
+from der.pipeline.plan import Stage, Workspace, describe_run, describe_sweep, plan_row
 from tests.pipeline.clones import make_clone
 
 

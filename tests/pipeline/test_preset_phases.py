@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from der.core import files
 from der.core.randomness import generator
 from der.core.sealed import seal
-from der.data.arrays import (class_file, empty_memory, read_classes)
-from der.memory import (build_memory)
+from der.data.arrays import class_file, empty_memory, read_classes
+from der.memory import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.forward import features_in_turns
 from der.model.network import build_extractor, initialize_extractor

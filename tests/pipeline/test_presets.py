@@ -12,7 +12,7 @@ import yaml
 from dvc.utils.serialize import loads_yaml
 from jsonschema import Draft202012Validator
 
-from der.core.serialization import read_json
+from der.core.files import read_json
 from der.data.protocol import plan_steps
 from der.pipeline.checks import SCHEMA
 from der.pipeline.params import compare

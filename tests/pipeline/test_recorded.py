@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from der.pipeline.lockfile import is_recorded
+from der.pipeline.dvc import is_recorded
 
 PARAMETERS: dict[str, Any] = {
     "protocol": {"class_order": "alphabetical", "later_classes": 2},

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from der.core.errors import DamageError, UserError
+from der.core.files import write_json
 from der.core.sealed import sealed_directory
-from der.core.serialization import write_json
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.pipeline import runs
 from der.pipeline.paths import SUMMARY, evaluation

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from der.core.errors import (UserError)
-from der.core.files import (write_json)
+from der.core.errors import UserError
+from der.core.files import write_json
 from der.core.sealed import seal, sealed_directory
 from der.pipeline import paths
-from der.pipeline.steps import (chain_length, read_task, write_chain, write_classes)
+from der.pipeline.steps import chain_length, read_task, write_chain, write_classes
 
 
 @pytest.fixture(autouse=True)

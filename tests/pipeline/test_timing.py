@@ -12,12 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from der.core.processor import processor_name
-from der.core.stage_time import StageTime
-from der.core.work_clock import Spent
-from der.pipeline.parent import name_run
+from der.core.cost import Spent, StageTime, processor_name
 from der.pipeline.paths import list_outputs
-from der.pipeline.timing import FILE, Line, keep_time, read_last, read_times, running_clock, timed
+from der.pipeline.timing import FILE, Line, keep_time, name_run, read_last, read_times, running_clock, timed
 
 
 def leave(stage: str, text: str) -> None:

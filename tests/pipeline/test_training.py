@@ -13,12 +13,11 @@ from msgspec import structs
 
 from der.core.errors import UserError
 from der.core.sealed import seal
-from der.model.kernels.compiler import Compiled
-from der.model.kernels.processor import Kernels
+from der.model.kernels.processor import Compiled, Kernels
 from der.pipeline import training as module
 from der.pipeline.environment import scratch_root
 from der.pipeline.training import curves_root, listening, training_key, training_state
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,

@@ -10,12 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from der.core.cost import StageTime, show_seconds
 from der.core.errors import DamageError, UserError
+from der.core.files import read_json
 from der.core.sealed import seal, sealed_directory
-from der.core.serialization import read_json
-from der.core.stage_time import StageTime, show_seconds
-from der.evaluation.confusion import write_confusion
-from der.evaluation.metrics import StepMetrics
+from der.evaluation.metrics import StepMetrics, write_confusion
 from der.report import charts
 from der.report.charts import (
     FILE,

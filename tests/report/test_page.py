@@ -10,10 +10,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.evaluation.mistakes import (Predictions)
-from der.report.page import (Difference, FinishedRun, LONGEST_WORD, MOST_PAIRS, MOST_POINTS, breakable, class_curve, class_rows, confused_pairs, parameter_lines, render, show_bytes, show_parameters, write_report)
-from der.summary.series import (show_share)
-from der.summary.uncertainty import (sampling_error, wilson)
+from der.evaluation.mistakes import Predictions
+from der.report.page import (
+    LONGEST_WORD,
+    MOST_PAIRS,
+    MOST_POINTS,
+    Difference,
+    FinishedRun,
+    breakable,
+    class_curve,
+    class_rows,
+    confused_pairs,
+    parameter_lines,
+    render,
+    show_bytes,
+    show_parameters,
+    write_report,
+)
+from der.summary.series import show_share
+from der.summary.uncertainty import sampling_error, wilson
 from der.summary.verdict import Reference
 from tests.report.reader import Reader
 from tests.report.report_runs import IMAGES, ODD_NAMES, make_run, with_times, without_mistakes

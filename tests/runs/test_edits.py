@@ -224,9 +224,7 @@ def reformat(pipeline: Pipeline, path: str) -> None:
     file.write_text(ast.unparse(ast.parse(file.read_text(encoding="utf-8"))), encoding="utf-8")
 
 
-def test_a_comment_a_docstring_layout_and_unused_code_run_nothing(
-    base: Pipeline, pipeline: Pipeline
-) -> None:
+def test_a_comment_a_docstring_layout_and_unused_code_run_nothing(base: Pipeline, pipeline: Pipeline) -> None:
     pipeline.add_code("src/der/model/network.py", "stages/train_task.py", line="# A remark")
     pipeline.add_code("src/der/train/objective.py", line="def nobody_calls_this(): ...")
     pipeline.rewrite("src/der/memory/herding.py", '"""[A-Z]', '"""Once more: ')

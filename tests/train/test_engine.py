@@ -18,11 +18,11 @@ from torch import nn
 from der.core.errors import UserError
 from der.data.arrays import every_row
 from der.model.checkpoint import Checkpoint
-from der.model.forward import (place_folded)
-from der.model.network import (count_parameters, empty_network, expand)
-from der.train import (batches as batch_module)
-from der.train.batches import (TrainingImages)
-from der.train.engine import (Group, SGD, learning_rate)
+from der.model.forward import place_folded
+from der.model.network import count_parameters, empty_network
+from der.train import batches as batch_module
+from der.train.batches import TrainingImages
+from der.train.engine import SGD, Group, learning_rate
 from tests.builders import (
     CHANNELS,
     CPU,

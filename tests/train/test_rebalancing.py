@@ -14,7 +14,7 @@ from torch import nn
 from der.core.errors import UserError
 from der.core.randomness import generator
 from der.model.checkpoint import Checkpoint
-from der.model.network import (Network, blank_linear, random_linear)
+from der.model.network import Network, blank_linear, random_linear
 from der.settings.training import TrainSettings
 from der.train.batches import draw_epoch
 from der.train.objective import ClassifierObjective

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from der.core.cost import Spent, WorkClock
 from der.core.sealed import sealed_directory
-from der.core.work_clock import Spent, WorkClock
 from der.train.log import EpochRecord
 from der.train.resume import MAX_AGE, STATE, Saved, StateStore, UnwritableState, remove_finished, remove_old
 from tests.locations import ROOT

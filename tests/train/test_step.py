@@ -12,18 +12,15 @@ from msgspec.structs import replace
 from torch import nn
 
 from der.core.errors import UserError
-from der.core.precision_names import Precision
 from der.core.randomness import generator, lending
 from der.data.arrays import empty_memory, every_row
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.expansion import expand
+from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.kernels import compiler
 from der.model.kernels.processor import Kernels
-from der.model.metadata import Metadata, save_empty_checkpoint
-from der.model.network import Network, count_parameters
-from der.model.timm_extractor import TimmExtractor, build_timm
-from der.model.timm_models import find_model
-from der.settings.network import NetworkSettings
+from der.model.network import Network, count_parameters, expand
+from der.model.timm import TimmExtractor, build_timm, find_model
+from der.settings.sections import NetworkSettings
+from der.settings.training import Precision
 from der.train.batches import TrainingImages, gather_step
 from der.train.engine import Engine
 from der.train.step import choose_kernels, learn_representation, worth_compiling

@@ -6,9 +6,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import atomic_file, read_json
 from der.pipeline.presets import describe_preset, list_presets, load_preset
 from der.pipeline.results import PUBLISHED, make_curve
 from der.report.charts import BLUE, FILE, PALE, SOLID, Chart, Line, draw, over_classes, published_line

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
+from der.core.files import atomic_file, write_array
 from der.core.mapped import mapped_bytes, prefetch, release
 from der.core.sealed import SealedDirectory, sealed_directory
-from der.core.serialization import write_array
-from der.settings.memory import MemorySettings
+from der.settings.sections import MemorySettings
 
 CHUNK = 16 << 20  # bytes of images that are copied at once
 HELD = 256 << 20  # bytes of files that may stay in memory

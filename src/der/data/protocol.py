@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data import (SPLITS)
-from der.data.class_arrays import (list_classes, read_classes)
-from der.settings.sections import (ProtocolSettings)
+from der.data import SPLITS
+from der.data.arrays import list_classes, read_classes
+from der.settings.sections import ProtocolSettings
 
 
 @dataclass(frozen=True)

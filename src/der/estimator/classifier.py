@@ -32,8 +32,7 @@ from der.estimator.learning import (
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.metrics import StepMetrics
 from der.inference.predictor import Predictor
-from der.settings.experiment import Settings
-from der.settings.files import read_settings
+from der.settings.experiment import Settings, read_settings
 from der.train.log import Listener
 
 

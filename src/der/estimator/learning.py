@@ -20,22 +20,21 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
+from der.core.files import write_json
 from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
-from der.core.serialization import write_json
 from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
 from der.estimator.arrays import Label, LabelKind
 from der.estimator.choices import check_channels
 from der.memory import build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.forward import features_in_turns
-from der.model.weights import (Start, read_start)
+from der.model.weights import read_start
 from der.settings.experiment import Settings
-from der.settings.parsing import (parse)
-from der.settings.section import (Section, to_values)
-from der.settings.sections import (NetworkSettings)
-from der.train.log import (Listener)
-from der.train.resume import (StateKeeper)
-from der.train.step import (prepare_step, train_step)
+from der.settings.parsing import parse
+from der.settings.sections import Section, to_values
+from der.train.log import Listener
+from der.train.resume import StateKeeper
+from der.train.step import prepare_step, train_step
 
 MODEL = "model.json"
 FORMAT = 1  # of that file

@@ -11,15 +11,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.core.errors import (UserError)
-from der.core.sealed import (sealed_directory)
-from der.core.serialization import (write_json)
-from der.data.arrays import (Memory)
-from der.evaluation.metrics import (METRICS, StepMetrics, breakdown, confusion_matrix, nearest_mean_scores, ranks, write_confusion)
-from der.evaluation.mistakes import (Mistakes, Predictions, find_mistakes, most_mistakes, predict, with_images, write_mistakes, write_predictions)
+from der.core.errors import UserError
+from der.core.files import write_json
+from der.core.sealed import sealed_directory
+from der.data.arrays import Memory
+from der.evaluation.metrics import (
+    METRICS,
+    StepMetrics,
+    breakdown,
+    confusion_matrix,
+    nearest_mean_scores,
+    ranks,
+    write_confusion,
+)
+from der.evaluation.mistakes import (
+    Mistakes,
+    Predictions,
+    find_mistakes,
+    most_mistakes,
+    predict,
+    with_images,
+    write_mistakes,
+    write_predictions,
+)
 from der.model.checkpoint import Checkpoint
-from der.model.forward import (Outputs, outputs_in_turns)
-from der.settings.sections import (EvaluateSettings)
+from der.model.forward import Outputs, outputs_in_turns
+from der.settings.sections import EvaluateSettings
 
 HELD_VALUES = 2**24  # features and scores of neighbouring classes that are judged at once
 

@@ -19,15 +19,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from der.core.errors import UserError
-from der.core.files import (PARTIAL, atomic_file)
-from der.data.sources.decoding import (BACKGROUND, DRAFT, resize_all)
-from der.model.checkpoint import (Metadata)
-from der.model.forward import (Normalize, fold_batchnorm, run_network)
+from der.core.files import PARTIAL, atomic_file
+from der.data.sources.pictures import BACKGROUND, DRAFT, resize_all
+from der.model.checkpoint import Metadata
+from der.model.forward import Normalize, fold_batchnorm, run_network
 from der.model.network import Network
 from der.model.normalization import Normalization
 from der.model.resnet import PadShortcut
-from der.model.weights import (fill, tensors_of)
-from der.settings.sections import (to_values)
+from der.model.weights import fill, tensors_of
+from der.settings.sections import to_values
 
 BATCH_ENDS = (1, 3, 8)  # of the images that an export is compared on
 LARGEST_DIFFERENCE = 1e-4  # of a probability's logarithm, relative to that of the least probable class

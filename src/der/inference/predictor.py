@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from der.core.device import choose_device, choose_precision
 from der.core.errors import UserError
-from der.data.sources.pictures import (resize_all)
+from der.data.sources.pictures import resize_all
 from der.model.checkpoint import Checkpoint, load_checkpoint
 from der.model.forward import fold_network, run_network
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from der.core.errors import UserError
 from der.core.registry import look_up
 from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
-from der.model.normalization import (Normalization)
-from der.settings.sections import (NetworkSettings, PRETRAINED)
+from der.model.normalization import Normalization
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 if TYPE_CHECKING:
     import torch

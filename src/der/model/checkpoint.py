@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from der.core.errors import UserError
-from der.core.files import (link_or_copy)
-from der.core.registry import (check_imported)
+from der.core.files import link_or_copy, write_json
+from der.core.registry import check_imported
 from der.core.sealed import SealedDirectory, sealed_directory
-from der.core.serialization import write_json
 from der.model import HEAD, METADATA, START, extractor_file
 from der.model.architecture import Shape, keeps_part_of
 from der.model.backbones import choose_backbone
 from der.model.normalization import Normalization
-from der.settings.network import NetworkSettings
 from der.settings.parsing import parse
-from der.settings.section import Channels, ImageSide, Section, to_values
+from der.settings.sections import Channels, ImageSide, NetworkSettings, Section, to_values
 from der.settings.training import Recipe
 
 if TYPE_CHECKING:

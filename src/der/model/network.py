@@ -15,10 +15,10 @@ from der.core.errors import UserError
 from der.core.randomness import Diverted, keeping_own
 from der.core.registry import look_up
 from der.model.architecture import Shape
-from der.model.backbones import (HEAD_INITIALIZATIONS, choose_backbone)
-from der.model.resnet import (ResNet, copy_channels)
-from der.model.weights import (Start, begin)
-from der.settings.sections import (NetworkSettings)
+from der.model.backbones import HEAD_INITIALIZATIONS, choose_backbone
+from der.model.resnet import ResNet, copy_channels
+from der.model.weights import Start, begin
+from der.settings.sections import NetworkSettings
 
 M = TypeVar("M", bound=nn.Module)
 TRIED = 2  # images

@@ -15,7 +15,7 @@ from der.core.errors import UserError
 from der.core.randomness import Diverted
 from der.model.backbones import COLOURS, choose_backbone
 from der.model.timm import TimmExtractor, download, find_model, read_file
-from der.settings.network import PRETRAINED, NetworkSettings
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

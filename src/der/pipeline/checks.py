@@ -8,23 +8,21 @@ from typing import Any
 
 import msgspec
 
-from der.core.errors import (UserError, naming, printable)
-from der.core.registry import (is_family)
-from der.core.serialization import (write_json)
+from der.core.errors import UserError, naming, printable
+from der.core.files import write_json
+from der.core.registry import is_family
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
 from der.model.backbones import COLOURS
-from der.pipeline.edits import (describe_missing_images, describe_move)
+from der.pipeline.edits import describe_missing_images, describe_move
 from der.pipeline.environment import check_work
-from der.pipeline.graph import read_stages
-from der.pipeline.outputs import list_outputs
 from der.pipeline.params import write_side
-from der.pipeline.paths import PARAMS, RAW
+from der.pipeline.paths import PARAMS, RAW, list_outputs, read_stages
 from der.pipeline.planning import planned_steps
 from der.pipeline.presets import load_settings
-from der.pipeline.start_weights import check_fit, check_weights
-from der.pipeline.steps import (check_chain)
-from der.pipeline.training import (curves_root)
+from der.pipeline.steps import check_chain
+from der.pipeline.training import curves_root
+from der.pipeline.weights import check_weights
 from der.settings.experiment import Settings
 
 SCHEMA = Path("params.schema.json")
@@ -46,14 +44,13 @@ def check_project(warn: Callable[[str], None]) -> None:
         check_channels(settings.network, settings.dataset.channels, advice)
         side = backbone_side(settings)
         check_side(settings, side)
-    check_weights(settings.network)
     find_source(settings.dataset).check(settings.dataset, RAW)  # download would, with its output gone
     steps = planned_steps(settings)
     move = describe_move(settings, steps) if steps is not None else None
     if move:
         warn(printable(f"warning: {move}"))
     check_chain(len(steps or []), "der add" if move else None)
-    check_fit(settings.network)
+    check_weights(settings.network)
     write_side(side)
 
 
@@ -61,7 +58,7 @@ def check_side(settings: Settings, followed: int | None) -> None:
     """Raise UserError if a model of timm cannot take the images; ``followed`` is its own side, if used."""
     if settings.network.backbone.startswith("timm:"):
         # Only now: torch costs seconds, which the name of the backbone has cost already.
-        from der.model.trial import try_side
+        from der.model.network import try_side
 
         try_side(settings.network, followed or settings.dataset.side, settings.dataset.channels)
 

@@ -6,16 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from der.core.errors import DamageError, UserError, naming
-from der.core.serialization import read_json
+from der.core.files import read_json
 from der.data.sources.registry import find_source
 from der.estimator.choices import check_choices
-from der.model.files import METADATA
+from der.model import METADATA
 from der.pipeline import paths
-from der.pipeline.lockfile import LOCK, read_lock, stages_to_run
-from der.pipeline.markers import is_unused
-from der.pipeline.objects import find_cache, holds
+from der.pipeline.dvc import LOCK, find_cache, holds, read_lock, stages_to_run
 from der.pipeline.params import compare, parse_section, read_params, read_text, value_at, write_text
-from der.pipeline.paths import CHECKPOINTS, GRAPH, PARAMS, RAW, checkpoint, steps_in
+from der.pipeline.paths import CHECKPOINTS, GRAPH, PARAMS, RAW, checkpoint, is_unused, steps_in
 from der.pipeline.planning import planned_steps
 from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
 from der.pipeline.steps import CHAIN, chain_length, write_chain

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import DamageError
-from der.data.arrays import (list_classes)
-from der.pipeline.dvc import (find_files, hash_output, read_records)
-from der.pipeline.fingerprint import (read_code)
+from der.data.arrays import list_classes
+from der.pipeline.dvc import find_files, hash_output, read_records
+from der.pipeline.fingerprint import read_code
 from der.pipeline.paths import PARAMS, RAW, fingerprint
 from der.settings.sections import DatasetSettings, to_values
 

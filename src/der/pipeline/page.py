@@ -7,27 +7,25 @@ from typing import Any
 import numpy as np
 
 from der.core.errors import UserError
-from der.core.yaml_text import (parse_yaml)
-from der.data.arrays import (Memory, load_memory, read_labels)
-from der.evaluation.metrics import (CONFUSION, StepMetrics, read_confusion)
-from der.evaluation.mistakes import (PREDICTED, Predictions, read_mistakes, read_predictions)
-from der.pipeline import (history, paths)
-from der.pipeline.changes import (compare, shorten, value_at)
-from der.pipeline.committed import (read_committed)
-from der.pipeline.inputs import (RunImages)
-from der.pipeline.lockfile import (count_same_steps)
-from der.pipeline.paths import (COMPARISON, PARAMS, REPORT, SUMMARY, stages_of)
-from der.pipeline.presets import (PLACES, load_settings)
-from der.pipeline.provenance import (check_training, read_origin, shown_parameters)
-from der.pipeline.results import (joint_accuracy, published_curves, published_references)
-from der.pipeline.runs import (digest_results, read_steps, read_summary)
+from der.data.arrays import load_memory, read_labels
+from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
+from der.evaluation.mistakes import PREDICTED, read_mistakes, read_predictions
+from der.pipeline import paths, provenance
+from der.pipeline.dvc import count_same_steps
+from der.pipeline.inputs import RunImages
+from der.pipeline.params import compare, shorten, value_at
+from der.pipeline.paths import COMPARISON, PARAMS, REPORT, SUMMARY, stages_of
+from der.pipeline.presets import PLACES, load_settings
+from der.pipeline.provenance import check_training, read_committed, read_origin, shown_parameters
+from der.pipeline.results import joint_accuracy, published_curves, published_references
+from der.pipeline.runs import digest_results, read_steps, read_summary
 from der.pipeline.timing import read_times
 from der.report.comparison import ComparedRun, write_comparison
 from der.report.page import FinishedRun, show_bytes, write_report
 from der.settings.experiment import Settings
-from der.settings.sections import (ProtocolSettings)
-from der.summary.series import (Summary, read_logs)
-from der.summary.verdict import (Reference, chance, earlier)
+from der.settings.yaml import parse_yaml
+from der.summary.series import Summary, read_logs
+from der.summary.verdict import Reference, chance, earlier
 
 ASIDE = ("check", "report")  # what is no part of the work, and what cannot know its own time
 
@@ -97,7 +95,7 @@ def read_earlier(own: Summary) -> Reference | None:
     None where there is none such, as after another data set or protocol, and where these steps are as they
     were, as after `der add`.
     """
-    committed = history.last_other_summary(own)
+    committed = provenance.last_other_summary(own)
     if committed is None:
         return None
     rows = list(zip(committed.summary["steps"].values(), own["steps"].values(), strict=False))
@@ -136,10 +134,10 @@ def read_compared(names: Sequence[str]) -> list[ComparedRun]:
 
 def _read_committed_run(name: str) -> tuple[str, Summary, Any]:
     """Short revision, summary and parameters of a run."""
-    revision = history.find_commit(name)
+    revision = provenance.find_commit(name)
     if revision is None:
         raise UserError(f"{name}: neither a revision nor an experiment; see `git log` and `dvc exp list`")
-    summary = history.read_summary(revision)
+    summary = provenance.read_summary(revision)
     if summary is None:
         raise UserError(f"{name}: its commit {revision} holds no {SUMMARY} of a finished run; name another")
     return revision, summary, parse_yaml(read_committed(PARAMS, revision).decode(), PARAMS)

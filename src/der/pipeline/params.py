@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec.structs import replace
 from ruamel.yaml import YAML
 
-from der.core.errors import (DamageError, UserError, naming)
-from der.core.files import (atomic_file)
-from der.core.sealed import (read_sealed, write_sealed)
-from der.pipeline.paths import (INPUT, PARAMS)
-from der.settings import (yaml)
+from der.core.errors import DamageError, UserError, naming
+from der.core.files import atomic_file
+from der.core.sealed import read_sealed, write_sealed
+from der.pipeline.paths import INPUT, PARAMS
+from der.settings import yaml
 from der.settings.parsing import parse, require_keys
 from der.settings.sections import DatasetSettings, Section
 

@@ -10,23 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from der.core.atomic import atomic_file
-from der.core.errors import DamageError, UserError
+from der.core.errors import DamageError, UserError, csv_cell
+from der.core.files import atomic_file, read_json
 from der.core.sealed import SealedDirectory
-from der.core.serialization import read_json
-from der.core.text import csv_cell
 from der.evaluation.metrics import METRICS as STEP_METRICS
 from der.evaluation.metrics import StepMetrics
 from der.pipeline import paths
-from der.pipeline.chain import chain_length
-from der.pipeline.changes import compare, one_line, shorten, value_at
-from der.pipeline.committed import read_committed
-from der.pipeline.damage import MEND
+from der.pipeline.dvc import LOCK, MEND, is_recorded
 from der.pipeline.environment import TABLE
-from der.pipeline.lockfile import LOCK, is_recorded
-from der.pipeline.markers import is_unused
-from der.pipeline.outputs import digest_files
-from der.pipeline.paths import PARAMS, PLOTS, REPORT, SUMMARY
+from der.pipeline.params import compare, one_line, shorten, value_at
+from der.pipeline.paths import PARAMS, PLOTS, REPORT, SUMMARY, digest_files, is_unused
+from der.pipeline.provenance import read_committed
+from der.pipeline.steps import chain_length
 from der.summary.series import Summary, align, results_table, show, summarise
 from der.summary.verdict import METRICS, Row, SweepRun, describe_changes, summarise_runs
 

@@ -10,10 +10,10 @@ from functools import partial
 from der.core.errors import UserError, ending_in_a_sentence
 from der.core.registry import imported_own
 from der.pipeline.dvc import advising
-from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
-from der.pipeline.params import read_params
 from der.pipeline.environment import is_worker
+from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
+from der.pipeline.params import read_params
 from der.pipeline.paths import fingerprint, is_unused, test_images, train_images
 from der.pipeline.timing import timed
 

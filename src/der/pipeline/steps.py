@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
+from der.core.files import atomic_file, write_json
 from der.core.sealed import SealedDirectory
-from der.core.serialization import write_json
 from der.settings.yaml import parse_yaml
 
 CHAIN = Path("chain.yaml")

@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from der.core.errors import UserError, naming
-from der.core.filesystem import expand_home
+from der.core.files import expand_home
 from der.core.sealed import SealedDirectory
 from der.data.arrays import load_memory, read_classes
 from der.pipeline import paths
-from der.pipeline.environment import CURVES, SCRATCH, scratch_root
+from der.pipeline.environment import CURVES, SCRATCH, count_processes, scratch_root
 from der.pipeline.params import load_section
-from der.pipeline.processes import count_processes
-from der.pipeline.tasks import read_task
+from der.pipeline.steps import read_task
 from der.pipeline.timing import find_project, running_clock
-from der.settings.network import NetworkSettings
-from der.settings.section import to_values
+from der.settings.sections import NetworkSettings, to_values
 from der.settings.training import TrainSettings
 from der.train.log import Listener, Listeners
 from der.train.progress import Progress, TensorBoard
@@ -41,8 +39,7 @@ if TYPE_CHECKING:
 
 def read_inputs(step: int, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":
     """All that ``step`` is trained from; raises UserError for what is missing, damaged or does not fit."""
-    from der.model.checkpoint import check_classes, load_previous
-    from der.model.start import load_start
+    from der.model.checkpoint import check_classes, load_previous, load_start
     from der.train.step import prepare_step
 
     network, train = load_section(NetworkSettings, "network"), load_section(TrainSettings, "train")

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TypeGuard
 
 from der.core.errors import UserError, naming
-from der.pipeline.paths import (GRAPH, PARAMS, WEIGHTS, read_stages)
-from der.settings.sections import (NetworkSettings, PRETRAINED)
+from der.pipeline.paths import GRAPH, PARAMS, WEIGHTS, read_stages
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 STAGE = "initialize"  # which reads them
 

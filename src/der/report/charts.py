@@ -11,12 +11,10 @@ import numpy as np
 import vl_convert
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_directory
+from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
-from der.core.serialization import write_json
-from der.core.stage_time import StageTime, show_seconds
-from der.evaluation.confusion import CONFUSION, read_confusion
-from der.evaluation.metrics import StepMetrics
+from der.core.files import atomic_directory, write_json
+from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, one_line, shortened
 from der.summary.series import (
     Curve,

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from der.core.files import (atomic_file)
-from der.report import (charts)
-from der.report.page import (figure, fill, write_page)
+from der.report import charts
+from der.report.page import figure, fill, write_page
 from der.summary.series import Summary
 from der.summary.uncertainty import Measured, difference
 from der.summary.verdict import judge, row_error

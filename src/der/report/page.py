@@ -16,12 +16,11 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_file
-from der.core.stage_time import StageTime, show_seconds
-from der.data.exemplars import Memory
+from der.core.cost import StageTime, show_seconds
+from der.core.files import atomic_file
+from der.data.arrays import Memory
 from der.evaluation.metrics import StepMetrics
-from der.evaluation.mistakes import Mistakes
-from der.evaluation.predictions import Predictions
+from der.evaluation.mistakes import Mistakes, Predictions
 from der.report import charts
 from der.report.charts import Chart, Size
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, kept_steps, sparse

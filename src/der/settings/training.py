@@ -1,6 +1,6 @@
 """How a step is trained."""
 
-from typing import (Annotated, Literal, get_args)
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 

@@ -15,13 +15,13 @@ from torch.optim.sgd import sgd
 
 from der.core import distributed
 from der.core.errors import UserError
-from der.core.randomness import (keeping_own)
-from der.model.kernels.layers import (CudaLayers, FusedLayers, ProcessorLayers)
+from der.core.randomness import keeping_own
+from der.model.kernels.layers import CudaLayers, FusedLayers, ProcessorLayers
 from der.model.kernels.processor import Kernels
 from der.model.network import may_draw
 from der.settings.training import ScheduleSettings
-from der.train.batches import (Batch, Draws, Feed)
-from der.train.distributed import (synced_statistics)
+from der.train.batches import Batch, Draws, Feed
+from der.train.distributed import synced_statistics
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from der.core import (distributed)
+from der.core import distributed
+from der.core.device import choose_precision
 from der.core.errors import UserError
-from der.core.precision import choose_precision
 from der.core.randomness import generator, lending
-from der.model.extractor import Extractor
 from der.model.kernels.processor import Kernels
-from der.model.pixel_statistics import Normalization
+from der.model.network import Extractor
+from der.model.normalization import Normalization
 from der.settings.training import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.batches import Draws, Feed, TrainingImages, draw_epoch
 from der.train.engine import Engine, learning_rate

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
+from der.core.errors import UserError, printable
 from der.core.registry import look_up
-from der.core.text import printable
 from der.train.log import CLASSIFIER, EpochRecord
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def align_weights(head: nn.Linear, old_classes: int) -> float:
 def classifier_learning(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
     """Draw the classifier anew and train it, extractors frozen, on a balanced subset (DER, section 3.4)."""
     from der.core.randomness import generator
-    from der.model.head_initialization import torch_uniform
+    from der.model.backbones import torch_uniform
     from der.train.objective import ClassifierObjective
     from der.train.phase import run_phase
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from der.core.atomic import atomic_file
+from der.core.cost import Spent, WorkClock, waiting
 from der.core.errors import UserError
-from der.core.filesystem import regular
+from der.core.files import atomic_file, regular
 from der.core.sealed import SealedDirectory
-from der.core.work_clock import Spent, WorkClock, waiting
 from der.train.log import EpochRecord
 
 if TYPE_CHECKING:  # what removes state needs no torch, which costs seconds

@@ -10,27 +10,32 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.core.precision_names import Precision
 from der.core.randomness import generator
 from der.data.arrays import Memory
-from der.model.backbones import build_extractor, check_masks, choose_backbone
-from der.model.checkpoint import Checkpoint
-from der.model.expansion import expand, random_linear
-from der.model.extractor import Extractor
+from der.model.backbones import check_masks, choose_backbone, torch_uniform
+from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.forward import run_network
-from der.model.head_initialization import torch_uniform
-from der.model.kernels.compiler import Unavailable
 from der.model.kernels.layers import ConvNorm
-from der.model.kernels.processor import Kernels, compiled_kernels
-from der.model.metadata import FORMAT, RESIZE, Metadata
-from der.model.network import Network, count_parameters, count_trained, empty_network, prune_newest
-from der.model.pixel_statistics import Normalization, measure_normalization
-from der.model.pruning import pruned_shape
+from der.model.kernels.processor import Kernels, Unavailable, compiled_kernels
+from der.model.network import (
+    Extractor,
+    Network,
+    build_extractor,
+    count_parameters,
+    count_trained,
+    empty_network,
+    expand,
+    prune_newest,
+    pruned_shape,
+    random_linear,
+    takes_one_image,
+    try_extractor,
+)
+from der.model.normalization import Normalization, measure_normalization
 from der.model.resnet import ResNet
-from der.model.start import Start
-from der.model.trial import takes_one_image, try_extractor
-from der.settings.network import NetworkSettings
-from der.settings.training import ScheduleSettings, TrainSettings
+from der.model.weights import Start
+from der.settings.sections import NetworkSettings
+from der.settings.training import Precision, ScheduleSettings, TrainSettings
 from der.train.batches import TrainingImages, gather_step
 from der.train.log import CLASSIFIER, REPRESENTATION, EpochRecord, Listener
 from der.train.masks import ChannelMasks

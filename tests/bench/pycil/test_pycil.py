@@ -14,8 +14,8 @@ from bench.pycil.plans import Plan
 from bench.pycil.process import Learner, start_learners
 from bench.pycil.results import Record, Results
 from der.core.errors import UserError
-from der.train import (step as training)
-from der.train.step import (StepInputs, TrainedStep, train_step)
+from der.train import step as training
+from der.train.step import StepInputs, TrainedStep, train_step
 
 PLAN = Plan("short", (2, 2), "seed", 5, 3, 8, 1, 8, 2, (1,), 4, 8, 1)
 OURS = CONTENDERS["ours"]

@@ -17,8 +17,8 @@ from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from torchvision import datasets  # type: ignore[import-untyped]
 
 from der.core.errors import UserError
-from der.data.sources.registry import (Counts, download)
-from der.settings.sections import (DatasetSettings)
+from der.data.sources.registry import Counts, download
+from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 
 NAMES = ["truck", "cat", "airplane"]  # as in CIFAR-10, not alphabetical

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from der.core.errors import UserError
 from der.data.sources import ClassImages, hold_out
 from der.data.sources.parquet import parquet
-from der.data.sources.registry import (Counts, download)
-from der.settings.sections import (DatasetSettings)
+from der.data.sources.registry import Counts, download
+from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import pixels_of, png, settings_for
 
 NAMES = ["dog", "cat", "ant"]  # not in alphabetical order

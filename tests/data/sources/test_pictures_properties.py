@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from der.core.errors import UserError
-from der.core.text import printable
+from der.core.errors import UserError, printable
 from der.data.sources.pictures import read_picture
 
 # Pillow warns of EXIF data that it leaves out; the picture is read.

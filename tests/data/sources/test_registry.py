@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.sources import (ClassImages, hold_out)
-from der.data.sources.registry import (Counts, download, read_source)
-from der.settings.sections import (DatasetSettings)
-from tests.data.sources.image_trees import (SIDE, settings_for)
+from der.data.sources import ClassImages, hold_out
+from der.data.sources.registry import Counts, download, read_source
+from der.settings.sections import DatasetSettings
+from tests.data.sources.image_trees import SIDE, settings_for
 
 DECOMPOSED = unicodedata.normalize("NFD", "ä")
 YIELDED: list[object] = []  # by ``source``

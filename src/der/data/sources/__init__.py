@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, suffixes included
 

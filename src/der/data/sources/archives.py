@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from der.core.errors import UserError
-from der.core.files import (existing)
+from der.core.files import existing
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 LARGEST_RATIO = 500  # bytes unpacked for one packed: pictures stay far below, deflate ends at 1,032

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from der.core.errors import UserError
-from der.core.filesystem import expand_home
+from der.core.files import expand_home
 from der.data.sources import ClassImages, hold_out
 from der.data.sources.pictures import resize_all
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 # Names of the classes, in alphabetical order.
 DIGITS = tuple("0123456789")

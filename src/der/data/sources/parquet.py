@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from der.core.errors import UserError
-from der.data.sources import (ClassImages, choose_tests)
-from der.data.sources.folder import (check_no_link)
-from der.data.sources.pictures import (Picture, decode, describe, is_ignored, map_images, write_decoded)
-from der.settings.sections import (DatasetSettings)
+from der.data.sources import ClassImages, choose_tests
+from der.data.sources.folder import check_no_link
+from der.data.sources.pictures import Picture, decode, describe, is_ignored, map_images, write_decoded
+from der.settings.sections import DatasetSettings
 
 SUFFIXES = (".parquet", ".arrow")
 CACHE = "cache-"  # how the names of files begin that `datasets` leaves beside a saved data set

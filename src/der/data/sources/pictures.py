@@ -19,8 +19,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from tqdm import tqdm
 
 from der.core.errors import UserError
-from der.data.sources import (Images)
-from der.settings.sections import (DatasetSettings)
+from der.data.sources import Images
+from der.settings.sections import DatasetSettings
 
 DEBRIS = ("__macosx", "icon\r", "thumbs.db", "desktop.ini", "@eadir")  # what operating systems leave behind
 OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, and Pillow does not read

@@ -27,9 +27,9 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from der.core import (distributed)
-from der.model.kernels import (processor)
-from der.model.kernels.processor import (Kernels, Normalized)
+from der.core import distributed
+from der.model.kernels import processor
+from der.model.kernels.processor import Kernels, Normalized
 
 
 class ConvNorm(nn.Module):
