@@ -17,6 +17,8 @@ from tests.report.browser import (
     pixels,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("opened", PAGES, indirect=True)
 def test_the_page_fits_a_phone_and_no_table_breaks_a_name(opened: Page) -> None:

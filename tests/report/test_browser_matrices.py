@@ -12,6 +12,8 @@ from der.summary.rounding import show_number, show_share
 from tests.report.browser import DESK, LONG_NAMES, PHONE, RUNS, Pages, colour_at, hover_cell, pixels
 from tests.report.report_runs import make_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_an_error_differs_from_an_empty_cell(opened: Page, scheme: str) -> None:
