@@ -6,7 +6,7 @@ First of all stages, so that what it refuses ends a run before DVC has removed a
 from functools import partial
 from pathlib import Path
 
-from der.pipeline.fingerprint_files import read_code, write_fingerprints
+from der.pipeline.fingerprint import read_code, write_fingerprints
 from der.pipeline.stage import run_check
 
 
@@ -19,7 +19,7 @@ def list_fingerprinted() -> list[str]:
 def run() -> str:
     code = read_code(list_fingerprinted())
     # Only now: a module that cannot be parsed cannot be imported either.
-    from der.pipeline.checking import check_project
+    from der.pipeline.checks import check_project
 
     check_project(partial(print, flush=True))
     changed = write_fingerprints(code)

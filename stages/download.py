@@ -1,22 +1,20 @@
 """download: the data set as one array per class."""
 
-from der.core.atomic import atomic_directory
-from der.data.sources.download import download
-from der.pipeline.input_side import with_side
-from der.pipeline.params import load_section
+from der.core.files import atomic_directory
+from der.data.sources.registry import download
+from der.pipeline.inputs import keep_files_of_classes, list_files_of_classes
+from der.pipeline.params import load_section, with_side
 from der.pipeline.paths import RAW
-from der.pipeline.running_code import RunningCode
-from der.pipeline.source_images import keep_files_of_classes, list_files_of_classes
-from der.pipeline.stage import run_stage
-from der.settings.dataset import DatasetSettings
+from der.pipeline.stage import Given, run_stage
+from der.settings.sections import DatasetSettings
 
 
-def run(code: RunningCode) -> str:
+def run(given: Given) -> str:
     settings = with_side(load_section(DatasetSettings, "dataset"))
     files = list_files_of_classes(settings)  # before they are read: what changes meanwhile counts as changed
     with atomic_directory(RAW) as directory:
         counts = download(settings, directory)
-        code.confirm()
+        given.confirm()
     keep_files_of_classes(files)
     others = f"; passed over, by their names no pictures: {counts.passed_over}" if counts.passed_over else ""
     return (

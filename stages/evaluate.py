@@ -2,36 +2,33 @@
 
 from der.core.sealed import SealedDirectory
 from der.pipeline import paths
-from der.pipeline.environment import set_up_device
-from der.pipeline.markers import is_unused, mark_unused
+from der.pipeline.environment import is_worker, set_up_device
+from der.pipeline.launch import computing
 from der.pipeline.params import load_section
-from der.pipeline.processes import is_member
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_step
-from der.pipeline.tasks import read_task
-from der.pipeline.team import team
-from der.settings.evaluation import EvaluateSettings
+from der.pipeline.paths import is_unused, mark_unused
+from der.pipeline.stage import Given, run_step
+from der.pipeline.steps import read_task
+from der.settings.sections import EvaluateSettings
 
 
-def run(step: int, code: RunningCode) -> str:
+def run(step: int, given: Given) -> str:
     if is_unused(paths.test_images(step)):
         return mark_unused("evaluate", step, paths.evaluation(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.data.class_arrays import read_classes
-    from der.data.exemplars import load_memory
+    from der.data.arrays import load_memory, read_classes
     from der.evaluation.evaluate import evaluate_step, save_evaluation
     from der.model.checkpoint import check_classes, load_checkpoint
 
     settings = load_section(EvaluateSettings, "evaluate")
     device = set_up_device()
-    code.load(device.type)
+    given.load(device.type)
     steps = read_task(paths.test_images(step), step)
     names = [name for classes in steps for name in classes]
     tests = read_classes(paths.test_images(step), names)
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     memory = load_memory(paths.memory(step))
-    with team(("stages.evaluate", str(step)), device):
+    with computing(f"evaluate {step}", device):
         evaluation = evaluate_step(
             checkpoint,
             memory,
@@ -41,9 +38,9 @@ def run(step: int, code: RunningCode) -> str:
             checkpoint_bytes=SealedDirectory(paths.checkpoint(step)).bytes(),
             memory_bytes=SealedDirectory(paths.memory(step)).bytes(),
         )
-    if is_member():
+    if is_worker():
         return ""
-    code.confirm()
+    given.confirm()
     save_evaluation(paths.evaluation(step), evaluation, names)
     return f"evaluate {step}: top-1 {evaluation.metrics['top1']:.2f} % over {len(names)} classes"
 

@@ -1,12 +1,11 @@
 """report: the whole run as one HTML page; then, the last of all, the results as a table."""
 
-from der.pipeline.overview import conclude
 from der.pipeline.page import make_page
-from der.pipeline.running_code import RunningCode
-from der.pipeline.stage import run_stage
+from der.pipeline.runs import conclude
+from der.pipeline.stage import Given, run_stage
 
 
-def run(code: RunningCode) -> str:
+def run(given: Given) -> str:
     return conclude(make_page())
 
 

@@ -65,8 +65,7 @@ def usual_numbers() -> Iterator[None]:
 def kernels() -> "Kernels":
     """What the machine's own compiler makes; skips where it has none."""
     # Only now: torch costs seconds, and most tests do without.
-    from der.model.kernels.compiler import Unavailable
-    from der.model.kernels.processor import compiled_kernels
+    from der.model.kernels.processor import Unavailable, compiled_kernels
 
     try:
         return compiled_kernels()

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from der.model.checkpoint import save_checkpoint
-from der.model.metadata import save_empty_checkpoint
+from der.model.checkpoint import save_checkpoint, save_empty_checkpoint
 from tests.builders import random_checkpoint
 
 

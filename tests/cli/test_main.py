@@ -12,7 +12,7 @@ import pytest
 
 from der.cli.main import COMMANDS, FIRST, PIPELINE, main, naming_the_extra
 from der.core.errors import UserError
-from der.pipeline.chain import write_chain
+from der.pipeline.steps import write_chain
 
 NAMES = [command.__name__ for command in COMMANDS]
 
@@ -40,7 +40,7 @@ for words in json.loads(sys.argv[1]):
             status = main(words) or 0
         except SystemExit as ended:
             status = ended.code or 0
-    heavy = [name for name in ("torch", "torchvision", "pandas", "numpy", "dvc") if name in sys.modules]
+    heavy = [name for name in ("torch", "torchvision", "vl_convert", "numpy", "dvc") if name in sys.modules]
     found.append({"status": status, "text": output.getvalue(), "heavy": heavy, "deeds": list(deeds)})
 print(json.dumps(found))
 """

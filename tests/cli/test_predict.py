@@ -16,8 +16,7 @@ from PIL import Image
 from der.cli.main import main
 from der.cli.predict import MOST_PICTURES, start_csv, start_table
 from der.inference import loader
-from der.inference.prediction import Prediction
-from der.inference.predictor import Predictor, load_predictor
+from der.inference.predictor import Prediction, Predictor, load_predictor
 from tests.builders import CPU, random_images
 
 

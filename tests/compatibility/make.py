@@ -11,21 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from der.train.rebalancing.classifier_learning import learn_classifier
 from numpy.typing import NDArray
 
-from der.core.serialization import write_array, write_json
-from der.data.exemplars import Memory, empty_memory, save_memory
+from der.core.files import write_array, write_json
+from der.data.arrays import Memory, empty_memory, save_memory
 from der.evaluation.metrics import nearest_mean_scores
-from der.memory.build import build_memory
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from der.memory import build_memory
+from der.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.forward import run_network
-from der.model.metadata import FORMAT, save_empty_checkpoint
-from der.train.rebalancing.classifier_learning import learn_classifier
-from der.train.resume.lock import GUARD, HOLDER, LOCK
-from der.train.resume.removal import PREFIX
-from der.train.resume.store import StateStore
-from der.train.step_run import StateKeeper, StepRun
-from der.train.training_images import TrainingImages, gather_step
+from der.train.batches import TrainingImages, gather_step
+from der.train.phase import StepRun
+from der.train.resume import HOLDER, LOCK, PREFIX, StateKeeper, StateStore
 from tests.builders import (
     CPU,
     NORMALIZATION,
@@ -80,8 +77,8 @@ def make_interrupted(memory: Memory) -> None:
     scratch = FOLDER / SCRATCH
     with suppress(Killed), StateStore(scratch, KEY, print) as keeper:
         learn_head(load_checkpoint(FOLDER / CHECKPOINT), memory, keeper, Killer(BATCHES))
-    for path in (scratch / GUARD, *(scratch / f"{PREFIX}{KEY}" / name for name in (LOCK, HOLDER))):
-        path.unlink(missing_ok=True)
+    for name in (LOCK, HOLDER):
+        (scratch / f"{PREFIX}{KEY}" / name).unlink(missing_ok=True)
 
 
 def images_of(step: int) -> list[NDArray[np.uint8]]:

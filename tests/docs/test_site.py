@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import der
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from tests.locations import ROOT
 from tests.runs.pages import PAGES, read_page
 

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 
 import der
-from der.data.sources.reading import read_source
+from der.data.sources.registry import read_source
 from der.estimator.choices import CHOICES
-from der.model.backbones import build_extractor
-from der.model.features import normalize_features
 from der.model.forward import run_network
-from der.train.rebalancing.checking import find_rebalancing
+from der.model.network import build_extractor
+from der.model.normalization import normalize_features
+from der.train.rebalancing import find_rebalancing
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for
 from tests.estimator.tiny import noise, tiny_classifier

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from der.cli.main import PIPELINE
-from der.pipeline.fingerprint import hash_modules
+from der.pipeline.fingerprint import Code
 from stages.check import list_fingerprinted
 from tests.locations import ROOT
 from tests.test_layout import modules_of
@@ -25,7 +25,7 @@ LIBRARY = {
 }
 BROUGHT_BY = {
     **{"PIL": "pillow", "hydra": "hydra-core", "ruamel": "ruamel.yaml"},
-    **{"sklearn": "scikit-learn", "yaml": "pyyaml"},
+    **{"sklearn": "scikit-learn", "yaml": "pyyaml", "vl_convert": "vl-convert-python"},
 }
 FOR_DVC = {"ruamel.yaml.clib"}  # which DVC's parser imports where it is there
 # What rooms of the library import inside functions, for one use alone, and where.
@@ -88,7 +88,7 @@ def test_the_page_on_machines_without_dvc_names_what_stages_import(imported: dic
     text = " ".join((ROOT / "docs/without-dvc.md").read_text(encoding="utf-8").split())
     (sentence,) = re.findall(r"Beside torch it needs (.*?) Where jinja2", text)
     stages = ["check", *list_fingerprinted()]
-    modules = set().union(*(hash_modules(f"stages.{one}", ROOT) for one in stages if one != "report"))
+    modules = set().union(*(Code({}, ROOT).reach(f"stages.{one}") for one in stages if one != "report"))
     needed = {name for name, by in imported.items() if by & modules} - {"torch", "triton", "dvc"}
     assert {name for name in imported if re.search(rf"\b{re.escape(name)}\b", sentence)} == needed
 

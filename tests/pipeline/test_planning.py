@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.data.sources.folder_check import check_folder
-from der.data.sources.known_classes import CIFAR10, CIFAR100
-from der.pipeline.paths import RAW
+from der.data.sources.builtin import CIFAR10, CIFAR100
 from der.pipeline.planning import planned_steps
-from der.pipeline.settings import load_settings
-from der.settings.presets import DIRECTORY, ORDERS, list_names, read_order
+from der.pipeline.presets import load_settings
+from der.settings.experiment import DIRECTORY, ORDERS, list_names, read_order
 from tests.data.sources.image_trees import tree_of, write_zip
 from tests.locations import ROOT
 from tests.runs.lab import set_parameters
@@ -85,30 +83,6 @@ def test_classes_that_the_protocol_names() -> None:
 def test_what_only_the_images_tell() -> None:
     assert plan(**ARCHIVE) is None
     assert plan(dataset__source="folder", dataset__path="nowhere") is None
-
-
-def test_a_directory_without_classes_is_refused_before_anything_is_removed(place: Path) -> None:
-    for name in ("ant", "bee", "cat"):
-        (place / "images/train" / name).rmdir()
-    set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "images"})
-    dataset = load_settings().dataset
-    with pytest.raises(
-        UserError, match=r"^images/train/dog: the class has no training images; add some there$"
-    ):
-        check_folder(dataset, RAW)
-    for name in "01":
-        (place / f"images/train/dog/{name}.png").touch()
-    with pytest.raises(UserError, match=r"^images: has 1 of the two classes that are needed"):
-        check_folder(dataset, RAW)
-    shutil.rmtree(place / "images/train")
-    with pytest.raises(UserError, match=r"^images: has no folder train; put images into"):
-        check_folder(dataset, RAW)
-
-
-def test_a_file_that_is_no_archive_is_refused_before_anything_is_removed(place: Path) -> None:
-    set_parameters(Path("params.yaml"), {"dataset.source": "folder", "dataset.path": "params.yaml"})
-    with pytest.raises(UserError, match=r"^params\.yaml: neither a directory nor a \.zip, "):
-        check_folder(load_settings().dataset, RAW)
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import yaml
 
+from der.core.files import write_json
 from der.core.sealed import seal
-from der.core.serialization import write_json
-from der.data.class_arrays import class_file
-from der.data.identity import identify
-from der.data.splits import SPLITS
-from der.pipeline.images import IDENTITIES, RunImages
+from der.data import SPLITS
+from der.data.arrays import class_file
+from der.data.protocol import identify
+from der.pipeline.inputs import IDENTITIES, RunImages
 from der.pipeline.paths import RAW
 from der.pipeline.presets import PRESETS, load_order, load_preset
 from der.pipeline.results import PUBLISHED, joint_accuracy, published_curves, published_references
 from der.settings.parsing import parse
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
 from tests.locations import ROOT
 
 CIFAR = "cifar100"

@@ -26,9 +26,8 @@ from typing import TextIO
 import PIL.Image
 
 PRELOADED = (
-    *("torch", "numpy.ma", "numpy.ctypeslib", "pandas", "pandas.io.formats.csvs", "pyarrow.pandas_compat"),
-    *("matplotlib.style.core", "matplotlib.figure", "matplotlib.backends.backend_agg"),
-    *("matplotlib.backends.backend_svg", "jinja2", "ruamel.yaml.mergevalue", "msgspec", "safetensors.torch"),
+    *("torch", "numpy.ma", "numpy.ctypeslib", "jinja2"),
+    *("ruamel.yaml.mergevalue", "msgspec", "safetensors.torch"),
     *("psutil", "tqdm", "PIL.PngImagePlugin", "grimp", "filelock", "timm"),
     *("dvc.cli", "dvc.cli.parser", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.repo.open_repo"),
     *("dvc.repo.index", "dvc.repo.graph", "dvc.repo.trie", "dvc.repo.metrics.diff", "dvc.repo.experiments"),

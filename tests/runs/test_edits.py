@@ -10,7 +10,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from der.pipeline.objects import find_object, hash_output
+from der.pipeline.dvc import find_object, hash_output
 from tests.runs.lab import PAGE, RESULTS, Digests, Pipeline, Repro, numbered
 
 STEPS = ["T1", "B1", "E1", "T2", "B2", "E2"]
@@ -133,7 +133,8 @@ def test_what_the_cache_has_lost_is_computed_again(base: Pipeline, pipeline: Pip
 
 def test_code_runs_the_stages_that_use_it(base: Pipeline, pipeline: Pipeline) -> None:
     before = base.results()
-    # A comment, a docstring, another layout and a module that nothing uses run nothing.
+    # A comment, a docstring, another layout, a function and a module that nothing uses run nothing.
+    pipeline.add_code("src/der/train/objective.py", line="def nobody_calls_this(): ...")
     pipeline.add_code("src/der/model/network.py", "stages/train_task.py", line="# A remark")
     pipeline.rewrite("src/der/memory/herding.py", '"""[A-Z]', '"""Once more: ')
     engine = pipeline.root / "src/der/train/engine.py"
@@ -155,9 +156,9 @@ def test_code_runs_the_stages_that_use_it(base: Pipeline, pipeline: Pipeline) ->
 
     # Other code with the same results runs the stages that use it, and nothing after them.
     pipeline.add_code("stages/split.py")
-    pipeline.rewrite("src/der/report/page/base.css", r"\A", "/* A remark */\n")
+    pipeline.rewrite("src/der/report/page/page.css", r"\A", "/* A remark */\n")
     assert_runs(pipeline, "split", "T1", "T2", "report")
-    pipeline.add_code("src/der/data/sources/digits.py", "src/der/memory/build.py", "stages/evaluate.py")
+    pipeline.add_code("src/der/data/sources/builtin.py", "src/der/memory/build.py", "stages/evaluate.py")
     # Of presets, only what shows published results.
     pipeline.rewrite("src/der/presets/notebook.yaml", "later_classes: 25", "later_classes: 5")
     assert_runs(pipeline, "download", "B1", "B2", "E1", "E2", "summarize", "report")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from der.core.atomic import PARTIAL
+from der.core.files import PARTIAL
 from tests.runs.lab import REPOSITORY, Pipeline, Stage, declares, numbered, read_graph
 
 Graph = dict[str, Stage]

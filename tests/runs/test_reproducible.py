@@ -12,9 +12,9 @@ import yaml
 from PIL import Image
 
 import der
-from der.data.class_arrays import read_classes
+from der.data.arrays import read_classes
 from der.evaluation.metrics import METRICS
-from der.pipeline.tasks import read_task
+from der.pipeline.steps import read_task
 from tests.runs.lab import CLASSES, RESULTS, Pipeline, Repro, digests, make_pipeline
 from tests.runs.pages import blocks
 

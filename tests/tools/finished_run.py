@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from der.core.files import write_json
 from der.core.sealed import seal
-from der.core.serialization import write_json
-from der.data.class_arrays import class_file
+from der.data import SPLITS
+from der.data.arrays import class_file
 from der.data.protocol import plan_steps
-from der.data.splits import SPLITS
 from der.evaluation.metrics import METRICS, StepMetrics
-from der.model.metadata import save_empty_checkpoint
-from der.pipeline.chain import chain_length
-from der.pipeline.markers import mark_unused
-from der.pipeline.paths import RAW, SUMMARY, checkpoint, evaluation
-from der.pipeline.settings import load_settings
-from der.settings.section import to_values
+from der.model.checkpoint import save_empty_checkpoint
+from der.pipeline.paths import RAW, SUMMARY, checkpoint, evaluation, mark_unused
+from der.pipeline.presets import load_settings
+from der.pipeline.steps import chain_length
+from der.settings.sections import to_values
 from der.summary.series import summarise
 
 

@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
+from der.core.cost import Spent
 from der.core.errors import UserError
-from der.core.serialization import read_json, write_json
-from der.core.work_clock import Spent
-from der.data.identity import identify
-from der.data.sources.download import download
-from der.pipeline.images import IDENTITIES, find_expected
+from der.core.files import read_json, write_json
+from der.data.protocol import identify
+from der.data.sources.registry import download
+from der.pipeline.inputs import IDENTITIES, find_expected
 from der.pipeline.paths import RAW, SUMMARY
-from der.pipeline.presets import PRESETS, load_preset
-from der.pipeline.settings import load_settings
+from der.pipeline.presets import PRESETS, load_preset, load_settings
 from der.pipeline.timing import keep_time
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from der.summary.series import summarise
 from tests.locations import ROOT
 from tests.tools.finished_run import finish, metrics_of, write_raw

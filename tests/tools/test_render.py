@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.core.serialization import write_json
+from der.core.files import write_json
 from der.pipeline.presets import PRESETS
 from tests.locations import ROOT
 from tests.tools.finished_run import metrics_of

@@ -8,27 +8,23 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from der.core.errors import UserError
-from der.core.serialization import read_json, write_json
-from der.core.yaml_text import parse_written
-from der.data.class_arrays import list_classes
-from der.data.identity import identify
-from der.data.protocol import plan_steps
-from der.data.splits import SPLITS
+from der.core.files import read_json, write_json
+from der.data import SPLITS
+from der.data.arrays import list_classes
+from der.data.protocol import identify, plan_steps
 from der.evaluation.metrics import StepMetrics
-from der.pipeline.changes import Change, compare, value_at
-from der.pipeline.graph import stages_of
-from der.pipeline.images import IDENTITIES, ExpectedImages, find_expected
-from der.pipeline.machine import Machine, describe_machine
-from der.pipeline.params import read_params
-from der.pipeline.paths import PARAMS, RAW, SUMMARY
-from der.pipeline.presets import ORDERS, list_orders, list_presets, load_order, load_preset
+from der.pipeline.environment import Machine, describe_machine
+from der.pipeline.inputs import IDENTITIES, ExpectedImages, find_expected
+from der.pipeline.params import Change, compare, read_params, value_at
+from der.pipeline.paths import PARAMS, RAW, SUMMARY, stages_of
+from der.pipeline.presets import ORDERS, list_orders, list_presets, load_order, load_preset, load_settings
 from der.pipeline.provenance import check_training, git, is_code_changed, shown_parameters
 from der.pipeline.results import PUBLISHED, RESULTS
-from der.pipeline.settings import load_settings
-from der.pipeline.step_metrics import read_steps
+from der.pipeline.runs import read_steps
 from der.pipeline.timing import read_times
 from der.settings.experiment import Settings
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
+from der.settings.yaml import parse_yaml
 from der.summary.series import StepSummary, Summary, summarise
 
 LOCK = Path("dvc.lock")
@@ -162,7 +158,7 @@ def check_lock(stages: list[str]) -> None:
     """
     if not LOCK.exists():
         return
-    ran, parameters = parse_written(LOCK.read_text(encoding="utf-8"), LOCK)["stages"], read_params()
+    ran, parameters = parse_yaml(LOCK.read_text(encoding="utf-8"), LOCK)["stages"], read_params()
     for stage in stages:
         for key, value in ran.get(stage, {}).get("params", {}).get(str(PARAMS), {}).items():
             for change in compare(value, value_at(parameters, key), key):

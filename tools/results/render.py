@@ -1,27 +1,23 @@
 """What README and docs show of measured and published results: two tables, and a figure for every curve."""
 
 from collections.abc import Sequence
-from io import BytesIO
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import vl_convert
-from PIL import Image
-
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
-from der.core.serialization import read_json
+from der.core.files import atomic_file, read_json
 from der.pipeline.presets import describe_preset, list_presets, load_preset
 from der.pipeline.results import PUBLISHED, make_curve
-from der.summary.charts.accuracy import Curve
+from der.report.charts import BLUE, FILE, PALE, SOLID, Chart, Line, draw, over_classes, published_line
+from der.summary.series import Curve
 from tools.results.record import Record, Runs, read_records
 
 README, DOCS = Path("README.md"), Path("docs")
 FIGURES = Path("figures")  # below DOCS
 BLOCKS = {"results": README, "figures": DOCS / "results.md", "presets": DOCS / "presets.md"}  # where each is
 PAPER = "authors"  # source of the paper's curves
-COLOURS, PALE = ("#0072B2", "#7F8A94", "#8F6FE0"), "#80B9D9"  # of named lines, of single runs
 
 
 def renew_pages() -> str:
@@ -36,7 +32,7 @@ def renew_pages() -> str:
     (DOCS / FIGURES).mkdir(exist_ok=True)
     for name in choose_figures(runs):
         with atomic_file(DOCS / figure_path(name)) as partial:
-            draw_figure(name, runs[name], curves_beside(name)).save(partial, "PNG", optimize=True)
+            draw(results_chart(name, runs[name], curves_beside(name)).spec(FILE), partial)
     for path, text in pages.items():
         with atomic_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -182,42 +178,20 @@ def curves_beside(name: str) -> list[Curve]:
     return [curves[one] for one in chosen]
 
 
-def draw_figure(name: str, records: Sequence[Record], published: Sequence[Curve]) -> Image.Image:
-    """Draw top-1 by classes seen: ``records``, their mean, and ``published`` curves."""
+def results_chart(name: str, records: Sequence[Record], published: Sequence[Curve]) -> Chart:
+    """Show top-1 by classes seen: ``records``, their mean, and ``published`` curves."""
     steps = [_steps(record) for record in records]
-    classes = [step["classes"] for step in steps[0]]
+    classes = [float(step["classes"]) for step in steps[0]]
     runs = [[step["top1"] for step in run] for run in steps]
-    average = [mean(values) for values in zip(*runs, strict=True)]
-    titles = [f"{name}, measured ({_count(records, 'mean')})"]
-    layers = [_layer(classes, run, {"color": PALE, "strokeWidth": 0.75}) for run in runs if len(runs) > 1]
-    layers.append(_layer(classes, average, {"strokeWidth": 2.5, "point": True}, titles[0]))
-    for curve in published:
-        nearest = "" if curve.name == name else " (the paper's nearest)"
-        titles.append(f"published: {curve.name}{nearest}")
-        layers.append(_layer(curve.classes, curve.top1, {"strokeDash": [6, 3], "point": True}, titles[-1]))
-    lowest = min(one["top1"] for layer in layers for one in layer["data"]["values"])
-    for layer in layers:  # 20 points or more: no single image looks like a collapse
-        layer["encoding"]["y"]["scale"]["domainMin"] = min(80, 10 * int((lowest - 1) / 10))
-        if "color" in layer["encoding"]:
-            layer["encoding"]["color"]["scale"] = {"domain": titles, "range": COLOURS[: len(titles)]}
-    title = f"Preset {name}: measured" + (" and published" if published else "")
-    config = {"legend": {"labelLimit": 300}, "view": {"stroke": None}}
-    chart = {"title": title, "width": 420, "height": 320, "layer": layers, "config": config}
-    drawn = Image.open(BytesIO(vl_convert.vegalite_to_png(chart, scale=2)))
-    return drawn.convert("RGB").quantize(64)
-
-
-def _layer(
-    classes: Sequence[float], top1: Sequence[float], mark: dict[str, Any], title: str = ""
-) -> dict[str, Any]:
-    """One line of a figure, in Vega-Lite; one with a title stands in the legend."""
-    x = {"field": "classes", "type": "quantitative", "title": "classes seen", "scale": {"domainMin": 0}}
-    y = {"field": "top1", "type": "quantitative", "title": "test top-1 over all classes seen (%)"}
-    encoding: dict[str, Any] = {"x": x, "y": y | {"scale": {"domainMax": 100}}}
-    if title:
-        encoding["color"] = {"datum": title, "title": None}
-    values = [{"classes": x, "top1": y} for x, y in zip(classes, top1, strict=True)]
-    return {"data": {"values": values}, "mark": {"type": "line"} | mark, "encoding": encoding}
+    average = list(map(mean, zip(*runs, strict=True)))
+    lines = [
+        *(Line("", classes, run, PALE, 0.75, named=False) for run in runs if len(runs) > 1),
+        Line(f"{name}, measured ({_count(records, 'mean')})", classes, average, BLUE, 2.5, SOLID, "circle"),
+    ]
+    for index, curve in enumerate(published):
+        note = "" if curve.name == name else " (the paper's nearest)"
+        lines.append(published_line(replace(curve, name=curve.name + note), index))
+    return over_classes(f"Preset {name}: measured" + (" and published" if published else ""), lines)
 
 
 def _steps(record: Record) -> list[Any]:

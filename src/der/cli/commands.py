@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from der.core.precision_names import PRECISIONS
-from der.core.text import printable
+from der.core.device import PRECISIONS
+from der.core.errors import printable
 
 Command = Callable[[Namespace], None]
 ARGUMENTS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {}  # by command, as argparse takes them
@@ -38,7 +38,7 @@ def count(text: str) -> int:
 @takes("--class-order", metavar="ORDER", help="a name of class_orders, for CIFAR-100")
 def preset(arguments: Namespace) -> None:
     """Write a preset into params.yaml; without a name, list them."""
-    from der.pipeline.applying import apply_preset
+    from der.pipeline.edits import apply_preset
     from der.pipeline.presets import describe_presets
 
     if arguments.name is None:
@@ -53,7 +53,7 @@ def chain(arguments: Namespace) -> None:
 
     It is the longest protocol that can be run.
     """
-    from der.pipeline.applying import resize_chain
+    from der.pipeline.edits import resize_chain
 
     length = resize_chain(arguments.length)
     print(f"chain.yaml: {length} step{'s' if length > 1 else ''}")
@@ -65,7 +65,7 @@ def add(arguments: Namespace) -> None:
 
     Without names, all classes of the images that are in no finished step.
     """
-    from der.pipeline.adding import add_classes
+    from der.pipeline.edits import add_classes
 
     print(add_classes(arguments.names))
 
@@ -75,13 +75,13 @@ def check(arguments: Namespace) -> None:
 
     `dvc repro` says the same, but for what DVC cannot read or find: then it ends in words of its own.
     """
-    from der.pipeline.checking import check_images, check_project
-    from der.pipeline.graph import read_stages
-    from der.pipeline.lockfile import check_lock
-    from der.pipeline.own_code import hash_stages
+    from der.pipeline.checks import check_images, check_project
+    from der.pipeline.dvc import check_lock
+    from der.pipeline.fingerprint import read_code
+    from der.pipeline.paths import read_stages
 
     check_lock()
-    hash_stages([*read_stages()])
+    read_code(read_stages())
     check_project(print)
     check_images()
     print("params.yaml and chain.yaml are good")
@@ -89,7 +89,7 @@ def check(arguments: Namespace) -> None:
 
 def show(arguments: Namespace) -> None:
     """Show the results of the last run as a table, and where to look next."""
-    from der.pipeline.overview import show_results
+    from der.pipeline.runs import show_results
 
     print(show_results())
 
@@ -101,7 +101,7 @@ def report(arguments: Namespace) -> None:
     With two or more revisions or experiments: metrics/comparison.html, one page that compares their results.
     """
     if arguments.runs:
-        from der.pipeline.compared_runs import make_comparison
+        from der.pipeline.page import make_comparison
 
         print(make_comparison(arguments.runs))
     else:
@@ -130,7 +130,7 @@ def predict(arguments: Namespace) -> None:
     from der.inference.loader import list_pictures
     from der.inference.predictor import load_predictor
     from der.pipeline.environment import set_up_device
-    from der.pipeline.own_code import importing_named
+    from der.pipeline.user_code import importing_named
 
     device = set_up_device()
     with importing_named():
@@ -156,7 +156,7 @@ def export(arguments: Namespace) -> None:
     """
     from der.inference.export import export_onnx, export_safetensors, export_torch
     from der.model.checkpoint import load_checkpoint
-    from der.pipeline.own_code import importing_named
+    from der.pipeline.user_code import importing_named
 
     with importing_named():
         checkpoint = load_checkpoint(arguments.checkpoint)
@@ -177,7 +177,7 @@ def compare(arguments: Namespace) -> None:
 
     Runs that differ in nothing but train.seed and protocol.class_order share a row.
     """
-    from der.pipeline.comparison import compare_experiments
+    from der.pipeline.runs import compare_experiments
 
     print(compare_experiments(arguments.csv))
 
@@ -196,14 +196,14 @@ def plan(arguments: Namespace) -> None:
     Seconds are those that each stage took when it last ran in this directory. What DVC's cache has from
     earlier runs is restored in a moment when its turn comes: less may run than is said, never more.
     """
-    from der.pipeline.plan_table import describe_plan
+    from der.pipeline.plan import describe_plan
 
     print(describe_plan(arguments.settings))
 
 
 def schema(arguments: Namespace) -> None:
     """Write params.schema.json anew, after an edit of a setting or of what one may choose from."""
-    from der.pipeline.schema import SCHEMA, write_schema
+    from der.pipeline.checks import SCHEMA, write_schema
 
     write_schema()
     print(SCHEMA)
@@ -217,8 +217,7 @@ def verify(arguments: Namespace) -> None:
     of which the results hold the bytes is put back. Not while stages run. Exit status 1 if there is damage
     left.
     """
-    from der.pipeline.damage import MEND
-    from der.pipeline.verification import find_all_damage, repair
+    from der.pipeline.dvc import MEND, find_all_damage, repair
 
     damages = find_all_damage()
     for line in repair(damages) if arguments.repair else (damage.sentence for damage in damages):

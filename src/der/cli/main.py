@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from der.cli.commands import ARGUMENTS, COMMANDS
 from der.core.errors import UserError, ending_in_a_sentence
-from der.pipeline.damage import MEND, advising
+from der.pipeline.dvc import MEND, advising
 
 FIRST = """\
 What one does first, in a clone of the project:
@@ -23,9 +23,7 @@ What one does first, in a clone of the project:
 In between, `dvc repro` trains what is not trained yet.
 `der --help` lists all commands, `der COMMAND --help` what each takes."""
 # What the library does without and commands of the pipeline need.
-PIPELINE = frozenset(
-    {"dvc", "hydra", "jinja2", "markupsafe", "matplotlib", "pandas", "psutil", "torchvision"}
-)
+PIPELINE = frozenset({"dvc", "hydra", "jinja2", "markupsafe", "psutil", "torchvision", "vl_convert"})
 
 
 def main(words: list[str] | None = None) -> None:

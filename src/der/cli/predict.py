@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from der.core.text import columns, csv_cell, printable
+from der.core.errors import columns, csv_cell, printable
 
 if TYPE_CHECKING:
-    from der.inference.prediction import Prediction
-    from der.inference.predictor import Predictor
+    from der.inference.predictor import Prediction, Predictor
 
 MOST_PICTURES = 256  # that are read before the first of them is answered
 PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first

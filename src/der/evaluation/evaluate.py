@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
+from der.core.files import write_json
 from der.core.sealed import sealed_directory
-from der.core.serialization import write_json
-from der.data.exemplars import Memory
+from der.data.arrays import Memory
 from der.evaluation.metrics import (
     METRICS,
     StepMetrics,
@@ -36,7 +36,7 @@ from der.evaluation.mistakes import (
 )
 from der.model.checkpoint import Checkpoint
 from der.model.forward import Outputs, outputs_in_turns
-from der.settings.evaluation import EvaluateSettings
+from der.settings.sections import EvaluateSettings
 
 HELD_VALUES = 2**24  # features and scores of neighbouring classes that are judged at once
 

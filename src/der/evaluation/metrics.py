@@ -13,10 +13,10 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_file
+from der.core.errors import csv_cell, text_of_cell
+from der.core.files import atomic_file
 from der.core.sealed import SealedDirectory
-from der.core.text import csv_cell, text_of_cell
-from der.model.features import in_parts, normalize_features
+from der.model.normalization import in_parts, normalize_features
 
 METRICS = "metrics.json"  # in the directory of a step's evaluation
 TOP_K = 5  # with fewer than five classes top-5 is top-C: every image counts as right

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from der.core.files import write_array, write_json
 from der.core.sealed import SealedDirectory
-from der.core.serialization import write_array, write_json
-from der.data.image_rows import every_row
+from der.data.arrays import every_row
 
 PREDICTED = "predicted.npy"  # in the directory of a step's evaluation, as CONFIDENCE
 CONFIDENCE = "confidence.npy"

@@ -1,12 +1,21 @@
-"""Where every artifact lies, relative to the repository's root."""
+"""Where every artifact lies, from the repository's root; which stages dvc.yaml has, and what they leave."""
 
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from der.data.splits import SPLITS
+from der.core.errors import UserError
+from der.core.files import write_json
+from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
+from der.data import SPLITS
+from der.pipeline.steps import chain_length
+from der.settings.yaml import parse_yaml
 
 PARAMS = Path("params.yaml")
 GRAPH = Path("dvc.yaml")
-CHAIN = Path("chain.yaml")
 FINGERPRINTS = Path("data/fingerprints")
 INPUT = Path("data/input.json")
 WEIGHTS = Path("data/weights")
@@ -17,6 +26,10 @@ SUMMARY = Path("metrics/summary.json")
 PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
 COMPARISON = Path("metrics/comparison.html")
+
+OUTPUTS = ("outs", "metrics")  # what dvc.yaml calls that which a stage leaves
+MARKER = "unused.json"  # the only file of an output of a step past the protocol's last
+WHOLE = 1 << 20  # bytes up to which a file is told by its content: to hash all costs more than some stages
 
 
 def fingerprint(stage: str) -> Path:
@@ -71,3 +84,95 @@ def sealed(length: int) -> list[Path]:
     for step in range(1, length + 1):
         found += [train_images(step), test_images(step), *outputs(step)]
     return found
+
+
+def read_stages() -> dict[str, Any]:
+    """What dvc.yaml says of every stage, by name; to be read alone."""
+    return _parse(GRAPH.read_text(encoding="utf-8"))
+
+
+@cache  # it takes a twentieth of a second
+def _parse(text: str) -> dict[str, Any]:
+    stages: dict[str, Any] = parse_yaml(text, GRAPH)["stages"]
+    return stages
+
+
+def read_names(content: dict[str, Any], *kinds: str) -> list[str]:
+    """What a stage lists under ``kinds``, "deps" or "outs": paths or keys, without the options of some."""
+    entries = [entry for kind in kinds for entry in content.get(kind, [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def list_stages() -> dict[str, list[str]]:
+    """The names of all stages by the name in dvc.yaml, one for every step of the chain."""
+    steps = range(1, chain_length() + 1)
+    return {
+        name: [f"{name}@{step}" for step in steps] if "foreach" in stage else [name]
+        for name, stage in read_stages().items()
+    }
+
+
+def stages_of(last: int) -> list[str]:
+    """The stages of a protocol of ``last`` steps by their names in DVC's graph, in the order of a run.
+
+    Those that every step has stand side by side in dvc.yaml: all of a step come before all of the next.
+    """
+    stages: list[str] = []
+    for repeated, group in groupby(list_stages().values(), lambda names: "@" in names[0]):
+        rows = [names[:last] for names in group]
+        stages += [stage for row in (zip(*rows, strict=True) if repeated else rows) for stage in row]
+    return stages
+
+
+def mark_unused(stage: str, step: int, *outputs: Path) -> str:
+    """Make a marker of every output: whole, and the same every time."""
+    for output in outputs:
+        with sealed_directory(output) as directory:
+            write_json(directory / MARKER, {"unused": True})
+    return f"{stage} {step}: not in the protocol, nothing to do"
+
+
+def is_unused(output: Path) -> bool:
+    """Whether an output is a marker; raises DamageError if it is neither that nor whole."""
+    return MARKER in SealedDirectory(output).digests
+
+
+def list_outputs(stage: str) -> list[Path]:
+    """Files and directories that ``stage`` leaves, as the graph has them; raises UserError if it has none."""
+    name, _, key = stage.partition("@")
+    content = read_stages().get(name)
+    if content is None:
+        raise UserError(f"{GRAPH}: no stage {name}; restore it with `git checkout {GRAPH}`")
+    named = read_names(content.get("do", content), *OUTPUTS)
+    return [Path(one.replace("${key}", key)) for one in named]
+
+
+def digest_outputs(stage: str) -> str:
+    """``digest_files`` of what ``stage`` leaves."""
+    return digest_files(list_outputs(stage))
+
+
+def digest_files(outputs: Iterable[Path]) -> str:
+    """SHA-256 over files and directories: manifests, which hold the digests of all files beside them.
+
+    Of what is not sealed, names and sizes of the files, and contents of the small ones. What is missing
+    counts as nothing.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(file for output in outputs for file in _telling(output)):
+        size = file.stat().st_size
+        digest.update(f"{file.as_posix()}\0{size}\0".encode(errors="surrogateescape"))
+        if size <= WHOLE or file.name == MANIFEST:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _telling(output: Path) -> Iterator[Path]:
+    """The files that tell one result from another."""
+    if (output / MANIFEST).is_file():
+        yield output / MANIFEST
+    elif output.is_dir():
+        for path in output.iterdir():
+            yield from _telling(path)
+    elif output.is_file():
+        yield output

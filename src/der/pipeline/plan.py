@@ -1,64 +1,137 @@
-"""What `dvc repro` would run, all of it: DVC's own --dry shows the stages whose inputs have changed by now.
+"""`der plan`: the stages that `dvc repro`, or a sweep, would run at most, and what they took last time.
 
-A stage runs if its parameters, its code or an input from outside have changed, if DVC's cache has lost what
-it takes to restore its outputs, or if it depends on what a stage that runs leaves. Some edges tell more than
-that: what split leaves for a step depends on the classes up to that step and their images alone, a
-fingerprint on the code of its stage, the side of images on the backbone, and what a folder of weights brings
-on the file that is named. What DVC's cache holds of earlier runs is restored when its turn comes, so that
-less may run, never more.
+DVC's own --dry shows the stages whose inputs have changed by now. Here follow all that depend on what these
+leave. Some inputs are told more exactly: fingerprints, the side of images, and what split leaves for a
+step, which depends on the classes up to that step and their images alone. Less may run, never more: DVC
+restores what its cache holds of earlier runs, and a stage may leave the same as before.
 """
 
 import hashlib
 import json
-import subprocess
-import sys
+from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
 from der.estimator.choices import backbone_side
-from der.pipeline.chain import check_chain
-from der.pipeline.changes import value_at
-from der.pipeline.expanded_graph import Node, expand_graph, producers
-from der.pipeline.fingerprint_files import read_code
-from der.pipeline.input_side import holds_side
-from der.pipeline.lockfile import Ran, changes_since, read_dependencies, read_lock, read_outputs
-from der.pipeline.markers import is_unused
-from der.pipeline.objects import find_cache, find_object
-from der.pipeline.params import load_section, parse_section
-from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, TASKS, fingerprint
+from der.pipeline.dvc import check_lock
+from der.pipeline.fingerprint import read_code
+from der.pipeline.inputs import STAGE as DOWNLOAD
+from der.pipeline.inputs import find_changed_classes
+from der.pipeline.overrides import apply_row, expand_rows
+from der.pipeline.params import holds_side, load_section, parse_section, value_at
+from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, RAW, TASKS, is_unused
 from der.pipeline.planning import planned_steps
-from der.pipeline.source_images import STAGE as DOWNLOAD
-from der.pipeline.source_images import find_changed_classes
-from der.pipeline.start_weights import STAGE as STAGE_OF_WEIGHTS
-from der.pipeline.start_weights import names_file
-from der.pipeline.tasks import read_task
-from der.settings.dataset import DatasetSettings
+from der.pipeline.steps import CHAIN, check_chain, read_task
+from der.pipeline.timing import read_last
 from der.settings.experiment import Settings
+from der.settings.sections import DatasetSettings
+from der.summary.series import align
 
-CHECK = "check"
-WEIGHTS_KEY = "network.weights"
+SPLIT = "split"
+CHANGED = "changed"  # in place of the hash of an input
+NEVER_RAN, LOST = "never ran", "lost"  # reasons to run, beside paths that have changed
 
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
+
+
+class Stage(NamedTuple):
+    """A stage of DVC's graph, and what DVC has recorded of its last run."""
+
+    params: dict[str, Any]  # key of params.yaml -> the value that it ran with
+    deps: dict[Path, str]  # what it reads -> hash of that; "" if there is none
+    owners: dict[Path, list[str]]  # what it reads -> the stages that leave it, a part of it, or more
+    stale: set[Path]  # what others have left since in another form
+    reasons: set[str]  # why it runs whatever the parameters: paths from outside that have changed, or words
 
 
 class Workspace(NamedTuple):
     """What there is before anything runs."""
 
-    graph: dict[str, Node]
-    ran: Ran
-    new_code: set[str]  # stages that ran with other code
-    changed: set[str]  # stages of which an input from outside has changed, or an output is lost
-    images: set[str] | None = None  # classes with other images than download read; None: any may have
+    stages: dict[str, Stage]  # each after those that it depends on
+    code: dict[str, str]  # script of a stage -> hash of its fingerprint by the code as it is
+    images: set[str] | None  # classes with other images than download read; None: any may have
+
+
+def describe_plan(overrides: Sequence[str]) -> str:
+    """What `dvc repro` would run and take, or with ``overrides`` every row of a sweep, and in all.
+
+    ``overrides`` are those of `dvc exp run -S`. Raises UserError for what no run can have.
+    """
+    rows = expand_rows(overrides)
+    workspace = read_workspace()
+    plans = [plan_row(workspace, apply_row(row), rewritten=bool(row)) for row in rows]
+    times = read_last(workspace.stages)
+    return describe_sweep(rows, plans, times) if overrides else describe_run(plans[0], times)
 
 
 def read_workspace() -> Workspace:
-    """Look at the repository, which DVC does in part; raises UserError if that fails."""
-    graph = expand_graph()
-    ran = read_lock()  # before DVC, which does not know one that is half-written
-    changed = _find_changed(graph)
-    images = find_changed_classes(load_section(DatasetSettings, "dataset")) if DOWNLOAD in changed else None
-    return Workspace(graph, ran, _find_new_code(graph), changed, images)
+    """Look at the repository through DVC, which takes a second; raises UserError if that fails."""
+    check_lock()  # before DVC, which does not know one that is half-written
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        index = Repo().index
+        owners = {Path(out.def_path): out for out in index.outs}
+        stages = {stage.addressing: _look_at(stage, owners) for stage in index.stages}
+    except DvcException as error:
+        raise UserError(f"dvc: {' '.join(str(error).split())}; run `der check`") from None
+    ahead = {name: {one for them in stage.owners.values() for one in them} for name, stage in stages.items()}
+    stages = {name: stages[name] for name in TopologicalSorter(ahead).static_order()}
+    code = read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
+    hashes = {
+        name: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for name, text in code.items()
+    }
+    changed = DOWNLOAD in stages and stages[DOWNLOAD].reasons
+    images = find_changed_classes(load_section(DatasetSettings, "dataset")) if changed else None
+    return Workspace(stages, hashes, images)
+
+
+def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
+    """What DVC says of one of its stages."""
+    from dvc.dependency import ParamsDependency
+
+    found = Stage({}, {}, {}, set(), set())
+    if stage.cmd_changed or not all(one.hash_info for one in (*stage.deps, *stage.outs)):
+        found.reasons.add(NEVER_RAN)
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            found.params.update({key: (dep.hash_info.value or {}).get(key, NEVER_RAN) for key in dep.params})
+            continue
+        path = Path(dep.def_path)
+        owners = [
+            out for place, out in outs.items() if path.is_relative_to(place) or place.is_relative_to(path)
+        ]
+        found.deps[path] = dep.hash_info.value or ""
+        found.owners[path] = [out.stage.addressing for out in owners]
+        if not owners and dep.status():
+            found.reasons.add(dep.def_path)
+        elif owners and not path.is_relative_to(FINGERPRINTS) and _is_stale(dep, owners):
+            found.stale.add(path)
+    if any(map(_is_lost, stage.outs)):
+        found.reasons.add(LOST)
+    return found
+
+
+def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
+    """Whether a stage read something else than what its owners left last, which DVC would restore."""
+    owner = owners[0]
+    if len(owners) > 1 or not Path(dep.def_path).is_relative_to(owner.def_path):
+        return bool(dep.status())
+    left = owner if dep.fs_path == owner.fs_path else owner.get_obj(filter_info=dep.fs_path)
+    return left is None or left.hash_info != dep.hash_info
+
+
+def _is_lost(out: Any) -> bool:
+    """Whether an output is not as it was left, and DVC cannot restore it."""
+    if out.persist:  # such are in no cache of runs
+        return bool(out.workspace_status())
+    if out.use_cache:
+        return bool(out.changed_cache())
+    return bool(out.workspace_status()) and not out.repo.cache.local.exists(out.hash_info.value or "")
 
 
 def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: bool) -> Identities:
@@ -70,88 +143,71 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
     settings = parse_section(Settings, parameters, PARAMS)
     steps = planned_steps(settings)
     check_chain(len(steps or []))
-    row = _Row(workspace, steps, backbone_side(settings), _hash(parameters) if rewritten else "")
-    for stage, node in workspace.graph.items():
-        row.add(stage, node, parameters)
+    side = backbone_side(settings)
+    written = {INPUT: "" if holds_side(side) else f"{side} pixels", PARAMS: _hash(parameters) * rewritten}
+    row = _Row(workspace, steps, written)
+    for name, stage in workspace.stages.items():
+        row.add(name, stage, parameters)
     return row.identities
 
 
 class _Row:
     """The stages of one set of parameters, seen one after the other."""
 
-    def __init__(
-        self, workspace: Workspace, steps: list[list[str]] | None, side: int | None, params: str
-    ) -> None:
+    def __init__(self, workspace: Workspace, steps: list[list[str]] | None, written: dict[Path, str]) -> None:
         self.workspace = workspace
         self.steps = steps
-        self.params = params
-        self.images: set[str] | None = set()  # classes with other images than before; None: any may have
-        self.same: set[str] = set()  # stages that run and leave what they left
-        self.side = "" if holds_side(side) else f"images of {side} pixels"
+        self.written = written  # what is written before a run, as a hash; empty if it stays as it is
+        self.raw = ""  # the images that split reads, as a hash; empty if they stay as they are
+        self.images: set[str] | None = None  # classes whose images are others; None: any may be
         self.identities = Identities()
 
-    def add(self, stage: str, node: Node, parameters: dict[str, Any]) -> None:
+    def add(self, name: str, stage: Stage, parameters: dict[str, Any]) -> None:
         """Note the stage if it runs."""
-        ran = self.workspace.ran
-        changed = stage in self.workspace.changed or stage not in ran
-        inputs = [self._input(dep, stage) for dep in node.deps]
-        told = stage not in ran or any(inputs) or any(changes_since(ran, stage, parameters))
-        if changed or told:
-            self._look_outside(stage, parameters, alone=not told)
-            values = {key: value_at(parameters, key) for key in node.params}
-            self.identities[stage] = _hash([stage, values, inputs])
+        values = {key: value_at(parameters, key) for key in stage.params}
+        inputs = {path: self._input(name, stage, path) for path in stage.deps}
+        if values != stage.params or any(inputs.values()) or stage.reasons:
+            told = {path.as_posix(): one for path, one in inputs.items() if one}
+            self.identities[name] = _hash([name, values, told])
+            if name == DOWNLOAD and values == stage.params and not told:
+                self.images = self.workspace.images
+            if name == SPLIT:
+                self.raw = inputs.get(RAW, "")
 
-    def _look_outside(self, stage: str, parameters: dict[str, Any], *, alone: bool) -> None:
-        """What a stage leaves that runs for an input from outside: for that ``alone``, or for more."""
-        if stage == DOWNLOAD:
-            self.images = self.workspace.images if alone else None
-            unchanged = self.images == set()
-        else:  # the folder of weights has more than the file that is named
-            unchanged = (
-                stage == STAGE_OF_WEIGHTS and alone and not names_file(value_at(parameters, WEIGHTS_KEY))
-            )
-        if unchanged:
-            self.same.add(stage)
-
-    def _input(self, dep: str, stage: str) -> str:
-        """What a dependency of ``stage`` will be, as a hash; empty if it stays as it is."""
-        path = Path(dep)
+    def _input(self, name: str, stage: Stage, path: Path) -> str:
+        """What a dependency of a stage will be, as a hash; empty if it stays as it is."""
         if path.is_relative_to(FINGERPRINTS):
-            return "code" if stage in self.workspace.new_code else ""
-        if path == INPUT:
-            return self.side
-        if path == PARAMS:
-            return self.params
-        if path.is_relative_to(TASKS) and path != TASKS and self.steps is not None:
-            return self._task(path, int(path.relative_to(TASKS).parts[0]), self.steps)
-        running = self.identities.keys() - self.same
-        owners = [one for one in producers(dep, self.workspace.graph) if one in running]
-        identities = [self.identities[owner] for owner in owners if not self._leaves_marker_again(owner)]
-        return _hash(identities) if identities else ""
-
-    def _leaves_marker_again(self, stage: str) -> bool:
-        """Whether a stage is of a number past the protocol's last, and was."""
-        step = int(stage.partition("@")[2] or 0)
-        if self.steps is None or step <= len(self.steps):
-            return False
-        return all(is_unused(Path(path)) for path in self.workspace.graph[stage].outs if Path(path).exists())
-
-    def _task(self, path: Path, step: int, steps: list[list[str]]) -> str:
-        """The images of a step: which depend on its classes, those before, and all that makes images."""
-        if "split" not in self.identities:
+            return "" if self.workspace.code[name.partition("@")[0]] == stage.deps[path] else CHANGED
+        if anew := self.written.get(path):
+            return anew
+        if path in stage.stale:
+            return CHANGED
+        if path == INPUT or (path.is_relative_to(TASKS) and path != TASKS and self._keeps_task(path)):
             return ""
-        workspace = self.workspace
-        images = self.identities.get(DOWNLOAD, "") if self._has_other_images(path, step, steps) else ""
-        anew = images or "split" in workspace.new_code | workspace.changed or "split" not in workspace.ran
-        classes = steps[:step] if step <= len(steps) else None
-        return "" if not anew and _has_classes(path, classes) else _hash([str(path), images, classes])
+        running = [self.identities[one] for one in stage.owners[path] if one in self.identities]
+        if path == RAW and self.images == set():
+            running = []
+        return _hash([path.as_posix(), running]) if running else ""
+
+    def _keeps_task(self, path: Path) -> bool:
+        """Whether split, if it runs, leaves the same images of a step: as it does of the same classes."""
+        split, step = self.workspace.stages[SPLIT], int(path.relative_to(TASKS).parts[0])
+        if SPLIT not in self.identities:
+            return True
+        other_code = self.workspace.code[SPLIT] != split.deps.get(FINGERPRINTS / SPLIT)
+        if self.steps is None or other_code or split.reasons - {CHAIN.as_posix()}:
+            return False
+        if self.raw and self._has_other_images(path, step, self.steps):
+            return False
+        try:
+            return is_unused(path) if step > len(self.steps) else read_task(path, step) == self.steps[:step]
+        except UserError:
+            return False
 
     def _has_other_images(self, path: Path, step: int, steps: list[list[str]]) -> bool:
         """Whether a step's images may have changed: of its new classes to train on, of all to test on."""
-        if self.images is None:
+        if self.images is None or RAW in self.workspace.stages[SPLIT].stale:
             return True
-        if step > len(steps):
-            return False
         classes = steps[step - 1 : step] if path.name == "train" else steps[:step]
         return any(name in self.images for names in classes for name in names)
 
@@ -160,64 +216,42 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _has_classes(path: Path, classes: list[list[str]] | None) -> bool:
-    """Whether the images of a step are there for these classes; None for a step that there is not."""
-    if classes is None:
-        return is_unused(path)
-    try:
-        return read_task(path, len(classes)) == classes
-    except UserError:
-        return False
+def describe_run(plan: Identities, times: Mapping[str, StageTime]) -> str:
+    """A line for every stage that runs, and their sum."""
+    if not plan:
+        return "`dvc repro` would run nothing"
+    lines = align([["stage", "seconds"], *([stage, _show(times.get(stage))] for stage in plan)], "<>")
+    return "\n".join([f"`dvc repro` would run {_count(plan)}:", "", *lines, "", _sum([*plan], times)])
 
 
-def _find_changed(graph: dict[str, Node]) -> set[str]:
-    """Stages that run for what `dvc status` says of them; parameters are not looked at."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"dvc status: failed ({' '.join(done.stderr.split())}); run `der check`")
-    status, uncached = json.loads(done.stdout), _find_uncached()
-    return {stage for stage, changes in status.items() if runs_for(stage, changes, graph, uncached)}
+def describe_sweep(
+    rows: Sequence[Sequence[str]], plans: Sequence[Identities], times: Mapping[str, StageTime]
+) -> str:
+    """A line for every row, with what it has to itself: a stage counts for the first row that runs it."""
+    seen: set[str] = set()
+    cells = []
+    every: list[str] = []
+    for row, plan in zip(rows, plans, strict=True):
+        own = [stage for stage, identity in plan.items() if identity not in seen]
+        seen |= set(plan.values())
+        every += own
+        known = [times[stage].seconds for stage in own if stage in times]
+        cells.append([" ".join(row), str(len(plan)), str(len(own)), f"{sum(known):.1f}"])
+    lines = align([["settings", "stages", "of its own", "seconds"], *cells], "<>>>")
+    head = f"{len(rows)} rows; a stage that two have in common runs once, and counts for the first:"
+    return "\n".join([head, "", *lines, "", _sum(every, times)])
 
 
-def runs_for(stage: str, changes: list[Any], graph: dict[str, Node], uncached: set[str]) -> bool:
-    """Whether a stage runs for what `dvc status` says of it, apart from other values of its parameters.
-
-    Outputs that have changed are restored, but for those that are ``uncached``.
-    """
-    told = [one for one in changes if isinstance(one, dict)]
-    deps = {path: kind for one in told for path, kind in one.get("changed deps", {}).items()}
-    outs = {path: kind for one in told for path, kind in one.get("changed outs", {}).items()}
-    return (
-        "changed command" in changes
-        or any(isinstance(kind, str) and not producers(path, graph) for path, kind in deps.items())
-        or any("new" in kind.values() for kind in deps.values() if isinstance(kind, dict))  # parameters
-        or any(kind == "not in cache" or path in uncached for path, kind in outs.items())
-        or (stage == CHECK and bool(outs))  # which are in no cache of runs
-    )
+def _sum(stages: list[str], times: Mapping[str, StageTime]) -> str:
+    known = [times[stage].seconds for stage in stages if stage in times]
+    unknown = len(stages) - len(known)
+    text = f"{show_seconds(sum(known))} in all, by what each took last time"
+    return text + (f", and {_count(range(unknown))} of which nothing is known here" if unknown else "")
 
 
-def _find_new_code(graph: dict[str, Node]) -> set[str]:
-    """Stages that DVC has seen run with another fingerprint than that of the code as it stands."""
-    ran = read_dependencies()
-    scripts = {stage: stage.partition("@")[0] for stage in graph if stage != CHECK}
-    texts = read_code(sorted(set(scripts.values())))
-    hashes = {
-        script: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-        for script, text in texts.items()
-    }
-    return {
-        stage
-        for stage, script in scripts.items()
-        if ran.get(stage, {}).get(fingerprint(script)) != hashes[script]
-    }
+def _show(time: StageTime | None) -> str:
+    return "-" if time is None else f"{time.seconds:.1f}"
 
 
-def _find_uncached() -> set[str]:
-    """Outputs whose object DVC's cache has not; of a file that git tracks `dvc status` does not say so."""
-    cache = find_cache()
-    return {
-        path.as_posix()
-        for outputs in read_outputs().values()
-        for path, digest in outputs.items()
-        if not find_object(cache, digest).exists()
-    }
+def _count(stages: "Identities | range") -> str:
+    return f"{len(stages)} stage{'' if len(stages) == 1 else 's'}"

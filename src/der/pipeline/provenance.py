@@ -10,18 +10,18 @@ from msgspec.structs import asdict, replace
 
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
+from der.data import SPLITS
 from der.data.protocol import plan_steps
-from der.data.splits import SPLITS
-from der.model.files import METADATA, START
-from der.pipeline.changes import Change, compare, shorten
+from der.model import METADATA, START
+from der.pipeline.params import Change, compare, shorten
 from der.pipeline.paths import PARAMS, RAW, SUMMARY, checkpoint
 from der.pipeline.presets import PLACES, list_presets, load_preset
 from der.settings.experiment import Settings
-from der.settings.section import to_values
+from der.settings.sections import to_values
 from der.summary.series import Summary
 
 if TYPE_CHECKING:
-    from der.report.finished_run import Origin
+    from der.report.page import Origin
 
 CODE = ("src", "stages", "dvc.yaml")
 LOOKED_BACK = 50  # commits of results
@@ -29,10 +29,7 @@ LOOKED_BACK = 50  # commits of results
 
 def read_origin(settings: Settings) -> "Origin":
     """Describe the run with ``settings`` whose images lie in data/raw; raises UserError if none do."""
-    from der.report.finished_run import (
-        Difference,
-        Origin,
-    )  # here: no other function needs the page's packages
+    from der.report.page import Difference, Origin
 
     preset, changes = nearest_preset(shown_parameters(settings))
     digests = "".join(SealedDirectory(RAW / split).digest for split in SPLITS)

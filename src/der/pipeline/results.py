@@ -5,11 +5,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from der.core.serialization import read_json
-from der.pipeline.images import RunImages
+from der.core.files import read_json
+from der.pipeline.inputs import RunImages
 from der.pipeline.presets import load_preset
-from der.settings.protocol import ProtocolSettings
-from der.summary.charts.accuracy import Curve
+from der.settings.sections import ProtocolSettings
+from der.summary.series import Curve
 from der.summary.verdict import Reference
 
 RESULTS = Path("results")

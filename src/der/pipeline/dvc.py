@@ -1,0 +1,243 @@
+"""What DVC keeps: dvc.lock, which records the last run, and the objects of its cache; their repair."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby, takewhile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from der.core.errors import DamageError, UserError
+from der.core.files import atomic_file, from_here
+from der.core.sealed import find_damage
+from der.pipeline.params import Change, compare, value_at
+from der.pipeline.paths import (
+    PARAMS,
+    SUMMARY,
+    list_outputs,
+    list_stages,
+    sealed,
+    test_images,
+    train_images,
+)
+from der.pipeline.provenance import read_committed
+from der.pipeline.steps import chain_length
+from der.settings.yaml import parse_yaml
+
+LOCK = Path("dvc.lock")
+RUNNING = Path(".dvc/tmp/rwlock")  # which files a running DVC reads and writes
+OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir of a list of files
+CACHE_MODE = 0o444  # DVC believes objects of this mode, without looking
+NOT_SEALED = ("check", "summarize")  # stages with outputs that hold no digests of their own
+MEND = "run `der verify --repair`, then `dvc repro`"
+
+Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
+
+
+@contextmanager
+def advising(advice: str = MEND) -> Iterator[None]:
+    """Have the message of damage say what to do."""
+    try:
+        yield
+    except DamageError as error:
+        raise UserError(f"{error}; {advice}") from None
+
+
+def read_records() -> dict[str, Any]:
+    """All that DVC has recorded of its runs, by the names of stages; empty where it has run nothing yet.
+
+    Raises UserError where it is half-written.
+    """
+    _check_whole(LOCK)
+    return _parse(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    stages: dict[str, Any] = parse_yaml(text, LOCK)["stages"] if text else {}
+    return stages
+
+
+def check_lock() -> None:
+    """Raise UserError if a file that DVC does not write at once is half-written."""
+    _check_whole(LOCK)
+    _check_whole(RUNNING)
+
+
+def _check_whole(path: Path) -> None:
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else None
+        whole = text is None or (_is_whole_lock(text) if path == LOCK else isinstance(json.loads(text), dict))
+    except (ValueError, AttributeError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
+            "what is finished from its cache"
+        )
+
+
+def _is_whole_lock(text: str) -> bool:
+    """Whether the last line has its end, every stage what it leaves, and every file its hash."""
+    stages = parse_yaml(text, LOCK)["stages"]
+    left = [entry for name, stage in stages.items() if name != "report" for entry in stage["outs"]]
+    read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
+    return text.endswith("\n") and all("md5" in entry for entry in (*left, *read))
+
+
+def read_lock() -> Ran:
+    """The parameters that every stage of the graph last ran with; those of a longer chain are left out."""
+    records = read_records()
+    names = [name for names in list_stages().values() for name in names if name in records] if records else []
+    return {name: records[name].get("params", {}).get(str(PARAMS), {}) for name in names}
+
+
+def read_hashes(stage: dict[str, Any], kind: str = "outs") -> dict[Path, str]:
+    """DVC's hashes of what a recorded stage left, or of its "deps"; they end in .dir for directories."""
+    return {Path(one["path"]): one["md5"] for one in stage.get(kind, [])}
+
+
+def changes_since(ran: Ran, stage: str, parameters: Any) -> Iterator[Change]:
+    """Where ``parameters``, all of params.yaml, differ from those that ``stage`` ran with."""
+    for key, value in ran[stage].items():
+        yield from compare(value, value_at(parameters, key), key)
+
+
+def stages_to_run(parameters: Any) -> list[str]:
+    """The stages that never ran, or with other parameters, as "split" or "train_task@2 to @11"."""
+    ran, wanted = read_lock(), []
+    for names in list_stages().values():
+        for waits, row in groupby(
+            names, lambda one: one not in ran or any(changes_since(ran, one, parameters))
+        ):
+            first, *others = row
+            if waits:
+                wanted.append(first + (f" to @{others[-1].partition('@')[2]}" if others else ""))
+    return wanted
+
+
+def count_same_steps(revision: str, most: int) -> int:
+    """How many steps, of the first ``most``, have the same training and test images in a commit as now.
+
+    As dvc.lock tells here and there; none where it does not.
+    """
+    try:
+        now, then = read_records(), _parse(read_committed(LOCK, revision).decode())
+        steps = [(_find_images(now, step), _find_images(then, step)) for step in range(1, most + 1)]
+    except (UserError, ValueError, KeyError, TypeError, AttributeError):  # no lock as DVC writes it
+        return 0
+    return sum(1 for _ in takewhile(lambda pair: None not in pair[0] and pair[0] == pair[1], steps))
+
+
+def _find_images(records: dict[str, Any], step: int) -> list[str | None]:
+    """DVC's hashes of the images that a step trained on, and was tested on; None where it knows none."""
+    pairs = (f"train_task@{step}", train_images(step)), (f"evaluate@{step}", test_images(step))
+    return [read_hashes(records.get(stage, {}), "deps").get(images) for stage, images in pairs]
+
+
+def is_recorded(parameters: Any) -> bool:
+    """Whether the commit that is checked out has dvc.lock and summary of one run with ``parameters``.
+
+    Asked is stage report, the last, which depends on all parameters and on the summary.
+    """
+    report = _parse(read_committed(LOCK).decode()).get("report", {})
+    return report.get("params", {}).get(str(PARAMS)) == parameters and (
+        read_hashes(report, "deps").get(SUMMARY) == _md5(read_committed(SUMMARY))
+    )
+
+
+def find_cache() -> Path:
+    """The directory of DVC's objects; raises UserError outside a repository."""
+    from dvc.exceptions import DvcException  # DVC costs a second
+    from dvc.repo import Repo
+
+    try:
+        return Path(Repo().cache.local.path)
+    except DvcException as error:
+        raise UserError(f"dvc: {error}; run in a clone of the repository") from None
+
+
+def find_object(cache: Path, name: str) -> Path:
+    """Where the cache has, or would have, an object."""
+    return cache / name[:2] / name[2:]
+
+
+def holds(cache: Path, path: Path) -> bool:
+    """Whether the cache has the bytes of a file, or of a directory's files with their listing."""
+    return all(find_object(cache, name).exists() for name in _hash_objects(path))
+
+
+def find_files(output: Path) -> list[Path]:
+    """The files that a stage has left: file managers add hidden ones, stages none."""
+    found = (output, *output.rglob("*"))
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+
+
+def hash_output(path: Path) -> str:
+    """The name of DVC's object for a file, or for the listing of a directory."""
+    return list(_hash_objects(path))[-1]
+
+
+def _hash_objects(output: Path) -> dict[str, Path | bytes]:
+    """DVC's objects of an output by their names: files, and at last the listing of a directory."""
+    hashes = {file: _md5(file) for file in find_files(output)}
+    names = {file.relative_to(output).as_posix(): name for file, name in hashes.items()}
+    listing = json.dumps([{"md5": names[one], "relpath": one} for one in sorted(names)]).encode()
+    objects: dict[str, Path | bytes] = {name: file for file, name in hashes.items()}
+    return objects | ({f"{_md5(listing)}.dir": listing} if output.is_dir() else {})
+
+
+def _md5(content: Path | bytes) -> str:
+    if isinstance(content, bytes):
+        return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    with content.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+class Damage(NamedTuple):
+    """A file that is not as it was written."""
+
+    sentence: str
+    remove: Path  # that file, or the directory that is made again with it
+
+
+def find_all_damage() -> Iterator[Damage]:
+    """Damage in DVC's cache, of what stages read of each other, and of what the last leave."""
+    for path in sorted(find_cache().glob("??/*")):
+        name = path.parent.name + path.name
+        if OBJECT.fullmatch(name) and path.is_file() and _md5(path) != name.removesuffix(".dir"):
+            yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
+    for directory in filter(Path.exists, sealed(chain_length())):
+        yield from (Damage(str(error), directory) for error in find_damage(directory))
+    records = read_records()
+    for path, recorded in (
+        one for stage in NOT_SEALED for one in read_hashes(records.get(stage, {})).items()
+    ):
+        if path.exists() and hash_output(path) != recorded:
+            yield Damage(f"{path}: other bytes than {LOCK} records of it", path)
+
+
+def repair(damages: list[Damage]) -> Iterator[str]:
+    """Remove what is damaged, or put back an object whose bytes the results hold; says what was done."""
+    stages = [stage for names in list_stages().values() for stage in names]
+    copies = {
+        name: one
+        for stage in stages
+        for out in list_outputs(stage)
+        for name, one in _hash_objects(out).items()
+    }
+    for sentence, path in damages:  # objects first: their bytes may lie beside another file that is damaged
+        intact = copies.get(path.parent.name + path.name)
+        if intact is not None:
+            with atomic_file(path) as partial:
+                partial.write_bytes(intact if isinstance(intact, bytes) else intact.read_bytes())
+                partial.chmod(CACHE_MODE)
+            yield f"{sentence}; put back"
+        elif path.is_dir():
+            shutil.rmtree(path)
+            yield f"{sentence}; removed {path}"
+        else:
+            path.unlink(missing_ok=True)
+            yield f"{sentence}; removed"

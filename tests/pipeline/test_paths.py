@@ -1,0 +1,95 @@
+"""What stages leave, by the graph; markers; what tells one result from another."""
+
+from pathlib import Path
+
+import pytest
+
+from der.core.errors import DamageError, UserError
+from der.core.sealed import sealed_directory
+from der.pipeline.paths import (
+    FINGERPRINTS,
+    INPUT,
+    PLOTS,
+    SUMMARY,
+    WHOLE,
+    digest_outputs,
+    is_unused,
+    list_outputs,
+    list_stages,
+    mark_unused,
+    sealed,
+    stages_of,
+    train_images,
+)
+from der.pipeline.steps import chain_length, read_task
+
+
+def write_task(text: bytes) -> None:
+    with sealed_directory(Path("data/tasks/1/train")) as directory:
+        (directory / "ant.npy").write_bytes(text)
+
+
+@pytest.mark.usefixtures("place")
+def test_every_stage_of_the_graph_has_outputs_of_its_own() -> None:
+    stages = [stage for stages in list_stages().values() for stage in stages]
+    outputs = [output for stage in stages for output in list_outputs(stage)]
+    assert len(set(outputs)) == len(outputs) > len(stages)
+    assert not [output for output in outputs if "$" in str(output)]
+    assert Path("data/checkpoints/2") in list_outputs("train_task@2")
+    assert Path("metrics/summary.json") in list_outputs("summarize")
+    with pytest.raises(UserError, match=r"^dvc\.yaml: no stage odd; restore it"):
+        list_outputs("odd")
+
+
+@pytest.mark.usefixtures("place")
+def test_what_is_sealed_is_all_that_stages_read_of_each_other() -> None:
+    stages = [stage for stages in list_stages().values() for stage in stages]
+    outputs = {output for stage in stages for output in list_outputs(stage)}
+    alone = {FINGERPRINTS, INPUT, SUMMARY, PLOTS}  # with digests of their own, or for people
+    owners = [{one, *one.parents} & outputs for one in sealed(chain_length())]
+    assert all(len(found) == 1 for found in owners)
+    assert set().union(*owners) == outputs - alone
+
+
+@pytest.mark.usefixtures("place")
+def test_stages_of_a_protocol_shorter_than_the_chain() -> None:
+    stages = stages_of(2)
+    assert {"split", "train_task@1", "train_task@2", "evaluate@2", "report"} <= set(stages)
+    assert not [stage for stage in stages if stage.endswith("@3")]
+    steps = [f"{stage}@{step}" for step in (1, 2) for stage in ("train_task", "build_memory", "evaluate")]
+    assert stages == ["check", "download", "split", "initialize", *steps, "summarize", "report"]
+
+
+@pytest.mark.usefixtures("place")
+def test_large_files_are_told_by_their_size() -> None:
+    digests = []
+    for text in ("a" * (WHOLE + 1), "b" * (WHOLE + 1), "b" * (WHOLE + 2), "b" * WHOLE, "a" * WHOLE):
+        Path("data/raw").mkdir(parents=True, exist_ok=True)
+        Path("data/raw/file").write_text(text, encoding="utf-8")
+        digests.append(digest_outputs("download"))
+    first, second, *others = digests
+    assert first == second
+    assert len({first, *others}) == 4
+
+
+@pytest.mark.usefixtures("place")
+def test_sealed_directories_are_told_by_their_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_task(b"a" * (WHOLE + 1))
+    first = digest_outputs("split")
+    write_task(b"b" * (WHOLE + 1))  # of the same size
+    assert digest_outputs("split") != first
+    write_task(b"a" * (WHOLE + 1))
+    Path("data/tasks/1/train/ant.npy").unlink()  # not even opened
+    assert digest_outputs("split") == first
+
+
+@pytest.mark.usefixtures("place")
+def test_a_marker_is_no_task() -> None:
+    mark_unused("split", 3, train_images(3))
+    assert is_unused(train_images(3))
+    with pytest.raises(DamageError, match=r"^data/tasks/3/train/classes\.json: cannot be read"):
+        read_task(train_images(3), 3)
+    write_task(b"images")
+    assert not is_unused(train_images(1))
+    with pytest.raises(DamageError, match=r"^data/tasks/2/train/manifest\.json: cannot be read"):
+        is_unused(train_images(2))
