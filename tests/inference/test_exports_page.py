@@ -41,6 +41,8 @@ from tests.runs.pages import blocks, programs
 SIDE = 8
 (EXPORTS,) = blocks("docs/exports.md", "Exports")
 
+pytestmark = pytest.mark.slow
+
 
 def export(form: str, checkpoint: str) -> None:
     """Run the page's line for a form, with another checkpoint."""

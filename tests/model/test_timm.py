@@ -39,6 +39,8 @@ from tests.model.tiny_timm import (
     write_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> NetworkSettings:

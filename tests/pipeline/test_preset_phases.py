@@ -33,6 +33,8 @@ from tests.pipeline.clones import NAMES, PROTOCOLS, TEN_BY_TEN, class_names, mak
 
 CPU = torch.device("cpu")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -10,6 +10,8 @@ from tests.report.browser import DESK, PHONE, RUNS, Pages, colour_at, hover_cell
 
 pytestmark = pytest.mark.slow
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_an_error_differs_from_an_empty_cell(opened: Page, scheme: str) -> None:

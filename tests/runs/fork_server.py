@@ -7,6 +7,7 @@ project, which belongs to each copy of it. It serves until its standard input en
 import atexit
 import gc
 import importlib
+import json
 import marshal
 import multiprocessing.util
 import os
@@ -20,6 +21,7 @@ import traceback
 import weakref
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import PIL.Image
 
@@ -58,6 +60,7 @@ def serve(directory: Path) -> list[str]:
         importlib.import_module(name)
     PIL.Image.init()  # its plugins
     forget_ends()
+    write_lock_files_fast()
     gc.freeze()
     address, program = directory / "socket", directory / "python"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -99,6 +102,20 @@ def forget_ends() -> None:
     atexit.register(multiprocessing.util._exit_function)
 
 
+def write_lock_files_fast() -> None:
+    """Have DVC pay no regard to comments in dvc.lock, which takes a third of a second after every stage."""
+    from dvc.utils.serialize import _yaml
+    from ruamel.yaml import YAML
+
+    def dump(data: object, stream: TextIO) -> None:
+        writer = YAML(typ="safe")
+        writer.default_flow_style = False
+        writer.sort_base_mapping_type_on_output = False
+        writer.dump(json.loads(json.dumps(data)), stream)
+
+    _yaml.parse_yaml_for_update, _yaml._dump = _yaml.parse_yaml, dump
+
+
 def answer(ended: int, number: int, connection: socket.socket) -> None:
     """Tell who asked for a fork how it has ended."""
     os.close(ended)
@@ -119,6 +136,8 @@ def become(request: bytes, descriptors: list[int]) -> list[str]:
     os.environ.update(environment)
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [directory, *(os.path.abspath(path) for path in paths if path)]
+    if any(Path(path, "sitecustomize.py").exists() for path in paths if path):  # as Python does at start
+        importlib.import_module("sitecustomize")
     return list(line)
 
 

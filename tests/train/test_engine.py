@@ -58,6 +58,8 @@ from tests.train.textbook import (
     step_images,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def runs() -> list[TextbookRun]:

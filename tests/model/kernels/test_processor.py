@@ -18,6 +18,8 @@ BOUNDS = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
 # Channels and pixels: one tile, several, chunks of several tiles, rows that no four divide.
 SHAPES = [(2, 16, 3, 3), (5, 32, 7, 9), (2, 48, 5, 5), (70, 16, 32, 32), (3, 512, 2, 2)]
 
+pytestmark = pytest.mark.slow
+
 
 def random(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)

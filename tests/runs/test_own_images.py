@@ -1,18 +1,18 @@
-"""examples/photos: its commands, on a tiny pipeline."""
+"""Images of one's own: the commands of examples/photos, weights of a file, a source that users write."""
 
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tests.examples.programs import modules
 from tests.locations import ROOT
 from tests.model.tiny_timm import BACKBONE as BACKBONE_NAME
 from tests.model.tiny_timm import write_weights
-from tests.runs.lab import Pipeline, numbered
+from tests.runs.lab import CLASSES, Pipeline, digests, numbered
 from tests.runs.pages import blocks
 
 PAGE = (ROOT / "examples/photos/README.md").read_text(encoding="utf-8")
@@ -20,6 +20,7 @@ SHAPES = ["circle", "pentagon", "square", "triangle"]
 BACKBONE = {"network__backbone": BACKBONE_NAME, "network__weights": "data/weights/tiny.pth"}
 SHORT = {f"train__{phase}__epochs": 1 for phase in ("base", "incremental")}
 SHORT |= {f"train__{phase}__milestones": [] for phase in ("base", "incremental")}
+SOURCE = "npz_file.py"
 
 
 def commands(text: str) -> list[list[str]]:
@@ -33,7 +34,7 @@ def apply_preset(pipeline: Pipeline) -> None:
     pipeline.edit(**BACKBONE, **SHORT, dataset__image_side=32)
 
 
-def test_its_commands(pipeline: Pipeline) -> None:
+def test_commands_of_the_example(pipeline: Pipeline) -> None:
     draw, install, preset, repro, predict, more, add, again = commands(PAGE)
     shutil.rmtree(pipeline.root / "data/images/train")
     pipeline.succeed(*draw, "--images", "8")
@@ -45,8 +46,8 @@ def test_its_commands(pipeline: Pipeline) -> None:
         repro,
     ]
     apply_preset(pipeline)
-    run = pipeline.repro().run
-    assert {"initialize", "download", *numbered("T1", "B1", "E1")} <= set(run)
+    run = pipeline.repro("evaluate@1").run
+    assert {"initialize", "download", *numbered("T1", "E1")} <= set(run)
     assert set(re.findall(r"\b(circle|pentagon|square|triangle)\b", pipeline.der(*predict[1:]))) >= {"circle"}
     pipeline.succeed(*more, "--images", "8")
     assert "star" in pipeline.der(*add[1:])
@@ -62,11 +63,18 @@ def test_commands_of_the_pages_are_the_example_s(page: str) -> None:
 
 def test_the_same_weights_in_another_file_train_nothing_and_others_all(pipeline: Pipeline) -> None:
     apply_preset(pipeline)
-    pipeline.edit(protocol__first_classes=2, network__tuned="none")
-    pipeline.chain(3)
+    # Images follow the backbone, and are decoded again only for another side.
+    pipeline.edit(dataset__image_side=None)
+    assert "download" in pipeline.repro("split").run
+    assert np.load(pipeline.root / "data/raw/train/ant.npy").shape[1:] == (160, 160, 3)
+    pipeline.edit(network__backbone="timm:test_resnet", network__weights=None, network__tuned="all")
+    assert pipeline.repro("split").run == ["check"]  # of the same side
+
+    pipeline.edit(**BACKBONE, dataset__image_side=32, protocol__first_classes=2, network__tuned="none")
+    pipeline.chain(2)
     for one in sorted((pipeline.root / "data/images/train/dog").iterdir())[3:]:
         one.unlink()
-    done = pipeline.command("dvc", "repro")
+    done = pipeline.command("dvc", "repro", "train_task@2")
     assert done.returncode == 0
     assert re.search(r"warning: training images of class dog: \d, and classifier learning takes", done.stderr)
     # Where nothing is tuned, DVC's cache has one extractor for all steps.
@@ -77,40 +85,35 @@ def test_the_same_weights_in_another_file_train_nothing_and_others_all(pipeline:
     before, weights = pipeline.results(), pipeline.root / "data/weights"
     (weights / "tiny.pth").rename(weights / "moved.pth")
     pipeline.edit(network__weights="data/weights/moved.pth")
-    assert pipeline.repro().run == ["check", "initialize", "report"]  # which shows all parameters
-    after = pipeline.results()
-    assert {path for path in before if after[path] != before[path]} == {"metrics/report.html"}
+    assert pipeline.repro("train_task@2").run == ["check", "initialize"]
+    assert pipeline.results() == before
     tensors = torch.load(weights / "moved.pth", weights_only=True)
     tensors["bn1.bias"] += 1
     torch.save(tensors, weights / "moved.pth")
     assert pipeline.repro("train_task@1").run == ["initialize", "train_task@1"]
 
 
-def test_images_follow_the_backbone_and_are_decoded_again_only_for_another_side(pipeline: Pipeline) -> None:
-    apply_preset(pipeline)
-    pipeline.edit(dataset__image_side=None)
-    assert "download" in pipeline.repro("split").run
-    assert np.load(pipeline.root / "data/raw/train/ant.npy").shape[1:] == (160, 160, 3)
-    pipeline.edit(network__backbone="timm:test_resnet", network__weights=None, network__tuned="all")
-    assert pipeline.repro("split").run == ["check"]  # of the same side
+def test_an_edit_of_a_source_runs_what_it_reaches(pipeline: Pipeline) -> None:
+    """A source of docs/extending.md: its module belongs to the stage that runs it alone."""
+    folder = pipeline.root / "data/images"
+    files = [file for name in CLASSES for file in sorted((folder / "train" / name).iterdir())]
+    images = np.stack([np.asarray(Image.open(file)) for file in files])
+    np.savez(folder / "mine.npz", images=images, labels=[file.parent.name for file in files])
+    before = digests(pipeline.root, ["data/raw"])
+    (pipeline.root / "src" / SOURCE).write_text(modules()[SOURCE], encoding="utf-8")
+    pipeline.edit(dataset__source="npz_file:npz", dataset__path="data/images/mine.npz")
+    # The images are those of the folder: nothing is reached but the summary, which looks for the source's
+    # published results, and the page, which shows the parameters.
+    assert pipeline.repro().run == ["check", "download", "summarize", "report"]
+    pipeline.rewrite(f"src/{SOURCE}", "# sorted$", "# in order")
+    assert pipeline.repro().run == ["check"]
+    pipeline.rewrite(f"src/{SOURCE}", r"np\.unique\(labels\)", "sorted(set(labels))")
+    assert pipeline.repro().run == ["check", "download"]
+    assert digests(pipeline.root, ["data/raw"]) == before
 
-
-def test_the_same_pictures_whenever_they_are_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from tests.examples.programs import load_program
-
-    program = load_program("photos/make_photos.py")
-    for place in ("a", "b", "a"):
-        monkeypatch.setattr(
-            "sys.argv", ["make_photos.py", "star", "circle", "--images", "2", "--to", str(tmp_path / place)]
-        )
-        program.main()
-    assert capsys.readouterr().out.count("there already") == 2
-    first, second = (sorted((tmp_path / place).rglob("*.*")) for place in "ab")
-    assert [one.read_bytes() for one in first] == [one.read_bytes() for one in second] and len(first) == 4
-    with Image.open(first[0]) as picture:
-        assert picture.size in program.SIZES
-    monkeypatch.setattr("sys.argv", ["make_photos.py", "cat"])
-    with pytest.raises(SystemExit):
-        program.main()
+    # Its classes are known now, so that a wrong one is refused before anything is removed.
+    pipeline.edit(protocol__steps=[["ant", "bee"], ["cta"]])
+    results = pipeline.results()
+    done = pipeline.command("dvc", "repro")
+    assert "error: params.yaml: protocol.steps: 'cta' is no class of the data set; it has ant" in done.stderr
+    assert pipeline.results() == results
