@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from der.model.extractor import Extractor
 from der.model.kernels.layers import ConvNorm
+from der.model.network import Extractor
 
 SIDE = 2048  # of the matrices that are multiplied
 IMAGES, CHANNELS, PIXELS = 16, 256, 32  # of the convolution, pixels of a side

@@ -16,17 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from der.core.randomness import generator
-from der.data.exemplars import empty_memory
-from der.data.sources.digits import digits
-from der.model.expansion import expand, random_linear
-from der.model.extractor import Extractor
-from der.model.network import Network, empty_network
-from der.model.pixel_statistics import Normalization, measure_normalization
-from der.model.preprocessing import Normalize
-from der.settings.dataset import DatasetSettings
-from der.settings.network import NetworkSettings
+from der.data.arrays import empty_memory
+from der.data.sources.builtin import digits
+from der.model.forward import Normalize
+from der.model.network import Extractor, Network, empty_network, expand, random_linear
+from der.model.normalization import Normalization, measure_normalization
+from der.settings.sections import DatasetSettings, NetworkSettings
 from der.settings.training import AugmentationSettings, ScheduleSettings
-from der.train.training_images import TrainingImages, gather_step
+from der.train.batches import TrainingImages, gather_step
 
 SEED = 0
 

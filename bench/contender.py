@@ -14,10 +14,10 @@ import torch
 from bench.cases import Case, prepare
 from bench.engine_loop import EngineLoop, Layers, whole_training
 from bench.engine_predicting import EnginePrediction
-from der.core.cores import turn
 from der.core.device import set_up_device
-from der.core.precision_names import Precision
-from der.train.processor_kernels import worth_compiling
+from der.pipeline.launch import computing
+from der.settings.training import Precision
+from der.train.step import worth_compiling
 
 if TYPE_CHECKING:
     from bench.plain import PlainLoop
@@ -180,10 +180,9 @@ def _time_epoch() -> float:
 
 def _train(epochs: int) -> None:
     _session.prepare(0)  # as stages do, not in a turn
-    with turn(_session.device) as cores:
+    with computing("bench", _session.device):
         _session.warm_up()
         for _ in range(epochs - 1):
-            cores.pass_on()
             _session.time_epoch()
 
 

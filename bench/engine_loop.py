@@ -10,14 +10,13 @@ import torch
 from msgspec import structs
 
 from bench.cases import SEED, Case, Start, network_settings
-from der.core.precision_names import Precision
-from der.settings.training import ScheduleSettings
-from der.train.augmentation import draw_epoch
-from der.train.capture import CapturedStep
+from der.core.device import choose_precision
+from der.settings.training import Precision, ScheduleSettings
+from der.train.batches import Feed, draw_epoch
+from der.train.engine import CapturedStep, Engine
 from der.train.objective import RepresentationObjective
-from der.train.processor_kernels import choose_kernels
-from der.train.resume.store import StateStore
-from der.train.wiring import Conditions, wire_engine
+from der.train.resume import StateStore
+from der.train.step import choose_kernels
 
 REPLAYS = 100  # of a captured step
 Layers = Literal["kernels", "torch", "inductor"]  # of a processor's engine; the last by torch.compile
@@ -55,8 +54,9 @@ class EngineLoop:
             if layers == "kernels"
             else None
         )
-        conditions = Conditions(start.normalization, case.augmentation, precision, device, kernels)
-        self.engine = wire_engine(objective, frozen, start.images, case.phase, conditions)
+        kind = choose_precision(precision, device, "precision")
+        feed = Feed(start.images, frozen, start.normalization, case.augmentation, kind, device)
+        self.engine = Engine(objective, feed, case.phase, kernels=kernels)
         if layers == "inductor":
             newest.compile()
 

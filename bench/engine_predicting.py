@@ -9,12 +9,11 @@ from PIL import Image
 from bench.cases import SEED, Case, Start, network_settings
 from der.inference.loader import list_pictures, read_chunks
 from der.inference.predictor import Predictor
-from der.model.checkpoint import Checkpoint
+from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.forward import images_per_pass
-from der.model.metadata import FORMAT, RESIZE, Metadata
 from der.model.network import count_parameters
 from der.settings.training import Recipe
-from der.train.training_images import TrainingImages
+from der.train.batches import TrainingImages
 
 
 def write_pictures(images: TrainingImages, directory: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from bench.pipeline_copy import DVC, copy_pipeline, disk, edit_parameters, environment, run_der
 from bench.results_file import RESULTS
-from der.core.serialization import write_json
+from der.core.files import write_json
 from der.pipeline.timing import FILE
 
 SIDE = 8  # pixels

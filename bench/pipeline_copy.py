@@ -9,7 +9,7 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from der.core.yaml_document import yaml_editor
+from der.settings.yaml import load_document, put_values
 
 COPIED = (
     "src",
@@ -49,15 +49,15 @@ def run_der(root: Path, *words: str) -> None:
 
 def edit_parameters(root: Path, values: dict[str, Any]) -> None:
     """Set ``values`` of params.yaml, by their dotted paths, which must be there."""
-    editor, path = yaml_editor(), root / "params.yaml"
-    content = editor.load(path.read_text(encoding="utf-8"))
+    path = root / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    content = load_document(text)
     for dotted, value in values.items():
         *parents, last = dotted.split(".")
-        section = reduce(getitem, parents, content)
-        assert last in section, dotted
-        section[last] = value
-    with path.open("w", encoding="utf-8") as stream:
-        editor.dump(content, stream)
+        assert last in reduce(getitem, parents, content), dotted
+        nested = reduce(lambda inner, key: {key: inner}, reversed(parents), {last: value})
+        text = put_values(text, nested)
+    path.write_text(text, encoding="utf-8")
 
 
 def environment(root: Path) -> dict[str, str]:

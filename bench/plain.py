@@ -18,12 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from bench.cases import SEED, Case, Start
-from der.model.extractor import Extractor
 from der.model.kernels.layers import ConvNorm
-from der.model.pixel_statistics import Normalization
+from der.model.network import Extractor
+from der.model.normalization import Normalization
 from der.settings.training import AugmentationSettings
-from der.train.augmentation import draw_epoch
-from der.train.training_images import TrainingImages
+from der.train.batches import TrainingImages, draw_epoch
 
 MAX_WORKERS = 8
 

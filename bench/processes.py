@@ -21,8 +21,8 @@ import torch
 
 from bench.pipeline_copy import copy_pipeline, edit_parameters, environment
 from bench.results_file import RESULTS, describe_processor
-from der.core.precision_names import Precision
-from der.core.serialization import read_json, write_json
+from der.core.files import read_json, write_json
+from der.settings.training import Precision
 
 TURNS = 3
 EPOCHS = 3  # measured in a turn, after one that is not
@@ -53,13 +53,13 @@ def train(rank: int, contender: Contender, store: Path, case_name: str, precisio
 
     from bench.cases import list_cases, prepare
     from bench.engine_loop import EngineLoop
-    from der.core import ranks
+    from der.core import distributed
     from der.core.device import set_up_device
 
     torch.set_num_threads(contender.threads)
     device = set_up_device("cpu")
     if contender.processes > 1:
-        ranks.join(rank, contender.processes, device, FileStore(str(store), contender.processes))
+        distributed.join(rank, contender.processes, device, FileStore(str(store), contender.processes))
     (case,) = (case for case in list_cases(device, quick=False) if case.name == case_name)
     loop = EngineLoop(case, prepare(case, 0), device, precision)
     seconds = []

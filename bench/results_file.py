@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from der.common.atomic import atomic_file
-from der.common.processor import processor_name
 
 from bench.measure import Measured
 from bench.together import Together
+from der.core.cost import processor_name
+from der.core.files import atomic_file
 
 RESULTS = Path("bench/results")
 INCLUDED = (

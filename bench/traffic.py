@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from der.model.extractor import Extractor
 from der.model.kernels.layers import ConvNorm
+from der.model.network import Extractor
 
 COPY_BYTES = 2**28
 COPIES = 9

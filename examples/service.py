@@ -23,7 +23,7 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 import der
-from der.data.sources.decoding import read_picture
+from der.data.sources.pictures import read_picture
 
 LARGEST = 20_000_000  # bytes of a picture's file
 

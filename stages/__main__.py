@@ -7,22 +7,18 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from der.core import ranks
-from der.core.errors import advising, ending_in_a_sentence
+from der.core import distributed
 from der.pipeline import paths
-from der.pipeline.chain import chain_length
-from der.pipeline.environment import set_up_device
-from der.pipeline.overview import conclude
+from der.pipeline.environment import is_worker
+from der.pipeline.launch import end_with_parent, run_together
 from der.pipeline.paths import is_unused
-from der.pipeline.processes import by_torchrun, count_processes, is_member, local_rank
+from der.pipeline.presets import load_settings
 from der.pipeline.provenance import check_recipes
-from der.pipeline.settings import load_settings
-from der.pipeline.stage import Given, ending_as_member, perform_check, perform_stage
-from der.pipeline.team import ending_all, meet_by_torchrun
-from der.pipeline.watching import watching_next
+from der.pipeline.runs import conclude
+from der.pipeline.stage import Given, ending, is_shared, perform_check, perform_stage
+from der.pipeline.steps import chain_length
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
-SHARED = ("train_task", "build_memory", "evaluate")  # stages that several processes work on
 PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
 
@@ -70,51 +66,25 @@ def main() -> None:
         "--start-at", metavar="STAGE", default="download", help="skip those before, but check"
     )
     start = parser.parse_args().start_at
-    with ending_in_a_sentence("interrupted"):
+    with ending():
         stages = list_stages(chain_length())
         if start not in stages:
             parser.error(f"argument --start-at: no stage {start!r}; choose from {', '.join(stages)}")
         names = list(stages)
         wanted = {name: stages[name] for name in names[names.index(start) :]}
-        several = count_processes() > 1
-    if several and by_torchrun():
-        join()
-        with watching_next():
-            run_all(wanted, start)
-            meet()  # who is done before the others would seem to hang
-        ranks.leave()
-    else:
-        run_all(wanted, start)
+        run_together(partial(run_all, wanted, start), "stages", "--start-at", start)
 
 
 def run_all(stages: dict[str, Callable[[Given], str]], start: str) -> None:
     """Check, and then run ``stages``, of which ``start`` is the first."""
-    if not is_member():
+    end_with_parent()
+    if not is_worker():
         perform_check(check.run)
-        with ending_in_a_sentence("interrupted"), advising():
-            check_skipped(start)
+        check_skipped(start)
     for name, run in stages.items():
-        meet()
-        if not is_member() or helps_with(name):
+        distributed.barrier()  # what the stage reads is there
+        if not is_worker() or is_shared(name):
             perform_stage(name, run)
-
-
-def join() -> None:
-    """Be one of those that torchrun has started; what is wrong with a machine, its first process says."""
-    with ending_as_member() if local_rank() else ending_in_a_sentence("interrupted"), ending_all():
-        meet_by_torchrun(set_up_device())
-
-
-def meet() -> None:
-    """Wait for the other processes, so that what a stage reads is there; one that is lost ends this one."""
-    with ending_as_member() if is_member() else ending_in_a_sentence("interrupted"), ending_all():
-        ranks.meet()
-
-
-def helps_with(stage: str) -> bool:
-    """Whether several processes share the work of a stage; all look at what split has left."""
-    name, _, step = stage.partition("@")
-    return name in SHARED and not is_unused(paths.train_images(int(step)))
 
 
 if __name__ == "__main__":

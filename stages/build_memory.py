@@ -1,24 +1,22 @@
 """build_memory@k: the exemplars and class means after step k."""
 
+from der.data.arrays import load_memory, read_classes, save_memory
 from der.pipeline import paths
-from der.pipeline.environment import scratch_root, set_up_device
+from der.pipeline.environment import is_worker, scratch_root, set_up_device
+from der.pipeline.launch import computing
 from der.pipeline.params import load_section
 from der.pipeline.paths import is_unused, mark_unused
-from der.pipeline.processes import is_member
 from der.pipeline.stage import Given, run_step
-from der.pipeline.tasks import read_task
-from der.pipeline.team import team
-from der.settings.memory import MemorySettings
-from der.train.resume.removal import remove_finished
+from der.pipeline.steps import read_task
+from der.settings.sections import MemorySettings
+from der.train.resume import remove_finished
 
 
 def run(step: int, given: Given) -> str:
     if is_unused(paths.train_images(step)):
         return mark_unused("build_memory", step, paths.memory(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.data.class_arrays import read_classes
-    from der.data.exemplars import load_memory, save_memory
-    from der.memory.build import build_memory
+    from der.memory import build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
     from der.model.forward import features_in_turns
 
@@ -29,10 +27,9 @@ def run(step: int, given: Given) -> str:
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     new_classes = read_classes(paths.train_images(step), steps[-1])
-    script = ("stages.build_memory", str(step))
-    with team(script, device), features_in_turns(checkpoint, device) as features:
+    with computing(f"build_memory {step}", device), features_in_turns(checkpoint, device) as features:
         memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
-    if is_member():
+    if is_worker():
         return ""
     given.confirm()
     save_memory(paths.memory(step), memory)

@@ -1,13 +1,12 @@
 """download: the data set as one array per class."""
 
-from der.core.atomic import atomic_directory
-from der.data.sources.download import download
-from der.pipeline.input_side import with_side
-from der.pipeline.params import load_section
+from der.core.files import atomic_directory
+from der.data.sources.registry import download
+from der.pipeline.inputs import keep_files_of_classes, list_files_of_classes
+from der.pipeline.params import load_section, with_side
 from der.pipeline.paths import RAW
-from der.pipeline.source_images import keep_files_of_classes, list_files_of_classes
 from der.pipeline.stage import Given, run_stage
-from der.settings.dataset import DatasetSettings
+from der.settings.sections import DatasetSettings
 
 
 def run(given: Given) -> str:

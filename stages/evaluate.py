@@ -2,24 +2,21 @@
 
 from der.core.sealed import SealedDirectory
 from der.pipeline import paths
-from der.pipeline.environment import set_up_device
+from der.pipeline.environment import is_worker, set_up_device
+from der.pipeline.launch import computing
 from der.pipeline.params import load_section
 from der.pipeline.paths import is_unused, mark_unused
-from der.pipeline.processes import is_member
 from der.pipeline.stage import Given, run_step
-from der.pipeline.tasks import read_task
-from der.pipeline.team import team
-from der.settings.evaluation import EvaluateSettings
+from der.pipeline.steps import read_task
+from der.settings.sections import EvaluateSettings
 
 
 def run(step: int, given: Given) -> str:
     if is_unused(paths.test_images(step)):
         return mark_unused("evaluate", step, paths.evaluation(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.data.class_arrays import read_classes
-    from der.data.exemplars import load_memory
-    from der.evaluation.evaluate import evaluate_step
-    from der.evaluation.saving import save_evaluation
+    from der.data.arrays import load_memory, read_classes
+    from der.evaluation.evaluate import evaluate_step, save_evaluation
     from der.model.checkpoint import check_classes, load_checkpoint
 
     settings = load_section(EvaluateSettings, "evaluate")
@@ -31,7 +28,7 @@ def run(step: int, given: Given) -> str:
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     memory = load_memory(paths.memory(step))
-    with team(("stages.evaluate", str(step)), device):
+    with computing(f"evaluate {step}", device):
         evaluation = evaluate_step(
             checkpoint,
             memory,
@@ -41,7 +38,7 @@ def run(step: int, given: Given) -> str:
             checkpoint_bytes=SealedDirectory(paths.checkpoint(step)).bytes(),
             memory_bytes=SealedDirectory(paths.memory(step)).bytes(),
         )
-    if is_member():
+    if is_worker():
         return ""
     given.confirm()
     save_evaluation(paths.evaluation(step), evaluation, names)

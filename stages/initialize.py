@@ -3,26 +3,24 @@
 With weights that the first extractor starts from, if there are any.
 """
 
-from der.data.exemplars import empty_memory, save_memory
-from der.model.metadata import save_empty_checkpoint
+from der.data.arrays import empty_memory, save_memory
+from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.params import load_section
 from der.pipeline.paths import checkpoint, memory
 from der.pipeline.stage import Given, run_stage
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 
 
 def run(given: Given) -> str:
     network = load_section(NetworkSettings, "network")
-    if network.weights is None:
-        save_empty_checkpoint(checkpoint(0))
-        begun = ""
-    else:
-        from der.model.start import read_start, save_start  # torch costs seconds
+    start, begun = None, ""
+    if network.weights is not None:
+        from der.model.weights import read_start  # torch costs seconds
 
         start = read_start(network, network.weights)
-        given.confirm()
-        save_start(checkpoint(0), start)
         begun = f", and weights for {network.backbone} of {start.identity}"
+        given.confirm()
+    save_empty_checkpoint(checkpoint(0), start)
     save_memory(memory(0), empty_memory())
     return f"initialize: empty network and memory{begun}"
 

@@ -1,7 +1,7 @@
 """report: the whole run as one HTML page; then, the last of all, the results as a table."""
 
-from der.pipeline.overview import conclude
 from der.pipeline.page import make_page
+from der.pipeline.runs import conclude
 from der.pipeline.stage import Given, run_stage
 
 

@@ -1,14 +1,13 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
 from der.pipeline import paths
-from der.pipeline.images import RunImages
+from der.pipeline.inputs import RunImages
 from der.pipeline.params import load_section
-from der.pipeline.published import joint_accuracy, published_curves
+from der.pipeline.results import joint_accuracy, published_curves
+from der.pipeline.runs import read_steps
 from der.pipeline.stage import Given, run_stage
-from der.pipeline.step_metrics import read_steps
-from der.settings.dataset import DatasetSettings
-from der.settings.protocol import ProtocolSettings
-from der.summary.write_summary import write_summary
+from der.report.charts import write_summary
+from der.settings.sections import DatasetSettings, ProtocolSettings
 
 
 def run(given: Given) -> str:

@@ -9,19 +9,22 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.data.exemplars import empty_memory
-from der.model.backbones import build_extractor, initialize_extractor
-from der.model.checkpoint import Checkpoint
-from der.model.expansion import expand
-from der.model.extractor import Extractor
+from der.core.device import choose_precision
+from der.data.arrays import empty_memory
+from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.kernels.processor import Kernels
-from der.model.metadata import FORMAT, RESIZE, Metadata
-from der.model.network import Network, count_parameters, empty_network
-from der.model.pixel_statistics import Normalization
+from der.model.network import (
+    Extractor,
+    Network,
+    build_extractor,
+    count_parameters,
+    empty_network,
+    expand,
+    initialize_extractor,
+)
+from der.model.normalization import Normalization
 from der.model.resnet import ResNet
-from der.settings.memory import MemorySettings
-from der.settings.network import NetworkSettings
-from der.settings.section import to_values
+from der.settings.sections import MemorySettings, NetworkSettings, to_values
 from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,
@@ -30,17 +33,14 @@ from der.settings.training import (
     PhaseSettings,
     TrainSettings,
 )
-from der.train.augmentation import Draws, draw_epoch
+from der.train.batches import Draws, Feed, TrainingImages, draw_epoch, gather_step
 from der.train.engine import Engine
-from der.train.incremental_step import train_step
-from der.train.log import EpochRecord
+from der.train.log import EpochRecord, Listener
 from der.train.masks import ChannelMasks
 from der.train.objective import RepresentationObjective
-from der.train.representation import learn_representation
-from der.train.resume.state import Saved
-from der.train.step_run import Listener, StepRun
-from der.train.training_images import TrainingImages, gather_step
-from der.train.wiring import Conditions, wire_engine
+from der.train.phase import StepRun
+from der.train.resume import Saved, StateKeeper
+from der.train.step import StepInputs, learn_representation, train_step
 
 SIDE = 8  # pixels
 CHANNELS = 3
@@ -238,8 +238,8 @@ def build_engine(
     device: torch.device = CPU,
 ) -> Engine:
     """The one place where tests make an engine, for images of NORMALIZATION."""
-    conditions = Conditions(NORMALIZATION, augmentation, precision, device)
-    return wire_engine(objective, frozen, images, phase, conditions, masks)
+    feed = Feed(images, frozen, NORMALIZATION, augmentation, choose_precision(precision, device, ""), device)
+    return Engine(objective, feed, phase, masks)
 
 
 def weights(module: nn.Module) -> Weights:
@@ -297,7 +297,7 @@ class Killer(Recorder):
         self.left -= 1
 
 
-class MemoryKeeper:
+class MemoryKeeper(StateKeeper):
     """A keeper of training state that forgets with the process."""
 
     def __init__(self) -> None:
@@ -349,15 +349,5 @@ def take_step(
 ) -> Checkpoint:
     """``train_step`` on the CPU, with NORMALIZATION if ``network`` is not given."""
     network = network or replace(NETWORK, mean=NORMALIZATION.mean, std=NORMALIZATION.std)
-    trained = train_step(
-        previous,
-        steps,
-        images,
-        network,
-        settings,
-        CPU,
-        listener or Recorder(),
-        keeper or MemoryKeeper(),
-        kernels=kernels,
-    )
-    return trained.checkpoint
+    inputs = StepInputs(previous, steps, images, network, settings, CPU, kernels=kernels)
+    return train_step(inputs, listener or Recorder(), keeper or MemoryKeeper()).checkpoint

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.examples_drawn import USUAL
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -25,6 +27,7 @@ for name in [name for name in os.environ if name.startswith("GIT_")]:
 # The same examples for the same code, and none that fails for taking long: a test fails for what it tests.
 settings.register_profile(
     "repeatable",
+    max_examples=USUAL,
     derandomize=True,
     deadline=None,
     database=None,
@@ -62,8 +65,7 @@ def usual_numbers() -> Iterator[None]:
 def kernels() -> "Kernels":
     """What the machine's own compiler makes; skips where it has none."""
     # Only now: torch costs seconds, and most tests do without.
-    from der.model.kernels.compiler import Unavailable
-    from der.model.kernels.processor import compiled_kernels
+    from der.model.kernels.processor import Unavailable, compiled_kernels
 
     try:
         return compiled_kernels()
@@ -89,42 +91,19 @@ def browser() -> "Iterator[Browser]":
 
 
 TESTS = Path(__file__).parent
-# What takes seconds, which `make check` leaves out: whole runs of DVC, browsers, trainings, many examples.
-SLOW = (
-    *(
-        "runs",
-        "bench",
-        "report/test_browser.py",
-        "report/test_browser_matrices.py",
-        "report/test_write.py",
-        "model/kernels/test_kernels.py",
-        "model/test_timm.py",
-        "train/test_engine.py",
-        "train/test_ablations.py",
-    ),
-    *("pipeline/test_preset_phases.py", "pipeline/test_editing.py", "pipeline/test_recording.py"),
-    *("pipeline/test_applying.py", "core/test_atomic_properties.py", "summary/test_write_summary.py"),
-    *("compatibility", "model/test_metadata_properties.py", "data/sources/test_decoding_properties.py"),
-    *("train/resume/test_store.py", "train/resume/test_lock.py", "data/test_identity.py"),
-    *("packaging/test_distributions.py", "docs", "examples", "train/test_tensorboard.py", "cluster"),
-    *("model/kernels/test_processor.py", "train/test_processor_kernels.py", "core/test_cores.py"),
-    *("train/test_ranks.py", "pipeline/test_team.py", "inference/test_exports_page.py"),
-)
+# Folders of tests that take seconds, which `make check` leaves out. Any other file says so itself, by a line
+# that begins with MARK.
+SLOW = ("runs", "bench", "docs", "examples", "cluster", "compatibility")
+MARK = "pytestmark = pytest.mark.slow"
 # What takes longest, first of all: minutes in one piece, which at the end would leave a core idle.
-LONGEST = (
-    "cluster",
-    "runs/test_torture.py",
-    "runs/test_team.py",
-    "runs/test_queue.py",
-    "runs/test_seconds.py",
-    "runs/test_resume.py",
-    "runs",
-)
+LONGEST = ("cluster", "runs/test_torture.py", "runs/test_experiments.py", "runs")
 
 
 @cache
 def is_slow(path: Path) -> bool:
-    return any(path.is_relative_to(TESTS / name) for name in SLOW)
+    if path.relative_to(TESTS).parts[0] in SLOW:
+        return True
+    return path.suffix == ".py" and f"\n{MARK}" in path.read_text(encoding="utf-8")
 
 
 @cache
@@ -136,7 +115,8 @@ def rank(path: Path) -> int:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out unread what `make check` leaves out: what it imports costs seconds."""
-    return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
+    inside = config.option.markexpr == "not slow" and TESTS in collection_path.parents
+    return True if inside and is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,17 +17,15 @@ from numpy.typing import NDArray
 
 from bench.photos.memory import BYTES, CLASSES, NETWORK, SIDE
 from bench.results_file import RESULTS, describe_processor
-from der.core.serialization import write_json
-from der.data.class_arrays import write_images
-from der.data.exemplars import empty_memory
-from der.data.image_rows import every_row
+from der.core.files import write_json
+from der.data.arrays import empty_memory, every_row, write_images
 from der.model.checkpoint import Checkpoint
-from der.settings.network import NetworkSettings
-from der.settings.presets import preset
-from der.train.incremental_step import train_step
-from der.train.log import EpochRecord
-from der.train.step_run import Listener, NoState
-from der.train.training_images import gather_step
+from der.settings.experiment import preset
+from der.settings.sections import NetworkSettings
+from der.train.batches import gather_step
+from der.train.log import EpochRecord, Listener
+from der.train.resume import StateKeeper
+from der.train.step import StepInputs, train_step
 
 Arrays = Sequence[NDArray[np.uint8]]
 
@@ -64,9 +62,8 @@ def train(arrays: Arrays, network: NetworkSettings) -> tuple[float, Checkpoint]:
     settings = preset("photos").train
     settings = replace(settings, base=replace(settings.base, epochs=1, milestones=[]))
     steps, cpu, clock = [[str(label) for label in range(len(arrays))]], torch.device("cpu"), Clock()
-    trained = train_step(
-        None, steps, gather_step(arrays, empty_memory()), network, settings, cpu, clock, NoState()
-    )
+    images = gather_step(arrays, empty_memory())
+    trained = train_step(StepInputs(None, steps, images, network, settings, cpu), clock, StateKeeper())
     return clock.seconds, trained.checkpoint
 
 

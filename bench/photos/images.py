@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.data.sources.decoding import to_pixels
+from der.data.sources.pictures import to_pixels
 
 CLASSES, STEP = 20, 5
 ORDER = 1993  # seed of the order of classes

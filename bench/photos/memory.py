@@ -18,7 +18,7 @@ from PIL import Image
 
 from bench.pipeline_copy import DVC, copy_pipeline, disk, edit_parameters, environment, run_der
 from bench.results_file import RESULTS, describe_processor
-from der.core.serialization import write_json
+from der.core.files import write_json
 
 CLASSES = 1000  # of so few images each that most of them become exemplars
 NEW = 10  # of them, at step 2

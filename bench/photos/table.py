@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from der.core.serialization import read_json, write_json
+from der.core.files import read_json, write_json
 
 RESULTS = Path("bench/results/photos/table.json")
 FILE_KEYS = ("network", "images_per_class", "seed")

@@ -15,8 +15,8 @@ from bench.pycil.plans import PLANS, Plan, shorten
 from bench.pycil.process import start_learners
 from bench.pycil.results import Record, Results
 from bench.pycil.speed import format_speed, measure
+from der.core.cost import processor_name
 from der.core.errors import UserError
-from der.core.processor import processor_name
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -20,21 +20,18 @@ from bench.pycil.contenders import Contender, Epoch, Job, Step, Tell
 from bench.pycil.images import read_images
 from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, memory_settings, network_settings, train_settings
-from der.core import cores
 from der.core.device import set_up_device
-from der.core.precision_names import Precision
-from der.data.exemplars import Memory, empty_memory
-from der.memory.build import build_memory
+from der.data.arrays import Memory, empty_memory
+from der.memory import build_memory
 from der.model.checkpoint import Checkpoint
-from der.model.forward import Outputs, run_network
-from der.model.network import Network, fold_network
-from der.train import processor_kernels
-from der.train.incremental_step import train_step
-from der.train.log import EpochRecord
-from der.train.processor_kernels import choose_kernels
-from der.train.resume.store import StateStore
-from der.train.step_run import Listener
-from der.train.training_images import TrainingImages, gather_step
+from der.model.forward import Outputs, fold_network, run_network
+from der.model.network import Network
+from der.settings.training import Precision
+from der.train import step as training
+from der.train.batches import TrainingImages, gather_step
+from der.train.log import EpochRecord, Listener
+from der.train.resume import StateStore
+from der.train.step import StepInputs, choose_kernels, train_step
 
 
 def learn(contender: Contender, job: Job, tell: Tell) -> None:
@@ -42,9 +39,8 @@ def learn(contender: Contender, job: Job, tell: Tell) -> None:
     heads = "lecun_uniform" if contender.heads == "pycil" else "torch_uniform"
     run = JobRun(job, set_up_device(job.device), contender.precision, heads)
     checkpoint, memory = None, empty_memory()
-    # No turns on the cores of our own: the bench gives them, while we would hold the cores and wait for it.
-    # And the kernels that a training of usual length has: only the first epochs of one are timed.
-    with patch.object(cores, "lock_some", None), patch.object(processor_kernels, "TRAINING_PIXELS", 0):
+    # The kernels that a training of usual length has: only the first epochs of one are timed.
+    with patch.object(training, "TRAINING_PIXELS", 0):
         for step in range(1, len(job.plan.new_classes) + 1):
             images = run.gather(step, memory)
             checkpoint = run.train(step, checkpoint, images, Clock(step, tell))
@@ -75,18 +71,10 @@ class JobRun:
         network = network_settings(plan, self.head_initialization)
         phase = settings.phase(step)
         kernels = choose_kernels(network, phase, images, self.precision, self.device, warnings.warn)
+        steps = class_names(plan)[:step]
+        inputs = StepInputs(previous, steps, images, network, settings, self.device, kernels=kernels)
         with TemporaryDirectory() as root, StateStore(Path(root), "bench", warnings.warn) as state:
-            return train_step(
-                previous,
-                class_names(plan)[:step],
-                images,
-                network,
-                settings,
-                self.device,
-                listener,
-                state,
-                kernels=kernels,
-            ).checkpoint
+            return train_step(inputs, listener, state).checkpoint
 
     def remember(self, step: int, memory: Memory, network: Network) -> Memory:
         """The exemplars after the step; ``network`` is folded."""

@@ -3,15 +3,14 @@
 from typing import Any
 
 from bench.pycil.plans import Plan
-from der.core.precision_names import Precision
-from der.model.pixel_statistics import Normalization
-from der.settings.memory import MemorySettings
-from der.settings.network import NetworkSettings
+from der.model.normalization import Normalization
+from der.settings.sections import MemorySettings, NetworkSettings
 from der.settings.training import (
     AugmentationSettings,
     ClassifierSettings,
     IncrementalSettings,
     PhaseSettings,
+    Precision,
     TrainSettings,
 )
 

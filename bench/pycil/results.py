@@ -7,8 +7,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
+from der.core.files import atomic_file
 
 Record = dict[str, Any]
 

@@ -13,25 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import der.model.kernels.onednn
-import der.train.feed
-import der.train.incremental_step
-import der.train.wiring
+import der.model.kernels.processor
+import der.train.batches
+import der.train.phase
+import der.train.step
 from bench.pycil.contenders import Job
 from bench.pycil.ours import Clock, JobRun
 from bench.pycil.plans import Plan
 from bench.pycil.recipe import NORMALIZATION, augmentation_settings, network_settings
 from der.core.device import set_up_device
 from der.core.randomness import generator
-from der.data.exemplars import empty_memory
-from der.model.expansion import expand, random_linear
-from der.model.extractor import Extractor
+from der.data.arrays import empty_memory
+from der.model.forward import Normalize, fold_network
 from der.model.kernels.layers import ConvNorm
-from der.model.network import Network, empty_network, fold_network
-from der.model.preprocessing import Normalize
-from der.train.augmentation import augment, draw_epoch
+from der.model.network import Extractor, Network, empty_network, expand, random_linear
+from der.train.batches import TrainingImages, augment, draw_epoch
 from der.train.log import REPRESENTATION
-from der.train.training_images import TrainingImages
 
 CHANNELS = 3
 
@@ -128,10 +125,10 @@ def _train_in_float64() -> None:
         return folded
 
     exchanged: list[tuple[ModuleType, str, Callable[..., Any]]] = [
-        (der.train.wiring, "choose_precision", lambda name, device, where: torch.float64),
-        (der.train.feed, "place_folded", place_folded),
-        (der.train.incremental_step, "check_scores", lambda *_: None),  # runs in float32
-        (der.model.kernels.onednn, "serves", lambda x: False),
+        (der.train.phase, "choose_precision", lambda name, device, where: torch.float64),
+        (der.train.batches, "place_folded", place_folded),
+        (der.train.step, "check_scores", lambda *_: None),  # runs in float32
+        (der.model.kernels.processor, "serves_folded", lambda x: False),
     ]
     for module, name, function in exchanged:
         assert hasattr(module, name), f"{module.__name__} has no {name}"

@@ -11,17 +11,16 @@ from typing import Any
 _PLACES = {
     "DERClassifier": "der.estimator.classifier",
     "EpochRecord": "der.train.log",
-    "Listener": "der.train.step_run",
+    "Listener": "der.train.log",
     "Predictor": "der.inference.predictor",
     "Progress": "der.train.progress",
     "Settings": "der.settings.experiment",
     "StepMetrics": "der.evaluation.metrics",
-    "StepWork": "der.train.workload",
     "UserError": "der.core.errors",
-    "load": "der.estimator.loading",
+    "load": "der.estimator.classifier",
     "load_predictor": "der.inference.predictor",
-    "preset": "der.settings.presets",
-    "read_settings": "der.settings.files",
+    "preset": "der.settings.experiment",
+    "read_settings": "der.settings.experiment",
 }
 
 __all__ = list(_PLACES)

@@ -1,16 +1,15 @@
 from der.core.errors import UserError as UserError
 from der.estimator.classifier import DERClassifier as DERClassifier
-from der.estimator.loading import load as load
+from der.estimator.classifier import load as load
 from der.evaluation.metrics import StepMetrics as StepMetrics
 from der.inference.predictor import Predictor as Predictor
 from der.inference.predictor import load_predictor as load_predictor
 from der.settings.experiment import Settings as Settings
-from der.settings.files import read_settings as read_settings
-from der.settings.presets import preset as preset
+from der.settings.experiment import preset as preset
+from der.settings.experiment import read_settings as read_settings
 from der.train.log import EpochRecord as EpochRecord
+from der.train.log import Listener as Listener
 from der.train.progress import Progress as Progress
-from der.train.step_run import Listener as Listener
-from der.train.workload import StepWork as StepWork
 
 __all__ = [
     "DERClassifier",
@@ -20,7 +19,6 @@ __all__ = [
     "Progress",
     "Settings",
     "StepMetrics",
-    "StepWork",
     "UserError",
     "load",
     "load_predictor",

@@ -14,23 +14,20 @@ import torch
 from bench.__main__ import TOGETHER
 from bench.arithmetic import epoch_operations, measure_operations
 from bench.cases import Case, list_cases, load_noise, prepare
-from bench.contender import Contender, Footprint, layers_of, list_contenders, width_of
+from bench.contender import Contender, Footprint, layers_of
 from bench.engine_loop import EngineLoop
 from bench.engine_predicting import EnginePrediction, write_pictures
 from bench.measure import Measured, Speeds, measure_step
-from bench.plain import PlainLoop, plain_extractor
+from bench.plain import PlainLoop
 from bench.plain_predicting import PlainPrediction
-from bench.results_file import RESULTS, describe_machine, round_figures, slugify, write_results
-from bench.table import format_summary, format_table, format_together
-from bench.together import measure_together
+from bench.results_file import RESULTS, describe_machine, round_figures, write_results
+from bench.table import format_summary
 from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
-from der.model.backbones import build_extractor
 from der.model.forward import run_network
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels
-from der.model.network import count_parameters
-from tests.builders import CPU, NETWORK, NO_AUGMENTATION, augmentation_settings
-from tests.core.test_device import OFFERS_LARGE_PAGES
+from der.model.network import build_extractor
+from tests.builders import CPU, NETWORK, NO_AUGMENTATION
 
 CASE = Case(
     name="tiny",
@@ -69,33 +66,12 @@ def test_plain_loop_and_engine_train_alike(frozen: int) -> None:
     engine.release()
 
 
-def test_plain_loop_changes_images_at_random() -> None:
-    case = replace(CASE, augmentation=augmentation_settings())
-    loop = PlainLoop(case, prepare(case, 0), CPU, workers=0)
-    torch.manual_seed(0)
-    assert not torch.equal(loop.loader.dataset[0][0], loop.loader.dataset[0][0])
-
-
-def test_plain_extractor_has_no_fast_path() -> None:
-    start = prepare(CASE, 0)
-    (extractor,) = start.network.extractors
-    plain = plain_extractor(extractor)
-    assert not [module for module in plain.modules() if isinstance(module, ConvNorm)]
-    images = torch.rand(4, 3, 8, 8)
-    assert torch.equal(plain.eval()(images), extractor.eval()(images))
-
-
 def test_a_step_has_the_new_classes_and_the_memory() -> None:
     start = prepare(CASE, 1)
     assert start.old_classes == 3
     assert start.images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 9 + [4] * 9
     assert len(start.network.extractors) == 2
     assert start.network.classes == 5
-
-
-def test_on_a_gpu_epochs_have_the_sizes_of_the_cifar_experiment() -> None:
-    _, colour, *_ = list_cases(torch.device("cuda"), quick=False)
-    assert [len(prepare(colour, frozen).images.labels) for frozen in (0, 1)] == [12500, 14500]
 
 
 def test_volume_of_a_network_counted_by_hand() -> None:
@@ -147,19 +123,6 @@ def test_contenders_take_turns_and_ratios_are_of_a_turn() -> None:
     assert (first.step, first.images, first.seconds_per_epoch, first.times_plain) == (2, 30, 6, 1)
     assert (second.images_per_second, second.times_plain) == (15, 3)  # the median of 2, 4 and 3
     assert (second.peak_memory_mb, second.step_ms) == (5, 0.5)
-    start = prepare(case, 1)
-    newest = start.network.extractors[-1]
-    least = epoch_bytes(
-        measure_volume(newest, 3, 8),
-        count_parameters(newest, start.network.head, start.auxiliary),
-        1,
-        30,
-        8,
-        2,
-    )
-    assert second.bandwidth_share == pytest.approx(least / 1e9 / 2)
-    least = epoch_operations(measure_operations(newest, 3, 8), 1, 30)
-    assert second.arithmetic_share == pytest.approx(least / 4e12 / 2)
 
 
 def test_operations_of_a_network_counted_by_hand() -> None:
@@ -171,29 +134,6 @@ def test_operations_of_a_network_counted_by_hand() -> None:
     assert epoch_operations((100, 10), frozen=2, images=3) == 3 * (2 * 100 + 100 + 100 + 90)
 
 
-def test_on_a_processor_the_kernels_of_the_engine_are_measured_against_none() -> None:
-    """Where there are any: else two rows would be of the same program."""
-    usual = ["plain", "engine float32", "engine bfloat16"]
-    cases = {case.name: case for case in list_cases(CPU, quick=False)}
-    both = list_contenders(cases["colour, 32x32, 20 steps"], CPU)
-    assert both == [*usual, "engine float32 uncompiled", "engine bfloat16 uncompiled"]
-    assert [width_of(name) for name in both] == [4, 4, 2, 4, 2]
-    beside = list_contenders(cases["colour, 32x32, alternatives"], CPU)
-    others = [
-        f"engine {width} {other}" for other in ("torch.compile", "bare") for width in ("float32", "bfloat16")
-    ]
-    assert beside == [*both, *others]
-    layers = ["kernels", "torch", "inductor", "torch"]
-    assert [layers_of(name) for name in beside[1:]] == [kind for kind in layers for _ in range(2)]
-    assert list_contenders(cases["photographs, 224x224"], CPU) == [*usual, "engine float32 uncompiled"]
-    for name, device in (
-        ("digits, 8x8", CPU),
-        ("colour, 32x32, predict", CPU),
-        ("colour, 32x32", torch.device("cuda")),
-    ):
-        assert list_contenders(cases[name], device) == usual
-
-
 @pytest.mark.parametrize("name", ["engine bfloat16", "engine bfloat16 uncompiled"])
 def test_the_engine_has_the_kernels_of_a_long_training(name: str, kernels: Kernels) -> None:
     (case,) = (case for case in list_cases(CPU, quick=True) if case.name == "colour, 32x32, 20 steps")
@@ -201,17 +141,6 @@ def test_the_engine_has_the_kernels_of_a_long_training(name: str, kernels: Kerne
     layers = [module for module in loop.engine.objective.modules() if isinstance(module, ConvNorm)]
     assert layers and all((layer.kernels is not None) == (name == "engine bfloat16") for layer in layers)
     loop.release()
-
-
-def test_runs_at_once_are_compared_with_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.together.EPOCHS", 2)
-    monkeypatch.setattr("bench.together.TURNS", 1)
-    monkeypatch.setattr("bench.together.RUNS", (1, 2))
-    found = measure_together(CASE, "engine float32", CPU)
-    assert [row.runs for row in found] == [1, 2]
-    for row in found:
-        assert row.times_in_turn == pytest.approx(row.runs * found[0].seconds / row.seconds)
-    assert format_together(found[:1]).splitlines()[2].startswith("| 1 | tiny | engine float32 | ")
 
 
 def test_contender_trains_in_a_process_of_its_own() -> None:
@@ -222,20 +151,6 @@ def test_contender_trains_in_a_process_of_its_own() -> None:
     assert loss == pytest.approx(PlainLoop(CASE, prepare(CASE, 1), CPU, workers=0).run_epoch(0), abs=1e-4)
     assert 1e8 < footprint.peak_bytes < 4e9
     assert footprint.step_ms is None
-
-
-def large_pages() -> int:
-    """Bytes of this process in them."""
-    text = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
-    return int(text.partition("AnonHugePages:")[2].split()[0]) * 1024
-
-
-@pytest.mark.skipif(not OFFERS_LARGE_PAGES, reason="no large pages on request")
-def test_a_bare_contender_has_small_pages() -> None:
-    for name, some in (("engine float32", True), ("engine float32 bare", False)):
-        with Contender(name, CASE, CPU) as contender:
-            contender.warm_up(1)
-            assert bool(contender.pool.submit(large_pages).result()) == some
 
 
 @pytest.fixture
@@ -260,13 +175,6 @@ def test_bytes_of_prediction_are_those_of_frozen_extractors() -> None:
     assert predict_bytes(volume, extractors=3, images=10, width=2) == frozen[1] - frozen[0]
 
 
-def test_contender_predicts_in_a_process_of_its_own(prediction: Case) -> None:
-    expected = EnginePrediction(prediction, prepare(CASE, 1), CPU, "float32").run_epoch(0)
-    with Contender("engine float32", prediction, CPU) as contender:
-        assert contender.warm_up(1) == pytest.approx(expected, abs=1e-4)
-        assert contender.time_epoch() > 0
-
-
 def test_results_are_sorted_rounded_and_name_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((platform, "node"), (socket, "gethostname")):
         monkeypatch.setattr(module, name, lambda: "secret-host")
@@ -276,45 +184,11 @@ def test_results_are_sorted_rounded_and_name_no_host(tmp_path: Path, monkeypatch
     text = path.read_text(encoding="utf-8")
     report = json.loads(text)
     assert text == json.dumps(report, indent=2, sort_keys=True) + "\n"
-    names = ["bandwidth_gb_per_second", "included", "machine", "measured", "together", "torch"]
-    assert sorted(report) == names
-    assert sorted(report["machine"]) == ["card", "cores", "processor"]
     assert report["bandwidth_gb_per_second"] == 12.35
     (row,) = report["measured"]
-    assert set(row) == set(Measured._fields)
     assert (row["seconds_per_epoch"], row["peak_memory_mb"], row["step_ms"]) == (0.3333, 123.5, None)
     assert "secret-host" not in text + path.name
     assert str(Path.cwd()) not in text and str(Path.home()) + "/" not in text
-
-
-@pytest.mark.parametrize(
-    ("name", "slug"),
-    [
-        ("NVIDIA H100 80GB HBM3", "nvidia-h100-80gb-hbm3"),
-        ("Intel(R) Xeon(R) CPU @ 2.20GHz 2 cores", "intel-xeon-cpu-2-20ghz-2-cores"),
-        ("../etc/AMD EPYC", "etc-amd-epyc"),
-    ],
-)
-def test_slug_is_a_plain_file_name(name: str, slug: str) -> None:
-    assert slugify(name) == slug
-
-
-def test_table_has_a_line_per_row() -> None:
-    head, rule, *lines = format_table([ROW, ROW._replace(step_ms=0.5)]).splitlines()
-    assert {line.count("|") for line in (head, rule, *lines)} == {11}
-    assert len(lines) == 2
-    assert lines[1].endswith("| 1.2 % | 3.5 % | 0.500 |")
-
-
-def test_summary_has_a_line_per_step_and_a_column_per_contender() -> None:
-    engine = ROW._replace(contender="engine float32", images_per_second=1234.5, times_plain=15.24)
-    rows = [ROW, engine, ROW._replace(step=2), engine._replace(step=2)]
-    assert format_summary(rows).splitlines() == [
-        "| images/s | step | plain | engine float32 |",
-        "| --- | ---: | ---: | ---: |",
-        "| tiny | 1 | 81 | 1,234 (15.2 x) |",
-        "| tiny | 2 | 81 | 1,234 (15.2 x) |",
-    ]
 
 
 def test_the_page_quotes_the_results() -> None:

@@ -7,10 +7,9 @@ import pytest
 from bench import many_steps
 from bench.photos import memory
 from bench.pipeline_copy import copy_pipeline, disk, edit_parameters, run_der
-from der.core.yaml_text import parse_yaml
-from der.pipeline.changes import value_at
-from der.pipeline.params import read_text
-from der.pipeline.settings import parse_settings
+from der.pipeline.params import read_text, value_at
+from der.pipeline.presets import parse_settings
+from der.settings.yaml import parse_yaml
 
 
 @pytest.mark.parametrize(

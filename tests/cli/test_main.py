@@ -1,9 +1,8 @@
-"""The command line as a whole: its help, its first lines, what it imports and touches."""
+"""The command line as a whole: its help, what that imports and touches, what it says is missing."""
 
 import importlib
 import json
 import os
-import pkgutil
 import re
 import subprocess
 import sys
@@ -11,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import der.cli
-from der.cli.main import COMMANDS, FIRST, main
-from der.pipeline.chain import write_chain
+from der.cli.main import COMMANDS, FIRST, PIPELINE, main, naming_the_extra
+from der.core.errors import UserError
+from der.pipeline.steps import write_chain
+
+NAMES = [command.__name__ for command in COMMANDS]
 
 # Runs each of the command lines that it is given; reports what a line leaves in sys.modules, and does.
 WATCHED = """
@@ -39,14 +40,14 @@ for words in json.loads(sys.argv[1]):
             status = main(words) or 0
         except SystemExit as ended:
             status = ended.code or 0
-    heavy = [name for name in ("torch", "torchvision", "pandas", "numpy", "dvc") if name in sys.modules]
+    heavy = [name for name in ("torch", "torchvision", "vl_convert", "numpy", "dvc") if name in sys.modules]
     found.append({"status": status, "text": output.getvalue(), "heavy": heavy, "deeds": list(deeds)})
 print(json.dumps(found))
 """
 
 
 def test_help_imports_nothing_heavy_and_does_nothing_anywhere(tmp_path: Path) -> None:
-    lines = [[], ["--help"], *([name, "--help"] for name in COMMANDS)]
+    lines = [[], ["--help"], *([name, "--help"] for name in NAMES)]
     done = subprocess.run(
         [sys.executable, "-B", "-c", WATCHED, json.dumps(lines)],
         cwd=tmp_path,  # no project
@@ -55,23 +56,14 @@ def test_help_imports_nothing_heavy_and_does_nothing_anywhere(tmp_path: Path) ->
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    for words, found in zip(lines, json.loads(done.stdout), strict=True):
-        assert found["status"] == 0, words
-        assert found["heavy"] == [] and found["deeds"] == [], (words, found)
-        assert found["text"].startswith("What one does first" if not words else "usage: der"), words
+    found = [[one.pop("text"), one] for one in json.loads(done.stdout)]
+    assert [one for _, one in found] == [{"status": 0, "heavy": [], "deeds": []}] * len(lines)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_help_where_the_directory_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    place = tmp_path / "gone"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    place.rmdir()
-    with pytest.raises(SystemExit) as ended:
-        main(["chain", "--help"])
-    assert not ended.value.code and capsys.readouterr().out.startswith("usage: der chain")
+    (first, _), (every, _), *each = found
+    assert first == FIRST + "\n" and set(re.findall(r"^  der (\w+)", FIRST, re.MULTILINE)) <= set(NAMES)
+    for command, (text, _) in zip(COMMANDS, each, strict=True):
+        summary = (command.__doc__ or "").partition("\n")[0]
+        assert text.startswith(f"usage: der {command.__name__} ") and summary in text and summary in every
 
 
 def test_help_of_all_stages_needs_no_project_and_a_stage_that_is_none_a_sentence(
@@ -92,34 +84,8 @@ def test_help_of_all_stages_needs_no_project_and_a_stage_that_is_none_a_sentence
         write_chain(2)  # for the second
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_each_is_the_first_line_of_its_module(
-    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
-    module = importlib.import_module(f"der.cli.{name}")
-    assert module.__doc__ is not None
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert not ended.value.code
-    assert module.__doc__.split("\n")[0] in capsys.readouterr().out
-
-
-def test_every_command_has_a_module_and_every_module_a_command() -> None:
-    modules = [module.name for module in pkgutil.iter_modules(der.cli.__path__)]
-    with_run = [name for name in modules if hasattr(importlib.import_module(f"der.cli.{name}"), "run")]
-    assert sorted(COMMANDS) == sorted(with_run)
-
-
-def test_without_words_it_says_what_one_does_first(capsys: pytest.CaptureFixture[str]) -> None:
-    main([])
-    assert capsys.readouterr().out == FIRST + "\n"
-    named = re.findall(r"^  der (\w+)", FIRST, re.MULTILINE)
-    assert named and set(named) <= set(COMMANDS)
-
-
 @pytest.mark.parametrize(
-    "words", [["train"], ["--all"], ["check", "folder"], ["report", "--csv"], ["show", "--csv"]]
+    "words", [["train"], ["--all"], ["check", "folder"], ["predict", "x", "x", "--top", "0"]]
 )
 def test_what_is_no_command_or_no_option(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -127,3 +93,12 @@ def test_what_is_no_command_or_no_option(words: list[str], capsys: pytest.Captur
     assert ended.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.startswith("usage: der")
+
+
+@pytest.mark.parametrize("name", [*sorted(PIPELINE), "numpy", "dvcx"])
+def test_what_to_install(name: str) -> None:
+    said = f"{name} is missing, which this command needs; pip install 'der-pipeline[pipeline]'"
+    error = ModuleNotFoundError(f"No module named '{name}.inner'", name=f"{name}.inner")
+    with pytest.raises((UserError, ModuleNotFoundError)) as caught, naming_the_extra():
+        raise error
+    assert str(caught.value) == said if name in PIPELINE else caught.value is error

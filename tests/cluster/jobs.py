@@ -1,4 +1,4 @@
-"""Jobs of a pipeline on Slurm: how they are submitted, what they say, and when they are over."""
+"""Jobs of a pipeline on Slurm, or run by programs that stand in for it: how they start, what they say."""
 
 import re
 from dataclasses import replace
@@ -8,6 +8,13 @@ from tests.cluster.slurm import PATIENCE, ask, wait_until
 from tests.runs.lab import Pipeline
 
 RESULTS = ("data/checkpoints", "data/memory", "metrics/steps", "metrics/summary.json")
+SCONTROL = """\
+case "$1 $2" in
+"show hostnames") echo node1 ;;
+"show node") echo NodeAddr=127.0.0.1 ;;
+requeue*) touch requeued ;;
+esac
+"""
 
 
 def submit(pipeline: Pipeline, shared: Path, lines: str) -> int:
@@ -24,12 +31,8 @@ def trains(shared: Path) -> bool:
 
 def wait_for(job: int) -> None:
     """Return once the job and all its parts have ended, every one of them well."""
-    wait_until(lambda: set(states(job)) == {"COMPLETED"}, 3 * PATIENCE)
-
-
-def states(job: int) -> list[str]:
-    """The state of each part of a job; none if Slurm does not answer."""
-    return ask("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}").split()
+    states = ("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}")
+    wait_until(lambda: set(ask(*states).split()) == {"COMPLETED"}, 3 * PATIENCE)
 
 
 def clone_plain(origin: Pipeline, root: Path) -> Pipeline:
@@ -47,3 +50,13 @@ def read_log(pipeline: Pipeline, name: str) -> str:
 def epochs_gone_on_after(log: str, epochs: int) -> list[int]:
     """The epochs of the first step, of ``epochs``, after which a job went on."""
     return [int(epoch) for epoch in re.findall(rf"going on after epoch (\d+) of {epochs}", log)]
+
+
+def write_programs(directory: Path, path: str, **texts: str) -> dict[str, str]:
+    """Write shell scripts by the names of programs; returns the environment of a job, on ``path`` else."""
+    directory.mkdir()
+    for name, text in texts.items():
+        (directory / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+        (directory / name).chmod(0o755)
+    job = {"SLURM_JOB_ID": "1", "SLURM_NNODES": "1", "SLURM_JOB_NODELIST": "node1"}
+    return job | {"PATH": f"{directory}:{path}", "DER_SCRATCH": str(directory)}

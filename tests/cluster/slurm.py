@@ -1,7 +1,6 @@
 """A Slurm on this machine, whose nodes are daemons of it, for as long as a test needs it."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 PATIENCE = 120  # seconds until something that should happen counts as not happening
 # A job that goes back to the queue waits there for as long as credentials last.
 SETTINGS = """\
@@ -36,12 +34,6 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=4000"
 NODES = ("node1", "node2")
-
-
-def missing_programs() -> list[str]:
-    """What of Slurm is not installed; munged refuses to work for anyone but root or its own user."""
-    path = os.environ["PATH"] + ":/usr/sbin"
-    return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
 
 
 @contextmanager
@@ -72,19 +64,14 @@ def slurm(directory: Path) -> Iterator[None]:
         for number, line in enumerate(lines):
             log = stack.enter_context((directory / f"{number}-{line[0]}.out").open("wb"))
             process = subprocess.Popen(line, env=environment, stdout=log, stderr=subprocess.STDOUT)
-            stack.callback(end, process)
+            stack.callback(process.wait, PATIENCE)
+            stack.callback(process.terminate)
             if line[0] == "munged":
                 wait_until((directory / "munge" / "socket").exists)
         os.environ["SLURM_CONF"] = str(settings)
         stack.callback(os.environ.pop, "SLURM_CONF")
         wait_until(lambda: ask("sinfo", "--noheader", "--format=%D %T").split() == [str(len(NODES)), "idle"])
         yield
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Stop a daemon and what it has started."""
-    process.terminate()
-    process.wait(PATIENCE)
 
 
 def free_ports(count: int) -> list[int]:

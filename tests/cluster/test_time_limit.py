@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.programs import SCONTROL, write_programs
+from tests.cluster.jobs import SCONTROL, write_programs
 from tests.cluster.slurm import wait_until
 from tests.locations import ROOT
 

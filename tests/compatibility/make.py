@@ -1,51 +1,63 @@
 """`python -m tests.compatibility.make`: the folder ``previous`` anew, as this revision writes its files.
 
-A release commits it, after its tag: then the code of tomorrow is held to the files of that revision.
+A release commits it, after its tag: then the code of tomorrow is held to the files of that revision. It is a
+tiny run of two steps, whose masks leave few channels of every extractor, so that the files are small.
 """
 
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from der.core.serialization import write_array, write_json
-from der.data.exemplars import Memory, empty_memory, save_memory
-from der.model.checkpoint import load_checkpoint, save_checkpoint
-from der.model.metadata import FORMAT, save_empty_checkpoint
-from der.train.resume.lock import GUARD, HOLDER, LOCK
-from der.train.resume.removal import PREFIX
-from der.train.resume.store import StateStore
-from tests.builders import Killed, Killer, MemoryKeeper, Recorder
-from tests.compatibility.tiny_run import BATCHES, KEY, learn_head, predict, remember, train
+import numpy as np
+from der.train.rebalancing.classifier_learning import learn_classifier
+from numpy.typing import NDArray
+
+from der.core.files import write_array, write_json
+from der.data.arrays import Memory, empty_memory, save_memory
+from der.evaluation.metrics import nearest_mean_scores
+from der.memory import build_memory
+from der.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.forward import run_network
+from der.train.batches import TrainingImages, gather_step
+from der.train.phase import StepRun
+from der.train.resume import HOLDER, LOCK, PREFIX, StateKeeper, StateStore
+from tests.builders import (
+    CPU,
+    NORMALIZATION,
+    Killed,
+    Killer,
+    MemoryKeeper,
+    Recorder,
+    classifier_settings,
+    incremental_settings,
+    mask_settings,
+    memory_settings,
+    take_step,
+    train_settings,
+)
 
 FOLDER = Path(__file__).parent / "previous"
-CHECKPOINT = "checkpoints/2"
-MEMORY = "memory/2"
-SCRATCH = "scratch"
-NUMBERS = "numbers"
+CHECKPOINT, MEMORY, SCRATCH, NUMBERS = "checkpoints/2", "memory/2", "scratch", "numbers"
 REVISION = "revision.json"
+STEPS = [["ant", "bee"], ["cat", "dog"], ["elk"]]  # the last is that of tomorrow
+CLASSIFIER = classifier_settings(epochs=4, batch_size=4)
+SETTINGS = train_settings(
+    masks=mask_settings(start_mean=-1.0),
+    incremental=incremental_settings(rebalancing="classifier_learning", classifier=CLASSIFIER),
+)
+KEY = "interrupted"  # of the training state
+BATCHES = 2  # of an epoch of classifier learning
+Numbers = NDArray[np.float32] | NDArray[np.float64]
 
 
 def main() -> None:
     """Make all of it; the tests of the folder say what it is for."""
     shutil.rmtree(FOLDER, ignore_errors=True)
-    write_json(FOLDER / REVISION, {"revision": read_revision(), "checkpoint_format": FORMAT})
-    memory = make_run()
-    make_interrupted(memory)
-    numbers = predict(load_checkpoint(FOLDER / CHECKPOINT), memory)
-    numbers["head"] = learn_head(load_checkpoint(FOLDER / CHECKPOINT), memory, MemoryKeeper(), Recorder())
-    for name, values in numbers.items():
-        write_array(FOLDER / NUMBERS / f"{name}.npy", values)
-
-
-def read_revision() -> str:
-    """The tag, or how many commits lie after it; "dirty" if there is more than git has."""
     line = ["git", "describe", "--tags", "--always", "--dirty"]
-    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def make_run() -> Memory:
-    """Checkpoints of two steps, and the memory after the second, which is returned."""
+    revision = subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+    write_json(FOLDER / REVISION, {"revision": revision, "checkpoint_format": FORMAT})
     checkpoint, memory = None, empty_memory()
     save_empty_checkpoint(FOLDER / "checkpoints/0")
     for step in (1, 2):
@@ -53,7 +65,11 @@ def make_run() -> Memory:
         memory = remember(step, checkpoint, memory)
         save_checkpoint(FOLDER / f"checkpoints/{step}", checkpoint, FOLDER / f"checkpoints/{step - 1}")
     save_memory(FOLDER / MEMORY, memory)
-    return memory
+    make_interrupted(memory)
+    numbers = predict(load_checkpoint(FOLDER / CHECKPOINT), memory)
+    numbers["head"] = learn_head(load_checkpoint(FOLDER / CHECKPOINT), memory, MemoryKeeper(), Recorder())
+    for name, values in numbers.items():
+        write_array(FOLDER / NUMBERS / f"{name}.npy", values)
 
 
 def make_interrupted(memory: Memory) -> None:
@@ -61,8 +77,49 @@ def make_interrupted(memory: Memory) -> None:
     scratch = FOLDER / SCRATCH
     with suppress(Killed), StateStore(scratch, KEY, print) as keeper:
         learn_head(load_checkpoint(FOLDER / CHECKPOINT), memory, keeper, Killer(BATCHES))
-    for path in (scratch / GUARD, *(scratch / f"{PREFIX}{KEY}" / name for name in (LOCK, HOLDER))):
-        path.unlink(missing_ok=True)
+    for name in (LOCK, HOLDER):
+        (scratch / f"{PREFIX}{KEY}" / name).unlink(missing_ok=True)
+
+
+def images_of(step: int) -> list[NDArray[np.uint8]]:
+    """Six images each of a step's classes, noise of a brightness of its own."""
+    first = sum(map(len, STEPS[: step - 1]))
+    return [
+        (40 * label + np.random.RandomState(label).randint(0, 90, (6, 8, 8, 3))).astype(np.uint8)
+        for label in range(first, first + len(STEPS[step - 1]))
+    ]
+
+
+def train(step: int, previous: Checkpoint | None, memory: Memory) -> Checkpoint:
+    """The checkpoint of a step."""
+    return take_step(previous, STEPS[:step], gather_step(images_of(step), memory), SETTINGS)
+
+
+def remember(step: int, checkpoint: Checkpoint, memory: Memory) -> Memory:
+    """The memory after a step."""
+
+    def features(classes: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        return (run_network(checkpoint.network, NORMALIZATION, images, CPU).features for images in classes)
+
+    return build_memory(memory, images_of(step), memory_settings(budget=8), features)
+
+
+def predict(checkpoint: Checkpoint, memory: Memory) -> dict[str, Numbers]:
+    """What the network says of all images of the first two steps, and what the means of the exemplars say."""
+    images = np.concatenate([*images_of(1), *images_of(2)])
+    outputs = run_network(checkpoint.network, NORMALIZATION, images, CPU)
+    return {
+        "logits": outputs.logits,
+        "nearest_mean": nearest_mean_scores(outputs.features, memory.class_means),
+    }
+
+
+def learn_head(checkpoint: Checkpoint, memory: Memory, keeper: StateKeeper, listener: Recorder) -> Numbers:
+    """The classifier's weights after it was learned anew, in place, on the exemplars alone."""
+    run = StepRun(2, len(STEPS[0]), NORMALIZATION, SETTINGS, CPU, listener, keeper)
+    learn_classifier(run, checkpoint.network, TrainingImages(memory.images, memory.labels), CLASSIFIER)
+    weights: Numbers = checkpoint.network.head.weight.detach().numpy()
+    return weights
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The choice of the device, and determinism."""
+"""The choice of device and precision, determinism, and the reuse of memory."""
 
 import os
 import platform
@@ -9,20 +9,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from unittest.mock import Mock
+from typing import get_args
 
 import pytest
 import torch
 
 from der.core.device import (
+    PRECISIONS,
     choose_device,
+    choose_precision,
     flushes_denormals,
     make_deterministic,
     reproducible,
     set_up_device,
-    use_large_pages,
 )
 from der.core.errors import UserError
+from der.settings.training import Precision
 
 SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # of Linux
 OFFERS_LARGE_PAGES = (
@@ -70,6 +72,27 @@ def test_a_device_that_this_machine_lacks(override: str, monkeypatch: pytest.Mon
         choose_device(override)
 
 
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def test_precisions_of_the_settings_are_dtypes() -> None:
+    assert list(PRECISIONS) == list(get_args(Precision))
+    found = [choose_precision(name, CPU, "train.precision") for name in PRECISIONS]
+    assert found == [torch.float32, torch.bfloat16]
+    with pytest.raises(UserError, match=r"^train\.precision: 'float16' does not fit; write float32 or bfl"):
+        choose_precision("float16", CPU, "train.precision")
+
+
+def test_bfloat16_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capability in ((7, 5), (8, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        assert choose_precision("float32", CUDA, "train.precision") == torch.float32
+    assert choose_precision("bfloat16", CUDA, "train.precision") == torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with pytest.raises(UserError, match=r"^train\.precision: this GPU has no bfloat16; write float32$"):
+        choose_precision("bfloat16", CUDA, "train.precision")
+
+
 @pytest.fixture
 def torch_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Puts back what ``make_deterministic`` changes for the whole process."""
@@ -98,17 +121,13 @@ def test_operations_without_a_deterministic_form_are_refused() -> None:
 
 
 @pytest.mark.usefixtures("torch_state")
-def test_a_workspace_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+@pytest.mark.parametrize(("chosen", "kept"), [(":16:8", ":16:8"), (":0:0", ":4096:8")])
+def test_a_workspace_that_allows_reproducible_results_is_kept(
+    chosen: str, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", chosen)
     make_deterministic()
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
-
-
-@pytest.mark.usefixtures("torch_state")
-def test_a_workspace_that_allows_no_reproducible_results_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
-    make_deterministic()
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == kept
 
 
 @pytest.mark.usefixtures("torch_state")
@@ -193,13 +212,3 @@ def test_large_tensors_lie_in_large_pages() -> None:
     taken, large = map(int, output.split())  # kilobytes
     assert taken < 4096  # nothing is used before it is needed
     assert large > 100_000  # of 125,000; without it, none
-
-
-def test_without_memory_for_a_larger_heap_nothing_happens() -> None:
-    freed: list[int] = []
-    libc = Mock()
-    libc.malloc = Mock(side_effect=[2**30, 2**45, *[None] * 100])  # two blocks far apart, then none
-    libc.free = Mock(side_effect=freed.append)
-    use_large_pages(libc)
-    assert freed == [2**30, 2**45]
-    libc.madvise.assert_not_called()

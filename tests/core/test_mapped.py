@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core.mapped import expect, release
+from der.core.mapped import prefetch, release
 from tests.resident_memory import resident
 
 ROWS = 3000
@@ -22,7 +22,7 @@ def array(tmp_path: Path) -> np.memmap:
 def test_values_stay(array: np.memmap) -> None:
     whole = np.array(array)
     rows = np.array([0, 7, ROWS - 1])
-    expect(array, rows)
+    prefetch(array, rows)
     assert np.array_equal(array[rows], whole[rows])
     release(array)
     assert np.array_equal(array, whole)
@@ -39,13 +39,13 @@ def test_what_is_let_go_is_not_resident(array: np.memmap) -> None:
 def test_a_map_that_was_written_to_keeps_what_was_written(array: np.memmap) -> None:
     own: np.memmap = np.load(str(array.filename), mmap_mode="c")
     own[:] = 7
-    expect(own, np.array([0, 5]))
+    prefetch(own, np.array([0, 5]))
     release(own)
     assert (own == 7).all() and not (array == 7).all()
 
 
 def test_arrays_in_memory_are_left_alone() -> None:
     values = np.arange(10)
-    expect(values, np.array([1, 2]))
+    prefetch(values, np.array([1, 2]))
     release(values)
     assert values.tolist() == [*range(10)]

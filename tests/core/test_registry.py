@@ -1,4 +1,4 @@
-"""What a name stands for."""
+"""What a name resolves to."""
 
 import sys
 from importlib import import_module
@@ -31,7 +31,7 @@ def test_a_name_with_a_colon_is_a_function_on_the_path() -> None:
     assert found is sys.modules["own_good"].f
 
 
-def test_what_may_be_anyones_must_have_been_imported() -> None:
+def test_untrusted_names_resolve_only_to_imported_modules() -> None:
     check_imported("one", "key")
     with pytest.raises(
         UserError, match=r"^key: 'own_good:f' is code .*; import own_good first, if you trust it$"
@@ -58,7 +58,7 @@ def test_what_may_be_anyones_must_have_been_imported() -> None:
         ("os:_exit", r"^key: 'os' is Python's own; write a function made for this$"),
     ],
 )
-def test_what_stands_for_nothing_is_one_sentence(name: str, sentence: str) -> None:
+def test_a_name_that_resolves_to_nothing_is_one_sentence(name: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         look_up(CHOICES, name, "key")
 

@@ -7,9 +7,8 @@ import pytest
 
 from der.core import sealed
 from der.core.errors import DamageError
-from der.core.filesystem import link_or_copy
+from der.core.files import link_or_copy, write_array, write_json
 from der.core.sealed import MANIFEST, SealedDirectory, find_damage, sealed_directory
-from der.core.serialization import write_array, write_json
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 

@@ -1,16 +1,26 @@
-"""Class orders and steps."""
+"""Class orders and steps, and the identity of a data set."""
 
+import hashlib
+import json
 import unicodedata
+from itertools import product
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings as tries
-from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 
 from der.core.errors import UserError
-from der.data.protocol import order_classes, plan_steps
-from der.settings.protocol import ProtocolSettings
+from der.core.files import write_array
+from der.core.sealed import seal
+from der.data import SPLITS
+from der.data.arrays import class_file
+from der.data.protocol import Identity, identify, order_classes, plan_steps
+from der.data.sources.registry import download
+from der.settings.sections import ProtocolSettings
+from tests.data.sources.image_trees import settings_for
 
 HUNDRED = [f"{number:02}" for number in range(100)]
 FIVE = ["ant", "bee", "cat", "dog", "eel"]
@@ -33,13 +43,12 @@ def test_published_class_orders(seed: int | list[int], start: list[int]) -> None
     assert sorted(order) == HUNDRED
 
 
-def test_a_seed_permutes_and_alphabetical_does_not() -> None:
-    assert order_classes(FIVE, "alphabetical") == FIVE
+def test_a_seed_permutes_and_what_is_listed_stays() -> None:
     assert order_classes(FIVE, 0) == order_classes(FIVE, 0) != order_classes(FIVE, 1)
-
-
-def test_names_in_the_order_given() -> None:
+    assert order_classes(FIVE, "alphabetical") == FIVE
     assert order_classes(FIVE, FIVE[::-1]) == FIVE[::-1]
+    steps = [["dog", "ant"], ["eel"]]  # which need not hold every class
+    assert plan_steps(FIVE, settings(first=99, order=1993, steps=steps)) == steps
 
 
 @pytest.mark.parametrize(
@@ -55,17 +64,8 @@ def test_the_last_step_takes_what_remains(first: int, later: int, sizes: list[in
 def test_published_protocols() -> None:
     assert [len(step) for step in plan_steps(HUNDRED, settings(25, 25))] == [25] * 4
     assert [len(step) for step in plan_steps(HUNDRED, settings(50, 5))] == [50] + [5] * 10
-
-
-def test_steps_follow_the_class_order() -> None:
     steps = plan_steps(HUNDRED, settings(10, 30, [1993]))
-    assert steps[0][:3] == ["43", "92", "14"]
     assert [name for step in steps for name in step] == order_classes(HUNDRED, [1993])
-
-
-def test_explicit_steps_are_kept_and_need_not_hold_every_class() -> None:
-    steps = [["dog", "ant"], ["eel"]]
-    assert plan_steps(FIVE, settings(first=99, order=1993, steps=steps)) == steps
 
 
 def test_class_names_without_quotes_are_not_taken_for_seeds() -> None:
@@ -98,34 +98,26 @@ def test_what_is_no_seed(seed: int | list[int]) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"first": 6},
-            r"protocol\.first_classes: 6, but the data set has 5 classes; write at most 5",
-        ),
-        ({"order": FIVE[:4]}, r"protocol\.class_order: 'eel' is missing; list every class once"),
+        ({"first": 6}, "first_classes: 6, but the data set has 5 classes; write at most 5"),
+        ({"order": FIVE[:4]}, "class_order: 'eel' is missing; list every class once"),
         (
             {"order": [*FIVE[:4], "fox"]},
-            r"protocol\.class_order: 'fox' is no class of the data set; it has ant, bee, cat, dog, eel",
+            "class_order: 'fox' is no class of the data set; it has ant, bee, cat,",
         ),
+        ({"order": [*FIVE, "bee"]}, "class_order: 'bee' stands 2 times; name every class once"),
+        ({"steps": []}, "steps: no step; write a list of class names for every step, or null"),
+        ({"steps": [["ant"], []]}, "steps: step 2 has no class; name at least one"),
         (
-            {"order": [*FIVE, "bee"]},
-            r"protocol\.class_order: 'bee' stands 2 times; name every class once",
+            {"steps": [["ant"], ["Bee"]]},
+            "steps: 'Bee' is no class of the data set; it has ant, bee, cat, dog",
         ),
-        (
-            {"steps": []},
-            r"protocol\.steps: no step; write a list of class names for every step, or null",
-        ),
-        ({"steps": [["ant"], []]}, r"protocol\.steps: step 2 has no class; name at least one"),
-        ({"steps": [["ant"], ["Bee"]]}, r"protocol\.steps: 'Bee' is no class of the data set; it has .*eel"),
-        (
-            {"steps": [["ant", "bee"], ["ant"]]},
-            r"protocol\.steps: 'ant' stands 2 times; name every class once",
-        ),
+        ({"steps": [["ant", "bee"], ["ant"]]}, "steps: 'ant' stands 2 times; name every class once"),
     ],
 )
 def test_a_protocol_that_does_not_fit_the_classes(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=f"^{message}$"):
+    with pytest.raises(UserError) as caught:
         plan_steps(FIVE, settings(**changes))
+    assert str(caught.value).startswith(f"protocol.{message}")
 
 
 def test_only_some_of_many_classes_are_listed() -> None:
@@ -133,55 +125,88 @@ def test_only_some_of_many_classes_are_listed() -> None:
         plan_steps(HUNDRED, settings(steps=[["x"]]))
 
 
-LETTERS = st.characters(exclude_categories=["Cc", "Cs"])  # no class name has others
-NAMES = st.lists(st.text(LETTERS, min_size=1, max_size=6), min_size=1, max_size=30).map(
-    lambda names: sorted({unicodedata.normalize("NFC", name) for name in names})
-)
-SEEDS = st.integers(0, 2**32 - 1)
-COUNTS = st.integers(1, 40)
+Classes = dict[str, NDArray[np.uint8]]  # class -> images (N, S, S, C)
 
 
-@tries(deadline=None)
-@given(NAMES, COUNTS, COUNTS, st.just("alphabetical") | SEEDS | st.lists(SEEDS, min_size=1, max_size=3))
-def test_every_class_is_taught_once_in_the_order_of_classes(
-    names: list[str], first: int, later: int, order: Any
-) -> None:
-    protocol = settings(first, later, order)
-    if first > len(names):
-        with pytest.raises(UserError, match=r"^protocol\.first_classes: .* write at most \d+$"):
-            plan_steps(names, protocol)
-        return
-    steps = plan_steps(names, protocol)
-    assert [name for step in steps for name in step] == order_classes(names, order)
-    assert sorted(name for step in steps for name in step) == names
-    first_step, *later_steps = steps
-    assert len(first_step) == first
-    assert all(len(step) == later for step in later_steps[:-1])
-    assert not later_steps or 1 <= len(later_steps[-1]) <= later
-    assert steps == plan_steps(names, protocol)
+def drawn(seed: int) -> dict[str, Classes]:
+    """Two to four classes of one to four images of side 2 in each split."""
+    draw = np.random.RandomState(seed)
+    names = ["a", "bé", "c. d", "Z_"][: draw.randint(2, 5)]
+    return {
+        split: {name: draw.randint(0, 256, (draw.randint(1, 5), 2, 2, 1)).astype(np.uint8) for name in names}
+        for split in SPLITS
+    }
 
 
-@tries(deadline=None)
-@given(NAMES, COUNTS, st.randoms(use_true_random=False))
-def test_named_steps_that_hold_no_class_twice_are_taken_as_they_are(
-    names: list[str], size: int, random: Any
-) -> None:
-    chosen = random.sample(names, random.randint(1, len(names)))
-    steps = [chosen[start : start + size] for start in range(0, len(chosen), size)]
-    decomposed = [[unicodedata.normalize("NFD", name) for name in step] for step in steps]
-    for written in (steps, decomposed):
-        assert plan_steps(names, settings(order=0, steps=written)) == steps
-    with pytest.raises(UserError, match=r"^protocol\.steps: .* stands 2 times; name every class once$"):
-        plan_steps(names, settings(steps=[*steps, [chosen[0]]]))
+def write(directory: Path, data_set: dict[str, Classes]) -> Path:
+    for split, classes in data_set.items():
+        for name, images in classes.items():
+            write_array(directory / split / class_file(name), images)
+        seal(directory / split, {})
+    return directory
 
 
-@tries(deadline=None)
-@given(NAMES, st.lists(st.text(LETTERS, max_size=6), max_size=30))
-def test_an_order_is_a_permutation_of_all_names_or_one_sentence(names: list[str], written: list[str]) -> None:
-    normal = [unicodedata.normalize("NFC", name) for name in written]
-    if sorted(normal) == names:
-        assert order_classes(names, [*written]) == normal
-    elif written:
-        with pytest.raises(UserError, match=r"^protocol\.class_order: ") as caught:
-            order_classes(names, [*written])
-        assert "\n" not in str(caught.value)
+def digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_identity_by_its_formula(tmp_path: Path, seed: int) -> None:
+    data_set = drawn(seed)
+    parts = [
+        {
+            name: digest(b"".join(sorted(digest(image.tobytes()) for image in images))).hex()
+            for name, images in data_set[split].items()
+        }
+        for split in ("train", "test")
+    ]
+    text = json.dumps([[2, 2, 1], *parts], sort_keys=True, separators=(",", ":"))
+    train, test = (sum(map(len, data_set[split].values())) for split in ("train", "test"))
+    wanted = Identity(digest(text.encode()).hex(), len(data_set["train"]), train, test)
+    assert identify(write(tmp_path, data_set)) == wanted
+
+
+def refuse(directory: Path, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        identify(directory)
+    assert str(caught.value).startswith(message)
+
+
+def test_directories_without_images_and_damaged_arrays(tmp_path: Path) -> None:
+    refuse(tmp_path, f"{tmp_path / 'train/manifest.json'}: cannot be read")
+    grey: Classes = {name: np.zeros((1, 2, 2, 1), np.uint8) for name in ("cat", "dog")}
+    raw = write(tmp_path, {"train": grey, "test": grey})
+    for name, images, message in (
+        ("dog", (1, 4, 1, 1), f"{raw / 'test/dog.npy'}: images of shape (4, 1, 1)"),
+        ("cat", (1, 4, 1, 1), f"{raw}: training and test images differ in shape; "),
+        ("cat", (0, 4, 1, 1), f"{raw / 'test/cat.npy'}: not images"),
+    ):
+        write_array(raw / f"test/{name}.npy", np.zeros(images, np.uint8))
+        refuse(raw, f"{raw / f'test/{name}.npy'}: damaged, its bytes are not those that were written")
+        seal(raw / "test", {})
+        refuse(raw, message)
+    for file in (raw / "test").glob("*.npy"):
+        file.unlink()
+    seal(raw / "test", {})
+    refuse(raw, f"{raw / 'test'}: holds no classes; ")
+
+
+def test_names_order_and_format_of_files_do_not_matter(tmp_path: Path) -> None:
+    draw = np.random.RandomState(0)
+    images = {name: draw.randint(0, 256, (5, 8, 8, 3)).astype(np.uint8) for name in ("cat", "dog")}
+
+    def found(ending: str, first: int) -> Identity:
+        """Of pictures named by numbers that fall from ``first``."""
+        for split, (name, pictures) in product(SPLITS, images.items()):
+            place = tmp_path / ending / split / name
+            place.mkdir(parents=True)
+            for number, picture in enumerate(pictures):
+                Image.fromarray(picture).save(place / f"{first - number:04}.{ending}")
+        download(settings_for(tmp_path / ending), tmp_path / f"raw.{ending}")
+        return identify(tmp_path / f"raw.{ending}")
+
+    one = found("png", 9)
+    images["cat"] = images["cat"][::-1]
+    assert found("bmp", 50) == one == Identity(one.sha256, classes=2, train=10, test=10)
+    images["dog"][2, 3, 4, 1] ^= 1
+    assert found("tiff", 7).sha256 != one.sha256

@@ -1,7 +1,8 @@
-"""What a classifier is given beside images and labels, and where it is called."""
+"""What a classifier is given beside images and labels, and where it is called: modes, folders, threads."""
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -14,51 +15,10 @@ from tests.estimator.tiny import noise, state_of, taught, tiny_classifier
 from tests.locations import ROOT
 
 
-class Deaf(der.Listener):
-    """Hears nothing."""
-
-
-class Similar:
-    """Has a method of a listener alone."""
-
-    def on_epoch(self, record: der.EpochRecord) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("callback", "kind"),
-    [
-        (print, "a builtin_function_or_method"),
-        (Deaf, "class Deaf"),
-        (Similar(), "a Similar"),
-        (0, "a int"),
-        ([Deaf()], "a list"),
-    ],
-)
-def test_a_callback_that_hears_nothing_is_refused_at_once(callback: Any, kind: str) -> None:
-    sentence = (
-        f"^callback: {kind} does not fit; give an object of a class derived from der.Listener, or None$"
-    )
-    with pytest.raises(der.UserError, match=sentence):
-        tiny_classifier(callback)
-    model = taught((1, 2))
-    before = state_of(model)
-    with pytest.raises(der.UserError, match=sentence):
-        model.set_params(device="mps", callback=callback)
-    assert (model.device, model.callback) == ("cpu", None)
-    model.callback = callback
-    with pytest.raises(der.UserError, match=sentence):
-        model.partial_fit(*noise(3))
-    assert model.classes_.tolist() == [1, 2] and state_of(model) == before
-
-
-def test_a_listener_may_be_empty() -> None:
-    class Heard(der.Listener, list[str]):
-        def on_epoch(self, record: der.EpochRecord) -> None:
-            self.append(record.phase)
-
-    heard = Heard()
-    tiny_classifier(heard).partial_fit(*noise(1, 2))
-    assert heard == ["representation"]
+@pytest.mark.parametrize("callback", [print, der.Listener, [der.Listener()]])
+def test_a_callback_that_is_no_listener_is_refused(callback: Any) -> None:
+    with pytest.raises(der.UserError, match=r"^callback: give an object of a class derived"):
+        tiny_classifier(callback).partial_fit(*noise(1, 2))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -106,3 +66,31 @@ def test_arguments_that_do_not_go_with_a_saved_classifier(tmp_path: Path) -> Non
         der.load(path / "checkpoint")
     with pytest.raises(der.UserError, match=rf"^memory: {path} holds its own; leave the argument out$"):
         der.load(path, memory="nowhere")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "model"
+    taught((1, 2), (3,)).save(path)
+    return path
+
+
+def test_threads_that_predict_at_once_leave_torch_as_it_was(saved: Path) -> None:
+    model = der.load(saved, device="cpu")
+    expected, before = state_of(model), torch.get_deterministic_debug_mode()
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda _: state_of(der.load(saved, device="cpu")), range(24))]
+        found += pool.map(lambda _: state_of(model), range(24))
+    assert set(found) == {expected}
+    assert torch.get_deterministic_debug_mode() == before == 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"network__backbone": "tests.train.dropping:dropping", "train__base__epochs": 40}]
+)
+def test_threads_that_learn_at_once_learn_the_same(changes: dict[str, Any]) -> None:
+    """Also where dropout draws from the generator that all threads share."""
+    expected = state_of(taught((1, 2), **changes))
+    with ThreadPoolExecutor(3) as pool:
+        found = [*pool.map(lambda _: state_of(taught((1, 2), **changes)), range(6))]
+    assert set(found) == {expected}

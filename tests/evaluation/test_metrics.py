@@ -1,16 +1,28 @@
-"""Accuracy of one step against brute force and hand-made tables."""
+"""Metrics of one step against brute force, hand-made tables and properties, and the file of the confusion."""
 
-from collections import Counter
+import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
-from der.evaluation.metrics import breakdown, confusion_matrix, ranks
+from der.core.sealed import sealed_directory
+from der.evaluation.metrics import (
+    TOP_K,
+    breakdown,
+    confusion_matrix,
+    nearest_mean_scores,
+    ranks,
+    read_confusion,
+    write_confusion,
+)
 
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(7)
+Scores = NDArray[np.float32]
+Labels = NDArray[np.int64]
 
 
 def test_ranks_refuse_nan() -> None:
@@ -34,33 +46,10 @@ def test_breakdown_of_a_hand_made_table() -> None:
     }
 
 
-@pytest.mark.parametrize("classes", [9, 10, 11, 20, 21])
-def test_no_group_is_lost(classes: int, rng: np.random.Generator) -> None:
-    labels = np.repeat(np.arange(classes), 5)
-    ranks_B = rng.integers(0, 3, size=labels.size)
-    result = breakdown(ranks_B, labels, [[str(c) for c in range(classes)]], group_labels=10)
-    right: Counter[int] = Counter()
-    for label, rank in zip(labels.tolist(), ranks_B.tolist(), strict=True):
-        right[label // 10] += rank == 0
-    assert len(result["per_group"]) == -(-classes // 10)
-    for group, (name, accuracy) in enumerate(result["per_group"].items()):
-        first, last = 10 * group, min(10 * group + 9, classes - 1)
-        assert name == f"{first}-{last}"
-        assert accuracy == pytest.approx(100 * right[group] / (5 * (last - first + 1)), abs=5e-5)
-
-
 def test_first_step_has_no_old_classes() -> None:
     result = breakdown(np.array([0, 1]), np.array([0, 1]), [["a", "b"]], group_labels=10)
     assert result["old"] is None
     assert result["new"] == result["top1"] == 50.0
-
-
-@pytest.mark.parametrize("classes", [2, 3, 4, 5])
-def test_top5_counts_every_image_with_up_to_five_classes(classes: int, rng: np.random.Generator) -> None:
-    labels = np.arange(classes)
-    ranks_B = ranks(rng.normal(size=(classes, classes)), labels)
-    result = breakdown(ranks_B, labels, [[str(c) for c in range(classes)]], group_labels=10)
-    assert result["top5"] == 100.0
 
 
 def test_class_without_test_image_is_refused() -> None:
@@ -68,7 +57,8 @@ def test_class_without_test_image_is_refused() -> None:
         breakdown(np.array([0, 0]), np.array([0, 2]), [["a", "b", "c"]], group_labels=10)
 
 
-def test_confusion_matrix_counts_pairs(rng: np.random.Generator) -> None:
+def test_confusion_matrix_counts_pairs() -> None:
+    rng = np.random.default_rng(7)
     labels, predicted = rng.integers(0, 6, size=(2, 400))
     expected = np.zeros((8, 8), np.int64)  # classes 6 and 7 never occur
     for true, guess in zip(labels, predicted, strict=True):
@@ -76,3 +66,120 @@ def test_confusion_matrix_counts_pairs(rng: np.random.Generator) -> None:
     counts = confusion_matrix(labels, predicted, 8)
     np.testing.assert_array_equal(counts, expected)
     assert counts.dtype == np.int64
+
+
+FEW_VALUES = st.sampled_from([-np.inf, -1.5, 0.0, -0.0, 1e-30, 2.0, 3.0, np.inf])  # so that many are equal
+VALUES = FEW_VALUES | st.floats(width=32, allow_nan=False)
+
+
+@st.composite
+def scored(draw: st.DrawFn) -> tuple[Scores, Labels]:
+    """Scores (B, C) and labels (B,), a test image or more of every class."""
+    classes = draw(st.integers(1, 8))
+    more = draw(st.lists(st.integers(0, classes - 1), max_size=12))
+    labels = draw(st.permutations([*range(classes), *more]))
+    return draw(arrays(np.float32, (len(labels), classes), elements=VALUES)), np.array(labels)
+
+
+@st.composite
+def steps_of(draw: st.DrawFn, classes: int) -> list[list[str]]:
+    """Any division of the classes into steps."""
+    ends = sorted(draw(st.sets(st.integers(1, classes - 1)))) if classes > 1 else []
+    names = [f"class {label}" for label in range(classes)]
+    return [names[low:high] for low, high in zip([0, *ends], [*ends, classes], strict=True)]
+
+
+@given(scored())
+def test_a_rank_is_the_place_in_the_sorted_row(given_: tuple[Scores, Labels]) -> None:
+    scores, labels = given_
+    for row, label, rank in zip(scores.tolist(), labels.tolist(), ranks(scores, labels), strict=True):
+        order = sorted(range(len(row)), key=lambda c: (-row[c], c))
+        assert order[rank] == label
+
+
+@given(scored())
+def test_rank_zero_is_argmax_and_no_two_labels_share_a_rank(given_: tuple[Scores, Labels]) -> None:
+    scores, labels = given_
+    np.testing.assert_array_equal(ranks(scores, labels) == 0, scores.argmax(axis=1) == labels)
+    every = np.stack([ranks(scores, np.full(len(labels), c)) for c in range(scores.shape[1])], axis=1)
+    np.testing.assert_array_equal(
+        np.sort(every, axis=1), np.tile(np.arange(scores.shape[1]), (len(labels), 1))
+    )
+
+
+@given(scored(), st.integers(1, 9), st.data())
+def test_every_part_of_a_breakdown_adds_up(
+    given_: tuple[Scores, Labels], group_labels: int, data: st.DataObject
+) -> None:
+    scores, labels = given_
+    classes = scores.shape[1]
+    steps = data.draw(steps_of(classes))
+    ranks_B = ranks(scores, labels)
+    found = breakdown(ranks_B, labels, steps, group_labels)
+    right = ranks_B == 0
+    counts = np.bincount(labels, minlength=classes)
+    names = [name for step in steps for name in step]
+    assert list(found["per_class"]) == names
+    assert list(found["per_step"]) == [str(k) for k in range(1, len(steps) + 1)]
+    assert len(found["per_group"]) == -(-classes // group_labels)
+
+    def images_right(accuracies: dict[str, float], sizes: list[int]) -> float:
+        """Images predicted right, of parts with so many classes each."""
+        ends = np.cumsum(sizes)
+        assert ends[-1] == classes
+        images = [counts[end - size : end].sum() for end, size in zip(ends, sizes, strict=True)]
+        return float(np.dot(list(accuracies.values()), images)) / 100
+
+    groups = [min(group_labels, classes - low) for low in range(0, classes, group_labels)]
+    for accuracies, sizes in (
+        (found["per_class"], [1] * classes),
+        (found["per_step"], [len(step) for step in steps]),
+        (found["per_group"], groups),
+    ):
+        assert images_right(accuracies, sizes) == pytest.approx(right.sum(), abs=1e-3)
+    assert found["top1"] == pytest.approx(100 * right.mean(), abs=1e-4)
+    assert found["top1"] <= found["top5"] == pytest.approx(100 * (ranks_B < TOP_K).mean(), abs=1e-4)
+    assert found["new"] == found["per_step"][str(len(steps))]
+    assert (found["old"] is None) == (len(steps) == 1)
+
+
+@given(scored())
+def test_a_confusion_matrix_holds_every_image_once(given_: tuple[Scores, Labels]) -> None:
+    scores, labels = given_
+    predicted = scores.argmax(axis=1)
+    counts = confusion_matrix(labels, predicted, scores.shape[1])
+    np.testing.assert_array_equal(counts.sum(axis=1), np.bincount(labels, minlength=scores.shape[1]))
+    np.testing.assert_array_equal(counts.sum(axis=0), np.bincount(predicted, minlength=scores.shape[1]))
+    assert np.trace(counts) == (ranks(scores, labels) == 0).sum()
+
+
+def test_any_class_name_survives_the_confusion_file(tmp_path: Path) -> None:
+    names = ["plain", "with, comma", 'say "hi"', "größer 猫", "true", "NA", "007", " spaced ", "1e5"]
+    names += ["=1+1", "'quoted", "@a"]
+    counts = np.random.default_rng(7).integers(0, 50, size=(len(names), len(names)))
+    with sealed_directory(tmp_path / "1") as directory:
+        write_confusion(directory, counts, names)
+    read, read_names = read_confusion(tmp_path / "1")
+    assert read_names == names
+    np.testing.assert_array_equal(read, counts)
+    text = (tmp_path / "1/confusion.csv").read_text(encoding="utf-8")
+    cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
+    assert "'=1+1" in cells and not [cell for cell in cells if cell.startswith(("=", "@"))]
+
+
+def test_nearest_mean_scores_are_negative_distances() -> None:
+    rng = np.random.default_rng(7)
+    features, means = 3 * rng.normal(size=(20, 6)), rng.normal(size=(4, 6))
+    for given_, limit in ((features, 1e-9), (features.astype(np.float32), 1e-6)):
+        scores = nearest_mean_scores(given_, means)
+        for feature, row in zip(features, scores, strict=True):
+            unit = feature / (np.sqrt(np.sum(feature**2)) + 1e-8)
+            distances = [np.sqrt(np.sum((unit - mean) ** 2)) for mean in means]
+            np.testing.assert_allclose(row, np.negative(distances), rtol=limit)
+
+
+def test_nearest_mean_at_the_mean_and_at_zero() -> None:
+    means = np.array([[0.6, 0.8], [1.0, 0.0]])
+    scores = nearest_mean_scores(np.array([[6.0, 8.0], [0.0, 0.0]]), means)
+    np.testing.assert_allclose(scores[0], [0, -np.sqrt(0.8)], atol=1e-7)
+    np.testing.assert_allclose(scores[1], [-1, -1])

@@ -1,4 +1,4 @@
-"""Mistakes: the most confident against a formula of another kind, and the directory that holds them."""
+"""Predictions against softmax as it is written in books; the most confident mistakes; the files of both."""
 
 import math
 from pathlib import Path
@@ -7,31 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from der.core.errors import UserError
-from der.core.sealed import seal, sealed_directory
-from der.core.serialization import read_json
+from der.core.errors import DamageError
+from der.core.files import read_json, write_array
+from der.core.sealed import sealed_directory
 from der.evaluation.mistakes import (
     MOST,
     MOST_PIXELS,
     SUREST,
-    Mistake,
-    Mistakes,
     find_mistakes,
     most_mistakes,
+    predict,
     read_mistakes,
+    read_predictions,
     with_images,
     write_mistakes,
+    write_predictions,
 )
-from der.evaluation.predictions import predict
 from tests.builders import random_images
 
 NAMES = ["ant", "bee", "cat", "dog"]
-
-
-def save(path: Path, mistakes: Mistakes) -> None:
-    """In a directory of their own."""
-    with sealed_directory(path) as directory:
-        write_mistakes(directory, mistakes)
 
 
 def softmax(logits: list[float]) -> list[float]:
@@ -42,6 +36,22 @@ def softmax(logits: list[float]) -> list[float]:
 
 def find(logits: Any, labels: Any, most: int = MOST) -> Any:
     return find_mistakes(predict(np.asarray(logits)), np.asarray(labels), NAMES, most)
+
+
+def test_confidence_is_the_softmax_of_the_predicted_class() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (50, 7)).astype(np.float32)
+    predictions = predict(logits)
+    for row, predicted, confidence in zip(
+        logits.tolist(), predictions.predicted, predictions.confidence, strict=True
+    ):
+        assert row[predicted] == max(row)
+        assert confidence == pytest.approx(max(softmax(row)), rel=1e-6)
+
+
+def test_of_equal_logits_the_first_is_predicted_and_large_ones_do_not_overflow() -> None:
+    predictions = predict(np.array([[1.0, 2.0, 2.0], [1e5, 0.0, -1e5]], np.float32))
+    assert predictions.predicted.tolist() == [1, 0]
+    assert predictions.confidence[1] == 1
 
 
 @pytest.mark.parametrize("images", [5, 400])
@@ -82,11 +92,6 @@ def test_how_many_are_kept_depends_on_their_size() -> None:
     assert most_mistakes(224 * 224) == SUREST
 
 
-def test_large_logits_do_not_overflow() -> None:
-    found = find(np.array([[1e4, -1e4, 0.0, 0.0]], np.float32), [1])
-    assert found == [Mistake("bee", "ant", 1.0, 0)]
-
-
 def test_pictures_are_those_of_the_indices() -> None:
     tests = [random_images(label, count) for label, count in enumerate((3, 1, 5))]
     entries = find(np.eye(3)[[1, 0, 1, 0, 0, 1, 2, 1, 0]], np.repeat([0, 1, 2], (3, 1, 5)))
@@ -99,38 +104,28 @@ def test_pictures_are_those_of_the_indices() -> None:
 
 def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
     tests = [random_images(0, 2)]
-    save(tmp_path / "1", with_images(find(np.ones((2, 1)), np.zeros(2, int)), tests))
+    with sealed_directory(tmp_path / "1") as directory:
+        write_mistakes(directory, with_images(find(np.ones((2, 1)), np.zeros(2, int)), tests))
     loaded = read_mistakes(tmp_path / "1")
     assert loaded.entries == []
     assert loaded.images.shape == (0, *tests[0].shape[1:]) and loaded.images.dtype == np.uint8
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("mistakes.json", "[", r"mistakes\.json: cannot be read as JSON"),
-        ("mistakes.json", '[{"true": "ant"}]', r"mistakes\.json: no list of mistakes"),
-        ("mistakes.json", "[1]", r"mistakes\.json: no list of mistakes"),
-        ("mistakes.json", '["true"]', r"mistakes\.json: no list of mistakes"),
-        ("mistakes.json", "[]", r"1 images but 0 mistakes; run the step's evaluation again"),
-        ("mistakes.npy", "half", r"mistakes\.npy: cannot be read as a \.npy array"),
-    ],
-)
-def test_damaged_files_are_named(name: str, content: str, message: str, tmp_path: Path) -> None:
-    entries = find([[1.0, 0.0]], [1])
-    save(tmp_path / "1", Mistakes(random_images(0, 1), entries))
-    assert read_mistakes(tmp_path / "1").entries == entries
-    (written,) = read_json(tmp_path / "1" / "mistakes.json")
-    assert [*written] == ["true", "predicted", "probability", "number"]
-    (tmp_path / "1" / name).write_text(content)
-    seal(tmp_path / "1", {})
-    with pytest.raises(UserError, match=message):
-        read_mistakes(tmp_path / "1")
-
-
-@pytest.mark.parametrize("images", [np.uint8(1), np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8), np.uint8)])
-def test_other_arrays_are_no_pictures(images: Any, tmp_path: Path) -> None:
-    entries = find([[1.0, 0.0]], [1])
-    save(tmp_path / "1", Mistakes(images, entries))
-    with pytest.raises(UserError, match=r"mistakes\.npy: no pictures; run the step's evaluation again$"):
-        read_mistakes(tmp_path / "1")
+def test_files_hold_what_was_written(tmp_path: Path) -> None:
+    logits = np.random.default_rng(1).normal(0, 1, (9, 3))
+    predictions, tests = predict(logits), [random_images(0, 9)]
+    mistakes = with_images(find(logits, np.zeros(9, int)), tests)
+    with sealed_directory(tmp_path / "1") as directory:
+        write_predictions(directory, predictions)
+        write_mistakes(directory, mistakes)
+    read, again = read_predictions(tmp_path / "1"), read_mistakes(tmp_path / "1")
+    np.testing.assert_array_equal(read.predicted, predictions.predicted)
+    np.testing.assert_array_equal(read.confidence, predictions.confidence)
+    assert (read.predicted.dtype, read.confidence.dtype) == (np.int32, np.float32)
+    assert again.entries == mistakes.entries
+    np.testing.assert_array_equal(again.images, mistakes.images)
+    written = read_json(tmp_path / "1" / "mistakes.json")
+    assert [*written[0]] == ["true", "predicted", "probability", "number"]
+    write_array(tmp_path / "1/confidence.npy", np.ones(9, np.float32))
+    with pytest.raises(DamageError, match=r"confidence\.npy: damaged"):
+        read_predictions(tmp_path / "1")

@@ -10,32 +10,23 @@ import der
 from tests.estimator.tiny import noise
 from tests.examples.programs import load_program
 
-LINE = r"  accuracy on (\d+) classes: ([\d.]+) %"
 
-
-def run(*words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    monkeypatch.setenv("DER_DEVICE", "cpu")
-    monkeypatch.setattr("sys.argv", ["arrays.py", *words])
-    load_program("arrays.py").main()
-    return capsys.readouterr().out
-
-
-def test_stripes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    printed = run(monkeypatch=monkeypatch, capsys=capsys)
-    assert re.findall(r"new classes: (.*)", printed) == ["across, down", "falling, rising"]
-    assert printed.count("representation, epoch ") == 8
-    learned = [(int(classes), float(accuracy)) for classes, accuracy in re.findall(LINE, printed)]
-    assert [classes for classes, _ in learned] == [2, 4] and min(accuracy for _, accuracy in learned) > 60
-    assert der.load(tmp_path / "model").classes_.tolist() == ["across", "down", "falling", "rising"]
-
-
-def test_arrays_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("of_a_file", [False, True])
+def test_arrays(
+    of_a_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DER_DEVICE", "cpu")
     images, labels = noise(7, 5, 3)
-    np.savez(tmp_path / "mine.npz", images=images, labels=labels)
-    words = [str(tmp_path / "mine.npz"), "--epochs", "1", "--save", str(tmp_path / "own")]
-    printed = run(*words, monkeypatch=monkeypatch, capsys=capsys)
-    assert re.findall(r"new classes: (.*)", printed) == ["3, 5", "7"]
-    assert der.load(tmp_path / "own").classes_.tolist() == [3, 5, 7]
+    np.savez("mine.npz", images=images, labels=labels)
+    monkeypatch.setattr("sys.argv", ["arrays.py", *(["mine.npz", "--epochs", "1"] if of_a_file else [])])
+    load_program("arrays.py").main()
+    printed = capsys.readouterr().out
+    taught = re.findall(r"new classes: (.*)", printed)
+    assert taught == (["3, 5", "7"] if of_a_file else ["across, down", "falling, rising"])
+    classes = [3, 5, 7] if of_a_file else ["across", "down", "falling", "rising"]
+    assert der.load("model").classes_.tolist() == classes
+    assert printed.count("representation, epoch ") == (2 if of_a_file else 8)
+    if not of_a_file:
+        accuracies = re.findall(r"  accuracy on \d+ classes: ([\d.]+) %", printed)
+        assert len(accuracies) == 2 and min(map(float, accuracies)) > 60

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -13,20 +12,17 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 
 import der
-from der.core.registry import look_up
-from der.data.sources.reading import read_source
+from der.data.sources.registry import read_source
 from der.estimator.choices import CHOICES
-from der.memory.selection import SELECTIONS
-from der.model.features import normalize_features
 from der.model.forward import run_network
-from der.train.rebalancing.checking import find_rebalancing
+from der.model.network import build_extractor
+from der.model.normalization import normalize_features
+from der.train.rebalancing import find_rebalancing
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for
 from tests.estimator.tiny import noise, tiny_classifier
-from tests.examples.pages import PAGE, modules, write_modules
+from tests.examples.programs import PAGE, modules, write_modules
 from tests.locations import ROOT
-
-LONGEST = 30  # lines
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +31,9 @@ def on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def test_there_is_one_of_each_and_none_is_long() -> None:
+def test_there_is_one_of_each_short_and_formatted_and_linted_as_our_code_is(tmp_path: Path) -> None:
     assert list(modules()) == ["npz_file.py", "plain_convnet.py", "bias_correction.py", "nearest_to_mean.py"]
-    assert [name for name, text in modules().items() if len(text.splitlines()) > LONGEST] == []
-
-
-def test_they_are_formatted_and_linted_as_our_code_is(tmp_path: Path) -> None:
+    assert [name for name, text in modules().items() if len(text.splitlines()) > 30] == []
     for words in (["format", "--check"], ["check"]):
         line = ["ruff", *words, "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
         done = subprocess.run(line, capture_output=True, text=True)
@@ -70,14 +63,6 @@ def test_a_source(tmp_path: Path) -> None:
         assert sorted(map(bytes, both)) == sorted(map(bytes, expected))
 
 
-@pytest.mark.parametrize("content", [b"", b"no numpy"])
-def test_a_source_of_a_wrong_file(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "mine.npz").write_bytes(content)
-    settings = replace(settings_for(tmp_path / "mine.npz"), source="npz_file:npz")
-    with pytest.raises(der.UserError, match=r"mine\.npz: no \.npz file of images and labels"):
-        list(read_source(settings, tmp_path / "scratch"))
-
-
 def test_a_backbone(tmp_path: Path) -> None:
     name = "plain_convnet:convnet"
     model = tiny_classifier(network__backbone=name).partial_fit(*noise(0, 1)).partial_fit(*noise(2, 3))
@@ -85,19 +70,9 @@ def test_a_backbone(tmp_path: Path) -> None:
     loaded = der.load(tmp_path / "model")
     images, _ = noise(0, 1, 2, 3)
     assert np.array_equal(loaded.predict_proba(images), model.predict_proba(images))
-    network = look_up({}, name, "key")  # the function itself
-    from der.model.backbones import build_extractor
-
-    settings = model.settings.network
-    extractor = build_extractor(settings, 1)
+    extractor = build_extractor(model.settings.network, 1)
     shapes = [tuple(values.shape[:2]) for values in extractor.parameters() if values.dim() == 4]
     assert shapes == [(16, 1), (16, 16), (16, 16), (32, 16), (32, 32), (64, 32), (64, 64)]
-    assert callable(network)
-    sides: list[int] = []
-    for layer in extractor.children().__next__():
-        layer.register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[-1]))
-    extractor.eval()(torch.zeros(1, 1, 8, 8))
-    assert sides == [8, 8, 8, 4, 4, 2, 2]
 
 
 def test_a_rebalancing() -> None:
@@ -142,5 +117,3 @@ def test_a_selection(tmp_path: Path) -> None:
         units = normalize_features(run_network(network, normalization, of_class, CPU).features)
         far = ((units - units.mean(axis=0)) ** 2).sum(axis=1)
         assert np.array_equal(kept[2 * label : 2 * label + 2], of_class[np.argsort(far)[:2]])
-    assert "nearest" not in " ".join(SELECTIONS)
-    assert "nearest_to_mean" in sys.modules

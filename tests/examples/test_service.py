@@ -76,18 +76,9 @@ def check(said: dict[str, float], model: der.DERClassifier, image: np.ndarray) -
     assert said == pytest.approx(wanted, abs=1e-5) and [*said.values()] == sorted(said.values(), reverse=True)
 
 
-def test_it_predicts_what_the_classifier_does(client: httpx.Client, models: list[der.DERClassifier]) -> None:
-    for image in IMAGES[:3]:
-        check(ask(client, image), models[0], image)
-    assert len(ask(client, IMAGES[0], top=1)) == 1
-    assert client.get("/checkpoint").json().items() >= {"classes": ["0", "1"], "steps": 1}.items()
-
-
 @pytest.mark.parametrize(
     ("content", "status", "sentence"),
     [
-        (b"", 422, "picture: cannot be read as a picture; repair or remove it"),
-        (b"no picture", 422, "picture: cannot be read as a picture; repair or remove it"),
         (png(IMAGES[0])[:60], 422, "picture: cannot be read as a picture; repair or remove it"),
         (bytes(20_000_001), 413, "picture: over 20 MB; send a smaller one"),
     ],
@@ -97,23 +88,19 @@ def test_what_is_no_picture_is_refused_in_a_sentence(
 ) -> None:
     answer = client.post("/predict", content=content)
     assert (answer.status_code, answer.json()["detail"].partition(" (")[0]) == (status, sentence)
-    assert client.get("/checkpoint").status_code == 200
 
 
-@pytest.mark.parametrize("top", ["0", "x"])
-def test_a_number_of_classes_that_is_none(top: str, client: httpx.Client) -> None:
-    assert client.post("/predict", content=png(IMAGES[0]), params={"top": top}).status_code == 422
-
-
-def test_a_new_checkpoint_is_taken_over(
+def test_it_predicts_what_the_classifier_does_and_takes_over_a_new_checkpoint(
     client: httpx.Client, place: Path, models: list[der.DERClassifier]
 ) -> None:
-    before = client.get("/checkpoint").json()["checkpoint"]
+    before = client.get("/checkpoint").json()
+    assert (before["classes"], before["steps"]) == (["0", "1"], 1)
     check(ask(client, IMAGES[0]), models[0], IMAGES[0])
+    assert len(ask(client, IMAGES[0], top=1)) == 1
     add_step(models[1], place)
     check(ask(client, IMAGES[0], top=4), models[1], IMAGES[0])
     described = client.get("/checkpoint").json()
-    assert described["classes"] == ["0", "1", "2", "3"] and described["checkpoint"] != before
+    assert described["classes"] == ["0", "1", "2", "3"] and described["checkpoint"] != before["checkpoint"]
     # One that cannot be read, and none at all, leave the last that could.
     (place / "2/head.safetensors").write_bytes(b"damaged")
     (place / "2/manifest.json").write_text("{}")
@@ -135,46 +122,10 @@ def test_many_at_once_while_a_checkpoint_arrives(
     assert len(answers[-1].result()) == 4
 
 
-def test_an_answer_names_the_checkpoint_it_comes_from(
-    place: Path, models: list[der.DERClassifier], monkeypatch: pytest.MonkeyPatch
+def test_a_saved_classifier_is_served_too_and_nothing_is_not(
+    models: list[der.DERClassifier], tmp_path: Path
 ) -> None:
-    """Also if another one arrives between its name and its weights."""
-    usual = service.digest_of
-
-    def arriving(checkpoint: Path) -> str:
-        digest: str = usual(checkpoint)
-        if not (place / "2").exists():
-            add_step(models[1], place)
-        return digest
-
-    monkeypatch.setattr(service, "digest_of", arriving)
-    served = service.Service(place).served
-    assert served.digest == usual(place / str(len(served.predictor.metadata.steps)))
-
-
-def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(
-    models: list[der.DERClassifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usual, read = der.load_predictor, []
-    models[0].save(tmp_path / "model")
-
-    def replacing(checkpoint: Path) -> object:
-        read.append(usual(checkpoint))
-        models[1].save(tmp_path / "model")
-        return read[-1]
-
-    monkeypatch.setattr(service.der, "load_predictor", replacing)
-    served = service.Service(tmp_path / "model").served
-    assert served.predictor is read[1] and len(served.predictor.metadata.steps) == 2
-    assert served.digest == service.digest_of(tmp_path / "model/checkpoint")
-
-
-def test_a_saved_classifier_is_served_too(models: list[der.DERClassifier], tmp_path: Path) -> None:
     models[0].save(tmp_path / "model")
     assert service.Service(tmp_path / "model").describe().classes == ["0", "1"]
-
-
-def test_without_a_checkpoint_it_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["service.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"^error: .*: there is no checkpoint; give a directory of one$"):
-        service.main()
+    with pytest.raises(der.UserError, match=r": there is no checkpoint; give a directory of one$"):
+        service.Service(tmp_path)

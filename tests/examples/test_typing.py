@@ -1,7 +1,6 @@
 """What a user's type checker sees of the library, from outside the repository."""
 
 import importlib
-import inspect
 import os
 import re
 import shutil
@@ -11,14 +10,11 @@ import sysconfig
 import venv
 from pathlib import Path
 from types import FunctionType
-from typing import Any, get_type_hints, is_typeddict
 
-import msgspec
 import pytest
 
 import der
-from der.settings.section import Section
-from tests.examples.pages import write_modules
+from tests.examples.programs import write_modules
 from tests.locations import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -59,58 +55,18 @@ def test_the_stub_lists_what_is_public() -> None:
 
 @pytest.mark.parametrize("name", der.__all__)
 def test_what_is_public_is_documented(name: str) -> None:
-    """Functions, classes and what these have; every field of a record, and every setting."""
+    """Functions, classes and what these have; tests/docs/test_site.py looks at the settings."""
     public = getattr(der, name)
     if not isinstance(public, type | FunctionType):  # an alias, whose own documentation is another's
-        (module,) = re.findall(rf"^from (\S+) import {name} as", stub(), re.MULTILINE)
-        assert re.search(
-            rf'^{name} = .+\n"""\w', inspect.getsource(importlib.import_module(module)), re.MULTILINE
-        )
         return
     assert public.__doc__ and not public.__doc__.startswith(f"{name}(")
-    if not isinstance(public, type):
-        return
+    members = [] if isinstance(public, FunctionType) else vars(public).items()
     own = [
         member
-        for member, value in vars(public).items()
+        for member, value in members
         if not member.startswith("_") and isinstance(value, FunctionType | property | classmethod)
     ]
     assert [one for one in own if not getattr(public, one).__doc__] == []
-    if is_record(public):
-        explained = [one for base in records(public) for one in attributes(base)]
-        assert sorted(explained) == sorted(get_type_hints(public))
-    if issubclass(public, Section):
-        assert undescribed(public) == []
-
-
-def records(public: Any) -> list[Any]:
-    """A record's class, and those of the reference that it extends: Python 3.11 keeps no bases."""
-    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-    places = re.findall(r"^::: ([\w.]+)\.(\w+)$", text, re.MULTILINE)
-    listed = [getattr(importlib.import_module(module), name) for module, name in places]
-    fields = get_type_hints(public).items()
-    return [one for one in listed if is_record(one) and get_type_hints(one).items() <= fields]
-
-
-def is_record(public: Any) -> bool:
-    return is_typeddict(public) or hasattr(public, "_fields")
-
-
-def attributes(record: Any) -> list[str]:
-    """The fields that a class's documentation explains."""
-    section = inspect.cleandoc(record.__doc__).partition("Attributes\n----------\n")[2]
-    return re.findall(r"^(\w+)\n {4}\S", section, re.MULTILINE)
-
-
-def undescribed(section: type[Section]) -> list[str]:
-    """The settings without a description, which is what the reference and editors show."""
-    said = msgspec.json.schema(section)["$defs"]
-    return [
-        f"{name}.{key}"
-        for name, one in said.items()
-        for key, value in one["properties"].items()
-        if "description" not in (value if "$ref" not in value else value | said[value["$ref"][8:]])
-    ]
 
 
 def test_a_look_at_the_package_shows_what_is_public() -> None:

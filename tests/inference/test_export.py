@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.inference import export
-from der.inference.export import export_onnx, export_safetensors, export_torch
-from der.inference.export_check import sample_images
-from der.inference.exportable import ExportableNetwork
-from der.model.checkpoint import Checkpoint
+from der.inference.export import (
+    ExportableNetwork,
+    export_onnx,
+    export_safetensors,
+    export_torch,
+    sample_images,
+)
+from der.model.checkpoint import Checkpoint, Metadata
 from der.model.forward import run_network
-from der.model.metadata import Metadata
 from der.model.network import Network
 from der.settings.training import MaskSettings
 from tests.builders import (
@@ -52,19 +55,15 @@ def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("batch", [1, 3, 16])
-def test_torch(batch: int, tmp_path: Path) -> None:
+def test_torch_in_batches_of_any_size_on_any_processor(tmp_path: Path) -> None:
     export_with(export_torch, random_checkpoint(CLASSES), tmp_path / "network.pt2")
     names = {"class_names": ""}
-    module = torch.export.load(tmp_path / "network.pt2", extra_files=names).module()
-    images = random_images(9, batch)
-    np.testing.assert_allclose(module(torch.from_numpy(images)), expected(images), atol=1e-5)
+    program = torch.export.load(tmp_path / "network.pt2", extra_files=names)
     assert json.loads(names["class_names"]) == NAMES
-
-
-def test_torch_runs_on_any_processor(tmp_path: Path) -> None:
-    export_with(export_torch, random_checkpoint(CLASSES), tmp_path / "network.pt2")
-    program = torch.export.load(tmp_path / "network.pt2")
+    module = program.module()
+    for batch in (1, 3, 16):
+        images = random_images(9, batch)
+        np.testing.assert_allclose(module(torch.from_numpy(images)), expected(images), atol=1e-5)
     calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert any(call.startswith("aten.") for call in calls)
     assert [call for call in calls if not call.startswith(("aten.", "<built-in"))] == []
@@ -84,16 +83,16 @@ def test_a_network_as_training_leaves_it(masks: MaskSettings | None, tmp_path: P
     assert (tmp_path / "network.pt2").exists()
 
 
-@pytest.mark.parametrize("batch", [1, 3, 16])
-def test_onnx(batch: int, tmp_path: Path) -> None:
+def test_onnx_in_batches_of_any_size(tmp_path: Path) -> None:
     export_with(export_onnx, random_checkpoint(CLASSES), tmp_path / "network.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]  # the weights are inside
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
     (given,), (made,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 8, 8, 3])
     assert (made.name, made.type, made.shape) == ("probabilities", "tensor(float)", ["batch", 5])
-    images = random_images(9, batch)
-    np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
+    for batch in (1, 3, 16):
+        images = random_images(9, batch)
+        np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
     model = onnx.load(tmp_path / "network.onnx")
     onnx.checker.check_model(model, full_check=True)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -135,12 +134,7 @@ def without_mean(usable: ExportableNetwork, images: torch.Tensor) -> torch.Tenso
     return logits.softmax(dim=1)
 
 
-def with_sides_swapped(usable: ExportableNetwork, images: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = usable.network(usable.normalize(images.permute(0, 3, 2, 1)))
-    return logits.softmax(dim=1)
-
-
-@pytest.mark.parametrize("wrong", [None, without_mean, with_sides_swapped])
+@pytest.mark.parametrize("wrong", [None, without_mean])
 def test_a_network_that_is_sure_of_everything(
     wrong: Callable[..., torch.Tensor] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,12 +164,3 @@ def of_timm(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def test_a_network_of_timm(export_to: Export, of_timm: Checkpoint, tmp_path: Path) -> None:
     export_with(export_to, of_timm, tmp_path / "network.out")  # read back, and compared
     assert (tmp_path / "network.out").exists()
-
-
-def test_compared_images_are_of_many_kinds() -> None:
-    metadata = random_checkpoint(CLASSES).metadata
-    images = sample_images(metadata).astype(int)
-    assert images.shape == (8, 8, 8, 3)
-    jumps = np.abs(np.diff(images, axis=1)).mean((1, 2, 3))
-    assert jumps[2:4].max() < jumps[:2].min() / 2 and jumps[6:].max() == 0  # smooth ones, flat ones
-    assert set(images[4:6].flat) == {0, 255} and images[6].max() == 0 and images[7].min() == 255

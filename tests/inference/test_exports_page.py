@@ -15,16 +15,13 @@ from msgspec.structs import replace
 from PIL import Image
 
 from der.cli.main import main
-from der.data.exemplars import empty_memory
-from der.data.sources.decoding import read_picture
+from der.data.arrays import empty_memory
 from der.inference.export import export_safetensors
-from der.inference.input_form import describe_input
 from der.inference.predictor import Predictor
-from der.model.checkpoint import Checkpoint, save_checkpoint
-from der.model.metadata import save_empty_checkpoint
-from der.settings.network import NetworkSettings
+from der.model.checkpoint import Checkpoint, save_checkpoint, save_empty_checkpoint
+from der.settings.sections import NetworkSettings
 from der.settings.training import MaskSettings
-from der.train.training_images import gather_step
+from der.train.batches import gather_step
 from tests.builders import (
     CPU,
     NETWORK,
@@ -42,9 +39,9 @@ from tests.builders import (
 from tests.runs.pages import blocks, programs
 
 SIDE = 8
-
-
 (EXPORTS,) = blocks("docs/exports.md", "Exports")
+
+pytestmark = pytest.mark.slow
 
 
 def export(form: str, checkpoint: str) -> None:
@@ -144,16 +141,6 @@ def test_safetensors_with_torch(settings: NetworkSettings, masks: MaskSettings |
     found = names["classify"](torch.from_numpy(images))  # type: ignore[operator]
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert names["names"] == checkpoint.metadata.class_names
-
-
-def test_the_form_of_the_input_is_what_pictures_become(place: Path) -> None:
-    """Pixels by the form alone, whatever its values, are those that training saw."""
-    form = describe_input(random_checkpoint([3]).metadata)
-    assert (form["side"], form["channels"], form["mode"]) == (8, 3, "RGB")
-    assert (form["mean"], form["std"]) == (NORMALIZATION.mean, NORMALIZATION.std)
-    Image.new("RGBA", (20, 30), (0, 0, 0, 0)).save(place / "clear.png")
-    shown = Image.new("RGB", (1, 1), form["background"]).getpixel((0, 0))
-    assert (read_picture(place / "clear.png", "clear.png", 8, 3) == shown).all()
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from der.core.errors import UserError
-from der.inference import loader
 from der.inference.loader import list_pictures, read_chunks
 from tests.builders import random_images
 
@@ -44,10 +43,3 @@ def test_chunks_hold_every_file_once(tmp_path: Path) -> None:
     assert [len(chunk.files) for chunk in chunks] == [3, 3, 1]
     assert [file for chunk in chunks for file in chunk.files] == files
     np.testing.assert_array_equal(np.concatenate([chunk.images for chunk in chunks]), random_images(0, 7))
-
-
-def test_threads_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(loader, "MOST_WORKERS", 1)
-    save_pictures(tmp_path, 3)
-    (chunk,) = read_chunks(list_pictures([tmp_path]), 8, 3, 10)
-    np.testing.assert_array_equal(chunk.images, random_images(0, 3))

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,9 @@ from numpy.typing import NDArray
 
 from der.core.device import choose_device
 from der.core.errors import UserError
-from der.data.sources.decoding import resize_all
-from der.inference.prediction import Prediction
-from der.inference.predictor import Predictor, load_predictor
-from der.model import forward
-from der.model.checkpoint import load_checkpoint, save_checkpoint
-from der.model.metadata import save_empty_checkpoint
+from der.data.sources.pictures import resize_all
+from der.inference.predictor import Prediction, Predictor, load_predictor, top_predictions
+from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
 from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
 
 CLASSES = [3, 2]
@@ -48,6 +46,7 @@ def test_probabilities_against_the_network(saved: Path) -> None:
     assert found.shape == (9, 5)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected(images), atol=1e-5)
+    assert load_predictor(saved, CPU)(images[:0]).shape == (0, 5)
 
 
 def test_a_copied_directory_is_enough(saved: Path, tmp_path: Path) -> None:
@@ -67,17 +66,6 @@ def test_bfloat16_is_near(saved: Path) -> None:
     assert not np.array_equal(found, load_predictor(saved, CPU)(images))
 
 
-@pytest.mark.parametrize("per_pass", [1, 4, 100])
-def test_any_number_of_images_per_pass(per_pass: int, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = random_images(0, 9)
-    monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
-    np.testing.assert_allclose(load_predictor(saved, CPU)(images), expected(images), atol=1e-5)
-
-
-def test_no_image_is_no_row(saved: Path) -> None:
-    assert load_predictor(saved, CPU)(random_images(0, 0)).shape == (0, 5)
-
-
 @pytest.mark.parametrize("shape", [(2, 11, 7, 3), (2, 11, 7), (2, 8, 8, 1), (2, 8, 8)])
 def test_other_sizes_are_brought_to_the_network_as_training_images_are(
     shape: tuple[int, ...], saved: Path
@@ -89,22 +77,18 @@ def test_other_sizes_are_brought_to_the_network_as_training_images_are(
 
 
 @pytest.mark.parametrize(
-    "images", [np.zeros((2, 8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((2, 8, 8, 4), np.uint8)]
+    ("images", "message"),
+    [
+        (np.zeros((2, 8, 8, 3)), r"float64 \(2, 8, 8, 3\) does not fit; give uint8 \(N, H, W, 1 or 3\)$"),
+        (np.zeros((8, 8), np.uint8), r"uint8 \(8, 8\) does not fit; give"),
+        (np.zeros((2, 8, 8, 4), np.uint8), r"uint8 \(2, 8, 8, 4\) does not fit; give"),
+        ([[[0]]], r"a list is no array; give uint8 \(N, H, W, 1 or 3\)$"),
+        (np.zeros((2, 0, 8, 3), np.uint8), r"\(2, 0, 8, 3\) is without a pixel; give each at least one$"),
+    ],
 )
-def test_what_is_no_batch_of_images(images: NDArray[np.uint8], saved: Path) -> None:
-    with pytest.raises(UserError, match=r"^images: .* does not fit; give uint8 \(N, H, W, 1 or 3\)$"):
+def test_what_is_no_batch_of_images(images: Any, message: str, saved: Path) -> None:
+    with pytest.raises(UserError, match=f"^images: {message}"):
         load_predictor(saved, CPU)(images)
-
-
-def test_what_is_no_array(saved: Path) -> None:
-    with pytest.raises(UserError, match=r"^images: a list is no array; give uint8 \(N, H, W, 1 or 3\)$"):
-        load_predictor(saved, CPU)([[[0]]])  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("shape", [(2, 0, 8, 3), (2, 8, 0), (1, 0, 0, 1)])
-def test_images_without_a_pixel(shape: tuple[int, ...], saved: Path) -> None:
-    with pytest.raises(UserError, match=r"^images: .* is without a pixel; give each at least one"):
-        load_predictor(saved, CPU)(np.zeros(shape, np.uint8))
 
 
 def test_a_single_colour_image_is_no_batch(saved: Path) -> None:
@@ -114,12 +98,6 @@ def test_a_single_colour_image_is_no_batch(saved: Path) -> None:
         predictor(image)
     assert predictor(image[None]).shape == (1, 5)
     assert predictor(image.transpose(2, 0, 1)).shape == (3, 5)  # three grey ones
-
-
-@pytest.mark.parametrize("count", [0, -1])
-def test_no_guess_is_none(count: int, saved: Path) -> None:
-    with pytest.raises(UserError, match=f"^count: {count} is none; give at least 1$"):
-        load_predictor(saved, CPU).best(random_images(0, 2), count)
 
 
 def test_an_unknown_precision_is_named(saved: Path) -> None:
@@ -133,11 +111,6 @@ def test_the_checkpoint_is_left_as_it_is(saved: Path) -> None:
     before = checkpoint.network(torch.zeros(1, 3, 8, 8))
     Predictor(checkpoint, CPU)(images)
     assert torch.equal(checkpoint.network(torch.zeros(1, 3, 8, 8)), before)
-
-
-def test_step_zero_has_no_answer(saved: Path) -> None:
-    with pytest.raises(UserError, match="0: the checkpoint before step 1, which knows no class; take that"):
-        load_predictor(saved.parent / "0", CPU)
 
 
 def test_the_device_is_named_as_to_a_classifier(saved: Path) -> None:
@@ -157,6 +130,14 @@ def test_best_of_every_image(saved: Path) -> None:
             Prediction(f"class {first}", float(row[first])),
             Prediction(f"class {second}", float(row[second])),
         ]
+    assert len(predictor.best(images, 9)[0]) == 5
+    with pytest.raises(UserError, match=r"^count: 0 is none; give at least 1$"):
+        predictor.best(images, 0)
+
+
+def test_of_equal_probabilities_the_smaller_label_is_first() -> None:
+    row = np.array([0.125, 0.5, 0.25, 0.125], np.float32)
+    assert [guess.name for guess in top_predictions(row, ["a", "b", "c", "d"], 3)] == ["b", "c", "a"]
 
 
 def test_finite_weights_that_overflow_when_folded_are_refused() -> None:

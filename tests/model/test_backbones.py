@@ -1,4 +1,4 @@
-"""Backbones by name: parameters that describe none, and one that is no ResNet."""
+"""Backbones and starts of classifiers by name: one that is no ResNet, settings that describe none, draws."""
 
 import subprocess
 import sys
@@ -14,21 +14,23 @@ from torch import Tensor, nn
 
 from der.core.errors import UserError
 from der.model.architecture import Shape
-from der.model.backbones import BACKBONES, Backbone, build_extractor, choose_backbone
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.expansion import expand
-from der.model.forward import run_network
-from der.model.kernels.folding import fold_batchnorm
-from der.model.metadata import save_empty_checkpoint
-from der.model.network import fold_network
-from der.settings.network import NetworkSettings
+from der.model.backbones import (
+    BACKBONES,
+    HEAD_INITIALIZATIONS,
+    Backbone,
+    HeadInitialization,
+    choose_backbone,
+    lecun_normal,
+    lecun_uniform,
+    torch_uniform,
+)
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.forward import fold_network, run_network
+from der.model.network import blank_linear
+from der.settings.sections import NetworkSettings
 from tests.builders import (
-    CHANNELS,
     CPU,
     NORMALIZATION,
-    Killed,
-    Killer,
-    MemoryKeeper,
     Recorder,
     incremental_settings,
     mask_settings,
@@ -41,28 +43,16 @@ from tests.builders import (
     weights,
 )
 
-DEPTHS = "8, 14, 20, 26, 32, 44, 56 or 110"
-TORCH_FREE = ("der.model.backbones", "der.model.metadata", "der.train.rebalancing.registry")
-
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        *[
-            (
-                {"depth": depth},
-                f"network.depth: {depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110",
-            )
-            for depth in (9, 18, 33)
-        ],
+        ({"depth": 9}, "network.depth: 9 is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110"),
         ({"stem": "large"}, "network.stem: large goes with backbone resnet; write small"),
-        *[
-            (
-                {"backbone": "resnet", "depth": depth},
-                f"network.depth: {depth} is no depth of backbone resnet; write 18 or 34",
-            )
-            for depth in (8, 20, 50)
-        ],
+        (
+            {"backbone": "resnet", "depth": 50},
+            "network.depth: 50 is no depth of backbone resnet; write 18 or 34",
+        ),
         (
             {"backbone": "vgg"},
             "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet or timm:<name>, "
@@ -70,17 +60,22 @@ TORCH_FREE = ("der.model.backbones", "der.model.metadata", "der.train.rebalancin
         ),
     ],
 )
-@pytest.mark.parametrize("use", [choose_backbone, lambda settings: build_extractor(settings, 3)])
-def test_settings_that_describe_no_backbone(
-    changes: dict[str, Any], message: str, use: Callable[[NetworkSettings], object]
-) -> None:
+def test_settings_that_describe_no_backbone(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as error:
-        use(network_settings(**changes))
+        choose_backbone(network_settings(**changes))
     assert str(error.value) == message
 
 
-def test_names_and_parameters_are_known_without_torch() -> None:
-    program = f"import sys, {', '.join(TORCH_FREE)}; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("wrong", [None, 3, nn.Identity()])
+def test_a_function_that_returns_no_backbone(wrong: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "own", lambda settings: wrong)
+    fault = rf"^network\.backbone: own returns {type(wrong).__name__}; return a Backbone$"
+    with pytest.raises(UserError, match=fault):
+        choose_backbone(network_settings(backbone="own"))
+
+
+def test_names_parameters_and_metadata_are_known_without_torch() -> None:
+    program = "import sys, der.model.backbones, der.model.checkpoint; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -112,28 +107,32 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> NetworkSettings:
 NAMES = [["a", "b"], ["c"]]
 
 
-def two_steps(network: NetworkSettings, **incremental: Any) -> list[Checkpoint]:
-    settings = train_settings(incremental=incremental_settings(**incremental))
+def two_steps(network: NetworkSettings, rebalancing: str = "weight_alignment") -> list[Checkpoint]:
+    settings = train_settings(incremental=incremental_settings(rebalancing=rebalancing))
     first = take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, network=network)
     return [first, take_step(first, NAMES, training_images(2, [3, 3, 9]), settings, network=network)]
 
 
 @pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning"])
-def test_a_network_of_another_backbone_grows(plain: NetworkSettings, rebalancing: str) -> None:
-    first, second = two_steps(plain, rebalancing=rebalancing)
+def test_another_backbone_grows_and_its_checkpoints_are_read(
+    plain: NetworkSettings, rebalancing: str, tmp_path: Path
+) -> None:
+    first, second = two_steps(plain, rebalancing)
     assert [type(one) for one in second.network.extractors] == [Plain, Plain]
     assert same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[0]))
     assert not same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[1]))
     assert second.network.head.weight.shape == (3, 24)
-    assert second.metadata.shapes == [None, None]
-
-
-def test_the_next_extractor_of_another_backbone_starts_as_a_copy(plain: NetworkSettings) -> None:
-    first, _ = two_steps(plain)
-    network = expand(first.network, 1, plain, CHANNELS, torch.Generator().manual_seed(0))
-    before, newest = network.extractors
-    assert newest is not before
-    assert same_bits(weights(newest), weights(before))
+    expected, found = (
+        run_network(one, NORMALIZATION, random_images(0, 5), CPU).features
+        for one in (second.network, fold_network(second.network, CPU))
+    )
+    torch.testing.assert_close(found, expected)
+    save_empty_checkpoint(tmp_path / "0")
+    for step, checkpoint in enumerate((first, second), start=1):
+        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
+        read = load_checkpoint(tmp_path / str(step))
+        assert read.metadata == checkpoint.metadata
+        assert same_bits(weights(read.network), weights(checkpoint.network))
 
 
 def test_without_expansion_another_backbone_goes_on(plain: NetworkSettings) -> None:
@@ -142,43 +141,14 @@ def test_without_expansion_another_backbone_goes_on(plain: NetworkSettings) -> N
     assert second.network.head.weight.shape == (3, 12)
 
 
-def test_a_checkpoint_of_another_backbone_is_read_again(plain: NetworkSettings, tmp_path: Path) -> None:
-    save_empty_checkpoint(tmp_path / "0")
-    for step, checkpoint in enumerate(two_steps(plain), start=1):
-        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
-        read = load_checkpoint(tmp_path / str(step))
-        assert read.metadata == checkpoint.metadata
-        assert same_bits(weights(read.network), weights(checkpoint.network))
-
-
-def test_another_backbone_is_folded_as_it_is_in_evaluation(plain: NetworkSettings) -> None:
-    network = two_steps(plain)[1].network
-    images = random_images(0, 5)
-    expected = run_network(network, NORMALIZATION, images, CPU)
-    for extractor in network.extractors:
-        one = fold_batchnorm(extractor.train())
-        assert same_bits(weights(one), weights(extractor))
-        assert not any(module.training for module in one.modules())
-    folded = run_network(fold_network(network, CPU), NORMALIZATION, images, CPU)
-    torch.testing.assert_close(folded.features, expected.features)
-
-
-def test_a_resumed_step_of_another_backbone_gives_the_same_bits(plain: NetworkSettings) -> None:
-    images, keeper = training_images(1, [9, 7]), MemoryKeeper()
-    with pytest.raises(Killed):
-        take_step(None, NAMES[:1], images, train_settings(), Killer(3), network=plain, keeper=keeper)
-    recorder = Recorder()
-    resumed = take_step(None, NAMES[:1], images, train_settings(), recorder, network=plain, keeper=keeper)
-    whole = take_step(None, NAMES[:1], images, train_settings(), network=plain)
-    assert recorder.resumed == [1]
-    assert same_bits(weights(resumed.network), weights(whole.network))
-
-
 def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) -> None:
     recorder, settings = Recorder(), train_settings(masks=mask_settings())
-    message = r"^train\.masks: backbone plain has no channel masks, .*; write null$"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError) as caught:
         take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, recorder, network=plain)
+    assert str(caught.value) == (
+        "train.masks: backbone plain has no channel masks, for only of cifar_resnet and resnet it is known "
+        "which layers must lose a channel together; write null"
+    )
     assert recorder.phases == []
 
 
@@ -191,15 +161,39 @@ def test_channels_on_record_of_a_backbone_that_has_none(plain: NetworkSettings, 
         load_checkpoint(tmp_path / "1")
 
 
-@pytest.mark.parametrize("features", [None, 0, 12.0, "12"])
-def test_an_extractor_that_does_not_tell_its_features(
-    features: object, plain: NetworkSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def build(channels: int, shape: Shape | None) -> nn.Module:
-        extractor = Plain(channels)
-        extractor.features = features  # type: ignore[assignment]
-        return extractor
+def drawn(name: str, bias: bool = True, seed: int = 0) -> nn.Linear:
+    layer = blank_linear(5, 4, bias)
+    HEAD_INITIALIZATIONS[name](layer, torch.Generator().manual_seed(seed))
+    return layer
 
-    monkeypatch.setitem(BACKBONES, "plain", lambda settings: Backbone(build, draw_plain))
-    with pytest.raises(UserError, match=r"^network\.backbone: plain builds a module whose features are "):
-        build_extractor(plain, 3)
+
+@pytest.mark.parametrize("name", HEAD_INITIALIZATIONS)
+def test_a_draw_is_a_function_of_the_generator_with_and_without_biases(name: str) -> None:
+    first, again, other = drawn(name), drawn(name), drawn(name, seed=1)
+    assert torch.equal(first.weight, again.weight) and torch.equal(first.bias, again.bias)
+    assert not torch.isclose(first.weight, other.weight).any()
+    without = drawn(name, bias=False)
+    assert without.bias is None and torch.equal(without.weight, first.weight)
+
+
+@pytest.mark.parametrize(
+    ("draw", "torchs"),
+    [
+        (torch_uniform, lambda layer: layer.reset_parameters()),
+        (lecun_uniform, lambda layer: nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")),
+        (lecun_normal, lambda layer: nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")),
+    ],
+)
+def test_torchs_own_functions_draw_the_same_numbers(
+    draw: HeadInitialization, torchs: Callable[[nn.Linear], object]
+) -> None:
+    layer, own = nn.Linear(48, 30), blank_linear(48, 30, bias=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        torchs(layer)
+    draw(own, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(own.weight, layer.weight, rtol=1e-5, atol=1e-7)
+    if draw is torch_uniform:
+        torch.testing.assert_close(own.bias, layer.bias, rtol=1e-5, atol=1e-7)
+    else:
+        assert not own.bias.any()

@@ -1,22 +1,62 @@
-"""Checkpoint directories: the same bits back, or nothing changed."""
+"""Checkpoint directories: the same bits back, or one sentence that names what is wrong; nothing is run."""
 
+import json
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from der.core.errors import DamageError, UserError
+from der.core.sealed import seal
+from der.model import HEAD, extractor_file
+from der.model.backbones import choose_backbone
 from der.model.checkpoint import (
     check_classes,
     load_checkpoint,
     load_previous,
     save_checkpoint,
+    save_empty_checkpoint,
 )
-from der.model.files import extractor_file
-from der.settings.section import to_values
-from tests.builders import random_checkpoint, same_bits, train_settings, weights
-from tests.model.checkpoint_files import FIRST, SECOND, contents, edit
+from der.model.weights import save_weights
+from der.settings.sections import to_values
+from tests.builders import network_settings, random_checkpoint, same_bits, train_settings, weights
+
+FIRST, SECOND = [3], [3, 2]  # classes per step
+WEIGHTS = ["extractor_1", "extractor_2", "head"]  # of the second one
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A checkpoint of two steps, beside those of step 0 and step 1."""
+    save_empty_checkpoint(tmp_path / "0")
+    save_checkpoint(tmp_path / "1", random_checkpoint(FIRST), tmp_path / "0")
+    save_checkpoint(tmp_path / "2", random_checkpoint(SECOND), tmp_path / "1")
+    return tmp_path / "2"
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def edit(saved: Path, **changes: Any) -> None:
+    """Change network.json, with a manifest that says so."""
+    content = json.loads((saved / "network.json").read_text())
+    (saved / "network.json").write_text(json.dumps(content | changes))
+    seal(saved, {})
+
+
+def rewrite(path: Path, change: Callable[[Tensors], Tensors]) -> None:
+    """Change a file of weights, with a manifest that says so."""
+    tensors = {name: value.contiguous() for name, value in change(load_file(path)).items()}
+    path.unlink()  # not in place: the file may be linked
+    save_file(tensors, path)
+    seal(path.parent, {})
 
 
 def test_round_trip(saved: Path) -> None:
@@ -25,78 +65,42 @@ def test_round_trip(saved: Path) -> None:
         assert read.metadata == written.metadata
         assert same_bits(weights(read.network), weights(written.network))
         assert not any(module.training for module in read.network.modules())
+    assert read.metadata.class_names == [f"class {label}" for label in range(5)]
 
 
-def test_every_extractor_keeps_its_place(saved: Path) -> None:
-    third = random_checkpoint([3, 2, 2])
-    save_checkpoint(saved.parent / "3", third, saved)
-    read = load_checkpoint(saved.parent / "3")
-    assert same_bits(weights(read.network), weights(third.network))
-
-
-def test_the_loaded_network_answers_the_same(saved: Path) -> None:
-    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    written = random_checkpoint(SECOND).network
-    read = load_checkpoint(saved).network
-    assert torch.equal(read(images), written(images))
-
-
-def test_memory_format_does_not_reach_the_file(saved: Path) -> None:
-    checkpoint = random_checkpoint(SECOND)
+def test_saving_again_gives_the_same_bytes_whatever_the_memory_format(saved: Path) -> None:
+    before, checkpoint = contents(saved), random_checkpoint(SECOND)
+    assert before.keys() == {*(f"{name}.safetensors" for name in WEIGHTS), "network.json", "manifest.json"}
     checkpoint.network.to(memory_format=torch.channels_last)
-    again = saved.parent / "again"
-    save_checkpoint(again, checkpoint, saved.parent / "1")
-    assert contents(again) == contents(saved)
+    save_checkpoint(saved, checkpoint, saved.parent / "1")
+    assert contents(saved) == before
 
 
-def test_files_of_a_step(saved: Path) -> None:
-    names = {"extractor_1.safetensors", "extractor_2.safetensors", "head.safetensors", "network.json"}
-    assert contents(saved).keys() == {*names, "manifest.json"}
-
-
-def test_a_frozen_extractor_is_the_same_file(saved: Path) -> None:
+def test_a_frozen_extractor_is_the_same_file_or_a_copy(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = extractor_file(1)
     assert (saved / name).samefile(saved.parent / "1" / name)
-    assert not (saved / extractor_file(2)).samefile(saved / name)
 
-
-def test_a_frozen_extractor_is_copied_where_links_are_impossible(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def refuse(*_: object) -> None:
         raise OSError
 
     monkeypatch.setattr(os, "link", refuse)
     copied = saved.parent / "copied"
     save_checkpoint(copied, random_checkpoint(SECOND), saved.parent / "1")
+    assert not (copied / name).samefile(saved / name)
     assert contents(copied) == contents(saved)
+
+
+def test_weights_that_layers_share_are_in_the_file_for_each(tmp_path: Path) -> None:
+    shared = torch.nn.Linear(2, 3, bias=False)
+    save_weights(torch.nn.ModuleDict({"first": shared, "second": shared}), tmp_path / "a.safetensors")
+    found = load_file(tmp_path / "a.safetensors")
+    assert same_bits(found, {f"{name}.weight": shared.weight for name in ("first", "second")})
 
 
 def test_before_step_1_there_is_no_checkpoint(saved: Path) -> None:
     assert load_previous(saved.parent / "0") is None
-    message = r"0: the checkpoint before step 1, which knows no class; take that of a step$"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=r"0: the checkpoint before step 1, which knows no class; take that"):
         load_checkpoint(saved.parent / "0")
-
-
-def test_class_names_in_label_order(saved: Path) -> None:
-    metadata = load_checkpoint(saved).metadata
-    assert metadata.class_names == [f"class {label}" for label in range(5)]
-
-
-def test_saving_twice_gives_the_same_bytes(saved: Path) -> None:
-    before = contents(saved)
-    save_checkpoint(saved, random_checkpoint(SECOND), saved.parent / "1")
-    assert contents(saved) == before
-
-
-def test_a_failure_leaves_the_old_checkpoint(saved: Path) -> None:
-    before = contents(saved)
-    broken = random_checkpoint(SECOND)
-    torch.nn.init.constant_(broken.network.head.weight, torch.inf)
-    with pytest.raises(UserError, match="not finite"):
-        save_checkpoint(saved, broken, saved.parent / "1")
-    assert contents(saved) == before
 
 
 def test_other_classes_than_those_of_the_protocol_are_named(saved: Path) -> None:
@@ -105,14 +109,179 @@ def test_other_classes_than_those_of_the_protocol_are_named(saved: Path) -> None
     check_classes(saved, checkpoint, steps)
     check_classes(saved.parent / "0", None, [])
     for other in ([], steps[:1], [steps[0], steps[1][::-1]], [[*steps[0], *steps[1]]]):
-        with pytest.raises(
-            UserError, match=r"2: of other classes than the protocol's; train its step again$"
-        ):
+        with pytest.raises(UserError, match=r"2: of other classes than the protocol's; train its step again"):
             check_classes(saved, checkpoint, other)
 
 
-def test_a_step_more_than_there_are_files_is_named(saved: Path) -> None:
-    recipes = [to_values(train_settings().recipe(step)) for step in (1, 2, 3)]
-    edit(saved, steps=[["a"], ["b"], ["c"]], shapes=[None] * 3, recipes=recipes)
-    with pytest.raises(DamageError, match=r"extractor_3\.safetensors: cannot be read"):
+class Trap:
+    """Says so when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.fail, ("unpickled",)
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "a pickle": lambda whole: pickle.dumps(Trap()),
+    "nothing": lambda whole: b"",
+    "another byte": lambda whole: bytes([*whole[:-100], whole[-100] ^ 0xFF, *whole[-99:]]),
+}
+
+
+def damage(path: Path, kind: str) -> None:
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(DAMAGE[kind](whole))
+
+
+@pytest.mark.parametrize("name", [*(f"{name}.safetensors" for name in WEIGHTS), "network.json"])
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_is_named(name: str, kind: str, saved: Path) -> None:
+    damage(saved / name, kind)
+    with pytest.raises(DamageError, match=rf"{name}: damaged, its bytes are not those that were written$"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("kind", ["cut", "a pickle", "nothing"])
+def test_a_damaged_file_of_weights_that_the_manifest_knows_is_named(kind: str, saved: Path) -> None:
+    damage(saved / HEAD, kind)
+    seal(saved, {})
+    with pytest.raises(UserError, match=r"head\.safetensors: cannot be read as weights \("):
+        load_checkpoint(saved)
+
+
+def test_a_frozen_extractor_keeps_its_digest_so_that_damage_shows(saved: Path) -> None:
+    damage(saved.parent / "1" / extractor_file(1), "another byte")
+    save_checkpoint(saved, random_checkpoint(SECOND), saved.parent / "1")
+    with pytest.raises(DamageError, match=r"extractor_1\.safetensors: damaged, its bytes are not those"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", None, "/nowhere"], ids=["device", "pipe", "nothing"])
+def test_what_is_no_file_is_not_waited_for(target: str | None, saved: Path) -> None:
+    (saved / HEAD).unlink()
+    if target is None:
+        os.mkfifo(saved / HEAD)
+    else:
+        (saved / HEAD).symlink_to(target)
+    with pytest.raises(UserError, match=r"head\.safetensors: cannot be read"):
+        load_checkpoint(saved)
+
+
+def test_what_is_no_directory_is_no_checkpoint(saved: Path) -> None:
+    for path in (saved / HEAD, saved / "nowhere"):
+        with pytest.raises(UserError, match=rf"{path}: no DER checkpoint, a directory with network\.json$"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(value: float, saved: Path) -> None:
+    before, broken = contents(saved), random_checkpoint(SECOND)
+    next(iter(broken.network.extractors[-1].state_dict().values())).view(-1)[3] = value
+    with pytest.raises(UserError, match=r"^extractor_2\.safetensors: .*weight is not finite after training;"):
+        save_checkpoint(saved, broken, saved.parent / "1")
+    assert contents(saved) == before
+
+    def break_bias(tensors: Tensors) -> Tensors:
+        tensors["bias"][-1] = value
+        return tensors
+
+    rewrite(saved / HEAD, break_bias)
+    with pytest.raises(UserError, match=r"head\.safetensors: bias is not finite; train it again$"):
+        load_checkpoint(saved)
+
+
+def test_a_variance_below_zero_is_not_loaded(saved: Path) -> None:
+    def lower(tensors: Tensors) -> Tensors:
+        tensors["stem.norm.running_var"][1] = -1e-30
+        return tensors
+
+    rewrite(saved / extractor_file(2), lower)
+    with pytest.raises(UserError, match=r"_2\.safetensors: stem\.norm\.running_var, a variance, is below 0;"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: {f"module.{name}": value for name, value in tensors.items()},
+        lambda tensors: dict(list(tensors.items())[1:]),
+        lambda tensors: {name: value[:-1] for name, value in tensors.items()},
+        lambda tensors: {name: value.half() for name, value in tensors.items()},
+    ],
+    ids=["other names", "one less", "other shapes", "other numbers"],
+)
+@pytest.mark.parametrize("name", ["extractor_1.safetensors", HEAD])
+def test_weights_of_another_network_are_named(
+    name: str, change: Callable[[Tensors], Tensors], saved: Path
+) -> None:
+    rewrite(saved / name, change)
+    with pytest.raises(UserError, match=rf"{name}: not the weights of the network that network\.json"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "{}", '{"format": 1, "steps": []}', '{"format": "1"}'])
+def test_foreign_metadata_are_named(content: str, saved: Path) -> None:
+    (saved / "network.json").write_text(content)
+    seal(saved, {})
+    with pytest.raises(UserError, match=r"network\.json: not a DER checkpoint of format 2; train it again$"):
+        load_checkpoint(saved)
+
+
+def normalization(mean: float, std: float) -> dict[str, list[float]]:
+    return {"mean": [0.5, mean, 0.5], "std": [0.2, std, 0.2]}
+
+
+WHOLE = choose_backbone(network_settings()).full_shape
+assert WHOLE is not None
+STREAMS = WHOLE.streams
+NO_CHANNELS = r"network\.json\.shapes\[1\]: not channels of this network; train it again$"
+RECIPES = [to_values(train_settings().recipe(step)) for step in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"surprise": 1}, r"json\.surprise: unknown key; known here: format"),
+        ({"steps": None}, r"json\.steps: is empty; write a list"),
+        ({"image_side": "8"}, r"json\.image_side: '8' does not fit; write a whole number"),
+        ({"image_side": 0}, r"json\.image_side: 0 is out of range; write a number of at least 8"),
+        ({"channels": 2}, r"json\.channels: 2 does not fit; write 1 or 3"),
+        ({"steps": [["a"], [1]]}, r"json\.steps\[1\]\[0\]: 1 does not fit"),
+        ({"resize": "squeeze"}, r"json\.resize: 'squeeze' does not fit; write cover, centre-crop"),
+        ({"steps": [["a", "b", "c"], ["a", "d"]]}, r"json\.steps: 4 different entries where 5 belong"),
+        ({"shapes": [None]}, r"json\.shapes: 1 different entries where 2 belong"),
+        ({"recipes": []}, r"json\.recipes: 0 different entries where 2 belong"),
+        ({"channels": 1}, r"json\.normalization: 3 different entries where 1 belong"),
+        ({"normalization": normalization(0.5, 0)}, r"json\.normalization\.std: 0 is out of range"),
+        ({"normalization": normalization(1.5, 1)}, r"json\.normalization\.mean: 1\.5 is out of range"),
+        ({"network": to_values(network_settings(depth=9))}, r"json\.network\.depth: 9 is not 6n \+ 2; write"),
+        ({"network": to_values(network_settings(depth=14))}, r"extractor_1\.\w+: not the weights of the net"),
+        (
+            {"network": to_values(network_settings(backbone="vgg"))},
+            r"json\.network\.backbone: 'vgg' does",
+        ),
+        ({"parameters": 7}, r"2: the network does not have the 7 parameters it records$"),
+        (
+            {"steps": [["a"], ["b"], ["c"]], "shapes": [None] * 3, "recipes": RECIPES},
+            r"extractor_3\.safetensors: cannot be read",
+        ),
+        *[
+            ({"shapes": [None, {"streams": STREAMS, "inner": [[[0]]] * 3} | shape]}, NO_CHANNELS)
+            for shape in (
+                {"streams": STREAMS[:2]},
+                {"streams": [*STREAMS, [0]]},
+                {"inner": [[[0]], [[0], [0]], [[0]]]},
+                {"streams": [*STREAMS[:2], []]},
+                {"streams": [[*STREAMS[0], 16], *STREAMS[1:]]},
+                {"streams": [[-1, 0], *STREAMS[1:]]},
+                {"inner": [[[1, 0]], [[0]], [[0]]]},
+                {"inner": [[[1, 1]], [[0]], [[0]]]},
+            )
+        ],
+    ],
+)
+def test_metadata_that_do_not_fit_are_named(changes: dict[str, Any], message: str, saved: Path) -> None:
+    edit(saved, **changes)
+    with pytest.raises(UserError, match=message):
         load_checkpoint(saved)

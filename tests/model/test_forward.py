@@ -1,4 +1,4 @@
-"""Forward passes over many images."""
+"""Forward passes over many images: normalised pixels, any number in a pass, and folded normalisation."""
 
 from functools import cache
 from itertools import pairwise, starmap
@@ -11,17 +11,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from der.core import ranks
-from der.core.cores import Turn
-from der.core.serialization import read_array, write_array
-from der.evaluation.judging import judge_tests
+from der.core import distributed
+from der.core.files import read_array, write_array
 from der.model import forward
-from der.model.forward import Outputs, features_in_turns, outputs_in_turns, run_network
+from der.model.forward import Normalize, Outputs, fold_batchnorm, outputs_in_turns, run_network
+from der.model.normalization import Normalization, measure_normalization
 from tests.builders import (
     CPU,
     NORMALIZATION,
     random_checkpoint,
+    random_extractor,
     random_images,
     random_network,
     same_bits,
@@ -29,9 +30,15 @@ from tests.builders import (
 )
 
 
-def test_features_and_logits_against_the_modules_one_image_at_a_time() -> None:
+def assert_alike(found: Outputs, expected: Outputs) -> None:
+    np.testing.assert_allclose(found.features, expected.features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_features_and_logits_against_the_modules_one_image_at_a_time(tmp_path: Path) -> None:
     network, images = random_network([3, 2]), random_images(0, 7)
-    outputs = run_network(network, NORMALIZATION, images, CPU)
+    before = weights(network)
+    outputs = run_network(network.train(), NORMALIZATION, images, CPU)
     assert outputs.features.shape == (7, 128)
     assert outputs.logits.shape == (7, 5)
     assert outputs.features.dtype == outputs.logits.dtype == np.float32
@@ -40,56 +47,22 @@ def test_features_and_logits_against_the_modules_one_image_at_a_time() -> None:
         inputs = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
         with torch.no_grad():
             expected = torch.cat([extractor(inputs) for extractor in network.extractors], 1)
-            np.testing.assert_allclose(features, expected[0], rtol=1e-4, atol=1e-5)
-            np.testing.assert_allclose(logits, network.head(expected)[0], rtol=1e-4, atol=1e-5)
+            assert_alike(
+                Outputs(features, logits), Outputs(expected[0].numpy(), network.head(expected)[0].numpy())
+            )
+    assert same_bits(weights(network), before)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    write_array(tmp_path / "images.npy", images)
+    mapped = run_network(network, NORMALIZATION, read_array(tmp_path / "images.npy", mapped=True), CPU)
+    np.testing.assert_array_equal(mapped.logits, outputs.logits)
 
 
-@pytest.mark.parametrize("per_pass", [1, 2, 3, 7, 8])
+@pytest.mark.parametrize("per_pass", [0, 1, 3, 8])
 def test_any_number_of_images_per_pass(per_pass: int, monkeypatch: pytest.MonkeyPatch) -> None:
     network, images = random_network([3, 2]), random_images(0, 7)
     whole = run_network(network, NORMALIZATION, images, CPU)
     monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
-    parts = run_network(network, NORMALIZATION, images, CPU)
-    np.testing.assert_allclose(parts.features, whole.features, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(parts.logits, whole.logits, rtol=1e-4, atol=1e-5)
-
-
-def test_an_image_larger_than_a_pass_is_still_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "PASS_VALUES", 1)
-    assert len(run_network(random_network([2]), NORMALIZATION, random_images(0, 3), CPU).logits) == 3
-
-
-def test_the_network_is_run_in_evaluation_mode_and_left_as_it_was() -> None:
-    network, images = random_network([3]), random_images(0, 5)
-    before = weights(network)
-    expected = run_network(network, NORMALIZATION, images, CPU)
-    result = run_network(network.train(), NORMALIZATION, images, CPU)
-    np.testing.assert_array_equal(result.logits, expected.logits)
-    assert same_bits(weights(network), before)
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_read_only_memory_maps_will_do(tmp_path: Path) -> None:
-    images = random_images(0, 5)
-    write_array(tmp_path / "images.npy", images)
-    network = random_network([3])
-    mapped = run_network(network, NORMALIZATION, read_array(tmp_path / "images.npy", mapped=True), CPU)
-    np.testing.assert_array_equal(mapped.logits, run_network(network, NORMALIZATION, images, CPU).logits)
-
-
-def test_memory_and_evaluation_pass_their_turn_on_before_every_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    deeds: list[str] = []
-    monkeypatch.setattr(Turn, "take", lambda turn: deeds.append("take"))
-    monkeypatch.setattr(Turn, "pass_on", lambda turn: deeds.append("pass on"))
-    monkeypatch.setattr(Turn, "release", lambda turn: deeds.append("release"))
-    classes = [random_images(0, 2), random_images(1, 3), random_images(2, 1)]
-    monkeypatch.setattr(forward, "PASS_VALUES", 4 * classes[0][0].size)
-    with features_in_turns(random_checkpoint([3]), CPU) as features:
-        assert [one.shape for one in features(classes)] == [(2, 64), (3, 64), (1, 64)]
-    assert deeds == ["take", "pass on", "pass on", "release"]
-    deeds.clear()
-    judge_tests(random_checkpoint([3]), np.zeros((3, 64), np.float32), classes, CPU)
-    assert deeds == ["take", "pass on", "pass on", "release"]
+    assert_alike(run_network(network, NORMALIZATION, images, CPU), whole)
 
 
 CHECKPOINT = random_checkpoint([3])
@@ -117,27 +90,82 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
         with outputs_in_turns(CHECKPOINT, CPU) as outputs_of:
             together = [*outputs_of(classes)]
     for one, other in zip(together, starmap(alone, enumerate(counts)), strict=True):
-        np.testing.assert_allclose(one.features, other.features, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-5)
+        assert_alike(one, other)
     assert sum(passes) == sum(counts)
     assert all(count <= most or count in counts for count in passes)
     assert len(passes) <= len(counts) and all(a + b > most for a, b in pairwise(passes))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 8])
-@pytest.mark.parametrize("per_pass", [2, 512])
+@pytest.mark.parametrize(("count", "per_pass"), [(1, 2), (2, 2), (3, 512), (8, 2)])
 def test_several_ranks_share_the_images_whatever_a_pass_takes(
     count: int, per_pass: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, images = random_network([3, 2]), random_images(0, 7)
     whole = run_network(network, NORMALIZATION, images, CPU)
     monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
-    monkeypatch.setattr(ranks, "sum_in_place", lambda tensors: None)
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensors: None)
     parts = []
     for rank in range(count):
-        monkeypatch.setattr(ranks, "_joined", SimpleNamespace(rank=rank, size=count))
+        monkeypatch.setattr(distributed, "_group", SimpleNamespace(rank=rank, size=count))
         parts.append(run_network(network, NORMALIZATION, images, CPU))
     shares = [int(part.features.any(axis=1).sum()) for part in parts]
     assert sum(shares) == 7 and max(shares) - min(shares) <= 1
-    np.testing.assert_allclose(sum(part.features for part in parts), whole.features, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(sum(part.logits for part in parts), whole.logits, rtol=1e-4, atol=1e-5)
+    features, logits = (
+        sum(part) for part in zip(*((one.features, one.logits) for one in parts), strict=True)
+    )
+    assert_alike(Outputs(features, logits), whole)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_measured_and_normalised_over_all_arrays_in_any_order(channels: int) -> None:
+    arrays = [
+        random_images(seed, count, channels=channels) // (seed + 1) for seed, count in enumerate((7, 1, 4))
+    ]
+    pixels = np.concatenate(arrays) / 255
+    found = measure_normalization(arrays)
+    assert found == measure_normalization(arrays[::-1])
+    np.testing.assert_allclose(found.mean, pixels.mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(found.std, pixels.std((0, 1, 2)), rtol=1e-9)
+    normalization = Normalization([0.5, 0.25, 0.1][:channels], [0.5, 0.2, 0.4][:channels])
+    result = Normalize(normalization)(torch.from_numpy(np.concatenate(arrays)).permute(0, 3, 1, 2))
+    expected = (pixels - normalization.mean) / normalization.std
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result.permute(0, 2, 3, 1), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_channel_that_never_varies_maps_to_zero() -> None:
+    images = random_images(0, 6)
+    images[..., 1] = 77
+    normalization = measure_normalization([images])
+    assert normalization.std[1] == 1
+    normalized = Normalize(normalization)(torch.from_numpy(images).permute(0, 3, 1, 2))
+    assert normalized[:, 1].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_folding_keeps_the_features_and_leaves_the_extractor(channels: int, training: bool) -> None:
+    extractor = random_extractor(1, channels)
+    images = torch.randn(16, channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected, before = extractor(images), weights(extractor)
+    folded = fold_batchnorm(extractor.train(training))
+    found = folded(images)
+    assert found.dtype == torch.float32 and not found.requires_grad
+    assert (found - expected).abs().max() <= 2e-6 * expected.abs().max()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert same_bits(weights(extractor), before) and extractor.training is training
+    assert all(parameter.requires_grad for parameter in extractor.parameters())
+
+
+def test_folded_weights_are_rounded_once() -> None:
+    extractor = random_extractor(1)
+    plain = [module for module in extractor.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
+    folded = [module for module in fold_batchnorm(extractor).modules() if isinstance(module, nn.Conv2d)]
+    for before, bn, after in zip(plain, norms, folded, strict=True):
+        assert bn.running_var is not None and bn.running_mean is not None and after.bias is not None
+        scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
+        weight = before.weight.double() * scale[:, None, None, None]
+        torch.testing.assert_close(after.weight, weight.float(), rtol=1.2e-7, atol=0)
+        bias = bn.bias.double() - bn.running_mean.double() * scale
+        torch.testing.assert_close(after.bias, bias.float(), rtol=1.2e-7, atol=0)

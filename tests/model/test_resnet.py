@@ -1,6 +1,9 @@
-"""The feature extractor against hand-made parts and published counts."""
+"""Residual extractors against hand-made parts, torchvision and counts; pruned ones against masked ones."""
 
+import copy
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,22 +11,42 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet
 
-from der.model.backbones import build_extractor, initialize_extractor
-from der.model.resnet import PadShortcut, ResNet
-from der.settings.network import NetworkSettings
-from tests.builders import CHANNELS, NETWORK, RESNET18, network_settings, random_extractor, same_bits, weights
-
-
-def count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def settings(depth: int) -> NetworkSettings:
-    return network_settings(depth=depth)
-
-
-def test_parameters_of_resnet32() -> None:
-    assert count(build_extractor(settings(32), channels=3)) == 463_504
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.forward import fold_batchnorm
+from der.model.network import (
+    build_extractor,
+    count_parameters,
+    empty_network,
+    expand,
+    initialize_extractor,
+    prune_newest,
+)
+from der.model.resnet import PadShortcut, ResNet, copy_channels
+from der.settings.sections import NetworkSettings
+from der.train.batches import Draws, TrainingImages
+from der.train.masks import ChannelMasks
+from der.train.step import learn_representation
+from tests.builders import (
+    CHANNELS,
+    NETWORK,
+    NO_AUGMENTATION,
+    NORMALIZATION,
+    RESNET18,
+    Recorder,
+    draws_of,
+    incremental_settings,
+    mask_settings,
+    network_settings,
+    phase_settings,
+    random_extractor,
+    random_network,
+    same_bits,
+    step_run,
+    take_step,
+    train_settings,
+    training_images,
+    weights,
+)
 
 
 @pytest.mark.parametrize("depth", [8, 20, 44])
@@ -33,10 +56,8 @@ def test_parameters_by_formula(depth: int, channels: int) -> None:
     expected = 9 * channels * 16 + 2 * 16
     for width, before in ((16, 16), (32, 16), (64, 32)):
         expected += 9 * width * (before + (2 * blocks - 1) * width) + 2 * blocks * 2 * width
-    assert count(build_extractor(settings(depth), channels)) == expected
+    assert count_parameters(build_extractor(network_settings(depth=depth), channels)) == expected
 
-
-DEPTH = NETWORK.depth
 
 # What the notebook counts and we do not have: a 10-way linear layer in each extractor that nothing uses.
 UNUSED = 64 * 10 + 10
@@ -47,19 +68,23 @@ UNUSED = 64 * 10 + 10
     [(1, 467_469, 467_469), (2, 936_448, 472_294), (3, 1_408_627, 480_319)],
 )
 def test_parameters_that_the_notebook_counted(step: int, total: int, trainable: int) -> None:
-    extractor = count(build_extractor(settings(32), channels=3))
+    extractor = count_parameters(build_extractor(network_settings(depth=32), channels=3))
     classes = 25 * step
-    head = 64 * step * classes + classes
-    auxiliary = 64 * 26 + 26
+    head, auxiliary = 64 * step * classes + classes, 64 * 26 + 26
     assert step * (extractor + UNUSED) + head + auxiliary == total
     assert extractor + UNUSED + head + auxiliary == trainable
 
 
-def test_shortcut_by_hand() -> None:
+def test_shortcuts_by_hand() -> None:
     x = torch.arange(16.0).reshape(1, 1, 4, 4) + torch.tensor([0.0, 100.0])[:, None, None]
     y = PadShortcut([0, 1, -1, -1], channels_in=2, stride=2)(x)
     expected = [[[0, 2], [8, 10]], [[100, 102], [108, 110]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]]
     torch.testing.assert_close(y, torch.tensor([expected], dtype=torch.float32), rtol=0, atol=0)
+    # Between pruned streams: channels 1 and 3 enter, of which 1 goes on; 0 and 4 are zeros.
+    x = torch.arange(8.0).reshape(1, 2, 2, 2)
+    assert PadShortcut([-1, 0, -1], channels_in=2, stride=2)(x).flatten().tolist() == [0.0, 0.0, 0.0]
+    y = PadShortcut([-1, 1, 0, -1], channels_in=2, stride=1)(x)
+    assert y[0, :, 0, 1].tolist() == [0.0, 5.0, 1.0, 0.0]
 
 
 def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:
@@ -79,7 +104,7 @@ def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:
 
     x = conv_bn(x.double()).relu()
     for stage in range(3):
-        for block in range((DEPTH - 2) // 6):
+        for block in range((NETWORK.depth - 2) // 6):
             stride = 2 if stage > 0 and block == 0 else 1
             y = conv_bn(conv_bn(x, stride).relu())
             short = x[:, :, ::2, ::2] if stride == 2 else x
@@ -103,48 +128,34 @@ def test_features_of_half_precision_are_averaged_in_float32() -> None:
     assert random_extractor(1)(x.bfloat16()).dtype == torch.float32
 
 
-@pytest.fixture(scope="module")
-def initialized() -> ResNet:
-    extractor = build_extractor(settings(32), channels=3)
-    initialize_extractor(extractor, NETWORK, torch.Generator().manual_seed(0))
-    return extractor
-
-
-def test_convolutions_start_with_the_deviation_of_their_output_channels(initialized: ResNet) -> None:
-    convolutions = [module for module in initialized.modules() if isinstance(module, nn.Conv2d)]
-    assert len(convolutions) == 31
-    for convolution in convolutions:
-        expected = math.sqrt(2 / (9 * convolution.out_channels))
-        values = convolution.weight.detach().double() / expected
+@pytest.mark.parametrize(
+    ("settings", "layers"), [(network_settings(depth=32), 31), (RESNET18, 1 + 16 + 3)], ids=["32", "18"]
+)
+def test_initial_values(settings: NetworkSettings, layers: int) -> None:
+    """Convolutions have the deviation of their outputs; a block of the larger networks is its shortcut."""
+    extractor = build_extractor(settings, channels=3)
+    initialize_extractor(extractor, settings, torch.Generator().manual_seed(0))
+    convolutions = [module for module in extractor.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == layers
+    for one in convolutions:
+        values = one.weight.detach().double()
+        values /= math.sqrt(2 / (one.kernel_size[0] ** 2 * one.out_channels))
         error = values.numel() ** -0.5  # of the mean, in units of the deviation
-        assert abs(values.mean()) < 4 * error
-        assert abs(values.std() - 1) < 4 * error / math.sqrt(2)
-        assert convolution.bias is None
-
-
-def test_batch_normalisation_starts_as_identity(initialized: ResNet) -> None:
-    normalisations = [module for module in initialized.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert len(normalisations) == 31
-    for bn in normalisations:
-        assert bn.weight.eq(1).all() and bn.bias.eq(0).all()
-        assert bn.running_mean is not None and bn.running_mean.eq(0).all()
-        assert bn.running_var is not None and bn.running_var.eq(1).all()
-
-
-def test_initialisation_is_a_function_of_the_generator() -> None:
-    first, again, other = (build_extractor(settings(8), 3) for _ in range(3))
-    for extractor, seed in ((first, 1), (again, 1), (other, 2)):
-        initialize_extractor(extractor, NETWORK, torch.Generator().manual_seed(seed))
-    assert same_bits(weights(first), weights(again))
-    assert not same_bits(weights(first), weights(other))
+        assert abs(values.mean()) < 4 * error and abs(values.std() - 1) < 4 * error / math.sqrt(2)
+        assert one.bias is None
+    for name, bn in extractor.named_modules():
+        if isinstance(bn, nn.BatchNorm2d):
+            assert bn.weight.eq(0 if settings is RESNET18 and ".second." in name else 1).all()
+            assert bn.running_mean is not None and bn.running_var is not None
+            assert bn.bias.eq(0).all() and bn.running_mean.eq(0).all() and bn.running_var.eq(1).all()
+    other, again = build_extractor(settings, channels=3), build_extractor(settings, channels=3)
+    for twin, seed in ((other, 1), (again, 0)):
+        initialize_extractor(twin, settings, torch.Generator().manual_seed(seed))
+    assert same_bits(weights(extractor), weights(again))
+    assert not same_bits(weights(extractor), weights(other))
 
 
 RESNETS = [(18, "small"), (18, "large"), (34, "small"), (34, "large")]
-
-
-def test_parameters_of_resnet18() -> None:
-    assert count(build_extractor(RESNET18, channels=3)) == 11_168_832
-    assert build_extractor(RESNET18, channels=3).features == 512
 
 
 @pytest.mark.parametrize(("depth", "stem"), RESNETS)
@@ -161,51 +172,187 @@ def test_larger_resnets_against_torchvision(depth: int, stem: str) -> None:
     with torch.no_grad():
         expected = theirs.eval()(images)
         torch.testing.assert_close(extractor(images), expected, rtol=1e-4, atol=1e-4)
-    assert count(extractor) == count(theirs)
+    assert count_parameters(extractor) == count_parameters(theirs)
 
 
-@pytest.mark.parametrize(
-    ("side", "sides"), [(64, [16, 16, 8, 4, 2]), (128, [32, 32, 16, 8, 4]), (224, [56, 56, 28, 14, 7])]
-)
-def test_the_large_stem_brings_images_to_a_quarter(side: int, sides: list[int]) -> None:
-    extractor = build_extractor(network_settings(backbone="resnet", depth=18, stem="large"), 3).eval()
-    shapes: list[tuple[int, ...]] = []
-    for module in [extractor.pool, *extractor.stages]:
-        module.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape)))
-    with torch.no_grad():
-        assert extractor(torch.zeros(1, 3, side, side)).shape == (1, 512)
-    widths = [64, 64, 128, 256, 512]
-    assert shapes == [(1, width, one, one) for width, one in zip(widths, sides, strict=True)]
+BACKBONES = [NETWORK, network_settings(depth=14), RESNET18]
+IDS = ["cifar_resnet 8", "cifar_resnet 14", "resnet 18"]
 
 
-def test_blocks_of_a_larger_resnet_start_as_their_shortcuts() -> None:
-    extractor = build_extractor(RESNET18, 3)
-    initialize_extractor(extractor, RESNET18, torch.Generator().manual_seed(0))
-    for name, module in extractor.named_modules():
+def pictures(count: int = 4, side: int = 8) -> torch.Tensor:
+    return torch.randn(count, CHANNELS, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def hardened(settings: NetworkSettings, seed: int, **changes: Any) -> tuple[ResNet, ChannelMasks]:
+    extractor = random_extractor(seed, settings=settings)
+    masks = ChannelMasks(extractor, mask_settings(**changes), torch.Generator().manual_seed(seed))
+    masks.harden()
+    return extractor, masks
+
+
+def prune(extractor: ResNet, masks: ChannelMasks, settings: NetworkSettings) -> ResNet:
+    pruned = build_extractor(settings, CHANNELS, masks.shape())
+    copy_channels(extractor, pruned)
+    return pruned.eval()
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=IDS)
+@pytest.mark.parametrize("start", [-0.8, 0.0, 0.8])
+@torch.no_grad()
+def test_pruned_equals_masked(settings: NetworkSettings, start: float) -> None:
+    for seed in (1, 2):
+        extractor, masks = hardened(settings, seed, start_mean=start)
+        pruned = prune(extractor, masks, settings)
+        full, small = extractor(pictures(side=9)), pruned(pictures(side=9))
+        kept = masks.shape().streams[-1]
+        assert small.shape == (4, len(kept)) and len(kept) < extractor.features
+        scale = full.abs().max().item()
+        torch.testing.assert_close(small, full[:, kept], rtol=0, atol=1e-5 * scale)
+        torch.testing.assert_close(fold_batchnorm(pruned)(pictures(side=9)), small, rtol=0, atol=1e-5 * scale)
+        gone = sorted(set(range(extractor.features)) - set(kept))
+        assert full[:, gone].eq(0).all()
+        wide, narrow = (one.double()(pictures(side=9).double()) for one in (extractor, pruned))
+        torch.testing.assert_close(narrow, wide[:, kept], rtol=0, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@torch.no_grad()
+def test_pruning_leaves_the_logits(bias: bool) -> None:
+    settings = network_settings(head_bias=bias)
+    network = random_network([3, 2])
+    if not bias:
+        network.head.register_parameter("bias", None)
+    masks = ChannelMasks(network.extractors[-1], mask_settings(), torch.Generator().manual_seed(0))
+    masks.harden()
+    before, frozen = network(pictures()), weights(network.extractors[0])
+    pruned = prune_newest(network, masks.shape(), settings).eval()
+    masks.release()
+    assert pruned.head.weight.shape == (5, 64 + len(masks.shape().streams[-1]))
+    assert (pruned.head.bias is not None) is bias
+    torch.testing.assert_close(pruned(pictures()), before, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(network(pictures()), before)  # without the masks
+    assert pruned.extractors[0] is network.extractors[0]
+    assert same_bits(weights(pruned.extractors[0]), frozen)
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=IDS)
+def test_a_full_extractor_takes_the_channels_it_shares_with_a_pruned_one(settings: NetworkSettings) -> None:
+    shape = hardened(settings, 1)[1].shape()
+    source, again = (build_extractor(settings, CHANNELS, shape) for _ in range(2))
+    for value in source.state_dict().values():
+        value.uniform_(5, 6)  # unlike any in the target
+    target = random_extractor(2, settings=settings)
+    copy_channels(source, target)
+    taken = sum(int(value.ge(5).sum()) for value in target.state_dict().values())
+    assert taken == sum(value.numel() for value in source.state_dict().values())
+    copy_channels(target, again)
+    assert same_bits(weights(again), weights(source))
+
+
+def test_the_next_extractor_starts_whole_from_a_pruned_one() -> None:
+    network = random_network([3, 2])
+    masks = ChannelMasks(network.extractors[-1], mask_settings(), torch.Generator().manual_seed(0))
+    pruned = prune_newest(network, masks.shape(), NETWORK)
+    grown = expand(pruned, 2, NETWORK, CHANNELS, torch.Generator().manual_seed(1))
+    newest = grown.extractors[-1]
+    assert not newest.is_pruned
+    assert all(one is other for one, other in zip(grown.extractors, pruned.extractors, strict=False))
+    fresh = expand(empty_network(), 2, NETWORK, CHANNELS, torch.Generator().manual_seed(1)).extractors[0]
+    rows = masks.shape().streams[0]
+    gone = sorted(set(range(16)) - set(rows))
+    assert torch.equal(newest.stem.conv.weight[rows], pruned.extractors[1].stem.conv.weight)
+    assert torch.equal(newest.stem.conv.weight[gone], fresh.stem.conv.weight[gone])
+    assert grown.head.weight.shape == (7, pruned.head.in_features + 64)
+    assert torch.equal(grown.head.weight[:5, : pruned.head.in_features], pruned.head.weight)
+
+
+def masked_steps() -> list[Any]:
+    """None, and the checkpoints of three steps."""
+    settings = train_settings(
+        masks=mask_settings(rate_factor=100.0, start_mean=0.2, sparsity_weight=0.5),
+        base=phase_settings(),
+        incremental=incremental_settings(rebalancing="none"),
+    )
+    names = [["a", "b"], ["c", "d"], ["e"]]
+    counts = [[9, 9], [3, 3, 9, 9], [2, 2, 3, 3, 9]]
+    checkpoints: list[Checkpoint | None] = [None]
+    for step, count in enumerate(counts, start=1):
+        images = training_images(step, count)
+        checkpoints.append(take_step(checkpoints[-1], names[:step], images, settings, Recorder()))
+    return checkpoints
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[Any]:
+    return masked_steps()
+
+
+def test_every_step_stores_a_smaller_extractor(steps: list[Any]) -> None:
+    whole = count_parameters(build_extractor(NETWORK, CHANNELS))
+    for step, checkpoint in enumerate(steps[1:], start=1):
+        extractors, metadata = checkpoint.network.extractors, checkpoint.metadata
+        assert len(extractors) == len(metadata.shapes) == step
+        assert metadata.shapes == [one.shape for one in extractors]
+        assert all(count_parameters(one) < whole for one in extractors)
+        assert metadata.parameters == count_parameters(checkpoint.network)
+        classes = checkpoint.network.classes
+        features = sum(one.features for one in extractors[:-1]) + 64
+        new = len(metadata.steps[-1])
+        head = features * classes + classes
+        e = 2 * (16 + 32 + 64)  # of three streams and three first convolutions
+        assert metadata.parameters_trained == whole + head + (64 + 1) * (new + 1) + e
+    assert not any(getattr(one, "gate", None) is not None for one in steps[3].network.modules())
+
+
+def test_masked_steps_repeat_to_the_bit_and_keep_earlier_extractors(steps: list[Any]) -> None:
+    for one, other in zip(steps[1:], masked_steps()[1:], strict=True):
+        assert same_bits(weights(one.network), weights(other.network))
+    for before, after in zip(steps[2].network.extractors, steps[3].network.extractors, strict=False):
+        assert same_bits(weights(before), weights(after))
+
+
+def test_checkpoints_of_pruned_extractors(steps: list[Any], tmp_path: Path) -> None:
+    save_empty_checkpoint(tmp_path / "0")
+    for step, checkpoint in enumerate(steps[1:], start=1):
+        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
+        read = load_checkpoint(tmp_path / str(step))
+        assert read.metadata == checkpoint.metadata
+        assert same_bits(weights(read.network), weights(checkpoint.network))
+        assert torch.equal(read.network(pictures()), checkpoint.network(pictures()))
+    size = 4 * sum(value.numel() for value in steps[1].network.extractors[0].state_dict().values())
+    assert size < (tmp_path / "1/extractor_1.safetensors").stat().st_size < size + 8000
+
+
+@torch.no_grad()
+def assert_statistics(extractor: ResNet, images: TrainingImages, draws: Draws) -> None:
+    """Those of batch normalisation are the means over batches of 8 images, by the images in each."""
+    pixels = torch.from_numpy(images.pixels.read(draws.order.numpy())).double() / 255
+    x = (pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)
+    reference = copy.deepcopy(extractor).double().train()
+    inputs: dict[str, list[torch.Tensor]] = {}
+    for name, module in reference.named_modules():
         if isinstance(module, nn.BatchNorm2d):
-            assert module.weight.eq(0 if ".second." in name else 1).all(), name
-    extractor.eval()
-    block = extractor.stages[0][0]  # type: ignore[index]
-    x = torch.rand(2, 64, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(block(x), x)
+            module.register_forward_hook(
+                lambda _module, given, _output, name=name: inputs.setdefault(name, []).append(given[0])
+            )
+    for batch in x.permute(0, 3, 1, 2).split(8):
+        reference(batch)
+    for name, seen in inputs.items():
+        shares = torch.tensor([len(one) / len(x) for one in seen])[:, None]
+        mean = (shares * torch.stack([one.mean((0, 2, 3)) for one in seen])).sum(0)
+        variance = (shares * torch.stack([one.transpose(0, 1).flatten(1).var(1) for one in seen])).sum(0)
+        norm = extractor.get_submodule(name)
+        torch.testing.assert_close(norm.running_mean, mean.float(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var, variance.float(), rtol=1e-4, atol=1e-5)
 
 
-def test_convolutions_of_a_larger_resnet_start_with_the_deviation_of_their_outputs() -> None:
-    extractor = build_extractor(network_settings(backbone="resnet", depth=18, stem="large"), CHANNELS)
-    initialize_extractor(extractor, RESNET18, torch.Generator().manual_seed(0))
-    convolutions = [module for module in extractor.modules() if isinstance(module, nn.Conv2d)]
-    assert [one.kernel_size[0] for one in convolutions].count(1) == 3
-    assert len(convolutions) == 1 + 16 + 3
-    for one in convolutions:
-        expected = math.sqrt(2 / (one.kernel_size[0] ** 2 * one.out_channels))
-        error = one.weight.numel() ** -0.5
-        assert abs(one.weight.std().item() / expected - 1) < 4 * error / math.sqrt(2)
-
-
-def test_a_shortcut_between_pruned_streams_by_hand() -> None:
-    # Channels 1 and 3 enter, of which 1 goes on; 0 and 4 are zeros.
-    x = torch.arange(8.0).reshape(1, 2, 2, 2)
-    y = PadShortcut([-1, 0, -1], channels_in=2, stride=2)(x)
-    assert y.flatten().tolist() == [0.0, 0.0, 0.0]
-    y = PadShortcut([-1, 1, 0, -1], channels_in=2, stride=1)(x)
-    assert y[0, :, 0, 1].tolist() == [0.0, 5.0, 1.0, 0.0]
+def test_statistics_of_a_pruned_extractor_are_those_without_its_channels() -> None:
+    network = random_network([2, 2])
+    settings = train_settings(masks=mask_settings(), augmentation=NO_AUGMENTATION)
+    images = training_images(0, [3, 3, 7, 6])
+    learned = learn_representation(step_run(2, settings), network, images, NETWORK)
+    epochs = settings.incremental.epochs
+    draws = draws_of(19, NO_AUGMENTATION, step=2, epoch=epochs)
+    assert_statistics(learned.network.extractors[1], images, draws)
+    assert all(getattr(one, "gate", None) is None for one in (*network.modules(), *learned.network.modules()))
+    assert learned.network.extractors[1].is_pruned

@@ -1,164 +1,258 @@
-"""Files of weights that are damaged, exchanged, of another network or not finite: each is named."""
+"""Weights to start from: files by the names of timm's models, and every way to be refused."""
 
-import os
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub.constants
+import numpy as np
 import pytest
+import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import Tensor
 
 from der.core.errors import DamageError, UserError
-from der.core.sealed import SealedDirectory, digest_file, seal
-from der.model.checkpoint import load_checkpoint, save_checkpoint
-from der.model.files import HEAD, METADATA, extractor_file
-from der.model.weights import save_weights
-from tests.builders import random_checkpoint, same_bits
-from tests.model.checkpoint_files import (
-    DAMAGES,
-    SECOND,
-    WEIGHTS,
-    contents,
-    invert_a_byte,
-    put_nothing,
-    put_pickle,
-    put_torch_save,
-    truncate,
-)
+from der.core.sealed import SealedDirectory
+from der.model.checkpoint import load_start, open_checkpoint, read_metadata, save_empty_checkpoint
+from der.model.network import empty_network, expand
+from der.model.weights import read_start
+from tests.builders import network_settings, same_bits
+from tests.model.tiny_timm import BACKBONE, NAME, settings_for, start_for, whole_model, write_weights
+
+Tensors = dict[str, Tensor]
 
 
-def test_weights_that_layers_share_are_in_the_file_for_each(tmp_path: Path) -> None:
-    shared = torch.nn.Linear(2, 3, bias=False)
-    save_weights(torch.nn.ModuleDict({"first": shared, "second": shared}), tmp_path / "a.safetensors")
-    found = load_file(tmp_path / "a.safetensors")
-    assert same_bits(found, {f"{name}.weight": shared.weight for name in ("first", "second")})
+def tensors() -> Tensors:
+    return {name: value.clone() for name, value in whole_model().state_dict().items()}
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
-@pytest.mark.parametrize("damage", [*DAMAGES, invert_a_byte], ids=lambda damage: damage.__name__)
-def test_a_damaged_file_of_weights_is_named(name: str, damage: Callable[[Path], None], saved: Path) -> None:
-    damage(saved / f"{name}.safetensors")
-    fault = r"cannot be read \(" if damage is Path.unlink else "damaged, its bytes are not those"
-    with pytest.raises(DamageError, match=rf"{name}\.safetensors: {fault}"):
-        load_checkpoint(saved)
+def read(path: Path, **changes: Any) -> Tensors:
+    return dict(start_for(settings_for(path, **changes)).tensors)
 
 
-@pytest.mark.parametrize("target", ["/dev/zero", None], ids=["device", "pipe"])
-def test_what_is_no_file_is_not_waited_for(target: str | None, saved: Path) -> None:
-    path = saved / HEAD
-    path.unlink()
-    if target is None:
-        os.mkfifo(path)
-    else:
-        path.symlink_to(target)
-    with pytest.raises(UserError, match=r"head\.safetensors: cannot be read"):
-        load_checkpoint(saved)
+def test_by_name_without_classifier_and_counters(tmp_path: Path) -> None:
+    kept = {
+        f"model.{name}": value
+        for name, value in tensors().items()
+        if not name.endswith("num_batches_tracked") and not name.startswith("classifier.")
+    }
+    assert same_bits(read(write_weights(tmp_path)), kept)
 
 
-@pytest.mark.parametrize("damage", [truncate, put_pickle, put_torch_save, put_nothing])
-def test_a_damaged_file_that_is_on_record_is_named(damage: Callable[[Path], None], saved: Path) -> None:
-    damage(saved / HEAD)
-    seal(saved, {})
-    with pytest.raises(UserError, match=r"head\.safetensors: cannot be read as weights \("):
-        load_checkpoint(saved)
+def under(prefix: str, all_: Tensors) -> Tensors:
+    return {f"{prefix}{name}": value for name, value in all_.items()}
 
 
-def test_extractors_that_changed_places_are_named(saved: Path) -> None:
-    first, second = (saved / extractor_file(index) for index in (1, 2))
-    first.rename(saved / "other")
-    second.rename(first)
-    (saved / "other").rename(second)
-    with pytest.raises(DamageError, match=r"extractor_1\.safetensors: damaged, its bytes are not those"):
-        load_checkpoint(saved)
+SAVED: dict[str, Callable[[Path, Tensors], None]] = {
+    "other order.pth": lambda path, all_: torch.save(dict(reversed(all_.items())), path),
+    "double precision.pth": lambda path, all_: torch.save({n: v.double() for n, v in all_.items()}, path),
+    "a.safetensors": lambda path, all_: save_file(all_, path),
+    "before 1.6.pth": lambda path, all_: torch.save(all_, path, _use_new_zipfile_serialization=False),
+    "without classifier.pth": lambda path, all_: torch.save(
+        {name: value for name, value in all_.items() if not name.startswith("classifier.")}, path
+    ),
+    "a compiled model in parallel.pth": lambda path, all_: torch.save(
+        under("module.", under("_orig_mod.", all_)), path
+    ),
+    "an extractor.safetensors": lambda path, all_: save_file(under("model.", all_), path),
+    "inside.pth": lambda path, all_: torch.save({"state_dict": all_, "epoch": 3}, path),
+    "averages first.pth": lambda path, all_: torch.save(
+        {"state_dict": {}, "state_dict_ema": all_, "epoch": 3}, path
+    ),
+}
 
 
-def test_recorded_digests_are_those_of_the_files(saved: Path) -> None:
-    names = [*(f"{name}.safetensors" for name in WEIGHTS), METADATA]
-    assert SealedDirectory(saved).digests == {name: digest_file(saved / name) for name in names}
+@pytest.mark.parametrize("name", SAVED)
+def test_the_same_weights_have_one_identity(name: str, tmp_path: Path) -> None:
+    SAVED[name](tmp_path / name, tensors())
+    expected, found = (start_for(settings_for(one)) for one in (write_weights(tmp_path), tmp_path / name))
+    assert found.identity == expected.identity
+    assert found.identity.startswith("sha256:") and len(found.identity) == 7 + 64
+    changed = tensors()
+    changed["conv_stem.weight"][0, 0, 0, 0] += 1
+    torch.save(changed, tmp_path / "changed.pth")
+    assert start_for(settings_for(tmp_path / "changed.pth")).identity != found.identity
 
 
-def test_a_frozen_extractor_keeps_its_digest_on_record(saved: Path) -> None:
-    damaged = saved.parent / "1" / extractor_file(1)
-    invert_a_byte(damaged)
-    save_checkpoint(saved, random_checkpoint(SECOND), saved.parent / "1")
-    with pytest.raises(DamageError, match=r"extractor_1\.safetensors: damaged, its bytes are not those"):
-        load_checkpoint(saved)
+RENAMED = [
+    *(("stem.", "downsample_layers.0."), (".downsample.", "."), ("mlp.fc", "pwconv")),
+    *(("conv_dw", "dwconv"), ("head.norm", "norm"), ("head.fc", "head")),
+]
 
 
-@pytest.mark.parametrize("name", ["extractor_2", "head"])
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_weights_that_are_not_finite_are_not_saved(name: str, value: float, saved: Path) -> None:
-    before = contents(saved)
-    broken = random_checkpoint(SECOND)
-    module = broken.network.head if name == "head" else broken.network.extractors[-1]
-    next(iter(module.state_dict().values())).view(-1)[3] = value
+def test_names_of_other_programs_are_translated_as_timm_does(tmp_path: Path) -> None:
+    """As Meta's files call the layers of ConvNeXt."""
+    name, theirs = "test_convnext", {}
+    for key, value in whole_model(name).state_dict().items():
+        for ours, other in RENAMED:
+            key = key.replace(ours, other)
+        if key.startswith("stages") and ".blocks." not in key:
+            stage, rest = key.removeprefix("stages.").split(".", 1)
+            key = f"downsample_layers.{stage}.{rest}"
+        theirs[key.replace(".blocks.", ".")] = value
+    torch.save({"model": theirs}, tmp_path / "theirs.pth")
+    backbone = f"timm:{name}"
+    expected = read(write_weights(tmp_path, name), backbone=backbone)
+    assert same_bits(read(tmp_path / "theirs.pth", backbone=backbone), expected)
+
+
+def test_a_head_that_has_more_than_a_classifier(tmp_path: Path) -> None:
+    path = write_weights(tmp_path, "levit_128s")  # with a normalisation before it
+    assert "head.bn.weight" in torch.load(path)
+    before = torch.get_rng_state()
+    found = read(path, backbone="timm:levit_128s")
+    assert found and not [name for name in found if "head" in name]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def with_value(name: str, value: float) -> Callable[[Tensors], Any]:
+    def change(all_: Tensors) -> Tensors:
+        all_[name].view(-1)[0] = value
+        return all_
+
+    return change
+
+
+def with_bias(change: Callable[[Tensor], object]) -> Callable[[Tensors], Any]:
+    return lambda all_: all_ | {"bn1.bias": change(all_["bn1.bias"])}
+
+
+REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
+    "one is missing": (
+        lambda all_: {name: value for name, value in all_.items() if name != "bn1.bias"},
+        rf"{BACKBONE} has a tensor bn1\.bias, which is not there; give a file of its state_dict\(\)$",
+    ),
+    "one too many": (
+        lambda all_: all_ | {"extra.weight": torch.zeros(1)},
+        rf"{BACKBONE} has no tensor extra\.weight; give a file of its state_dict\(\)$",
+    ),
+    "other names": (lambda all_: under("layer", all_), r"has a tensor conv_stem\.weight, which is not there"),
+    "another shape": (
+        with_bias(lambda value: value[:2]),
+        r"has bn1\.bias of shape \(24,\), floating-point numbers, not shape \(2,\), floating-point numbers; ",
+    ),
+    "whole numbers": (
+        lambda all_: {name: (100 * value).to(torch.int8) for name, value in all_.items()},
+        r"has conv_stem\.weight of .* floating-point numbers, not .* torch\.int8; give",
+    ),
+    "a list as a tensor": (with_bias(list), r"has bn1\.bias of .*, not list; give"),
+    "complex": (with_bias(lambda value: value.to(torch.complex64)), r"bn1\.bias of .*, not .* torch\.compl"),
+    "no values": (with_bias(lambda value: value.to("meta")), r"bn1\.bias of .*, not .* that are not plain"),
+    "NaN": (with_value("bn1.bias", torch.nan), r"model\.bn1\.bias holds no weights, but infinity, NaN or a"),
+    "a variance below 0": (
+        with_value("bn1.running_var", -1.0),
+        r"model\.bn1\.running_var holds no weights, but infinity, NaN or a variance below 0$",
+    ),
+    "nothing": (lambda all_: {"state_dict": {}}, r"has a tensor conv_stem\.weight, which is not there"),
+    "a list": (lambda all_: [*all_.values()], r"cannot be read as weights \(.*\); give another file$"),
+    "names that are numbers": (lambda all_: {0: torch.ones(1)}, r"cannot be read as weights \("),
+    "a function": (lambda all_: {"state_dict": print}, r"cannot be read as weights \(not tensors alone, or"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_that_are_refused(name: str, tmp_path: Path) -> None:
+    change, message = REFUSED[name]
+    path = tmp_path / "weights.pth"
+    torch.save(change(tensors()), path)
+    with pytest.raises(UserError, match=rf"^network\.weights: {path}: .*{message}") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def damages(content: bytes) -> Iterator[bytes]:
+    """Cuts, and bits that flipped near the beginning."""
+    random = np.random.RandomState(0)
+    for length in range(0, len(content), len(content) // 10):
+        yield content[:length]
+        place, bit = random.randint(2000), random.randint(8)
+        yield content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("name", ["before 1.6.pth", "other order.pth", "a.safetensors"])
+def test_damaged_files(name: str, tmp_path: Path) -> None:
+    path, said = tmp_path / name, []
+    SAVED[name](path, tensors())
+    for content in damages(path.read_bytes()):
+        path.write_bytes(content)
+        try:
+            read(path)
+        except UserError as error:
+            said.append(str(error))
+    assert said and all(one.startswith(f"network.weights: {path}: ") and "\n" not in one for one in said)
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_what_would_run_code_runs_none_and_nothing_advises_to_run_it(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    for content in (b"", b"X", b"PK\x03\x04", pickle.dumps({"a": Trap(tmp_path / "ran")})):
+        path.write_bytes(content)
+        with pytest.raises(
+            UserError, match=rf"^network\.weights: {path}: cannot be read as weights \("
+        ) as caught:
+            read(path)
+        assert "weights_only" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        read(tmp_path / "nowhere.pth")
+
+
+def test_the_directory_before_step_1_holds_them(tmp_path: Path) -> None:
+    start = start_for(settings_for(write_weights(tmp_path)))
+    save_empty_checkpoint(tmp_path / "0", start)
+    assert read_metadata(open_checkpoint(tmp_path / "0")) is None
+    found = load_start(tmp_path / "0")
+    assert found is not None and same_bits(dict(found.tensors), dict(start.tensors))
+    digests = SealedDirectory(tmp_path / "0").digests
+    assert found.identity == start.identity == f"sha256:{digests['start.safetensors']}"
+    (tmp_path / "0/start.safetensors").write_bytes(b"x")
+    with pytest.raises(DamageError):
+        load_start(tmp_path / "0")
+
+
+def test_weights_of_colour_images_are_refused_for_grey_ones(tmp_path: Path) -> None:
+    settings = settings_for(write_weights(tmp_path))
     with pytest.raises(
-        UserError, match=rf"^{name}\.safetensors: .*weight is not finite after training; lower"
+        UserError, match=r"^network\.weights: not of this network .*; write dataset\.channels: 3"
     ):
-        save_checkpoint(saved, broken, saved.parent / "1")
-    assert contents(saved) == before
+        expand(empty_network(), 2, settings, 1, torch.Generator(), start_for(settings))
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_weights_that_are_not_finite_are_not_loaded(name: str, value: float, saved: Path) -> None:
-    path = saved / f"{name}.safetensors"
-    tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
-    list(tensors.values())[-1].view(-1)[-1] = value
-    path.unlink()
-    save_file(tensors, path)
-    seal(saved, {})
-    with pytest.raises(UserError, match=rf"{name}\.safetensors: \S+ is not finite; train it again$"):
-        load_checkpoint(saved)
+def test_without_a_network_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    settings = network_settings(backbone=BACKBONE, weights="pretrained")
+    with pytest.raises(UserError) as caught:
+        read_start(settings, "pretrained")
+    message = str(caught.value)
+    assert message.startswith(f"network.weights: those of {BACKBONE} cannot be downloaded (")
+    assert message.endswith("); load them where there is a network, and write the path of their file")
 
 
-@pytest.mark.parametrize("number", [0.0, -1e-30, -1.0])
-def test_a_variance_below_zero_is_not_loaded(number: float, saved: Path) -> None:
-    path = saved / "extractor_2.safetensors"
-    tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
-    name = next(key for key in tensors if key.endswith("running_var"))
-    tensors[name][1] = number
-    path.unlink()
-    save_file(tensors, path)
-    seal(saved, {})
-    if number == 0:
-        load_checkpoint(saved)
-        return
-    with pytest.raises(UserError, match=rf"_2\.safetensors: {name}, a variance, is below 0; train it again$"):
-        load_checkpoint(saved)
-
-
-Tensors = dict[str, torch.Tensor]
-
-
-def rename(tensors: Tensors) -> Tensors:
-    return {f"module.{name}": value for name, value in tensors.items()}
-
-
-def leave_one_out(tensors: Tensors) -> Tensors:
-    return dict(list(tensors.items())[1:])
-
-
-def reshape(tensors: Tensors) -> Tensors:
-    return {name: value[:-1] for name, value in tensors.items()}
-
-
-def halve(tensors: Tensors) -> Tensors:
-    return {name: value.half() for name, value in tensors.items()}
-
-
-@pytest.mark.parametrize("name", ["extractor_1", "head"])
-@pytest.mark.parametrize(
-    "change", [rename, leave_one_out, reshape, halve], ids=lambda change: change.__name__
-)
-def test_weights_of_another_network_are_named(
-    name: str, change: Callable[[Tensors], Tensors], saved: Path
+def test_what_is_downloaded_is_what_a_file_would_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    path = saved / f"{name}.safetensors"
-    tensors = {key: value.contiguous() for key, value in change(load_file(path)).items()}
-    path.unlink()
-    save_file(tensors, path)
-    seal(saved, {})
-    message = rf"{name}\.safetensors: not the weights of the network that network\.json describes; train"
-    with pytest.raises(UserError, match=message):
-        load_checkpoint(saved)
+    create, whole, asked = timm.create_model, whole_model(), []
+
+    def download(name: str, pretrained: bool = False, **options: Any) -> Any:
+        model = create(name, **options)
+        if pretrained:
+            asked.append(name)
+            model.load_state_dict(whole.state_dict(), strict=False)
+        return model
+
+    monkeypatch.setattr(timm, "create_model", download)
+    settings = network_settings(backbone=BACKBONE, weights="pretrained")
+    expected = start_for(settings_for(write_weights(tmp_path)))
+    assert read_start(settings, "pretrained").identity == expected.identity and asked == [NAME]

@@ -8,12 +8,12 @@ import timm
 import torch
 from torch import nn
 
-from der.data.exemplars import empty_memory
+from der.data.arrays import empty_memory
 from der.model.checkpoint import Checkpoint
-from der.model.start import Start, read_start
-from der.settings.network import NetworkSettings
-from der.train.incremental_step import train_step
-from der.train.training_images import TrainingImages, gather_step
+from der.model.weights import Start, read_start
+from der.settings.sections import NetworkSettings
+from der.train.batches import TrainingImages, gather_step
+from der.train.step import StepInputs, train_step
 from tests.builders import (
     CPU,
     MemoryKeeper,
@@ -73,10 +73,8 @@ def teach(
     """Two steps; ``keeper`` and ``listener`` are of the first."""
     start = start_for(settings) if settings.weights else None
     listener, keeper = listener or Recorder(), keeper or MemoryKeeper()
-    first = train_step(
-        None, STEPS[:1], images(1, 4, 4), settings, SETTINGS, CPU, listener, keeper, start
-    ).checkpoint
-    second = train_step(
-        first, STEPS, images(2, 3, 3, 6), settings, SETTINGS, CPU, Recorder(), MemoryKeeper()
-    ).checkpoint
+    inputs = StepInputs(None, STEPS[:1], images(1, 4, 4), settings, SETTINGS, CPU, start)
+    first = train_step(inputs, listener, keeper).checkpoint
+    inputs = StepInputs(first, STEPS, images(2, 3, 3, 6), settings, SETTINGS, CPU)
+    second = train_step(inputs, Recorder(), MemoryKeeper()).checkpoint
     return [first, second]

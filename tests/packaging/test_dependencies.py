@@ -3,52 +3,54 @@
 import ast
 import json
 import re
+import subprocess
 import sys
 import tomllib
-from functools import cache
 from typing import Any
 
 import grimp
 import pytest
 from packaging.requirements import Requirement
 
-from der.cli.extra import PIPELINE
+from der.cli.main import PIPELINE
 from der.pipeline.fingerprint import Code
 from stages.check import list_fingerprinted
 from tests.locations import ROOT
+from tests.test_layout import modules_of
 
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 LIBRARY = {
-    "core",
-    "settings",
-    "data",
-    "model",
-    "train",
-    "memory",
-    "evaluation",
-    "inference",
-    "estimator",
-    "cli",
+    *("core", "settings", "data", "model", "train", "memory", "evaluation", "inference", "estimator", "cli")
 }
 BROUGHT_BY = {
     **{"PIL": "pillow", "hydra": "hydra-core", "ruamel": "ruamel.yaml"},
-    **{"sklearn": "scikit-learn", "yaml": "pyyaml"},
+    **{"sklearn": "scikit-learn", "yaml": "pyyaml", "vl_convert": "vl-convert-python"},
 }
 FOR_DVC = {"ruamel.yaml.clib"}  # which DVC's parser imports where it is there
-# What rooms of the library import inside functions, for that use alone.
+# What rooms of the library import inside functions, for one use alone, and where.
 FOR_ONE_USE = {
-    "pyarrow": {"der.data.sources.arrow_files"},  # of extra parquet: its source is imported when it is named
-    "torchvision": {"der.data.sources.cifar"},  # of extra pipeline: downloads
-    "onnxruntime": {"der.inference.export"},  # of extra onnx
-    "timm": {"der.model.timm_extractor", "der.model.timm_models"},  # of extra photos: backbones of its family
-    "onnxscript": {"der.inference.export"},
-    "triton": {"der.model.kernels.convolution", "der.model.kernels.normalization"},  # torch's, for CUDA
+    "pyarrow": "der.data.sources.",  # of extra parquet: its source is imported when it is named
+    "torchvision": "der.data.sources.",  # of extra pipeline: downloads
+    "onnxruntime": "der.inference.",  # of extra onnx
+    "onnxscript": "der.inference.",
+    "timm": "der.model.",  # of extra photos: backbones of its family
+    "triton": "der.model.kernels.",  # torch's, for CUDA
 }
-
-
-@cache
-def project() -> dict[str, Any]:
-    content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return content
+WITH_TRITON = {
+    f"der.model.kernels.{name}" for name in ("convolution", "normalization", "fused", "fused_layers")
+}
+HEAVY = (
+    *("sklearn", "scipy", "torchvision", "pandas", "matplotlib", "dvc", "yaml"),
+    *("torch._dynamo", "torch._inductor", "sympy"),  # a second, of torch
+)
+IMPORT_ALL = """
+import importlib, json, sys
+modules, heavy = json.loads(sys.argv[1])
+for name in modules:
+    importlib.import_module(name)
+print(json.dumps([name for name in ("torch", *heavy) if name in sys.modules]))
+"""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -68,32 +70,18 @@ def imported() -> dict[str, set[str]]:
     return found
 
 
-def in_library(module: str) -> bool:
-    package, *rooms = module.split(".")
-    return package == "der" and rooms[:1] != [] and rooms[0] in LIBRARY
-
-
-def test_the_library_s_dependencies(imported: dict[str, set[str]]) -> None:
-    needed = {name for name, modules in imported.items() if any(map(in_library, modules))}
-    assert needed - set(FOR_ONE_USE) == names(project()["dependencies"])
-    for name, modules in FOR_ONE_USE.items():
-        assert imported[name] == modules, name
-
-
-def test_the_pipeline_s_dependencies(imported: dict[str, set[str]]) -> None:
-    base, extras = names(project()["dependencies"]), project()["optional-dependencies"]
-    needed = names(extras["pipeline"]) - FOR_DVC
-    assert set(imported) - base - {"onnxruntime", "onnxscript", "pyarrow", "timm", "triton"} == needed
-    assert {BROUGHT_BY.get(name, name) for name in PIPELINE} == needed
-
-
-def test_those_who_develop_have_all() -> None:
-    (own,) = (
-        Requirement(line)
-        for line in project()["optional-dependencies"]["dev"]
-        if line.startswith("der-pipeline")
-    )
-    assert own.extras == set(project()["optional-dependencies"]) - {"dev"}
+def test_every_list_is_of_what_is_imported(imported: dict[str, set[str]]) -> None:
+    rooms = tuple(f"der.{room}." for room in LIBRARY)
+    needed = {name for name, modules in imported.items() if any(one.startswith(rooms) for one in modules)}
+    assert needed - set(FOR_ONE_USE) == names(PROJECT["dependencies"])
+    for name, place in FOR_ONE_USE.items():
+        assert all(module.startswith(place) for module in imported[name]), name
+    pipeline = names(EXTRAS["pipeline"]) - FOR_DVC
+    others = set(FOR_ONE_USE) - {"torchvision"}
+    assert set(imported) - names(PROJECT["dependencies"]) - others == pipeline
+    assert {BROUGHT_BY.get(name, name) for name in PIPELINE} == pipeline
+    (developers,) = (Requirement(line) for line in EXTRAS["dev"] if line.startswith("der-pipeline"))
+    assert developers.extras == set(EXTRAS) - {"dev"}
 
 
 def test_the_page_on_machines_without_dvc_names_what_stages_import(imported: dict[str, set[str]]) -> None:
@@ -118,10 +106,17 @@ def test_the_examples_say_what_they_need() -> None:
     programs = [path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob("*.py")]
     notebook = json.loads((ROOT / "examples/quickstart.ipynb").read_text(encoding="utf-8"))
     programs += ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    needed = set().union(*map(imported_by, programs)) - names(project()["dependencies"])
+    needed = set().union(*map(imported_by, programs)) - names(PROJECT["dependencies"])
     lines = (ROOT / "examples/requirements.txt").read_text(encoding="utf-8").splitlines()
     listed = [Requirement(text) for line in lines if (text := line.partition("#")[0].strip())]
     assert {one.name for one in listed} == needed | {"ipykernel"}
-    extras = project()["optional-dependencies"]
-    known = {str(Requirement(line)) for line in (*extras["dev"], *extras["pipeline"])}
+    known = {str(Requirement(line)) for line in (*EXTRAS["dev"], *EXTRAS["pipeline"])}
     assert {str(one) for one in listed} <= known
+
+
+def test_importing_the_library_brings_nothing_heavy_but_torch() -> None:
+    modules = {name for room in LIBRARY for name in modules_of(f"der.{room}")} - WITH_TRITON
+    line = [sys.executable, "-c", IMPORT_ALL, json.dumps([sorted(modules), HEAVY])]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == ["torch"]

@@ -2,7 +2,6 @@
 
 import datetime
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -30,25 +29,12 @@ def check(schema: str, *files: object) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_licence() -> None:
-    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    (author,) = PROJECT["authors"]
-    assert text.startswith(f"MIT License\n\nCopyright (c) 2026 {author['name']}\n")
-    assert PROJECT["license"] == read_yaml("CITATION.cff")["license"] == "MIT"
-    assert PROJECT["license-files"] == ["LICENSE"]
-
-
 def test_citation() -> None:
     check("vendor.citation-file-format", "CITATION.cff")
     content = read_yaml("CITATION.cff")
-    assert content["version"] == PROJECT["version"]
-    assert content["repository-code"] == PROJECT["urls"]["Repository"]
-    assert content["authors"] == PROJECT["authors"]
-    paper = content["preferred-citation"]
-    assert [one["family-names"] for one in paper["authors"]] == ["Yan", "Xie", "He"]
-    assert (paper["year"], paper["start"], paper["end"]) == (2021, 3014, 3023)
-    assert paper["title"] == "DER: Dynamically Expandable Representation for Class Incremental Learning"
-    assert paper["identifiers"][0]["value"] == "arXiv:2103.16788" and paper["url"].endswith("/2103.16788")
+    said = [content[key] for key in ("version", "license", "repository-code", "authors")]
+    urls = PROJECT["urls"]
+    assert said == [PROJECT["version"], PROJECT["license"], urls["Repository"], PROJECT["authors"]]
     # GitHub's reader of the file takes no aliases.
     assert not re.search(r"[:-] [&*]\w", (ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 
@@ -69,31 +55,21 @@ def test_changelog() -> None:
     assert newest == PROJECT["version"] or f"version {PROJECT['version']}" in text.partition("### ")[0]
 
 
-def test_pythons() -> None:
-    """Those of the classifiers, from the oldest that is admitted; the workflow has the ends of them."""
-    classifiers = "\n".join(PROJECT["classifiers"])
-    versions = re.findall(r"^Programming Language :: Python :: (3\.\d+)$", classifiers, re.MULTILINE)
-    assert PROJECT["requires-python"] == f">={versions[0]}"
-    jobs = read_yaml(".github/workflows/tests.yml")["jobs"]
-    assert jobs["linux"]["strategy"]["matrix"]["python"] == [versions[0], versions[-1]]
-
-
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows(path: Any) -> None:
     check("vendor.github-workflows", path)
     text, content = path.read_text(encoding="utf-8"), read_yaml(path)
-    used = re.findall(r"uses: (\S+)(.*)", text)
-    assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one) for one, _ in used)  # none that can move
-    assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", version) for _, version in used)
-    assert content["permissions"] == {"contents": "read"} and "cancel-in-progress" in content["concurrency"]
-    assert text.count("permissions:") == 1 and "secrets." not in text
-    assert all("timeout-minutes" in job for job in content["jobs"].values())
+    used = re.findall(r"uses: (\S+)", text)
+    assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one) for one in used)  # none that can move
+    assert content["permissions"] == {"contents": "read"} and "secrets." not in text
     targets = re.findall(r"run: make (\w+)$", text, re.MULTILINE)
     made = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert targets and all(re.search(rf"^{one}:", made, re.MULTILINE) for one in targets)
 
 
-@pytest.mark.skipif(shutil.which("actionlint") is None, reason="no actionlint on the PATH")
-def test_actionlint() -> None:
-    done = subprocess.run(["actionlint", *map(str, WORKFLOWS)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+def test_workflows_run_the_oldest_and_the_newest_python() -> None:
+    classifiers = "\n".join(PROJECT["classifiers"])
+    versions = re.findall(r"^Programming Language :: Python :: (3\.\d+)$", classifiers, re.MULTILINE)
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+    jobs = read_yaml(".github/workflows/tests.yml")["jobs"]
+    assert jobs["linux"]["strategy"]["matrix"]["python"] == [versions[0], versions[-1]]

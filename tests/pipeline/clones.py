@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from der.pipeline.chain import write_chain
-from der.pipeline.editing import put_values
-from der.pipeline.presets import PRESETS, load_order, load_preset
-from der.pipeline.settings import parse_settings
-from der.settings.experiment import Settings
-from der.settings.presets import list_names
+from der.pipeline.presets import PRESETS, load_order, parse_settings, write_preset
+from der.pipeline.steps import write_chain
+from der.settings.experiment import Settings, list_names
 from tests.locations import ROOT
 
 REPOSITORY = ROOT
@@ -50,7 +47,7 @@ def make_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @cache
 def text_of(name: str) -> str:
     """params.yaml with the preset applied."""
-    return put_values(COMMITTED, load_preset(name))
+    return write_preset(name, {"path": "data/images", "downloads": "~/.cache/der"})
 
 
 @cache

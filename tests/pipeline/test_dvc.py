@@ -8,8 +8,8 @@ import yaml
 
 from der.core.sealed import MANIFEST, sealed_directory
 from der.pipeline import dvc, paths
-from der.pipeline.chain import write_chain
 from der.pipeline.dvc import Damage, find_all_damage, hash_output, holds, repair
+from der.pipeline.steps import write_chain
 
 GRAPH = {
     "check": {"outs": [{"data/fingerprints": {"persist": True}}, {"data/input.json": {"persist": True}}]},

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,11 @@ import pytest
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
 from der.pipeline import known_names
-from der.pipeline.adding import add_classes
-from der.pipeline.chain import chain_length
 from der.pipeline.dvc import LOCK
-from der.pipeline.params import read_params, read_text
-from der.pipeline.paths import PARAMS, RAW, checkpoint
+from der.pipeline.params import read_params
+from der.pipeline.paths import PARAMS, RAW
 from der.pipeline.planning import planned_steps
-from der.pipeline.settings import load_settings
+from der.pipeline.presets import load_settings
 from tests.pipeline.clones import make_clone
 from tests.runs.lab import set_parameters
 
@@ -31,7 +30,7 @@ def own_source(settings: Any, scratch: Path, /) -> list[Any]:
     raise AssertionError("nothing is read")
 
 
-SOURCES = {"an archive": ("folder", ARCHIVE), "one's own": (f"{__name__}:own_source", DIRECTORY)}
+SOURCES = {"an archive": ("folder", ARCHIVE), "user-defined": (f"{__name__}:own_source", DIRECTORY)}
 
 
 def md5(content: bytes) -> str:
@@ -79,46 +78,26 @@ def test_a_class_that_is_not_there_is_refused() -> None:
     set_parameters(PARAMS, {"protocol.steps": None, "protocol.class_order": ["dog", "cat", "ant"]})
     with pytest.raises(UserError, match=r"^params\.yaml: protocol\.class_order: 'bee' is missing; list"):
         planned_steps(load_settings())
-
-
-def test_steps_that_the_protocol_does_not_name() -> None:
-    set_parameters(PARAMS, {"protocol.steps": None, "protocol.first_classes": 3})
+    set_parameters(PARAMS, {"protocol.class_order": "alphabetical", "protocol.first_classes": 3})
     assert planned_steps(load_settings()) == [["ant", "bee", "cat"], ["dog"]]
 
 
-def test_such_a_class_cannot_be_added() -> None:
-    checkpoint(1).mkdir(parents=True)
-    (checkpoint(1) / "network.json").write_text(json.dumps({"steps": [["ant", "bee"]]}))
-    set_parameters(PARAMS, {"protocol.steps": None})
-    before = read_text()
-    with pytest.raises(UserError, match=REFUSED):
-        add_classes(["cst"])
-    assert (read_text(), chain_length()) == (before, 4)
-    add_classes(["cat"])
-    assert load_settings().protocol.steps == [["ant", "bee"], ["cat"]]
+EDITS: dict[str, Callable[[Path], object]] = {
+    "other bytes of the same size": lambda images: images.write_bytes(GZIP + b"IMAGES"),
+    "more images": lambda images: images.write_bytes(GZIP + b"images of a cst, too"),
+    "other parameters": lambda images: set_parameters(PARAMS, {"dataset.seed": 1}),
+    "no lock": lambda images: LOCK.unlink(),
+    "an array lost": lambda images: (RAW / "train/ant.npy").unlink(),
+    "a manifest lost": lambda images: (RAW / "train/manifest.json").unlink(),
+}
 
 
-def test_other_bytes_of_the_same_size_may_hold_other_classes(images: Path) -> None:
-    images.write_bytes(GZIP + b"IMAGES")
-    assert planned_steps(load_settings()) == TYPO
-
-
-def test_more_images_may_hold_other_classes(images: Path) -> None:
-    images.write_bytes(GZIP + b"images of a cst, too")
-    assert planned_steps(load_settings()) == TYPO
-
-
-def test_other_parameters_may_give_other_classes() -> None:
-    set_parameters(PARAMS, {"dataset.seed": 1})
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_may_hold_other_classes_is_not_refused(edit: str, images: Path) -> None:
+    EDITS[edit](images)
     assert planned_steps(load_settings()) == TYPO
 
 
 def test_other_code_may_give_other_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_names, "read_code", lambda stages: dict.fromkeys(stages, "edited"))
-    assert planned_steps(load_settings()) == TYPO
-
-
-@pytest.mark.parametrize("missing", [LOCK, RAW / "train/ant.npy", RAW / "train/manifest.json"], ids=str)
-def test_nothing_is_known_without_what_was_read(missing: Path) -> None:
-    missing.unlink()
     assert planned_steps(load_settings()) == TYPO

@@ -1,4 +1,4 @@
-"""The text of params.yaml: what cannot be read, or DVC would read otherwise, is one sentence."""
+"""What stages read of params.yaml and data/input.json, and how differences of values are shown."""
 
 import re
 from functools import reduce
@@ -7,34 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.utils.serialize import load_yaml
 
-from der.core.errors import UserError
-from der.pipeline.changes import value_at
-from der.pipeline.editing import put_values
-from der.pipeline.params import load_section, parse_section, read_params
-from der.pipeline.paths import PARAMS, read_names, read_stages
-from der.pipeline.settings import load_settings
-from der.settings.dataset import DatasetSettings
-from der.settings.experiment import Settings
+from der.core.errors import DamageError, UserError
+from der.pipeline.params import (
+    compare,
+    holds_side,
+    load_section,
+    parse_section,
+    read_params,
+    shorten,
+    value_at,
+    with_side,
+    write_side,
+)
+from der.pipeline.paths import INPUT, PARAMS, read_names, read_stages
+from der.settings.experiment import Settings, preset
+from der.settings.sections import DatasetSettings
 from der.settings.training import PhaseSettings
 from tests.locations import ROOT
 
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
-LINE = COMMITTED[: COMMITTED.index("  budget: 200")].count("\n") + 1
 
 
-def with_budget(text: str) -> str:
-    assert "budget: 200 " in COMMITTED
-    return COMMITTED.replace("budget: 200 ", f"budget: {text} ")
-
-
-def message(path: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        load_settings(path)
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith(f"{path}: ")
-    return str(caught.value).removeprefix(f"{path}: ")
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with params.yaml, as the current one."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(COMMITTED, encoding="utf-8")
+    return tmp_path
 
 
 def test_every_parameter_that_dvc_reads_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,88 +57,77 @@ def keys_below(key: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "budget"), [("200", 200), ("0x10", 16), ("1_000", 1000), ("+5", 5), ("010", 10), ("0o10", 8)]
+    ("content", "message"),
+    [
+        (None, "not found; run from the repository's root"),
+        (COMMITTED.encode("utf-16"), "not UTF-8; save it in that encoding"),
+        (b"", "holds no keys and values; restore it with `git checkout params.yaml`"),
+        (b"[1]", "holds no keys and values; restore it with `git checkout params.yaml`"),
+        (b"train: 5\n", "train.base: is empty; write the keys epochs, "),
+        (COMMITTED.replace("epochs: 40 ", "epochs: 0 ").encode(), "train.base.epochs: 0 is out of range; "),
+    ],
 )
-def test_a_number_is_the_one_that_dvc_reads(text: str, budget: int, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text("\ufeff" + with_budget(text), encoding="utf-8")
-    assert load_settings(path).memory.budget == budget
-    assert read_params(path) == load_yaml(str(path))
+def test_what_a_stage_cannot_read(content: bytes | None, message: str) -> None:
+    Path("params.yaml").unlink()
+    if content is not None:
+        Path("params.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=f"^{re.escape('params.yaml: ' + message)}"):
+        load_section(PhaseSettings, "train", "base")
 
 
-def test_what_dvc_reads_as_text_is_text(tmp_path: Path) -> None:
-    for text in ("1:30", "1:30.5", "yes", "<<<"):
-        path = tmp_path / "params.yaml"
-        path.write_text(with_budget(text), encoding="utf-8")
-        assert message(path).startswith(f"memory.budget: '{text}' does not fit; write a whole number")
-        assert read_params(path) == load_yaml(str(path))
+def test_a_stage_reads_its_own_sections() -> None:
+    text = COMMITTED.replace("budget: 200 ", "budget: many ")  # of no concern to these
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    assert load_section(DatasetSettings, "dataset").image_side == 8
+    assert load_section(PhaseSettings, "train", "base").epochs == 40
+
+
+def test_the_side_that_is_written_is_read() -> None:
+    dataset = preset("photos").dataset
+    with pytest.raises(UserError, match=r"^data/input\.json: cannot be read"):
+        with_side(dataset)
+    write_side(224)
+    assert with_side(dataset).side == 224
+    before = INPUT.stat().st_ino
+    write_side(224)
+    assert INPUT.stat().st_ino == before  # the same file: what depends on it need not be looked at again
+    write_side(None)
+    with pytest.raises(UserError, match=r"^data/input\.json: holds no side; run `dvc repro`, without"):
+        with_side(dataset)
+    digits = preset("digits").dataset
+    assert with_side(digits) is digits
+
+
+def test_a_bit_that_flips_is_never_another_side() -> None:
+    write_side(160)
+    whole = INPUT.read_bytes()
+    for place in range(len(whole)):
+        INPUT.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(DamageError, match=r"^data/input\.json: "):
+            with_side(preset("photos").dataset)
+        assert not holds_side(160)
+    write_side(160)  # as the next stage check does
+    assert INPUT.read_bytes() == whole
+
+
+STEPS = [[f"name {step}-{label}" for label in range(25)] for step in range(5)]
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("value", "text"),
     [
-        ("2024-02-31", f"line {LINE}: '2024-02-31' is no timestamp; correct it or put it in quotes"),
-        ("2024-02-01T99:00:00", f"line {LINE}: '2024-02-01T99:00:00' is no timestamp"),
-        ("!!int abc", f"line {LINE}: 'tag:yaml.org,2002:int' is a tag; write the value without it"),
-        ("!!set {1, 2}", f"line {LINE}: 'tag:yaml.org,2002:set' is a tag; write the value without it"),
-        ("!mine 1", f"line {LINE}: '!mine' is a tag; write the value without it"),
-        ("&b 1", f"line {LINE}: 'b' is an anchor or alias; write the value itself"),
-        ("*b", f"line {LINE}: 'b' is an anchor or alias; write the value itself"),
-        ("1\n  <<: {a: 1}", f"line {LINE + 1}: << merges keys; write them out"),
-        ("9" * 5000, f"line {LINE}: '99999"),
-        ("[" * 3000, f"line {LINE}: nested more than 50 levels deep"),
-        ("1\n  budget: 200", f"line {LINE + 1}: 'budget' stands twice; remove one"),
-        ("{a: 1, a: 1}", f"line {LINE}: 'a' stands twice; remove one"),
-        ("{[a]: 1}: 2", f"line {LINE}: "),
-        ("{? {a: 1} : 2}", f"line {LINE}: "),
-        ("[1", "line "),
-        ("\x00", ""),
+        (0.1, "0.1"),
+        ({"sharpness": 2, "mean": None}, "{sharpness: 2, mean: null}"),
+        (["a", "b, c", "d", "e"], "[a, 'b, c', d, e]"),
+        ([f"class, {label}" for label in range(100)], "['class, 0', 'class, 1', 'class, 2', ... 100 in all]"),
+        ([["a", "b"]] * 20, "[[a, b], [a, b], [a, b], ... 20 in all]"),
+        (STEPS[:1], "[[name 0-0, name 0-1, name 0-2, ... 25 in all]]"),
     ],
 )
-def test_a_value_that_is_none_is_named_by_its_line(text: str, fault: str, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(with_budget(text), encoding="utf-8")
-    assert message(path).startswith(f"not valid YAML ({fault}")
-    with pytest.raises(UserError, match=r"^params\.yaml: not valid YAML \("):
-        put_values(path.read_text(encoding="utf-8"), {})
+def test_long_lists_are_cut_at_every_depth(value: object, text: str) -> None:
+    assert shorten(value) == text
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_another_encoding_is_named(encoding: str, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(COMMITTED + "# Größe\n", encoding=encoding)
-    assert message(path) == "not UTF-8; save it in that encoding"
-
-
-def test_no_file_and_a_directory_are_told_apart(tmp_path: Path) -> None:
-    assert message(tmp_path / "params.yaml") == "not found; run from the repository's root"
-    (tmp_path / "params.yaml").mkdir()
-    assert message(tmp_path / "params.yaml") == "cannot be read (Is a directory); put the file there"
-
-
-def test_aliases_that_would_fill_the_memory_are_refused_before_they_do(tmp_path: Path) -> None:
-    rows = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
-    rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
-    path = tmp_path / "params.yaml"
-    path.write_text("\n".join(rows), encoding="utf-8")
-    assert message(path) == "not valid YAML (line 1: 'a0' is an anchor or alias; write the value itself)"
-
-
-@pytest.mark.parametrize("text", ["", "# nothing\n", "5", "[1]", "--- a\n--- b\n"])
-def test_what_holds_no_keys_is_refused(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(text, encoding="utf-8")
-    assert message(path).startswith(("holds no keys and values", "not valid YAML ("))
-
-
-def test_a_stage_reads_its_own_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(with_budget("many"), encoding="utf-8")  # of no concern to these
-    assert load_section(DatasetSettings, "dataset").image_side == 8
-    assert load_section(PhaseSettings, "train", "base").epochs == 40
-    Path("params.yaml").write_text(COMMITTED.replace("epochs: 40 ", "epochs: 0 "), encoding="utf-8")
-    with pytest.raises(UserError, match=r"^params\.yaml: train\.base\.epochs: 0 is out of range; write "):
-        load_section(PhaseSettings, "train", "base")
-    Path("params.yaml").write_text("train: 5\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"^params\.yaml: train\.base: is empty; write keys and values$"):
-        load_section(PhaseSettings, "train", "base")
+def test_differences_are_listed_by_key() -> None:
+    old, new = {"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"b": 1, "c": [2]}, "e": None, "f": True}
+    assert [*map(str, compare(old, new))] == ["a.c: [1] -> [2]", "d: 2 -> null", "f: null -> true"]

@@ -6,7 +6,6 @@ import pytest
 
 from der.core.errors import DamageError, UserError
 from der.core.sealed import sealed_directory
-from der.pipeline.chain import chain_length
 from der.pipeline.paths import (
     FINGERPRINTS,
     INPUT,
@@ -22,7 +21,7 @@ from der.pipeline.paths import (
     stages_of,
     train_images,
 )
-from der.pipeline.tasks import read_task
+from der.pipeline.steps import chain_length, read_task
 
 
 def write_task(text: bytes) -> None:

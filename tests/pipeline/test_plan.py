@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from der.core.cost import StageTime
 from der.core.errors import UserError
-from der.core.stage_time import StageTime
 from der.pipeline.overrides import apply_row, expand_rows
 from der.pipeline.params import read_text
 from der.pipeline.plan import Stage, Workspace, describe_run, describe_sweep, plan_row

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.data.sources.known_classes import CIFAR10, CIFAR100
+from der.data.sources.builtin import CIFAR10, CIFAR100
 from der.pipeline.planning import planned_steps
-from der.pipeline.settings import load_settings
-from der.settings.presets import DIRECTORY, ORDERS, list_names, read_order
+from der.pipeline.presets import load_settings
+from der.settings.experiment import DIRECTORY, ORDERS, list_names, read_order
 from tests.data.sources.image_trees import tree_of, write_zip
 from tests.locations import ROOT
 from tests.runs.lab import set_parameters

@@ -8,32 +8,32 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from der.core import atomic
+from der.core import files
 from der.core.randomness import generator
 from der.core.sealed import seal
-from der.data.class_arrays import class_file, read_classes
-from der.data.exemplars import empty_memory
-from der.memory.build import build_memory
-from der.model.backbones import build_extractor, initialize_extractor
+from der.data.arrays import class_file, empty_memory, read_classes
+from der.memory import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.forward import features_in_turns
-from der.model.start import Start
-from der.model.weights import tensors_of
+from der.model.network import build_extractor, initialize_extractor
+from der.model.weights import Start, tensors_of
 from der.pipeline import paths
-from der.pipeline.applying import apply_preset
-from der.pipeline.chain import write_chain
+from der.pipeline.edits import apply_preset
 from der.pipeline.params import read_text
-from der.pipeline.settings import parse_settings
-from der.pipeline.tasks import read_task
+from der.pipeline.presets import parse_settings
+from der.pipeline.steps import read_task, write_chain
 from der.settings.experiment import Settings
 from der.settings.training import TrainSettings
-from der.train.incremental_step import TrainedStep, train_step
-from der.train.step_run import Listener, NoState
-from der.train.training_images import gather_step
+from der.train.batches import gather_step
+from der.train.log import Listener
+from der.train.resume import StateKeeper
+from der.train.step import StepInputs, TrainedStep, train_step
 from stages import split
 from tests.pipeline.clones import NAMES, PROTOCOLS, TEN_BY_TEN, class_names, make_clone
 
 CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -71,7 +71,8 @@ def take(previous: Checkpoint | None, number: int, settings: Settings, memory: A
     images = gather_step(read_classes(directory, steps[-1]), memory)
     train = cut(settings.train)
     start = draw_start(settings) if previous is None and settings.network.weights else None
-    return train_step(previous, steps, images, settings.network, train, CPU, Listener(), NoState(), start)
+    inputs = StepInputs(previous, steps, images, settings.network, train, CPU, start)
+    return train_step(inputs, Listener(), StateKeeper())
 
 
 def draw_start(settings: Settings) -> Start:
@@ -85,7 +86,7 @@ def draw_start(settings: Settings) -> Start:
 def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Split, then both steps' phases, on noise: two images a class, of fewer pixels but the same network."""
     first, later, count = PROTOCOLS.get(name, TEN_BY_TEN)
-    monkeypatch.setattr(atomic, "_flush", lambda path: None)  # thousands of files, and no power cut here
+    monkeypatch.setattr(files, "_flush", lambda path: None)  # thousands of files, and no power cut here
     apply_preset(name)
     write_chain(count)  # which a preset does itself where it knows the classes
     settings = parse_settings(read_text())

@@ -1,6 +1,7 @@
-"""Every preset: its values and its protocol."""
+"""Every preset: its values, its protocol, and what `der preset` writes."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,22 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from dvc.utils.serialize import loads_yaml
+from jsonschema import Draft202012Validator
 
+from der.core.files import read_json
 from der.data.protocol import plan_steps
-from der.pipeline.changes import compare
-from der.pipeline.editing import put_values
+from der.pipeline.checks import SCHEMA
+from der.pipeline.params import compare
+from der.pipeline.paths import PARAMS
 from der.pipeline.planning import planned_steps
-from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset
-from der.settings.section import to_values
-from der.settings.training import AugmentationSettings, PhaseSettings, ScheduleSettings
+from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset, write_preset
+from der.settings.sections import to_values
+from der.settings.training import AugmentationSettings
+from der.settings.yaml import parse_yaml
+from tests.locations import ROOT
 from tests.pipeline.clones import (
     COMMITTED,
     NAMES,
     PROTOCOLS,
     TEN_BY_TEN,
     class_names,
-    make_clone,
     settings_of,
+    text_of,
 )
 
 ORDER_DIGESTS = {  # of the names, taken when each was compared with its source
@@ -35,18 +42,27 @@ ORDER_DIGESTS = {  # of the names, taken when each was compared with its source
 }
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what presets read and write, as the current directory."""
-    return make_clone(tmp_path, monkeypatch)
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.usefixtures("place")
 def test_the_default_is_the_committed_file() -> None:
-    assert put_values(COMMITTED, load_preset("digits")) == COMMITTED
+    assert text_of("digits") == COMMITTED
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_written_has_the_values_and_the_comments(name: str) -> None:
+    places = {"path": "my #1: pictures", "downloads": "1"}
+    text = write_preset(name, places)
+    content = parse_yaml(text, PARAMS)
+    preset = load_preset(name)
+    assert content == loads_yaml(text) == preset | {"dataset": preset["dataset"] | places}
+    assert re.findall(r" # .*", text) == re.findall(r" # .*", COMMITTED)
+    assert text.splitlines()[:2] == COMMITTED.splitlines()[:2] and not re.search(r" $", text, re.MULTILINE)
+    assert Draft202012Validator(read_json(Path(SCHEMA))).is_valid(content)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_protocol(name: str) -> None:
     first, later, count = PROTOCOLS.get(name, TEN_BY_TEN)
@@ -58,7 +74,6 @@ def test_protocol(name: str) -> None:
     assert sorted(one for step in steps for one in step) == class_names(settings)
 
 
-@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
 def test_a_preset_holds_only_what_differs_from_its_base(name: str) -> None:
     content = yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -78,48 +93,49 @@ def leaves(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield prefix + key, value
 
 
-@pytest.mark.usefixtures("place")
-def test_recipes() -> None:
-    notebook, pycil, paper, b50, images = (
-        settings_of(name)
-        for name in ("notebook", "pycil_b0_10", "paper_b0_10", "paper_b50_5", "imagenet100_b0_10")
-    )
+# Epochs, milestones, weight decay, batch size, epochs of warm-up, heads drawn anew after it.
+LONG = (170, [110, 130], 5e-4, 128, 10, True)
+IMAGENET = (220, [80, 140, 180, 200], 5e-4, 256, 20, True)
 
-    def schedule(phase: PhaseSettings) -> tuple[object, ...]:
-        return (
-            phase.epochs,
-            phase.milestones,
-            phase.weight_decay,
-            phase.batch_size,
-            phase.warmup_epochs,
-            phase.reinitialize_heads,
-        )
 
-    assert schedule(notebook.train.base) == (201, [60, 120, 170], 5e-4, 128, 0, False)
-    assert schedule(notebook.train.incremental) == (171, [60, 120, 170], 5e-4, 128, 0, False)
-    assert schedule(pycil.train.base) == (200, [60, 120, 170], 5e-4, 128, 0, False)
-    assert schedule(pycil.train.incremental) == (170, [80, 120, 150], 2e-4, 128, 0, False)
-    for phase in (paper.train.base, paper.train.incremental, b50.train.incremental):
-        assert schedule(phase) == (170, [110, 130], 5e-4, 128, 10, True)
-    assert schedule(b50.train.base) == (200, [60, 120, 160], 5e-4, 128, 0, False)
-    assert [(one.budget, one.allocation) for one in (paper.memory, b50.memory)] == [
-        (2000, "total"),
-        (20, "per_class"),
-    ]
+@pytest.mark.parametrize(
+    ("name", "base", "incremental"),
+    [
+        (
+            "notebook",
+            (201, [60, 120, 170], 5e-4, 128, 0, False),
+            (171, [60, 120, 170], 5e-4, 128, 0, False),
+        ),
+        (
+            "pycil_b0_10",
+            (200, [60, 120, 170], 5e-4, 128, 0, False),
+            (170, [80, 120, 150], 2e-4, 128, 0, False),
+        ),
+        ("paper_b0_10", LONG, LONG),
+        ("paper_b50_5", (200, [60, 120, 160], 5e-4, 128, 0, False), LONG),
+        ("imagenet100_b0_10", IMAGENET, IMAGENET),
+    ],
+)
+def test_recipes(name: str, base: tuple[object, ...], incremental: tuple[object, ...]) -> None:
+    train = settings_of(name).train
+    for phase, expected in ((train.base, base), (train.incremental, incremental)):
+        found = (phase.epochs, phase.milestones, phase.weight_decay, phase.batch_size, phase.warmup_epochs)
+        assert (*found, phase.reinitialize_heads) == expected
+    for any_phase in (train.base, train.incremental, train.incremental.classifier):
+        assert (any_phase.learning_rate, any_phase.decay, any_phase.momentum) == (0.1, 0.1, 0.9)
+    assert train.incremental.auxiliary_weight == 1
+
+
+def test_what_else_the_authors_recipes_say() -> None:
+    paper, b50, images = map(settings_of, ("paper_b0_10", "paper_b50_5", "imagenet100_b0_10"))
+    assert (paper.memory.budget, paper.memory.allocation) == (2000, "total")
+    assert (b50.memory.budget, b50.memory.allocation) == (20, "per_class")
     stage = paper.train.incremental.classifier
     assert (stage.epochs, stage.milestones, stage.weight_decay, stage.batch_size) == (30, [15], 5e-4, 128)
     assert (stage.temperature, images.train.incremental.classifier.temperature) == (5.0, 1.0)
-    for phase in (images.train.base, images.train.incremental):
-        assert schedule(phase) == (220, [80, 140, 180, 200], 5e-4, 256, 20, True)
     assert (images.network.stem, images.dataset.image_side, images.dataset.source) == ("large", 224, "folder")
-    for one in (notebook, pycil, paper, b50, images):
-        phases: list[ScheduleSettings] = [one.train.base, one.train.incremental]
-        for phase in [*phases, one.train.incremental.classifier]:
-            assert (phase.learning_rate, phase.decay, phase.momentum) == (0.1, 0.1, 0.9)
-        assert one.train.incremental.auxiliary_weight == 1
 
 
-@pytest.mark.usefixtures("place")
 def test_networks_and_images() -> None:
     settings = {name: settings_of(name) for name in NAMES}
     for name, one in settings.items():
@@ -145,7 +161,6 @@ def test_networks_and_images() -> None:
         assert one.train.augmentation == AugmentationSettings(None, 4, True, 63 / 255)
 
 
-@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("name", NAMES)
 def test_classifiers_start_as_in_the_program_whose_recipe_it_is(name: str) -> None:
     network = settings_of(name).network
@@ -154,7 +169,6 @@ def test_classifiers_start_as_in_the_program_whose_recipe_it_is(name: str) -> No
     assert (network.head_initialization, network.inherit_head) == others.get(name, authors)
 
 
-@pytest.mark.usefixtures("place")
 def test_an_ablation_is_one_change_to_the_paper() -> None:
     changes = {
         "ablation_no_auxiliary": {"train.incremental.auxiliary_weight": 0},
@@ -167,7 +181,6 @@ def test_an_ablation_is_one_change_to_the_paper() -> None:
         assert {one.key: one.new for one in compare(paper, to_values(settings_of(name)))} == expected
 
 
-@pytest.mark.usefixtures("place")
 def test_class_orders() -> None:
     alphabetical = sorted(load_order("podnet_1"))
     assert alphabetical[:3] == ["apple", "aquarium_fish", "baby"] and alphabetical[-1] == "worm"
@@ -176,9 +189,5 @@ def test_class_orders() -> None:
         assert len(load_order(name)) == 100 and sorted(load_order(name)) == alphabetical
     shuffled = np.random.RandomState(1993).permutation(100)
     assert list(load_order("icarl_1993")) == [alphabetical[label] for label in shuffled]
-    starts = {"podnet_1": [87, 0, 52], "podnet_2": [58, 30, 93], "podnet_3": [71, 54, 45]}
-    for name, labels in starts.items():
-        assert load_order(name)[:3] == [alphabetical[label] for label in labels]
-    # What follows the start, against slips of the pen.
     for name, digest in ORDER_DIGESTS.items():
         assert hashlib.sha256(" ".join(load_order(name)).encode()).hexdigest()[:16] == digest

@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    assert write_fingerprints(read_code([STAGE, "download"])) == [STAGE, "download"]
+    assert write_fingerprints(read_code([STAGE, "initialize"])) == [STAGE, "initialize"]
     return tmp_path
 
 
@@ -115,7 +115,7 @@ def test_a_fingerprint_that_is_damaged_is_no_edit(project: Path) -> None:
 
 def test_fingerprints_are_written_when_they_are_new(project: Path) -> None:
     before = FINGERPRINTS.stat()
-    assert write_fingerprints(read_code([STAGE, "download"])) == []
+    assert write_fingerprints(read_code([STAGE, "initialize"])) == []
     assert FINGERPRINTS.stat().st_ino == before.st_ino
     assert write_fingerprints(read_code([STAGE])) == []  # a stage less
     assert [path.name for path in FINGERPRINTS.iterdir()] == [STAGE]

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from der.core.errors import UserError
+from der.core.files import write_json
 from der.core.sealed import seal, sealed_directory
-from der.core.serialization import write_json
 from der.pipeline import paths
-from der.pipeline.chain import chain_length, write_chain
-from der.pipeline.tasks import read_task, write_classes
+from der.pipeline.steps import chain_length, read_task, write_chain, write_classes
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from der.report.comparison import ComparedRun, write_comparison
-from der.report.write import write_report
-from der.summary.charts.accuracy import Curve
+from der.report.page import write_report
+from der.summary.series import Curve
 from tests.report.report_runs import ODD_NAMES, make_run, with_times, without_mistakes
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

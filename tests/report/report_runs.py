@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.stage_time import StageTime
-from der.data.exemplars import Memory
-from der.data.image_rows import every_row
+from der.core.cost import StageTime
+from der.data.arrays import Memory, every_row
 from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
-from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
-from der.evaluation.predictions import Predictions
-from der.report.finished_run import FinishedRun, Origin
+from der.evaluation.mistakes import Mistakes, Predictions, find_mistakes, most_mistakes, with_images
+from der.report.page import FinishedRun, Origin
 from der.summary.series import summarise
 from der.summary.verdict import chance
 from der.train.log import EpochRecord

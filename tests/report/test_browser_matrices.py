@@ -1,16 +1,16 @@
 """The page's matrices in Chromium: by pixels where it is a matter of pixels."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from der.report.write import write_report
-from der.summary.charts.blending import contrast
-from der.summary.rounding import show_number, show_share
-from tests.report.browser import DESK, LONG_NAMES, PHONE, RUNS, Pages, colour_at, hover_cell, pixels
-from tests.report.report_runs import make_run
+from der.report.matrices import contrast
+from der.summary.series import show_number, show_share
+from tests.report.browser import DESK, PHONE, RUNS, Pages, colour_at, hover_cell, pixels
+
+pytestmark = pytest.mark.slow
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -26,20 +26,6 @@ def test_an_error_differs_from_an_empty_cell(opened: Page, scheme: str) -> None:
     assert [int(colours[1][place : place + 2], 16) for place in (1, 3, 5)] == [
         int(part) for part in page.removeprefix("rgb(").removesuffix(")").split(",")
     ]
-
-
-def test_numbers_stand_in_their_cells(opened: Page) -> None:
-    outside = """() => [...document.querySelectorAll('.matrix')].flatMap((figure) => {
-        const cells = figure.querySelector('.cells').getBoundingClientRect();
-        const side = cells.width / Number(figure.style.getPropertyValue('--count'));
-        return [...figure.querySelectorAll('.numbers b')].filter((number) => {
-            const box = number.getBoundingClientRect();
-            const wanted = (name) => Number(number.style.getPropertyValue(name));
-            return Math.floor((box.left + box.width / 2 - cells.left) / side) !== wanted('--column')
-                || Math.floor((box.top + box.height / 2 - cells.top) / side) !== wanted('--row');
-        });
-    }).length"""
-    assert opened.locator(".numbers b").count() > 10 and opened.evaluate(outside) == 0
 
 
 def test_the_slider_moves_the_figure(opened: Page) -> None:
@@ -116,74 +102,6 @@ def test_a_tap_shows_what_is_there_until_one_taps_elsewhere(browser: Browser, pa
             expect(page.locator("#tip")).to_be_visible()
             page.locator("h1").tap()
             expect(page.locator("#tip")).to_be_hidden()
-
-
-# Names beside matrices of which a part is not in the room that they have.
-CUT = """() => [...document.querySelectorAll('.matrix .names')].flatMap((side) => {
-    const room = side.getBoundingClientRect(), rows = side.classList.contains('rows');
-    const [start, end] = rows ? ['left', 'right'] : ['top', 'bottom'];
-    return [...side.querySelectorAll('.plane span')].filter((name) => {
-        const box = name.getBoundingClientRect();
-        return name.offsetParent && (box[start] < room[start] - 0.5 || box[end] > room[end] + 0.5);
-    }).map((name) => name.textContent);
-})"""
-
-
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_names_have_room_whatever_their_letters(
-    browser: Browser, tmp_path: Path, size: dict[str, int]
-) -> None:
-    names = ["W" * 16, "MAMMAL WOMMBAT", "iiiiiiiiiiiiiiii", "A.b_c-dd.e_f-gg", "\u732b" * 12, "x", "y", "z"]
-    write_report(make_run([4, 2, 2], names), tmp_path / "page.html")
-    with browser.new_context(offline=True, viewport=size) as context:  # type: ignore[arg-type]
-        page = context.new_page()
-        page.goto((tmp_path / "page.html").as_uri())
-        assert page.evaluate(CUT) == []
-
-
-def test_the_tip_has_whole_names(browser: Browser, tmp_path: Path) -> None:
-    row, column = np.argwhere(RUNS["long names"].confusions[-1] == 0)[0]
-    with browser.new_context(offline=True, viewport=DESK) as context:  # type: ignore[arg-type]
-        page = Pages(context, tmp_path)["long names"].page
-        hover_cell(page, row, column, len(LONG_NAMES))
-        expect(page.locator("#tip")).to_contain_text(f"{LONG_NAMES[row]} taken for {LONG_NAMES[column]}")
-        box = page.locator("#tip").bounding_box()
-    assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= DESK["width"]
-
-
-def differing(one: np.ndarray, other: np.ndarray) -> float:
-    """The share of pixels that are not the same, of the part that both have: names take room of the cells."""
-    height, width = np.minimum(one.shape, other.shape)[:2]
-    return float((one[:height, :width] != other[:height, :width]).any(axis=2).mean())
-
-
-@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
-def test_zoom_makes_names_readable(opened: Page) -> None:
-    name = opened.locator("#figure-confusion .rows .plane span").nth(1)
-    expect(name).to_be_hidden()
-    whole = pixels(opened, "#figure-confusion .cells")
-    for _ in range(3):
-        opened.get_by_role("button", name="Zoom in").click()
-    shown = [one for one in opened.locator("#figure-confusion .rows .plane span").all() if one.is_visible()]
-    heights = [box["height"] for box in (one.bounding_box() for one in shown) if box]
-    assert len(heights) == 100 and min(heights) >= 11
-    assert differing(pixels(opened, "#figure-confusion .cells"), whole) > 0.05
-    opened.get_by_role("button", name="All", exact=True).click()
-    expect(name).to_be_hidden()
-    assert differing(pixels(opened, "#figure-confusion .cells"), whole) < 0.02  # edges, at another scroll
-
-
-@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
-@pytest.mark.parametrize("zoomed_first", [False, True])
-def test_zoom_shows_what_the_step_was_taught(opened: Page, zoomed_first: bool) -> None:
-    zoom, slider = opened.get_by_role("button", name="Zoom in"), opened.locator("#confusion-step")
-    if zoomed_first:
-        zoom.dblclick()
-    slider.fill("0")
-    zoom.dblclick()
-    assert max(opened.evaluate("matrices.confusion.corner")) < RUNS["100 classes"].steps[0]["classes"]
-    opened.get_by_role("button", name="All", exact=True).click()
-    slider.fill("9")
 
 
 def test_script_and_page_round_by_one_rule(opened: Page) -> None:

@@ -5,9 +5,8 @@ import re
 import pytest
 
 from der.report.comparison import ComparedRun, measure, render_comparison, steps_side_by_side
-from der.summary.series import Summary, accuracy_matrix, summarise
+from der.summary.series import Summary, summarise
 from der.summary.uncertainty import error_of_difference, sampling_error
-from der.summary.verdict import judge
 from tests.report.reader import Reader
 from tests.report.report_runs import make_run
 from tests.summary.step_metrics import make_steps
@@ -29,12 +28,6 @@ def test_measures_have_errors_by_hand() -> None:
     # 10 points lost on the 40 images of the old classes, from 90 to 80.
     lost = error_of_difference(sampling_error(90, 40), sampling_error(80, 40))
     assert measure(FIRST)[2] == (10, lost)
-
-
-def test_the_error_of_forgetting_is_the_one_that_the_run_s_own_page_has() -> None:
-    steps = make_steps([[90.0], [80.0, 90.0], [70.0, 70.0, 90.0]], [8, 2, 2])  # steps of 80 and of 20 images
-    own = judge(summarise(steps), accuracy_matrix(steps)).forgetting
-    assert own is not None and measure(summarise(steps))[2] == own
 
 
 def test_one_step_has_no_forgetting_and_an_older_summary_no_errors() -> None:

@@ -48,25 +48,14 @@ def forks() -> Iterator[Path | None]:
 
 @pytest.fixture(scope="session")
 def base(forks: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """A tiny pipeline after `dvc repro`, all committed; only to be read."""
+    """A tiny pipeline after `dvc repro`, every opened file on record, all committed; only to be read."""
 
     def build(root: Path) -> None:
         pipeline = make_pipeline(root, forks)
-        pipeline.repro()
+        pipeline.repro(**recording(pipeline))
         pipeline.commit("Results")
 
     return Pipeline(build_once(tmp_path_factory, "base", build), forks)
-
-
-@pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """As ``base``, run at another place by usual processes, every opened file on record; only to be read."""
-
-    def build(root: Path) -> None:
-        pipeline = make_pipeline(root)
-        pipeline.repro(**recording(pipeline))
-
-    return Pipeline(build_once(tmp_path_factory, "recorded", build))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import psutil
 
 from tests.runs.lab import Pipeline
 
-PATIENCE = 120  # seconds until something that should happen counts as not happening
+PATIENCE = 1200  # seconds until something that should happen counts as not happening
 TRAINING = re.compile(r"^train_task \d, .*: (epoch|going on)", re.MULTILINE)
 
 

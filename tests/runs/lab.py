@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -20,13 +20,14 @@ from der.pipeline.fingerprint import KEPT
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CLASSES = ("ant", "bee", "cat", "dog")
-CHAIN = 3  # the protocol has two steps: number 3 is unused
+CHAIN = 2  # steps, as many as the protocol has
 IMAGES = 8  # per class, two of them held out
 # `der` and `dvc` in a shell: of the copy and this environment.
 PROGRAMS = 'der() { python -m der "$@"; }\ndvc() { python -m dvc "$@"; }\n'
 RESULTS = ("data/fingerprints", "data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics")
 PAGE = "metrics/report.html"
 MEASURED = re.compile(rb"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
+KINDS = ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")  # of DVC's folders outside the project
 PHASES = ("base", "incremental", "incremental.classifier")
 EDITS = {
     "dataset.source": "folder",
@@ -43,8 +44,7 @@ EDITS = {
 Digests = dict[str, str]  # path -> digest of the file's bytes
 
 
-@dataclass(frozen=True)
-class Repro:
+class Repro(NamedTuple):
     """What a `dvc repro` did, by the names of stages."""
 
     run: list[str]  # recomputed
@@ -88,11 +88,11 @@ class Pipeline:
         return done.stdout
 
     def der(self, *words: str) -> str:
-        """Run the command `der` of the copy, which must succeed; returns what it printed."""
+        """As ``succeed``, for the copy's command `der`."""
         return self.succeed("python", "-m", "der", *words, PYTHONPATH="src")
 
     def shell(self, lines: str) -> str:
-        """Run lines in a shell, as users paste them, which must succeed; returns what they printed."""
+        """As ``succeed``, for lines in a shell, as users paste them."""
         return self.succeed("sh", "-ec", PROGRAMS + lines, PYTHONPATH="src")
 
     def environment(self) -> dict[str, str]:
@@ -101,21 +101,18 @@ class Pipeline:
         inherited.pop("PYTHONPATH", None)
         beside = self.root.parent / f"{self.root.name}.dvc"
         programs = [str(Path(program).parent) for program in (self.python, sys.executable)]
-        return inherited | {
+        of_dvc = {f"DVC_{kind}_DIR": str(beside / kind) for kind in KINDS}
+        names = {f"GIT_{who}_NAME": "Tests" for who in ("AUTHOR", "COMMITTER")}
+        mails = {f"GIT_{who}_EMAIL": "tests@example.org" for who in ("AUTHOR", "COMMITTER")}
+        return {
+            **(inherited | of_dvc | names | mails),
             "PATH": os.pathsep.join([*programs, os.environ["PATH"]]),
             "DER_DEVICE": "cpu",
             "DER_SCRATCH": str(beside / "scratch"),
             "OMP_NUM_THREADS": "1",  # several pipelines run side by side
             "DVC_NO_ANALYTICS": "1",
-            "DVC_SITE_CACHE_DIR": str(beside / "site"),
-            "DVC_GLOBAL_CONFIG_DIR": str(beside / "global"),
-            "DVC_SYSTEM_CONFIG_DIR": str(beside / "system"),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_AUTHOR_NAME": "Tests",
-            "GIT_AUTHOR_EMAIL": "tests@example.org",
-            "GIT_COMMITTER_NAME": "Tests",
-            "GIT_COMMITTER_EMAIL": "tests@example.org",
         }
 
     def repro(self, *targets: str, **environment: str) -> Repro:
@@ -255,18 +252,13 @@ from dvc.stage.utils import split_params_deps
 graph = {}
 for stage in Repo(".").index.stages:
     params, deps = split_params_deps(stage)
-    graph[stage.addressing] = {
-        "cmd": stage.cmd,
-        "deps": [dep.def_path for dep in deps],
-        "outs": [out.def_path for out in stage.outs],
-        "params": [name for entry in params for name in entry.params],
-    }
+    paths = [[one.def_path for one in some] for some in (deps, stage.outs)]
+    graph[stage.addressing] = stage.cmd, *paths, [name for entry in params for name in entry.params]
 print(json.dumps(graph))
 """
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """One stage of the resolved graph; paths as in dvc.yaml."""
 
     cmd: str
@@ -283,7 +275,7 @@ class Stage:
 def read_graph(pipeline: Pipeline) -> dict[str, Stage]:
     """The stages of a pipeline by name."""
     content = json.loads(pipeline.succeed("python", "-c", GRAPH_SCRIPT))
-    return {name: Stage(**fields) for name, fields in content.items()}
+    return {name: Stage(*fields) for name, fields in content.items()}
 
 
 def declares(declared: Sequence[str], path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which files a stage's process opens, and which modules it has loaded in the end, when DVC runs it."""
+"""Which files a stage's process opens, and what its code imports, when DVC runs it."""
 
 import os
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from tests.runs.lab import Pipeline
 # What C code opens by itself goes unseen: safetensors' reading and writing, in this project.
 HOOK = """
 import atexit
+import builtins
 import os
 import sys
 
@@ -19,21 +20,29 @@ if "DVC_STAGE" in os.environ:
     record = os.open(
         os.path.join(os.environ["OPENS"], os.environ["DVC_STAGE"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND
     )
+    usual_import = builtins.__import__
+
+    def note(kind, what):
+        os.write(record, f"{kind} {what}\\n".encode())
 
     def hook(event, arguments):
         if event == "open" and not isinstance(arguments[0], int):
             path, _, flags = arguments
             kind = "w" if flags & (os.O_WRONLY | os.O_RDWR) else "r"
-            os.write(record, f"{kind} {os.path.abspath(os.fsdecode(path))}\\n".encode())
+            note(kind, os.path.abspath(os.fsdecode(path)))
+
+    def import_noted(name, globals=None, *others, **named):
+        if ((globals or {}).get("__name__") or "").partition(".")[0] in ("der", "stages", "__main__"):
+            note("p", name)
+        return usual_import(name, globals, *others, **named)
 
     sys.addaudithook(hook)
+    builtins.__import__ = import_noted
 
     @atexit.register
     def list_modules():
-        ours = (name for name in sys.modules if name.partition(".")[0] in ("der", "stages"))
-        others = (name for name in sys.modules if name in ("torch", "pandas", "matplotlib", "jinja2"))
-        lines = [*(f"m {name}\\n" for name in ours), *(f"p {name}\\n" for name in others)]
-        os.write(record, "".join(lines).encode())
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("der", "stages")]:
+            note("m", name)
 """
 
 
@@ -69,31 +78,25 @@ def recorded_paths(pipeline: Pipeline) -> Iterator[Opened]:
             yield Opened(stage, source, kind == "w" and source == path)
 
 
-def loaded_modules(pipeline: Pipeline) -> dict[str, set[str]]:
-    """The modules of ours that every stage's process had loaded when it ended, by the stage's name."""
-    return _named(pipeline, "m")
-
-
-def loaded_packages(pipeline: Pipeline) -> dict[str, set[str]]:
-    """Likewise, packages of others that take long to import."""
-    return _named(pipeline, "p")
-
-
-def _named(pipeline: Pipeline, wanted: str) -> dict[str, set[str]]:
-    """What lines of one kind name, by stage."""
+def loaded_modules(pipeline: Pipeline, kind: str = "m") -> dict[str, set[str]]:
+    """By the stage's name, the modules of ours that every stage's process had loaded when it ended."""
     found: dict[str, set[str]] = {}
-    for stage, kind, name in _read_records(pipeline):
-        if kind == wanted:
+    for stage, one, name in _read_records(pipeline):
+        if one == kind:
             found.setdefault(stage, set()).add(name)
     return found
 
 
-def _read_records(pipeline: Pipeline) -> Iterator[tuple[str, str, str]]:
+def imported(pipeline: Pipeline) -> dict[str, set[str]]:
+    """By the stage's name, the modules of anybody that code of ours asked for."""
+    return loaded_modules(pipeline, "p")
+
+
+def _read_records(pipeline: Pipeline) -> Iterator[list[str]]:
     """Stage, kind and what it is of all lines on record."""
     for record in _records(pipeline).iterdir():
         for line in record.read_text(encoding="utf-8").splitlines():
-            kind, what = line.split(" ", 1)
-            yield record.name, kind, what
+            yield [record.name, *line.split(" ", 1)]
 
 
 def opens_inside(pipeline: Pipeline) -> set[Opened]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.programs import SCONTROL, write_programs
+from tests.cluster.jobs import SCONTROL, write_programs
 from tests.runs.lab import RESULTS, Pipeline, digests
 
 
@@ -31,15 +31,15 @@ def clone(base: Pipeline, pipeline: Pipeline, tmp_path: Path) -> Pipeline:
 
 
 def run_script(clone: Pipeline, tmp_path: Path, script: str, *words: str) -> str:
-    """Run a script without a cluster; returns what it printed."""
+    """Run a script on the clone's commit without a cluster; returns what it printed."""
     path = clone.environment()["PATH"]
     dvc = f'exec "{clone.python}" -m dvc "$@"'
     environment = write_programs(tmp_path / "bin", path, srun=":", dvc=dvc, scontrol=SCONTROL)
-    return clone.succeed("bash", f"examples/cluster/{script}", *words, **environment)
-
-
-def head(clone: Pipeline) -> str:
-    return clone.succeed("git", "rev-parse", "HEAD").strip()
+    origin = clone.succeed("git", "remote", "get-url", "origin").strip()
+    head = clone.succeed("git", "rev-parse", "HEAD").strip()
+    return clone.succeed(
+        "bash", f"examples/cluster/{script}", origin, head, *words, str(clone.root), **environment
+    )
 
 
 def test_a_row_goes_on_and_computes_nothing_again(
@@ -47,8 +47,7 @@ def test_a_row_goes_on_and_computes_nothing_again(
 ) -> None:
     rows = tmp_path / "rows.txt"
     rows.write_text("memory.budget=8\n", encoding="utf-8")  # as it is
-    origin = str(pipeline.root)
-    said = run_script(clone, tmp_path, "sweep_row.sh", origin, head(clone), str(rows), "1", str(clone.root))
+    said = run_script(clone, tmp_path, "sweep_row.sh", str(rows), "1")
     assert "Stage 'train_task@1' is cached" in said
     assert re.findall(r"^Running stage '(.+)':$", said, re.MULTILINE) == ["report"]  # which is in no cache
     kept = [name for name in RESULTS if name.startswith("data")]
@@ -57,7 +56,6 @@ def test_a_row_goes_on_and_computes_nothing_again(
 
 
 def test_a_chain_commits_what_it_has_trained(pipeline: Pipeline, clone: Pipeline, tmp_path: Path) -> None:
-    origin = str(pipeline.root)
-    run_script(clone, tmp_path, "chain.slurm", origin, head(clone), "1", str(clone.root))
+    run_script(clone, tmp_path, "chain.slurm", "1")
     assert json.loads(clone.succeed("dvc", "status", "--json")) == {}
     assert "clone" in pipeline.succeed("dvc", "exp", "list", "--all-commits")

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page
 
-from der.summary.series import summarise
-from der.summary.tables import accuracy_table, write_table
+from der.summary.series import accuracy_matrix, summarise, write_tables
 from tests.locations import ROOT
 from tests.report.browser import PATIENCE
 from tests.runs.lab import Pipeline
@@ -22,7 +21,8 @@ FIELDS = "line => [line.getAttribute('stroke'), line.getAttribute('stroke-dashar
 
 
 def write_accuracy(repository: Pipeline, matrix: list[list[float]]) -> None:
-    write_table(accuracy_table(summarise(make_steps(matrix, [4, 2, 2]))), repository.root / CSV)
+    steps = make_steps(matrix, [4, 2, 2])
+    write_tables((repository.root / CSV).parent, summarise(steps), accuracy_matrix(steps), [])
 
 
 @pytest.fixture(scope="module")

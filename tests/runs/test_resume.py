@@ -61,8 +61,8 @@ def scratch(pipeline: Pipeline) -> Path:
 
 
 def states(pipeline: Pipeline) -> list[Path]:
-    """The oldest first."""
-    return sorted(scratch(pipeline).glob("der-*/*.state"))
+    """The files of training state."""
+    return sorted(scratch(pipeline).glob("der-*/*state"))
 
 
 def finished(pipeline: Pipeline) -> list[Path]:
@@ -72,16 +72,16 @@ def finished(pipeline: Pipeline) -> list[Path]:
 
 @contextmanager
 def stopped_in_training(pipeline: Pipeline, *line: str) -> Iterator[tuple[Started, psutil.Process]]:
-    """A command whose train_task@1 is suspended with two states written; again if it is done before."""
+    """A command whose train_task@1 is suspended with state written; again if it is done before."""
     caught = False
     while not caught:
         with started(pipeline, *line) as command:
-            wait_for(lambda: command.ended() or len(states(pipeline)) >= 2)
+            wait_for(lambda: command.ended() or states(pipeline))
             for trainer in command.trainers():
                 with suppress(psutil.NoSuchProcess):
                     trainer.suspend()
                 wait_for(lambda: has_status(trainer, psutil.STATUS_STOPPED))  # noqa: B023
-                caught = len(states(pipeline)) >= 2 and not finished(pipeline)
+                caught = bool(states(pipeline)) and not finished(pipeline)
                 if caught:
                     yield command, trainer
         if not caught:
@@ -90,20 +90,16 @@ def stopped_in_training(pipeline: Pipeline, *line: str) -> Iterator[tuple[Starte
 
 def assert_same(pipeline: Pipeline, expected: Digests, *starts: str) -> None:
     """The results whose paths start so have the bytes of the uninterrupted run."""
-    found = compared(pipeline)
     wanted = {path: digest for path, digest in expected.items() if path.startswith(starts)}
     assert wanted
-    assert {path: digest for path, digest in found.items() if path.startswith(starts)} == wanted
+    assert {path: one for path, one in compared(pipeline).items() if path.startswith(starts)} == wanted
 
 
-def assert_empty(pipeline: Pipeline) -> None:
-    assert [path for path in scratch(pipeline).iterdir() if path.is_dir()] == []
-
-
-def build_memory(pipeline: Pipeline) -> None:
-    """The stage after training, which finds nothing left of it to go on from."""
+def assert_nothing_left(pipeline: Pipeline) -> None:
+    """The stage after training finds nothing left of it to go on from."""
     assert len(finished(pipeline)) == 1
     pipeline.succeed("python", "-m", "stages.build_memory", "1")
+    assert [path for path in scratch(pipeline).iterdir() if path.is_dir()] == []
 
 
 # test_torture.py kills all at once.
@@ -123,7 +119,7 @@ def test_killed_at_random_moments(long: Pipeline, uninterrupted: Digests) -> Non
             repro.kill(how)
     long.succeed("dvc", "repro")
     assert_same(long, uninterrupted, *COMPARED)
-    assert_empty(long)
+    assert [path for path in scratch(long).iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.parametrize("between", [False, True], ids=["a child of dvc", "a shell between"])
@@ -132,15 +128,17 @@ def test_training_does_not_outlive_dvc(between: bool, long: Pipeline) -> None:
     shell = long.root.parent / "shell"  # DVC runs commands in it
     shell.write_text('#!/bin/sh\n/bin/sh "$@"\nexit $?\n')
     shell.chmod(0o755)
-    with started(long, "dvc", "repro", **({"SHELL": str(shell)} if between else {})) as repro:
+    target = ("dvc", "repro", "train_task@1")
+    with started(long, *target, **({"SHELL": str(shell)} if between else {})) as repro:
         wait_for(lambda: states(long))
         (trainer,) = repro.trainers()
         repro.process.kill()
         repro.process.wait()
         wait_for(lambda: has_status(trainer, psutil.STATUS_ZOMBIE))
-    with started(long, "dvc", "repro") as again:
-        again.wait_for_training()
-    assert GOING_ON in again.printed
+    if not between:
+        with started(long, *target) as again:
+            again.wait_for_training()
+        assert GOING_ON in again.printed
 
 
 def test_a_finished_step_is_not_trained_again(long: Pipeline, uninterrupted: Digests) -> None:
@@ -150,37 +148,35 @@ def test_a_finished_step_is_not_trained_again(long: Pipeline, uninterrupted: Dig
     first = re.findall(r"^train_task 1, .*: (.*)$", again, re.MULTILINE)
     assert first == [f"{GOING_ON} {EPOCHS} of {EPOCHS}"]
     assert_same(long, uninterrupted, *COMPARED)
-    assert_empty(long)
+    assert [path for path in scratch(long).iterdir() if path.is_dir()] == []
 
 
-def test_damaged_state_after_a_kill(long: Pipeline, uninterrupted: Digests) -> None:
+def test_what_a_kill_left_serves_the_same_training_only(long: Pipeline, uninterrupted: Digests) -> None:
     with stopped_in_training(long, *TRAIN) as (command, _):
         command.kill("all KILL")
-    newest = states(long)[-1]
-    content = newest.read_bytes()
-    newest.write_bytes(content[: len(content) // 2])
-    done = long.command("python", "-m", *TRAIN)
-    assert done.returncode == 0
-    assert re.fullmatch(f"warning: {re.escape(str(newest))}: damaged, set aside; .*\n", done.stderr)
-    assert GOING_ON in done.stdout
-    assert_same(long, uninterrupted, *FIRST_STEP)
-    build_memory(long)
-    assert_empty(long)
-
-
-def test_other_parameters_never_see_the_state(long: Pipeline, uninterrupted: Digests) -> None:
-    with stopped_in_training(long, *TRAIN) as (command, _):
-        command.kill("all KILL")
-    left = states(long)
+    left, copy = states(long), long.root.with_name("copy")
+    shutil.copytree(scratch(long), copy)
     long.edit(train__base__momentum=0.5)
     assert GOING_ON not in long.succeed("python", "-m", *TRAIN)
-    build_memory(long)
+    long.succeed("python", "-m", "stages.build_memory", "1")
     assert states(long) == left
     # Nor is it lost: with the old ones, and others that train_task@1 does not depend on, it serves.
     long.edit(train__base__momentum=0.9, train__incremental__momentum=0.5, memory__budget=6)
-    assert GOING_ON in long.succeed("dvc", "repro", "build_memory@1")
+    assert GOING_ON in long.succeed("python", "-m", *TRAIN)
     assert_same(long, uninterrupted, *FIRST_STEP)
-    assert_empty(long)
+    assert_nothing_left(long)
+
+    # Damaged, it is set aside.
+    shutil.copytree(copy, scratch(long), dirs_exist_ok=True)
+    for state in left:
+        state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    done = long.command("python", "-m", *TRAIN)
+    assert done.returncode == 0 and GOING_ON not in done.stdout
+    assert re.search(
+        f"^warning: {re.escape(str(left[-1]))}: damaged, set aside; .*$", done.stderr, re.MULTILINE
+    )
+    assert_same(long, uninterrupted, *FIRST_STEP)
+    assert_nothing_left(long)
 
 
 def test_two_at_once(long: Pipeline, uninterrupted: Digests) -> None:
@@ -196,8 +192,7 @@ def test_two_at_once(long: Pipeline, uninterrupted: Digests) -> None:
         assert second.process.wait(PATIENCE) == 0
     assert GOING_ON in second.printed  # nothing is trained twice
     assert_same(long, uninterrupted, *FIRST_STEP)
-    build_memory(long)
-    assert_empty(long)
+    assert_nothing_left(long)
 
 
 @contextmanager
@@ -212,38 +207,28 @@ def small_disk(path: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def test_the_disk_of_the_state_is_full(long: Pipeline, uninterrupted: Digests) -> None:
-    root = scratch(long)
-    with small_disk(root, "1500k"):  # two states and no third
-        done = long.command("python", "-m", *TRAIN)
-        assert done.returncode == 1
-        assert re.fullmatch(
-            rf"error: {root}/der-[0-9a-f]+: training state cannot be written \(No space left on device\); "
-            r"make room there, or set DER_SCRATCH .*\n",
-            done.stderr,
-        )
-        assert len(states(long)) == 2
+def assert_stops(pipeline: Pipeline, message: str) -> None:
+    """Training ends with this one line (a regular expression)."""
+    done = pipeline.command("python", "-m", *TRAIN)
+    assert done.returncode == 1 and re.fullmatch(f"error: {message}\n", done.stderr), done.stderr
+
+
+def test_a_disk_is_full(long: Pipeline, uninterrupted: Digests) -> None:
+    root, checkpoints = scratch(long), long.root / "data/checkpoints"
+    with small_disk(root, "900k"):  # one state, but not the next beside it
+        full = r"training state cannot be written \(No space left on device\); make room there, or set .*"
+        assert_stops(long, rf"{root}/der-[0-9a-f]+: {full}")
+        assert len(states(long)) == 1
         assert not list(root.rglob("*.partial"))
         subprocess.run(["mount", "-o", "remount,size=5m", str(root)], check=True)
+
+        # There is room for the state again, but none for the results.
+        shutil.rmtree(checkpoints / "1")
+        shutil.copytree(checkpoints, long.root.parent / "checkpoints")
+        with small_disk(checkpoints, "200k"):
+            shutil.copytree(long.root.parent / "checkpoints/0", checkpoints / "0")
+            assert_stops(long, r"data/checkpoints/1.*: cannot be written \(.*No space left on device.*\)")
+            assert [path.name for path in checkpoints.iterdir()] == ["0"]
         assert GOING_ON in long.succeed("python", "-m", *TRAIN)
-        build_memory(long)
-        assert_empty(long)
+        assert_nothing_left(long)
     assert_same(long, uninterrupted, *FIRST_STEP)
-
-
-def test_the_disk_of_the_results_is_full(long: Pipeline, uninterrupted: Digests) -> None:
-    checkpoints = long.root / "data/checkpoints"
-    shutil.rmtree(checkpoints / "1")
-    shutil.copytree(checkpoints, long.root.parent / "checkpoints")
-    with small_disk(checkpoints, "200k"):
-        shutil.copytree(long.root.parent / "checkpoints/0", checkpoints / "0")
-        done = long.command("python", "-m", *TRAIN)
-        assert done.returncode == 1
-        assert re.fullmatch(
-            r"error: data/checkpoints/1.*: cannot be written \(.*No space left on device.*\)\n", done.stderr
-        )
-        assert [path.name for path in checkpoints.iterdir()] == ["0"]
-    assert GOING_ON in long.succeed("python", "-m", *TRAIN)
-    assert_same(long, uninterrupted, *FIRST_STEP)
-    build_memory(long)
-    assert_empty(long)

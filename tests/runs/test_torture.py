@@ -84,11 +84,6 @@ def kill_after(pipeline: Pipeline, begun: int, seconds: float) -> str | None:
     return (RUNNING.findall(repro.printed) or ["no stage"])[-1] if killed else None
 
 
-def kill_at_random(pipeline: Pipeline, draw: random.Random, seconds_of_a_stage: float) -> str | None:
-    """As ``kill_after``, at any moment of a stage or of DVC's work before and after it."""
-    return kill_after(pipeline, draw.randrange(BEGUN), draw.uniform(0, 1.5 * seconds_of_a_stage))
-
-
 def mend(pipeline: Pipeline, printed: str) -> None:
     """Do what `der check` says, which is to remove a file of DVC's own, and nothing else."""
     said = pipeline.command("python", "-m", "der", "check", PYTHONPATH="src").stderr
@@ -115,7 +110,11 @@ def test_killed_at_any_moment_it_ends_the_same(
     while where.total() < kills:
         runs += 1
         pipeline = unrun.copy_to(tmp_path / str(runs))
-        while where.total() < kills and (stage := kill_at_random(pipeline, draw, seconds_of_a_stage)):
+        while where.total() < kills:
+            # At any moment of a stage, or of DVC's work before and after it.
+            stage = kill_after(pipeline, draw.randrange(BEGUN), draw.uniform(0, 1.5 * seconds_of_a_stage))
+            if stage is None:
+                break
             where[stage] += 1
         assert kill_after(pipeline, 0, 5 * PATIENCE) is None
         assert repeatable(pipeline.root) == expected

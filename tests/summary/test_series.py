@@ -1,29 +1,41 @@
-"""Measures over steps against hand-made tables."""
+"""The summary, its tables and the logs it reads, against tables made by hand."""
+
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from der.summary.series import accuracy_matrix, forgetting, summarise
+from der.core.errors import UserError
+from der.core.sealed import seal
+from der.summary.series import (
+    accuracy_matrix,
+    forgetting,
+    read_logs,
+    results_table,
+    show_number,
+    show_share,
+    summarise,
+    write_tables,
+)
+from der.train.log import EpochRecord, write_log
 from tests.summary.step_metrics import MATRIX, make_steps
 
+LOG_HEAD = "phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
+EPOCH = "representation,{},0.1,0.5,0.5,50.25\n"
+CUT = "lacks epochs or a part of one; train step 2 again"
 
-def test_accuracy_matrix_is_lower_triangular() -> None:
+
+def test_accuracy_matrix_and_forgetting_by_hand() -> None:
     nan = np.nan
-    expected = [[90, nan, nan], [70, 80, nan], [75, 60, 95]]
-    np.testing.assert_array_equal(accuracy_matrix(make_steps(MATRIX, [2, 2, 2])), expected)
-
-
-def test_forgetting_by_hand() -> None:
+    matrix = accuracy_matrix(make_steps(MATRIX, [2, 2, 2]))
+    np.testing.assert_array_equal(matrix, [[90, nan, nan], [70, 80, nan], [75, 60, 95]])
     # Step 1's classes fell from 90 to 75, step 2's from 80 to 60; the last step's do not count.
-    assert forgetting(accuracy_matrix(make_steps(MATRIX, [2, 2, 2]))) == 17.5
-
-
-def test_forgetting_leaves_the_last_step_out_of_the_best() -> None:
+    assert forgetting(matrix) == 17.5
     # Accuracy rose at the last step: negative, where a maximum over all steps would give 0.
-    assert forgetting(np.array([[50.0, np.nan], [60.0, 90.0]])) == -10.0
-
-
-def test_forgetting_needs_two_steps() -> None:
+    assert forgetting(np.array([[50.0, nan], [60.0, 90.0]])) == -10.0
     assert forgetting(np.array([[50.0]])) is None
 
 
@@ -65,13 +77,121 @@ def test_summary_by_hand() -> None:
     }
 
 
-def test_keys_of_steps_are_in_order_as_text_too() -> None:
-    matrix = [[50.0] * (step + 1) for step in range(11)]
-    steps = summarise(make_steps(matrix, [1] * 11))["steps"]
-    assert list(steps) == sorted(steps)
-    assert [int(key) for key in steps] == list(range(1, 12))
+def test_eleven_steps_are_in_order_as_text_and_numbered_without_zeros() -> None:
+    summary = summarise(make_steps([[50.0] * (step + 1) for step in range(11)], [1] * 11))
+    assert list(summary["steps"]) == sorted(summary["steps"])
+    lines = results_table(summary).splitlines()
+    assert [line.split()[0] for line in lines[2:13]] == [str(step) for step in range(1, 12)]
 
 
-def test_steps_must_count_from_one() -> None:
-    with pytest.raises(AssertionError):
-        summarise(make_steps(MATRIX, [2, 2, 2])[1:])
+def test_results_table() -> None:
+    assert results_table(summarise(make_steps(MATRIX[:2], [4, 2]))).splitlines() == [
+        "step  classes  top-1   top-5    old    new    NME  parameters  exemplars",
+        "----  -------  -----  ------  -----  -----  -----  ----------  ---------",
+        "   1        4  89.00  100.00      -  90.00  88.00     463,504        200",
+        "   2        6  78.00  100.00  70.00  80.00  76.00     927,008        200",
+        "----  -------  -----  ------  -----  -----  -----  ----------  ---------",
+        "mean           83.50  100.00      -      -  82.00",
+        "",
+        "Accuracies in percent; NME is top-1 by nearest mean of exemplars.",
+        "Average incremental accuracy: 83.50",
+        "Last accuracy: 78.00",
+        "Forgetting, in points: 20.00",
+    ]
+
+
+def test_tables_are_written_to_the_last_digit_and_have_no_empty_cells(tmp_path: Path) -> None:
+    """`dvc plots` draws an empty cell as zero."""
+    steps = make_steps([[90.0], [70.1234, 80.0]], [4, 2])
+    log = [EpochRecord("representation", 1, 0.1, 3.3 / 10**6, float("nan"), 51.0)]
+    write_tables(tmp_path, summarise(steps), accuracy_matrix(steps), [log])
+    assert {path.name: path.read_bytes().decode() for path in tmp_path.iterdir()} == {
+        "accuracy.csv": "step,classes,top1,top5,old,new,nme_top1\n"
+        "1,4,89.0,100.0,NaN,90.0,88.0\n2,6,78.0,100.0,70.1234,80.0,76.0\n",
+        "accuracy_matrix.csv": "after_step,step_1,step_2\n1,90.0,NaN\n2,70.1234,80.0\n",
+        "training.csv": f"step,{LOG_HEAD}1,representation,1,0.1,{3.3 / 10**6!r},NaN,51.0\n",
+    }
+
+
+def write_logs(folder: Path, steps: int, epochs: int = 3) -> list[Path]:
+    """The same log for every step."""
+    directories = [folder / str(step) for step in range(1, steps + 1)]
+    for directory in directories:
+        put(directory, LOG_HEAD + "".join(EPOCH.format(epoch) for epoch in range(1, epochs + 1)))
+    return directories
+
+
+def put(directory: Path, text: str) -> None:
+    """Have a directory hold this as its log."""
+    directory.mkdir(exist_ok=True)
+    (directory / "log.csv").write_text(text)
+    seal(directory, {})
+
+
+def test_logs_are_read_to_the_last_digit(tmp_path: Path) -> None:
+    log = [
+        EpochRecord(phase, epoch, 0.1**epoch, 1 / 3, 2e-30 / epoch, 100 * epoch / 7)
+        for phase in ("representation", "classifier")
+        for epoch in (1, 2)
+    ]
+    write_log(tmp_path / "1", log)
+    assert read_logs([tmp_path / "1"]) == [log]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as a training log"),
+        ("epoch,loss\n1,0.5\n", "cannot be read as a training log"),
+        (LOG_HEAD + "representation,1,0.1,much,,50\n", "cannot be read as a training log"),
+        (LOG_HEAD, "holds no epoch; train step 2 again"),
+        (LOG_HEAD + EPOCH.format(1).strip(), CUT),
+        (LOG_HEAD + EPOCH.format(1) + EPOCH.format(2)[:-3], CUT),
+        (LOG_HEAD + EPOCH.format(2), CUT),
+        (LOG_HEAD + EPOCH.format(1) + EPOCH.format(3), CUT),
+        (LOG_HEAD + EPOCH.format(1) + EPOCH.format(1), CUT),
+        (LOG_HEAD + EPOCH.format(1).replace("representation", "classifier"), CUT),
+        (LOG_HEAD + EPOCH.format(1) + "representation,2\n", "cannot be read as a training log"),
+        (LOG_HEAD + EPOCH.format(1) + "\0", CUT),
+    ],
+)
+def test_damaged_training_log_is_named(text: str, message: str, tmp_path: Path) -> None:
+    first, log = write_logs(tmp_path, 2)
+    put(log, text)
+    with pytest.raises(UserError, match=rf"2/log\.csv: {message}") as caught:
+        read_logs([first, log])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_log_cut_off_between_two_epochs_is_named(tmp_path: Path) -> None:
+    paths = write_logs(tmp_path, 3)
+    put(paths[2], "".join((paths[2] / "log.csv").read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"3/log\.csv: 2 epochs, but step 2 has 3; train the shorter"):
+        read_logs(paths)
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "decimals", "text"),
+    [
+        (1, 8, 0, "13"),
+        (3, 8, 0, "38"),
+        (5, 8, 0, "63"),
+        (1, 200, 0, "1"),
+        (1, 16, 1, "6.3"),
+        (7, 7, 1, "100.0"),
+    ],
+)
+def test_halves_of_counts_are_rounded_up(count: int, of: int, decimals: int, text: str) -> None:
+    assert show_share(count, of, decimals) == text
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1), st.sampled_from([0, 1, 2]))
+def test_a_share_is_the_nearest_number(of: int, share: float, decimals: int) -> None:
+    count = int(share * of)
+    away = Fraction(show_share(count, of, decimals)) - Fraction(100 * count, of)
+    assert -Fraction(1, 2) < away * 10**decimals <= Fraction(1, 2)
+
+
+@pytest.mark.parametrize(("value", "text"), [(6.25, "6.3"), (0.05, "0.1"), (0.15, "0.1"), (97.2145, "97.2")])
+def test_numbers_are_rounded_as_what_they_are_in_binary(value: float, text: str) -> None:
+    assert show_number(value, 1) == text

@@ -1,4 +1,4 @@
-"""Sampling errors against their definition and against simulated samples."""
+"""Sampling errors, reliability and ECE against their definitions and simulated samples."""
 
 import math
 
@@ -6,13 +6,24 @@ import numpy as np
 import pytest
 
 from der.summary.uncertainty import (
+    BINS,
     NORMAL,
+    Bin,
     error_of_difference,
     error_of_separate_mean,
     error_of_shared_mean,
+    expected_calibration_error,
+    least_calibration_error,
+    reliability,
     sampling_error,
     wilson,
 )
+
+
+def test_interval_by_hand() -> None:
+    low, high = wilson(97.2145, 359)  # 349 of 359, from a table of Wilson intervals
+    assert (round(low, 2), round(high, 2)) == (94.95, 98.48)
+    assert sampling_error(97.2145, 359) == pytest.approx((high - low) / 2)
 
 
 @pytest.mark.parametrize(("right", "images"), [(349, 359), (0, 20), (20, 20), (1, 1), (6500, 10000)])
@@ -29,13 +40,6 @@ def test_by_hand() -> None:
     low, high = wilson(97.2145, 359)  # 349 of 359, from a table of Wilson intervals
     assert (round(low, 2), round(high, 2)) == (94.95, 98.48)
     assert sampling_error(97.2145, 359) == pytest.approx((high - low) / 2)
-
-
-def test_all_right_is_not_without_error() -> None:
-    low, high = wilson(100, 20)
-    assert high == 100 and low == pytest.approx(100 * 20 / (20 + NORMAL**2))
-    assert sampling_error(0, 20) == pytest.approx(sampling_error(100, 20))
-    assert sampling_error(0, 20) > 0
 
 
 def test_the_interval_holds_the_truth_in_about_95_of_100_samples() -> None:
@@ -55,3 +59,52 @@ def test_means_and_differences_against_simulated_samples() -> None:
         error_of_separate_mean([error, error]), rel=0.05
     )
     assert NORMAL * np.std((one + one) / 2) == pytest.approx(error_of_shared_mean([error, error]), rel=0.05)
+
+
+def test_bins_and_error_match_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.1, 1, 500).astype(np.float32)
+    right = rng.uniform(size=500) < confidence**2
+    expected = 0.0
+    bins = iter(reliability(confidence, right))
+    for place in range(BINS):
+        inside = [i for i in range(500) if place / BINS < float(confidence[i]) <= (place + 1) / BINS]
+        if inside:
+            one = next(bins)
+            accuracy = sum(right[i] for i in inside) / len(inside)
+            mean = sum(float(confidence[i]) for i in inside) / len(inside)
+            assert (one.images, one.accuracy) == (len(inside), pytest.approx(100 * accuracy))
+            assert one.low < one.confidence <= one.high and one.confidence == pytest.approx(100 * mean)
+            expected += len(inside) / 500 * abs(accuracy - mean)
+    assert next(bins, None) is None
+    ece = expected_calibration_error(reliability(confidence, right))
+    assert ece.value == pytest.approx(100 * expected)
+
+
+def test_bins_by_hand() -> None:
+    # Two images of confidence 0.9, one right; two of 0.55, both right.
+    bins = reliability(np.array([0.9, 0.9, 0.55, 0.55]), np.array([True, False, True, True]))
+    assert [(one.images, one.accuracy) for one in bins] == [(2, 100), (2, 50)]
+    assert expected_calibration_error(bins).value == pytest.approx((45 + 40) / 2)
+    (one,) = reliability(np.array([1.0, 1.0]), np.array([True, True]))  # certainty is in the last bin
+    assert one.high == 100 and expected_calibration_error([one]).value == 0
+
+
+def sampled(rng: np.random.Generator, truth: float) -> list[Bin]:
+    """Bins of 400 images: the network is right as often as its confidence to the power of ``truth``."""
+    confidence = rng.uniform(0.4, 1, 400)
+    return reliability(confidence, rng.uniform(size=400) < confidence**truth)
+
+
+def test_sampling_alone_makes_a_calibration_error() -> None:
+    rng = np.random.default_rng(0)
+    bins = [sampled(rng, 1) for _ in range(300)]
+    mean = np.mean([expected_calibration_error(one).value for one in bins])
+    assert least_calibration_error(bins[0]) == pytest.approx(mean, rel=0.1)
+
+
+def test_the_error_of_a_calibration_error_is_that_of_its_samples() -> None:
+    rng = np.random.default_rng(1)
+    errors = [expected_calibration_error(sampled(rng, 3)) for _ in range(300)]  # far from calibrated
+    spread = NORMAL * np.std([one.value for one in errors])
+    assert np.mean([one.error or 0.0 for one in errors]) == pytest.approx(spread, rel=0.15)

@@ -1,13 +1,28 @@
-"""The verdict and what it is compared to, by hand and against formulas of another kind."""
+"""What a run comes to, beside references and other runs: by hand and against formulas of another kind."""
 
 import math
+import random
+from typing import Any
 
 import numpy as np
 import pytest
 
 from der.summary.series import Summary, accuracy_matrix, summarise
 from der.summary.uncertainty import NORMAL, sampling_error
-from der.summary.verdict import Reference, chance, compare, earlier, forgetting_error, judge
+from der.summary.verdict import (
+    METRICS,
+    Reference,
+    Spread,
+    SweepRun,
+    chance,
+    compare,
+    describe_changes,
+    earlier,
+    forgetting_error,
+    judge,
+    spread,
+    summarise_runs,
+)
 from tests.summary.step_metrics import MATRIX, make_steps
 
 STEPS = make_steps(MATRIX, [4, 2, 2])  # top-1 89, 78, 92 on 40, 60, 80 images
@@ -45,11 +60,6 @@ def test_error_of_forgetting_against_simulated_samples() -> None:
     for known, near in ((matrix, 0.06), (None, 0.1)):  # the means say nearly the same
         error = forgetting_error({"forgetting": 17.5, "steps": rows}, known)  # type: ignore[typeddict-item]
         assert error == pytest.approx(spread, rel=near)
-
-
-def test_one_step_forgets_nothing() -> None:
-    steps = make_steps([[90.0]], [4])
-    assert judge(summarise(steps)).forgetting is None
 
 
 def test_chance_by_hand() -> None:
@@ -91,3 +101,84 @@ def test_an_earlier_run_has_errors_if_it_counts_its_images() -> None:
     assert older.average_error is None and older.last_error is None
     part = earlier("before", "a commit", SUMMARY, 2)
     assert (part.average, part.last, part.last_error) == (83.5, 78, sampling_error(78, 60))
+
+
+def before(**changes: Any) -> dict[str, Any]:
+    return {**SUMMARY, **changes}
+
+
+@pytest.mark.parametrize(
+    ("old", "lines"),
+    [
+        ({}, []),
+        ({"average_top1": 84.8333}, ["average top-1 from 84.83 to 86.33, +1.50 points"]),
+        ({"average_top1": 86.3343}, ["average top-1 from 86.3343 to 86.3333, -0.0010 points"]),
+        ({"forgetting": None}, ["forgetting from none to 17.50"]),
+        ({"mean_parameters": 1234567.4}, ["mean parameters from 1,234,567 to 927,008"]),
+    ],
+)
+def test_a_measure_that_moved(old: dict[str, Any], lines: list[str]) -> None:
+    assert describe_changes(before(**old), SUMMARY) == lines
+
+
+def test_every_measure_has_a_name_and_what_was_not_there_did_not_change() -> None:
+    old = {key: 1.0 for key in SUMMARY if key not in ("steps", "mean_parameters")}
+    lines = describe_changes(before(**old), SUMMARY)
+    assert len(lines) == len(old) and all(" from 1.00 to " in line for line in lines)
+    assert describe_changes({}, SUMMARY) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "lines"),
+    [
+        ({"2": {"top1": 79.0}}, ["top-1 after step 2 from 79.00 to 78.00, -1.00 points"]),
+        (
+            {"1": {"top1": 88.5}, "2": {"top1": 79.0}},
+            ["top-1 at 2 of 3 steps, most at step 2 from 79.00 to 78.00, -1.00 points"],
+        ),
+        (  # accuracies of other classes are not compared
+            {"1": {"top1": 1.0}, "2": {"top1": 1.0, "classes": 5}},
+            ["6 instead of 5 classes after step 2", "top-1 after step 1 from 1.00 to 89.00, +88.00 points"],
+        ),
+    ],
+)
+def test_steps_that_changed(changed: dict[str, dict[str, float]], lines: list[str]) -> None:
+    steps = {name: {**step, **changed.get(name, {})} for name, step in SUMMARY["steps"].items()}
+    assert describe_changes(before(steps=steps), SUMMARY) == lines
+
+
+def test_steps_are_the_same_by_their_number_however_it_is_written() -> None:
+    nine, ten = (summarise(make_steps([[50.0] * step for step in range(1, n + 1)], [2] * n)) for n in (9, 10))
+    ten["steps"]["03"]["top1"] -= 2.0
+    first, *_, line = [line for line in describe_changes(nine, ten) if "step" in line]
+    assert first == "10 steps instead of 9"
+    assert line == "top-1 after step 3 from 47.00 to 45.00, -2.00 points"
+
+
+def sweep_run(seed: int, average: float | None, **setting: Any) -> SweepRun:
+    return SweepRun(setting, {"train.seed": seed}, dict.fromkeys(METRICS, average))
+
+
+def test_mean_and_sample_deviation() -> None:
+    draw = random.Random(0)
+    for count in range(2, 9):
+        values = [draw.uniform(0, 100) for _ in range(count)]
+        assert spread(values) == pytest.approx((np.mean(values), np.std(values, ddof=1)), rel=1e-12)
+    assert spread([71.5]) == Spread(71.5, None)
+    assert spread([None]) == spread([1.0, None, 2.0]) == Spread(None, None)
+
+
+def test_runs_of_a_setting_share_a_row_and_one_made_twice_counts_once() -> None:
+    runs = [sweep_run(seed, seed + one, budget=one) for seed in (1, 2, 3) for one in (200, 50, 1000)]
+    random.Random(0).shuffle(runs)
+    rows = summarise_runs([*runs, runs[0]])
+    assert [(row.setting, row.runs) for row in rows] == [({"budget": one}, 3) for one in (50, 200, 1000)]
+    for row in rows:
+        assert row.metrics == dict.fromkeys(METRICS, (row.setting["budget"] + 2, 1.0))
+
+
+def test_settings_of_any_kind_are_told_apart() -> None:
+    values = [None, "herding", [["a"], ["b"]], [["a", "b"]], 0.5, 2, True]
+    rows = summarise_runs([sweep_run(0, 1.0, value=value) for value in values])
+    assert [row.runs for row in rows] == [1] * len(values)
+    assert [row.setting["value"] for row in rows][:3] == [0.5, True, 2]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from der.model.backbones import Backbone
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 from tests.builders import NORMALIZATION, network_settings
 
 

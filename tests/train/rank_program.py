@@ -13,13 +13,16 @@ from typing import Any, NamedTuple
 import torch
 from torch._C._distributed_c10d import FileStore
 
-from der.core import ranks
-from der.settings.network import NetworkSettings
-from der.train.incremental_step import train_step
+from der.core import distributed
+from der.settings.sections import NetworkSettings
+from der.train.log import Listener
 from der.train.masks import ChannelMasks
-from der.train.step_run import Listener, NoState
+from der.train.resume import StateKeeper
+from der.train.step import StepInputs, train_step
 from tests.builders import (
     CPU,
+    MemoryKeeper,
+    Recorder,
     augmentation_settings,
     build_engine,
     build_objective,
@@ -60,6 +63,8 @@ CASES = {
 TUNED = ("all", "last")  # of a network of timm, a step of one batch
 STEPS = "two steps"
 DROPPING = "two steps with dropout"
+RESUMED = "a step that goes on from what rank 0 has kept"
+IMAGES = training_images(1, [4, 4])
 
 
 def train_epoch(case: Case) -> Any:
@@ -94,9 +99,8 @@ def train_timm(tuned: str) -> Any:
     with TemporaryDirectory() as directory:
         network = tiny_timm.settings_for(tiny_timm.write_weights(Path(directory)), tuned=tuned)
         start = tiny_timm.start_for(network)
-    taken = train_step(
-        None, [["a", "b"]], images, network, settings, CPU, Listener(), NoState(), start
-    ).checkpoint
+    inputs = StepInputs(None, [["a", "b"]], images, network, settings, CPU, start)
+    taken = train_step(inputs, Listener(), StateKeeper()).checkpoint
     return {"weights": torch.cat([value.reshape(-1) for value in weights(taken.network).values()])}
 
 
@@ -111,14 +115,34 @@ def train_steps(network: NetworkSettings | None = None) -> Any:
     return weights(second.network)
 
 
+class FirstEpoch(MemoryKeeper):
+    """Keeps the state after all epochs but the last."""
+
+    def save(self, phase: str, records: Any, pack: Any, *, last: bool) -> None:
+        if not last:
+            super().save(phase, records, pack, last=last)
+
+
+def resume_step() -> Any:
+    """How far a step is from itself where only rank 0 has the state after the first of two epochs."""
+    keeper: Any = FirstEpoch() if distributed.rank() == 0 else StateKeeper()
+    recorders = [Recorder(), Recorder()]
+    whole, resumed = (
+        weights(take_step(None, [["a", "b"]], IMAGES, train_settings(), recorder, keeper=keeper).network)
+        for recorder in recorders
+    )
+    assert [recorder.resumed for recorder in recorders] == [[], [1]]
+    return {name: value - whole[name] for name, value in resumed.items()}
+
+
 def run_rank(rank: int, count: int, place: Path) -> None:
     """One of ``count`` processes."""
     torch.set_num_threads(1)
     if count > 1:
-        ranks.join(rank, count, CPU, FileStore(str(place / "store"), count))
+        distributed.join(rank, count, CPU, FileStore(str(place / "store"), count))
     found = {name: train_epoch(case) for name, case in CASES.items()}
     found |= {tuned: train_timm(tuned) for tuned in TUNED}
-    found |= {STEPS: train_steps(), DROPPING: train_steps(dropping.SETTINGS)}
+    found |= {STEPS: train_steps(), DROPPING: train_steps(dropping.SETTINGS), RESUMED: resume_step()}
     torch.save(found, place / f"{rank}.pt")
 
 

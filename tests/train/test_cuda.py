@@ -7,17 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-import torch.nn.functional as F
 from msgspec.structs import replace
 from torch import Tensor
 
 from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
-from der.model.kernels import convolution
+from der.model.kernels import triton
 from der.settings.training import MaskSettings, TrainSettings
-from der.train.capture import CapturedStep
-from der.train.engine import Engine
-from der.train.incremental_step import train_step
+from der.train.engine import CapturedStep, Engine
+from der.train.step import StepInputs, train_step
 from tests.builders import (
     CPU,
     NETWORK,
@@ -105,13 +103,6 @@ def test_graphs_train_as_eager_steps() -> None:
     assert difference(eager.pack(), start) > 1e-2
 
 
-def test_an_epoch_as_on_the_cpu() -> None:
-    on_gpu, on_cpu = make_engine(), make_engine(CPU)
-    losses = train(on_gpu, range(1)), train(on_cpu, range(1))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    assert difference(on_gpu.pack(), on_cpu.pack()) < 1e-3
-
-
 def test_capturing_does_not_train() -> None:
     engine = make_engine()
     train(engine, range(1))
@@ -160,7 +151,8 @@ def test_a_resumed_run_gives_the_same_bits_where_layers_draw() -> None:
         images = training_images(0, [7, 7])
         settings = train_settings(base=phase_settings(epochs=3))
         names, network = [["a", "b"]], dropping.SETTINGS
-        return train_step(None, names, images, network, settings, CUDA, listener, keeper).checkpoint
+        inputs = StepInputs(None, names, images, network, settings, CUDA)
+        return train_step(inputs, listener, keeper).checkpoint
 
     keeper = MemoryKeeper()
     with pytest.raises(Killed):
@@ -174,10 +166,10 @@ def test_a_resumed_run_gives_the_same_bits_where_layers_draw() -> None:
 
 def test_streamed_images_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     resident = make_engine()
-    monkeypatch.setattr("der.train.training_images._room", lambda device: 0)
+    monkeypatch.setattr("der.train.batches.fits", lambda images, device: False)
     streamed = make_engine()
-    assert resident.feed.gatherer.resident is not None
-    assert streamed.feed.gatherer.resident is None
+    assert resident.feed.resident is not None
+    assert streamed.feed.resident is None
     assert train(resident, range(2)) == train(streamed, range(2))
     assert torch.equal(resident.pack(), streamed.pack())
 
@@ -190,29 +182,14 @@ def test_bfloat16_learns_and_keeps_its_state_in_float32() -> None:
     assert {value.dtype for value in engine._state()} == {torch.float32}
 
 
-def test_release_leaves_plain_layers() -> None:
-    engine = make_engine(precision="bfloat16")
-    assert engine.layers is not None
-    train(engine, range(1))
-    engine.release()
-    assert all(layer.side is None and layer.values is None for layer in engine.layers.layers)
-
-
 def take_steps(device: torch.device, settings: TrainSettings, precision: str = "float32") -> Checkpoint:
     """Two whole steps of the protocol, rebalancing included, each from the one before."""
     settings = replace(settings, precision=precision)
     checkpoint: Checkpoint | None = None
     for steps, per_class in (([["a", "b"]], [7, 7]), ([["a", "b"], ["c", "d"]], PER_CLASS)):
-        checkpoint = train_step(
-            checkpoint,
-            steps,
-            training_images(0, per_class),
-            NETWORK,
-            settings,
-            device,
-            Recorder(),
-            MemoryKeeper(),
-        ).checkpoint
+        images = training_images(0, per_class)
+        inputs = StepInputs(checkpoint, steps, images, NETWORK, settings, device)
+        checkpoint = train_step(inputs, Recorder(), MemoryKeeper()).checkpoint
         checkpoint.network.to(CPU)
     assert checkpoint is not None
     return checkpoint
@@ -267,6 +244,6 @@ def test_convolutions_in_bfloat16(channels: tuple[int, int]) -> None:
     y.backward(dy.double().cpu())
     assert exact_x.grad is not None and exact_weight.grad is not None
     rounding = 2**-8
-    assert difference(convolution.convolve(x, weight)[0], y.detach()) < rounding
-    assert difference(convolution.input_gradient(dy, weight), exact_x.grad) < rounding
-    assert difference(convolution.weight_gradient(x, dy, weight), exact_weight.grad) < 1e-5
+    assert difference(triton.convolve(x, weight)[0], y.detach()) < rounding
+    assert difference(triton.input_gradient(dy, weight), exact_x.grad) < rounding
+    assert difference(triton.weight_gradient(x, dy, weight), exact_weight.grad) < 1e-5

@@ -1,8 +1,10 @@
-"""Training against the loop of a textbook (tests/train/textbook.py)."""
+"""Training against the loop of a textbook (tests/train/textbook.py), and torch's own optimiser."""
 
 import gc
 import itertools
 import math
+import subprocess
+import sys
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 from msgspec import structs
+from torch import nn
 
 from der.core.errors import UserError
-from der.core.randomness import generator
-from der.data.image_rows import every_row
+from der.data.arrays import every_row
 from der.model.checkpoint import Checkpoint
-from der.model.expansion import expand
-from der.model.kernels.folding import place_folded
+from der.model.forward import place_folded
 from der.model.network import count_parameters, empty_network
-from der.train import feed
-from der.train.training_images import TrainingImages
+from der.train import batches as batch_module
+from der.train.batches import TrainingImages
+from der.train.engine import SGD, Group, learning_rate
 from tests.builders import (
     CHANNELS,
     CPU,
@@ -36,7 +38,6 @@ from tests.builders import (
     build_objective,
     draws_of,
     largest_difference,
-    learn,
     phase_settings,
     random_images,
     random_network,
@@ -49,7 +50,6 @@ from tests.builders import (
 from tests.train.textbook import (
     DATA,
     DRAWS,
-    RATES,
     SETTINGS,
     Textbook,
     TextbookRun,
@@ -57,6 +57,8 @@ from tests.train.textbook import (
     run_steps,
     step_images,
 )
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +84,6 @@ def test_the_same_bits_as_the_textbook_over_three_steps(run: TextbookRun) -> Non
         assert losses == pytest.approx(run.losses(step), rel=1e-6)
 
 
-def test_the_first_step_needs_no_folding_for_the_same_bits(run: TextbookRun) -> None:
-    textbook = Textbook(channels_last=True, fused=True, folded=False)
-    network, _ = textbook.train(empty_network(), DATA[0], 1)
-    assert same_bits(weights(network), weights(run.networks[1]))
-
-
 @pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_plain_textbook_differs_by_rounding(
@@ -100,11 +96,6 @@ def test_the_plain_textbook_differs_by_rounding(
         assert losses == pytest.approx(run.losses(step), rel=1e-3)
         differences.append(largest_difference(weights(network), weights(run.networks[step])))
     assert np.median(differences) < 1e-5
-
-
-def test_two_runs_give_the_same_bits(run: TextbookRun) -> None:
-    for network, again in zip(run.networks, run_steps(DATA).networks, strict=True):
-        assert same_bits(weights(network), weights(again))
 
 
 # Of four epochs of three batches at step 1, and three of four at step 2.
@@ -125,40 +116,6 @@ def test_frozen_extractors_keep_every_bit_and_statistic(run: TextbookRun) -> Non
         for before, after in zip(previous.extractors, network.extractors, strict=False):
             assert same_bits(weights(before), weights(after))
     assert not same_bits(weights(run.networks[2].extractors[0]), weights(run.networks[2].extractors[1]))
-
-
-@pytest.mark.parametrize("frozen_in_training_mode", [False, True])
-def test_training_a_step_leaves_the_previous_network(frozen_in_training_mode: bool) -> None:
-    previous = random_network([2])
-    previous.train(frozen_in_training_mode)
-    before = weights(previous)
-    network = expand(previous, 2, NETWORK, CHANNELS, generator(0, "initialization", 2))
-    started = weights(network.extractors[1])
-    learn(network, 2, DATA[1], SETTINGS, Recorder())
-    assert same_bits(weights(previous), before)
-    after = weights(network.extractors[1])
-    for name, value in after.items():
-        assert not torch.equal(value, started[name]), name
-    assert all(parameter.grad is None for parameter in previous.parameters())
-
-
-def test_what_the_listener_hears(run: TextbookRun) -> None:
-    for step, recorder in enumerate(run.recorders, start=1):
-        rates = RATES[min(step, 2) - 1]
-        images = len(DATA[step - 1].labels)
-        batches = [8] * (images // 8) + [images % 8]
-        assert recorder.batches == batches * len(rates)
-        assert [record.epoch for record in recorder.records] == list(range(1, len(rates) + 1))
-        assert [record.learning_rate for record in recorder.records] == pytest.approx(rates)
-        assert all((record.auxiliary_loss > 0) == (step > 1) for record in recorder.records)
-
-
-def test_the_number_of_parameters_trained() -> None:
-    network = expand(random_network([2]), 3, NETWORK, CHANNELS, generator(0, "initialization", 2))
-    images = training_images(0, [3] * 5)
-    trained = learn(network, 2, images, SETTINGS, Recorder())
-    extractor = count_parameters(network.extractors[1])
-    assert trained == extractor + (5 * 128 + 5) + (4 * 64 + 4)
 
 
 def test_the_metadata_of_each_step() -> None:
@@ -205,18 +162,12 @@ def test_weight_alignment_is_all_that_rebalancing_does() -> None:
     torch.testing.assert_close(head.weight[2:], raw.weight[2:] * gamma)
 
 
-def test_the_auxiliary_weight_is_that_of_later_steps() -> None:
-    plain, without = trained_twice(auxiliary_weight=0.0)
-    left, right = weights(plain.network.extractors[1]), weights(without.network.extractors[1])
-    assert largest_difference(left, right) > 1e-3
-
-
 # Windows of one batch, of two, and of less than one image, which is rounded up to one batch.
 @pytest.mark.parametrize("batches", [1, 2, 0])
 def test_windows_change_nothing_but_the_rounding(
     batches: int, runs: list[TextbookRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "WINDOW_VALUES", max(1, batches * 8 * 8 * 8 * CHANNELS))
+    monkeypatch.setattr(batch_module, "WINDOW_VALUES", max(1, batches * 8 * 8 * 8 * CHANNELS))
     differences = []
     for run in runs:
         windowed = run_steps(run.data)
@@ -262,21 +213,6 @@ def test_means_are_over_images_not_batches() -> None:
     assert means.accuracy == pytest.approx(100 * expected[2] / 7, rel=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 7, 8, 9, 16])
-def test_every_image_is_in_one_batch(size: int) -> None:
-    _, recorder = one_epoch([2] * size, batch_size=8, rate=0.01)
-    assert recorder.batches == [8] * (size // 8) + [size % 8] * (size % 8 > 0)
-
-
-def test_bfloat16_keeps_weights_and_statistics_in_float32(run: TextbookRun) -> None:
-    half = run_steps(DATA, structs.replace(SETTINGS, precision="bfloat16"))
-    assert {value.dtype for value in half.networks[3].state_dict().values()} == {torch.float32}
-    for step in (1, 2, 3):
-        first, exact = half.losses(step)[0], run.losses(step)[0]
-        assert first != exact
-        assert first == pytest.approx(exact, rel=0.05)
-
-
 def test_frozen_extractors_compute_in_bfloat16_too() -> None:
     network, images = random_network([2, 2]), training_images(0, [4, 4])
     engines = [
@@ -313,14 +249,6 @@ def test_a_loss_that_is_not_finite_names_step_and_epoch() -> None:
     assert math.isfinite(recorder.records[0].loss)
 
 
-def test_a_later_step_is_named_too() -> None:
-    network = expand(random_network([2]), 2, NETWORK, CHANNELS, generator(0, "initialization", 2))
-    with torch.no_grad():
-        network.head.bias[0] = math.nan
-    with pytest.raises(UserError, match=r"^step 2, representation, epoch 1: the loss is nan; "):
-        learn(network, 2, DATA[1], SETTINGS, Recorder())
-
-
 def test_a_released_engine_is_gone_at_once() -> None:
     network = random_network([2])
     one = build_engine(build_objective(network, 0), [], training_images(0, [5, 5]), phase_settings())
@@ -333,3 +261,71 @@ def test_a_released_engine_is_gone_at_once() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def make_parameters() -> list[nn.Parameter]:
+    generator = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((7, 5), (13,), (3, 3), (2,))]
+
+
+def set_gradients(parameters: list[nn.Parameter], step: int) -> None:
+    """Gradients of a step; one parameter has none at first."""
+    generator = torch.Generator().manual_seed(step + 1)
+    for value in parameters:
+        value.grad = torch.randn(value.shape, generator=generator)
+    if step == 0:
+        parameters[1].grad = None
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_bits_are_those_of_torch_s_class(momentum: float) -> None:
+    ours, theirs = make_parameters(), make_parameters()
+    rates = [torch.tensor(0.0), torch.tensor(0.0)]
+    descent = SGD(
+        [Group(ours[:3], rates[0], 5e-4), Group(ours[3:], rates[1], 0.0)], momentum, torch.device("cpu")
+    )
+    groups = [{"params": theirs[:3], "weight_decay": 5e-4}, {"params": theirs[3:], "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=0.0, momentum=momentum, fused=True)
+    optimizer.state[theirs[1]]["momentum_buffer"] = torch.zeros(13)  # torch makes it at first steps only
+    for step, rate in enumerate((0.1, 0.05, 0.005)):
+        for number, group in enumerate(optimizer.param_groups):
+            group["lr"] = rate * (1 + number)
+            rates[number].fill_(rate * (1 + number))
+        set_gradients(ours, step)
+        set_gradients(theirs, step)
+        descent.step()
+        optimizer.step()
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one, other)
+    if momentum:
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(descent.momenta[one], optimizer.state[other]["momentum_buffer"])
+    descent.zero_grad()
+    assert all(value.grad is None for value in ours)
+
+
+@pytest.mark.slow  # torch in a process of its own
+def test_training_leaves_torch_s_compiler_alone() -> None:
+    """It costs seconds, and torch's own class imports it."""
+    script = """
+import sys
+import torch
+from der.train.engine import SGD, Group
+value = torch.nn.Parameter(torch.ones(2))
+descent = SGD([Group([value], torch.tensor(0.1), 0.0)], 0.9, torch.device("cpu"))
+value.sum().backward()
+descent.step()
+descent.zero_grad()
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "rate"), [(0, 59, 0.1), (60, 119, 0.01), (120, 169, 0.001), (170, 200, 0.0001)]
+)
+def test_the_notebook(first: int, last: int, rate: float) -> None:
+    settings = phase_settings(epochs=201, learning_rate=0.1, milestones=[60, 120, 170], decay=0.1)
+    for epoch in range(first, last + 1):
+        assert learning_rate(settings, epoch) == pytest.approx(rate, rel=1e-12)

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from der.model.backbones import build_extractor
-from der.model.kernels.layers import ConvNorm
-from der.model.resnet import BasicBlock, PadShortcut, ResNet
-from der.settings.network import NetworkSettings
+from der.model.network import build_extractor
+from der.model.resnet import BasicBlock, ResNet
+from der.settings.sections import NetworkSettings
 from der.train.masks import ChannelMasks, Compensated, Weights
 from tests.builders import (
     CHANNELS,
@@ -85,16 +84,6 @@ def test_compensation_is_that_of_section_5(sharpness: float) -> None:
     assert (sharpness == 1) == torch.allclose(e.grad, plain)
 
 
-def test_compensation_outlives_a_saturated_gate() -> None:
-    e = torch.tensor([-6.0, -1.0, 0.0, 1.0, 6.0], requires_grad=True)
-    plain = e.detach().clone().requires_grad_()
-    torch.sigmoid(400 * plain).sum().backward()  # type: ignore[no-untyped-call]
-    assert plain.grad is not None and plain.grad[[0, 1, 3, 4]].eq(0).all()
-    Compensated.apply(e, torch.tensor(400.0), torch.ones(5)).sum().backward()
-    assert e.grad is not None
-    assert e.grad.tolist() == pytest.approx([0.002466509, 0.1966119, 0.25, 0.1966119, 0.002466509], rel=1e-4)
-
-
 def test_sparsity_of_two_layers_by_hand() -> None:
     _, masks = masked()
     # 3 image channels -> 3x3 -> 2 channels -> 1x1 -> 4 channels.
@@ -109,22 +98,6 @@ def test_sparsity_of_two_layers_by_hand() -> None:
     assert gates.grad.tolist() == pytest.approx([first] * 2 + [second] * 4)
 
 
-@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
-def test_sparsity_by_finite_differences(settings: NetworkSettings) -> None:
-    _, masks = masked(settings)
-    gates = torch.rand(sum(masks.sizes), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    gates.requires_grad_()
-    masks.sparsity(gates).backward()  # type: ignore[no-untyped-call]
-    assert gates.grad is not None
-    with torch.no_grad():
-        for low, high in masks.bounds:
-            for index in (low, high - 1):
-                step = torch.zeros_like(gates)
-                step[index] = 1e-4
-                change = (masks.sparsity(gates + step) - masks.sparsity(gates - step)) / 2e-4
-                assert gates.grad[index].item() == pytest.approx(change.item(), rel=1e-6)
-
-
 @pytest.mark.parametrize("settings", [*BACKBONES, LARGE], ids=["cifar_resnet", "resnet", "large stem"])
 @pytest.mark.parametrize("start", [-0.4, 0.0, 0.7])
 def test_sparsity_is_the_share_of_convolution_weights(settings: NetworkSettings, start: float) -> None:
@@ -137,33 +110,6 @@ def test_sparsity_is_the_share_of_convolution_weights(settings: NetworkSettings,
     hard = (masks.e > 0).float()
     assert masks.sparsity(hard).item() == pytest.approx(count(pruned) / count(extractor), rel=1e-6)
     assert 0.001 < count(pruned) / count(extractor) < 0.9
-
-
-@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
-def test_layers_that_add_to_one_stream_share_a_gate(settings: NetworkSettings) -> None:
-    extractor, masks = masked(settings)
-    masks.sharpen(torch.tensor(0.5))
-    gates = []
-    for index, stage in enumerate(blocks(extractor)):
-        stream: list[nn.Module] = [block.second for block in stage]
-        shortcut = stage[0].shortcut
-        if index == 0:
-            stream.append(extractor.stem)
-            assert isinstance(shortcut, nn.Identity)
-        else:
-            assert isinstance(shortcut, PadShortcut if settings is NETWORK else ConvNorm)
-            stream.append(shortcut)
-        for layer in stream:
-            gate = layer.gate
-            assert isinstance(gate, Tensor)
-            assert torch.equal(gate, stage[0].second.gate)
-        gates.append(stage[0].second.gate)
-        gates.extend(block.first.gate for block in stage)
-    assert len(gates) == len(masks.sizes)  # as many groups, and no two are the same
-    for one, other in itertools.combinations(gates, 2):
-        assert one is not None and other is not None
-        assert one.shape != other.shape or not torch.equal(one, other)
-    assert torch.cat([gate for gate in gates if gate is not None]).numel() == masks.e.numel()
 
 
 @pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
@@ -197,14 +143,6 @@ def test_e_starts_as_set_and_stays_within_its_bounds() -> None:
         masks.e[:3] = torch.tensor([-7.0, 5.5, 99.0])
     masks.clamp()
     assert masks.e[:3].tolist() == [-6.0, 5.5, 6.0]
-
-
-def test_hard_gates_are_the_signs_of_e() -> None:
-    extractor, masks = masked()
-    masks.harden()
-    low, high = masks.bounds[0]
-    assert extractor.stem.gate is not None
-    assert torch.equal(extractor.stem.gate, (masks.e[low:high] > 0).float())
 
 
 @pytest.mark.parametrize("clamped", [False, True])
@@ -263,12 +201,6 @@ def test_e_has_its_own_rate_and_no_weight_decay() -> None:
     before, after, gradient = trained(0.01, weight_decay=0.5, rate_factor=3.0)
     torch.testing.assert_close(after, before - 0.03 * gradient, rtol=1e-5, atol=1e-7)
     assert gradient.abs().max() > 1e-4
-
-
-def test_e_is_clamped_after_every_step() -> None:
-    before, after, _ = trained(1e5)
-    assert before.abs().max() < 6
-    assert after.abs().max() == 6
 
 
 def test_the_sparsity_loss_is_weighted_and_pushes_every_channel_off() -> None:

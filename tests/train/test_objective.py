@@ -17,10 +17,6 @@ def test_old_classes_share_the_label_zero() -> None:
     assert auxiliary_labels(labels, old_classes=4).tolist() == [0, 0, 1, 2, 3, 0]
 
 
-def test_without_old_classes_every_label_moves_up_by_one() -> None:
-    assert auxiliary_labels(torch.arange(3), old_classes=0).tolist() == [1, 2, 3]
-
-
 def softmax(logits: Wide) -> Wide:
     exponentials = np.exp(logits - logits.max(1, keepdims=True))
     result: Wide = exponentials / exponentials.sum(1, keepdims=True)
@@ -93,13 +89,6 @@ def test_correct_is_the_share_of_right_predictions() -> None:
         int(torch.argmax(row)) == int(label) for row, label in zip(case.head(u), case.labels, strict=True)
     ]
     assert case.loss.correct.item() == pytest.approx(np.mean(right))
-
-
-def test_only_the_total_carries_gradients() -> None:
-    loss = Case(1.0).loss
-    assert loss.total.requires_grad
-    assert not loss.auxiliary.requires_grad
-    assert not loss.correct.requires_grad
 
 
 def test_gradients_reach_the_new_extractor_and_both_classifiers_and_nothing_else() -> None:

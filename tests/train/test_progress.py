@@ -1,26 +1,41 @@
-"""What training shows: on a terminal of any width, and where there is none."""
+"""What training shows on a terminal and elsewhere, its log, and curves as TensorBoard reads them."""
 
 import io
+import random
 import re
-from itertools import count
-from types import SimpleNamespace
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
 
-from der.train import bar
-from der.train.bar import BarLine, Terminal, fit_line, show_time
-from der.train.log import EpochRecord
-from der.train.progress import Progress
-from der.train.workload import PhaseWork, RunWork
+from der.train.log import EpochRecord, Listener, Listeners, write_log
+from der.train.progress import Progress, TensorBoard, warn
+from der.train.step import StepInputs, TrainedStep, train_step
+from tests.builders import (
+    CPU,
+    NETWORK,
+    Killed,
+    Killer,
+    MemoryKeeper,
+    Recorder,
+    classifier_settings,
+    incremental_settings,
+    phase_settings,
+    same_bits,
+    train_settings,
+    training_images,
+    weights,
+)
 
-LATER = RunWork(40, ([PhaseWork("representation", 40, 100, 1.6)],))
+# Of packages that TensorBoard imports.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-def train(progress: Progress, epochs: int = 40, done: int = 0) -> None:
+def train(progress: Progress, epochs: int = 40, done: int = 0, later: int = 0) -> None:
     with progress:
-        progress.on_step([PhaseWork("representation", epochs, 100, 1.3)])
+        progress.on_step({"representation": epochs, **({"classifier": later} if later else {})})
         progress.on_phase("representation", epochs, 100)
         if done:
             progress.on_resume(done)
@@ -30,115 +45,156 @@ def train(progress: Progress, epochs: int = 40, done: int = 0) -> None:
             progress.on_epoch(EpochRecord("representation", epoch, 0.1, 1 / epoch, 0.0, 50.0))
 
 
-class Screen(io.StringIO):
-    """A terminal: what it shows, of the few commands that are in use, and all that it ever showed."""
+class Terminal(io.StringIO):
+    """A standard error that is a terminal."""
 
     encoding = "utf-8"  # type: ignore[assignment]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows, self.row = [""], 0
-        self.seen: list[str] = []
 
     def isatty(self) -> bool:
         return True
 
-    def write(self, text: str) -> int:
-        for part in re.findall(r"\x1b\[K|\x1b\[\d+A|\r|\n|[^\x1b\r\n]+", text):
-            if part == "\n":
-                self.row += 1
-                self.rows += [""] * (self.row == len(self.rows))
-            elif part.endswith("A"):
-                self.row -= int(part[2:-1])
-            elif part == "\x1b[K":
-                self.rows[self.row] = ""
-            elif part != "\r":
-                self.rows[self.row] = part
-                self.seen.append(part)
-        return len(text)
 
-
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    screen = Screen()
-    monkeypatch.setattr(bar, "sys", SimpleNamespace(stderr=screen))  # pytest has a standard error of its own
-    monkeypatch.setenv("TERM", "xterm")
-    ticks = count()
-    monkeypatch.setattr("time.perf_counter", lambda: 0.02 * next(ticks))
-    return screen
-
-
-def test_two_bars_that_leave_nothing(screen: Screen, capsys: pytest.CaptureFixture[str]) -> None:
-    train(Progress("train_task 2", LATER))
-    first, run = screen.seen[-2:]
-    assert re.fullmatch(r"train_task 2  █+  epoch 40/40  0:00 left  [\d,]+ images/s  loss 0.0250", first)
-    assert re.fullmatch(r"all steps     █+░+  epoch 81/120  \d+:\d\d left", run)
-    assert screen.row == 0 and set(screen.rows) == {""}
+def test_on_a_terminal_one_bar_shows_all_of_the_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress("train_task 2")
+    progress.bar.mininterval = 0
+    train(progress, later=10)
+    warn("something odd")
+    shown = terminal.getvalue()
+    assert re.search(r"train_task 2  80%\|.*left, epoch 39/50, [\d,]+ images/s, loss 0\.0256", shown)
+    assert shown.endswith("warning: something odd\n")
     assert capsys.readouterr().out == ""
 
 
-def test_one_bar_where_nothing_is_known_of_other_steps(screen: Screen) -> None:
-    train(Progress("a title"))
-    assert screen.seen and all(text.startswith("a title  ") for text in screen.seen)
-    assert len(screen.rows) == 1
-
-
-@pytest.mark.parametrize("columns", [200, 80, 60, 40, 20, 5, 1])
-def test_no_line_reaches_the_last_column(
-    columns: int, screen: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Terminal, "_columns", lambda self: columns)
-    train(Progress("train_task 2", LATER))
-    assert max(map(len, screen.seen), default=0) <= min(columns, bar.WIDEST) - 1
-    assert bool(screen.seen) == (columns > 1)
-
-
-texts = st.lists(st.text("ab", min_size=1, max_size=20), max_size=5)
-
-
-@given(st.floats(-1, 2), texts, st.integers(0, 120))
-def test_a_line_fits_and_shows_what_matters_first(share: float, texts: list[str], columns: int) -> None:
-    line = fit_line(BarLine("title", share, texts), columns)
-    assert len(line) <= columns
-    shown = [part for part in line.split("  ")[1:] if not set(part) <= set("█░")]
-    assert shown[:-1] == texts[: max(0, len(shown) - 1)]
-    marks = re.search("(█*)(░*)", line[7:])
-    if marks is not None and marks[0]:
-        assert bar.BAR[0] <= len(marks[0]) <= bar.BAR[1]
-        assert len(marks[1]) == round(max(0, min(share, 1)) * len(marks[0]))
-
-
-def test_an_old_terminal_has_letters_of_its_own(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screen, "encoding", "ascii")
-    train(Progress("train_task 2", LATER))
-    assert screen.seen and all(text.isascii() for text in screen.seen)
-
-
-def test_times() -> None:
-    assert [show_time(seconds) for seconds in (None, 0.4, 9, 725, 11220.2, 90061)] == [
-        "?",
-        "0:00",
-        "0:09",
-        "12:05",
-        "3:07:00",
-        "25:01:01",
-    ]
-
-
-@pytest.mark.parametrize("terminal", [False, True])
-def test_a_dozen_lines_where_there_is_no_terminal(
-    terminal: bool, screen: Screen, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("TERM", "dumb")  # on which no cursor moves
-    if not terminal:
-        monkeypatch.setattr(bar, "sys", SimpleNamespace(stderr=io.StringIO()))
-    train(Progress("train_task 2", LATER), done=5)
-    first, *lines = capsys.readouterr().out.splitlines()
+def test_elsewhere_there_are_a_dozen_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    train(Progress("train_task 2"), done=5)
+    captured = capsys.readouterr()
+    first, *lines = captured.out.splitlines()
     assert first == "train_task 2, representation: going on after epoch 5 of 40"
     pattern = (
         r"train_task 2, representation: epoch (\d+)/40, loss 0\.\d{4}, accuracy 50\.00 %, [\d,]+ images/s, "
-        r"\d+:\d\d left, \d+:\d\d with later steps"
+        r"\d\d:\d\d left"
     )
-    epochs = [int(match[1]) for match in map(re.compile(pattern).fullmatch, lines) if match]
-    assert epochs == [8, 12, 16, 20, 24, 28, 32, 36, 40] and len(lines) == 9
-    assert screen.seen == []
+    found = [match for match in map(re.compile(pattern).fullmatch, lines) if match]
+    assert [int(match[1]) for match in found] == [8, 12, 16, 20, 24, 28, 32, 36, 40] and len(lines) == 9
+    assert captured.err == ""
+
+
+def test_an_unplanned_phase_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("a step")
+    train(progress, epochs=1)
+    progress.on_phase("own", 2, 10)
+    for epoch in (1, 2):
+        progress.on_epoch(EpochRecord("own", epoch, 0.1, 0.5, 0.0, 50.0))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[2].partition(", loss")[0] for line in lines] == [
+        " representation: epoch 1/1",
+        " own: epoch 1/2",
+        " own: epoch 2/2",
+    ]
+
+
+def test_the_log_of_two_epochs(tmp_path: Path) -> None:
+    write_log(
+        tmp_path / "1",
+        [EpochRecord("first", 1, 0.1, 2.5, 0.0, 12.5), EpochRecord("second", 2, 0.01, 1.0, 0.5, 100.0)],
+    )
+    assert (tmp_path / "1/log.csv").read_bytes() == (
+        b"phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
+        b"first,1,0.1,2.5,0.0,12.5\nsecond,2,0.01,1.0,0.5,100.0\n"
+    )
+
+
+TAGS = {"loss", "auxiliary_loss", "accuracy", "learning_rate", "images_per_second"}
+SETTINGS = train_settings(
+    base=phase_settings(epochs=5),
+    incremental=incremental_settings(
+        epochs=5, rebalancing="classifier_learning", classifier=classifier_settings(epochs=3)
+    ),
+)
+
+
+def refuse(sentence: str) -> None:
+    raise AssertionError(sentence)
+
+
+def points(directory: Path) -> dict[str, list[tuple[int, float]]]:
+    """The points of every curve in a folder, epoch and value."""
+    module = "tensorboard.backend.event_processing.event_accumulator"
+    events = pytest.importorskip(module).EventAccumulator(str(directory))
+    events.Reload()
+    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def write(directory: Path, *epochs: int, resumed: int = 0, loss: Callable[[int], float] = float) -> None:
+    """A run that trains these epochs of a phase, and is killed then."""
+    board = TensorBoard(directory, refuse)
+    board.on_phase("representation", 9, 100)
+    if resumed:
+        board.on_resume(resumed)
+    for epoch in epochs:
+        board.on_epoch(EpochRecord("representation", epoch, 0.1 / epoch, loss(epoch), 0.5, 90.0 + epoch))
+
+
+@pytest.mark.slow
+def test_a_point_for_each_epoch_of_every_curve(tmp_path: Path) -> None:
+    states = torch.get_rng_state(), random.getstate()
+    write(tmp_path, 1, 2, 3)
+    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
+    found = points(tmp_path / "representation")
+    assert set(found) == TAGS
+    assert found["loss"] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert found["accuracy"] == [(1, 91.0), (2, 92.0), (3, 93.0)]
+    assert found["auxiliary_loss"] == [(1, 0.5), (2, 0.5), (3, 0.5)]
+    assert [value for _, value in found["learning_rate"]] == pytest.approx([0.1, 0.05, 0.1 / 3])
+    assert all(value > 0 for _, value in found["images_per_second"])
+
+
+@pytest.mark.slow
+def test_a_resumed_phase_has_each_epoch_once_and_a_new_one_forgets_the_old(tmp_path: Path) -> None:
+    write(tmp_path, 1, 2, 3, 4)
+    write(tmp_path, 3, 4, 5, resumed=2, loss=lambda epoch: 10.0 * epoch)  # the state was two epochs older
+    write(tmp_path, 6, resumed=5)
+    assert points(tmp_path / "representation")["loss"] == [(1, 1), (2, 2), (3, 30), (4, 40), (5, 50), (6, 6)]
+    write(tmp_path, 1, loss=lambda epoch: 7.0)
+    assert points(tmp_path / "representation")["loss"] == [(1, 7.0)]
+
+
+def teach(listener: Listener, keeper: MemoryKeeper | None = None) -> TrainedStep:
+    """Two steps; the second one's result."""
+    steps = [["a", "b"], ["c"]]
+    first = StepInputs(None, steps[:1], training_images(0, [9, 9]), NETWORK, SETTINGS, CPU)
+    before = train_step(first, Recorder(), MemoryKeeper()).checkpoint
+    second = StepInputs(before, steps, training_images(1, [4, 4, 9]), NETWORK, SETTINGS, CPU)
+    return train_step(second, listener, keeper or MemoryKeeper())
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_in_its_curves_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    keeper, recorder = MemoryKeeper(), Recorder()
+    for batches in (2 * 3 + 1, 4):  # in the third epoch, then in the one after it
+        with pytest.raises(Killed):
+            teach(Listeners(Killer(batches), TensorBoard(tmp_path, refuse)), keeper)
+    trained, alone = teach(Listeners(recorder, TensorBoard(tmp_path, refuse)), keeper), teach(Recorder())
+    assert same_bits(weights(trained.checkpoint.network), weights(alone.checkpoint.network))
+    assert trained.records == alone.records and trained.records[-len(recorder.records) :] == recorder.records
+    for phase in ("representation", "classifier"):
+        losses = {one.epoch: one.loss for one in alone.records if one.phase == phase}
+        found = points(tmp_path / phase)["loss"]
+        assert [epoch for epoch, _ in found] == list(losses)
+        assert dict(found) == pytest.approx(losses, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "representation").write_text("a file where the folder should be", encoding="utf-8")
+    warnings: list[str] = []
+    board = TensorBoard(tmp_path, warnings.append)
+    board.on_phase("representation", 9, 100)
+    for epoch in (1, 2):
+        board.on_epoch(EpochRecord("representation", epoch, 0.1, 1.0, 0.5, 90.0))
+    assert warnings == [f"{tmp_path}: no curves from here on (File exists); training goes on"]

@@ -21,12 +21,10 @@ from torchvision.transforms import functional as TF
 
 from der.core.randomness import generator
 from der.model.checkpoint import Checkpoint
-from der.model.expansion import expand, random_linear
-from der.model.kernels.folding import fold_batchnorm
-from der.model.network import Network, empty_network
+from der.model.forward import fold_batchnorm
+from der.model.network import Network, empty_network, expand, random_linear
 from der.settings.training import TrainSettings
-from der.train.augmentation import Draws
-from der.train.training_images import TrainingImages
+from der.train.batches import Draws, TrainingImages
 from tests.builders import (
     CHANNELS,
     NETWORK,

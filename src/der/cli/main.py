@@ -1,19 +1,16 @@
 """`der`: what one does beside `dvc`. Set a run up, look at it, use the network that it trained."""
 
 import argparse
-import importlib
+import inspect
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from der.cli.extra import naming_the_extra
-from der.core.errors import MEND, advising, ending_in_a_sentence
+from der.cli.commands import ARGUMENTS, COMMANDS
+from der.core.errors import MEND, UserError, advising, ending_in_a_sentence
 
-COMMANDS = (
-    *("preset", "chain", "add", "check", "show", "report", "predict", "export", "compare", "plan"),
-    *("record", "results", "schema", "verify"),
-)
 FIRST = """\
 What one does first, in a clone of the project:
 
@@ -24,13 +21,16 @@ What one does first, in a clone of the project:
 
 In between, `dvc repro` trains what is not trained yet.
 `der --help` lists all commands, `der COMMAND --help` what each takes."""
+# What the library does without and commands of the pipeline need.
+PIPELINE = frozenset({"dvc", "hydra", "jinja2", "markupsafe", "psutil", "torchvision", "vl_convert"})
 
 
 def main(words: list[str] | None = None) -> None:
     """Run the command line ``words``, by default the program's own."""
-    prepare_streams()
-    with suppress(FileNotFoundError):  # the directory was removed; --help works there, too
-        sys.path.append(os.getcwd())  # where `python -m` looks too: for functions of one's own
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the terminal lacks a letter
+    sys.path.append(os.getcwd())  # where `python -m` looks too: for user-defined functions
     words = sys.argv[1:] if words is None else words
     if not words:
         print(FIRST)
@@ -40,30 +40,34 @@ def main(words: list[str] | None = None) -> None:
     with ending_in_a_sentence("interrupted"), advising(advice), naming_the_extra():
         try:
             arguments.run(arguments)
-            sys.stdout.flush()
+            print(end="", flush=True)
         except BrokenPipeError:  # as `| head` leaves it: no fault, but nobody to print to at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what a command needs to run is imported by it alone."""
+    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="der", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        module = importlib.import_module(f"der.cli.{name}")
-        assert module.__doc__ is not None
-        one = commands.add_parser(name, help=module.__doc__.split("\n")[0], description=module.__doc__)
-        module.add_arguments(one)
-        one.set_defaults(run=module.run)
+    for command in COMMANDS:
+        name, text = command.__name__, inspect.getdoc(command) or ""
+        one = commands.add_parser(name, help=text.partition("\n")[0], description=text)
+        for names, options in ARGUMENTS.get(name, []):
+            one.add_argument(*names, **options)
+        one.set_defaults(run=command)
     return parser
 
 
-def prepare_streams() -> None:
-    """Have any text printable: escaped where the terminal lacks a letter, lost where a stream is closed."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the end)
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+@contextmanager
+def naming_the_extra() -> Iterator[None]:
+    """Turn a failed import of a package of the extra into a sentence that says what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in PIPELINE:
+            raise
+        raise UserError(
+            f"{name} is missing, which this command needs; pip install 'der-pipeline[pipeline]'"
+        ) from None

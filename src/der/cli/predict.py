@@ -1,57 +1,18 @@
-"""Name the classes that pictures show, by the network of a checkpoint directory.
+"""Predictions as lines of text, printed one by one as they are made."""
 
-Any picture that Pillow reads; directories are searched, but for files whose names say that they are none. One
-that cannot be read is reported and skipped, and the exit status is 1.
-"""
-
-import argparse
+import csv
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from der.cli.counts import count
-from der.cli.prediction_lines import PrintLine, start_csv, start_table
-from der.core.precision_names import PRECISIONS
-from der.core.text import printable
+from der.core.errors import columns, csv_cell, printable
 
 if TYPE_CHECKING:
-    from der.inference.predictor import Predictor
+    from der.inference.predictor import Prediction, Predictor
 
 MOST_PICTURES = 256  # that are read before the first of them is answered
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``run`` reads."""
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
-    parser.add_argument("pictures", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument("--top", type=count, default=3, metavar="K", help="classes per picture (default: 3)")
-    parser.add_argument("--csv", action="store_true", help="comma-separated, with a heading")
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=PRECISIONS[0],
-        help="bfloat16: faster where the processor has it, equal to about two digits",
-    )
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Print a line for every picture; exit with status 1 if any could not be read."""
-    # Only now: torch costs seconds.
-    from der.inference.loader import list_pictures
-    from der.inference.predictor import load_predictor
-    from der.pipeline.environment import set_up_device
-    from der.pipeline.own_code import importing_named
-
-    device = set_up_device()
-    with importing_named():
-        predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
-    files = list_pictures(arguments.pictures)
-    names = predictor.metadata.class_names
-    top = min(arguments.top, len(names))
-    print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
-    skipped = print_predictions(predictor, files, top, print_line)
-    if skipped:
-        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
+PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first
 
 
 def print_predictions(predictor: "Predictor", files: list[Path], top: int, print_line: PrintLine) -> int:
@@ -74,3 +35,35 @@ def print_predictions(predictor: "Predictor", files: list[Path], top: int, print
             skipped += len(chunk.faults)
             bar.update(len(chunk.files) + len(chunk.faults))
     return skipped
+
+
+def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
+    """Print the heading of a table for ``files`` and classes ``names``, ``count`` predictions each."""
+    first = max([len("picture"), *(columns(printable(str(file))) for file in files)])
+    width = max(columns(printable(name)) for name in names)
+
+    def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
+        cells = [f"{_pad(one.name, width)} {100 * one.probability:6.2f} %" for one in predictions]
+        print("  ".join([_pad(picture, first), *cells]))
+
+    headings = [f"{f'top-{rank}':<{width + 9}}" for rank in range(1, count + 1)]
+    print("  ".join([f"{'picture':<{first}}", *headings]).rstrip())
+    return print_line
+
+
+def _pad(name: str, width: int) -> str:
+    text = printable(name)
+    return text + " " * (width - columns(text))
+
+
+def start_csv(count: int) -> PrintLine:
+    """Print the heading of a CSV file with ``count`` predictions a line; no name in it is a formula."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+
+    def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
+        cells = [(csv_cell(one.name), f"{one.probability:.6f}") for one in predictions]
+        writer.writerow([csv_cell(picture), *(text for cell in cells for text in cell)])
+
+    names = [f"{what}_{rank}" for rank in range(1, count + 1) for what in ("class", "probability")]
+    writer.writerow(["picture", *names])
+    return print_line

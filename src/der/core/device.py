@@ -1,4 +1,4 @@
-"""Where the arithmetic runs, that it runs the same way twice, and what it keeps of memory."""
+"""The device and the numbers of the arithmetic, that it runs the same way twice, and how memory is reused."""
 
 import ctypes
 import os
@@ -8,12 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import NamedTuple, Self
 
 import torch
 
+from der.core.cost import processor_name
 from der.core.errors import UserError
-from der.core.processor import processor_name
+from der.core.registry import look_up
+
+# Of the extractors' arithmetic; weights, classifiers, losses and updates stay in float32.
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 CHOOSING_KERNELS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG")
 DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # of cuBLAS, that allow reproducible results
@@ -43,7 +46,7 @@ def choose_device(override: object) -> torch.device:
 
 
 def set_up_device(override: str | None) -> torch.device:
-    """``choose_device``, made current, deterministic, with freed memory used again; before any other work."""
+    """Choose the device, make it current, and turn on determinism and the reuse of memory; call it first."""
     make_deterministic()
     reuse_freed_memory()
     device = choose_device(override)
@@ -52,10 +55,22 @@ def set_up_device(override: str | None) -> torch.device:
     return device
 
 
-def take_share(device: torch.device, place: int, count: int, threads_are_set: bool) -> torch.device:
-    """The device of the process at ``place``, of ``count`` on this machine: a GPU, or some of the threads.
+def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype:
+    """Look up the dtype of the images on ``device``, which layers follow.
 
-    Again the same for who asks again. Raises UserError, whatever the place, if there are fewer GPUs.
+    Raises UserError, ``where`` first, for a name that is none of PRECISIONS, and for a GPU without bfloat16.
+    """
+    dtype = look_up(PRECISIONS, name, where)
+    is_old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
+    if dtype == torch.bfloat16 and is_old:
+        raise UserError(f"{where}: this GPU has no bfloat16; write float32")
+    return dtype
+
+
+def take_part(device: torch.device, local_rank: int, count: int, threads_are_set: bool) -> torch.device:
+    """Give one of ``count`` processes on this machine a GPU of its own, or its part of the threads.
+
+    Called again, it does the same. Raises UserError, whatever the rank, if there are fewer GPUs.
     """
     if device.type == "cuda":
         gpus = torch.cuda.device_count()
@@ -64,7 +79,7 @@ def take_share(device: torch.device, place: int, count: int, threads_are_set: bo
                 f"{count} processes on this machine, which has {gpus} GPU{'' if gpus == 1 else 's'}; start "
                 "at most as many"
             )
-        device = torch.device("cuda", place)
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     elif not threads_are_set:
         torch.set_num_threads(max(1, threads_at_start() // count))
@@ -73,7 +88,7 @@ def take_share(device: torch.device, place: int, count: int, threads_are_set: bo
 
 @cache
 def threads_at_start() -> int:
-    """Torch's own choice, before any share is taken."""
+    """Return torch's own choice, made before any part is taken."""
     return torch.get_num_threads()
 
 
@@ -91,53 +106,35 @@ def make_deterministic() -> None:
     torch.set_flush_denormal(True)  # old weights decay towards zero; denormals are slow on CPUs
 
 
-class _Modes(NamedTuple):
-    """What ``make_deterministic`` sets for all threads."""
-
-    deterministic: int
-    fill: bool
-    benchmark: bool
-    matmul_tf32: bool
-    cudnn_tf32: bool
-
-    @classmethod
-    def read(cls) -> Self:
-        return cls(
-            torch.get_deterministic_debug_mode(),
-            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-            torch.backends.cudnn.benchmark,
-            torch.backends.cuda.matmul.allow_tf32,
-            torch.backends.cudnn.allow_tf32,
-        )
-
-    def restore(self) -> None:
-        torch.set_deterministic_debug_mode(self.deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = self.fill  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = self.benchmark
-        torch.backends.cuda.matmul.allow_tf32 = self.matmul_tf32
-        torch.backends.cudnn.allow_tf32 = self.cudnn_tf32
-
-
 class _Blocks:
-    """The blocks of ``reproducible`` that threads are in."""
+    """Counts the threads in blocks of ``reproducible``; the last to leave restores what the first found."""
+
+    MODES = (  # which ``make_deterministic`` sets for all threads, beside the debug mode
+        (torch.utils.deterministic, "fill_uninitialized_memory"),
+        (torch.backends.cudnn, "benchmark"),
+        (torch.backends.cuda.matmul, "allow_tf32"),
+        (torch.backends.cudnn, "allow_tf32"),
+    )
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.count = 0
-        self.before: _Modes | None = None  # of the first of them
 
     def enter(self) -> None:
         with self.lock:
             if not self.count:
-                self.before = _Modes.read()
+                self.debug_mode = torch.get_deterministic_debug_mode()
+                self.before = [getattr(place, name) for place, name in self.MODES]
             self.count += 1
-            make_deterministic()  # also for one that is not the first: denormals are a thread's own matter
+            make_deterministic()  # also for a thread that is not the first: denormals are its own matter
 
     def leave(self) -> None:
         with self.lock:
             self.count -= 1
-            if not self.count and self.before is not None:
-                self.before.restore()
+            if not self.count:
+                torch.set_deterministic_debug_mode(self.debug_mode)
+                for (place, name), value in zip(self.MODES, self.before, strict=True):
+                    setattr(place, name, value)
 
 
 _blocks = _Blocks()
@@ -145,10 +142,9 @@ _blocks = _Blocks()
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """``make_deterministic`` for a block; afterwards the process is set as it was before.
+    """Apply ``make_deterministic`` to the block; afterwards the process is set as it was before.
 
-    Threads may be in such blocks at once: the last to leave puts back what the first found. What CUDA reads
-    when it starts, its workspaces, stays.
+    Several threads may be in such blocks at once. What CUDA reads when it starts, its workspaces, stays.
     """
     flushes = flushes_denormals()
     _blocks.enter()
@@ -160,12 +156,12 @@ def reproducible() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Whether this process takes numbers near zero for zero."""
+    """Tell whether this thread takes numbers near zero for zero."""
     return not (torch.full((), 2.0**-1060, dtype=torch.float64) * 1).count_nonzero().item()
 
 
 def reuse_freed_memory() -> None:
-    """Have glibc keep the memory of freed tensors for later ones; elsewhere nothing changes.
+    """Make glibc keep the memory of freed tensors for later ones; elsewhere nothing changes.
 
     By default it gives large blocks back to the system, which clears every page before it hands them out
     again: 8 to 15 % of a train step's time.
@@ -196,7 +192,7 @@ def use_large_pages(libc: ctypes.CDLL) -> None:
 
 
 def name_arithmetic(device: torch.device) -> list[str]:
-    """All that decides, apart from the program, which bits the same sums give on ``device``."""
+    """List all that decides, apart from the program, which bits the same sums give on ``device``."""
     named = [torch.__version__, sys.version, str(device), processor_name(), str(torch.get_num_threads())]
     named.append(torch.backends.cpu.get_cpu_capability())
     named += [os.environ.get(name, "") for name in CHOOSING_KERNELS]

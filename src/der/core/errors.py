@@ -1,10 +1,12 @@
-"""The one error type whose message is written for users, and how a program ends with it."""
+"""Errors whose message is a sentence for users, how a program ends with one, and text that fits on a line."""
 
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from der.core.text import printable
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which spreadsheets begin one
+QUOTE = "'"
 
 MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
 
@@ -14,7 +16,7 @@ class UserError(ValueError):
 
 
 class DamageError(UserError):
-    """A file that is missing, or not as it was written; the message leaves open what to do about it."""
+    """A file is missing, or not as it was written; the message leaves open what to do about it."""
 
 
 class ForeignCodeError(UserError):
@@ -23,7 +25,7 @@ class ForeignCodeError(UserError):
 
 @contextmanager
 def naming(place: object) -> Iterator[None]:
-    """Have the message of a UserError begin with ``place``, where its reader finds what it is about."""
+    """Put ``place`` in front of the message of a UserError: where its reader finds what is wrong."""
     try:
         yield
     except UserError as error:
@@ -32,7 +34,7 @@ def naming(place: object) -> Iterator[None]:
 
 @contextmanager
 def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
-    """Have what users can mend end the program in one line and exit status 1.
+    """End the program with one line and exit status 1 where users can put right what is wrong.
 
     ``interrupted`` is the line after Ctrl-C.
     """
@@ -53,3 +55,36 @@ def advising(advice: str = MEND) -> Iterator[None]:
         yield
     except DamageError as error:
         raise UserError(f"{error}; {advice}") from None
+
+
+def printable(text: str) -> str:
+    """Escape line ends, control characters and invalid UTF-8 as Python does: ``text`` on one line."""
+    return "".join(
+        letter.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+        else letter
+        for letter in text
+    )
+
+
+def columns(text: str) -> int:
+    """Count the columns of a terminal that ``text`` takes: two for wide letters, none for accents."""
+    wide = ("W", "F")
+    return sum(
+        2 if unicodedata.east_asian_width(letter) in wide else 1
+        for letter in text
+        if unicodedata.category(letter) not in ("Mn", "Me", "Cf")
+    )
+
+
+def csv_cell(text: str) -> str:
+    """Put an apostrophe before ``text`` that a spreadsheet would run as a formula.
+
+    Text that begins with an apostrophe gets another, so that removing one gives every text back.
+    """
+    return QUOTE + text if text.startswith((*FORMULA, QUOTE)) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """Return what ``csv_cell`` was given."""
+    return cell.removeprefix(QUOTE)

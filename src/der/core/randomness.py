@@ -1,4 +1,4 @@
-"""Randomness by purpose: every draw comes from a generator named after what it is for.
+"""Random generators, each named after its purpose; every draw comes from one of them.
 
 A generator is a pure function of the seed and the purpose (for example ``"flip", step, epoch``), so an
 epoch's draws need no state from the epochs before it, and switching one kind off moves no other.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-# What draws from torch's own generator if it is called without one.
+# Functions that draw from torch's own generator if they are called without one.
 DRAWING = frozenset(
     [
         *(Tensor.uniform_, Tensor.normal_, Tensor.bernoulli_, Tensor.random_, Tensor.exponential_),
@@ -29,7 +29,7 @@ _own = threading.RLock()  # held by the thread that has torch's own generators
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A CPU generator for one purpose; the same on every device and machine."""
+    """Make a CPU generator for one purpose; it draws the same on every device and machine."""
     text = "/".join(str(part) for part in (seed, *purpose))
     digest = hashlib.sha256(text.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
@@ -37,7 +37,7 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 
 @contextmanager
 def lending(stream: torch.Generator, device: torch.device) -> Iterator[None]:
-    """In the block torch's own generators, from which dropout draws, begin with the seed of ``stream``.
+    """Seed torch's own generators, from which dropout draws, like ``stream`` for the block.
 
     Afterwards they go on as if the block had not been.
     """
@@ -50,7 +50,7 @@ def lending(stream: torch.Generator, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def keeping_own(device: torch.device) -> Iterator[None]:
-    """After the block torch's own generators, the processor's and a GPU's, are as they were before it.
+    """Restore torch's own generators, the processor's and a GPU's, after the block.
 
     All threads share them: one at a time is in such a block, and what others draw meanwhile is undone.
     """
@@ -59,10 +59,10 @@ def keeping_own(device: torch.device) -> Iterator[None]:
 
 
 class Diverted(TorchFunctionMode):
-    """In the block this thread's draws from torch's own generator come from another, of any seed.
+    """Diverts this thread's draws from torch's own generator to another one, of any seed, in the block.
 
-    For first values of modules, which are then replaced. Torch's own goes on as if the block had not been,
-    also for other threads, whose draws in the meantime ``keeping_own`` would undo.
+    It is for first values of modules, which are then replaced. Torch's own generator goes on as if the block
+    had not been, also for other threads, whose draws ``keeping_own`` would undo.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Choices by name: what a setting's text stands for, beside the implementations it chooses from.
+"""Resolves the names in settings to the implementations that they choose from.
 
-A name with a colon, "my_package.module:function", is one's own function, from anywhere on Python's path. In
-files that may come from strangers it stands for nothing until the program has imported the module itself.
-What stands before the colon may also be a family of ours, "timm:resnet50": its key ends in a colon.
+A name with a colon, "my_package.module:function", is a user-defined function, from anywhere on Python's path.
+Names in untrusted files resolve only to modules that the program has already imported.
+Before the colon may also be a family of ours, "timm:resnet50": its key among the choices ends in a colon.
 """
 
 import sys
@@ -21,7 +21,7 @@ imported_own: set[str] = set()  # modules that this process has imported for a n
 
 
 def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
-    """What ``name`` stands for: an entry of ``choices``, or a function of one's own.
+    """Resolve ``name`` to an entry of ``choices``, or to a user-defined function.
 
     Raises UserError, ``where`` first, that says what can be written.
     """
@@ -35,12 +35,12 @@ def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
 
 
 def is_family(key: str) -> bool:
-    """Whether a key of choices stands for many, each with a name of its own behind the colon."""
+    """Tell whether a key of choices is a family: many choices, each with a name behind the colon."""
     return key.endswith(OWN)
 
 
 def module_of(name: str) -> str | None:
-    """The module that a name with a colon names, unless it is of a family."""
+    """Return the module that a name with a colon names, unless it is of a family."""
     module, colon, _ = name.partition(OWN)
     return module if colon and module not in FAMILIES else None
 

@@ -1,9 +1,6 @@
-"""Directories that know their content: digests of all files in one manifest, checked as each file is read.
+"""Directories and JSON files that hold the digests of their content, which reading checks.
 
-And small files that stand alone, with their digest inside.
-
-A bit that flips in a file, in a cache that trusts its objects or on the disk, is then an error and never a
-wrong number.
+A bit that flips on the disk, or in a cache that trusts its objects, is then an error, never a wrong number.
 """
 
 import hashlib
@@ -15,10 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from der.core.atomic import atomic_directory
 from der.core.errors import DamageError, UserError
-from der.core.filesystem import regular
-from der.core.serialization import read_array, read_json, write_json
+from der.core.files import atomic_directory, read_array, read_json, regular, write_json
 
 MANIFEST = "manifest.json"
 
@@ -27,8 +22,8 @@ MANIFEST = "manifest.json"
 def sealed_directory(path: Path, known: Mapping[str, str] | None = None) -> Iterator[Path]:
     """Yield an empty directory to fill; it becomes ``path``, with a manifest, only if the block succeeds.
 
-    ``known`` has digests of files that were linked from a sealed directory, by name: they are taken over, so
-    that a file damaged there is damaged here, too.
+    ``known`` has the digests of files that were linked from a sealed directory, by name. They are taken over:
+    a file damaged there is damaged here, too.
     """
     with atomic_directory(path) as directory:
         yield directory
@@ -44,17 +39,15 @@ def seal(directory: Path, known: Mapping[str, str]) -> None:
 
 
 class SealedDirectory:
-    """Reads what ``sealed_directory`` wrote.
-
-    Raises DamageError naming the file that is missing, or not as it was written.
-    """
+    """Reads what ``sealed_directory`` wrote; raises DamageError for a file that is missing or was changed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.digests, self.digest = _read_manifest(path / MANIFEST)  # of every file by its name, and of all
+        self.digests = _read_sealed(path / MANIFEST, "files")  # of every file, by its name
+        self.digest = _digest_of(self.digests)  # of all files
 
     def file(self, name: str) -> Path:
-        """The path of a file whose bytes are those that were written."""
+        """Return the path of a file, whose bytes are checked."""
         path = self.path / name
         try:
             intact = digest_file(path) == self.digests.get(name)
@@ -65,20 +58,20 @@ class SealedDirectory:
         return path
 
     def read_json(self, name: str) -> Any:
-        """The content of a JSON file."""
+        """Read a JSON file."""
         return read_json(self.file(name))
 
     def read_array(self, name: str, *, mapped: bool = False) -> NDArray[Any]:
-        """A .npy array, as a read-only memory map if ``mapped``."""
+        """Read a .npy array, as a read-only memory map if ``mapped``."""
         return read_array(self.file(name), mapped=mapped)
 
     def bytes(self) -> int:
-        """Bytes of all files but the manifest."""
+        """Sum the bytes of all files but the manifest."""
         return sum((self.path / name).stat().st_size for name in self.digests)
 
 
 def find_damage(path: Path) -> list[DamageError]:
-    """What is wrong with the sealed directory ``path``: an error for every file of it that cannot be read."""
+    """List what is wrong with the sealed directory ``path``: an error for every file that cannot be read."""
     damage = []
     try:
         directory = SealedDirectory(path)
@@ -93,28 +86,23 @@ def find_damage(path: Path) -> list[DamageError]:
 
 
 def digest_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes."""
+    """Compute the SHA-256 of a file's bytes."""
     with regular(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file that knows its content, as a sealed directory does."""
+    """Write a JSON file with its own digest."""
     write_json(path, {"digest": _digest_of(values), "values": values})
 
 
 def read_sealed(path: Path) -> Any:
-    """What ``write_sealed`` wrote; raises DamageError if the file is missing, or not as it was written."""
+    """Read what ``write_sealed`` wrote; raises DamageError if the file is missing or was changed."""
     return _read_sealed(path, "values")
 
 
-def _read_manifest(path: Path) -> tuple[dict[str, str], str]:
-    files = _read_sealed(path, "files")
-    return files, _digest_of(files)
-
-
 def _read_sealed(path: Path, key: str) -> dict[str, Any]:
-    """The dictionary under ``key`` of a JSON file that has its digest beside it."""
+    """Read the dictionary under ``key`` of a JSON file that has its digest beside it."""
     try:
         content = read_json(path)
     except UserError as error:

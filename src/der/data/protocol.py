@@ -1,15 +1,37 @@
-"""Which classes arrive at which step."""
+"""Which classes arrive at which step, and which images a data set holds.
 
+N images, S side in pixels, C channels
+"""
+
+import hashlib
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.settings.protocol import ProtocolSettings
+from der.data import SPLITS
+from der.data.arrays import list_classes, read_classes
+from der.settings.sections import ProtocolSettings
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a data set's images are known by."""
+
+    sha256: str  # of the classes' names and the multiset of images of each, in hexadecimal
+    classes: int
+    train: int  # images
+    test: int  # images
 
 
 def order_classes(names: list[str], order: int | list[int | str] | str) -> list[str]:
-    """The classes in the order in which they are taught.
+    """Return the classes in the order in which they are taught.
 
     ``names`` in alphabetical order are permuted by numpy's RandomState(order).permutation for a seed (an
     integer or a list of integers: RandomState([1993]) and RandomState(1993) differ), kept for
@@ -30,14 +52,12 @@ def order_classes(names: list[str], order: int | list[int | str] | str) -> list[
             "protocol.class_order: whole numbers are seeds, and these are the names of all classes; put the "
             f"names in quotes, ['{order[0]}', ...]"
         )
-    import numpy as np  # here: only a seed needs it, and checks should be quick
-
     permutation = np.random.RandomState(order).permutation(len(names))  # type: ignore[arg-type]
     return [names[index] for index in permutation]
 
 
 def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
-    """Class names of every step, in label order; ``names`` are all classes in alphabetical order.
+    """Return the class names of every step, in label order; ``names`` are all, in alphabetical order.
 
     Without explicit steps: ``first_classes``, then ``later_classes`` at a time; the last step takes what
     remains. Raises UserError for an unknown, repeated or missing class.
@@ -83,3 +103,34 @@ def _check_names(where: str, listed: list[str], names: list[str]) -> None:
 def _shorten(names: list[str]) -> str:
     shown = ", ".join(names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
+
+
+def identify(directory: Path) -> Identity:
+    """Identify the images in ``directory/{train,test}/<class>.npy``, uint8 (N, S, S, C).
+
+    The identity depends on class names and pixels alone: names of the files that the images came from, their
+    order within a class and their format do not change it; one pixel, one image more or less, or another
+    class name does. Raises UserError naming a file that is missing, damaged or not of images.
+    """
+    parts = [_read_split(directory / split) for split in SPLITS]
+    form, *others = {images.shape[1:] for part in parts for images in part.values()}
+    if others:
+        raise UserError(f"{directory}: training and test images differ in shape; make the directory anew")
+    content = [form, *({name: digest_images(part[name]) for name in part} for part in parts)]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    counts = [sum(map(len, part.values())) for part in parts]
+    return Identity(hashlib.sha256(text.encode()).hexdigest(), len(parts[0]), *counts)
+
+
+def digest_images(images: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of the sorted SHA-256 of each image's pixels, (N, S, S, C): of their multiset."""
+    digests = sorted(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _read_split(directory: Path) -> dict[str, NDArray[np.uint8]]:
+    """Map the images of every class, by name."""
+    names = list_classes(directory)
+    if not names:
+        raise UserError(f"{directory}: holds no classes; make the directory anew")
+    return dict(zip(names, read_classes(directory, names), strict=True))

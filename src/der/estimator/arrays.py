@@ -1,4 +1,4 @@
-"""What users give: arrays of images with labels, checked, and parted by class.
+"""What users give: arrays of images with labels, checked, and split by class.
 
 # N images, H and W pixels, C channels, K classes
 """
@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.settings.section import LARGEST_SIDE, SMALLEST_SIDE
+from der.settings.sections import LARGEST_SIDE, SMALLEST_SIDE
 
 Label = int | str
 LabelKind = Literal["int", "str"]
 
 FORM = "uint8 of shape (n, side, side), or (n, side, side, channels) with 1 or 3 channels"
 MOST_NAMED = 10  # labels in a message
-UNKEPT = frozenset(["\0", *map(chr, range(0xD800, 0xE000))])  # NUL and halves of surrogate pairs
 
 
 class Labelled(NamedTuple):
@@ -29,7 +28,7 @@ class Labelled(NamedTuple):
 
 
 def check_labelled(images: object, labels: object) -> Labelled:
-    """Images and their labels as arrays; raises UserError for what is not, with what to give instead."""
+    """Images and their labels as arrays; raises UserError that says what to give instead."""
     checked = check_images(images)
     kind, values = check_labels(labels)
     if len(checked) != len(values):
@@ -63,41 +62,15 @@ def check_labels(labels: object) -> tuple[LabelKind, NDArray[Any]]:
     kinds = {_kind_of(value) for value in plain}
     if len(kinds) > 1 or None in kinds:
         raise UserError(f"labels: {values.dtype} does not fit; give whole numbers alone or text alone")
-    kind: LabelKind = "int" if kinds == {"int"} else "str"
-    return kind, _whole_numbers(plain) if kind == "int" else _texts(plain)
-
-
-def _whole_numbers(values: list[Any]) -> NDArray[np.int64]:
-    try:
-        return np.array([int(value) for value in values], dtype=np.int64)
-    except OverflowError:
-        raise UserError("labels: one is a number of more than 64 bits; give smaller ones, or text") from None
-
-
-def _texts(values: list[Any]) -> NDArray[np.str_]:
-    for value in values:
-        if not UNKEPT.isdisjoint(value):
-            raise UserError(f"labels: {value!r} holds what neither NumPy nor a file keeps; give other text")
-    return np.array([str(value) for value in values])
+    if kinds == {"int"}:
+        return "int", np.array([int(value) for value in plain], dtype=np.int64)
+    return "str", np.array([str(value) for value in plain])
 
 
 def _kind_of(value: object) -> LabelKind | None:
     if isinstance(value, str):
         return "str"
     return "int" if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
-
-
-def check_weights(weights: object, images: int) -> NDArray[np.float64]:
-    """A score's weights (N,) of images; raises UserError for what no mean can be weighted with."""
-    try:
-        values = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.empty(0)
-    if values.shape != (images,) or not np.isfinite(values).all() or values.sum() <= 0:
-        raise UserError(
-            f"sample_weight: does not fit; give a number for each of {images} images, in all more than 0"
-        )
-    return values
 
 
 def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Label] | None) -> list[Label]:
@@ -112,32 +85,26 @@ def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Labe
         )
     if order is None:
         return new
-    try:
-        listed = list(order)
-        fits = len(listed) == len(new) and set(listed) == set(new)
-    except TypeError:
-        raise UserError(
-            f"order: {order!r} does not fit; list every new class once, {name_labels(new)}"
-        ) from None
-    if not fits:
+    listed = list(order)
+    if len(listed) != len(new) or set(listed) != set(new):
         raise UserError(f"order: {name_labels(listed)}; list every new class once, {name_labels(new)}")
     own = {label: label for label in new}  # 1.0 equals the label 1, and has another name
     return [own[label] for label in listed]
 
 
-def part(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
+def split_by_class(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
     """The images of each of ``classes``, in the order given."""
     return [labelled.images[labelled.labels == label] for label in classes]
 
 
-def part_known(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
+def split_known(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
     """The images of each class that a network knows; UserError if there are others or one has none."""
     present = set(np.unique(labelled.labels).tolist())
     if unknown := present - set(classes):
         raise UserError(f"labels: {name_labels(unknown)} not learned; leave their images out")
     if missing := [label for label in classes if label not in present]:
         raise UserError(f"labels: {name_labels(missing)} without an image; give some of every class learned")
-    return part(labelled, classes)
+    return split_by_class(labelled, classes)
 
 
 def name_labels(labels: Iterable[Label]) -> str:

@@ -1,6 +1,6 @@
-"""What settings may choose by name, and the check that they choose what there is.
+"""Settings as a whole: changed by keyword, and held to what their names can choose.
 
-Only for those who see everything: a stage that imported this would have every registry in its fingerprint.
+For those alone who see everything: a stage that imported this would have every registry in its fingerprint.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,22 +8,27 @@ from inspect import signature
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
+
 from der.core.errors import UserError
 from der.core.registry import check_imported, look_up, module_of
 from der.data.sources.registry import SOURCES
-from der.memory.selection import SELECTIONS
-from der.model.backbones import BACKBONES, COLOURS, check_masks, choose_backbone
-from der.model.head_initialization import HEAD_INITIALIZATIONS
+from der.memory import SELECTIONS
+from der.model.backbones import BACKBONES, COLOURS, HEAD_INITIALIZATIONS, check_masks, choose_backbone
 from der.settings.experiment import Settings
-from der.settings.network import NetworkSettings
-from der.train.rebalancing.registry import REBALANCINGS
+from der.settings.parsing import parse
+from der.settings.sections import NetworkSettings, to_values
+from der.train.rebalancing import REBALANCINGS
+
+SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names parameters of what lies inside
 
 
 class Choice(NamedTuple):
     """What a setting's name is looked up in."""
 
     registry: Mapping[str, Any]
-    arguments: int  # that a function of the user's own is called with
+    arguments: int  # that a user-defined function is called with
 
 
 CHOICES = {
@@ -36,7 +41,7 @@ CHOICES = {
 
 
 def check_choices(settings: Settings) -> None:
-    """Raise UserError for a name that stands for nothing, or a network that its backbone cannot be."""
+    """Raise UserError for an unknown name, or a network that its backbone cannot be."""
     for key, choice in CHOICES.items():
         name = attrgetter(key)(settings)
         found = look_up(choice.registry, name, key)
@@ -44,34 +49,6 @@ def check_choices(settings: Settings) -> None:
             _check_signature(found, name, key, choice.arguments)
     choose_backbone(settings.network)
     check_masks(settings.network, settings.train.masks)
-
-
-def check_channels(network: NetworkSettings, channels: int, advice: str) -> None:
-    """Raise UserError, ``advice`` last, for weights to start from where images have other ``channels``."""
-    if network.weights is not None and channels != COLOURS:
-        raise UserError(
-            f"network.weights: those of {network.backbone} are for images of {COLOURS} channels, "
-            f"not of {channels}; {advice}"
-        )
-
-
-def backbone_side(settings: Settings) -> int | None:
-    """The side that images follow the backbone to; None if ``settings`` have one of their own.
-
-    Not for arrays, which have theirs. Raises UserError if there is neither, or one that the backbone does not
-    take.
-    """
-    backbone, side = choose_backbone(settings.network), settings.dataset.image_side
-    if side is None and backbone.side is None:
-        raise UserError(
-            f"dataset.image_side: backbone {settings.network.backbone} takes images of any; write the pixels"
-        )
-    if backbone.fixed_side and side not in (None, backbone.side):
-        raise UserError(
-            f"dataset.image_side: {settings.network.backbone} takes images of {backbone.side} pixels alone; "
-            "write null"
-        )
-    return backbone.side if side is None else None
 
 
 def _check_signature(function: Callable[..., Any], name: str, key: str, arguments: int) -> None:
@@ -89,6 +66,82 @@ def _check_signature(function: Callable[..., Any], name: str, key: str, argument
 
 
 def check_choices_imported(settings: Settings) -> None:
-    """Raise UserError for a function of the user's own that has not been imported; see ``check_imported``."""
+    """Raise UserError for a user-defined function that has not been imported; see ``check_imported``."""
     for key in CHOICES:
         check_imported(attrgetter(key)(settings), key)
+
+
+def check_channels(network: NetworkSettings, channels: int, advice: str) -> None:
+    """Raise UserError, ``advice`` last, for weights to start from where images have other ``channels``."""
+    if network.weights is not None and channels != COLOURS:
+        raise UserError(
+            f"network.weights: those of {network.backbone} are for images of {COLOURS} channels, "
+            f"not of {channels}; {advice}"
+        )
+
+
+def backbone_side(settings: Settings) -> int | None:
+    """The side that images get from the backbone; None if ``settings`` name one.
+
+    Not for arrays, which have theirs. Raises UserError if there is neither, or one that the backbone does not
+    take.
+    """
+    backbone, side = choose_backbone(settings.network), settings.dataset.image_side
+    if side is None and backbone.side is None:
+        raise UserError(
+            f"dataset.image_side: backbone {settings.network.backbone} takes images of any; write the pixels"
+        )
+    if backbone.fixed_side and side not in (None, backbone.side):
+        raise UserError(
+            f"dataset.image_side: {settings.network.backbone} takes images of {backbone.side} pixels alone; "
+            "write null"
+        )
+    return backbone.side if side is None else None
+
+
+def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """``settings`` with other values; raises UserError for a key or value that does not fit."""
+    if not isinstance(settings, Settings):
+        raise UserError(
+            f"settings: a {type(settings).__name__} does not fit; give der.preset(...) or "
+            "der.read_settings(...)"
+        )
+    if not changes:
+        return settings
+    values = to_values(settings)
+    for key, value in changes.items():
+        section = values
+        *sections, last = key.split(SEPARATOR)
+        for name in sections:
+            inner = section.get(name)
+            if not isinstance(inner, dict):  # masks, which may be None: it is given whole
+                raise UserError(f"{key.replace(SEPARATOR, '.')}: there is no section {name!r} to change")
+            section = inner
+        section[last] = _plain(value, key)
+    return parse(Settings, values)
+
+
+def _plain(value: Any, key: str) -> Any:
+    """Sections, arrays and numbers of NumPy as what YAML has for them."""
+
+    def convert(inner: Any) -> Any:
+        if isinstance(inner, np.generic | np.ndarray):
+            return inner.tolist()
+        where, kind = key.replace(SEPARATOR, "."), type(inner).__name__
+        raise UserError(f"{where}: a {kind} does not fit; give a number, text, a list, True, False or None")
+
+    return msgspec.to_builtins(value, enc_hook=convert)
+
+
+def list_values(settings: Settings) -> dict[str, Any]:
+    """All values by the keys that ``change_settings`` takes, sections among them."""
+    return _flatten(to_values(settings), "")
+
+
+def _flatten(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found[prefix + name] = value
+        if isinstance(value, dict):
+            found |= _flatten(value, prefix + name + SEPARATOR)
+    return found

@@ -5,6 +5,7 @@ Its base classes are left out, for they take as long to import as torch; what th
 # N images, H and W pixels, C channels, K classes learned
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -14,24 +15,25 @@ import torch
 from numpy.typing import NDArray
 
 from der.core.device import choose_device, reproducible
-from der.estimator.arrays import (
-    Label,
-    check_images,
-    check_labelled,
-    check_weights,
-    order_new,
-    part,
-    part_known,
+from der.core.errors import UserError, naming
+from der.estimator.arrays import Label, check_images, check_labelled, order_new, split_by_class, split_known
+from der.estimator.choices import change_settings, check_choices, check_choices_imported, list_values
+from der.estimator.learning import (
+    CHECKPOINT,
+    MODEL,
+    Learned,
+    check_form,
+    check_kind,
+    learn_step,
+    read_model,
+    read_pair,
+    write_model,
 )
-from der.estimator.changes import change_settings, list_values
-from der.estimator.choices import check_choices
-from der.estimator.learning import Learned, check_callback, check_form, check_kind, learn_step
-from der.estimator.storage import Stored, write_model
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.metrics import StepMetrics
 from der.inference.predictor import Predictor
-from der.settings.experiment import Settings
-from der.train.step_run import Listener
+from der.settings.experiment import Settings, read_settings
+from der.train.log import Listener
 
 
 class DERClassifier:
@@ -61,7 +63,7 @@ class DERClassifier:
     Raises
     ------
     UserError
-        For settings or a callback that do not fit; as all errors here it is a ValueError, and one sentence.
+        For settings that do not fit; as all errors here it is a ValueError, and one sentence.
     """
 
     def __init__(
@@ -74,7 +76,6 @@ class DERClassifier:
     ) -> None:
         self.settings = change_settings(settings, changes)
         check_choices(self.settings)
-        check_callback(callback)
         self.device = device
         self.callback = callback
         self._learned: Learned | None = None
@@ -90,7 +91,6 @@ class DERClassifier:
         own = {name: params.pop(name) for name in ("settings", "device", "callback") if name in params}
         settings = change_settings(own.pop("settings", self.settings), params)
         check_choices(settings)
-        check_callback(own.get("callback"))
         for name, value in own.items():
             setattr(self, name, value)
         self.settings = settings
@@ -132,9 +132,10 @@ class DERClassifier:
     ) -> Self:
         labelled = check_labelled(images, labels)
         classes = order_new(labelled.labels, previous.classes if previous else (), order)
-        check_callback(self.callback)
         listener = Listener() if self.callback is None else self.callback
-        parts = part(labelled, classes)
+        if not isinstance(listener, Listener):
+            raise UserError("callback: give an object of a class derived from der.Listener, or None")
+        parts = split_by_class(labelled, classes)
         with reproducible(), torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
             device = choose_device(self.device)
             learned = learn_step(previous, classes, parts, labelled.kind, self.settings, device, listener)
@@ -198,12 +199,11 @@ class DERClassifier:
         """Accuracy, from 0 to 1, of the predictions; labels may be of any classes, known or not.
 
         Raises UserError for images or labels that ``predict`` or ``evaluate`` would not take, labels of
-        another kind than those learned, and weights that are not one for each image.
+        another kind than those learned.
         """
         labelled = check_labelled(images, labels)
         check_kind(self._known(), labelled.kind)
-        weights = None if sample_weight is None else check_weights(sample_weight, len(labelled.labels))
-        return float(np.average(self.predict(images) == labelled.labels, weights=weights))
+        return float(np.average(self.predict(images) == labelled.labels, weights=sample_weight))
 
     def evaluate(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> StepMetrics:
         """The metrics of the last step on test images: those of the stages' metrics/steps, in percent.
@@ -215,7 +215,7 @@ class DERClassifier:
         labelled = check_labelled(images, labels)
         check_kind(learned, labelled.kind)
         check_form(learned, labelled.images)
-        tests = part_known(labelled, learned.classes)
+        tests = split_known(labelled, learned.classes)
         checkpoint_bytes, memory_bytes = learned.bytes
         with reproducible():
             return evaluate_step(
@@ -235,11 +235,50 @@ class DERClassifier:
         Raises UserError if something else than a saved classifier is there already, with as much as one more
         file, if it cannot be written, and for weights that are not finite.
         """
-        write_model(Path(path), Stored(self._known(), self.settings))
+        write_model(Path(path), self._known(), self.settings)
 
-    @classmethod
-    def of(cls, stored: Stored, device: str | None, callback: Listener | None) -> Self:
-        """The classifier that was stored; see ``der.load``."""
-        model = cls(stored.settings, device=device, callback=callback)
-        model._learned = stored.learned
-        return model
+
+def load(
+    path: str | Path,
+    memory: str | Path | None = None,
+    settings: Settings | None = None,
+    *,
+    device: str | None = None,
+    callback: Listener | None = None,
+) -> DERClassifier:
+    """The classifier in ``path``, which predicts, evaluates and goes on learning.
+
+    ``path`` is what ``save`` wrote, or a step's checkpoint directory of a pipeline, data/checkpoints/2. The
+    latter goes with a ``memory`` directory and ``settings`` to go on with, by default those of the same
+    project: data/memory/2 and params.yaml. Labels of a pipeline are text. ``device`` and ``callback`` are
+    as of ``DERClassifier``.
+
+    User-defined functions named in a saved file, module:function, are never imported automatically; import
+    their modules first. Raises UserError naming what is missing, damaged, foreign, or does not go together.
+    """
+    directory = Path(path)
+    with torch.inference_mode(False):  # whatever the caller is in: the network may go on learning elsewhere
+        if (directory / MODEL).is_file():
+            if memory is not None:
+                raise UserError(f"memory: {directory} holds its own; leave the argument out")
+            learned, found = read_model(directory)
+        else:
+            learned, found = _read_step(directory, memory, settings)
+    if settings is None:
+        with naming(directory):
+            check_choices_imported(found)
+    model = DERClassifier(settings or found, device=device, callback=callback)
+    model._learned = learned
+    return model
+
+
+def _read_step(
+    directory: Path, memory: str | Path | None, settings: Settings | None
+) -> tuple[Learned, Settings]:
+    """Read a step of a pipeline, as of ``load``."""
+    place = Path(os.path.abspath(directory))  # "." has no name
+    if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
+        raise UserError(f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}")
+    root = place.parent.parent.parent
+    beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
+    return read_pair(directory, beside, "str"), settings or read_settings(root / "params.yaml")

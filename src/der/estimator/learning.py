@@ -1,8 +1,12 @@
-"""What a classifier has learned, and one step more: stages train_task and build_memory, in memory.
+"""What a classifier has learned: one step more, and its files.
+
+A step is what stages train_task and build_memory do, with arrays instead of files. A saved classifier is
+checkpoint and memory as the stages write them, with the settings to go on with.
 
 # N images of a class, H and W pixels, C channels
 """
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,24 +20,26 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.core.sealed import SealedDirectory
-from der.data.exemplars import Memory, empty_memory, save_memory
+from der.core.files import write_json
+from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
+from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
 from der.estimator.arrays import Label, LabelKind
 from der.estimator.choices import check_channels
-from der.memory.budget import check_budget
-from der.memory.build import build_memory
-from der.model.checkpoint import Checkpoint, save_checkpoint
+from der.memory import build_memory
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.forward import features_in_turns
-from der.model.start import Start, read_start
+from der.model.weights import read_start
 from der.settings.experiment import Settings
-from der.settings.network import NetworkSettings
-from der.train.incremental_step import train_step
-from der.train.processor_kernels import choose_kernels
-from der.train.rebalancing.classifier_learning import warn_of_few
-from der.train.step_run import Listener, NoState
-from der.train.training_images import gather_step
+from der.settings.parsing import parse
+from der.settings.sections import Section, to_values
+from der.train.log import Listener
+from der.train.resume import StateKeeper
+from der.train.step import prepare_step, train_step
 
+MODEL = "model.json"
+FORMAT = 1  # of that file
 CHECKPOINT, MEMORY = "checkpoint", "memory"  # directories of a saved classifier
+OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # all that it is made of, at its top
 
 
 @dataclass(frozen=True)
@@ -54,15 +60,14 @@ class Learned:
     def bytes(self) -> tuple[int, int]:
         """Bytes of the files of the checkpoint and of the memory."""
         with TemporaryDirectory() as directory:
-            save_learned(Path(directory), self)
+            self.save(Path(directory))
             sizes = [SealedDirectory(Path(directory) / name).bytes() for name in (CHECKPOINT, MEMORY)]
         return sizes[0], sizes[1]
 
-
-def save_learned(directory: Path, learned: Learned) -> None:
-    """Write checkpoint and memory into ``directory``, as the stages do."""
-    save_checkpoint(directory / CHECKPOINT, learned.checkpoint)
-    save_memory(directory / MEMORY, learned.memory)
+    def save(self, directory: Path) -> None:
+        """Write checkpoint and memory into ``directory``, as the stages do."""
+        save_checkpoint(directory / CHECKPOINT, self.checkpoint)
+        save_memory(directory / MEMORY, self.memory)
 
 
 def learn_step(
@@ -83,33 +88,17 @@ def learn_step(
     before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
     steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
     check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
-    gathered = gather_step(images, memory)
-    phase = settings.train.phase(len(steps))
-    kernels = choose_kernels(
-        settings.network, phase, gathered, settings.train.precision, device, warnings.warn
+    network, start = settings.network, None
+    if before is None and network.weights is not None:
+        start = read_start(network, network.weights)
+    inputs = prepare_step(
+        before, steps, images, memory, network, settings.train, device, start, warnings.warn
     )
-    warn_of_few(steps, gathered, settings.train, warnings.warn)
-    trained = train_step(
-        before,
-        steps,
-        gathered,
-        settings.network,
-        settings.train,
-        device,
-        listener,
-        NoState(),
-        None if previous else begin(settings.network),
-        kernels,
-    ).checkpoint
+    trained = train_step(inputs, listener, StateKeeper()).checkpoint
     with features_in_turns(trained, device) as features:
         memory = build_memory(memory, images, settings.memory, features).copy()
     trained.network.cpu()
     return Learned(trained, memory, kind)
-
-
-def begin(network: NetworkSettings) -> Start | None:
-    """What the first extractor starts from; None: random weights."""
-    return None if network.weights is None else read_start(network, network.weights)
 
 
 def check_continuation(
@@ -132,7 +121,7 @@ def check_continuation(
 
 
 def check_kind(learned: Learned, kind: LabelKind) -> None:
-    """Raise UserError unless labels are of the kind of those learned: a number is no text that says it."""
+    """Raise UserError unless labels are of the kind of those learned: the text "1" is not the number 1."""
     if kind != learned.kind:
         words = {"int": "whole numbers", "str": "text"}
         raise UserError(f"labels: {words[kind]}; those learned are {words[learned.kind]}, give the same")
@@ -149,11 +138,52 @@ def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:
         )
 
 
-def check_callback(callback: object) -> None:
-    """Raise UserError unless ``callback`` is a listener, or None."""
-    if callback is None or isinstance(callback, Listener):
-        return
-    kind = f"class {callback.__name__}" if isinstance(callback, type) else f"a {type(callback).__name__}"
-    raise UserError(
-        f"callback: {kind} does not fit; give an object of a class derived from der.Listener, or None"
-    )
+class Model(Section, frozen=True):
+    """The content of model.json."""
+
+    format: int
+    labels: LabelKind
+    settings: Settings
+
+
+def write_model(path: Path, learned: Learned, settings: Settings) -> None:
+    """Write the directory ``path``; raises UserError if something else than a saved classifier is there."""
+    if path.name in ("", "..") or Path.cwd().is_relative_to(path.resolve()):
+        raise UserError(f"{os.fspath(path)!r}: is no name of a new directory; give one, as 'model'")
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise UserError(f"{path}: is no directory; give another name")
+        if path.is_dir() and (found := {one.name for one in path.iterdir()}) and not {MODEL} <= found <= OWN:
+            raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
+        with sealed_directory(path) as directory:
+            learned.save(directory)
+            write_json(directory / MODEL, to_values(Model(FORMAT, learned.kind, settings)))
+    except OSError as error:  # a full disk, a missing permission
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
+
+
+def read_model(path: Path) -> tuple[Learned, Settings]:
+    """Read what ``write_model`` wrote; raises UserError naming what is missing, damaged or foreign."""
+    content = SealedDirectory(path).read_json(MODEL)
+    where = f"{path / MODEL}"
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
+    model = parse(Model, content, where)
+    return read_pair(path / CHECKPOINT, path / MEMORY, model.labels), model.settings
+
+
+def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
+    """Read a step's checkpoint and memory; raises UserError if they are of different steps."""
+    loaded = load_checkpoint(checkpoint)
+    if not memory.is_dir():
+        raise UserError(
+            f"{memory}: there is no memory of the step in {checkpoint}; give its directory, or take "
+            "der.load_predictor, which needs none"
+        )
+    learned = Learned(loaded, load_memory(memory), kind)
+    classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
+    side, channels = metadata.image_side, metadata.channels
+    if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
+        raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
+    return learned

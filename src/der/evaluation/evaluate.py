@@ -1,27 +1,49 @@
 """Evaluating one step's network on the test images of all classes seen.
 
-# N test images, H and W pixels, C channels, K classes
+N test images of a class, B of all classes in label order, H and W pixels, C channels, K classes, D features
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.data.exemplars import Memory
-from der.evaluation.judging import judge_tests
-from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
-from der.evaluation.mistakes import Mistakes, find_mistakes, most_mistakes, with_images
-from der.evaluation.predictions import Predictions
+from der.core.errors import UserError
+from der.core.files import write_json
+from der.core.sealed import sealed_directory
+from der.data.arrays import Memory
+from der.evaluation.metrics import (
+    METRICS,
+    StepMetrics,
+    breakdown,
+    confusion_matrix,
+    nearest_mean_scores,
+    ranks,
+    write_confusion,
+)
+from der.evaluation.mistakes import (
+    Mistakes,
+    Predictions,
+    find_mistakes,
+    most_mistakes,
+    predict,
+    with_images,
+    write_mistakes,
+    write_predictions,
+)
 from der.model.checkpoint import Checkpoint
-from der.settings.evaluation import EvaluateSettings
+from der.model.forward import Outputs, outputs_in_turns
+from der.settings.sections import EvaluateSettings
+
+HELD_VALUES = 2**24  # features and scores of neighbouring classes that are judged at once
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one step's network does on the test images."""
+    """The metrics, predictions and mistakes of one step's network on the test images."""
 
     metrics: StepMetrics
     confusion: NDArray[np.int64]  # (K, K), true classes down
@@ -42,8 +64,8 @@ def evaluate_step(
     """Evaluate a checkpoint.
 
     ``tests`` holds the test images (N, H, W, C) of each class seen, in label order; ``memory`` is that
-    of the same step, for prediction by nearest mean of exemplars. The sizes of their files are taken over
-    into the metrics. Raises UserError if the network gives no finite scores.
+    of the same step, for prediction by nearest mean of exemplars. The sizes of their files become part
+    of the metrics. Raises UserError if the network's scores are not finite.
     """
     metadata = checkpoint.metadata
     judged = judge_tests(checkpoint, memory.class_means, tests, device)
@@ -61,18 +83,83 @@ def evaluate_step(
         "memory_bytes": memory_bytes,
         "gamma": metadata.gamma,
     }
-    counts = confusion_matrix(labels, predictions.predicted, len(tests))
-    return Evaluation(
-        metrics, counts, predictions, _mistakes(predictions, labels, metadata.class_names, tests)
-    )
-
-
-def _mistakes(
-    predictions: Predictions,
-    labels: NDArray[np.int64],
-    names: Sequence[str],
-    tests: Sequence[NDArray[np.uint8]],
-) -> Mistakes:
-    """Those that are kept, with their pictures."""
     height, width = tests[0].shape[1:3]
-    return with_images(find_mistakes(predictions, labels, names, most_mistakes(height * width)), tests)
+    mistakes = find_mistakes(predictions, labels, metadata.class_names, most_mistakes(height * width))
+    counts = confusion_matrix(labels, predictions.predicted, len(tests))
+    return Evaluation(metrics, counts, predictions, with_images(mistakes, tests))
+
+
+def save_evaluation(path: Path, evaluation: Evaluation, names: list[str]) -> None:
+    """Write the sealed directory of a step's evaluation; ``names`` are the classes in label order."""
+    with sealed_directory(path) as directory:
+        write_json(directory / METRICS, evaluation.metrics)
+        write_confusion(directory, evaluation.confusion, names)
+        write_predictions(directory, evaluation.predictions)
+        write_mistakes(directory, evaluation.mistakes)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Ranks and predictions of B test images, in label order."""
+
+    labels: NDArray[np.int64]  # (B,)
+    ranks: NDArray[np.int64]  # (B,) of the true class, by the classifier's scores
+    nme_ranks: NDArray[np.int64]  # (B,) by nearest mean of exemplars
+    predictions: Predictions
+
+
+def judge_tests(
+    checkpoint: Checkpoint,
+    means_KD: NDArray[np.float32],
+    tests: Sequence[NDArray[np.uint8]],
+    device: torch.device,
+) -> Judgement:
+    """Rank and predict the test images (N, H, W, C) of each class seen, some at a time.
+
+    No features or scores are kept. Raises UserError if a score is not finite.
+    """
+    labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
+    found = Judgement(
+        labels,
+        np.empty(len(labels), np.int64),
+        np.empty(len(labels), np.int64),
+        Predictions(np.empty(len(labels), np.int32), np.empty(len(labels), np.float32)),
+    )
+    head, means, start = checkpoint.network.head, means_KD.astype(np.float64), 0
+    rows = min(len(labels), max(1, HELD_VALUES // (head.in_features + head.out_features)))
+    room = Outputs(
+        np.empty((rows, head.in_features), np.float32), np.empty((rows, head.out_features), np.float32)
+    )
+    with outputs_in_turns(checkpoint, device) as outputs_of:
+        for block in _blocks(outputs_of(tests), room):
+            if not np.isfinite(block.logits).all():
+                step = len(checkpoint.metadata.steps)
+                raise UserError(f"step {step}: the network's scores are not finite; train it again")
+            own = slice(start, start + len(block.logits))
+            found.ranks[own] = ranks(block.logits, labels[own])
+            found.nme_ranks[own] = ranks(nearest_mean_scores(block.features, means), labels[own])
+            predictions = predict(block.logits)
+            found.predictions.predicted[own] = predictions.predicted
+            found.predictions.confidence[own] = predictions.confidence
+            start = own.stop
+    return found
+
+
+def _blocks(outputs: Iterable[Outputs], room: Outputs) -> Iterator[Outputs]:
+    """Copy outputs into ``room`` and yield it each time it is full, and what is left at the end.
+
+    Kept apart, they would break up the memory that passes need, and every pass would take some more.
+    """
+    filled, most = 0, len(room.logits)
+    for one in outputs:
+        start = 0
+        while start < len(one.logits):
+            taken = min(most - filled, len(one.logits) - start)
+            room.features[filled : filled + taken] = one.features[start : start + taken]
+            room.logits[filled : filled + taken] = one.logits[start : start + taken]
+            start, filled = start + taken, filled + taken
+            if filled == most:
+                yield room
+                filled = 0
+    if filled:
+        yield Outputs(room.features[:filled], room.logits[:filled])

@@ -1,16 +1,26 @@
-"""Test metrics of one step, from scores. All accuracies are in percent, rounded to 4 decimals.
+"""Test metrics of one step from its scores, and the confusion matrix as a file.
+
+All accuracies are in percent, rounded to 4 decimals.
 
 B test images, C classes seen, D features
 """
 
+import csv
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from der.core.errors import csv_cell, text_of_cell
+from der.core.files import atomic_file
+from der.core.sealed import SealedDirectory
+from der.model.normalization import in_parts, normalize_features
+
 METRICS = "metrics.json"  # in the directory of a step's evaluation
 TOP_K = 5  # with fewer than five classes top-5 is top-C: every image counts as right
+CONFUSION = "confusion.csv"  # in the directory of a step's evaluation
 
 
 class Breakdown(TypedDict):
@@ -138,3 +148,45 @@ def confusion_matrix(
     """Count images by true label (rows) and predicted label (columns), (C, C)."""
     counts = np.bincount(labels_B * classes + predicted_B, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
+
+
+def write_confusion(directory: Path, matrix: NDArray[np.int64], names: list[str]) -> None:
+    """Write counts, (C, C), predicted classes across, true classes down; no name becomes a formula."""
+    with (
+        atomic_file(directory / CONFUSION) as partial,
+        partial.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        cells = [csv_cell(name) for name in names]
+        writer.writerow(["true", *cells])
+        writer.writerows([cell, *counts] for cell, counts in zip(cells, matrix.tolist(), strict=True))
+
+
+def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
+    """Read what ``write_confusion`` wrote: counts, (C, C), and class names in label order.
+
+    Raises UserError naming the file if it is missing or damaged.
+    """
+    path = SealedDirectory(directory).file(CONFUSION)
+    with path.open(encoding="utf-8", newline="") as stream:
+        head, *rows = csv.reader(stream, strict=True)
+    return np.array([row[1:] for row in rows], np.int64), [text_of_cell(cell) for cell in head[1:]]
+
+
+def nearest_mean_scores(
+    features_BD: NDArray[np.floating[Any]], means_CD: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """Minus the L2 distance of each feature to each class mean, (B, C): iCaRL, section 3.1.
+
+    Features are L2-normalised here; ``means_CD`` are taken as they are. In float64, so that the
+    expanded square loses nothing that counts.
+    """
+    means = means_CD.astype(np.float64, copy=False)
+
+    def scores(some_BD: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        features = normalize_features(some_BD)
+        squares_BC = (features**2).sum(1)[:, None] + (means**2).sum(1) - 2 * features @ means.T
+        found: NDArray[np.float64] = -np.sqrt(np.maximum(squares_BC, 0))
+        return found
+
+    return np.concatenate([scores(some) for some in in_parts(features_BD)])

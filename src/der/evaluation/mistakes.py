@@ -1,28 +1,58 @@
-"""Mistakes of a step: their pictures, and what was taken for what.
+"""The predictions of a step's network for every test image, and its mistakes with their pictures.
 
-# B test images, n wrong ones, H and W pixels, C channels
+B test images in label order, K classes seen, n wrong predictions, H and W pixels, C channels
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
+from der.core.files import write_array, write_json
 from der.core.sealed import SealedDirectory
-from der.core.serialization import write_array, write_json
-from der.data.image_rows import every_row
-from der.evaluation.predictions import Predictions
+from der.data.arrays import every_row
 
+PREDICTED = "predicted.npy"  # in the directory of a step's evaluation, as CONFIDENCE
+CONFIDENCE = "confidence.npy"
 IMAGES = "mistakes.npy"  # in the directory of a step's evaluation, as ENTRIES
 ENTRIES = "mistakes.json"
 SUREST = 50  # mistakes of the highest probability, which are kept at any size of the pictures
 MOST = 1000  # mistakes that are kept of small pictures
 MOST_PIXELS = 1 << 20  # of all pictures, beyond the surest
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One predicted class for each image."""
+
+    predicted: NDArray[np.int32]  # (B,) labels
+    confidence: NDArray[np.float32]  # (B,) softmax of the predicted class
+
+
+def predict(logits_BK: NDArray[np.floating[Any]]) -> Predictions:
+    """The class of the largest logit, the first of equal ones, and its softmax, computed in float64."""
+    logits = logits_BK.astype(np.float64)
+    # The predicted class has the largest logit, so its softmax is one over this sum.
+    confidence_B = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    return Predictions(logits_BK.argmax(1).astype(np.int32), confidence_B.astype(np.float32))
+
+
+def write_predictions(directory: Path, predictions: Predictions) -> None:
+    """Write both arrays into the directory of a step's evaluation."""
+    write_array(directory / PREDICTED, predictions.predicted)
+    write_array(directory / CONFIDENCE, predictions.confidence)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what ``write_predictions`` wrote; raises UserError naming a file that is missing or damaged."""
+    sealed = SealedDirectory(path)
+    return Predictions(sealed.read_array(PREDICTED), sealed.read_array(CONFIDENCE))
 
 
 class Mistake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +82,9 @@ def find_mistakes(
     """
     wrong_n = np.flatnonzero(predictions.predicted != labels_B)
     wrong_n = wrong_n[np.argsort(-predictions.confidence[wrong_n], kind="stable")]
-    places = _places_in_pairs(labels_B[wrong_n] * len(names) + predictions.predicted[wrong_n])
+    pairs_n = labels_B[wrong_n] * len(names) + predictions.predicted[wrong_n]
+    earlier: defaultdict[int, count[int]] = defaultdict(count)  # mistakes of the same pair
+    places = np.array([next(earlier[pair]) for pair in pairs_n.tolist()], np.int64)
     places[:SUREST] = -1
     kept = np.sort(np.argsort(places, kind="stable")[:most])
     return [
@@ -64,16 +96,6 @@ def find_mistakes(
         )
         for index in wrong_n[kept]
     ]
-
-
-def _places_in_pairs(pairs_n: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many of the same pair come before each."""
-    seen: Counter[int] = Counter()
-    places = np.empty(len(pairs_n), np.int64)
-    for index, pair in enumerate(pairs_n.tolist()):
-        places[index] = seen[pair]
-        seen[pair] += 1
-    return places
 
 
 def most_mistakes(pixels: int) -> int:
@@ -96,15 +118,4 @@ def write_mistakes(directory: Path, mistakes: Mistakes) -> None:
 def read_mistakes(path: Path) -> Mistakes:
     """Read what ``write_mistakes`` wrote; raises UserError naming a file that is missing or damaged."""
     sealed = SealedDirectory(path)
-    images = sealed.read_array(IMAGES)
-    try:
-        entries = msgspec.convert(sealed.read_json(ENTRIES), list[Mistake])
-    except msgspec.ValidationError:
-        raise UserError(f"{path / ENTRIES}: no list of mistakes; run the step's evaluation again") from None
-    if images.dtype != np.uint8 or images.ndim != 4:
-        raise UserError(f"{path / IMAGES}: no pictures; run the step's evaluation again")
-    if len(images) != len(entries):
-        raise UserError(
-            f"{path}: {len(images)} images but {len(entries)} mistakes; run the step's evaluation again"
-        )
-    return Mistakes(images, entries)
+    return Mistakes(sealed.read_array(IMAGES), msgspec.convert(sealed.read_json(ENTRIES), list[Mistake]))

@@ -2,32 +2,38 @@
 
 Forms with a graph: input "images" uint8 (batch, side, side, channels), output "probabilities" float32
 (batch, classes), for any batch. With each travels ``accompany``'s metadata.
+
+# B batch, H and W pixels, C channels, K classes seen
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from der.core.atomic import PARTIAL, atomic_file
 from der.core.errors import UserError
-from der.inference.export_check import check_equal, sample_images
-from der.inference.exportable import ExportableNetwork
-from der.inference.input_form import describe_input
-from der.model.metadata import Metadata
+from der.core.files import PARTIAL, atomic_file
+from der.data.sources.pictures import BACKGROUND, DRAFT, resize_all
+from der.model.checkpoint import Metadata
+from der.model.forward import Normalize, fold_batchnorm, run_network
 from der.model.network import Network
+from der.model.normalization import Normalization
 from der.model.resnet import PadShortcut
-from der.model.weights import tensors_of
-from der.settings.section import to_values
+from der.model.weights import fill, tensors_of
+from der.settings.sections import to_values
 
+BATCH_ENDS = (1, 3, 8)  # of the images that an export is compared on
+LARGEST_DIFFERENCE = 1e-4  # of a probability's logarithm, relative to that of the least probable class
+SMALLEST = -80.0  # of a probability's logarithm, in float32 with all its digits
 
-def accompany(metadata: Metadata) -> dict[str, str]:
-    """What travels with a network, by name, as JSON: class names in label order, and ``describe_input``."""
-    return {"class_names": json.dumps(metadata.class_names), "input": json.dumps(describe_input(metadata))}
+ExportedNetwork = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # an export that was read back
 
 
 def export_torch(network: Network, metadata: Metadata, path: Path) -> None:
@@ -90,8 +96,7 @@ def export_safetensors(network: Network, metadata: Metadata, path: Path) -> None
     with atomic_file(path) as partial:
         save_file(name_weights(usable.network), partial, texts)
         found = load_file(partial)
-        for name, value in usable.network.state_dict().items():
-            value.copy_(found[name.removeprefix("_")])
+        fill(usable.network, {name: found[name.removeprefix("_")] for name in usable.network.state_dict()})
         check_equal(lambda images: usable(torch.from_numpy(images)).numpy(), network, metadata, path)
 
 
@@ -104,3 +109,79 @@ def name_weights(folded: Network) -> dict[str, Tensor]:
         if isinstance(layer, PadShortcut):
             named[f"{name}.places"] = layer.places
     return {name.removeprefix("_"): value for name, value in named.items()}
+
+
+def accompany(metadata: Metadata) -> dict[str, str]:
+    """What travels with a network, by name, as JSON: class names in label order, and ``describe_input``."""
+    return {"class_names": json.dumps(metadata.class_names), "input": json.dumps(describe_input(metadata))}
+
+
+def describe_input(metadata: Metadata) -> dict[str, Any]:
+    """The form of a network's input, in the order in which a picture is brought to it; JSON.
+
+    ``docs/exports.md`` says what each entry means. Mean and deviation are for programs that normalise
+    themselves: the forms with a graph do it inside.
+    """
+    scaling, crop, kernel = metadata.resize.split(", ")
+    return {
+        "jpeg_draft": DRAFT,
+        "exif_orientation": True,
+        "background": BACKGROUND,
+        "mode": "L" if metadata.channels == 1 else "RGB",
+        "channels": metadata.channels,
+        "side": metadata.image_side,
+        "resize": scaling,
+        "crop": crop.removesuffix("-crop"),
+        "filter": kernel.upper(),
+        "mean": metadata.normalization.mean,
+        "std": metadata.normalization.std,
+    }
+
+
+class ExportableNetwork(nn.Module):
+    """Normalisation, all extractors with folded batch normalisation, classifier and softmax."""
+
+    def __init__(self, network: Network, normalization: Normalization) -> None:
+        super().__init__()
+        self.normalize = Normalize(normalization)
+        self.network = Network([fold_batchnorm(one) for one in network.extractors], network.head)
+        self.requires_grad_(False).eval()
+        # As loaded from disk, not as training leaves it; torch.export warns of other formats.
+        self.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities (B, K) float32 of images (B, H, W, C) uint8."""
+        logits_BK: Tensor = self.network(self.normalize(images.permute(0, 3, 1, 2)))
+        return logits_BK.softmax(dim=1)
+
+
+def check_equal(exported: ExportedNetwork, network: Network, metadata: Metadata, path: Path) -> None:
+    """Raise UserError if an export differs from the network on ``sample_images``.
+
+    By the logarithms of probabilities: of a trained network the largest ones are 1 whatever the image.
+    """
+    images = sample_images(metadata)
+    logits = run_network(network, metadata.normalization, images, torch.device("cpu")).logits
+    expected = torch.from_numpy(logits).log_softmax(dim=1).numpy()
+    with np.errstate(divide="ignore"):
+        found = np.concatenate([np.log(exported(part)) for part in np.split(images, BATCH_ENDS[:-1])])
+    differences = np.abs(np.maximum(found, SMALLEST) - np.maximum(expected, SMALLEST))
+    difference = float((differences / (1 + np.abs(expected).max(axis=1, keepdims=True))).max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise UserError(
+            f"{path}: not written, its probabilities differ from the network's, their logarithms by "
+            f"{difference:.1g} of the largest; take the other --format"
+        )
+
+
+def sample_images(metadata: Metadata) -> NDArray[np.uint8]:
+    """Eight images (8, side, side, channels): noise, smooth ones, noise of black and white, black, white."""
+    random = np.random.RandomState(0)
+    side, channels = metadata.image_side, metadata.channels
+    shape = (2, side, side, channels)
+    noise = random.randint(0, 256, shape, dtype=np.uint8)
+    coarse = random.randint(0, 256, (2, 3, 3, channels), dtype=np.uint8)
+    smooth = resize_all(coarse[..., 0] if channels == 1 else coarse, side, channels)
+    stark = random.randint(0, 2, shape, dtype=np.uint8) * np.uint8(255)
+    flat = np.stack([np.full(shape[1:], value, np.uint8) for value in (0, 255)])
+    return np.concatenate([noise, smooth, stark, flat])

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.core.errors import UserError
-from der.data.sources.decoding import read_picture
-from der.data.sources.pictures import MOST_WORKERS
-from der.data.sources.tree import is_ignored, is_no_picture
+from der.data.sources.pictures import MOST_WORKERS, is_ignored, is_no_picture, read_picture
 
 
 class Chunk(NamedTuple):

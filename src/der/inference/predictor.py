@@ -4,19 +4,24 @@
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from der.core.device import choose_device
+from der.core.device import choose_device, choose_precision
 from der.core.errors import UserError
-from der.core.precision import choose_precision
-from der.data.sources.decoding import resize_all
-from der.inference.prediction import Prediction, top_predictions
+from der.data.sources.pictures import resize_all
 from der.model.checkpoint import Checkpoint, load_checkpoint
-from der.model.forward import run_network
-from der.model.network import fold_network
+from der.model.forward import fold_network, run_network
+
+
+class Prediction(NamedTuple):
+    """A class that an image may show."""
+
+    name: str
+    probability: float  # from 0 to 1
 
 
 class Predictor:
@@ -83,3 +88,9 @@ def load_predictor(
     ``device`` is as of ``DERClassifier``, "cpu" among others, or torch's own; None: the best there is.
     """
     return Predictor(load_checkpoint(Path(path)), choose_device(device), precision)
+
+
+def top_predictions(probabilities_K: NDArray[np.float32], names: list[str], count: int) -> list[Prediction]:
+    """The ``count`` most probable classes; of equal ones that of the smaller label first."""
+    order = np.argsort(-probabilities_K, kind="stable")[:count]
+    return [Prediction(names[label], float(probabilities_K[label])) for label in order]

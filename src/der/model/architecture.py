@@ -1,10 +1,10 @@
-"""Plans of residual extractors, and which channels of a plan a pruned one keeps; no torch is needed."""
+"""Architectures of residual extractors, and the channels that a pruned one keeps; without torch."""
 
 from dataclasses import dataclass
 from itertools import chain
 
 from der.core.errors import UserError
-from der.settings.network import NetworkSettings
+from der.settings.sections import NetworkSettings
 
 BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}  # by depth: of each stage (He et al. 2016, table 1)
 

@@ -1,8 +1,9 @@
-"""Feature extractors by name: what network.backbone chooses from.
+"""Feature extractors and starts of classifiers by name: what section network of the parameters chooses from.
 
-To add one, write a function like ``cifar_resnet`` and name it in BACKBONES. What it builds needs the members
-of der.model.extractor.Extractor, and nothing more. Names and parameters are known without torch, which is
-imported only to build.
+To add a backbone, write a function like ``cifar_resnet`` and name it in BACKBONES. What it builds needs the
+members of der.model.network.Extractor, and nothing more. To add a start of classifiers, write a function like
+``torch_uniform`` and name it in HEAD_INITIALIZATIONS. Names and parameters are known without torch, which is
+imported only to build and to draw.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 from der.core.errors import UserError
 from der.core.registry import look_up
 from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
-from der.model.pixel_statistics import Normalization
-from der.settings.network import PRETRAINED, NetworkSettings
+from der.model.normalization import Normalization
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
-    from der.model.extractor import Extractor
     from der.settings.training import MaskSettings
 
 COLOURS = 3  # channels of the images that weights to start from are of
@@ -32,7 +32,7 @@ class Backbone:
     """How the extractors of one network are made."""
 
     # Of so many channels of the image; with the channels a pruned one keeps, or None for all. What it builds
-    # is as der.model.extractor.Extractor says. Called again to read a checkpoint.
+    # is as der.model.network.Extractor says. Called again to read a checkpoint.
     build: Callable[[int, Shape | None], nn.Module]
     # Draws all weights anew, in place, from the generator, on the CPU, and from nothing else.
     initialize: Callable[[nn.Module, torch.Generator], None]
@@ -68,7 +68,7 @@ def timm(settings: NetworkSettings) -> Backbone:
 
     Likewise for weights to download of one for which it has none.
     """
-    from der.model.timm_models import find_model  # which imports timm: seconds
+    from der.model.timm import build_timm, draw_timm, find_model  # which import torch and timm: seconds
 
     known = find_model(settings.backbone)
     if settings.weights == PRETRAINED and not known.has_weights:
@@ -76,19 +76,9 @@ def timm(settings: NetworkSettings) -> Backbone:
             f"weights: timm has none of {settings.backbone}; write the path of a file of them, or null"
         )
 
-    def build(channels: int, shape: Shape | None) -> nn.Module:
-        from der.model.timm_extractor import build_timm
-
-        return build_timm(known, channels, settings.tuned)
-
-    def initialize(extractor: nn.Module, generator: torch.Generator) -> None:
-        from der.model.timm_extractor import draw_timm
-
-        draw_timm(extractor, known, generator)
-
     return Backbone(
-        build,
-        initialize,
+        build=lambda channels, shape: build_timm(known, channels, settings.tuned),
+        initialize=lambda extractor, generator: draw_timm(extractor, known, generator),
         normalization=known.normalization,
         side=known.side,
         fixed_side=known.fixed_side,
@@ -133,25 +123,6 @@ def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:
         )
 
 
-def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:
-    """An extractor for images of so many channels, its weights not yet initialised.
-
-    ``shape`` is that of a pruned one; without it no channel is missing.
-    """
-    from der.core.randomness import Diverted
-    from der.model.extractor import as_extractor
-
-    build = choose_backbone(settings).build
-    with Diverted():
-        module = build(channels, shape)
-    return as_extractor(module, settings.backbone)
-
-
-def initialize_extractor(extractor: nn.Module, settings: NetworkSettings, generator: torch.Generator) -> None:
-    """Draw the weights of ``extractor``, in place, as its backbone does."""
-    choose_backbone(settings).initialize(extractor, generator)
-
-
 def _residual(plan: Architecture) -> Backbone:
     def build(channels: int, shape: Shape | None) -> nn.Module:
         from der.model.resnet import ResNet
@@ -164,3 +135,55 @@ def _residual(plan: Architecture) -> Backbone:
         initialize_resnet(extractor, plan, generator)
 
     return Backbone(build, initialize, plan.full_shape())
+
+
+class HeadInitialization(Protocol):
+    """A start of classifiers: a function that draws all weights and biases of a layer anew, in place.
+
+    ``layer.weight`` (classes, features) and ``layer.bias`` (classes,) or None are float32, and hold nothing
+    yet. Every draw comes from ``generator``, which is on the CPU, and from nothing else.
+    """
+
+    def __call__(self, layer: nn.Linear, generator: torch.Generator, /) -> None: ...
+
+
+def torch_uniform(layer: nn.Linear, generator: torch.Generator) -> None:
+    """Weights and biases uniform in +-1/sqrt(D): what torch makes of a layer, and of one that it resets."""
+    bound = layer.in_features**-0.5
+    for values in layer.parameters():
+        _fill(values, _empty_like(values).uniform_(-bound, bound, generator=generator))
+
+
+def lecun_uniform(layer: nn.Linear, generator: torch.Generator) -> None:
+    """Weights uniform in +-sqrt(3/D), of variance 1/D, biases zero (PyCIL)."""
+    bound = (3 / layer.in_features) ** 0.5
+    _fill(layer.weight, _empty_like(layer.weight).uniform_(-bound, bound, generator=generator))
+    _clear_bias(layer)
+
+
+def lecun_normal(layer: nn.Linear, generator: torch.Generator) -> None:
+    """Weights normal, not truncated, of deviation 1/sqrt(D), biases zero (DER, the authors' code)."""
+    deviation = layer.in_features**-0.5
+    _fill(layer.weight, _empty_like(layer.weight).normal_(0, deviation, generator=generator))
+    _clear_bias(layer)
+
+
+HEAD_INITIALIZATIONS: dict[str, HeadInitialization] = {
+    "torch_uniform": torch_uniform,
+    "lecun_uniform": lecun_uniform,
+    "lecun_normal": lecun_normal,
+}
+
+
+def _empty_like(values: Tensor) -> Tensor:
+    # On the CPU, like the generator: a layer may lie elsewhere when warm-up ends.
+    return values.new_empty(values.shape, device="cpu")
+
+
+def _fill(values: Tensor, drawn: Tensor) -> None:
+    values.detach().copy_(drawn)
+
+
+def _clear_bias(layer: nn.Linear) -> None:
+    if layer.bias is not None:
+        layer.bias.detach().zero_()

@@ -1,21 +1,71 @@
 """A checkpoint, a sealed directory: one safetensors file per extractor, one of the classifier, network.json.
 
 The directory is self-contained. Frozen extractors of the previous checkpoint reappear as the same file
-(a hard link where possible), so a cache that stores equal files once grows with T, not T squared.
+(a hard link where possible), so a cache that stores equal files once grows with T, not T squared. Before
+step 1 there is no extractor and no class, but the weights that the first extractor starts from, if any.
+network.json is read and written without torch.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
 from der.core.errors import UserError
-from der.core.filesystem import link_or_copy
+from der.core.files import link_or_copy, write_json
+from der.core.registry import check_imported
 from der.core.sealed import SealedDirectory, sealed_directory
-from der.model.backbones import build_extractor
-from der.model.extractor import Extractor
-from der.model.files import HEAD, METADATA, extractor_file
-from der.model.metadata import Metadata, open_checkpoint, read_metadata, write_metadata
-from der.model.network import Network, blank_linear, count_parameters
-from der.model.weights import load_weights, save_weights
+from der.model import HEAD, METADATA, START, extractor_file
+from der.model.architecture import Shape, keeps_part_of
+from der.model.backbones import choose_backbone
+from der.model.normalization import Normalization
+from der.settings.parsing import parse
+from der.settings.sections import Channels, ImageSide, NetworkSettings, Section, to_values
+from der.settings.training import Recipe
+
+if TYPE_CHECKING:
+    from der.model.network import Network
+    from der.model.weights import Start
+
+FORMAT = 2
+Resize = Literal["cover, centre-crop, bicubic"]
+RESIZE: Resize = get_args(Resize)[0]
+
+
+class Metadata(Section, frozen=True):
+    """What is needed to use a network, and what its training found."""
+
+    format: int
+    steps: list[list[str]]  # class names in label order, by the step that brought them
+    image_side: ImageSide
+    channels: Channels
+    resize: Resize  # how other images are brought to the side
+    normalization: Normalization
+    network: NetworkSettings
+    recipes: list[Recipe]  # of every step's training
+    shapes: list[Shape | None]  # channels kept by each extractor; None: all
+    parameters: int  # of all extractors and the classifier
+    parameters_trained: int  # in the last step, the auxiliary classifier included
+    gamma: float | None  # factor of the last weight alignment
+
+    def __post_init__(self) -> None:
+        names, extractors = self.class_names, len(self.steps) if self.network.grows else 1
+        counts = {
+            "steps": (len(set(names)), len(names)),
+            "recipes": (len(self.recipes), len(self.steps)),
+            "shapes": (len(self.shapes), extractors),
+            "normalization": (len(self.normalization.mean), self.channels),
+            "normalization.std": (len(self.normalization.std), self.channels),
+        }
+        for name, (found, expected) in counts.items():
+            if found != expected:
+                raise UserError(f"{name}: {found} different entries where {expected} belong; train it again")
+
+    @property
+    def class_names(self) -> list[str]:
+        """All class names in label order."""
+        return [name for step in self.steps for name in step]
 
 
 @dataclass(frozen=True)
@@ -32,9 +82,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
     Those are all but the newest, and that one, too, where the classifier alone learned. Raises UserError for
     weights that are not finite.
     """
+    from der.model.weights import save_weights  # only now: torch costs seconds
+
     files = {extractor_file(k): one for k, one in enumerate(checkpoint.network.extractors, start=1)}
     frozen = [*files] if checkpoint.metadata.network.tuned == "none" else [*files][:-1]
-    known = {} if previous is None else _frozen_digests(previous, frozen)
+    # At step 1 there is none, and its previous directory has no such file.
+    digests = {} if previous is None or not frozen else SealedDirectory(previous).digests
+    known = {name: digests[name] for name in frozen if name in digests}
     with sealed_directory(path, known) as directory:
         for name, extractor in files.items():
             if previous is not None and name in known:
@@ -42,12 +96,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
             else:
                 save_weights(extractor, directory / name)
         save_weights(checkpoint.network.head, directory / HEAD)
-        write_metadata(directory, checkpoint.metadata)
-
-
-def _frozen_digests(previous: Path, names: list[str]) -> dict[str, str]:
-    digests = SealedDirectory(previous).digests if names else {}
-    return {name: digests[name] for name in names if name in digests}  # at step 1 there is none
+        write_json(directory / METADATA, to_values(checkpoint.metadata))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -67,7 +116,11 @@ def load_previous(path: Path) -> Checkpoint | None:
     metadata = read_metadata(sealed)
     if metadata is None:
         return None
-    extractors: list[Extractor] = []
+    # Only now: torch costs seconds.
+    from der.model.network import Network, blank_linear, build_extractor, count_parameters
+    from der.model.weights import load_weights
+
+    extractors = []
     for index, shape in enumerate(metadata.shapes, start=1):
         extractor = build_extractor(metadata.network, metadata.channels, shape)
         load_weights(extractor, sealed.file(extractor_file(index)), METADATA)
@@ -85,3 +138,61 @@ def check_classes(path: Path, checkpoint: Checkpoint | None, steps: list[list[st
     """Raise UserError, naming ``path``, unless the checkpoint's classes came in ``steps``."""
     if ([] if checkpoint is None else checkpoint.metadata.steps) != steps:
         raise UserError(f"{path}: of other classes than the protocol's; train its step again")
+
+
+def open_checkpoint(directory: Path) -> SealedDirectory:
+    """A checkpoint directory's files; raises UserError if it is none, DamageError if it is damaged."""
+    if not (directory / METADATA).is_file():
+        raise UserError(f"{directory}: no DER checkpoint, a directory with {METADATA}")
+    return SealedDirectory(directory)
+
+
+def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
+    """The content of network.json; None if it is that of before step 1.
+
+    Raises UserError naming what is damaged or foreign.
+    """
+    where = checkpoint.path / METADATA
+    content = checkpoint.read_json(METADATA)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{where}: not a DER checkpoint of format {FORMAT}; train it again")
+    if content.get("steps") == []:
+        return None
+    metadata = parse(Metadata, content, str(where))
+    check_shapes(metadata, str(where))
+    return metadata
+
+
+def check_shapes(metadata: Metadata, where: str) -> None:
+    """Raise UserError, ``where`` first, if there is no such backbone or it has not the channels recorded.
+
+    A backbone of the user's own must have been imported: checkpoints come from strangers, too.
+    """
+    check_imported(metadata.network.backbone, f"{where}.network.backbone")
+    whole = choose_backbone(metadata.network, f"{where}.network").full_shape
+    for index, shape in enumerate(metadata.shapes):
+        if shape is not None and (whole is None or not keeps_part_of(shape, whole)):
+            raise UserError(f"{where}.shapes[{index}]: not channels of this network; train it again")
+
+
+def save_empty_checkpoint(path: Path, start: Start | None = None) -> None:
+    """The checkpoint directory before step 1: no extractor, no class, and what the first one starts from."""
+    with sealed_directory(path) as directory:
+        if start is not None:
+            (directory / START).write_bytes(start.content())
+        write_json(directory / METADATA, {"format": FORMAT, "steps": []})
+
+
+def load_start(path: Path) -> Start | None:
+    """What the first extractor starts from, of the directory before step 1; None: random weights.
+
+    Raises DamageError if it is damaged.
+    """
+    directory = SealedDirectory(path)
+    if START not in directory.digests:
+        return None
+    from safetensors.torch import load_file
+
+    from der.model.weights import Start
+
+    return Start(load_file(directory.file(START)))

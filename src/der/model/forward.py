@@ -1,23 +1,25 @@
-"""Forward passes over many images, without gradients or augmentation.
+"""Forward passes over many images, without gradients or augmentation, by networks made cheaper for it.
 
-# N images, B batch, C classes, D features of all extractors together
+# N images, B batch, C channels of an image or classes, H and W pixels, D features of all extractors together
 """
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from der.core import ranks
-from der.core.cores import turn
+from der.core import distributed
 from der.core.mapped import release
 from der.model.checkpoint import Checkpoint
-from der.model.network import Network, fold_network
-from der.model.pixel_statistics import Normalization
-from der.model.preprocessing import Normalize
+from der.model.kernels.layers import ConvNorm
+from der.model.network import Extractor, Network
+from der.model.normalization import Normalization
 
 PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory for large images
 
@@ -46,7 +48,7 @@ def run_network(
     normalize = Normalize(normalization).to(device)
     per_pass = images_per_pass(images[0].size)
     # Of several ranks each takes a row of images; passes of other lengths may round another way.
-    part = ranks.part(len(images))
+    part = distributed.shard(len(images))
     features = torch.zeros(len(images), network.head.in_features)
     logits = torch.zeros(len(images), network.head.out_features)
     for start in range(part.start, part.stop, per_pass):
@@ -57,7 +59,7 @@ def run_network(
         features_BD = network.features(inputs.to(precision))
         features[own] = features_BD.cpu()
         logits[own] = network.head(features_BD).cpu()
-    ranks.sum_in_place([features, logits])
+    distributed.all_reduce([features, logits])
     return Outputs(features.numpy(), logits.numpy())
 
 
@@ -65,23 +67,21 @@ def run_network(
 def outputs_in_turns(
     checkpoint: Checkpoint, device: torch.device
 ) -> Iterator[Callable[[Iterable[NDArray[np.uint8]]], Iterator[Outputs]]]:
-    """Outputs of each of several classes' images (N, H, W, C), as a function, for a block that holds cores.
+    """Outputs of each of several classes' images (N, H, W, C), as a function for the block.
 
-    They are passed on between passes. The network is folded once; classes of few images share passes, for a
-    network of many extractors takes as long for one image as for dozens.
+    The network is folded once; classes of few images share passes, for a network of many extractors takes as
+    long for one image as for dozens.
     """
     network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
-    with turn(device) as cores:
 
-        def outputs_of(classes: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
-            for some in _passes(classes):
-                cores.pass_on()
-                images = some[0] if len(some) == 1 else _concatenate(some)
-                outputs = run_network(network, normalization, images, device)
-                ends = np.cumsum([len(one) for one in some])[:-1]
-                yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
+    def outputs_of(classes: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
+        for some in _passes(classes):
+            images = some[0] if len(some) == 1 else _concatenate(some)
+            outputs = run_network(network, normalization, images, device)
+            ends = np.cumsum([len(one) for one in some])[:-1]
+            yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
 
-        yield outputs_of
+    yield outputs_of
 
 
 def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
@@ -116,3 +116,53 @@ def features_in_turns(
 def images_per_pass(values: int) -> int:
     """How many images of so many input values go through the network at once."""
     return max(1, PASS_VALUES // values)
+
+
+class Normalize(nn.Module):
+    """Bytes (B, C, H, W) uint8 to float32: scaled to [0, 1], mean subtracted, divided by the deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, normalization: Normalization) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(normalization.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(normalization.std)[:, None, None])
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return (images_BCHW.float() / 255 - self.mean) / self.std
+
+
+def fold_network(network: Network, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
+    """``network`` with all extractors as of ``place_folded``, on ``device``; its classifier goes along."""
+    return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A module that can do without its batch normalisation, in evaluation mode."""
+
+    def fold(self) -> None:
+        """Put the normalisation into the convolutions, in place."""
+
+
+def fold_batchnorm(extractor: Extractor) -> Extractor:
+    """A copy on the CPU without batch normalisation and gradients, equal to about 1e-6 of its features.
+
+    Computed in float64, so that the only rounding is that of the folded weights. What has no method ``fold``,
+    as ConvNorm has, is copied as it is, in evaluation mode.
+    """
+    folded = copy.deepcopy(extractor).cpu().double().eval()  # Apple's GPUs have no float64
+    for layer in [*folded.modules()]:
+        if isinstance(layer, Foldable):
+            layer.fold()
+    return folded.to(torch.float32).requires_grad_(False)
+
+
+def place_folded(extractor: Extractor, device: torch.device, dtype: torch.dtype) -> Extractor:
+    """``fold_batchnorm`` on ``device``, for images of ``dtype`` with channels last."""
+    folded = fold_batchnorm(extractor).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for layer in folded.modules():
+        if isinstance(layer, ConvNorm):
+            layer.conv.weight.data = layer.conv.weight.data.to(dtype)
+    return folded  # type: ignore[no-any-return]

@@ -1,28 +1,47 @@
-"""The expandable network: a growing row of extractors and one classifier over all of them.
+"""The expandable network: a growing row of extractors, one classifier over all of them, and how it grows.
 
-# B batch, C classes seen, D features per extractor, t extractors
+# B batch, C classes seen, D features per extractor, t extractors; images (B, channels, H, W)
 """
 
-from collections.abc import Sequence
-from typing import cast
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from der.core.randomness import Diverted
+from der.core.errors import UserError
+from der.core.randomness import Diverted, keeping_own
+from der.core.registry import look_up
 from der.model.architecture import Shape
-from der.model.backbones import build_extractor
-from der.model.extractor import Extractor
-from der.model.kernels.folding import place_folded
-from der.model.pruning import copy_channels
-from der.model.resnet import ResNet
-from der.settings.network import NetworkSettings
+from der.model.backbones import HEAD_INITIALIZATIONS, choose_backbone
+from der.model.resnet import ResNet, copy_channels
+from der.model.weights import Start, begin
+from der.settings.sections import NetworkSettings
+
+M = TypeVar("M", bound=nn.Module)
+TRIED = 2  # images
+# Modules of torch that never draw from its own generators.
+DRAWLESS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.Identity, nn.MaxPool2d, nn.Sequential, nn.ModuleList)
+
+
+class Extractor(nn.Module):
+    """Normalised images (B, channels, H, W) to features (B, D).
+
+    Any module will do that has these members, of this class or not:
+    - ``forward``: images in the dtype that train.precision names, to features (B, D) in float32;
+    - ``features``: D, a whole number.
+    Its parameters, and those of its buffers that count anything but batches, are float32.
+    """
+
+    features: int
 
 
 class Network(nn.Module):
     """H_t(Phi_t(x)) of DER, section 3.2: super-feature extractor, then a linear classifier."""
 
-    def __init__(self, extractors: Sequence[Extractor], head: nn.Linear) -> None:
+    def __init__(self, extractors: Sequence[nn.Module], head: nn.Linear) -> None:
         super().__init__()
         self._extractors = nn.ModuleList(extractors)
         self.head = head
@@ -51,14 +70,46 @@ def empty_network() -> Network:
     return Network([], blank_linear(0, 0, bias=True))
 
 
-def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
-    """A linear layer whose values are not initialised; both numbers may be zero."""
-    with Diverted():
-        layer = nn.Linear(1, 1)  # torch warns of an empty one
-    layer.in_features, layer.out_features = features, classes
-    layer.weight = nn.Parameter(torch.empty(classes, features))
-    layer.register_parameter("bias", nn.Parameter(torch.empty(classes)) if bias else None)
-    return layer
+def expand(
+    previous: Network,
+    new_classes: int,
+    settings: NetworkSettings,
+    channels: int,
+    generator: torch.Generator,
+    start: Start | None = None,
+) -> Network:
+    """The network of step t before it is trained (DER, section 3.2).
+
+    F_t starts as a copy of F_{t-1} (at step 1: of ``start``, or random); channels that F_{t-1} lost by
+    pruning start at random. The classifier keeps its weights for old classes on old features, and its old
+    biases, unless ``settings.inherit_head`` is off; the rest is random. Without expansion (the ablation of
+    section 4.4, and extractors that are not trained), the one extractor goes on from F_{t-1} and the
+    classifier keeps its weights for it. ``previous`` is left as it was; extractors are shared.
+    """
+    newest = random_extractor(settings, channels, generator)
+    if previous.extractors:
+        copy_extractor(previous.extractors[-1], newest)
+    elif start is not None:
+        begin(newest, start)
+    kept = previous.extractors if settings.grows else []
+    features = sum(extractor.features for extractor in kept) + newest.features
+    head = random_linear(features, previous.classes + new_classes, settings, generator)
+    if settings.inherit_head and previous.extractors:
+        columns = None if settings.grows else kept_features(previous.extractors[-1])
+        inherit_head(previous.head, head, columns)
+    return Network([*kept, newest], head)
+
+
+@torch.no_grad()
+def inherit_head(previous: nn.Linear, head: nn.Linear, columns: list[int] | None) -> None:
+    """Give the first rows of ``head`` the weights and biases of ``previous``.
+
+    Its features are those in ``columns`` of the new ones, or the first ones.
+    """
+    places = range(previous.in_features) if columns is None else columns
+    head.weight[: previous.out_features, torch.tensor(places)] = previous.weight
+    if head.bias is not None:
+        head.bias[: previous.out_features] = previous.bias
 
 
 @torch.no_grad()
@@ -81,9 +132,112 @@ def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> N
     return Network([*kept, pruned], head)
 
 
-def fold_network(network: Network, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
-    """``network`` with all extractors as of ``place_folded``, on ``device``; its classifier goes along."""
-    return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))
+def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:
+    """An extractor for images of so many channels, its weights not yet initialised.
+
+    ``shape`` is that of a pruned one; without it no channel is missing. Raises UserError for what is no
+    module with a number of features.
+    """
+    build = choose_backbone(settings).build
+    with Diverted():
+        module: object = build(channels, shape)
+    if not isinstance(module, nn.Module):
+        raise UserError(
+            f"network.backbone: {settings.backbone} builds {type(module).__name__}; build a torch.nn.Module"
+        )
+    features = getattr(module, "features", None)
+    if not isinstance(features, int) or features < 1:
+        raise UserError(
+            f"network.backbone: {settings.backbone} builds a module whose features are {features!r}; "
+            "give it the number of them"
+        )
+    return cast(Extractor, module)
+
+
+def initialize_extractor(extractor: nn.Module, settings: NetworkSettings, generator: torch.Generator) -> None:
+    """Draw the weights of ``extractor``, in place, as its backbone does."""
+    choose_backbone(settings).initialize(extractor, generator)
+
+
+def random_extractor(settings: NetworkSettings, channels: int, generator: torch.Generator) -> Extractor:
+    """A new extractor for images of so many channels; raises UserError as ``build_extractor`` does."""
+
+    def draw(stream: torch.Generator) -> Extractor:
+        extractor = build_extractor(settings, channels)
+        initialize_extractor(extractor, settings, stream)
+        return extractor
+
+    return draw_repeatably(draw, generator, "backbone", settings)
+
+
+def random_linear(
+    features: int, classes: int, settings: NetworkSettings, generator: torch.Generator
+) -> nn.Linear:
+    """A new classifier of so many classes, drawn as ``settings`` say; raises UserError for no known way."""
+    initialize = look_up(HEAD_INITIALIZATIONS, settings.head_initialization, "network.head_initialization")
+
+    def draw(stream: torch.Generator) -> nn.Linear:
+        layer = blank_linear(features, classes, settings.head_bias)
+        for values in layer.parameters():
+            nn.init.constant_(values, torch.nan)  # which would show
+        initialize(layer, stream)
+        return layer
+
+    return draw_repeatably(draw, generator, "head_initialization", settings)
+
+
+def draw_repeatably(
+    draw: Callable[[torch.Generator], M], generator: torch.Generator, key: str, settings: NetworkSettings
+) -> M:
+    """What ``draw`` makes of ``generator``, and makes again of one in the same state.
+
+    Raises UserError, naming ``key`` of section network and what it chooses, if the two differ: then results
+    would not be a function of the seed.
+    """
+    twin = torch.Generator()
+    twin.set_state(generator.get_state())
+    module = draw(generator)
+    values, others = module.state_dict(), draw(twin).state_dict()
+    unlike = [name for name, value in values.items() if not torch.equal(value, others[name])]
+    if unlike:
+        raise UserError(
+            f"network.{key}: {getattr(settings, key)} draws {unlike[0]} from something else than its "
+            "generator, or not at all; draw all from it"
+        )
+    return module
+
+
+def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
+    """A linear layer whose values are not initialised; both numbers may be zero."""
+    with Diverted():
+        layer = nn.Linear(1, 1)  # torch warns of an empty one
+    layer.in_features, layer.out_features = features, classes
+    layer.weight = nn.Parameter(torch.empty(classes, features))
+    layer.register_parameter("bias", nn.Parameter(torch.empty(classes)) if bias else None)
+    return layer
+
+
+@torch.no_grad()
+def copy_extractor(source: Extractor, target: Extractor) -> None:
+    """Give ``target``, of the same backbone, the values of ``source``, wherever both have the channel."""
+    if isinstance(source, ResNet) and isinstance(target, ResNet):
+        copy_channels(source, target)
+        return
+    found = source.state_dict()
+    for name, values in target.state_dict().items():
+        values.copy_(found[name])
+
+
+def kept_features(extractor: Extractor) -> list[int]:
+    """The indices of its features among those of the unpruned architecture."""
+    if isinstance(extractor, ResNet):
+        return extractor.shape.streams[-1]
+    return list(range(extractor.features))
+
+
+def pruned_shape(extractor: nn.Module) -> Shape | None:
+    """The channels that a pruned extractor keeps; None: all."""
+    return extractor.shape if isinstance(extractor, ResNet) and extractor.is_pruned else None
 
 
 def count_parameters(*modules: nn.Module) -> int:
@@ -94,3 +248,65 @@ def count_parameters(*modules: nn.Module) -> int:
 def count_trained(module: nn.Module) -> int:
     """Values of ``module`` that training changes."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def may_draw(*modules: nn.Module) -> bool:
+    """Whether a pass through ``modules`` may draw from torch's own generators, as dropout does.
+
+    Nothing of ours and of DRAWLESS does; of other modules nobody knows.
+    """
+    inner = {type(one) for module in modules for one in module.modules()}
+    return not all(one in DRAWLESS or one.__module__.startswith("der.") for one in inner)
+
+
+@torch.no_grad()
+def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
+    """Whether ``extractor`` can be trained on one image (channels, side, side); it stays as it was.
+
+    Batch normalisation raises ValueError where it gets one value per channel, as after pooling.
+    """
+    copied = copy.deepcopy(extractor).train()
+    device = next(copied.parameters()).device
+    try:
+        with keeping_own(device) if may_draw(copied) else nullcontext():
+            copied(torch.zeros(1, channels, side, side, device=device))
+    except ValueError:
+        return False
+    return True
+
+
+@torch.no_grad()
+def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, channels: int) -> None:
+    """Raise UserError, naming the backbone, unless ``extractor`` makes of images what ``Extractor`` says.
+
+    Images (B, channels, side, side) of zeros pass through it in evaluation mode; it stays as it was.
+    """
+    was_training = extractor.training
+    device = next(extractor.parameters()).device
+    try:
+        found: object = extractor.eval()(torch.zeros(TRIED, channels, side, side, device=device))
+    except (RuntimeError, AssertionError) as error:  # of torch and timm, where a layer cannot take the images
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"network.backbone: {settings.backbone} takes no images of {side} pixels ({reason}); write "
+            "another dataset.image_side"
+        ) from error
+    finally:
+        extractor.train(was_training)
+    if not isinstance(found, Tensor):
+        shown = f"returns {type(found).__name__}"
+    elif found.shape != (TRIED, extractor.features) or found.dtype != torch.float32:
+        shown = f"makes {found.dtype} of shape {tuple(found.shape)} of {TRIED} images"
+    else:
+        return
+    raise UserError(
+        f"network.backbone: {settings.backbone} {shown}; return torch.float32 of shape "
+        f"(images, {extractor.features}), as its attribute features says"
+    )
+
+
+def try_side(settings: NetworkSettings, side: int, channels: int) -> None:
+    """``try_extractor`` on one that holds no values, so that its size costs no memory; for models of timm."""
+    with torch.device("meta"):
+        extractor = build_extractor(settings, channels)
+    try_extractor(extractor, settings, side, channels)

@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from der.model.architecture import Architecture, Shape
-from der.model.extractor import Extractor
-from der.model.kernels.layers import ConvNorm
-from der.model.kernels.processor_layer import fork
+from der.model.kernels.layers import ConvNorm, fork
 
 
 class PadShortcut(nn.Module):
@@ -53,7 +51,7 @@ class BasicBlock(nn.Module):
         return y_BCHW
 
 
-class ResNet(Extractor):
+class ResNet(nn.Module):
     """Residual network of basic blocks without its classifier.
 
     Images (B, C, H, W) float to features (B, D), D the channels of the last stage.
@@ -104,3 +102,44 @@ def initialize_resnet(extractor: nn.Module, plan: Architecture, generator: torch
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
         elif isinstance(module, BasicBlock) and plan.zero_blocks:
             nn.init.zeros_(module.second.norm.weight)
+
+
+@torch.no_grad()
+def copy_channels(source: ResNet, target: ResNet) -> None:
+    """Give ``target`` the values of ``source`` wherever both have the channel; the rest stays.
+
+    They may be on different devices.
+    """
+    place = target.stem.conv.weight.device
+    for (old, old_out, old_in), (new, new_out, new_in) in zip(
+        layer_channels(source), layer_channels(target), strict=True
+    ):
+        old_rows, new_rows = _places(old_out, new_out)
+        old_columns, new_columns = _places(old_in, new_in)
+        weights = old.conv.weight[old_rows[:, None], old_columns]
+        new.conv.weight[new_rows[:, None], new_columns] = weights.to(place)
+        for name, values in new.norm.state_dict().items():
+            values[new_rows] = old.norm.state_dict()[name][old_rows].to(place)
+
+
+def layer_channels(extractor: ResNet) -> list[tuple[ConvNorm, list[int], list[int]]]:
+    """Every layer, with the unpruned architecture's channels that its output and its input keep."""
+    shape = extractor.shape
+    image = list(range(extractor.stem.conv.in_channels))
+    layers = [(extractor.stem, shape.streams[0], image)]
+    before = shape.streams[0]
+    for stage, stream, inner in zip(extractor.stages, shape.streams, shape.inner, strict=True):
+        for block, kept in zip(stage.children(), inner, strict=True):
+            assert isinstance(block, BasicBlock)
+            layers.append((block.first, kept, before))
+            layers.append((block.second, stream, kept))
+            if isinstance(block.shortcut, ConvNorm):
+                layers.append((block.shortcut, stream, before))
+            before = stream
+    return layers
+
+
+def _places(first: list[int], second: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the channels that both lists hold lie in each."""
+    common = sorted(set(first) & set(second))
+    return torch.tensor([first.index(c) for c in common]), torch.tensor([second.index(c) for c in common])

@@ -9,14 +9,10 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from der.core.atomic import atomic_file
 from der.core.errors import UserError
-from der.core.filesystem import from_here
+from der.core.files import atomic_file, from_here
 from der.core.sealed import find_damage
-from der.core.yaml_text import parse_written
-from der.pipeline.chain import chain_length
-from der.pipeline.changes import Change, compare, value_at
-from der.pipeline.committed import read_committed
+from der.pipeline.params import Change, compare, value_at
 from der.pipeline.paths import (
     PARAMS,
     SUMMARY,
@@ -26,6 +22,9 @@ from der.pipeline.paths import (
     test_images,
     train_images,
 )
+from der.pipeline.provenance import read_committed
+from der.pipeline.steps import chain_length
+from der.settings.yaml import parse_yaml
 
 LOCK = Path("dvc.lock")
 RUNNING = Path(".dvc/tmp/rwlock")  # which files a running DVC reads and writes
@@ -46,7 +45,7 @@ def read_records() -> dict[str, Any]:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    stages: dict[str, Any] = parse_written(text, LOCK)["stages"] if text else {}
+    stages: dict[str, Any] = parse_yaml(text, LOCK)["stages"] if text else {}
     return stages
 
 
@@ -71,7 +70,7 @@ def _check_whole(path: Path) -> None:
 
 def _is_whole_lock(text: str) -> bool:
     """Whether the last line has its end, every stage what it leaves, and every file its hash."""
-    stages = parse_written(text, LOCK)["stages"]
+    stages = parse_yaml(text, LOCK)["stages"]
     left = [entry for name, stage in stages.items() if name != "report" for entry in stage["outs"]]
     read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
     return text.endswith("\n") and all("md5" in entry for entry in (*left, *read))

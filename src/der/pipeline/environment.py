@@ -1,20 +1,27 @@
-"""What the user's environment decides: places and the device, which no result depends on."""
+"""What the environment decides: places, the device and the number of processes. No result depends on it.
+
+Several processes work on a stage where DER_PROCESSES says so, or where torchrun has started this one.
+"""
 
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from der.core.errors import naming
-from der.core.filesystem import expand_home
-from der.pipeline.processes import count_here, count_processes, launcher, local_rank
+from der.core.cost import processor_name
+from der.core.errors import UserError, naming
+from der.core.files import expand_home
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch costs seconds
     import torch
 
+PROCESSES = "DER_PROCESSES"
 DEVICE = "DER_DEVICE"
 SCRATCH = "DER_SCRATCH"
 CURVES = "DER_TENSORBOARD"
 TABLE = "DER_TABLE"  # "later" where `make run` shows the results, whether or not a stage ran
+LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torch's launcher, with the other variables that are read here
+MOST = 1024  # processes
 
 
 def check_work() -> None:
@@ -27,8 +34,38 @@ def check_work() -> None:
         find_device()
 
 
+def is_launched() -> bool:
+    """Tell whether torch's launcher has started this process: torchrun, or ours for DER_PROCESSES."""
+    return LAUNCHED in os.environ
+
+
+def count_processes() -> int:
+    """Return how many processes work on a stage; raises UserError if DER_PROCESSES is no number."""
+    if is_launched():
+        return int(os.environ["WORLD_SIZE"])
+    text = os.environ.get(PROCESSES) or "1"
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST:
+        raise UserError(f"{PROCESSES}: {text!r} is no number of processes; write 1, 2, ..., or unset it")
+    return int(text)
+
+
+def count_here() -> int:
+    """Return how many of them run on this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if is_launched() else count_processes()
+
+
+def own_rank() -> int:
+    """Return this process's rank, from 0."""
+    return int(os.environ["RANK"]) if is_launched() else 0
+
+
+def is_worker() -> bool:
+    """Tell whether this process helps rank 0, which writes the outputs."""
+    return own_rank() > 0
+
+
 def find_device() -> "torch.device":
-    """The device to work on; raises UserError if DER_DEVICE names one that is not here."""
+    """Choose the device to work on; raises UserError if DER_DEVICE names one that is not here."""
     from der.core.device import choose_device  # torch costs seconds
 
     with naming(DEVICE):
@@ -36,26 +73,51 @@ def find_device() -> "torch.device":
 
 
 def set_up_device() -> "torch.device":
-    """As find_device, made ready for work; before any other use of torch.
+    """Choose the device and make it ready for work; call it before any other use of torch.
 
-    Of several processes each has a GPU of its own, or its share of the processor's threads.
+    Each of several processes has a GPU of its own, or its part of the processor's threads.
     """
     from der.core import device  # torch costs seconds
 
     with naming(DEVICE):
         chosen = device.set_up_device(os.environ.get(DEVICE))
-    count = count_here()
-    if count == 1:
+    if count_processes() > 1 and chosen.type not in ("cpu", "cuda"):
+        raise UserError(f"{PROCESSES}: {chosen.type} takes one process; set {DEVICE} to cpu, or unset it")
+    if (count := count_here()) == 1:
         return chosen
-    with naming(launcher()):
-        return device.take_share(chosen, local_rank(), count, "OMP_NUM_THREADS" in os.environ)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    with naming(PROCESSES if PROCESSES in os.environ else "torchrun"):
+        return device.take_part(chosen, local_rank, count, "OMP_NUM_THREADS" in os.environ)
 
 
 def scratch_root() -> Path:
-    """DER_SCRATCH, or a directory in the user's cache; the same for all copies of the repository.
+    """Return DER_SCRATCH, or a directory in the user's cache, the same for all copies of the repository.
 
-    Raises UserError if it lies in a home directory that there is not.
+    Raises UserError if it lies in a home directory that does not exist.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     with naming(SCRATCH):
         return expand_home(os.environ.get(SCRATCH) or f"{cache}/der/scratch").absolute()
+
+
+class Machine(TypedDict):
+    """What stages ran on."""
+
+    device: str  # name of the processor or GPU
+    torch: str | None  # version; None for a stage that did without
+
+
+def describe_machine() -> Machine:
+    """Name the processor or GPU that stages use here, and torch's version."""
+    import torch  # only now: it costs seconds
+
+    device = find_device()
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()} ({device.type})"
+    )
+    return {"device": name, "torch": str(torch.__version__)}  # a str of a class of its own
+
+
+def describe_machine_in_use() -> Machine:
+    """As describe_machine if this process works with torch; else the processor alone."""
+    return describe_machine() if "torch" in sys.modules else {"device": processor_name(), "torch": None}

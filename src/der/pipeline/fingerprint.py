@@ -19,14 +19,12 @@ from typing import Any
 
 import msgspec
 
-from der.core.atomic import atomic_directory
 from der.core.errors import DamageError, UserError
-from der.core.filesystem import from_here
+from der.core.files import atomic_directory, from_here
 from der.core.registry import module_of, refuse_pythons
 from der.core.sealed import read_sealed, write_sealed
-from der.pipeline.changes import value_at
 from der.pipeline.environment import scratch_root
-from der.pipeline.params import read_params
+from der.pipeline.params import read_params, value_at
 from der.pipeline.paths import FINGERPRINTS, GRAPH, PARAMS, read_stages
 
 PACKAGES = {"der": Path("src/der"), "stages": Path("stages")}  # ours, and where they lie from the root

@@ -1,7 +1,4 @@
-"""The classes of data/raw, where dvc.lock tells that they are those of the images that are there now.
-
-For sources that do not name their classes before they read them.
-"""
+"""Remembers class names for sources that do not list them: those of the last read, if still valid."""
 
 import hashlib
 import os
@@ -9,20 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import DamageError
-from der.data.class_arrays import list_classes
+from der.data.arrays import list_classes
 from der.pipeline.dvc import find_files, hash_output, read_records
 from der.pipeline.fingerprint import read_code
 from der.pipeline.paths import PARAMS, RAW, fingerprint
-from der.settings.dataset import DatasetSettings
-from der.settings.section import to_values
+from der.settings.sections import DatasetSettings, to_values
 
 STAGE = "download"
 
 
 def names_read_last(dataset: DatasetSettings) -> list[str]:
-    """The names of the classes in data/raw, in alphabetical order; none if they may be others by now.
+    """List the classes in data/raw, or none if ``dataset.path`` may hold others by now.
 
-    Compared are parameters, the code of the stage that reads them, and sizes: see ``is_unchanged``.
+    Compares parameters, code and sizes with dvc.lock, but not the bytes: see ``is_unchanged``.
     """
     record = read_records().get(STAGE, {})
     entries = _list_entries(record)
@@ -39,7 +35,7 @@ def names_read_last(dataset: DatasetSettings) -> list[str]:
 
 
 def is_unchanged(dataset: DatasetSettings) -> bool:
-    """Whether ``dataset.path`` has the bytes that were read: seconds for a large archive, so asked late."""
+    """Return whether ``dataset.path`` has the bytes of the last read; takes seconds for a large archive."""
     return bool(
         hash_output(_path(dataset)) == _list_entries(read_records().get(STAGE, {}))[_path(dataset)]["md5"]
     )
@@ -50,7 +46,7 @@ def _path(dataset: DatasetSettings) -> Path:
 
 
 def _list_entries(record: dict[str, Any]) -> dict[Path, dict[str, Any]]:
-    """What DVC has recorded of every file and directory that a stage read or left."""
+    """Return DVC's record of every input and output of a stage, by path."""
     return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
 
 

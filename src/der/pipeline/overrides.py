@@ -1,4 +1,4 @@
-"""What `-S` changes: the same words as for `dvc exp run`, read by DVC itself."""
+"""Applies the overrides of `dvc exp run -S`, read by DVC itself, to the values of params.yaml."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ from der.pipeline.paths import PARAMS
 
 
 def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
-    """The settings of every row: of values with commas between them each in turn, with each of the others.
+    """Expand the overrides of `dvc exp run -S` to rows, one for every combination of values.
 
-    ``overrides`` are words like "train.seed=1,2". Raises UserError for what DVC cannot read.
+    "train.seed=1,2" makes two rows. DVC itself reads the overrides; raises UserError if it cannot.
     """
     from dvc.utils.hydra import get_hydra_sweeps
 
@@ -26,7 +26,7 @@ def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def apply_row(row: Sequence[str]) -> dict[str, Any]:
-    """The values of params.yaml with the settings of a row; the file stays as it is."""
+    """Return the values of params.yaml with the overrides of a row; the file does not change."""
     from dvc.utils.hydra import apply_overrides
 
     if not row:

@@ -1,43 +1,39 @@
-"""The page of a finished run, from what the stages left."""
+"""The page of the finished run, and that of several that git has."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data.exemplars import Memory, load_memory, read_labels
-from der.evaluation.confusion import CONFUSION, read_confusion
-from der.evaluation.metrics import StepMetrics
-from der.evaluation.mistakes import read_mistakes
-from der.evaluation.predictions import PREDICTED, Predictions, read_predictions
-from der.pipeline import paths
-from der.pipeline.earlier_run import read_earlier
-from der.pipeline.images import RunImages
-from der.pipeline.origin import read_origin, shown_parameters
-from der.pipeline.paths import stages_of
-from der.pipeline.provenance import check_training
-from der.pipeline.published import joint_accuracy, published_curves, published_references
-from der.pipeline.settings import load_settings
-from der.pipeline.shown import digest_results
-from der.pipeline.step_metrics import read_steps, read_summary
+from der.data.arrays import load_memory, read_labels
+from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
+from der.evaluation.mistakes import PREDICTED, read_mistakes, read_predictions
+from der.pipeline import paths, provenance
+from der.pipeline.dvc import count_same_steps
+from der.pipeline.inputs import RunImages
+from der.pipeline.params import compare, shorten, value_at
+from der.pipeline.paths import COMPARISON, PARAMS, REPORT, SUMMARY, stages_of
+from der.pipeline.presets import PLACES, load_settings
+from der.pipeline.provenance import check_training, read_committed, read_origin, shown_parameters
+from der.pipeline.results import joint_accuracy, published_curves, published_references
+from der.pipeline.runs import digest_results, read_steps, read_summary
 from der.pipeline.timing import read_times
-from der.report.finished_run import FinishedRun
-from der.report.tables import show_bytes
-from der.report.write import write_report
+from der.report.comparison import ComparedRun, write_comparison
+from der.report.page import FinishedRun, show_bytes, write_report
 from der.settings.experiment import Settings
-from der.settings.protocol import ProtocolSettings
-from der.summary.logs import read_logs
-from der.summary.series import Summary
-from der.summary.verdict import Reference, chance
+from der.settings.yaml import parse_yaml
+from der.summary.series import Summary, read_logs
+from der.summary.verdict import Reference, chance, earlier
 
 ASIDE = ("check", "report")  # what is no part of the work, and what cannot know its own time
 
 
 def make_page() -> str:
     """Write metrics/report.html; returns a sentence that says where."""
-    write_report(read_run(load_settings()), paths.REPORT)
-    return f"report: {paths.REPORT}, {show_bytes(paths.REPORT.stat().st_size)}"
+    write_report(read_run(load_settings()), REPORT)
+    return f"report: {REPORT}, {show_bytes(REPORT.stat().st_size)}"
 
 
 def read_run(settings: Settings) -> FinishedRun:
@@ -49,8 +45,15 @@ def read_run(settings: Settings) -> FinishedRun:
     last = len(steps)
     check_training(last, settings)
     summary = read_summary(steps)
-    confusions = [_read_confusion(step) for step in steps]
-    images = RunImages(settings.dataset.source)
+    confusions = [read_confusion(paths.evaluation(step["step"])) for step in steps]
+    memory = load_memory(paths.memory(last))
+    predictions = read_predictions(paths.evaluation(last))
+    for step, (_, names) in zip(steps, confusions, strict=True):
+        _check(paths.evaluation(step["step"]) / CONFUSION, "classes", len(names), step)
+    _check(paths.memory(last), "classes", len(memory.class_means), steps[-1])
+    _check(paths.evaluation(last) / PREDICTED, "test_images", len(predictions.predicted), steps[-1])
+    images, protocol = RunImages(settings.dataset.source), settings.protocol
+    before = read_earlier(summary)
     stages = [stage for stage in stages_of(last) if stage not in ASIDE]
     return FinishedRun(
         summary=summary,
@@ -58,13 +61,17 @@ def read_run(settings: Settings) -> FinishedRun:
         confusions=[counts for counts, _ in confusions],
         names=confusions[-1][1],
         logs=read_logs(paths.training(step) for step in range(1, last + 1)),
-        memory=_read_memory(steps),
+        memory=memory,
         exemplars=[np.bincount(read_labels(paths.memory(step["step"]))) for step in steps],
-        predictions=_read_predictions(steps[-1]),
+        predictions=predictions,
         mistakes=[read_mistakes(paths.evaluation(step["step"])) for step in steps],
-        published=published_curves(images, settings.protocol),
+        published=published_curves(images, protocol),
         joint=joint_accuracy(images, steps[-1]["classes"]),
-        references=_read_references(summary, images, settings.protocol),
+        references=[
+            *published_references(images, protocol),
+            chance([step["classes"] for step in steps]),
+            *([before] if before else []),
+        ],
         parameters=shown_parameters(settings),
         origin=read_origin(settings),
         stages=stages,
@@ -73,41 +80,64 @@ def read_run(settings: Settings) -> FinishedRun:
     )
 
 
-def _read_references(summary: Summary, images: RunImages, protocol: ProtocolSettings) -> list[Reference]:
-    """What the run is compared to: published results of its protocol, chance, what was committed before."""
-    sizes = [step["classes"] for step in summary["steps"].values()]
-    before = read_earlier(summary)
-    return [*published_references(images, protocol), chance(sizes), *([before] if before else [])]
-
-
-def _read_confusion(step: StepMetrics) -> tuple[NDArray[np.int64], list[str]]:
-    path = paths.evaluation(step["step"])
-    counts, names = read_confusion(path)
-    _check_classes(path / CONFUSION, len(names), step)
-    return counts, names
-
-
-def _read_predictions(step: StepMetrics) -> Predictions:
-    path = paths.evaluation(step["step"])
-    predictions = read_predictions(path)
-    if len(predictions.predicted) != step["test_images"]:
+def _check(path: Path, measure: str, found: int, step: StepMetrics) -> None:
+    """Raise UserError unless a file is of as many classes or images as its step."""
+    if found != step[measure]:  # type: ignore[literal-required]
+        what = measure.removeprefix("test_")
         raise UserError(
-            f"{path / PREDICTED}: of {len(predictions.predicted)} images, but step {step['step']} has "
-            f"{step['test_images']}; run `dvc repro`"
+            f"{path}: of {found} {what}, but step {step['step']} has {step[measure]}; run `dvc repro`"  # type: ignore[literal-required]
         )
-    return predictions
 
 
-def _read_memory(steps: list[StepMetrics]) -> Memory:
-    path = paths.memory(len(steps))
-    memory = load_memory(path)
-    _check_classes(path, len(memory.class_means), steps[-1])
-    return memory
+def read_earlier(own: Summary) -> Reference | None:
+    """The newest committed results that are not ``own``, over the steps that have the same images in both.
+
+    None where there is none such, as after another data set or protocol, and where these steps are as they
+    were, as after `der add`.
+    """
+    committed = provenance.last_other_summary(own)
+    if committed is None:
+        return None
+    rows = list(zip(committed.summary["steps"].values(), own["steps"].values(), strict=False))
+    steps = count_same_steps(committed.revision, len(rows))
+    if [row["top1"] for row, _ in rows[:steps]] == [row["top1"] for _, row in rows[:steps]]:
+        return None
+    source = f"{SUMMARY} of commit {committed.revision}"
+    if steps == len(own["steps"]) == len(committed.summary["steps"]):
+        return earlier("before the last edit", source, committed.summary)
+    name = f"before the last edit, steps 1 to {steps}" if steps > 1 else "before the last edit, step 1"
+    return earlier(name, f"{source}, over the steps that have the same images", committed.summary, steps)
 
 
-def _check_classes(path: Path, classes: int, step: StepMetrics) -> None:
-    """Raise UserError unless a file of a step is of its number of classes."""
-    if classes != step["classes"]:
-        raise UserError(
-            f"{path}: of {classes} classes, but step {step['step']} has {step['classes']}; run `dvc repro`"
-        )
+def make_comparison(names: Sequence[str]) -> str:
+    """Write metrics/comparison.html of revisions or experiments; returns a sentence that says where.
+
+    Raises UserError for fewer than two names, and for one of no finished run.
+    """
+    if len(names) < 2:
+        raise UserError(f"der report: {names[0]} alone; name two or more revisions or experiments to compare")
+    write_comparison(read_compared(names), COMPARISON)
+    return f"report: {COMPARISON}, {show_bytes(COMPARISON.stat().st_size)}"
+
+
+def read_compared(names: Sequence[str]) -> list[ComparedRun]:
+    """The runs, each with the parameters in which any two of them differ, places on a machine aside."""
+    found = [_read_committed_run(name) for name in names]
+    first = found[0][2]
+    keys = {change.key: None for *_, parameters in found for change in compare(first, parameters)}
+    shown = [key for key in keys if key not in PLACES]
+    return [
+        ComparedRun(name, revision, summary, {key: shorten(value_at(parameters, key)) for key in shown})
+        for name, (revision, summary, parameters) in zip(names, found, strict=True)
+    ]
+
+
+def _read_committed_run(name: str) -> tuple[str, Summary, Any]:
+    """Short revision, summary and parameters of a run."""
+    revision = provenance.find_commit(name)
+    if revision is None:
+        raise UserError(f"{name}: neither a revision nor an experiment; see `git log` and `dvc exp list`")
+    summary = provenance.read_summary(revision)
+    if summary is None:
+        raise UserError(f"{name}: its commit {revision} holds no {SUMMARY} of a finished run; name another")
+    return revision, summary, parse_yaml(read_committed(PARAMS, revision).decode(), PARAMS)

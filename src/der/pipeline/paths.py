@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import UserError
+from der.core.files import write_json
 from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
-from der.core.serialization import write_json
-from der.core.yaml_text import parse_yaml
-from der.data.splits import SPLITS
-from der.pipeline.chain import chain_length
+from der.data import SPLITS
+from der.pipeline.steps import chain_length
+from der.settings.yaml import parse_yaml
 
 PARAMS = Path("params.yaml")
 GRAPH = Path("dvc.yaml")

@@ -13,25 +13,22 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
-from der.core.stage_time import StageTime, show_seconds
 from der.estimator.choices import backbone_side
-from der.pipeline.chain import CHAIN, check_chain
-from der.pipeline.changes import value_at
 from der.pipeline.dvc import check_lock
 from der.pipeline.fingerprint import read_code
-from der.pipeline.input_side import holds_side
+from der.pipeline.inputs import STAGE as DOWNLOAD
+from der.pipeline.inputs import find_changed_classes
 from der.pipeline.overrides import apply_row, expand_rows
-from der.pipeline.params import load_section, parse_section
+from der.pipeline.params import holds_side, load_section, parse_section, value_at
 from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, RAW, TASKS, is_unused
 from der.pipeline.planning import planned_steps
-from der.pipeline.source_images import STAGE as DOWNLOAD
-from der.pipeline.source_images import find_changed_classes
-from der.pipeline.tasks import read_task
+from der.pipeline.steps import CHAIN, check_chain, read_task
 from der.pipeline.timing import read_last
-from der.settings.dataset import DatasetSettings
 from der.settings.experiment import Settings
-from der.summary.text_table import align
+from der.settings.sections import DatasetSettings
+from der.summary.series import align
 
 SPLIT = "split"
 CHANGED = "changed"  # in place of the hash of an input

@@ -1,13 +1,13 @@
 """The steps of the protocol in params.yaml, as far as they can be told before there are arrays of images."""
 
 from der.core.errors import UserError, naming
+from der.data.arrays import check_budget
 from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
-from der.memory.budget import check_budget
 from der.pipeline.known_names import is_unchanged, names_read_last
 from der.pipeline.paths import PARAMS
 from der.settings.experiment import Settings
-from der.settings.protocol import ProtocolSettings
+from der.settings.sections import ProtocolSettings
 
 
 def planned_steps(settings: Settings) -> list[list[str]] | None:

@@ -1,49 +1,58 @@
-"""The presets of the clone one stands in: values for params.yaml.
+"""Reads params.yaml as a whole, and lists and writes presets.
 
-Read from its source, not from the package that runs, so that one may add to them. Only places on the user's
-machine, ``dataset.path`` and ``dataset.downloads``, are in no preset and stay as they are.
+Presets come from the clone in the current directory, not from the installed package, so that users can add
+their own.
 """
 
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.comments import CommentedSeq
-
 from der.core.errors import UserError
-from der.settings import presets
+from der.pipeline.params import parse_section, read_params
+from der.pipeline.paths import PARAMS
+from der.settings import experiment
+from der.settings.experiment import DEFAULT, Settings
+from der.settings.yaml import parse_yaml, put_values
 
 PRESETS = Path("src/der/presets")
-ORDERS = PRESETS / presets.ORDERS
-PLACES = tuple(f"dataset.{name}" for name in presets.PLACES)  # in no preset
+ORDERS = PRESETS / experiment.ORDERS
+PLACES = tuple(f"dataset.{name}" for name in experiment.PLACES)  # paths on the user's machine, in no preset
+TOP = """\
+# yaml-language-server: $schema=params.schema.json
+# Every knob of the pipeline. Edit, then `dvc repro`: only what the edit reaches is recomputed.
+"""
 
 
-def list_presets() -> list[str]:
-    """Names of presets, numbers in them by value; raises UserError elsewhere than in a clone."""
-    return presets.list_names(_directory())
+def load_settings(path: Path = PARAMS) -> Settings:
+    """Read and check all sections; raises UserError with one sentence.
+
+    Names of plug-ins are not resolved here: see ``der.estimator.choices``.
+    """
+    return parse_section(Settings, read_params(path), path)
 
 
-def list_orders() -> list[str]:
-    """Names of lists of CIFAR-100's classes; raises UserError elsewhere than in a clone."""
-    return presets.list_names(_directory() / presets.ORDERS)
+def parse_settings(text: str) -> Settings:
+    """Check a text of params.yaml as ``load_settings`` checks the file."""
+    return parse_section(Settings, parse_yaml(text, PARAMS), PARAMS)
 
 
-def _directory() -> Path:
-    if not PRESETS.is_dir():
-        raise UserError(f"{PRESETS}: not found; run from the repository's root")
-    return PRESETS
+def write_preset(name: str, places: dict[str, Any], class_order: str | None = None) -> str:
+    """Return the text of params.yaml for a preset: its values, with the comments of preset digits.
 
-
-def describe_preset(name: str) -> str:
-    """The comment line at the top of a preset."""
-    return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    ``places`` are the values of ``path`` and ``downloads``. Raises UserError as ``load_preset`` does.
+    """
+    values = load_preset(name, class_order)
+    values["dataset"] |= places
+    template = (PRESETS / f"{DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
+    return put_values(TOP + template, values)
 
 
 def load_preset(name: str, class_order: str | None = None) -> Any:
-    """All values of a preset, nested as in params.yaml; ``class_order`` replaces its order of classes.
+    """Read all values of a preset, nested as in params.yaml; ``class_order`` names another class order.
 
-    Raises UserError for a name of no preset or order, or if the order is of another data set.
+    Raises UserError if there is no such preset or order, or if the order is for another data set.
     """
-    values = presets.read_preset(name, _directory())
+    values = experiment.read_preset(name, _directory())
     if class_order is None:
         return values
     if values["dataset"]["source"] != "cifar100":
@@ -55,14 +64,35 @@ def load_preset(name: str, class_order: str | None = None) -> Any:
     return values
 
 
-def load_order(name: str) -> CommentedSeq:
-    """A list of class names from class_orders; raises UserError for a name of none."""
-    return presets.read_order(name, _directory())
+def load_order(name: str) -> list[str]:
+    """Read a list of class names from class_orders; raises UserError if there is no such list."""
+    return experiment.read_order(name, _directory())
+
+
+def list_presets() -> list[str]:
+    """List the names of presets; raises UserError outside a clone."""
+    return experiment.list_names(_directory())
+
+
+def list_orders() -> list[str]:
+    """List the names of CIFAR-100's class orders; raises UserError outside a clone."""
+    return experiment.list_names(_directory() / experiment.ORDERS)
+
+
+def describe_preset(name: str) -> str:
+    """Return the comment in the first line of a preset."""
+    return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def describe_presets() -> str:
-    """A line for every preset, then the class orders."""
+    """Describe every preset in one line, then list the class orders."""
     names = list_presets()
     width = max(map(len, names))
     orders = f"\n--class-order, for CIFAR-100: {', '.join(list_orders())}"
     return "\n".join(f"{name:{width}}  {describe_preset(name)}" for name in names) + orders
+
+
+def _directory() -> Path:
+    if not PRESETS.is_dir():
+        raise UserError(f"{PRESETS}: not found; run from the repository's root")
+    return PRESETS

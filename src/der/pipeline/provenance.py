@@ -1,16 +1,63 @@
-"""Whether a finished run is of the parameters that params.yaml has now."""
+"""The origin of a run: its images, preset and code, the parameters that trained it, its commits."""
 
-from typing import Any
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
+from der.data import SPLITS
 from der.data.protocol import plan_steps
-from der.model.files import METADATA, START
-from der.pipeline.paths import PARAMS, checkpoint
+from der.model import METADATA, START
+from der.pipeline.params import Change, compare, shorten
+from der.pipeline.paths import PARAMS, RAW, SUMMARY, checkpoint
+from der.pipeline.presets import PLACES, list_presets, load_preset
 from der.settings.experiment import Settings
-from der.settings.section import to_values
+from der.settings.sections import to_values
+from der.summary.series import Summary
+
+if TYPE_CHECKING:
+    from der.report.page import Origin
+
+CODE = ("src", "stages", "dvc.yaml")
+LOOKED_BACK = 50  # commits of results
+
+
+def read_origin(settings: Settings) -> "Origin":
+    """Describe the run with ``settings`` whose images lie in data/raw; raises UserError if none do."""
+    from der.report.page import Difference, Origin
+
+    preset, changes = nearest_preset(shown_parameters(settings))
+    digests = "".join(SealedDirectory(RAW / split).digest for split in SPLITS)
+    return Origin(
+        source=settings.dataset.source,
+        identity=hashlib.sha256(digests.encode()).hexdigest(),
+        preset=preset,
+        differences=[Difference(one.key, shorten(one.new), shorten(one.old)) for one in changes],
+        seed=settings.train.seed,
+        revision=code_revision(),
+    )
+
+
+def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[Change]]:
+    """Find the preset from which the fewest of ``parameters`` differ, the first of equal ones, and these."""
+    presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}
+    changes = {name: list(compare(values, parameters)) for name, values in presets.items()}
+    nearest = min(changes, key=lambda name: len(changes[name]))
+    return nearest, changes[nearest]
+
+
+def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return all parameters but places on someone's machine."""
+    sections = to_values(settings) | {"network": asdict(settings.network)}  # its defaults, too
+    for place in PLACES:
+        section, _, name = place.partition(".")
+        del sections[section][name]
+    return sections
 
 
 def check_training(last: int, settings: Settings) -> None:
@@ -21,27 +68,94 @@ def check_training(last: int, settings: Settings) -> None:
     except UserError:  # the protocol is of other classes
         planned = []
     if metadata["steps"] != planned:
-        raise _other(last)
+        raise _trained_otherwise(last)
 
 
 def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
-    """The content of network.json after the ``last`` step; raises UserError if other parameters made it."""
+    """Read network.json after the ``last`` step; raises UserError if other parameters made it."""
     metadata = SealedDirectory(checkpoint(last)).read_json(METADATA)
     if not isinstance(metadata, dict) or not metadata.get("steps"):
         raise UserError(f"{checkpoint(last) / METADATA}: not of a trained network; run `dvc repro` first")
+    start = SealedDirectory(checkpoint(0)).digests.get(START)  # the weights that step 1 started from
+    weights = None if start is None else f"sha256:{start}"
     recipes = [to_values(settings.train.recipe(step)) for step in range(1, last + 1)]
-    network = to_values(replace(settings.network, weights=_weights()))
+    network = to_values(replace(settings.network, weights=weights))
     if [metadata.get("network"), metadata.get("recipes")] != [network, recipes]:
-        raise _other(last)
+        raise _trained_otherwise(last)
     return metadata
 
 
-def _weights() -> str | None:
-    """What the first extractor started from, by its identity."""
-    digest = SealedDirectory(checkpoint(0)).digests.get(START)
-    return None if digest is None else f"sha256:{digest}"
-
-
-def _other(last: int) -> UserError:
+def _trained_otherwise(last: int) -> UserError:
     path = checkpoint(last) / METADATA
     return UserError(f"{path}: trained with other parameters than {PARAMS} has; run `dvc repro` first")
+
+
+class Committed(NamedTuple):
+    """A summary that a commit holds."""
+
+    revision: str  # short
+    summary: Summary
+
+
+def last_other_summary(own: Summary) -> Committed | None:
+    """Find the newest committed summary with other results than ``own``; None where there is none, or no git.
+
+    So the answer is the same before and after the results are committed.
+    """
+    for revision in git("log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(SUMMARY)).split():
+        summary = read_summary(revision)
+        if summary is not None and _accuracies(summary) != _accuracies(own):
+            return Committed(revision, summary)
+    return None
+
+
+def _accuracies(summary: Summary) -> list[Any]:
+    return [[step["classes"], step["top1"], step["nme_top1"]] for step in summary["steps"].values()]
+
+
+def find_commit(name: str) -> str | None:
+    """Find the short revision of a commit, or of an experiment of that name; None if there is neither."""
+    experiments = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    for one in (name, *(ref for ref in experiments if ref.rpartition("/")[2] == name)):
+        revision = git("rev-parse", "--verify", "--quiet", "--short", f"{one}^{{commit}}").strip()
+        if revision:
+            return revision
+    return None
+
+
+def code_revision() -> str | None:
+    """Name the commit that last changed the code, "-dirty" if it differs from that; None without git."""
+    revision = git("log", "--max-count=1", "--format=%h", "--", *CODE).strip()
+    return revision + ("-dirty" if is_code_changed() else "") if revision else None
+
+
+def is_code_changed() -> bool:
+    """Whether the code differs from that of the commit that is checked out."""
+    return bool(git("status", "--porcelain", "--", *CODE))
+
+
+def read_summary(revision: str) -> Summary | None:
+    """Read the summary in a commit; None if it holds none that can be read."""
+    try:
+        content = json.loads(read_committed(SUMMARY, revision))
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) and content.keys() >= Summary.__required_keys__ else None  # type: ignore[return-value]
+
+
+def read_committed(path: Path, revision: str = "HEAD") -> bytes:
+    """Read a file as a commit has it; empty if the commit has none, or where there is no commit or no git."""
+    return _run_git("show", f"{revision}:./{path.as_posix()}")
+
+
+def git(*words: str) -> str:
+    """Return what git prints; nothing if it fails."""
+    return _run_git(*words).decode()
+
+
+def _run_git(*words: str) -> bytes:
+    line = ["git", "--no-optional-locks", *words]  # `git status` may write its index
+    try:
+        return subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return b""

@@ -3,20 +3,22 @@
 import argparse
 import importlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
+from der.pipeline.environment import is_worker
 from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
+from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
 from der.pipeline.params import read_params
-from der.pipeline.parent import end_with_dvc
-from der.pipeline.paths import fingerprint
-from der.pipeline.processes import is_member
+from der.pipeline.paths import fingerprint, is_unused, test_images, train_images
 from der.pipeline.timing import timed
-from der.pipeline.watching import HAS_SAID, PATIENCE
+
+# Stages that several processes work on, and the input that says whether there is work at a step.
+SHARED = {"train_task": train_images, "build_memory": train_images, "evaluate": test_images}
+INTERRUPTED = "interrupted; the next `dvc repro` goes on from here"
 
 
 class Given:
@@ -93,18 +95,24 @@ def run_stage(stage: str, run: StageWork) -> None:
 
 
 def run_step(stage: str, run: Callable[[int, Given], str]) -> None:
-    """As run_stage, with the step from the command line."""
+    """As run_stage, with the step from the command line, and in several processes if that is asked for."""
     (step,) = _read_arguments(stage, step="the incremental step, from 1")
-    perform_stage(f"{stage}@{step}", partial(run, step))
+    name = f"{stage}@{step}"
+    work = partial(perform_stage, name, partial(run, step))
+    with ending():
+        if is_shared(name):
+            run_together(work, f"stages.{stage}", str(step))
+        else:
+            work()
 
 
 def _read_arguments(stage: str, **helps: str) -> list[int]:
-    """The whole numbers of the command line, each with its help; then the process ends with dvc."""
+    """The whole numbers of the command line, each with its help; then the process ends with its parent."""
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}")
     for name, text in helps.items():
         parser.add_argument(name, type=int, help=text)
     arguments = vars(parser.parse_args())
-    end_with_dvc()
+    end_with_parent()
     return [arguments[name] for name in helps]
 
 
@@ -117,42 +125,35 @@ def perform_check(run: Callable[[], str]) -> None:
 def perform_stage(name: str, run: StageWork) -> None:
     """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and print the sentence it returns.
 
-    It fails if what it ran on is not what it was given. A process that only helps with it prints nothing.
+    It fails if what it ran on is not what it was given. A worker prints nothing.
     """
-    if is_member():
-        with ending_as_member():
-            run(Given(name.partition("@")[0]))
+    stage = name.partition("@")[0]
+    if is_worker():
+        with ending():
+            run(Given(stage))
         return
     with framing(name):
-        given = Given(name.partition("@")[0])
+        given = Given(stage)
         sentence = run(given)
         given.confirm()
         print(sentence, flush=True)
 
 
+def is_shared(name: str) -> bool:
+    """Tell whether several processes may work on a stage."""
+    stage, _, step = name.partition("@")
+    return stage in SHARED and not is_unused(SHARED[stage](int(step)))
+
+
 @contextmanager
 def framing(name: str) -> Iterator[None]:
-    """Keep how long a stage took; what users can mend becomes one line and exit status 1."""
-    with ending_in_a_sentence("interrupted; the next `dvc repro` goes on from here"), advising(), timed(name):
+    """Keep how long a stage took, and end it as ``ending`` does."""
+    with ending(), timed(name):
         yield
 
 
 @contextmanager
-def ending_as_member() -> Iterator[None]:
-    """Have what users can mend end a program that helps another.
-
-    What is wrong with the inputs the first process finds, too: it says so, and this one is ended. What is
-    left is wrong here alone, as a file that this machine lacks, and is said here.
-    """
-    try:
+def ending() -> Iterator[None]:
+    """End the program with one line and exit status 1 where users can put right what is wrong."""
+    with ending_in_a_sentence(INTERRUPTED), advising(), letting_others_speak():
         yield
-    except KeyboardInterrupt:
-        sys.exit(1)
-    except (UserError, OSError):
-        time.sleep(PATIENCE)
-        try:
-            with ending_in_a_sentence("interrupted"):
-                raise
-        except SystemExit as end:
-            print(end.code, file=sys.stderr, flush=True)
-        sys.exit(HAS_SAID)

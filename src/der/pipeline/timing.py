@@ -1,27 +1,30 @@
-"""Seconds of every stage, kept beside the training state: outside the repository and all that DVC tracks.
+"""How long every stage took, kept beside the training state: outside the repository and all that DVC tracks.
 
-They are found again by what the stage left, so that a run that DVC restored from its cache has its own, not
-those of whatever ran last; copies of the repository in which experiments run share them. A stage that DVC
-skips or restores runs no code, and leaves no line.
+A line is found again by the digest of what its stage left, so that results that DVC restored from its cache
+have their own seconds, not those of the last run. A stage that DVC skips or restores runs no code, and leaves
+no line. Copies of the repository in which experiments run share the lines.
 """
 
 import os
+import platform
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from der.core.cost import Spent, StageTime, WorkClock
 from der.core.errors import UserError
-from der.core.filesystem import regular
-from der.core.stage_time import StageTime
-from der.core.work_clock import Spent, WorkClock
-from der.pipeline.environment import scratch_root
-from der.pipeline.machine import describe_machine_in_use
-from der.pipeline.parent import name_run
+from der.core.files import regular
+from der.pipeline.environment import LAUNCHED, describe_machine_in_use, scratch_root
 from der.pipeline.paths import digest_outputs
+
+if TYPE_CHECKING:
+    import psutil
 
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
 COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a project
@@ -46,16 +49,15 @@ _running: ContextVar[WorkClock] = ContextVar("_running")
 
 
 def running_clock() -> WorkClock:
-    """The clock of the stage that runs; one of its own outside any."""
+    """Return the clock of the stage that runs; a new one outside any."""
     return _running.get(None) or WorkClock()
 
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
-    """Keep how long the block took, in wall time, as ``stage``'s, unless it fails.
+    """Keep the wall time of the block as ``stage``'s, unless it fails.
 
-    What goes on with the work of an interrupted run adds that to ``running_clock``. Seconds that cannot be
-    written are lost: no result depends on them.
+    A stage that goes on with an interrupted run's work adds that run's time to ``running_clock``.
     """
     clock = WorkClock()
     token = _running.set(clock)
@@ -67,8 +69,8 @@ def timed(stage: str) -> Iterator[None]:
 
 
 def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
-    """Append a line for ``stage``, which has just left its outputs."""
-    try:
+    """Append a line for ``stage``, which has just left its outputs; seconds that cannot be kept are lost."""
+    with suppress(OSError, UserError):
         line = Line(
             stage=stage,
             left=digest_outputs(stage),
@@ -80,8 +82,45 @@ def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
             **describe_machine_in_use(),
         )
         append(scratch_root() / FILE, line)
-    except (OSError, UserError):
-        return
+
+
+def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
+    """Read how long each of ``stages`` took to leave its present outputs; one that is not known is absent.
+
+    ``computed`` are those of the project's last run: the run that an asking stage is part of, else that of
+    the last line. Where several runs left the same outputs, the last run counts, then the project's own:
+    another project on this machine, or another experiment, may have ended later.
+    """
+    wanted = {stage: digest_outputs(stage) for stage in stages}
+    lines, project = _read_all(), str(find_project())
+    last = name_run() if _running.get(None) is not None else _last_run(lines, project)
+    same = [line for line in lines if wanted.get(line.stage) == line.left]
+    same.sort(key=lambda line: (line.project == project, line.run == last))
+    found = {line.stage: line for line in same}
+    return {stage: _time(found[stage], last) for stage in wanted if stage in found}
+
+
+def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
+    """Read how long each of ``stages`` took when it last ran in this project, whatever it left then."""
+    wanted, lines, project = set(stages), _read_all(), str(find_project())
+    last = _last_run(lines, project)
+    return {
+        line.stage: _time(line, last) for line in lines if line.project == project and line.stage in wanted
+    }
+
+
+def _read_all() -> list[Line]:
+    return list(read_lines(scratch_root() / FILE, Line))
+
+
+def _last_run(lines: Sequence[Line], project: str) -> str:
+    return next((line.run for line in reversed(lines) if line.project == project), "")
+
+
+def _time(line: Line, last_run: str) -> StageTime:
+    return StageTime(
+        line.seconds, line.runs, line.epochs, line.device, line.torch, computed=line.run == last_run
+    )
 
 
 def append(path: Path, line: msgspec.Struct) -> None:
@@ -96,8 +135,19 @@ def append(path: Path, line: msgspec.Struct) -> None:
         os.close(descriptor)
 
 
+def read_lines(path: Path, kind: type[Kept]) -> Iterator[Kept]:
+    """Read all lines that were kept, the oldest first; skips a line cut short by a full disk."""
+    try:
+        kept = regular(path).read_bytes()
+    except OSError:
+        return
+    for text in kept.splitlines():
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            yield msgspec.json.decode(text, type=kind)
+
+
 def find_project() -> Path:
-    """The directory of the project, also in a copy of it in which DVC runs an experiment."""
+    """Find the directory of the project, also from a copy of it in which DVC runs an experiment."""
     here = Path.cwd()
     for above in here.parents:
         if here.is_relative_to(above / COPIES):
@@ -105,55 +155,24 @@ def find_project() -> Path:
     return here
 
 
-def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
-    """How long each of ``stages`` took to leave what lies there now; one of which nothing is known is absent.
-
-    ``computed`` are those of the project's last run: DVC kept or restored what the others left. It is the run
-    that a stage which asks is part of; outside of any it is that of the last line, of whatever stage.
-    Of several that left the same, the last run's comes first, then the project's own: another project on this
-    machine, or another experiment, may have ended later.
-    """
-    wanted = {stage: digest_outputs(stage) for stage in stages}
-    lines, project = _lines(), str(find_project())
-    last = name_run() if _running.get(None) is not None else _last_run(lines, project)
-    same = [line for line in lines if wanted.get(line.stage) == line.left]
-    same.sort(key=lambda line: (line.project == project, line.run == last))
-    found = {line.stage: line for line in same}
-    return {stage: _time(found[stage], last) for stage in wanted if stage in found}
+@cache
+def name_run() -> str:
+    """Make a name that the stages of one `dvc repro`, or of one `python -m stages`, have in common."""
+    if (name := os.environ.get(LAUNCHED, "none")) != "none":  # torchrun that was given no name says "none"
+        return name
+    if "DVC_STAGE" in os.environ and (dvc := find_dvc()) is not None:
+        # Its hash is of its number and of when it began, by a clock that nobody sets.
+        return f"{platform.node()}-{dvc.pid}-{hash(dvc) & 0xFFFFFFFF:08x}"
+    return uuid.uuid4().hex
 
 
-def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
-    """How long each of ``stages`` took when it last ran in this project, whatever it left then."""
-    wanted, lines, project = set(stages), _lines(), str(find_project())
-    last = _last_run(lines, project)
-    return {
-        line.stage: _time(line, last) for line in lines if line.project == project and line.stage in wanted
-    }
+def find_dvc() -> "psutil.Process | None":
+    """Find the nearest ancestor that is no shell; None if dvc has ended already."""
+    import psutil  # DVC brings it
 
-
-def _lines() -> list[Line]:
-    return list(read_lines(scratch_root() / FILE, Line))
-
-
-def _last_run(lines: Sequence[Line], project: str) -> str:
-    """The last run of this project; "" if there is none."""
-    return next((line.run for line in reversed(lines) if line.project == project), "")
-
-
-def _time(line: Line, last_run: str) -> StageTime:
-    return StageTime(
-        line.seconds, line.runs, line.epochs, line.device, line.torch, computed=line.run == last_run
-    )
-
-
-def read_lines(path: Path, kind: type[Kept]) -> Iterator[Kept]:
-    """All that were kept, the oldest first; a line cut short, by a full disk, is passed over."""
-    try:
-        kept = regular(path).read_bytes()
-    except OSError:
-        return
-    for text in kept.splitlines():
-        try:
-            yield msgspec.json.decode(text, type=kind)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            continue
+    for ancestor in psutil.Process().parents():
+        with suppress(psutil.Error):
+            name = os.path.basename(ancestor.exe()).lower()
+            if "python" in name or "dvc" in name:
+                return ancestor
+    return None

@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from der.core.atomic import atomic_file
-from der.report.figures.drawn import line_figure
-from der.report.write import CHARTS, fill
-from der.summary.charts.comparison import comparison_chart
+from der.report import charts
+from der.report.page import figure, fill, write_page
 from der.summary.series import Summary
 from der.summary.uncertainty import Measured, difference
 from der.summary.verdict import judge, row_error
@@ -38,35 +35,26 @@ class Row:
 
 def write_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
     """Write the page; the same runs give the same bytes."""
-    page = render_comparison(runs)
-    with atomic_file(path) as partial:
-        partial.write_text(page, encoding="utf-8", newline="\n")
+    write_page(render_comparison(runs), path)
 
 
 def render_comparison(runs: Sequence[ComparedRun]) -> str:
     """The page as HTML; differences are to the first run."""
-    chart = comparison_chart([(run.name, run.summary) for run in runs])
-    figure = line_figure(chart, lambda classes: f"{classes:g} classes", wide=340, narrow=250)
-    measures = [measure(run.summary) for run in runs]
-    values: dict[str, Any] = {
+    chart = charts.comparison_chart([(run.name, run.summary) for run in runs])
+    drawn = figure("comparison", chart, lambda classes: f"{classes:g} classes", charts.PAGE)
+    classes = {tuple(row["classes"] for row in run.summary["steps"].values()) for run in runs}
+    values = {
         "runs": runs,
-        "figure": figure,
+        "figure": drawn,
         "measures": MEASURES,
-        "rows": [
-            _row(run, own, measures[0], first=run is runs[0]) for run, own in zip(runs, measures, strict=True)
-        ],
+        "rows": [compare_to(runs[0], run) for run in runs],
         "parameters": {key: [run.differing[key] for run in runs] for key in runs[0].differing},
-        "same_steps": len({_classes(run.summary) for run in runs}) == 1,
+        "same_steps": len(classes) == 1,
         "steps": steps_side_by_side([run.summary for run in runs]),
-        "data": {figure.name: figure.data},
         "measured": {},
+        "data": {drawn.name: drawn.data},
     }
-    return fill("comparison.html", values, CHARTS)
-
-
-def _classes(summary: Summary) -> tuple[int, ...]:
-    """Seen after each step."""
-    return tuple(row["classes"] for row in summary["steps"].values())
+    return fill("comparison.html", values, ("charts.js",))
 
 
 def measure(summary: Summary) -> list[Entry]:
@@ -75,10 +63,12 @@ def measure(summary: Summary) -> list[Entry]:
     return [verdict.average, verdict.last, verdict.forgetting]
 
 
-def _row(run: ComparedRun, own: list[Entry], first_run: list[Entry], *, first: bool) -> Row:
+def compare_to(first: ComparedRun, run: ComparedRun) -> Row:
+    """A run's MEASURES, with their differences to those of the first run; that has none to itself."""
+    own, others = measure(run.summary), measure(first.summary)
     measures = [
-        (one, None if first or one is None or other is None else difference(one, other))
-        for one, other in zip(own, first_run, strict=True)
+        (one, None if run is first or one is None or other is None else difference(one, other))
+        for one, other in zip(own, others, strict=True)
     ]
     return Row(run, measures, list(run.summary["steps"].values())[-1]["parameters"])
 

@@ -1,4 +1,4 @@
-"""Images as WebP files inside of the page, bounded in size and number.
+"""Pictures of exemplars and mistakes in the page: WebP files, bounded in size and number.
 
 # N images, H and W pixels, C channels
 """
@@ -6,16 +6,17 @@
 import base64
 import io
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.data.exemplars import Memory
+from der.data.arrays import Memory
 from der.evaluation.mistakes import Mistake, Mistakes
-from der.report.choosing import choose_mistakes
 
 COLUMNS = 10  # of a contact sheet
 MOST_EXEMPLARS = 20  # of a class; of very many classes fewer
@@ -42,20 +43,13 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Shot:
-    """Which image of a class's sheet shows a mistake of a step."""
-
-    place: int  # in the sheet
-    predicted: int  # label
-    probability: float
-
-
-@dataclass(frozen=True)
 class Album:
     """The mistaken images of all classes, each once however many steps mistook it."""
 
     sheets: list[Sheet]  # by label; in all there are as many as are known, or as one step mistook
-    shots: list[list[list[Shot]]]  # by step, then by true label
+    shots: list[
+        dict[int, list[int]]
+    ]  # by step and true label: of each image its place, label taken for, percent
     whole: bool  # whether there are no more mistaken images than are known
 
 
@@ -112,18 +106,45 @@ def mistake_album(
     return Album(sheets, [_shots(one, labels, places) for one in mistakes], whole)
 
 
+def choose_mistakes(steps: Sequence[Sequence[Mistake]], most: int) -> list[int]:
+    """Numbers of at most ``most`` images of one class that steps 1..T mistook, the last step's surest first.
+
+    Taken in turn from every step, the last one first, and within a step from every pair of classes, the
+    surest first. An image that several steps mistook counts for each of them.
+    """
+    chosen: set[int] = set()
+    for turn in zip_longest(*(_in_turn(entries) for entries in reversed(steps))):
+        for entry in turn:
+            if entry is not None and len(chosen) < most:
+                chosen.add(entry.index)
+    numbers = (entry.index for entries in reversed(steps) for entry in entries)
+    return [number for number in dict.fromkeys(numbers) if number in chosen]
+
+
+def _in_turn(entries: Sequence[Mistake]) -> list[Mistake]:
+    """The surest of every pair of classes, then the second one of each, and so on."""
+    seen: Counter[str] = Counter()
+    places = []
+    for entry in entries:
+        places.append(seen[entry.predicted])
+        seen[entry.predicted] += 1
+    order = sorted(range(len(entries)), key=places.__getitem__)
+    return [entries[index] for index in order]
+
+
 def _count_wrong(counts_KK: NDArray[np.int64], label: int) -> int:
     if label >= len(counts_KK):
         return 0
     return int(counts_KK[label].sum() - counts_KK[label, label])
 
 
-def _shots(mistakes: Mistakes, labels: dict[str, int], places: list[dict[int, int]]) -> list[list[Shot]]:
-    shots: list[list[Shot]] = [[] for _ in labels]
+def _shots(mistakes: Mistakes, labels: dict[str, int], places: list[dict[int, int]]) -> dict[int, list[int]]:
+    shots: dict[int, list[int]] = {}
     for entry in mistakes.entries:
-        label = labels[entry.true]
-        if entry.index in places[label]:
-            shots[label].append(Shot(places[label][entry.index], labels[entry.predicted], entry.probability))
+        place = places[labels[entry.true]].get(entry.index)
+        if place is not None:
+            shot = [place, labels[entry.predicted], round(100 * entry.probability)]
+            shots.setdefault(labels[entry.true], []).extend(shot)
     return shots
 
 

@@ -1,4 +1,1 @@
-"""Every knob as frozen, checked data: one module for each section of params.yaml.
-
-The classes know nothing of YAML or files.
-"""
+"""Every knob as frozen, checked data, and its two forms as text: YAML and presets."""

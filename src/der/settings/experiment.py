@@ -1,13 +1,35 @@
-"""All sections together."""
+"""The settings of a whole experiment, read from a file like params.yaml or from a preset.
 
-from der.core.errors import UserError
-from der.settings.dataset import DatasetSettings
-from der.settings.evaluation import EvaluateSettings
-from der.settings.memory import MemorySettings
-from der.settings.network import NetworkSettings
-from der.settings.protocol import ProtocolSettings
-from der.settings.section import Section
+A preset is a file in der/presets. Every one but digits names another as its ``base`` and holds only what
+differs from it. digits holds every value, so that any preset sets all of them, and the default paths, which
+are not part of a preset because they depend on the user's machine.
+"""
+
+import difflib
+import json
+import re
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from der.core.errors import UserError, naming
+from der.settings.parsing import parse
+from der.settings.sections import (
+    DatasetSettings,
+    EvaluateSettings,
+    MemorySettings,
+    NetworkSettings,
+    ProtocolSettings,
+    Section,
+)
 from der.settings.training import TrainSettings
+from der.settings.yaml import load_document, overlay, parse_yaml, read_text
+
+DIRECTORY = Path(__file__).resolve().parent.parent / "presets"
+DEFAULT = "digits"  # the preset that holds every value, with its comments
+ORDERS = "class_orders"  # below the directory of presets: lists of CIFAR-100's class names
+PLACES = ("path", "downloads")  # of section dataset
 
 
 class Settings(Section, frozen=True):
@@ -28,3 +50,83 @@ class Settings(Section, frozen=True):
                     f"network.{name}: {len(values)} values for images of {channels} channels "
                     f"(dataset.channels); write {channels}"
                 )
+
+
+def read_settings(path: str | Path) -> Settings:
+    """Read settings from a file like params.yaml; raises UserError, which begins with the file's name."""
+    file = Path(path)
+    content = parse_yaml(read_text(file, "give a file of settings"), file)
+    with naming(file):
+        return parse(Settings, content)
+
+
+def preset(name: str) -> Settings:
+    """Read the settings of preset ``name`` from the package; raises UserError if there is no such preset."""
+    values = _read_preset(name, DIRECTORY)
+    return parse(Settings, json.loads(json.dumps(values)))  # numbers without the forms they are written in
+
+
+def read_preset(name: str, directory: Path = DIRECTORY) -> Any:
+    """Read all values of a preset except paths, nested as in params.yaml; a class order becomes a list.
+
+    Raises UserError if there is no such preset.
+    """
+    values = _read_preset(name, directory)
+    for place in PLACES:
+        values["dataset"].pop(place, None)
+    return values
+
+
+def _read_preset(name: str, directory: Path) -> Any:
+    values = deepcopy(_merge(*_read_texts(name, directory)))
+    order = values["protocol"]["class_order"]
+    if isinstance(order, str) and order != "alphabetical":
+        values["protocol"]["class_order"] = read_order(order, directory)
+    return values
+
+
+def _read_texts(name: str, directory: Path) -> list[str]:
+    """Read the preset's file and those of its bases, starting with the one that has no base."""
+    text = _read(directory, name, "preset")
+    base = _parse(text).get("base")
+    return [*([] if base is None else _read_texts(base, directory)), text]
+
+
+@cache
+def _merge(*texts: str) -> Any:
+    """Overlay the values of the texts, later over earlier; callers must not change the result."""
+    whole: Any = {}
+    for text in texts:
+        overlay(whole, deepcopy(_parse(text)))
+    whole.pop("base", None)
+    return whole
+
+
+def read_order(name: str, directory: Path = DIRECTORY) -> list[str]:
+    """Read a named list of CIFAR-100's classes; raises UserError if there is no such list."""
+    return [*_parse(_read(directory / ORDERS, name, "class order"))]
+
+
+def _read(directory: Path, name: str, what: str) -> str:
+    names = list_names(directory)
+    if name not in names:
+        close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+        raise UserError(f"{name}: no {what} of that name; {hint}")
+    return (directory / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+@cache
+def _parse(text: str) -> Any:
+    """Parse and remember: it takes 4 to 10 ms, and a page reads all presets. Callers must not change it."""
+    return load_document(text)
+
+
+def list_names(directory: Path = DIRECTORY) -> list[str]:
+    """List the names of the YAML files in ``directory``; numbers in them sort by value."""
+    names = [path.stem for path in directory.glob("*.yaml")]
+    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in _parts(name)])
+
+
+def _parts(name: str) -> list[str]:
+    return re.split(r"(\d+)", name)

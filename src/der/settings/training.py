@@ -1,12 +1,11 @@
 """How a step is trained."""
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
 from der.core.errors import UserError
-from der.core.precision_names import Precision
-from der.settings.section import (
+from der.settings.sections import (
     LARGEST_FACTOR,
     LARGEST_RATE,
     SMALLEST,
@@ -19,6 +18,9 @@ from der.settings.section import (
     Share,
     ShareAboveZero,
 )
+
+Precision = Literal["float32", "bfloat16"]  # torch's names
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 class AugmentationSettings(Section, frozen=True):

@@ -1,15 +1,24 @@
-"""Measures over steps, from the metrics of each. All accuracies are in percent, rounded to 4 decimals.
+"""Measures over steps, from the metrics of each: the summary, and its tables. Accuracies are in percent.
 
 T steps
 """
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from der.core.errors import UserError
+from der.core.sealed import SealedDirectory
 from der.evaluation.metrics import StepMetrics
+from der.train.log import LOG, REPRESENTATION, EpochRecord
+
+HEADINGS = ["step", "classes", "top-1", "top-5", "old", "new", "NME", "parameters", "exemplars"]
 
 
 class StepSummary(TypedDict):
@@ -102,3 +111,151 @@ def forgetting(matrix: NDArray[np.float64]) -> float | None:
         return None
     best = np.nanmax(matrix[:-1, :-1], axis=0)
     return round(float(np.mean(best - matrix[-1, :-1])), 4)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Published top-1 accuracies of a protocol."""
+
+    name: str  # what was run, in a few words
+    source: str  # where it was published, in full
+    classes: list[int]  # seen after each step
+    top1: list[float]  # in percent
+
+
+def write_tables(
+    directory: Path, summary: Summary, matrix: NDArray[np.float64], logs: Sequence[Sequence[EpochRecord]]
+) -> None:
+    """Write accuracies by step, ``accuracy_matrix`` and training logs, each as a CSV file."""
+    measures = ("classes", "top1", "top5", "old", "new", "nme_top1")
+    steps = list(enumerate(summary["steps"].values(), start=1))
+    of_steps = [f"step_{step}" for step, _ in steps]
+    write_table(
+        directory / "accuracy.csv",
+        ["step", *measures],
+        ([step, *(row[measure] for measure in measures)] for step, row in steps),  # type: ignore[literal-required]
+    )
+    write_table(
+        directory / "accuracy_matrix.csv",
+        ["after_step", *of_steps],
+        ([step, *row] for step, row in enumerate(matrix.tolist(), start=1)),
+    )
+    write_table(
+        directory / "training.csv",
+        ["step", *EpochRecord._fields],
+        ([step, *record] for step, log in enumerate(logs, start=1) for record in log),
+    )
+
+
+def write_table(path: Path, head: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV file, with NaN for None: `dvc plots` draws an empty cell as zero."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(head)
+        for row in rows:
+            writer.writerow("NaN" if value is None or value != value else value for value in row)
+
+
+def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
+    """The records of steps 1, 2, ...; a value that a log leaves empty is NaN.
+
+    Raises UserError naming a file that is missing, damaged or cut off: epochs count up from 1 in every
+    phase, and steps after the first have the same ones.
+    """
+    paths = [SealedDirectory(directory).file(LOG) for directory in directories]
+    logs = [_read_log(path, step) for step, path in enumerate(paths, start=1)]
+    for path, log in zip(paths[2:], logs[2:], strict=True):
+        if [record.phase for record in log] != [record.phase for record in logs[1]]:
+            raise UserError(
+                f"{path}: {len(log)} epochs, but step 2 has {len(logs[1])}; train the shorter step again"
+            )
+    return logs
+
+
+def _read_log(path: Path, step: int) -> list[EpochRecord]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        log = _parse_log(whole)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a training log ({error})") from None
+    if whole == text and not log:
+        raise UserError(f"{path}: holds no epoch; train step {step} again")
+    if whole != text or log[0].phase != REPRESENTATION or not _counts_up(log):
+        raise UserError(f"{path}: lacks epochs or a part of one; train step {step} again")
+    return log
+
+
+def _parse_log(text: str) -> list[EpochRecord]:
+    """The records of whole lines; raises ValueError for others than ``write_log``'s."""
+    head, *rows = csv.reader(text.splitlines() or [""])
+    if tuple(head) != EpochRecord._fields:
+        raise ValueError(f"its first line is not {','.join(EpochRecord._fields)}")
+    return [_parse_record(row) for row in rows]
+
+
+def _parse_record(row: list[str]) -> EpochRecord:
+    if len(row) != len(EpochRecord._fields):
+        raise ValueError(f"{len(row)} values in a line")
+    phase, epoch, *numbers = row
+    rate, loss, auxiliary, accuracy = (float(number or "nan") for number in numbers)
+    return EpochRecord(phase, int(epoch), rate, loss, auxiliary, accuracy)
+
+
+def _counts_up(log: list[EpochRecord]) -> bool:
+    """Whether epochs count up from 1 in every phase."""
+    last: dict[str, int] = {}
+    for record in log:
+        if record.epoch != last.get(record.phase, 0) + 1:
+            return False
+        last[record.phase] = record.epoch
+    return True
+
+
+def results_table(summary: Summary) -> str:
+    """Lay the summary out as aligned lines, accuracies in percent; "-" where there is no number."""
+    rows: list[list[str]] = []
+    for name, step in summary["steps"].items():
+        accuracies = (step["top1"], step["top5"], step["old"], step["new"], step["nme_top1"])
+        counts = [f"{count:,}" for count in (step["parameters"], step["memory_images"])]
+        rows.append([str(int(name)), str(step["classes"]), *map(show, accuracies), *counts])
+    averages = (summary["average_top1"], summary["average_top5"], None, None, summary["average_nme_top1"])
+    lines = align([HEADINGS, *rows, ["mean", "", *map(show, averages), "", ""]])
+    lines.insert(-1, lines[1])
+    lines += [
+        "",
+        "Accuracies in percent; NME is top-1 by nearest mean of exemplars.",
+        f"Average incremental accuracy: {show(summary['average_top1'])}",
+        f"Last accuracy: {show(summary['last_top1'])}",
+        f"Forgetting, in points: {show(summary['forgetting'])}",
+    ]
+    return "\n".join(lines)
+
+
+def align(rows: Iterable[list[str]], sides: str = "") -> list[str]:
+    """Lines in which the cells of ``rows`` stand in columns; rules under the first.
+
+    ``sides`` has a "<" for a column whose cells stand to its left, and a ">" for others, as all are without.
+    """
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * width for width in widths])
+    forms = [f"{side}{width}" for side, width in zip(sides or ">" * len(widths), widths, strict=True)]
+    return ["  ".join(map(format, row, forms)).rstrip() for row in rows]
+
+
+def show(value: float | None) -> str:
+    """A measure with two decimals; "-" for none."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def show_share(count: int, of: int, decimals: int = 0) -> str:
+    """``count`` of so many in percent; exact, for no binary fraction comes between."""
+    scale = 10**decimals
+    whole = (200 * scale * count + of) // (2 * of)
+    return f"{whole / scale:.{decimals}f}"
+
+
+def show_number(value: float, decimals: int) -> str:
+    """As JavaScript's toFixed shows a number that is not negative."""
+    return str(Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))

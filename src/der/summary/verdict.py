@@ -1,8 +1,11 @@
-"""The numbers that sum a run up, and what they are compared to; in percent, differences in points."""
+"""What a run comes to, beside references and other runs. In percent, differences in points."""
 
-from collections.abc import Sequence
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,16 @@ from der.summary.uncertainty import (
     error_of_shared_mean,
     sampling_error,
 )
+
+METRICS = ("average_top1", "last_top1", "forgetting")  # of metrics/summary.json
+POINTS = {
+    "average_top1": "average top-1",
+    "last_top1": "last top-1",
+    "average_top5": "average top-5",
+    "last_top5": "last top-5",
+    "average_nme_top1": "average NME",
+    "forgetting": "forgetting",
+}
 
 
 @dataclass(frozen=True)
@@ -120,3 +133,116 @@ def earlier(name: str, source: str, summary: Summary, steps: int | None = None) 
     return Reference(
         name, source, mean.value, last.value, mean.error, last.error, is_earlier=True, steps=steps
     )
+
+
+def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
+    """A line for every measure that changed: which, from, to, and by how many points; empty if none did.
+
+    ``before`` is what an earlier revision wrote: what it does not have did not change.
+    """
+    steps, earlier = now["steps"], before.get("steps") or {}
+    lines = []
+    if earlier and len(earlier) != len(steps):
+        lines.append(f"{len(steps)} step{'s' * (len(steps) > 1)} instead of {len(earlier)}")
+    lines += _describe_classes(earlier, steps)
+    for key, name in POINTS.items():
+        if key in before and before[key] != now[key]:  # type: ignore[literal-required]
+            lines.append(_move(name, before[key], now[key]))  # type: ignore[literal-required]
+    lines += _describe_steps(earlier, steps)
+    sizes = [int(one.get("mean_parameters", 0)) for one in (before, now)]
+    if all(sizes) and sizes[0] != sizes[1]:
+        lines.append(f"mean parameters from {sizes[0]:,} to {sizes[1]:,}")
+    return lines
+
+
+def _describe_classes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """The first step after which there are more or fewer classes: no accuracy there can be compared."""
+    for step, one, own in _same_steps(before, now):
+        if one["classes"] != own["classes"]:
+            yield f"{own['classes']} instead of {one['classes']} classes after step {step}"
+            return
+
+
+def _same_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[int, Any, Any]]:
+    """Of every step that is in both its number, and its part of either: "1" of nine steps is "01" of ten."""
+    own = {int(name): one for name, one in now.items()}
+    return ((int(name), one, own[int(name)]) for name, one in before.items() if int(name) in own)
+
+
+def _describe_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """How many steps have another accuracy, and which of them changed most."""
+    pairs = {
+        step: (one["top1"], own["top1"])
+        for step, one, own in _same_steps(before, now)
+        if one["classes"] == own["classes"]
+    }
+    changed = {step: pair for step, pair in pairs.items() if pair[0] != pair[1]}
+    if changed:
+        most = max(changed, key=lambda step: abs(changed[step][1] - changed[step][0]))
+        words = f"top-1 at {len(changed)} of {len(now)} steps, most"
+        yield _move(
+            f"{words} at step {most}" if len(changed) > 1 else f"top-1 after step {most}", *changed[most]
+        )
+
+
+def _move(name: str, before: float | None, now: float | None) -> str:
+    if before is None or now is None:
+        old, new = ("none" if value is None else f"{value:.2f}" for value in (before, now))
+        return f"{name} from {old} to {new}"
+    digits = 2 if f"{before:.2f}" != f"{now:.2f}" else 4
+    return f"{name} from {before:.{digits}f} to {now:.{digits}f}, {now - before:+.{digits}f} points"
+
+
+class SweepRun(NamedTuple):
+    """One finished run."""
+
+    setting: dict[str, Any]  # parameters that tell settings apart; the same keys for all runs
+    repetition: dict[str, Any]  # parameters that tell runs of one setting apart
+    metrics: dict[str, float | None]  # by METRICS; None where a measure does not exist
+
+
+class Spread(NamedTuple):
+    """A measure over the runs of a setting; None where it does not exist."""
+
+    mean: float | None
+    deviation: float | None  # sample standard deviation; None for one run
+
+
+class Row(NamedTuple):
+    """One setting."""
+
+    setting: dict[str, Any]
+    runs: int
+    metrics: dict[str, Spread]  # by METRICS
+
+
+def summarise_runs(runs: Sequence[SweepRun]) -> list[Row]:
+    """A row for every setting, sorted by its values. A run that was made twice counts once."""
+    distinct = {json.dumps(run, sort_keys=True): run for run in runs}
+    groups: dict[str, list[SweepRun]] = {}
+    for run in distinct.values():
+        groups.setdefault(json.dumps(run.setting, sort_keys=True), []).append(run)
+    rows = [
+        Row(
+            group[0].setting,
+            len(group),
+            {name: spread([run.metrics[name] for run in group]) for name in METRICS},
+        )
+        for group in groups.values()
+    ]
+    return sorted(rows, key=lambda row: [_rank(value) for value in row.setting.values()])
+
+
+def spread(values: Sequence[float | None]) -> Spread:
+    """Mean and sample standard deviation; none of either if a value is missing."""
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return Spread(None, None)
+    return Spread(statistics.mean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None)
+
+
+def _rank(value: Any) -> tuple[bool, float, str]:
+    """Numbers by value, before all else by its text."""
+    if isinstance(value, int | float):
+        return False, value, ""
+    return True, 0, json.dumps(value)

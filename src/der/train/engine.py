@@ -1,28 +1,29 @@
-"""The one training loop: epochs of stochastic gradient descent on an objective, on any device.
+"""The training loop: epochs of stochastic gradient descent on an objective, on any device.
 
 # B batch, C channels, H and W pixels, P frozen features
 """
 
+import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
-from der.core import ranks
+from der.core import distributed
 from der.core.errors import UserError
-from der.model.kernels.fused_layers import CudaLayers, FusedLayers, ProcessorLayers
+from der.core.randomness import keeping_own
+from der.model.kernels.layers import CudaLayers, FusedLayers, ProcessorLayers
 from der.model.kernels.processor import Kernels
-from der.model.trial import may_draw
+from der.model.network import may_draw
 from der.settings.training import ScheduleSettings
-from der.train.augmentation import Draws
-from der.train.capture import CapturedStep, TrainBatch
-from der.train.descent import Descent, Group
-from der.train.feed import Batch, Feed
+from der.train.batches import Batch, Draws, Feed
+from der.train.distributed import synced_statistics
 from der.train.masks import ChannelMasks
 from der.train.objective import Loss
-from der.train.synced_statistics import synced_statistics
 
 
 class EpochMeans(NamedTuple):
@@ -31,6 +32,10 @@ class EpochMeans(NamedTuple):
     loss: float
     auxiliary_loss: float
     accuracy: float  # percent
+
+
+# One step of gradient descent on a batch, whose position goes from 0 to 1 over an epoch.
+TrainBatch = Callable[[Batch, Tensor], None]
 
 
 class Engine:
@@ -52,58 +57,23 @@ class Engine:
         self.feed = feed
         self.batch_size = schedule.batch_size
         self.masks = masks
-        own = [] if masks is None else [masks.e]
         trained = [value for value in objective.parameters() if value.requires_grad]
-        weights = [value for value in trained if all(value is not e for e in own)]
+        weights = [value for value in trained if masks is None or value is not masks.e]
         self.rates = [torch.tensor(schedule.learning_rate, device=self.device) for _ in range(2)]
-        self.optimizer = self._build_optimizer(weights, own, schedule)
+        groups = [Group(weights, self.rates[0], schedule.weight_decay)]
+        if masks is not None:
+            groups.append(Group([masks.e], self.rates[1], weight_decay=0.0))
+        self.optimizer = SGD(groups, schedule.momentum, self.device)
         self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
         self.layers: FusedLayers | None = None
         self.step: TrainBatch = self._train_batch
-        alone = ranks.count() == 1  # layers as one operation normalise by their own images
+        alone = distributed.world_size() == 1  # layers as one operation normalise by their own images
         if self.device.type == "cuda":
             if alone:
                 self.layers = CudaLayers(objective, feed.precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
         elif kernels is not None and alone:
             self.layers = ProcessorLayers(objective, feed.precision, kernels)
-
-    def _build_optimizer(
-        self, weights: list[nn.Parameter], masks: list[nn.Parameter], schedule: ScheduleSettings
-    ) -> Descent:
-        """Momentum and weight decay as scheduled; masks have a rate of their own, and no decay."""
-        groups = [Group(weights, self.rates[0], schedule.weight_decay)]
-        if masks:
-            groups.append(Group(masks, self.rates[1], 0.0))
-        return Descent(groups, schedule.momentum, self.device)
-
-    def release(self) -> None:
-        """Leave the objective's modules as they were found, apart from their values; trains no more."""
-        if self.layers is not None:
-            self.layers.release()
-        if isinstance(self.step, CapturedStep):
-            self.step.release()
-        del self.step  # holds this engine, which would live on with its images until a collection
-
-    def _state(self) -> list[Tensor]:
-        """Every tensor that training changes; all float32, but for counters of batches."""
-        return [*self.objective.state_dict().values(), *self.optimizer.momenta.values()]
-
-    def may_draw(self) -> bool:
-        """Whether layers may draw from torch's own generators."""
-        return may_draw(self.objective, *self.feed.frozen)
-
-    def pack(self) -> Tensor:
-        """A copy of all that training changes as one flat tensor on the CPU, for ``unpack``."""
-        return torch.cat([value.detach().reshape(-1) for value in self._state()]).cpu()
-
-    @torch.no_grad()
-    def unpack(self, state: Tensor) -> None:
-        """Go on from what ``pack`` returned, of an engine built alike."""
-        values = self._state()
-        parts = state.to(self.device).split([value.numel() for value in values])
-        for value, part in zip(values, parts, strict=True):
-            value.copy_(part.view(value.shape))
 
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
         """Train on every image once, in the order and with the changes that ``draws`` holds.
@@ -121,11 +91,29 @@ class Engine:
         for position, batch in zip(positions, self.feed.batches(draws, self.batch_size), strict=True):
             self.step(batch, position)
             on_images(batch.whole)
-        ranks.sum_in_place([self.totals])
+        distributed.all_reduce([self.totals])
         loss, auxiliary, correct = (self.totals / len(draws.order)).tolist()  # the epoch's one sync
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss}; lower the learning rate or check the images")
         return EpochMeans(loss, auxiliary, 100 * correct)
+
+    def _train_batch(self, batch: Batch, position: Tensor) -> None:
+        images_BCHW, frozen_BP, labels_B, weight, _ = batch
+        if self.layers is not None:
+            self.layers.cast_weights()
+        self.optimizer.zero_grad()
+        with synced_statistics():
+            loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position)
+        (loss.total * weight).backward()  # type: ignore[no-untyped-call]
+        if self.masks is not None:
+            self.masks.release()  # gates would keep this batch's graph, and a capture the stream before it
+        if self.layers is not None:
+            self.layers.join()
+        distributed.all_reduce(self.optimizer.gradients())
+        self.optimizer.step()
+        if self.masks is not None:
+            self.masks.clamp()
+        self.totals += torch.stack([part.detach() for part in loss]) * len(labels_B)
 
     @torch.no_grad()
     def estimate_statistics(self, extractor: nn.Module, draws: Draws) -> None:
@@ -148,25 +136,170 @@ class Engine:
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 
-    def _train_batch(self, batch: Batch, position: Tensor) -> None:
-        images_BCHW, frozen_BP, labels_B, share, _ = batch
+    def may_draw(self) -> bool:
+        """Whether layers may draw from torch's own generators."""
+        return may_draw(self.objective, *self.feed.frozen)
+
+    def pack(self) -> Tensor:
+        """A copy of all that training changes as one flat tensor on the CPU, for ``unpack``."""
+        return torch.cat([value.detach().reshape(-1) for value in self._state()]).cpu()
+
+    @torch.no_grad()
+    def unpack(self, state: Tensor) -> None:
+        """Go on from what ``pack`` returned, of an engine built alike."""
+        values = self._state()
+        parts = state.to(self.device).split([value.numel() for value in values])
+        for value, part in zip(values, parts, strict=True):
+            value.copy_(part.view(value.shape))
+
+    def _state(self) -> list[Tensor]:
+        """Every tensor that training changes; all float32, but for counters of batches."""
+        return [*self.objective.state_dict().values(), *self.optimizer.momenta.values()]
+
+    def release(self) -> None:
+        """Leave the objective's modules as they were found, apart from their values; trains no more."""
         if self.layers is not None:
-            self.layers.cast_weights()
-        self.optimizer.zero_grad()
-        with synced_statistics():
-            loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position)
-        (loss.total * share).backward()  # type: ignore[no-untyped-call]
-        if self.masks is not None:
-            self.masks.release()  # gates would keep this batch's graph, and a capture the stream before it
-        if self.layers is not None:
-            self.layers.join()
-        ranks.sum_in_place(self.optimizer.gradients())
-        self.optimizer.step()
-        if self.masks is not None:
-            self.masks.clamp()
-        self.totals += torch.stack([part.detach() for part in loss]) * len(labels_B)
+            self.layers.release()
+        if isinstance(self.step, CapturedStep):
+            self.step.release()
+        del self.step  # holds this engine, which would live on with its images until a collection
 
 
 def place(module: nn.Module, device: torch.device) -> nn.Module:
     """Move ``module`` to ``device``, convolution weights with channels last, as the images are."""
     return module.to(device).to(memory_format=torch.channels_last)
+
+
+def learning_rate(settings: ScheduleSettings, epoch: int) -> float:
+    """Rate during ``epoch`` (counted from 0): multiplied by ``decay`` from each milestone on.
+
+    During warm-up it rises linearly, to the whole rate in the last warm-up epoch. Milestones count from
+    the first epoch, warm-up included.
+    """
+    passed = sum(epoch >= milestone for milestone in settings.milestones)
+    warmth = min(1.0, (epoch + 1) / settings.warmup_epochs) if settings.warmup_epochs else 1.0
+    return settings.learning_rate * settings.decay**passed * warmth
+
+
+class Group(NamedTuple):
+    """Parameters that share a learning rate and a weight decay."""
+
+    parameters: list[nn.Parameter]
+    rate: Tensor  # a scalar, so that a captured step sees it change
+    weight_decay: float
+
+
+class SGD:
+    """Stochastic gradient descent with momentum: updates parameters as torch.optim.SGD does, bit for bit.
+
+    That class imports torch's compiler when it is made, which costs half as many seconds again as torch.
+    """
+
+    def __init__(self, groups: Sequence[Group], momentum: float, device: torch.device) -> None:
+        self.groups = groups
+        self.momentum = momentum
+        self.fused = device.type in ("cuda", "cpu")
+        # Zeros are what torch's first step assumes; made now, so that a captured step is like all others.
+        self.momenta = {value: torch.zeros_like(value) for group in groups for value in group.parameters}
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for value in self.momenta:
+            value.grad = None
+
+    def gradients(self) -> list[Tensor]:
+        """Those of all parameters that have one."""
+        return [value.grad for value in self.momenta if value.grad is not None]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every parameter that has a gradient."""
+        for group in self.groups:
+            moved = [value for value in group.parameters if value.grad is not None]
+            sgd(
+                [*moved],
+                [value.grad for value in moved if value.grad is not None],
+                [self.momenta[value] for value in moved] if self.momentum else [],
+                fused=self.fused,
+                weight_decay=group.weight_decay,
+                momentum=self.momentum,
+                lr=group.rate,
+                dampening=0,
+                nesterov=False,
+                maximize=False,
+            )
+
+
+Captured = tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]  # and the tensors that it reads
+
+
+class CapturedStep:
+    """Replays ``train_batch`` as a CUDA graph, without Python: one graph for every size of a whole batch.
+
+    The last partial batch has a graph of its own: padding it would corrupt the batch statistics. Of several
+    ranks all capture it, also one whose shard is as large as before: a capture reduces more often than a
+    replay.
+    ``state`` lists every tensor that a step changes. Call ``release`` when done, before others capture.
+    """
+
+    def __init__(self, train_batch: TrainBatch, state: Callable[[], Iterable[Tensor]]) -> None:
+        self.train_batch = train_batch
+        self.state = state
+        self.graphs: dict[int, Captured] = {}
+        # One for warm-up and capture: autograd's nodes and cuBLAS's workspaces belong to a stream, and a
+        # graph that is freed takes the workspaces of its stream along.
+        self.stream = torch.cuda.Stream()
+
+    def __call__(self, batch: Batch, position: Tensor) -> None:
+        if batch.whole not in self.graphs:
+            self.graphs[batch.whole] = self._capture(batch, position)
+        graph, inputs = self.graphs[batch.whole]
+        for place, tensor in zip(inputs, (*batch[:-1], position), strict=True):
+            place.copy_(tensor)
+        graph.replay()
+
+    def _capture(self, batch: Batch, position: Tensor) -> Captured:
+        given = (*batch[:-1], position)
+        inputs = tuple(tensor.clone(memory_format=torch.preserve_format) for tensor in given)
+        images, frozen, labels, weight, place = inputs
+        own = Batch(images, frozen, labels, weight, batch.whole)
+        drawing = keeping_own(torch.device("cuda"))  # a resumed epoch captures anew, and draws the same
+        with drawing, _unchanged(self.state()):
+            # Compiles kernels and makes handles, which a capture must not; it trains, so it is undone.
+            self.stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.stream):
+                for _ in range(2):
+                    self.train_batch(own, place)
+            torch.cuda.current_stream().wait_stream(self.stream)
+        graph = torch.cuda.CUDAGraph()
+        with _no_collection(), torch.cuda.graph(graph, stream=self.stream):
+            self.train_batch(own, place)
+        return graph, inputs
+
+    def release(self) -> None:
+        """Free the graphs and their memory."""
+        self.graphs.clear()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector from freeing another graph in the block, which would end its capture."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _unchanged(state: Iterable[Tensor]) -> Iterator[None]:
+    """Undo, in place, whatever the block does to the tensors."""
+    tensors = list(state)
+    before = [tensor.detach().clone() for tensor in tensors]
+    yield
+    with torch.no_grad():
+        for tensor, old in zip(tensors, before, strict=True):
+            tensor.copy_(old)

@@ -1,7 +1,10 @@
-"""The training log, one line of CSV per epoch, in a sealed directory."""
+"""What training tells: a record of every epoch, who listens to it, and the log that a step leaves.
+
+Without torch, for those who read the log.
+"""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +12,7 @@ from der.core.sealed import sealed_directory
 
 LOG = "log.csv"
 REPRESENTATION = "representation"  # the phase that every step begins with
+CLASSIFIER = "classifier"  # the phase that rebalancing by classifier learning adds
 
 
 class EpochRecord(NamedTuple):
@@ -38,8 +42,54 @@ class EpochRecord(NamedTuple):
     accuracy: float
 
 
+class Listener:
+    """Hears how training goes on; this one does nothing, others override what they want to hear of."""
+
+    def on_step(self, epochs: Mapping[str, int]) -> None:
+        """A step begins, which plans so many epochs of each phase."""
+
+    def on_phase(self, name: str, epochs: int, images: int) -> None:
+        """A phase of ``epochs`` epochs over ``images`` images begins."""
+
+    def on_resume(self, epochs: int) -> None:
+        """The first ``epochs`` epochs of the phase were done by an earlier run."""
+
+    def on_images(self, images: int) -> None:
+        """A batch of ``images`` was trained on."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """An epoch has ended."""
+
+
+class Listeners(Listener):
+    """Passes all that it hears on to several listeners, in their order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = listeners
+
+    def on_step(self, epochs: Mapping[str, int]) -> None:
+        for one in self.listeners:
+            one.on_step(epochs)
+
+    def on_phase(self, name: str, epochs: int, images: int) -> None:
+        for one in self.listeners:
+            one.on_phase(name, epochs, images)
+
+    def on_resume(self, epochs: int) -> None:
+        for one in self.listeners:
+            one.on_resume(epochs)
+
+    def on_images(self, images: int) -> None:
+        for one in self.listeners:
+            one.on_images(images)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        for one in self.listeners:
+            one.on_epoch(record)
+
+
 def write_log(path: Path, records: Iterable[EpochRecord]) -> None:
-    """Make the directory ``path`` of the log: the records with a header."""
+    """Write the sealed directory ``path`` of the log: one line of CSV per epoch, with a header."""
     with (
         sealed_directory(path) as directory,
         (directory / LOG).open("w", encoding="utf-8", newline="") as stream,

@@ -1,97 +1,171 @@
-"""What training shows: bars of the step and of the run on a terminal, a dozen lines a step elsewhere."""
+"""What training shows: a bar on a terminal, a dozen lines a step elsewhere, live curves in TensorBoard."""
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from der.train.bar import BarLine, Terminal, show_time
-from der.train.estimate import Estimate
-from der.train.log import EpochRecord
-from der.train.step_run import Listener
-from der.train.workload import RunWork, StepWork, milestones
+from tqdm import tqdm
 
-PAUSE = 0.1  # seconds between two drawings
+from der.train.log import EpochRecord, Listener
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+LINES = 10  # a step, beside those of a phase's first and last epoch
+EVENTS = "events.out.tfevents.*"
 
 
 def warn(sentence: str) -> None:
     """Tell the user of something odd that does not stop the stage."""
-    start = "\r\x1b[K" if Terminal.is_there() else ""  # a bar may stand there, and is drawn again
-    print(f"{start}warning: {sentence}", file=sys.stderr, flush=True)
+    tqdm.write(f"warning: {sentence}", file=sys.stderr)  # above a bar, if there is one
+    sys.stderr.flush()
 
 
 class Progress(Listener):
-    """Shows how far a step and the run are, and how long they will take; a context manager.
+    """Shows how far a step is: a bar of all its epochs, or elsewhere than on a terminal some lines.
 
-    ``title`` begins every line; ``run`` is what is trained beside the step, if that is known.
+    ``title`` begins every line. A context manager.
     """
 
-    def __init__(self, title: str, run: RunWork = RunWork()) -> None:  # noqa: B008 (it never changes)
+    def __init__(self, title: str) -> None:
         self.title = title
-        self.estimate = Estimate(run)
-        self.terminal = Terminal() if Terminal.is_there() else None
-        self.drawn = 0.0  # when
-        self.loss: float | None = None  # of the last epoch
+        self.later: dict[str, int] = {}  # epochs of the phases to come
+        self.done = 0  # epochs of the step
+        self.bar = tqdm(desc=title, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True)
 
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._clear()
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
 
-    def on_step(self, work: StepWork) -> None:
-        """A step of these phases begins."""
-        self.estimate.plan(work)
+    def on_step(self, epochs: Mapping[str, int]) -> None:
+        """A step begins, which plans so many epochs of each phase."""
+        self.later, self.done = dict(epochs), 0
+        self.bar.reset(total=sum(epochs.values()))
 
     def on_phase(self, name: str, epochs: int, images: int) -> None:
-        """A phase of ``epochs`` epochs over ``images`` images begins."""
-        self.estimate.start_phase(name, epochs, images)
-        self.phase, self.epochs = f"{self.title}, {name}", epochs
-        self.milestones = milestones(self.estimate.work)
+        """A phase begins, planned or not: a user-defined rebalancing may train as it likes."""
+        self.later.pop(name, None)
+        self.phase, self.epochs, self.images = f"{self.title}, {name}", epochs, images
+        self.total = self.bar.total = self.done + epochs + sum(self.later.values())
+        self.begin = time.perf_counter()
 
     def on_resume(self, epochs: int) -> None:
         """The first ``epochs`` epochs of the phase were done by an earlier run."""
-        self.estimate.resume(epochs)
-        self._clear()
+        self.done += epochs
+        self.bar.initial = self.bar.n = self.done  # they say nothing of the speed
+        self.bar.clear()
         print(f"{self.phase}: going on after epoch {epochs} of {self.epochs}", flush=True)
+        self.begin = time.perf_counter()
 
     def on_images(self, images: int) -> None:
         """A batch of ``images`` was trained on."""
-        self.estimate.add_images(images)
-        if self.terminal is not None and time.perf_counter() - self.drawn >= PAUSE:
-            self._draw(self.terminal)
+        self.bar.update(images / self.images)
 
     def on_epoch(self, record: EpochRecord) -> None:
         """An epoch has ended."""
-        self.estimate.end_epoch()
-        self.loss = record.loss
-        if self.terminal is not None:
-            self._draw(self.terminal)
-        elif self.estimate.epochs_done in self.milestones:
-            loss = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
-            print(f"{self.phase}: epoch {record.epoch}/{self.epochs}, {loss}, {self._left()}", flush=True)
+        seconds = max(time.perf_counter() - self.begin, 1e-9)
+        self.begin += seconds
+        self.done += 1
+        speed = f"{self.images / seconds:,.0f} images/s"
+        self.bar.set_postfix_str(
+            f"epoch {self.done}/{self.total}, {speed}, loss {record.loss:.4f}", refresh=False
+        )
+        tenths = [LINES * done // self.total for done in (self.done - 1, self.done)]
+        if self.bar.disable and (record.epoch in (1, self.epochs) or tenths[0] < tenths[1]):
+            left = tqdm.format_interval((self.total - self.done) * seconds)
+            means = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
+            print(
+                f"{self.phase}: epoch {record.epoch}/{self.epochs}, {means}, {speed}, {left} left", flush=True
+            )
 
-    def _left(self) -> str:
-        one = self.estimate
-        left = f"{one.rate() or 0:,.0f} images/s, {show_time(one.step_left())} left"
-        return f"{left}, {show_time(one.run_left())} with later steps" if one.run.later else left
 
-    def _draw(self, terminal: Terminal) -> None:
-        one = self.estimate
-        more = [f"{rate:,.0f} images/s"] if (rate := one.rate()) else []
-        more += [f"loss {self.loss:.4f}"] if self.loss is not None else []
-        epochs = f"epoch {min(one.epochs_done + 1, one.epochs)}/{one.epochs}"
-        step = BarLine(self.title, one.share(), [epochs, f"{show_time(one.step_left())} left", *more])
-        lines = [step]
-        if one.run.later or one.run.epochs_before:
-            done = one.run.epochs_before + one.epochs_done
-            epochs = f"epoch {min(done + 1, one.run_epochs)}/{one.run_epochs}"
-            texts = [epochs, f"{show_time(one.run_left())} left"]
-            lines.append(BarLine("all steps".ljust(len(self.title)), done / one.run_epochs, texts))
-        terminal.draw(lines)
-        self.drawn = time.perf_counter()
+class TensorBoard(Listener):
+    """Writes loss, auxiliary loss, accuracy, learning rate and images per second after every epoch.
 
-    def _clear(self) -> None:
-        if self.terminal is not None:
-            self.terminal.clear()
+    No result depends on these curves. Each phase has a folder in ``directory``. A phase that begins anew
+    removes the events of one before; a resumed one goes on after the last epoch of which there is state.
+    ``warn`` hears once of events that cannot be written; training goes on without them. A context manager.
+    """
+
+    def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
+        self.directory = directory
+        self.warn = warn
+        self.writer: SummaryWriter | None = None
+        self.usable = True
+
+    def __enter__(self) -> "TensorBoard":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._attempt(self._close)
+
+    def on_phase(self, name: str, epochs: int, images: int) -> None:
+        """A phase begins, in a folder of its name."""
+        self._attempt(self._close)
+        self.phase, self.images, self.done = name, images, 0
+        self.begin = time.perf_counter()
+
+    def on_resume(self, epochs: int) -> None:
+        """The first ``epochs`` epochs were done, and written, by an earlier run."""
+        self.done, self.begin = epochs, time.perf_counter()
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """An epoch has ended: its points."""
+        seconds = max(time.perf_counter() - self.begin, 1e-9)
+        self._attempt(lambda: self._write(record, self.images / seconds))
+        self.begin = time.perf_counter()
+
+    def _write(self, record: EpochRecord, speed: float) -> None:
+        if self.writer is None:
+            self.writer = self._open()
+        points = {
+            "loss": record.loss,
+            "auxiliary_loss": record.auxiliary_loss,
+            "accuracy": record.accuracy,
+            "learning_rate": record.learning_rate,
+            "images_per_second": speed,
+        }
+        for name, value in points.items():
+            self.writer.add_scalar(name, value, record.epoch)
+        self.writer.flush()  # for those who look on, and for whoever goes on after a kill
+
+    def _open(self) -> "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter  # only now: it takes a second, and is an extra
+
+        folder = self.directory / self.phase
+        if self.done:
+            _wait_for_a_later_name(folder)
+            # What an earlier run wrote of epochs that are trained again does not count.
+            return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
+        for left in folder.glob(EVENTS):
+            left.unlink()
+        return SummaryWriter(folder)  # type: ignore[no-untyped-call]
+
+    def _close(self) -> None:
+        if self.writer is not None:
+            writer, self.writer = self.writer, None
+            writer.close()  # type: ignore[no-untyped-call]
+
+    def _attempt(self, act: Callable[[], None]) -> None:
+        if not self.usable:
+            return
+        try:
+            act()
+        except OSError as error:
+            self.usable = False
+            self.warn(f"{self.directory}: no curves from here on ({error.strerror}); training goes on")
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Wait, at most a second, until new events get a file name of a later second than those there.
+
+    Events are read in the order of their names: second, host, process, and a number that has 9 after 10.
+    """
+    now = time.time()
+    if any(folder.glob(f"{EVENTS.removesuffix('*')}{int(now):010d}.*")):
+        time.sleep(int(now) + 1 - now)

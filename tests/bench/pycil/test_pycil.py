@@ -1,31 +1,21 @@
 """The comparison with PyCIL, as far as it goes without a clone of PyCIL."""
 
-import argparse
-import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from bench.pycil import ours
-from bench.pycil.__main__ import parse_checkout, parse_seeds
 from bench.pycil.accuracy import format_accuracy, learn_seeds, paired, standard_error
 from bench.pycil.contenders import CONTENDERS, Epoch, Job, Step
-from bench.pycil.images import prepare_job, read_images, shrink, write_images
-from bench.pycil.ours import learn
+from bench.pycil.images import prepare_job, read_images, write_images
 from bench.pycil.parity import compare_changes
 from bench.pycil.plans import Plan
 from bench.pycil.process import Learner, start_learners
 from bench.pycil.results import Record, Results
-from bench.pycil.tracing import Change, change_images
 from der.core.errors import UserError
-from der.model.kernels.processor import Kernels
-from der.train import processor_kernels
-from der.train.incremental_step import TrainedStep, train_step
+from der.train import step as training
+from der.train.step import StepInputs, TrainedStep, train_step
 
 PLAN = Plan("short", (2, 2), "seed", 5, 3, 8, 1, 8, 2, (1,), 4, 8, 1)
 OURS = CONTENDERS["ours"]
@@ -47,12 +37,6 @@ def archive(tmp_path: Path) -> Path:
 def job(archive: Path) -> Iterator[Job]:
     with prepare_job(archive, PLAN, 0, "cpu") as prepared:
         yield prepared
-
-
-def test_shrinking_averages_squares_of_pixels() -> None:
-    images = np.array([[[[0], [2]], [[4], [6]]]], np.uint8)
-    assert shrink(images, 1).tolist() == [[[[3]]]]
-    assert shrink(images, 2) is images
 
 
 def test_a_seed_has_its_own_classes_and_images_and_always_the_same(archive: Path, tmp_path: Path) -> None:
@@ -80,30 +64,19 @@ def test_ours_tells_of_every_epoch_and_step(job: Job) -> None:
     assert learner.peak_mb > 0
 
 
-def test_ours_holds_no_cores_while_others_have_their_turn(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = tmp_path / "places"
-    places.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(places))  # where locks of cores lie
-    locks: list[Path] = []
-    learn(OURS, job, lambda event: locks.extend(places.rglob("core-*")))
-    assert not locks
-
-
 def test_ours_trains_with_the_kernels_of_a_long_training(
     job: Job, kernels: Kernels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = []
 
-    def spy(*rest: Any, **named: Any) -> TrainedStep:
-        used.append(named["kernels"])
-        return train_step(*rest, **named)
+    def spy(inputs: StepInputs, *rest: Any) -> TrainedStep:
+        used.append(inputs.kernels)
+        return train_step(inputs, *rest)
 
     monkeypatch.setattr(ours, "train_step", spy)
     learn(OURS, job, lambda event: None)
     assert used == [None, None]  # its batches are too small for them
-    monkeypatch.setattr(processor_kernels, "BATCH_PIXELS", 0)
+    monkeypatch.setattr(training, "BATCH_PIXELS", 0)
     learn(OURS, job, lambda event: None)
     assert [one.name for one in used[2:]] == [kernels.name] * 2
 
@@ -131,25 +104,6 @@ def test_our_changes_of_images_are_those_of_torchvision(job: Job) -> None:
     assert compare_changes(job).value == 0
 
 
-def test_other_changes_would_be_seen(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    def move(plan: Plan, images: NDArray[np.uint8], seed: int) -> Iterator[Change]:
-        for one in change_images(plan, images, seed):
-            yield one._replace(left=(one.left + 1) % (2 * plan.crop_padding + 1))
-
-    monkeypatch.setattr("bench.pycil.parity.change_images", move)
-    assert compare_changes(job).value > 0.5
-
-
-def test_records_are_added_in_order_and_replaced(tmp_path: Path) -> None:
-    results = Results(tmp_path / "results" / "short.json", {"case": "short"})
-    assert results.read() == []
-    for seed, top1 in ((1, 5.0), (0, 6.0), (1, 7.0)):
-        results.add({"program": "ours", "seed": seed, "top1": top1})
-    assert [(one["seed"], one["top1"]) for one in results.read()] == [(0, 6.0), (1, 7.0)]
-    assert results.has("ours", 1) and not results.has("ours", 2) and not results.has("pycil", 1)
-    assert json.loads(results.path.read_text(encoding="utf-8"))["case"] == "short"
-
-
 def test_results_of_another_case_are_not_mixed(tmp_path: Path) -> None:
     path = tmp_path / "short.json"
     Results(path, {"case": "short", "quick": True}).add({"program": "ours", "seed": 0})
@@ -164,12 +118,3 @@ def test_differences_are_those_of_seeds_that_both_have() -> None:
     assert paired(records, "ours", "pycil", 0) == paired(records, "ours", "pycil", None) == [-4.0, 2.0]
     assert standard_error([-4.0, 2.0]) == pytest.approx(3.0)
     assert "| ours less pycil | 2 | -1.00 ± 3.00 | -1.00 ± 3.00 |" in format_accuracy(records)
-
-
-def test_a_seed_is_a_number_or_a_range() -> None:
-    assert (parse_seeds("7"), parse_seeds("0-2")) == ([7], [0, 1, 2])
-
-
-def test_a_directory_without_pycil_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="git clone"):
-        parse_checkout(str(tmp_path))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from der.data.sources.class_images import Images
-from der.settings.dataset import DatasetSettings
+from der.data.sources import Images
+from der.settings.sections import DatasetSettings
 
 SIDE = 8  # pixels, of every picture made here
 Contents = dict[str, bytes | None]  # path inside the tree -> bytes of the file; None makes a folder

@@ -1,6 +1,5 @@
 """Parquet files and folders of Hugging Face's datasets, made here by pyarrow alone."""
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from der.core.errors import UserError
-from der.data.sources import arrow_files
-from der.data.sources.class_images import ClassImages, hold_out
-from der.data.sources.download import Counts, download
+from der.data.sources import ClassImages, hold_out
 from der.data.sources.parquet import parquet
-from der.settings.dataset import DatasetSettings
+from der.data.sources.registry import Counts, download
+from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import pixels_of, png, settings_for
 
 NAMES = ["dog", "cat", "ant"]  # not in alphabetical order
@@ -32,29 +30,27 @@ def features(**labels: list[str]) -> dict[bytes, bytes]:
     return {b"huggingface": json.dumps({"info": info}).encode()}
 
 
-def key(split: str, row: int) -> str:
-    return f"{split}/{row}"
-
-
 def table(split: str = "train", labels: Sequence[int] = LABELS) -> pa.Table:
     """Pictures of noise as datasets has them."""
-    pictures = [{"bytes": png(key(split, row)), "path": f"{row}.png"} for row in range(len(labels))]
+    pictures = [{"bytes": png(f"{split}/{row}"), "path": f"{row}.png"} for row in range(len(labels))]
     columns = {"image": pa.array(pictures, PICTURE), "label": pa.array(labels, pa.int64())}
     return pa.table(columns).replace_schema_metadata(features(label=NAMES))
 
 
-def expected(name: str, split: str = "train", labels: Sequence[int] = LABELS) -> np.ndarray:
-    return np.stack([pixels_of(key(split, row)) for row, one in enumerate(labels) if NAMES[one] == name])
+def expected(name: str, *splits: str) -> np.ndarray:
+    rows = [row for row, label in enumerate(LABELS) if NAMES[label] == name]
+    return np.stack([pixels_of(f"{split}/{row}") for split in splits for row in rows])
 
 
-def write(file: Path, content: pa.Table, rows: int = 3) -> Path:
-    """A Parquet file in row groups of a few rows, or an Arrow stream in such batches."""
+def write(file: Path, content: pa.Table, kind: str = "") -> Path:
+    """A Parquet file in row groups of three, or an Arrow stream or file in such batches."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".parquet":
-        pq.write_table(content, file, row_group_size=rows)
+        pq.write_table(content, file, row_group_size=3)
     else:
-        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, content.schema) as writer:
-            writer.write_table(content, max_chunksize=rows)
+        new = pa.ipc.new_file if kind == "indexed" else pa.ipc.new_stream
+        with pa.OSFile(str(file), "wb") as sink, new(sink, content.schema) as writer:
+            writer.write_table(content, max_chunksize=3)
     return file
 
 
@@ -64,8 +60,10 @@ def settings_of(path: Path) -> DatasetSettings:
 
 def read(path: Path) -> dict[str, ClassImages]:
     scratch = path.parent / "scratch"
-    found = list(parquet(settings_of(path), scratch))
-    assert not scratch.exists()
+    try:
+        found = list(parquet(settings_of(path), scratch))
+    finally:
+        assert not scratch.exists()
     assert [one.name for one in found] == sorted(one.name for one in found)
     return {one.name: one for one in found}
 
@@ -73,9 +71,20 @@ def read(path: Path) -> dict[str, ClassImages]:
 def refusal(path: Path) -> str:
     with pytest.raises(UserError) as caught:
         read(path)
-    assert not (path.parent / "scratch").exists()
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def check(path: Path, train: Sequence[str] = ("train",), test: str | None = None) -> None:
+    """All classes have the images of these splits; without ``test`` some are held out."""
+    found = read(path)
+    assert list(found) == sorted(NAMES)
+    for name, one in found.items():
+        wanted = hold_out(name, expected(name, *train), settings_of(path))
+        if test is not None:
+            wanted = ClassImages(name, expected(name, *train), expected(name, test))
+        assert np.array_equal(one.train, wanted.train) and np.array_equal(one.test, wanted.test)
+        assert isinstance(one.train, np.memmap) and isinstance(one.test, np.memmap)  # on disk
 
 
 def as_bytes(content: pa.Table) -> pa.Table:
@@ -99,33 +108,18 @@ def with_coarse_labels(content: pa.Table) -> pa.Table:
     return content.replace_schema_metadata(features(coarse=["animal"], fine=NAMES))
 
 
-@pytest.mark.parametrize(
-    "change", [lambda content: content, as_bytes, as_text, as_dictionary, with_coarse_labels]
-)
-@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_one_file(change: Callable[[pa.Table], pa.Table], suffix: str, tmp_path: Path) -> None:
-    file = write(tmp_path / f"mine{suffix}", change(table()))
-    found = read(file)
-    assert list(found) == ["ant", "cat", "dog"]
-    for name, one in found.items():
-        wanted = hold_out(name, expected(name), settings_of(file))
-        assert np.array_equal(one.train, wanted.train) and np.array_equal(one.test, wanted.test)
+FORMS = [lambda content: content, as_bytes, as_text, as_dictionary, with_coarse_labels]
+
+
+@pytest.mark.parametrize("change", FORMS)
+@pytest.mark.parametrize(("suffix", "kind"), [(".parquet", ""), (".arrow", ""), (".arrow", "indexed")])
+def test_one_file(change: Callable[[pa.Table], pa.Table], suffix: str, kind: str, tmp_path: Path) -> None:
+    check(write(tmp_path / f"mine{suffix}", change(table()), kind))
 
 
 def test_whole_numbers_without_names_are_their_digits(tmp_path: Path) -> None:
     file = write(tmp_path / "mine.parquet", table().replace_schema_metadata(None))
     assert list(read(file)) == ["0", "1", "2"]
-
-
-@pytest.mark.parametrize("rows", [1, 4, 1000])
-def test_rows_in_memory_at_once_do_not_matter(
-    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = write(tmp_path / "mine.arrow", table(), rows=7)
-    monkeypatch.setattr(arrow_files, "ROWS", rows)
-    sizes = [len(one) for (one,) in arrow_files.read_rows(file, "label")]
-    assert sum(sizes) == 10 and max(sizes) == min(rows, 7)
-    assert np.array_equal(read(file)["cat"].train, hold_out("cat", expected("cat"), settings_of(file)).train)
 
 
 LAYOUTS = {  # as the hub lays them out; the split that a file's images are of
@@ -136,6 +130,8 @@ LAYOUTS = {  # as the hub lays them out; the split that a file's images are of
     | {"plain_text/test/0.parquet": "test"},
     "names": {"my_train1.parquet": "a", "my_train2.parquet": "b", "evaluation.parquet": "test"},
     "validation": {"train.a.parquet": "a", "train.b.parquet": "b", "valid.parquet": "test"},
+    "saved": {"train/data-00000-of-00002.arrow": "a", "train/data-00001-of-00002.arrow": "b"}
+    | {"train/cache-0123456789abcdef.arrow": "cache", "test/data-00000-of-00001.arrow": "test"},
 }
 
 
@@ -144,11 +140,7 @@ def test_splits_by_names(layout: str, tmp_path: Path) -> None:
     for name, split in LAYOUTS[layout].items():
         write(tmp_path / "root" / name, table(split))
     (tmp_path / "root/README.md").write_text("A data set.")
-    found = read(tmp_path / "root")
-    for name, one in found.items():
-        both = np.concatenate([expected(name, "a"), expected(name, "b")])
-        assert np.array_equal(one.train, both) and np.array_equal(one.test, expected(name, "test"))
-        assert one.passed_over == 0
+    check(tmp_path / "root", ("a", "b"), "test")
 
 
 def test_files_of_other_splits_are_passed_over_and_counted(tmp_path: Path) -> None:
@@ -157,44 +149,10 @@ def test_files_of_other_splits_are_passed_over_and_counted(tmp_path: Path) -> No
     assert [one.passed_over for one in read(tmp_path / "root").values()] == [2, 0, 0]
 
 
-def save_to_disk(directory: Path, split: str) -> None:
-    """The layout of Dataset.save_to_disk, and a cache that its use leaves beside."""
-    names = [f"data-0000{shard}-of-00002.arrow" for shard in range(2)]
-    content = table(split)
-    for name, part in zip(names, (content[:6], content[6:]), strict=True):
-        write(directory / name, part)
-    (directory / "state.json").write_text(json.dumps({"_data_files": [{"filename": one} for one in names]}))
-    (directory / "dataset_info.json").write_text("{}")
-    write(directory / "cache-0123456789abcdef.arrow", table("cache"))
-
-
-def test_what_save_to_disk_leaves(tmp_path: Path) -> None:
-    save_to_disk(tmp_path / "one", "train")
-    found = read(tmp_path / "one")
-    assert np.array_equal(
-        found["dog"].train, hold_out("dog", expected("dog"), settings_of(tmp_path / "one")).train
-    )
-    for split in ("train", "test"):
-        save_to_disk(tmp_path / "several" / split, split)
-    (tmp_path / "several/dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    found = read(tmp_path / "several")
-    for name, one in found.items():
-        assert np.array_equal(one.train, expected(name)) and np.array_equal(one.test, expected(name, "test"))
-
-
-def test_as_a_source_named_like_anyone_s(tmp_path: Path) -> None:
+def test_as_a_source_named_like_a_user_s_own(tmp_path: Path) -> None:
     file = write(tmp_path / "mine.parquet", table())
-    counts = Counts(classes=3, train=7, test=3)
-    assert download(settings_of(file), tmp_path / "raw") == counts
+    assert download(settings_of(file), tmp_path / "raw") == Counts(classes=3, train=7, test=3)
     assert not (tmp_path / "raw/unpacked").exists()
-
-
-@pytest.mark.parametrize("names", [["train"], ["train", "test"]])
-def test_images_stay_on_disk(names: list[str], tmp_path: Path) -> None:
-    for name in names:
-        write(tmp_path / f"root/{name}.parquet", table(name))
-    for one in read(tmp_path / "root").values():
-        assert isinstance(one.train, np.memmap) and isinstance(one.test, np.memmap)
 
 
 def test_all_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -202,15 +160,10 @@ def test_all_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     pictures[3] = {"bytes": b"no picture", "path": "some/where/x.png"}
     pictures[5] = {"bytes": None, "path": "y.png"}
     pictures[8] = {"bytes": pictures[8]["bytes"][:80], "path": None}
-    broken = table().set_column(0, "image", pa.array(pictures, PICTURE))
-    file = write(tmp_path / "mine.parquet", broken)
-    assert refusal(file) == (
-        "3 pictures cannot be read or are too large; repair or remove them: "
-        f"{file} row 3 (x.png), {file} row 5 (y.png), {file} row 8"
-    )
-    pictures[5:] = table()["image"].to_pylist()[5:]
-    file = write(tmp_path / "one.parquet", broken.set_column(0, "image", pa.array(pictures, PICTURE)))
-    assert refusal(file) == f"{file} row 3 (x.png): cannot be read as a picture; repair or remove it"
+    file = write(tmp_path / "mine.parquet", table().set_column(0, "image", pa.array(pictures, PICTURE)))
+    found = refusal(file)
+    assert found.startswith("3 pictures cannot be read or are too large; ")
+    assert found.endswith(f": {file} row 3 (x.png), {file} row 5 (y.png), {file} row 8")
 
 
 def labelled(*labels: Any) -> pa.Table:
@@ -223,18 +176,17 @@ def labelled(*labels: Any) -> pa.Table:
         (labelled(0, 3, 1), "label 3 of row 1 has no name; 3 are known, from 0"),
         (labelled(0, 1, -1), "label -1 of row 2 has no name; 3 are known, from 0"),
         (labelled(0, None, 1), "row 1 has no label; write one or leave the row out"),
-        (labelled(0.5, 1.5), "labels are double; write whole numbers or text"),
-        (labelled(True, False), "labels are bool; write whole numbers or text"),
+        (labelled(0.5, 1.5), "labels are of type float; write whole numbers or text"),
+        (labelled(True, False), "labels are of type bool; write whole numbers or text"),
         (labelled(0, 0, 0), "has 1 of the two classes that are needed; add images"),
         (labelled(0, 1)[:0], "has 0 of the two classes that are needed; add images"),
         (table().rename_columns(["a", "b"]), "the columns a, b are not one of pictures and one of labels;"),
         (table().drop_columns(["label"]), "the columns image are not one of pictures and one of labels;"),
-        (table().set_column(0, "image", pa.array(LABELS)), "pictures are int64; write their files' bytes,"),
+        (table().set_column(0, "image", pa.array(LABELS)), "pictures are of type int; write the bytes of"),
     ],
 )
-@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_a_table_of_something_else(content: pa.Table, sentence: str, suffix: str, tmp_path: Path) -> None:
-    file = write(tmp_path / f"mine{suffix}", content)
+def test_a_table_of_something_else(content: pa.Table, sentence: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.parquet", content)
     assert refusal(file).startswith(f"{file}: {sentence}")
 
 
@@ -243,22 +195,12 @@ def test_a_class_of_one_image_cannot_be_divided(tmp_path: Path) -> None:
     assert refusal(file) == "'cat': 1 images cannot be divided into training and test; add more"
 
 
-def truncated(suffix: str) -> bytes:
-    stream = io.BytesIO()
-    if suffix == ".parquet":
-        pq.write_table(table(), stream)
-    else:
-        with pa.ipc.new_stream(stream, table().schema) as writer:
-            writer.write_table(table())
-    return stream.getvalue()[: len(stream.getvalue()) // 2]
-
-
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-@pytest.mark.parametrize("content", [b"", b"PAR1 and more", None])
-def test_a_file_of_another_format(content: bytes | None, suffix: str, tmp_path: Path) -> None:
-    file = tmp_path / f"mine{suffix}"
-    file.write_bytes(truncated(suffix) if content is None else content)
-    assert refusal(file).startswith(f"{file}: cannot be read as Parquet or Arrow (")
+def test_a_file_of_another_format(suffix: str, tmp_path: Path) -> None:
+    file = write(tmp_path / f"mine{suffix}", table())
+    for content in (b"", b"PAR1 and more", file.read_bytes()[: file.stat().st_size // 2]):
+        file.write_bytes(content)
+        assert refusal(file).startswith(f"{file}: cannot be read as Parquet or Arrow (")
 
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
@@ -272,17 +214,3 @@ def test_a_folder_of_something_else(tmp_path: Path) -> None:
     assert refusal(root) == f"{root}: class 'ant' has no image in train; add some or leave it out"
     (root / "more").symlink_to(tmp_path, target_is_directory=True)
     assert refusal(root).startswith(f"{root}/more: a link to a directory, in which DVC notices no change")
-
-
-@pytest.mark.parametrize("state", ["", "{}", '{"_data_files": [3]}'])
-def test_a_saved_data_set_that_lists_no_files(state: str, tmp_path: Path) -> None:
-    save_to_disk(tmp_path / "root", "train")
-    (tmp_path / "root/state.json").write_text(state)
-    assert refusal(tmp_path / "root").startswith(f"{tmp_path / 'root/state.json'}: lists no files (")
-
-
-def test_a_saved_data_set_that_lacks_a_file(tmp_path: Path) -> None:
-    save_to_disk(tmp_path / "root", "train")
-    (tmp_path / "root/data-00001-of-00002.arrow").unlink()
-    file = tmp_path / "root/data-00001-of-00002.arrow"
-    assert refusal(tmp_path / "root") == f"{file}: missing; save the data set again"

@@ -11,11 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from der.model.kernels import convolution, fused, normalization
-from der.model.kernels.convolution import Moments
-from der.model.kernels.folding import fold_batchnorm
+from der.model.kernels import triton
 from der.model.kernels.layers import ConvNorm
-from tests.builders import random_extractor
+from der.model.kernels.triton import Moments
 
 # Channels in and out, images, height, width; pixels are no multiple of any tile.
 CONVOLUTIONS = [(16, 16, 3, 7, 9), (16, 32, 2, 8, 5), (32, 16, 2, 8, 5), (32, 32, 1, 1, 3), (64, 64, 3, 4, 5)]
@@ -52,12 +50,11 @@ def assert_moments(moments: Moments, x: Tensor) -> None:
 @pytest.fixture(params=[2, 256])
 def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The largest number of tiles, over few pixels at a time: tiles of many loops, and of one."""
-    monkeypatch.setattr(convolution, "ROWS", {16: 32, 32: 16, 64: 16})
-    monkeypatch.setattr(convolution, "WEIGHT_ROWS", 16)
-    monkeypatch.setattr(convolution, "WEIGHT_TILES", dict.fromkeys(convolution.WIDTHS, request.param))
-    monkeypatch.setattr(normalization, "PROGRAM_ROWS", {16: 32, 32: 16, 64: 16})
-    for module in (convolution, normalization):
-        monkeypatch.setattr(module, "MAX_TILES", request.param)
+    monkeypatch.setattr(triton, "ROWS", {16: 32, 32: 16, 64: 16})
+    monkeypatch.setattr(triton, "WEIGHT_ROWS", 16)
+    monkeypatch.setattr(triton, "WEIGHT_TILES", dict.fromkeys(triton.WIDTHS, request.param))
+    monkeypatch.setattr(triton, "PROGRAM_ROWS", {16: 32, 32: 16, 64: 16})
+    monkeypatch.setattr(triton, "MAX_TILES", request.param)
     maximum: int = request.param
     return maximum
 
@@ -67,20 +64,11 @@ def test_convolution_and_its_moments(shape: tuple[int, ...], tiles: int) -> None
     channels_in, channels_out, *size = shape
     images, height, width = size
     x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
-    y, moments = convolution.convolve(x, weight)
+    y, moments = triton.convolve(x, weight)
     assert error(y, F.conv2d(x.double(), weight.double(), padding=1)) < 1e-6
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert 1 <= len(moments.means) <= tiles
     assert_moments(moments, y)
-
-
-def test_moments_of_a_convolution_far_from_zero(tiles: int) -> None:
-    x, weight = noise(0, 2, 16, 6, 6) + 100, noise(1, 16, 16, 3, 3) / 100 + 1
-    y, moments = convolution.convolve(x.contiguous(memory_format=torch.channels_last), weight)
-    inner, inner_moments = convolution.convolve(noise(0, 2, 16, 6, 6), weight)
-    assert float(y.mean()) > 100 * float(inner.std())
-    assert_moments(moments, y)
-    assert_moments(inner_moments, inner)
 
 
 @pytest.mark.parametrize("shape", CONVOLUTIONS)
@@ -91,37 +79,11 @@ def test_gradients_of_the_convolution(shape: tuple[int, ...], tiles: int) -> Non
     dy = noise(2, images, channels_out, height, width)
     exact_x, exact_weight = (value.double().requires_grad_() for value in (x, weight))
     F.conv2d(exact_x, exact_weight, padding=1).backward(dy.double())
-    assert error(convolution.input_gradient(dy, weight), exact_x.grad) < 1e-6
-    dw = convolution.weight_gradient(x, dy, weight)
+    assert error(triton.input_gradient(dy, weight), exact_x.grad) < 1e-6
+    dw = triton.weight_gradient(x, dy, weight)
     assert error(dw, exact_weight.grad) < 1e-6
     assert dw.dtype == torch.float32
     assert dw.is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.usefixtures("tiles")
-@pytest.mark.parametrize("with_residual", [False, True])
-@pytest.mark.parametrize("shape", CONVOLUTIONS)
-def test_activated_convolution(shape: tuple[int, ...], with_residual: bool) -> None:
-    channels_in, channels_out, *size = shape
-    images, height, width = size
-    x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
-    bias = 5 * noise(2, channels_out)
-    residual = 5 * noise(3, images, channels_out, height, width) if with_residual else None
-    y = convolution.convolve_activated(x, weight, bias, residual)
-    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
-    assert error(y, F.relu(expected if residual is None else expected + residual)) < 1e-6
-
-
-def test_which_convolutions_suit() -> None:
-    def suits(channels: int, channels_in: int, kernel: int, stride: int, dtype: torch.dtype) -> bool:
-        return convolution.suits(torch.empty(channels, channels_in, kernel, kernel, dtype=dtype), stride)
-
-    assert suits(16, 64, 3, 1, torch.bfloat16)
-    assert not suits(16, 16, 3, 2, torch.bfloat16)
-    assert not suits(16, 16, 1, 1, torch.bfloat16)
-    assert not suits(16, 3, 3, 1, torch.bfloat16)
-    assert not suits(128, 64, 3, 1, torch.bfloat16)
-    assert not suits(16, 16, 3, 1, torch.float32)
 
 
 # Channels past one program's columns, and no power of two; then images and side.
@@ -145,11 +107,11 @@ def test_normalisation_and_its_gradients(
     exact_residual = None if residual is None else residual.double().requires_grad_()
     running_mean, running_var = norm.running_mean.double(), norm.running_var.double()
 
-    moments = normalization.measure_moments(x)
+    moments = triton.measure_moments(x)
     assert 1 <= len(moments.means) <= tiles
     assert_moments(moments, x)
-    y, center, rstd = normalization.normalize(x, moments, norm, scale, shift, residual, relu)
-    grads = normalization.normalize_gradients(dy, y, x, center, rstd, scale, with_residual, relu)
+    y, center, rstd = triton.normalize(x, moments, norm, scale, shift, residual, relu)
+    grads = triton.normalize_gradients(dy, y, x, center, rstd, scale, with_residual, relu)
 
     exact_y = F.batch_norm(exact_x, running_mean, running_var, exact_scale, exact_shift, True, 0.3, norm.eps)
     exact_y = exact_y if exact_residual is None else exact_y + exact_residual
@@ -169,15 +131,6 @@ def test_normalisation_and_its_gradients(
         assert grads.dresidual is None
     else:
         assert error(grads.dresidual, exact_residual.grad) < tolerance
-
-
-def test_the_same_bits_every_time() -> None:
-    x, weight, dy = noise(0, 2, 16, 6, 6), noise(1, 16, 16, 3, 3), noise(2, 2, 16, 6, 6)
-    for compute in (
-        lambda: convolution.convolve(x, weight)[1].squares,
-        lambda: convolution.weight_gradient(x, dy, weight),
-    ):
-        assert torch.equal(compute(), compute())
 
 
 def run_layer(
@@ -200,7 +153,7 @@ def run_layer(
 @pytest.fixture
 def own_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have float32 take the path that bfloat16 takes."""
-    monkeypatch.setattr(convolution, "DTYPE", torch.float32)
+    monkeypatch.setattr(triton, "DTYPE", torch.float32)
 
 
 # Channels in and out, kernel, stride: the first two by Triton's convolutions, the others by the library's.
@@ -227,7 +180,7 @@ def test_a_layer_in_training(
 ) -> None:
     channels_in, channels, kernel, stride = kind
     layer = random_layer(10, channels_in, channels, kernel, stride, relu)
-    assert convolution.suits(layer.conv.weight, stride) == (kind in LAYERS[:2])
+    assert triton.suits(layer.conv.weight, stride) == (kind in LAYERS[:2])
     exact = copy.deepcopy(layer).double()
     x = noise(0, 3, channels_in, 6, 5)
     residual = (
@@ -235,74 +188,37 @@ def test_a_layer_in_training(
     )
     if not channels_last:
         x, residual = x.contiguous(), None if residual is None else residual.contiguous()
-    found = run_layer(layer, layer._fused, x, residual, 2)
+    found = run_layer(layer, layer.by_triton, x, residual, 2)
     expected = run_layer(exact, exact.forward, x.double(), None if residual is None else residual.double(), 2)
     assert found.keys() == expected.keys()
     for name, value in found.items():
         assert error(value, expected[name]) < 1e-5, name
 
 
-def copied_through_fused(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    """A copy that runs as on CUDA; the original runs as before."""
-    twin = copy.deepcopy(network).to(memory_format=torch.channels_last)
-    for layer in twin.modules():
-        if isinstance(layer, ConvNorm):
-            monkeypatch.setattr(
-                layer, "forward", lambda x, residual=None, fused=layer._fused: fused(x, residual)
-            )
-    return twin
-
-
-@pytest.mark.usefixtures("own_convolutions")
-def test_a_whole_network_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = random_extractor(0).train()
-    twin = copied_through_fused(network, monkeypatch)
-    network.double()
-    x, target = noise(0, 3, 3, 8, 8), torch.tensor([5, 60, 5])
-    for model, images in ((twin, x), (network, x.double())):
-        F.cross_entropy(model(images), target).backward()
-    expected = dict(network.named_parameters())
-    for name, value in twin.named_parameters():
-        assert error(value.grad, expected[name].grad) < 1e-4, name
-    statistics = dict(network.named_buffers())
-    for name, value in twin.named_buffers():
-        assert not value.is_floating_point() or error(value, statistics[name]) < 1e-5, name
-
-
 @pytest.mark.usefixtures("own_convolutions")
 def test_the_gradient_goes_to_the_weight_whose_values_are_used() -> None:
     layer = random_layer(10, 16, 16, 3, 1, True)
     x, dy = noise(0, 2, 16, 4, 4), noise(1, 2, 16, 4, 4)
-    layer._fused(x, None).backward(dy)
+    layer.by_triton(x, None).backward(dy)
     expected = layer.conv.weight.grad
     layer.conv.weight.grad = None
     layer.values = layer.conv.weight.detach().clone()
     with torch.no_grad():
         layer.conv.weight.zero_()
-    layer._fused(x, None).backward(dy)
+    layer.by_triton(x, None).backward(dy)
     assert expected is not None and layer.conv.weight.grad is not None
     assert torch.equal(layer.conv.weight.grad, expected)
 
 
 @pytest.mark.usefixtures("own_convolutions")
-def test_folded_layers_and_a_folded_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = random_extractor(0)
-    folded = fold_batchnorm(network)
-    twin = copied_through_fused(folded, monkeypatch)
-    x = noise(0, 3, 3, 8, 8)
-    with torch.no_grad():
-        expected = folded(x)
-        assert error(twin(x), expected.double()) < 1e-6
-        assert error(twin(x), network.double()(x.double())) < 1e-5
-        for kind in LAYERS:
-            for relu in (False, True):
-                layer = random_layer(10, *kind, relu)
-                layer.fold()
-                channels_in, channels, _, stride = kind
-                images = noise(1, 2, channels_in, 6, 6)
-                for residual in (None, noise(2, 2, channels, 6 // stride, 6 // stride)):
-                    plain = layer(images, residual)
-                    assert (
-                        error(fused.folded_layer(images, layer.conv, residual, layer.relu), plain.double())
-                        < 1e-6
-                    )
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+@torch.no_grad()
+def test_a_folded_layer(kind: tuple[int, ...], relu: bool, with_residual: bool) -> None:
+    channels_in, channels, _, stride = kind
+    layer = random_layer(10, *kind, relu)
+    layer.fold()
+    x = noise(1, 2, channels_in, 6, 6)
+    residual = noise(2, 2, channels, 6 // stride, 6 // stride) if with_residual else None
+    assert error(layer.by_triton(x, residual), layer.by_torch(x, residual).double()) < 1e-6

@@ -1,6 +1,5 @@
-"""Layers trained by compiled kernels, against formulas in float64 and torch's own gradients of them."""
+"""Layers on processors, in training and frozen, against formulas in float64 and torch's own gradients."""
 
-import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,17 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from der.model.kernels import compiler
-from der.model.kernels.compiler import Unavailable, compile_source
-from der.model.kernels.fused_layers import ProcessorLayers
-from der.model.kernels.layers import ConvNorm
-from der.model.kernels.processor import Kernels
-from der.model.kernels.processor_layer import fork
-from tests.builders import random_extractor, same_bits, weights
+from der.model.kernels import processor
+from der.model.kernels.layers import ConvNorm, ProcessorLayers, fork
+from der.model.kernels.processor import Kernels, Unavailable, compile_source, folded_layer, serves_folded
+from tests.builders import same_bits, weights
 
 BOUNDS = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
 # Channels and pixels: one tile, several, chunks of several tiles, rows that no four divide.
 SHAPES = [(2, 16, 3, 3), (5, 32, 7, 9), (2, 48, 5, 5), (70, 16, 32, 32), (3, 512, 2, 2)]
+
+pytestmark = pytest.mark.slow
 
 
 def random(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -131,23 +129,6 @@ def test_a_layer_against_torch_in_float64(
         assert difference.quantile(0.97) <= 5 * BOUNDS[dtype] * other.abs().max()
 
 
-@pytest.mark.parametrize("dtype", BOUNDS)
-def test_an_extractor_s_gradients_are_those_of_torch_s_operations(
-    dtype: torch.dtype, kernels: Kernels
-) -> None:
-    extractor = random_extractor(0).train().to(memory_format=torch.channels_last)
-    plain = copy.deepcopy(extractor)
-    x = random(32, 3, 16, 16, seed=1, dtype=dtype)
-    prepared = ProcessorLayers(extractor, dtype, kernels)
-    for network in (extractor, plain):
-        network(x).square().mean().backward()
-    prepared.release()
-    for (name, one), other in zip(extractor.named_parameters(), plain.parameters(), strict=True):
-        assert one.grad is not None and other.grad is not None
-        difference = (one.grad - other.grad).norm() / other.grad.norm()
-        assert difference <= (1e-3 if dtype == torch.float32 else 0.2), name
-
-
 def test_the_same_bits_with_any_number_of_threads_and_every_time(kernels: Kernels) -> None:
     usual = torch.get_num_threads()
     z, dy = (random(70, 16, 32, 32, seed=seed, dtype=torch.bfloat16) for seed in (1, 2))
@@ -190,31 +171,35 @@ def test_what_they_cannot_take_is_torch_s(kernels: Kernels) -> None:
     assert not kernels.serve(x.double(), 16)
 
 
-@pytest.mark.parametrize("dtype", BOUNDS)
-def test_another_shape_and_dtype_are_added_as_torch_adds_them(dtype: torch.dtype, kernels: Kernels) -> None:
-    layer = ConvNorm(16, 16).to(memory_format=torch.channels_last)
-    found = []
-    for kind in (kernels, None):
-        layer.kernels, layer.values = kind, layer.conv.weight.to(dtype)
-        x = random(4, 16, 4, 4, seed=1, dtype=dtype)
-        residual = random(4, 16, 1, 1, seed=2).requires_grad_()  # float32, one value for a channel
-        y = layer(x, residual)
-        y.float().square().sum().backward()
-        found.append((y.detach(), residual.grad))
-    torch.testing.assert_close(*found, rtol=0.05, atol=10 * BOUNDS[dtype])
+FORMS = [(3, 16, 3, 1), (16, 16, 3, 1), (16, 32, 3, 2), (16, 32, 1, 2), (3, 8, 7, 2), (5, 7, 3, 1)]
 
 
-def test_a_norm_in_evaluation_mode_keeps_its_statistics(kernels: Kernels) -> None:
-    layer, plain = (ConvNorm(16, 16).train() for _ in range(2))
-    plain.load_state_dict(layer.state_dict())
-    layer.kernels = kernels
-    x = random(2, 16, 8, 8, seed=1)
-    outputs = []
-    for one in (layer, plain):
-        one.norm.eval()
-        outputs.append(one(x))
-    assert torch.equal(*outputs)
-    assert torch.equal(layer.norm.running_mean, torch.zeros(16))
+def random_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Conv2d:
+    conv = nn.Conv2d(channels_in, channels, kernel, stride, padding=kernel // 2).requires_grad_(False)
+    for values in conv.parameters():
+        values.normal_(generator=torch.Generator().manual_seed(values.dim()))
+    return conv.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_frozen_layer_against_convolution_addition_and_relu(
+    form: tuple[int, int, int, int], added: bool, relu: bool, dtype: torch.dtype, bound: float
+) -> None:
+    conv, x = random_conv(*form), random(4, form[0], 9, 9, seed=9, dtype=dtype)
+    if not serves_folded(x):
+        pytest.skip("torch without oneDNN, or a processor without bfloat16")
+    wide = conv.double()
+    expected = wide(x.double())
+    residual = random(*expected.shape, seed=8, dtype=dtype) if added else None
+    if residual is not None:
+        expected = expected + residual.double()
+    expected = F.relu(expected) if relu else expected
+    found = folded_layer(x, random_conv(*form), residual, relu)
+    assert found.dtype == dtype
+    assert error_of(found, expected) <= bound
 
 
 def test_no_second_team_of_threads(kernels: Kernels) -> None:
@@ -234,33 +219,26 @@ print(len({name for name in re.findall(r"/\\S*lib(?:gomp|omp|iomp5)\\S*", maps)}
     assert done.stdout == "1\n"
 
 
-def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
-    with pytest.raises(
-        Unavailable, match=r"^there is no C\+\+ compiler, neither no-such-compiler nor nor-this$"
-    ):
-        compile_source("int one;")
-
-
-def test_a_compiler_that_complains_in_bytes_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("program", "patience", "message"),
+    [
+        (None, 60, r"^there is no C\+\+ compiler, neither \S*/no nor \S*/gpp$"),
+        (b"printf 'error: d\351sol\351' >&2; exit 1", 60, r"cannot compile what .* \(error: d.sol.\)$"),
+        (b"exec sleep 60", 0.1, r"gpp has not compiled what is needed in 0\.1 seconds$"),
+    ],
+    ids=["none", "complains in bytes of its own", "hangs"],
+)
+def test_a_compiler_that_does_not_do(
+    program: bytes | None, patience: float, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "gpp"
-    program.write_bytes(b"#!/bin/sh\nprintf 'error: d\351sol\351' >&2\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(compiler, "COMPILERS", (str(program),))
-    with pytest.raises(Unavailable, match=r"cannot compile what is needed \(error: d.sol.\)$"):
-        compile_source("int other;")
-
-
-def test_a_compiler_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "hangs"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(compiler, "COMPILERS", (str(program),))
-    monkeypatch.setattr(compiler, "PATIENCE", 0.1)
-    with pytest.raises(Unavailable, match=r"hangs has not compiled what is needed in 0.1 seconds$"):
-        compile_source("int third;")
+    path = tmp_path / "gpp"
+    if program is not None:
+        path.write_bytes(b"#!/bin/sh\n" + program + b"\n")
+        path.chmod(0o755)
+    monkeypatch.setattr(processor, "COMPILERS", (f"{tmp_path}/no", str(path)))
+    monkeypatch.setattr(processor, "PATIENCE", patience)
+    with pytest.raises(Unavailable, match=message):
+        compile_source(f"int {program!r};")
 
 
 @pytest.mark.usefixtures("kernels")

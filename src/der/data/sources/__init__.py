@@ -1,1 +1,58 @@
-"""The data sources: every one yields its classes, one at a time, as uint8 arrays."""
+"""Data sources: each yields its classes, one at a time, as arrays of uint8."""
+
+import unicodedata
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.core.errors import UserError
+from der.settings.sections import DatasetSettings
+
+LONGEST_NAME = 240  # bytes; file systems allow 255, suffixes included
+
+Images = NDArray[np.uint8]
+
+
+class ClassImages(NamedTuple):
+    """All images of one class; arrays are uint8 (n, image_side, image_side, channels), n >= 1."""
+
+    name: str
+    train: Images
+    test: Images
+    passed_over: int = 0  # files that are no pictures by their names, found since the class before
+
+
+def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImages:
+    """Divide the images of a class by ``choose_tests``; training and test images keep their order."""
+    is_test = choose_tests(name, len(images), settings)
+    return ClassImages(name, images[~is_test], images[is_test])
+
+
+def choose_tests(name: str, count: int, settings: DatasetSettings) -> NDArray[np.bool_]:
+    """Choose which of the ``count`` images of a class are test images; returns a mask.
+
+    Their number is the fraction ``test_fraction``, rounded to nearest, but leaves each side at least one. The
+    draw depends only on the seed, the class's name and the number of its images, so a new class moves no
+    image of another. Raises UserError for fewer than two images.
+    """
+    if count < 2:
+        raise UserError(f"{name!r}: {count} images cannot be divided into training and test; add more")
+    test_count = min(max(int(count * settings.test_fraction + 0.5), 1), count - 1)
+    # RandomState, because its stream is the same in every version of numpy.
+    order = np.random.RandomState([settings.seed, *name.encode()]).permutation(count)
+    is_test = np.zeros(count, dtype=bool)
+    is_test[order[:test_count]] = True
+    return is_test
+
+
+def check_name(name: str) -> None:
+    """Raise UserError unless the name of a class can be the name of a visible file on every system."""
+    if "/" in name or "\\" in name or any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
+        raise UserError(
+            "a class name cannot have control characters, slashes, backslashes or invalid UTF-8; rename it"
+        )
+    if not name or name.startswith("."):
+        raise UserError("a class name cannot be empty or begin with a dot; rename it")
+    if len(name.encode()) > LONGEST_NAME:
+        raise UserError(f"a class name of over {LONGEST_NAME} bytes; shorten it")

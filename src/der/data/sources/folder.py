@@ -1,17 +1,38 @@
-"""Anyone's images: train/<class>/*, and test/<class>/* if there is one, in a directory or an archive."""
+"""A user's images: train/<class>/*, and test/<class>/* if there is one, in a directory or an archive."""
 
+import os
 import shutil
-from collections.abc import Generator, Iterator
+import unicodedata
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
-from der.core.errors import UserError
-from der.data.sources.archives import unpack
-from der.data.sources.class_images import ClassImages, choose_tests
-from der.data.sources.pictures import Fault, Job, Picture, decode, describe, make_images, map_images
-from der.data.sources.tree import Entry, Splits, build_tree, check_archive, check_splits, scan, unwrap
-from der.data.splits import SPLITS
-from der.settings.dataset import DatasetSettings
+from der.core.errors import UserError, naming
+from der.data import SPLITS
+from der.data.sources import ClassImages, check_name, choose_tests
+from der.data.sources.archives import Entry, check_archive, check_room, lists_members, survey, unpack
+from der.data.sources.pictures import (
+    Fault,
+    Picture,
+    decode,
+    describe,
+    is_ignored,
+    is_no_picture,
+    map_images,
+    write_decoded,
+)
+from der.settings.sections import DatasetSettings
+
+Splits = dict[str, dict[str, list[Entry]]]  # split -> class -> files in the order of their names
+Divided = tuple[str, list[Entry], list[Entry]]  # a class, the files of its training and its test images
+
+
+class Tree(NamedTuple):
+    """Pictures by split and class."""
+
+    splits: Splits
+    passed_over: int  # files that are no pictures by their names
 
 
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
@@ -24,61 +45,218 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
     of those, no class is yielded.
     """
     path = Path(settings.path)
-    if path.is_dir():
-        yield from _classes(list(scan(path)), str(path), settings, scratch)
-    elif not path.exists():
+    if not path.exists():
         raise UserError(f"{path}: there is no such directory or archive; put one there or edit dataset.path")
-    else:
+    if not path.is_dir():
         check_archive(path)
-        scratch.mkdir(parents=True)
-        try:
-            wrapper, entries = unwrap(unpack(path, scratch))
-            yield from _classes(entries, "/".join((str(path), *wrapper)), settings, scratch / "pixels")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        if path.is_dir():
+            where, entries = str(path), list(scan(path))
+        else:
+            where, entries = unwrap(path, unpack(path, scratch / "archive"))
+        yield from _classes(entries, where, settings, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_folder(settings: DatasetSettings, scratch: Path) -> None:
+    """Raise UserError for a directory that is no tree of classes, and a file that is no archive to unpack."""
+    path = Path(settings.path)
+    if path.is_dir():
+        _sort(scan(path), str(path))
+    elif path.exists():
+        check_archive(path)
+        if lists_members(path):
+            _list_archive(path)
+            check_room(path, scratch)
+
+
+def list_classes(settings: DatasetSettings) -> list[str]:
+    """List the classes in a directory or an archive, in alphabetical order.
+
+    There are none in a compressed .tar, which would have to be read whole, or if nothing is there. Raises
+    UserError for an archive that cannot be unpacked, or holds no classes.
+    """
+    path = Path(settings.path)
+    if path.is_file():
+        check_archive(path)
+        return sorted(_list_archive(path)["train"]) if lists_members(path) else []
+    train = path / "train"
+    if not train.is_dir():
+        return []
+    with os.scandir(train) as found:
+        folders = [item.name for item in found if item.is_dir() and not is_ignored(item.name)]
+    return sorted({unicodedata.normalize("NFC", name) for name in folders})
+
+
+def scan(root: Path) -> Iterator[Entry]:
+    """Yield what lies in the splits of the directory ``root``; links to files are followed.
+
+    Raises UserError for a link to a directory: DVC does not look into it, so a changed image would go
+    unnoticed.
+    """
+    for split in SPLITS:
+        if (root / split).is_dir():
+            check_no_link(root / split)
+            yield from _scan(root, (split,), levels=2)
+
+
+def build_tree(entries: Iterable[Entry], where: str) -> Tree:
+    """Sort entries into splits and classes (names in Unicode NFC); ``where`` names the root in messages.
+
+    What is hidden or lies beside train and test is left out; other files that are no pictures by their names
+    are counted. Raises UserError for a missing train folder, a file outside a class folder, a folder inside
+    one, two class folders of one split whose names coincide, and a class name that no file can have.
+    """
+    tree: Splits = {}
+    passed_over = 0
+    spelt: dict[tuple[str, str], str] = {}  # split, class -> the name of its folder
+    for parts, file in sorted(entries, key=lambda entry: entry.parts):
+        folders = parts if file is None else parts[:-1]
+        if not parts or parts[0] not in SPLITS or any(map(is_ignored, folders)):
+            continue
+        split, *below = parts
+        place = "/".join((where, *parts))
+        if file is not None and is_no_picture(parts[-1]):
+            passed_over += 1
+            continue
+        if len(folders) > 2:
+            raise UserError(f"{place}: a folder inside a class folder; move its images up")
+        if len(folders) < 2 and file is not None:
+            raise UserError(f"{place}: a file outside the class folders; move it into one or remove it")
+        classes = tree.setdefault(split, {})
+        if below:
+            name = unicodedata.normalize("NFC", below[0])
+            with naming(repr(place)):
+                check_name(name)
+            if spelt.setdefault((split, name), below[0]) != below[0]:
+                raise UserError(f"{place}: two folders are named {name!r} (in Unicode NFC); rename one")
+            pictures = classes.setdefault(name, [])
+            if file is not None:
+                pictures.append(Entry(parts, file))
+    if "train" not in tree:
+        raise UserError(f"{where}: has no folder train; put images into train/<class>/")
+    return Tree(tree, passed_over)
+
+
+def check_no_link(directory: Path) -> None:
+    """Raise UserError for a link to a directory."""
+    if directory.is_symlink():
+        raise UserError(
+            f"{directory}: a link to a directory, in which DVC notices no change; put the directory there"
+        )
+
+
+def unwrap(archive: Path, entries: list[Entry]) -> tuple[str, list[Entry]]:
+    """Take a single folder around train/ off an archive's entries; return how messages call the root, too."""
+    wrappers = {parts[:1] for parts, _ in entries if parts[1:2] == ("train",) and not is_ignored(parts[0])}
+    if any(parts[:1] == ("train",) for parts, _ in entries) or len(wrappers) != 1:
+        return str(archive), entries
+    (wrapper,) = wrappers
+    inside = [Entry(parts[1:], file) for parts, file in entries if parts[:1] == wrapper]
+    return f"{archive}/{wrapper[0]}", inside
+
+
+def _scan(root: Path, parts: tuple[str, ...], levels: int) -> Iterator[Entry]:
+    yield Entry(parts, None)
+    if not levels:
+        return
+    directory = root.joinpath(*parts)
+    try:
+        with os.scandir(directory) as found:
+            items = list(found)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be read ({error.strerror})") from None
+    for item in items:
+        if not _is_text(item.name):
+            raise UserError(f"{directory}: {item.name!a} is no UTF-8, as names of files are; rename it")
+        inside = (*parts, item.name)
+        if item.is_dir():
+            if not is_ignored(item.name):
+                check_no_link(Path(item.path))
+                yield from _scan(root, inside, levels - 1)
+        elif item.is_file():
+            yield Entry(inside, Path(item.path))
+        else:
+            raise UserError(f"{item.path}: neither file nor folder; remove it")
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether the bytes of a name are UTF-8; DVC and JSON have no others."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _list_archive(path: Path) -> Splits:
+    where, entries = unwrap(path, survey(path)[0])
+    return _sort(entries, where)
+
+
+def _sort(entries: Iterable[Entry], where: str) -> Splits:
+    splits, _ = build_tree(entries, where)
+    _check_splits(splits, where)
+    return splits
+
+
+def _check_splits(tree: Splits, where: str) -> None:
+    """Raise UserError unless there are two classes, each with training and test images, or two to divide."""
+    names = sorted({name for classes in tree.values() for name in classes})
+    for name in names:
+        counts = {split: len(tree[split].get(name, [])) for split in SPLITS if split in tree}
+        for split, count in counts.items():
+            if not count:
+                kind = "training" if split == "train" else "test"
+                raise UserError(f"{where}/{split}/{name}: the class has no {kind} images; add some there")
+        if sum(counts.values()) < 2:
+            raise UserError(
+                f"{where}/train/{name}: one image cannot be divided into training and test images; add more"
+            )
+    if len(names) < 2:
+        raise UserError(f"{where}: has {len(names)} of the two classes that are needed; add train/<class>/")
 
 
 def _classes(
     entries: list[Entry], where: str, settings: DatasetSettings, scratch: Path
 ) -> Generator[ClassImages, None, None]:
     splits, passed_over = build_tree(entries, where)
-    check_splits(splits, where)
+    _check_splits(splits, where)
+    classes = [_divide(splits, name, settings) for name in sorted(splits["train"])]
+    total = sum(len(train) + len(test) for _, train, test in classes)
     faults: list[Fault] = []
-    total = sum(len(found) for classes in splits.values() for found in classes.values())
-    scratch.mkdir(parents=True)
-    try:
-        with closing(decode(settings, total, _jobs(splits, where, settings, scratch))) as decoded:
-            for name, train, test in zip(sorted(splits["train"]), decoded, decoded, strict=True):
-                found = train[1] + test[1]
-                faults += found if "test" in splits else sorted(found)
-                if not faults:  # else the other pictures are looked at, so that one message names all
-                    yield ClassImages(name, map_images(train[0]), map_images(test[0]), passed_over)
-                    passed_over = 0
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with closing(decode(_pictures(classes, where), total, settings)) as decoded:
+        for number, (name, *parts) in enumerate(classes):
+            files = [scratch / f"{number}.{split}.npy" for split in SPLITS]
+            found = [
+                fault
+                for file, part in zip(files, parts, strict=True)
+                for fault in write_decoded(file, range(len(part)), decoded, settings)
+            ]
+            faults += found if "test" in splits else sorted(found)
+            if not faults:  # else the other pictures are looked at, so that one message names all
+                train, test = map(map_images, files)
+                yield ClassImages(name, train, test, passed_over)
+                passed_over = 0
     if faults:
         raise UserError(describe(faults))
 
 
-def _jobs(splits: Splits, where: str, settings: DatasetSettings, scratch: Path) -> Iterator[Job]:
-    """Each class's training images, then its test images."""
-    for number, name in enumerate(sorted(splits["train"])):
-        for split, part in zip(SPLITS, _divide(splits, name, settings), strict=True):
-            file = scratch / f"{number} {split}.npy"
-            make_images(file, len(part), settings)
-            yield Job(file, range(len(part)), [_picture(one, where) for one in part])
-
-
-def _divide(splits: Splits, name: str, settings: DatasetSettings) -> tuple[list[Entry], list[Entry]]:
-    """The files of a class's training and test images."""
+def _divide(splits: Splits, name: str, settings: DatasetSettings) -> Divided:
+    """Divide the files of a class into those of training and of test images."""
     train = splits["train"][name]
     if "test" in splits:
-        return train, splits["test"][name]
+        return name, train, splits["test"][name]
     is_test = choose_tests(name, len(train), settings)
     kept = [entry for entry, held_out in zip(train, is_test, strict=True) if not held_out]
-    return kept, [entry for entry, held_out in zip(train, is_test, strict=True) if held_out]
+    return name, kept, [entry for entry, held_out in zip(train, is_test, strict=True) if held_out]
 
 
-def _picture(entry: Entry, where: str) -> Picture:
-    assert entry.file is not None, entry.parts
-    return Picture("/".join((where, *entry.parts)), entry.file)
+def _pictures(classes: list[Divided], where: str) -> Iterator[Picture]:
+    """Yield each class's training pictures, then its test pictures."""
+    for _, train, test in classes:
+        for parts, file in (*train, *test):
+            assert file is not None, parts
+            yield Picture("/".join((where, *parts)), file)

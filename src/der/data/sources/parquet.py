@@ -1,158 +1,210 @@
-"""Pictures and labels in Parquet files, or in a folder of Hugging Face's `datasets`, by pyarrow alone.
+"""Pictures and labels in Parquet or Arrow files, or in a folder of Hugging Face's `datasets`.
 
-Named as a source of anyone's: dataset.source is der.data.sources.parquet:parquet.
+Named as a user-defined source: dataset.source is der.data.sources.parquet:parquet. Facts of `datasets` here,
+from its 4.x code: words for splits and what may stand around them (data_files.py), what save_to_disk writes
+(arrow_dataset.py), features in a schema's metadata (arrow_writer.py).
 """
 
+import json
+import re
 import shutil
 import unicodedata
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from der.core.errors import UserError
-from der.data.sources.arrow_files import Columns, find_columns, list_files, read_rows
-from der.data.sources.class_images import ClassImages, Images, choose_tests
-from der.data.sources.pictures import Job, Picture, decode, describe, make_images, map_images
-from der.settings.dataset import DatasetSettings
+from der.data.sources import ClassImages, choose_tests
+from der.data.sources.folder import check_no_link
+from der.data.sources.pictures import Picture, decode, describe, is_ignored, map_images, write_decoded
+from der.settings.sections import DatasetSettings
+
+SUFFIXES = (".parquet", ".arrow")
+CACHE = "cache-"  # how the names of files begin that `datasets` leaves beside a saved data set
+WORDS = {
+    "train": "train|training",
+    "test": "test|testing|eval|evaluation",
+    "validation": "validation|valid|dev|val",
+}
+AROUND = "-._ 0-9"  # the characters that a word for a split ends at
+ROWS = 128  # read at once
+IMAGE, LABEL = ("image", "img"), "label"  # names of columns, where no metadata tells
 
 
-class Split(NamedTuple):
-    """The rows of one split, whose labels have been read."""
+class Columns(NamedTuple):
+    """The two columns that are read of a file."""
 
-    files: list[tuple[Path, Columns]]
-    classes: list[str]  # sorted
-    labels: NDArray[np.int64]  # (N,) of every row, among ``classes``
-    held_out: NDArray[np.bool_]  # (N,) the rows that are test images of a split without any
-
-    @property
-    def groups(self) -> NDArray[np.int64]:
-        """(N,) By which rows are sorted: a class's training images, then those held out."""
-        return 2 * self.labels + self.held_out
-
-    def of_class(self, name: str, held_out: bool = False) -> slice:
-        """Where the images of a class lie when all are sorted."""
-        group = 2 * self.classes.index(name) + held_out
-        ends = np.cumsum([0, *np.bincount(self.groups, minlength=2 * len(self.classes))])
-        return slice(int(ends[group]), int(ends[group + 1]))
-
-    def hold_out(self, settings: DatasetSettings) -> "Split":
-        """The same rows, of each class of which some are test images."""
-        held_out = np.zeros(len(self.labels), np.bool_)
-        for label, name in enumerate(self.classes):
-            rows = np.flatnonzero(self.labels == label)
-            held_out[rows] = choose_tests(name, len(rows), settings)
-        return self._replace(held_out=held_out)
+    image: str
+    label: str
+    names: list[str] | None  # of labels that are whole numbers; None: the number itself, or the label is text
 
 
 def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     """Yield the classes in ``settings.path`` in alphabetical order, images in the order of files and rows.
 
-    It is a Parquet file, a directory of them whose folders or files are named after splits, or what
+    It is a Parquet or Arrow file, a directory of them whose folders or files are named after splits, or what
     `save_to_disk` left. Pictures are bytes of picture files, alone or as {bytes, path}; labels are text, or
     whole numbers with the names that `datasets` keeps in the schema, or else their digits. Test images are
     those of split test, or of validation where there is no test; without either, a fraction of every class is
     held out. Files of other splits are passed over, and counted.
 
-    Labels are read first; then pictures are decoded as they are streamed, some hundreds at a time, into
-    ``scratch``, which takes as much room as the result and is removed in the end. Raises UserError that names
-    the file for everything wrong with it, and in one message all pictures that cannot be read.
+    Labels are read first, then pictures into ``scratch``, which takes as much room as the result and is
+    removed in the end. Raises UserError that names the file for everything wrong with it, and in one message
+    all pictures that cannot be read.
     """
     root = Path(settings.path)
-    found = list_files(root)
+    found = _list_files(root)
     test = next((split for split in ("test", "validation") if split in found), None)
-    chosen = {"train": found.get("train", found.get(None, []) if test is None else [])}
-    chosen |= {} if test is None else {"test": found[test]}
-    if not chosen["train"]:
+    train = found.get("train", found.get(None, []) if test is None else [])
+    if not train:
         raise UserError(f"{root}: has no training images; name a folder or file of them train")
-    splits = {name: _read_labels(files) for name, files in chosen.items()}
-    classes = _check_classes(splits, root)
-    passed_over = sum(map(len, found.values())) - sum(map(len, chosen.values()))
-    tests, held_out = ("train", True) if test is None else ("test", False)
-    if held_out:
-        splits["train"] = splits["train"].hold_out(settings)
+    files = [(file, _find_columns(file)) for file in (*train, *(found[test] if test else []))]
+    parts = [list(_read_labels(*one)) for one in files]
+    names = [name for part in parts for name in part]
+    classes = sorted({*names})
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers[name] for name in names], np.int64)
+    is_test = np.arange(len(names)) >= sum(map(len, parts[: len(train)]))
+    if len(classes) < 2:
+        raise UserError(f"{root}: has {len(classes)} of the two classes that are needed; add images")
+    for label, name in enumerate(classes):
+        rows = np.flatnonzero(labels == label)
+        if test is None:
+            is_test[rows] = choose_tests(name, len(rows), settings)
+        for split, count in (("train", (~is_test[rows]).sum()), (test, is_test[rows].sum())):
+            if not count:
+                raise UserError(f"{root}: class {name!r} has no image in {split}; add some or leave it out")
+    # Sorted by these, a class's training images come first, then its test images.
+    groups = 2 * labels + is_test
+    places = np.empty(len(names), np.int64)
+    places[np.argsort(groups, kind="stable")] = np.arange(len(names))
+    starts = np.cumsum([0, *np.bincount(groups, minlength=2 * len(classes))]).tolist()
+    passed_over = sum(map(len, found.values())) - len(files)
     scratch.mkdir(parents=True)
     try:
-        images = _decode(splits, settings, scratch)
-        for name in classes:
-            train = images["train"][splits["train"].of_class(name)]
-            yield ClassImages(name, train, images[tests][splits[tests].of_class(name, held_out)], passed_over)
+        with closing(decode(_pictures(files), len(names), settings)) as decoded:
+            faults = write_decoded(scratch / "images.npy", places.tolist(), decoded, settings)
+        if faults:
+            raise UserError(describe(faults))
+        images = map_images(scratch / "images.npy")
+        for label, name in enumerate(classes):
+            start, middle, end = starts[2 * label : 2 * label + 3]
+            yield ClassImages(name, images[start:middle], images[middle:end], passed_over)
             passed_over = 0
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _read_labels(files: list[Path]) -> Split:
-    known: dict[str, int] = {}  # by name, in the order found
-    labels: list[int] = []
-    read = [(file, find_columns(file)) for file in files]
-    for file, columns in read:
-        row = 0
-        for (values,) in read_rows(file, columns.label):
-            for index, value in enumerate(values, start=row):
-                labels.append(known.setdefault(_name(value, columns, file, index), len(known)))
-            row += len(values)
-    classes = sorted(known)
-    places = {name: place for place, name in enumerate(classes)}
-    renumbered = np.array([places[name] for name in known], np.int64)
-    return Split(read, classes, renumbered[np.array(labels, np.int64)], np.zeros(len(labels), np.bool_))
+def _list_files(root: Path) -> dict[str | None, list[Path]]:
+    """List the files of each split, in the order of their paths; those that name none under None."""
+    if root.is_file():
+        return {None: [root]}
+    if not root.is_dir():
+        raise UserError(f"{root}: there is no such file or directory; edit dataset.path")
+    found: dict[str | None, list[Path]] = {}
+    for path in sorted(root.rglob("*")):
+        inside = path.relative_to(root)
+        if any(map(is_ignored, inside.parts)):
+            continue
+        if path.is_dir():
+            check_no_link(path)
+        elif path.suffix in SUFFIXES and not path.name.startswith(CACHE):
+            found.setdefault(_split_of(inside), []).append(path)
+    if not found:
+        raise UserError(f"{root}: holds no {' or '.join(SUFFIXES)} file; edit dataset.path")
+    return found
 
 
-def _name(label: Any, columns: Columns, file: Path, row: int) -> str:
-    if isinstance(label, int) and columns.names is not None:
-        if not 0 <= label < len(columns.names):
+def _split_of(path: Path) -> str | None:
+    for part in (*reversed(path.parts[:-1]), path.stem):
+        for split, words in WORDS.items():
+            if re.search(rf"(?:^|[{AROUND}])(?:{words})(?:$|[{AROUND}])", part):
+                return split
+    return None
+
+
+def _find_columns(file: Path) -> Columns:
+    """Find the columns of a file's pictures and labels; raises UserError if they cannot be told."""
+    with _opening(file) as (schema, _):
+        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))  # what `datasets` says of them
+        every = said.get("info", {}).get("features", {}).items()
+        features = {name: one for name, one in every if isinstance(one, dict) and name in schema.names}
+        images = [name for name, one in features.items() if one.get("_type") == "Image"]
+        images = images or [name for name in IMAGE if name in schema.names]
+        labels = {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
+        # Of several the one with most classes, as CIFAR-100's fine_label.
+        label = max(labels, key=lambda name: len(labels[name]), default=LABEL)
+        label = LABEL if LABEL in labels else label
+        if len(images) != 1 or label not in schema.names:
             raise UserError(
-                f"{file}: label {label} of row {row} has no name; {len(columns.names)} are known, from 0"
+                f"{file}: the columns {', '.join(schema.names)} are not one of pictures and one of labels; "
+                f"name them {IMAGE[0]} and {LABEL}"
             )
-        label = columns.names[label]
-    if label is None:
-        raise UserError(f"{file}: row {row} has no label; write one or leave the row out")
-    return unicodedata.normalize("NFC", str(label))
+    return Columns(images[0], label, labels.get(label))
 
 
-def _check_classes(splits: dict[str, Split], root: Path) -> list[str]:
-    """The classes, sorted; raises UserError for one that is not in every split."""
-    classes = sorted({name for one in splits.values() for name in one.classes})
-    if len(classes) < 2:
-        raise UserError(f"{root}: has {len(classes)} of the two classes that are needed; add images")
-    for split, one in splits.items():
-        if missing := sorted({*classes} - {*one.classes}):
-            raise UserError(f"{root}: class {missing[0]!r} has no image in {split}; add some or leave it out")
-    return classes
+def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
+    """Yield the name of each row's class."""
+    for row, label in enumerate(_read_column(file, columns.label)):
+        if label is None:
+            raise UserError(f"{file}: row {row} has no label; write one or leave the row out")
+        if isinstance(label, bool) or not isinstance(label, int | str):
+            raise UserError(f"{file}: labels are of type {type(label).__name__}; write whole numbers or text")
+        if isinstance(label, int) and columns.names is not None:
+            if not 0 <= label < len(columns.names):
+                raise UserError(
+                    f"{file}: label {label} of row {row} has no name; {len(columns.names)} are known, from 0"
+                )
+            label = columns.names[label]
+        yield unicodedata.normalize("NFC", str(label))
 
 
-def _decode(splits: dict[str, Split], settings: DatasetSettings, scratch: Path) -> dict[str, Images]:
-    """All images of each split, sorted by its groups, in files of ``scratch``."""
-    total = sum(len(split.labels) for split in splits.values())
-    files = {name: scratch / f"{name}.npy" for name in splits}
-    jobs = (job for name, split in splits.items() for job in _jobs(split, files[name], settings))
-    faults = [fault for _, found in decode(settings, total, jobs) for fault in found]
-    if faults:
-        raise UserError(describe(faults))
-    return {name: map_images(file) for name, file in files.items()}
+def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[Picture]:
+    for file, columns in files:
+        for row, value in enumerate(_read_column(file, columns.image)):
+            picture = value if isinstance(value, dict) else {"bytes": value}
+            content, name = picture.get("bytes"), picture.get("path")
+            if not isinstance(content, bytes | None):
+                kind = type(content).__name__
+                raise UserError(f"{file}: pictures are of type {kind}; write the bytes of their files")
+            yield Picture(f"{file} row {row}" + (f" ({Path(name).name})" if name else ""), content or b"")
 
 
-def _jobs(split: Split, file: Path, settings: DatasetSettings) -> Iterator[Job]:
-    places = np.empty(len(split.labels), np.int64)
-    places[np.argsort(split.groups, kind="stable")] = np.arange(len(places))
-    make_images(file, len(places), settings)
-    done = 0
-    for pictures in _pictures(split):
-        yield Job(file, places[done : done + len(pictures)].tolist(), pictures)
-        done += len(pictures)
+def _read_column(file: Path, column: str) -> Iterator[Any]:
+    """Yield the values of a column, of which some rows are in memory at a time."""
+    with _opening(file) as (_, batches):
+        for batch in batches(column):
+            for start in range(0, batch.num_rows, ROWS):
+                yield from batch.column(column).slice(start, ROWS).to_pylist()
 
 
-def _pictures(split: Split) -> Iterator[list[Picture]]:
-    for file, columns in split.files:
-        row = 0
-        for (values,) in read_rows(file, columns.image):
-            yield [_picture(value, file, row + index) for index, value in enumerate(values)]
-            row += len(values)
+@contextmanager
+def _opening(file: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a file; give its schema, and a function that yields batches of a column.
 
-
-def _picture(value: Any, file: Path, row: int) -> Picture:
-    content, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-    place = f"{file} row {row}" + (f" ({Path(name).name})" if name else "")
-    return Picture(place, content or b"")
+    Raises UserError naming the file for all that is wrong with its format.
+    """
+    try:
+        if file.suffix == ".arrow":
+            with pa.memory_map(str(file)) as source:
+                is_indexed = source.read(6) == b"ARROW1"  # as other programs write; `datasets` saves streams
+                source.seek(0)
+                if is_indexed:
+                    reader = pa.ipc.open_file(source)
+                    yield reader.schema, lambda _: map(reader.get_batch, range(reader.num_record_batches))
+                else:
+                    stream = pa.ipc.open_stream(source)
+                    yield stream.schema, lambda _: stream
+        else:
+            with pq.ParquetFile(file) as found:
+                read = partial(found.iter_batches, ROWS, use_threads=False)
+                yield found.schema_arrow, lambda column: read(columns=[column])
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: cannot be read as Parquet or Arrow ({reason}); get it again") from None

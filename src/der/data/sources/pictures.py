@@ -1,34 +1,56 @@
-"""Many pictures decoded side by side into a file, and all that cannot be read named in one message."""
+"""Pictures of any format, mode and size become arrays of one side and one number of channels."""
 
 import io
 import os
+import struct
 import threading
-from collections import deque
+import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from tqdm import tqdm
 
 from der.core.errors import UserError
-from der.data.sources.class_images import Images
-from der.data.sources.decoding import UnreadForm, read_picture
-from der.data.sources.room import ROOM, Taken, taken_by_processes
-from der.settings.dataset import DatasetSettings
+from der.data.sources import Images
+from der.settings.sections import DatasetSettings
 
-MOST_WORKERS = 8  # each holds a whole picture in memory
+DEBRIS = ("__macosx", "icon\r", "thumbs.db", "desktop.ini", "@eadir")  # what operating systems leave behind
+OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, and Pillow does not read
+    *(".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".odt", ".log"),
+    *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".xls", ".xlsx"),
+    *(".npy", ".npz", ".pkl", ".mat", ".h5", ".db", ".sqlite", ".py", ".ipynb", ".sh", ".md5", ".sha256"),
+    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".m4a", ".wav"),
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv", ".flv", ".ogv"),
+    *(".3gp", ".3g2", ".mts", ".m2ts", ".vob", ".lrv"),
+    *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc", ".aae", ".xmp", ".thm", ".pp3", ".dop"),
+    *(".lnk", ".url", ".webloc"),
+)
+
+MOST_WORKERS = 8  # threads; each holds a whole picture in memory
+CHUNK = 128  # pictures decoded before the next are begun
 MOST_NAMED = 20  # pictures in a message
-WORTH_PROCESSES = 512  # pictures; for fewer, starting processes takes longer than they save
-TOGETHER = 8  # pictures that a worker is given at once
-HEADERS = threading.Lock()  # of .npy files: Python 3.11 fails, now and then, where two threads parse one
-AHEAD = 2  # times as often as there are workers, such a number is given out before the first is done
+LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
+LARGEST_JPEG = 250_000_000  # pixels before it is decoded smaller; a phone's best has 200 million
+ONE_AT_A_TIME = 16_000_000  # pixels; pictures with more, 4 to 8 bytes each, wait for one another
+STRIP = 2**20  # pixels of a picture that are converted at once
+DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
+BACKGROUND = "white"  # behind what is transparent
+JPEG = b"\xff\xd8\xff"  # its first bytes
+# Pillow's decoders raise all of these on damaged files.
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, EOFError),
+    *(RuntimeError, AssertionError, struct.error, zlib.error),
+)
+
+decoding_large = threading.Lock()
 
 
 class Picture(NamedTuple):
@@ -43,157 +65,214 @@ class Fault(NamedTuple):
 
     place: str
     sentence: str
-    is_unread_form: bool  # and may be whole
 
 
-class Job(NamedTuple):
-    """Pictures, and the rows that they become of a file that ``make_images`` made."""
-
-    file: Path
-    rows: Sequence[int]
-    pictures: Sequence[Picture]
+def is_ignored(name: str) -> bool:
+    """Tell whether a file or folder of this name is hidden, or left behind by an operating system."""
+    return name.startswith(".") or name.lower() in DEBRIS
 
 
-def make_images(file: Path, count: int, settings: DatasetSettings) -> None:
-    """Make a .npy file of ``count`` images, uint8 (count, side, side, channels), all black.
-
-    Raises OSError where the disk has no room for it.
-    """
-    shape = (count, settings.side, settings.side, settings.channels)
-    np.lib.format.open_memmap(file, "w+", np.uint8, shape)
-    if hasattr(os, "posix_fallocate"):  # not on macOS
-        _reserve(file)
-
-
-def _reserve(file: Path) -> None:
-    """Take the disk's room for a file of holes: filling one through a map, a full disk kills the process."""
-    with file.open("r+b") as opened:
-        try:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(file)) from None
-
-
-def map_images(file: Path) -> Images:
-    """The images in a file, as a read-only memory map."""
-    return _map(file, "r")
-
-
-def _map(file: Path, mode: Literal["r", "r+"]) -> Images:
-    with HEADERS:
-        images: Images = np.load(file, mmap_mode=mode, allow_pickle=False)
-    return images
+def is_no_picture(name: str) -> bool:
+    """Tell whether a file of this name is passed over where pictures are looked for."""
+    return is_ignored(name) or name.lower().endswith(OTHER_FILES)
 
 
 def decode(
-    settings: DatasetSettings, total: int, jobs: Iterable[Job]
-) -> Generator[tuple[Path, list[Fault]], None, None]:
-    """Decode ``total`` pictures; yield the file of each job in turn, and those that cannot be read.
+    pictures: Iterable[Picture], total: int, settings: DatasetSettings
+) -> Generator[Images | Fault, None, None]:
+    """Decode ``total`` pictures in threads; yield the image of each in turn, or what is wrong with it.
 
-    Several processes do it if ``total`` is worth it. Jobs, of one picture at least, are taken as the workers
-    get to them, whichever file is theirs. Rows of pictures that cannot be read stay as they are. On a
-    terminal a bar shows how many are done, and how many in a second.
+    A chunk is in memory at a time. A terminal shows a bar.
     """
-    count = min(os.cpu_count() or 1, MOST_WORKERS)
-    faults: list[Fault] = []
-    parts = (part for job in jobs for part in _divide(job))
-    with _workers(count, total) as pool, tqdm(total=total, unit="picture", disable=None, leave=False) as bar:
-        try:
-            for (job, is_last), found in _do_ahead(pool, settings, parts, AHEAD * count):
-                faults += found
-                bar.update(len(job.pictures))
-                if is_last:
-                    yield job.file, faults
-                    faults = []
-        except BrokenProcessPool:
-            raise UserError(
-                f"{settings.path}: a process that decoded its pictures was killed, as systems do where "
-                "memory runs out; free some and try again"
-            ) from None
+    Image.init()  # two threads that open pictures while Pillow still loads its formats can miss one
+    workers = min(os.cpu_count() or 1, MOST_WORKERS)
+    left = iter(pictures)
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=total, unit="picture", disable=None, leave=False) as bar,
+    ):
+        while chunk := list(islice(left, CHUNK)):
+            for found in pool.map(partial(_decode, settings=settings), chunk):
+                bar.update()
+                yield found
 
 
-def _divide(job: Job) -> Iterator[tuple[Job, bool]]:
-    """A job in parts for a worker at a time, and whether each is the last."""
-    for start in range(0, len(job.pictures), TOGETHER):
-        end = start + TOGETHER
-        yield Job(job.file, job.rows[start:end], job.pictures[start:end]), end >= len(job.pictures)
-
-
-def _do_ahead(
-    pool: Executor, settings: DatasetSettings, parts: Iterable[tuple[Job, bool]], ahead: int
-) -> Iterator[tuple[tuple[Job, bool], list[Fault]]]:
-    """Yield parts with what ``work`` returns, in turn; ``ahead`` of them at most are taken before that."""
-    waiting: deque[tuple[tuple[Job, bool], Future[list[Fault]]]] = deque()
+def _decode(picture: Picture, settings: DatasetSettings) -> Images | Fault:
+    place, content = picture
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        for part in parts:
-            waiting.append((part, pool.submit(work, settings, part[0])))
-            if len(waiting) == ahead:
-                first, done = waiting.popleft()
-                yield first, done.result()
-        for first, done in waiting:
-            yield first, done.result()
-    finally:
-        for _, done in waiting:
-            done.cancel()
+        return read_picture(file, place, settings.side, settings.channels)
+    except UserError as error:
+        return Fault(place, str(error))
 
 
-@contextmanager
-def _workers(count: int, total: int) -> Iterator[Executor]:
-    # Two threads that open pictures while Pillow still loads its formats can miss one.
-    Image.init()
-    if total < WORTH_PROCESSES or count == 1:
-        with ThreadPoolExecutor(count) as threads:
-            yield threads
-        return
-    context = get_context("spawn")
-    taken = taken_by_processes(context)
-    with ProcessPoolExecutor(count, context, initializer=_start, initargs=(taken,)) as processes:
-        yield processes
+def write_decoded(
+    file: Path, places: Sequence[int], decoded: Iterator[Images | Fault], settings: DatasetSettings
+) -> list[Fault]:
+    """Write the next images of ``decoded`` to a .npy file, image i to row ``places[i]``; return the faults.
 
-
-def _start(taken: Taken) -> None:
-    ROOM.share(taken)
-    _end_with_parent()
-
-
-def _end_with_parent() -> None:
-    """Have this process end when the one that started it has, however that ended."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def work(settings: DatasetSettings, job: Job) -> list[Fault]:
-    """Decode the pictures of a job into its rows; returns those that cannot be read."""
-    images, faults = _map(job.file, "r+"), []
-    for row, (place, content) in zip(job.rows, job.pictures, strict=True):
-        file = io.BytesIO(content) if isinstance(content, bytes) else content
-        try:
-            images[row] = read_picture(file, place, settings.side, settings.channels)
-        except UserError as error:
-            faults.append(Fault(place, str(error), isinstance(error, UnreadForm)))
+    The file holds what ``numpy.save`` would write, unless there are faults.
+    """
+    shape = (len(places), settings.side, settings.side, settings.channels)
+    faults = []
+    with file.open("wb") as stream:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        start = stream.tell()
+        for place in places:
+            found = next(decoded)
+            if isinstance(found, Fault):
+                faults.append(found)
+            else:
+                stream.seek(start + place * found.nbytes)
+                stream.write(found.tobytes())
     return faults
 
 
+def map_images(file: Path) -> Images:
+    """Open the images in a file as a read-only memory map."""
+    images: Images = np.load(file, mmap_mode="r", allow_pickle=False)
+    return images
+
+
 def describe(faults: Sequence[Fault]) -> str:
-    """One sentence about all pictures that cannot be read, those first that have to be converted."""
-    unread = [fault for fault in faults if fault.is_unread_form]
-    others = [fault for fault in faults if not fault.is_unread_form]
-    kinds = (
-        (unread, "are of a form that Pillow does not read; convert them to JPEG"),
-        (others, "cannot be read or are too large; repair or remove them"),
-    )
-    return "; and ".join(_describe(found, advice) for found, advice in kinds if found)
-
-
-def _describe(faults: Sequence[Fault], advice: str) -> str:
+    """Describe in one sentence all pictures that cannot be read."""
     if len(faults) == 1:
         return faults[0].sentence
     names = ", ".join(fault.place for fault in faults[:MOST_NAMED])
     more = f" and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
-    return f"{len(faults)} pictures {advice}: {names}{more}"
+    advice = "convert them to JPEG, repair or remove them"
+    return f"{len(faults)} pictures cannot be read or are too large; {advice}: {names}{more}"
+
+
+def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -> Images:
+    """Decode the first frame of a file, or of a stream of its bytes, and bring it ``to_pixels``.
+
+    It is turned as its EXIF orientation says. ``where`` names the file in messages. Raises UserError if it is
+    no picture, is damaged or a program in PostScript, or has more than 89 million pixels, a JPEG 250 million.
+    """
+    try:
+        with _open(file) as image:
+            _check_format(image, file)
+            with decoding_large if _draft(image, side) > ONE_AT_A_TIME else nullcontext():
+                _turn(image)
+                return to_pixels(image, side, channels)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{where}: too many pixels; make it smaller ({error})") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{where}: cannot be read as a picture; convert it to JPEG or remove it") from None
+    except DAMAGE as error:
+        raise UserError(f"{where}: cannot be read as a picture; repair or remove it ({error})") from None
+
+
+def _open(file: Path | IO[bytes]) -> Image.Image:
+    """Open a picture; a JPEG without Pillow's limit, which does not know how small it is decoded."""
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+        is_jpeg = stream.read(len(JPEG)) == JPEG
+        stream.seek(0)
+    return JpegImageFile(file) if is_jpeg else Image.open(file)
+
+
+def _check_format(image: Image.Image, file: Path | IO[bytes]) -> None:
+    """Refuse a program in PostScript and a camera's raw file, of which Pillow sees the thumbnail alone."""
+    if image.format == "EPS":
+        raise ValueError("EPS is a program that draws; save what it draws as PNG")
+    suffix = file.suffix.lower() if isinstance(file, Path) else ""
+    if image.format == "TIFF" and suffix and suffix not in Image.registered_extensions():
+        raise UnidentifiedImageError
+
+
+def _draft(image: Image.Image, side: int) -> int:
+    """Have a large JPEG decoded small; return how many pixels will be in memory.
+
+    Raises DecompressionBombError for too many.
+    """
+    width, height = image.size
+    image.draft(image.mode, (DRAFT * side, DRAFT * side))
+    pixels = image.width * image.height
+    if pixels > LARGEST_PICTURE or width * height > LARGEST_JPEG:
+        raise Image.DecompressionBombError(f"{width}x{height}")
+    return width * height if "progressive" in image.info else pixels
+
+
+def _turn(image: Image.Image) -> None:
+    """Turn a picture as its EXIF orientation says; leave it where EXIF data cannot be read."""
+    image.load()
+    try:
+        image.getexif()
+    except DAMAGE:
+        return
+    for key in ("exif", "Raw profile type exif"):
+        image.info.pop(key, None)  # else Pillow writes it anew, which fails for what is not as it expects
+    ImageOps.exif_transpose(image, in_place=True)
+
+
+def resize_all(images: Images, side: int, channels: int) -> Images:
+    """Bring uint8 (n, H, W) grey or (n, H, W, 3) colour images ``to_pixels``, (n, side, side, channels)."""
+    return np.stack([to_pixels(Image.fromarray(image), side, channels) for image in images])
+
+
+def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
+    """Bring a picture of any mode to uint8 (side, side, channels), grey for 1 channel, RGB for 3.
+
+    Transparency is composited over white. A picture of another size is scaled, smoothly, until it covers
+    the square, and centre-cropped; one of the right size keeps its pixels. Raises ValueError for numbers
+    that are no brightness (see ``_white``).
+    """
+    mode = "L" if channels == 1 else "RGB"
+    image.load()  # before which some formats say another mode
+    if image.mode != mode or image.has_transparency_data:
+        image = _flatten(image, mode)
+    if image.size != (side, side):
+        image = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
+    return np.asarray(image).reshape(side, side, channels)
+
+
+def _flatten(image: Image.Image, mode: str) -> Image.Image:
+    """Convert a picture to ``mode``, L or RGB, strip by strip to save memory."""
+    white = _white(image) if image.mode.startswith(("I", "F")) else 0
+    flat = Image.new(mode, image.size)
+    for box in _strips(image):
+        flat.paste(_flatten_strip(image.crop(box), mode, white), box)
+    return flat
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """Yield boxes of rows from the top down."""
+    rows = max(STRIP // image.width, 1)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
+
+
+def _flatten_strip(image: Image.Image, mode: str, white: int) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        # A PNG's one transparent grey; 8 bits would not tell it from its neighbours.
+        values = np.asarray(image)
+        opaque = values != image.info.get("transparency")
+        grey = np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
+        image = Image.fromarray(np.stack([grey, opaque * np.uint8(255)], axis=2))
+    if image.mode == "La":
+        image = image.convert("LA")  # the one mode that Pillow makes of it
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
+    if image.mode not in ("1", "L"):
+        image = image.convert("RGB")
+    return image.convert(mode)
+
+
+def _white(image: Image.Image) -> int:
+    """Return what is white in a grey picture of 16-bit integers, 32-bit integers or floats.
+
+    16-bit pictures range to 65535. The other two do not say how far they range: taken is the smallest of
+    1 (floats only), 255 and 65535 that no pixel exceeds.
+    """
+    if image.mode.startswith("I;"):
+        return 65535
+    strips = (np.asarray(image.crop(box)) for box in _strips(image))
+    lowest, highest = np.transpose([(strip.min(), strip.max()) for strip in strips])
+    whites = (1, 255, 65535) if image.mode == "F" else (255, 65535)
+    white = next((white for white in whites if highest.max() <= white), 0)
+    if not white or not lowest.min() >= 0:
+        raise ValueError("grey values outside 0 to 65535")
+    return white

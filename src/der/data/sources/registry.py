@@ -1,72 +1,40 @@
-"""Sources of images, by name: what dataset.source chooses from.
+"""Sources of images by name, what dataset.source chooses from, and how one is read into class arrays.
 
-To add one, write a function like ``digits`` and put it into SOURCES. Names are known without what a source
-imports when it is called.
+To add one, write a function like ``digits`` and put it into SOURCES.
 """
 
-from __future__ import annotations
-
 import os
+import unicodedata
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import numpy as np
 
 from der.core.errors import UserError, naming
-from der.core.filesystem import existing, expand_home
+from der.core.files import existing, expand_home
 from der.core.registry import look_up
-from der.data.sources.folder_check import check_folder, list_classes
-from der.data.sources.known_classes import CIFAR10, CIFAR100, DIGITS
-from der.settings.dataset import DatasetSettings
+from der.core.sealed import seal
+from der.data import SPLITS
+from der.data.arrays import class_file, every_row, write_images
+from der.data.sources import ClassImages, Images, check_name
+from der.data.sources.builtin import CIFAR10, CIFAR100, DIGITS, cifar10, cifar100, digits
+from der.data.sources.folder import check_folder, folder, list_classes
+from der.settings.sections import DatasetSettings
 
-if TYPE_CHECKING:
-    from der.data.sources.class_images import ClassImages
-
-
-def digits(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    """scikit-learn's handwritten digits."""
-    from der.data.sources.digits import digits
-
-    return digits(settings)
-
-
-def cifar10(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    """CIFAR-10, downloaded."""
-    from der.data.sources.cifar import cifar10
-
-    return cifar10(settings)
-
-
-def cifar100(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    """CIFAR-100, downloaded."""
-    from der.data.sources.cifar import cifar100
-
-    return cifar100(settings)
-
-
-def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    """Anyone's images, in a directory or an archive."""
-    from der.data.sources.folder import folder
-
-    return folder(settings, scratch)
-
-
-def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
-    """Raise UserError for a place of downloads that there cannot be."""
-    with naming("dataset.downloads"):
-        place = existing(expand_home(settings.downloads))
-        if not place.is_dir() or not os.access(place, os.W_OK):
-            raise UserError(f"{place}: no directory to write into; name another")
+SCRATCH = "unpacked"  # below the directory that is filled
 
 
 class Read(Protocol):
     """A source: a function that yields the classes of a data set, one at a time.
 
-    Every class is a ``der.data.sources.class_images.ClassImages``: its name, which a file must be able to
-    have, and two arrays, uint8 (n, settings.side, settings.side, settings.channels), n >= 1.
+    Every class is a ``der.data.sources.ClassImages``: its name, which a file must be able to have, and two
+    arrays, uint8 (n, settings.side, settings.side, settings.channels), n >= 1.
     There are at least two; names come in alphabetical order, that of ``sorted``, in Unicode NFC, none twice.
-    A source without test images holds some out by ``class_images.hold_out``; pictures become arrays by
-    ``der.data.sources.decoding``.
+    A source without test images holds some out by ``der.data.sources.hold_out``; pictures become arrays by
+    ``der.data.sources.pictures``.
 
     ``settings`` are section dataset of the parameters; ``settings.path`` is the file or directory to read.
     ``scratch`` is a path where the source may make a directory for files of its own, which it removes in
@@ -88,8 +56,26 @@ class Source:
     check: Callable[[DatasetSettings, Path], None] = lambda settings, scratch: None
 
     def list_names(self, settings: DatasetSettings) -> list[str]:
-        """The names of all classes, in alphabetical order; none if they are unknown."""
+        """List the names of all classes, in alphabetical order; none if they are unknown."""
         return self.list_found(settings) if self.classes is None else list(self.classes)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a data set holds."""
+
+    classes: int
+    train: int  # images
+    test: int  # images
+    passed_over: int = 0  # files that are no pictures by their names
+
+
+def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
+    """Raise UserError if there cannot be a directory for downloads."""
+    with naming("dataset.downloads"):
+        place = existing(expand_home(settings.downloads))
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            raise UserError(f"{place}: no directory to write into; name another")
 
 
 SOURCES: dict[str, Source] = {
@@ -101,9 +87,95 @@ SOURCES: dict[str, Source] = {
 
 
 def find_source(settings: DatasetSettings) -> Source:
-    """The source that ``settings`` name; raises UserError if there is none.
+    """Find the source that ``settings`` name; raises UserError if there is none.
 
-    Of a function of the user's own no more is known than how to read.
+    Of a user-defined function no more is known than how to read.
     """
     found: Source | Read = look_up(SOURCES, settings.source, "dataset.source")
     return found if isinstance(found, Source) else Source(found)
+
+
+def download(settings: DatasetSettings, destination: Path) -> Counts:
+    """Read a source into ``destination/{train,test}/<class>.npy``, a sealed directory for each split.
+
+    Arrays are uint8 (n, image_side, image_side, channels), n >= 1. One class is in memory at a time, or some
+    megabytes where it is mapped: a source's files are moved, or copied in parts. An archive is unpacked in
+    ``destination``, too, until all is written. Raises UserError as ``read_source`` does. What was written by
+    then stays, so the caller makes the directory whole or absent.
+    """
+    classes, train, test, passed_over = 0, 0, 0, 0
+    with closing(read_source(settings, destination / SCRATCH)) as found:
+        for one in found:
+            for split, images in zip(SPLITS, (one.train, one.test), strict=True):
+                file = destination / split / class_file(one.name)
+                if file.exists():  # Cat and cat, on a file system that takes them for the same
+                    raise UserError(f"{file}: two classes' names differ in case only; rename one")
+                _put(images, file, destination / SCRATCH)
+            classes, train, test = classes + 1, train + len(one.train), test + len(one.test)
+            passed_over += one.passed_over
+    for split in SPLITS:
+        seal(destination / split, {})
+    return Counts(classes, train, test, passed_over)
+
+
+def _put(images: Images, file: Path, scratch: Path) -> None:
+    """Write ``images``; a .npy file below ``scratch`` that holds them, and nothing else, becomes ``file``."""
+    if isinstance(images, np.memmap):
+        whole = Path(str(images.filename))
+        if scratch in whole.parents and whole.stat().st_size == images.offset + images.nbytes:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            whole.replace(file)
+            return
+    write_images(file, every_row([images]))
+
+
+def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
+    """Yield the classes of the source that ``settings`` name, as ``Read`` describes them.
+
+    ``scratch`` is a path at which a source may make a directory while it is read. Raises UserError for a
+    source that is in no registry, for whatever the source finds wrong with its files, and, naming the source,
+    for whatever it yields that is not as described.
+    """
+    where = f"dataset.source: {settings.source}"
+    found: object = find_source(settings).read(settings, scratch)
+    if not isinstance(found, Iterable):
+        raise UserError(f"{where}: returns {_kind(found)}; yield a ClassImages for every class")
+    before: str | None = None
+    count = 0
+    try:
+        for one in found:
+            with naming(where):
+                _check(one, before, settings)
+            yield one
+            before, count = one.name, count + 1
+    finally:
+        if isinstance(found, Generator):
+            found.close()
+    if count < 2:
+        raise UserError(f"{where}: yields {count} of the two classes that are needed; add classes")
+
+
+def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
+    """Raise UserError unless a source's class is as ``Read`` describes it."""
+    if not isinstance(one, ClassImages) or not isinstance(one.name, str):
+        raise UserError(f"yields {_kind(one)}, no class by name; yield a ClassImages for every class")
+    with naming(f"{one.name!r}"):
+        check_name(one.name)
+    if one.name != unicodedata.normalize("NFC", one.name):
+        raise UserError(f"{one.name!r} is not in Unicode NFC; normalise the name")
+    if before is not None and one.name <= before:
+        raise UserError(f"class {one.name!r} comes after {before!r}; yield every class once, names sorted")
+    form = (settings.side, settings.side, settings.channels)
+    for split, images in zip(SPLITS, (one.train, one.test), strict=True):
+        what = f"{split} of class {one.name!r}"
+        if not isinstance(images, np.ndarray):
+            raise UserError(f"{what} is {_kind(images)}; give a numpy array")
+        if images.dtype != np.uint8 or images.shape[1:] != form:
+            wanted = ", ".join(map(str, form))
+            raise UserError(f"{what} is {images.dtype} of shape {images.shape}; give uint8 of (n, {wanted})")
+        if not len(images):
+            raise UserError(f"{what} has no image; give at least one, or leave the class out")
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"

@@ -1,16 +1,35 @@
-"""The layer that extractors are made of.
+"""The layer that extractors are made of, and what it is computed by.
+
+A layer is y = relu(scale * xhat + shift + residual), where z = conv(x) and xhat = (z - mean) * rstd. Mean and
+variance are those of a channel over all M pixels of the batch, rstd = (variance + eps)^-1/2, and the running
+statistics move by momentum towards mean and variance * M / (M - 1). Residual and ReLU are optional; a gate,
+the channel mask of masked training, is multiplied into scale and shift. With g = dy where y > 0, or dy where
+there is no ReLU, and sums over the M pixels:
+
+    dresidual = g    dshift = sum(g)    dscale = sum(g * xhat)
+    dz = scale * rstd * (g - dshift / M - xhat * dscale / M)
+
+Torch's own operations compute this, and in training kernels made for it: Triton's on CUDA (triton.py), C++ on
+processors (processor.cpp). Of a batch that is spread over several processes, sums and M are of all of them
+(SyncedNorm in der.train). In a frozen layer the normalisation is folded into the convolution.
 
 # B batch, C channels, H and W pixels
 """
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from der.core import ranks
-from der.model.kernels import onednn, processor_layer
-from der.model.kernels.processor import Kernels
+from der.core import distributed
+from der.model.kernels import processor
+from der.model.kernels.processor import Kernels, Normalized
 
 
 class ConvNorm(nn.Module):
@@ -36,15 +55,23 @@ class ConvNorm(nn.Module):
         self.kernels: Kernels | None = None
 
     def forward(self, x_BCHW: Tensor, residual_BCHW: Tensor | None = None) -> Tensor:
-        learns_statistics = not self.folded and self.norm.training
-        if x_BCHW.is_cuda and (self.folded or (learns_statistics and ranks.count() == 1)):
-            return self._fused(x_BCHW, residual_BCHW)
-        served = self.kernels is not None and self.kernels.serve(x_BCHW, self.conv.out_channels)
-        if self.kernels is not None and served and learns_statistics:
-            return self._compiled(x_BCHW, residual_BCHW, self.kernels)
-        if self.folded and onednn.serves(x_BCHW):
-            return onednn.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
-        y_BCHW = self._convolve(x_BCHW)
+        if self.folded:
+            if x_BCHW.is_cuda:
+                return self.by_triton(x_BCHW, residual_BCHW)
+            if processor.serves_folded(x_BCHW):
+                return processor.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
+        elif self.norm.training:
+            if x_BCHW.is_cuda and distributed.world_size() == 1:
+                return self.by_triton(x_BCHW, residual_BCHW)
+            if self.kernels is not None and self.kernels.serve(x_BCHW, self.conv.out_channels):
+                return self.by_compiled(x_BCHW, residual_BCHW, self.kernels)
+        return self.by_torch(x_BCHW, residual_BCHW)
+
+    def by_torch(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
+        """The layer by torch's own operations."""
+        weight, bias = self.conv.weight.to(x_BCHW.dtype), self.conv.bias
+        bias = None if bias is None else bias.to(x_BCHW.dtype)
+        y_BCHW = F.conv2d(x_BCHW, weight, bias, self.conv.stride, self.conv.padding)
         if not self.folded:
             y_BCHW = self.norm(y_BCHW)
         if self.gate is not None:
@@ -54,23 +81,22 @@ class ConvNorm(nn.Module):
             y_BCHW += residual_BCHW
         return F.relu_(y_BCHW) if self.relu else y_BCHW
 
-    def _convolve(self, x_BCHW: Tensor) -> Tensor:
-        weight, bias = self.conv.weight.to(x_BCHW.dtype), self.conv.bias
-        bias = None if bias is None else bias.to(x_BCHW.dtype)
-        return F.conv2d(x_BCHW, weight, bias, self.conv.stride, self.conv.padding)
-
-    def _fused(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
-        from der.model.kernels import fused  # only now: Triton is not everywhere
+    def by_triton(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
+        """The layer by kernels for CUDA, folded or in training."""
+        from der.model.kernels import triton  # only now: Triton is not everywhere
 
         if self.folded:
-            return fused.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
-        form = fused.Form(self.conv, self.norm, self.relu, self.side)
-        y_BCHW: Tensor = fused.FusedConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), form)
+            return triton.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
+        form = triton.Form(self.conv, self.norm, self.relu, self.side)
+        y_BCHW: Tensor = triton.FusedConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), form)
         return y_BCHW
 
-    def _compiled(self, x_BCHW: Tensor, residual_BCHW: Tensor | None, kernels: Kernels) -> Tensor:
-        form = processor_layer.CompiledForm(self.conv, self.norm, self.relu, kernels)
-        return processor_layer.train_layer(x_BCHW, *self._parameters_of(residual_BCHW), form)
+    def by_compiled(self, x_BCHW: Tensor, residual_BCHW: Tensor | None, kernels: Kernels) -> Tensor:
+        """The layer in training by ``kernels``, with a second output that ``fork`` finds."""
+        form = CompiledForm(self.conv, self.norm, self.relu, kernels)
+        y_BCHW, beside = CompiledConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), form)
+        y_BCHW.beside = beside
+        return y_BCHW  # type: ignore[no-any-return]
 
     def _parameters_of(self, residual_BCHW: Tensor | None) -> tuple[Tensor | None, ...]:
         """What a layer as one operation takes: weight, scale, shift, residual, the weight's values."""
@@ -86,3 +112,151 @@ class ConvNorm(nn.Module):
         self.conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
         self.norm = nn.Identity()  # type: ignore[assignment]
         self.folded = True
+
+
+@dataclass(frozen=True)
+class CompiledForm:
+    """What a layer in training mode is, beside the tensors that autograd sees."""
+
+    conv: nn.Conv2d
+    norm: nn.BatchNorm2d
+    relu: bool
+    kernels: Kernels
+
+
+class CompiledConvNorm(torch.autograd.Function):
+    """relu(batch_norm(conv(x)) + residual) of a layer in training mode, twice.
+
+    ``values`` are the weight's values in the dtype of x; the gradient goes to ``weight``. Two ways may lead
+    on, one from either output: their gradients are added as they are used, not in a pass of its own.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
+        values: Tensor, form: CompiledForm,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        ctx.set_materialize_grads(False)
+        z = _channels_last(F.conv2d(x, values, None, form.conv.stride, form.conv.padding))
+        # As `y += residual` does: autograd sums its gradient back to the shape that it had.
+        residual = None if residual is None else _channels_last(residual.to(z.dtype).expand_as(z))
+        done = form.kernels.normalize(z, form.norm, scale, shift, residual, form.relu)
+        ctx.save_for_backward(x, values, z, *done, scale, shift)
+        ctx.form, ctx.residual = form, residual is not None
+        return done.y, done.y.detach()
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any, dy: Tensor | None, beside: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        x, values, z, y, mean, rstd, scale, shift = ctx.saved_tensors
+        form, done = ctx.form, Normalized(y, mean, rstd)
+        one, *more = [_channels_last(gradient) for gradient in (dy, beside) if gradient is not None]
+        other = more[0] if more else None
+        grads = form.kernels.differentiate(one, other, z, done, scale, shift, ctx.residual, form.relu)
+        stride, padding = form.conv.stride, form.conv.padding
+        wanted = [ctx.needs_input_grad[0], True, False]
+        dx, dw, _ = torch.ops.aten.convolution_backward(
+            grads.dz, x, values, [0], stride, padding, [1, 1], False, [0, 0], 1, wanted
+        )
+        return dx, dw.float(), grads.dscale_C, grads.dshift_C, grads.dresidual, None, None
+
+
+def fork(x: Tensor) -> tuple[Tensor, Tensor]:
+    """``x`` for two ways, whose gradients meet in the layer it comes from, if compiled kernels made it."""
+    return x, getattr(x, "beside", x)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+class FusedLayers:
+    """The layers of a module in training, whose weights' values are at hand in the dtype of the images."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        self.layers = [layer for layer in module.modules() if isinstance(layer, ConvNorm)]
+        for layer in self.layers:
+            if dtype != torch.float32:
+                layer.values = layer.conv.weight.detach().to(dtype)
+
+    def cast_weights(self) -> None:
+        """Bring the values that forward and backward passes use up to date with the weights."""
+        values = [layer.values for layer in self.layers if layer.values is not None]
+        if values:
+            torch._foreach_copy_(values, [layer.conv.weight.detach() for layer in self.layers])
+
+    def join(self) -> None:
+        """Have what follows wait for the weights' gradients."""
+
+    def release(self) -> None:
+        """Leave the layers as they were found."""
+        for layer in self.layers:
+            layer.side = layer.values = layer.kernels = None
+
+
+class CudaLayers(FusedLayers):
+    """Layers prepared for Triton's kernels, with a second stream for the weights' gradients."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__(module, dtype)
+        self.side = torch.cuda.Stream()
+        for layer in self.layers:
+            layer.side = self.side
+
+    def join(self) -> None:
+        """Have the current stream wait for the weights' gradients."""
+        if not self.layers:  # nothing went to the side, and a capture must not wait for other work
+            return
+        torch.cuda.current_stream().wait_stream(self.side)
+
+
+class ProcessorLayers(FusedLayers):
+    """Layers prepared for the kernels compiled for a processor."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype, kernels: Kernels) -> None:
+        super().__init__(module, dtype)
+        for layer in self.layers:
+            layer.kernels = kernels
+
+
+class _Tracer(fx.Tracer):
+    """Takes convolutions and batch normalisations as they are, subclasses of torch's among them."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv2d | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
+
+
+def fold_pairs(module: nn.Module) -> None:
+    """Fold, in place, every batch normalisation that alone takes what a convolution gives.
+
+    For modules that are not made of ConvNorm, as in evaluation mode. One that cannot be traced, since its
+    operations depend on values, stays as it is.
+    """
+    try:
+        graph = _Tracer().trace(module)
+    except Exception:  # whatever a module's own code does with what stands for a tensor
+        return
+    for convolution, norm in [*_find_pairs(module, graph)]:
+        conv, bn = module.get_submodule(convolution), module.get_submodule(norm)
+        assert isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
+        module.set_submodule(convolution, fuse_conv_bn_eval(conv.eval(), bn.eval()))
+        # What is left of a normalisation is the activation that timm's holds.
+        module.set_submodule(norm, getattr(bn, "act", None) or nn.Identity())
+
+
+def _find_pairs(module: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, str]]:
+    """The names of convolutions and of the normalisations that follow; each is called once."""
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    for node in graph.nodes:
+        before: Any = node.args[0] if node.args else None
+        if not _calls(module, node, nn.BatchNorm2d) or not isinstance(before, fx.Node):
+            continue
+        if not _calls(module, before, nn.Conv2d) or len(before.users) != 1:
+            continue
+        if calls[node.target] == calls[before.target] == 1:
+            yield str(before.target), str(node.target)
+
+
+def _calls(module: nn.Module, node: fx.Node, kind: type[nn.Module]) -> bool:
+    return node.op == "call_module" and isinstance(module.get_submodule(str(node.target)), kind)

@@ -1,18 +1,30 @@
-"""Normalisation, addition and ReLU in one, forward and backward, by kernels compiled for this processor.
+"""Processors: kernels compiled where they run, for layers in training, and oneDNN's for frozen layers.
+
+kernels/layers.py has the formulas, processor.cpp the kernels. They are compiled by the machine's own compiler
+for its own processor.
 
 # C channels; all tensors (B, C, H, W) are channels last, of one dtype; all of length C are float32
 """
 
 import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from der.model.kernels.compiler import Compiled, compile_source
-from der.model.kernels.processor_source import CHUNKS, CONSTANTS, LANES, SOURCE
+SOURCE = Path(__file__).with_suffix(".cpp")
+LANES = 16  # channels handled at once
+CHUNKS = 128  # of rows, at most, whose sums are kept
+CONSTANTS = 4  # rows of C float32 that a kernel keeps beside the sums
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 ADDRESS, LONG, FLOAT, INT = ctypes.c_void_p, ctypes.c_long, ctypes.c_float, ctypes.c_int
@@ -20,6 +32,21 @@ ARGUMENTS = {
     "normalize": [*[ADDRESS] * 10, LONG, LONG, FLOAT, FLOAT, INT, INT],
     "differentiate": [*[ADDRESS] * 13, LONG, LONG, INT, INT],
 }
+COMPILERS = ("g++", "c++", "clang++")  # the first that there is
+PATIENCE = 120  # seconds; one that takes longer hangs, as on a file system that does not answer
+COMPILE = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-fopenmp", "-c")
+LINK = ("-shared",)  # not -fopenmp: threads are those of the OpenMP that torch has loaded, not a second team
+
+
+class Unavailable(Exception):
+    """There is no compiler, or not one that can do it: part of a sentence that says what is missing."""
+
+
+class Compiled(NamedTuple):
+    """A library in this process."""
+
+    library: ctypes.CDLL
+    digest: str  # of its machine code, which decides on the bits of its sums
 
 
 class Normalized(NamedTuple):
@@ -41,7 +68,7 @@ class Gradients(NamedTuple):
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels of der.model.kernels.processor_source, compiled. Sums have the same bits at every call."""
+    """The kernels of processor.cpp, compiled. Sums have the same bits at every call."""
 
     compiled: Compiled
 
@@ -120,5 +147,64 @@ def _scratch(channels: int) -> Tensor:
 
 
 def compiled_kernels() -> Kernels:
-    """The kernels, compiled at the first call; raises der.model.kernels.compiler.Unavailable."""
-    return Kernels(compile_source(SOURCE))
+    """The kernels, compiled at the first call; raises Unavailable."""
+    constants = f"constexpr long LANES = {LANES}, CHUNKS = {CHUNKS};\n"
+    return Kernels(compile_source(constants + SOURCE.read_text(encoding="utf-8")))
+
+
+@cache
+def compile_source(source: str) -> Compiled:
+    """The library of C++ ``source``: a second or two. Raises Unavailable, but nothing else.
+
+    Compiled anew by every process: what lies on disk for long would have to be trusted, and kept in step with
+    compilers and processors.
+    """
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        raise Unavailable(
+            f"there is no C++ compiler, neither {', '.join(COMPILERS[:-1])} nor {COMPILERS[-1]}"
+        )
+    try:
+        with TemporaryDirectory() as directory:
+            unit, library = (str(Path(directory) / name) for name in ("kernels.o", "kernels.so"))
+            _run([compiler, "-x", "c++", *COMPILE, "-", "-o", unit], source)
+            _run([compiler, *LINK, unit, "-o", library], "")
+            digest = hashlib.sha256(Path(library).read_bytes()).hexdigest()
+            return Compiled(ctypes.CDLL(library), digest)
+    except OSError as error:
+        raise Unavailable(f"what {compiler} compiles cannot be loaded ({error})") from None
+
+
+def _run(line: list[str], text: str) -> None:
+    english = os.environ | {"LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            line, input=text, capture_output=True, encoding="utf-8", errors="replace", timeout=PATIENCE,
+            env=english,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{line[0]} has not compiled what is needed in {PATIENCE} seconds") from None
+    if done.returncode:
+        complaint = next((one for one in done.stderr.splitlines() if "error" in one), "it says nothing")
+        raise Unavailable(f"{line[0]} cannot compile what is needed ({complaint})")
+
+
+def serves_folded(x: Tensor) -> bool:
+    """Whether ``folded_layer`` can take ``x`` here; a graph that is exported must run elsewhere, too."""
+    if x.device.type != "cpu" or not torch.backends.mkldnn.is_available() or torch.compiler.is_exporting():
+        return False
+    return x.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def folded_layer(x: Tensor, conv: nn.Conv2d, residual: Tensor | None, relu: bool) -> Tensor:
+    """relu(conv(x) + residual), the last two optional, without gradients; x is float32 or bfloat16."""
+    assert conv.bias is not None
+    values, bias = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
+    form = (list(conv.padding), list(conv.stride), [1, 1], 1)
+    activation = "relu" if relu else None
+    convolve = torch.ops.mkldnn._convolution_pointwise  # which torch's own compiler uses for this
+    if residual is None:
+        y: Tensor = convolve(x, values, bias, *form, activation or "none", [], "")
+    else:
+        y = convolve.binary(x, residual, values, bias, *form, "add", 1.0, activation, [], None)
+    return y

@@ -1,0 +1,84 @@
+"""What work costs: its wall time, also if it was interrupted and went on, and the processor's name."""
+
+import platform
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+_waited = 0.0  # seconds that this process has waited for others
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Wait for another process's work in the block; no clock of this process counts that time."""
+    global _waited
+    begin = time.perf_counter()
+    try:
+        yield
+    finally:
+        _waited += time.perf_counter() - begin
+
+
+def working_time() -> float:
+    """Seconds as of ``time.perf_counter``, without those that passed in ``waiting``."""
+    return time.perf_counter() - _waited
+
+
+class Spent(NamedTuple):
+    """What a piece of work has cost so far."""
+
+    seconds: float  # wall time, without what passed in ``waiting``
+    runs: int  # processes that worked on it, one after the other
+
+
+class WorkClock:
+    """Runs from the moment it is made; ``epochs`` counts the passes over training images, by phase."""
+
+    def __init__(self) -> None:
+        self.begin = working_time()
+        self.earlier = Spent(0.0, 0)
+        self.epochs: dict[str, int] = {}
+
+    def go_on(self, earlier: Spent) -> None:
+        """Add what ``earlier`` processes spent."""
+        self.earlier = earlier
+
+    def spent(self) -> Spent:
+        """Sum up this process and those before it."""
+        return Spent(self.earlier.seconds + working_time() - self.begin, self.earlier.runs + 1)
+
+
+class StageTime(NamedTuple):
+    """What one stage took to leave its outputs, and on which machine."""
+
+    seconds: float  # wall time, of all its parts if it was interrupted and went on
+    runs: int  # how often it was started until it was done
+    epochs: int | None  # of training; None for other stages
+    device: str  # name of the processor or GPU
+    torch: str | None  # version; None for a stage that did without
+    computed: bool  # by the newest of the runs that made the results; else kept from an earlier one
+
+
+def show_seconds(seconds: float) -> str:
+    """Write a length of time in its two largest units: "1 h 23 min", "2 min 5 s", "0.4 s"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def processor_name() -> str:
+    """Read the processor's model, as far as the system tells."""
+    details = Path("/proc/cpuinfo")  # Linux
+    if details.exists():
+        named = re.search(r"^model name\s*:\s*(.+)$", details.read_text(encoding="utf-8"), re.MULTILINE)
+        if named:
+            return named[1]
+    return platform.processor() or platform.machine()

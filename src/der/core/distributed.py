@@ -1,0 +1,149 @@
+"""Reductions over the processes that work on one step; a process is alone unless it has joined others.
+
+Every rank calls the same functions in the same order, and all get the same numbers: sums and lists are made
+in the order of the ranks.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from der.core.errors import UserError
+
+if TYPE_CHECKING:  # torch costs seconds, and a process that is alone does without
+    import torch
+    from torch import Tensor
+    from torch._C._distributed_c10d import Store
+    from torch.distributed import ProcessGroup
+
+T = TypeVar("T")
+
+ANSWER = timedelta(seconds=45)  # after which a rank that does not answer counts as lost
+# On GPUs far more: NCCL counts from when a reduction is queued, maybe behind an epoch of replayed steps.
+ANSWER_ON_GPUS = timedelta(minutes=10)
+STARTING = timedelta(minutes=10)  # for all ranks to join
+WAITING = timedelta(hours=48)  # at a barrier: rank 0 may wait for another run
+SOURCE = re.compile(r"^(\[[^]]*\] *)+")  # a text of Gloo begins with where in its code it was raised
+
+
+class LostRank(Exception):
+    """Another rank has ended or does not answer; nothing is wrong with this one's work."""
+
+
+class Group(NamedTuple):
+    """This process's place among others, and the two groups by which they talk."""
+
+    rank: int
+    size: int
+    working: "ProcessGroup"  # with time-outs of ANSWER
+    waiting: "ProcessGroup"  # of WAITING
+
+
+_group: Group | None = None
+
+
+def join(rank: int, size: int, device: "torch.device", store: "Store | None" = None) -> None:
+    """Join the others as ``rank`` of ``size``, by NCCL on CUDA and Gloo elsewhere; they meet at ``store``.
+
+    Without one they meet where torchrun says. Raises UserError if they cannot reach each other.
+    """
+    global _group
+    import torch.distributed as dist
+
+    on_gpus = device.type == "cuda"
+    if on_gpus:  # else NCCL chooses by size and machine, also NVLS, whose sums differ from call to call
+        os.environ.setdefault("NCCL_ALGO", "Ring")
+    backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+    try:
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STARTING)
+        working = dist.new_group(timeout=ANSWER_ON_GPUS if on_gpus else ANSWER)
+        waiting = dist.new_group(timeout=WAITING, backend="gloo")
+    except RuntimeError as error:
+        raise UserError(f"the processes cannot reach each other: {_reason(error)}") from None
+    assert not isinstance(working, int) and not isinstance(waiting, int)  # as for ranks outside a group
+    _group = Group(rank, size, working, waiting)
+
+
+def leave() -> None:
+    """Leave the others: this process is alone again."""
+    global _group
+    import torch.distributed as dist
+
+    _group = None
+    dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Return this process's rank, from 0."""
+    return _group.rank if _group else 0
+
+
+def world_size() -> int:
+    """Return the number of processes that work together."""
+    return _group.size if _group else 1
+
+
+def shard(length: int) -> slice:
+    """Return this rank's part of ``length`` things in a row; parts differ by one at most."""
+    return slice(length * rank() // world_size(), length * (rank() + 1) // world_size())
+
+
+def barrier() -> None:
+    """Wait until all ranks have come here, however long it takes; raises LostRank."""
+    if _group:
+        import torch.distributed as dist
+
+        _call(dist.barrier, _group.waiting)
+
+
+def all_reduce(tensors: "Sequence[Tensor]") -> None:
+    """Replace ``tensors``, all of one dtype, by their sums over the ranks; raises LostRank.
+
+    The sums of the same ranks and tensors have the same bits each time: a ring adds in its order.
+    """
+    if _group is None:
+        return
+    import torch
+    import torch.distributed as dist
+
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    _call(dist.all_reduce, flat, group=_group.working)
+    for tensor, total in zip(tensors, flat.split([one.numel() for one in tensors]), strict=True):
+        tensor.copy_(total.view(tensor.shape))
+
+
+def all_gather(tensor: "Tensor") -> "Tensor":
+    """Stack the ranks' ``tensor`` (...), in their order: (ranks, ...). Raises LostRank."""
+    if _group is None:
+        return tensor[None]
+    import torch
+    import torch.distributed as dist
+
+    parts = [torch.empty_like(tensor) for _ in range(_group.size)]
+    _call(dist.all_gather, parts, tensor.contiguous(), group=_group.working)
+    return torch.stack(parts)
+
+
+def broadcast(value: T) -> T:
+    """Return what rank 0 has for ``value``; raises LostRank."""
+    if _group is None:
+        return value
+    import torch.distributed as dist
+
+    box = [value]
+    _call(dist.broadcast_object_list, box, src=0, group=_group.working)
+    return box[0]
+
+
+def _call(function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+    """Call a function of torch.distributed, whose errors are RuntimeErrors of many kinds."""
+    try:
+        function(*arguments, **named)
+    except RuntimeError as error:
+        raise LostRank(f"a process has ended, or does not answer ({_reason(error)})") from None
+
+
+def _reason(error: RuntimeError) -> str:
+    return SOURCE.sub("", str(error).partition("\n")[0])

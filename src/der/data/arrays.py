@@ -1,0 +1,272 @@
+"""Images as arrays: picked without copying, in files of one class each, and as the memory of exemplars.
+
+# N images, B of them, M exemplars, K classes seen, H and W pixels, C channels, D features
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.core.errors import UserError
+from der.core.files import atomic_file, write_array
+from der.core.mapped import mapped_bytes, prefetch, release
+from der.core.sealed import SealedDirectory, sealed_directory
+from der.settings.sections import MemorySettings
+
+CHUNK = 16 << 20  # bytes of images that are copied at once
+HELD = 256 << 20  # bytes of files that may stay in memory
+AROUND = 2 << 20  # bytes that the system may map where one is read
+SUFFIX = ".npy"
+OTHER_FILES = 1024  # that a process may have open beside memory maps
+
+
+class Part(NamedTuple):
+    """The images that are asked for and lie in one array."""
+
+    array: NDArray[np.uint8]
+    places: NDArray[np.int64]  # among those asked for
+    rows: NDArray[np.int64]  # of the array
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """N images uint8: image i is row ``rows_N[i]`` of all ``arrays``, one after the other.
+
+    The arrays may be memory maps. An image is copied when it is read, and not before; what was read of large
+    files does not stay in memory.
+    """
+
+    arrays: Sequence[NDArray[np.uint8]]  # (n, H, W, C) each, at least one
+    rows_N: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows_N)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        _, height, width, channels = self.arrays[0].shape
+        return height, width, channels
+
+    def pick(self, indices_B: NDArray[np.int64]) -> "ImageRows":
+        """The images with these indices, not copied."""
+        return ImageRows(self.arrays, self.rows_N[indices_B])
+
+    def read(self, indices_B: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy (B, H, W, C) of the images with these indices."""
+        picked = np.empty((len(indices_B), *self.shape), np.uint8)
+        size = max(1, HELD // AROUND) if self._large else max(1, len(indices_B))
+        for start in range(0, len(indices_B), size):
+            for array, places, rows in self._parts_of(indices_B[start : start + size]):
+                picked[start + places] = np.asarray(array)[rows]  # as a memory map it would take longer
+                if self._large:
+                    release(array)
+        return picked
+
+    def stream(self, several: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
+        """Copies of the images of each array of indices; the disk reads the next while one is worked on."""
+        for indices_B, following in pairwise([*several, np.empty(0, np.int64)]):
+            for array, _, rows in self._parts_of(following):
+                prefetch(array, rows)
+            yield self.read(indices_B)
+
+    def copy(self) -> NDArray[np.uint8]:
+        """A copy (N, H, W, C) of all."""
+        return self.read(np.arange(len(self)))
+
+    def chunks(self) -> Iterator[NDArray[np.uint8]]:
+        """Copies of all images in order, some megabytes at a time."""
+        size = max(1, CHUNK // max(1, int(np.prod(self.shape))))
+        for start in range(0, len(self), size):
+            yield self.read(np.arange(start, min(start + size, len(self))))
+
+    @cached_property
+    def _large(self) -> bool:
+        """True if the mapped files exceed the limit of what may stay in memory."""
+        return sum(map(mapped_bytes, self.arrays)) > HELD
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.cumsum([0, *map(len, self.arrays)])
+
+    def _parts_of(self, indices_B: NDArray[np.int64]) -> Iterator[Part]:
+        rows_B = self.rows_N[indices_B]
+        owners = np.searchsorted(self._starts, rows_B, side="right") - 1
+        order = np.argsort(owners, kind="stable")
+        found, begins = np.unique(owners[order], return_index=True)
+        for owner, places in zip(found.tolist(), np.split(order, begins)[1:], strict=True):
+            yield Part(self.arrays[owner], places, rows_B[places] - self._starts[owner])
+
+
+def every_row(arrays: Sequence[NDArray[np.uint8]]) -> ImageRows:
+    """All images of ``arrays``."""
+    return ImageRows(arrays, np.arange(sum(map(len, arrays))))
+
+
+def join(several: Sequence[ImageRows]) -> ImageRows:
+    """The images of ``several``, one after the other; some of them may be empty."""
+    found = [one for one in several if len(one)] or several[:1]
+    arrays = [array for one in found for array in one.arrays]
+    *starts, _ = accumulate((sum(map(len, one.arrays)) for one in found), initial=0)
+    rows = [start + one.rows_N for start, one in zip(starts, found, strict=True)]
+    return ImageRows(arrays, np.concatenate(rows))
+
+
+# A sealed directory of images: one array (n, H, W, C) per class, in <class>.npy.
+
+
+def class_file(name: str) -> str:
+    """The file of the images of class ``name``, which may hold dots."""
+    return f"{name}{SUFFIX}"
+
+
+def write_images(path: Path, images: ImageRows) -> None:
+    """Write images (N, H, W, C) as a .npy file, some megabytes at a time."""
+    shape = (len(images), *images.shape)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with atomic_file(path) as partial, partial.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for chunk in images.chunks():
+            stream.write(chunk.data)
+
+
+def list_classes(directory: Path) -> list[str]:
+    """Names of the classes in ``directory``, in alphabetical order; raises DamageError if it is none."""
+    files = SealedDirectory(directory).digests
+    return sorted(name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX))
+
+
+def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
+    """Memory maps of the named classes' images, in the order of ``names``.
+
+    Raises DamageError naming a file that is missing or damaged, and UserError naming one that does not hold
+    images, holds none, or has images of another shape than the first.
+    """
+    _allow_open_files(OTHER_FILES + len(names))
+    sealed = SealedDirectory(directory)
+    arrays: list[NDArray[np.uint8]] = []
+    for name in names:
+        path = directory / class_file(name)
+        array = sealed.read_array(class_file(name), mapped=True)
+        if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
+            raise UserError(f"{path}: not images, but {array.dtype} of shape {array.shape}; make it again")
+        if arrays and array.shape[1:] != arrays[0].shape[1:]:
+            raise UserError(
+                f"{path}: images of shape {array.shape[1:]}, but {names[0]} has {arrays[0].shape[1:]}; "
+                "make it again"
+            )
+        arrays.append(array)
+    return arrays
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise this process's limit of open files, as far as it may: every memory map keeps one open."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS has one more limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory M_t: exemplars of every class seen, sorted by label, those of a class in herding order."""
+
+    images: ImageRows  # M of them
+    labels: NDArray[np.int64]  # (M,)
+    class_means: NDArray[np.float32]  # (K, D), of the current network's features
+
+    def indices_of(self, label: int) -> NDArray[np.int64]:
+        """The indices of one class's exemplars, in herding order."""
+        return np.flatnonzero(self.labels == label)
+
+    def of_class(self, label: int) -> ImageRows:
+        """The exemplars of one class, in herding order."""
+        return self.images.pick(self.indices_of(label))
+
+    def copy(self) -> "Memory":
+        """A memory with its own copy of the images: the arrays that they were picked from may go."""
+        return replace(self, images=every_row([self.images.copy()]))
+
+
+def empty_memory() -> Memory:
+    """The memory before step 1."""
+    images = every_row([np.empty((0, 0, 0, 0), np.uint8)])
+    return Memory(images, np.empty(0, np.int64), np.empty((0, 0), np.float32))
+
+
+def exemplars_per_class(settings: MemorySettings, classes: int) -> int:
+    """m: the fixed number per class, or an equal share of the fixed total."""
+    return settings.budget if settings.allocation == "per_class" else settings.budget // classes
+
+
+def check_budget(settings: MemorySettings, classes: int) -> None:
+    """Raise UserError if the memory's budget leaves no exemplar for each of ``classes``."""
+    if not exemplars_per_class(settings, classes):
+        raise UserError(
+            f"memory.budget: {settings.budget} leaves no exemplar for each of {classes} classes; "
+            f"write at least {classes}"
+        )
+
+
+def save_memory(path: Path, memory: Memory) -> None:
+    """Write the three arrays as .npy files into the sealed directory ``path``."""
+    with sealed_directory(path) as directory:
+        write_images(directory / "images.npy", memory.images)
+        write_array(directory / "labels.npy", memory.labels)
+        write_array(directory / "class_means.npy", memory.class_means)
+
+
+def load_memory(path: Path) -> Memory:
+    """Read a memory.
+
+    Raises UserError naming a file that is missing, damaged, not finite, or does not fit the others.
+    """
+    sealed = SealedDirectory(path)
+    memory = Memory(
+        every_row([_read(sealed, "images.npy", np.uint8, 4, mapped=True)]),
+        _read(sealed, "labels.npy", np.int64, 1),
+        _read(sealed, "class_means.npy", np.float32, 2),
+    )
+    if len(memory.images) != len(memory.labels):
+        raise UserError(
+            f"{path}: {len(memory.images)} images but {len(memory.labels)} labels; build it again"
+        )
+    classes = np.unique(memory.labels)
+    if not np.array_equal(classes, np.arange(len(memory.class_means))):
+        raise UserError(
+            f"{path}: labels of {len(classes)} classes do not fit {len(memory.class_means)} class means; "
+            "build it again"
+        )
+    if not np.isfinite(memory.class_means).all():  # to which no distance would be right
+        raise UserError(f"{path / 'class_means.npy'}: not all means are finite; build it again")
+    return memory
+
+
+def read_labels(path: Path) -> NDArray[np.int64]:
+    """The labels (M,) of a memory alone; raises UserError naming a file that is missing or damaged."""
+    return _read(SealedDirectory(path), "labels.npy", np.int64, 1)
+
+
+def _read(
+    sealed: SealedDirectory, name: str, kind: type[np.generic], dimensions: int, *, mapped: bool = False
+) -> NDArray[Any]:
+    array = sealed.read_array(name, mapped=mapped)
+    if array.dtype != kind or array.ndim != dimensions:
+        raise UserError(
+            f"{sealed.path / name}: {array.dtype} of shape {array.shape} does not belong there; "
+            "build it again"
+        )
+    return array

@@ -1,3 +1,0 @@
-"""Training and test images, by the names of their folders."""
-
-SPLITS = ("train", "test")

@@ -1,0 +1,158 @@
+"""Building the memory of exemplars: how many of each class, which ones, and the class means.
+
+What memory.selection chooses from stands in SELECTIONS; to add a selection, write a function like
+``at_random`` and name it there.
+
+# N images of a class, H and W pixels, C channels, D features, K classes seen, m exemplars
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.core.errors import UserError
+from der.core.registry import look_up
+from der.data.arrays import Memory, check_budget, every_row, exemplars_per_class, join
+from der.model.normalization import in_parts, normalize_features
+from der.settings.sections import MemorySettings
+
+# Of several classes: images (N, H, W, C) of each to its features (N, D).
+Features = Callable[[Iterable[NDArray[np.uint8]]], Iterable[NDArray[np.float32]]]
+
+
+def build_memory(
+    previous: Memory, new_classes: Sequence[NDArray[np.uint8]], settings: MemorySettings, features: Features
+) -> Memory:
+    """Build M_t from M_{t-1} and the step's images (DER, section 3.1; method of iCaRL).
+
+    Keeps the first m exemplars of each old class, selects m of each new class, and computes all class means
+    anew. ``new_classes`` holds each new class's training images in label order; ``features`` computes
+    super-features under the current network, without augmentation. Raises UserError if the budget leaves
+    no exemplar for a class, and for an unknown selection or one that returns an invalid result.
+
+    The result's images are rows of the arrays given, copied when they are read.
+    """
+    old_classes = len(previous.class_means)
+    classes = old_classes + len(new_classes)
+    select = find_selection(settings)
+    check_budget(settings, classes)
+    per_class = exemplars_per_class(settings, classes)
+    kept = [previous.indices_of(label)[:per_class] for label in range(old_classes)]
+    old = (previous.images.pick(indices).copy() for indices in kept)
+    means, start = np.empty((classes, 0), np.float32), len(previous.images)
+    for label, features_ND in enumerate(features(old)):
+        means = _put(means, label, class_mean(features_ND))
+    for images, features_ND in zip(new_classes, features(new_classes), strict=True):
+        chosen = select(features_ND, per_class, settings, len(kept))
+        means = _put(means, len(kept), class_mean(features_ND[chosen]))
+        kept.append(start + chosen)
+        start += len(images)
+    labels = np.repeat(np.arange(classes), [len(indices) for indices in kept])
+    candidates = join([previous.images, every_row(new_classes)])
+    return Memory(candidates.pick(np.concatenate(kept)), labels, means)
+
+
+def _put(means_KD: NDArray[np.float32], label: int, mean_D: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The means with that of ``label``; kept apart, they would break up the memory that passes need."""
+    if not means_KD.size:
+        means_KD = np.empty((len(means_KD), len(mean_D)), np.float32)
+    means_KD[label] = mean_D
+    return means_KD
+
+
+def class_mean(features_ND: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Mean (D,) of the normalised features, normalised again: a class's point for nearest-mean prediction."""
+    mean = normalize_features(features_ND).mean(axis=0, keepdims=True)
+    unit: NDArray[np.float64] = normalize_features(mean)[0]
+    return unit.astype(np.float32)
+
+
+def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]:
+    """Indices of the ``min(exemplars, N)`` images chosen by herding, in the order chosen.
+
+    iCaRL (Rebuffi et al. 2017), algorithm 4. Each pick is the image, not chosen before, that brings the mean
+    of the chosen features nearest to the mean of all (both of normalised features, L2 distance); rounding
+    decides ties.
+    """
+    features = normalize_features(features_ND)
+    # ||mean - (s + f) / j||^2 = const + ((2 s.f + f.f) / j - 2 mean.f) / j, s the sum of those chosen.
+    to_mean = features @ features.mean(axis=0)
+    squared = np.concatenate([(some**2).sum(axis=1) for some in in_parts(features)])
+    to_sum = np.zeros(len(features))
+    free = np.ones(len(features), dtype=bool)
+    chosen = []
+    for count in range(1, min(exemplars, len(features)) + 1):
+        cost = (2 * to_sum + squared) / count - 2 * to_mean
+        pick = int(np.argmin(np.where(free, cost, np.inf)))
+        chosen.append(pick)
+        free[pick] = False
+        to_sum += features @ features[pick]
+    return np.array(chosen, dtype=np.int64)
+
+
+class Selection(Protocol):
+    """A selection: a function that chooses the exemplars of one class.
+
+    ``features_ND`` are the super-features (N, D), float32, of the class's training images under the network
+    just trained, read-only; ``exemplars`` is how many are wanted, at least 1; ``label`` is the class's. The
+    result holds the indices (int64) of min(exemplars, N) different images, in the order in which they are to
+    be kept: when more classes share the memory, the last are dropped. The same arguments must give the same
+    indices: draws come from ``settings.seed`` and ``label`` alone.
+    """
+
+    def __call__(
+        self, features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int, /
+    ) -> NDArray[np.int64]: ...
+
+
+def by_herding(
+    features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int
+) -> NDArray[np.int64]:
+    """The method of iCaRL."""
+    return herd(features_ND, exemplars)
+
+
+def at_random(
+    features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int
+) -> NDArray[np.int64]:
+    """An ablation; the draw depends on seed, label and number of images alone."""
+    order: NDArray[np.int64] = np.random.RandomState([settings.seed, label]).permutation(len(features_ND))
+    return order[:exemplars]
+
+
+SELECTIONS: dict[str, Selection] = {"herding": by_herding, "random": at_random}
+
+
+def find_selection(settings: MemorySettings) -> Selection:
+    """The selection that ``settings`` name, with its result checked; raises UserError if there is none.
+
+    When called it raises UserError for a result that is not as ``Selection`` says.
+    """
+    name = settings.selection
+    select = look_up(SELECTIONS, name, "memory.selection")
+
+    def checked(
+        features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int, /
+    ) -> NDArray[np.int64]:
+        shown = features_ND.view()
+        shown.flags.writeable = False  # class means are computed from them afterwards
+        chosen = np.asarray(select(shown, exemplars, settings, label))
+        if fault := _fault_of(chosen, len(features_ND), min(exemplars, len(features_ND))):
+            raise UserError(f"memory.selection: {name} {fault}")
+        return chosen.astype(np.int64)
+
+    return checked
+
+
+def _fault_of(chosen: NDArray[np.generic], images: int, wanted: int) -> str | None:
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        return f"returns {chosen.dtype} of shape {chosen.shape}; return whole numbers (n,), indices of images"
+    if len(chosen) != wanted:
+        return f"chooses {len(chosen)} of {images} images; choose {wanted}"
+    if len(set(chosen.tolist())) != wanted:
+        return "chooses an image twice; choose each once"
+    if not 0 <= int(chosen.min()) <= int(chosen.max()) < images:
+        return f"chooses images {chosen.min()} to {chosen.max()}; choose from 0 to {images - 1}"
+    return None

@@ -1,0 +1,57 @@
+"""Normalisation of what goes into a network, pixels, and of what comes out, features; without torch.
+
+# N images, D features
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from der.settings.sections import Deviation, Section, Share
+
+Real = TypeVar("Real", bound=np.floating)
+ROWS = 1024  # of features that are worked on at once
+EPSILON = 1e-8  # added to norms, so that a zero feature stays zero
+
+
+class Normalization(Section, frozen=True):
+    """Per-channel mean and standard deviation of pixels in [0, 1]."""
+
+    mean: list[Share]
+    std: list[Deviation]
+
+
+def measure_normalization(arrays: Iterable[NDArray[np.uint8]]) -> Normalization:
+    """Mean and deviation over all pixels of images (n, H, W, C), an array after the other.
+
+    A channel that never varies gets deviation 1, so that it maps to zero.
+    """
+    histogram: NDArray[np.int64] | None = None
+    for images in arrays:
+        channels = range(images.shape[-1])
+        counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in channels])
+        histogram = counts if histogram is None else histogram + counts
+    assert histogram is not None
+    # From whole-number counts the sums are exact, whatever the order of images.
+    values = np.arange(256) / 255
+    total = histogram.sum(1)
+    mean = histogram @ values / total
+    std = np.sqrt(np.maximum(histogram @ values**2 / total - mean**2, 0))
+    std = np.where(std > 1e-6, std, 1.0)
+    return Normalization(mean.tolist(), std.tolist())
+
+
+def normalize_features(features_ND: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows divided by their L2 norm, in float64, as herding and nearest-mean prediction compare them."""
+    wide: NDArray[np.float64] = features_ND.astype(np.float64)
+    for some in in_parts(wide):
+        some /= np.linalg.norm(some, axis=1, keepdims=True) + EPSILON
+    return wide
+
+
+def in_parts(features_ND: NDArray[Real]) -> Iterator[NDArray[Real]]:
+    """Views of neighbouring rows, for what would else take as much memory as all of them once more."""
+    for start in range(0, len(features_ND), ROWS):
+        yield features_ND[start : start + ROWS]

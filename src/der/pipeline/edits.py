@@ -1,0 +1,228 @@
+"""Edits params.yaml and chain.yaml for `der preset`, `der add` and `der chain`, and says what will run."""
+
+import shutil
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from der.core.errors import DamageError, UserError, naming
+from der.core.files import read_json
+from der.data.sources.registry import find_source
+from der.estimator.choices import check_choices
+from der.model import METADATA
+from der.pipeline import paths
+from der.pipeline.dvc import LOCK, find_cache, holds, read_lock, stages_to_run
+from der.pipeline.params import compare, parse_section, read_params, read_text, value_at, write_text
+from der.pipeline.paths import CHECKPOINTS, GRAPH, PARAMS, RAW, checkpoint, is_unused, steps_in
+from der.pipeline.planning import planned_steps
+from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
+from der.pipeline.steps import CHAIN, chain_length, write_chain
+from der.settings.experiment import Settings
+from der.settings.sections import DatasetSettings
+from der.settings.yaml import parse_yaml, put_values
+
+TRAINING = "train_task@"  # and the number of a step: its stage in DVC's graph
+
+Steps = list[list[str]]  # class names in label order, by the step that brings them
+
+
+def apply_preset(name: str, class_order: str | None = None) -> str:
+    """Write preset ``name`` to params.yaml; return what changed and what `dvc repro` will recompute."""
+    old, length = read_params(), chain_length()
+    places = {key.partition(".")[2]: place for key in PLACES if (place := value_at(old, key)) is not None}
+    new = write_preset(name, places, class_order)
+    values = parse_yaml(new, PARAMS)
+    settings = parse_section(Settings, values, PARAMS)
+    with naming(PARAMS):
+        check_choices(settings)
+    changes = list(compare(old, values))
+    steps = planned_steps(settings)
+    fitted = fit_chain(length, len(steps) if steps else length)
+    write_text(new)
+    lines = [f"preset {name}: {len(changes)} values of {PARAMS} changed", *(f"  {one}" for one in changes)]
+    lines += fitted
+    if wanted := stages_to_run(values):
+        lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
+    lines += describe_missing_images(settings.dataset.path)
+    return "\n".join(lines)
+
+
+def describe_missing_images(path: str) -> list[str]:
+    """Say that dataset.path does not exist, if so: DVC would fail before any stage."""
+    if path and Path(path).exists():
+        return []
+    return [
+        f"dataset.path: there is no {path or 'path without a name'}, and DVC looks for it whatever the "
+        "source; name what exists, data/images for one"
+    ]
+
+
+def add_classes(names: Sequence[str]) -> str:
+    """Add a step of the classes ``names``, by default all new ones, to the finished steps in params.yaml.
+
+    Steps that were added before and are not trained yet stay. Returns what `dvc repro` will train. Raises
+    UserError, and changes nothing, if no step is finished, a class is unknown or already in a step, or the
+    other parameters do not fit.
+    """
+    settings, length = load_settings(), chain_length()
+    finished = finished_steps()
+    if not finished:
+        raise UserError(f"{CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
+    named = settings.protocol.steps or []
+    before = named if named[: len(finished)] == finished else finished
+    steps = [*before, choose_classes(names, before, settings.dataset)]
+    edited = put_values(read_text(), {"protocol": {"steps": steps}})
+    planned_steps(parse_settings(edited))  # raises what does not fit
+    fitted = fit_chain(length, len(steps))
+    write_text(edited)
+    kept = "step 1 stays as it was" if len(finished) == 1 else f"steps 1 to {len(finished)} stay as they were"
+    return "\n".join(
+        [
+            f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {kept}",
+            *fitted,
+            _describe_training(edited, len(finished) + 1, len(steps)),
+        ]
+    )
+
+
+def finished_steps() -> Steps:
+    """Read the steps of the newest checkpoint from its network.json; empty if no step is finished."""
+    files = [checkpoint(step) / METADATA for step in steps_in(CHECKPOINTS)]
+    finished = [file for file in files if file.exists()]
+    if not finished:
+        return []
+    newest = finished[-1]
+    content = read_json(newest)
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not isinstance(steps, list):
+        raise UserError(f"{newest}: not a DER checkpoint; run `dvc repro`")
+    return steps
+
+
+def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings) -> list[str]:
+    """Choose the classes of the new step: ``names``, or all classes that are in no step of ``before``."""
+    known = {name: step for step, classes in enumerate(before, start=1) for name in classes}
+    chosen = list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
+    for name in chosen:
+        if name in known:
+            raise UserError(f"{name}: in step {known[name]} already; name classes that are new")
+    if chosen:
+        return chosen
+    found = find_source(dataset).list_names(dataset)
+    if not found:
+        raise UserError("dataset: only its images tell which classes are new; name them, `der add NAME ...`")
+    if not (new := [name for name in found if name not in known]):
+        raise UserError("dataset: every class is in a step already; put images of a new one there")
+    return new
+
+
+def _describe_training(text: str, first: int, last: int) -> str:
+    """Say what `dvc repro` will train; only the steps ``first`` to ``last`` have no checkpoint."""
+    trained = [one for one in stages_to_run(parse_yaml(text, PARAMS)) if one.startswith(TRAINING)]
+    stages, steps = f"{TRAINING}{first}", f"step {first}"
+    if last > first:
+        stages, steps = f"{stages} to @{last}", f"steps {first} to {last}"
+    if all(one == stages for one in trained):
+        return f"`dvc repro` trains {steps}, and no other while the images of the others are the same"
+    if read_lock().keys() >= {f"{TRAINING}{step}" for step in range(1, first)}:
+        reason = "other parameters have changed, too"
+    else:
+        reason = (
+            f"{LOCK} does not record all finished steps, as after `python -m stages`; to keep them, take the "
+            "edit back and run `dvc commit -f` before `der add`"
+        )
+    return f"`dvc repro` trains {', '.join(trained)}, for {reason}"
+
+
+def describe_move(settings: Settings, planned: Steps) -> str | None:
+    """Return a warning if new classes among the images move known classes to other steps, else None."""
+    if find_source(settings.dataset).classes is not None or settings.protocol.steps is not None:
+        return None
+    finished = finished_steps()
+    known = {name for step in finished for name in step}
+    here = {name for step in planned for name in step}
+    read_last = {path.stem for path in (RAW / "train").glob("*.npy")}
+    new = sorted(here - known - read_last)
+    if not finished or not new or not known <= here or planned[: len(finished)] == finished:
+        return None
+    first = next(step for step, names in enumerate(finished, 1) if planned[step - 1] != names)
+    return (
+        f"known classes move, for {', '.join(new)} come among them: step {first} and all after it train "
+        "anew; to keep them, stop here and run `der add`, which makes one more step of what is new"
+    )
+
+
+def fit_chain(length: int, steps: int) -> list[str]:
+    """Change chain.yaml from ``length`` to ``steps`` steps; return what to print.
+
+    Call it before params.yaml is written: it raises UserError, and changes nothing, as ``resize`` does.
+    """
+    if steps == length:
+        return []
+    resize(steps)
+    return [f"{CHAIN}: {length} -> {steps} steps"]
+
+
+def resize_chain(length: int | None) -> int:
+    """Give chain.yaml ``length`` steps, by default those of the protocol; return how many it has.
+
+    Raises UserError if the protocol has more, and as ``resize`` does.
+    """
+    if not GRAPH.is_file():
+        raise UserError(f"{GRAPH}: not found; run from the repository's root")
+    steps = planned_steps(load_settings())
+    if length is None and steps is None:
+        raise UserError(
+            "protocol: how many steps it has depends on the images; write their number, `der chain N`"
+        )
+    least = len(steps or [])
+    if length is not None and length < least:
+        raise UserError(
+            f"protocol: {least} steps, which {length} would cut off; shorten it in {PARAMS} first"
+        )
+    length = least if length is None else length
+    resize(length)
+    return length
+
+
+def resize(length: int) -> None:
+    """Write chain.yaml for ``length`` steps and remove the outputs of later steps from the workspace.
+
+    There they would be inputs of summarize and report, which read whole folders. Raises UserError, and
+    changes nothing, if DVC's cache lacks such an output, because it could not be restored.
+    """
+    left = list(_find_left(length))
+    results = [output for output in left if not _is_marker(output)]
+    cache = _find_cache() if results else None
+    for output in results:
+        if cache is None or not holds(cache, output):
+            raise UserError(
+                f"{output}: past the end of a chain of {length} steps, and not in DVC's cache; move it away, "
+                f"or run `dvc commit -f` while {PARAMS} and {CHAIN} are those that made it"
+            )
+    write_chain(length)
+    for output in left:
+        shutil.rmtree(output) if output.is_dir() else output.unlink()
+
+
+def _find_left(length: int) -> Iterator[Path]:
+    """Yield the outputs of steps after ``length``."""
+    folders = {output.parent for output in paths.outputs(length)}
+    for step in sorted({step for folder in folders for step in steps_in(folder)}):
+        if step > length:
+            yield from filter(Path.exists, paths.outputs(step))
+
+
+def _is_marker(output: Path) -> bool:
+    try:
+        return is_unused(output)
+    except DamageError:
+        return False
+
+
+def _find_cache() -> Path | None:
+    """Return DVC's cache, or None without DVC."""
+    try:
+        return find_cache()
+    except (ModuleNotFoundError, UserError):
+        return None

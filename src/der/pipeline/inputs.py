@@ -1,0 +1,153 @@
+"""The images of a run: whether they are a preset's, and which classes changed since stage download."""
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from der.core.errors import UserError
+from der.core.files import read_json
+from der.data import SPLITS
+from der.data.arrays import list_classes, read_classes
+from der.data.protocol import Identity, identify
+from der.data.sources.folder import build_tree, scan
+from der.pipeline.environment import scratch_root
+from der.pipeline.params import Change
+from der.pipeline.paths import PARAMS, RAW, digest_outputs
+from der.pipeline.presets import PRESETS
+from der.pipeline.timing import append, read_lines
+from der.settings.sections import DatasetSettings
+
+IDENTITIES = PRESETS / "identities.json"
+FOLDER = "folder"  # the source of a user's own images
+FILE = "images.jsonl"  # in the scratch directory: a line for every download
+STAGE = "download"
+
+Classes = dict[str, str]  # a class -> digest of its files' names, sizes and times, training and test
+
+
+@dataclass(frozen=True)
+class ExpectedImages:
+    """The images of a public data set, brought to one form."""
+
+    dataset: dict[str, Any]  # the parameters of section dataset that decide which images these are
+    sha256: str  # see der.data.protocol.identify
+
+    def admits(self, change: Change) -> bool:
+        """Tell whether a parameter says where images come from, not what they are, as the identity does."""
+        section, _, name = change.key.partition(".")
+        return section == "dataset" and (name == "source" or name not in self.dataset)
+
+
+def find_expected(preset: Any) -> ExpectedImages | None:
+    """Return what is known of the images of ``preset``, a preset's values; None where nothing is."""
+    for entry in read_json(IDENTITIES):
+        if entry["dataset"].items() <= preset["dataset"].items():
+            return ExpectedImages(**entry)
+    return None
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The images in data/raw, of which no more is read than what is asked for."""
+
+    source: str  # dataset.source
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of all classes, in alphabetical order."""
+        return list_classes(RAW / SPLITS[0])
+
+    @cached_property
+    def _identity(self) -> str:
+        return identify(RAW).sha256
+
+    @cached_property
+    def _form(self) -> tuple[int, int]:
+        """Side and channels: most presets' images are told from these by them, without being read."""
+        (first,) = read_classes(RAW / SPLITS[0], self.classes[:1])
+        _, side, _, channels = first.shape
+        return side, channels
+
+    def are_those_of(self, preset: Any) -> bool:
+        """Tell whether they are the images that ``preset``, a preset's values, means.
+
+        Where the identity of these is known it decides. Where it is not, images have the preset's source, if
+        that is no folder in which anything may lie, or the classes whose order the preset lists.
+        """
+        dataset, order = preset["dataset"], preset["protocol"]["class_order"]
+        if self._form != (dataset["image_side"], dataset["channels"]):
+            return False
+        expected = find_expected(preset)
+        if expected is not None:
+            return self._identity == expected.sha256
+        if dataset["source"] != FOLDER:
+            return bool(self.source == dataset["source"])
+        return isinstance(order, list) and sorted(map(str, order)) == self.classes
+
+
+def check_images(name: str, found: Identity, expected: ExpectedImages) -> None:
+    """Raise UserError unless data/raw holds the images of preset ``name``."""
+    if found.sha256 != expected.sha256:
+        raise UserError(
+            f"{RAW}: not the images of preset {name}, {expected.dataset['source']}'s, but {found.train} "
+            f"training and {found.test} test images of {found.classes} classes with SHA-256 "
+            f"{found.sha256[:12]}..., not {expected.sha256[:12]}...; bring the data set's own, each class "
+            "under its own name, and run `dvc repro`"
+        )
+
+
+def refuse_unknown_images(name: str, source: Change) -> UserError:
+    """Return the error for images from another source than the preset's, with which none can be compared."""
+    return UserError(
+        f"{PARAMS}: dataset.source is {source.old}, but preset {name} has {source.new}, and {IDENTITIES} "
+        f"knows no images to compare with; write dataset.source: {source.new} and run `dvc repro`"
+    )
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One download that ran to its end; no result depends on it, `der plan` reads it."""
+
+    left: str  # digest of its outputs
+    classes: Classes
+
+
+def list_files_of_classes(settings: DatasetSettings) -> Classes | None:
+    """Digest the files of each class in a folder of images; None for any other source."""
+    root = Path(settings.path)
+    if settings.source != FOLDER or not root.is_dir():
+        return None
+    found: dict[str, Any] = {}
+    try:
+        for classes in build_tree(scan(root), str(root)).splits.values():
+            for name, entries in classes.items():
+                digest = found.setdefault(name, hashlib.sha256())
+                for parts, file in entries:
+                    assert file is not None
+                    status = file.stat()
+                    told = (*parts, status.st_size, status.st_mtime_ns)
+                    digest.update(repr(told).encode(errors="surrogateescape"))
+    except (UserError, OSError):
+        return None
+    return {name: digest.hexdigest() for name, digest in found.items()}
+
+
+def keep_files_of_classes(classes: Classes | None) -> None:
+    """Keep what the download that has just left its outputs read; lost where it cannot be written."""
+    if classes is not None:
+        with suppress(OSError, UserError):
+            append(scratch_root() / FILE, Line(digest_outputs(STAGE), classes))
+
+
+def find_changed_classes(settings: DatasetSettings) -> set[str] | None:
+    """Find the classes whose files changed since data/raw was made; None if nothing tells."""
+    now, left = list_files_of_classes(settings), digest_outputs(STAGE)
+    lines = [line.classes for line in read_lines(scratch_root() / FILE, Line) if line.left == left]
+    if now is None or not lines:
+        return None
+    then = lines[-1]
+    return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}

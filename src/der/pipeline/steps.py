@@ -1,0 +1,88 @@
+"""Reads and writes chain.yaml, the steps over which DVC repeats stages, and the class names of a step."""
+
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from der.core.errors import UserError
+from der.core.files import atomic_file, write_json
+from der.core.sealed import SealedDirectory
+from der.settings.yaml import parse_yaml
+
+CHAIN = Path("chain.yaml")
+CLASSES = "classes.json"  # which split keeps beside a step's images
+HEADER = """\
+# The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that
+# `dvc repro` can run. Written by `der chain`: as long as the protocol in params.yaml, or longer, for a sweep;
+# a number past a protocol's last step costs three stages of about a second each, which leave markers.
+# DVC reads unquoted numbers as no stages at all.
+"""
+
+
+def chain_length() -> int:
+    """Return the number of steps in chain.yaml; raises UserError if it is missing or damaged."""
+    try:
+        content = parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
+    except (OSError, ValueError, UserError):
+        content = None
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not steps or not isinstance(steps, dict) or content != {"steps": _links(len(steps))}:
+        raise UserError(f"{CHAIN}: missing or damaged; run `der chain`")
+    return len(steps)
+
+
+def chain_links() -> dict[str, dict[str, Any]]:
+    """Return what chain.yaml says of every step; raises UserError as ``chain_length`` does."""
+    return _links(chain_length())
+
+
+def _links(length: int) -> dict[str, dict[str, Any]]:
+    """Make the entries of chain.yaml: each step's predecessor and its section of train."""
+    return {
+        str(step): {"previous": step - 1, "phase": "base" if step == 1 else "incremental"}
+        for step in range(1, length + 1)
+    }
+
+
+def check_chain(steps: int, mend: str | None = None) -> None:
+    """Raise UserError if chain.yaml is damaged or has fewer than ``steps`` steps.
+
+    ``mend`` is the command that makes it longer, by default `der chain`.
+    """
+    length = chain_length()
+    if steps > length:
+        raise UserError(
+            f"protocol: {steps} steps, but {CHAIN} holds {length}; run `{mend or f'der chain {steps}'}`"
+        )
+
+
+def write_chain(length: int) -> None:
+    """Write chain.yaml for ``length`` steps."""
+    lines = [
+        f'  "{step}": {{previous: {link["previous"]}, phase: {link["phase"]}}}\n'
+        for step, link in _links(length).items()
+    ]
+    with atomic_file(CHAIN) as partial:
+        partial.write_text(HEADER + "steps:\n" + "".join(lines), encoding="utf-8")
+
+
+def write_classes(images: Path, steps: list[list[str]]) -> None:
+    """Write the class names of the steps so far into a directory of a step's images."""
+    write_json(images / CLASSES, {"steps": steps})
+
+
+def read_task(images: Path, step: int) -> list[list[str]]:
+    """Read the class names of the steps up to ``step`` from a directory of its images.
+
+    Raises UserError that names the file if it is missing, damaged or of another step.
+    """
+    content = SealedDirectory(images).read_json(CLASSES)
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not _are_classes(steps) or len(steps) != step:
+        raise UserError(f"{images / CLASSES}: not the classes of {step} steps; run `dvc repro`")
+    return steps
+
+
+def _are_classes(steps: Any) -> TypeGuard[list[list[str]]]:
+    return isinstance(steps, list) and all(
+        isinstance(step, list) and step and all(isinstance(name, str) for name in step) for step in steps
+    )

@@ -1,0 +1,577 @@
+"""Every chart as a Vega-Lite specification: drawn as a PNG file, and into the page at two widths."""
+
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, cycle, groupby, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import vl_convert
+from numpy.typing import NDArray
+
+from der.core.cost import StageTime, show_seconds
+from der.core.errors import UserError
+from der.core.files import atomic_directory, write_json
+from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
+from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, one_line, shortened
+from der.summary.series import (
+    Curve,
+    StepSummary,
+    Summary,
+    accuracy_matrix,
+    read_logs,
+    summarise,
+    write_tables,
+)
+from der.summary.uncertainty import Bin, wilson
+from der.train.log import EpochRecord
+
+Spec = dict[str, Any]
+Number = float | None
+
+VEGA_LITE = "6.4"  # the newest version that vl-convert 1.9 brings
+FONT, LETTERS = "Liberation Sans", 0x530  # comes with vl-convert, and has the letters below
+
+# Colours that the colour-blind can tell apart, and that can be seen on white and on black.
+BLUE, BROWN, VERMILION, GREEN, GREY = "#0072B2", "#8C5F31", "#D55E00", "#009E73", "#7F8A94"
+PUBLISHED = (GREY, "#8F6FE0", "#D6478C", "#B07D2B")
+RUNS = (BLUE, VERMILION, GREEN, "#8F6FE0", BROWN)
+PALE, JOINT = "#80B8D8", "#A0508C"  # single runs beside their mean; training on all classes at once
+PHASES = (BLUE, "#D6478C")  # learning the representation, and what follows
+KINDS = {"training": BLUE, "memory": "#B07D2B", "evaluation": GREEN, "other": GREY}
+KIND_OF = {"train_task": "training", "build_memory": "memory", "evaluate": "evaluation"}
+
+SOLID = (1, 0)
+DASHES = (SOLID, (8, 4), (2, 3))  # of runs, where their colours begin again
+CROSS = "M-1,-1L1,1M-1,1L1,-1"
+LEAST_SPAN = 20.0  # points of an axis of accuracies: no single image looks like a collapse on it
+PERCENT = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+MOST_LISTED = 12  # values of an axis that each have a tick, and steps that each have a name
+MOST_MARKED = 20  # points of a line that are large
+MOST_DOTTED = 100  # epochs that each have a dot
+MOST_PLACES = 1000  # that can be pointed at
+DECADE = 9.99  # a value that falls to a tenth has a logarithmic axis, in spite of rounding
+NEARLY = 1 - 1e-9  # of a value that rounding has moved
+MANY_DECADES = 5  # beyond so many a logarithmic axis names powers of ten alone
+LEFT, RIGHT, NAMES = 40, 12, 56  # pixels beside a plot: for numbers, for nothing, for names of rows
+UNITS = ((2 * 3600.0, 3600.0, "hours"), (2 * 60.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+
+
+class Size(NamedTuple):
+    """Where a chart is shown."""
+
+    width: int  # pixels of all
+    height: float = 1.0  # of the panels, beside their own
+    file: bool = False  # with title, legend beside it
+    ink: str = "var(--text)"
+    muted: str = "var(--muted)"
+    grid: str = "var(--line)"
+    font: str = "system-ui, sans-serif"
+
+
+FILE = Size(660, 0.9, True, "#1A1D21", "#566069", "#D5DAE0", FONT)
+PAGE = {"wide": Size(956), "narrow": Size(356, 0.8)}
+HALF = {"wide": Size(466), "narrow": Size(356, 0.8)}  # of the page's width, where that is wide
+
+
+class Line(NamedTuple):
+    """A line of a chart, broken where ``y`` is None."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[Number]
+    colour: str
+    width: float = 1.5
+    dashes: Sequence[int] = SOLID
+    shape: str = ""  # of its points; "": none
+    size: float = 40  # of its points, in square pixels
+    band: Sequence[tuple[float, float]] = ()  # around it
+    named: bool = True  # in the legend
+
+    def layers(self, y: Spec) -> list[Spec]:
+        """The line, its points, and what is around it: around a single point an error bar."""
+        rows: list[Spec] = [{"x": x, "y": value} for x, value in zip(self.x, self.y, strict=True)]
+        for row, (low, high) in zip(rows, self.band, strict=False):
+            row |= {"low": low, "high": high}
+        size = self.size if len(rows) <= MOST_MARKED else min(self.size, 8)
+        around: Spec = (
+            {"type": "area", "opacity": 0.18} if len(rows) > 1 else {"type": "errorbar", "ticks": True}
+        )
+        line = {"type": "line", "strokeWidth": self.width, "strokeDash": self.dashes}
+        # Those of thin lines are hollow, since values often coincide.
+        points = {"type": "point", "shape": self.shape, "size": size, "opacity": 1, "filled": self.width >= 2}
+        colour = {"color": self.colour}
+        band = (
+            [layer(around | colour, rows, y=y | {"field": "low"}, y2={"field": "high"})] if self.band else []
+        )
+        return [
+            *band,
+            layer(line | colour, rows, y=y),
+            *([layer(points | colour, rows, y=y)] if self.shape else []),
+        ]
+
+    def values(self, places: Sequence[float]) -> Spec:
+        """What the page's script says at each place."""
+        known, bands = dict(zip(self.x, self.y, strict=True)), dict(zip(self.x, self.band, strict=False))
+        said: Spec = {"colour": self.colour, "values": [rounded(known.get(x)) for x in places]}
+        if bands:
+            said["band"] = [[rounded(end) for end in bands[x]] if x in bands else None for x in places]
+        return said
+
+
+class Panel(NamedTuple):
+    """Lines with one vertical axis."""
+
+    title: str
+    unit: str
+    height: int
+    lines: Sequence[Line]
+    scale: Spec = {}  # noqa: RUF012
+    ticks: Sequence[float] | None = None
+
+
+class Chart(NamedTuple):
+    """Panels above each other, with one horizontal axis."""
+
+    title: str
+    axis: str
+    ticks: Sequence[float] | None  # None: as there is room
+    ends: tuple[float, float]
+    panels: Sequence[Panel]
+    steps: Sequence[float] = ()  # where each step ends, if the axis is parted by them
+
+    def spec(self, size: Size) -> Spec:
+        """The chart in Vega-Lite."""
+        views = [self._view(panel, size) for panel in self.panels]
+        views[-1]["encoding"]["x"]["axis"] |= {"labels": True, "title": self.axis}
+        views[0]["layer"] += _legend([line for panel in self.panels for line in panel.lines], size)
+        if self.steps:
+            views[0]["layer"] += [self._step_names()]
+        resolve = {"scale": dict.fromkeys(("fill", "stroke", "strokeDash", "shape"), "shared")}
+        return _title(self.title, size) | {"vconcat": views, "spacing": 10, "resolve": resolve}
+
+    def _view(self, panel: Panel, size: Size) -> Spec:
+        width, height = size.width - LEFT - RIGHT, round(panel.height * size.height)
+        scale = {"domain": self.ends, "nice": False, "zero": False}
+        axis = _ticks(self.ticks, width // 80) | {"labels": False, "title": None, "grid": False}
+        y = number("y", scale=panel.scale, title=None, axis=_ticks(panel.ticks, height // 60))
+        borders = [{"x": end} for end in self.steps[:-1]]
+        return {
+            "title": f"{panel.title} ({panel.unit})" if panel.unit else panel.title,
+            "width": width,
+            "height": height,
+            "encoding": {"x": number("x", scale=scale, axis=axis)},
+            "layer": [
+                layer({"type": "rule", "color": size.grid}, borders),
+                *(one for line in panel.lines for one in line.layers(y)),
+            ],
+        }
+
+    def _step_names(self) -> Spec:
+        """Names of the steps above the first panel; of many, the numbers of some."""
+        word = "step " if len(self.steps) <= MOST_LISTED / 2 else ""
+        ends = pairwise([self.ends[0], *self.steps])
+        named = [{"x": sum(pair) / 2, "text": f"{word}{step}"} for step, pair in enumerate(ends, start=1)]
+        mark = {"type": "text", "baseline": "bottom", "dy": -4}
+        return layer(mark, named[:: -(-len(named) // MOST_LISTED)], y={"value": 0}, text={"field": "text"})
+
+    def places(self, say: Callable[[float], str]) -> Spec:
+        """What the page's script says of the values at each place of the axis; ``say`` names a place.
+
+        Places are the points of the lines that have points, if any has them; of too many, some.
+        """
+        lines = [(panel, line) for panel in self.panels for line in panel.lines]
+        pointed = [line for _, line in lines if line.shape] or [line for _, line in lines]
+        places = sorted({x for line in pointed for x in line.x})
+        places = places[:: -(-len(places) // MOST_PLACES)]
+        low, high = self.ends
+        return {
+            "at": [round((x - low) / (high - low), 5) for x in places],
+            "titles": [say(x) for x in places],
+            "series": [
+                {"name": panel.title if len(self.panels) > 1 else line.name, "unit": panel.unit}
+                | line.values(places)
+                for panel, line in lines
+            ],
+        }
+
+
+def _ticks(values: Sequence[float] | None, count: int) -> Spec:
+    return {"values": list(values)} if values else {"tickCount": max(count, 3)}
+
+
+def _title(text: str, size: Size, letters: int = 75) -> Spec:
+    shown = {"text": textwrap.wrap(text, letters), "fontWeight": "bold", "fontSize": 14, "offset": 14}
+    return {"title": shown | {"color": size.ink}} if size.file else {}
+
+
+def _legend(lines: Sequence[Line], size: Size) -> list[Spec]:
+    """A layer that is nothing but a legend, in which a line of one point is that point; none for one line."""
+    named = {line.name: line for line in lines if line.named}
+    names = ["\n".join(textwrap.wrap(name, 24 if size.file else size.width // 8)) for name in named]
+    longest = max(len(row) for name in names for row in name.split("\n"))
+    columns = 1 if size.file else max(min(len(names), size.width // (7 * longest + 40)), 1)
+    ranges: dict[str, Sequence[Any]] = {
+        "fill": [line.colour for line in named.values()],
+        "stroke": [line.colour for line in named.values()],
+        "strokeDash": [line.dashes for line in named.values()],
+        "shape": [line.shape if len(line.x) == 1 else "stroke" for line in named.values()],
+    }
+    return [key_layer(names, ranges, columns=columns)] if len(named) > 1 else []
+
+
+def key_layer(names: Sequence[str], ranges: Mapping[str, Sequence[Any]], **legend: Any) -> Spec:
+    """A layer of which nothing is seen but the legend: for each name a value of every channel."""
+    legend |= {"title": None, "labelExpr": "split(datum.label, '\\n')"}
+    channels = {
+        channel: {"field": "name", "scale": {"domain": names, "range": values}, "legend": legend}
+        for channel, values in ranges.items()
+    }
+    rows = [{"name": name} for name in names]
+    return layer({"type": "point", "opacity": 0}, rows, x={"value": 0}, y={"value": 0}, **channels)
+
+
+def layer(mark: Spec, rows: Sequence[Spec], **encoding: Any) -> Spec:
+    """Marks for rows of values."""
+    return {"mark": mark, "data": {"values": rows}, "encoding": encoding}
+
+
+def number(field: str, **more: Any) -> Spec:
+    """A channel of numbers."""
+    return {"field": field, "type": "quantitative", **more}
+
+
+def rounded(value: Number) -> Number:
+    """Four significant digits or two decimals, which no reader misses and a page need not carry."""
+    if value is None:
+        return None
+    return round(value, 2) if abs(value) >= 10 else float(f"{value:.4g}")
+
+
+def config(size: Size) -> Spec:
+    """How every chart looks."""
+    title = {"color": size.muted, "fontSize": 12, "fontWeight": "normal", "anchor": "start", "frame": "group"}
+    return {
+        "font": size.font,
+        "background": "#FFFFFF" if size.file else None,
+        "padding": 12 if size.file else {"left": 0, "top": 0, "right": 6, "bottom": 4},
+        "view": {"stroke": None},
+        "text": {"color": size.muted, "fontSize": 11},
+        "title": title | {"dx": -LEFT},
+        "axis": {"labelColor": size.muted, "labelFontSize": 12, "labelPadding": 6, "domain": False}
+        | {"titleColor": size.muted, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8}
+        | {"gridColor": size.grid, "ticks": False},
+        "axisX": {"domain": True, "domainColor": size.muted, "labelFlush": False},
+        "axisY": {"minExtent": LEFT, "maxExtent": LEFT},
+        "legend": {
+            "labelColor": size.ink,
+            "labelFontSize": 12,
+            "labelLimit": 0,
+            "symbolSize": 160,
+            "columnPadding": 16,
+        }
+        | {"symbolOpacity": 1, "symbolStrokeWidth": 2, "orient": "right" if size.file else "top"},
+    }
+
+
+def draw(spec: Spec, path: Path) -> None:
+    """Draw a PNG file, byte-identical for equal specifications."""
+    look = {"config": config(FILE)}
+    path.write_bytes(vl_convert.vegalite_to_png(spec | look, VEGA_LITE, scale=2, allowed_base_urls=[]))
+
+
+def svg(spec: Spec, size: Size) -> str:
+    """The chart as an element of the page."""
+    return vl_convert.vegalite_to_svg(spec | {"config": config(size)}, VEGA_LITE, allowed_base_urls=[])
+
+
+def accuracy_chart(summary: Summary, published: Sequence[Curve] = (), joint: float | None = None) -> Chart:
+    """Top-1 by classes seen: measured, with its band, and published.
+
+    ``joint`` is the accuracy of training on all classes at once, the upper bound after the last step.
+    """
+    steps = list(summary["steps"].values())
+    nearest = "this run, by nearest mean of exemplars"
+    lines = [
+        measured_line("this run", steps, "top1", BLUE, 2.5, SOLID, "circle", band=_bands(steps)),
+        measured_line(nearest, steps, "nme_top1", BROWN, 1.5, (4, 3), "square"),
+        *(published_line(curve, index) for index, curve in enumerate(published)),
+    ]
+    classes = lines[0].x
+    if joint is not None:
+        name = f"joint training of all {classes[-1]:g} classes"
+        lines.append(Line(name, classes[-1:], [joint], JOINT, 2.0, shape="triangle-down", size=110))
+    average, last = summary["average_top1"], summary["last_top1"]
+    title = f"Average incremental accuracy {average:.2f} %, last {last:.2f} %"
+    return over_classes(title, lines)
+
+
+def old_and_new_chart(summary: Summary) -> Chart:
+    """Accuracy on the classes of earlier steps and on those of the last one."""
+    steps = list(summary["steps"].values())
+    lines = [
+        measured_line("new classes", steps, "new", GREEN, 1.5, (2, 3), "diamond"),
+        measured_line("old classes", steps, "old", VERMILION, 2.0, SOLID, "circle"),
+    ]
+    return over_classes("Top-1 on old and on new classes", lines, "test top-1", 240)
+
+
+def comparison_chart(runs: Sequence[tuple[str, Summary]]) -> Chart:
+    """Top-1 of each named run by classes seen, with its band where that is known."""
+    lines = []
+    for index, (name, summary) in enumerate(runs):
+        steps = list(summary["steps"].values())
+        band = _bands(steps) if all("test_images" in step for step in steps) else ()
+        colour, dashes = RUNS[index % len(RUNS)], DASHES[index // len(RUNS) % len(DASHES)]
+        lines.append(measured_line(name, steps, "top1", colour, 2.5, dashes, "circle", band=band))
+    return over_classes("Top-1 over all classes seen", lines)
+
+
+def measured_line(name: str, steps: Sequence[StepSummary], measure: str, *style: Any, **more: Any) -> Line:
+    """The line of a measure by classes seen."""
+    values = [step[measure] for step in steps]  # type: ignore[literal-required]
+    return Line(name, [float(step["classes"]) for step in steps], values, *style, **more)
+
+
+def published_line(curve: Curve, index: int) -> Line:
+    """The line of a published curve; those of one chart are told apart by ``index``."""
+    colour = PUBLISHED[index % len(PUBLISHED)]
+    return Line(f"published: {curve.name}", curve.classes, curve.top1, colour, 1.5, (8, 4), CROSS, 30)
+
+
+def over_classes(
+    title: str, lines: Sequence[Line], axis: str = "test top-1 over all classes seen", height: int = 340
+) -> Chart:
+    """Accuracies by classes seen; to 100 %, from the multiple of ten below the lowest."""
+    lows = [low for line in lines for low, _ in line.band]
+    least = min([*lows, *(y for line in lines for y in line.y if y is not None)])
+    floor = max(0.0, min(100 - LEAST_SPAN, 10.0 * math.floor((least - 1) / 10)))
+    panel = Panel(axis, "%", height, lines, {"domain": [floor, 100 + 0.03 * (100 - floor)]})
+    return Chart(title, "classes seen", *_classes(lines), [panel])
+
+
+def _classes(lines: Sequence[Line]) -> tuple[Sequence[float] | None, tuple[float, float]]:
+    """Ticks and ends of an axis of classes."""
+    x = sorted({x for line in lines for x in line.x})
+    room = 0.03 * (x[-1] - x[0]) or 1.0
+    return x if len(x) <= MOST_LISTED else None, (x[0] - room, x[-1] + room)
+
+
+def _bands(steps: Sequence[StepSummary]) -> list[tuple[float, float]]:
+    """Wilson's 95 % intervals of top-1."""
+    return [wilson(step["top1"], step["test_images"]) for step in steps]
+
+
+def reliability_chart(bins: Sequence[Bin]) -> Chart:
+    """Accuracy by mean confidence of each bin with its 95 % band, and how many images are in each."""
+    x, images = [one.confidence for one in bins], sum(one.images for one in bins)
+    right, band = [one.accuracy for one in bins], [wilson(one.accuracy, one.images) for one in bins]
+    lines = [
+        Line("accuracy", x, right, BLUE, 2.0, shape="circle", band=band),
+        Line("as sure as right", (0.0, 100.0), (0.0, 100.0), GREY, 1.0, (4, 3)),
+    ]
+    shares = [100 * one.images / images for one in bins]
+    share = Line("share of all test images", x, shares, BROWN, shape="square")
+    panels = [
+        Panel("accuracy", "%", 260, lines, {"domain": [0, 103]}, PERCENT),
+        Panel("images", "%", 130, [share]),
+    ]
+    return Chart(
+        "Accuracy by confidence after the last step", "confidence (%)", PERCENT, (0.0, 102.0), panels
+    )
+
+
+def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
+    """Exemplars per class after every step: from the fewest to the most, and their mean; and of all classes.
+
+    ``exemplars`` has the number of each class seen, after every step.
+    """
+    x, totals = (
+        [float(value) for value in values] for values in (map(len, exemplars), map(np.sum, exemplars))
+    )
+    band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
+    means = [float(counts.mean()) for counts in exemplars]
+    share = Line("exemplars per class", x, means, KINDS["memory"], 2.0, shape="circle", band=band)
+    total = Line("exemplars of all classes", x, totals, GREY, shape="circle")
+    panels = [
+        Panel("per class", "", 220, [share]),
+        Panel("in all", "", 160, [total], {"domain": [0, 1.1 * max(totals)]}),
+    ]
+    return Chart("Exemplars per class, and of all classes", "classes seen", *_classes([share]), panels)
+
+
+def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
+    """Loss, auxiliary loss, accuracy and learning rate of steps 1..T, a colour for each phase."""
+    panels = []
+    for title, unit, height, measure in (
+        ("loss", "", 170, "loss"),
+        ("auxiliary loss", "", 120, "auxiliary_loss"),
+        ("training top-1", "%", 120, "accuracy"),
+        ("learning rate", "", 120, "learning_rate"),
+    ):
+        lines = _phases(logs, measure)
+        values = [y for line in lines for y in line.y if y is not None]
+        scale: Spec = {"zero": False}
+        ticks = None
+        if unit:
+            scale |= {"domainMax": 102, "nice": False}
+        elif values and 0 < DECADE * min(values) < max(values):
+            scale, ticks = {"type": "log", "nice": False}, round_values(min(values), max(values))
+        if values:
+            panels.append(Panel(title, unit, height, lines, scale, ticks))
+    steps = [end + 0.5 for end in accumulate(map(len, logs))]
+    title = "Training of all steps: loss, auxiliary loss, top-1 on augmented images, learning rate"
+    return Chart(title, "epochs of all steps", None, (0.5, steps[-1]), panels, steps)
+
+
+def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
+    """A line for each phase, broken between steps; there is no auxiliary loss without old classes."""
+    points: dict[str, list[tuple[float, Number]]] = {record.phase: [] for log in logs for record in log}
+    epoch = 0
+    for log in logs:
+        for phase, records in groupby(log, lambda record: record.phase):
+            for record in records:
+                epoch += 1
+                value = getattr(record, measure)
+                known = not math.isnan(value) and (measure != "auxiliary_loss" or value > 0)
+                points[phase].append((float(epoch), value if known else None))
+            points[phase].append((float(epoch), None))
+    shape = "circle" if epoch <= MOST_DOTTED else ""
+    return [
+        Line(phase, [x for x, _ in found], [y for _, y in found], colour, shape=shape, size=12)
+        for (phase, found), colour in zip(points.items(), cycle(PHASES), strict=False)
+    ]
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from ``low`` to ``high``; of many decades, the powers alone."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if len(decades) <= MANY_DECADES else (1,)
+    # By way of text, which gives the number nearest to what is written.
+    values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
+    return [value for value in values if low * NEARLY <= value <= high / NEARLY]
+
+
+def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
+    """Where the time of a run went: a row for every step, and one each for what comes before and after.
+
+    ``times`` are those of the stages that are known, in the order in which they run; those that were not
+    computed by the last run are hollow.
+    """
+    rows = ["before", *(f"step {step}" for step in range(1, steps + 1)), "after"]
+    ends = dict.fromkeys(rows, 0.0)
+    bars: list[Spec] = []
+    for stage, time in times.items():
+        name, _, step = stage.partition("@")
+        row = f"step {int(step)}" if step else rows[-1 if name == "summarize" else 0]
+        start, ends[row] = ends[row], ends[row] + time.seconds
+        bars.append({"row": row, "start": start, "end": ends[row], "kind": KIND_OF.get(name, "other")})
+        bars[-1]["filled"] = 1.0 if time.computed else 0.22
+    longest = max(ends.values())
+    _, unit, label = next(one for one in UNITS if longest >= one[0])
+    for bar in bars:
+        bar |= {"start": bar["start"] / unit, "end": bar["end"] / unit}
+    legend = {"title": None, "symbolType": "square", "symbolStrokeWidth": 0, "columns": size.width // 120}
+    kind = {"field": "kind", "scale": {"domain": [*KINDS], "range": [*KINDS.values()]}}
+    axis = {"labelOverlap": "greedy", "minExtent": NAMES, "maxExtent": NAMES, "grid": False}
+    scale = {"domain": [0, longest / unit], "nice": False}
+    encoding = {
+        "y": {"field": "row", "title": None, "axis": axis, "scale": {"domain": rows, "paddingInner": 0.38}},
+        "x": number("start", title=f"time ({label})", scale=scale, axis={"tickCount": size.width // 110}),
+        "x2": {"field": "end"},
+        "fillOpacity": number("filled", scale=None),
+        "fill": kind | {"legend": legend},
+        "stroke": kind | {"legend": None},
+    }
+    shape = {"width": size.width - NAMES - RIGHT, "height": max(min(900 // len(rows), 26), 8) * len(rows)}
+    return layer({"type": "bar", "strokeWidth": 1}, bars, **encoding) | shape
+
+
+def describe_stage(time: StageTime) -> str:
+    """What the page's script says of the bar of a stage."""
+    computed = "computed by the last run" if time.computed else "taken from the cache"
+    parts = [f"in {time.runs} parts"] if time.runs > 1 else []
+    return ", ".join([show_seconds(time.seconds), computed, *parts])
+
+
+def matrix(chart: Matrix) -> Spec:
+    """A matrix as a file shows it."""
+    count, names = len(chart.names), list(map(axis_name, chart.names, chart.numbers))
+    side = min(max(36 * count, 280), 760)
+    axis = {"labelExpr": "names[datum.value]", "labelLimit": 400, "grid": False, "domain": False}
+    axis |= {"labelFontSize": min(max(side / count / 1.25, 6), 12), "labelOverlap": "greedy"}
+    cells = [
+        {"x": column, "y": row, "colour": shade.light, "text": text, "ink": shade.light_text}
+        for row, column, shade, text in chart.cells
+    ]
+    colour, ink = ({"field": field, "type": "nominal", "scale": None} for field in ("colour", "ink"))
+    place = {"type": "ordinal", "scale": {"domain": list(range(count)), "padding": 0}}
+    edge = {"type": "rule", "color": FILE.muted}, [{"x": edge, "y": edge} for edge in chart.edges]
+    key = {"fill": [chart.shades[shade].light for _, shade in chart.key]}
+    turned = {"labelAngle": -90 if max(map(len, names)) > 3 else 0}
+    return _title(chart.title, FILE, side // 9 + 16) | {
+        "params": [{"name": "names", "value": names}],
+        "width": side,
+        "height": side,
+        "view": {"stroke": FILE.grid},
+        "encoding": {
+            "x": place | {"field": "x", "title": chart.columns, "axis": axis | turned},
+            "y": place
+            | {"field": "y", "title": chart.rows, "axis": axis | {"minExtent": 0, "maxExtent": 400}},
+        },
+        "layer": [
+            layer({"type": "rect"}, cells, color=colour),
+            layer({"type": "text", "fontSize": 12}, cells, text={"field": "text"}, color=ink),
+            layer(*edge, x=place | {"field": "x", "bandPosition": 0}, y=None),
+            layer(*edge, y=place | {"field": "y", "bandPosition": 0}, x=None),
+            key_layer([text for text, _ in chart.key], key, symbolType="square", symbolStrokeWidth=0),
+        ],
+    }
+
+
+def axis_name(name: str, number: str) -> str:
+    """A name as an axis can show it: short, and ``number`` in place of one with a letter that FONT lacks."""
+    text = one_line(name)
+    known = text and all(ord(letter) < LETTERS for letter in text)
+    return shortened(text, 28) if known else number
+
+
+def write_summary(
+    steps: list[StepMetrics],
+    last: Path,
+    training: list[Path],
+    summary_json: Path,
+    plots: Path,
+    *,
+    published: Sequence[Curve] = (),
+    joint: float | None = None,
+) -> Summary:
+    """Write the summary of steps 1..T and return it.
+
+    ``last`` is the directory of the last step's evaluation, ``training`` are those of the logs of steps 1..T.
+    ``summary_json`` gets the summary, the directory ``plots`` four PNG plots and three CSV tables; the plot
+    of accuracies shows ``published`` curves and the upper bound, ``joint``, beside the measured one.
+    Raises UserError naming a file that is missing or damaged; nothing is written then.
+    """
+    counts_CC, names = read_confusion(last)
+    if len(names) != steps[-1]["classes"]:
+        raise UserError(
+            f"{last / CONFUSION}: of {len(names)} classes, but step {len(steps)} has {steps[-1]['classes']}; "
+            "run the step's evaluation again"
+        )
+    logs = read_logs(training)
+    summary = summarise(steps)
+    specs = {
+        "accuracy": accuracy_chart(summary, published, joint).spec(FILE),
+        "accuracy_matrix": matrix(accuracy_matrix_chart(steps, names)),
+        "confusion": matrix(confusion_chart(counts_CC, names, [one["classes"] for one in steps], len(steps))),
+        "training": training_chart(logs).spec(FILE),
+    }
+    with atomic_directory(plots) as directory:
+        write_tables(directory, summary, accuracy_matrix(steps), logs)
+        for name, spec in specs.items():
+            draw(spec, directory / f"{name}.png")
+    write_json(summary_json, summary)
+    return summary

@@ -1,1 +1,0 @@
-"""The page's figures: drawings in its colours, matrices as small pictures, data for its script."""

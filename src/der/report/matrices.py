@@ -1,0 +1,343 @@
+"""The matrices of accuracy and of confusion: coloured cells, as a PNG file and as what the page is made of.
+
+# K classes, T steps
+"""
+
+import base64
+import io
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from der.evaluation.metrics import StepMetrics
+from der.summary.series import show_number, show_share
+
+Places = NDArray[np.int64]  # of each cell's shade; EMPTY: none
+
+EMPTY = -1
+GRADES = 16  # of a scale of shades
+EXAMPLES = (1, 5, 20, 50, 100)  # percent, in the key
+LEAST_SCALE = 20.0  # points to the end of the scale, where no more were lost or gained
+MOST_WRITTEN = 20  # rows of a matrix whose cells hold numbers, and whose names all have room
+LARGEST = 500  # pixels of a side of the page's picture: a screen leaves out what lies closer than its own
+MOST_CELLS = 4_000_000  # of all steps' matrices in a page; of more some steps are left out
+LONGEST = 16  # characters of a name beside a matrix
+COHORT = 10  # characters of a name, and of the names of all classes of a step
+NARROW = 30  # characters that a row of cells has room for on a narrow screen
+ROOM = {"rare": 36, "scarce": 15}  # names beside a matrix on wide screens and paper, and on narrow screens
+SHORT = 2  # characters of names that need not be turned
+DIGIT = 0.025  # of a side of a matrix, for each digit of a step's number
+
+
+class Shade(NamedTuple):
+    """What a cell is filled with on a light and on a dark page, and the text that can be read on it."""
+
+    light: str
+    dark: str
+    light_text: str
+    dark_text: str
+
+
+def blend(colours: Sequence[str], share: float) -> str:
+    """The colour at ``share``, from 0 to 1, of the way through evenly spaced ``colours``."""
+    channels = np.array([list(bytes.fromhex(colour[1:])) for colour in colours])
+    mixed = [np.interp(share * (len(colours) - 1), range(len(colours)), one) for one in channels.T]
+    return "#" + bytes(round(one) for one in mixed).hex().upper()
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast of two colours, from 1 to 21."""
+    low, high = sorted(map(_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    shares = [channel / 255 for channel in bytes.fromhex(colour[1:])]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def grades(light: Sequence[str], dark: Sequence[str]) -> list[Shade]:
+    """A scale through the colours, with black or white text."""
+    pairs = [[blend(scale, place / (GRADES - 1)) for scale in (light, dark)] for place in range(GRADES)]
+    return [
+        Shade(*pair, *(max("#000000", "#FFFFFF", key=partial(contrast, one)) for one in pair))
+        for pair in pairs
+    ]
+
+
+# Of confusion: an error can be told from an empty cell, which is the page, at a contrast of 3 : 1 or more.
+WRONG = grades(("#C4500A", "#8E1B0E", "#3F0A12"), ("#C95A14", "#F08A45", "#FFE0C8"))
+RIGHT = grades(("#DCE8F4", "#86AFD9"), ("#1D2F42", "#2F6299"))
+# Of what was lost since a class was new, and gained.
+LOST = grades(("#EDF0F3", "#F2B48F", "#C4500A", "#5E0F10"), ("#272D34", "#7A3F1A", "#E0732A", "#FFD9BC"))
+GAINED = grades(("#EDF0F3", "#8FB9E3", "#1F5F9E", "#0A2A4D"), ("#272D34", "#22507F", "#5FA3E6", "#D2E7FF"))
+CONFUSION, LOSSES = [*WRONG, *RIGHT], [*reversed(GAINED[1:]), *LOST]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A square matrix: ``shades[places[row, column]]``, no colour where that is EMPTY."""
+
+    name: str  # in file names and ids
+    title: str
+    rows: str  # what they are
+    columns: str
+    names: list[str]  # of rows and columns, in full
+    numbers: list[str]  # what stands for a name that cannot be drawn
+    places: Places
+    shades: list[Shade]
+    key: list[tuple[str, int]]  # what shades mean, by examples
+    texts: list[list[str]] | None = None  # written into the cells; None where they are too many
+    edges: list[int] = field(default_factory=list)  # rows before which a line parts them
+    longest: int = 99  # characters of a name in the page
+    data: dict[str, Any] = field(default_factory=dict)  # for the page's script
+
+    @property
+    def short_names(self) -> list[str]:
+        """Names as there is room for."""
+        return [shortened(one_line(name), self.longest) for name in self.names]
+
+    @property
+    def cells(self) -> list[tuple[int, int, Shade, str]]:
+        """Row, column, shade and text of the cells that have a colour."""
+        written = self.texts or []
+        return [
+            (row, column, self.shades[self.places[row, column]], written[row][column] if written else "")
+            for row, column in np.argwhere(self.places != EMPTY).tolist()
+        ]
+
+    @property
+    def large(self) -> bool:
+        """Whether there are more rows than have room for their names, until one has zoomed."""
+        return len(self.names) > MOST_WRITTEN
+
+    @property
+    def shared(self) -> bool:
+        """Whether neighbouring cells share a pixel."""
+        return len(self.names) > LARGEST
+
+    @property
+    def classes(self) -> str:
+        """Classes of style: which names have room."""
+        parted = self.large and bool(self.edges)
+        longest = max((len(text) for row in self.texts or [] for text in row), default=0)
+        return " ".join(
+            name
+            for name, has in {
+                "parted": parted,  # steps are named in place of their classes, until one has zoomed
+                "dense": longest * len(self.names) > NARROW,  # no room for numbers on narrow screens
+                "many": max(len(self.parts), 0 if self.edges else len(self.names)) > MOST_WRITTEN,
+                "upright": not self.large and max(map(len, self.short_names)) <= SHORT,
+            }.items()
+            if has
+        )
+
+    @property
+    def widest(self) -> list[str]:
+        """Those among the names of which one needs the most room in whatever letters a reader has."""
+
+        def width(name: str) -> float:
+            wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in name)
+            return len(name) + wide + 0.4 * sum(map(str.isupper, name))
+
+        return sorted(dict.fromkeys(self.short_names), key=width, reverse=True)[:5]
+
+    def spared(self, place: int) -> str:
+        """On which screens a name has no room until one has zoomed."""
+        if "parted" in self.classes:
+            return ""
+        return " ".join(kind for kind, room in ROOM.items() if place % every_so_many(len(self.names), room))
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """Where the steps' classes begin and how many there are, in rows."""
+        return [(start, end - start) for start, end in pairwise([0, *self.edges, len(self.names)])]
+
+    @property
+    def named_parts(self) -> list[tuple[int, int, int]]:
+        """The numbers of steps that have room beside the matrix, and where their classes are."""
+        if "parted" not in self.classes:
+            return []
+        smallest = min(size for _, size in self.parts) / len(self.names)
+        room = smallest * len(self.parts) / (DIGIT * max(len(str(len(self.parts))), 2))
+        every = every_so_many(len(self.parts), room)
+        return [(step, *part) for step, part in enumerate(self.parts, start=1) if step % every == 0]
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """The cells as PNG files in data: URIs, a pixel each, for a light and for a dark page.
+
+        Of more than LARGEST rows neighbours share a pixel, which shows the darkest of them.
+        """
+        places = np.where(self.places == EMPTY, len(self.shades), self.places)
+        if self.shared:
+            darkness = [-sum(bytes.fromhex(shade.light[1:])) for shade in self.shades]
+            order = np.array([len(self.shades), *np.argsort(darkness, kind="stable")])  # from empty to dark
+            rows = np.arange(len(places)) * LARGEST // len(places)
+            darkest = np.zeros((LARGEST, LARGEST), np.int64)
+            np.maximum.at(darkest, (rows[:, None], rows), np.argsort(order)[places])
+            places = order[darkest]
+        return {
+            "light": _png(places, [shade.light for shade in self.shades]),
+            "dark": _png(places, [shade.dark for shade in self.shades]),
+        }
+
+
+def _png(places: Places, colours: Sequence[str]) -> str:
+    image = Image.fromarray(places.astype(np.uint8), mode="P")
+    image.putpalette(b"".join(bytes.fromhex(colour[1:]) for colour in colours) + bytes(3))
+    stream = io.BytesIO()
+    image.save(stream, format="png", transparency=len(colours), optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def accuracy_matrix_chart(
+    steps: Sequence[StepMetrics], names: Sequence[str], images: Sequence[int] = ()
+) -> Matrix:
+    """Accuracy after each step (row) on each step's classes (column), shaded by the loss since.
+
+    ``images`` are the test images of each class.
+    """
+    accuracy = [list(step["per_step"].values()) for step in steps]
+    lost = {
+        (after, of): accuracy[of][of] - accuracy[after][of]
+        for after in range(len(steps))
+        for of in range(after + 1)
+    }
+    scale = max(LEAST_SCALE, *(10 * math.ceil(abs(one) / 10) for one in lost.values()))
+    places = np.full((len(steps), len(steps)), EMPTY)
+    for cell, points in lost.items():
+        places[cell] = grade_lost(points, scale)
+    ends = [step["classes"] for step in steps]
+    labels = [f"{step}: {one}" for step, one in enumerate(name_cohorts(names, ends), start=1)]
+    texts = [[show_number(one, 1) for one in row] + [""] * (len(steps) - len(row)) for row in accuracy]
+    examples = (-scale / 2, 0.0, scale / 4, scale / 2, scale)
+    return Matrix(
+        name="accuracy_matrix",
+        title="Accuracy on each step's classes, shaded by the loss since they were new",
+        rows="after step",
+        columns="on the classes of step",
+        names=labels,
+        numbers=[str(step["step"]) for step in steps],
+        places=places,
+        shades=LOSSES,
+        key=[(_say_lost(points), grade_lost(points, scale)) for points in examples],
+        texts=texts if len(steps) <= MOST_WRITTEN else None,
+        data={
+            "kind": "forgetting",
+            "names": labels,
+            "accuracy": accuracy,
+            "images": [sum(images[start:end]) for start, end in pairwise([0, *ends])],
+        },
+    )
+
+
+def grade_lost(points: float, scale: float) -> int:
+    """The place in LOSSES for so many points lost."""
+    return GRADES - 1 + round(max(-1.0, min(points / scale, 1.0)) * (GRADES - 1))
+
+
+def _say_lost(points: float) -> str:
+    if points == 0:
+        return "as when new"
+    return f"{points:g} lost" if points > 0 else f"{-points:g} gained"
+
+
+def name_cohorts(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """A name for the classes of each step: all of them, or the first and the last."""
+    short = [shortened(one_line(name), COHORT) for name in names]
+    listed = {(start, end): ", ".join(short[start:end]) for start, end in pairwise([0, *sizes])}
+    return [
+        text if len(text) <= COHORT else f"{short[start]} … {short[end - 1]}"
+        for (start, end), text in listed.items()
+    ]
+
+
+def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int], step: int) -> Matrix:
+    """The confusion matrix after a step, rows in percent of the true class's images.
+
+    ``names`` are those of all classes, of which the step may have seen but the first; ``sizes`` are the
+    numbers of classes seen after every step.
+    """
+    seen, images_K = len(counts_KK), counts_KK.sum(axis=1)
+    shares_KK = counts_KK / np.maximum(images_K, 1)[:, None]
+    grades_KK = np.minimum(GRADES * np.sqrt(shares_KK), GRADES - 1).astype(np.int64) + GRADES * np.eye(
+        seen, dtype=np.int64
+    )
+    places = np.full((len(names), len(names)), EMPTY)
+    places[:seen, :seen] = np.where(counts_KK == 0, EMPTY, grades_KK)
+    rows = zip(counts_KK.tolist(), images_K.tolist(), strict=True) if seen <= MOST_WRITTEN else ()
+    texts = [[_percent(count, images) for count in row] for row, images in rows]
+    return Matrix(
+        name="confusion",
+        title=f"Confusion after step {step}, percent of the true class",
+        rows="true class",
+        columns="predicted class",
+        names=list(names),
+        numbers=[f"label {label}" for label in range(len(names))],
+        places=places,
+        shades=CONFUSION,
+        key=[
+            *((f"wrong {share} %", grade_share(share)) for share in EXAMPLES[:-1]),
+            *((f"right {share} %", GRADES + grade_share(share)) for share in EXAMPLES[-2:]),
+        ],
+        texts=texts or None,
+        edges=list(sizes[:-1]),
+        longest=LONGEST,
+    )
+
+
+def grade_share(percent: float) -> int:
+    """Of GRADES, by its square root, for confusions lie at the low end."""
+    return min(math.floor(GRADES * math.sqrt(percent / 100)), GRADES - 1)
+
+
+def _percent(count: int, images: int) -> str:
+    """What is written into a cell: whole percent of the row; nothing for none."""
+    if count == 0:
+        return ""
+    return "<1" if 200 * count < images else show_share(count, images)
+
+
+def kept_steps(classes: int, steps: int) -> list[int]:
+    """The steps whose matrices a page can carry: all, or the last and some evenly before it."""
+    affordable = max(MOST_CELLS // classes**2, 1)
+    every = -(-steps // affordable)
+    return list(range(steps, 0, -every))[::-1]
+
+
+def sparse(counts_KK: Places) -> list[int]:
+    """The cells that are not zero, row by row: how far each is from the one before, and its count."""
+    flat = counts_KK.ravel()
+    places = np.flatnonzero(flat)
+    return [
+        int(number) for pair in zip(np.diff(places, prepend=0), flat[places], strict=True) for number in pair
+    ]
+
+
+def one_line(name: str) -> str:
+    """``name`` with single spaces, and each accent one with its letter, beside which it would be drawn."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def shortened(text: str, longest: int) -> str:
+    """``text``, or its first and last letters if it has more than ``longest``."""
+    if len(text) <= longest:
+        return text
+    head = longest // 2
+    return f"{text[:head]}…{text[head + 1 - longest :]}"
+
+
+def every_so_many(names: int, room: float) -> int:
+    """The least of 1, 2, 5, 10, ... for which every so manieth of ``names`` has ``room``, that of so many."""
+    steps = (int(f"{factor}{'0' * power}") for power in count() for factor in (1, 2, 5))
+    return next(every for every in steps if names <= every * max(room, 1))

@@ -1,0 +1,395 @@
+"""The page: everything about a finished run in one HTML file that needs no network.
+
+# T steps, K classes seen after the last one, B test images of these
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from der.core.cost import StageTime, show_seconds
+from der.core.files import atomic_file
+from der.data.arrays import Memory
+from der.evaluation.metrics import StepMetrics
+from der.evaluation.mistakes import Mistakes, Predictions
+from der.report import charts
+from der.report.charts import Chart, Size
+from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, kept_steps, sparse
+from der.report.thumbnails import COLUMNS, Album, exemplar_sheets, mistake_album
+from der.summary.series import Curve, Summary, accuracy_matrix, show_share
+from der.summary.uncertainty import (
+    expected_calibration_error,
+    least_calibration_error,
+    reliability,
+    sampling_error,
+    wilson,
+)
+from der.summary.verdict import Reference, compare, judge
+from der.train.log import EpochRecord
+
+FOLDER = "page"  # of templates, style and scripts, beside this module
+MOST_PAIRS = 1000  # rows of confused pairs
+LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
+MOST_POINTS = 50  # of a class's curve
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A parameter whose value is not the preset's; values as text."""
+
+    key: str
+    here: str
+    there: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run comes from."""
+
+    source: str  # of the images
+    identity: str  # of all images: a SHA-256 over the digests of their files
+    preset: str  # the nearest one
+    differences: list[Difference]  # from it
+    seed: int
+    revision: str | None  # of the code; None outside of a repository
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a page shows of steps 1..T; everything without a step of its own is of the last one."""
+
+    summary: Summary
+    steps: list[StepMetrics]
+    confusions: list[NDArray[np.int64]]  # of every step, (K_k, K_k), true classes down
+    names: list[str]  # of classes, in label order
+    logs: list[list[EpochRecord]]  # of the training of each step
+    memory: Memory
+    exemplars: list[NDArray[np.int64]]  # of every step, (K_k,): how many each class has
+    predictions: Predictions  # (B,)
+    mistakes: list[Mistakes]  # of every step
+    published: list[Curve]
+    joint: float | None  # top-1 of training on all classes at once
+    references: list[Reference]  # what the results are compared to
+    parameters: dict[str, Any]  # nested, as in params.yaml
+    origin: Origin
+    stages: list[str]  # that made the results, in the order in which they can run
+    times: Mapping[str, StageTime]  # of those whose time is known, in that order
+    digest: str  # of the results, by which the page is told from that of others
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """The confusion matrix after the last step, (K, K)."""
+        return self.confusions[-1]
+
+    @property
+    def images(self) -> NDArray[np.int64]:
+        """Test images of each class, (K,)."""
+        return np.asarray(self.confusion.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart in the page."""
+
+    name: str  # in ids
+    drawings: dict[str, Markup]  # for wide and for narrow screens
+    data: dict[str, Any]  # for the script
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Images of one class that were taken for another."""
+
+    true: str
+    predicted: str
+    images: int
+    of: int  # the true class has
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How one class fares."""
+
+    label: int
+    name: str
+    step: int  # that brought it
+    images: int  # test images
+    accuracy: float  # after the last step
+    error: float  # of sampling, in points
+    nme: float  # accuracy by nearest mean of exemplars
+    curve: Markup  # accuracy after each step from its own on
+    taken_for: list[Pair]  # the most frequent first
+
+
+def write_report(run: FinishedRun, path: Path) -> None:
+    """Write the page; the same run gives the same bytes."""
+    write_page(render(run), path)
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write a page to a file."""
+    with atomic_file(path) as partial:
+        partial.write_text(page, encoding="utf-8", newline="\n")
+
+
+def render(run: FinishedRun) -> str:
+    """The page as HTML."""
+    return fill("page.html", contents(run), ("charts.js", "page.js"))
+
+
+def fill(template: str, values: dict[str, Any], scripts: tuple[str, ...]) -> str:
+    """A template of the folder with ``values``, in the page's style and with ``scripts``."""
+    environment = Environment(
+        loader=FunctionLoader(read_part),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "bytes": show_bytes,
+        "breakable": breakable,
+        "time": show_seconds,
+        "parameters": show_parameters,
+        "json": script_json,
+        "share": show_share,
+    }
+    environment.globals["error"] = sampling_error
+    return environment.get_template(template).render(
+        **values, style=Markup(read_part("page.css")), script=Markup("\n".join(map(read_part, scripts)))
+    )
+
+
+def read_part(name: str) -> str:
+    """The text of a file of the folder."""
+    return files("der.report").joinpath(FOLDER, name).read_text(encoding="utf-8")
+
+
+def contents(run: FinishedRun) -> dict[str, Any]:
+    """Everything that the page's template names."""
+    album = mistake_album(run.mistakes, run.confusions, run.names)
+    confusion, confusion_data = confusions(run, album)
+    forgetting = accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
+    labels_B = np.repeat(np.arange(len(run.names)), run.images)
+    bins = reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
+    pairs = confused_pairs(run)
+    figures = {
+        name: figure(name, chart, say, sizes)
+        for name, (chart, say, sizes) in {
+            "accuracy": (
+                charts.accuracy_chart(run.summary, run.published, run.joint),
+                _after(run),
+                charts.PAGE,
+            ),
+            "old_and_new": (charts.old_and_new_chart(run.summary), _after(run), charts.PAGE),
+            "reliability": (charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
+            "memory": (charts.memory_chart(run.exemplars), _after(run), charts.HALF),
+            "training": (charts.training_chart(run.logs), _epoch(run), charts.PAGE),
+        }.items()
+        if name != "old_and_new" or len(run.steps) > 1
+    }
+    drawn = timeline(run)
+    computed = sum(time.seconds for time in run.times.values() if time.computed)
+    return {
+        "run": run,
+        "last": run.steps[-1],
+        "verdict": judge(run.summary, accuracy_matrix(run.steps)),
+        "comparisons": [compare(run.summary, reference) for reference in run.references],
+        "figures": figures,
+        "timeline": drawn,
+        "confusion": confusion,
+        "confusion_steps": len(confusion_data["steps"]),
+        "forgetting": forgetting,
+        "classes": class_rows(run, pairs),
+        "pairs": pairs[:MOST_PAIRS],
+        "all_pairs": len(pairs),
+        "exemplars": exemplar_sheets(run.memory, len(run.names)),
+        "album": album,
+        "bins": bins,
+        "ece": expected_calibration_error(bins),
+        "least_ece": least_calibration_error(bins),
+        "seconds": (computed, sum(time.seconds for time in run.times.values()) - computed),
+        "untimed": [stage for stage in run.stages if stage not in run.times],
+        "devices": list(dict.fromkeys(time.device for time in run.times.values() if time.torch)),
+        "torch": list(dict.fromkeys(time.torch for time in run.times.values() if time.torch)),
+        "parameters": list(parameter_lines(run.parameters)),
+        "measured": {"timeline": drawn.data} if drawn else {},
+        "data": {name: one.data for name, one in figures.items()}
+        | {"confusion": confusion_data, "accuracy_matrix": forgetting.data},
+    }
+
+
+def figure(name: str, chart: Chart, say: Any, sizes: dict[str, Size]) -> Figure:
+    """A chart of lines; ``say`` puts a place of its axis into words."""
+    drawings = {size: Markup(charts.svg(chart.spec(one), one)) for size, one in sizes.items()}
+    return Figure(name, drawings, chart.places(say))
+
+
+def timeline(run: FinishedRun) -> Figure | None:
+    """Where the time went; None if nothing is known of that."""
+    if not run.times:
+        return None
+    drawings = {
+        name: Markup(charts.svg(charts.timeline(run.times, len(run.steps), size), size))
+        for name, size in charts.PAGE.items()
+    }
+    items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
+    return Figure("timeline", drawings, {"items": items})
+
+
+def _after(run: FinishedRun) -> Any:
+    sizes = [step["classes"] for step in run.steps]
+
+    def say(classes: float) -> str:
+        count = int(classes)
+        step = f"step {sizes.index(count) + 1}, " if count in sizes else ""
+        return f"{step}{count} {'class' if count == 1 else 'classes'}"
+
+    return say
+
+
+def _epoch(run: FinishedRun) -> Any:
+    """Which epoch of which step and phase one of all epochs is."""
+    names = [
+        f"step {step}, {record.phase}, epoch {record.epoch}"
+        for step, log in enumerate(run.logs, start=1)
+        for record in log
+    ]
+    return lambda epoch: names[int(epoch) - 1]
+
+
+def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
+    """The confusion after the last step; for the script, after all steps, with the pictures of mistakes."""
+    sizes = [step["classes"] for step in run.steps]
+    matrices = {
+        step: confusion_chart(run.confusions[step - 1], run.names, sizes, step)
+        for step in kept_steps(len(run.names), len(sizes))
+    }
+    last = matrices[len(sizes)]
+    steps = [
+        {"step": step, "counts": sparse(run.confusions[step - 1]), "shots": album.shots[step - 1]}
+        | matrix.pictures
+        for step, matrix in matrices.items()
+    ]
+    return last, {
+        "names": run.names,
+        "images": run.images.tolist(),
+        "sizes": sizes,
+        "steps": steps,
+        "sheets": [[sheet.side, sheet.pitch, sheet.width, sheet.height] for sheet in album.sheets],
+        "columns": COLUMNS,
+        "texts": [[shade.light_text, shade.dark_text] for shade in last.shades] if last.texts else None,
+    }
+
+
+def confused_pairs(run: FinishedRun) -> list[Pair]:
+    """All pairs with a confused image, the most frequent first, then in label order."""
+    wrong_KK = run.confusion - np.diag(np.diag(run.confusion))
+    order = np.argsort(-wrong_KK, axis=None, kind="stable")[: np.count_nonzero(wrong_KK)]
+    return [
+        Pair(run.names[true], run.names[predicted], int(wrong_KK[true, predicted]), int(run.images[true]))
+        for true, predicted in zip(*np.unravel_index(order, wrong_KK.shape), strict=True)
+    ]
+
+
+def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
+    """A row for each class, in label order."""
+    by_true: dict[str, list[Pair]] = {name: [] for name in run.names}
+    for pair in pairs:
+        by_true[pair.true].append(pair)
+    last = run.steps[-1]
+    rows = []
+    for label, (name, images) in enumerate(zip(run.names, run.images.tolist(), strict=True)):
+        first = next(index for index, step in enumerate(run.steps) if label < step["classes"])
+        accuracy = last["per_class"][name]
+        curve = class_curve([step["per_class"][name] for step in run.steps[first:]], images, len(run.steps))
+        error, nme = sampling_error(accuracy, images), last["nme"]["per_class"][name]
+        rows.append(ClassRow(label, name, first + 1, images, accuracy, error, nme, curve, by_true[name]))
+    return rows
+
+
+def class_curve(accuracies: list[float], images: int, last: int) -> Markup:
+    """A class's accuracies in percent after the ``last`` steps of a run as a small drawing, with their band.
+
+    Of many steps every second or third is shown, the last among them. Not by Vega: a thousand would take
+    a minute.
+    """
+    first, every = last - len(accuracies) + 1, -(-len(accuracies) // MOST_POINTS)
+    shown = list(range(len(accuracies) - 1, -1, -every))[::-1]
+    values = [accuracies[index] for index in shown]
+    across = [48 + 204 * ((first + index - 1) / (last - 1) if last > 1 else 0.5) for index in shown]
+
+    def at(x: float, percent: float) -> str:
+        return f"{x:.0f},{88 - 0.8 * percent:.1f}".removesuffix(".0")
+
+    ends = [wilson(value, images) for value in values]
+    x = across if len(across) > 1 else [across[0] - 4, across[0] + 4]  # of a single step, a box
+    ends = ends if len(ends) > 1 else ends * 2
+    band = [at(*one) for one in zip(x, (end.high for end in ends), strict=True)]
+    band += [at(*one) for one in zip(x, (end.low for end in ends), strict=True)][::-1]
+    points = [at(*one) for one in zip(across, values, strict=True)]
+    named = {first: across[0]} | ({last: across[-1]} if across[-1] - across[0] >= 48 else {})
+    parts = [
+        *(
+            f'<path d="M34 {88 - 0.8 * level:g}H266"/><text x="28" y="{92 - 0.8 * level:g}">{level}</text>'
+            for level in (0, 50, 100)
+        ),
+        *(f'<text class="step" x="{x:.0f}" y="104">step {step}</text>' for step, x in named.items()),
+        f'<polygon points="{" ".join(band)}"/><polyline points="{" ".join(points)}"/>',
+        *('<circle cx="{}" cy="{}" r="2.5"/>'.format(*one.split(",")) for one in points if len(points) <= 20),
+    ]
+    said = "" if every == 1 else f", one step of {every}"
+    label = f"Top-1 in percent from step {first} on{said}: {', '.join(f'{one:.1f}' for one in values)}"
+    return Markup(
+        f'<svg class="curve" viewBox="0 0 280 110" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    )
+
+
+def parameter_lines(section: dict[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str | None]]:
+    """Depth, key and value of nested parameters; sections, of value None, are before what they hold."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield depth, key, None
+            yield from parameter_lines(value, depth + 1)
+        else:
+            yield depth, key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def breakable(name: str) -> Markup:
+    """A name as mark-up that a table may break within words longer than any language's, and there alone."""
+    pieces = re.split(rf"(\S{{{LONGEST_WORD}}})(?=\S)", name)
+    return Markup("<wbr>").join(piece for piece in pieces if piece)
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that can stand in a <script> element, whatever text it holds."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)
+
+
+def show_bytes(count: int) -> str:
+    """A number of bytes with a decimal unit."""
+    value, unit = float(count), 0
+    units = ("B", "kB", "MB", "GB", "TB")
+    while value >= 999.5 and unit < len(units) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {units[unit]}"
+
+
+def show_parameters(count: int) -> str:
+    """A number of weights in the largest unit: "463 k", "1.9 M"."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}" if count >= 100 * size else f"{count / size:.1f} {unit}"
+    return str(count)

@@ -1,0 +1,227 @@
+"""The sections of params.yaml, except train, as frozen records; msgspec checks their types and bounds.
+
+They know nothing of YAML or files.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from der.core.errors import UserError
+
+LARGEST_SEED = 2**32 - 1  # numpy's
+SMALLEST_SIDE, LARGEST_SIDE = 8, 1024  # pixels of an image
+# Beyond these, torch's integers or float32 would overflow.
+MOST = 2**31 - 1  # of anything that is counted
+LARGEST_FACTOR = 10**6
+# Lower bound of what is above 0: a bound of gt=0 admits 0 where the processor flushes tiny numbers to 0.
+SMALLEST = 1e-12
+LEAST_DEVIATION = 1e-6  # of pixels in [0, 1]
+LARGEST_RATE = 1e30  # times a factor, it is still a float32
+
+Seed = Annotated[int, Meta(ge=0, le=LARGEST_SEED)]
+Count = Annotated[int, Meta(ge=1, le=MOST)]
+CountOrZero = Annotated[int, Meta(ge=0, le=MOST)]
+Factor = Annotated[float, Meta(ge=SMALLEST, le=LARGEST_FACTOR)]
+FactorOrZero = Annotated[float, Meta(ge=0, le=LARGEST_FACTOR)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+ShareAboveZero = Annotated[float, Meta(ge=SMALLEST, le=1)]
+Deviation = Annotated[float, Meta(ge=LEAST_DEVIATION, le=1)]
+ImageSide = Annotated[int, Meta(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
+Channels = Literal[1, 3]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all sections. ``parse`` checks bounds; ``__post_init__`` also runs for records made in code."""
+
+
+def to_values(record: msgspec.Struct) -> dict[str, Any]:
+    """Convert a section, or a record that holds sections, to plain dictionaries, lists and values.
+
+    Keys keep the order of declaration, which is that of network.json.
+    """
+    values: dict[str, Any] = msgspec.to_builtins(record)
+    return values
+
+
+class DatasetSettings(Section, frozen=True):
+    """Which images are taught, and the form they are brought to."""
+
+    source: Annotated[str, Meta(description="Where the images come from.")]
+    path: Annotated[
+        str,
+        Meta(
+            description="What is read: for folder a directory or .zip/.tar with train/<class>/* and, if "
+            "there is one, test/<class>/*. It must exist whatever the source."
+        ),
+    ]
+    downloads: Annotated[
+        str, Meta(description="cifar10, cifar100 only: directory where the downloaded archives are kept.")
+    ]
+    image_side: Annotated[
+        ImageSide | None,
+        Meta(
+            description="Pixels; other images are scaled and centre-cropped to a square of this side; null: "
+            "the backbone's, which timm knows."
+        ),
+    ]
+    channels: Annotated[Channels, Meta(description="1 grey, 3 colour.")]
+    test_fraction: Annotated[
+        float,
+        Meta(
+            ge=SMALLEST,
+            lt=1,
+            description="Fraction of each class's images held out, where the source has no test images.",
+        ),
+    ]
+    seed: Annotated[Seed, Meta(description="Of the draw of test images.")]
+
+    def __post_init__(self) -> None:
+        if self.path.startswith("~"):
+            raise UserError("path: DVC does not expand '~'; write the path in full")
+
+    @property
+    def side(self) -> int:
+        """``image_side`` where images are read: stage check has replaced null by then."""
+        assert self.image_side is not None
+        return self.image_side
+
+
+FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
+# For the JSON schema alone; __post_init__ checks the same with a clearer message.
+SEED: dict[str, Any] = {"minimum": 0, "maximum": LARGEST_SEED}
+ALIKE: dict[str, Any] = {
+    "minItems": 1,
+    "anyOf": [{"items": {"type": kind}} for kind in ("integer", "string")],
+}
+
+
+class ProtocolSettings(Section, frozen=True):
+    """Which classes arrive at which step."""
+
+    first_classes: Annotated[Count | None, Meta(description="Classes at step 1; null: all there are.")]
+    later_classes: Annotated[
+        Count, Meta(description="Classes at every later step; a remainder goes to the last one.")
+    ]
+    class_order: Annotated[
+        Annotated[int, Meta(extra_json_schema=SEED)]
+        | Annotated[list[Annotated[int, Meta(extra_json_schema=SEED)] | str], Meta(extra_json_schema=ALIKE)]
+        | Literal["alphabetical"],
+        Meta(description="alphabetical, a seed (1993), a list of seeds ([1993]) or all class names."),
+    ]
+    steps: Annotated[
+        list[list[str]] | None,
+        Meta(
+            description="Instead of the three above: a list of class names for every step, "
+            "[[cat, dog], [bird]]."
+        ),
+    ]
+
+    def __post_init__(self) -> None:
+        seeds = self.class_order if isinstance(self.class_order, list) else [self.class_order]
+        if not seeds:
+            raise UserError("class_order: is empty; write alphabetical, a seed, or all class names")
+        if len({isinstance(one, int) for one in seeds}) > 1:
+            raise UserError(f"class_order: {self.class_order!r} does not fit; write {FORMS}")
+        for seed in seeds:
+            if isinstance(seed, int) and not 0 <= seed <= LARGEST_SEED:
+                raise UserError(
+                    f"class_order: {seed} is no seed; write whole numbers from 0 to {LARGEST_SEED}"
+                )
+
+
+PRETRAINED = "pretrained"  # in place of a file: the weights that come with the backbone
+
+
+class NetworkSettings(Section, frozen=True, omit_defaults=True):
+    """Architecture of every feature extractor, of the classifier, and the normalisation of its input.
+
+    What a backbone makes of depth, stem, weights and tuned is checked with the backbones. A classifier that
+    training draws anew, after warm-up or for classifier learning, is torch_uniform whatever it started from.
+    """
+
+    backbone: Annotated[str, Meta(description="The feature extractor.")]
+    depth: Annotated[
+        int,
+        Meta(
+            ge=8,
+            le=1202,  # the deepest that He et al. trained
+            description="Weighted layers: 6n + 2 for cifar_resnet, 18 or 34 for resnet; none of timm's.",
+        ),
+    ]
+    stem: Annotated[
+        Literal["small", "large"],
+        Meta(
+            description="small: 3x3 convolution; large: 7x7 and max-pool, for images of 100 pixels and more; "
+            "not of timm's."
+        ),
+    ]
+    head_bias: Annotated[bool, Meta(description="Whether the classifiers have biases.")]
+    head_initialization: Annotated[
+        str,
+        Meta(
+            description="torch_uniform: weights and biases uniform in +-1/sqrt(features); lecun_uniform: "
+            "weights in +-sqrt(3/features), biases 0; lecun_normal: deviation 1/sqrt(features), biases 0."
+        ),
+    ]
+    inherit_head: Annotated[
+        bool,
+        Meta(description="Whether a step's classifier starts with the weights that old classes had."),
+    ]
+    expansion: Annotated[
+        bool,
+        Meta(description="A new extractor at every step; false: one that goes on training (an ablation)."),
+    ]
+    mean: Annotated[
+        list[Share] | None,
+        Meta(
+            description="Per channel, of pixels in [0, 1]; null: the backbone's, or measured on step 1's "
+            "training images where it has none."
+        ),
+    ]
+    std: Annotated[
+        list[Deviation] | None,
+        Meta(description="Standard deviation, likewise."),
+    ]
+    weights: Annotated[
+        str | None,
+        Meta(
+            description="timm only, what the first extractor starts from: null: random; pretrained: timm's "
+            "own, downloaded; a .safetensors file, or any other of PyTorch's."
+        ),
+    ] = None
+    tuned: Annotated[
+        Literal["all", "last", "none"],
+        Meta(
+            description="How much of an extractor with such weights a step trains: all; last: its last "
+            "stage; none: one extractor serves all steps, and the classifier alone learns."
+        ),
+    ] = "all"
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise UserError("mean and std go together; write both as lists, or both as null")
+
+    @property
+    def grows(self) -> bool:
+        """Whether every step adds an extractor: one that would not be trained adds nothing."""
+        return self.expansion and self.tuned != "none"
+
+
+class MemorySettings(Section, frozen=True):
+    """How many exemplars of old classes are kept."""
+
+    budget: Annotated[Count, Meta(description="Exemplars (images): in all, or of each class.")]
+    allocation: Annotated[
+        Literal["total", "per_class"],
+        Meta(description="total: budget // classes seen for each class; per_class: budget for each class."),
+    ]
+    selection: Annotated[str, Meta(description="How exemplars are chosen; random is an ablation.")]
+    seed: Annotated[Seed, Meta(description="Of random selection.")]
+
+
+class EvaluateSettings(Section, frozen=True):
+    """How the test accuracy is broken down."""
+
+    group_labels: Annotated[Count, Meta(description="Labels per group in the accuracy by groups of labels.")]

@@ -1,1 +1,0 @@
-"""Figures as PNG files: draws der.summary.charts.description with matplotlib."""

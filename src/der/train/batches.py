@@ -1,0 +1,288 @@
+"""From a step's images to augmented batches on the device.
+
+# N images, W window of several batches, B batch, H and W pixels, C channels, P frozen features
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from der.core import distributed
+from der.core.randomness import generator
+from der.data.arrays import ImageRows, Memory, every_row, join
+from der.model.forward import Normalize, place_folded
+from der.model.network import Extractor
+from der.model.normalization import Normalization
+from der.settings.training import AugmentationSettings
+
+WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """N images and their labels (N,) int64."""
+
+    pixels: ImageRows
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        assert len(self.pixels) == len(self.labels)
+
+    @property
+    def side(self) -> int:
+        """Pixels of an image's side."""
+        return self.pixels.shape[0]
+
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """1 of grey images, 3 of those in colour."""
+        return 3 if self.pixels.shape[2] == 3 else 1
+
+    def pick(self, indices_B: NDArray[np.int64]) -> "TrainingImages":
+        """The images with these indices, not copied."""
+        return TrainingImages(self.pixels.pick(indices_B), self.labels[indices_B])
+
+
+def gather_step(new_classes: Sequence[NDArray[np.uint8]], memory: Memory) -> TrainingImages:
+    """D_t and M_{t-1} together (DER, section 3.1); labels of new classes follow those of the memory."""
+    first = len(memory.class_means)
+    sizes = [len(images) for images in new_classes]
+    new_labels = np.repeat(np.arange(first, first + len(sizes)), sizes)
+    images = join([every_row(new_classes), memory.images])
+    return TrainingImages(images, np.concatenate([new_labels, memory.labels]))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """One epoch's random choices, in the order in which the images are visited; tensors of length N."""
+
+    order: Tensor  # int64, which image
+    box: Tensor  # float32 (N, 4), the resized crop: height, width, top and left, as fractions of the side
+    top: Tensor  # int64, rows the crop window is moved down in the padded image
+    left: Tensor  # int64, likewise columns
+    flip: Tensor  # bool
+    brightness: Tensor  # float32, factor
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same draws on ``device``."""
+        return Draws(*(upload(getattr(self, name), device) for name in self.__dataclass_fields__))
+
+    def __getitem__(self, part: slice | Tensor) -> "Draws":
+        """The draws of a stretch of the epoch, or of the places that a tensor names."""
+        return Draws(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
+
+
+def draw_epoch(
+    images: int, settings: AugmentationSettings, seed: int, phase: str, step: int, epoch: int
+) -> Draws:
+    """The draws of one epoch of a phase: a pure function of the arguments, on the CPU."""
+
+    def stream(purpose: str) -> torch.Generator:
+        return generator(seed, phase, purpose, step, epoch)
+
+    offsets = 2 * settings.crop_padding + 1
+    flip = torch.rand(images, generator=stream("flip")) < 0.5
+    spread = 2 * torch.rand(images, generator=stream("brightness")) - 1
+    return Draws(
+        order=torch.randperm(images, generator=stream("batch order")),
+        box=draw_boxes(images, settings.resized_crop or [1.0, 1.0], stream("resized crop")),
+        top=torch.randint(offsets, (images,), generator=stream("crop top")),
+        left=torch.randint(offsets, (images,), generator=stream("crop left")),
+        flip=flip if settings.horizontal_flip else torch.zeros_like(flip),
+        brightness=1 + settings.brightness * spread,
+    )
+
+
+def draw_boxes(images: int, area: list[float], stream: torch.Generator) -> Tensor:
+    """Boxes (N, 4) of a random fraction of the area within bounds, and an aspect ratio of 3/4 to 4/3.
+
+    As torchvision's RandomResizedCrop, but a side that would leave the image is cut, not drawn again, and
+    pixels beside the box count at its edge.
+    """
+    fraction, aspect, top, left = torch.rand(4, images, generator=stream)
+    fraction = area[0] + (area[1] - area[0]) * fraction
+    ratio = (4 / 3) ** ((2 * aspect - 1) / 2)  # the square root of width over height
+    if area[0] == 1:
+        ratio = torch.ones_like(ratio)
+    height = (fraction.sqrt() / ratio).clamp(max=1)
+    width = (fraction.sqrt() * ratio).clamp(max=1)
+    return torch.stack([height, width, top * (1 - height), left * (1 - width)], dim=1)
+
+
+def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -> Tensor:
+    """Crop, flip and change the brightness of bytes (B, H, W, C); returns bytes (B, C, H, W).
+
+    Equal to torchvision's RandomResizedCrop, RandomCrop(H, padding), RandomHorizontalFlip and
+    ColorJitter(brightness), in this order, on PIL images.
+    """
+    _, height, width, _ = images_BHWC.shape
+    pad = settings.crop_padding
+    if settings.resized_crop is not None:
+        images_BHWC = resize_crops(images_BHWC.permute(0, 3, 1, 2), draws.box).permute(0, 2, 3, 1)
+    images = images_BHWC
+    if pad:
+        padded = F.pad(images_BHWC, (0, 0, pad, pad, pad, pad))
+        windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # every crop, as a view
+        rows = torch.arange(len(images_BHWC), device=images_BHWC.device)
+        images = windows[rows, draws.top, draws.left]
+    else:
+        images = images_BHWC.permute(0, 3, 1, 2)
+    if settings.horizontal_flip:
+        images = torch.where(draws.flip[:, None, None, None], images.flip(3), images)
+    if settings.brightness:
+        # Truncation, not rounding: Pillow's blend casts to bytes.
+        brighter = (images * draws.brightness[:, None, None, None]).clamp(0, 255)
+        images = brighter.to(torch.uint8)
+    return images
+
+
+def resize_crops(images_BCHW: Tensor, box_B4: Tensor) -> Tensor:
+    """Bring the boxes of bytes (B, C, H, W) to the size of the whole, bilinearly."""
+    if not len(images_BCHW):  # of a batch with fewer images than ranks; affine_grid takes some
+        return images_BCHW
+    height, width, top, left = box_B4.unbind(1)
+    nothing = torch.zeros_like(height)
+    # Pixels of the result, in [-1, 1], to places in the image.
+    affine = torch.stack([width, nothing, 2 * left + width - 1, nothing, height, 2 * top + height - 1], dim=1)
+    grid = F.affine_grid(affine.view(-1, 2, 3), list(images_BCHW.shape), align_corners=False)
+    crops = F.grid_sample(images_BCHW.float(), grid, "bilinear", "border", align_corners=False)
+    return crops.round().to(torch.uint8)
+
+
+class Batch(NamedTuple):
+    """What a step of gradient descent sees, on the device: of several ranks, this one's shard."""
+
+    images_BCHW: Tensor  # normalised, channels last, in the feed's precision
+    frozen_BP: Tensor  # features of the frozen extractors, float32
+    labels_B: Tensor  # int64
+    weight: Tensor  # float32 scalar, this rank's fraction of the whole batch's images
+    whole: int  # number of images of the whole batch
+
+
+class Shard(NamedTuple):
+    """How many images of a batch are this rank's."""
+
+    own: int
+    whole: int
+
+
+class Feed:
+    """Turns an epoch's draws into batches of augmented images and the features of frozen extractors.
+
+    Frozen extractors in evaluation mode see every image by itself, so their features are computed for a
+    window of several batches at once, with batch normalisation folded, before the batches are trained on.
+    """
+
+    def __init__(
+        self,
+        images: TrainingImages,
+        frozen: Sequence[Extractor],
+        normalization: Normalization,
+        augmentation: AugmentationSettings,
+        precision: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        self.precision = precision
+        self.frozen = [place_folded(extractor, device, precision) for extractor in frozen]
+        self.normalize = Normalize(normalization).to(device)
+        self.augmentation = augmentation
+        self.pixels = images.pixels
+        self.labels = torch.from_numpy(images.labels).to(device)
+        self.resident = copy_to(images.pixels, device) if fits(images.pixels, device) else None
+
+    def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
+        """Every image once, in the order and with the changes that ``draws`` holds; the last may be small.
+
+        ``size`` is that of all ranks' shards together.
+        """
+        for inputs_WCHW, labels_W, shards in self._windows(draws, size):
+            frozen_WP = self._frozen_features(inputs_WCHW)
+            sizes = [shard.own for shard in shards]
+            columns = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W))
+            weights = torch.tensor([shard.own / shard.whole for shard in shards], device=self.device)
+            wholes = [shard.whole for shard in shards]
+            yield from map(Batch._make, zip(*columns, weights, wholes, strict=True))
+
+    def inputs(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, int]]:
+        """The images (B, C, H, W) of ``batches`` alone, and how many the whole batch has."""
+        for inputs_WCHW, _, shards in self._windows(draws, size):
+            images = inputs_WCHW.split([shard.own for shard in shards])
+            yield from zip(images, (shard.whole for shard in shards), strict=True)
+
+    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor, list[Shard]]]:
+        """Inputs (W, C, H, W) and labels (W,), shards of several whole batches at a time."""
+        window = max(1, WINDOW_VALUES // (math.prod(self.pixels.shape) * size)) * size
+        starts = range(0, len(draws.order), window)
+        parts = [take_shards(draws[start : start + window], size) for start in starts]
+        images = self._images([own.order for own, _ in parts])
+        for (own, shards), images_WHWC in zip(parts, images, strict=True):
+            placed = own.to(self.device)
+            yield self._prepare(images_WHWC, placed), self.labels[placed.order], shards
+
+    def _images(self, orders: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Images (W, H, W, C) uint8 on the device: from there if they all fit, else as they are read."""
+        if self.resident is not None:
+            yield from (self.resident[upload(order_W, self.device)] for order_W in orders)
+        else:
+            for images_WHWC in self.pixels.stream(order_W.numpy() for order_W in orders):
+                yield upload(torch.from_numpy(images_WHWC), self.device)
+
+    @torch.no_grad()
+    def _prepare(self, images_WHWC: Tensor, draws: Draws) -> Tensor:
+        inputs_WCHW: Tensor = self.normalize(augment(images_WHWC, draws, self.augmentation))
+        return inputs_WCHW.to(self.precision).contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def _frozen_features(self, inputs_WCHW: Tensor) -> Tensor:
+        if not self.frozen:
+            return torch.empty(len(inputs_WCHW), 0, device=self.device)
+        return torch.cat([extractor(inputs_WCHW) for extractor in self.frozen], dim=1)
+
+
+def take_shards(draws: Draws, size: int) -> tuple[Draws, list[Shard]]:
+    """This rank's shard of every batch of ``size`` images, the last of which may be small."""
+    starts = range(0, len(draws.order), size)
+    sizes = [min(size, len(draws.order) - start) for start in starts]
+    slices = [distributed.shard(whole) for whole in sizes]
+    shards = [Shard(own.stop - own.start, whole) for own, whole in zip(slices, sizes, strict=True)]
+    if distributed.world_size() == 1:
+        return draws, shards
+    places = [torch.empty(0, dtype=torch.int64)]
+    places += [torch.arange(at + own.start, at + own.stop) for at, own in zip(starts, slices, strict=True)]
+    return draws[torch.cat(places)], shards
+
+
+def fits(images: ImageRows, device: torch.device) -> bool:
+    """Whether ``device`` can hold all images: in a quarter of a GPU's free memory, 1 GB if torch cannot tell.
+
+    False on the CPU, where memory maps already are the device's memory.
+    """
+    if device.type == "cpu":
+        return False
+    room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 2**30
+    return len(images) * math.prod(images.shape) <= room
+
+
+def copy_to(images: ImageRows, device: torch.device) -> Tensor:
+    """Copy all images (N, H, W, C) to ``device``, some megabytes at a time."""
+    placed = torch.empty(len(images), *images.shape, dtype=torch.uint8, device=device)
+    at = 0
+    for chunk in images.chunks():
+        placed[at : at + len(chunk)] = torch.from_numpy(chunk)
+        at += len(chunk)
+    return placed
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``, without making the host wait for a GPU."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

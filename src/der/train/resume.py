@@ -1,0 +1,183 @@
+"""Training state on disk, outside the repository: a killed step goes on from its last saved epoch.
+
+A training has a directory, named by its key. There lie its state, one file that is replaced as a whole, and a
+lock, so that one process at a time trains the same. A finished step may run again, if its outputs were not
+taken over before a kill: so its state is kept until its checkpoint is used.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from der.core.cost import Spent, WorkClock, waiting
+from der.core.errors import UserError
+from der.core.files import atomic_file, regular
+from der.core.sealed import SealedDirectory
+from der.train.log import EpochRecord
+
+if TYPE_CHECKING:  # what removes state needs no torch, which costs seconds
+    from torch import Tensor
+
+    Pack = Callable[[], Tensor]
+
+Warn = Callable[[str], None]
+
+PREFIX = "der-"  # of the directories; the root may hold other things, which stay
+STATE, LOCK = "state", "lock"  # files of a directory
+HOLDER, FINISHED = "holder", "finished"  # which process holds the lock; digest of the checkpoint it led to
+MAX_AGE = 14 * 24 * 3600  # seconds after which state that nobody went on with is removed
+FRACTION = 0.01  # of the time, at most, that training waits for its state to be written
+
+
+class Saved(NamedTuple):
+    """What a phase of training needs to go on after an epoch."""
+
+    records: list[EpochRecord]  # of the epochs done
+    state: "Tensor"  # flat float32, as of Engine.pack
+
+
+class StateKeeper:
+    """Holds the state to go on from; this one keeps nothing, and an interrupted step begins anew."""
+
+    def load(self, phase: str) -> Saved | None:
+        """The newest state of ``phase``, if there is any."""
+        return None
+
+    def save(self, phase: str, records: list[EpochRecord], pack: "Pack", *, last: bool) -> None:
+        """Keep the state of ``phase`` after an epoch, which ``pack`` copies; surely after the ``last``."""
+
+
+class UnwritableState(UserError):
+    """No room for training state, or no permission to write it."""
+
+
+class StateStore(StateKeeper):
+    """Keeps the state of one training on disk: a context manager that holds the training's lock.
+
+    ``key`` names everything that the training depends on, so that changed parameters never meet old state.
+    If another process trains the same, this one waits, and then goes on from the other's last state; ``warn``
+    hears of it, and of damaged state. ``clock`` counts what the training costs, earlier runs included.
+    """
+
+    def __init__(self, root: Path, key: str, warn: Warn, clock: WorkClock | None = None) -> None:
+        self.directory = root / f"{PREFIX}{key}"
+        self.warn = warn
+        self.clock = clock or WorkClock()
+        self.phases: dict[str, Saved] = {}
+        self.next_write = 0.0  # when, as of time.perf_counter
+
+    def __enter__(self) -> "StateStore":
+        lock, holder = FileLock(self.directory / LOCK), self.directory / HOLDER
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            os.utime(self.directory)  # in use again, however old
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                named = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+                self.warn(f"{self.directory}: in use by {named}; waiting until it ends")
+                with waiting():
+                    lock.acquire()
+            holder.write_text(f"process {os.getpid()}", encoding="utf-8")
+            remove_old(self.directory.parent)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self.lock = lock
+        self._read(self.directory / STATE)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+    def load(self, phase: str) -> Saved | None:
+        """The newest state of ``phase``, if there is any."""
+        if (saved := self.phases.get(phase)) is not None:
+            self.clock.epochs[phase] = len(saved.records)
+        return saved
+
+    def save(self, phase: str, records: list[EpochRecord], pack: "Pack", *, last: bool) -> None:
+        """Write the state after an epoch, which ``pack`` copies; raises UnwritableState.
+
+        Skipped, but not after the ``last`` epoch, if writing would take more than FRACTION of the time.
+        """
+        begin = time.perf_counter()
+        self.clock.epochs[phase] = len(records)
+        if begin < self.next_write and not last:
+            return
+        self.phases[phase] = Saved(list(records), pack())
+        try:
+            with atomic_file(self.directory / STATE) as partial:
+                partial.write_bytes(serialize(self.phases, self.clock.spent()))
+        except OSError as error:
+            raise self._unwritable(error) from None
+        end = time.perf_counter()
+        self.next_write = end + (end - begin) / FRACTION
+
+    def finish(self, checkpoint: Path) -> None:
+        """Mark the state as that of a checkpoint directory: every training ends with other weights."""
+        (self.directory / FINISHED).write_text(SealedDirectory(checkpoint).digest, encoding="utf-8")
+
+    def _read(self, path: Path) -> None:
+        try:
+            self.phases, spent = deserialize(regular(path).read_bytes())
+            self.clock.go_on(spent)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError):
+            path.replace(path.with_suffix(".damaged"))
+            self.warn(f"{path}: damaged, set aside; the step begins anew")
+
+    def _unwritable(self, error: OSError) -> UnwritableState:
+        return UnwritableState(
+            f"{self.directory}: training state cannot be written ({error.strerror}); make room there"
+        )
+
+
+def remove_finished(root: Path, checkpoint: Path) -> None:
+    """Remove the training state below ``root`` that led to a checkpoint directory."""
+    mark = SealedDirectory(checkpoint).digest.encode()
+    _remove_unused(root, lambda found: (found / FINISHED).read_bytes() == mark)
+
+
+def remove_old(root: Path, age: float = MAX_AGE) -> None:
+    """Remove the state below ``root`` that nobody has written for ``age`` seconds."""
+    _remove_unused(root, lambda found: time.time() - found.stat().st_mtime > age)
+
+
+def _remove_unused(root: Path, wanted: Callable[[Path], bool]) -> None:
+    """Remove the ``wanted`` directories of state, unless a process works there; what resists stays."""
+    for found in root.glob(f"{PREFIX}*"):
+        with suppress(OSError, Timeout):
+            if (found / LOCK).exists() and wanted(found):
+                with FileLock(found / LOCK).acquire(timeout=0):
+                    shutil.rmtree(found, ignore_errors=True)
+
+
+def serialize(phases: Mapping[str, Saved], spent: Spent) -> bytes:
+    """A file: SHA-256 of what follows, a line of JSON, the phases' states in a row."""
+    header = [(name, saved.records, saved.state.numel()) for name, saved in phases.items()]
+    states = b"".join(saved.state.numpy().tobytes() for saved in phases.values())
+    content = json.dumps([spent, header]).encode() + b"\n" + states
+    return hashlib.sha256(content).digest() + content
+
+
+def deserialize(content: bytes) -> tuple[dict[str, Saved], Spent]:
+    """What ``serialize`` made a file of; raises ValueError if it is not whole."""
+    import torch
+
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise ValueError("not as it was written")
+    line, _, values = content[32:].partition(b"\n")
+    spent, header = json.loads(line)
+    states = torch.from_numpy(np.frombuffer(values, np.float32).copy()).split([size for *_, size in header])
+    records = {name: [EpochRecord(*one) for one in listed] for name, listed, _ in header}
+    return dict(zip(records, map(Saved, records.values(), states), strict=True)), Spent(*spent)

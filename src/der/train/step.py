@@ -1,0 +1,314 @@
+"""One incremental step (DER, section 3): expand the network, learn the representation, rebalance."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from der.core.errors import UserError
+from der.core.randomness import generator
+from der.data.arrays import Memory
+from der.model.backbones import check_masks, choose_backbone, torch_uniform
+from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
+from der.model.forward import run_network
+from der.model.kernels.layers import ConvNorm
+from der.model.kernels.processor import Kernels, Unavailable, compiled_kernels
+from der.model.network import (
+    Extractor,
+    Network,
+    build_extractor,
+    count_parameters,
+    count_trained,
+    empty_network,
+    expand,
+    prune_newest,
+    pruned_shape,
+    random_linear,
+    takes_one_image,
+    try_extractor,
+)
+from der.model.normalization import Normalization, measure_normalization
+from der.model.resnet import ResNet
+from der.model.weights import Start
+from der.settings.sections import NetworkSettings
+from der.settings.training import Precision, ScheduleSettings, TrainSettings
+from der.train.batches import TrainingImages, gather_step
+from der.train.log import CLASSIFIER, REPRESENTATION, EpochRecord, Listener
+from der.train.masks import ChannelMasks
+from der.train.objective import ClassifierObjective, RepresentationObjective
+from der.train.phase import StepRun, run_phase
+from der.train.rebalancing import Rebalanced, find_rebalancing, warn_of_few
+from der.train.resume import StateKeeper
+
+CHECKED = 64  # images that a trained network is tried on
+# When kernels compiled for the processor are worth it. Parameters and the machine decide, never a measured
+# time: a run that is repeated must compute as before.
+BATCH_PIXELS = 2**16  # with fewer, calls may take longer than what they save
+LARGEST_SIDE = 64  # pixels, in bfloat16: at 224 torch's own operations were faster (docs/speed.md)
+TRAINING_PIXELS = 2**25  # which take about a minute; compiling takes a second or two
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """All that step t is trained from."""
+
+    previous: Checkpoint | None  # of step t - 1; None at step 1
+    steps: list[list[str]]  # class names in label order, by the step that brought them; the last are new
+    images: TrainingImages  # D_t and M_{t-1} (DER, section 3.1)
+    network: NetworkSettings
+    settings: TrainSettings
+    device: torch.device
+    start: Start | None = None  # what step 1 starts from, if not at random: ``network`` then names it
+    kernels: Kernels | None = None  # compiled for the processor; None: torch's own operations
+
+
+class TrainedStep(NamedTuple):
+    """What a step leaves behind."""
+
+    checkpoint: Checkpoint
+    records: list[EpochRecord]
+
+
+class LearnedRepresentation(NamedTuple):
+    """What representation learning gives."""
+
+    network: Network
+    records: list[EpochRecord]
+    parameters: int  # trained, those of the auxiliary classifier and the masks included
+
+
+def prepare_step(
+    previous: Checkpoint | None,
+    steps: list[list[str]],
+    new_classes: Sequence[NDArray[np.uint8]],
+    memory: Memory,
+    network: NetworkSettings,
+    settings: TrainSettings,
+    device: torch.device,
+    start: Start | None,
+    warn: Callable[[str], None],
+    *,
+    processes: int = 1,
+) -> StepInputs:
+    """Gather the step's images (n, H, W, C) and exemplars, and choose what to train with.
+
+    ``warn`` hears of a class with too few images, and of kernels that this machine cannot compile.
+    """
+    images = gather_step(new_classes, memory)
+    warn_of_few(steps, images, settings, warn)
+    kernels = None
+    if processes == 1:  # the kernels normalise by the images of one process
+        phase = settings.phase(len(steps))
+        kernels = choose_kernels(network, phase, images, settings.precision, device, warn)
+    return StepInputs(previous, steps, images, network, settings, device, start, kernels)
+
+
+def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> TrainedStep:
+    """Train step t: its checkpoint from that of step t - 1, which is left as it was.
+
+    ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError if a
+    setting names an unknown plug-in, or the plug-in returns an invalid result, and if the loss or the trained
+    network's scores are not finite.
+    """
+    previous, steps, images, settings = inputs.previous, inputs.steps, inputs.images, inputs.settings
+    step = len(steps)
+    rebalance = find_rebalancing(settings.incremental.rebalancing)
+    before = empty_network() if previous is None else previous.network
+    network_settings = name_start(inputs.network, previous, inputs.start)
+    normalization = choose_normalization(previous, network_settings, images)
+    run = StepRun(
+        step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
+    )
+    listener.on_step(plan_epochs(step, settings))
+    stream = generator(settings.seed, "initialization", step)
+    network = expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
+    try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
+    learned = learn_representation(run, network, images, network_settings)
+    network = learned.network
+    rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
+    check_scores(network, normalization, images, inputs.device, step)
+    metadata = describe(inputs, learned, normalization, network_settings, rebalanced.gamma)
+    return TrainedStep(Checkpoint(network.eval(), metadata), [*learned.records, *rebalanced.records])
+
+
+def plan_epochs(step: int, settings: TrainSettings) -> dict[str, int]:
+    """The epochs of each phase of ``step``, counted from 1; user-defined rebalancings may add others."""
+    epochs = {REPRESENTATION: settings.phase(step).epochs}
+    if step > 1 and settings.incremental.rebalancing == "classifier_learning":
+        epochs[CLASSIFIER] = settings.incremental.classifier.epochs
+    return epochs
+
+
+def learn_representation(
+    run: StepRun, network: Network, images: TrainingImages, network_settings: NetworkSettings
+) -> LearnedRepresentation:
+    """Train the newest extractor and the classifier of ``network`` (DER, sections 3.2 and 3.3).
+
+    The other extractors stay as they are. With masks, the newest extractor of the result lacks the channels
+    that they turned off. Raises UserError naming step and epoch if the loss is not finite, and naming the
+    parameter that leaves a batch of one value per channel or asks for masks that the backbone does not have.
+    """
+    if network_settings.tuned == "none":
+        return learn_classifier_alone(run, network, images)
+    *frozen, newest = network.extractors
+    check_batches(run, newest, images)
+    settings = run.settings
+    masks = draw_masks(run, newest, network_settings)
+    auxiliary = random_linear(
+        newest.features,
+        network.classes - run.old_classes + 1,
+        network_settings,
+        generator(settings.seed, "auxiliary classifier", run.step),
+    )
+    auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
+    objective = RepresentationObjective(newest, network.head, auxiliary, auxiliary_weight, masks)
+    engine = run.wire_engine(objective, frozen, images, run.phase, masks)
+
+    def start_heads_anew() -> None:
+        stream = generator(settings.seed, "heads after warm-up", run.step)
+        torch_uniform(network.head, stream)
+        torch_uniform(auxiliary, stream)
+
+    count = len(images.labels)
+    when_warm = start_heads_anew if run.phase.reinitialize_heads else None
+    records = run_phase(run, REPRESENTATION, engine, run.phase, count, when_warm)
+    if masks is not None:
+        masks.harden()
+        engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, run.phase.epochs))
+        network = prune_newest(network, masks.shape(), network_settings)
+        masks.release()
+    engine.release()
+    return LearnedRepresentation(network, records, count_trained(objective))
+
+
+def learn_classifier_alone(run: StepRun, network: Network, images: TrainingImages) -> LearnedRepresentation:
+    """Train the classifier of ``network``, in place, on the features of extractors that stay as they are."""
+    objective = ClassifierObjective(network.head, temperature=1.0)
+    engine = run.wire_engine(objective, network.extractors, images, run.phase)
+
+    def start_head_anew() -> None:
+        torch_uniform(network.head, generator(run.settings.seed, "heads after warm-up", run.step))
+
+    when_warm = start_head_anew if run.phase.reinitialize_heads else None
+    records = run_phase(run, REPRESENTATION, engine, run.phase, len(images.labels), when_warm)
+    engine.release()
+    return LearnedRepresentation(network, records, count_trained(objective))
+
+
+def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
+    """Raise UserError if a batch would have one value per channel, which batch normalisation cannot take."""
+    size, count = run.phase.batch_size, len(images.labels)
+    if 1 in (size, count % size) and not takes_one_image(extractor, images.side, images.channels):
+        raise UserError(
+            f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {size} leaves a "
+            f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "
+            "write another number"
+        )
+
+
+def draw_masks(run: StepRun, extractor: Extractor, settings: NetworkSettings) -> ChannelMasks | None:
+    """The masks of the new extractor at their start, if the step is to have any."""
+    if run.settings.masks is None:
+        return None
+    check_masks(settings, run.settings.masks)
+    assert isinstance(extractor, ResNet)
+    return ChannelMasks(extractor, run.settings.masks, generator(run.settings.seed, "masks", run.step))
+
+
+def check_scores(
+    network: Network, normalization: Normalization, images: TrainingImages, device: torch.device, step: int
+) -> None:
+    """Raise UserError if the network's scores are not finite: the very last update may have diverged."""
+    sample = images.pixels.read(np.arange(min(CHECKED, len(images.labels))))
+    if not np.isfinite(run_network(network.to(device), normalization, sample, device).logits).all():
+        raise UserError(
+            f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
+            "images"
+        )
+
+
+def describe(
+    inputs: StepInputs,
+    learned: LearnedRepresentation,
+    normalization: Normalization,
+    network_settings: NetworkSettings,
+    gamma: float | None,
+) -> Metadata:
+    """The metadata of the trained network."""
+    network, images, previous = learned.network, inputs.images, inputs.previous
+    recipe = inputs.settings.recipe(len(inputs.steps))
+    return Metadata(
+        format=FORMAT,
+        steps=inputs.steps,
+        image_side=images.side,
+        channels=images.channels,
+        resize=RESIZE,
+        normalization=normalization,
+        network=network_settings,
+        recipes=[*([] if previous is None else previous.metadata.recipes), recipe],
+        shapes=[pruned_shape(extractor) for extractor in network.extractors],
+        parameters=count_parameters(network),
+        parameters_trained=learned.parameters,
+        gamma=gamma,
+    )
+
+
+def choose_normalization(
+    previous: Checkpoint | None, settings: NetworkSettings, images: TrainingImages
+) -> Normalization:
+    """That of step t - 1; at step 1 as configured, else the backbone's, else of its training images."""
+    if previous is not None:
+        return previous.metadata.normalization
+    if settings.mean is not None and settings.std is not None:
+        return Normalization(settings.mean, settings.std)
+    expected = choose_backbone(settings).normalization
+    if expected is not None and len(expected.mean) == images.channels:
+        return expected
+    return measure_normalization(images.pixels.chunks())
+
+
+def name_start(
+    settings: NetworkSettings, previous: Checkpoint | None, start: Start | None
+) -> NetworkSettings:
+    """``settings`` with the identity of what step 1 started from in place of the file's name."""
+    if previous is not None:
+        return replace(settings, weights=previous.metadata.network.weights)
+    return replace(settings, weights=None if start is None else start.identity)
+
+
+def choose_kernels(
+    network: NetworkSettings,
+    schedule: ScheduleSettings,
+    images: TrainingImages,
+    precision: Precision,
+    device: torch.device,
+    warn: Callable[[str], None],
+) -> Kernels | None:
+    """The kernels to train ``network`` with on a processor; None: torch's own operations.
+
+    ``warn`` hears a sentence if they are worth it, but this machine has no compiler for them.
+    """
+    if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
+        return None
+    extractor = build_extractor(network, images.channels)
+    if not any(isinstance(module, ConvNorm) for module in extractor.modules()):
+        return None  # no layer that kernels train
+    try:
+        return compiled_kernels()
+    except Unavailable as error:
+        warn(f"{error}; training goes on without, and takes up to 1.5 times as long: install g++")
+        return None
+
+
+def worth_compiling(schedule: ScheduleSettings, images: int, side: int, precision: Precision) -> bool:
+    """Whether training on so many images of ``side`` pixels a side is long enough, and its batches large."""
+    pixels = side**2
+    return (
+        (precision != "bfloat16" or side <= LARGEST_SIDE)
+        and schedule.batch_size * pixels >= BATCH_PIXELS
+        and schedule.epochs * images * pixels >= TRAINING_PIXELS
+    )

@@ -1,0 +1,73 @@
+"""docs/scale.md on a real Slurm: a chain and a sweep, killed as they train, have the bytes of plain runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.jobs import RESULTS, clone_plain, epochs_gone_on_after, read_log, submit, trains, wait_for
+from tests.cluster.slurm import NODES, ask, wait_until
+from tests.runs.lab import Pipeline, digests
+from tests.runs.pages import blocks
+
+(CHAIN,) = blocks("docs/scale.md", "A chain on several nodes")
+SWEEP, COMPARE = blocks("docs/scale.md", "A sweep on Slurm")
+ROWS = ({"memory__budget": 6}, {"memory__budget": 4}, {"train__seed": 5, "memory__budget": 4})
+CHAIN_EPOCHS, SWEEP_EPOCHS = 60, 150  # of the first step: seconds, in which a job can be killed
+WAITS = "waiting until it ends"
+
+pytestmark = pytest.mark.slurm
+
+
+def test_two_nodes_and_a_requeue(
+    cluster: None, origin: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")  # the nodes are this machine
+    origin.edit(train__base__epochs=CHAIN_EPOCHS)
+    origin.commit("A short chain")
+    shared = tmp_path / "shared"
+    job = submit(origin, shared, CHAIN.replace(" 8 /shared", " 1 /shared"))
+    wait_until(lambda: trains(shared))
+    ask("scancel", "--batch", "--signal=USR1", str(job))  # as Slurm itself, before the time limit
+    wait_for(job)
+
+    said = read_log(origin, f"der-chain-{job}")
+    assert any(0 < epoch < CHAIN_EPOCHS for epoch in epochs_gone_on_after(said, CHAIN_EPOCHS)), said
+    plain = clone_plain(origin, tmp_path / "plain")
+    plain.repro(DER_SCRATCH=str(tmp_path / "other"), DER_PROCESSES=str(len(NODES)))
+    assert digests(shared / "chain", RESULTS) == digests(plain.root, RESULTS), said
+    assert "chain" in origin.succeed("dvc", "exp", "list", "--all-commits")
+
+
+def test_rows_side_by_side_and_one_that_is_killed(cluster: None, origin: Pipeline, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    origin.edit(train__base__epochs=SWEEP_EPOCHS)
+    origin.commit("Rows that take a while")
+    rows = [" ".join(f"{key.replace('__', '.')}={one}" for key, one in row.items()) for row in ROWS]
+    lines = SWEEP.replace("1-2", f"1-{len(ROWS)}").replace("der chain 7", "der chain 2").splitlines()
+    (place,) = (place for place, line in enumerate(lines) if line.startswith("printf"))
+    lines[place] = f"printf '%s\\n' {shlex.join(rows)} > rows.txt"
+    job = submit(origin, shared, "\n".join(lines))
+
+    def log(row: int) -> str:
+        return read_log(origin, f"der-sweep-{job}_{row}")
+
+    def both_are_there() -> bool:
+        return trains(shared) and any(WAITS in log(row) for row in (1, 2))
+
+    wait_until(both_are_there)
+    ask("scontrol", "requeue", f"{job}_{1 if WAITS in log(2) else 2}")  # kills the one that trains
+    wait_for(job)
+
+    both = log(1) + log(2)
+    gone_on = epochs_gone_on_after(both, SWEEP_EPOCHS)
+    assert any(0 < epoch < SWEEP_EPOCHS for epoch in gone_on), both  # with what the killed one had trained
+    assert SWEEP_EPOCHS in gone_on or "Stage 'train_task@1' is cached" in both, both  # trained once
+    for number, row in enumerate(ROWS, start=1):
+        plain = clone_plain(origin, tmp_path / f"plain-{number}")
+        plain.edit(**row)
+        plain.repro(DER_SCRATCH=str(tmp_path / "other"))
+        found = digests(shared / "clones" / str(number), RESULTS)
+        assert found == digests(plain.root, RESULTS), log(number)
+    assert len(re.findall(r"^ +[46] ", origin.shell(COMPARE), re.MULTILINE)) >= 2

@@ -1,0 +1,268 @@
+"""Files and directories are whole or absent, wherever writing stops; a damaged file is named."""
+
+import errno
+import json
+import os
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floating_dtypes, integer_dtypes
+from numpy.typing import NDArray
+
+from der.core.errors import UserError
+from der.core.files import (
+    ASIDE,
+    PARTIAL,
+    atomic_directory,
+    atomic_file,
+    expand_home,
+    link_or_copy,
+    read_array,
+    read_json,
+    regular,
+    write_array,
+    write_json,
+)
+
+CONTENTS = st.binary(max_size=40)
+NAMES = st.sampled_from(["a", "b", "sub/a", "sub/deep/b"])
+TREES = st.dictionaries(NAMES, CONTENTS, max_size=4)
+STOPS = st.none() | st.integers(0, 4)  # writes after which the writing fails; None: it does not
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | FLOATS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+class Stopped(Exception):
+    """In place of a full disk or a signal."""
+
+
+def write_pieces(pieces: list[tuple[Path, bytes]], stop: int | None) -> None:
+    """Append each piece to its file; stops before the piece of index ``stop``."""
+    for index, (path, content) in enumerate(pieces):
+        if index == stop:
+            raise Stopped
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as stream:
+            stream.write(content)
+    if stop is not None and stop >= len(pieces):
+        raise Stopped
+
+
+def tree_of(directory: Path) -> dict[str, bytes]:
+    """All files below, by their paths."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
+
+
+@given(st.none() | CONTENTS, st.none() | CONTENTS, st.lists(CONTENTS, max_size=4), STOPS)
+def test_a_file_is_the_old_one_or_the_new_one(
+    old: bytes | None, left: bytes | None, pieces: list[bytes], stop: int | None
+) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "file")
+        for name, content in (("file", old), (f"file{PARTIAL}", left)):  # the second of a run that was killed
+            if content is not None:
+                path.with_name(name).write_bytes(content)
+        expected = old
+        try:
+            with atomic_file(path) as partial:
+                partial.write_bytes(b"")
+                write_pieces([(partial, piece) for piece in pieces], stop)
+                assert path.exists() == (old is not None) and partial.parent == path.parent
+            expected = b"".join(pieces)
+        except Stopped:
+            assert stop is not None
+        assert tree_of(Path(directory)) == ({} if expected is None else {"file": expected})
+
+
+@pytest.mark.slow
+@given(st.none() | TREES, st.none() | TREES, TREES, STOPS)
+def test_a_directory_is_the_old_one_or_the_new_one(
+    old: dict[str, bytes] | None, left: dict[str, bytes] | None, new: dict[str, bytes], stop: int | None
+) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "folder")
+        for name, tree in (("folder", old), (f"folder{PARTIAL}", left)):
+            if tree is not None:
+                path.with_name(name).mkdir()
+                write_pieces([(path.with_name(name) / file, content) for file, content in tree.items()], None)
+        expected = old
+        try:
+            with atomic_directory(path) as partial:
+                write_pieces([(partial / file, content) for file, content in new.items()], stop)
+            expected = new
+        except Stopped:
+            assert stop is not None
+        assert path.exists() == (expected is not None)
+        assert tree_of(path) == (expected or {})
+        assert set(os.listdir(directory)) <= {"folder"}
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def put(path: Path, name: str) -> None:
+    with atomic_directory(path) as partial:
+        (partial / name).touch()
+
+
+def test_a_file_is_replaced_not_written_over(tmp_path: Path) -> None:
+    # Checkpoints share files by hard links, so writing in place would change another one.
+    (tmp_path / "file.json").write_text("old")
+    link_or_copy(tmp_path / "file.json", tmp_path / "linked.json")
+    write_json(tmp_path / "file.json", "new")
+    assert (tmp_path / "linked.json").read_text() == "old"
+    assert read_json(tmp_path / "file.json") == "new"
+
+
+def test_the_old_directory_is_there_until_the_new_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace = tmp_path / "folder", Path.replace
+    put(path, "old")
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == f"folder{PARTIAL}":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        put(path, "new")
+    assert names(path) == ["old"] and names(tmp_path) == ["folder"]
+
+
+def test_what_a_kill_left_aside_comes_back(tmp_path: Path) -> None:
+    path, aside = tmp_path / "folder", tmp_path / f"folder{ASIDE}"
+    assert aside.suffix == PARTIAL  # ignored by git and DVC
+    put(path, "old")
+    path.replace(aside)  # killed between the two renamings
+    with suppress(KeyError), atomic_directory(path):
+        raise KeyError
+    assert names(path) == ["old"] and names(tmp_path) == ["folder"]
+    put(aside, "older")  # killed before it was removed
+    put(path, "new")
+    assert names(path) == ["new"] and names(tmp_path) == ["folder"]
+
+
+@given(JSON)
+def test_json_is_read_as_it_was_written(value: object) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "value.json")
+        write_json(path, value)
+        assert read_json(path) == value
+        assert json.loads(path.read_bytes()) == value  # by another reader
+
+
+def test_the_form_of_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "v.json", {"grün": [1]})
+    assert (tmp_path / "v.json").read_bytes() == '{\n  "grün": [\n    1\n  ]\n}\n'.encode()
+
+
+def test_neither_nan_nor_objects_are_written(tmp_path: Path) -> None:
+    for value in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write_json(tmp_path / "v.json", {"a": value})
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        write_array(tmp_path / "a.npy", np.array([{}]))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"a": 1', b"\xff\xfe", 200_000 * b"[", b"[NaN]", b"-Infinity"]
+)
+def test_damaged_json_is_named(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "v.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"v\.json: cannot be read as JSON \("):
+        read_json(tmp_path / "v.json")
+
+
+@given(
+    arrays(
+        boolean_dtypes() | integer_dtypes() | floating_dtypes(),
+        array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+    ),
+    st.booleans(),
+)
+def test_an_array_is_read_as_it_was_written(array: NDArray[np.generic], mapped: bool) -> None:
+    mapped = mapped and array.size > 0 and array.ndim > 0  # nothing cannot be mapped
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "array.npy")
+        write_array(path, array)
+        read = read_array(path, mapped=mapped)
+        assert (read.dtype, read.shape, read.tobytes()) == (array.dtype, array.shape, array.tobytes())
+        assert isinstance(read, np.memmap) == mapped and read.flags.writeable != mapped
+
+
+class Trap:
+    """Says so when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.fail, ("unpickled",)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "objects", "pickle", "text"])
+def test_a_damaged_array_is_named_and_never_unpickled(kind: str, mapped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    if kind == "objects":
+        np.save(path, np.array([Trap()]), allow_pickle=True)
+    elif kind != "missing":
+        write_array(path, np.arange(100))
+        whole = path.read_bytes()
+        contents = {
+            "empty": b"",
+            "truncated": whole[:-8],
+            "pickle": pickle.dumps(Trap()),
+            "text": json.dumps([1]).encode(),
+        }
+        path.write_bytes(contents[kind])
+    with pytest.raises(UserError, match=r"a\.npy: cannot be read as a \.npy array \("):
+        read_array(path, mapped=mapped)
+
+
+@pytest.mark.parametrize("read", [read_json, read_array])
+def test_what_is_no_file_is_not_waited_for(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    for name in ("pipe", "zeros"):
+        with pytest.raises(UserError, match=rf"{name}: cannot be read as .+ \(no file\)$"):
+            read(tmp_path / name)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    assert regular(tmp_path / "link") == tmp_path / "link"
+
+
+def test_a_copy_where_links_are_impossible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "no link between file systems")
+
+    (tmp_path / "source").write_bytes(b"bytes")
+    link_or_copy(tmp_path / "source", tmp_path / "linked")
+    monkeypatch.setattr(os, "link", refuse)
+    link_or_copy(tmp_path / "source", tmp_path / "copied")
+    assert (tmp_path / "copied").read_bytes() == b"bytes"
+    same = [(tmp_path / name).samefile(tmp_path / "source") for name in ("linked", "copied")]
+    assert same == [True, False]
+
+
+def test_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_home("~/images") == Path("/home/me/images")
+    assert expand_home("images/~") == Path("images/~")
+    with pytest.raises(UserError, match=r"^~nobody-of-this-name/a: there is no such home directory; write "):
+        expand_home("~nobody-of-this-name/a")

@@ -1,0 +1,87 @@
+"""What a layer is computed by, and batch normalisation folded in modules that are not made of ConvNorm."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from der.model.forward import fold_batchnorm
+from der.model.kernels import processor
+from der.model.kernels.layers import ConvNorm, fold_pairs
+from tests.builders import random_extractor
+
+
+def test_frozen_layers_do_without_onednn_where_torch_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = fold_batchnorm(random_extractor(1)).stem
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9))
+    expected = layer(x)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(processor, "folded_layer", None)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_layers_that_learn_are_torch_s_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "folded_layer", None)
+    for layer in (ConvNorm(3, 4), ConvNorm(3, 4).eval()):
+        assert layer(torch.rand(2, 3, 8, 8)).requires_grad
+
+
+def fill(module: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    for one in module.modules():
+        if isinstance(one, nn.BatchNorm2d):
+            assert one.running_mean is not None and one.running_var is not None
+            one.running_mean.normal_(generator=generator)
+            one.running_var.uniform_(0.5, 2, generator=generator)
+    return module.eval()
+
+
+class Branches(nn.Module):
+    """The convolution's result is used beside the normalisation, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return y + self.norm(y)  # type: ignore[no-any-return]
+
+
+class Twice(nn.Module):
+    """One normalisation for two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.norm = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.second(self.norm(self.first(x))))  # type: ignore[no-any-return]
+
+
+class Untraceable(nn.Module):
+    """What is computed depends on a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) if x.sum() > 0 else x  # type: ignore[no-any-return]
+
+
+def grouped() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, groups=3, stride=2), nn.BatchNorm2d(6), nn.ReLU(), nn.BatchNorm2d(6)
+    )
+
+
+@pytest.mark.parametrize(("make", "left"), [(grouped, 1), (Branches, 1), (Twice, 1), (Untraceable, 1)])
+@torch.no_grad()
+def test_the_results_stay(make: Callable[[], nn.Module], left: int) -> None:
+    module, images = fill(make()).double(), torch.rand(2, 3, 8, 8).double()
+    expected = module(images)
+    fold_pairs(module)
+    torch.testing.assert_close(module(images), expected)
+    assert sum(isinstance(one, nn.BatchNorm2d) for one in module.modules()) == left

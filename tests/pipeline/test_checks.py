@@ -1,0 +1,324 @@
+"""`der check`: one sentence about params.yaml and chain.yaml; the schema agrees with the settings."""
+
+import re
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from der.pipeline.lockfile import read_outputs
+from jsonschema import Draft202012Validator
+from msgspec.structs import replace
+
+from der.cli.main import main
+from der.core.errors import UserError
+from der.core.files import read_json
+from der.estimator.choices import CHOICES, backbone_side
+from der.pipeline import checks
+from der.pipeline.checks import SCHEMA, make_schema
+from der.pipeline.dvc import LOCK, RUNNING, read_lock
+from der.pipeline.params import read_params
+from der.pipeline.paths import PARAMS
+from der.pipeline.plan import read_workspace
+from der.pipeline.steps import CHAIN, write_chain
+from der.settings.experiment import Settings, preset
+from der.settings.parsing import parse
+from tests.locations import ROOT
+from tests.pipeline.clones import make_clone
+from tests.runs.lab import set_parameters
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return make_clone(tmp_path, monkeypatch)
+
+
+def refusal() -> str:
+    """What `der check` says; one line."""
+    with pytest.raises(SystemExit) as ended:
+        main(["check"])
+    message = str(ended.value.code)
+    assert "\n" not in message
+    return message
+
+
+def test_what_is_good(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["check"])
+    assert capsys.readouterr().out == "params.yaml and chain.yaml are good\n"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "message"),
+    [
+        ("^memory:$", "memory: [", r"not valid YAML \(line \d+: .+\)"),
+        (r"\A(.|\n)*", "", r"holds no keys and values; .+"),
+        ("^  path: .*\n", "", r"dataset\.path: missing; .+"),
+        ("^  tuned: .*\n", "", r"network\.tuned: missing; add it with all"),
+        ("path: data/images", "path: 2024", r"dataset\.path: 2024 does not fit; .+"),
+        (r"^dataset:", "steps: 3\ndataset:", r"steps: unknown key; .+"),
+        ("budget: 200", "budget: .nan", r"memory\.budget: nan does not fit; write a whole number"),
+        (
+            "source: digits((.|\n)*)steps: null",
+            r"source: cifar10\1steps: [[dgo]]",
+            r"protocol\.steps: 'dgo' is no class of the data set; it has airplane, .+",
+        ),
+    ],
+)
+def test_bad_parameters(pattern: str, replacement: str, message: str) -> None:
+    text, count = re.subn(pattern, replacement, PARAMS.read_text(), count=1, flags=re.MULTILINE)
+    assert count
+    PARAMS.write_text(text)
+    assert re.fullmatch(rf"error: params\.yaml: {message}", refusal())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"network.backbone": "timm:resnet18", "network.weights": "pretrained"},
+            "params.yaml: network.weights: those of timm:resnet18 are for images of 3 ",
+        ),
+        ({"dataset.source": "cifar10", "dataset.downloads": "params.yaml/x"}, "dataset.downloads: "),
+        ({"dataset.source": "cifar10", "dataset.downloads": "~nobody-of-that-name/x"}, "dataset.downloads: "),
+        ({"dataset.path": ""}, "dataset.path: there is no path without a name, "),
+        ({"dataset.path": "my.zip"}, "dataset.path: there is no my.zip, and DVC looks for it whatever the "),
+        *(
+            ({"dataset.path": path}, f"dataset.path: {path} holds what stages write, ")
+            for path in (".", "data", "data/raw", "data/checkpoints/1", "metrics/../data/tasks/1")
+        ),
+    ],
+    ids=str,
+)
+def test_values_that_cannot_be(values: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "check_choices", lambda _: None)  # it imports timm, which takes seconds
+    for path in ("data/raw", "data/checkpoints/1", "data/tasks/1", "metrics"):
+        Path(path).mkdir(parents=True)
+    set_parameters(PARAMS, values)
+    assert refusal().startswith(f"error: {message}")
+
+
+@pytest.mark.slow  # timm takes seconds
+@pytest.mark.parametrize(
+    ("side", "backbone", "expected"),
+    [
+        (None, "timm:test_efficientnet", 160),
+        (64, "timm:test_efficientnet", None),
+        (8, "cifar_resnet", None),
+        (None, "cifar_resnet", "backbone cifar_resnet takes images of any; write the pixels"),
+        (64, "timm:test_vit", "timm:test_vit takes images of 160 pixels alone; write null"),
+    ],
+)
+def test_the_side_of_images_is_the_backbone_s_where_none_is_set(
+    side: Any, backbone: str, expected: Any
+) -> None:
+    digits = preset("digits")
+    settings = replace(
+        digits,
+        dataset=replace(digits.dataset, image_side=side),
+        network=replace(digits.network, backbone=backbone, depth=32),
+    )
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=f"^dataset.image_side: {expected}$"):
+            backbone_side(settings)
+    else:
+        assert backbone_side(settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("steps:", "steps: ["),
+        ('"', ""),
+        ('"2"', '"7"'),
+        (", phase: incremental", ""),
+        ("previous: 1", "previous: 0"),
+        ("steps:", "dataset: {path: elsewhere}\nsteps:"),
+    ],
+)
+def test_bad_chains(old: str, new: str) -> None:
+    CHAIN.write_text(CHAIN.read_text().replace(old, new))
+    assert refusal() == "error: chain.yaml: missing or damaged; run `der chain`"
+
+
+@pytest.mark.parametrize("path", [PARAMS, CHAIN], ids=str)
+def test_files_that_are_not_there_or_not_utf8(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"# \xff\n")
+    assert refusal().startswith(f"error: {path}: ")
+    path.unlink()
+    assert refusal().startswith(f"error: {path}: ")
+
+
+@pytest.mark.parametrize(("name", "text"), [("DER_PROCESSES", "two"), ("DER_DEVICE", "gpu7")])
+def test_what_no_stage_can_work_with(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, text)
+    assert refusal().startswith(f"error: {name}: '{text}' is no ")
+
+
+def bring(folder: str, *names: str) -> None:
+    for name in names:
+        for index in "01":
+            Path(folder, name).mkdir(parents=True, exist_ok=True)
+            Path(folder, name, f"{index}.png").touch()
+
+
+@pytest.mark.parametrize("name", ["ant/more", "ant\nbee"])
+def test_a_folder_in_a_class_and_a_name_that_no_file_can_have(name: str) -> None:
+    set_parameters(PARAMS, {"dataset.source": "folder", "dataset.path": "images"})
+    bring("images/train", "ant", "bee")
+    Path("images/train", name).mkdir()
+    assert "images/train/ant" in refusal()
+
+
+def test_a_class_that_moves_known_ones_is_added_not_just_made_room_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    protocol = {"protocol.first_classes": 2, "protocol.later_classes": 1}
+    set_parameters(PARAMS, {"dataset.source": "folder"} | protocol)
+    bring("data/images/train", "ant", "bee", "cat")
+    Path("data/raw/train").mkdir(parents=True)
+    for name in ("bee", "cat"):
+        Path("data/raw/train", f"{name}.npy").touch()
+    Path("data/checkpoints/1").mkdir(parents=True)
+    Path("data/checkpoints/1/network.json").write_text('{"steps": [["bee", "cat"]]}')
+    write_chain(1)
+    assert refusal() == "error: protocol: 2 steps, but chain.yaml holds 1; run `der add`"
+    assert "known classes move" in capsys.readouterr().out
+
+
+def test_user_defined_code_that_dvc_would_not_see(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "stages", place / "stages")
+    shutil.copytree(ROOT / "src", place / "src", dirs_exist_ok=True)
+    (place / "beside_src.py").write_text("def pick(): ...\n")
+    monkeypatch.syspath_prepend(place)
+    set_parameters(PARAMS, {"memory.selection": "beside_src:pick"})
+    assert refusal().startswith(f"error: {place}/beside_src.py: DVC would not see an edit of this code; move")
+
+
+WHOLE = """schema: '2.0'
+stages:
+  check:
+    cmd: python -m stages.check
+    deps:
+    - path: params.yaml
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef
+      size: 4157
+    outs:
+    - path: data/fingerprints
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef.dir
+      size: 5
+      nfiles: 8
+"""
+HELD = '{"write": {}, "read": {"data/raw": [{"pid": 7, "cmd": "dvc repro"}]}}'
+# DVC takes a lock that ends in the middle of a stage for whole, and fails without a word later.
+ENDS = (
+    "schema",
+    ": '2",
+    "stages:",
+    "check",
+    "check:\n",
+    "params",
+    "params.yaml\n",
+    "hash",
+    "hash: md5\n",
+    "    outs",
+)
+CUT = [
+    *((LOCK, WHOLE[: WHOLE.index(end)]) for end in ENDS),
+    *((LOCK, end) for end in (WHOLE[:-2], WHOLE[:-1], WHOLE[: WHOLE.rindex("md5: ")])),
+    *((RUNNING, HELD[:length]) for length in (0, 1, 9, 40, len(HELD) - 1)),
+]
+
+
+@pytest.mark.parametrize(("path", "content"), CUT)
+def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    message = f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
+    assert refusal() == f"error: {message}what is finished from its cache"
+    for read in (read_lock, read_outputs, read_workspace) if path == LOCK else ():
+        with pytest.raises(UserError, match=f"^{message}"):
+            read()
+
+
+def test_files_of_dvc_that_are_whole() -> None:
+    RUNNING.parent.mkdir(parents=True)
+    for path, content in ((LOCK, WHOLE), (RUNNING, HELD), (RUNNING, "{}")):
+        path.write_text(content)
+        main(["check"])
+
+
+# params.schema.json
+
+
+def faults(content: Any) -> list[str]:
+    return [error.message for error in Draft202012Validator(read_json(ROOT / SCHEMA)).iter_errors(content)]
+
+
+def test_the_schema_is_current() -> None:
+    assert read_json(ROOT / SCHEMA) == make_schema(), "write it again with `der schema`"
+    Draft202012Validator.check_schema(make_schema())
+
+
+def test_the_schema_s_descriptions_depend_on_no_version() -> None:
+    """msgspec 0.23 and Python 3.13 take the indentation out of docstrings, others do not."""
+    section = make_schema()["$defs"]["NetworkSettings"]["description"]
+    assert (
+        section.startswith("Architecture of every feature extractor")
+        and "\n\nWhat a backbone makes" in section
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("dataset.image_side", [8, None], [7, "8"]),
+        ("memory.selection", ["random", "my.module:f"], [None]),
+        ("network.tuned", ["last"], ["first"]),
+        ("train.masks", [None], [{}]),
+        (
+            "protocol.class_order",
+            [0, 2**32 - 1, "alphabetical", [0], [1993, 2], ["a", "b"]],
+            [-1, 2**32, 1.5, True, None, "random", [], [-1], [2**32], [1, "a"], [True], [[1]], {}],
+        ),
+        (
+            "train.augmentation.resized_crop",
+            [None, [0.08, 1.0], [1, 1]],
+            [0.5, True, "half", [], [0.5], [0, 1], [0.5, 1.1], [0.1, 0.5, 1.0], ["a", "b"], [None, 1], {}],
+        ),
+        ("train.base.milestones", [[], [0], [3, 5]], [None, 3, [-1], [3, 3], ["a"], [2**31]]),
+    ],
+)
+def test_the_schema_refuses_what_the_settings_refuse(key: str, good: list[Any], bad: list[Any]) -> None:
+    for value, is_good in [*((one, True) for one in good), *((one, False) for one in bad)]:
+        content = read_params()
+        section: Any = content
+        *above, last = key.split(".")
+        for name in above:
+            section = section[name]
+        section[last] = value
+        assert (faults(content) == []) == is_good, value
+        with nullcontext() if is_good else pytest.raises(UserError, match=rf"^{re.escape(key)}"):
+            parse(Settings, content)
+
+
+def properties(schema: dict[str, Any], kind: str = "Settings", prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, entry in schema["$defs"][kind]["properties"].items():
+        inner = entry.get("$ref", "").rpartition("/")[2]
+        found |= properties(schema, inner, f"{prefix}{name}.") if inner else {prefix + name: entry}
+    return found
+
+
+def test_every_key_is_described_and_every_choice_enumerated() -> None:
+    found = properties(make_schema())
+    assert len(found) > 40
+    assert all(one["required"] == [*one["properties"]] for one in make_schema()["$defs"].values())
+    assert [key for key, entry in found.items() if not entry.get("description")] == []
+    for key, choice in CHOICES.items():
+        names, *families, own = found[key]["anyOf"]
+        assert names == {"enum": [one for one in choice.registry if not one.endswith(":")]}
+        assert families == [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if one.endswith(":")]
+        assert re.match(own["pattern"], "package.module:function") and not re.match(own["pattern"], "digit")

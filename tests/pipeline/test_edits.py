@@ -1,0 +1,354 @@
+"""`der preset`, `der add` and `der chain`: what they write, what they say, and what they refuse."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from der.core.errors import UserError
+from der.core.sealed import sealed_directory
+from der.pipeline import edits
+from der.pipeline.dvc import LOCK
+from der.pipeline.edits import add_classes, apply_preset, describe_move, resize_chain
+from der.pipeline.params import compare, read_params, read_text, value_at
+from der.pipeline.paths import PARAMS, checkpoint, mark_unused, memory
+from der.pipeline.planning import planned_steps
+from der.pipeline.presets import PRESETS, load_order, load_settings
+from der.pipeline.steps import chain_length, write_chain
+from der.settings.yaml import put_values
+from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY, make_clone
+from tests.runs.lab import digests, set_parameters
+
+FOLDER = {"dataset": {"source": "folder"}, "protocol": {"first_classes": 2, "later_classes": 1}}
+FINISHED = [["bee", "cat"], ["dog"]]
+STEP = 5  # past the end of the digits' chain
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what the commands read and write, as the current directory; DVC's cache is empty."""
+    make_clone(tmp_path, monkeypatch)
+    monkeypatch.setattr(edits, "find_cache", lambda: tmp_path / "cache")
+    return tmp_path
+
+
+@pytest.fixture
+def finished() -> None:
+    """Two finished steps of the clone's own images, the checkpoint of a third a marker."""
+    PARAMS.write_text(put_values(COMMITTED, FOLDER), encoding="utf-8")
+    for name in ("bee", "cat", "dog"):
+        bring(name)
+        write(Path("data/raw/train", f"{name}.npy"))
+    for step in (0, 1, 2):
+        write(checkpoint(step) / "network.json", json.dumps({"steps": FINISHED[:step]}))
+    write(checkpoint(3) / "unused.json")
+    for name in ("3.partial", "4_old", "exports", "3\u00b2"):  # no steps
+        write(Path("data/checkpoints", name, "network.json"), json.dumps({"steps": [["x"]]}))
+
+
+def write(path: Path, text: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def bring(*names: str) -> None:
+    for name in names:
+        Path("data/images/train", name).mkdir(parents=True)
+
+
+def steps() -> Any:
+    return load_settings().protocol.steps
+
+
+def lock_all() -> None:
+    """Leave the dvc.lock of a run with the parameters of params.yaml, as far as parameters go."""
+    content = read_params()
+    graph = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    links = yaml.safe_load(Path("chain.yaml").read_text(encoding="utf-8"))["steps"]
+    stages: dict[str, Any] = {}
+    for name, stage in graph.items():
+        phases = {f"{name}@{step}": item["phase"] for step, item in links.items()}
+        body = stage["do"] if "foreach" in stage else stage
+        for full, phase in (phases if "foreach" in stage else {name: ""}).items():
+            keys = [key.replace("${item.phase}", phase) for key in body.get("params", [])]
+            locked = {key: value_at(content, key) for key in keys}
+            stages[full] = {"cmd": "...", "outs": []} | ({"params": {"params.yaml": locked}} if keys else {})
+    LOCK.write_text(json.dumps({"schema": "2.0", "stages": stages}) + "\n", encoding="utf-8")
+
+
+# der preset
+
+
+def test_what_was_there_before_goes_but_for_places() -> None:
+    path = 'path: "/my images" # mine'
+    mine = re.sub("path: data/images .*", path, COMMITTED).replace(
+        "milestones: [20, 32]", "milestones:\n    - 3"
+    )
+    for name in ("paper_b0_10_masks", "digits"):
+        PARAMS.write_text(mine, encoding="utf-8")
+        apply_preset(name)
+        first = read_text()
+        assert value_at(read_params(), "dataset.path") == "/my images" and "# mine" not in first
+        apply_preset("joint")
+        apply_preset(name)
+        assert read_text() == first
+
+
+def test_what_has_changed_and_what_will_run_is_printed() -> None:
+    lock_all()
+    assert apply_preset("digits") == "preset digits: 0 values of params.yaml changed"
+    shutil.rmtree("data/images")
+    apply_preset("paper_b0_10")
+    lock_all()
+    assert apply_preset("paper_b50_10").splitlines() == [
+        "preset paper_b50_10: 8 values of params.yaml changed",
+        "  protocol.first_classes: 10 -> 50",
+        "  protocol.later_classes: 10 -> 5",
+        "  train.base.epochs: 170 -> 200",
+        "  train.base.milestones: [110, 130] -> [60, 120, 160]",
+        "  train.base.warmup_epochs: 10 -> 0",
+        "  train.base.reinitialize_heads: true -> false",
+        "  memory.budget: 2000 -> 20",
+        "  memory.allocation: total -> per_class",
+        "chain.yaml: 10 -> 11 steps",
+        "`dvc repro` runs split, train_task@1, train_task@11, build_memory@1 to @11, evaluate@11, summarize, "
+        "report, and what follows",
+        "dataset.path: there is no data/images, and DVC looks for it whatever the source; name what exists, "
+        "data/images for one",
+    ]
+    assert apply_preset("paper_b50_10", "podnet_3").splitlines()[1] == (
+        "  protocol.class_order: [television, apple, oak_tree, ... 100 in all] -> "
+        "[sea, orchid, lobster, ... 100 in all]"
+    )
+    assert load_settings().protocol.class_order == load_order("podnet_3")
+
+
+@pytest.mark.parametrize(("name", "length"), [("joint", 1), ("paper_b0_50", 50), ("imagenet100_b0_10", 4)])
+def test_the_chain_is_as_long_as_the_protocol_where_that_is_known(name: str, length: int) -> None:
+    apply_preset(name)
+    assert chain_length() == length
+    assert "chain.yaml" not in apply_preset(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("notebok",), "notebok: no preset of that name; did you mean notebook?"),
+        (("paper_b0_10", "podnet"), "podnet: no class order of that name; did you mean podnet_3"),
+        (("digits", "podnet_1"), "--class-order: podnet_1 names the classes of CIFAR-100, but preset digits"),
+        (("wrong",), "params.yaml: memory.budgets: unknown key; did you mean budget?"),
+        (("worse",), "params.yaml: memory.budget: 0 is out of range; write a number of at least 1 and at"),
+    ],
+)
+def test_a_preset_that_cannot_be_applied_changes_nothing(words: tuple[str, ...], message: str) -> None:
+    (PRESETS / "wrong.yaml").write_text("# Wrong.\nbase: digits\nmemory:\n  budgets: 3\n", encoding="utf-8")
+    (PRESETS / "worse.yaml").write_text("# Worse.\nbase: digits\nmemory:\n  budget: 0\n", encoding="utf-8")
+    before = read_text()
+    with pytest.raises(UserError) as caught:
+        apply_preset(*words)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+    assert read_text() == before
+
+
+def test_presets_are_listed() -> None:
+    line = [sys.executable, "-m", "der", "preset"]
+    listed = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == [*NAMES, "--class-order,"]
+
+
+# der add
+
+
+@pytest.mark.usefixtures("finished")
+def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
+    bring("ant", "emu", "fox", "gnu")
+    before = read_params()
+    assert add_classes(["fox", "ant", "fox"]).splitlines() == [
+        "params.yaml: step 3 is fox, ant; steps 1 to 2 stay as they were",
+        "chain.yaml: 4 -> 3 steps",
+        "`dvc repro` trains train_task@1 to @3, for dvc.lock does not record all finished steps, as after "
+        "`python -m stages`; to keep them, take the edit back and run `dvc commit -f` before `der add`",
+    ]
+    assert steps() == [*FINISHED, ["fox", "ant"]] and chain_length() == 3
+    # A step that was added and not trained yet stays.
+    assert add_classes([]).startswith("params.yaml: step 4 is emu, gnu; steps 1 to 2 stay as they were\n")
+    assert steps() == [*FINISHED, ["fox", "ant"], ["emu", "gnu"]]
+    assert [change.key for change in compare(before, read_params())] == ["protocol.steps"]
+    assert re.findall("#.*", read_text()) == re.findall("#.*", COMMITTED)
+    assert describe_move(load_settings(), steps()) is None
+    with pytest.raises(UserError, match=r"^fox: in step 3 already; name classes that are new$"):
+        add_classes(["fox"])
+
+
+@pytest.mark.usefixtures("finished")
+def test_steps_that_do_not_go_on_from_the_finished_ones_are_replaced() -> None:
+    bring("emu")
+    set_parameters(PARAMS, {"protocol.steps": [["bee"], ["cat"], ["dog"]]})
+    add_classes(["emu"])
+    assert steps() == [*FINISHED, ["emu"]]
+
+
+@pytest.mark.usefixtures("finished")
+def test_what_trains_is_said() -> None:
+    bring("ant", "emu")
+    add_classes(["ant"])
+    write_chain(2)
+    lock_all()
+    set_parameters(PARAMS, {"protocol.steps": None})
+    assert add_classes(["ant"]).splitlines()[-1] == (
+        "`dvc repro` trains step 3, and no other while the images of the others are the same"
+    )
+    assert add_classes(["emu"]).splitlines()[-1].startswith("`dvc repro` trains steps 3 to 4, and no other ")
+    set_parameters(PARAMS, {"train.seed": 7, "protocol.steps": None})
+    assert add_classes(["ant"]).splitlines()[-1] == (
+        "`dvc repro` trains train_task@1 to @3, for other parameters have changed, too"
+    )
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(
+    ("names", "new", "values", "message"),
+    [
+        ([], [], {}, r"dataset: every class is in a step already; put images of a new one there"),
+        (["dog"], ["ant"], {}, r"dog: in step 2 already; name classes that are new"),
+        (
+            ["elk"],
+            ["ant"],
+            {},
+            r"params\.yaml: protocol\.steps: 'elk' is no class of the data set; it has ant, .*",
+        ),
+        (
+            [],
+            ["ant"],
+            {"memory.budget": 3},
+            r"params\.yaml: memory\.budget: 3 leaves no exemplar for each of 4 .*",
+        ),
+        (
+            [],
+            [],
+            {"dataset.path": "i.tar.gz"},
+            r"dataset: only its images tell .+; name them, `der add NAME \.\.\.`",
+        ),
+    ],
+)
+def test_what_cannot_be_added_changes_nothing(
+    names: list[str], new: list[str], values: dict[str, Any], message: str
+) -> None:
+    Path("i.tar.gz").write_bytes(b"\x1f\x8b")
+    bring(*new)
+    set_parameters(PARAMS, values)
+    before = read_text()
+    with pytest.raises(UserError, match=f"^{message}$"):
+        add_classes(names)
+    assert (read_text(), chain_length()) == (before, 4)
+
+
+@pytest.mark.usefixtures("finished")
+def test_classes_in_archives() -> None:
+    for name in ("ant", "bee", "cat", "dog"):
+        for index in "01":
+            write(Path("data/images/train", name, f"{index}.png"))
+    shutil.make_archive("images", "tar", "data/images")
+    Path("images.tar.gz").write_bytes(b"\x1f\x8b")
+    for path, names in (("images.tar", []), ("images.tar.gz", ["ant"])):
+        set_parameters(PARAMS, {"dataset.path": path, "protocol.steps": None})
+        add_classes(names)
+        assert steps() == [*FINISHED, ["ant"]]
+
+
+def test_without_a_finished_step() -> None:
+    with pytest.raises(UserError, match=r"^data/checkpoints: no finished step to add to; run `dvc repro` "):
+        add_classes(["ant"])
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(
+    ("new", "values", "first"),
+    [
+        ([], {}, None),
+        (["emu"], {}, None),  # after all others
+        (["ant"], {}, 1),
+        (["bug", "emu"], {}, 1),
+        (["cow", "cub"], {}, 2),
+        ([], {"protocol.class_order": ["dog", "cat", "bee"]}, None),
+        (["ant"], {"protocol.steps": [["ant", "bee"], ["cat", "dog"]]}, None),
+    ],
+)
+def test_new_classes_that_move_known_ones_are_announced(
+    new: list[str], values: dict[str, Any], first: int | None
+) -> None:
+    bring(*new)
+    set_parameters(PARAMS, values)
+    settings = load_settings()
+    sentence = describe_move(settings, planned_steps(settings) or [])
+    start = f"known classes move, for {', '.join(new)} come among them: step {first} and all after it train "
+    assert sentence is None if first is None else (sentence or "").startswith(start)
+
+
+# der chain
+
+
+def leave_results() -> list[Path]:
+    """Outputs of a step past the protocol's last."""
+    write_chain(STEP)
+    outputs = [checkpoint(STEP), memory(STEP)]
+    for output in outputs:
+        with sealed_directory(output) as directory:
+            (directory / "values").write_text(str(output))
+    return outputs
+
+
+def put(cache: Path, output: Path) -> None:
+    """Have the cache hold an output, as DVC names files and directories."""
+    hashes = {file.name: md5(file.read_bytes()).hexdigest() for file in output.iterdir()}
+    listing = json.dumps([{"md5": hashes[name], "relpath": name} for name in sorted(hashes)])
+    for name in (*hashes.values(), f"{md5(listing.encode()).hexdigest()}.dir"):
+        write(cache / name[:2] / name[2:])
+
+
+def test_what_the_cache_lacks_stays(place: Path) -> None:
+    outputs = leave_results()
+    finished = [["0", "1", "2", "3"], ["4", "5"], ["6", "7"]]
+    write(checkpoint(1) / "network.json", json.dumps({"steps": finished}))
+    for output in outputs:
+        before = digests(Path())
+        for shorten in (
+            partial(resize_chain, None),
+            partial(apply_preset, "joint"),
+            partial(add_classes, ["9"]),
+        ):
+            with pytest.raises(
+                UserError, match=rf"^{output}: past the end of a chain of \d steps, and not in "
+            ):
+                shorten()
+        assert digests(Path()) == before
+        put(place / "cache", output)
+    (outputs[0] / "values").write_text("of a run without DVC")  # beside its object of an earlier one
+    with pytest.raises(UserError, match=r"^data/checkpoints/5: past the end "):
+        resize_chain(None)
+
+
+def test_what_the_cache_has_and_markers_go(place: Path) -> None:
+    kept, marker = leave_results()
+    put(place / "cache", kept)
+    (kept / ".DS_Store").touch()
+    shutil.rmtree(marker)
+    mark_unused("build_memory", STEP, marker)
+    assert resize_chain(None) == 4 == chain_length()
+    assert not kept.exists() and not marker.exists()
+
+
+def test_lengths_of_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edits, "find_cache", lambda: pytest.fail("asked for DVC"))
+    assert [resize_chain(length) for length in (4, 9, None)] == [4, 9, 4]
+    with pytest.raises(UserError, match=r"^protocol: 4 steps, which 3 would cut off; shorten it in params"):
+        resize_chain(3)
+    assert chain_length() == 4

@@ -1,0 +1,319 @@
+"""What training has of the project: all that its key depends on, where state lies, live curves."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import torch
+from msgspec import structs
+
+from der.core.errors import UserError
+from der.core.sealed import seal
+from der.model.kernels.processor import Compiled, Kernels
+from der.pipeline import training as module
+from der.pipeline.environment import scratch_root
+from der.pipeline.training import curves_root, listening, training_key, training_state
+from der.settings.sections import NetworkSettings
+from der.settings.training import (
+    AugmentationSettings,
+    ClassifierSettings,
+    IncrementalSettings,
+    MaskSettings,
+    PhaseSettings,
+)
+from der.train.log import EpochRecord
+from der.train.step import StepInputs
+from tests.builders import (
+    CPU,
+    NETWORK,
+    classifier_settings,
+    incremental_settings,
+    mask_settings,
+    phase_settings,
+    train_settings,
+    training_images,
+)
+
+CODE = "0123 der\n"  # a fingerprint
+NO_IMAGES = training_images(0, [1])
+TRAIN = train_settings(
+    base=phase_settings(epochs=4, warmup_epochs=2),
+    incremental=incremental_settings(
+        epochs=4, warmup_epochs=2, classifier=classifier_settings(epochs=4, warmup_epochs=2)
+    ),
+    masks=mask_settings(),
+)
+Inputs = dict[str, bytes]
+INPUTS: Inputs = {
+    "tasks/2/train/ant.npy": b"ant",
+    "tasks/2/train/bee.npy": b"bee",
+    "tasks/2/train/classes.json": b"{}",
+    "checkpoints/1/network.json": b"{}",
+    "checkpoints/1/head.safetensors": b"head",
+    "memory/1/images.npy": b"images",
+}
+FIRST_STEP = {one.replace("/1/", "/0/").replace("/2/", "/1/"): content for one, content in INPUTS.items()}
+
+
+def write_inputs(root: Path, inputs: Inputs = INPUTS) -> None:
+    for name, content in inputs.items():
+        path = root / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        seal(path.parent, {})
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the inputs of step 2, in which the stage runs."""
+    root = tmp_path / "repository"
+    write_inputs(root)
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("DER_TENSORBOARD", raising=False)
+    return root
+
+
+def key(
+    step: int = 2,
+    network: NetworkSettings = NETWORK,
+    code: str = CODE,
+    device: torch.device = CPU,
+    kernels: Kernels | None = None,
+    **train: Any,
+) -> str:
+    settings = structs.replace(TRAIN, **train)
+    inputs = StepInputs(None, [], NO_IMAGES, network, settings, device, kernels=kernels)
+    return training_key(step, inputs, code)
+
+
+def test_the_key_is_a_function_and_fits_a_file_name(place: Path) -> None:
+    assert key() == key()
+    assert re.fullmatch("[0-9a-f]{64}", key())
+    before = key()
+    write_inputs(place, dict.fromkeys(("tasks/2/test/ant.npy", "tasks/1/train/ant.npy", "memory/2/x"), b"x"))
+    (place / "params.yaml").write_text("memory: 1")
+    assert key() == before  # training does not read these
+
+
+SCHEDULE = {
+    "epochs": 3,
+    "learning_rate": 0.06,
+    "milestones": [],
+    "decay": 0.2,
+    "weight_decay": 6e-4,
+    "momentum": 0.8,
+    "batch_size": 9,
+    "warmup_epochs": 1,
+}
+PHASE = {**SCHEDULE, "reinitialize_heads": True}
+OWN = {"auxiliary_weight": 0.5, "rebalancing": "none", "classifier": classifier_settings()}
+CHANGES: dict[str, tuple[type, dict[str, Any]]] = {
+    "augmentation": (
+        AugmentationSettings,
+        {"resized_crop": [0.5, 1.0], "crop_padding": 2, "horizontal_flip": False, "brightness": 0.3},
+    ),
+    "masks": (
+        MaskSettings,
+        {
+            "sparsity_weight": 0.3,
+            "sharpness": 9.0,
+            "rate_factor": 2.0,
+            "start_mean": 1.0,
+            "start_deviation": 0.1,
+        },
+    ),
+    "base": (PhaseSettings, PHASE),
+    "incremental": (IncrementalSettings, PHASE | OWN),
+}
+
+
+@pytest.mark.parametrize("section", CHANGES)
+def test_every_setting_changes_the_keys_of_the_steps_that_it_reaches(section: str, place: Path) -> None:
+    kind, changes = CHANGES[section]
+    assert set(changes) == {field.name for field in structs.fields(kind)}
+    write_inputs(place, FIRST_STEP)
+    reached = {"base": [1], "incremental": [2]}.get(section, [1, 2])
+    for step in (1, 2):
+        before = key(step)
+        for name, value in changes.items():
+            changed = structs.replace(getattr(TRAIN, section), **{name: value})
+            assert (key(step, **{section: changed}) != before) == (step in reached), name
+
+
+@pytest.mark.usefixtures("place")
+def test_the_classifier_stage_changes_the_key() -> None:
+    changes = SCHEDULE | {"temperature": 1.0}
+    assert set(changes) == {field.name for field in structs.fields(ClassifierSettings)}
+    for name, value in changes.items():
+        stage = structs.replace(TRAIN.incremental.classifier, **{name: value})
+        assert key(incremental=structs.replace(TRAIN.incremental, classifier=stage)) != key(), name
+
+
+NETWORK_CHANGES = {
+    "backbone": "resnet",
+    "depth": 14,
+    "stem": "large",
+    "head_bias": False,
+    "head_initialization": "lecun_normal",
+    "inherit_head": False,
+    "expansion": False,
+    "mean": [0.5],
+    "std": [0.5],
+    "tuned": "last",
+    "weights": "pretrained",  # which an input holds
+}
+
+
+@pytest.mark.usefixtures("place")
+def test_the_network_changes_the_key() -> None:
+    assert NETWORK_CHANGES.keys() == {field.name for field in structs.fields(NetworkSettings)}
+    network = structs.replace(NETWORK, mean=[0.4], std=[0.4])
+    for name, value in NETWORK_CHANGES.items():
+        structs.force_setattr(changed := structs.replace(network), name, value)  # some alone are refused
+        assert (key(network=changed) != key(network=network)) == (name != "weights"), name
+
+
+def test_every_input_s_bytes_and_names_change_the_key(place: Path) -> None:
+    before = key()
+    one, two = list(INPUTS)[:2]
+    for name in INPUTS:
+        write_inputs(place, {name: b"other"})
+        assert key() != before
+        write_inputs(place, {name: INPUTS[name]})
+        assert key() == before
+    write_inputs(place, {one: INPUTS[two], two: INPUTS[one]})
+    assert key() != before
+
+
+@pytest.mark.usefixtures("place")
+def test_code_device_seed_precision_and_kernels_change_the_key() -> None:
+    """Also by which machine code the step is trained."""
+    compiled = [Kernels(Compiled(Mock(), digest)) for digest in ("one", "other")]
+    keys = {
+        *(key(), key(seed=1), key(precision="bfloat16"), key(masks=None)),
+        *(key(code=CODE + "4567 der.core\n"), key(device=torch.device("mps"))),
+        *(key(kernels=kernels) for kernels in compiled),
+    }
+    assert len(keys) == 8
+
+
+ARITHMETIC: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    # The sums of some operations depend on it.
+    "threads": lambda patch: patch.setattr(torch, "get_num_threads", lambda: 99),
+    "torch": lambda patch: patch.setattr(torch, "__version__", "99.0"),
+    "python": lambda patch: patch.setattr(sys, "version", "99.0"),
+    "processor": lambda patch: patch.setattr("der.core.device.processor_name", lambda: "Z80"),
+    "instructions": lambda patch: patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "MMX"),
+    "torch's kernels": lambda patch: patch.setenv("ATEN_CPU_CAPABILITY", "default"),
+    "oneDNN's kernels": lambda patch: patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41"),
+    "processes": lambda patch: patch.setenv("DER_PROCESSES", "2"),
+}
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_what_decides_on_the_bits_changes_the_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key()
+    ARITHMETIC[name](monkeypatch)
+    assert key() != before
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "{home}/.cache/der/scratch"),
+        ({"XDG_CACHE_HOME": "/cache"}, "/cache/der/scratch"),
+        ({"XDG_CACHE_HOME": "", "DER_SCRATCH": ""}, "{home}/.cache/der/scratch"),
+        ({"XDG_CACHE_HOME": "/cache", "DER_SCRATCH": "/fast"}, "/fast"),
+        ({"DER_SCRATCH": "~/fast"}, "{home}/fast"),
+        ({"DER_SCRATCH": "fast"}, "{here}/fast"),
+    ],
+)
+def test_the_root(
+    variables: dict[str, str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "DER_SCRATCH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (variables | {"HOME": str(tmp_path / "home")}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert scratch_root() == Path(expected.format(home=tmp_path / "home", here=tmp_path))
+
+
+def test_state_of_other_arithmetic_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DER_SCRATCH", str(tmp_path))
+    heard: list[str] = []
+    for key in ("a" * 16 + "1", "b" * 16 + "1", "a" * 16 + "2"):
+        with training_state(key, heard.append) as store:
+            store.save("representation", [], lambda: torch.zeros(1), last=True)
+    assert len(heard) == 1 and heard[0].startswith("begins anew; ") and heard[0].endswith("a1")
+    with training_state("a" * 16 + "1", heard.append):
+        assert len(heard) == 1
+
+
+def test_a_place_that_cannot_be_written_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DER_SCRATCH", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    message = (
+        r"file/der-key: training state cannot be written \(.+\); make room there, or set DER_SCRATCH to a "
+        r"directory elsewhere, and run again: it goes on from the last state$"
+    )
+    with pytest.raises(UserError, match=message), training_state("key", print):
+        pass
+
+
+def test_curves_are_written_where_a_folder_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboard")
+    for named in (None, "runs"):
+        if named:
+            monkeypatch.setenv("DER_TENSORBOARD", named)
+        with listening(3, "0123456789", print) as listener:
+            listener.on_step({"representation": 1})
+            listener.on_phase("representation", 1, 10)
+            listener.on_epoch(EpochRecord("representation", 1, 0.1, 1.0, 0.5, 90.0))
+        assert [path.name for path in place.glob("runs/*")] == (["step_03-23456789"] if named else [])
+
+
+def test_an_experiment_in_a_copy_writes_to_the_project_s(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = place / ".dvc/tmp/exps/standalone/tmp1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setattr(module, "find_spec", lambda name: name)
+    monkeypatch.setenv("DER_TENSORBOARD", "runs")
+    assert curves_root() == place / "runs"
+    monkeypatch.setenv("DER_TENSORBOARD", str(place / "elsewhere"))
+    assert curves_root() == place / "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("installed", "sentence"),
+    [
+        (
+            False,
+            "DER_TENSORBOARD: tensorboard is missing; pip install 'der-pipeline[tensorboard]', or unset "
+            "DER_TENSORBOARD",
+        ),
+        (
+            True,
+            "DER_TENSORBOARD: {place}/file/runs cannot be made (Not a directory); name another folder, or "
+            "unset DER_TENSORBOARD",
+        ),
+    ],
+)
+def test_what_keeps_curves_from_being_written_is_one_sentence(
+    installed: bool, sentence: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "file").touch()
+    monkeypatch.setenv("DER_TENSORBOARD", "file/runs")
+    monkeypatch.setattr(module, "find_spec", lambda name: name if installed else None)
+    with pytest.raises(UserError) as caught:
+        curves_root()
+    assert str(caught.value) == sentence.format(place=place)

@@ -1,0 +1,160 @@
+"""The matrices of accuracy and of confusion: by hand, and their pictures cell by cell."""
+
+import base64
+import io
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from der.report import matrices
+from der.report.matrices import (
+    CONFUSION,
+    EMPTY,
+    GRADES,
+    LOSSES,
+    MOST_CELLS,
+    MOST_WRITTEN,
+    RIGHT,
+    WRONG,
+    accuracy_matrix_chart,
+    confusion_chart,
+    contrast,
+    grade_share,
+    kept_steps,
+    name_cohorts,
+    sparse,
+)
+from tests.report.test_charts import in_style
+from tests.summary.step_metrics import MATRIX, make_steps
+
+NAMES = ["ant", "bee", "cat", "dog", "eel", "fox"]
+
+
+def test_accuracies_are_shaded_by_what_was_lost_since() -> None:
+    chart = accuracy_matrix_chart(make_steps(MATRIX, [2, 2, 2]), NAMES, [10, 10, 20, 20, 30, 30])
+    same, most = GRADES - 1, 2 * GRADES - 2
+    assert chart.places.tolist() == [
+        [same, EMPTY, EMPTY],
+        [most, same, EMPTY],  # 20 points lost
+        [same + round(0.75 * (GRADES - 1)), most, same],
+    ]
+    assert chart.texts == [["90.0", "", ""], ["70.0", "80.0", ""], ["75.0", "60.0", "95.0"]]
+    assert chart.names == ["1: ant, bee", "2: cat, dog", "3: eel, fox"]
+    assert chart.data["accuracy"] == MATRIX and chart.data["images"] == [20, 40, 60]
+    gained = accuracy_matrix_chart(make_steps([[50.0], [90.0, 80.0]], [2, 2]), NAMES[:4])
+    assert gained.places.tolist() == [[same, EMPTY], [0, same]]
+    little = accuracy_matrix_chart(make_steps([[100.0], [99.0, 100.0]], [2, 2]), NAMES[:4])
+    assert little.places[1, 0] == GRADES  # a point of twenty: the palest shade of all that is lost
+
+
+def test_classes_of_a_step_are_named_by_all_or_by_first_and_last() -> None:
+    names = ["0", "1", "2", "a very long name indeed", "b", "another long name"]
+    assert name_cohorts(names, [3, 6]) == ["0, 1, 2", "a ver…deed … anoth…name"]
+
+
+def test_confusion_by_hand() -> None:
+    counts = np.array([[299, 1, 0], [1, 2, 0], [0, 0, 0]])
+    chart = confusion_chart(counts, ["a", "b", "<c>", "d"], [1, 3, 4], 2)
+    wrong_third, right_two_thirds = int(GRADES * (1 / 3) ** 0.5), GRADES + int(GRADES * (2 / 3) ** 0.5)
+    assert chart.places.tolist() == [
+        [2 * GRADES - 1, 0, EMPTY, EMPTY],
+        [wrong_third, right_two_thirds, EMPTY, EMPTY],
+        [EMPTY] * 4,  # a class without an image
+        [EMPTY] * 4,  # one that step 2 has not seen
+    ]
+    assert [(row, column, text) for row, column, _, text in chart.cells] == [
+        (0, 0, "100"),
+        (0, 1, "<1"),
+        (1, 0, "33"),
+        (1, 1, "67"),
+    ]
+    assert chart.parts == [(0, 1), (1, 2), (3, 1)] and chart.title.startswith("Confusion after step 2")
+    assert [grade_share(share) for share in (0.01, 1, 10, 40, 100)] == [0, 1, 5, 10, GRADES - 1]
+
+
+@pytest.mark.parametrize("count", [MOST_WRITTEN, MOST_WRITTEN + 1])
+def test_cells_of_large_matrices_hold_no_numbers(count: int) -> None:
+    large = confusion_chart(np.eye(count, dtype=np.int64), ["x"] * count, [count], 1)
+    steps = make_steps([[50.0] * k for k in range(1, count + 1)], [1] * count)
+    for chart in (large, accuracy_matrix_chart(steps, ["x"] * count)):
+        assert (chart.texts is not None) == (not chart.large) == (count <= MOST_WRITTEN)
+
+
+def decode(uri: str) -> Any:
+    image = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
+    return np.asarray(image.convert("RGBA"))
+
+
+def test_a_cell_is_a_pixel_of_its_shade_and_an_empty_one_is_transparent() -> None:
+    counts = np.array([[19, 1, 0], [0, 18, 2], [0, 0, 20]])
+    chart = confusion_chart(counts, ["a", "b", "c"], [2, 3], 2)
+    for scheme, uri in chart.pictures.items():
+        pixels = decode(uri)
+        np.testing.assert_array_equal(pixels[..., 3] == 0, counts == 0)
+        for row, column, shade, _ in chart.cells:
+            assert bytes(pixels[row, column, :3].tolist()) == bytes.fromhex(getattr(shade, scheme)[1:])
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.data())
+def test_cells_that_share_a_pixel_show_the_darkest(classes: int, largest: int, data: st.DataObject) -> None:
+    percents = st.lists(st.integers(0, 20), min_size=classes, max_size=classes)
+    counts = np.array(data.draw(st.lists(percents, min_size=classes, max_size=classes)))
+    chart = confusion_chart(counts, [f"{label}" for label in range(classes)], [classes], 1)
+    whole = decode(chart.pictures["light"]).astype(int)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matrices, "LARGEST", largest)
+        shown = decode(chart.pictures["light"]).astype(int)
+    side = min(classes, largest)
+    assert shown.shape == (side, side, 4)
+    place = [label * side // classes for label in range(classes)]
+    for row, column in np.ndindex(side, side):
+        share = [
+            whole[one, other]
+            for one, other in np.ndindex(classes, classes)
+            if (place[one], place[other]) == (row, column)
+        ]
+        darkest = min(share, key=lambda pixel: (pixel[3] == 0, pixel[:3].sum()))
+        assert shown[row, column].tolist() == darkest.tolist()
+
+
+def test_sparse_by_hand() -> None:
+    assert sparse(np.array([[5, 0], [0, 7]])) == [0, 5, 3, 7]
+    assert sparse(np.zeros((2, 2), np.int64)) == []
+
+
+def test_of_very_many_cells_some_steps_are_left_out_but_never_the_last() -> None:
+    assert kept_steps(100, 50) == list(range(1, 51))
+    assert kept_steps(1000, 100) == [25, 50, 75, 100]
+    assert kept_steps(3000, 7) == [7] and MOST_CELLS < 3000**2
+
+
+def test_names_of_many_rows_are_left_out_by_fives_or_tens() -> None:
+    steps = make_steps([[50.0] * k for k in range(1, 51)], [1] * 50)
+    many = accuracy_matrix_chart(steps, [f"{k}" for k in range(50)])
+    assert many.large and "parted" not in many.classes
+    assert [place for place in range(50) if not many.spared(place)] == [0, 10, 20, 30, 40]
+    assert [place for place in range(50) if "rare" not in many.spared(place)] == list(range(0, 50, 2))
+
+
+def test_steps_are_numbered_beside_their_classes_where_there_is_room() -> None:
+    few, numbered = confusion_chart(np.eye(100, dtype=np.int64), ["a"] * 100, [100], 1), {}
+    for sizes in ([10] * 10, [50] + [5] * 10, [1] * 100):
+        matrix = replace(few, edges=list(accumulate(sizes[:-1])))
+        assert "parted" in matrix.classes and not any(matrix.spared(place) for place in range(100))
+        numbered[len(sizes)] = [step for step, *_ in matrix.named_parts]
+    assert numbered == {10: list(range(1, 11)), 11: list(range(1, 12)), 100: list(range(10, 101, 10))}
+
+
+def test_numbers_and_errors_can_be_told_from_what_is_behind_them() -> None:
+    for shade in (*CONFUSION, *LOSSES):
+        assert min(contrast(shade.light, shade.light_text), contrast(shade.dark, shade.dark_text)) >= 4.5
+    for scale in (WRONG, RIGHT):
+        for page, colours in zip(in_style("page"), list(zip(*scale, strict=True))[:2], strict=True):
+            contrasts = [contrast(colour, page) for colour in colours]
+            assert contrasts == sorted(contrasts) and (scale is RIGHT or contrasts[0] >= 3)  # more is further

@@ -1,0 +1,286 @@
+"""The page as text: the same bytes, everything there, whole names, and of a bounded size."""
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from der.evaluation.mistakes import Predictions
+from der.report.page import (
+    LONGEST_WORD,
+    MOST_PAIRS,
+    MOST_POINTS,
+    Difference,
+    FinishedRun,
+    breakable,
+    class_curve,
+    class_rows,
+    confused_pairs,
+    parameter_lines,
+    render,
+    show_bytes,
+    show_parameters,
+    write_report,
+)
+from der.summary.series import show_share
+from der.summary.uncertainty import sampling_error, wilson
+from der.summary.verdict import Reference
+from tests.report.reader import Reader
+from tests.report.report_runs import IMAGES, ODD_NAMES, make_run, with_times, without_mistakes
+
+pytestmark = pytest.mark.slow
+
+RUNS = {
+    "joint": make_run([2]),
+    "one class at a time": make_run([1] * 30),
+    "names": with_times(make_run([4, 2], ODD_NAMES, channels=3)),
+    "no mistakes": without_mistakes(make_run([2, 2])),
+}
+SECTIONS = [
+    *("verdict", "accuracy", "origin", "time", "forgetting", "confusion", "classes"),
+    *("calibration", "memory", "training", "steps", "parameters"),
+]
+MEASURED = re.compile(r"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
+
+
+@cache
+def page_of(name: str) -> str:
+    return render(RUNS[name])
+
+
+def words_of(run: FinishedRun) -> str:
+    return " ".join(Reader(render(run)).text.split())
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_part_is_there_in_order_and_nothing_is_fetched(name: str, tmp_path: Path) -> None:
+    write_report(RUNS[name], tmp_path / "page.html")
+    page, run = page_of(name), RUNS[name]
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page  # the same bytes
+    reader = Reader(page)
+    sections = [attributes["id"] for tag, attributes in reader.elements if tag == "section"]
+    links = [attributes["href"] or "" for tag, attributes in reader.elements if tag == "a"]
+    assert sections == SECTIONS and links[: len(SECTIONS)] == [f"#{one}" for one in SECTIONS]
+    ids = [attributes["id"] for _, attributes in reader.elements if "id" in attributes]
+    assert len(ids) == len(set(ids)) and {link.removeprefix("#") for link in links} <= set(ids)
+    for tag, attributes in reader.elements:
+        for key in ("src", "href", "srcset"):
+            assert (attributes.get(key) or "#").startswith(("#", "data:")), (tag, attributes)
+    assert not re.search(r"url\((?!\$\{document)", page)
+    figures = [(one["id"] or "").removeprefix("figure-") for tag, one in reader.elements if tag == "figure"]
+    several = len(run.steps) > 1
+    assert figures == [
+        "accuracy",
+        *(["timeline"] if run.times else []),
+        *(["accuracy_matrix", "old_and_new"] if several else []),
+        "confusion",
+        *("reliability", "memory", "training"),
+    ]
+    assert set(figures) - {"timeline"} <= reader.data.keys()
+    assert all(one["aria-label"] for tag, one in reader.elements if tag == "figure")
+
+
+def test_the_verdict_is_said_in_a_sentence() -> None:
+    run = make_run([4, 2, 2, 2])
+    summary, last = run.summary, run.steps[-1]
+    said = " ".join(Reader(render(run)).text.split())
+    average, end = summary["average_top1"], summary["last_top1"]
+    assert re.search(
+        rf"10 classes in 4 steps: {average:.2f} % ±\d+\.\d on average, {end:.2f} % ±\d+\.\d at the end; "
+        r"old classes (lost|gained) \d+\.\d points ±\d+\.\d ?; "
+        rf"{show_parameters(last['parameters'])} parameters\.",
+        said,
+    )
+    assert f"one image is {100 / last['test_images']:.2f} points" in said
+    for points, said in ((-0.04, "old classes lost 0.0 points"), (-0.06, "old classes gained 0.1 points")):
+        assert said in words_of(replace(run, summary={**summary, "forgetting": points}))
+    one = " ".join(Reader(page_of("joint")).text.split())
+    assert "2 classes in 1 step: " in one and "old classes" not in one.partition("Accuracy over classes")[0]
+
+
+def test_what_is_compared_is_told_from_what_is_within_the_error() -> None:
+    run = make_run([4, 2])
+    average = run.summary["average_top1"]
+    references = [
+        Reference("near", "a paper", average + 0.1, run.summary["last_top1"] + 0.001),
+        Reference("far", "a paper", 1.0, 1.0),
+    ]
+    rows = re.findall(
+        r"<tr><th scope=\"row\">(\w+)<br>.*?</tr>", render(replace(run, references=references)), re.DOTALL
+    )
+    assert rows == ["near", "far"]
+    page = " ".join(Reader(render(replace(run, references=references))).text.split())
+    near, far = page.partition("near a paper")[2].split("far a paper")[:2]
+    assert "-0.10 ±" in near and "+0.00 ±" in near and near.count("within the error") == 2
+    assert f"+{average - 1:.2f} ±" in far and "within the error" not in far.partition("Accuracy over")[0]
+
+
+def test_what_no_cache_may_give_back_stands_between_marks() -> None:
+    run = make_run([2, 2])
+    earlier = Reference(
+        "before the last edit", "metrics/summary.json of commit abc", 50.0, 40.0, is_earlier=True
+    )
+    other = with_times(replace(run, references=[*run.references, earlier]), computed_from=2)
+    other = replace(other, origin=replace(run.origin, revision="0a1b2c3"))
+    pages = [render(one) for one in (run, other)]
+    cut = [MEASURED.sub("", page) for page in pages]
+    assert cut[0] == cut[1]
+    assert "took 41.0 s of finished work from the cache" not in pages[0]
+    for said in ("before the last edit", "0a1b2c3", "of finished work from the cache", "A processor (cpu)"):
+        assert said in pages[1] and said not in pages[0]
+
+
+def test_stages_of_unknown_seconds_are_counted_and_named() -> None:
+    run = with_times(RUNS["joint"])
+    times = {stage: time for stage, time in run.times.items() if stage not in ("download", "train_task@1")}
+    said = words_of(replace(run, times=times))
+    assert "14 swithout 2 stages of unknown seconds" in said  # two lines of the strip
+    assert "2 of 7 stages ran on another machine: their seconds are not known, and in no sum." in said
+    assert "train_task@1 – another machine" in said and "split 2.0 the last run" in said
+
+
+def test_percentages_have_the_errors_of_their_own_images() -> None:
+    run = make_run([4, 2])
+    last, said = run.steps[-1], words_of(run)
+    row = [(last["top1"], 120), (last["top5"], 120), (last["old"] or 0, 80), (last["new"], 40)]
+    assert " ".join(f"{one:.2f} ±{sampling_error(one, images):.1f}" for one, images in row) in said
+    pair = max(confused_pairs(run), key=lambda pair: pair.images)
+    share = f"{pair.images} {show_share(pair.images, 20, 1)} ±{sampling_error(5 * pair.images, 20):.1f}"
+    assert f"{pair.true} {pair.predicted} {share}" in said
+    assert re.search(rf"right in {last['top1']:.1f} % ±{sampling_error(last['top1'], 120):.1f} of all", said)
+    assert re.search(
+        r"calibration error: \d+\.\d points ±\d+\.\d, .* without any gap would show about \d", said
+    )
+
+
+def test_names_survive_as_text() -> None:
+    page = page_of("names")
+    reader = Reader(page)
+    assert set(reader.names) >= set(ODD_NAMES)
+    assert set(reader.names) <= {*ODD_NAMES, "–"}
+    assert "alert(1)</script>" not in page
+    assert reader.data["confusion"]["names"] == ODD_NAMES
+
+
+def test_many_pairs_are_cut_and_the_page_says_so() -> None:
+    run = make_run([40])
+    predictions = Predictions(np.zeros(1600, np.int32), np.ones(1600, np.float32))
+    page = render(replace(run, confusions=[np.ones((40, 40), np.int64)], predictions=predictions))
+    assert f"The {MOST_PAIRS:,} most frequent of 1,560 pairs." in page
+    assert page.count('<tr><td class="own name">') == MOST_PAIRS + 40
+
+
+def test_parameters_that_differ_are_shown_and_the_rest_is_folded() -> None:
+    order = [f"class {label}" for label in range(100)]
+    run = replace(RUNS["joint"], parameters={"dataset": {"source": "x"}, "order": order})
+    page = render(run)
+    (cell,) = re.findall(r"<td><details><summary>(.*?)</summary>(.*?)</details></td>", page)
+    assert json.loads(unescape(cell[1])) == order and len(unescape(cell[0])) <= 60
+    assert "All are those of preset digits." in page
+    differing = replace(run.origin, differences=[Difference("train.seed", "3", "0")])
+    said = " ".join(Reader(render(replace(run, origin=differing))).text.split())
+    assert "Preset digits, but: parameter this run preset train.seed 3 0" in said
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(950, "950"), (463_504, "464 k"), (1_855_434, "1.9 M"), (123_175_200, "123 M")]
+)
+def test_parameters_in_words(count: int, text: str) -> None:
+    assert show_parameters(count) == text
+
+
+def test_sizes_are_bounded() -> None:
+    """Of noise, which no format makes small: with photographs a page is a third of that."""
+    digits = make_run([4, 2, 2, 2], exemplars=20, right=0.97, epochs=40)
+    assert len(render(with_times(digits)).encode()) < 500_000
+    large = make_run([2] * 50, exemplars=20, side=32, channels=3, right=0.75, epochs=170)
+    assert len(render(with_times(large)).encode()) < 7_000_000
+
+
+def test_confused_pairs_match_loops() -> None:
+    run = make_run([5, 5])
+    expected = [
+        (-run.confusion[i, j], i, j)
+        for i in range(10)
+        for j in range(10)
+        if i != j and run.confusion[i, j] > 0
+    ]
+    pairs = confused_pairs(run)
+    assert [(pair.true, pair.predicted, pair.images) for pair in pairs] == [
+        (run.names[i], run.names[j], -minus) for minus, i, j in sorted(expected)
+    ]
+    for pair in pairs:
+        assert pair.of == IMAGES
+
+
+def test_class_rows_by_hand() -> None:
+    run = make_run([2, 1])
+    counts = np.array([[8, 0, 0], [1, 5, 2], [0, 3, 3]])
+    run = replace(run, confusions=[*run.confusions[:1], counts])
+    rows = class_rows(run, confused_pairs(run))
+    assert [(row.label, row.step, row.images) for row in rows] == [(0, 1, 8), (1, 1, 8), (2, 2, 6)]
+    assert [[(pair.predicted, pair.images) for pair in row.taken_for] for row in rows] == [
+        [],
+        [("class 2", 2), ("class 0", 1)],
+        [("class 1", 3)],
+    ]
+    assert rows[2].accuracy == run.steps[1]["per_class"]["class 2"]
+    assert rows[2].error == sampling_error(rows[2].accuracy, 6)
+    assert rows[2].nme == run.steps[1]["nme"]["per_class"]["class 2"]
+    first = [step["per_class"]["class 0"] for step in run.steps]
+    assert f"from step 1 on: {first[0]:.1f}, {first[1]:.1f}" in rows[0].curve
+    assert f"from step 2 on: {rows[2].accuracy:.1f}" in rows[2].curve
+
+
+@pytest.mark.parametrize(
+    "accuracies", [[80.0], [80.0, 70.0, 60.0], [float(step % 90) for step in range(120)]]
+)
+def test_a_class_has_its_curve_and_the_band_around_it(accuracies: list[float]) -> None:
+    svg = class_curve(accuracies, 20, 120)
+    line, band = (
+        [[float(one) for one in pair.split(",")] for pair in points.split()]
+        for points in re.findall(r' points="([^"]*)"', svg)[::-1]
+    )
+    assert ("one step of 3: " in svg) == (len(accuracies) > MOST_POINTS) and len(svg) < 4000
+    assert len(line) <= MOST_POINTS and line[-1][0] == max(x for x, _ in line)  # the last step is among them
+    last = wilson(accuracies[-1], 20)
+    ends = [y for x, y in band if x == max(x for x, _ in band)]
+    assert (ends[1] - ends[0]) / 0.8 == pytest.approx(last.high - last.low, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (999_700, "1 MB"),
+        (1_912_345, "1.91 MB"),
+        (10**16, "1e+04 TB"),
+    ],
+)
+def test_show_bytes(count: int, text: str) -> None:
+    assert show_bytes(count) == text
+
+
+def test_a_name_can_be_broken_in_no_word_of_any_language() -> None:
+    longest = "x" * LONGEST_WORD
+    assert breakable(f"a <b> {longest} c") == f"a &lt;b&gt; {longest} c"
+    assert breakable(f"a {longest}&{longest}y") == f"a <wbr>{longest}<wbr>&amp;{longest[1:]}<wbr>xy"
+
+
+def test_parameter_lines_are_nested() -> None:
+    lines = parameter_lines({"train": {"masks": None, "base": {"rates": [0.1, 1], "on": True}}, "a": "é"})
+    assert list(lines) == [
+        (0, "train", None),
+        (1, "masks", "null"),
+        (1, "base", None),
+        (2, "rates", "[0.1, 1]"),
+        (2, "on", "true"),
+        (0, "a", "é"),
+    ]

@@ -1,0 +1,254 @@
+"""Rebalancings: each changes the classifier and nothing else, and does what its paper says."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from msgspec.structs import replace
+from torch import nn
+
+from der.core.errors import UserError
+from der.core.randomness import generator
+from der.model.checkpoint import Checkpoint
+from der.model.network import Network, blank_linear, random_linear
+from der.settings.training import TrainSettings
+from der.train.batches import draw_epoch
+from der.train.objective import ClassifierObjective
+from der.train.rebalancing import (
+    REBALANCINGS,
+    Rebalanced,
+    align_weights,
+    balanced_subset,
+    classifier_learning,
+    find_rebalancing,
+    warn_of_few,
+)
+from tests.builders import (
+    NETWORK,
+    NO_AUGMENTATION,
+    NORMALIZATION,
+    Killed,
+    Killer,
+    MemoryKeeper,
+    Recorder,
+    classifier_settings,
+    incremental_settings,
+    mask_settings,
+    random_checkpoint,
+    random_network,
+    same_bits,
+    step_run,
+    take_step,
+    train_settings,
+    training_images,
+    weights,
+)
+
+
+def test_by_hand() -> None:
+    head = nn.Linear(2, 3)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0], [-6.0, 8.0]]))  # norms 5, 1 and 10
+        head.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    assert align_weights(head, old_classes=2) == pytest.approx(0.3)
+    torch.testing.assert_close(head.weight.detach()[2], torch.tensor([-1.8, 2.4]))
+    assert head.bias.tolist() == [1.0, 2.0, 3.0]
+
+
+STAGE = classifier_settings(epochs=3, learning_rate=0.2, milestones=[1], temperature=5.0, batch_size=4)
+
+SETTINGS = train_settings(
+    augmentation=NO_AUGMENTATION,
+    incremental=incremental_settings(rebalancing="classifier_learning", classifier=STAGE),
+)
+
+NAMES = [["a", "b"], ["c", "d"]]
+
+IMAGES = training_images(0, [3, 4, 9, 9])
+
+
+def stage(settings: TrainSettings = SETTINGS) -> tuple[Network, Network, Recorder]:
+    """A random network before and after the stage, and what the listener heard."""
+    network, recorder = random_network([2, 2]), Recorder()
+    before = copy.deepcopy(network)
+    run = step_run(2, settings, listener=recorder)
+    classifier_learning(run, network, IMAGES)
+    return before, network, recorder
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_only_the_classifier_changes(training: bool) -> None:
+    network = random_network([2, 2]).train(training)
+    extractors, head = [weights(one) for one in network.extractors], weights(network.head)
+    classifier_learning(step_run(2, SETTINGS), network, IMAGES)
+    for before, after in zip(extractors, network.extractors, strict=True):
+        assert same_bits(before, weights(after))  # statistics of batch normalisation too
+    assert all(not torch.isclose(head[name], after).any() for name, after in weights(network.head).items())
+    assert all(value.grad is None for one in network.extractors for value in one.parameters())
+
+
+def test_the_stage_against_the_textbook() -> None:
+    before, after, _ = stage()
+    numbers = balanced_subset(IMAGES.labels, generator(0, "balanced subset", 2))
+    pixels = torch.from_numpy(IMAGES.pixels.read(numbers)) / 255
+    x = ((pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)).permute(0, 3, 1, 2)
+    y = torch.from_numpy(IMAGES.labels[numbers])
+    head = random_linear(128, 4, NETWORK, generator(0, "classifier", 2))
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.2, momentum=0.9, weight_decay=5e-4)
+    with torch.no_grad():
+        features = before.features(x.float())
+    for epoch, rate in enumerate([0.2, 0.02, 0.02]):
+        optimizer.param_groups[0]["lr"] = rate
+        order = draw_epoch(len(y), NO_AUGMENTATION, 0, "classifier", 2, epoch).order
+        for batch in order.split(4):
+            optimizer.zero_grad()
+            F.cross_entropy(head(features[batch]) / 5, y[batch]).backward()
+            optimizer.step()
+    torch.testing.assert_close(after.head.weight, head.weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.head.bias, head.bias, rtol=1e-4, atol=1e-5)
+
+
+def test_the_temperature_divides_the_logits() -> None:
+    head = random_linear(6, 3, NETWORK, torch.Generator().manual_seed(0))
+    features = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([0, 1, 2, 2, 1])
+    for temperature in (0.5, 1.0, 5.0):
+        loss = ClassifierObjective(head, temperature)(torch.empty(5, 0), features, labels, torch.tensor(0.0))
+        logits = (features @ head.weight.T + head.bias).detach().double().numpy() / temperature
+        chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        expected = -np.log(chances[np.arange(5), labels.numpy()]).mean()
+        assert loss.total.item() == pytest.approx(expected, rel=1e-5)
+        assert loss.correct.item() == pytest.approx((logits.argmax(1) == labels.numpy()).mean())
+        assert loss.auxiliary.item() == 0
+
+
+@pytest.mark.parametrize("counts", [[3, 4, 9, 9], [5, 5], [1, 50], [7]])
+def test_the_subset_is_balanced(counts: list[int]) -> None:
+    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    chosen = balanced_subset(labels, generator(0, "x"))
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert chosen.tolist() == sorted(chosen.tolist())
+    assert np.bincount(labels[chosen]).tolist() == [min(counts)] * len(counts)
+
+
+def warnings_of(steps: list[list[str]], counts: list[int], rebalancing: str) -> list[str]:
+    heard: list[str] = []
+    settings = replace(SETTINGS, incremental=incremental_settings(rebalancing=rebalancing))
+    warn_of_few(steps, training_images(0, counts), settings, heard.append)
+    return heard
+
+
+def test_a_new_class_of_few_images_is_told_of() -> None:
+    steps = [["a", "b"], ["c", "elk\n"]]
+    assert warnings_of(steps, [20, 20, 9, 2], "classifier_learning") == [
+        "training images of class elk\\n: 2, and classifier learning takes as many of every class, 8 of 51; "
+        "add some, or write train.incremental.rebalancing: weight_alignment"
+    ]
+    for counts in ([20, 20, 10, 10], [2, 20, 9, 2], [9, 9, 9, 9], [3, 20, 30, 30]):
+        assert not warnings_of(
+            steps, counts, "classifier_learning"
+        )  # enough, or no fewer than of old classes
+    assert not warnings_of(steps, [20, 20, 9, 2], "weight_alignment")
+    assert not warnings_of([["a", "b", "c"]], [20, 20, 2], "classifier_learning")
+
+
+def take(settings: TrainSettings = SETTINGS, **changes: Any) -> Checkpoint:
+    return take_step(random_checkpoint([2]), NAMES, IMAGES, settings, **changes)
+
+
+def test_in_a_step_it_follows_representation_learning() -> None:
+    recorder = Recorder()
+    learned = take(listener=recorder)
+    plain = take(replace(SETTINGS, incremental=replace(SETTINGS.incremental, rebalancing="none")))
+    assert recorder.phases == [("representation", 2, 25), ("classifier", 3, 12)]
+    for one, other in zip(learned.network.extractors, plain.network.extractors, strict=True):
+        assert same_bits(weights(one), weights(other))
+    assert not torch.equal(learned.network.head.weight, plain.network.head.weight)
+    assert learned.metadata is not None and learned.metadata.gamma is None
+    run = step_run(2, SETTINGS)
+    classifier_learning(run, plain.network, IMAGES)
+    assert same_bits(weights(plain.network), weights(learned.network))
+
+
+# Two epochs of four batches of the representation, then three of three of the classifier.
+@pytest.mark.parametrize(
+    ("batches", "resumed", "left"),
+    [(7, [1], 1 + 3), (8, [2], 3), (9, [2], 3), (12, [2, 1], 2), (16, [2, 2], 1)],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_resumed_step_gives_the_same_bits(
+    batches: int, resumed: list[int], left: int, masked: bool
+) -> None:
+    settings = replace(SETTINGS, masks=mask_settings() if masked else None)
+    keeper, listener = MemoryKeeper(), Recorder()
+    with pytest.raises(Killed):
+        take(settings, listener=Killer(batches), keeper=keeper)
+    again = take(settings, listener=listener, keeper=keeper)
+    whole = take(settings)
+    assert again.metadata == whole.metadata
+    assert same_bits(weights(again.network), weights(whole.network))
+    assert listener.resumed == resumed
+    assert len(listener.records) == left
+
+
+FEW_IMAGES = training_images(1, [3, 3, 5])
+
+
+def rebalance(name: str, network: Network) -> Rebalanced:
+    return find_rebalancing(name)(step_run(2, train_settings()), network, FEW_IMAGES)
+
+
+@torch.no_grad()
+def other_head(network: Network) -> None:
+    head = blank_linear(network.head.in_features, network.classes, bias=True)
+    head.load_state_dict(network.head.state_dict())
+    network.head = head
+
+
+@torch.no_grad()
+def shorter(network: Network) -> None:
+    network.head.weight = nn.Parameter(network.head.weight[:-1])
+
+
+@torch.no_grad()
+def train_extractor(network: Network) -> None:
+    next(network.extractors[0].parameters()).view(-1)[0] += 1e-6
+
+
+def see_in_training_mode(network: Network) -> None:
+    network.train()(torch.zeros(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("change", "returned", "fault"),
+    [
+        (lambda network: None, None, "returns NoneType; return Rebalanced"),
+        (lambda network: None, ([], None), "returns tuple; return Rebalanced"),
+        (lambda network: None, Rebalanced(None), "returns Rebalanced; return Rebalanced"),  # type: ignore[arg-type]
+        (lambda network: None, Rebalanced([1]), "returns Rebalanced; return Rebalanced"),  # type: ignore[list-item]
+        (other_head, Rebalanced([]), "puts another classifier into the network; change its weights in place"),
+        (shorter, Rebalanced([]), "puts another classifier into the network; change its weights in place"),
+        (train_extractor, Rebalanced([]), "changes an extractor; change the classifier alone"),
+        (see_in_training_mode, Rebalanced([]), "changes an extractor; change the classifier alone"),
+    ],
+)
+def test_what_else_it_does_is_one_sentence(
+    change: Callable[[Network], None], returned: Any, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def own(run: object, network: Network, images: object) -> Any:
+        change(network)
+        return returned
+
+    monkeypatch.setitem(REBALANCINGS, "own", own)
+    with pytest.raises(UserError) as caught:
+        rebalance("own", random_network([2, 1]))
+    assert str(caught.value).startswith(f"train.incremental.rebalancing: own {fault}")
+
+
+@pytest.mark.parametrize("name", REBALANCINGS)
+def test_ours_pass(name: str) -> None:
+    assert isinstance(rebalance(name, random_network([2, 1])), Rebalanced)

@@ -1,0 +1,351 @@
+"""One step: ablations, warm-up, batches that it refuses, layers that draw, kernels of the processor."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from msgspec.structs import replace
+from torch import nn
+
+from der.core.errors import UserError
+from der.core.randomness import generator, lending
+from der.data.arrays import empty_memory, every_row
+from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.kernels import compiler
+from der.model.kernels.processor import Kernels
+from der.model.network import Network, count_parameters, expand
+from der.model.timm import TimmExtractor, build_timm, find_model
+from der.settings.sections import NetworkSettings
+from der.settings.training import Precision
+from der.train.batches import TrainingImages, gather_step
+from der.train.engine import Engine
+from der.train.step import choose_kernels, learn_representation, worth_compiling
+from tests.builders import (
+    CHANNELS,
+    CPU,
+    NETWORK,
+    RESNET18,
+    Killed,
+    Killer,
+    MemoryKeeper,
+    Recorder,
+    Weights,
+    incremental_settings,
+    largest_difference,
+    mask_settings,
+    network_settings,
+    phase_settings,
+    random_images,
+    random_network,
+    same_bits,
+    step_run,
+    take_step,
+    train_settings,
+    training_images,
+    weights,
+)
+from tests.builders import learn as learn_from
+from tests.model.tiny_timm import BACKBONE
+from tests.train import dropping
+from tests.train.textbook import DATA, class_names
+
+NAMES = [["a", "b"], ["c", "d"], ["e"]]
+
+COUNTS = [[9, 9], [3, 3, 9, 9], [2, 2, 3, 3, 9]]
+
+SINGLE = replace(NETWORK, expansion=False)
+
+
+def three_steps(
+    network: NetworkSettings = NETWORK, train: dict[str, Any] | None = None, **incremental: Any
+) -> tuple[list[Checkpoint], list[Recorder]]:
+    settings = train_settings(incremental=incremental_settings(**incremental), **train or {})
+    checkpoints: list[Any] = [None]
+    recorders = []
+    for step, count in enumerate(COUNTS, start=1):
+        recorders.append(Recorder())
+        images = training_images(step, count)
+        given = checkpoints[-1], NAMES[:step], images, settings, recorders[-1]
+        checkpoints.append(take_step(*given, network=network))
+    return checkpoints, recorders
+
+
+MASKS = {"masks": mask_settings()}
+
+
+@pytest.mark.parametrize(
+    ("network", "train", "incremental"),
+    [
+        (SINGLE, {}, {}),
+        (SINGLE, MASKS, {"rebalancing": "classifier_learning"}),
+        (replace(SINGLE, head_bias=False), MASKS, {"rebalancing": "none", "auxiliary_weight": 0.0}),
+        (NETWORK, {}, {"rebalancing": "none"}),
+        (replace(NETWORK, head_bias=False), MASKS, {"rebalancing": "classifier_learning"}),
+    ],
+)
+def test_every_step_is_kept_and_read(
+    network: NetworkSettings, train: dict[str, Any], incremental: dict[str, Any], tmp_path: Path
+) -> None:
+    checkpoints, _ = three_steps(network, train, **incremental)
+    save_empty_checkpoint(tmp_path / "0")
+    for step, checkpoint in enumerate(checkpoints[1:], start=1):
+        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
+        read = load_checkpoint(tmp_path / str(step))
+        assert read.metadata == checkpoint.metadata
+        assert same_bits(weights(read.network), weights(checkpoint.network))
+        assert len(read.network.extractors) == (step if network.expansion else 1)
+        assert (read.network.head.bias is not None) is network.head_bias
+
+
+def test_without_expansion_the_one_extractor_is_trained_at_every_step() -> None:
+    checkpoints, _ = three_steps(SINGLE)
+    for previous, checkpoint in itertools.pairwise(checkpoints[1:]):
+        before, after = weights(previous.network.extractors[0]), weights(checkpoint.network.extractors[0])
+        assert all(not torch.equal(before[name], after[name]) for name in before)
+    assert checkpoints[3].network.head.weight.shape == (5, 64)
+    parameters = count_parameters(checkpoints[1].network.extractors[0])
+    assert checkpoints[3].metadata.parameters == parameters + 5 * 64 + 5
+
+
+def test_without_the_auxiliary_loss_there_is_none() -> None:
+    for step, recorder in enumerate(three_steps(auxiliary_weight=0.0)[1], start=1):
+        assert all(record.auxiliary_loss == 0 for record in recorder.records), step
+    _, recorders = three_steps()
+    assert all(record.auxiliary_loss > 0 for record in recorders[1].records)
+
+
+def test_a_step_of_a_larger_resnet() -> None:
+    settings = train_settings(masks=mask_settings())
+    images = training_images(0, [4, 4])
+    step = take_step(None, [["a", "b"]], images, settings, network=RESNET18)
+    assert step.network.head.bias is None
+    assert step.network.head.in_features == step.network.extractors[0].features < 512
+
+
+ONE_PIXEL = 4  # of side: the extractor reduces it to one pixel
+
+
+def images_of(side: int) -> TrainingImages:
+    """Five images, of three classes."""
+    labels = training_images(0, [2, 2, 1]).labels
+    return TrainingImages(every_row([random_images(0, 5, side, CHANNELS)]), labels)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize(("phase", "old_classes"), [("base", 0), ("incremental", 2)])
+def test_a_batch_of_one_value_per_channel_is_refused(batch_size: int, phase: str, old_classes: int) -> None:
+    settings = train_settings(
+        base=phase_settings(batch_size=batch_size if phase == "base" else 5),
+        incremental=incremental_settings(batch_size=batch_size if phase == "incremental" else 5),
+    )
+    message = (
+        rf"^train\.{phase}\.batch_size: {batch_size} leaves a batch of one of 5 images, too small for batch "
+        r"normalisation at 4 pixels; write another number$"
+    )
+    with pytest.raises(UserError, match=message):
+        learn_from(random_network([3]), old_classes, images_of(ONE_PIXEL), settings, Recorder())
+
+
+@pytest.mark.parametrize(("side", "batch_size"), [(ONE_PIXEL, 3), (ONE_PIXEL, 5), (8, 1), (8, 4)])
+def test_other_batches_are_trained_on(side: int, batch_size: int) -> None:
+    recorder = Recorder()
+    settings = train_settings(base=phase_settings(batch_size=batch_size, epochs=1, milestones=[]))
+    learn_from(random_network([3]), 0, images_of(side), settings, recorder)
+    assert sum(recorder.batches) == 5
+
+
+IMAGES = training_images(0, [3, 3, 8, 8])
+
+
+class Spy:
+    """Looks at the classifiers and their momentum around the start of every epoch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.starts: list[tuple[Weights, list[torch.Tensor]]] = []
+        self.ends: list[tuple[Weights, list[torch.Tensor]]] = []
+        run_epoch = Engine.run_epoch
+
+        def spied(engine: Engine, *arguments: Any) -> Any:
+            self.starts.append(self.look(engine))
+            means = run_epoch(engine, *arguments)
+            self.ends.append(self.look(engine))
+            return means
+
+        monkeypatch.setattr(Engine, "run_epoch", spied)
+
+    def look(self, engine: Engine) -> tuple[Weights, list[torch.Tensor]]:
+        momenta = [value.clone() for value in engine.optimizer.momenta.values()]
+        return weights(engine.objective), momenta
+
+    def moved(self) -> list[tuple[int, set[str], bool]]:
+        """Epochs (from 0) before which values changed, which, and whether a momentum did."""
+        result = []
+        for epoch, (before, after) in enumerate(zip(self.ends, self.starts[1:], strict=False), start=1):
+            names = {name for name in before[0] if not torch.equal(before[0][name], after[0][name])}
+            momenta = any(not torch.equal(*pair) for pair in zip(before[1], after[1], strict=True))
+            if names or momenta:
+                result.append((epoch, names, momenta))
+        return result
+
+
+HEADS = {"head.weight", "head.bias", "auxiliary.weight", "auxiliary.bias"}
+
+
+def learn(
+    keeper: MemoryKeeper | None = None, epochs: int = 4, listener: Recorder | None = None, **changes: Any
+) -> Network:
+    network = expand(random_network([2]), 2, NETWORK, CHANNELS, generator(0, "initialization", 2))
+    settings = train_settings(incremental=incremental_settings(epochs=epochs, **changes))
+    run = step_run(2, settings, listener=listener, keeper=keeper)
+    learn_representation(run, network, IMAGES, NETWORK)
+    return network
+
+
+@pytest.mark.parametrize("warmup", [1, 2, 3])
+def test_both_classifiers_are_drawn_anew_when_warm_up_ends_and_nothing_else_is(
+    warmup: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(monkeypatch)
+    learn(warmup_epochs=warmup, reinitialize_heads=True)
+    assert spy.moved() == [(warmup, HEADS, False)]
+    start = spy.starts[warmup][0]
+    for name, features in (("head", 128), ("auxiliary", 64)):
+        bound = features**-0.5
+        assert 0.8 * bound < start[f"{name}.weight"].abs().max() <= bound
+    assert not torch.isclose(start["head.weight"], spy.starts[0][0]["head.weight"]).any()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_phase_resumed_around_that_epoch_gives_the_same_bits(epochs: int) -> None:
+    asked = {"warmup_epochs": 2, "reinitialize_heads": True}
+    keeper, batches = MemoryKeeper(), 3  # of an epoch
+    with pytest.raises(Killed):
+        learn(keeper, listener=Killer(batches * epochs), **asked)
+    assert len(keeper.states["representation"].records) == epochs
+    assert same_bits(weights(learn(keeper, **asked)), weights(learn(**asked)))
+
+
+THREE_EPOCHS = train_settings(base=phase_settings(epochs=3))
+
+
+def teach(keeper: MemoryKeeper | None = None, listener: Recorder | None = None) -> Checkpoint:
+    return take_step(
+        None, [["a", "b"]], training_images(1, [9, 8]), THREE_EPOCHS, listener, dropping.SETTINGS, keeper
+    )
+
+
+def test_a_resumed_step_gives_the_same_bits_whatever_was_drawn_before() -> None:
+    keeper = MemoryKeeper()
+    with pytest.raises(Killed):
+        teach(keeper, Killer(4))
+    torch.rand(3)
+    resumed, whole = teach(keeper), teach()
+    assert same_bits(weights(resumed.network), weights(whole.network))
+
+
+def test_every_epoch_has_other_draws() -> None:
+    run = step_run(0, THREE_EPOCHS)
+    seen = set()
+    for phase, epoch in (("representation", 0), ("representation", 1), ("classifier", 0)):
+        with lending(run.layer_stream(phase, epoch), CPU):
+            seen.add(float(torch.rand(())))
+    assert len(seen) == 3
+
+
+def drop_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have timm's smallest model drop paths and features, as others do unless told otherwise."""
+    create = timm.create_model
+
+    def dropping(name: str, **options: Any) -> Any:
+        return create(name, **options, drop_rate=0.5, drop_path_rate=0.5)
+
+    monkeypatch.setattr(timm, "create_model", dropping)
+
+
+def test_stages_that_are_kept_drop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    drop_more(monkeypatch)
+    extractor = build_timm(find_model("timm:test_efficientnet"), 3, "last").train()
+    assert isinstance(extractor, TimmExtractor)
+    dropping = {
+        name: module.training
+        for name, module in extractor.model.named_modules()
+        if type(module).__name__ == "DropPath"
+    }
+    assert any(dropping.values()) and not all(dropping.values())
+    assert all(name.startswith("blocks.4.") == training for name, training in dropping.items())
+    with torch.no_grad():
+        kept = nn.Sequential(extractor.model.conv_stem, extractor.model.bn1, *extractor.model.blocks[:4])
+        found = [kept(torch.ones(2, 3, 32, 32)) for _ in range(2)]
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "images", "batch_size", "side", "precision", "worth"),
+    [
+        (201, 12_500, 128, 32, "bfloat16", True),  # of the notebook's experiment
+        (40, 576, 32, 8, "float32", False),  # the digits: seconds
+        (4000, 5760, 32, 8, "float32", False),  # long, but small batches
+        (1, 600, 128, 32, "float32", False),  # large batches, but seconds
+        (2, 1000, 16, 224, "float32", True),
+        (2, 1000, 16, 224, "bfloat16", False),
+    ],
+)
+def test_long_trainings_with_large_batches_are_worth_compiling(
+    epochs: int, images: int, batch_size: int, side: int, precision: Precision, worth: bool
+) -> None:
+    schedule = phase_settings(epochs=epochs, batch_size=batch_size)
+    assert worth_compiling(schedule, images, side, precision) == worth
+
+
+LONG = phase_settings(epochs=10_000, batch_size=1024)
+
+
+def large(count: int = 600) -> TrainingImages:
+    return gather_step([np.zeros((count, 8, 8, 1), np.uint8)], empty_memory())
+
+
+def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
+    compiler.compile_source.cache_clear()
+    assert choose_kernels(NETWORK, LONG, large(), "float32", CPU, heard.append) is None
+    assert heard == [
+        "there is no C++ compiler, neither no-such-compiler nor nor-this; training goes on without, and "
+        "takes up to 1.5 times as long: install g++"
+    ]
+
+
+def test_networks_without_layers_for_them_do_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("der.train.step.compiled_kernels", lambda: "kernels")
+    for network in (RESNET18, NETWORK):
+        assert choose_kernels(network, LONG, large(), "float32", CPU, pytest.fail) == "kernels"  # type: ignore[comparison-overlap]
+    assert (
+        choose_kernels(network_settings(backbone=BACKBONE), LONG, large(), "float32", CPU, pytest.fail)
+        is None
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_run_gives_the_bits_of_one_that_was_not_interrupted(
+    precision: str, kernels: Kernels
+) -> None:
+    settings = train_settings(precision=precision)
+
+    def step_one(listener: Recorder, keeper: MemoryKeeper, kernels: Kernels | None) -> Weights:
+        done = take_step(None, class_names(1), DATA[0], settings, listener, keeper=keeper, kernels=kernels)
+        assert isinstance(done.metadata, Metadata)
+        return weights(done.network)
+
+    whole, again = (step_one(Recorder(), MemoryKeeper(), kernels) for _ in range(2))
+    keeper, resumed = MemoryKeeper(), Recorder()
+    with pytest.raises(Killed):
+        step_one(Killer(4), keeper, kernels)
+    assert same_bits(step_one(resumed, keeper, kernels), whole) and resumed.resumed == [1]
+    assert same_bits(again, whole)
+    # Other arithmetic, but the same numbers up to rounding.
+    plain = step_one(Recorder(), MemoryKeeper(), None)
+    assert 0 < largest_difference(plain, whole) < (1e-3 if precision == "float32" else 0.3)
