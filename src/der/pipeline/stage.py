@@ -18,6 +18,7 @@ from der.pipeline.timing import timed
 
 # Stages that several processes work on, and the input that says whether there is work at a step.
 SHARED = {"train_task": train_images, "build_memory": train_images, "evaluate": test_images}
+CUDA_KERNELS = "der.model.kernels.triton"
 INTERRUPTED = "interrupted; the next `dvc repro` goes on from here"
 
 
@@ -50,7 +51,7 @@ class Given:
         Kernels of ``device`` "cuda" are left out on others, which may lack what they need. Then ``confirm``.
         """
         for name in sorted(self.reached):
-            if not name.startswith(("stages", "der.model.kernels.") if device != "cuda" else "stages"):
+            if not name.startswith("stages") and (name != CUDA_KERNELS or device == "cuda"):
                 importlib.import_module(name)
         self.confirm()
 
