@@ -15,7 +15,7 @@ from der.core.errors import UserError
 from der.core.randomness import generator, lending
 from der.data.arrays import empty_memory, every_row
 from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.kernels import compiler
+from der.model.kernels import processor
 from der.model.kernels.processor import Kernels
 from der.model.network import Network, count_parameters, expand
 from der.model.timm import TimmExtractor, build_timm, find_model
@@ -310,8 +310,8 @@ def large(count: int = 600) -> TrainingImages:
 
 def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
-    monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
-    compiler.compile_source.cache_clear()
+    monkeypatch.setattr(processor, "COMPILERS", ("no-such-compiler", "nor-this"))
+    processor.compile_source.cache_clear()
     assert choose_kernels(NETWORK, LONG, large(), "float32", CPU, heard.append) is None
     assert heard == [
         "there is no C++ compiler, neither no-such-compiler nor nor-this; training goes on without, and "
