@@ -54,6 +54,7 @@ def test_images_are_written_in_parts_as_a_whole(
 MANY = """
 import resource, sys
 from pathlib import Path
+from der.data.class_arrays import list_classes, read_classes
 directory, (_, hard) = Path(sys.argv[1]), resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
 print(sum(int(one[0, 0, 0, 0]) for one in read_classes(directory, list_classes(directory))))
