@@ -77,6 +77,7 @@ def three_steps(
 MASKS = {"masks": mask_settings()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "train", "incremental"),
     [
@@ -101,6 +102,7 @@ def test_every_step_is_kept_and_read(
         assert (read.network.head.bias is not None) is network.head_bias
 
 
+@pytest.mark.slow
 def test_without_expansion_the_one_extractor_is_trained_at_every_step() -> None:
     checkpoints, _ = three_steps(SINGLE)
     for previous, checkpoint in itertools.pairwise(checkpoints[1:]):
@@ -111,6 +113,7 @@ def test_without_expansion_the_one_extractor_is_trained_at_every_step() -> None:
     assert checkpoints[3].metadata.parameters == parameters + 5 * 64 + 5
 
 
+@pytest.mark.slow
 def test_without_the_auxiliary_loss_there_is_none() -> None:
     for step, recorder in enumerate(three_steps(auxiliary_weight=0.0)[1], start=1):
         assert all(record.auxiliary_loss == 0 for record in recorder.records), step
@@ -118,6 +121,7 @@ def test_without_the_auxiliary_loss_there_is_none() -> None:
     assert all(record.auxiliary_loss > 0 for record in recorders[1].records)
 
 
+@pytest.mark.slow
 def test_a_step_of_a_larger_resnet() -> None:
     settings = train_settings(masks=mask_settings())
     images = training_images(0, [4, 4])
@@ -308,6 +312,7 @@ def large(count: int = 600) -> TrainingImages:
     return gather_step([np.zeros((count, 8, 8, 1), np.uint8)], empty_memory())
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
     monkeypatch.setattr(processor, "COMPILERS", ("no-such-compiler", "nor-this"))
@@ -329,6 +334,7 @@ def test_networks_without_layers_for_them_do_not_ask(monkeypatch: pytest.MonkeyP
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_resumed_run_gives_the_bits_of_one_that_was_not_interrupted(
     precision: str, kernels: Kernels
