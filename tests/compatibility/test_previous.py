@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core.errors import UserError
+from der.core.errors import UserError, advising
 from der.core.files import read_array, read_json, write_array
 from der.core.sealed import seal
 from der.data.arrays import load_memory
 from der.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
-from der.pipeline.dvc import advising
 from der.train.resume import PREFIX, STATE, StateStore
 from tests.builders import MemoryKeeper, Recorder
 from tests.compatibility import make

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which spreadsheets begin one
 QUOTE = "'"
 
+MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
+
 
 class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says what and how."""
@@ -44,6 +46,15 @@ def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
         sys.exit(f"error: {printable(str(error.filename or 'files'))}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(interrupted)
+
+
+@contextmanager
+def advising(advice: str = MEND) -> Iterator[None]:
+    """Have the message of damage say what to do."""
+    try:
+        yield
+    except DamageError as error:
+        raise UserError(f"{error}; {advice}") from None
 
 
 def printable(text: str) -> str:

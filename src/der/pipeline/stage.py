@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from der.core.errors import UserError, ending_in_a_sentence
+from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
-from der.pipeline.dvc import advising
 from der.pipeline.environment import is_worker
 from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
