@@ -8,8 +8,6 @@ from contextlib import contextmanager
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which spreadsheets begin one
 QUOTE = "'"
 
-MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
-
 
 class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says what and how."""
@@ -49,8 +47,8 @@ def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
 
 
 @contextmanager
-def advising(advice: str = MEND) -> Iterator[None]:
-    """Have the message of damage say what to do."""
+def advising(advice: str) -> Iterator[None]:
+    """Add ``advice``, what to do, to the message of damage."""
     try:
         yield
     except DamageError as error:

@@ -9,7 +9,7 @@ from functools import partial
 
 from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
-from der.pipeline.environment import is_worker
+from der.pipeline.environment import MEND, is_worker
 from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
 from der.pipeline.params import read_params
@@ -156,5 +156,5 @@ def framing(name: str) -> Iterator[None]:
 @contextmanager
 def ending() -> Iterator[None]:
     """End the program with one line and exit status 1 where users can put right what is wrong."""
-    with ending_in_a_sentence(INTERRUPTED), advising(), letting_others_speak():
+    with ending_in_a_sentence(INTERRUPTED), advising(MEND), letting_others_speak():
         yield
