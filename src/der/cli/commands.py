@@ -217,8 +217,8 @@ def verify(arguments: Namespace) -> None:
     of which the results hold the bytes is put back. Not while stages run. Exit status 1 if there is damage
     left.
     """
+    from der.pipeline import MEND
     from der.pipeline.dvc import find_all_damage, repair
-    from der.pipeline.environment import MEND
 
     damages = list(find_all_damage())
     for line in repair(damages) if arguments.repair else (damage.sentence for damage in damages):

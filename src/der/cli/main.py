@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from der.cli.commands import ARGUMENTS, COMMANDS
 from der.core.errors import UserError, advising, ending_in_a_sentence
-from der.pipeline.environment import MEND
+from der.pipeline import MEND
 
 FIRST = """\
 What one does first, in a clone of the project:

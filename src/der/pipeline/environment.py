@@ -22,7 +22,6 @@ CURVES = "DER_TENSORBOARD"
 TABLE = "DER_TABLE"  # "later" where `make run` shows the results, whether or not a stage ran
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torch's launcher, with the other variables that are read here
 MOST = 1024  # processes
-MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
 
 
 def check_work() -> None:

@@ -9,7 +9,8 @@ from functools import partial
 
 from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
-from der.pipeline.environment import MEND, is_worker
+from der.pipeline import MEND
+from der.pipeline.environment import is_worker
 from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
 from der.pipeline.params import read_params
