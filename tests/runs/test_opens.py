@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from der.pipeline.fingerprint import Code, Reached, find_module
+from der.pipeline.fingerprint import Code, find_module
 from tests.runs.lab import Pipeline, Stage, declares, digests, read_graph
 from tests.runs.opens import Opened, imported, loaded_modules, opens_inside
 
@@ -31,12 +31,12 @@ def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
     return path not in READ_BY_ALL and not declares([*stage.deps, *stage.outs], path)
 
 
-def importable(stage: Stage, root: Path) -> Reached:
+def importable(stage: Stage, root: Path) -> list[str]:
     """The modules that a stage may import; of check, what any may."""
     stages = (
         [stage.name] if stage.name != "check" else [path.name for path in root.glob("data/fingerprints/*")]
     )
-    return {name: names for one in stages for name, names in Code({}, root).reach(f"stages.{one}").items()}
+    return [name for one in stages for name in Code({}, root).hash_stage(one)]
 
 
 def code(stage: Stage, root: Path) -> list[str]:
