@@ -21,6 +21,7 @@ def test_nothing_runs_that_was_not_planned(pipeline: Pipeline) -> None:
     assert_planned(pipeline, "build_memory@1")  # as if it ended before step 2
     assert_planned(pipeline)
     pipeline.edit(protocol__later_classes=1)
+    pipeline.chain(3)
     assert_planned(pipeline, "split")
     assert_planned(pipeline)
     assert pipeline.plan() == []
