@@ -21,13 +21,14 @@ def test_nothing_runs_that_was_not_planned(pipeline: Pipeline) -> None:
     assert_planned(pipeline, "build_memory@1")  # as if it ended before step 2
     assert_planned(pipeline)
     pipeline.edit(protocol__later_classes=1)
+    pipeline.chain(3)
     assert_planned(pipeline, "split")
     assert_planned(pipeline)
     assert pipeline.plan() == []
     Path(pipeline.root / "dvc.lock").unlink()
     assert_planned(pipeline)  # check and the page, for DVC restores the others
     pipeline.edit(protocol__later_classes=2)
-    pipeline.rewrite("src/der/memory/herding.py", r"where\(free, cost", "where(free, -cost")
+    pipeline.rewrite("src/der/memory.py", r"where\(free, cost", "where(free, -cost")
     pipeline.rewrite("src/der/train/objective.py", r"\Z", "\nprint(end='')\n")
     assert_planned(pipeline)
 
