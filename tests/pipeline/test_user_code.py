@@ -23,7 +23,7 @@ WITH_NETWORKS = {"build_memory", "evaluate", "initialize", "train_task"}
 READ_BY = {  # whose code has the user-defined function
     "dataset.source": {"download"},
     "network.backbone": WITH_NETWORKS,
-    "network.head_initialization": {"train_task"},
+    "network.head_initialization": WITH_NETWORKS,
     "train.incremental.rebalancing": {"train_task"},
     "memory.selection": {"build_memory"},
 }
