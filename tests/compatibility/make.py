@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from der.train.rebalancing.classifier_learning import learn_classifier
 from numpy.typing import NDArray
 
 from der.core.files import write_array, write_json
@@ -22,6 +21,7 @@ from der.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_check
 from der.model.forward import run_network
 from der.train.batches import TrainingImages, gather_step
 from der.train.phase import StepRun
+from der.train.rebalancing import classifier_learning
 from der.train.resume import HOLDER, LOCK, PREFIX, StateKeeper, StateStore
 from tests.builders import (
     CPU,
@@ -117,7 +117,7 @@ def predict(checkpoint: Checkpoint, memory: Memory) -> dict[str, Numbers]:
 def learn_head(checkpoint: Checkpoint, memory: Memory, keeper: StateKeeper, listener: Recorder) -> Numbers:
     """The classifier's weights after it was learned anew, in place, on the exemplars alone."""
     run = StepRun(2, len(STEPS[0]), NORMALIZATION, SETTINGS, CPU, listener, keeper)
-    learn_classifier(run, checkpoint.network, TrainingImages(memory.images, memory.labels), CLASSIFIER)
+    classifier_learning(run, checkpoint.network, TrainingImages(memory.images, memory.labels))
     weights: Numbers = checkpoint.network.head.weight.detach().numpy()
     return weights
 

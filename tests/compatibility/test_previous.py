@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core.errors import UserError
+from der.core.errors import UserError, advising
 from der.core.files import read_array, read_json, write_array
 from der.core.sealed import seal
 from der.data.arrays import load_memory
 from der.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
-from der.pipeline.dvc import advising
+from der.pipeline import MEND
 from der.train.resume import PREFIX, STATE, StateStore
 from tests.builders import MemoryKeeper, Recorder
 from tests.compatibility import make
@@ -99,10 +99,10 @@ def test_a_memory_of_another_form_is_refused(previous: Path) -> None:
     for changed in (means.astype(np.float64), means[1:]):
         write_array(memory / "class_means.npy", changed)
         seal(memory, {})
-        with pytest.raises(UserError, match=says_what_to_do), advising():
+        with pytest.raises(UserError, match=says_what_to_do), advising(MEND):
             load_memory(memory)
     (memory / "manifest.json").unlink()  # as before directories were sealed
-    with pytest.raises(UserError, match=says_what_to_do), advising():
+    with pytest.raises(UserError, match=says_what_to_do), advising(MEND):
         load_memory(memory)
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from der.core.errors import UserError
 from der.estimator.choices import CHOICES, check_channels, check_choices
 from der.pipeline.params import read_params
 from der.pipeline.presets import load_settings
-from der.pipeline.user_code import LOOKED_UP_IN
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from tests.locations import ROOT
@@ -109,9 +107,3 @@ def test_a_function_of_ones_own_takes_what_it_is_called_with(key: str) -> None:
         check_choices(settings)
     else:
         assert refusal(settings).startswith(f"{key}: {__name__}:two takes (first: ")
-
-
-def test_the_modules_named_are_those_of_the_registries() -> None:
-    assert LOOKED_UP_IN.keys() == CHOICES.keys()
-    for key, choice in CHOICES.items():
-        assert any(one is choice.registry for one in vars(import_module(LOOKED_UP_IN[key])).values())

@@ -1,6 +1,5 @@
 """Backbones and starts of classifiers by name: one that is no ResNet, settings that describe none, draws."""
 
-import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,9 +31,6 @@ from der.settings.sections import NetworkSettings
 from tests.builders import (
     CPU,
     NORMALIZATION,
-    Killed,
-    Killer,
-    MemoryKeeper,
     Recorder,
     incremental_settings,
     mask_settings,
@@ -145,17 +141,6 @@ def test_without_expansion_another_backbone_goes_on(plain: NetworkSettings) -> N
     assert second.network.head.weight.shape == (3, 12)
 
 
-def test_a_resumed_step_of_another_backbone_gives_the_same_bits(plain: NetworkSettings) -> None:
-    images, keeper = training_images(1, [9, 7]), MemoryKeeper()
-    with pytest.raises(Killed):
-        take_step(None, NAMES[:1], images, train_settings(), Killer(3), network=plain, keeper=keeper)
-    recorder = Recorder()
-    resumed = take_step(None, NAMES[:1], images, train_settings(), recorder, network=plain, keeper=keeper)
-    whole = take_step(None, NAMES[:1], images, train_settings(), network=plain)
-    assert recorder.resumed == [1]
-    assert same_bits(weights(resumed.network), weights(whole.network))
-
-
 def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) -> None:
     recorder, settings = Recorder(), train_settings(masks=mask_settings())
     with pytest.raises(UserError) as caught:
@@ -176,46 +161,18 @@ def test_channels_on_record_of_a_backbone_that_has_none(plain: NetworkSettings, 
         load_checkpoint(tmp_path / "1")
 
 
-D, C = 48, 20_000  # features, classes: as many draws as tell a per mille of the deviation
-
-
-def drawn(name: str, features: int = D, classes: int = C, bias: bool = True, seed: int = 0) -> nn.Linear:
-    layer = blank_linear(features, classes, bias)
+def drawn(name: str, bias: bool = True, seed: int = 0) -> nn.Linear:
+    layer = blank_linear(5, 4, bias)
     HEAD_INITIALIZATIONS[name](layer, torch.Generator().manual_seed(seed))
     return layer
 
 
-def moments(values: Tensor) -> tuple[float, float, float]:
-    """Mean, deviation, and kurtosis: 1.8 of a uniform draw, 3 of a normal one."""
-    values = values.detach().double()
-    centred = values - values.mean()
-    variance = centred.square().mean()
-    return float(values.mean()), float(variance.sqrt()), float(centred.pow(4).mean() / variance**2)
-
-
-@pytest.mark.parametrize(
-    ("name", "deviation", "kurtosis", "biases"),
-    [
-        ("torch_uniform", 1 / math.sqrt(3 * D), 1.8, 1 / math.sqrt(3 * D)),
-        ("lecun_uniform", 1 / math.sqrt(D), 1.8, 0),
-        ("lecun_normal", 1 / math.sqrt(D), 3.0, 0),
-    ],
-)
-def test_moments_of_new_classifiers(name: str, deviation: float, kurtosis: float, biases: float) -> None:
-    layer = drawn(name)
-    mean, found, shape = moments(layer.weight)
-    assert abs(mean) < 5 * deviation / math.sqrt(D * C)
-    assert found == pytest.approx(deviation, rel=5 / math.sqrt(D * C))
-    assert shape == pytest.approx(kurtosis, abs=0.03)
-    assert moments(layer.bias)[1] == pytest.approx(biases, rel=0.03) if biases else not layer.bias.any()
-
-
 @pytest.mark.parametrize("name", HEAD_INITIALIZATIONS)
 def test_a_draw_is_a_function_of_the_generator_with_and_without_biases(name: str) -> None:
-    first, again, other = drawn(name, 5, 4), drawn(name, 5, 4), drawn(name, 5, 4, seed=1)
+    first, again, other = drawn(name), drawn(name), drawn(name, seed=1)
     assert torch.equal(first.weight, again.weight) and torch.equal(first.bias, again.bias)
     assert not torch.isclose(first.weight, other.weight).any()
-    without = drawn(name, 5, 4, bias=False)
+    without = drawn(name, bias=False)
     assert without.bias is None and torch.equal(without.weight, first.weight)
 
 
@@ -230,9 +187,13 @@ def test_a_draw_is_a_function_of_the_generator_with_and_without_biases(name: str
 def test_torchs_own_functions_draw_the_same_numbers(
     draw: HeadInitialization, torchs: Callable[[nn.Linear], object]
 ) -> None:
-    layer, own = nn.Linear(D, 30), blank_linear(D, 30, bias=True)
+    layer, own = nn.Linear(48, 30), blank_linear(48, 30, bias=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         torchs(layer)
     draw(own, torch.Generator().manual_seed(3))
     torch.testing.assert_close(own.weight, layer.weight, rtol=1e-5, atol=1e-7)
+    if draw is torch_uniform:
+        torch.testing.assert_close(own.bias, layer.bias, rtol=1e-5, atol=1e-7)
+    else:
+        assert not own.bias.any()

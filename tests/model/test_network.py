@@ -24,7 +24,6 @@ from der.model.network import (
     random_extractor,
     random_linear,
     takes_one_image,
-    try_extractor,
     try_side,
 )
 from der.train.masks import ChannelMasks
@@ -302,15 +301,6 @@ def test_a_side_is_tried_without_values_and_draws() -> None:
     with pytest.raises(UserError, match=r"^network\.backbone: timm:test_convnext takes no images of 16 pix"):
         try_side(settings, side=16, channels=3)
     assert torch.equal(own, torch.get_rng_state())
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_trying_leaves_an_extractor_as_it_was(training: bool) -> None:
-    extractor = build_extractor(NETWORK, 3).train(training)
-    before = weights(extractor)
-    try_extractor(extractor, NETWORK, side=8, channels=3)
-    assert same_bits(before, weights(extractor))
-    assert {one.training for one in extractor.modules()} == {training}
 
 
 @pytest.mark.parametrize(

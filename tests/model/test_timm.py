@@ -15,7 +15,7 @@ from der.model.backbones import choose_backbone
 from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.forward import fold_network, run_network
 from der.model.network import build_extractor, random_extractor
-from der.model.timm import TimmExtractor, list_tuned
+from der.model.timm import list_tuned
 from der.model.weights import begin
 from der.settings.sections import NetworkSettings
 from tests.builders import (
@@ -221,16 +221,3 @@ def test_a_model_that_does_not_tell_its_stages() -> None:
         UserError, match=r"^network\.tuned: timm:x does not tell its stages; write all or none"
     ):
         list_tuned(nn.Linear(1, 1), "last", "x")
-
-
-def test_what_is_kept_stays_in_evaluation_mode(settings: NetworkSettings) -> None:
-    extractor = build_extractor(replace(settings, tuned="last"), 3).train()
-    assert isinstance(extractor, TimmExtractor)
-    modes = {
-        name: module.training
-        for name, module in extractor.model.named_modules()
-        if isinstance(module, nn.BatchNorm2d)
-    }
-    assert {name for name, training in modes.items() if training} == {
-        name for name in modes if name.startswith(("blocks.4", "bn2"))
-    }

@@ -162,23 +162,20 @@ def test_files_that_are_refused(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def cuts(content: bytes) -> Iterator[bytes]:
-    yield from (content[:length] for length in range(0, len(content), len(content) // 12))
-
-
-def flips(content: bytes) -> Iterator[bytes]:
+def damages(content: bytes) -> Iterator[bytes]:
+    """Cuts, and bits that flipped near the beginning."""
     random = np.random.RandomState(0)
-    for _ in range(12):
+    for length in range(0, len(content), len(content) // 10):
+        yield content[:length]
         place, bit = random.randint(2000), random.randint(8)
         yield content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :]
 
 
 @pytest.mark.parametrize("name", ["before 1.6.pth", "other order.pth", "a.safetensors"])
-@pytest.mark.parametrize("damage", [cuts, flips])
-def test_damaged_files(name: str, damage: Callable[[bytes], Iterator[bytes]], tmp_path: Path) -> None:
+def test_damaged_files(name: str, tmp_path: Path) -> None:
     path, said = tmp_path / name, []
     SAVED[name](path, tensors())
-    for content in damage(path.read_bytes()):
+    for content in damages(path.read_bytes()):
         path.write_bytes(content)
         try:
             read(path)

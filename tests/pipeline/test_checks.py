@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from der.pipeline.lockfile import read_outputs
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
@@ -17,7 +16,7 @@ from der.core.files import read_json
 from der.estimator.choices import CHOICES, backbone_side
 from der.pipeline import checks
 from der.pipeline.checks import SCHEMA, make_schema
-from der.pipeline.dvc import LOCK, RUNNING, read_lock
+from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
 from der.pipeline.params import read_params
 from der.pipeline.paths import PARAMS
 from der.pipeline.plan import read_workspace
@@ -238,7 +237,7 @@ def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
     path.write_text(content)
     message = f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
     assert refusal() == f"error: {message}what is finished from its cache"
-    for read in (read_lock, read_outputs, read_workspace) if path == LOCK else ():
+    for read in (read_lock, read_records, read_workspace) if path == LOCK else ():
         with pytest.raises(UserError, match=f"^{message}"):
             read()
 

@@ -15,7 +15,7 @@ from der.core.errors import UserError
 from der.core.randomness import generator, lending
 from der.data.arrays import empty_memory, every_row
 from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.kernels import compiler
+from der.model.kernels import processor
 from der.model.kernels.processor import Kernels
 from der.model.network import Network, count_parameters, expand
 from der.model.timm import TimmExtractor, build_timm, find_model
@@ -77,6 +77,7 @@ def three_steps(
 MASKS = {"masks": mask_settings()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "train", "incremental"),
     [
@@ -101,6 +102,7 @@ def test_every_step_is_kept_and_read(
         assert (read.network.head.bias is not None) is network.head_bias
 
 
+@pytest.mark.slow
 def test_without_expansion_the_one_extractor_is_trained_at_every_step() -> None:
     checkpoints, _ = three_steps(SINGLE)
     for previous, checkpoint in itertools.pairwise(checkpoints[1:]):
@@ -111,6 +113,7 @@ def test_without_expansion_the_one_extractor_is_trained_at_every_step() -> None:
     assert checkpoints[3].metadata.parameters == parameters + 5 * 64 + 5
 
 
+@pytest.mark.slow
 def test_without_the_auxiliary_loss_there_is_none() -> None:
     for step, recorder in enumerate(three_steps(auxiliary_weight=0.0)[1], start=1):
         assert all(record.auxiliary_loss == 0 for record in recorder.records), step
@@ -118,6 +121,7 @@ def test_without_the_auxiliary_loss_there_is_none() -> None:
     assert all(record.auxiliary_loss > 0 for record in recorders[1].records)
 
 
+@pytest.mark.slow
 def test_a_step_of_a_larger_resnet() -> None:
     settings = train_settings(masks=mask_settings())
     images = training_images(0, [4, 4])
@@ -308,10 +312,11 @@ def large(count: int = 600) -> TrainingImages:
     return gather_step([np.zeros((count, 8, 8, 1), np.uint8)], empty_memory())
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
-    monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler", "nor-this"))
-    compiler.compile_source.cache_clear()
+    monkeypatch.setattr(processor, "COMPILERS", ("no-such-compiler", "nor-this"))
+    processor.compile_source.cache_clear()
     assert choose_kernels(NETWORK, LONG, large(), "float32", CPU, heard.append) is None
     assert heard == [
         "there is no C++ compiler, neither no-such-compiler nor nor-this; training goes on without, and "
@@ -329,6 +334,7 @@ def test_networks_without_layers_for_them_do_not_ask(monkeypatch: pytest.MonkeyP
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_resumed_run_gives_the_bits_of_one_that_was_not_interrupted(
     precision: str, kernels: Kernels

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from der.core.device import PRECISIONS
 from der.core.errors import printable
+from der.settings.training import PRECISIONS
 
 Command = Callable[[Namespace], None]
 ARGUMENTS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {}  # by command, as argparse takes them
@@ -217,9 +217,10 @@ def verify(arguments: Namespace) -> None:
     of which the results hold the bytes is put back. Not while stages run. Exit status 1 if there is damage
     left.
     """
-    from der.pipeline.dvc import MEND, find_all_damage, repair
+    from der.pipeline import MEND
+    from der.pipeline.dvc import find_all_damage, repair
 
-    damages = find_all_damage()
+    damages = list(find_all_damage())
     for line in repair(damages) if arguments.repair else (damage.sentence for damage in damages):
         print(printable(line))
     if not damages:

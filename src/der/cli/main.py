@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from der.cli.commands import ARGUMENTS, COMMANDS
-from der.core.errors import UserError, ending_in_a_sentence
-from der.pipeline.dvc import MEND, advising
+from der.core.errors import UserError, advising, ending_in_a_sentence
+from der.pipeline import MEND
 
 FIRST = """\
 What one does first, in a clone of the project:

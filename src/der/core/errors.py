@@ -46,6 +46,15 @@ def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
         sys.exit(interrupted)
 
 
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """Add ``advice``, what to do, to the message of damage."""
+    try:
+        yield
+    except DamageError as error:
+        raise UserError(f"{error}; {advice}") from None
+
+
 def printable(text: str) -> str:
     """Escape line ends, control characters and invalid UTF-8 as Python does: ``text`` on one line."""
     return "".join(

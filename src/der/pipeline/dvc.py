@@ -5,12 +5,11 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from der.core.errors import DamageError, UserError
+from der.core.errors import UserError
 from der.core.files import atomic_file, from_here
 from der.core.sealed import find_damage
 from der.pipeline.params import Change, compare, value_at
@@ -32,18 +31,8 @@ RUNNING = Path(".dvc/tmp/rwlock")  # which files a running DVC reads and writes
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir of a list of files
 CACHE_MODE = 0o444  # DVC believes objects of this mode, without looking
 NOT_SEALED = ("check", "summarize")  # stages with outputs that hold no digests of their own
-MEND = "run `der verify --repair`, then `dvc repro`"
 
 Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
-
-
-@contextmanager
-def advising(advice: str = MEND) -> Iterator[None]:
-    """Have the message of damage say what to do."""
-    try:
-        yield
-    except DamageError as error:
-        raise UserError(f"{error}; {advice}") from None
 
 
 def read_records() -> dict[str, Any]:

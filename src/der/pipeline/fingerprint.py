@@ -68,10 +68,6 @@ class Module(msgspec.Struct, array_like=True):
     always: Part
     definitions: dict[str, Part]
 
-    def binds(self, name: str) -> bool:
-        """Whether a name of the module is known to be no module in it."""
-        return name in self.definitions or any(one[0] == name for one in self.always.imports)
-
 
 class Code:
     """The code of this project, which lies below ``root``, and that of the user's modules.
@@ -102,8 +98,7 @@ class Code:
         reached, todo = Reached(), [(script, ALL)]
         while todo:
             name, wanted = todo.pop()
-            module = self._module(name)
-            if module is None:
+            if (module := self._module(name)) is None:
                 continue
             if name not in reached:
                 reached[name] = set()
@@ -163,9 +158,10 @@ class Code:
         """What is meant by an attribute of what was imported: of a function or a class, itself is."""
         _, name, member = imported
         module = self._module(name)
+        bound = {*module.definitions, *(one[0] for one in module.always.imports)} if module else set[str]()
         if member == NOTHING:
             yield name, attribute
-        elif not (module and module.binds(member)) and self._module(f"{name}.{member}"):
+        elif member not in bound and self._module(f"{name}.{member}"):
             yield f"{name}.{member}", attribute
         else:
             yield name, member if attribute else NOTHING
@@ -194,8 +190,7 @@ class Code:
 def read_code(stages: Iterable[str], *, keep: bool = False) -> dict[str, str]:
     """The fingerprints of ``stages``; ``keep`` has them read faster next time.
 
-    Raises UserError for a module that cannot be parsed, and for one of the user's that is Python's own, or
-    whose edits DVC would not see.
+    Raises UserError for a module that cannot be parsed, is Python's own, or whose edits DVC would not see.
     """
     named = named_modules(read_params())
     for key, module in named.items():
@@ -273,8 +268,8 @@ def understand(source: bytes, package: str, *, whole: bool) -> Module:
         if not names and not (statement is tree.body[0] and _has_docstring(tree)):
             always.append(statement)
     at_import = _part(always, package, definitions.keys())
-    names = definitions.keys() | {one[0] for one in at_import.imports}
-    return Module(at_import, {name: _part(them, package, names) for name, them in definitions.items()})
+    known = definitions.keys() | {one[0] for one in at_import.imports}
+    return Module(at_import, {name: _part(them, package, known) for name, them in definitions.items()})
 
 
 def _names_defined(statement: ast.stmt) -> list[str]:

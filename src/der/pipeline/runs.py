@@ -15,8 +15,8 @@ from der.core.files import atomic_file, read_json
 from der.core.sealed import SealedDirectory
 from der.evaluation.metrics import METRICS as STEP_METRICS
 from der.evaluation.metrics import StepMetrics
-from der.pipeline import paths
-from der.pipeline.dvc import LOCK, MEND, is_recorded
+from der.pipeline import MEND, paths
+from der.pipeline.dvc import LOCK, is_recorded
 from der.pipeline.environment import TABLE
 from der.pipeline.params import compare, one_line, shorten, value_at
 from der.pipeline.paths import PARAMS, PLOTS, REPORT, SUMMARY, digest_files, is_unused

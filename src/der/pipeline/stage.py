@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from der.core.errors import UserError, ending_in_a_sentence
+from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
-from der.pipeline.dvc import advising
+from der.pipeline import MEND
 from der.pipeline.environment import is_worker
 from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
@@ -19,6 +19,7 @@ from der.pipeline.timing import timed
 
 # Stages that several processes work on, and the input that says whether there is work at a step.
 SHARED = {"train_task": train_images, "build_memory": train_images, "evaluate": test_images}
+CUDA_KERNELS = "der.model.kernels.triton"
 INTERRUPTED = "interrupted; the next `dvc repro` goes on from here"
 
 
@@ -51,7 +52,7 @@ class Given:
         Kernels of ``device`` "cuda" are left out on others, which may lack what they need. Then ``confirm``.
         """
         for name in sorted(self.reached):
-            if not name.startswith(("stages", "der.model.kernels.") if device != "cuda" else "stages"):
+            if not name.startswith("stages") and (name != CUDA_KERNELS or device == "cuda"):
                 importlib.import_module(name)
         self.confirm()
 
@@ -156,5 +157,5 @@ def framing(name: str) -> Iterator[None]:
 @contextmanager
 def ending() -> Iterator[None]:
     """End the program with one line and exit status 1 where users can put right what is wrong."""
-    with ending_in_a_sentence(INTERRUPTED), advising(), letting_others_speak():
+    with ending_in_a_sentence(INTERRUPTED), advising(MEND), letting_others_speak():
         yield

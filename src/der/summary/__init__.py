@@ -1,1 +1,1 @@
-"""What the metrics of the single steps say together: numbers, tables and plots."""
+"""What the metrics of the single steps say together: numbers and tables."""

@@ -141,11 +141,9 @@ def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
     ``before`` is what an earlier revision wrote: what it does not have did not change.
     """
     steps, earlier = now["steps"], before.get("steps") or {}
-    lines = (
-        [f"{len(steps)} step{'s' * (len(steps) > 1)} instead of {len(earlier)}"]
-        if earlier and len(earlier) != len(steps)
-        else []
-    )
+    lines = []
+    if earlier and len(earlier) != len(steps):
+        lines.append(f"{len(steps)} step{'s' * (len(steps) > 1)} instead of {len(earlier)}")
     lines += _describe_classes(earlier, steps)
     for key, name in POINTS.items():
         if key in before and before[key] != now[key]:  # type: ignore[literal-required]
@@ -189,13 +187,10 @@ def _describe_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
 
 def _move(name: str, before: float | None, now: float | None) -> str:
     if before is None or now is None:
-        return f"{name} from {_show(before)} to {_show(now)}"
+        old, new = ("none" if value is None else f"{value:.2f}" for value in (before, now))
+        return f"{name} from {old} to {new}"
     digits = 2 if f"{before:.2f}" != f"{now:.2f}" else 4
     return f"{name} from {before:.{digits}f} to {now:.{digits}f}, {now - before:+.{digits}f} points"
-
-
-def _show(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
 
 
 class SweepRun(NamedTuple):

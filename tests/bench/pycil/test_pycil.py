@@ -14,8 +14,6 @@ from bench.pycil.plans import Plan
 from bench.pycil.process import Learner, start_learners
 from bench.pycil.results import Record, Results
 from der.core.errors import UserError
-from der.train import step as training
-from der.train.step import StepInputs, TrainedStep, train_step
 
 PLAN = Plan("short", (2, 2), "seed", 5, 3, 8, 1, 8, 2, (1,), 4, 8, 1)
 OURS = CONTENDERS["ours"]
@@ -62,23 +60,6 @@ def test_ours_tells_of_every_epoch_and_step(job: Job) -> None:
     assert [one.step for one in steps] == [1, 2] and steps[0].gamma is None and steps[1].gamma is not None
     assert [one for one in again if isinstance(one, Step)] == steps
     assert learner.peak_mb > 0
-
-
-def test_ours_trains_with_the_kernels_of_a_long_training(
-    job: Job, kernels: Kernels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used = []
-
-    def spy(inputs: StepInputs, *rest: Any) -> TrainedStep:
-        used.append(inputs.kernels)
-        return train_step(inputs, *rest)
-
-    monkeypatch.setattr(ours, "train_step", spy)
-    learn(OURS, job, lambda event: None)
-    assert used == [None, None]  # its batches are too small for them
-    monkeypatch.setattr(training, "BATCH_PIXELS", 0)
-    learn(OURS, job, lambda event: None)
-    assert [one.name for one in used[2:]] == [kernels.name] * 2
 
 
 def test_an_error_names_the_program(tmp_path: Path) -> None:

@@ -86,20 +86,6 @@ def test_gradients_of_the_convolution(shape: tuple[int, ...], tiles: int) -> Non
     assert dw.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.usefixtures("tiles")
-@pytest.mark.parametrize("with_residual", [False, True])
-@pytest.mark.parametrize("shape", CONVOLUTIONS)
-def test_activated_convolution(shape: tuple[int, ...], with_residual: bool) -> None:
-    channels_in, channels_out, *size = shape
-    images, height, width = size
-    x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
-    bias = 5 * noise(2, channels_out)
-    residual = 5 * noise(3, images, channels_out, height, width) if with_residual else None
-    y = triton.convolve_activated(x, weight, bias, residual)
-    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
-    assert error(y, F.relu(expected if residual is None else expected + residual)) < 1e-6
-
-
 # Channels past one program's columns, and no power of two; then images and side.
 @pytest.mark.parametrize("shape", [(16, 3, 7), (24, 2, 5), (80, 2, 5)])
 @pytest.mark.parametrize("relu", [False, True])
@@ -145,15 +131,6 @@ def test_normalisation_and_its_gradients(
         assert grads.dresidual is None
     else:
         assert error(grads.dresidual, exact_residual.grad) < tolerance
-
-
-def test_the_same_bits_every_time() -> None:
-    x, weight, dy = noise(0, 2, 16, 6, 6), noise(1, 16, 16, 3, 3), noise(2, 2, 16, 6, 6)
-    for compute in (
-        lambda: triton.convolve(x, weight)[1].squares,
-        lambda: triton.weight_gradient(x, dy, weight),
-    ):
-        assert torch.equal(compute(), compute())
 
 
 def run_layer(

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-SOURCE = Path(__file__).with_suffix(".cpp")
+SOURCE = Path(__file__).with_suffix(".cpp").read_text(encoding="utf-8")  # now, before it is edited
 LANES = 16  # channels handled at once
 CHUNKS = 128  # of rows, at most, whose sums are kept
 CONSTANTS = 4  # rows of C float32 that a kernel keeps beside the sums
@@ -149,7 +149,7 @@ def _scratch(channels: int) -> Tensor:
 def compiled_kernels() -> Kernels:
     """The kernels, compiled at the first call; raises Unavailable."""
     constants = f"constexpr long LANES = {LANES}, CHUNKS = {CHUNKS};\n"
-    return Kernels(compile_source(constants + SOURCE.read_text(encoding="utf-8")))
+    return Kernels(compile_source(constants + SOURCE))
 
 
 @cache
