@@ -60,6 +60,7 @@ def test_added_classes(forks: Path | None, tmp_path: Path) -> None:
 
 
 def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) -> None:
+    pipeline.chain(3)
     pipeline.succeed("python", "-m", "stages.download")  # here: `der plan` knows the files that it has read
     write_images(pipeline.root / "data/images/train", ["aardvark"])  # first by alphabet
     (pipeline.root / "data/images/train/aardvark/about.txt").touch()

@@ -47,7 +47,7 @@ def test_edits_run_what_they_reach(pipeline: Pipeline) -> None:
     pipeline.edit(network__expansion=False)
     assert_runs(pipeline, *STEPS, targets=measured)
     # Farthest from the mean instead of nearest: other exemplars.
-    pipeline.rewrite("src/der/memory/herding.py", r"where\(free, cost", "where(free, -cost")
+    pipeline.rewrite("src/der/memory.py", r"where\(free, cost", "where(free, -cost")
     assert_runs(pipeline, "B1", "E1", "T2", "B2", "E2", targets=measured)
     pipeline.edit(train__incremental__learning_rate=0.05)
     assert sorted(pipeline.plan()) == sorted(["check", *numbered(*AFTER_STEP_1)])
@@ -136,7 +136,7 @@ def test_code_runs_the_stages_that_use_it(base: Pipeline, pipeline: Pipeline) ->
     # A comment, a docstring, another layout, a function and a module that nothing uses run nothing.
     pipeline.add_code("src/der/train/objective.py", line="def nobody_calls_this(): ...")
     pipeline.add_code("src/der/model/network.py", "stages/train_task.py", line="# A remark")
-    pipeline.rewrite("src/der/memory/herding.py", '"""[A-Z]', '"""Once more: ')
+    pipeline.rewrite("src/der/memory.py", '"""[A-Z]', '"""Once more: ')
     engine = pipeline.root / "src/der/train/engine.py"
     engine.write_text(ast.unparse(ast.parse(engine.read_text(encoding="utf-8"))), encoding="utf-8")
     engine.with_name("unused.py").write_text("from der.train import engine\n", encoding="utf-8")
@@ -158,7 +158,7 @@ def test_code_runs_the_stages_that_use_it(base: Pipeline, pipeline: Pipeline) ->
     pipeline.add_code("stages/split.py")
     pipeline.rewrite("src/der/report/page/page.css", r"\A", "/* A remark */\n")
     assert_runs(pipeline, "split", "T1", "T2", "report")
-    pipeline.add_code("src/der/data/sources/builtin.py", "src/der/memory/build.py", "stages/evaluate.py")
+    pipeline.add_code("src/der/data/sources/builtin.py", "src/der/memory.py", "stages/evaluate.py")
     # Of presets, only what shows published results.
     pipeline.rewrite("src/der/presets/notebook.yaml", "later_classes: 25", "later_classes: 5")
     assert_runs(pipeline, "download", "B1", "B2", "E1", "E2", "summarize", "report")

@@ -21,7 +21,7 @@ def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
     path = opened.path
     if (root / path).is_dir():
         return False  # a folder is opened only to bring its names to the disk
-    if path.endswith(".py") and not opened.written:
+    if path.endswith((".py", ".cpp")) and not opened.written:
         return not declares([*stage.deps, *code(stage, root)], path)
     parts = path.split("/")
     whole = "/".join(part.removesuffix(PARTIAL) for part in parts)
@@ -40,9 +40,10 @@ def importable(script: str, root: Path) -> Reached:
 
 
 def code(stage: Stage, root: Path) -> list[str]:
-    """Their files."""
+    """Their files, and those beside them that are called alike, as a module's C++ is."""
     found = [find_module(name, root) for name in importable(stage.name, root)]
-    return [file.relative_to(root).as_posix() for file in found if file is not None]
+    files = [one for file in found if file is not None for one in file.parent.glob(f"{file.stem}.*")]
+    return [file.relative_to(root).as_posix() for file in files]
 
 
 def test_stages_open_only_what_they_declare(base: Pipeline) -> None:
