@@ -88,7 +88,7 @@ def test_the_page_on_machines_without_dvc_names_what_stages_import(imported: dic
     text = " ".join((ROOT / "docs/without-dvc.md").read_text(encoding="utf-8").split())
     (sentence,) = re.findall(r"Beside torch it needs (.*?) Where jinja2", text)
     stages = ["check", *list_fingerprinted()]
-    modules = set().union(*(Code({}, ROOT).reach(f"stages.{one}") for one in stages if one != "report"))
+    modules = set().union(*(Code({}, ROOT).hash_stage(one) for one in stages if one != "report"))
     needed = {name for name, by in imported.items() if by & modules} - {"torch", "triton", "dvc"}
     assert {name for name in imported if re.search(rf"\b{re.escape(name)}\b", sentence)} == needed
 

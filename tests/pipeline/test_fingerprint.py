@@ -1,15 +1,16 @@
-"""What a fingerprint counts as code: which definitions, and what of them."""
+"""What a fingerprint counts as code: which modules, and what of them."""
 
 import ast
 import hashlib
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
+from grimp import ImportGraph
 
 from der.core.errors import UserError
-from der.pipeline.environment import SCRATCH
-from der.pipeline.fingerprint import KEPT, REGISTRIES, Code, Hashes, dump
+from der.pipeline.fingerprint import PACKAGES, Code, dump
 from stages.check import list_fingerprinted
 from tests.locations import ROOT
 
@@ -122,108 +123,33 @@ def test_the_dump_tells_nothing_of_the_python() -> None:
     assert "JoinedStr()" in text and "JoinedStr(values=[str:'ab'])" in text
 
 
-TREE = {
-    "stages/__init__.py": "import os\n\nos.umask(0o22)\n",
-    "stages/run.py": (
-        "from der.tools import used\nfrom der.pack import sibling\nfrom der import values\n\n"
-        "def run():\n    from der.lazy import Thing\n"
-        "    return used(), sibling.part(), Thing, dict(all=values)\n"
-    ),
-    "src/der/__init__.py": "",
-    "src/der/tools.py": (
-        "from typing import TYPE_CHECKING\nimport json\nimport math as m\n"
-        "from der.other import other, same\n\n"
-        "if TYPE_CHECKING:\n    from der import typed\n\n"
-        "LIMIT, FAR = 1, 2\nNAMES = {'a': 'der.named:function'}\nUNUSED: int = 3\n\n"
-        "def used():\n    return helper(LIMIT), NAMES, m.pi, same\n\n"
-        "def helper(x):\n    return x\n\ndef unused():\n    return UNUSED, json, other\n"
-    ),
-    "src/der/other.py": "def other():\n    return 1\n\ndef same():\n    return 2\n",
-    "src/der/named.py": "def function():\n    return 3\n\ndef unused():\n    return 4\n",
-    "src/der/pack/__init__.py": "from der.pack.deep import deep\n",
-    "src/der/pack/sibling.py": "from . import deep\n\ndef part():\n    return deep()\n",
-    "src/der/pack/deep.py": "def deep():\n    return 6\n\ndef unused():\n    return 7\n",
-    "src/der/lazy.py": (
-        "from der.base import Base\n\nclass Thing(Base):\n    def one(self):\n        return 8\n\n"
-        "@cache\ndef unused():\n    return 9\n\n@register\ndef registered():\n    return 10\n"
-    ),
-    "src/der/lazy.cpp": "int eleven;\n",
-    "src/der/base.py": "class Base:\n    value = 12\n",
-    "src/der/values.py": "def by_attribute():\n    return 13\n",
-    "src/der/typed.py": "print(14)\n",
-}
-COUNTS = {
-    "a function that is called": ("tools.py", "return helper", "return 0, helper"),
-    "one that it calls": ("tools.py", "return x", "return -x"),
-    "a constant among others": ("tools.py", "1, 2", "-1, 2"),
-    "what stands at the top of a module": ("other.py", "def other", "print(0)\n\ndef other"),
-    "what runs when a package is imported": ("../../stages/__init__.py", "0o22", "0o77"),
-    "a function in a table, by its name": ("named.py", "return 3", "return 0"),
-    "where a name comes from": ("tools.py", "import other, same", "import other, other as same"),
-    "what another package's name stands for": ("tools.py", "math as m", "cmath as m"),
-    "an import for what it does": ("tools.py", "import json", "import json\nimport readline"),
-    "through a package": ("pack/deep.py", "return 6", "return 0"),
-    "a method": ("lazy.py", "return 8", "return 0"),
-    "a base class": ("base.py", "12", "0"),
-    "a function that a decorator may keep": ("lazy.py", "return 10", "return 0"),
-    "a file of the same name": ("lazy.cpp", "eleven", "zero"),
-    "all of a module that is used as a value": ("values.py", "13", "0"),
-}
-COUNTS_NOT = {
-    "a function that nobody calls": ("tools.py", "return UNUSED", "return 0, UNUSED"),
-    "a constant that nobody reads": ("tools.py", "int = 3", "int = 0"),
-    "an import for what is not used": ("tools.py", "import json", "import yaml as json"),
-    "another function of a module": ("named.py", "return 4", "return 0"),
-    "one behind a package": ("pack/deep.py", "return 7", "return 0"),
-    "one with a decorator that keeps nothing": ("lazy.py", "return 9", "return 0"),
-    "an import for types": ("typed.py", "14", "0"),
-    "a new function with an import": (
-        "other.py",
-        "def other",
-        "import json\n\ndef new():\n    json\n\ndef other",
-    ),
-}
-
-
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for path, text in TREE.items():
+def tree(tmp_path: Path) -> Path:
+    contents = {
+        "stages/__init__.py": "import os\n",
+        "stages/run.py": "def run():\n    from der.lazy import thing\n",
+        "src/der/__init__.py": "",
+        "src/der/lazy.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import der.pack.typed\n",
+        "src/der/pack/__init__.py": "from der import sibling\n",
+        "src/der/pack/typed.py": "from . import relative as other\nfrom ..deep.est import one\n",
+        "src/der/pack/relative.py": "from . import *\n",
+        "src/der/deep/__init__.py": "",
+        "src/der/deep/est.py": "import stages.none, derived, der.none\n",
+        "src/der/sibling.py": "pass\n",
+        "src/der/other.py": "import stages.run\n",
+        "src/derived.py": "pass\n",
+    }
+    for path, text in contents.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
-    monkeypatch.setenv(SCRATCH, str(tmp_path / "scratch"))
     return tmp_path
 
 
-def read(root: Path) -> Hashes:
-    code = Code({}, root)
-    return code.hash_reached(code.reach("stages.run"))
-
-
-@pytest.mark.parametrize("name", [*COUNTS, *COUNTS_NOT])
-def test_an_edit_counts_where_it_is_reached(name: str, tree: Path) -> None:
-    path, old, new = (COUNTS | COUNTS_NOT)[name]
-    file, before = tree / "src/der" / path, read(tree)
-    text = file.read_text(encoding="utf-8")
-    assert text.count(old) == 1
-    file.write_text(text.replace(old, new), encoding="utf-8")
-    assert (read(tree) != before) == (name in COUNTS)
-
-
-def test_what_was_read_is_not_parsed_again_and_no_damage_of_it_counts(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = Code({}, tree)
-    before = code.hash_reached(code.reach("stages.run"))
-    code.keep()
-    with monkeypatch.context() as patch:
-        patch.delattr(ast, "parse")
-        assert read(tree) == before
-    (tree / "src/der/other.py").write_text("def same():\n    return 0\n")
-    assert read(tree) != before
-    kept = tree / "scratch" / KEPT
-    kept.write_bytes(kept.read_bytes().replace(b"helper", b"hepler"))
-    (tree / "src/der/other.py").write_text(TREE["src/der/other.py"])
-    assert read(tree) == before
+def test_every_kind_of_import(tree: Path) -> None:
+    modules = {"lazy", "pack", "pack.typed", "pack.relative", "deep", "deep.est", "sibling"}
+    assert set(Code({}, tree).hash_stage("run")) == {"stages", "stages.run", "der"} | {
+        f"der.{one}" for one in modules
+    }
 
 
 @pytest.mark.parametrize(
@@ -231,14 +157,44 @@ def test_what_was_read_is_not_parsed_again_and_no_damage_of_it_counts(
     [(b"def", "line 1"), (b"x = '\xff'", "utf-8"), (b"\0", "null bytes"), (b"(" * 5000, "nested|recursion")],
 )
 def test_a_module_that_is_no_code_is_named(content: bytes, message: str, tree: Path) -> None:
-    (tree / "src/der/other.py").write_bytes(content)
+    (tree / "src/der/sibling.py").write_bytes(content)
     with pytest.raises(
-        UserError, match=rf"src/der/other\.py: cannot be parsed \(.*{message}.*\); correct it"
+        UserError, match=rf"src/der/sibling\.py: cannot be parsed \(.*{message}.*\); correct it"
     ):
-        read(tree)
+        Code({}, tree).hash_stage("run")
 
 
-def test_tables_in_which_settings_are_looked_up_are_reached_by_name() -> None:
+@pytest.fixture(scope="module")
+def graph() -> ImportGraph:
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
+
+
+@pytest.mark.parametrize("stage", ["check", *list_fingerprinted()])
+def test_the_modules_are_those_that_grimp_finds(stage: str, graph: ImportGraph) -> None:
+    expected, todo = set[str](), {f"stages.{stage}"}
+    while todo:
+        expected |= todo
+        around = {name[:end] for name in expected for end, letter in enumerate(name) if letter == "."}
+        todo = around.union(*map(graph.find_modules_directly_imported_by, expected)) - expected
     code = Code({}, ROOT)
-    reached = [code.reach(f"stages.{stage}") for stage in list_fingerprinted()]
-    assert {name for one in reached for names in one.values() for name in names} >= set(REGISTRIES.values())
+    hashes = code.hash_stage(stage)
+    assert set(hashes) == expected
+    assert all(code.hash_module(name) == digest for name, digest in hashes.items())
+
+
+def test_a_file_of_another_language_counts_with_its_module(tree: Path) -> None:
+    before = Code({}, tree).hash_stage("run")
+    source = tree / "src/der/pack/relative.cpp"
+    source.write_text("int one;\n")
+    added = Code({}, tree).hash_stage("run")
+    source.write_text("int two;\n")
+    edited = Code({}, tree).hash_stage("run")
+    for one, two in ((before, added), (added, edited)):
+        assert {name for name in one if one[name] != two[name]} == {"der.pack.relative"}
+
+
+def test_what_stage_check_alone_does_is_no_other_stage_s_code() -> None:
+    code = Code({}, ROOT)
+    assert "der.pipeline.checks" in code.hash_stage("check")
+    for stage in list_fingerprinted():
+        assert "der.pipeline.checks" not in code.hash_stage(stage), stage

@@ -10,11 +10,11 @@ import pytest
 from der.core.errors import UserError
 from der.core.registry import check_imported
 from der.estimator.choices import CHOICES
-from der.pipeline.fingerprint import is_own, read_code, write_fingerprints
+from der.pipeline.fingerprint import read_code, write_fingerprints
 from der.pipeline.params import write_text
 from der.pipeline.paths import GRAPH, PARAMS
 from der.pipeline.stage import Given
-from der.pipeline.user_code import importing_named
+from der.pipeline.user_code import importing_named, is_own
 from der.settings.yaml import put_values
 from tests.locations import ROOT
 
@@ -23,7 +23,7 @@ WITH_NETWORKS = {"build_memory", "evaluate", "initialize", "train_task"}
 READ_BY = {  # whose code has the user-defined function
     "dataset.source": {"download"},
     "network.backbone": WITH_NETWORKS,
-    "network.head_initialization": {"train_task"},
+    "network.head_initialization": WITH_NETWORKS,
     "train.incremental.rebalancing": {"train_task"},
     "memory.selection": {"build_memory"},
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from der.pipeline.fingerprint import Code, Reached, find_module
+from der.pipeline.fingerprint import Code, find_module
 from tests.runs.lab import Pipeline, Stage, declares, digests, read_graph
 from tests.runs.opens import Opened, imported, loaded_modules, opens_inside
 
@@ -33,10 +33,10 @@ def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
 
 
 @cache
-def importable(script: str, root: Path) -> Reached:
+def importable(script: str, root: Path) -> list[str]:
     """The modules that a stage may import; of check, what any may."""
     scripts = [path.name for path in root.glob("data/fingerprints/*")] if script == "check" else [script]
-    return {name: names for one in scripts for name, names in Code({}, root).reach(f"stages.{one}").items()}
+    return [name for one in scripts for name in Code({}, root).hash_stage(one)]
 
 
 def code(stage: Stage, root: Path) -> list[str]:

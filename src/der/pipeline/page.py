@@ -1,5 +1,6 @@
 """The page of the finished run, and that of several that git has."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from der.core.errors import UserError
+from der.core.sealed import SealedDirectory
+from der.data import SPLITS
 from der.data.arrays import load_memory, read_labels
 from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
 from der.evaluation.mistakes import PREDICTED, read_mistakes, read_predictions
@@ -14,14 +17,20 @@ from der.pipeline import paths, provenance
 from der.pipeline.dvc import count_same_steps
 from der.pipeline.inputs import RunImages
 from der.pipeline.params import compare, shorten, value_at
-from der.pipeline.paths import COMPARISON, PARAMS, REPORT, SUMMARY, stages_of
+from der.pipeline.paths import COMPARISON, PARAMS, RAW, REPORT, SUMMARY, stages_of
 from der.pipeline.presets import PLACES, load_settings
-from der.pipeline.provenance import check_training, read_committed, read_origin, shown_parameters
+from der.pipeline.provenance import (
+    check_training,
+    code_revision,
+    nearest_preset,
+    read_committed,
+    shown_parameters,
+)
 from der.pipeline.results import joint_accuracy, published_curves, published_references
 from der.pipeline.runs import digest_results, read_steps, read_summary
 from der.pipeline.timing import read_times
 from der.report.comparison import ComparedRun, write_comparison
-from der.report.page import FinishedRun, show_bytes, write_report
+from der.report.page import Difference, FinishedRun, Origin, show_bytes, write_report
 from der.settings.experiment import Settings
 from der.settings.yaml import parse_yaml
 from der.summary.series import Summary, read_logs
@@ -77,6 +86,20 @@ def read_run(settings: Settings) -> FinishedRun:
         stages=stages,
         times=read_times(stages),
         digest=digest_results(),
+    )
+
+
+def read_origin(settings: Settings) -> Origin:
+    """Describe the run with ``settings`` whose images lie in data/raw; raises UserError if none do."""
+    preset, changes = nearest_preset(shown_parameters(settings))
+    digests = "".join(SealedDirectory(RAW / split).digest for split in SPLITS)
+    return Origin(
+        source=settings.dataset.source,
+        identity=hashlib.sha256(digests.encode()).hexdigest(),
+        preset=preset,
+        differences=[Difference(one.key, shorten(one.new), shorten(one.old)) for one in changes],
+        seed=settings.train.seed,
+        revision=code_revision(),
     )
 
 

@@ -1,46 +1,25 @@
 """The origin of a run: its images, preset and code, the parameters that trained it, its commits."""
 
-import hashlib
 import json
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import asdict, replace
 
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
-from der.data import SPLITS
 from der.data.protocol import plan_steps
 from der.model import METADATA, START
-from der.pipeline.params import Change, compare, shorten
-from der.pipeline.paths import PARAMS, RAW, SUMMARY, checkpoint
+from der.pipeline.params import Change, compare
+from der.pipeline.paths import PARAMS, SUMMARY, checkpoint
 from der.pipeline.presets import PLACES, list_presets, load_preset
 from der.settings.experiment import Settings
 from der.settings.sections import to_values
 from der.summary.series import Summary
 
-if TYPE_CHECKING:
-    from der.report.page import Origin
-
 CODE = ("src", "stages", "dvc.yaml")
 LOOKED_BACK = 50  # commits of results
-
-
-def read_origin(settings: Settings) -> "Origin":
-    """Describe the run with ``settings`` whose images lie in data/raw; raises UserError if none do."""
-    from der.report.page import Difference, Origin
-
-    preset, changes = nearest_preset(shown_parameters(settings))
-    digests = "".join(SealedDirectory(RAW / split).digest for split in SPLITS)
-    return Origin(
-        source=settings.dataset.source,
-        identity=hashlib.sha256(digests.encode()).hexdigest(),
-        preset=preset,
-        differences=[Difference(one.key, shorten(one.new), shorten(one.old)) for one in changes],
-        seed=settings.train.seed,
-        revision=code_revision(),
-    )
 
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[Change]]:

@@ -11,11 +11,12 @@ from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
 from der.pipeline import MEND
 from der.pipeline.environment import is_worker
-from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
+from der.pipeline.fingerprint import Code, check_fingerprint, describe
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
 from der.pipeline.params import read_params
 from der.pipeline.paths import fingerprint, is_unused, test_images, train_images
 from der.pipeline.timing import timed
+from der.pipeline.user_code import named_modules
 
 # Stages that several processes work on, and the input that says whether there is work at a step.
 SHARED = {"train_task": train_images, "build_memory": train_images, "evaluate": test_images}
@@ -37,8 +38,7 @@ class Given:
         said = path.read_text(encoding="utf-8", errors="replace")
         self.named = named_modules(read_params())
         code = Code(self.named)
-        self.reached = code.reach(f"stages.{stage}")
-        self.hashes = code.hash_reached(self.reached)
+        self.hashes = code.hash_stage(stage)
         self.text = describe(self.hashes)
         self.confirmed = self._loaded()
         self.earlier = frozenset(imported_own)
@@ -51,7 +51,7 @@ class Given:
 
         Kernels of ``device`` "cuda" are left out on others, which may lack what they need. Then ``confirm``.
         """
-        for name in sorted(self.reached):
+        for name in self.hashes:
             if not name.startswith("stages") and (name != CUDA_KERNELS or device == "cuda"):
                 importlib.import_module(name)
         self.confirm()
@@ -66,13 +66,13 @@ class Given:
             raise self._changed()
         loaded, code = self._loaded(), Code(self.named)
         for name in loaded - self.confirmed:
-            if code.hash_module(name, self.reached[name]) != self.hashes.get(name, ""):
+            if code.hash_module(name) != self.hashes[name]:
                 raise self._changed()
         self.confirmed = loaded
 
     def _loaded(self) -> set[str]:
         """The modules of its code that this process has imported."""
-        return sys.modules.keys() & self.reached.keys()
+        return sys.modules.keys() & self.hashes.keys()
 
     def _changed(self) -> UserError:
         return UserError(
