@@ -133,8 +133,7 @@ def test_what_the_cache_has_lost_is_computed_again(base: Pipeline, pipeline: Pip
 
 def test_code_runs_the_stages_that_use_it(base: Pipeline, pipeline: Pipeline) -> None:
     before = base.results()
-    # A comment, a docstring, another layout, a function and a module that nothing uses run nothing.
-    pipeline.add_code("src/der/train/objective.py", line="def nobody_calls_this(): ...")
+    # A comment, a docstring, another layout and a module that nothing uses run nothing.
     pipeline.add_code("src/der/model/network.py", "stages/train_task.py", line="# A remark")
     pipeline.rewrite("src/der/memory.py", '"""[A-Z]', '"""Once more: ')
     engine = pipeline.root / "src/der/train/engine.py"
