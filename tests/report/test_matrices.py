@@ -2,8 +2,6 @@
 
 import base64
 import io
-from dataclasses import replace
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -74,7 +72,7 @@ def test_confusion_by_hand() -> None:
         (1, 0, "33"),
         (1, 1, "67"),
     ]
-    assert chart.parts == [(0, 1), (1, 2), (3, 1)] and chart.title.startswith("Confusion after step 2")
+    assert chart.edges == [1, 3] and chart.title.startswith("Confusion after step 2")
     assert [grade_share(share) for share in (0.01, 1, 10, 40, 100)] == [0, 1, 5, 10, GRADES - 1]
 
 
@@ -135,20 +133,9 @@ def test_of_very_many_cells_some_steps_are_left_out_but_never_the_last() -> None
 
 
 def test_names_of_many_rows_are_left_out_by_fives_or_tens() -> None:
-    steps = make_steps([[50.0] * k for k in range(1, 51)], [1] * 50)
-    many = accuracy_matrix_chart(steps, [f"{k}" for k in range(50)])
-    assert many.large and "parted" not in many.classes
+    many = confusion_chart(np.eye(50, dtype=np.int64), ["x"] * 50, [50], 1)
     assert [place for place in range(50) if not many.spared(place)] == [0, 10, 20, 30, 40]
     assert [place for place in range(50) if "rare" not in many.spared(place)] == list(range(0, 50, 2))
-
-
-def test_steps_are_numbered_beside_their_classes_where_there_is_room() -> None:
-    few, numbered = confusion_chart(np.eye(100, dtype=np.int64), ["a"] * 100, [100], 1), {}
-    for sizes in ([10] * 10, [50] + [5] * 10, [1] * 100):
-        matrix = replace(few, edges=list(accumulate(sizes[:-1])))
-        assert "parted" in matrix.classes and not any(matrix.spared(place) for place in range(100))
-        numbered[len(sizes)] = [step for step, *_ in matrix.named_parts]
-    assert numbered == {10: list(range(1, 11)), 11: list(range(1, 12)), 100: list(range(10, 101, 10))}
 
 
 def test_numbers_and_errors_can_be_told_from_what_is_behind_them() -> None:
