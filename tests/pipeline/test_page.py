@@ -228,7 +228,7 @@ def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
 def test_without_jinja_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "jinja2"]:
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("der.pipeline.page", "der.report.page", "der.report.comparison"):
+    for name in ("der.pipeline.page", "der.report.page"):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ModuleNotFoundError) as caught:
         import_module("der.pipeline.page")

@@ -29,8 +29,15 @@ from der.pipeline.provenance import (
 from der.pipeline.results import joint_accuracy, published_curves, published_references
 from der.pipeline.runs import digest_results, read_steps, read_summary
 from der.pipeline.timing import read_times
-from der.report.comparison import ComparedRun, write_comparison
-from der.report.page import Difference, FinishedRun, Origin, show_bytes, write_report
+from der.report.page import (
+    ComparedRun,
+    Difference,
+    FinishedRun,
+    Origin,
+    render,
+    render_comparison,
+    write_page,
+)
 from der.settings.experiment import Settings
 from der.settings.yaml import parse_yaml
 from der.summary.series import Summary, read_logs
@@ -41,8 +48,7 @@ ASIDE = ("check", "report")  # what is no part of the work, and what cannot know
 
 def make_page() -> str:
     """Write metrics/report.html; returns a sentence that says where."""
-    write_report(read_run(load_settings()), REPORT)
-    return f"report: {REPORT}, {show_bytes(REPORT.stat().st_size)}"
+    return write_page(render(read_run(load_settings())), REPORT)
 
 
 def read_run(settings: Settings) -> FinishedRun:
@@ -139,8 +145,7 @@ def make_comparison(names: Sequence[str]) -> str:
     """
     if len(names) < 2:
         raise UserError(f"der report: {names[0]} alone; name two or more revisions or experiments to compare")
-    write_comparison(read_compared(names), COMPARISON)
-    return f"report: {COMPARISON}, {show_bytes(COMPARISON.stat().st_size)}"
+    return write_page(render_comparison(read_compared(names)), COMPARISON)
 
 
 def read_compared(names: Sequence[str]) -> list[ComparedRun]:

@@ -31,8 +31,7 @@ POINTS = {
 }
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a run comes to."""
 
     average: Measured  # incremental accuracy
