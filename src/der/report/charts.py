@@ -190,7 +190,7 @@ def _legend(lines: Sequence[Line], size: Size) -> list[Spec]:
     names = ["\n".join(textwrap.wrap(name, 24 if size.file else size.width // 8)) for name in named]
     longest = max(len(row) for name in names for row in name.split("\n"))
     colours = [line.colour for line in named.values()]
-    ranges = {
+    ranges: dict[str, Sequence[Any]] = {
         "fill": colours,
         "stroke": colours,
         "strokeDash": [line.dashes for line in named.values()],
@@ -412,7 +412,7 @@ def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
             points[phase].append((float(epoch), None))
     shape = "circle" if epoch <= MOST_DOTTED else ""
     return [
-        Line(phase, *zip(*found, strict=True), colour, shape=shape, size=12)
+        Line(phase, [x for x, _ in found], [y for _, y in found], colour, shape=shape, size=12)
         for (phase, found), colour in zip(points.items(), cycle(PHASES), strict=False)
     ]
 
@@ -439,12 +439,12 @@ def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
         name, _, step = stage.partition("@")
         row = f"step {int(step)}" if step else rows[-1 if name == "summarize" else 0]
         start, ends[row] = ends[row], ends[row] + time.seconds
-        bar = {"row": row, "start": start, "end": ends[row], "kind": KIND_OF.get(name, "other")}
+        bar: Spec = {"row": row, "start": start, "end": ends[row], "kind": KIND_OF.get(name, "other")}
         bars.append(bar | {"filled": 1.0 if time.computed else 0.22})
     longest = max(ends.values())
     _, unit, label = next(one for one in UNITS if longest >= one[0])
-    for bar in bars:
-        bar |= {"start": bar["start"] / unit, "end": bar["end"] / unit}
+    for shown in bars:
+        shown |= {"start": shown["start"] / unit, "end": shown["end"] / unit}
     legend = {"title": None, "symbolType": "square", "symbolStrokeWidth": 0, "columns": size.width // 120}
     kind = {"field": "kind", "scale": {"domain": [*KINDS], "range": [*KINDS.values()]}}
     axis = {"labelOverlap": "greedy", "minExtent": NAMES, "maxExtent": NAMES, "grid": False}

@@ -89,14 +89,15 @@ def mistake_album(
     shape = mistakes[-1].images.shape[1:]
     side = side_of(shape[0], sum(map(len, chosen)))
     wrong = [counts.sum(axis=1) - np.diag(counts) for counts in confusions]  # by step and label
-    sheets, shots = [], [{} for _ in mistakes]
+    sheets: list[Sheet] = []
+    shots: list[dict[int, list[int]]] = [{} for _ in mistakes]
     for label, numbers in enumerate(chosen):
         pixels = np.array([images[label][number] for number in numbers], np.uint8).reshape(-1, *shape)
         total = max(len(images[label]), *(int(one[label]) for one in wrong if label < len(one)))
         sheets.append(make_sheet(pixels, side, total))
         places = {number: place for place, number in enumerate(numbers)}
-        for found, step in zip(shots, entries[label], strict=True):
-            known = [entry for entry in step if entry.index in places]
+        for found, mistaken in zip(shots, entries[label], strict=True):
+            known = [entry for entry in mistaken if entry.index in places]
             if known:
                 found[label] = [
                     value
