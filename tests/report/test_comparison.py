@@ -1,12 +1,13 @@
 """The page that compares runs, as text and by hand."""
 
+import math
 import re
 
 import pytest
 
 from der.report.page import ComparedRun, measures_beside, render_comparison
 from der.summary.series import Summary, summarise
-from der.summary.uncertainty import Measured, error_of_difference, sampling_error
+from der.summary.uncertainty import Measured, sampling_error
 from tests.report.reader import Reader
 from tests.report.report_runs import make_run
 from tests.summary.step_metrics import make_steps
@@ -30,7 +31,7 @@ def measure(summary: Summary) -> list[Measured | None]:
 def test_measures_have_errors_by_hand() -> None:
     errors = [sampling_error(89, 40), sampling_error(83, 80)]
     # 10 points lost on the 40 images of the old classes, from 90 to 80.
-    lost = error_of_difference(sampling_error(90, 40), sampling_error(80, 40))
+    lost = math.hypot(sampling_error(90, 40), sampling_error(80, 40))
     assert measure(FIRST) == [(86, pytest.approx(sum(errors) / 2)), (83, errors[1]), (10, lost)]
 
 
@@ -56,7 +57,7 @@ def test_differences_are_to_the_first_run_and_say_what_is_within_the_error() -> 
     page = render_comparison(runs(FIRST, OTHER, FIRST))
     rows = re.findall(r"<tr><th scope=\"row\">&lt;run \d&gt;.*?</tr>", page, re.DOTALL)
     assert len(rows) == 3
-    error = error_of_difference(sampling_error(83, 80), sampling_error(92, 100))
+    error = math.hypot(sampling_error(83, 80), sampling_error(92, 100))
     assert f"+9.00<small> ±{error:.1f}</small>" in rows[1]
     assert "within the error" not in rows[0] and rows[2].count("within the error") == 3
     assert Reader(page).data["comparison"]["series"][1]["name"] == "<run 1>"

@@ -127,15 +127,16 @@ def read_earlier(own: Summary) -> Reference | None:
     committed = provenance.last_other_summary(own)
     if committed is None:
         return None
-    rows = list(zip(committed.summary["steps"].values(), own["steps"].values(), strict=False))
-    steps = count_same_steps(committed.revision, len(rows))
-    if [row["top1"] for row, _ in rows[:steps]] == [row["top1"] for _, row in rows[:steps]]:
+    revision, before = committed
+    rows = list(zip(before["steps"].values(), own["steps"].values(), strict=False))
+    steps = count_same_steps(revision, len(rows))
+    if all(row["top1"] == mine["top1"] for row, mine in rows[:steps]):
         return None
-    source = f"{SUMMARY} of commit {committed.revision}"
-    if steps == len(own["steps"]) == len(committed.summary["steps"]):
-        return earlier("before the last edit", source, committed.summary)
-    name = f"before the last edit, steps 1 to {steps}" if steps > 1 else "before the last edit, step 1"
-    return earlier(name, f"{source}, over the steps that have the same images", committed.summary, steps)
+    name, source = "before the last edit", f"{SUMMARY} of commit {revision}"
+    if steps == len(own["steps"]) == len(before["steps"]):
+        return earlier(name, source, before)
+    name += f", steps 1 to {steps}" if steps > 1 else ", step 1"
+    return earlier(name, f"{source}, over the steps that have the same images", before, steps)
 
 
 def make_comparison(names: Sequence[str]) -> str:
@@ -151,11 +152,14 @@ def make_comparison(names: Sequence[str]) -> str:
 def read_compared(names: Sequence[str]) -> list[ComparedRun]:
     """The runs, each with the parameters in which any two of them differ, places on a machine aside."""
     found = [_read_committed_run(name) for name in names]
-    first = found[0][2]
-    keys = {change.key: None for *_, parameters in found for change in compare(first, parameters)}
-    shown = [key for key in keys if key not in PLACES]
+    keys = {change.key: None for *_, parameters in found for change in compare(found[0][2], parameters)}
     return [
-        ComparedRun(name, revision, summary, {key: shorten(value_at(parameters, key)) for key in shown})
+        ComparedRun(
+            name,
+            revision,
+            summary,
+            {key: shorten(value_at(parameters, key)) for key in keys if key not in PLACES},
+        )
         for name, (revision, summary, parameters) in zip(names, found, strict=True)
     ]
 
