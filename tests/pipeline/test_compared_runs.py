@@ -71,25 +71,18 @@ def test_the_page_is_written_beside_the_others() -> None:
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (["HEAD"], r"^der report: HEAD alone; name two or more revisions or experiments to compare$"),
+        (["HEAD"], "der report: HEAD alone; name two or more revisions or experiments to compare$"),
         (
             ["HEAD", "nobody"],
-            r"^nobody: neither a revision nor an experiment; see `git log` and `dvc exp list`$",
+            "nobody: neither a revision nor an experiment; see `git log` and `dvc exp list`$",
         ),
+        (["HEAD", "empty"], r"empty: its commit \w+ holds no metrics/summary\.json of a finished run; name"),
     ],
 )
 def test_what_cannot_be_compared(names: list[str], sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
+    git("branch", "empty", git("commit-tree", "-m", "none", "4b825dc642cb6eb9a060e54bf8d69288fbee4904"))
+    with pytest.raises(UserError, match=f"^{sentence}"):
         make_comparison(names)
-
-
-def test_a_commit_without_results(revisions: list[str]) -> None:
-    git("rm", "--quiet", "metrics/summary.json")
-    git("commit", "--quiet", "--message", "none")
-    with pytest.raises(
-        UserError, match=r"^HEAD: its commit \w+ holds no metrics/summary\.json of a finished"
-    ):
-        read_compared(["HEAD", revisions[0]])
 
 
 def leave(summary: Summary, images: list[str]) -> None:
@@ -156,7 +149,7 @@ def test_nothing_to_compare(before: Summary | None, images: list[str]) -> None:
     assert read_earlier(run(3)) is None
 
 
-@pytest.mark.parametrize("text", ["", "stages: [", "stages: 1\n", "schema: '2.0'\n", "\xff"])
+@pytest.mark.parametrize("text", ["", "stages: [", "stages: 1\n", "\xff"])
 def test_a_lock_that_cannot_be_read_is_of_no_images(text: str) -> None:
     leave(run(3, 1.0), ["a", "b", "c"])
     Path("dvc.lock").write_text(text, encoding="latin-1")

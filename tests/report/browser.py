@@ -83,15 +83,6 @@ def pixels(page: Page, selector: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(page.locator(selector).first.screenshot())).convert("RGB"))
 
 
-def colour_at(page: Page, row: float, column: float, count: int) -> str:
-    """The colour of a confusion's cell, near its corner, where no number is."""
-    painted = pixels(page, "#figure-confusion .cells")
-    y, x = (
-        (place + 0.2) / count * length for place, length in zip((row, column), painted.shape, strict=False)
-    )
-    return "#{:02X}{:02X}{:02X}".format(*painted[int(y), int(x)])
-
-
 def hover_cell(page: Page, row: int, column: int, count: int) -> None:
     cells = page.locator("#figure-confusion .cells")
     cells.scroll_into_view_if_needed()

