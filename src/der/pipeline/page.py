@@ -19,13 +19,6 @@ from der.pipeline.inputs import RunImages
 from der.pipeline.params import compare, shorten, value_at
 from der.pipeline.paths import COMPARISON, PARAMS, RAW, REPORT, SUMMARY, stages_of
 from der.pipeline.presets import PLACES, load_settings
-from der.pipeline.provenance import (
-    check_training,
-    code_revision,
-    nearest_preset,
-    read_committed,
-    shown_parameters,
-)
 from der.pipeline.results import joint_accuracy, published_curves, published_references
 from der.pipeline.runs import digest_results, read_steps, read_summary
 from der.pipeline.timing import read_times
@@ -58,7 +51,7 @@ def read_run(settings: Settings) -> FinishedRun:
     """
     steps = read_steps()
     last = len(steps)
-    check_training(last, settings)
+    provenance.check_training(last, settings)
     summary = read_summary(steps)
     confusions = [read_confusion(paths.evaluation(step["step"])) for step in steps]
     memory = load_memory(paths.memory(last))
@@ -87,7 +80,7 @@ def read_run(settings: Settings) -> FinishedRun:
             chance([step["classes"] for step in steps]),
             *([before] if before else []),
         ],
-        parameters=shown_parameters(settings),
+        parameters=provenance.shown_parameters(settings),
         origin=read_origin(settings),
         stages=stages,
         times=read_times(stages),
@@ -97,7 +90,7 @@ def read_run(settings: Settings) -> FinishedRun:
 
 def read_origin(settings: Settings) -> Origin:
     """Describe the run with ``settings`` whose images lie in data/raw; raises UserError if none do."""
-    preset, changes = nearest_preset(shown_parameters(settings))
+    preset, changes = provenance.nearest_preset(provenance.shown_parameters(settings))
     digests = "".join(SealedDirectory(RAW / split).digest for split in SPLITS)
     return Origin(
         source=settings.dataset.source,
@@ -105,17 +98,16 @@ def read_origin(settings: Settings) -> Origin:
         preset=preset,
         differences=[Difference(one.key, shorten(one.new), shorten(one.old)) for one in changes],
         seed=settings.train.seed,
-        revision=code_revision(),
+        revision=provenance.code_revision(),
     )
 
 
 def _check(path: Path, measure: str, found: int, step: StepMetrics) -> None:
     """Raise UserError unless a file is of as many classes or images as its step."""
-    if found != step[measure]:  # type: ignore[literal-required]
+    known: int = step[measure]  # type: ignore[literal-required]
+    if found != known:
         what = measure.removeprefix("test_")
-        raise UserError(
-            f"{path}: of {found} {what}, but step {step['step']} has {step[measure]}; run `dvc repro`"  # type: ignore[literal-required]
-        )
+        raise UserError(f"{path}: of {found} {what}, but step {step['step']} has {known}; run `dvc repro`")
 
 
 def read_earlier(own: Summary) -> Reference | None:
@@ -153,13 +145,9 @@ def read_compared(names: Sequence[str]) -> list[ComparedRun]:
     """The runs, each with the parameters in which any two of them differ, places on a machine aside."""
     found = [_read_committed_run(name) for name in names]
     keys = {change.key: None for *_, parameters in found for change in compare(found[0][2], parameters)}
+    shown = [key for key in keys if key not in PLACES]
     return [
-        ComparedRun(
-            name,
-            revision,
-            summary,
-            {key: shorten(value_at(parameters, key)) for key in keys if key not in PLACES},
-        )
+        ComparedRun(name, revision, summary, {key: shorten(value_at(parameters, key)) for key in shown})
         for name, (revision, summary, parameters) in zip(names, found, strict=True)
     ]
 
@@ -172,4 +160,4 @@ def _read_committed_run(name: str) -> tuple[str, Summary, Any]:
     summary = provenance.read_summary(revision)
     if summary is None:
         raise UserError(f"{name}: its commit {revision} holds no {SUMMARY} of a finished run; name another")
-    return revision, summary, parse_yaml(read_committed(PARAMS, revision).decode(), PARAMS)
+    return revision, summary, parse_yaml(provenance.read_committed(PARAMS, revision).decode(), PARAMS)
