@@ -293,10 +293,8 @@ def comparison_chart(runs: Sequence[tuple[str, Summary]]) -> Chart:
     """Top-1 of each named run by classes seen, with its band where that is known."""
     lines = []
     for index, (name, summary) in enumerate(runs):
-        colour, dashes = RUNS[index % len(RUNS)], DASHES[index // len(RUNS) % len(DASHES)]
-        lines.append(
-            measured_line(name, summary, "top1", colour, 2.5, dashes, "circle", band=_bands(summary))
-        )
+        look = RUNS[index % len(RUNS)], 2.5, DASHES[index // len(RUNS) % len(DASHES)], "circle"
+        lines.append(measured_line(name, summary, "top1", *look, band=_bands(summary)))
     return over_classes("Top-1 over all classes seen", lines)
 
 
@@ -361,10 +359,8 @@ def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
     ``exemplars`` has the number of each class seen, after every step.
     """
     x, totals = [float(len(counts)) for counts in exemplars], [float(counts.sum()) for counts in exemplars]
-    means, band = [], []
-    for counts in exemplars:
-        means.append(float(counts.mean()))
-        band.append((float(counts.min()), float(counts.max())))
+    means = [float(counts.mean()) for counts in exemplars]
+    band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
     share = Line("exemplars per class", x, means, KINDS["memory"], 2.0, shape="circle", band=band)
     total = Line("exemplars of all classes", x, totals, GREY, shape="circle")
     panels = [

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,8 +144,11 @@ def render(run: FinishedRun) -> str:
     labels_B = np.repeat(np.arange(len(run.names)), run.images)
     bins = reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
     pairs, figures = confused_pairs(run), draw_figures(run, bins)
-    drawn = timeline(run)
-    times = run.times.values()
+    times, drawn = run.times.values(), None
+    if run.times:
+        drawings = _draw(partial(charts.timeline, run.times, len(run.steps)), charts.PAGE)
+        items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
+        drawn = Figure("timeline", drawings, {"items": items})
     computed = sum(time.seconds for time in times if time.computed)
     values = {
         "run": run,
@@ -233,23 +237,14 @@ def draw_figures(run: FinishedRun, bins: list[Bin]) -> dict[str, Figure]:
 
 
 def figure(
-    name: str, chart: Chart, say: Callable[[float], str], sizes: dict[str, Size] = charts.PAGE
+    name: str, chart: Chart, say: Callable[[float], str], sizes: Mapping[str, Size] = charts.PAGE
 ) -> Figure:
     """A chart of lines; ``say`` puts a place of its axis into words."""
-    drawings = {size: Markup(charts.svg(chart.spec(one), one)) for size, one in sizes.items()}
-    return Figure(name, drawings, chart.places(say))
+    return Figure(name, _draw(chart.spec, sizes), chart.places(say))
 
 
-def timeline(run: FinishedRun) -> Figure | None:
-    """Where the time went; None if nothing is known of that."""
-    if not run.times:
-        return None
-    drawings = {
-        name: Markup(charts.svg(charts.timeline(run.times, len(run.steps), size), size))
-        for name, size in charts.PAGE.items()
-    }
-    items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
-    return Figure("timeline", drawings, {"items": items})
+def _draw(spec: Callable[[Size], charts.Spec], sizes: Mapping[str, Size]) -> dict[str, Markup]:
+    return {name: Markup(charts.svg(spec(size), size)) for name, size in sizes.items()}
 
 
 def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
