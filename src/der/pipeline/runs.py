@@ -25,7 +25,6 @@ from der.pipeline.steps import chain_length
 from der.summary.series import Summary, align, results_table, show, summarise
 from der.summary.verdict import METRICS, POINTS, Row, Spread, SweepRun, describe_changes, summarise_runs
 
-HEAD = 4096  # bytes of a page, at least, that come before its style
 PAGE = f"A page to look at, in any browser: {REPORT}"
 NO_PAGE = f"`der report` writes a page to look at, in any browser: {REPORT}"
 OTHER_PAGE = f"{REPORT} shows other results; `der report` writes the page of these"
@@ -90,8 +89,7 @@ def show_results() -> str:
     table, page = sum_up(), NO_PAGE
     if REPORT.exists():
         try:
-            with REPORT.open("rb") as stream:
-                mine = f'<meta name="results" content="{digest_results()}">'.encode() in stream.read(HEAD)
+            mine = f'<meta name="results" content="{digest_results()}">'.encode() in REPORT.read_bytes()
         except (OSError, UserError):
             mine = False
         page = PAGE if mine else OTHER_PAGE

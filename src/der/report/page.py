@@ -43,7 +43,6 @@ from der.train.log import EpochRecord
 FOLDER = "page"  # of templates, style and scripts, beside this module
 MOST_PAIRS = 1000  # rows of confused pairs
 LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
-MOST_POINTS = 50  # of a class's curve
 
 
 class Difference(NamedTuple):
@@ -295,22 +294,19 @@ def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
 def class_curve(accuracies: list[float], images: int, last: int) -> Markup:
     """A class's accuracies in percent after the ``last`` steps of a run as a small drawing, with their band.
 
-    Of many steps every second or third is shown, the last among them. Not by Vega: a thousand would take
-    a minute.
+    Not by Vega: a thousand would take a minute.
     """
-    first, every = last - len(accuracies) + 1, -(-len(accuracies) // MOST_POINTS)
-    shown = list(range(len(accuracies) - 1, -1, -every))[::-1]
-    values = [accuracies[index] for index in shown]
-    across = [48 + 204 * ((first + index - 1) / (last - 1) if last > 1 else 0.5) for index in shown]
+    first = last - len(accuracies) + 1
+    across = [48 + 204 * ((step - 1) / (last - 1) if last > 1 else 0.5) for step in range(first, last + 1)]
 
     def at(x: float, percent: float) -> str:
         return f"{x:.0f},{88 - 0.8 * percent:.1f}".removesuffix(".0")
 
-    band = [(x, wilson(value, images)) for x, value in zip(across, values, strict=True)]
+    band = [(x, wilson(value, images)) for x, value in zip(across, accuracies, strict=True)]
     if len(band) == 1:  # a box
         band = [(across[0] - 4, band[0][1]), (across[0] + 4, band[0][1])]
     around = [*(at(x, ends.high) for x, ends in band), *(at(x, ends.low) for x, ends in band[::-1])]
-    points = list(map(at, across, values))
+    points = list(map(at, across, accuracies))
     named = {first: across[0]} | ({last: across[-1]} if across[-1] - across[0] >= 48 else {})
     parts = [
         f'<path d="M34 {88 - 0.8 * level:g}H266"/><text x="28" y="{92 - 0.8 * level:g}">{level}</text>'
@@ -320,8 +316,7 @@ def class_curve(accuracies: list[float], images: int, last: int) -> Markup:
     parts.append(f'<polygon points="{" ".join(around)}"/><polyline points="{" ".join(points)}"/>')
     if len(points) <= 20:
         parts += ['<circle cx="{}" cy="{}" r="2.5"/>'.format(*one.split(",")) for one in points]
-    said = "" if every == 1 else f", one step of {every}"
-    label = f"Top-1 in percent from step {first} on{said}: {', '.join(f'{one:.1f}' for one in values)}"
+    label = f"Top-1 in percent from step {first} on: {', '.join(f'{one:.1f}' for one in accuracies)}"
     return Markup(
         f'<svg class="curve" viewBox="0 0 280 110" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     )
