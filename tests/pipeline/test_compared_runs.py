@@ -1,5 +1,6 @@
-"""Runs that git has: beside each other on a page, and the one before the last edit."""
+"""Runs that git has: beside each other on a page, the one before the last edit, and the commit's own."""
 
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from der.core.errors import UserError
 from der.core.files import write_json
+from der.pipeline.dvc import is_recorded
 from der.pipeline.page import make_comparison, read_compared, read_earlier
 from der.summary.series import Summary, summarise
 from der.summary.verdict import Reference
@@ -21,6 +23,11 @@ AUTHOR = ("-c", "user.name=Tests", "-c", "user.email=tests@example.org")
 
 def git(*words: str) -> str:
     return subprocess.run(["git", *AUTHOR, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit_all() -> None:
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "A run")
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +45,7 @@ def commit_run(top1: float, seed: int) -> str:
     content["train"]["seed"] = seed
     content["dataset"]["path"] = f"somewhere/{seed}"
     Path("params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    git("add", "--all")
-    git("commit", "--quiet", "--message", f"seed {seed}")
+    commit_all()
     return git("rev-parse", "HEAD")
 
 
@@ -71,25 +77,18 @@ def test_the_page_is_written_beside_the_others() -> None:
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (["HEAD"], r"^der report: HEAD alone; name two or more revisions or experiments to compare$"),
+        (["HEAD"], "der report: HEAD alone; name two or more revisions or experiments to compare$"),
         (
             ["HEAD", "nobody"],
-            r"^nobody: neither a revision nor an experiment; see `git log` and `dvc exp list`$",
+            "nobody: neither a revision nor an experiment; see `git log` and `dvc exp list`$",
         ),
+        (["HEAD", "empty"], r"empty: its commit \w+ holds no metrics/summary\.json of a finished run; name"),
     ],
 )
 def test_what_cannot_be_compared(names: list[str], sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
+    git("branch", "empty", git("commit-tree", "-m", "none", "4b825dc642cb6eb9a060e54bf8d69288fbee4904"))
+    with pytest.raises(UserError, match=f"^{sentence}"):
         make_comparison(names)
-
-
-def test_a_commit_without_results(revisions: list[str]) -> None:
-    git("rm", "--quiet", "metrics/summary.json")
-    git("commit", "--quiet", "--message", "none")
-    with pytest.raises(
-        UserError, match=r"^HEAD: its commit \w+ holds no metrics/summary\.json of a finished"
-    ):
-        read_compared(["HEAD", revisions[0]])
 
 
 def leave(summary: Summary, images: list[str]) -> None:
@@ -106,8 +105,7 @@ def leave(summary: Summary, images: list[str]) -> None:
 
 def commit(summary: Summary, images: list[str]) -> None:
     leave(summary, images)
-    git("add", "--all")
-    git("commit", "--quiet", "--message", "Results")
+    commit_all()
 
 
 def run(steps: int, lost: float = 0.0) -> Summary:
@@ -156,11 +154,36 @@ def test_nothing_to_compare(before: Summary | None, images: list[str]) -> None:
     assert read_earlier(run(3)) is None
 
 
-@pytest.mark.parametrize("text", ["", "stages: [", "stages: 1\n", "schema: '2.0'\n", "\xff"])
+@pytest.mark.parametrize("text", ["", "stages: [", "stages: 1\n", "\xff"])
 def test_a_lock_that_cannot_be_read_is_of_no_images(text: str) -> None:
     leave(run(3, 1.0), ["a", "b", "c"])
     Path("dvc.lock").write_text(text, encoding="latin-1")
-    git("add", "--all")
-    git("commit", "--quiet", "--message", "Results")
+    commit_all()
     leave(run(3), ["a", "b", "c"])
     assert read_earlier(run(3)) is None
+
+
+PARAMETERS: dict[str, Any] = {"train": {"seed": 0, "masks": None}, "memory": {"budget": 200}}
+
+
+def record(parameters: Any = PARAMETERS, summary: str = "{}", stage: str = "report") -> None:
+    """Commit dvc.lock and a summary; the lock is of these ``parameters`` and this ``summary``."""
+    md5 = hashlib.md5(summary.encode()).hexdigest()
+    dependencies = [{"path": "presets", "md5": "0.dir"}, {"path": "metrics/summary.json", "md5": md5}]
+    report = {"params": {"params.yaml": parameters}, "deps": dependencies}
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {stage: report}}))
+    Path("metrics/summary.json").write_text("{}")
+    commit_all()
+
+
+def test_a_run_is_recorded_if_lock_and_summary_are_its_own() -> None:
+    assert not is_recorded(PARAMETERS)  # no commit
+    record()
+    assert is_recorded(PARAMETERS)
+    assert not is_recorded({**PARAMETERS, "memory": {"budget": 100}})
+    assert not is_recorded({**PARAMETERS, "evaluate": {"group_labels": 1}})
+    Path("dvc.lock").write_text("of a run that is not committed")
+    assert is_recorded(PARAMETERS)
+    for other in ({"summary": "[]"}, {"parameters": {"memory": {"budget": 200}}}, {"stage": "check"}):
+        record(**other)
+        assert not is_recorded(PARAMETERS)

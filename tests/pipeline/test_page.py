@@ -132,6 +132,7 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "content", "message"),
     [
+        ("metrics/steps/1", None, "no metrics; run `dvc repro`$"),
         ("metrics/steps/2/metrics.json", "{}", "no metrics of a step; run the step's evaluation again"),
         ("metrics/summary.json", None, "cannot be read as JSON"),
         ("metrics/summary.json", "{}", "not of the steps in metrics/steps"),
@@ -147,7 +148,7 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
 def test_missing_or_damaged_input_leaves_no_page(
     path: str, content: str | None, message: str, finished: Path
 ) -> None:
-    (finished / path).unlink()
+    (finished / path).rename(finished / "away")
     if content is not None:
         (finished / path).write_text(content)
         seal((finished / path).parent, {})
@@ -156,15 +157,7 @@ def test_missing_or_damaged_input_leaves_no_page(
     assert not list((finished / "metrics").glob("report*"))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("metrics/steps/2/confidence.npy", "metrics/steps/2/mistakes.npy", "metrics/steps/1/metrics.json"),
-        "metrics/training/1/log.csv",
-        "data/memory/2/labels.npy",
-        "data/checkpoints/2/network.json",
-    ],
-)
+@pytest.mark.parametrize("path", ["metrics/steps/2/mistakes.npy", "data/memory/2/labels.npy"])
 def test_a_bit_that_flipped_leaves_no_page(path: str, finished: Path) -> None:
     content = bytearray((finished / path).read_bytes())
     content[-2] ^= 1
@@ -174,19 +167,12 @@ def test_a_bit_that_flipped_leaves_no_page(path: str, finished: Path) -> None:
     assert not list((finished / "metrics").glob("report*"))
 
 
-def test_no_page_without_a_step(finished: Path) -> None:
-    shutil.rmtree(finished / "metrics/steps/1")
-    with pytest.raises(UserError, match=r"^metrics/steps/1: no metrics; run `dvc repro`$"):
-        make_page()
-
-
 @pytest.mark.parametrize(
     ("section", "values"),
     [
         ("network", {"depth": 20}),
         ("train", {"seed": 7}),
         ("train", {"precision": "bfloat16"}),
-        ("protocol", {"steps": [["two words"], ["no class of this run"]]}),
         ("protocol", {"class_order": "alphabetical"}),
     ],
 )
@@ -219,16 +205,14 @@ def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
         assert OTHER_PAGE in show_results() and PAGE not in show_results()
         (finished / path).write_text(content, encoding="utf-8")
         assert PAGE in show_results()
-    (finished / "metrics/report.html").write_text(
-        "<!DOCTYPE html>", encoding="utf-8"
-    )  # of an earlier revision
+    Path("metrics/report.html").write_text("<!DOCTYPE html>", encoding="utf-8")  # of an earlier revision
     assert OTHER_PAGE in show_results()
 
 
 def test_without_jinja_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "jinja2"]:
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("der.pipeline.page", "der.report.page", "der.report.comparison"):
+    for name in ("der.pipeline.page", "der.report.page"):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ModuleNotFoundError) as caught:
         import_module("der.pipeline.page")

@@ -65,12 +65,13 @@ def names_beside(source: str, protocol: ProtocolSettings) -> set[str]:
 
 
 def test_published_curves_are_those_of_the_same_protocol() -> None:
-    names = set()
-    for preset in ("joint", "notebook", "paper_b0_10"):
-        for curve in published_curves(RunImages(CIFAR), protocol_like(preset)):
-            assert len(curve.classes) == len(curve.top1) and curve.classes[-1] == 100
-            names.add(curve.name)
-    assert names == {
+    curves = [
+        curve
+        for preset in ("joint", "notebook", "paper_b0_10")
+        for curve in published_curves(RunImages(CIFAR), protocol_like(preset))
+    ]
+    assert all(len(one.classes) == len(one.top1) and one.classes[-1] == 100 for one in curves)
+    assert {one.name for one in curves} == {
         "notebook, without pruning (notebook)",
         "paper_b0_10, without pruning (authors)",
         "paper_b0_10 and paper_b0_10_masks, with pruning (authors)",

@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
-from der.report.comparison import ComparedRun, write_comparison
-from der.report.page import write_report
+from der.report.page import ComparedRun, render, render_comparison, write_page
 from der.summary.series import Curve
 from tests.report.report_runs import ODD_NAMES, make_run, with_times, without_mistakes
 
@@ -74,10 +73,7 @@ class Pages(dict[str, Watched]):
 
     def __missing__(self, name: str) -> Watched:
         file = self.directory / f"{name}.html"
-        if name == COMPARISON:
-            write_comparison(COMPARED, file)
-        else:
-            write_report(RUNS[name], file)
+        write_page(render_comparison(COMPARED) if name == COMPARISON else render(RUNS[name]), file)
         self[name] = Watched(self.context.new_page(), file)
         return self[name]
 
@@ -85,15 +81,6 @@ class Pages(dict[str, Watched]):
 def pixels(page: Page, selector: str) -> np.ndarray:
     """What is painted of an element, (height, width, 3)."""
     return np.asarray(Image.open(io.BytesIO(page.locator(selector).first.screenshot())).convert("RGB"))
-
-
-def colour_at(page: Page, row: float, column: float, count: int) -> str:
-    """The colour of a confusion's cell, near its corner, where no number is."""
-    painted = pixels(page, "#figure-confusion .cells")
-    y, x = (
-        (place + 0.2) / count * length for place, length in zip((row, column), painted.shape, strict=False)
-    )
-    return "#{:02X}{:02X}{:02X}".format(*painted[int(y), int(x)])
 
 
 def hover_cell(page: Page, row: int, column: int, count: int) -> None:

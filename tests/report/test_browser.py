@@ -144,10 +144,8 @@ def test_print_is_white_whole_and_splits_no_figure(opened: Page) -> None:
     wide = "all => all.filter((one) => one.scrollWidth > one.clientWidth).length"
     assert opened.locator(".scroll").evaluate_all(wide) == 0
     # Chromium leaves out the buttons of headings that it repeats on later pages.
-    assert (
-        opened.evaluate("getComputedStyle(document.querySelector('#pairs thead button')).display")
-        == "contents"
-    )
+    display = "getComputedStyle(document.querySelector('#pairs thead button')).display"
+    assert opened.evaluate(display) == "contents"
     opened.evaluate("dispatchEvent(new Event('afterprint'))")
     opened.emulate_media(media="screen", color_scheme="light")
     assert column(opened, "table-of-classes", 1) == ["class 77"]

@@ -4,28 +4,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from der.report.matrices import contrast
 from der.summary.series import show_number, show_share
-from tests.report.browser import DESK, PHONE, RUNS, Pages, colour_at, hover_cell, pixels
+from tests.report.browser import DESK, PHONE, RUNS, Pages, hover_cell, pixels
 
 pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.slow
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_error_differs_from_an_empty_cell(opened: Page, scheme: str) -> None:
-    opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    counts = RUNS["names"].confusions[-1]
-    wrong = counts - np.diag(np.diag(counts))
-    fewest = np.argwhere(wrong == wrong[wrong > 0].min())[0]
-    empty = np.argwhere(counts == 0)[0]
-    colours = [colour_at(opened, *cell, len(counts)) for cell in (fewest, empty)]
-    assert contrast(*colours) >= 3
-    page = opened.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert [int(colours[1][place : place + 2], 16) for place in (1, 3, 5)] == [
-        int(part) for part in page.removeprefix("rgb(").removesuffix(")").split(",")
-    ]
 
 
 def test_the_slider_moves_the_figure(opened: Page) -> None:

@@ -17,12 +17,11 @@ from der.report.thumbnails import (
     SMALLEST,
     choose_mistakes,
     exemplar_sheets,
-    make_sheet,
     mistake_album,
     most_of_a_class,
     side_of,
 )
-from tests.report.report_runs import draw_images, make_run
+from tests.report.report_runs import make_run
 
 
 def decode(uri: str) -> np.ndarray:
@@ -93,9 +92,6 @@ def test_of_very_many_classes_fewer_pictures_of_each_are_shown() -> None:
     most = most_of_a_class(MOST_MISTAKES, 1000)
     assert 1 < most < MOST_MISTAKES and most * 1000 * SMALLEST**2 <= MOST_PIXELS
     assert most_of_a_class(MOST_MISTAKES, 100) == MOST_MISTAKES and most_of_a_class(30, 10**6) == 1
-    # Scaled down they are as small as photographs are: of noise, which no format makes small, in all:
-    noise = draw_images(np.random.default_rng(0), most, (32, 32, 3))
-    assert 1000 * len(make_sheet(noise, side_of(32, most * 1000)).uri) < 6_000_000
 
 
 def mistake(number: int, predicted: str, probability: float) -> Mistake:

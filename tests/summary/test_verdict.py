@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from der.summary.series import Summary, accuracy_matrix, summarise
-from der.summary.uncertainty import NORMAL, sampling_error
+from der.summary.uncertainty import sampling_error
 from der.summary.verdict import (
     METRICS,
     Reference,
@@ -18,7 +18,6 @@ from der.summary.verdict import (
     compare,
     describe_changes,
     earlier,
-    forgetting_error,
     judge,
     spread,
     summarise_runs,
@@ -49,19 +48,6 @@ def test_error_of_forgetting_is_of_the_classes_own_images() -> None:
     assert judge(SUMMARY).forgetting == (17.5, pytest.approx(math.sqrt(sum(squares)) / 2))
 
 
-def test_error_of_forgetting_against_simulated_samples() -> None:
-    rng = np.random.default_rng(0)
-    before, after, images = np.array([90, 80, 85, 75]), np.array([70, 60, 80, 50]), [400, 50, 50, 50]
-    best, last = (100 * rng.binomial(images, one / 100, (4000, 4)) / images for one in (before, after))
-    spread = NORMAL * np.std((best - last).mean(axis=1))
-    matrix = np.full((5, 5), np.nan)
-    matrix[3, :4], matrix[4, :4] = before, after
-    rows = {str(step): {"test_images": 350 + 50 * step, "old": 68.0} for step in range(1, 6)}
-    for known, near in ((matrix, 0.06), (None, 0.1)):  # the means say nearly the same
-        error = forgetting_error({"forgetting": 17.5, "steps": rows}, known)  # type: ignore[typeddict-item]
-        assert error == pytest.approx(spread, rel=near)
-
-
 def test_chance_by_hand() -> None:
     assert chance([2, 4]).average == pytest.approx((50 + 25) / 2)
     assert chance([2, 4]).last == 25
@@ -75,14 +61,10 @@ def test_comparison_has_the_errors_of_both_as_far_as_they_are_known() -> None:
     assert known.last == pytest.approx((7, math.hypot(own.last.error, 3)))
     unknown = compare(SUMMARY, Reference("a", "b", 88, 85))
     assert unknown.average == pytest.approx((86.3333 - 88, own.average.error))
-    older = older_summary()
-    assert compare(older, Reference("a", "b", 88, 85)).last == (7, None)
-
-
-def test_what_is_of_the_first_steps_is_compared_to_these() -> None:
-    compared = compare(SUMMARY, Reference("a", "b", 80, 70, steps=2))
+    assert compare(older_summary(), Reference("a", "b", 88, 85)).last == (7, None)
+    part = compare(SUMMARY, Reference("a", "b", 80, 70, steps=2))  # over these alone
     errors = [sampling_error(89, 40), sampling_error(78, 60)]
-    assert compared.average == (3.5, pytest.approx(sum(errors) / 2)) and compared.last == (8, errors[1])
+    assert (part.average, part.last) == ((3.5, pytest.approx(sum(errors) / 2)), (8, errors[1]))
 
 
 def older_summary() -> Summary:

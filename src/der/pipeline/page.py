@@ -19,18 +19,18 @@ from der.pipeline.inputs import RunImages
 from der.pipeline.params import compare, shorten, value_at
 from der.pipeline.paths import COMPARISON, PARAMS, RAW, REPORT, SUMMARY, stages_of
 from der.pipeline.presets import PLACES, load_settings
-from der.pipeline.provenance import (
-    check_training,
-    code_revision,
-    nearest_preset,
-    read_committed,
-    shown_parameters,
-)
 from der.pipeline.results import joint_accuracy, published_curves, published_references
 from der.pipeline.runs import digest_results, read_steps, read_summary
 from der.pipeline.timing import read_times
-from der.report.comparison import ComparedRun, write_comparison
-from der.report.page import Difference, FinishedRun, Origin, show_bytes, write_report
+from der.report.page import (
+    ComparedRun,
+    Difference,
+    FinishedRun,
+    Origin,
+    render,
+    render_comparison,
+    write_page,
+)
 from der.settings.experiment import Settings
 from der.settings.yaml import parse_yaml
 from der.summary.series import Summary, read_logs
@@ -41,8 +41,7 @@ ASIDE = ("check", "report")  # what is no part of the work, and what cannot know
 
 def make_page() -> str:
     """Write metrics/report.html; returns a sentence that says where."""
-    write_report(read_run(load_settings()), REPORT)
-    return f"report: {REPORT}, {show_bytes(REPORT.stat().st_size)}"
+    return write_page(render(read_run(load_settings())), REPORT)
 
 
 def read_run(settings: Settings) -> FinishedRun:
@@ -52,7 +51,7 @@ def read_run(settings: Settings) -> FinishedRun:
     """
     steps = read_steps()
     last = len(steps)
-    check_training(last, settings)
+    provenance.check_training(last, settings)
     summary = read_summary(steps)
     confusions = [read_confusion(paths.evaluation(step["step"])) for step in steps]
     memory = load_memory(paths.memory(last))
@@ -81,7 +80,7 @@ def read_run(settings: Settings) -> FinishedRun:
             chance([step["classes"] for step in steps]),
             *([before] if before else []),
         ],
-        parameters=shown_parameters(settings),
+        parameters=provenance.shown_parameters(settings),
         origin=read_origin(settings),
         stages=stages,
         times=read_times(stages),
@@ -91,7 +90,7 @@ def read_run(settings: Settings) -> FinishedRun:
 
 def read_origin(settings: Settings) -> Origin:
     """Describe the run with ``settings`` whose images lie in data/raw; raises UserError if none do."""
-    preset, changes = nearest_preset(shown_parameters(settings))
+    preset, changes = provenance.nearest_preset(provenance.shown_parameters(settings))
     digests = "".join(SealedDirectory(RAW / split).digest for split in SPLITS)
     return Origin(
         source=settings.dataset.source,
@@ -99,17 +98,16 @@ def read_origin(settings: Settings) -> Origin:
         preset=preset,
         differences=[Difference(one.key, shorten(one.new), shorten(one.old)) for one in changes],
         seed=settings.train.seed,
-        revision=code_revision(),
+        revision=provenance.code_revision(),
     )
 
 
 def _check(path: Path, measure: str, found: int, step: StepMetrics) -> None:
     """Raise UserError unless a file is of as many classes or images as its step."""
-    if found != step[measure]:  # type: ignore[literal-required]
+    known: int = step[measure]  # type: ignore[literal-required]
+    if found != known:
         what = measure.removeprefix("test_")
-        raise UserError(
-            f"{path}: of {found} {what}, but step {step['step']} has {step[measure]}; run `dvc repro`"  # type: ignore[literal-required]
-        )
+        raise UserError(f"{path}: of {found} {what}, but step {step['step']} has {known}; run `dvc repro`")
 
 
 def read_earlier(own: Summary) -> Reference | None:
@@ -121,15 +119,16 @@ def read_earlier(own: Summary) -> Reference | None:
     committed = provenance.last_other_summary(own)
     if committed is None:
         return None
-    rows = list(zip(committed.summary["steps"].values(), own["steps"].values(), strict=False))
-    steps = count_same_steps(committed.revision, len(rows))
-    if [row["top1"] for row, _ in rows[:steps]] == [row["top1"] for _, row in rows[:steps]]:
+    revision, before = committed
+    rows = list(zip(before["steps"].values(), own["steps"].values(), strict=False))
+    steps = count_same_steps(revision, len(rows))
+    if all(row["top1"] == mine["top1"] for row, mine in rows[:steps]):
         return None
-    source = f"{SUMMARY} of commit {committed.revision}"
-    if steps == len(own["steps"]) == len(committed.summary["steps"]):
-        return earlier("before the last edit", source, committed.summary)
-    name = f"before the last edit, steps 1 to {steps}" if steps > 1 else "before the last edit, step 1"
-    return earlier(name, f"{source}, over the steps that have the same images", committed.summary, steps)
+    name, source = "before the last edit", f"{SUMMARY} of commit {revision}"
+    if steps == len(own["steps"]) == len(before["steps"]):
+        return earlier(name, source, before)
+    name += f", steps 1 to {steps}" if steps > 1 else ", step 1"
+    return earlier(name, f"{source}, over the steps that have the same images", before, steps)
 
 
 def make_comparison(names: Sequence[str]) -> str:
@@ -139,15 +138,13 @@ def make_comparison(names: Sequence[str]) -> str:
     """
     if len(names) < 2:
         raise UserError(f"der report: {names[0]} alone; name two or more revisions or experiments to compare")
-    write_comparison(read_compared(names), COMPARISON)
-    return f"report: {COMPARISON}, {show_bytes(COMPARISON.stat().st_size)}"
+    return write_page(render_comparison(read_compared(names)), COMPARISON)
 
 
 def read_compared(names: Sequence[str]) -> list[ComparedRun]:
     """The runs, each with the parameters in which any two of them differ, places on a machine aside."""
     found = [_read_committed_run(name) for name in names]
-    first = found[0][2]
-    keys = {change.key: None for *_, parameters in found for change in compare(first, parameters)}
+    keys = {change.key: None for *_, parameters in found for change in compare(found[0][2], parameters)}
     shown = [key for key in keys if key not in PLACES]
     return [
         ComparedRun(name, revision, summary, {key: shorten(value_at(parameters, key)) for key in shown})
@@ -163,4 +160,4 @@ def _read_committed_run(name: str) -> tuple[str, Summary, Any]:
     summary = provenance.read_summary(revision)
     if summary is None:
         raise UserError(f"{name}: its commit {revision} holds no {SUMMARY} of a finished run; name another")
-    return revision, summary, parse_yaml(read_committed(PARAMS, revision).decode(), PARAMS)
+    return revision, summary, parse_yaml(provenance.read_committed(PARAMS, revision).decode(), PARAMS)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import asdict, replace
 
@@ -41,12 +41,12 @@ def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def check_training(last: int, settings: Settings) -> None:
     """Raise UserError unless the checkpoint after the ``last`` step was trained with ``settings``."""
-    metadata = check_recipes(last, settings)
+    steps = check_recipes(last, settings)["steps"]
     try:
-        planned = plan_steps(sorted(name for step in metadata["steps"] for name in step), settings.protocol)
+        planned = plan_steps(sorted(name for step in steps for name in step), settings.protocol)
     except UserError:  # the protocol is of other classes
         planned = []
-    if metadata["steps"] != planned:
+    if steps != planned:
         raise _trained_otherwise(last)
 
 
@@ -69,27 +69,20 @@ def _trained_otherwise(last: int) -> UserError:
     return UserError(f"{path}: trained with other parameters than {PARAMS} has; run `dvc repro` first")
 
 
-class Committed(NamedTuple):
-    """A summary that a commit holds."""
+def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
+    """Find the newest committed summary with other results than ``own``, and its short revision.
 
-    revision: str  # short
-    summary: Summary
-
-
-def last_other_summary(own: Summary) -> Committed | None:
-    """Find the newest committed summary with other results than ``own``; None where there is none, or no git.
-
-    So the answer is the same before and after the results are committed.
+    None where there is none, or no git. So the answer is the same before and after the results are committed.
     """
+
+    def accuracies(summary: Summary) -> list[Any]:
+        return [[step["classes"], step["top1"], step["nme_top1"]] for step in summary["steps"].values()]
+
     for revision in git("log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(SUMMARY)).split():
         summary = read_summary(revision)
-        if summary is not None and _accuracies(summary) != _accuracies(own):
-            return Committed(revision, summary)
+        if summary is not None and accuracies(summary) != accuracies(own):
+            return revision, summary
     return None
-
-
-def _accuracies(summary: Summary) -> list[Any]:
-    return [[step["classes"], step["top1"], step["nme_top1"]] for step in summary["steps"].values()]
 
 
 def find_commit(name: str) -> str | None:

@@ -1,9 +1,10 @@
 """The results that a run is compared to: published ones of its protocol, and recorded joint training."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
 from der.core.files import read_json
 from der.pipeline.inputs import RunImages
@@ -18,60 +19,43 @@ JOINT = "joint"  # the preset of the upper bound
 KINDS = {"unpruned": "without pruning", "pruned": "with pruning"}
 
 
-class Published(NamedTuple):
-    """A published result, of one preset or of several that share it."""
-
-    name: str
-    source: str  # in full
-    results: Any  # average_top1, last_top1 and perhaps top1, in percent
-
-
 def published_curves(images: RunImages, protocol: ProtocolSettings) -> list[Curve]:
-    """Return the published curves of presets with these images and this protocol; see ``find_published``."""
+    """Return the published curves of presets with these images and this protocol."""
+    first, later = protocol.first_classes or 0, protocol.later_classes
     return [
-        make_curve(
-            one.name, one.source, protocol.first_classes or 0, protocol.later_classes, one.results["top1"]
-        )
-        for one in find_published(images, protocol)
-        if "top1" in one.results
+        make_curve(name, source, first, later, results["top1"])
+        for name, source, results in _find_published(images, protocol)
+        if "top1" in results
     ]
 
 
 def published_references(images: RunImages, protocol: ProtocolSettings) -> list[Reference]:
     """Return the same results as averages and ends, those without a curve among them."""
     return [
-        Reference(f"published: {one.name}", one.source, one.results["average_top1"], one.results["last_top1"])
-        for one in find_published(images, protocol)
+        Reference(f"published: {name}", source, results["average_top1"], results["last_top1"])
+        for name, source, results in _find_published(images, protocol)
     ]
 
 
-def find_published(images: RunImages, protocol: ProtocolSettings) -> list[Published]:
-    """Find the published results of presets with these images and this protocol.
+def _find_published(images: RunImages, protocol: ProtocolSettings) -> Iterator[tuple[str, str, Any]]:
+    """Name, source and numbers of each result; presets that share one are named together.
 
-    None for a protocol that names the classes of its steps, or has one step of all classes there are. Presets
-    that share a result are named together.
-    Raises UserError if the file cannot be read or names no preset.
+    None for a protocol that names the classes of its steps, or has one step of all classes there are.
     """
     if protocol.steps is not None or protocol.first_classes is None:
-        return []
+        return
     content = read_json(PUBLISHED)
     shared: dict[tuple[str, str], list[str]] = {}
     for name, kinds in content["presets"].items():
         preset = load_preset(name)
-        own = preset["protocol"]
-        same = (own["first_classes"], own["later_classes"]) == (
-            protocol.first_classes,
-            protocol.later_classes,
-        )
-        if same and images.are_those_of(preset):
+        sizes = [preset["protocol"][key] for key in ("first_classes", "later_classes")]
+        if sizes == [protocol.first_classes, protocol.later_classes] and images.are_those_of(preset):
             for kind, results in kinds.items():
                 shared.setdefault((kind, json.dumps(results)), []).append(name)
-    found = []
     for (kind, text), presets in shared.items():
         results = json.loads(text)
         name = f"{' and '.join(presets)}, {KINDS[kind]} ({results['source']})"
-        found.append(Published(name, content["sources"][results["source"]], results))
-    return found
+        yield name, content["sources"][results["source"]], results
 
 
 def make_curve(name: str, source: str, first: int, later: int, top1: list[float]) -> Curve:

@@ -23,9 +23,8 @@ from der.pipeline.paths import PARAMS, PLOTS, REPORT, SUMMARY, digest_files, is_
 from der.pipeline.provenance import read_committed
 from der.pipeline.steps import chain_length
 from der.summary.series import Summary, align, results_table, show, summarise
-from der.summary.verdict import METRICS, Row, SweepRun, describe_changes, summarise_runs
+from der.summary.verdict import METRICS, POINTS, Row, Spread, SweepRun, describe_changes, summarise_runs
 
-HEAD = 4096  # bytes of a page, at least, that come before its style
 PAGE = f"A page to look at, in any browser: {REPORT}"
 NO_PAGE = f"`der report` writes a page to look at, in any browser: {REPORT}"
 OTHER_PAGE = f"{REPORT} shows other results; `der report` writes the page of these"
@@ -39,7 +38,6 @@ OWN_LEFT_OUT = (
     f"This commit's own run is left out: {LOCK}, {PARAMS} and {SUMMARY} in it are not of one run; "
     "`dvc repro`, then commit all three."
 )
-HEADINGS = {"average_top1": "average top-1", "last_top1": "last top-1", "forgetting": "forgetting"}
 
 
 def read_steps() -> list[StepMetrics]:
@@ -88,19 +86,14 @@ def conclude(sentence: str) -> str:
 
 def show_results() -> str:
     """``sum_up``, and where to look next."""
-    return "\n".join([sum_up() + _point_to_page(), NEXT])
-
-
-def _point_to_page() -> str:
-    """Where the page of these results is, or how it is made."""
-    if not REPORT.exists():
-        return NO_PAGE
-    try:
-        with REPORT.open("rb") as stream:
-            current = f'<meta name="results" content="{digest_results()}">'.encode() in stream.read(HEAD)
-    except (OSError, UserError):
-        current = False
-    return PAGE if current else OTHER_PAGE
+    table, page = sum_up(), NO_PAGE
+    if REPORT.exists():
+        try:
+            mine = f'<meta name="results" content="{digest_results()}">'.encode() in REPORT.read_bytes()
+        except (OSError, UserError):
+            mine = False
+        page = PAGE if mine else OTHER_PAGE
+    return "\n".join([table + page, NEXT])
 
 
 def sum_up() -> str:
@@ -186,13 +179,12 @@ def _parameters(data: Any) -> Any:
     return data["params"][str(PARAMS)]["data"]
 
 
-def _metrics(data: Any) -> dict[str, Any]:
-    metrics: dict[str, Any] = ((data.get("metrics") or {}).get(str(SUMMARY)) or {}).get("data") or {}
-    return metrics
+def _metrics(data: Any) -> Any:
+    return ((data.get("metrics") or {}).get(str(SUMMARY)) or {}).get("data") or {}
 
 
 def _is_finished(data: Any) -> bool:
-    return _metrics(data).keys() >= {"average_top1", "last_top1"}
+    return _metrics(data).keys() >= {"average_top1", "last_top1"}  # type: ignore[no-any-return]
 
 
 def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[SweepRun]:
@@ -212,32 +204,24 @@ def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[SweepRun]:
 
 def make_table(rows: list[Row]) -> str:
     """Aligned lines; "-" where there is no number."""
-    lines = [[*rows[0].setting, "runs", *(text for name in METRICS for text in (HEADINGS[name], "±"))]]
+    lines = [[*rows[0].setting, "runs", *(text for name in METRICS for text in (POINTS[name], "±"))]]
     for row in rows:
         numbers = [show(number) for name in METRICS for number in row.metrics[name]]
         lines.append([*map(shorten, row.setting.values()), str(row.runs), *numbers])
-    return "\n".join(
-        [
-            *align(lines),
-            "",
-            f"Accuracies in percent, forgetting in points: mean and sample standard deviation over "
-            f"{' and '.join(REPETITION)}.",
-        ]
-    )
+    over = " and ".join(REPETITION)
+    note = f"Accuracies in percent, forgetting in points: mean and sample standard deviation over {over}."
+    return "\n".join([*align(lines), "", note])
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
     """The same numbers, unrounded; empty where there is none. No value in it is a formula."""
-    kinds = ("mean", "deviation")
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        numbers = [f"{name}_{kind}" for name in METRICS for kind in kinds]
+        numbers = [f"{name}_{kind}" for name in METRICS for kind in Spread._fields]
         writer.writerow([*rows[0].setting, "runs", *numbers])
         for row in rows:
-            values = [
+            texts = [
                 one_line(value) if isinstance(value, int | float) else csv_cell(one_line(value))
                 for value in row.setting.values()
             ]
-            writer.writerow(
-                [*values, row.runs, *(number for name in METRICS for number in row.metrics[name])]
-            )
+            writer.writerow([*texts, row.runs, *(one for name in METRICS for one in row.metrics[name])])

@@ -16,15 +16,7 @@ from der.core.errors import UserError
 from der.core.files import atomic_directory, write_json
 from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, one_line, shortened
-from der.summary.series import (
-    Curve,
-    StepSummary,
-    Summary,
-    accuracy_matrix,
-    read_logs,
-    summarise,
-    write_tables,
-)
+from der.summary.series import Curve, Summary, accuracy_matrix, read_logs, summarise, write_tables
 from der.summary.uncertainty import Bin, wilson
 from der.train.log import EpochRecord
 
@@ -45,16 +37,11 @@ KIND_OF = {"train_task": "training", "build_memory": "memory", "evaluate": "eval
 
 SOLID = (1, 0)
 DASHES = (SOLID, (8, 4), (2, 3))  # of runs, where their colours begin again
-CROSS = "M-1,-1L1,1M-1,1L1,-1"
 LEAST_SPAN = 20.0  # points of an axis of accuracies: no single image looks like a collapse on it
 PERCENT = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
 MOST_LISTED = 12  # values of an axis that each have a tick, and steps that each have a name
-MOST_MARKED = 20  # points of a line that are large
 MOST_DOTTED = 100  # epochs that each have a dot
 MOST_PLACES = 1000  # that can be pointed at
-DECADE = 9.99  # a value that falls to a tenth has a logarithmic axis, in spite of rounding
-NEARLY = 1 - 1e-9  # of a value that rounding has moved
-MANY_DECADES = 5  # beyond so many a logarithmic axis names powers of ten alone
 LEFT, RIGHT, NAMES = 40, 12, 56  # pixels beside a plot: for numbers, for nothing, for names of rows
 UNITS = ((2 * 3600.0, 3600.0, "hours"), (2 * 60.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
@@ -95,30 +82,19 @@ class Line(NamedTuple):
         rows: list[Spec] = [{"x": x, "y": value} for x, value in zip(self.x, self.y, strict=True)]
         for row, (low, high) in zip(rows, self.band, strict=False):
             row |= {"low": low, "high": high}
-        size = self.size if len(rows) <= MOST_MARKED else min(self.size, 8)
-        around: Spec = (
-            {"type": "area", "opacity": 0.18} if len(rows) > 1 else {"type": "errorbar", "ticks": True}
-        )
+        colour, layers = {"color": self.colour}, []
+        if self.band:
+            area = {"type": "area", "opacity": 0.18}
+            around: Spec = area if len(rows) > 1 else {"type": "errorbar", "ticks": True}
+            layers.append(layer(around | colour, rows, y=y | {"field": "low"}, y2={"field": "high"}))
         line = {"type": "line", "strokeWidth": self.width, "strokeDash": self.dashes}
-        # Those of thin lines are hollow, since values often coincide.
-        points = {"type": "point", "shape": self.shape, "size": size, "opacity": 1, "filled": self.width >= 2}
-        colour = {"color": self.colour}
-        band = (
-            [layer(around | colour, rows, y=y | {"field": "low"}, y2={"field": "high"})] if self.band else []
-        )
-        return [
-            *band,
-            layer(line | colour, rows, y=y),
-            *([layer(points | colour, rows, y=y)] if self.shape else []),
-        ]
-
-    def values(self, places: Sequence[float]) -> Spec:
-        """What the page's script says at each place."""
-        known, bands = dict(zip(self.x, self.y, strict=True)), dict(zip(self.x, self.band, strict=False))
-        said: Spec = {"colour": self.colour, "values": [rounded(known.get(x)) for x in places]}
-        if bands:
-            said["band"] = [[rounded(end) for end in bands[x]] if x in bands else None for x in places]
-        return said
+        layers.append(layer(line | colour, rows, y=y))
+        if self.shape:
+            # Of many points each is small; those of thin lines are hollow, since values often coincide.
+            size = self.size if len(rows) <= 20 else min(self.size, 8)
+            points = {"type": "point", "shape": self.shape, "size": size, "opacity": 1}
+            layers.append(layer(points | {"filled": self.width >= 2} | colour, rows, y=y))
+        return layers
 
 
 class Panel(NamedTuple):
@@ -147,8 +123,13 @@ class Chart(NamedTuple):
         views = [self._view(panel, size) for panel in self.panels]
         views[-1]["encoding"]["x"]["axis"] |= {"labels": True, "title": self.axis}
         views[0]["layer"] += _legend([line for panel in self.panels for line in panel.lines], size)
-        if self.steps:
-            views[0]["layer"] += [self._step_names()]
+        if self.steps:  # named above the first panel; of many, some by their numbers
+            word = "step " if len(self.steps) <= MOST_LISTED / 2 else ""
+            ends = pairwise([self.ends[0], *self.steps])
+            names = [{"x": sum(pair) / 2, "text": f"{word}{step}"} for step, pair in enumerate(ends, start=1)]
+            mark = {"type": "text", "baseline": "bottom", "dy": -4}
+            some = names[:: -(-len(names) // MOST_LISTED)]
+            views[0]["layer"].append(layer(mark, some, y={"value": 0}, text={"field": "text"}))
         resolve = {"scale": dict.fromkeys(("fill", "stroke", "strokeDash", "shape"), "shared")}
         return _title(self.title, size) | {"vconcat": views, "spacing": 10, "resolve": resolve}
 
@@ -157,45 +138,39 @@ class Chart(NamedTuple):
         scale = {"domain": self.ends, "nice": False, "zero": False}
         axis = _ticks(self.ticks, width // 80) | {"labels": False, "title": None, "grid": False}
         y = number("y", scale=panel.scale, title=None, axis=_ticks(panel.ticks, height // 60))
-        borders = [{"x": end} for end in self.steps[:-1]]
+        borders = layer({"type": "rule", "color": size.grid}, [{"x": end} for end in self.steps[:-1]])
         return {
             "title": f"{panel.title} ({panel.unit})" if panel.unit else panel.title,
             "width": width,
             "height": height,
             "encoding": {"x": number("x", scale=scale, axis=axis)},
-            "layer": [
-                layer({"type": "rule", "color": size.grid}, borders),
-                *(one for line in panel.lines for one in line.layers(y)),
-            ],
+            "layer": [borders, *(one for line in panel.lines for one in line.layers(y))],
         }
-
-    def _step_names(self) -> Spec:
-        """Names of the steps above the first panel; of many, the numbers of some."""
-        word = "step " if len(self.steps) <= MOST_LISTED / 2 else ""
-        ends = pairwise([self.ends[0], *self.steps])
-        named = [{"x": sum(pair) / 2, "text": f"{word}{step}"} for step, pair in enumerate(ends, start=1)]
-        mark = {"type": "text", "baseline": "bottom", "dy": -4}
-        return layer(mark, named[:: -(-len(named) // MOST_LISTED)], y={"value": 0}, text={"field": "text"})
 
     def places(self, say: Callable[[float], str]) -> Spec:
         """What the page's script says of the values at each place of the axis; ``say`` names a place.
 
         Places are the points of the lines that have points, if any has them; of too many, some.
         """
-        lines = [(panel, line) for panel in self.panels for line in panel.lines]
-        pointed = [line for _, line in lines if line.shape] or [line for _, line in lines]
-        places = sorted({x for line in pointed for x in line.x})
+        lines = [line for panel in self.panels for line in panel.lines]
+        places = sorted({x for line in [one for one in lines if one.shape] or lines for x in line.x})
         places = places[:: -(-len(places) // MOST_PLACES)]
         low, high = self.ends
-        return {
-            "at": [round((x - low) / (high - low), 5) for x in places],
-            "titles": [say(x) for x in places],
-            "series": [
-                {"name": panel.title if len(self.panels) > 1 else line.name, "unit": panel.unit}
-                | line.values(places)
-                for panel, line in lines
-            ],
-        }
+        series = []
+        for panel in self.panels:
+            for line in panel.lines:
+                known = dict(zip(line.x, line.y, strict=True))
+                name = panel.title if len(self.panels) > 1 else line.name
+                said: Spec = {"name": name, "unit": panel.unit, "colour": line.colour}
+                said["values"] = [rounded(known.get(x)) for x in places]
+                if line.band:
+                    bands = dict(zip(line.x, line.band, strict=True))
+                    said["band"] = [
+                        [rounded(end) for end in bands[x]] if x in bands else None for x in places
+                    ]
+                series.append(said)
+        at = [round((x - low) / (high - low), 5) for x in places]
+        return {"at": at, "titles": [say(x) for x in places], "series": series}
 
 
 def _ticks(values: Sequence[float] | None, count: int) -> Spec:
@@ -210,16 +185,19 @@ def _title(text: str, size: Size, letters: int = 75) -> Spec:
 def _legend(lines: Sequence[Line], size: Size) -> list[Spec]:
     """A layer that is nothing but a legend, in which a line of one point is that point; none for one line."""
     named = {line.name: line for line in lines if line.named}
+    if len(named) < 2:
+        return []
     names = ["\n".join(textwrap.wrap(name, 24 if size.file else size.width // 8)) for name in named]
     longest = max(len(row) for name in names for row in name.split("\n"))
-    columns = 1 if size.file else max(min(len(names), size.width // (7 * longest + 40)), 1)
+    colours = [line.colour for line in named.values()]
     ranges: dict[str, Sequence[Any]] = {
-        "fill": [line.colour for line in named.values()],
-        "stroke": [line.colour for line in named.values()],
+        "fill": colours,
+        "stroke": colours,
         "strokeDash": [line.dashes for line in named.values()],
         "shape": [line.shape if len(line.x) == 1 else "stroke" for line in named.values()],
     }
-    return [key_layer(names, ranges, columns=columns)] if len(named) > 1 else []
+    columns = 1 if size.file else max(min(len(names), size.width // (7 * longest + 40)), 1)
+    return [key_layer(names, ranges, columns=columns)]
 
 
 def key_layer(names: Sequence[str], ranges: Mapping[str, Sequence[Any]], **legend: Any) -> Spec:
@@ -252,27 +230,22 @@ def rounded(value: Number) -> Number:
 
 def config(size: Size) -> Spec:
     """How every chart looks."""
-    title = {"color": size.muted, "fontSize": 12, "fontWeight": "normal", "anchor": "start", "frame": "group"}
+    text = {"color": size.muted, "fontSize": 12, "fontWeight": "normal"}
+    titles = {"titleColor": size.muted, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8}
+    labels = {"labelColor": size.muted, "labelFontSize": 12, "labelPadding": 6}
+    key = {"labelColor": size.ink, "labelFontSize": 12, "labelLimit": 0, "columnPadding": 16}
+    symbols = {"symbolSize": 160, "symbolOpacity": 1, "symbolStrokeWidth": 2}
     return {
         "font": size.font,
         "background": "#FFFFFF" if size.file else None,
         "padding": 12 if size.file else {"left": 0, "top": 0, "right": 6, "bottom": 4},
         "view": {"stroke": None},
         "text": {"color": size.muted, "fontSize": 11},
-        "title": title | {"dx": -LEFT},
-        "axis": {"labelColor": size.muted, "labelFontSize": 12, "labelPadding": 6, "domain": False}
-        | {"titleColor": size.muted, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8}
-        | {"gridColor": size.grid, "ticks": False},
+        "title": text | {"anchor": "start", "frame": "group", "dx": -LEFT},
+        "axis": labels | titles | {"gridColor": size.grid, "ticks": False, "domain": False},
         "axisX": {"domain": True, "domainColor": size.muted, "labelFlush": False},
         "axisY": {"minExtent": LEFT, "maxExtent": LEFT},
-        "legend": {
-            "labelColor": size.ink,
-            "labelFontSize": 12,
-            "labelLimit": 0,
-            "symbolSize": 160,
-            "columnPadding": 16,
-        }
-        | {"symbolOpacity": 1, "symbolStrokeWidth": 2, "orient": "right" if size.file else "top"},
+        "legend": key | symbols | {"orient": "right" if size.file else "top"},
     }
 
 
@@ -292,11 +265,10 @@ def accuracy_chart(summary: Summary, published: Sequence[Curve] = (), joint: flo
 
     ``joint`` is the accuracy of training on all classes at once, the upper bound after the last step.
     """
-    steps = list(summary["steps"].values())
     nearest = "this run, by nearest mean of exemplars"
     lines = [
-        measured_line("this run", steps, "top1", BLUE, 2.5, SOLID, "circle", band=_bands(steps)),
-        measured_line(nearest, steps, "nme_top1", BROWN, 1.5, (4, 3), "square"),
+        measured_line("this run", summary, "top1", BLUE, 2.5, SOLID, "circle", band=_bands(summary)),
+        measured_line(nearest, summary, "nme_top1", BROWN, 1.5, (4, 3), "square"),
         *(published_line(curve, index) for index, curve in enumerate(published)),
     ]
     classes = lines[0].x
@@ -310,10 +282,9 @@ def accuracy_chart(summary: Summary, published: Sequence[Curve] = (), joint: flo
 
 def old_and_new_chart(summary: Summary) -> Chart:
     """Accuracy on the classes of earlier steps and on those of the last one."""
-    steps = list(summary["steps"].values())
     lines = [
-        measured_line("new classes", steps, "new", GREEN, 1.5, (2, 3), "diamond"),
-        measured_line("old classes", steps, "old", VERMILION, 2.0, SOLID, "circle"),
+        measured_line("new classes", summary, "new", GREEN, 1.5, (2, 3), "diamond"),
+        measured_line("old classes", summary, "old", VERMILION, 2.0, SOLID, "circle"),
     ]
     return over_classes("Top-1 on old and on new classes", lines, "test top-1", 240)
 
@@ -322,23 +293,29 @@ def comparison_chart(runs: Sequence[tuple[str, Summary]]) -> Chart:
     """Top-1 of each named run by classes seen, with its band where that is known."""
     lines = []
     for index, (name, summary) in enumerate(runs):
-        steps = list(summary["steps"].values())
-        band = _bands(steps) if all("test_images" in step for step in steps) else ()
-        colour, dashes = RUNS[index % len(RUNS)], DASHES[index // len(RUNS) % len(DASHES)]
-        lines.append(measured_line(name, steps, "top1", colour, 2.5, dashes, "circle", band=band))
+        look = RUNS[index % len(RUNS)], 2.5, DASHES[index // len(RUNS) % len(DASHES)], "circle"
+        lines.append(measured_line(name, summary, "top1", *look, band=_bands(summary)))
     return over_classes("Top-1 over all classes seen", lines)
 
 
-def measured_line(name: str, steps: Sequence[StepSummary], measure: str, *style: Any, **more: Any) -> Line:
+def measured_line(name: str, summary: Summary, measure: str, *style: Any, **more: Any) -> Line:
     """The line of a measure by classes seen."""
+    steps = summary["steps"].values()
     values = [step[measure] for step in steps]  # type: ignore[literal-required]
     return Line(name, [float(step["classes"]) for step in steps], values, *style, **more)
 
 
+def _bands(summary: Summary) -> list[tuple[float, float]]:
+    """Wilson's 95 % intervals of top-1; none of an older summary, which does not count its images."""
+    steps = summary["steps"].values()
+    known = all("test_images" in step for step in steps)
+    return [wilson(step["top1"], step["test_images"]) for step in steps] if known else []
+
+
 def published_line(curve: Curve, index: int) -> Line:
     """The line of a published curve; those of one chart are told apart by ``index``."""
-    colour = PUBLISHED[index % len(PUBLISHED)]
-    return Line(f"published: {curve.name}", curve.classes, curve.top1, colour, 1.5, (8, 4), CROSS, 30)
+    colour, cross = PUBLISHED[index % len(PUBLISHED)], "M-1,-1L1,1M-1,1L1,-1"
+    return Line(f"published: {curve.name}", curve.classes, curve.top1, colour, 1.5, (8, 4), cross, 30)
 
 
 def over_classes(
@@ -349,19 +326,14 @@ def over_classes(
     least = min([*lows, *(y for line in lines for y in line.y if y is not None)])
     floor = max(0.0, min(100 - LEAST_SPAN, 10.0 * math.floor((least - 1) / 10)))
     panel = Panel(axis, "%", height, lines, {"domain": [floor, 100 + 0.03 * (100 - floor)]})
-    return Chart(title, "classes seen", *_classes(lines), [panel])
+    return _by_classes(title, [panel])
 
 
-def _classes(lines: Sequence[Line]) -> tuple[Sequence[float] | None, tuple[float, float]]:
-    """Ticks and ends of an axis of classes."""
-    x = sorted({x for line in lines for x in line.x})
+def _by_classes(title: str, panels: Sequence[Panel]) -> Chart:
+    x = sorted({x for panel in panels for line in panel.lines for x in line.x})
     room = 0.03 * (x[-1] - x[0]) or 1.0
-    return x if len(x) <= MOST_LISTED else None, (x[0] - room, x[-1] + room)
-
-
-def _bands(steps: Sequence[StepSummary]) -> list[tuple[float, float]]:
-    """Wilson's 95 % intervals of top-1."""
-    return [wilson(step["top1"], step["test_images"]) for step in steps]
+    ticks = x if len(x) <= MOST_LISTED else None
+    return Chart(title, "classes seen", ticks, (x[0] - room, x[-1] + room), panels)
 
 
 def reliability_chart(bins: Sequence[Bin]) -> Chart:
@@ -373,14 +345,12 @@ def reliability_chart(bins: Sequence[Bin]) -> Chart:
         Line("as sure as right", (0.0, 100.0), (0.0, 100.0), GREY, 1.0, (4, 3)),
     ]
     shares = [100 * one.images / images for one in bins]
-    share = Line("share of all test images", x, shares, BROWN, shape="square")
     panels = [
         Panel("accuracy", "%", 260, lines, {"domain": [0, 103]}, PERCENT),
-        Panel("images", "%", 130, [share]),
+        Panel("images", "%", 130, [Line("share of all test images", x, shares, BROWN, shape="square")]),
     ]
-    return Chart(
-        "Accuracy by confidence after the last step", "confidence (%)", PERCENT, (0.0, 102.0), panels
-    )
+    title = "Accuracy by confidence after the last step"
+    return Chart(title, "confidence (%)", PERCENT, (0.0, 102.0), panels)
 
 
 def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
@@ -388,18 +358,16 @@ def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
 
     ``exemplars`` has the number of each class seen, after every step.
     """
-    x, totals = (
-        [float(value) for value in values] for values in (map(len, exemplars), map(np.sum, exemplars))
-    )
-    band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
+    x, totals = [float(len(counts)) for counts in exemplars], [float(counts.sum()) for counts in exemplars]
     means = [float(counts.mean()) for counts in exemplars]
+    band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
     share = Line("exemplars per class", x, means, KINDS["memory"], 2.0, shape="circle", band=band)
     total = Line("exemplars of all classes", x, totals, GREY, shape="circle")
     panels = [
         Panel("per class", "", 220, [share]),
         Panel("in all", "", 160, [total], {"domain": [0, 1.1 * max(totals)]}),
     ]
-    return Chart("Exemplars per class, and of all classes", "classes seen", *_classes([share]), panels)
+    return _by_classes("Exemplars per class, and of all classes", panels)
 
 
 def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
@@ -417,7 +385,7 @@ def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
         ticks = None
         if unit:
             scale |= {"domainMax": 102, "nice": False}
-        elif values and 0 < DECADE * min(values) < max(values):
+        elif values and 0 < 9.99 * min(values) < max(values):  # falls to a tenth, in spite of rounding
             scale, ticks = {"type": "log", "nice": False}, round_values(min(values), max(values))
         if values:
             panels.append(Panel(title, unit, height, lines, scale, ticks))
@@ -448,10 +416,10 @@ def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
 def round_values(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten from ``low`` to ``high``; of many decades, the powers alone."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(decades) <= MANY_DECADES else (1,)
-    # By way of text, which gives the number nearest to what is written.
+    factors = (1, 2, 5) if len(decades) <= 5 else (1,)
+    # By way of text, which gives the number nearest to what is written; the ends may be rounded.
     values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
-    return [value for value in values if low * NEARLY <= value <= high / NEARLY]
+    return [value for value in values if low * (1 - 1e-9) <= value <= high / (1 - 1e-9)]
 
 
 def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
@@ -467,12 +435,12 @@ def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
         name, _, step = stage.partition("@")
         row = f"step {int(step)}" if step else rows[-1 if name == "summarize" else 0]
         start, ends[row] = ends[row], ends[row] + time.seconds
-        bars.append({"row": row, "start": start, "end": ends[row], "kind": KIND_OF.get(name, "other")})
-        bars[-1]["filled"] = 1.0 if time.computed else 0.22
+        bar: Spec = {"row": row, "start": start, "end": ends[row], "kind": KIND_OF.get(name, "other")}
+        bars.append(bar | {"filled": 1.0 if time.computed else 0.22})
     longest = max(ends.values())
     _, unit, label = next(one for one in UNITS if longest >= one[0])
-    for bar in bars:
-        bar |= {"start": bar["start"] / unit, "end": bar["end"] / unit}
+    for shown in bars:
+        shown |= {"start": shown["start"] / unit, "end": shown["end"] / unit}
     legend = {"title": None, "symbolType": "square", "symbolStrokeWidth": 0, "columns": size.width // 120}
     kind = {"field": "kind", "scale": {"domain": [*KINDS], "range": [*KINDS.values()]}}
     axis = {"labelOverlap": "greedy", "minExtent": NAMES, "maxExtent": NAMES, "grid": False}
@@ -492,8 +460,8 @@ def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
 def describe_stage(time: StageTime) -> str:
     """What the page's script says of the bar of a stage."""
     computed = "computed by the last run" if time.computed else "taken from the cache"
-    parts = [f"in {time.runs} parts"] if time.runs > 1 else []
-    return ", ".join([show_seconds(time.seconds), computed, *parts])
+    parts = f", in {time.runs} parts" if time.runs > 1 else ""
+    return f"{show_seconds(time.seconds)}, {computed}{parts}"
 
 
 def matrix(chart: Matrix) -> Spec:
@@ -502,24 +470,23 @@ def matrix(chart: Matrix) -> Spec:
     side = min(max(36 * count, 280), 760)
     axis = {"labelExpr": "names[datum.value]", "labelLimit": 400, "grid": False, "domain": False}
     axis |= {"labelFontSize": min(max(side / count / 1.25, 6), 12), "labelOverlap": "greedy"}
+    beside, below = {"minExtent": 0, "maxExtent": 400}, {"labelAngle": -90 if max(map(len, names)) > 3 else 0}
+    place = {"type": "ordinal", "scale": {"domain": list(range(count)), "padding": 0}}
     cells = [
         {"x": column, "y": row, "colour": shade.light, "text": text, "ink": shade.light_text}
         for row, column, shade, text in chart.cells
     ]
     colour, ink = ({"field": field, "type": "nominal", "scale": None} for field in ("colour", "ink"))
-    place = {"type": "ordinal", "scale": {"domain": list(range(count)), "padding": 0}}
     edge = {"type": "rule", "color": FILE.muted}, [{"x": edge, "y": edge} for edge in chart.edges]
     key = {"fill": [chart.shades[shade].light for _, shade in chart.key]}
-    turned = {"labelAngle": -90 if max(map(len, names)) > 3 else 0}
     return _title(chart.title, FILE, side // 9 + 16) | {
         "params": [{"name": "names", "value": names}],
         "width": side,
         "height": side,
         "view": {"stroke": FILE.grid},
         "encoding": {
-            "x": place | {"field": "x", "title": chart.columns, "axis": axis | turned},
-            "y": place
-            | {"field": "y", "title": chart.rows, "axis": axis | {"minExtent": 0, "maxExtent": 400}},
+            "x": place | {"field": "x", "title": chart.columns, "axis": axis | below},
+            "y": place | {"field": "y", "title": chart.rows, "axis": axis | beside},
         },
         "layer": [
             layer({"type": "rect"}, cells, color=colour),
@@ -556,17 +523,17 @@ def write_summary(
     Raises UserError naming a file that is missing or damaged; nothing is written then.
     """
     counts_CC, names = read_confusion(last)
-    if len(names) != steps[-1]["classes"]:
+    sizes = [one["classes"] for one in steps]
+    if len(names) != sizes[-1]:
         raise UserError(
-            f"{last / CONFUSION}: of {len(names)} classes, but step {len(steps)} has {steps[-1]['classes']}; "
+            f"{last / CONFUSION}: of {len(names)} classes, but step {len(steps)} has {sizes[-1]}; "
             "run the step's evaluation again"
         )
-    logs = read_logs(training)
-    summary = summarise(steps)
+    logs, summary = read_logs(training), summarise(steps)
     specs = {
         "accuracy": accuracy_chart(summary, published, joint).spec(FILE),
         "accuracy_matrix": matrix(accuracy_matrix_chart(steps, names)),
-        "confusion": matrix(confusion_chart(counts_CC, names, [one["classes"] for one in steps], len(steps))),
+        "confusion": matrix(confusion_chart(counts_CC, names, sizes, len(steps))),
         "training": training_chart(logs).spec(FILE),
     }
     with atomic_directory(plots) as directory:

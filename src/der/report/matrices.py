@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,8 +33,6 @@ LONGEST = 16  # characters of a name beside a matrix
 COHORT = 10  # characters of a name, and of the names of all classes of a step
 NARROW = 30  # characters that a row of cells has room for on a narrow screen
 ROOM = {"rare": 36, "scarce": 15}  # names beside a matrix on wide screens and paper, and on narrow screens
-SHORT = 2  # characters of names that need not be turned
-DIGIT = 0.025  # of a side of a matrix, for each digit of a step's number
 
 
 class Shade(NamedTuple):
@@ -53,25 +51,21 @@ def blend(colours: Sequence[str], share: float) -> str:
     return "#" + bytes(round(one) for one in mixed).hex().upper()
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(*colours: str) -> float:
     """WCAG 2's contrast of two colours, from 1 to 21."""
-    low, high = sorted(map(_luminance, (one, other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    shares = [channel / 255 for channel in bytes.fromhex(colour[1:])]
-    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    shares = np.array([list(bytes.fromhex(colour[1:])) for colour in colours]) / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    low, high = sorted(linear @ (0.2126, 0.7152, 0.0722))
+    return float((high + 0.05) / (low + 0.05))
 
 
 def grades(light: Sequence[str], dark: Sequence[str]) -> list[Shade]:
     """A scale through the colours, with black or white text."""
-    pairs = [[blend(scale, place / (GRADES - 1)) for scale in (light, dark)] for place in range(GRADES)]
-    return [
-        Shade(*pair, *(max("#000000", "#FFFFFF", key=partial(contrast, one)) for one in pair))
-        for pair in pairs
-    ]
+    shades = []
+    for place in range(GRADES):
+        pair = [blend(scale, place / (GRADES - 1)) for scale in (light, dark)]
+        shades.append(Shade(*pair, *(max("#000000", "#FFFFFF", key=partial(contrast, one)) for one in pair)))
+    return shades
 
 
 # Of confusion: an error can be told from an empty cell, which is the page, at a contrast of 3 : 1 or more.
@@ -102,11 +96,6 @@ class Matrix:
     data: dict[str, Any] = field(default_factory=dict)  # for the page's script
 
     @property
-    def short_names(self) -> list[str]:
-        """Names as there is room for."""
-        return [shortened(one_line(name), self.longest) for name in self.names]
-
-    @property
     def cells(self) -> list[tuple[int, int, Shade, str]]:
         """Row, column, shade and text of the cells that have a colour."""
         written = self.texts or []
@@ -114,6 +103,16 @@ class Matrix:
             (row, column, self.shades[self.places[row, column]], written[row][column] if written else "")
             for row, column in np.argwhere(self.places != EMPTY).tolist()
         ]
+
+    @property
+    def short_names(self) -> list[str]:
+        """Names as there is room for."""
+        return [shortened(one_line(name), self.longest) for name in self.names]
+
+    @property
+    def widest(self) -> list[str]:
+        """Those among the names of which one needs the most room in whatever letters a reader has."""
+        return sorted(dict.fromkeys(self.short_names), key=lambda name: -len(name.encode()))[:20]
 
     @property
     def large(self) -> bool:
@@ -127,50 +126,20 @@ class Matrix:
 
     @property
     def classes(self) -> str:
-        """Classes of style: which names have room."""
-        parted = self.large and bool(self.edges)
+        """Classes of style."""
         longest = max((len(text) for row in self.texts or [] for text in row), default=0)
-        return " ".join(
-            name
-            for name, has in {
-                "parted": parted,  # steps are named in place of their classes, until one has zoomed
-                "dense": longest * len(self.names) > NARROW,  # no room for numbers on narrow screens
-                "many": max(len(self.parts), 0 if self.edges else len(self.names)) > MOST_WRITTEN,
-                "upright": not self.large and max(map(len, self.short_names)) <= SHORT,
-            }.items()
-            if has
-        )
-
-    @property
-    def widest(self) -> list[str]:
-        """Those among the names of which one needs the most room in whatever letters a reader has."""
-
-        def width(name: str) -> float:
-            wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in name)
-            return len(name) + wide + 0.4 * sum(map(str.isupper, name))
-
-        return sorted(dict.fromkeys(self.short_names), key=width, reverse=True)[:5]
+        known = {
+            "dense": longest * len(self.names) > NARROW,  # no room for numbers on narrow screens
+            "many": len(self.edges) >= MOST_WRITTEN,  # lines that part steps
+            "upright": not self.large and max(map(len, self.short_names)) <= 2,
+        }
+        return " ".join(name for name, has in known.items() if has)
 
     def spared(self, place: int) -> str:
-        """On which screens a name has no room until one has zoomed."""
-        if "parted" in self.classes:
-            return ""
-        return " ".join(kind for kind, room in ROOM.items() if place % every_so_many(len(self.names), room))
-
-    @property
-    def parts(self) -> list[tuple[int, int]]:
-        """Where the steps' classes begin and how many there are, in rows."""
-        return [(start, end - start) for start, end in pairwise([0, *self.edges, len(self.names)])]
-
-    @property
-    def named_parts(self) -> list[tuple[int, int, int]]:
-        """The numbers of steps that have room beside the matrix, and where their classes are."""
-        if "parted" not in self.classes:
-            return []
-        smallest = min(size for _, size in self.parts) / len(self.names)
-        room = smallest * len(self.parts) / (DIGIT * max(len(str(len(self.parts))), 2))
-        every = every_so_many(len(self.parts), room)
-        return [(step, *part) for step, part in enumerate(self.parts, start=1) if step % every == 0]
+        """On which screens a name has no room until one has zoomed: one of 1, 2, 5, 10, ... has."""
+        steps = [int(f"{factor}{'0' * power}") for power in range(6) for factor in (1, 2, 5)]
+        every = {kind: next(one for one in steps if len(self.names) <= one * ROOM[kind]) for kind in ROOM}
+        return " ".join(kind for kind, one in every.items() if place % one)
 
     @property
     def pictures(self) -> dict[str, str]:
@@ -186,18 +155,14 @@ class Matrix:
             darkest = np.zeros((LARGEST, LARGEST), np.int64)
             np.maximum.at(darkest, (rows[:, None], rows), np.argsort(order)[places])
             places = order[darkest]
-        return {
-            "light": _png(places, [shade.light for shade in self.shades]),
-            "dark": _png(places, [shade.dark for shade in self.shades]),
-        }
-
-
-def _png(places: Places, colours: Sequence[str]) -> str:
-    image = Image.fromarray(places.astype(np.uint8), mode="P")
-    image.putpalette(b"".join(bytes.fromhex(colour[1:]) for colour in colours) + bytes(3))
-    stream = io.BytesIO()
-    image.save(stream, format="png", transparency=len(colours), optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+        found = {}
+        for scheme in ("light", "dark"):
+            colours = [getattr(shade, scheme) for shade in self.shades]
+            image, stream = Image.fromarray(places.astype(np.uint8), mode="P"), io.BytesIO()
+            image.putpalette(b"".join(bytes.fromhex(colour[1:]) for colour in colours) + bytes(3))
+            image.save(stream, format="png", transparency=len(colours), optimize=True)
+            found[scheme] = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+        return found
 
 
 def accuracy_matrix_chart(
@@ -209,9 +174,9 @@ def accuracy_matrix_chart(
     """
     accuracy = [list(step["per_step"].values()) for step in steps]
     lost = {
-        (after, of): accuracy[of][of] - accuracy[after][of]
-        for after in range(len(steps))
-        for of in range(after + 1)
+        (after, of): accuracy[of][of] - now
+        for after, row in enumerate(accuracy)
+        for of, now in enumerate(row)
     }
     scale = max(LEAST_SCALE, *(10 * math.ceil(abs(one) / 10) for one in lost.values()))
     places = np.full((len(steps), len(steps)), EMPTY)
@@ -220,7 +185,8 @@ def accuracy_matrix_chart(
     ends = [step["classes"] for step in steps]
     labels = [f"{step}: {one}" for step, one in enumerate(name_cohorts(names, ends), start=1)]
     texts = [[show_number(one, 1) for one in row] + [""] * (len(steps) - len(row)) for row in accuracy]
-    examples = (-scale / 2, 0.0, scale / 4, scale / 2, scale)
+    key = {f"{scale / 2:g} gained": -scale / 2, "as when new": 0.0}
+    key |= {f"{points:g} lost": points for points in (scale / 4, scale / 2, scale)}
     return Matrix(
         name="accuracy_matrix",
         title="Accuracy on each step's classes, shaded by the loss since they were new",
@@ -230,10 +196,9 @@ def accuracy_matrix_chart(
         numbers=[str(step["step"]) for step in steps],
         places=places,
         shades=LOSSES,
-        key=[(_say_lost(points), grade_lost(points, scale)) for points in examples],
+        key=[(text, grade_lost(points, scale)) for text, points in key.items()],
         texts=texts if len(steps) <= MOST_WRITTEN else None,
         data={
-            "kind": "forgetting",
             "names": labels,
             "accuracy": accuracy,
             "images": [sum(images[start:end]) for start, end in pairwise([0, *ends])],
@@ -246,20 +211,14 @@ def grade_lost(points: float, scale: float) -> int:
     return GRADES - 1 + round(max(-1.0, min(points / scale, 1.0)) * (GRADES - 1))
 
 
-def _say_lost(points: float) -> str:
-    if points == 0:
-        return "as when new"
-    return f"{points:g} lost" if points > 0 else f"{-points:g} gained"
-
-
 def name_cohorts(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
     """A name for the classes of each step: all of them, or the first and the last."""
-    short = [shortened(one_line(name), COHORT) for name in names]
-    listed = {(start, end): ", ".join(short[start:end]) for start, end in pairwise([0, *sizes])}
-    return [
-        text if len(text) <= COHORT else f"{short[start]} … {short[end - 1]}"
-        for (start, end), text in listed.items()
-    ]
+    cohorts = []
+    for start, end in pairwise([0, *sizes]):
+        short = [shortened(one_line(name), COHORT) for name in names[start:end]]
+        listed = ", ".join(short)
+        cohorts.append(listed if len(listed) <= COHORT else f"{short[0]} … {short[-1]}")
+    return cohorts
 
 
 def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int], step: int) -> Matrix:
@@ -270,9 +229,8 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
     """
     seen, images_K = len(counts_KK), counts_KK.sum(axis=1)
     shares_KK = counts_KK / np.maximum(images_K, 1)[:, None]
-    grades_KK = np.minimum(GRADES * np.sqrt(shares_KK), GRADES - 1).astype(np.int64) + GRADES * np.eye(
-        seen, dtype=np.int64
-    )
+    grades_KK = np.minimum(GRADES * np.sqrt(shares_KK), GRADES - 1).astype(np.int64)
+    np.fill_diagonal(grades_KK, grades_KK.diagonal() + GRADES)
     places = np.full((len(names), len(names)), EMPTY)
     places[:seen, :seen] = np.where(counts_KK == 0, EMPTY, grades_KK)
     rows = zip(counts_KK.tolist(), images_K.tolist(), strict=True) if seen <= MOST_WRITTEN else ()
@@ -310,18 +268,15 @@ def _percent(count: int, images: int) -> str:
 
 def kept_steps(classes: int, steps: int) -> list[int]:
     """The steps whose matrices a page can carry: all, or the last and some evenly before it."""
-    affordable = max(MOST_CELLS // classes**2, 1)
-    every = -(-steps // affordable)
+    every = -(-steps // max(MOST_CELLS // classes**2, 1))
     return list(range(steps, 0, -every))[::-1]
 
 
 def sparse(counts_KK: Places) -> list[int]:
     """The cells that are not zero, row by row: how far each is from the one before, and its count."""
-    flat = counts_KK.ravel()
-    places = np.flatnonzero(flat)
-    return [
-        int(number) for pair in zip(np.diff(places, prepend=0), flat[places], strict=True) for number in pair
-    ]
+    places = np.flatnonzero(counts_KK)
+    pairs = np.stack([np.diff(places, prepend=0), counts_KK.ravel()[places]], axis=1)
+    return list(pairs.ravel().tolist())
 
 
 def one_line(name: str) -> str:
@@ -335,9 +290,3 @@ def shortened(text: str, longest: int) -> str:
         return text
     head = longest // 2
     return f"{text[:head]}…{text[head + 1 - longest :]}"
-
-
-def every_so_many(names: int, room: float) -> int:
-    """The least of 1, 2, 5, 10, ... for which every so manieth of ``names`` has ``room``, that of so many."""
-    steps = (int(f"{factor}{'0' * power}") for power in count() for factor in (1, 2, 5))
-    return next(every for every in steps if names <= every * max(room, 1))

@@ -1,15 +1,16 @@
-"""The page: everything about a finished run in one HTML file that needs no network.
+"""Pages, each one HTML file that needs no network: of a finished run, and of several beside each other.
 
 # T steps, K classes seen after the last one, B test images of these
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -27,23 +28,24 @@ from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, 
 from der.report.thumbnails import COLUMNS, Album, exemplar_sheets, mistake_album
 from der.summary.series import Curve, Summary, accuracy_matrix, show_share
 from der.summary.uncertainty import (
+    Bin,
+    Measured,
+    difference,
     expected_calibration_error,
     least_calibration_error,
     reliability,
     sampling_error,
     wilson,
 )
-from der.summary.verdict import Reference, compare, judge
+from der.summary.verdict import Reference, compare, judge, row_error
 from der.train.log import EpochRecord
 
 FOLDER = "page"  # of templates, style and scripts, beside this module
 MOST_PAIRS = 1000  # rows of confused pairs
 LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
-MOST_POINTS = 50  # of a class's curve
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A parameter whose value is not the preset's; values as text."""
 
     key: str
@@ -51,8 +53,7 @@ class Difference:
     there: str
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a run comes from."""
 
     source: str  # of the images
@@ -96,8 +97,7 @@ class FinishedRun:
         return np.asarray(self.confusion.sum(axis=1))
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """A chart in the page."""
 
     name: str  # in ids
@@ -105,8 +105,7 @@ class Figure:
     data: dict[str, Any]  # for the script
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Images of one class that were taken for another."""
 
     true: str
@@ -115,8 +114,7 @@ class Pair:
     of: int  # the true class has
 
 
-@dataclass(frozen=True)
-class ClassRow:
+class ClassRow(NamedTuple):
     """How one class fares."""
 
     label: int
@@ -130,23 +128,58 @@ class ClassRow:
     taken_for: list[Pair]  # the most frequent first
 
 
-def write_report(run: FinishedRun, path: Path) -> None:
-    """Write the page; the same run gives the same bytes."""
-    write_page(render(run), path)
-
-
-def write_page(page: str, path: Path) -> None:
-    """Write a page to a file."""
+def write_page(page: str, path: Path) -> str:
+    """Write a page to a file; returns a sentence that says where."""
     with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
+    return f"report: {path}, {show_bytes(path.stat().st_size)}"
 
 
 def render(run: FinishedRun) -> str:
-    """The page as HTML."""
-    return fill("page.html", contents(run), ("charts.js", "page.js"))
+    """The page of a run as HTML; the same run gives the same bytes."""
+    album = mistake_album(run.mistakes, run.confusions, run.names)
+    confusion, confusion_data = confusions(run, album)
+    forgetting = accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
+    labels_B = np.repeat(np.arange(len(run.names)), run.images)
+    bins = reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
+    pairs, figures = confused_pairs(run), draw_figures(run, bins)
+    times, drawn = run.times.values(), None
+    if run.times:
+        drawings = _draw(partial(charts.timeline, run.times, len(run.steps)), charts.PAGE)
+        items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
+        drawn = Figure("timeline", drawings, {"items": items})
+    computed = sum(time.seconds for time in times if time.computed)
+    values = {
+        "run": run,
+        "last": run.steps[-1],
+        "verdict": judge(run.summary, accuracy_matrix(run.steps)),
+        "comparisons": [compare(run.summary, reference) for reference in run.references],
+        "figures": figures,
+        "timeline": drawn,
+        "confusion": confusion,
+        "confusion_steps": len(confusion_data["steps"]),
+        "forgetting": forgetting,
+        "classes": class_rows(run, pairs),
+        "pairs": pairs[:MOST_PAIRS],
+        "all_pairs": len(pairs),
+        "exemplars": exemplar_sheets(run.memory, len(run.names)),
+        "album": album,
+        "bins": bins,
+        "ece": expected_calibration_error(bins),
+        "least_ece": least_calibration_error(bins),
+        "seconds": (computed, sum(time.seconds for time in times) - computed),
+        "untimed": [stage for stage in run.stages if stage not in run.times],
+        "devices": list(dict.fromkeys(time.device for time in times if time.torch)),
+        "torch": list(dict.fromkeys(time.torch for time in times if time.torch)),
+        "parameters": list(parameter_lines(run.parameters)),
+        "measured": {"timeline": drawn.data} if drawn else {},
+        "data": {name: one.data for name, one in figures.items()}
+        | {"confusion": confusion_data, "accuracy_matrix": forgetting.data},
+    }
+    return fill("page.html", values, "charts.js", "page.js")
 
 
-def fill(template: str, values: dict[str, Any], scripts: tuple[str, ...]) -> str:
+def fill(template: str, values: dict[str, Any], *scripts: str) -> str:
     """A template of the folder with ``values``, in the page's style and with ``scripts``."""
     environment = Environment(
         loader=FunctionLoader(read_part),
@@ -174,112 +207,54 @@ def read_part(name: str) -> str:
     return files("der.report").joinpath(FOLDER, name).read_text(encoding="utf-8")
 
 
-def contents(run: FinishedRun) -> dict[str, Any]:
-    """Everything that the page's template names."""
-    album = mistake_album(run.mistakes, run.confusions, run.names)
-    confusion, confusion_data = confusions(run, album)
-    forgetting = accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
-    labels_B = np.repeat(np.arange(len(run.names)), run.images)
-    bins = reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
-    pairs = confused_pairs(run)
-    figures = {
-        name: figure(name, chart, say, sizes)
-        for name, (chart, say, sizes) in {
-            "accuracy": (
-                charts.accuracy_chart(run.summary, run.published, run.joint),
-                _after(run),
-                charts.PAGE,
-            ),
-            "old_and_new": (charts.old_and_new_chart(run.summary), _after(run), charts.PAGE),
-            "reliability": (charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
-            "memory": (charts.memory_chart(run.exemplars), _after(run), charts.HALF),
-            "training": (charts.training_chart(run.logs), _epoch(run), charts.PAGE),
-        }.items()
-        if name != "old_and_new" or len(run.steps) > 1
-    }
-    drawn = timeline(run)
-    computed = sum(time.seconds for time in run.times.values() if time.computed)
-    return {
-        "run": run,
-        "last": run.steps[-1],
-        "verdict": judge(run.summary, accuracy_matrix(run.steps)),
-        "comparisons": [compare(run.summary, reference) for reference in run.references],
-        "figures": figures,
-        "timeline": drawn,
-        "confusion": confusion,
-        "confusion_steps": len(confusion_data["steps"]),
-        "forgetting": forgetting,
-        "classes": class_rows(run, pairs),
-        "pairs": pairs[:MOST_PAIRS],
-        "all_pairs": len(pairs),
-        "exemplars": exemplar_sheets(run.memory, len(run.names)),
-        "album": album,
-        "bins": bins,
-        "ece": expected_calibration_error(bins),
-        "least_ece": least_calibration_error(bins),
-        "seconds": (computed, sum(time.seconds for time in run.times.values()) - computed),
-        "untimed": [stage for stage in run.stages if stage not in run.times],
-        "devices": list(dict.fromkeys(time.device for time in run.times.values() if time.torch)),
-        "torch": list(dict.fromkeys(time.torch for time in run.times.values() if time.torch)),
-        "parameters": list(parameter_lines(run.parameters)),
-        "measured": {"timeline": drawn.data} if drawn else {},
-        "data": {name: one.data for name, one in figures.items()}
-        | {"confusion": confusion_data, "accuracy_matrix": forgetting.data},
-    }
-
-
-def figure(name: str, chart: Chart, say: Any, sizes: dict[str, Size]) -> Figure:
-    """A chart of lines; ``say`` puts a place of its axis into words."""
-    drawings = {size: Markup(charts.svg(chart.spec(one), one)) for size, one in sizes.items()}
-    return Figure(name, drawings, chart.places(say))
-
-
-def timeline(run: FinishedRun) -> Figure | None:
-    """Where the time went; None if nothing is known of that."""
-    if not run.times:
-        return None
-    drawings = {
-        name: Markup(charts.svg(charts.timeline(run.times, len(run.steps), size), size))
-        for name, size in charts.PAGE.items()
-    }
-    items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
-    return Figure("timeline", drawings, {"items": items})
-
-
-def _after(run: FinishedRun) -> Any:
+def draw_figures(run: FinishedRun, bins: list[Bin]) -> dict[str, Figure]:
+    """The charts of lines, by name."""
     sizes = [step["classes"] for step in run.steps]
-
-    def say(classes: float) -> str:
-        count = int(classes)
-        step = f"step {sizes.index(count) + 1}, " if count in sizes else ""
-        return f"{step}{count} {'class' if count == 1 else 'classes'}"
-
-    return say
-
-
-def _epoch(run: FinishedRun) -> Any:
-    """Which epoch of which step and phase one of all epochs is."""
-    names = [
+    epochs = [
         f"step {step}, {record.phase}, epoch {record.epoch}"
         for step, log in enumerate(run.logs, start=1)
         for record in log
     ]
-    return lambda epoch: names[int(epoch) - 1]
+
+    def after(classes: float) -> str:
+        step = f"step {sizes.index(int(classes)) + 1}, " if classes in sizes else ""
+        return f"{step}{classes:g} {'class' if classes == 1 else 'classes'}"
+
+    def epoch(number: float) -> str:
+        return epochs[int(number) - 1]
+
+    accuracy = charts.accuracy_chart(run.summary, run.published, run.joint)
+    figures = [figure("accuracy", accuracy, after)]
+    if len(run.steps) > 1:
+        figures.append(figure("old_and_new", charts.old_and_new_chart(run.summary), after))
+    figures += [
+        figure("reliability", charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
+        figure("memory", charts.memory_chart(run.exemplars), after, charts.HALF),
+        figure("training", charts.training_chart(run.logs), epoch),
+    ]
+    return {one.name: one for one in figures}
+
+
+def figure(
+    name: str, chart: Chart, say: Callable[[float], str], sizes: Mapping[str, Size] = charts.PAGE
+) -> Figure:
+    """A chart of lines; ``say`` puts a place of its axis into words."""
+    return Figure(name, _draw(chart.spec, sizes), chart.places(say))
+
+
+def _draw(spec: Callable[[Size], charts.Spec], sizes: Mapping[str, Size]) -> dict[str, Markup]:
+    return {name: Markup(charts.svg(spec(size), size)) for name, size in sizes.items()}
 
 
 def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
     """The confusion after the last step; for the script, after all steps, with the pictures of mistakes."""
     sizes = [step["classes"] for step in run.steps]
-    matrices = {
-        step: confusion_chart(run.confusions[step - 1], run.names, sizes, step)
-        for step in kept_steps(len(run.names), len(sizes))
-    }
-    last = matrices[len(sizes)]
-    steps = [
-        {"step": step, "counts": sparse(run.confusions[step - 1]), "shots": album.shots[step - 1]}
-        | matrix.pictures
-        for step, matrix in matrices.items()
-    ]
+    steps = []
+    for step in kept_steps(len(run.names), len(sizes)):
+        counts_KK = run.confusions[step - 1]
+        last = confusion_chart(counts_KK, run.names, sizes, step)
+        data = {"step": step, "counts": sparse(counts_KK), "shots": album.shots[step - 1]}
+        steps.append(data | last.pictures)
     return last, {
         "names": run.names,
         "images": run.images.tolist(),
@@ -303,52 +278,45 @@ def confused_pairs(run: FinishedRun) -> list[Pair]:
 
 def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
     """A row for each class, in label order."""
-    by_true: dict[str, list[Pair]] = {name: [] for name in run.names}
+    taken_for: dict[str, list[Pair]] = {name: [] for name in run.names}
     for pair in pairs:
-        by_true[pair.true].append(pair)
-    last = run.steps[-1]
-    rows = []
+        taken_for[pair.true].append(pair)
+    last, rows = run.steps[-1], []
     for label, (name, images) in enumerate(zip(run.names, run.images.tolist(), strict=True)):
-        first = next(index for index, step in enumerate(run.steps) if label < step["classes"])
-        accuracy = last["per_class"][name]
-        curve = class_curve([step["per_class"][name] for step in run.steps[first:]], images, len(run.steps))
-        error, nme = sampling_error(accuracy, images), last["nme"]["per_class"][name]
-        rows.append(ClassRow(label, name, first + 1, images, accuracy, error, nme, curve, by_true[name]))
+        step = next(step["step"] for step in run.steps if label < step["classes"])
+        accuracy, nme = last["per_class"][name], last["nme"]["per_class"][name]
+        curve = class_curve([one["per_class"][name] for one in run.steps[step - 1 :]], images, len(run.steps))
+        error = sampling_error(accuracy, images)
+        rows.append(ClassRow(label, name, step, images, accuracy, error, nme, curve, taken_for[name]))
     return rows
 
 
 def class_curve(accuracies: list[float], images: int, last: int) -> Markup:
     """A class's accuracies in percent after the ``last`` steps of a run as a small drawing, with their band.
 
-    Of many steps every second or third is shown, the last among them. Not by Vega: a thousand would take
-    a minute.
+    Not by Vega: a thousand would take a minute.
     """
-    first, every = last - len(accuracies) + 1, -(-len(accuracies) // MOST_POINTS)
-    shown = list(range(len(accuracies) - 1, -1, -every))[::-1]
-    values = [accuracies[index] for index in shown]
-    across = [48 + 204 * ((first + index - 1) / (last - 1) if last > 1 else 0.5) for index in shown]
+    first = last - len(accuracies) + 1
+    across = [48 + 204 * ((step - 1) / (last - 1) if last > 1 else 0.5) for step in range(first, last + 1)]
 
     def at(x: float, percent: float) -> str:
         return f"{x:.0f},{88 - 0.8 * percent:.1f}".removesuffix(".0")
 
-    ends = [wilson(value, images) for value in values]
-    x = across if len(across) > 1 else [across[0] - 4, across[0] + 4]  # of a single step, a box
-    ends = ends if len(ends) > 1 else ends * 2
-    band = [at(*one) for one in zip(x, (end.high for end in ends), strict=True)]
-    band += [at(*one) for one in zip(x, (end.low for end in ends), strict=True)][::-1]
-    points = [at(*one) for one in zip(across, values, strict=True)]
+    band = [(x, wilson(value, images)) for x, value in zip(across, accuracies, strict=True)]
+    if len(band) == 1:  # a box
+        band = [(across[0] - 4, band[0][1]), (across[0] + 4, band[0][1])]
+    around = [*(at(x, ends.high) for x, ends in band), *(at(x, ends.low) for x, ends in band[::-1])]
+    points = list(map(at, across, accuracies))
     named = {first: across[0]} | ({last: across[-1]} if across[-1] - across[0] >= 48 else {})
     parts = [
-        *(
-            f'<path d="M34 {88 - 0.8 * level:g}H266"/><text x="28" y="{92 - 0.8 * level:g}">{level}</text>'
-            for level in (0, 50, 100)
-        ),
-        *(f'<text class="step" x="{x:.0f}" y="104">step {step}</text>' for step, x in named.items()),
-        f'<polygon points="{" ".join(band)}"/><polyline points="{" ".join(points)}"/>',
-        *('<circle cx="{}" cy="{}" r="2.5"/>'.format(*one.split(",")) for one in points if len(points) <= 20),
+        f'<path d="M34 {88 - 0.8 * level:g}H266"/><text x="28" y="{92 - 0.8 * level:g}">{level}</text>'
+        for level in (0, 50, 100)
     ]
-    said = "" if every == 1 else f", one step of {every}"
-    label = f"Top-1 in percent from step {first} on{said}: {', '.join(f'{one:.1f}' for one in values)}"
+    parts += [f'<text class="step" x="{x:.0f}" y="104">step {step}</text>' for step, x in named.items()]
+    parts.append(f'<polygon points="{" ".join(around)}"/><polyline points="{" ".join(points)}"/>')
+    if len(points) <= 20:
+        parts += ['<circle cx="{}" cy="{}" r="2.5"/>'.format(*one.split(",")) for one in points]
+    label = f"Top-1 in percent from step {first} on: {', '.join(f'{one:.1f}' for one in accuracies)}"
     return Markup(
         f'<svg class="curve" viewBox="0 0 280 110" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     )
@@ -380,11 +348,12 @@ def script_json(value: Any) -> Markup:
 
 def show_bytes(count: int) -> str:
     """A number of bytes with a decimal unit."""
-    value, unit = float(count), 0
-    units = ("B", "kB", "MB", "GB", "TB")
-    while value >= 999.5 and unit < len(units) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {units[unit]}"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
 
 
 def show_parameters(count: int) -> str:
@@ -393,3 +362,45 @@ def show_parameters(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}" if count >= 100 * size else f"{count / size:.1f} {unit}"
     return str(count)
+
+
+class ComparedRun(NamedTuple):
+    """A finished run, as git has it."""
+
+    name: str  # as it was asked for
+    revision: str  # of the commit, short
+    summary: Summary
+    differing: dict[str, str]  # values of the parameters in which the runs differ, as text, by dotted path
+
+
+def render_comparison(runs: Sequence[ComparedRun]) -> str:
+    """The page of several runs as HTML; differences are to the first run."""
+    chart = charts.comparison_chart([(run.name, run.summary) for run in runs])
+    drawn = figure("comparison", chart, "{:g} classes".format)
+    steps = [{row["classes"]: row for row in run.summary["steps"].values()} for run in runs]
+    values = {
+        "runs": runs,
+        "figure": drawn,
+        "rows": [measures_beside(runs[0], run) for run in runs],
+        "parameters": {key: [run.differing[key] for run in runs] for key in runs[0].differing},
+        "same_steps": len(set(map(tuple, steps))) == 1,
+        "steps": {  # top-1 of every run, None where it did not stop
+            classes: [
+                Measured(rows[classes]["top1"], row_error(rows[classes])) if classes in rows else None
+                for rows in steps
+            ]
+            for classes in sorted(set().union(*steps))
+        },
+        "measured": {},
+        "data": {drawn.name: drawn.data},
+    }
+    return fill("comparison.html", values, "charts.js")
+
+
+def measures_beside(first: ComparedRun, run: ComparedRun) -> list[tuple[Measured | None, Measured | None]]:
+    """Average, end and forgetting of a run, each with its difference to the first run's; None for none."""
+    own, others = judge(run.summary), judge(first.summary)
+    return [
+        (one, None if run is first or one is None or other is None else difference(one, other))
+        for one, other in zip(own, others, strict=True)
+    ]

@@ -6,8 +6,7 @@
 import base64
 import io
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -47,9 +46,8 @@ class Album:
     """The mistaken images of all classes, each once however many steps mistook it."""
 
     sheets: list[Sheet]  # by label; in all there are as many as are known, or as one step mistook
-    shots: list[
-        dict[int, list[int]]
-    ]  # by step and true label: of each image its place, label taken for, percent
+    # By step and true label: of each image its place, label taken for, percent.
+    shots: list[dict[int, list[int]]]
     whole: bool  # whether there are no more mistaken images than are known
 
 
@@ -90,20 +88,28 @@ def mistake_album(
     chosen = [choose_mistakes(steps, most) for steps in entries]
     shape = mistakes[-1].images.shape[1:]
     side = side_of(shape[0], sum(map(len, chosen)))
-    sheets = [
-        make_sheet(
-            np.array([images[label][index] for index in numbers], np.uint8).reshape(-1, *shape),
-            side,
-            max(len(images[label]), *(_count_wrong(counts, label) for counts in confusions)),
-        )
-        for label, numbers in enumerate(chosen)
-    ]
-    places = [{number: place for place, number in enumerate(numbers)} for numbers in chosen]
-    whole = all(
-        len(one.entries) == counts.sum() - np.trace(counts)
-        for one, counts in zip(mistakes, confusions, strict=True)
-    )
-    return Album(sheets, [_shots(one, labels, places) for one in mistakes], whole)
+    wrong = [counts.sum(axis=1) - np.diag(counts) for counts in confusions]  # by step and label
+    sheets: list[Sheet] = []
+    shots: list[dict[int, list[int]]] = [{} for _ in mistakes]
+    for label, numbers in enumerate(chosen):
+        pixels = np.array([images[label][number] for number in numbers], np.uint8).reshape(-1, *shape)
+        total = max(len(images[label]), *(int(one[label]) for one in wrong if label < len(one)))
+        sheets.append(make_sheet(pixels, side, total))
+        places = {number: place for place, number in enumerate(numbers)}
+        for found, mistaken in zip(shots, entries[label], strict=True):
+            known = [entry for entry in mistaken if entry.index in places]
+            if known:
+                found[label] = [
+                    value
+                    for entry in known
+                    for value in (
+                        places[entry.index],
+                        labels[entry.predicted],
+                        round(100 * entry.probability),
+                    )
+                ]
+    counts = [len(one.entries) for one in mistakes]
+    return Album(sheets, shots, whole=counts == [one.sum() for one in wrong])
 
 
 def choose_mistakes(steps: Sequence[Sequence[Mistake]], most: int) -> list[int]:
@@ -112,86 +118,42 @@ def choose_mistakes(steps: Sequence[Sequence[Mistake]], most: int) -> list[int]:
     Taken in turn from every step, the last one first, and within a step from every pair of classes, the
     surest first. An image that several steps mistook counts for each of them.
     """
-    chosen: set[int] = set()
-    for turn in zip_longest(*(_in_turn(entries) for entries in reversed(steps))):
-        for entry in turn:
-            if entry is not None and len(chosen) < most:
-                chosen.add(entry.index)
+    by_step = []
+    for entries in reversed(steps):
+        pairs: dict[str, list[Mistake]] = {}
+        for entry in entries:
+            pairs.setdefault(entry.predicted, []).append(entry)
+        by_step.append(_in_turn(pairs.values()))
+    chosen = list(dict.fromkeys(entry.index for entry in _in_turn(by_step)))[:most]
     numbers = (entry.index for entries in reversed(steps) for entry in entries)
     return [number for number in dict.fromkeys(numbers) if number in chosen]
 
 
-def _in_turn(entries: Sequence[Mistake]) -> list[Mistake]:
-    """The surest of every pair of classes, then the second one of each, and so on."""
-    seen: Counter[str] = Counter()
-    places = []
-    for entry in entries:
-        places.append(seen[entry.predicted])
-        seen[entry.predicted] += 1
-    order = sorted(range(len(entries)), key=places.__getitem__)
-    return [entries[index] for index in order]
-
-
-def _count_wrong(counts_KK: NDArray[np.int64], label: int) -> int:
-    if label >= len(counts_KK):
-        return 0
-    return int(counts_KK[label].sum() - counts_KK[label, label])
-
-
-def _shots(mistakes: Mistakes, labels: dict[str, int], places: list[dict[int, int]]) -> dict[int, list[int]]:
-    shots: dict[int, list[int]] = {}
-    for entry in mistakes.entries:
-        place = places[labels[entry.true]].get(entry.index)
-        if place is not None:
-            shot = [place, labels[entry.predicted], round(100 * entry.probability)]
-            shots.setdefault(labels[entry.true], []).extend(shot)
-    return shots
+def _in_turn(groups: Iterable[Iterable[Mistake]]) -> list[Mistake]:
+    """The first of every group, then the second one of each, and so on."""
+    return [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
 
 
 def make_sheet(images: NDArray[np.uint8], side: int, total: int | None = None) -> Sheet:
     """A sheet of images (N, H, W, C), each scaled to ``side``."""
-    pixels = _tiled(_scaled(images, side))
-    factor = max(1, round(SHOWN / side))
-    return Sheet(
-        _webp(pixels, exact=images.shape[1] <= EXACT),
-        factor * side,
-        factor * _pitch(side),
-        factor * pixels.shape[1],
-        factor * pixels.shape[0],
+    count, channels, pitch, exact = (
         len(images),
-        len(images) if total is None else total,
+        images.shape[3],
+        side + max(1, side // 16),
+        images.shape[1] <= EXACT,
     )
-
-
-def _scaled(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Images (N, H, W, C) at (N, side, side, C)."""
-    if images.shape[1:3] == (side, side):
-        return images
-    scaled = np.empty((len(images), side, side, images.shape[3]), np.uint8)
-    for source, target in zip(images, scaled, strict=True):
-        pixels = source[:, :, 0] if source.shape[2] == 1 else source
-        small = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)
-        target[...] = np.asarray(small).reshape(target.shape)
-    return scaled
-
-
-def _pitch(side: int) -> int:
-    return side + max(1, side // 16)
-
-
-def _tiled(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images side by side with transparent gaps: (height, width, 4)."""
-    count, side, _, channels = images.shape
-    columns, rows, pitch = max(min(count, COLUMNS), 1), max(-(-count // COLUMNS), 1), _pitch(side)
-    sheet = np.zeros((rows * pitch, columns * pitch, 4), np.uint8)
+    columns, rows = max(min(count, COLUMNS), 1), max(-(-count // COLUMNS), 1)
+    pixels = np.zeros((rows * pitch, columns * pitch, 4), np.uint8)  # transparent between images
     for place, image in enumerate(images):
+        if image.shape[0] != side:
+            whole = Image.fromarray(image if channels == 3 else image[:, :, 0])
+            image = np.asarray(whole.resize((side, side), Image.Resampling.BOX)).reshape(side, side, channels)
         top, left = place // COLUMNS * pitch, place % COLUMNS * pitch
-        sheet[top : top + side, left : left + side, :3] = image if channels == 3 else image[:, :, :1]
-        sheet[top : top + side, left : left + side, 3] = 255
-    return sheet
-
-
-def _webp(pixels: NDArray[np.uint8], *, exact: bool) -> str:
+        pixels[top : top + side, left : left + side, :3] = image
+        pixels[top : top + side, left : left + side, 3] = 255
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="webp", lossless=exact, quality=QUALITY, method=4)
-    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    uri = "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    factor = max(1, round(SHOWN / side))
+    width, height = factor * pixels.shape[1], factor * pixels.shape[0]
+    return Sheet(uri, factor * side, factor * pitch, width, height, count, count if total is None else total)

@@ -1,1 +1,0 @@
-"""What the metrics of the single steps say together: numbers and tables."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
 from der.evaluation.metrics import StepMetrics
-from der.train.log import LOG, REPRESENTATION, EpochRecord
+from der.train.log import LOG, EpochRecord
 
 HEADINGS = ["step", "classes", "top-1", "top-5", "old", "new", "NME", "parameters", "exemplars"]
 
@@ -129,87 +129,42 @@ def write_tables(
     """Write accuracies by step, ``accuracy_matrix`` and training logs, each as a CSV file."""
     measures = ("classes", "top1", "top5", "old", "new", "nme_top1")
     steps = list(enumerate(summary["steps"].values(), start=1))
-    of_steps = [f"step_{step}" for step, _ in steps]
-    write_table(
-        directory / "accuracy.csv",
-        ["step", *measures],
-        ([step, *(row[measure] for measure in measures)] for step, row in steps),  # type: ignore[literal-required]
-    )
-    write_table(
-        directory / "accuracy_matrix.csv",
-        ["after_step", *of_steps],
-        ([step, *row] for step, row in enumerate(matrix.tolist(), start=1)),
-    )
-    write_table(
-        directory / "training.csv",
-        ["step", *EpochRecord._fields],
-        ([step, *record] for step, log in enumerate(logs, start=1) for record in log),
-    )
-
-
-def write_table(path: Path, head: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a CSV file, with NaN for None: `dvc plots` draws an empty cell as zero."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(head)
-        for row in rows:
-            writer.writerow("NaN" if value is None or value != value else value for value in row)
+    tables: dict[str, list[list[object]]] = {
+        "accuracy.csv": [["step", *measures]],
+        "accuracy_matrix.csv": [["after_step", *(f"step_{step}" for step, _ in steps)]],
+        "training.csv": [["step", *EpochRecord._fields]],
+    }
+    for step, row in steps:
+        tables["accuracy.csv"].append([step, *(row[measure] for measure in measures)])  # type: ignore[literal-required]
+        tables["accuracy_matrix.csv"].append([step, *matrix[step - 1].tolist()])
+    for step, log in enumerate(logs, start=1):
+        tables["training.csv"] += [[step, *record] for record in log]
+    for name, rows in tables.items():
+        with (directory / name).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            for cells in rows:  # with NaN for None: `dvc plots` draws an empty cell as zero
+                writer.writerow("NaN" if cell is None or cell != cell else cell for cell in cells)
 
 
 def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
     """The records of steps 1, 2, ...; a value that a log leaves empty is NaN.
 
-    Raises UserError naming a file that is missing, damaged or cut off: epochs count up from 1 in every
-    phase, and steps after the first have the same ones.
+    Raises UserError naming a file that is missing, damaged or not ``write_log``'s.
     """
-    paths = [SealedDirectory(directory).file(LOG) for directory in directories]
-    logs = [_read_log(path, step) for step, path in enumerate(paths, start=1)]
-    for path, log in zip(paths[2:], logs[2:], strict=True):
-        if [record.phase for record in log] != [record.phase for record in logs[1]]:
-            raise UserError(
-                f"{path}: {len(log)} epochs, but step 2 has {len(logs[1])}; train the shorter step again"
-            )
-    return logs
+    return [_read_log(SealedDirectory(directory).file(LOG)) for directory in directories]
 
 
-def _read_log(path: Path, step: int) -> list[EpochRecord]:
+def _read_log(path: Path) -> list[EpochRecord]:
     try:
-        text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        log = _parse_log(whole)
-    except (OSError, ValueError, csv.Error) as error:
+        head, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines() or [""])
+        if tuple(head) != EpochRecord._fields:
+            raise ValueError(f"its first line is not {','.join(EpochRecord._fields)}")
+        return [
+            EpochRecord(phase, int(epoch), *(float(number or "nan") for number in numbers))
+            for phase, epoch, *numbers in rows
+        ]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as a training log ({error})") from None
-    if whole == text and not log:
-        raise UserError(f"{path}: holds no epoch; train step {step} again")
-    if whole != text or log[0].phase != REPRESENTATION or not _counts_up(log):
-        raise UserError(f"{path}: lacks epochs or a part of one; train step {step} again")
-    return log
-
-
-def _parse_log(text: str) -> list[EpochRecord]:
-    """The records of whole lines; raises ValueError for others than ``write_log``'s."""
-    head, *rows = csv.reader(text.splitlines() or [""])
-    if tuple(head) != EpochRecord._fields:
-        raise ValueError(f"its first line is not {','.join(EpochRecord._fields)}")
-    return [_parse_record(row) for row in rows]
-
-
-def _parse_record(row: list[str]) -> EpochRecord:
-    if len(row) != len(EpochRecord._fields):
-        raise ValueError(f"{len(row)} values in a line")
-    phase, epoch, *numbers = row
-    rate, loss, auxiliary, accuracy = (float(number or "nan") for number in numbers)
-    return EpochRecord(phase, int(epoch), rate, loss, auxiliary, accuracy)
-
-
-def _counts_up(log: list[EpochRecord]) -> bool:
-    """Whether epochs count up from 1 in every phase."""
-    last: dict[str, int] = {}
-    for record in log:
-        if record.epoch != last.get(record.phase, 0) + 1:
-            return False
-        last[record.phase] = record.epoch
-    return True
 
 
 def results_table(summary: Summary) -> str:

@@ -6,7 +6,6 @@ Errors are half-widths of 95 % intervals, in points; accuracies are in percent.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,21 +41,6 @@ def sampling_error(accuracy: float, images: int) -> float:
     """Half of ``wilson``'s interval, which is not zero at 0 or 100 % either."""
     low, high = wilson(accuracy, images)
     return (high - low) / 2
-
-
-def error_of_shared_mean(errors: Sequence[float]) -> float:
-    """Of the mean of accuracies on images that they share, as those of several steps: at most this."""
-    return sum(errors) / len(errors)
-
-
-def error_of_separate_mean(errors: Sequence[float]) -> float:
-    """Of the mean of accuracies on images that none shares with another."""
-    return math.hypot(*errors) / len(errors)
-
-
-def error_of_difference(first: float, second: float) -> float:
-    """Of a difference, as if of independent images; two networks on the same images differ by less."""
-    return math.hypot(first, second)
 
 
 def difference(one: Measured, other: Measured) -> Measured:

@@ -1,9 +1,9 @@
 """What a run comes to, beside references and other runs. In percent, differences in points."""
 
 import json
+import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,14 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.summary.series import StepSummary, Summary, average
-from der.summary.uncertainty import (
-    Measured,
-    difference,
-    error_of_difference,
-    error_of_separate_mean,
-    error_of_shared_mean,
-    sampling_error,
-)
+from der.summary.uncertainty import Measured, difference, sampling_error
 
 METRICS = ("average_top1", "last_top1", "forgetting")  # of metrics/summary.json
 POINTS = {
@@ -31,8 +24,7 @@ POINTS = {
 }
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a run comes to."""
 
     average: Measured  # incremental accuracy
@@ -40,8 +32,7 @@ class Verdict:
     forgetting: Measured | None  # None at one step
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """Something that a run is compared to; None where a number is not known."""
 
     name: str
@@ -67,12 +58,14 @@ def judge(summary: Summary, matrix: NDArray[np.float64] | None = None) -> Verdic
 
 
 def average_and_last(rows: Sequence[StepSummary]) -> tuple[Measured, Measured]:
-    """Top-1 on average over steps, and after the last of them."""
+    """Top-1 on average over steps, and after the last of them.
+
+    Steps share images: the error of their mean is at most the mean of their errors.
+    """
     errors = [row_error(row) for row in rows]
     known = [error for error in errors if error is not None]
-    mean = average([row["top1"] for row in rows])
-    shared = error_of_shared_mean(known) if len(known) == len(rows) else None
-    return Measured(mean, shared), Measured(rows[-1]["top1"], errors[-1])
+    shared = sum(known) / len(known) if len(known) == len(rows) else None
+    return Measured(average([row["top1"] for row in rows]), shared), Measured(rows[-1]["top1"], errors[-1])
 
 
 def row_error(row: StepSummary) -> float | None:
@@ -94,16 +87,15 @@ def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> fl
         best, last = np.full(len(images), min(max(after + lost, 0.0), 100.0)), np.full(len(images), after)
     else:
         best, last = np.nanmax(matrix[:-1, :-1], axis=0), matrix[-1, :-1]
-    return error_of_separate_mean(
-        [
-            error_of_difference(sampling_error(before, count), sampling_error(now, count))
-            for before, now, count in zip(best.tolist(), last.tolist(), images, strict=True)
-        ]
-    )
+    errors = [
+        sampling_error(accuracy, count)
+        for accuracies in (best, last)
+        for accuracy, count in zip(accuracies.tolist(), images, strict=True)
+    ]
+    return math.hypot(*errors) / len(images)
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """By how much a run is above a reference."""
 
     reference: Reference
@@ -140,49 +132,33 @@ def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
 
     ``before`` is what an earlier revision wrote: what it does not have did not change.
     """
-    steps, earlier = now["steps"], before.get("steps") or {}
+    earlier = before.get("steps") or {}
+    own = {int(name): step for name, step in now["steps"].items()}
+    # By number: "1" of nine steps is "01" of ten.
+    pairs = {int(name): (step, own[int(name)]) for name, step in earlier.items() if int(name) in own}
     lines = []
-    if earlier and len(earlier) != len(steps):
-        lines.append(f"{len(steps)} step{'s' * (len(steps) > 1)} instead of {len(earlier)}")
-    lines += _describe_classes(earlier, steps)
+    if earlier and len(earlier) != len(own):
+        lines.append(f"{len(own)} step{'s' * (len(own) > 1)} instead of {len(earlier)}")
+    for step, (old, new) in pairs.items():
+        if old["classes"] != new["classes"]:  # no accuracy from here on can be compared
+            lines.append(f"{new['classes']} instead of {old['classes']} classes after step {step}")
+            break
     for key, name in POINTS.items():
         if key in before and before[key] != now[key]:  # type: ignore[literal-required]
             lines.append(_move(name, before[key], now[key]))  # type: ignore[literal-required]
-    lines += _describe_steps(earlier, steps)
+    moved = {
+        step: (old["top1"], new["top1"])
+        for step, (old, new) in pairs.items()
+        if old["classes"] == new["classes"] and old["top1"] != new["top1"]
+    }
+    if moved:
+        most = max(moved, key=lambda step: abs(moved[step][1] - moved[step][0]))
+        several = f"top-1 at {len(moved)} of {len(own)} steps, most at step {most}"
+        lines.append(_move(several if len(moved) > 1 else f"top-1 after step {most}", *moved[most]))
     sizes = [int(one.get("mean_parameters", 0)) for one in (before, now)]
     if all(sizes) and sizes[0] != sizes[1]:
         lines.append(f"mean parameters from {sizes[0]:,} to {sizes[1]:,}")
     return lines
-
-
-def _describe_classes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """The first step after which there are more or fewer classes: no accuracy there can be compared."""
-    for step, one, own in _same_steps(before, now):
-        if one["classes"] != own["classes"]:
-            yield f"{own['classes']} instead of {one['classes']} classes after step {step}"
-            return
-
-
-def _same_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[int, Any, Any]]:
-    """Of every step that is in both its number, and its part of either: "1" of nine steps is "01" of ten."""
-    own = {int(name): one for name, one in now.items()}
-    return ((int(name), one, own[int(name)]) for name, one in before.items() if int(name) in own)
-
-
-def _describe_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """How many steps have another accuracy, and which of them changed most."""
-    pairs = {
-        step: (one["top1"], own["top1"])
-        for step, one, own in _same_steps(before, now)
-        if one["classes"] == own["classes"]
-    }
-    changed = {step: pair for step, pair in pairs.items() if pair[0] != pair[1]}
-    if changed:
-        most = max(changed, key=lambda step: abs(changed[step][1] - changed[step][0]))
-        words = f"top-1 at {len(changed)} of {len(now)} steps, most"
-        yield _move(
-            f"{words} at step {most}" if len(changed) > 1 else f"top-1 after step {most}", *changed[most]
-        )
 
 
 def _move(name: str, before: float | None, now: float | None) -> str:
@@ -222,14 +198,10 @@ def summarise_runs(runs: Sequence[SweepRun]) -> list[Row]:
     groups: dict[str, list[SweepRun]] = {}
     for run in distinct.values():
         groups.setdefault(json.dumps(run.setting, sort_keys=True), []).append(run)
-    rows = [
-        Row(
-            group[0].setting,
-            len(group),
-            {name: spread([run.metrics[name] for run in group]) for name in METRICS},
-        )
-        for group in groups.values()
-    ]
+    rows = []
+    for group in groups.values():
+        metrics = {name: spread([run.metrics[name] for run in group]) for name in METRICS}
+        rows.append(Row(group[0].setting, len(group), metrics))
     return sorted(rows, key=lambda row: [_rank(value) for value in row.setting.values()])
 
 
@@ -243,6 +215,4 @@ def spread(values: Sequence[float | None]) -> Spread:
 
 def _rank(value: Any) -> tuple[bool, float, str]:
     """Numbers by value, before all else by its text."""
-    if isinstance(value, int | float):
-        return False, value, ""
-    return True, 0, json.dumps(value)
+    return (False, value, "") if isinstance(value, int | float) else (True, 0, json.dumps(value))

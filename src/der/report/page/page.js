@@ -1,7 +1,6 @@
 // Matrices with a cursor, zoom and a slider over steps; search, sorting, the class that is shown, print.
 
 const SMALLEST_WINDOW = 5; // cells across, at the largest zoom
-const MOST_NAMED = 25; // cells across that are named one by one, where there is room
 const SEARCHED = 14; // cells around a class that was searched for
 const MOST_THUMBS = 6;
 const GRADES = 16; // of shades, as der.report.matrices has them
@@ -104,11 +103,9 @@ class Matrix {
       figure.style.setProperty(`--${name}`, value);
     }
     figure.classList.toggle("zoomed", zoom > 1);
-    // Names, which take room of the cells, are shown where a cell is then as high as they.
-    figure.classList.toggle("close", zoom > 1 && count / zoom <= MOST_NAMED);
-    if (this.cells.clientHeight * zoom / count < parseFloat(getComputedStyle(figure).fontSize)) {
-      figure.classList.remove("close");
-    }
+    // All names are shown where a cell is as high as they.
+    const cell = this.cells.clientHeight * zoom / count;
+    figure.classList.toggle("close", zoom > 1 && cell >= parseFloat(getComputedStyle(figure).fontSize));
   }
   // Marks the rows and columns of some classes, and shows the first of them.
   mark(labels) {
