@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from der.cli.commands import MOST_PICTURES, start_csv, start_table
 from der.cli.main import main
-from der.cli.predict import MOST_PICTURES, start_csv, start_table
 from der.inference import loader
 from der.inference.predictor import Prediction, Predictor, load_predictor
 from tests.builders import CPU, random_images
@@ -87,7 +87,10 @@ def test_what_is_no_readable_picture_is_reported_and_skipped(
     printed = capsys.readouterr()
     assert [row["picture"] for row in rows(printed.out)] == ["in/0.png", "in/3.png", "in/4.png"]
     assert printed.err.splitlines() == [
-        *(f"skipped: in/{one}.png: cannot be read as a picture; convert it to JPEG or remove it" for one in "12"),
+        *(
+            f"skipped: in/{one}.png: cannot be read as a picture; convert it to JPEG or remove it"
+            for one in "12"
+        ),
         "skipped: in/dangling.png: cannot be reached; repair or remove it (No such file or directory)",
         "skipped: in/shut: this folder cannot be listed; allow it",
         "skipped: pipe.png: neither file nor folder; remove it",

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core.mapped import prefetch, release
+from der.core.files import prefetch, release
 from tests.resident_memory import resident
 
 ROWS = 3000

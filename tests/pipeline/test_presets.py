@@ -17,7 +17,7 @@ from der.data.protocol import plan_steps
 from der.pipeline.checks import SCHEMA
 from der.pipeline.params import compare
 from der.pipeline.paths import PARAMS
-from der.pipeline.planning import planned_steps
+from der.pipeline.plan import planned_steps
 from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset, write_preset
 from der.settings.sections import to_values
 from der.settings.training import AugmentationSettings

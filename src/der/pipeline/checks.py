@@ -17,13 +17,13 @@ from der.model.backbones import COLOURS
 from der.pipeline.edits import describe_missing_images, describe_move
 from der.pipeline.environment import check_work
 from der.pipeline.params import write_side
-from der.pipeline.paths import PARAMS, RAW, list_outputs, read_stages
-from der.pipeline.planning import planned_steps
+from der.pipeline.paths import GRAPH, PARAMS, RAW, WEIGHTS, list_outputs, read_stages
+from der.pipeline.plan import planned_steps
 from der.pipeline.presets import load_settings
 from der.pipeline.steps import check_chain
 from der.pipeline.training import curves_root
-from der.pipeline.weights import check_weights
 from der.settings.experiment import Settings
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 SCHEMA = Path("params.schema.json")
 USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
@@ -63,6 +63,28 @@ def check_side(settings: Settings, followed: int | None) -> None:
         try_side(settings.network, followed or settings.dataset.side, settings.dataset.channels)
 
 
+def check_weights(settings: NetworkSettings) -> None:
+    """Raise UserError for a file of no such weights, or of which DVC would not see an edit."""
+    if settings.weights in (None, PRETRAINED):
+        return
+    path = Path(settings.weights)
+    if not path.is_file():
+        raise UserError(
+            f"{PARAMS}: network.weights: there is no file {path}; put one into {WEIGHTS} and write its path, "
+            f"or {PRETRAINED}, or null"
+        )
+    watched = [Path(os.path.abspath(dep)) for dep in read_stages()["initialize"]["deps"]]
+    if not any(Path(os.path.abspath(path)).is_relative_to(place) for place in watched):
+        raise UserError(
+            f"{PARAMS}: network.weights: DVC would not see an edit of {path}; put it, or a link to it, into "
+            f"{WEIGHTS}, or add it to the deps of stage initialize in {GRAPH}: - {path}"
+        )
+    from der.model.weights import read_start  # only now: torch costs seconds
+
+    with naming(PARAMS):
+        read_start(settings, settings.weights)
+
+
 def check_images() -> None:
     """Raise UserError if dataset.path does not exist or overlaps with outputs: DVC would fail at once."""
     path = load_settings().dataset.path
@@ -86,9 +108,8 @@ def make_schema() -> dict[str, Any]:
     """Make the schema: types, bounds and descriptions of the sections, names of the registries."""
     schema = msgspec.json.schema(Settings)
     for section in schema["$defs"].values():
-        section["description"] = inspect.cleandoc(
-            section["description"]
-        )  # msgspec and Python differ by version
+        # msgspec and Python differ by version
+        section["description"] = inspect.cleandoc(section["description"])
         section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
         for key in section["properties"].values():
             key.pop("default", None)

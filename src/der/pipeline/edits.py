@@ -14,7 +14,7 @@ from der.pipeline import paths
 from der.pipeline.dvc import LOCK, find_cache, holds, read_lock, stages_to_run
 from der.pipeline.params import compare, parse_section, read_params, read_text, value_at, write_text
 from der.pipeline.paths import CHECKPOINTS, GRAPH, PARAMS, RAW, checkpoint, is_unused, steps_in
-from der.pipeline.planning import planned_steps
+from der.pipeline.plan import planned_steps
 from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
 from der.pipeline.steps import CHAIN, chain_length, write_chain
 from der.settings.experiment import Settings

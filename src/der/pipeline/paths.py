@@ -14,6 +14,7 @@ from der.data import SPLITS
 from der.pipeline.steps import chain_length
 from der.settings.yaml import parse_yaml
 
+MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
 PARAMS = Path("params.yaml")
 GRAPH = Path("dvc.yaml")
 FINGERPRINTS = Path("data/fingerprints")

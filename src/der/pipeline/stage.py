@@ -9,12 +9,11 @@ from functools import partial
 
 from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
-from der.pipeline import MEND
 from der.pipeline.environment import is_worker
 from der.pipeline.fingerprint import Code, check_fingerprint, describe
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
 from der.pipeline.params import read_params
-from der.pipeline.paths import fingerprint, is_unused, test_images, train_images
+from der.pipeline.paths import MEND, fingerprint, is_unused, test_images, train_images
 from der.pipeline.timing import timed
 from der.pipeline.user_code import named_modules
 
