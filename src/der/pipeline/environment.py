@@ -40,7 +40,7 @@ def is_launched() -> bool:
 
 
 def count_processes() -> int:
-    """Return how many processes work on a stage; raises UserError if DER_PROCESSES is no number."""
+    """How many processes work on a stage; raises UserError if DER_PROCESSES is no number."""
     if is_launched():
         return int(os.environ["WORLD_SIZE"])
     text = os.environ.get(PROCESSES) or "1"

@@ -1,7 +1,7 @@
 """Reads and writes chain.yaml, the steps over which DVC repeats stages, and the class names of a step."""
 
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from der.core.errors import UserError
 from der.core.files import atomic_file, write_json
@@ -22,17 +22,12 @@ def chain_length() -> int:
     """Return the number of steps in chain.yaml; raises UserError if it is missing or damaged."""
     try:
         content = parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
-    except (OSError, ValueError, UserError):
-        content = None
-    steps = content.get("steps") if isinstance(content, dict) else None
-    if not steps or not isinstance(steps, dict) or content != {"steps": _links(len(steps))}:
-        raise UserError(f"{CHAIN}: missing or damaged; run `der chain`")
-    return len(steps)
-
-
-def chain_links() -> dict[str, dict[str, Any]]:
-    """Return what chain.yaml says of every step; raises UserError as ``chain_length`` does."""
-    return _links(chain_length())
+        length = len(content["steps"])
+        if length and content == {"steps": _links(length)}:
+            return length
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    raise UserError(f"{CHAIN}: missing or damaged; run `der chain`")
 
 
 def _links(length: int) -> dict[str, dict[str, Any]]:
@@ -75,14 +70,7 @@ def read_task(images: Path, step: int) -> list[list[str]]:
 
     Raises UserError that names the file if it is missing, damaged or of another step.
     """
-    content = SealedDirectory(images).read_json(CLASSES)
-    steps = content.get("steps") if isinstance(content, dict) else None
-    if not _are_classes(steps) or len(steps) != step:
+    steps: list[list[str]] = SealedDirectory(images).read_json(CLASSES)["steps"]
+    if len(steps) != step:
         raise UserError(f"{images / CLASSES}: not the classes of {step} steps; run `dvc repro`")
     return steps
-
-
-def _are_classes(steps: Any) -> TypeGuard[list[list[str]]]:
-    return isinstance(steps, list) and all(
-        isinstance(step, list) and step and all(isinstance(name, str) for name in step) for step in steps
-    )
