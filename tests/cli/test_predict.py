@@ -42,17 +42,6 @@ def test_csv_holds_the_predictor_s_answers(saved: Path, capsys: pytest.CaptureFi
         assert "class_6" not in row
 
 
-def test_table_has_a_line_per_picture(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_pictures("in", 3)
-    main(["predict", str(saved), "in/2.png", "in/0.png", "--top", "1"])
-    (third,), _, (first,) = load_predictor(saved, CPU).best(random_images(0, 3))[::-1]
-    assert capsys.readouterr().out.splitlines() == [
-        "picture   top-1",
-        f"in/2.png  {third.name} {100 * third.probability:6.2f} %",
-        f"in/0.png  {first.name} {100 * first.probability:6.2f} %",
-    ]
-
-
 def test_links_in_circles_are_followed_once(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_pictures("in/b", 2)
     save_pictures("elsewhere", 1)
@@ -132,14 +121,6 @@ def test_a_wrong_path_is_named_before_any_work(
         main(["predict", *words])
     assert ended.value.code == f"error: {sentence}"
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.slow
-def test_a_reader_that_stops_early_is_no_fault(saved: Path) -> None:
-    save_pictures("in", 3)
-    line = f"{sys.executable} -m der predict {saved} in --csv | true"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
-    assert done.stderr == ""
 
 
 @pytest.mark.slow

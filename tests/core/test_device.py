@@ -9,22 +9,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from typing import get_args
 
 import pytest
 import torch
 
 from der.core.device import (
-    PRECISIONS,
     choose_device,
     choose_precision,
     flushes_denormals,
     make_deterministic,
     reproducible,
-    set_up_device,
 )
 from der.core.errors import UserError
-from der.settings.training import Precision
 
 SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # of Linux
 OFFERS_LARGE_PAGES = (
@@ -75,14 +71,6 @@ def test_a_device_that_this_machine_lacks(override: str, monkeypatch: pytest.Mon
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def test_precisions_of_the_settings_are_dtypes() -> None:
-    assert list(PRECISIONS) == list(get_args(Precision))
-    found = [choose_precision(name, CPU, "train.precision") for name in PRECISIONS]
-    assert found == [torch.float32, torch.bfloat16]
-    with pytest.raises(UserError, match=r"^train\.precision: 'float16' does not fit; write float32 or bfl"):
-        choose_precision("float16", CPU, "train.precision")
-
-
 def test_bfloat16_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for capability in ((7, 5), (8, 0)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
@@ -118,29 +106,6 @@ def test_operations_without_a_deterministic_form_are_refused() -> None:
     assert not torch.backends.cudnn.benchmark
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32
-
-
-@pytest.mark.usefixtures("torch_state")
-@pytest.mark.parametrize(("chosen", "kept"), [(":16:8", ":16:8"), (":0:0", ":4096:8")])
-def test_a_workspace_that_allows_reproducible_results_is_kept(
-    chosen: str, kept: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", chosen)
-    make_deterministic()
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == kept
-
-
-@pytest.mark.usefixtures("torch_state")
-@pytest.mark.parametrize(("override", "made_current"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", [])])
-def test_a_numbered_gpu_is_made_current(
-    override: str, made_current: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine(monkeypatch, cuda=True, mps=False)
-    calls: list[str] = []
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(str(device)))
-    assert str(set_up_device(override)) == override
-    assert calls == made_current
-    assert torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.usefixtures("torch_state")

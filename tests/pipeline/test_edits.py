@@ -189,14 +189,6 @@ def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
 
 
 @pytest.mark.usefixtures("finished")
-def test_steps_that_do_not_go_on_from_the_finished_ones_are_replaced() -> None:
-    bring("emu")
-    set_parameters(PARAMS, {"protocol.steps": [["bee"], ["cat"], ["dog"]]})
-    add_classes(["emu"])
-    assert steps() == [*FINISHED, ["emu"]]
-
-
-@pytest.mark.usefixtures("finished")
 def test_what_trains_is_said() -> None:
     bring("ant", "emu")
     add_classes(["ant"])
@@ -249,19 +241,6 @@ def test_what_cannot_be_added_changes_nothing(
     with pytest.raises(UserError, match=f"^{message}$"):
         add_classes(names)
     assert (read_text(), chain_length()) == (before, 4)
-
-
-@pytest.mark.usefixtures("finished")
-def test_classes_in_archives() -> None:
-    for name in ("ant", "bee", "cat", "dog"):
-        for index in "01":
-            write(Path("data/images/train", name, f"{index}.png"))
-    shutil.make_archive("images", "tar", "data/images")
-    Path("images.tar.gz").write_bytes(b"\x1f\x8b")
-    for path, names in (("images.tar", []), ("images.tar.gz", ["ant"])):
-        set_parameters(PARAMS, {"dataset.path": path, "protocol.steps": None})
-        add_classes(names)
-        assert steps() == [*FINISHED, ["ant"]]
 
 
 def test_without_a_finished_step() -> None:

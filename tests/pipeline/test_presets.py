@@ -20,7 +20,6 @@ from der.pipeline.paths import PARAMS
 from der.pipeline.plan import planned_steps
 from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset, write_preset
 from der.settings.sections import to_values
-from der.settings.training import AugmentationSettings
 from der.settings.yaml import parse_yaml
 from tests.locations import ROOT
 from tests.pipeline.clones import (
@@ -124,41 +123,6 @@ def test_recipes(name: str, base: tuple[object, ...], incremental: tuple[object,
     for any_phase in (train.base, train.incremental, train.incremental.classifier):
         assert (any_phase.learning_rate, any_phase.decay, any_phase.momentum) == (0.1, 0.1, 0.9)
     assert train.incremental.auxiliary_weight == 1
-
-
-def test_what_else_the_authors_recipes_say() -> None:
-    paper, b50, images = map(settings_of, ("paper_b0_10", "paper_b50_5", "imagenet100_b0_10"))
-    assert (paper.memory.budget, paper.memory.allocation) == (2000, "total")
-    assert (b50.memory.budget, b50.memory.allocation) == (20, "per_class")
-    stage = paper.train.incremental.classifier
-    assert (stage.epochs, stage.milestones, stage.weight_decay, stage.batch_size) == (30, [15], 5e-4, 128)
-    assert (stage.temperature, images.train.incremental.classifier.temperature) == (5.0, 1.0)
-    assert (images.network.stem, images.dataset.image_side, images.dataset.source) == ("large", 224, "folder")
-
-
-def test_networks_and_images() -> None:
-    settings = {name: settings_of(name) for name in NAMES}
-    for name, one in settings.items():
-        network = (one.network.backbone, one.network.depth, one.network.stem, one.network.head_bias)
-        if name.startswith("digits"):
-            assert network == ("cifar_resnet", 32, "small", True)
-            continue
-        if name == "photos":
-            assert network[0] == "timm:tf_efficientnet_lite0"
-            assert (one.network.weights, one.network.tuned) == ("pretrained", "last")
-            assert (one.dataset.image_side, one.network.mean, one.network.std) == (None, None, None)
-            continue
-        if one.dataset.source == "folder":
-            assert network == ("resnet", 18, "large", False)
-            assert one.network.mean == [0.485, 0.456, 0.406] and one.network.std == [0.229, 0.224, 0.225]
-            assert one.train.augmentation == AugmentationSettings([0.08, 1.0], 0, True, 0.0)
-            continue
-        wide = ("resnet", 18, "small", False)
-        assert network == (
-            ("cifar_resnet", 32, "small", True) if name in ("notebook", "pycil_b0_10") else wide
-        )
-        assert one.network.mean == [0.5071, 0.4867, 0.4408] and one.network.std == [0.2675, 0.2565, 0.2761]
-        assert one.train.augmentation == AugmentationSettings(None, 4, True, 63 / 255)
 
 
 @pytest.mark.parametrize("name", NAMES)

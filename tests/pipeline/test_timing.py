@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from der.core.cost import Spent, StageTime, processor_name
-from der.pipeline import timing
 from der.pipeline.paths import list_outputs
 from der.pipeline.timing import FILE, Line, keep_time, name_run, read_last, read_times, running_clock, timed
 from tests.locations import ROOT
@@ -152,13 +151,6 @@ def test_the_machine_and_the_epochs_of_a_training(place: Path) -> None:
     assert time.device.startswith(processor_name()) or torch.cuda.is_available()
 
 
-def test_a_stage_that_fails_leaves_no_seconds(place: Path) -> None:
-    leave("evaluate@1", "{}")
-    with pytest.raises(RuntimeError), timed("evaluate@1"):
-        raise RuntimeError
-    assert not place.exists()
-
-
 def test_damaged_lines_are_passed_over(place: Path) -> None:
     leave("evaluate@1", "{}")
     keep("evaluate@1", 1.0)
@@ -210,11 +202,3 @@ def test_stages_of_one_dvc_share_a_name_and_those_of_another_have_another() -> N
     assert [len(first), len({*first}), len({*first, *second})] == [2, 1, 2]
     assert len(set(run_dvc())) == 2  # without DVC a process is a run
     assert run_dvc(TORCHELASTIC_RUN_ID="theirs") == ["theirs", "theirs"]
-
-
-def test_a_dvc_that_has_ended_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_STAGE", "split")
-    monkeypatch.setattr(timing, "find_dvc", lambda: None)
-    name_run.cache_clear()
-    assert name_run() == name_run()
-    name_run.cache_clear()
