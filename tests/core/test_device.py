@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -22,33 +21,30 @@ from der.core.device import (
 )
 from der.core.errors import UserError
 
-SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # of Linux
-OFFERS_LARGE_PAGES = (
-    platform.libc_ver()[0] == "glibc" and SWITCH.exists() and "[never]" not in SWITCH.read_text()
-)
-
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
-@pytest.mark.parametrize("override", [None, ""])
 @pytest.mark.parametrize(
-    ("cuda", "mps", "expected"),
-    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+    ("cuda", "mps", "override", "expected"),
+    [
+        *((True, True, none, "cuda") for none in (None, "")),
+        *((cuda, mps, None, best) for cuda, mps, best in ((False, True, "mps"), (False, False, "cpu"))),
+        *((True, True, named, named) for named in ("cpu", "cuda", "cuda:1", "mps")),
+        *((False, False, named, None) for named in ("cuda", "cuda:1", "mps")),
+    ],
 )
-def test_the_best_there_is(
-    override: str | None, cuda: bool, mps: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_the_best_there_is_unless_one_is_named(
+    cuda: bool, mps: bool, override: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(monkeypatch, cuda=cuda, mps=mps)
-    assert choose_device(override).type == expected
-
-
-@pytest.mark.parametrize("override", ["cpu", "cuda", "cuda:1", "mps"])
-def test_the_override_decides(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(monkeypatch, cuda=True, mps=True)
-    assert choose_device(override) == torch.device(override)
+    if expected is not None:
+        assert str(choose_device(override)) == expected
+        return
+    with pytest.raises(UserError, match=f"^'{override}' is not available on this machine; write cpu, or no"):
+        choose_device(override)
 
 
 @pytest.mark.parametrize("override", ["gpu", "CUDA", "cuda:x", "meta", "xpu", " ", 0, 1, 3.5, False, ["cpu"]])
@@ -57,14 +53,6 @@ def test_what_is_no_device(override: object, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(
         UserError, match=f"^{re.escape(repr(override))} is no device; write cuda, mps or cpu$"
     ):
-        choose_device(override)
-
-
-@pytest.mark.parametrize("override", ["cuda", "cuda:1", "mps"])
-def test_a_device_that_this_machine_lacks(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(monkeypatch, cuda=False, mps=False)
-    message = f"^'{override}' is not available on this machine; write cpu, or nothing$"
-    with pytest.raises(UserError, match=message):
         choose_device(override)
 
 
@@ -152,28 +140,3 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_memory_of_freed_tensors_serves_again() -> None:
     faults = int(subprocess.check_output([sys.executable, "-c", COUNT_PAGE_FAULTS], text=True))
     assert faults < 100  # of 15,625 pages; without it, 11,687 are cleared anew each time
-
-
-COUNT_LARGE_PAGES = """
-import torch
-from pathlib import Path
-from der.core.device import reuse_freed_memory
-
-def resident():
-    return {line.split()[0]: int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if "kB" in line}
-
-before = resident()
-reuse_freed_memory()
-taken = resident()["Rss:"] - before["Rss:"]
-blocks = [torch.zeros(2_000_000) for _ in range(16)]
-print(taken, resident()["AnonHugePages:"] - before["AnonHugePages:"])
-"""
-
-
-@pytest.mark.slow  # torch in a process of its own
-@pytest.mark.skipif(not OFFERS_LARGE_PAGES, reason="no large pages on request")
-def test_large_tensors_lie_in_large_pages() -> None:
-    output = subprocess.check_output([sys.executable, "-c", COUNT_LARGE_PAGES], text=True)
-    taken, large = map(int, output.split())  # kilobytes
-    assert taken < 4096  # nothing is used before it is needed
-    assert large > 100_000  # of 125,000; without it, none

@@ -242,6 +242,13 @@ def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
             read()
 
 
+def test_files_of_dvc_that_are_whole() -> None:
+    RUNNING.parent.mkdir(parents=True)
+    for path, content in ((LOCK, WHOLE), (RUNNING, HELD), (RUNNING, "{}")):
+        path.write_text(content)
+        main(["check"])
+
+
 # params.schema.json
 
 

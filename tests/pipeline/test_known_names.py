@@ -96,8 +96,3 @@ EDITS: dict[str, Callable[[Path], object]] = {
 def test_what_may_hold_other_classes_is_not_refused(edit: str, images: Path) -> None:
     EDITS[edit](images)
     assert planned_steps(load_settings()) == TYPO
-
-
-def test_other_code_may_give_other_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "read_code", lambda stages: dict.fromkeys(stages, "edited"))
-    assert planned_steps(load_settings()) == TYPO

@@ -125,6 +125,16 @@ def test_recipes(name: str, base: tuple[object, ...], incremental: tuple[object,
     assert train.incremental.auxiliary_weight == 1
 
 
+def test_what_else_the_authors_recipes_say() -> None:
+    paper, b50, images = map(settings_of, ("paper_b0_10", "paper_b50_5", "imagenet100_b0_10"))
+    assert (paper.memory.budget, paper.memory.allocation) == (2000, "total")
+    assert (b50.memory.budget, b50.memory.allocation) == (20, "per_class")
+    stage = paper.train.incremental.classifier
+    assert (stage.epochs, stage.milestones, stage.weight_decay, stage.batch_size) == (30, [15], 5e-4, 128)
+    assert (stage.temperature, images.train.incremental.classifier.temperature) == (5.0, 1.0)
+    assert (images.network.stem, images.dataset.image_side, images.dataset.source) == ("large", 224, "folder")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_classifiers_start_as_in_the_program_whose_recipe_it_is(name: str) -> None:
     network = settings_of(name).network

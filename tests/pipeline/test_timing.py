@@ -1,7 +1,5 @@
 """Seconds of stages: found again by what the stages left, and lost without harm."""
 
-import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -168,26 +166,6 @@ def test_seconds_that_cannot_be_kept_stop_no_stage(place: Path) -> None:
     with timed("evaluate@1"):
         Path("dvc.yaml").write_text("stages: [", encoding="utf-8")
     assert not place.exists()
-
-
-def write_many(stage: str) -> None:
-    for seconds in range(100):
-        keep_time(stage, Spent(float(seconds), 1))
-
-
-def test_lines_of_two_processes_stay_whole(place: Path) -> None:
-    stages = ["evaluate@1", "evaluate@2"]
-    for stage in stages:
-        leave(stage, "{}")
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_many, args=(stage,)) for stage in stages]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    lines = (place / FILE).read_text(encoding="utf-8").splitlines()
-    assert len([json.loads(line) for line in lines]) == 200
-    assert seconds_of(stages) == dict.fromkeys(stages, 99.0)
 
 
 def run_dvc(**environment: str) -> list[str]:

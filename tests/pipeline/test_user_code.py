@@ -14,7 +14,7 @@ from der.pipeline.fingerprint import read_code, write_fingerprints
 from der.pipeline.params import write_text
 from der.pipeline.paths import GRAPH, PARAMS
 from der.pipeline.stage import Given
-from der.pipeline.user_code import importing_named, is_own
+from der.pipeline.user_code import importing_named
 from der.settings.yaml import put_values
 from tests.locations import ROOT
 
@@ -153,9 +153,3 @@ def test_what_a_checkpoint_names_is_imported_for_a_command_only_if_params_yaml_n
     with importing_named():
         check_imported("own.names:function", "file")
     monkeypatch.delitem(sys.modules, "own.names")
-
-
-def test_an_environment_below_the_root_is_nobody_s_own_code(project: Path) -> None:
-    assert not is_own("json.decoder", project / "env/lib/python3.11/json/decoder.py", set(), project)
-    assert not is_own("numpy", project / "env/lib/python3.11/site-packages/numpy/__init__.py", set(), project)
-    assert is_own("own", project / "src/own/__init__.py", set(), project)

@@ -40,12 +40,6 @@ def test_a_name_of_none(name: Any, hint: str) -> None:
         preset(name)
 
 
-def test_one_preset_does_not_change_another() -> None:
-    before = preset("digits")
-    read_preset("notebook")["dataset"]["source"] = "folder"
-    assert preset("digits") == before and preset("notebook").dataset.source == "cifar100"
-
-
 def test_a_mapping_in_one_line_is_a_value_as_a_whole(elsewhere: Path) -> None:
     for name, text in (
         ("digits", (DIRECTORY / "digits.yaml").read_text(encoding="utf-8")),

@@ -262,9 +262,10 @@ def plan(arguments: Namespace) -> None:
 
 def schema(arguments: Namespace) -> None:
     """Write params.schema.json anew, after an edit of a setting or of what one may choose from."""
-    from der.pipeline.checks import SCHEMA, write_schema
+    from der.core.files import write_json
+    from der.pipeline.checks import SCHEMA, make_schema
 
-    write_schema()
+    write_json(SCHEMA, make_schema())
     print(SCHEMA)
 
 

@@ -28,10 +28,7 @@ LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14  # bytes; of Linux's mman.h
 
 
 def choose_device(override: object) -> torch.device:
-    """CUDA, else Apple's GPU, else the CPU; ``override`` ("cuda", "cuda:1", "mps", "cpu") decides instead.
-
-    Raises UserError for a name torch does not know or a device this machine lacks.
-    """
+    """CUDA, else Apple's GPU, else the CPU; ``override`` (cuda:1, mps, cpu), if here, decides instead."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if override is None or override == "":
         return torch.device(next(name for name, here in available.items() if here))
@@ -57,10 +54,7 @@ def set_up_device(override: str | None) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype:
-    """Look up the dtype of the images on ``device``, which layers follow.
-
-    Raises UserError, ``where`` first, for a name that is none of PRECISIONS, and for a GPU without bfloat16.
-    """
+    """The dtype of the images, which layers follow; raises UserError for a GPU that lacks it."""
     dtype = look_up(PRECISIONS, name, where)
     is_old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
     if dtype == torch.bfloat16 and is_old:
@@ -69,10 +63,7 @@ def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype
 
 
 def take_part(device: torch.device, local_rank: int, count: int, threads_are_set: bool) -> torch.device:
-    """Give one of ``count`` processes on this machine a GPU of its own, or its part of the threads.
-
-    Called again, it does the same. Raises UserError, whatever the rank, if there are fewer GPUs.
-    """
+    """Give one of ``count`` processes on this machine a GPU of its own, or its part of the threads."""
     if device.type == "cuda":
         gpus = torch.cuda.device_count()
         if count > gpus:

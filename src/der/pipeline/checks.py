@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from der.core.errors import UserError, naming, printable
-from der.core.files import write_json
 from der.core.registry import is_family
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
@@ -43,7 +42,11 @@ def check_project(warn: Callable[[str], None]) -> None:
         advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
         check_channels(settings.network, settings.dataset.channels, advice)
         side = backbone_side(settings)
-        check_side(settings, side)
+        if settings.network.backbone.startswith("timm:"):  # does the model take the images?
+            # Only now: torch costs seconds, which the name of the backbone has cost already.
+            from der.model.network import try_side
+
+            try_side(settings.network, side or settings.dataset.side, settings.dataset.channels)
     find_source(settings.dataset).check(settings.dataset, RAW)  # download would, with its output gone
     steps = planned_steps(settings)
     move = describe_move(settings, steps) if steps is not None else None
@@ -52,15 +55,6 @@ def check_project(warn: Callable[[str], None]) -> None:
     check_chain(len(steps or []), "der add" if move else None)
     check_weights(settings.network)
     write_side(side)
-
-
-def check_side(settings: Settings, followed: int | None) -> None:
-    """Raise UserError if a model of timm cannot take the images; ``followed`` is its own side, if used."""
-    if settings.network.backbone.startswith("timm:"):
-        # Only now: torch costs seconds, which the name of the backbone has cost already.
-        from der.model.network import try_side
-
-        try_side(settings.network, followed or settings.dataset.side, settings.dataset.channels)
 
 
 def check_weights(settings: NetworkSettings) -> None:
@@ -99,11 +93,6 @@ def check_images() -> None:
             )
 
 
-def write_schema() -> None:
-    """Write params.schema.json; needed after an edit of a setting or a registry."""
-    write_json(SCHEMA, make_schema())
-
-
 def make_schema() -> dict[str, Any]:
     """Make the schema: types, bounds and descriptions of the sections, names of the registries."""
     schema = msgspec.json.schema(Settings)
@@ -111,18 +100,13 @@ def make_schema() -> dict[str, Any]:
         # msgspec and Python differ by version
         section["description"] = inspect.cleandoc(section["description"])
         section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
-        for key in section["properties"].values():
-            key.pop("default", None)
+        for one in section["properties"].values():
+            one.pop("default", None)
     for path, choice in CHOICES.items():
         families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if is_family(one)]
         named = [one for one in choice.registry if not is_family(one)]
-        _find(schema, path)["anyOf"] = [{"enum": named}, *families, {"pattern": USER_DEFINED}]
+        place = schema
+        for key in path.split("."):
+            place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
+        place["anyOf"] = [{"enum": named}, *families, {"pattern": USER_DEFINED}]
     return {"$schema": DIALECT, **schema}
-
-
-def _find(schema: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return the part of the schema for the key at a dotted path."""
-    place = schema
-    for key in path.split("."):
-        place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
-    return place

@@ -74,11 +74,7 @@ class RunImages:
         return side, channels
 
     def are_those_of(self, preset: Any) -> bool:
-        """Tell whether they are the images that ``preset``, a preset's values, means.
-
-        Where the identity of these is known it decides. Where it is not, images have the preset's source, if
-        that is no folder in which anything may lie, or the classes whose order the preset lists.
-        """
+        """Tell whether they are a preset's: by their identity, else by source, or by classes in a folder."""
         dataset, order = preset["dataset"], preset["protocol"]["class_order"]
         if self._form != (dataset["image_side"], dataset["channels"]):
             return False

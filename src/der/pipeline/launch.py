@@ -33,10 +33,7 @@ SILENT = 2  # seconds that a stage waits for the processor without a word
 
 
 def run_together(work: Callable[[], None], module: str, *arguments: str) -> None:
-    """Do ``work`` in all processes; if none but this one was started, start them as `python -m module`.
-
-    Raises UserError if they cannot reach each other, or if one of them was killed.
-    """
+    """Do ``work`` in all processes; if none but this one was started, start them as `python -m module`."""
     count = count_processes()
     if count == 1:
         work()
@@ -87,10 +84,7 @@ def _launch(count: int, module: str, *arguments: str) -> None:
 
 @contextmanager
 def letting_others_speak() -> Iterator[None]:
-    """Wait before a process says what is wrong with all of them, so that only one does.
-
-    What is wrong with the inputs rank 0 finds, too; of a process that was killed the launcher tells.
-    """
+    """Wait before a process says what is wrong with all of them, so that only one does."""
     try:
         yield
     except distributed.LostRank as error:

@@ -63,11 +63,7 @@ class Workspace(NamedTuple):
 
 
 def planned_steps(settings: Settings) -> Steps | None:
-    """The class names of every step before there are arrays of images; None if only the images tell.
-
-    Raises UserError for images that are not there, a protocol that does not fit the classes, or a budget that
-    is too small for them.
-    """
+    """The class names of every step; None if only the images tell. Raises UserError for what cannot be."""
     dataset, protocol = settings.dataset, settings.protocol
     with naming(PARAMS):
         names = find_source(dataset).list_names(dataset)

@@ -124,10 +124,7 @@ def perform_check(run: Callable[[], str]) -> None:
 
 
 def perform_stage(name: str, run: StageWork) -> None:
-    """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and print the sentence it returns.
-
-    It fails if what it ran on is not what it was given. A worker prints nothing.
-    """
+    """Run a stage, `train_task@2` in DVC's graph, and print its sentence; a worker prints nothing."""
     stage = name.partition("@")[0]
     if is_worker():
         with ending():

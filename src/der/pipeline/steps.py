@@ -39,10 +39,7 @@ def _links(length: int) -> dict[str, dict[str, Any]]:
 
 
 def check_chain(steps: int, mend: str | None = None) -> None:
-    """Raise UserError if chain.yaml is damaged or has fewer than ``steps`` steps.
-
-    ``mend`` is the command that makes it longer, by default `der chain`.
-    """
+    """Raise UserError, with the command ``mend``, if chain.yaml is damaged or shorter than ``steps``."""
     length = chain_length()
     if steps > length:
         raise UserError(
@@ -66,10 +63,7 @@ def write_classes(images: Path, steps: list[list[str]]) -> None:
 
 
 def read_task(images: Path, step: int) -> list[list[str]]:
-    """Read the class names of the steps up to ``step`` from a directory of its images.
-
-    Raises UserError that names the file if it is missing, damaged or of another step.
-    """
+    """Read the class names of the steps up to ``step``; raises UserError if the images are another step's."""
     steps: list[list[str]] = SealedDirectory(images).read_json(CLASSES)["steps"]
     if len(steps) != step:
         raise UserError(f"{images / CLASSES}: not the classes of {step} steps; run `dvc repro`")

@@ -54,10 +54,7 @@ def running_clock() -> WorkClock:
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
-    """Keep the wall time of the block as ``stage``'s, unless it fails.
-
-    A stage that goes on with an interrupted run's work adds that run's time to ``running_clock``.
-    """
+    """Keep the wall time of the block as ``stage``'s, with that of an interrupted run, unless it fails."""
     clock = WorkClock()
     token = _running.set(clock)
     try:

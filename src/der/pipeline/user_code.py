@@ -66,10 +66,7 @@ def find_package(name: str) -> list[Path]:
 
 @contextmanager
 def importing_named() -> Iterator[None]:
-    """Import the user's modules that params.yaml, if there is one, names, before checkpoints are read.
-
-    Raises UserError if one cannot be imported, or if the block needs one that params.yaml does not name.
-    """
+    """Import the user's modules that params.yaml, if there is one, names, before checkpoints are read."""
     if PARAMS.is_file():
         for key, module in named_modules(read_params()).items():
             import_own(module, f"{PARAMS}: {key}")
