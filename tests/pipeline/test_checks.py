@@ -18,9 +18,8 @@ from der.pipeline import checks
 from der.pipeline.checks import SCHEMA, make_schema
 from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
 from der.pipeline.params import read_params
-from der.pipeline.paths import PARAMS
+from der.pipeline.paths import CHAIN, PARAMS, write_chain
 from der.pipeline.plan import read_workspace
-from der.pipeline.steps import CHAIN, write_chain
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
 from tests.locations import ROOT

@@ -7,7 +7,7 @@ import pytest
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
 from der.pipeline import paths
-from der.pipeline.steps import chain_length, read_task, write_chain, write_classes
+from der.pipeline.paths import chain_length, read_task, write_chain, write_classes
 
 
 @pytest.fixture(autouse=True)

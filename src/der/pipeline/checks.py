@@ -16,10 +16,9 @@ from der.model.backbones import COLOURS
 from der.pipeline.edits import describe_missing_images, describe_move
 from der.pipeline.environment import check_work
 from der.pipeline.params import write_side
-from der.pipeline.paths import GRAPH, PARAMS, RAW, WEIGHTS, list_outputs, read_stages
+from der.pipeline.paths import GRAPH, PARAMS, RAW, WEIGHTS, check_chain, list_outputs, read_stages
 from der.pipeline.plan import planned_steps
 from der.pipeline.presets import load_settings
-from der.pipeline.steps import check_chain
 from der.pipeline.training import curves_root
 from der.settings.experiment import Settings
 from der.settings.sections import PRETRAINED, NetworkSettings

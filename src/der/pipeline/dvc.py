@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from der.core.errors import UserError
 from der.core.files import atomic_file, from_here
 from der.core.sealed import find_damage
+from der.pipeline import paths
 from der.pipeline.params import compare, value_at
-from der.pipeline.paths import PARAMS, SUMMARY, list_outputs, list_stages, sealed, test_images, train_images
+from der.pipeline.paths import PARAMS, SUMMARY, chain_length, list_outputs, list_stages
 from der.pipeline.provenance import read_committed
-from der.pipeline.steps import chain_length
 from der.settings.yaml import parse_yaml
 
 LOCK = Path("dvc.lock")
@@ -108,7 +108,7 @@ def count_same_steps(revision: str, most: int) -> int:
 
 def _find_images(records: dict[str, Any], step: int) -> list[str | None]:
     """DVC's hashes of the images that a step trained on, and was tested on; None where it knows none."""
-    pairs = (f"train_task@{step}", train_images(step)), (f"evaluate@{step}", test_images(step))
+    pairs = (f"train_task@{step}", paths.train_images(step)), (f"evaluate@{step}", paths.test_images(step))
     return [read_hashes(records.get(stage, {}), "deps").get(images) for stage, images in pairs]
 
 
@@ -184,7 +184,7 @@ def find_all_damage() -> Iterator[Damage]:
         name = path.parent.name + path.name
         if OBJECT.fullmatch(name) and path.is_file() and _md5(path) != name.removesuffix(".dir"):
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
-    for directory in filter(Path.exists, sealed(chain_length())):
+    for directory in filter(Path.exists, paths.sealed(chain_length())):
         yield from (Damage(str(error), directory) for error in find_damage(directory))
     records = read_records()
     for stage in NOT_SEALED:

@@ -13,10 +13,9 @@ from der.model import METADATA
 from der.pipeline import paths
 from der.pipeline.dvc import LOCK, find_cache, holds, read_lock, stages_to_run
 from der.pipeline.params import compare, parse_section, read_params, read_text, value_at, write_text
-from der.pipeline.paths import CHECKPOINTS, GRAPH, PARAMS, RAW, checkpoint, is_unused, steps_in
+from der.pipeline.paths import CHAIN, PARAMS, RAW, chain_length, is_unused, steps_in, write_chain
 from der.pipeline.plan import Steps, planned_steps
 from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
-from der.pipeline.steps import CHAIN, chain_length, write_chain
 from der.settings.experiment import Settings
 from der.settings.sections import DatasetSettings
 from der.settings.yaml import parse_yaml, put_values
@@ -65,7 +64,7 @@ def add_classes(names: Sequence[str]) -> str:
     settings, length = load_settings(), chain_length()
     finished = finished_steps()
     if not finished:
-        raise UserError(f"{CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
+        raise UserError(f"{paths.CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
     named = settings.protocol.steps or []
     before = named if named[: len(finished)] == finished else finished
     steps = [*before, choose_classes(names, before, settings.dataset)]
@@ -80,7 +79,7 @@ def add_classes(names: Sequence[str]) -> str:
 
 def finished_steps() -> Steps:
     """Read the steps of the newest checkpoint from its network.json; empty if no step is finished."""
-    files = [checkpoint(step) / METADATA for step in steps_in(CHECKPOINTS)]
+    files = [paths.checkpoint(step) / METADATA for step in steps_in(paths.CHECKPOINTS)]
     finished = [file for file in files if file.exists()]
     steps: Steps = read_json(finished[-1])["steps"] if finished else []
     return steps
@@ -152,8 +151,8 @@ def resize_chain(length: int | None) -> int:
 
     Raises UserError if the protocol has more, and as ``resize`` does.
     """
-    if not GRAPH.is_file():
-        raise UserError(f"{GRAPH}: not found; run from the repository's root")
+    if not paths.GRAPH.is_file():
+        raise UserError(f"{paths.GRAPH}: not found; run from the repository's root")
     steps = planned_steps(load_settings())
     if length is None and steps is None:
         raise UserError(

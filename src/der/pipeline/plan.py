@@ -24,13 +24,13 @@ from der.data.arrays import check_budget, list_classes
 from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
 from der.estimator.choices import backbone_side
+from der.pipeline import paths
 from der.pipeline.dvc import check_lock, find_files, hash_output, read_records
 from der.pipeline.fingerprint import read_code
 from der.pipeline.inputs import STAGE as DOWNLOAD
 from der.pipeline.inputs import find_changed_classes
 from der.pipeline.params import holds_side, load_section, parse_section, read_params, value_at
-from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, RAW, TASKS, fingerprint, is_unused
-from der.pipeline.steps import CHAIN, check_chain, read_task
+from der.pipeline.paths import CHAIN, INPUT, PARAMS, RAW, TASKS, check_chain, is_unused, read_task
 from der.pipeline.timing import read_last
 from der.settings.experiment import Settings
 from der.settings.sections import DatasetSettings, to_values
@@ -95,7 +95,7 @@ def _names_read_last(dataset: DatasetSettings) -> list[str]:
     ran_with = read_records().get(DOWNLOAD, {}).get("params", {}).get(str(PARAMS), {}).get("dataset")
     if ran_with != to_values(dataset) or not all(_has_size(entries, one) for one in (RAW, _path(dataset))):
         return []
-    if entries.get(fingerprint(DOWNLOAD), {}).get("md5") != _md5(read_code([DOWNLOAD])[DOWNLOAD]):
+    if entries.get(paths.fingerprint(DOWNLOAD), {}).get("md5") != _md5(read_code([DOWNLOAD])[DOWNLOAD]):
         return []
     try:
         return list_classes(RAW / "train")
@@ -212,7 +212,7 @@ def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
         found.owners[path] = [out.stage.addressing for out in owners]
         if not owners and dep.status():
             found.reasons.add(dep.def_path)
-        elif owners and not path.is_relative_to(FINGERPRINTS) and _is_stale(dep, owners):
+        elif owners and not path.is_relative_to(paths.FINGERPRINTS) and _is_stale(dep, owners):
             found.stale.add(path)
     if any(map(_is_lost, stage.outs)):
         found.reasons.add(LOST)
@@ -279,7 +279,7 @@ class _Row:
 
     def _input(self, name: str, stage: Stage, path: Path) -> str:
         """What a dependency of a stage will be, as a hash; empty if it stays as it is."""
-        if path.is_relative_to(FINGERPRINTS):
+        if path.is_relative_to(paths.FINGERPRINTS):
             return "" if self.workspace.code[name.partition("@")[0]] == stage.deps[path] else CHANGED
         if anew := self.written.get(path):
             return anew
@@ -297,7 +297,7 @@ class _Row:
         split, step = self.workspace.stages[SPLIT], int(path.relative_to(TASKS).parts[0])
         if SPLIT not in self.identities:
             return True
-        other_code = self.workspace.code[SPLIT] != split.deps.get(FINGERPRINTS / SPLIT)
+        other_code = self.workspace.code[SPLIT] != split.deps.get(paths.FINGERPRINTS / SPLIT)
         if self.steps is None or other_code or split.reasons - {CHAIN.as_posix()}:
             return False
         if self.raw and self._has_other_images(path, step, self.steps):

@@ -21,7 +21,7 @@ from der.data.arrays import load_memory, read_classes
 from der.pipeline import paths
 from der.pipeline.environment import CURVES, SCRATCH, count_processes, scratch_root
 from der.pipeline.params import load_section
-from der.pipeline.steps import read_task
+from der.pipeline.paths import read_task
 from der.pipeline.timing import find_project, running_clock
 from der.settings.sections import NetworkSettings, to_values
 from der.settings.training import TrainSettings
