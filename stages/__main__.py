@@ -11,12 +11,11 @@ from der.core import distributed
 from der.pipeline import paths
 from der.pipeline.environment import is_worker
 from der.pipeline.launch import end_with_parent, run_together
-from der.pipeline.paths import is_unused
+from der.pipeline.paths import chain_length, is_unused
 from der.pipeline.presets import load_settings
 from der.pipeline.provenance import check_recipes
 from der.pipeline.runs import conclude
 from der.pipeline.stage import Given, ending, is_shared, perform_check, perform_stage
-from der.pipeline.steps import chain_length
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
 PAGE_NEEDS = ("jinja2",)  # packages that only the page needs

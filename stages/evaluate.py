@@ -5,9 +5,8 @@ from der.pipeline import paths
 from der.pipeline.environment import is_worker, set_up_device
 from der.pipeline.launch import computing
 from der.pipeline.params import load_section
-from der.pipeline.paths import is_unused, mark_unused
+from der.pipeline.paths import is_unused, mark_unused, read_task
 from der.pipeline.stage import Given, run_step
-from der.pipeline.steps import read_task
 from der.settings.sections import EvaluateSettings
 
 

@@ -7,9 +7,8 @@ from der.core.sealed import SealedDirectory, sealed_directory
 from der.data.arrays import check_budget, class_file, list_classes
 from der.data.protocol import plan_steps
 from der.pipeline.params import load_section
-from der.pipeline.paths import RAW, TASKS, mark_unused
+from der.pipeline.paths import RAW, TASKS, chain_length, check_chain, mark_unused, write_classes
 from der.pipeline.stage import Given, run_stage
-from der.pipeline.steps import chain_length, check_chain, write_classes
 from der.settings.sections import MemorySettings, ProtocolSettings
 
 

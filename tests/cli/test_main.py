@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from der.cli.main import COMMANDS, FIRST, PIPELINE, main, naming_the_extra
+from der.cli.main import COMMANDS, FIRST, PIPELINE, naming_the_extra
 from der.core.errors import UserError
-from der.pipeline.steps import write_chain
+from der.pipeline.paths import write_chain
 
 NAMES = [command.__name__ for command in COMMANDS]
 
@@ -82,17 +82,6 @@ def test_help_of_all_stages_needs_no_project_and_a_stage_that_is_none_a_sentence
         printed = capsys.readouterr()
         assert text in printed.out + printed.err
         write_chain(2)  # for the second
-
-
-@pytest.mark.parametrize(
-    "words", [["train"], ["--all"], ["check", "folder"], ["predict", "x", "x", "--top", "0"]]
-)
-def test_what_is_no_command_or_no_option(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.startswith("usage: der")
 
 
 @pytest.mark.parametrize("name", [*sorted(PIPELINE), "numpy", "dvcx"])

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from der.cli.commands import MOST_PICTURES, start_csv, start_table
 from der.cli.main import main
-from der.cli.predict import MOST_PICTURES, start_csv, start_table
 from der.inference import loader
 from der.inference.predictor import Prediction, Predictor, load_predictor
 from tests.builders import CPU, random_images
@@ -40,17 +40,6 @@ def test_csv_holds_the_predictor_s_answers(saved: Path, capsys: pytest.CaptureFi
         said = [float(row[f"probability_{rank}"]) for rank in range(1, 6)]
         assert said == pytest.approx([one.probability for one in best], abs=1e-6)
         assert "class_6" not in row
-
-
-def test_table_has_a_line_per_picture(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_pictures("in", 3)
-    main(["predict", str(saved), "in/2.png", "in/0.png", "--top", "1"])
-    (third,), _, (first,) = load_predictor(saved, CPU).best(random_images(0, 3))[::-1]
-    assert capsys.readouterr().out.splitlines() == [
-        "picture   top-1",
-        f"in/2.png  {third.name} {100 * third.probability:6.2f} %",
-        f"in/0.png  {first.name} {100 * first.probability:6.2f} %",
-    ]
 
 
 def test_links_in_circles_are_followed_once(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,14 +119,6 @@ def test_a_wrong_path_is_named_before_any_work(
         main(["predict", *words])
     assert ended.value.code == f"error: {sentence}"
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.slow
-def test_a_reader_that_stops_early_is_no_fault(saved: Path) -> None:
-    save_pictures("in", 3)
-    line = f"{sys.executable} -m der predict {saved} in --csv | true"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
-    assert done.stderr == ""
 
 
 @pytest.mark.slow

@@ -7,29 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
-from typing import get_args
 
 import pytest
 import torch
 
 from der.core.device import (
-    PRECISIONS,
     choose_device,
     choose_precision,
     flushes_denormals,
     make_deterministic,
     reproducible,
-    set_up_device,
 )
 from der.core.errors import UserError
-from der.settings.training import Precision
-
-SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # of Linux
-OFFERS_LARGE_PAGES = (
-    platform.libc_ver()[0] == "glibc" and SWITCH.exists() and "[never]" not in SWITCH.read_text()
-)
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -37,22 +27,24 @@ def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
-@pytest.mark.parametrize("override", [None, ""])
 @pytest.mark.parametrize(
-    ("cuda", "mps", "expected"),
-    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+    ("cuda", "mps", "override", "expected"),
+    [
+        *((True, True, none, "cuda") for none in (None, "")),
+        *((cuda, mps, None, best) for cuda, mps, best in ((False, True, "mps"), (False, False, "cpu"))),
+        *((True, True, named, named) for named in ("cpu", "cuda", "cuda:1", "mps")),
+        *((False, False, named, None) for named in ("cuda", "cuda:1", "mps")),
+    ],
 )
-def test_the_best_there_is(
-    override: str | None, cuda: bool, mps: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_the_best_there_is_unless_one_is_named(
+    cuda: bool, mps: bool, override: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(monkeypatch, cuda=cuda, mps=mps)
-    assert choose_device(override).type == expected
-
-
-@pytest.mark.parametrize("override", ["cpu", "cuda", "cuda:1", "mps"])
-def test_the_override_decides(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(monkeypatch, cuda=True, mps=True)
-    assert choose_device(override) == torch.device(override)
+    if expected is not None:
+        assert str(choose_device(override)) == expected
+        return
+    with pytest.raises(UserError, match=f"^'{override}' is not available on this machine; write cpu, or no"):
+        choose_device(override)
 
 
 @pytest.mark.parametrize("override", ["gpu", "CUDA", "cuda:x", "meta", "xpu", " ", 0, 1, 3.5, False, ["cpu"]])
@@ -64,23 +56,7 @@ def test_what_is_no_device(override: object, monkeypatch: pytest.MonkeyPatch) ->
         choose_device(override)
 
 
-@pytest.mark.parametrize("override", ["cuda", "cuda:1", "mps"])
-def test_a_device_that_this_machine_lacks(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(monkeypatch, cuda=False, mps=False)
-    message = f"^'{override}' is not available on this machine; write cpu, or nothing$"
-    with pytest.raises(UserError, match=message):
-        choose_device(override)
-
-
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-
-
-def test_precisions_of_the_settings_are_dtypes() -> None:
-    assert list(PRECISIONS) == list(get_args(Precision))
-    found = [choose_precision(name, CPU, "train.precision") for name in PRECISIONS]
-    assert found == [torch.float32, torch.bfloat16]
-    with pytest.raises(UserError, match=r"^train\.precision: 'float16' does not fit; write float32 or bfl"):
-        choose_precision("float16", CPU, "train.precision")
 
 
 def test_bfloat16_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,29 +94,6 @@ def test_operations_without_a_deterministic_form_are_refused() -> None:
     assert not torch.backends.cudnn.benchmark
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32
-
-
-@pytest.mark.usefixtures("torch_state")
-@pytest.mark.parametrize(("chosen", "kept"), [(":16:8", ":16:8"), (":0:0", ":4096:8")])
-def test_a_workspace_that_allows_reproducible_results_is_kept(
-    chosen: str, kept: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", chosen)
-    make_deterministic()
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == kept
-
-
-@pytest.mark.usefixtures("torch_state")
-@pytest.mark.parametrize(("override", "made_current"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", [])])
-def test_a_numbered_gpu_is_made_current(
-    override: str, made_current: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine(monkeypatch, cuda=True, mps=False)
-    calls: list[str] = []
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(str(device)))
-    assert str(set_up_device(override)) == override
-    assert calls == made_current
-    assert torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.usefixtures("torch_state")
@@ -187,28 +140,3 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_memory_of_freed_tensors_serves_again() -> None:
     faults = int(subprocess.check_output([sys.executable, "-c", COUNT_PAGE_FAULTS], text=True))
     assert faults < 100  # of 15,625 pages; without it, 11,687 are cleared anew each time
-
-
-COUNT_LARGE_PAGES = """
-import torch
-from pathlib import Path
-from der.core.device import reuse_freed_memory
-
-def resident():
-    return {line.split()[0]: int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if "kB" in line}
-
-before = resident()
-reuse_freed_memory()
-taken = resident()["Rss:"] - before["Rss:"]
-blocks = [torch.zeros(2_000_000) for _ in range(16)]
-print(taken, resident()["AnonHugePages:"] - before["AnonHugePages:"])
-"""
-
-
-@pytest.mark.slow  # torch in a process of its own
-@pytest.mark.skipif(not OFFERS_LARGE_PAGES, reason="no large pages on request")
-def test_large_tensors_lie_in_large_pages() -> None:
-    output = subprocess.check_output([sys.executable, "-c", COUNT_LARGE_PAGES], text=True)
-    taken, large = map(int, output.split())  # kilobytes
-    assert taken < 4096  # nothing is used before it is needed
-    assert large > 100_000  # of 125,000; without it, none

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import pickle
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +25,6 @@ from der.core.files import (
     link_or_copy,
     read_array,
     read_json,
-    regular,
     write_array,
     write_json,
 )
@@ -119,15 +117,6 @@ def put(path: Path, name: str) -> None:
         (partial / name).touch()
 
 
-def test_a_file_is_replaced_not_written_over(tmp_path: Path) -> None:
-    # Checkpoints share files by hard links, so writing in place would change another one.
-    (tmp_path / "file.json").write_text("old")
-    link_or_copy(tmp_path / "file.json", tmp_path / "linked.json")
-    write_json(tmp_path / "file.json", "new")
-    assert (tmp_path / "linked.json").read_text() == "old"
-    assert read_json(tmp_path / "file.json") == "new"
-
-
 def test_the_old_directory_is_there_until_the_new_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,20 +154,6 @@ def test_json_is_read_as_it_was_written(value: object) -> None:
         write_json(path, value)
         assert read_json(path) == value
         assert json.loads(path.read_bytes()) == value  # by another reader
-
-
-def test_the_form_of_json(tmp_path: Path) -> None:
-    write_json(tmp_path / "v.json", {"grün": [1]})
-    assert (tmp_path / "v.json").read_bytes() == '{\n  "grün": [\n    1\n  ]\n}\n'.encode()
-
-
-def test_neither_nan_nor_objects_are_written(tmp_path: Path) -> None:
-    for value in (float("nan"), float("inf"), -float("inf")):
-        with pytest.raises(ValueError, match="not JSON compliant"):
-            write_json(tmp_path / "v.json", {"a": value})
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        write_array(tmp_path / "a.npy", np.array([{}]))
-    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -233,18 +208,6 @@ def test_a_damaged_array_is_named_and_never_unpickled(kind: str, mapped: bool, t
         path.write_bytes(contents[kind])
     with pytest.raises(UserError, match=r"a\.npy: cannot be read as a \.npy array \("):
         read_array(path, mapped=mapped)
-
-
-@pytest.mark.parametrize("read", [read_json, read_array])
-def test_what_is_no_file_is_not_waited_for(read: Callable[[Path], object], tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "zeros").symlink_to("/dev/zero")
-    for name in ("pipe", "zeros"):
-        with pytest.raises(UserError, match=rf"{name}: cannot be read as .+ \(no file\)$"):
-            read(tmp_path / name)
-    (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to("file")
-    assert regular(tmp_path / "link") == tmp_path / "link"
 
 
 def test_a_copy_where_links_are_impossible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core.mapped import prefetch, release
+from der.core.files import prefetch, release
 from tests.resident_memory import resident
 
 ROWS = 3000
@@ -42,10 +42,3 @@ def test_a_map_that_was_written_to_keeps_what_was_written(array: np.memmap) -> N
     prefetch(own, np.array([0, 5]))
     release(own)
     assert (own == 7).all() and not (array == 7).all()
-
-
-def test_arrays_in_memory_are_left_alone() -> None:
-    values = np.arange(10)
-    prefetch(values, np.array([1, 2]))
-    release(values)
-    assert values.tolist() == [*range(10)]

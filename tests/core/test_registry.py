@@ -12,10 +12,6 @@ from der.core.registry import check_imported, look_up, module_of
 CHOICES = {"one": len, "two": sum}
 
 
-def test_a_name_is_an_entry() -> None:
-    assert look_up(CHOICES, "two", "key") is sum
-
-
 @pytest.fixture(autouse=True)
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three modules of the user's, not imported yet."""

@@ -66,9 +66,3 @@ def test_known_digests_are_taken_over(
     monkeypatch.undo()
     assert np.array_equal(SealedDirectory(tmp_path / "copy").read_array("array.npy"), ARRAY)
     assert SealedDirectory(tmp_path / "copy").digests == {"array.npy": known["array.npy"]}
-
-
-def test_nothing_is_left_of_a_block_that_fails(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), sealed_directory(tmp_path / "new") as partial:
-        (partial / "none").rename(partial / "other")
-    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from der.core import mapped
+from der.core import files
 from der.core.errors import DamageError, UserError
 from der.core.files import write_array, write_json
 from der.core.sealed import seal
@@ -88,7 +88,7 @@ def test_of_large_files_nothing_stays_resident(on_disk: ImageRows, monkeypatch: 
 
     def watched(array: NDArray[np.uint8]) -> None:
         most.append(sum(map(resident, on_disk.arrays)))
-        mapped.release(array)
+        files.release(array)
 
     monkeypatch.setattr(module, "release", watched)
     rows = np.arange(60)[::-1]

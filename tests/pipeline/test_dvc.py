@@ -9,7 +9,7 @@ import yaml
 from der.core.sealed import MANIFEST, sealed_directory
 from der.pipeline import dvc, paths
 from der.pipeline.dvc import Damage, find_all_damage, hash_output, holds, repair
-from der.pipeline.steps import write_chain
+from der.pipeline.paths import write_chain
 
 GRAPH = {
     "check": {"outs": [{"data/fingerprints": {"persist": True}}, {"data/input.json": {"persist": True}}]},

@@ -19,10 +19,9 @@ from der.pipeline import edits
 from der.pipeline.dvc import LOCK
 from der.pipeline.edits import add_classes, apply_preset, describe_move, resize_chain
 from der.pipeline.params import compare, read_params, read_text, value_at
-from der.pipeline.paths import PARAMS, checkpoint, mark_unused, memory
-from der.pipeline.planning import planned_steps
+from der.pipeline.paths import PARAMS, chain_length, checkpoint, mark_unused, memory, write_chain
+from der.pipeline.plan import planned_steps
 from der.pipeline.presets import PRESETS, load_order, load_settings
-from der.pipeline.steps import chain_length, write_chain
 from der.settings.yaml import put_values
 from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY, make_clone
 from tests.runs.lab import digests, set_parameters
@@ -189,14 +188,6 @@ def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
 
 
 @pytest.mark.usefixtures("finished")
-def test_steps_that_do_not_go_on_from_the_finished_ones_are_replaced() -> None:
-    bring("emu")
-    set_parameters(PARAMS, {"protocol.steps": [["bee"], ["cat"], ["dog"]]})
-    add_classes(["emu"])
-    assert steps() == [*FINISHED, ["emu"]]
-
-
-@pytest.mark.usefixtures("finished")
 def test_what_trains_is_said() -> None:
     bring("ant", "emu")
     add_classes(["ant"])
@@ -249,19 +240,6 @@ def test_what_cannot_be_added_changes_nothing(
     with pytest.raises(UserError, match=f"^{message}$"):
         add_classes(names)
     assert (read_text(), chain_length()) == (before, 4)
-
-
-@pytest.mark.usefixtures("finished")
-def test_classes_in_archives() -> None:
-    for name in ("ant", "bee", "cat", "dog"):
-        for index in "01":
-            write(Path("data/images/train", name, f"{index}.png"))
-    shutil.make_archive("images", "tar", "data/images")
-    Path("images.tar.gz").write_bytes(b"\x1f\x8b")
-    for path, names in (("images.tar", []), ("images.tar.gz", ["ant"])):
-        set_parameters(PARAMS, {"dataset.path": path, "protocol.steps": None})
-        add_classes(names)
-        assert steps() == [*FINISHED, ["ant"]]
 
 
 def test_without_a_finished_step() -> None:

@@ -102,14 +102,3 @@ def test_one_stage_computes_at_a_time_and_who_waits_says_for_whom(tmp_path: Path
             first.kill()  # a lock ends with its process, however it ends
             assert second.stdout.readline() == "held\n"
             assert second.communicate() == ("", "") and second.returncode == 0
-
-
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
-def test_a_stage_of_few_threads_does_not_wait(tmp_path: Path) -> None:
-    few = {"OMP_NUM_THREADS": "1"}
-    with (
-        running("-c", HOLD, "a", str(tmp_path), **few) as one,
-        running("-c", HOLD, "b", str(tmp_path), **few) as two,
-    ):
-        for process in (one, two):
-            assert process.stdout is not None and process.stdout.readline() == "held\n"

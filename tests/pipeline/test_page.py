@@ -21,10 +21,9 @@ from der.evaluation.metrics import write_confusion
 from der.evaluation.mistakes import Predictions, write_mistakes, write_predictions
 from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.page import make_page, read_run
-from der.pipeline.paths import mark_unused
+from der.pipeline.paths import mark_unused, write_chain
 from der.pipeline.presets import PRESETS, load_settings
 from der.pipeline.runs import NO_PAGE, OTHER_PAGE, PAGE, show_results
-from der.pipeline.steps import write_chain
 from der.report.page import FinishedRun
 from der.settings.sections import to_values
 from der.train.log import write_log

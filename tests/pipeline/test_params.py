@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from der.core.errors import DamageError, UserError
+from der.core.errors import UserError
 from der.pipeline.params import (
     compare,
-    holds_side,
     load_section,
     parse_section,
     read_params,
@@ -22,7 +21,6 @@ from der.pipeline.params import (
 )
 from der.pipeline.paths import INPUT, PARAMS, read_names, read_stages
 from der.settings.experiment import Settings, preset
-from der.settings.sections import DatasetSettings
 from der.settings.training import PhaseSettings
 from tests.locations import ROOT
 
@@ -75,13 +73,6 @@ def test_what_a_stage_cannot_read(content: bytes | None, message: str) -> None:
         load_section(PhaseSettings, "train", "base")
 
 
-def test_a_stage_reads_its_own_sections() -> None:
-    text = COMMITTED.replace("budget: 200 ", "budget: many ")  # of no concern to these
-    Path("params.yaml").write_text(text, encoding="utf-8")
-    assert load_section(DatasetSettings, "dataset").image_side == 8
-    assert load_section(PhaseSettings, "train", "base").epochs == 40
-
-
 def test_the_side_that_is_written_is_read() -> None:
     dataset = preset("photos").dataset
     with pytest.raises(UserError, match=r"^data/input\.json: cannot be read"):
@@ -96,18 +87,6 @@ def test_the_side_that_is_written_is_read() -> None:
         with_side(dataset)
     digits = preset("digits").dataset
     assert with_side(digits) is digits
-
-
-def test_a_bit_that_flips_is_never_another_side() -> None:
-    write_side(160)
-    whole = INPUT.read_bytes()
-    for place in range(len(whole)):
-        INPUT.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with pytest.raises(DamageError, match=r"^data/input\.json: "):
-            with_side(preset("photos").dataset)
-        assert not holds_side(160)
-    write_side(160)  # as the next stage check does
-    assert INPUT.read_bytes() == whole
 
 
 STEPS = [[f"name {step}-{label}" for label in range(25)] for step in range(5)]

@@ -12,16 +12,17 @@ from der.pipeline.paths import (
     PLOTS,
     SUMMARY,
     WHOLE,
+    chain_length,
     digest_outputs,
     is_unused,
     list_outputs,
     list_stages,
     mark_unused,
+    read_task,
     sealed,
     stages_of,
     train_images,
 )
-from der.pipeline.steps import chain_length, read_task
 
 
 def write_task(text: bytes) -> None:

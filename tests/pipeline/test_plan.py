@@ -10,9 +10,8 @@ import pytest
 
 from der.core.cost import StageTime
 from der.core.errors import UserError
-from der.pipeline.overrides import apply_row, expand_rows
 from der.pipeline.params import read_text
-from der.pipeline.plan import Stage, Workspace, describe_run, describe_sweep, plan_row
+from der.pipeline.plan import Stage, Workspace, apply_row, describe_run, describe_sweep, expand_rows, plan_row
 from tests.pipeline.clones import make_clone
 
 

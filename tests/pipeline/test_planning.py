@@ -11,7 +11,7 @@ import pytest
 
 from der.core.errors import UserError
 from der.data.sources.builtin import CIFAR10, CIFAR100
-from der.pipeline.planning import planned_steps
+from der.pipeline.plan import planned_steps
 from der.pipeline.presets import load_settings
 from der.settings.experiment import DIRECTORY, ORDERS, list_names, read_order
 from tests.data.sources.image_trees import tree_of, write_zip
@@ -39,20 +39,26 @@ def plan(**values: Any) -> list[list[str]] | None:
 
 FOLDER = {"dataset__source": "folder", "dataset__path": "images"}
 ARCHIVE = {"dataset__source": "folder", "dataset__path": "images.tar"}
+ZIP = {"dataset__source": "folder", "dataset__path": "images.zip"}
 NAMED = [["ant", "bee"], ["elk"]]
 
 
-def test_digits() -> None:
-    assert plan() == [["0", "1"], ["2", "3"], ["4", "5"], ["6", "7"], ["8", "9"]]
-    assert plan(protocol__steps=[["9"], ["0", "3"]]) == [["9"], ["0", "3"]]
-
-
-def test_a_directory_of_images() -> None:
-    assert plan(**FOLDER) == [["ant", "bee"], ["cat", "dog"]]
-    assert plan(**FOLDER, protocol__class_order=["dog", "cat", "bee", "ant"]) == [
-        ["dog", "cat"],
-        ["bee", "ant"],
-    ]
+@pytest.mark.parametrize(
+    ("values", "steps"),
+    [
+        (FOLDER, [["ant", "bee"], ["cat", "dog"]]),
+        (FOLDER | {"protocol__class_order": ["dog", "cat", "bee", "ant"]}, [["dog", "cat"], ["bee", "ant"]]),
+        (ZIP, [["ant", "bee"], ["cat"]]),
+        (ARCHIVE, None),  # only the images tell
+        (FOLDER | {"dataset__path": "nowhere"}, None),
+        (ARCHIVE | {"protocol__steps": NAMED}, NAMED),  # the protocol names all that it teaches
+        (ARCHIVE | {"protocol__class_order": ["c", "b", "a"]}, [["c", "b"], ["a"]]),
+    ],
+)
+def test_images_of_one_s_own(values: dict[str, Any], steps: list[list[str]] | None) -> None:
+    tree = tree_of(train={"cat": 2, "ant": 2, "bee": 2}) | {"train/.hidden/0.png": b""}
+    write_zip(Path("images.zip"), {f"mine/{path}": content for path, content in tree.items()})
+    assert plan(**values) == steps
 
 
 def test_data_sets_that_are_the_same_everywhere() -> None:
@@ -63,26 +69,6 @@ def test_data_sets_that_are_the_same_everywhere() -> None:
     for order in list_names(DIRECTORY / ORDERS):
         assert sorted(read_order(order)) == list(CIFAR100)
     assert len(CIFAR10) == 10 and list(CIFAR10) == sorted(CIFAR10)
-
-
-@pytest.mark.parametrize("wrapper", ["", "mine/"])
-def test_a_zip(wrapper: str) -> None:
-    tree = tree_of(train={"cat": 2, "ant": 2, "bee": 2}) | {"train/.hidden/0.png": b""}
-    write_zip(Path("images.zip"), {wrapper + path: content for path, content in tree.items()})
-    packed = {"dataset__source": "folder", "dataset__path": "images.zip"}
-    assert plan(**packed) == [["ant", "bee"], ["cat"]]
-    with pytest.raises(UserError, match=r"^params\.yaml: protocol\.steps: 'elk' is no class of the data set"):
-        plan(**packed, protocol__steps=NAMED)
-
-
-def test_classes_that_the_protocol_names() -> None:
-    assert plan(**ARCHIVE, protocol__steps=NAMED) == NAMED
-    assert plan(**ARCHIVE, protocol__steps=None, protocol__class_order=["c", "b", "a"]) == [["c", "b"], ["a"]]
-
-
-def test_what_only_the_images_tell() -> None:
-    assert plan(**ARCHIVE) is None
-    assert plan(dataset__source="folder", dataset__path="nowhere") is None
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from der.model.weights import Start, tensors_of
 from der.pipeline import paths
 from der.pipeline.edits import apply_preset
 from der.pipeline.params import read_text
+from der.pipeline.paths import read_task, write_chain
 from der.pipeline.presets import parse_settings
-from der.pipeline.steps import read_task, write_chain
 from der.settings.experiment import Settings
 from der.settings.training import TrainSettings
 from der.train.batches import gather_step

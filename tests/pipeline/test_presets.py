@@ -17,10 +17,9 @@ from der.data.protocol import plan_steps
 from der.pipeline.checks import SCHEMA
 from der.pipeline.params import compare
 from der.pipeline.paths import PARAMS
-from der.pipeline.planning import planned_steps
+from der.pipeline.plan import planned_steps
 from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset, write_preset
 from der.settings.sections import to_values
-from der.settings.training import AugmentationSettings
 from der.settings.yaml import parse_yaml
 from tests.locations import ROOT
 from tests.pipeline.clones import (
@@ -134,31 +133,6 @@ def test_what_else_the_authors_recipes_say() -> None:
     assert (stage.epochs, stage.milestones, stage.weight_decay, stage.batch_size) == (30, [15], 5e-4, 128)
     assert (stage.temperature, images.train.incremental.classifier.temperature) == (5.0, 1.0)
     assert (images.network.stem, images.dataset.image_side, images.dataset.source) == ("large", 224, "folder")
-
-
-def test_networks_and_images() -> None:
-    settings = {name: settings_of(name) for name in NAMES}
-    for name, one in settings.items():
-        network = (one.network.backbone, one.network.depth, one.network.stem, one.network.head_bias)
-        if name.startswith("digits"):
-            assert network == ("cifar_resnet", 32, "small", True)
-            continue
-        if name == "photos":
-            assert network[0] == "timm:tf_efficientnet_lite0"
-            assert (one.network.weights, one.network.tuned) == ("pretrained", "last")
-            assert (one.dataset.image_side, one.network.mean, one.network.std) == (None, None, None)
-            continue
-        if one.dataset.source == "folder":
-            assert network == ("resnet", 18, "large", False)
-            assert one.network.mean == [0.485, 0.456, 0.406] and one.network.std == [0.229, 0.224, 0.225]
-            assert one.train.augmentation == AugmentationSettings([0.08, 1.0], 0, True, 0.0)
-            continue
-        wide = ("resnet", 18, "small", False)
-        assert network == (
-            ("cifar_resnet", 32, "small", True) if name in ("notebook", "pycil_b0_10") else wide
-        )
-        assert one.network.mean == [0.5071, 0.4867, 0.4408] and one.network.std == [0.2675, 0.2565, 0.2761]
-        assert one.train.augmentation == AugmentationSettings(None, 4, True, 63 / 255)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ from der.core.errors import DamageError, UserError
 from der.data import protocol
 from der.pipeline.fingerprint import read_code, write_fingerprints
 from der.pipeline.paths import FINGERPRINTS, fingerprint
-from der.pipeline.stage import CUDA_KERNELS, Given
+from der.pipeline.stage import Given
 from tests.locations import ROOT
 
 STAGE = "split"
@@ -81,19 +81,6 @@ def test_an_edit_before_a_module_is_imported(gone: bool, project: Path, lazy: py
     load(lazy)
     with pytest.raises(UserError, match=EDITED):
         given.confirm()
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_all_code_is_loaded_before_the_work_begins(
-    device: str, project: Path, lazy: pytest.MonkeyPatch
-) -> None:
-    write_fingerprints(read_code(["train_task"]))
-    given = Given("train_task")
-    imported: list[str] = []
-    lazy.setattr("importlib.import_module", lambda name: (imported.append(name), load(lazy)))
-    given.load(device)
-    assert {"der.train.engine", "der.train.rebalancing"} <= set(imported)
-    assert (CUDA_KERNELS in imported) == (device == "cuda")
 
 
 def test_without_a_fingerprint(project: Path) -> None:

@@ -14,7 +14,7 @@ from der.pipeline.fingerprint import read_code, write_fingerprints
 from der.pipeline.params import write_text
 from der.pipeline.paths import GRAPH, PARAMS
 from der.pipeline.stage import Given
-from der.pipeline.user_code import importing_named, is_own
+from der.pipeline.user_code import importing_named
 from der.settings.yaml import put_values
 from tests.locations import ROOT
 
@@ -100,13 +100,6 @@ def test_a_stage_is_held_to_it(project: Path, monkeypatch: pytest.MonkeyPatch) -
         Given("build_memory")
 
 
-def test_a_module_of_ours_may_be_named_too(project: Path) -> None:
-    name_function("memory.selection", "der.evaluation.metrics:write_confusion")
-    assert "der.evaluation.metrics" in modules_of(hash_stages(STAGES)["build_memory"])
-    write_fingerprints(read_code(STAGES))
-    Given("build_memory").confirm()
-
-
 @pytest.mark.parametrize("is_inside", [True, False])
 def test_code_that_dvc_does_not_look_at_is_refused_until_check_depends_on_it(
     project: Path,
@@ -125,16 +118,6 @@ def test_code_that_dvc_does_not_look_at_is_refused_until_check_depends_on_it(
     text = GRAPH.read_text(encoding="utf-8")
     GRAPH.write_text(text.replace("      - src\n", f"      - src\n      - {dependency}\n"))
     assert f"{package}.helper" in modules_of(hash_stages(STAGES)["build_memory"])
-
-
-def test_an_installed_package_is_its_version_as_torch_is(
-    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site = tmp_path_factory.mktemp("venv") / "site-packages"
-    write_package(site, "installed_own")
-    monkeypatch.syspath_prepend(site)
-    name_function("memory.selection", "installed_own.names:function")
-    assert "installed_own.helper" in modules_of(hash_stages(STAGES)["build_memory"])
 
 
 @pytest.mark.parametrize(
@@ -170,9 +153,3 @@ def test_what_a_checkpoint_names_is_imported_for_a_command_only_if_params_yaml_n
     with importing_named():
         check_imported("own.names:function", "file")
     monkeypatch.delitem(sys.modules, "own.names")
-
-
-def test_an_environment_below_the_root_is_nobody_s_own_code(project: Path) -> None:
-    assert not is_own("json.decoder", project / "env/lib/python3.11/json/decoder.py", set(), project)
-    assert not is_own("numpy", project / "env/lib/python3.11/site-packages/numpy/__init__.py", set(), project)
-    assert is_own("own", project / "src/own/__init__.py", set(), project)

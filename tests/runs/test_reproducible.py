@@ -14,7 +14,7 @@ from PIL import Image
 import der
 from der.data.arrays import read_classes
 from der.evaluation.metrics import METRICS
-from der.pipeline.steps import read_task
+from der.pipeline.paths import read_task
 from tests.runs.lab import CLASSES, RESULTS, Pipeline, Repro, digests, make_pipeline
 from tests.runs.pages import blocks
 

@@ -5,10 +5,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from der.core.errors import UserError
-from der.pipeline.checks import make_schema
 from der.pipeline.params import read_params
 from der.pipeline.paths import PARAMS
 from der.settings.experiment import Settings
@@ -18,7 +16,6 @@ from tests.examples_drawn import examples
 from tests.locations import ROOT
 
 CONTENT = read_params(ROOT / PARAMS)
-SCHEMA = Draft202012Validator(make_schema())
 
 SCALARS = (
     st.none()
@@ -74,18 +71,3 @@ def test_any_edit_of_the_committed_file(data: st.DataObject) -> None:
     found = outcome(content)
     if isinstance(found, Settings):
         assert outcome(to_values(found)) == found
-
-
-# Text, to settings.
-CHOSEN_BY_NAME = ("source", "backbone", "head_initialization", "rebalancing", "selection")
-LEAVES = st.booleans() | st.integers(-5, 2000) | st.floats(-2, 2) | st.none() | st.just("alphabetical")
-
-
-@given(st.sampled_from([key for key, _ in enumerate(places(CONTENT))]), LEAVES)
-def test_what_the_schema_refuses_the_settings_refuse(number: int, value: Any) -> None:
-    content = copy.deepcopy(CONTENT)
-    holder, key = places(content)[number]
-    holder[key] = value
-    if not SCHEMA.is_valid(content) and key not in CHOSEN_BY_NAME:
-        # JSON takes 3.0 for a whole number; we do not, so the reverse does not hold.
-        assert isinstance(outcome(content), str)

@@ -9,7 +9,6 @@ import pytest
 from der.core.errors import UserError
 from der.pipeline.presets import load_settings
 from der.settings.experiment import DIRECTORY, list_names, preset, read_preset, read_settings
-from der.settings.sections import to_values
 from tests.locations import ROOT
 from tests.pipeline.clones import settings_of
 
@@ -32,18 +31,6 @@ def test_a_preset_is_what_a_project_that_applies_it_has(name: str, monkeypatch: 
     assert settings == settings_of(name)
 
 
-def test_values_are_plain_ones() -> None:
-    """Of exactly these types, wherever settings came from: they are written into checkpoints."""
-
-    def types(value: object) -> set[type]:
-        if isinstance(value, dict):
-            return {type(value)}.union(*map(types, value), *map(types, value.values()))
-        return {type(value)}.union(*map(types, value)) if isinstance(value, list) else {type(value)}
-
-    for name in ("paper_b0_10", "digits_masks"):
-        assert types(to_values(preset(name))) <= {dict, list, str, int, float, bool, type(None)}
-
-
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("notebok", "did you mean notebook?"), *((one, "known: ablation_") for one in (3, None, [3]))],
@@ -51,12 +38,6 @@ def test_values_are_plain_ones() -> None:
 def test_a_name_of_none(name: Any, hint: str) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(f'{name}: no preset of that name; {hint}')}"):
         preset(name)
-
-
-def test_one_preset_does_not_change_another() -> None:
-    before = preset("digits")
-    read_preset("notebook")["dataset"]["source"] = "folder"
-    assert preset("digits") == before and preset("notebook").dataset.source == "cifar100"
 
 
 def test_a_mapping_in_one_line_is_a_value_as_a_whole(elsewhere: Path) -> None:
@@ -68,11 +49,6 @@ def test_a_mapping_in_one_line_is_a_value_as_a_whole(elsewhere: Path) -> None:
         (elsewhere / f"{name}.yaml").write_text(text, encoding="utf-8")
     train = read_preset("b", elsewhere)["train"]
     assert train["masks"] == {"sharpness": 9} and train["seed"] == 7 and train["precision"] == "float32"
-
-
-def test_numbers_in_names_count_by_value() -> None:
-    names = list_names()
-    assert names.index("paper_b0_5") < names.index("paper_b0_10") < names.index("paper_b0_50")
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,6 @@ def test_what_fits_becomes_the_section() -> None:
     assert parse(Outer, content) == Outer("x", True, "a", [1, 2], [1, "p"], Inner(0.5, 2), Inner(1.0, 2))
 
 
-def test_a_number_may_be_written_whole() -> None:
-    rate = parse(Outer, values(inner={"rate": 2**70})).inner.rate
-    assert rate == 2.0**70 and isinstance(rate, float)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

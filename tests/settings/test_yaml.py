@@ -1,6 +1,5 @@
 """YAML is read as DVC reads it, and written with its comments."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -67,22 +66,6 @@ def test_forms_of_scalars(text: str, value: Any) -> None:
 def test_what_is_no_yaml(text: str, fault: str) -> None:
     with pytest.raises(UserError, match=rf"^params\.yaml: not valid YAML \({fault}[^\n]*\)$"):
         parse_yaml(text, FILE)
-
-
-@given(st.text(alphabet="a1 \n:-[]{}#&*!|>'\"%@`,?<.\t\x00\ud7ff", max_size=40))
-@settings(max_examples=examples(100))
-def test_any_text(written: str) -> None:
-    sentence = ""
-    try:
-        parse_yaml(f"memory: {written}\n", FILE)
-    except UserError as error:
-        sentence = str(error)
-    assert not sentence or re.fullmatch(r"params\.yaml: not valid YAML \(.+\)", sentence)
-
-
-def test_what_one_reader_changes_another_does_not_see() -> None:
-    parse_yaml("stages: {report: [1]}", FILE)["stages"]["report"].append(2)
-    assert parse_yaml("stages: {report: [1]}", FILE) == {"stages": {"report": [1]}}
 
 
 TEXT = """\

@@ -13,9 +13,8 @@ from der.data.arrays import class_file
 from der.data.protocol import plan_steps
 from der.evaluation.metrics import METRICS, StepMetrics
 from der.model.checkpoint import save_empty_checkpoint
-from der.pipeline.paths import RAW, SUMMARY, checkpoint, evaluation, mark_unused
+from der.pipeline.paths import RAW, SUMMARY, chain_length, checkpoint, evaluation, mark_unused
 from der.pipeline.presets import load_settings
-from der.pipeline.steps import chain_length
 from der.settings.sections import to_values
 from der.summary.series import summarise
 

@@ -3,18 +3,24 @@
 What a command needs is imported when it runs: `der --help` should be quick, and torch costs seconds.
 """
 
+import csv
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from der.core.errors import printable
+from der.core.errors import columns, csv_cell, printable
 from der.settings.training import PRECISIONS
+
+if TYPE_CHECKING:
+    from der.inference.predictor import Prediction, Predictor
 
 Command = Callable[[Namespace], None]
 ARGUMENTS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {}  # by command, as argparse takes them
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
+MOST_PICTURES = 256  # that are read before the first of them is answered
+PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first
 
 
 def takes(*names: str, **options: Any) -> Callable[[Command], Command]:
@@ -126,7 +132,6 @@ def predict(arguments: Namespace) -> None:
     Any picture that Pillow reads; directories are searched, but for files whose names say that they are none.
     One that cannot be read is reported and skipped, and the exit status is 1.
     """
-    from der.cli.predict import print_predictions, start_csv, start_table
     from der.inference.loader import list_pictures
     from der.inference.predictor import load_predictor
     from der.pipeline.environment import set_up_device
@@ -142,6 +147,60 @@ def predict(arguments: Namespace) -> None:
     skipped = print_predictions(predictor, files, top, print_line)
     if skipped:
         sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
+
+
+def print_predictions(predictor: "Predictor", files: list[Path], top: int, print_line: PrintLine) -> int:
+    """Print a line for every picture, and why where one cannot be read; returns how many could not."""
+    from tqdm import tqdm
+
+    from der.inference.loader import read_chunks
+    from der.model.forward import images_per_pass
+
+    side, channels = predictor.metadata.image_side, predictor.metadata.channels
+    size = min(images_per_pass(side * side * channels), MOST_PICTURES)
+    skipped = 0
+    with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:
+        for chunk in read_chunks(files, side, channels, size):
+            with bar.external_write_mode():
+                for fault in chunk.faults:
+                    print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
+                for file, predictions in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
+                    print_line(str(file), predictions)
+            skipped += len(chunk.faults)
+            bar.update(len(chunk.files) + len(chunk.faults))
+    return skipped
+
+
+def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
+    """Print the heading of a table for ``files`` and classes ``names``, ``count`` predictions each."""
+    first = max([len("picture"), *(columns(printable(str(file))) for file in files)])
+    width = max(columns(printable(name)) for name in names)
+
+    def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
+        cells = [f"{_pad(one.name, width)} {100 * one.probability:6.2f} %" for one in predictions]
+        print("  ".join([_pad(picture, first), *cells]))
+
+    headings = [f"{f'top-{rank}':<{width + 9}}" for rank in range(1, count + 1)]
+    print("  ".join([f"{'picture':<{first}}", *headings]).rstrip())
+    return print_line
+
+
+def _pad(name: str, width: int) -> str:
+    text = printable(name)
+    return text + " " * (width - columns(text))
+
+
+def start_csv(count: int) -> PrintLine:
+    """Print the heading of a CSV file with ``count`` predictions a line; no name in it is a formula."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+
+    def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
+        cells = [(csv_cell(one.name), f"{one.probability:.6f}") for one in predictions]
+        writer.writerow([csv_cell(picture), *(text for cell in cells for text in cell)])
+
+    names = [f"{what}_{rank}" for rank in range(1, count + 1) for what in ("class", "probability")]
+    writer.writerow(["picture", *names])
+    return print_line
 
 
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
@@ -203,9 +262,10 @@ def plan(arguments: Namespace) -> None:
 
 def schema(arguments: Namespace) -> None:
     """Write params.schema.json anew, after an edit of a setting or of what one may choose from."""
-    from der.pipeline.checks import SCHEMA, write_schema
+    from der.core.files import write_json
+    from der.pipeline.checks import SCHEMA, make_schema
 
-    write_schema()
+    write_json(SCHEMA, make_schema())
     print(SCHEMA)
 
 
@@ -217,8 +277,8 @@ def verify(arguments: Namespace) -> None:
     of which the results hold the bytes is put back. Not while stages run. Exit status 1 if there is damage
     left.
     """
-    from der.pipeline import MEND
     from der.pipeline.dvc import find_all_damage, repair
+    from der.pipeline.paths import MEND
 
     damages = list(find_all_damage())
     for line in repair(damages) if arguments.repair else (damage.sentence for damage in damages):

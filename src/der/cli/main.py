@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from der.cli.commands import ARGUMENTS, COMMANDS
 from der.core.errors import UserError, advising, ending_in_a_sentence
-from der.pipeline import MEND
 
 FIRST = """\
 What one does first, in a clone of the project:
@@ -37,6 +36,8 @@ def main(words: list[str] | None = None) -> None:
         print(FIRST)
         return
     arguments = build_parser().parse_args(words)
+    from der.pipeline.paths import MEND  # only now: numpy costs a tenth of a second
+
     advice = f"{MEND}; a copy from elsewhere, copy again"
     with ending_in_a_sentence("interrupted"), advising(advice), naming_the_extra():
         try:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import cast
 
 import torch
 
@@ -27,10 +28,7 @@ LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14  # bytes; of Linux's mman.h
 
 
 def choose_device(override: object) -> torch.device:
-    """CUDA, else Apple's GPU, else the CPU; ``override`` ("cuda", "cuda:1", "mps", "cpu") decides instead.
-
-    Raises UserError for a name torch does not know or a device this machine lacks.
-    """
+    """CUDA, else Apple's GPU, else the CPU; ``override`` (cuda:1, mps, cpu), if here, decides instead."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if override is None or override == "":
         return torch.device(next(name for name, here in available.items() if here))
@@ -56,10 +54,7 @@ def set_up_device(override: str | None) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype:
-    """Look up the dtype of the images on ``device``, which layers follow.
-
-    Raises UserError, ``where`` first, for a name that is none of PRECISIONS, and for a GPU without bfloat16.
-    """
+    """The dtype of the images, which layers follow; raises UserError for a GPU that lacks it."""
     dtype = look_up(PRECISIONS, name, where)
     is_old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
     if dtype == torch.bfloat16 and is_old:
@@ -68,10 +63,7 @@ def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype
 
 
 def take_part(device: torch.device, local_rank: int, count: int, threads_are_set: bool) -> torch.device:
-    """Give one of ``count`` processes on this machine a GPU of its own, or its part of the threads.
-
-    Called again, it does the same. Raises UserError, whatever the rank, if there are fewer GPUs.
-    """
+    """Give one of ``count`` processes on this machine a GPU of its own, or its part of the threads."""
     if device.type == "cuda":
         gpus = torch.cuda.device_count()
         if count > gpus:
@@ -106,38 +98,16 @@ def make_deterministic() -> None:
     torch.set_flush_denormal(True)  # old weights decay towards zero; denormals are slow on CPUs
 
 
-class _Blocks:
-    """Counts the threads in blocks of ``reproducible``; the last to leave restores what the first found."""
-
-    MODES = (  # which ``make_deterministic`` sets for all threads, beside the debug mode
-        (torch.utils.deterministic, "fill_uninitialized_memory"),
-        (torch.backends.cudnn, "benchmark"),
-        (torch.backends.cuda.matmul, "allow_tf32"),
-        (torch.backends.cudnn, "allow_tf32"),
-    )
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.count = 0
-
-    def enter(self) -> None:
-        with self.lock:
-            if not self.count:
-                self.debug_mode = torch.get_deterministic_debug_mode()
-                self.before = [getattr(place, name) for place, name in self.MODES]
-            self.count += 1
-            make_deterministic()  # also for a thread that is not the first: denormals are its own matter
-
-    def leave(self) -> None:
-        with self.lock:
-            self.count -= 1
-            if not self.count:
-                torch.set_deterministic_debug_mode(self.debug_mode)
-                for (place, name), value in zip(self.MODES, self.before, strict=True):
-                    setattr(place, name, value)
-
-
-_blocks = _Blocks()
+_reproducible = threading.Lock()
+_before: list[
+    tuple[object, ...]
+] = []  # for every thread in a block of ``reproducible``, what the first found
+_MODES = (  # which ``make_deterministic`` sets for all threads, beside the debug mode
+    (torch.utils.deterministic, "fill_uninitialized_memory"),
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+    (torch.backends.cudnn, "allow_tf32"),
+)
 
 
 @contextmanager
@@ -147,11 +117,19 @@ def reproducible() -> Iterator[None]:
     Several threads may be in such blocks at once. What CUDA reads when it starts, its workspaces, stays.
     """
     flushes = flushes_denormals()
-    _blocks.enter()
+    with _reproducible:
+        found = torch.get_deterministic_debug_mode(), *(getattr(place, name) for place, name in _MODES)
+        _before.append(_before[0] if _before else found)
+        make_deterministic()  # also for a thread that is not the first: denormals are its own matter
     try:
         yield
     finally:
-        _blocks.leave()
+        with _reproducible:
+            debug_mode, *values = _before.pop()
+            if not _before:
+                torch.set_deterministic_debug_mode(cast(int, debug_mode))
+                for (place, name), value in zip(_MODES, values, strict=True):
+                    setattr(place, name, value)
         torch.set_flush_denormal(flushes)
 
 
@@ -164,20 +142,14 @@ def reuse_freed_memory() -> None:
     """Make glibc keep the memory of freed tensors for later ones; elsewhere nothing changes.
 
     By default it gives large blocks back to the system, which clears every page before it hands them out
-    again: 8 to 15 % of a train step's time.
+    again: 8 to 15 % of a step's time. Linux is asked for pages of 2 MB where the heap grows next: looking
+    pages of 4 KB up takes a tenth of a step that goes through hundreds of megabytes.
     """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes, the most it takes
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        use_large_pages(libc)
-
-
-def use_large_pages(libc: ctypes.CDLL) -> None:
-    """Ask Linux for pages of 2 MB where glibc's heap grows next; without memory for it nothing changes.
-
-    Of a train step that goes through hundreds of megabytes, looking pages of 4 KB up takes a tenth.
-    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes, the most it takes
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

@@ -6,7 +6,7 @@ in the order of the ranks.
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -93,9 +93,7 @@ def shard(length: int) -> slice:
 def barrier() -> None:
     """Wait until all ranks have come here, however long it takes; raises LostRank."""
     if _group:
-        import torch.distributed as dist
-
-        _call(dist.barrier, _group.waiting)
+        _call("barrier", _group.waiting)
 
 
 def all_reduce(tensors: "Sequence[Tensor]") -> None:
@@ -106,10 +104,9 @@ def all_reduce(tensors: "Sequence[Tensor]") -> None:
     if _group is None:
         return
     import torch
-    import torch.distributed as dist
 
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    _call(dist.all_reduce, flat, group=_group.working)
+    _call("all_reduce", flat, group=_group.working)
     for tensor, total in zip(tensors, flat.split([one.numel() for one in tensors]), strict=True):
         tensor.copy_(total.view(tensor.shape))
 
@@ -119,10 +116,9 @@ def all_gather(tensor: "Tensor") -> "Tensor":
     if _group is None:
         return tensor[None]
     import torch
-    import torch.distributed as dist
 
     parts = [torch.empty_like(tensor) for _ in range(_group.size)]
-    _call(dist.all_gather, parts, tensor.contiguous(), group=_group.working)
+    _call("all_gather", parts, tensor.contiguous(), group=_group.working)
     return torch.stack(parts)
 
 
@@ -130,17 +126,17 @@ def broadcast(value: T) -> T:
     """Return what rank 0 has for ``value``; raises LostRank."""
     if _group is None:
         return value
-    import torch.distributed as dist
-
     box = [value]
-    _call(dist.broadcast_object_list, box, src=0, group=_group.working)
+    _call("broadcast_object_list", box, src=0, group=_group.working)
     return box[0]
 
 
-def _call(function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+def _call(function: str, *arguments: Any, **named: Any) -> None:
     """Call a function of torch.distributed, whose errors are RuntimeErrors of many kinds."""
+    import torch.distributed as dist
+
     try:
-        function(*arguments, **named)
+        getattr(dist, function)(*arguments, **named)
     except RuntimeError as error:
         raise LostRank(f"a process has ended, or does not answer ({_reason(error)})") from None
 

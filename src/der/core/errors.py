@@ -76,10 +76,7 @@ def columns(text: str) -> int:
 
 
 def csv_cell(text: str) -> str:
-    """Put an apostrophe before ``text`` that a spreadsheet would run as a formula.
-
-    Text that begins with an apostrophe gets another, so that removing one gives every text back.
-    """
+    """Put an apostrophe before a spreadsheet's formula, and before one that is there: so it can be undone."""
     return QUOTE + text if text.startswith((*FORMULA, QUOTE)) else text
 
 

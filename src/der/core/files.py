@@ -5,6 +5,7 @@ They are written beside their place and then renamed, and read without running a
 
 import errno
 import json
+import mmap
 import os
 import shutil
 import stat
@@ -120,6 +121,38 @@ def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
 def _reason(error: Exception) -> str:
     """Say what is wrong, without the system's number and the path."""
     return getattr(error, "strerror", None) or str(error)
+
+
+def prefetch(array: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    """Have the system read these rows from disk while others are worked on; returns at once."""
+    found = _map_of(array)
+    if found is None or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    size = array[0].nbytes
+    for row in rows.tolist():
+        begin = array.offset + row * size  # type: ignore[attr-defined]
+        start = begin - begin % mmap.PAGESIZE
+        found.madvise(mmap.MADV_WILLNEED, start, begin + size - start)
+
+
+def release(array: NDArray[Any]) -> None:
+    """Give the memory of what was read back; it stays in the system's cache as long as there is room."""
+    found = _map_of(array)
+    if found is not None and hasattr(mmap, "MADV_DONTNEED"):
+        found.madvise(mmap.MADV_DONTNEED)
+
+
+def mapped_bytes(array: NDArray[Any]) -> int:
+    """The bytes of an array that lies in a file; 0 of one in memory."""
+    return 0 if _map_of(array) is None else array.nbytes
+
+
+def _map_of(array: NDArray[Any]) -> mmap.mmap | None:
+    """The map of a whole file's array, unless it may have been written to: changes would be lost."""
+    found = getattr(array, "_mmap", None)
+    if not isinstance(found, mmap.mmap) or not isinstance(array, np.memmap):
+        return None
+    return found if array.mode != "c" else None
 
 
 def link_or_copy(source: Path, target: Path) -> None:

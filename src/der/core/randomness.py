@@ -37,10 +37,7 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 
 @contextmanager
 def lending(stream: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed torch's own generators, from which dropout draws, like ``stream`` for the block.
-
-    Afterwards they go on as if the block had not been.
-    """
+    """Seed torch's own generators like ``stream`` for the block; then they go on as if it had not been."""
     with keeping_own(device):
         torch.default_generator.manual_seed(stream.initial_seed())
         if device.type != "cpu":

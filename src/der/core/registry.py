@@ -25,8 +25,12 @@ def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
 
     Raises UserError, ``where`` first, that says what can be written.
     """
-    if module_of(name) is not None:
-        return cast(T, _find_own(name, where))
+    if (module := module_of(name)) is not None:
+        attribute = name.partition(OWN)[2]
+        own: object = getattr(import_own(module, where), attribute, None)
+        if not callable(own):
+            raise UserError(f"{where}: {module!r} has no function {attribute!r}; write module:function")
+        return cast(T, own)
     family, colon, _ = name.partition(OWN)
     if (key := family + colon) not in choices:
         known = " or ".join(f"{one}<name>" if is_family(one) else one for one in choices)
@@ -73,11 +77,3 @@ def import_own(module: str, where: str) -> ModuleType:
         raise UserError(f"{where}: {module!r} cannot be imported ({reason}); correct it") from error
     imported_own.add(module)
     return found
-
-
-def _find_own(name: str, where: str) -> object:
-    module, _, attribute = name.partition(OWN)
-    own: object = getattr(import_own(module, where), attribute, None)
-    if not callable(own):
-        raise UserError(f"{where}: {module!r} has no function {attribute!r}; write module:function")
-    return own

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.core.files import atomic_file, write_array
-from der.core.mapped import mapped_bytes, prefetch, release
+from der.core.files import atomic_file, mapped_bytes, prefetch, release, write_array
 from der.core.sealed import SealedDirectory, sealed_directory
 from der.settings.sections import MemorySettings
 

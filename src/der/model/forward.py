@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from der.core import distributed
-from der.core.mapped import release
+from der.core.files import release
 from der.model.checkpoint import Checkpoint
 from der.model.kernels.layers import ConvNorm
 from der.model.network import Extractor, Network

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from der.core.errors import UserError, naming, printable
-from der.core.files import write_json
 from der.core.registry import is_family
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
@@ -17,13 +16,12 @@ from der.model.backbones import COLOURS
 from der.pipeline.edits import describe_missing_images, describe_move
 from der.pipeline.environment import check_work
 from der.pipeline.params import write_side
-from der.pipeline.paths import PARAMS, RAW, list_outputs, read_stages
-from der.pipeline.planning import planned_steps
+from der.pipeline.paths import GRAPH, PARAMS, RAW, WEIGHTS, check_chain, list_outputs, read_stages
+from der.pipeline.plan import planned_steps
 from der.pipeline.presets import load_settings
-from der.pipeline.steps import check_chain
 from der.pipeline.training import curves_root
-from der.pipeline.weights import check_weights
 from der.settings.experiment import Settings
+from der.settings.sections import PRETRAINED, NetworkSettings
 
 SCHEMA = Path("params.schema.json")
 USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
@@ -43,7 +41,11 @@ def check_project(warn: Callable[[str], None]) -> None:
         advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
         check_channels(settings.network, settings.dataset.channels, advice)
         side = backbone_side(settings)
-        check_side(settings, side)
+        if settings.network.backbone.startswith("timm:"):  # does the model take the images?
+            # Only now: torch costs seconds, which the name of the backbone has cost already.
+            from der.model.network import try_side
+
+            try_side(settings.network, side or settings.dataset.side, settings.dataset.channels)
     find_source(settings.dataset).check(settings.dataset, RAW)  # download would, with its output gone
     steps = planned_steps(settings)
     move = describe_move(settings, steps) if steps is not None else None
@@ -54,13 +56,26 @@ def check_project(warn: Callable[[str], None]) -> None:
     write_side(side)
 
 
-def check_side(settings: Settings, followed: int | None) -> None:
-    """Raise UserError if a model of timm cannot take the images; ``followed`` is its own side, if used."""
-    if settings.network.backbone.startswith("timm:"):
-        # Only now: torch costs seconds, which the name of the backbone has cost already.
-        from der.model.network import try_side
+def check_weights(settings: NetworkSettings) -> None:
+    """Raise UserError for a file of no such weights, or of which DVC would not see an edit."""
+    if settings.weights in (None, PRETRAINED):
+        return
+    path = Path(settings.weights)
+    if not path.is_file():
+        raise UserError(
+            f"{PARAMS}: network.weights: there is no file {path}; put one into {WEIGHTS} and write its path, "
+            f"or {PRETRAINED}, or null"
+        )
+    watched = [Path(os.path.abspath(dep)) for dep in read_stages()["initialize"]["deps"]]
+    if not any(Path(os.path.abspath(path)).is_relative_to(place) for place in watched):
+        raise UserError(
+            f"{PARAMS}: network.weights: DVC would not see an edit of {path}; put it, or a link to it, into "
+            f"{WEIGHTS}, or add it to the deps of stage initialize in {GRAPH}: - {path}"
+        )
+    from der.model.weights import read_start  # only now: torch costs seconds
 
-        try_side(settings.network, followed or settings.dataset.side, settings.dataset.channels)
+    with naming(PARAMS):
+        read_start(settings, settings.weights)
 
 
 def check_images() -> None:
@@ -77,31 +92,20 @@ def check_images() -> None:
             )
 
 
-def write_schema() -> None:
-    """Write params.schema.json; needed after an edit of a setting or a registry."""
-    write_json(SCHEMA, make_schema())
-
-
 def make_schema() -> dict[str, Any]:
     """Make the schema: types, bounds and descriptions of the sections, names of the registries."""
     schema = msgspec.json.schema(Settings)
     for section in schema["$defs"].values():
-        section["description"] = inspect.cleandoc(
-            section["description"]
-        )  # msgspec and Python differ by version
+        # msgspec and Python differ by version
+        section["description"] = inspect.cleandoc(section["description"])
         section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
-        for key in section["properties"].values():
-            key.pop("default", None)
+        for one in section["properties"].values():
+            one.pop("default", None)
     for path, choice in CHOICES.items():
         families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if is_family(one)]
         named = [one for one in choice.registry if not is_family(one)]
-        _find(schema, path)["anyOf"] = [{"enum": named}, *families, {"pattern": USER_DEFINED}]
+        place = schema
+        for key in path.split("."):
+            place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
+        place["anyOf"] = [{"enum": named}, *families, {"pattern": USER_DEFINED}]
     return {"$schema": DIALECT, **schema}
-
-
-def _find(schema: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return the part of the schema for the key at a dotted path."""
-    place = schema
-    for key in path.split("."):
-        place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
-    return place

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,18 +13,10 @@ from typing import Any, NamedTuple
 from der.core.errors import UserError
 from der.core.files import atomic_file, from_here
 from der.core.sealed import find_damage
-from der.pipeline.params import Change, compare, value_at
-from der.pipeline.paths import (
-    PARAMS,
-    SUMMARY,
-    list_outputs,
-    list_stages,
-    sealed,
-    test_images,
-    train_images,
-)
+from der.pipeline import paths
+from der.pipeline.params import compare, value_at
+from der.pipeline.paths import PARAMS, SUMMARY, chain_length, list_outputs, list_stages
 from der.pipeline.provenance import read_committed
-from der.pipeline.steps import chain_length
 from der.settings.yaml import parse_yaml
 
 LOCK = Path("dvc.lock")
@@ -36,12 +29,15 @@ Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
 
 
 def read_records() -> dict[str, Any]:
-    """All that DVC has recorded of its runs, by the names of stages; empty where it has run nothing yet.
-
-    Raises UserError where it is half-written.
-    """
-    _check_whole(LOCK)
-    return _parse(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else {}
+    """All that DVC has recorded of its runs, by stage; raises UserError where it is half-written."""
+    with _whole(LOCK):
+        text = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
+        stages = _parse(text)
+        left = [entry for name, stage in stages.items() if name != "report" for entry in stage["outs"]]
+        read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
+        if LOCK.exists() and not (text.endswith("\n") and all("md5" in entry for entry in (*left, *read))):
+            raise ValueError
+    return stages
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -51,29 +47,21 @@ def _parse(text: str) -> dict[str, Any]:
 
 def check_lock() -> None:
     """Raise UserError if a file that DVC does not write at once is half-written."""
-    _check_whole(LOCK)
-    _check_whole(RUNNING)
+    read_records()
+    with _whole(RUNNING):
+        if RUNNING.exists() and not isinstance(json.loads(RUNNING.read_text(encoding="utf-8")), dict):
+            raise ValueError
 
 
-def _check_whole(path: Path) -> None:
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else None
-        whole = text is None or (_is_whole_lock(text) if path == LOCK else isinstance(json.loads(text), dict))
+        yield
     except (ValueError, AttributeError, TypeError, KeyError):
-        whole = False
-    if not whole:
         raise UserError(
             f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
             "what is finished from its cache"
-        )
-
-
-def _is_whole_lock(text: str) -> bool:
-    """Whether the last line has its end, every stage what it leaves, and every file its hash."""
-    stages = parse_yaml(text, LOCK)["stages"]
-    left = [entry for name, stage in stages.items() if name != "report" for entry in stage["outs"]]
-    read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
-    return text.endswith("\n") and all("md5" in entry for entry in (*left, *read))
+        ) from None
 
 
 def read_lock() -> Ran:
@@ -88,21 +76,19 @@ def read_hashes(stage: dict[str, Any], kind: str = "outs") -> dict[Path, str]:
     return {Path(one["path"]): one["md5"] for one in stage.get(kind, [])}
 
 
-def changes_since(ran: Ran, stage: str, parameters: Any) -> Iterator[Change]:
-    """Where ``parameters``, all of params.yaml, differ from those that ``stage`` ran with."""
-    for key, value in ran[stage].items():
-        yield from compare(value, value_at(parameters, key), key)
-
-
 def stages_to_run(parameters: Any) -> list[str]:
-    """The stages that never ran, or with other parameters, as "split" or "train_task@2 to @11"."""
+    """The stages that never ran, or with other ``parameters``, as "split" or "train_task@2 to @11"."""
     ran, wanted = read_lock(), []
+
+    def waits(stage: str) -> bool:
+        return stage not in ran or any(
+            True for key, value in ran[stage].items() for _ in compare(value, value_at(parameters, key))
+        )
+
     for names in list_stages().values():
-        for waits, row in groupby(
-            names, lambda one: one not in ran or any(changes_since(ran, one, parameters))
-        ):
+        for waiting, row in groupby(names, waits):
             first, *others = row
-            if waits:
+            if waiting:
                 wanted.append(first + (f" to @{others[-1].partition('@')[2]}" if others else ""))
     return wanted
 
@@ -122,7 +108,7 @@ def count_same_steps(revision: str, most: int) -> int:
 
 def _find_images(records: dict[str, Any], step: int) -> list[str | None]:
     """DVC's hashes of the images that a step trained on, and was tested on; None where it knows none."""
-    pairs = (f"train_task@{step}", train_images(step)), (f"evaluate@{step}", test_images(step))
+    pairs = (f"train_task@{step}", paths.train_images(step)), (f"evaluate@{step}", paths.test_images(step))
     return [read_hashes(records.get(stage, {}), "deps").get(images) for stage, images in pairs]
 
 
@@ -198,25 +184,19 @@ def find_all_damage() -> Iterator[Damage]:
         name = path.parent.name + path.name
         if OBJECT.fullmatch(name) and path.is_file() and _md5(path) != name.removesuffix(".dir"):
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
-    for directory in filter(Path.exists, sealed(chain_length())):
+    for directory in filter(Path.exists, paths.sealed(chain_length())):
         yield from (Damage(str(error), directory) for error in find_damage(directory))
     records = read_records()
-    for path, recorded in (
-        one for stage in NOT_SEALED for one in read_hashes(records.get(stage, {})).items()
-    ):
-        if path.exists() and hash_output(path) != recorded:
-            yield Damage(f"{path}: other bytes than {LOCK} records of it", path)
+    for stage in NOT_SEALED:
+        for path, recorded in read_hashes(records.get(stage, {})).items():
+            if path.exists() and hash_output(path) != recorded:
+                yield Damage(f"{path}: other bytes than {LOCK} records of it", path)
 
 
 def repair(damages: list[Damage]) -> Iterator[str]:
     """Remove what is damaged, or put back an object whose bytes the results hold; says what was done."""
-    stages = [stage for names in list_stages().values() for stage in names]
-    copies = {
-        name: one
-        for stage in stages
-        for out in list_outputs(stage)
-        for name, one in _hash_objects(out).items()
-    }
+    outs = (out for names in list_stages().values() for stage in names for out in list_outputs(stage))
+    copies = {name: one for out in outs for name, one in _hash_objects(out).items()}
     for sentence, path in damages:  # objects first: their bytes may lie beside another file that is damaged
         intact = copies.get(path.parent.name + path.name)
         if intact is not None:

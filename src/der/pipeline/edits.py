@@ -2,7 +2,7 @@
 
 import shutil
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from der.core.errors import DamageError, UserError, naming
@@ -13,17 +13,14 @@ from der.model import METADATA
 from der.pipeline import paths
 from der.pipeline.dvc import LOCK, find_cache, holds, read_lock, stages_to_run
 from der.pipeline.params import compare, parse_section, read_params, read_text, value_at, write_text
-from der.pipeline.paths import CHECKPOINTS, GRAPH, PARAMS, RAW, checkpoint, is_unused, steps_in
-from der.pipeline.planning import planned_steps
+from der.pipeline.paths import CHAIN, PARAMS, RAW, chain_length, is_unused, steps_in, write_chain
+from der.pipeline.plan import Steps, planned_steps
 from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
-from der.pipeline.steps import CHAIN, chain_length, write_chain
 from der.settings.experiment import Settings
 from der.settings.sections import DatasetSettings
 from der.settings.yaml import parse_yaml, put_values
 
 TRAINING = "train_task@"  # and the number of a step: its stage in DVC's graph
-
-Steps = list[list[str]]  # class names in label order, by the step that brings them
 
 
 def apply_preset(name: str, class_order: str | None = None) -> str:
@@ -67,7 +64,7 @@ def add_classes(names: Sequence[str]) -> str:
     settings, length = load_settings(), chain_length()
     finished = finished_steps()
     if not finished:
-        raise UserError(f"{CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
+        raise UserError(f"{paths.CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
     named = settings.protocol.steps or []
     before = named if named[: len(finished)] == finished else finished
     steps = [*before, choose_classes(names, before, settings.dataset)]
@@ -76,26 +73,15 @@ def add_classes(names: Sequence[str]) -> str:
     fitted = fit_chain(length, len(steps))
     write_text(edited)
     kept = "step 1 stays as it was" if len(finished) == 1 else f"steps 1 to {len(finished)} stay as they were"
-    return "\n".join(
-        [
-            f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {kept}",
-            *fitted,
-            _describe_training(edited, len(finished) + 1, len(steps)),
-        ]
-    )
+    said = f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {kept}"
+    return "\n".join([said, *fitted, _describe_training(edited, len(finished) + 1, len(steps))])
 
 
 def finished_steps() -> Steps:
     """Read the steps of the newest checkpoint from its network.json; empty if no step is finished."""
-    files = [checkpoint(step) / METADATA for step in steps_in(CHECKPOINTS)]
+    files = [paths.checkpoint(step) / METADATA for step in steps_in(paths.CHECKPOINTS)]
     finished = [file for file in files if file.exists()]
-    if not finished:
-        return []
-    newest = finished[-1]
-    content = read_json(newest)
-    steps = content.get("steps") if isinstance(content, dict) else None
-    if not isinstance(steps, list):
-        raise UserError(f"{newest}: not a DER checkpoint; run `dvc repro`")
+    steps: Steps = read_json(finished[-1])["steps"] if finished else []
     return steps
 
 
@@ -153,10 +139,7 @@ def describe_move(settings: Settings, planned: Steps) -> str | None:
 
 
 def fit_chain(length: int, steps: int) -> list[str]:
-    """Change chain.yaml from ``length`` to ``steps`` steps; return what to print.
-
-    Call it before params.yaml is written: it raises UserError, and changes nothing, as ``resize`` does.
-    """
+    """Change chain.yaml from ``length`` to ``steps`` steps, first of all; return what to print."""
     if steps == length:
         return []
     resize(steps)
@@ -168,8 +151,8 @@ def resize_chain(length: int | None) -> int:
 
     Raises UserError if the protocol has more, and as ``resize`` does.
     """
-    if not GRAPH.is_file():
-        raise UserError(f"{GRAPH}: not found; run from the repository's root")
+    if not paths.GRAPH.is_file():
+        raise UserError(f"{paths.GRAPH}: not found; run from the repository's root")
     steps = planned_steps(load_settings())
     if length is None and steps is None:
         raise UserError(
@@ -191,9 +174,13 @@ def resize(length: int) -> None:
     There they would be inputs of summarize and report, which read whole folders. Raises UserError, and
     changes nothing, if DVC's cache lacks such an output, because it could not be restored.
     """
-    left = list(_find_left(length))
+    steps = {step for output in paths.outputs(length) for step in steps_in(output.parent) if step > length}
+    left = [output for step in sorted(steps) for output in paths.outputs(step) if output.exists()]
     results = [output for output in left if not _is_marker(output)]
-    cache = _find_cache() if results else None
+    try:
+        cache = find_cache() if results else None
+    except (ModuleNotFoundError, UserError):
+        cache = None  # without DVC nothing can be restored
     for output in results:
         if cache is None or not holds(cache, output):
             raise UserError(
@@ -205,24 +192,8 @@ def resize(length: int) -> None:
         shutil.rmtree(output) if output.is_dir() else output.unlink()
 
 
-def _find_left(length: int) -> Iterator[Path]:
-    """Yield the outputs of steps after ``length``."""
-    folders = {output.parent for output in paths.outputs(length)}
-    for step in sorted({step for folder in folders for step in steps_in(folder)}):
-        if step > length:
-            yield from filter(Path.exists, paths.outputs(step))
-
-
 def _is_marker(output: Path) -> bool:
     try:
         return is_unused(output)
     except DamageError:
         return False
-
-
-def _find_cache() -> Path | None:
-    """Return DVC's cache, or None without DVC."""
-    try:
-        return find_cache()
-    except (ModuleNotFoundError, UserError):
-        return None

@@ -40,7 +40,7 @@ def is_launched() -> bool:
 
 
 def count_processes() -> int:
-    """Return how many processes work on a stage; raises UserError if DER_PROCESSES is no number."""
+    """How many processes work on a stage; raises UserError if DER_PROCESSES is no number."""
     if is_launched():
         return int(os.environ["WORLD_SIZE"])
     text = os.environ.get(PROCESSES) or "1"
@@ -73,10 +73,7 @@ def find_device() -> "torch.device":
 
 
 def set_up_device() -> "torch.device":
-    """Choose the device and make it ready for work; call it before any other use of torch.
-
-    Each of several processes has a GPU of its own, or its part of the processor's threads.
-    """
+    """Choose the device, or this process's part of it, and make it ready; call it before any use of torch."""
     from der.core import device  # torch costs seconds
 
     with naming(DEVICE):
@@ -91,10 +88,7 @@ def set_up_device() -> "torch.device":
 
 
 def scratch_root() -> Path:
-    """Return DER_SCRATCH, or a directory in the user's cache, the same for all copies of the repository.
-
-    Raises UserError if it lies in a home directory that does not exist.
-    """
+    """DER_SCRATCH, or a directory in the user's cache, the same for all copies of the repository."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     with naming(SCRATCH):
         return expand_home(os.environ.get(SCRATCH) or f"{cache}/der/scratch").absolute()

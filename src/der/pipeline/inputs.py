@@ -13,11 +13,11 @@ from der.core.errors import UserError
 from der.core.files import read_json
 from der.data import SPLITS
 from der.data.arrays import list_classes, read_classes
-from der.data.protocol import Identity, identify
+from der.data.protocol import identify
 from der.data.sources.folder import build_tree, scan
 from der.pipeline.environment import scratch_root
 from der.pipeline.params import Change
-from der.pipeline.paths import PARAMS, RAW, digest_outputs
+from der.pipeline.paths import RAW, digest_outputs
 from der.pipeline.presets import PRESETS
 from der.pipeline.timing import append, read_lines
 from der.settings.sections import DatasetSettings
@@ -74,11 +74,7 @@ class RunImages:
         return side, channels
 
     def are_those_of(self, preset: Any) -> bool:
-        """Tell whether they are the images that ``preset``, a preset's values, means.
-
-        Where the identity of these is known it decides. Where it is not, images have the preset's source, if
-        that is no folder in which anything may lie, or the classes whose order the preset lists.
-        """
+        """Tell whether they are a preset's: by their identity, else by source, or by classes in a folder."""
         dataset, order = preset["dataset"], preset["protocol"]["class_order"]
         if self._form != (dataset["image_side"], dataset["channels"]):
             return False
@@ -88,25 +84,6 @@ class RunImages:
         if dataset["source"] != FOLDER:
             return bool(self.source == dataset["source"])
         return isinstance(order, list) and sorted(map(str, order)) == self.classes
-
-
-def check_images(name: str, found: Identity, expected: ExpectedImages) -> None:
-    """Raise UserError unless data/raw holds the images of preset ``name``."""
-    if found.sha256 != expected.sha256:
-        raise UserError(
-            f"{RAW}: not the images of preset {name}, {expected.dataset['source']}'s, but {found.train} "
-            f"training and {found.test} test images of {found.classes} classes with SHA-256 "
-            f"{found.sha256[:12]}..., not {expected.sha256[:12]}...; bring the data set's own, each class "
-            "under its own name, and run `dvc repro`"
-        )
-
-
-def refuse_unknown_images(name: str, source: Change) -> UserError:
-    """Return the error for images from another source than the preset's, with which none can be compared."""
-    return UserError(
-        f"{PARAMS}: dataset.source is {source.old}, but preset {name} has {source.new}, and {IDENTITIES} "
-        f"knows no images to compare with; write dataset.source: {source.new} and run `dvc repro`"
-    )
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -18,14 +18,8 @@ from typing import TYPE_CHECKING
 from der.core import distributed
 from der.core.cost import waiting
 from der.core.errors import UserError
-from der.pipeline.environment import (
-    count_here,
-    count_processes,
-    is_launched,
-    is_worker,
-    own_rank,
-    set_up_device,
-)
+from der.pipeline import environment
+from der.pipeline.environment import count_here, count_processes, is_launched, is_worker
 from der.pipeline.timing import find_dvc, name_run
 
 if TYPE_CHECKING:
@@ -39,10 +33,7 @@ SILENT = 2  # seconds that a stage waits for the processor without a word
 
 
 def run_together(work: Callable[[], None], module: str, *arguments: str) -> None:
-    """Do ``work`` in all processes; if none but this one was started, start them as `python -m module`.
-
-    Raises UserError if they cannot reach each other, or if one of them was killed.
-    """
+    """Do ``work`` in all processes; if none but this one was started, start them as `python -m module`."""
     count = count_processes()
     if count == 1:
         work()
@@ -50,7 +41,7 @@ def run_together(work: Callable[[], None], module: str, *arguments: str) -> None
         _launch(count, module, *arguments)
     else:
         try:
-            distributed.join(own_rank(), count, set_up_device())
+            distributed.join(environment.own_rank(), count, environment.set_up_device())
         except UserError as error:
             raise UserError(
                 f"{error}; set {INTERFACE} to the network interface by which they do, or unset it"
@@ -93,10 +84,7 @@ def _launch(count: int, module: str, *arguments: str) -> None:
 
 @contextmanager
 def letting_others_speak() -> Iterator[None]:
-    """Wait before a process says what is wrong with all of them, so that only one does.
-
-    What is wrong with the inputs rank 0 finds, too; of a process that was killed the launcher tells.
-    """
+    """Wait before a process says what is wrong with all of them, so that only one does."""
     try:
         yield
     except distributed.LostRank as error:
@@ -146,9 +134,8 @@ def _processor(stage: str) -> Iterator[None]:
         lock.acquire(timeout=SILENT)
     except Timeout:
         named = holder.read_text(encoding="utf-8") if holder.exists() else ""
-        print(
-            f"{stage}: waiting for {named or 'another run'}, which computes here", file=sys.stderr, flush=True
-        )
+        said = f"{stage}: waiting for {named or 'another run'}, which computes here"
+        print(said, file=sys.stderr, flush=True)
         lock.acquire(poll_interval=0.2)
     try:
         text = f"{stage} in {Path.cwd()} (process {os.getpid()})"
@@ -163,9 +150,9 @@ def end_with_parent() -> None:
 
     If dvc is killed, its stage would run on, and the next `dvc repro` would start a second one beside it.
     """
-    if not is_launched() and "DVC_STAGE" not in os.environ:
-        return
     launched, parent = is_launched(), os.getppid()
+    if not launched and "DVC_STAGE" not in os.environ:
+        return
     dvc = None if launched else find_dvc()
 
     def watch() -> None:

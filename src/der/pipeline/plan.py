@@ -8,32 +8,39 @@ restores what its cache holds of earlier runs, and a stage may leave the same as
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from der.core.cost import StageTime, show_seconds
-from der.core.errors import UserError
+from der.core.errors import DamageError, UserError, naming
+from der.data.arrays import check_budget, list_classes
+from der.data.protocol import plan_steps
+from der.data.sources.registry import find_source
 from der.estimator.choices import backbone_side
-from der.pipeline.dvc import check_lock
+from der.pipeline import paths
+from der.pipeline.dvc import check_lock, find_files, hash_output, read_records
 from der.pipeline.fingerprint import read_code
 from der.pipeline.inputs import STAGE as DOWNLOAD
 from der.pipeline.inputs import find_changed_classes
-from der.pipeline.overrides import apply_row, expand_rows
-from der.pipeline.params import holds_side, load_section, parse_section, value_at
-from der.pipeline.paths import FINGERPRINTS, INPUT, PARAMS, RAW, TASKS, is_unused
-from der.pipeline.planning import planned_steps
-from der.pipeline.steps import CHAIN, check_chain, read_task
+from der.pipeline.params import holds_side, load_section, parse_section, read_params, value_at
+from der.pipeline.paths import CHAIN, INPUT, PARAMS, RAW, TASKS, check_chain, is_unused, read_task
 from der.pipeline.timing import read_last
 from der.settings.experiment import Settings
-from der.settings.sections import DatasetSettings
+from der.settings.sections import DatasetSettings, to_values
 from der.summary.series import align
 
 SPLIT = "split"
 CHANGED = "changed"  # in place of the hash of an input
 NEVER_RAN, LOST = "never ran", "lost"  # reasons to run, beside paths that have changed
 
+Steps = list[list[str]]  # class names by step
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
 
 
@@ -55,6 +62,69 @@ class Workspace(NamedTuple):
     images: set[str] | None  # classes with other images than download read; None: any may have
 
 
+def planned_steps(settings: Settings) -> Steps | None:
+    """The class names of every step; None if only the images tell. Raises UserError for what cannot be."""
+    dataset, protocol = settings.dataset, settings.protocol
+    with naming(PARAMS):
+        names = find_source(dataset).list_names(dataset)
+    if not names and (read := _names_read_last(dataset)):
+        try:
+            return _plan(read, settings)
+        except UserError:
+            path = _path(dataset)
+            if hash_output(path) == _recorded().get(path, {}).get("md5"):  # seconds for a large archive
+                raise
+    if not names:  # then those that the protocol names, if it names all that it teaches
+        listed = [protocol.class_order] if protocol.steps is None else protocol.steps
+        names = sorted(
+            {one for row in listed if isinstance(row, list) for one in row if isinstance(one, str)}
+        )
+    return _plan(names, settings) if names else None
+
+
+def _plan(names: list[str], settings: Settings) -> Steps:
+    with naming(PARAMS):
+        steps = plan_steps(names, settings.protocol)
+        check_budget(settings.memory, sum(map(len, steps)))
+    return steps
+
+
+def _names_read_last(dataset: DatasetSettings) -> list[str]:
+    """The classes in data/raw, or none if by parameters, code or sizes there may be others by now."""
+    entries = _recorded()
+    ran_with = read_records().get(DOWNLOAD, {}).get("params", {}).get(str(PARAMS), {}).get("dataset")
+    if ran_with != to_values(dataset) or not all(_has_size(entries, one) for one in (RAW, _path(dataset))):
+        return []
+    if entries.get(paths.fingerprint(DOWNLOAD), {}).get("md5") != _md5(read_code([DOWNLOAD])[DOWNLOAD]):
+        return []
+    try:
+        return list_classes(RAW / "train")
+    except DamageError:
+        return []
+
+
+def _path(dataset: DatasetSettings) -> Path:
+    return Path(os.path.normpath(dataset.path))  # as DVC writes it
+
+
+def _recorded() -> dict[Path, dict[str, Any]]:
+    """What dvc.lock has of everything that download read and left, by path."""
+    record = read_records().get(DOWNLOAD, {})
+    return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
+
+
+def _has_size(entries: dict[Path, dict[str, Any]], path: Path) -> bool:
+    files, entry = find_files(path), entries.get(path, {})
+    return (sum(file.stat().st_size for file in files), len(files)) == (
+        entry.get("size"),
+        entry.get("nfiles", 1),
+    )
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
 def describe_plan(overrides: Sequence[str]) -> str:
     """What `dvc repro` would run and take, or with ``overrides`` every row of a sweep, and in all.
 
@@ -65,6 +135,42 @@ def describe_plan(overrides: Sequence[str]) -> str:
     plans = [plan_row(workspace, apply_row(row), rewritten=bool(row)) for row in rows]
     times = read_last(workspace.stages)
     return describe_sweep(rows, plans, times) if overrides else describe_run(plans[0], times)
+
+
+def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
+    """A row of overrides for every combination of values: "train.seed=1,2" makes two."""
+    from dvc.utils.hydra import get_hydra_sweeps
+
+    if not overrides:
+        return [[]]
+    with _understood(overrides):
+        return [row[str(PARAMS)] for row in get_hydra_sweeps({str(PARAMS): list(overrides)})]
+
+
+def apply_row(row: Sequence[str]) -> dict[str, Any]:
+    """The values of params.yaml with the overrides of a row; the file does not change."""
+    from dvc.utils.hydra import apply_overrides
+
+    if not row:
+        return read_params()
+    with TemporaryDirectory() as directory, _understood(row):
+        copy = Path(shutil.copy(PARAMS, directory))
+        apply_overrides(copy, list(row))
+        return read_params(copy)
+
+
+@contextmanager
+def _understood(words: Sequence[str]) -> Iterator[None]:
+    from dvc.exceptions import DvcException
+    from hydra.errors import HydraException  # DVC brings it
+
+    try:
+        yield
+    except (DvcException, HydraException, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"-S {' -S '.join(words)}: not understood ({reason}); write KEY=VALUE, with a key of {PARAMS}"
+        ) from None
 
 
 def read_workspace() -> Workspace:
@@ -82,12 +188,9 @@ def read_workspace() -> Workspace:
     ahead = {name: {one for them in stage.owners.values() for one in them} for name, stage in stages.items()}
     stages = {name: stages[name] for name in TopologicalSorter(ahead).static_order()}
     code = read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
-    hashes = {
-        name: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for name, text in code.items()
-    }
     changed = DOWNLOAD in stages and stages[DOWNLOAD].reasons
     images = find_changed_classes(load_section(DatasetSettings, "dataset")) if changed else None
-    return Workspace(stages, hashes, images)
+    return Workspace(stages, {name: _md5(text) for name, text in code.items()}, images)
 
 
 def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
@@ -109,7 +212,7 @@ def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
         found.owners[path] = [out.stage.addressing for out in owners]
         if not owners and dep.status():
             found.reasons.add(dep.def_path)
-        elif owners and not path.is_relative_to(FINGERPRINTS) and _is_stale(dep, owners):
+        elif owners and not path.is_relative_to(paths.FINGERPRINTS) and _is_stale(dep, owners):
             found.stale.add(path)
     if any(map(_is_lost, stage.outs)):
         found.reasons.add(LOST)
@@ -151,16 +254,16 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
     return row.identities
 
 
+@dataclass
 class _Row:
     """The stages of one set of parameters, seen one after the other."""
 
-    def __init__(self, workspace: Workspace, steps: list[list[str]] | None, written: dict[Path, str]) -> None:
-        self.workspace = workspace
-        self.steps = steps
-        self.written = written  # what is written before a run, as a hash; empty if it stays as it is
-        self.raw = ""  # the images that split reads, as a hash; empty if they stay as they are
-        self.images: set[str] | None = None  # classes whose images are others; None: any may be
-        self.identities = Identities()
+    workspace: Workspace
+    steps: Steps | None
+    written: dict[Path, str]  # what is written before a run, as a hash; empty if it stays as it is
+    raw: str = ""  # the images that split reads, as a hash; empty if they stay as they are
+    images: set[str] | None = None  # classes whose images are others; None: any may be
+    identities: Identities = field(default_factory=dict)
 
     def add(self, name: str, stage: Stage, parameters: dict[str, Any]) -> None:
         """Note the stage if it runs."""
@@ -176,7 +279,7 @@ class _Row:
 
     def _input(self, name: str, stage: Stage, path: Path) -> str:
         """What a dependency of a stage will be, as a hash; empty if it stays as it is."""
-        if path.is_relative_to(FINGERPRINTS):
+        if path.is_relative_to(paths.FINGERPRINTS):
             return "" if self.workspace.code[name.partition("@")[0]] == stage.deps[path] else CHANGED
         if anew := self.written.get(path):
             return anew
@@ -194,7 +297,7 @@ class _Row:
         split, step = self.workspace.stages[SPLIT], int(path.relative_to(TASKS).parts[0])
         if SPLIT not in self.identities:
             return True
-        other_code = self.workspace.code[SPLIT] != split.deps.get(FINGERPRINTS / SPLIT)
+        other_code = self.workspace.code[SPLIT] != split.deps.get(paths.FINGERPRINTS / SPLIT)
         if self.steps is None or other_code or split.reasons - {CHAIN.as_posix()}:
             return False
         if self.raw and self._has_other_images(path, step, self.steps):
@@ -204,7 +307,7 @@ class _Row:
         except UserError:
             return False
 
-    def _has_other_images(self, path: Path, step: int, steps: list[list[str]]) -> bool:
+    def _has_other_images(self, path: Path, step: int, steps: Steps) -> bool:
         """Whether a step's images may have changed: of its new classes to train on, of all to test on."""
         if self.images is None or RAW in self.workspace.stages[SPLIT].stale:
             return True
@@ -220,8 +323,9 @@ def describe_run(plan: Identities, times: Mapping[str, StageTime]) -> str:
     """A line for every stage that runs, and their sum."""
     if not plan:
         return "`dvc repro` would run nothing"
-    lines = align([["stage", "seconds"], *([stage, _show(times.get(stage))] for stage in plan)], "<>")
-    return "\n".join([f"`dvc repro` would run {_count(plan)}:", "", *lines, "", _sum([*plan], times)])
+    shown = {stage: f"{times[stage].seconds:.1f}" if stage in times else "-" for stage in plan}
+    lines = align([["stage", "seconds"], *map(list, shown.items())], "<>")
+    return "\n".join([f"`dvc repro` would run {_count(len(plan))}:", "", *lines, "", _sum([*plan], times)])
 
 
 def describe_sweep(
@@ -229,29 +333,24 @@ def describe_sweep(
 ) -> str:
     """A line for every row, with what it has to itself: a stage counts for the first row that runs it."""
     seen: set[str] = set()
-    cells = []
     every: list[str] = []
+    cells = [["settings", "stages", "of its own", "seconds"]]
     for row, plan in zip(rows, plans, strict=True):
         own = [stage for stage, identity in plan.items() if identity not in seen]
         seen |= set(plan.values())
         every += own
-        known = [times[stage].seconds for stage in own if stage in times]
-        cells.append([" ".join(row), str(len(plan)), str(len(own)), f"{sum(known):.1f}"])
-    lines = align([["settings", "stages", "of its own", "seconds"], *cells], "<>>>")
+        known = sum(times[stage].seconds for stage in own if stage in times)
+        cells.append([" ".join(row), str(len(plan)), str(len(own)), f"{known:.1f}"])
     head = f"{len(rows)} rows; a stage that two have in common runs once, and counts for the first:"
-    return "\n".join([head, "", *lines, "", _sum(every, times)])
+    return "\n".join([head, "", *align(cells, "<>>>"), "", _sum(every, times)])
 
 
 def _sum(stages: list[str], times: Mapping[str, StageTime]) -> str:
     known = [times[stage].seconds for stage in stages if stage in times]
     unknown = len(stages) - len(known)
     text = f"{show_seconds(sum(known))} in all, by what each took last time"
-    return text + (f", and {_count(range(unknown))} of which nothing is known here" if unknown else "")
+    return text + (f", and {_count(unknown)} of which nothing is known here" if unknown else "")
 
 
-def _show(time: StageTime | None) -> str:
-    return "-" if time is None else f"{time.seconds:.1f}"
-
-
-def _count(stages: "Identities | range") -> str:
-    return f"{len(stages)} stage{'' if len(stages) == 1 else 's'}"
+def _count(stages: int) -> str:
+    return f"{stages} stage{'' if stages == 1 else 's'}"

@@ -24,10 +24,7 @@ TOP = """\
 
 
 def load_settings(path: Path = PARAMS) -> Settings:
-    """Read and check all sections; raises UserError with one sentence.
-
-    Names of plug-ins are not resolved here: see ``der.estimator.choices``.
-    """
+    """Read and check all sections but names of plug-ins; raises UserError with one sentence."""
     return parse_section(Settings, read_params(path), path)
 
 
@@ -37,10 +34,7 @@ def parse_settings(text: str) -> Settings:
 
 
 def write_preset(name: str, places: dict[str, Any], class_order: str | None = None) -> str:
-    """Return the text of params.yaml for a preset: its values, with the comments of preset digits.
-
-    ``places`` are the values of ``path`` and ``downloads``. Raises UserError as ``load_preset`` does.
-    """
+    """The text of params.yaml for a preset, with comments; ``places`` has the paths of section dataset."""
     values = load_preset(name, class_order)
     values["dataset"] |= places
     template = (PRESETS / f"{DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
@@ -48,10 +42,7 @@ def write_preset(name: str, places: dict[str, Any], class_order: str | None = No
 
 
 def load_preset(name: str, class_order: str | None = None) -> Any:
-    """Read all values of a preset, nested as in params.yaml; ``class_order`` names another class order.
-
-    Raises UserError if there is no such preset or order, or if the order is for another data set.
-    """
+    """Read all values of a preset, nested as in params.yaml, if named with another class order."""
     values = experiment.read_preset(name, _directory())
     if class_order is None:
         return values

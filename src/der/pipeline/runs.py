@@ -15,13 +15,12 @@ from der.core.files import atomic_file, read_json
 from der.core.sealed import SealedDirectory
 from der.evaluation.metrics import METRICS as STEP_METRICS
 from der.evaluation.metrics import StepMetrics
-from der.pipeline import MEND, paths
+from der.pipeline import paths
 from der.pipeline.dvc import LOCK, is_recorded
 from der.pipeline.environment import TABLE
 from der.pipeline.params import compare, one_line, shorten, value_at
-from der.pipeline.paths import PARAMS, PLOTS, REPORT, SUMMARY, digest_files, is_unused
+from der.pipeline.paths import MEND, PARAMS, PLOTS, REPORT, SUMMARY, chain_length, digest_files, is_unused
 from der.pipeline.provenance import read_committed
-from der.pipeline.steps import chain_length
 from der.summary.series import Summary, align, results_table, show, summarise
 from der.summary.verdict import METRICS, POINTS, Row, Spread, SweepRun, describe_changes, summarise_runs
 

@@ -9,12 +9,11 @@ from functools import partial
 
 from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
-from der.pipeline import MEND
 from der.pipeline.environment import is_worker
 from der.pipeline.fingerprint import Code, check_fingerprint, describe
 from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
 from der.pipeline.params import read_params
-from der.pipeline.paths import fingerprint, is_unused, test_images, train_images
+from der.pipeline.paths import MEND, fingerprint, is_unused, test_images, train_images
 from der.pipeline.timing import timed
 from der.pipeline.user_code import named_modules
 
@@ -125,10 +124,7 @@ def perform_check(run: Callable[[], str]) -> None:
 
 
 def perform_stage(name: str, run: StageWork) -> None:
-    """Run the work of a stage, "split" or "train_task@2" in DVC's graph, and print the sentence it returns.
-
-    It fails if what it ran on is not what it was given. A worker prints nothing.
-    """
+    """Run a stage, `train_task@2` in DVC's graph, and print its sentence; a worker prints nothing."""
     stage = name.partition("@")[0]
     if is_worker():
         with ending():

@@ -19,7 +19,6 @@ import msgspec
 
 from der.core.cost import Spent, StageTime, WorkClock
 from der.core.errors import UserError
-from der.core.files import regular
 from der.pipeline.environment import LAUNCHED, describe_machine_in_use, scratch_root
 from der.pipeline.paths import digest_outputs
 
@@ -55,10 +54,7 @@ def running_clock() -> WorkClock:
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
-    """Keep the wall time of the block as ``stage``'s, unless it fails.
-
-    A stage that goes on with an interrupted run's work adds that run's time to ``running_clock``.
-    """
+    """Keep the wall time of the block as ``stage``'s, with that of an interrupted run, unless it fails."""
     clock = WorkClock()
     token = _running.set(clock)
     try:
@@ -92,7 +88,7 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
     another project on this machine, or another experiment, may have ended later.
     """
     wanted = {stage: digest_outputs(stage) for stage in stages}
-    lines, project = _read_all(), str(find_project())
+    lines, project = [*read_lines(scratch_root() / FILE, Line)], str(find_project())
     last = name_run() if _running.get(None) is not None else _last_run(lines, project)
     same = [line for line in lines if wanted.get(line.stage) == line.left]
     same.sort(key=lambda line: (line.project == project, line.run == last))
@@ -102,15 +98,10 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
     """Read how long each of ``stages`` took when it last ran in this project, whatever it left then."""
-    wanted, lines, project = set(stages), _read_all(), str(find_project())
+    wanted, project = set(stages), str(find_project())
+    lines = [line for line in read_lines(scratch_root() / FILE, Line) if line.project == project]
     last = _last_run(lines, project)
-    return {
-        line.stage: _time(line, last) for line in lines if line.project == project and line.stage in wanted
-    }
-
-
-def _read_all() -> list[Line]:
-    return list(read_lines(scratch_root() / FILE, Line))
+    return {line.stage: _time(line, last) for line in lines if line.stage in wanted}
 
 
 def _last_run(lines: Sequence[Line], project: str) -> str:
@@ -126,23 +117,14 @@ def _time(line: Line, last_run: str) -> StageTime:
 def append(path: Path, line: msgspec.Struct) -> None:
     """Add ``line`` in one piece, whoever else writes; raises OSError where that is not possible."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        regular(path)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, msgspec.json.encode(line) + b"\n")
-    finally:
-        os.close(descriptor)
+    with path.open("ab", buffering=0) as stream:
+        stream.write(msgspec.json.encode(line) + b"\n")
 
 
 def read_lines(path: Path, kind: type[Kept]) -> Iterator[Kept]:
     """Read all lines that were kept, the oldest first; skips a line cut short by a full disk."""
-    try:
-        kept = regular(path).read_bytes()
-    except OSError:
-        return
-    for text in kept.splitlines():
-        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+    for text in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError):
             yield msgspec.json.decode(text, type=kind)
 
 

@@ -21,7 +21,7 @@ from der.data.arrays import load_memory, read_classes
 from der.pipeline import paths
 from der.pipeline.environment import CURVES, SCRATCH, count_processes, scratch_root
 from der.pipeline.params import load_section
-from der.pipeline.steps import read_task
+from der.pipeline.paths import read_task
 from der.pipeline.timing import find_project, running_clock
 from der.settings.sections import NetworkSettings, to_values
 from der.settings.training import TrainSettings
@@ -82,11 +82,7 @@ def training_key(step: int, inputs: "StepInputs", fingerprint: str) -> str:
 
 @contextmanager
 def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
-    """The StateStore of ``key`` in the scratch directory; raises UserError if it cannot be written.
-
-    What earlier runs of the training cost counts as the running stage's time. ``warn`` hears if there is
-    state of other devices, processes or kernels, which compute other bits.
-    """
+    """The StateStore of ``key`` in the scratch directory; ``warn`` hears of state that other devices left."""
     try:
         with StateStore(scratch_root(), key, warn, running_clock()) as store:
             others = [found.parent for found in scratch_root().glob(f"{PREFIX}{key[:TASK]}*/{STATE}")]
@@ -104,10 +100,7 @@ def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore
 
 @contextmanager
 def listening(step: int, key: str, warn: Callable[[str], None]) -> Iterator[Listener]:
-    """A listener that shows the progress of ``step``, and writes its curves if DER_TENSORBOARD is set.
-
-    Curves of each training, by its ``key``, have a folder, which is found again when it goes on.
-    """
+    """A listener that shows the progress of ``step``, and writes its curves if DER_TENSORBOARD is set."""
     with ExitStack() as stack:
         listeners: list[Listener] = [stack.enter_context(Progress(f"train_task {step}"))]
         if (root := curves_root()) is not None:

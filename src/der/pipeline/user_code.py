@@ -26,8 +26,9 @@ LOOKED_UP_IN = {
 def named_modules(parameters: Any) -> dict[str, str]:
     """List the user's modules that ``parameters``, all of params.yaml, name, by key."""
     texts = {key: value_at(parameters, key) for key in LOOKED_UP_IN}
-    modules = {key: module_of(text) for key, text in texts.items() if isinstance(text, str)}
-    return {key: module for key, module in modules.items() if module is not None}
+    return {
+        key: module for key, text in texts.items() if isinstance(text, str) and (module := module_of(text))
+    }
 
 
 def check_watched(path: Path | None) -> None:
@@ -57,10 +58,7 @@ def is_installed(path: Path) -> bool:
 
 def find_package(name: str) -> list[Path]:
     """Find where a module without dots lies, or would as a package, on Python's path."""
-    try:
-        spec = PathFinder.find_spec(name)
-    except (ImportError, ValueError):
-        spec = None
+    spec = PathFinder.find_spec(name)
     if spec is None or spec.submodule_search_locations is not None:
         return [Path(place) for place in (spec and spec.submodule_search_locations) or []]
     return [Path(spec.origin).with_suffix("")] if spec.origin and spec.origin.endswith(".py") else []
@@ -68,10 +66,7 @@ def find_package(name: str) -> list[Path]:
 
 @contextmanager
 def importing_named() -> Iterator[None]:
-    """Import the user's modules that params.yaml, if there is one, names, before checkpoints are read.
-
-    Raises UserError if one cannot be imported, or if the block needs one that params.yaml does not name.
-    """
+    """Import the user's modules that params.yaml, if there is one, names, before checkpoints are read."""
     if PARAMS.is_file():
         for key, module in named_modules(read_params()).items():
             import_own(module, f"{PARAMS}: {key}")

@@ -1,1 +1,0 @@
-"""Every knob as frozen, checked data, and its two forms as text: YAML and presets."""

@@ -67,10 +67,7 @@ def preset(name: str) -> Settings:
 
 
 def read_preset(name: str, directory: Path = DIRECTORY) -> Any:
-    """Read all values of a preset except paths, nested as in params.yaml; a class order becomes a list.
-
-    Raises UserError if there is no such preset.
-    """
+    """Read all values of a preset except paths, nested as in params.yaml; a class order becomes a list."""
     values = _read_preset(name, directory)
     for place in PLACES:
         values["dataset"].pop(place, None)
@@ -124,9 +121,8 @@ def _parse(text: str) -> Any:
 
 def list_names(directory: Path = DIRECTORY) -> list[str]:
     """List the names of the YAML files in ``directory``; numbers in them sort by value."""
-    names = [path.stem for path in directory.glob("*.yaml")]
-    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in _parts(name)])
 
+    def key(name: str) -> list[int | str]:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
-def _parts(name: str) -> list[str]:
-    return re.split(r"(\d+)", name)
+    return sorted((path.stem for path in directory.glob("*.yaml")), key=key)

@@ -26,11 +26,7 @@ SHOWN = 60  # characters of a value
 
 
 def parse(kind: type[T], value: Any, where: str = "") -> T:
-    """Build the section ``kind`` from the dictionary ``value``.
-
-    ``where`` is the dotted path put before messages. Raises UserError for an unknown or missing key,
-    a wrong type, a number out of its bounds, or a value that the class itself rejects.
-    """
+    """Build a section from a dictionary; raises UserError, ``where`` first, for what does not fit."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -59,11 +59,7 @@ def load_document(text: str) -> Any:
 
 
 def put_values(text: str, values: Any) -> str:
-    """Set ``values`` in ``text``, which is valid YAML of keys and values, and keep its comments.
-
-    New lists and mappings are written in brackets. Comments inside and right below a list in dashes that is
-    replaced are lost.
-    """
+    """Set ``values`` in valid YAML of keys and values, new lists in brackets, and keep its comments."""
     document = load_document(text)
     overlay(document, values)
     stream = StringIO()
@@ -75,15 +71,12 @@ def overlay(target: Any, values: Any) -> Any:
     """Set every value of ``values`` in ``target``; a mapping in brackets, {...}, is replaced as a whole."""
     for key, value in values.items():
         inner = target.get(key)
-        if isinstance(value, dict) and isinstance(inner, dict) and not _is_in_brackets(value):
+        in_brackets = isinstance(value, CommentedMap) and value.fa.flow_style()
+        if isinstance(value, dict) and isinstance(inner, dict) and not in_brackets:
             overlay(inner, value)
         elif inner != value:
             target[key] = _in_brackets(value) if isinstance(target, CommentedMap) else value
     return target
-
-
-def _is_in_brackets(value: Any) -> bool:
-    return isinstance(value, CommentedMap) and bool(value.fa.flow_style())
 
 
 def _in_brackets(value: Any) -> Any:
