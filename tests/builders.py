@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from der.core.device import choose_precision
 from der.data.arrays import empty_memory
+from der.model.architecture import Normalization
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.kernels.processor import Kernels
 from der.model.network import (
@@ -22,7 +23,6 @@ from der.model.network import (
     expand,
     initialize_extractor,
 )
-from der.model.normalization import Normalization
 from der.model.resnet import ResNet
 from der.settings.sections import MemorySettings, NetworkSettings, to_values
 from der.settings.training import (

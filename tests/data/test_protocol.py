@@ -15,11 +15,10 @@ from PIL import Image
 from der.core.errors import UserError
 from der.core.files import write_array
 from der.core.sealed import seal
-from der.data import SPLITS
 from der.data.arrays import class_file
 from der.data.protocol import Identity, identify, order_classes, plan_steps
 from der.data.sources.registry import download
-from der.settings.sections import ProtocolSettings
+from der.settings.sections import SPLITS, ProtocolSettings
 from tests.data.sources.image_trees import settings_for
 
 HUNDRED = [f"{number:02}" for number in range(100)]
@@ -164,31 +163,6 @@ def test_identity_by_its_formula(tmp_path: Path, seed: int) -> None:
     train, test = (sum(map(len, data_set[split].values())) for split in ("train", "test"))
     wanted = Identity(digest(text.encode()).hex(), len(data_set["train"]), train, test)
     assert identify(write(tmp_path, data_set)) == wanted
-
-
-def refuse(directory: Path, message: str) -> None:
-    with pytest.raises(UserError) as caught:
-        identify(directory)
-    assert str(caught.value).startswith(message)
-
-
-def test_directories_without_images_and_damaged_arrays(tmp_path: Path) -> None:
-    refuse(tmp_path, f"{tmp_path / 'train/manifest.json'}: cannot be read")
-    grey: Classes = {name: np.zeros((1, 2, 2, 1), np.uint8) for name in ("cat", "dog")}
-    raw = write(tmp_path, {"train": grey, "test": grey})
-    for name, images, message in (
-        ("dog", (1, 4, 1, 1), f"{raw / 'test/dog.npy'}: images of shape (4, 1, 1)"),
-        ("cat", (1, 4, 1, 1), f"{raw}: training and test images differ in shape; "),
-        ("cat", (0, 4, 1, 1), f"{raw / 'test/cat.npy'}: not images"),
-    ):
-        write_array(raw / f"test/{name}.npy", np.zeros(images, np.uint8))
-        refuse(raw, f"{raw / f'test/{name}.npy'}: damaged, its bytes are not those that were written")
-        seal(raw / "test", {})
-        refuse(raw, message)
-    for file in (raw / "test").glob("*.npy"):
-        file.unlink()
-    seal(raw / "test", {})
-    refuse(raw, f"{raw / 'test'}: holds no classes; ")
 
 
 def test_names_order_and_format_of_files_do_not_matter(tmp_path: Path) -> None:

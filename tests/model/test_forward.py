@@ -16,8 +16,8 @@ from torch import nn
 from der.core import distributed
 from der.core.files import read_array, write_array
 from der.model import forward
-from der.model.forward import Normalize, Outputs, fold_batchnorm, outputs_in_turns, run_network
-from der.model.normalization import Normalization, measure_normalization
+from der.model.architecture import Normalization, measure_normalization
+from der.model.forward import Normalize, Outputs, fold_batchnorm, outputs_by_class, run_network
 from tests.builders import (
     CPU,
     NORMALIZATION,
@@ -87,8 +87,7 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forward, "PASS_VALUES", most * random_images(0, 1).size)
         patch.setattr(forward, "run_network", run)
-        with outputs_in_turns(CHECKPOINT, CPU) as outputs_of:
-            together = [*outputs_of(classes)]
+        together = [*outputs_by_class(CHECKPOINT.network, NORMALIZATION, classes, CPU)]
     for one, other in zip(together, starmap(alone, enumerate(counts)), strict=True):
         assert_alike(one, other)
     assert sum(passes) == sum(counts)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from der.core.errors import UserError
 from der.core.registry import look_up
-from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
-from der.model.normalization import Normalization
+from der.model.architecture import Architecture, Normalization, Shape, plan_cifar_resnet, plan_resnet
 from der.settings.sections import PRETRAINED, NetworkSettings
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def timm(settings: NetworkSettings) -> Backbone:
 
     Likewise for weights to download of one for which it has none.
     """
-    from der.model.timm import build_timm, draw_timm, find_model  # which import torch and timm: seconds
+    from der.model.weights import build_timm, draw_timm, find_model  # which import torch and timm: seconds
 
     known = find_model(settings.backbone)
     if settings.weights == PRETRAINED and not known.has_weights:

@@ -11,7 +11,6 @@ import msgspec
 
 from der.core.errors import UserError
 from der.core.files import read_json
-from der.data import SPLITS
 from der.data.arrays import list_classes, read_classes
 from der.data.protocol import Identity, identify
 from der.data.sources.folder import build_tree, scan
@@ -20,7 +19,7 @@ from der.pipeline.params import Change
 from der.pipeline.paths import PARAMS, RAW, digest_outputs
 from der.pipeline.presets import PRESETS
 from der.pipeline.timing import append, read_lines
-from der.settings.sections import DatasetSettings
+from der.settings.sections import SPLITS, DatasetSettings
 
 IDENTITIES = PRESETS / "identities.json"
 FOLDER = "folder"  # the source of a user's own images

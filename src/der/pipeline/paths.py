@@ -10,8 +10,8 @@ from typing import Any
 from der.core.errors import UserError
 from der.core.files import write_json
 from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
-from der.data import SPLITS
 from der.pipeline.steps import chain_length
+from der.settings.sections import SPLITS
 from der.settings.yaml import parse_yaml
 
 PARAMS = Path("params.yaml")

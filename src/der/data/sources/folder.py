@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from der.core.errors import UserError, naming
-from der.data import SPLITS
 from der.data.sources import ClassImages, check_name, choose_tests
 from der.data.sources.archives import Entry, check_archive, check_room, lists_members, survey, unpack
 from der.data.sources.pictures import (
@@ -22,7 +21,7 @@ from der.data.sources.pictures import (
     map_images,
     write_decoded,
 )
-from der.settings.sections import DatasetSettings
+from der.settings.sections import SPLITS, DatasetSettings
 
 Splits = dict[str, dict[str, list[Entry]]]  # split -> class -> files in the order of their names
 Divided = tuple[str, list[Entry], list[Entry]]  # a class, the files of its training and its test images

@@ -17,12 +17,11 @@ from der.core.errors import UserError, naming
 from der.core.files import existing, expand_home
 from der.core.registry import look_up
 from der.core.sealed import seal
-from der.data import SPLITS
 from der.data.arrays import class_file, every_row, write_images
 from der.data.sources import ClassImages, Images, check_name
 from der.data.sources.builtin import CIFAR10, CIFAR100, DIGITS, cifar10, cifar100, digits
 from der.data.sources.folder import check_folder, folder, list_classes
-from der.settings.sections import DatasetSettings
+from der.settings.sections import SPLITS, DatasetSettings
 
 SCRATCH = "unpacked"  # below the directory that is filled
 
