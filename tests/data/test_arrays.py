@@ -54,14 +54,6 @@ def test_picks_of_picks_are_rows_of_all(counts: list[int], data: st.DataObject) 
             np.testing.assert_array_equal(found, expected)
 
 
-def test_of_no_index_there_is_nothing() -> None:
-    images, none = every_row(draw_arrays([3, 4])), np.empty(0, np.int64)
-    (streamed,) = images.stream([none])  # as of a rank without a share of a small batch
-    assert streamed.shape == (0, 8, 8, 3)
-    assert images.read(none).shape == images.pick(none).copy().shape == (0, 8, 8, 3)
-    assert [*images.pick(none).chunks()] == []
-
-
 @pytest.mark.parametrize("empty", [np.empty((0, 0, 0, 0), np.uint8), random_images(0, 3)[:0]])
 def test_those_without_images_count_for_nothing(empty: NDArray[np.uint8]) -> None:
     images = every_row([random_images(1, 3)])

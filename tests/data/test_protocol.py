@@ -60,13 +60,6 @@ def test_the_last_step_takes_what_remains(first: int, later: int, sizes: list[in
     assert [name for step in steps for name in step] == FIVE
 
 
-def test_published_protocols() -> None:
-    assert [len(step) for step in plan_steps(HUNDRED, settings(25, 25))] == [25] * 4
-    assert [len(step) for step in plan_steps(HUNDRED, settings(50, 5))] == [50] + [5] * 10
-    steps = plan_steps(HUNDRED, settings(10, 30, [1993]))
-    assert [name for step in steps for name in step] == order_classes(HUNDRED, [1993])
-
-
 def test_class_names_without_quotes_are_not_taken_for_seeds() -> None:
     digits = [str(digit) for digit in range(10)]
     message = (
@@ -86,12 +79,6 @@ def test_names_may_be_written_in_any_unicode_form(form: Any) -> None:
     written = [unicodedata.normalize(form, name) for name in names[::-1]]
     assert order_classes(names, written) == ["ant", "Föhn"]
     assert plan_steps(names, settings(steps=[[name] for name in written])) == [["ant"], ["Föhn"]]
-
-
-@pytest.mark.parametrize("seed", [-1, 2**32, [2**32], [-1], []])
-def test_what_is_no_seed(seed: int | list[int]) -> None:
-    with pytest.raises(UserError, match=r"^class_order: .*; write "):
-        ProtocolSettings(first_classes=1, later_classes=1, class_order=seed, steps=None)
 
 
 @pytest.mark.parametrize(

@@ -23,18 +23,11 @@ from der.inference.export import (
 from der.model.checkpoint import Checkpoint, Metadata
 from der.model.forward import run_network
 from der.model.network import Network
-from der.settings.training import MaskSettings
 from tests.builders import (
     CPU,
     NORMALIZATION,
-    RESNET18,
-    mask_settings,
-    phase_settings,
     random_checkpoint,
     random_images,
-    take_step,
-    train_settings,
-    training_images,
 )
 from tests.model.tiny_timm import settings_for, teach, write_weights
 
@@ -67,20 +60,6 @@ def test_torch_in_batches_of_any_size_on_any_processor(tmp_path: Path) -> None:
     calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert any(call.startswith("aten.") for call in calls)
     assert [call for call in calls if not call.startswith(("aten.", "<built-in"))] == []
-
-
-@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "pruned"])
-def test_a_network_as_training_leaves_it(masks: MaskSettings | None, tmp_path: Path) -> None:
-    settings = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))
-    checkpoint = take_step(
-        None,
-        [["a", "b"]],
-        training_images(0, [7, 7]),
-        settings,
-        network=RESNET18,
-    )
-    export_with(export_torch, checkpoint, tmp_path / "network.pt2")  # compares, and warnings are errors
-    assert (tmp_path / "network.pt2").exists()
 
 
 def test_onnx_in_batches_of_any_size(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from msgspec import structs
 from torch import Tensor, nn
 
 from der.core.errors import UserError
@@ -124,12 +123,6 @@ def test_another_backbone_grows_and_its_checkpoints_are_read(
         read = load_checkpoint(tmp_path / str(step))
         assert read.metadata == checkpoint.metadata
         assert same_bits(weights(read.network), weights(checkpoint.network))
-
-
-def test_without_expansion_another_backbone_goes_on(plain: NetworkSettings) -> None:
-    _, second = two_steps(structs.replace(plain, expansion=False))
-    assert [type(one) for one in second.network.extractors] == [Plain]
-    assert second.network.head.weight.shape == (3, 12)
 
 
 def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) -> None:

@@ -57,14 +57,6 @@ def test_features_and_logits_against_the_modules_one_image_at_a_time(tmp_path: P
     np.testing.assert_array_equal(mapped.logits, outputs.logits)
 
 
-@pytest.mark.parametrize("per_pass", [0, 1, 3, 8])
-def test_any_number_of_images_per_pass(per_pass: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, images = random_network([3, 2]), random_images(0, 7)
-    whole = run_network(network, NORMALIZATION, images, CPU)
-    monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
-    assert_alike(run_network(network, NORMALIZATION, images, CPU), whole)
-
-
 CHECKPOINT = random_checkpoint([3])
 
 
@@ -130,15 +122,6 @@ def test_pixels_are_measured_and_normalised_over_all_arrays_in_any_order(channel
     expected = (pixels - normalization.mean) / normalization.std
     assert result.dtype == torch.float32
     np.testing.assert_allclose(result.permute(0, 2, 3, 1), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_a_channel_that_never_varies_maps_to_zero() -> None:
-    images = random_images(0, 6)
-    images[..., 1] = 77
-    normalization = measure_normalization([images])
-    assert normalization.std[1] == 1
-    normalized = Normalize(normalization)(torch.from_numpy(images).permute(0, 3, 1, 2))
-    assert normalized[:, 1].abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("training", [False, True])

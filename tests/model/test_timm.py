@@ -56,15 +56,6 @@ def test_features_are_those_that_timm_s_classifier_gets(settings: NetworkSetting
     torch.testing.assert_close(model.classifier(extractor(pixels)), model(pixels))
 
 
-@torch.no_grad()
-def test_features_are_float32_whatever_the_images_are(settings: NetworkSettings) -> None:
-    extractor = random_extractor(settings, 3, torch.Generator().manual_seed(0)).eval()
-    pixels = torch.rand(2, 3, SIDE, SIDE)
-    found = extractor(pixels.bfloat16())
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, extractor(pixels), rtol=0.05, atol=0.05)
-
-
 def test_random_weights_are_a_function_of_the_generator_alone(settings: NetworkSettings) -> None:
     def draw(seed: int) -> dict[str, torch.Tensor]:
         return weights(random_extractor(settings, 1, torch.Generator().manual_seed(seed)))
@@ -154,13 +145,6 @@ def test_folding_leaves_no_normalisation_and_the_same_features(settings: Network
     normalization, pixels = teach(settings)[1].metadata.normalization, random_images(0, 5, SIDE)
     found, expected = (run_network(one, normalization, pixels, CPU) for one in (folded, network))
     torch.testing.assert_close(found.features, expected.features, rtol=1e-4, atol=1e-5)
-
-
-def test_normalisation_is_the_backbone_s_unless_it_is_set(settings: NetworkSettings) -> None:
-    (first, _), known = teach(settings), whole_model().pretrained_cfg
-    assert first.metadata.normalization.mean == list(known["mean"])  # type: ignore[index,call-overload]
-    own = replace(settings, mean=[0.1, 0.2, 0.3], std=[0.3, 0.2, 0.1])
-    assert teach(own)[0].metadata.normalization.mean == [0.1, 0.2, 0.3]
 
 
 def test_a_network_is_known_by_its_weights_not_by_their_path(

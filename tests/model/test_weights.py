@@ -75,28 +75,6 @@ def test_the_same_weights_have_one_identity(name: str, tmp_path: Path) -> None:
     assert start_for(settings_for(tmp_path / "changed.pth")).identity != found.identity
 
 
-RENAMED = [
-    *(("stem.", "downsample_layers.0."), (".downsample.", "."), ("mlp.fc", "pwconv")),
-    *(("conv_dw", "dwconv"), ("head.norm", "norm"), ("head.fc", "head")),
-]
-
-
-def test_names_of_other_programs_are_translated_as_timm_does(tmp_path: Path) -> None:
-    """As Meta's files call the layers of ConvNeXt."""
-    name, theirs = "test_convnext", {}
-    for key, value in whole_model(name).state_dict().items():
-        for ours, other in RENAMED:
-            key = key.replace(ours, other)
-        if key.startswith("stages") and ".blocks." not in key:
-            stage, rest = key.removeprefix("stages.").split(".", 1)
-            key = f"downsample_layers.{stage}.{rest}"
-        theirs[key.replace(".blocks.", ".")] = value
-    torch.save({"model": theirs}, tmp_path / "theirs.pth")
-    backbone = f"timm:{name}"
-    expected = read(write_weights(tmp_path, name), backbone=backbone)
-    assert same_bits(read(tmp_path / "theirs.pth", backbone=backbone), expected)
-
-
 def test_a_head_that_has_more_than_a_classifier(tmp_path: Path) -> None:
     path = write_weights(tmp_path, "levit_128s")  # with a normalisation before it
     assert "head.bn.weight" in torch.load(path)

@@ -76,9 +76,7 @@ def read_chunks(files: Sequence[Path], side: int, channels: int, chunk: int) -> 
             part = files[start : start + chunk]
             results = list(pool.map(read, part))
             good = [(file, one) for file, one in zip(part, results, strict=True) if not isinstance(one, str)]
-            images = np.empty((len(good), side, side, channels), np.uint8)
-            for place, (_, image) in zip(images, good, strict=True):
-                place[:] = image
+            images = np.array([image for _, image in good], np.uint8).reshape(-1, side, side, channels)
             yield Chunk([file for file, _ in good], images, [one for one in results if isinstance(one, str)])
 
 

@@ -150,21 +150,27 @@ def torch_uniform(layer: nn.Linear, generator: torch.Generator) -> None:
     """Weights and biases uniform in +-1/sqrt(D): what torch makes of a layer, and of one that it resets."""
     bound = layer.in_features**-0.5
     for values in layer.parameters():
-        _fill(values, _empty_like(values).uniform_(-bound, bound, generator=generator))
+        _fill(values, lambda drawn: drawn.uniform_(-bound, bound, generator=generator))
 
 
 def lecun_uniform(layer: nn.Linear, generator: torch.Generator) -> None:
     """Weights uniform in +-sqrt(3/D), of variance 1/D, biases zero (PyCIL)."""
     bound = (3 / layer.in_features) ** 0.5
-    _fill(layer.weight, _empty_like(layer.weight).uniform_(-bound, bound, generator=generator))
-    _clear_bias(layer)
+    _fill(layer.weight, lambda drawn: drawn.uniform_(-bound, bound, generator=generator))
+    _fill(layer.bias, lambda drawn: drawn.zero_())
 
 
 def lecun_normal(layer: nn.Linear, generator: torch.Generator) -> None:
     """Weights normal, not truncated, of deviation 1/sqrt(D), biases zero (DER, the authors' code)."""
     deviation = layer.in_features**-0.5
-    _fill(layer.weight, _empty_like(layer.weight).normal_(0, deviation, generator=generator))
-    _clear_bias(layer)
+    _fill(layer.weight, lambda drawn: drawn.normal_(0, deviation, generator=generator))
+    _fill(layer.bias, lambda drawn: drawn.zero_())
+
+
+def _fill(values: Tensor | None, draw: Callable[[Tensor], Tensor]) -> None:
+    """Draw on the CPU, where the generator is: a layer may lie elsewhere when warm-up ends."""
+    if values is not None:
+        values.detach().copy_(draw(values.new_empty(values.shape, device="cpu")))
 
 
 HEAD_INITIALIZATIONS: dict[str, HeadInitialization] = {
@@ -172,17 +178,3 @@ HEAD_INITIALIZATIONS: dict[str, HeadInitialization] = {
     "lecun_uniform": lecun_uniform,
     "lecun_normal": lecun_normal,
 }
-
-
-def _empty_like(values: Tensor) -> Tensor:
-    # On the CPU, like the generator: a layer may lie elsewhere when warm-up ends.
-    return values.new_empty(values.shape, device="cpu")
-
-
-def _fill(values: Tensor, drawn: Tensor) -> None:
-    values.detach().copy_(drawn)
-
-
-def _clear_bias(layer: nn.Linear) -> None:
-    if layer.bias is not None:
-        layer.bias.detach().zero_()

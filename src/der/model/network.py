@@ -70,6 +70,7 @@ def empty_network() -> Network:
     return Network([], blank_linear(0, 0, bias=True))
 
 
+@torch.no_grad()
 def expand(
     previous: Network,
     new_classes: int,
@@ -95,21 +96,13 @@ def expand(
     features = sum(extractor.features for extractor in kept) + newest.features
     head = random_linear(features, previous.classes + new_classes, settings, generator)
     if settings.inherit_head and previous.extractors:
-        columns = None if settings.grows else kept_features(previous.extractors[-1])
-        inherit_head(previous.head, head, columns)
+        # Without expansion, of the features those that the pruned extractor had.
+        columns = range(previous.head.in_features)
+        places = columns if settings.grows else kept_features(previous.extractors[-1])
+        head.weight[: previous.classes, torch.tensor(places)] = previous.head.weight
+        if head.bias is not None:
+            head.bias[: previous.classes] = previous.head.bias
     return Network([*kept, newest], head)
-
-
-@torch.no_grad()
-def inherit_head(previous: nn.Linear, head: nn.Linear, columns: list[int] | None) -> None:
-    """Give the first rows of ``head`` the weights and biases of ``previous``.
-
-    Its features are those in ``columns`` of the new ones, or the first ones.
-    """
-    places = range(previous.in_features) if columns is None else columns
-    head.weight[: previous.out_features, torch.tensor(places)] = previous.weight
-    if head.bias is not None:
-        head.bias[: previous.out_features] = previous.bias
 
 
 @torch.no_grad()
@@ -154,17 +147,12 @@ def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | Non
     return cast(Extractor, module)
 
 
-def initialize_extractor(extractor: nn.Module, settings: NetworkSettings, generator: torch.Generator) -> None:
-    """Draw the weights of ``extractor``, in place, as its backbone does."""
-    choose_backbone(settings).initialize(extractor, generator)
-
-
 def random_extractor(settings: NetworkSettings, channels: int, generator: torch.Generator) -> Extractor:
     """A new extractor for images of so many channels; raises UserError as ``build_extractor`` does."""
 
     def draw(stream: torch.Generator) -> Extractor:
         extractor = build_extractor(settings, channels)
-        initialize_extractor(extractor, settings, stream)
+        choose_backbone(settings).initialize(extractor, stream)
         return extractor
 
     return draw_repeatably(draw, generator, "backbone", settings)

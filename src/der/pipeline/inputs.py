@@ -122,7 +122,7 @@ def list_files_of_classes(settings: DatasetSettings) -> Classes | None:
         return None
     found: dict[str, Any] = {}
     try:
-        for classes in build_tree(scan(root), str(root)).splits.values():
+        for classes in build_tree(scan(root), str(root))[0].values():
             for name, entries in classes.items():
                 digest = found.setdefault(name, hashlib.sha256())
                 for parts, file in entries:

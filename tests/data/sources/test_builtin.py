@@ -132,13 +132,3 @@ def test_all_digits_are_there_once_with_levels_stretched(tmp_path: Path) -> None
         assert abs(len(test) - 0.2 * len(originals)) <= 0.5
         came_out = sorted(image.tobytes() for image in (*train, *test))
         assert came_out == sorted(bytes(levels[value] for value in image.ravel()) for image in originals)
-
-
-def test_digits_of_another_side_and_channels(tmp_path: Path) -> None:
-    download(digit_settings(side=16, channels=3), tmp_path / "large")
-    download(digit_settings(), tmp_path / "native")
-    large, native = (np.load(tmp_path / name / "test/0.npy") for name in ("large", "native"))
-    assert large.shape == (len(native), 16, 16, 3)
-    assert np.all(large == large[..., :1])
-    # Scaling up keeps the brightness of an image.
-    assert np.allclose(large.mean((1, 2, 3)), native.mean((1, 2, 3)), atol=4)

@@ -103,15 +103,6 @@ def test_a_list_of_classes_will_do_and_nothing_will_not(tmp_path: Path) -> None:
         list(read_source(settings("own_source:returned"), Path("nowhere")))
 
 
-def test_a_source_is_closed_where_reading_ends(tmp_path: Path) -> None:
-    YIELDED[:] = [named("a"), named("b")]
-    reader = read_source(settings(), tmp_path)
-    next(reader)
-    assert closed == []
-    reader.close()
-    assert closed == [True]
-
-
 NUMBERED = np.arange(200, dtype=np.uint8).reshape(200, 1, 1, 1)
 NEAREST = [(10, 0.2, 2), (178, 0.2, 36), (7, 0.5, 4)]
 ONE_ON_EACH_SIDE = [(2, 0.01, 1), (2, 0.99, 1), (100, 0.999, 99), (100, 0.001, 1)]

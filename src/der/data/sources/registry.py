@@ -102,7 +102,7 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
     ``destination``, too, until all is written. Raises UserError as ``read_source`` does. What was written by
     then stays, so the caller makes the directory whole or absent.
     """
-    classes, train, test, passed_over = 0, 0, 0, 0
+    counts = np.zeros(4, np.int64)
     with closing(read_source(settings, destination / SCRATCH)) as found:
         for one in found:
             for split, images in zip(SPLITS, (one.train, one.test), strict=True):
@@ -110,11 +110,10 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
                 if file.exists():  # Cat and cat, on a file system that takes them for the same
                     raise UserError(f"{file}: two classes' names differ in case only; rename one")
                 _put(images, file, destination / SCRATCH)
-            classes, train, test = classes + 1, train + len(one.train), test + len(one.test)
-            passed_over += one.passed_over
+            counts += (1, len(one.train), len(one.test), one.passed_over)
     for split in SPLITS:
         seal(destination / split, {})
-    return Counts(classes, train, test, passed_over)
+    return Counts(*counts.tolist())
 
 
 def _put(images: Images, file: Path, scratch: Path) -> None:

@@ -86,8 +86,7 @@ class ConvNorm(nn.Module):
 
         if self.folded:
             return triton.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
-        form = triton.Form(self.conv, self.norm, self.relu, self.side)
-        y_BCHW: Tensor = triton.FusedConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), form)
+        y_BCHW: Tensor = triton.FusedConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), self)
         return y_BCHW
 
     def by_compiled(self, x_BCHW: Tensor, residual_BCHW: Tensor | None, kernels: Kernels) -> Tensor:

@@ -130,8 +130,8 @@ def compiled_kernels() -> Kernels:
 def compile_source(source: str) -> tuple[ctypes.CDLL, str]:
     """The library of C++ ``source`` and its machine code's digest; raises Unavailable, but nothing else.
 
-    It takes a second or two in every process: what lies on disk for long would have to be trusted, and kept in
-    step with compilers and processors.
+    It takes a second or two in every process: what lies on disk for long would have to be trusted, and kept
+    in step with compilers and processors.
     """
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
