@@ -61,14 +61,6 @@ def test_settings_that_describe_no_backbone(changes: dict[str, Any], message: st
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize("wrong", [None, 3, nn.Identity()])
-def test_a_function_that_returns_no_backbone(wrong: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "own", lambda settings: wrong)
-    fault = rf"^network\.backbone: own returns {type(wrong).__name__}; return a Backbone$"
-    with pytest.raises(UserError, match=fault):
-        choose_backbone(network_settings(backbone="own"))
-
-
 class Plain(nn.Module):
     """No ResNet, and of no class of ours; its batch normalisation counts batches, as torch's does."""
 

@@ -147,30 +147,12 @@ def test_what_is_no_directory_is_no_checkpoint(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(value: float, saved: Path) -> None:
+def test_weights_that_are_not_finite_are_not_saved(value: float, saved: Path) -> None:
     before, broken = contents(saved), random_checkpoint(SECOND)
     next(iter(broken.network.extractors[-1].state_dict().values())).view(-1)[3] = value
     with pytest.raises(UserError, match=r"^extractor_2\.safetensors: .*weight is not finite after training;"):
         save_checkpoint(saved, broken, saved.parent / "1")
     assert contents(saved) == before
-
-    def break_bias(tensors: Tensors) -> Tensors:
-        tensors["bias"][-1] = value
-        return tensors
-
-    rewrite(saved / HEAD, break_bias)
-    with pytest.raises(UserError, match=r"head\.safetensors: bias is not finite; train it again$"):
-        load_checkpoint(saved)
-
-
-def test_a_variance_below_zero_is_not_loaded(saved: Path) -> None:
-    def lower(tensors: Tensors) -> Tensors:
-        tensors["stem.norm.running_var"][1] = -1e-30
-        return tensors
-
-    rewrite(saved / extractor_file(2), lower)
-    with pytest.raises(UserError, match=r"_2\.safetensors: stem\.norm\.running_var, a variance, is below 0;"):
-        load_checkpoint(saved)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +201,6 @@ def normalization(mean: float, std: float) -> dict[str, list[float]]:
         ({"network": to_values(network_settings(depth=9))}, r"json\.network\.depth: 9 is not 6n \+ 2; write"),
         ({"network": to_values(network_settings(depth=14))}, r"extractor_1\.\w+: not the weights of the net"),
         ({"network": to_values(network_settings(backbone="vgg"))}, r"json\.network\.backbone: 'vgg' does"),
-        ({"parameters": 7}, r"2: the network does not have the 7 parameters it records$"),
     ],
 )
 def test_metadata_that_do_not_fit_are_named(changes: dict[str, Any], message: str, saved: Path) -> None:

@@ -204,9 +204,7 @@ SIDE = r"takes no images of 8 pixels \(too small\); write another dataset\.image
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda found: None, rf"returns NoneType{RETURN}"),
         (lambda found: found[:, :4], rf"makes torch.float32 of shape \(2, 4\) of 2 images{RETURN}"),
-        (lambda found: found[..., None], rf"makes torch.float32 of shape \(2, 5, 1\) of 2 images{RETURN}"),
         (lambda found: found.double(), rf"makes torch.float64 of shape \(2, 5\) of 2 images{RETURN}"),
         # As torch says of a kernel that is larger than the image, and timm of patches that do not fill it.
         (raising(RuntimeError("too small\nat: 0x7f")), SIDE),
@@ -221,27 +219,6 @@ def test_an_extractor_that_does_not_do_stops_it_before_training(
     with pytest.raises(UserError, match=rf"^network\.backbone: own {fault}"):
         take_step(None, [["a", "b"]], training_images(1, [9, 7]), train_settings(), recorder, network=TRAINED)
     assert recorder.phases == []
-
-
-def without_features(features: object) -> nn.Module:
-    extractor = Net(3)
-    extractor.features = features  # type: ignore[assignment]
-    return extractor
-
-
-@pytest.mark.parametrize(
-    ("built", "fault"),
-    [
-        ("an extractor", r"builds str; build a torch\.nn\.Module$"),
-        (without_features(None), r"builds a module whose features are None; give it the number of them$"),
-        (without_features(0), r"builds a module whose features are 0; give"),
-        (without_features(12.0), r"builds a module whose features are 12\.0; give"),
-    ],
-)
-def test_what_is_built_is_no_extractor(built: object, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    name_own(monkeypatch, build=lambda channels, shape: built)
-    with pytest.raises(UserError, match=rf"^network\.backbone: own {fault}"):
-        build_extractor(OWN, 3)
 
 
 @pytest.mark.parametrize(

@@ -257,13 +257,6 @@ def test_every_step_stores_a_smaller_extractor(steps: list[Any]) -> None:
     assert not any(getattr(one, "gate", None) is not None for one in steps[3].network.modules())
 
 
-def test_masked_steps_repeat_to_the_bit_and_keep_earlier_extractors(steps: list[Any]) -> None:
-    for one, other in zip(steps[1:], masked_steps()[1:], strict=True):
-        assert same_bits(weights(one.network), weights(other.network))
-    for before, after in zip(steps[2].network.extractors, steps[3].network.extractors, strict=False):
-        assert same_bits(weights(before), weights(after))
-
-
 def test_checkpoints_of_pruned_extractors(steps: list[Any], tmp_path: Path) -> None:
     save_empty_checkpoint(tmp_path / "0")
     for step, checkpoint in enumerate(steps[1:], start=1):

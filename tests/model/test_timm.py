@@ -114,17 +114,6 @@ def test_where_nothing_is_tuned_one_extractor_is_stored_once(
     assert not torch.equal(steps[1].network.head.weight[:2], steps[0].network.head.weight)  # it learns
 
 
-def test_frozen_extractors_stay_and_the_next_one_starts_as_a_copy(settings: NetworkSettings) -> None:
-    first, second = teach(replace(settings, tuned="last"))
-    before, newest = second.network.extractors
-    assert same_bits(weights(first.network.extractors[0]), weights(before))
-    # What is not tuned is still the copy.
-    assert torch.equal(weights(newest)["model.conv_stem.weight"], weights(before)["model.conv_stem.weight"])
-    assert not torch.equal(
-        weights(newest)["model.conv_head.weight"], weights(before)["model.conv_head.weight"]
-    )
-
-
 @pytest.mark.parametrize("tuned", ["all", "last", "none"])
 def test_a_resumed_step_gives_the_same_bits(tuned: str, settings: NetworkSettings) -> None:
     kept, keeper = replace(settings, tuned=tuned), MemoryKeeper()

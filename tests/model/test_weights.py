@@ -75,15 +75,6 @@ def test_the_same_weights_have_one_identity(name: str, tmp_path: Path) -> None:
     assert start_for(settings_for(tmp_path / "changed.pth")).identity != found.identity
 
 
-def test_a_head_that_has_more_than_a_classifier(tmp_path: Path) -> None:
-    path = write_weights(tmp_path, "levit_128s")  # with a normalisation before it
-    assert "head.bn.weight" in torch.load(path)
-    before = torch.get_rng_state()
-    found = read(path, backbone="timm:levit_128s")
-    assert found and not [name for name in found if "head" in name]
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def with_value(name: str, value: float) -> Callable[[Tensors], Any]:
     def change(all_: Tensors) -> Tensors:
         all_[name].view(-1)[0] = value

@@ -10,8 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
-from der.settings.sections import Deviation, NetworkSettings, Section, Share
+from der.settings.sections import Deviation, Section, Share
 
 Real = TypeVar("Real", bound=np.floating)
 ROWS = 1024  # of features that are worked on at once
@@ -21,7 +20,6 @@ METADATA = "network.json"
 HEAD = "head.safetensors"
 START = "start.safetensors"  # before step 1: what the first extractor starts from
 COLOURS = 3  # channels of the images that weights to start from are of
-BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}  # by depth: of each stage (He et al. 2016, table 1)
 
 
 def extractor_file(index: int) -> str:
@@ -57,34 +55,6 @@ class Architecture:
             for width, blocks in zip(self.widths, self.blocks, strict=True)
         ]
         return Shape([list(range(width)) for width in self.widths], inner)
-
-
-def plan_cifar_resnet(settings: NetworkSettings) -> Architecture:
-    """The residual networks for small images of He et al. 2016, section 4.2.
-
-    Raises UserError, the key first, for settings that name none of them.
-    """
-    if (settings.depth - 2) % 6:
-        raise UserError(f"depth: {settings.depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110")
-    if settings.stem == "large":
-        raise UserError("stem: large goes with backbone resnet; write small")
-    blocks = [(settings.depth - 2) // 6] * 3
-    return Architecture([16, 32, 64], blocks, large_stem=False, learned_shortcuts=False, zero_blocks=False)
-
-
-def plan_resnet(settings: NetworkSettings) -> Architecture:
-    """The residual networks of basic blocks of He et al. 2016, table 1.
-
-    A block starts as its shortcut (Goyal et al. 2017, section 5.1; the authors' code). Raises UserError, the
-    key first, for settings that name none of them.
-    """
-    if settings.depth not in BLOCKS:
-        raise UserError(f"depth: {settings.depth} is no depth of backbone resnet; write 18 or 34")
-    large = settings.stem == "large"
-    widths = [64, 128, 256, 512]
-    return Architecture(
-        widths, BLOCKS[settings.depth], large_stem=large, learned_shortcuts=True, zero_blocks=True
-    )
 
 
 class Normalization(Section, frozen=True):

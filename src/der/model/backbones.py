@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from der.core.errors import UserError
 from der.core.registry import look_up
-from der.model.architecture import Architecture, Normalization, Shape, plan_cifar_resnet, plan_resnet
+from der.model.architecture import Architecture, Normalization, Shape
 from der.settings.sections import PRETRAINED, NetworkSettings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from der.settings.training import MaskSettings
 
-COLOURS = 3  # channels of the images that weights to start from are of
+BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}  # by depth: of each stage of resnet
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,34 @@ class BackboneFunction(Protocol):
 
 
 def cifar_resnet(settings: NetworkSettings) -> Backbone:
-    """Residual networks for small images; raises UserError, the key first, for a depth or stem of no such."""
-    return _residual(plan_cifar_resnet(settings))
+    """The residual networks for small images of He et al. 2016, section 4.2.
+
+    Raises UserError, the key first, for a depth or stem of none of them.
+    """
+    if (settings.depth - 2) % 6:
+        raise UserError(f"depth: {settings.depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110")
+    if settings.stem == "large":
+        raise UserError("stem: large goes with backbone resnet; write small")
+    blocks = [(settings.depth - 2) // 6] * 3
+    return _residual(
+        Architecture([16, 32, 64], blocks, large_stem=False, learned_shortcuts=False, zero_blocks=False)
+    )
 
 
 def resnet(settings: NetworkSettings) -> Backbone:
-    """Residual networks of 18 and 34 layers; raises UserError, the key first, for any other depth."""
-    return _residual(plan_resnet(settings))
+    """The residual networks of basic blocks of He et al. 2016, table 1: 18 and 34 layers.
+
+    A block starts as its shortcut (Goyal et al. 2017, section 5.1; the authors' code). Raises UserError, the
+    key first, for any other depth.
+    """
+    if settings.depth not in BLOCKS:
+        raise UserError(f"depth: {settings.depth} is no depth of backbone resnet; write 18 or 34")
+    widths, large = [64, 128, 256, 512], settings.stem == "large"
+    return _residual(
+        Architecture(
+            widths, BLOCKS[settings.depth], large_stem=large, learned_shortcuts=True, zero_blocks=True
+        )
+    )
 
 
 def timm(settings: NetworkSettings) -> Backbone:
@@ -92,14 +113,9 @@ def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbo
     function = look_up(BACKBONES, settings.backbone, f"{where}.backbone")
     check_start(settings, where)
     try:
-        found: object = function(settings)
+        return function(settings)
     except UserError as error:
         raise UserError(f"{where}.{error}") from None
-    if not isinstance(found, Backbone):
-        raise UserError(
-            f"{where}.backbone: {settings.backbone} returns {type(found).__name__}; return a Backbone"
-        )
-    return found
 
 
 def check_start(settings: NetworkSettings, where: str) -> None:

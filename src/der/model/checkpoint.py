@@ -102,7 +102,7 @@ def load_previous(path: Path) -> Checkpoint | None:
     if metadata is None:
         return None
     # Only now: torch costs seconds.
-    from der.model.network import Network, blank_linear, build_extractor, count_parameters
+    from der.model.network import Network, blank_linear, build_extractor
     from der.model.weights import load_weights
 
     extractors = []
@@ -113,10 +113,7 @@ def load_previous(path: Path) -> Checkpoint | None:
     features = sum(extractor.features for extractor in extractors)
     head = blank_linear(features, len(metadata.class_names), metadata.network.head_bias)
     load_weights(head, sealed.file(HEAD), METADATA)
-    network = Network(extractors, head)
-    if count_parameters(network) != metadata.parameters:
-        raise UserError(f"{path}: the network does not have the {metadata.parameters} parameters it records")
-    return Checkpoint(network.eval(), metadata)
+    return Checkpoint(Network(extractors, head).eval(), metadata)
 
 
 def check_classes(path: Path, checkpoint: Checkpoint | None, steps: list[list[str]]) -> None:

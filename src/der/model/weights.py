@@ -11,7 +11,7 @@ import hashlib
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,8 +62,7 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
     """Fill ``module``, of the network that the file ``described_in`` describes, with weights.
 
-    Raises UserError naming the file if it holds none, those of another module, one that is not finite, or a
-    variance below 0.
+    Raises UserError naming the file if it holds none, or those of another module.
     """
     try:
         found = load_file(path)
@@ -73,10 +72,6 @@ def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
         raise UserError(
             f"{path}: not the weights of the network that {described_in} describes; train it again"
         )
-    if name := _find_infinite(found):
-        raise UserError(f"{path}: {name} is not finite; train it again")
-    if name := _find_negative(found):
-        raise UserError(f"{path}: {name}, a variance, is below 0; train it again")
     fill(module, found)
 
 
@@ -95,12 +90,6 @@ def fill(module: nn.Module, found: Mapping[str, Tensor]) -> None:
 def _find_infinite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of a tensor that holds NaN or infinity."""
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
-
-
-def _find_negative(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of a variance of batch normalisation that holds a number below 0."""
-    variances = {name: value for name, value in tensors.items() if name.endswith("running_var")}
-    return next((name for name, value in variances.items() if (value < 0).any()), None)
 
 
 class TimmModel(NamedTuple):
@@ -275,27 +264,23 @@ def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
     except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
         raise UserError(f"{where}: cannot be read as weights ({_reason(error)}); give another file") from None
     wanted = model.state_dict()
+    fault = next(_find_faults(found, wanted, known), None)
+    if fault is not None:
+        raise UserError(f"{where}: timm:{known.name} has {fault}; give a file of its state_dict()")
+    return {name: found[name] for name in wanted}
+
+
+def _find_faults(found: Mapping[str, Any], wanted: Mapping[str, Tensor], known: TimmModel) -> Iterator[str]:
     for name, value in wanted.items():
         if name not in found:
-            raise UserError(
-                f"{where}: timm:{known.name} has a tensor {name}, which is not there; give a file of its "
-                "state_dict()"
-            )
-        if _form(found[name]) != _form(value):
-            raise UserError(
-                f"{where}: timm:{known.name} has {name} of {_form(value)}, not {_form(found[name])}; give a "
-                "file of its state_dict()"
-            )
+            yield f"a tensor {name}, which is not there"
+        elif _form(found[name]) != _form(value):
+            yield f"{name} of {_form(value)}, not {_form(found[name])}"
     others = [name for name in found if name not in wanted and not name.endswith(COUNTER)]
     if others:
         with Diverted():
             whole = _create(known.name, num_classes=1).state_dict()
-        for name in others:
-            if name not in whole:
-                raise UserError(
-                    f"{where}: timm:{known.name} has no tensor {name}; give a file of its state_dict()"
-                )
-    return {name: found[name] for name in wanted}
+        yield from (f"no tensor {name}" for name in others if name not in whole)
 
 
 def _reason(error: Exception) -> str:
@@ -354,7 +339,9 @@ def read_start(settings: NetworkSettings, weights: str) -> Start:
     else:
         fill(extractor.model, read_file(Path(weights), extractor.model, known))
     values = tensors_of(extractor)
-    if name := _find_infinite(values) or _find_negative(values):
+    variances = {name: value for name, value in values.items() if name.endswith("running_var")}
+    negative = next((name for name, value in variances.items() if (value < 0).any()), None)
+    if name := _find_infinite(values) or negative:
         raise UserError(
             f"network.weights: {weights}: {name} holds no weights, but infinity, NaN or a variance below 0"
         )

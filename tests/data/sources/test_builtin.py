@@ -85,17 +85,6 @@ def test_classes_come_by_name_with_their_pixels(settings: DatasetSettings, tmp_p
     assert np.load(tmp_path / "small/train/cat.npy").shape == (3, 8, 8, 1)
 
 
-def test_the_directory_of_downloads_may_be_in_a_home(
-    settings: DatasetSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    at_home = settings_for("", source=settings.source, downloads="~/downloads", image_side=32)
-    assert download(at_home, tmp_path / "raw").classes == 3
-    wrong = settings_for("", source=settings.source, downloads="~nobody-of-this-name/images")
-    with pytest.raises(UserError, match=r"^~nobody-of-this-name/images: there is no such home directory"):
-        download(wrong, tmp_path / "again")
-
-
 @pytest.mark.parametrize("damage", ["missing", "half", "changed"])
 def test_archive_that_is_not_whole_says_what_to_put_where(
     settings: DatasetSettings, tmp_path: Path, damage: str

@@ -20,7 +20,7 @@ from der.data.sources.pictures import (
     to_pixels,
     write_decoded,
 )
-from tests.data.sources.image_trees import pixels_of, png, settings_for
+from tests.data.sources.image_trees import SIDE, pixels_of, png, settings_for
 
 GREY = [[0, 100], [200, 255]]
 TURNED = [[200, 0], [255, 100]]  # by 90 degrees clockwise
@@ -172,13 +172,6 @@ def test_a_photo_is_turned_whatever_else_its_exif_data_hold(
     assert read(file, channels=1)[..., 0].tolist() == TURNED
 
 
-def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("L", (2, 2), value) for value in (10, 200)]
-    for name in ("a.gif", "a.png", "a.tiff"):
-        file = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:])
-        assert np.all(read(file, channels=1) == 10)
-
-
 def test_wide_and_tall_pictures_are_centre_cropped() -> None:
     wide = np.zeros((8, 24, 3), np.uint8)
     wide[:, 8:16] = 255  # the centre square is white, the sides black
@@ -245,21 +238,6 @@ def test_a_picture_of_too_many_pixels_is_named(
             assert refusal(file).startswith(f"{file}: too many pixels; make it smaller")
 
 
-MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F")
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_strips_of_a_picture_are_converted_as_the_whole(
-    monkeypatch: pytest.MonkeyPatch, mode: str, channels: int
-) -> None:
-    colours = Image.fromarray(np.random.RandomState(0).randint(0, 256, (9, 7, 4)).astype(np.uint8))
-    image = colours.convert("L").convert("I").convert(mode) if mode in MODES[-3:] else colours.convert(mode)
-    whole = to_pixels(image, 5, channels)
-    monkeypatch.setattr(pictures, "STRIP", 15)  # two of seven columns' rows, and one in the end
-    assert np.array_equal(to_pixels(image, 5, channels), whole)
-
-
 def test_no_program_is_run_to_draw_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript"))
     file = saved(tmp_path, Image.fromarray(array([[[1, 2, 3]]])), "a.eps").rename(tmp_path / "a.png")
@@ -278,7 +256,7 @@ def test_many_are_decoded_in_turn_and_written_to_their_places(
             taken.append(index)
             yield Picture(str(index), png(str(index)))
 
-    with closing(decode(given(), 40, settings_for(""))) as decoded:
+    with closing(decode(given(), SIDE, 3)) as decoded:
         assert write_decoded(tmp_path / "a.npy", range(30)[::-1], decoded, settings_for("")) == []
         assert len(taken) < 30 + chunk
         assert write_decoded(tmp_path / "b.npy", range(10), decoded, settings_for("")) == []

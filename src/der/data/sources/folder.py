@@ -19,11 +19,10 @@ Divided = tuple[str, list[Entry], list[Entry]]  # a class, the files of its trai
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
     """Yield the classes found under ``settings.path`` in alphabetical order, images in that of their names.
 
-    Without a folder test, a fraction of every class is held out. Arrays lie in files of ``scratch``, into
-    which an archive is unpacked, too; it is made for that and removed in the end. Files that are no pictures
-    by their names are passed over; the first class has their number. Raises UserError that names the file or
-    class for everything wrong with the tree, and in the end the pictures that cannot be read; after the first
-    of those, no class is yielded.
+    Without a folder test, a fraction of every class is held out. Arrays lie in files of ``scratch``, which is
+    removed in the end. Files that are no pictures by their names are passed over; the first class has their
+    number. Raises UserError for everything wrong with the tree, and in the end for all pictures that cannot
+    be read; after the first of those, no class is yielded.
     """
     path = Path(settings.path)
     if not path.exists():
@@ -196,7 +195,8 @@ def _classes(
     classes = [_divide(splits, name, settings) for name in sorted(splits["train"])]
     total = sum(len(train) + len(test) for _, train, test in classes)
     faults: list[pictures.Fault] = []
-    with closing(pictures.decode(_pictures(classes, where), total, settings)) as decoded:
+    listed = _pictures(classes, where)
+    with closing(pictures.decode(listed, settings.side, settings.channels, total)) as decoded:
         for number, (name, *parts) in enumerate(classes):
             files = [scratch / f"{number}.{split}.npy" for split in SPLITS]
             found = [

@@ -97,10 +97,8 @@ def find_source(settings: DatasetSettings) -> Source:
 def download(settings: DatasetSettings, destination: Path) -> Counts:
     """Read a source into ``destination/{train,test}/<class>.npy``, a sealed directory for each split.
 
-    Arrays are uint8 (n, image_side, image_side, channels), n >= 1. One class is in memory at a time, or some
-    megabytes where it is mapped: a source's files are moved, or copied in parts. An archive is unpacked in
-    ``destination``, too, until all is written. Raises UserError as ``read_source`` does. What was written by
-    then stays, so the caller makes the directory whole or absent.
+    One class is in memory at a time, or some megabytes where it is mapped. Raises UserError as
+    ``read_source`` does; what was written by then stays, so the caller makes the directory whole or absent.
     """
     counts = np.zeros(4, np.int64)
     with closing(read_source(settings, destination / SCRATCH)) as found:
@@ -128,12 +126,7 @@ def _put(images: Images, file: Path, scratch: Path) -> None:
 
 
 def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    """Yield the classes of the source that ``settings`` name, as ``Read`` describes them.
-
-    ``scratch`` is a path at which a source may make a directory while it is read. Raises UserError for a
-    source that is in no registry, for whatever the source finds wrong with its files, and, naming the source,
-    for whatever it yields that is not as described.
-    """
+    """Yield the classes of the source that ``settings`` name; UserError unless they are as in ``Read``."""
     where = f"dataset.source: {settings.source}"
     found: object = find_source(settings).read(settings, scratch)
     if not isinstance(found, Iterable):
@@ -155,7 +148,7 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
 
 def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
     """Raise UserError unless a source's class is as ``Read`` describes it."""
-    if not isinstance(one, ClassImages) or not isinstance(one.name, str):
+    if not isinstance(one, ClassImages):
         raise UserError(f"yields {_kind(one)}, no class by name; yield a ClassImages for every class")
     with naming(f"{one.name!r}"):
         check_name(one.name)
@@ -166,8 +159,6 @@ def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
     form = (settings.side, settings.side, settings.channels)
     for split, images in zip(SPLITS, (one.train, one.test), strict=True):
         what = f"{split} of class {one.name!r}"
-        if not isinstance(images, np.ndarray):
-            raise UserError(f"{what} is {_kind(images)}; give a numpy array")
         if images.dtype != np.uint8 or images.shape[1:] != form:
             wanted = ", ".join(map(str, form))
             raise UserError(f"{what} is {images.dtype} of shape {images.shape}; give uint8 of (n, {wanted})")
