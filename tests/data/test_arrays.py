@@ -194,3 +194,22 @@ def test_a_mean_that_is_not_finite_is_named(value: float, saved: Path) -> None:
     change(saved / "class_means.npy", means)
     with pytest.raises(UserError, match=r"class_means\.npy: not all means are finite; build it again$"):
         load_memory(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("labels", np.zeros(12)),
+        ("labels", np.zeros((12, 1), np.int64)),
+        ("labels", np.repeat(np.arange(4), 2)),
+        ("images", np.zeros((12, 8, 8), np.uint8)),
+        ("class_means", np.zeros((3, 32), np.float32)),
+        ("class_means", np.zeros((4, 32))),
+    ],
+)
+def test_arrays_of_another_form_are_no_memory(name: str, array: np.ndarray, saved: Path) -> None:
+    change(saved / f"{name}.npy", array)
+    with pytest.raises(
+        UserError, match=r"memory: its arrays are no memory's, or not of one; build it again$"
+    ):
+        load_memory(saved)

@@ -136,16 +136,6 @@ def test_folding_leaves_no_normalisation_and_the_same_features(settings: Network
     torch.testing.assert_close(found.features, expected.features, rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_is_known_by_its_weights_not_by_their_path(
-    settings: NetworkSettings, tmp_path: Path
-) -> None:
-    elsewhere = settings_for(write_weights(tmp_path))
-    assert elsewhere.weights != settings.weights
-    (first, _), (other, _) = teach(settings), teach(elsewhere)
-    assert first.metadata == other.metadata
-    assert first.metadata.network.weights == start_for(settings).identity
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -209,11 +209,16 @@ def save_memory(path: Path, memory: Memory) -> None:
 def load_memory(path: Path) -> Memory:
     """Read a memory.
 
-    Raises UserError naming a file that is missing or damaged, or whose class means are not finite.
+    Raises UserError naming what is missing, damaged, not finite, or of another form.
     """
     sealed = SealedDirectory(path)
-    images = every_row([sealed.read_array("images.npy", mapped=True)])
-    memory = Memory(images, sealed.read_array("labels.npy"), sealed.read_array("class_means.npy"))
+    images = sealed.read_array("images.npy", mapped=True)
+    labels, means = (sealed.read_array(name) for name in ("labels.npy", "class_means.npy"))
+    forms = [(one.dtype, one.ndim) for one in (images, labels, means)]
+    fit = len(images) == len(labels) and len(np.unique(labels)) == len(means)
+    if forms != [(np.uint8, 4), (np.int64, 1), (np.float32, 2)] or not fit:
+        raise UserError(f"{path}: its arrays are no memory's, or not of one; build it again")
+    memory = Memory(every_row([images]), labels, means)
     if not np.isfinite(memory.class_means).all():  # to which no distance would be right
         raise UserError(f"{path / 'class_means.npy'}: not all means are finite; build it again")
     return memory

@@ -156,10 +156,7 @@ def save_empty_checkpoint(path: Path, start: Start | None = None) -> None:
 
 
 def load_start(path: Path) -> Start | None:
-    """What the first extractor starts from, of the directory before step 1; None: random weights.
-
-    Raises DamageError if it is damaged.
-    """
+    """What the first extractor starts from, of the directory before step 1; None: random weights."""
     directory = SealedDirectory(path)
     if START not in directory.digests:
         return None

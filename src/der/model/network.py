@@ -126,10 +126,7 @@ def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> N
 
 
 def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:
-    """An extractor for images of so many channels, its weights not yet initialised.
-
-    ``shape`` is that of a pruned one; without it no channel is missing.
-    """
+    """An extractor for images of so many channels, not yet initialised; ``shape`` is that of a pruned one."""
     build = choose_backbone(settings).build
     with Diverted():
         return cast(Extractor, build(channels, shape))
@@ -165,11 +162,7 @@ def random_linear(
 def draw_repeatably(
     draw: Callable[[torch.Generator], M], generator: torch.Generator, key: str, settings: NetworkSettings
 ) -> M:
-    """What ``draw`` makes of ``generator``, and makes again of one in the same state.
-
-    Raises UserError, naming ``key`` of section network and what it chooses, if the two differ: then results
-    would not be a function of the seed.
-    """
+    """What ``draw`` makes of ``generator``; UserError unless it does so again, as the seed promises."""
     twin = torch.Generator()
     twin.set_state(generator.get_state())
     module = draw(generator)
@@ -227,20 +220,14 @@ def count_trained(module: nn.Module) -> int:
 
 
 def may_draw(*modules: nn.Module) -> bool:
-    """Whether a pass through ``modules`` may draw from torch's own generators, as dropout does.
-
-    Nothing of ours and of DRAWLESS does; of other modules nobody knows.
-    """
+    """Whether a pass may draw from torch's own generators: nothing of ours and of DRAWLESS does."""
     inner = {type(one) for module in modules for one in module.modules()}
     return not all(one in DRAWLESS or one.__module__.startswith("der.") for one in inner)
 
 
 @torch.no_grad()
 def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
-    """Whether ``extractor`` can be trained on one image (channels, side, side); it stays as it was.
-
-    Batch normalisation raises ValueError where it gets one value per channel, as after pooling.
-    """
+    """Whether it can be trained on one image: batch normalisation needs two values of a channel."""
     copied = copy.deepcopy(extractor).train()
     device = next(copied.parameters()).device
     try:

@@ -102,10 +102,7 @@ def initialize_resnet(extractor: nn.Module, plan: Architecture, generator: torch
 
 @torch.no_grad()
 def copy_channels(source: ResNet, target: ResNet) -> None:
-    """Give ``target`` the values of ``source`` wherever both have the channel; the rest stays.
-
-    They may be on different devices.
-    """
+    """Give ``target``, on any device, the values of ``source`` wherever both have the channel."""
     place = target.stem.conv.weight.device
     for (old, old_out, old_in), (new, new_out, new_in) in zip(
         layer_channels(source), layer_channels(target), strict=True

@@ -46,10 +46,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of ``module`` by name, as files hold them.
-
-    Those that layers share have a tensor for each, for safetensors takes no memory twice.
-    """
+    """Parameters and buffers by name, as files hold them; shared ones twice, as safetensors wants them."""
     tensors: dict[str, Tensor] = {}
     places = set()
     for name, value in module.state_dict().items():
@@ -207,11 +204,7 @@ def list_kept(model: nn.Module) -> list[nn.Module]:
 
 
 def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:
-    """The names of the parameters of ``model`` that a step trains.
-
-    Of "last" those of its last stage and of what follows, as timm groups them for rates by layer. Raises
-    UserError for a model that does not tell its stages.
-    """
+    """The parameters that a step trains, by name: of "last" those from the last stage on, as timm groups."""
     names = [one for one, _ in model.named_parameters()]
     if tuned != "last":
         return names if tuned == "all" else []
@@ -248,11 +241,9 @@ def download(known: TimmModel) -> Mapping[str, Tensor]:
 
 
 def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
-    """The weights of ``model`` in a file, by the names that it gives them; nothing in the file is run.
+    """The weights of ``model`` in a file, found by timm's loader and its names' filter; nothing in it is run.
 
-    timm's loader finds them, and the model's own filter translates what other programs called them. Raises
-    UserError if the file cannot be read, lacks a tensor, or has one that is neither of the model nor of a
-    classifier on top of it.
+    Raises UserError unless all are there, and no others than those of a classifier on top.
     """
     from timm.models import load_state_dict
 
@@ -300,10 +291,7 @@ def _form(value: Any) -> str:
 
 
 class Mean(nn.Module):
-    """The mean over the pixels, (B, D, H, W) to (B, D, 1, 1).
-
-    In place of AdaptiveAvgPool2d, whose backward pass is not deterministic on CUDA.
-    """
+    """AdaptiveAvgPool2d to one pixel, whose own backward pass is not deterministic on CUDA."""
 
     def forward(self, x_BDHW: Tensor) -> Tensor:
         return x_BDHW.mean((2, 3), keepdim=True)
@@ -328,8 +316,7 @@ class Start:
 def read_start(settings: NetworkSettings, weights: str) -> Start:
     """The ``weights`` that ``settings`` name, for their backbone: a file's, or timm's own, downloaded.
 
-    Raises UserError if the file cannot be read, holds other weights than the backbone's, or nothing can be
-    downloaded.
+    Raises UserError if that cannot be.
     """
     known = find_model(settings.backbone)
     with Diverted():

@@ -6,14 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from der.model.kernels import processor
-from der.model.kernels.layers import ConvNorm, fold_pairs
-
-
-def test_layers_that_learn_are_torch_s_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor, "folded_layer", None)
-    for layer in (ConvNorm(3, 4), ConvNorm(3, 4).eval()):
-        assert layer(torch.rand(2, 3, 8, 8)).requires_grad
+from der.model.kernels.layers import fold_pairs
 
 
 def fill(module: nn.Module) -> nn.Module:

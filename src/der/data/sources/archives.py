@@ -72,10 +72,7 @@ def _survey(archive: Path, packed: int, _moment: int) -> list[Entry]:
 
 
 def unpack(archive: Path, scratch: Path) -> list[Entry]:
-    """Unpack an archive into the directory ``scratch``; return what it held.
-
-    Raises UserError as ``survey`` does, and for what zipfile or tarfile refuses to unpack.
-    """
+    """Unpack an archive into the directory ``scratch``; return what it held."""
     entries = survey(archive)
     with _readable(archive):
         if _is_zip(archive):

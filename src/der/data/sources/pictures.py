@@ -192,10 +192,7 @@ def _check_format(image: Image.Image, file: Path | IO[bytes]) -> None:
 
 
 def _draft(image: Image.Image, side: int) -> int:
-    """Have a large JPEG decoded small; return how many pixels will be in memory.
-
-    Raises DecompressionBombError for too many.
-    """
+    """Have a large JPEG decoded small; return how many pixels will be in memory, unless they are too many."""
     width, height = image.size
     image.draft(image.mode, (DRAFT * side, DRAFT * side))
     pixels = image.width * image.height
@@ -256,11 +253,7 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _white(mode: str, values: NDArray[Any]) -> int:
-    """Return what is white in a grey picture of 16-bit integers, 32-bit integers or floats.
-
-    16-bit pictures range to 65535. The other two do not say how far they range: taken is the smallest of
-    1 (floats only), 255 and 65535 that no pixel exceeds.
-    """
+    """Return what is white in a grey picture: of 16 bits 65535, else a limit that no pixel exceeds."""
     if mode.startswith("I;"):
         return 65535
     whites = (1, 255, 65535) if mode == "F" else (255, 65535)
