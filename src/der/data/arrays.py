@@ -214,9 +214,9 @@ def load_memory(path: Path) -> Memory:
     sealed = SealedDirectory(path)
     images = sealed.read_array("images.npy", mapped=True)
     labels, means = (sealed.read_array(name) for name in ("labels.npy", "class_means.npy"))
-    forms = [(one.dtype, one.ndim) for one in (images, labels, means)]
+    forms = [(one.dtype.name, one.ndim) for one in (images, labels, means)]
     fit = len(images) == len(labels) and len(np.unique(labels)) == len(means)
-    if forms != [(np.uint8, 4), (np.int64, 1), (np.float32, 2)] or not fit:
+    if forms != [("uint8", 4), ("int64", 1), ("float32", 2)] or not fit:
         raise UserError(f"{path}: its arrays are no memory's, or not of one; build it again")
     memory = Memory(every_row([images]), labels, means)
     if not np.isfinite(memory.class_means).all():  # to which no distance would be right
