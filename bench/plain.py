@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from bench.cases import SEED, Case, Start
+from der.model.architecture import Normalization
 from der.model.kernels.layers import ConvNorm
 from der.model.network import Extractor
-from der.model.normalization import Normalization
 from der.settings.training import AugmentationSettings
 from der.train.batches import TrainingImages, draw_epoch
 

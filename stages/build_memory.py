@@ -17,7 +17,7 @@ def run(step: int, given: Given) -> str:
     # Only now: what follows imports torch, which costs seconds.
     from der.memory import build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
-    from der.model.forward import features_in_turns
+    from der.model.forward import features_of
 
     settings = load_section(MemorySettings, "memory")
     device = set_up_device()
@@ -26,7 +26,8 @@ def run(step: int, given: Given) -> str:
     checkpoint = load_checkpoint(paths.checkpoint(step))
     check_classes(paths.checkpoint(step), checkpoint, steps)
     new_classes = read_classes(paths.train_images(step), steps[-1])
-    with computing(f"build_memory {step}", device), features_in_turns(checkpoint, device) as features:
+    with computing(f"build_memory {step}", device):
+        features = features_of(checkpoint, device)
         memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
     if is_worker():
         return ""

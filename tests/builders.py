@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from der.core.device import choose_precision
 from der.data.arrays import empty_memory
+from der.model.architecture import Normalization
+from der.model.backbones import choose_backbone
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.kernels.processor import Kernels
 from der.model.network import (
@@ -20,9 +22,7 @@ from der.model.network import (
     count_parameters,
     empty_network,
     expand,
-    initialize_extractor,
 )
-from der.model.normalization import Normalization
 from der.model.resnet import ResNet
 from der.settings.sections import MemorySettings, NetworkSettings, to_values
 from der.settings.training import (
@@ -164,7 +164,7 @@ def random_extractor(seed: int, channels: int = CHANNELS, settings: NetworkSetti
     generator = torch.Generator().manual_seed(seed)
     extractor = build_extractor(settings, channels)
     assert isinstance(extractor, ResNet)
-    initialize_extractor(extractor, settings, generator)
+    choose_backbone(settings).initialize(extractor, generator)
     for module in extractor.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None

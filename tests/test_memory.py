@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.data.arrays import Memory, check_budget, empty_memory, exemplars_per_class
 from der.memory import SELECTIONS, build_memory, class_mean, find_selection, herd
-from der.model.normalization import normalize_features
+from der.model.architecture import normalize_features
 from der.settings.sections import MemorySettings
 from tests.builders import memory_settings, random_images
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.pycil.plans import Plan
-from der.model.normalization import Normalization
+from der.model.architecture import Normalization
 from der.settings.sections import MemorySettings, NetworkSettings
 from der.settings.training import (
     AugmentationSettings,

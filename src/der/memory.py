@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.registry import look_up
 from der.data.arrays import Memory, check_budget, every_row, exemplars_per_class, join
-from der.model.normalization import in_parts, normalize_features
+from der.model.architecture import in_parts, normalize_features
 from der.settings.sections import MemorySettings
 
 # Of several classes: images (N, H, W, C) of each to its features (N, D).

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 import der
 from der.data.sources.registry import read_source
 from der.estimator.choices import CHOICES
+from der.model.architecture import normalize_features
 from der.model.forward import run_network
 from der.model.network import build_extractor
-from der.model.normalization import normalize_features
 from der.train.rebalancing import find_rebalancing
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for

@@ -14,27 +14,18 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.inference import export
 from der.inference.export import (
-    ExportableNetwork,
     export_onnx,
     export_safetensors,
     export_torch,
-    sample_images,
 )
 from der.model.checkpoint import Checkpoint, Metadata
 from der.model.forward import run_network
 from der.model.network import Network
-from der.settings.training import MaskSettings
 from tests.builders import (
     CPU,
     NORMALIZATION,
-    RESNET18,
-    mask_settings,
-    phase_settings,
     random_checkpoint,
     random_images,
-    take_step,
-    train_settings,
-    training_images,
 )
 from tests.model.tiny_timm import settings_for, teach, write_weights
 
@@ -67,20 +58,6 @@ def test_torch_in_batches_of_any_size_on_any_processor(tmp_path: Path) -> None:
     calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert any(call.startswith("aten.") for call in calls)
     assert [call for call in calls if not call.startswith(("aten.", "<built-in"))] == []
-
-
-@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "pruned"])
-def test_a_network_as_training_leaves_it(masks: MaskSettings | None, tmp_path: Path) -> None:
-    settings = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))
-    checkpoint = take_step(
-        None,
-        [["a", "b"]],
-        training_images(0, [7, 7]),
-        settings,
-        network=RESNET18,
-    )
-    export_with(export_torch, checkpoint, tmp_path / "network.pt2")  # compares, and warnings are errors
-    assert (tmp_path / "network.pt2").exists()
 
 
 def test_onnx_in_batches_of_any_size(tmp_path: Path) -> None:
@@ -126,33 +103,6 @@ def test_an_export_that_differs_is_not_left_behind(
     with pytest.raises(UserError, match=f"{path}: not written, its probabilities differ from the network's"):
         export_with(export_to, random_checkpoint(CLASSES), path)
     assert list(tmp_path.iterdir()) == []
-
-
-def without_mean(usable: ExportableNetwork, images: torch.Tensor) -> torch.Tensor:
-    pixels = images.permute(0, 3, 1, 2).float() / 255
-    logits: torch.Tensor = usable.network(pixels / usable.normalize.std)
-    return logits.softmax(dim=1)
-
-
-@pytest.mark.parametrize("wrong", [None, without_mean])
-def test_a_network_that_is_sure_of_everything(
-    wrong: Callable[..., torch.Tensor] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoint = random_checkpoint(CLASSES)
-    with torch.no_grad():
-        checkpoint.network.head.weight.mul_(20)
-        checkpoint.network.head.bias.copy_(torch.tensor([60.0, 0, 0, 0, 0]))
-    images = sample_images(checkpoint.metadata)
-    logits = torch.from_numpy(run_network(checkpoint.network, NORMALIZATION, images, CPU).logits)
-    assert logits.softmax(dim=1).amax(dim=1).min() > 1 - 1e-6
-    path = tmp_path / "network.pt2"
-    if wrong is None:
-        export_with(export_torch, checkpoint, path)
-    else:
-        monkeypatch.setattr(ExportableNetwork, "forward", wrong)
-        with pytest.raises(UserError, match="not written, its probabilities differ"):
-            export_with(export_torch, checkpoint, path)
-    assert path.exists() == (wrong is None)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from der.core.device import choose_device
 from der.core.errors import UserError
 from der.data.sources.pictures import resize_all
-from der.inference.predictor import Prediction, Predictor, load_predictor, top_predictions
-from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.inference.predictor import Prediction, Predictor, load_predictor
+from der.model.checkpoint import save_checkpoint, save_empty_checkpoint
 from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
 
 CLASSES = [3, 2]
@@ -82,6 +82,7 @@ def test_other_sizes_are_brought_to_the_network_as_training_images_are(
         (np.zeros((2, 8, 8, 3)), r"float64 \(2, 8, 8, 3\) does not fit; give uint8 \(N, H, W, 1 or 3\)$"),
         (np.zeros((8, 8), np.uint8), r"uint8 \(8, 8\) does not fit; give"),
         (np.zeros((2, 8, 8, 4), np.uint8), r"uint8 \(2, 8, 8, 4\) does not fit; give"),
+        (np.zeros((8, 8, 3), np.uint8), r"\(8, 8, 3\) is one in colour, or .*; give \(N, H, W, 3\)"),
         ([[[0]]], r"a list is no array; give uint8 \(N, H, W, 1 or 3\)$"),
         (np.zeros((2, 0, 8, 3), np.uint8), r"\(2, 0, 8, 3\) is without a pixel; give each at least one$"),
     ],
@@ -89,28 +90,6 @@ def test_other_sizes_are_brought_to_the_network_as_training_images_are(
 def test_what_is_no_batch_of_images(images: Any, message: str, saved: Path) -> None:
     with pytest.raises(UserError, match=f"^images: {message}"):
         load_predictor(saved, CPU)(images)
-
-
-def test_a_single_colour_image_is_no_batch(saved: Path) -> None:
-    image = random_images(0, 1)[0]
-    predictor = load_predictor(saved, CPU)
-    with pytest.raises(UserError, match=r"^images: \(8, 8, 3\) is one in colour, or .*; give \(N, H, W, 3\)"):
-        predictor(image)
-    assert predictor(image[None]).shape == (1, 5)
-    assert predictor(image.transpose(2, 0, 1)).shape == (3, 5)  # three grey ones
-
-
-def test_an_unknown_precision_is_named(saved: Path) -> None:
-    with pytest.raises(UserError, match=r"precision: 'float16' does not fit; write float32 or bfloat16"):
-        load_predictor(saved, CPU, "float16")
-
-
-def test_the_checkpoint_is_left_as_it_is(saved: Path) -> None:
-    checkpoint = load_checkpoint(saved)
-    images = random_images(0, 3)
-    before = checkpoint.network(torch.zeros(1, 3, 8, 8))
-    Predictor(checkpoint, CPU)(images)
-    assert torch.equal(checkpoint.network(torch.zeros(1, 3, 8, 8)), before)
 
 
 def test_the_device_is_named_as_to_a_classifier(saved: Path) -> None:
@@ -133,11 +112,6 @@ def test_best_of_every_image(saved: Path) -> None:
     assert len(predictor.best(images, 9)[0]) == 5
     with pytest.raises(UserError, match=r"^count: 0 is none; give at least 1$"):
         predictor.best(images, 0)
-
-
-def test_of_equal_probabilities_the_smaller_label_is_first() -> None:
-    row = np.array([0.125, 0.5, 0.25, 0.125], np.float32)
-    assert [guess.name for guess in top_predictions(row, ["a", "b", "c", "d"], 3)] == ["b", "c", "a"]
 
 
 def test_finite_weights_that_overflow_when_folded_are_refused() -> None:

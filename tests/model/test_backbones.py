@@ -1,19 +1,14 @@
 """Backbones and starts of classifiers by name: one that is no ResNet, settings that describe none, draws."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from msgspec import structs
 from torch import Tensor, nn
 
 from der.core.errors import UserError
-from der.model.architecture import Shape
 from der.model.backbones import (
     BACKBONES,
     HEAD_INITIALIZATIONS,
@@ -64,19 +59,6 @@ def test_settings_that_describe_no_backbone(changes: dict[str, Any], message: st
     with pytest.raises(UserError) as error:
         choose_backbone(network_settings(**changes))
     assert str(error.value) == message
-
-
-@pytest.mark.parametrize("wrong", [None, 3, nn.Identity()])
-def test_a_function_that_returns_no_backbone(wrong: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "own", lambda settings: wrong)
-    fault = rf"^network\.backbone: own returns {type(wrong).__name__}; return a Backbone$"
-    with pytest.raises(UserError, match=fault):
-        choose_backbone(network_settings(backbone="own"))
-
-
-def test_names_parameters_and_metadata_are_known_without_torch() -> None:
-    program = "import sys, der.model.backbones, der.model.checkpoint; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 class Plain(nn.Module):
@@ -135,12 +117,6 @@ def test_another_backbone_grows_and_its_checkpoints_are_read(
         assert same_bits(weights(read.network), weights(checkpoint.network))
 
 
-def test_without_expansion_another_backbone_goes_on(plain: NetworkSettings) -> None:
-    _, second = two_steps(structs.replace(plain, expansion=False))
-    assert [type(one) for one in second.network.extractors] == [Plain]
-    assert second.network.head.weight.shape == (3, 12)
-
-
 def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) -> None:
     recorder, settings = Recorder(), train_settings(masks=mask_settings())
     with pytest.raises(UserError) as caught:
@@ -150,15 +126,6 @@ def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) ->
         "which layers must lose a channel together; write null"
     )
     assert recorder.phases == []
-
-
-def test_channels_on_record_of_a_backbone_that_has_none(plain: NetworkSettings, tmp_path: Path) -> None:
-    (first, _), shape = two_steps(plain), Shape([[0]], [[[0]]])
-    save_checkpoint(
-        tmp_path / "1", replace(first, metadata=structs.replace(first.metadata, shapes=[shape])), tmp_path
-    )
-    with pytest.raises(UserError, match=r"network\.json\.shapes\[0\]: not channels of this network"):
-        load_checkpoint(tmp_path / "1")
 
 
 def drawn(name: str, bias: bool = True, seed: int = 0) -> nn.Linear:

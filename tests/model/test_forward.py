@@ -16,8 +16,8 @@ from torch import nn
 from der.core import distributed
 from der.core.files import read_array, write_array
 from der.model import forward
-from der.model.forward import Normalize, Outputs, fold_batchnorm, outputs_in_turns, run_network
-from der.model.normalization import Normalization, measure_normalization
+from der.model.architecture import Normalization, measure_normalization
+from der.model.forward import Normalize, Outputs, fold_batchnorm, outputs_by_class, run_network
 from tests.builders import (
     CPU,
     NORMALIZATION,
@@ -57,14 +57,6 @@ def test_features_and_logits_against_the_modules_one_image_at_a_time(tmp_path: P
     np.testing.assert_array_equal(mapped.logits, outputs.logits)
 
 
-@pytest.mark.parametrize("per_pass", [0, 1, 3, 8])
-def test_any_number_of_images_per_pass(per_pass: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, images = random_network([3, 2]), random_images(0, 7)
-    whole = run_network(network, NORMALIZATION, images, CPU)
-    monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
-    assert_alike(run_network(network, NORMALIZATION, images, CPU), whole)
-
-
 CHECKPOINT = random_checkpoint([3])
 
 
@@ -87,8 +79,7 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forward, "PASS_VALUES", most * random_images(0, 1).size)
         patch.setattr(forward, "run_network", run)
-        with outputs_in_turns(CHECKPOINT, CPU) as outputs_of:
-            together = [*outputs_of(classes)]
+        together = [*outputs_by_class(CHECKPOINT.network, NORMALIZATION, classes, CPU)]
     for one, other in zip(together, starmap(alone, enumerate(counts)), strict=True):
         assert_alike(one, other)
     assert sum(passes) == sum(counts)
@@ -131,15 +122,6 @@ def test_pixels_are_measured_and_normalised_over_all_arrays_in_any_order(channel
     expected = (pixels - normalization.mean) / normalization.std
     assert result.dtype == torch.float32
     np.testing.assert_allclose(result.permute(0, 2, 3, 1), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_a_channel_that_never_varies_maps_to_zero() -> None:
-    images = random_images(0, 6)
-    images[..., 1] = 77
-    normalization = measure_normalization([images])
-    assert normalization.std[1] == 1
-    normalized = Normalize(normalization)(torch.from_numpy(images).permute(0, 3, 1, 2))
-    assert normalized[:, 1].abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("training", [False, True])

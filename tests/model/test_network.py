@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from der.core.errors import UserError
-from der.model.backbones import BACKBONES, HEAD_INITIALIZATIONS, Backbone
+from der.model.backbones import BACKBONES, HEAD_INITIALIZATIONS, Backbone, choose_backbone
 from der.model.network import (
     Extractor,
     Network,
@@ -18,8 +18,6 @@ from der.model.network import (
     count_parameters,
     empty_network,
     expand,
-    initialize_extractor,
-    may_draw,
     prune_newest,
     random_extractor,
     random_linear,
@@ -92,14 +90,6 @@ def test_the_new_extractor_is_a_copy_of_the_newest_whose_training_leaves_the_oth
     assert same_bits(weights(previous), before)
 
 
-def test_the_first_step_starts_at_random() -> None:
-    network, other = grown(empty_network(), 4), grown(empty_network(), 4, seed=6)
-    assert len(network.extractors) == 1
-    assert network.head.weight.shape == (4, 64)
-    assert not same_bits(weights(network.extractors[0]), weights(other.extractors[0]))
-    assert count_parameters(empty_network()) == 0
-
-
 def test_a_classifier_without_bias() -> None:
     settings = network_settings(head_bias=False)
     first = expand(empty_network(), 3, settings, CHANNELS, torch.Generator().manual_seed(0))
@@ -140,21 +130,6 @@ def test_without_expansion_a_pruned_extractor_goes_on_whole() -> None:
     assert torch.equal(stem[rows], before[rows])
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("expansion", [True, False])
-def test_without_inheritance_the_whole_classifier_is_new(expansion: bool, bias: bool) -> None:
-    own = network_settings(expansion=expansion, head_bias=bias)
-    foreign = replace(own, inherit_head=False)
-    previous = expand(empty_network(), 4, own, CHANNELS, torch.Generator().manual_seed(0))
-    kept, new = (
-        expand(previous, 3, one, CHANNELS, torch.Generator().manual_seed(1)) for one in (own, foreign)
-    )
-    assert torch.equal(kept.head.weight[:4, :64], previous.head.weight)
-    assert not torch.isclose(new.head.weight[:4, :64], previous.head.weight).any()
-    assert torch.equal(new.head.weight[4:], kept.head.weight[4:])
-    assert not bias or not torch.isclose(new.head.bias[:4], previous.head.bias).any()
-
-
 @pytest.mark.parametrize("name", HEAD_INITIALIZATIONS)
 def test_new_rows_and_columns_are_drawn_as_asked(name: str) -> None:
     settings = network_settings(head_initialization=name)
@@ -162,17 +137,11 @@ def test_new_rows_and_columns_are_drawn_as_asked(name: str) -> None:
     second = expand(first, 2, settings, CHANNELS, torch.Generator().manual_seed(1))
     drawn = blank_linear(128, 6, bias=True)
     stream = torch.Generator().manual_seed(1)
-    initialize_extractor(build_extractor(settings, CHANNELS), settings, stream)
+    choose_backbone(settings).initialize(build_extractor(settings, CHANNELS), stream)
     HEAD_INITIALIZATIONS[name](drawn, stream)
     assert torch.equal(second.head.weight[4:], drawn.weight[4:])
     assert torch.equal(second.head.weight[:4, 64:], drawn.weight[:4, 64:])
     assert torch.equal(second.head.bias[4:], drawn.bias[4:])
-
-
-def test_no_such_start_of_classifiers() -> None:
-    settings = network_settings(head_initialization="zeros")
-    with pytest.raises(UserError, match=r"^network\.head_initialization: 'zeros' does not fit; write torch_"):
-        random_linear(3, 2, settings, torch.Generator())
 
 
 OWN = network_settings(backbone="own", head_initialization="own", mean=[0.5] * 3, std=[0.2] * 3)
@@ -235,9 +204,7 @@ SIDE = r"takes no images of 8 pixels \(too small\); write another dataset\.image
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda found: None, rf"returns NoneType{RETURN}"),
         (lambda found: found[:, :4], rf"makes torch.float32 of shape \(2, 4\) of 2 images{RETURN}"),
-        (lambda found: found[..., None], rf"makes torch.float32 of shape \(2, 5, 1\) of 2 images{RETURN}"),
         (lambda found: found.double(), rf"makes torch.float64 of shape \(2, 5\) of 2 images{RETURN}"),
         # As torch says of a kernel that is larger than the image, and timm of patches that do not fill it.
         (raising(RuntimeError("too small\nat: 0x7f")), SIDE),
@@ -252,27 +219,6 @@ def test_an_extractor_that_does_not_do_stops_it_before_training(
     with pytest.raises(UserError, match=rf"^network\.backbone: own {fault}"):
         take_step(None, [["a", "b"]], training_images(1, [9, 7]), train_settings(), recorder, network=TRAINED)
     assert recorder.phases == []
-
-
-def without_features(features: object) -> nn.Module:
-    extractor = Net(3)
-    extractor.features = features  # type: ignore[assignment]
-    return extractor
-
-
-@pytest.mark.parametrize(
-    ("built", "fault"),
-    [
-        ("an extractor", r"builds str; build a torch\.nn\.Module$"),
-        (without_features(None), r"builds a module whose features are None; give it the number of them$"),
-        (without_features(0), r"builds a module whose features are 0; give"),
-        (without_features(12.0), r"builds a module whose features are 12\.0; give"),
-    ],
-)
-def test_what_is_built_is_no_extractor(built: object, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    name_own(monkeypatch, build=lambda channels, shape: built)
-    with pytest.raises(UserError, match=rf"^network\.backbone: own {fault}"):
-        build_extractor(OWN, 3)
 
 
 @pytest.mark.parametrize(
@@ -322,13 +268,3 @@ def test_a_batch_of_one_that_cannot_be_normalised_is_refused(monkeypatch: pytest
     name_own(monkeypatch, build=lambda channels, shape: AfterPooling(channels))
     with pytest.raises(UserError, match=r"^train\.base\.batch_size: 8 leaves a batch of one of 17 images"):
         take_step(None, [["a", "b"]], training_images(1, [9, 8]), train_settings(), network=TRAINED)
-
-
-def test_what_may_draw_is_whatever_is_not_known_to_draw_nothing() -> None:
-    class Own(nn.Module):
-        """Whose forward nobody knows."""
-
-    ours = build_extractor(NETWORK, channels=3)
-    assert not may_draw(ours, nn.Linear(2, 3))
-    for drawing in (nn.Dropout(), Own(), nn.Sequential(ours, Own()), nn.TransformerEncoderLayer(4, 2)):
-        assert may_draw(ours, drawing)

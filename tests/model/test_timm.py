@@ -15,8 +15,7 @@ from der.model.backbones import choose_backbone
 from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.forward import fold_network, run_network
 from der.model.network import build_extractor, random_extractor
-from der.model.timm import list_tuned
-from der.model.weights import begin
+from der.model.weights import begin, list_tuned
 from der.settings.sections import NetworkSettings
 from tests.builders import (
     CPU,
@@ -55,15 +54,6 @@ def test_features_are_those_that_timm_s_classifier_gets(settings: NetworkSetting
     assert found.shape == (2, extractor.features)
     model: Any = whole_model()
     torch.testing.assert_close(model.classifier(extractor(pixels)), model(pixels))
-
-
-@torch.no_grad()
-def test_features_are_float32_whatever_the_images_are(settings: NetworkSettings) -> None:
-    extractor = random_extractor(settings, 3, torch.Generator().manual_seed(0)).eval()
-    pixels = torch.rand(2, 3, SIDE, SIDE)
-    found = extractor(pixels.bfloat16())
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, extractor(pixels), rtol=0.05, atol=0.05)
 
 
 def test_random_weights_are_a_function_of_the_generator_alone(settings: NetworkSettings) -> None:
@@ -124,17 +114,6 @@ def test_where_nothing_is_tuned_one_extractor_is_stored_once(
     assert not torch.equal(steps[1].network.head.weight[:2], steps[0].network.head.weight)  # it learns
 
 
-def test_frozen_extractors_stay_and_the_next_one_starts_as_a_copy(settings: NetworkSettings) -> None:
-    first, second = teach(replace(settings, tuned="last"))
-    before, newest = second.network.extractors
-    assert same_bits(weights(first.network.extractors[0]), weights(before))
-    # What is not tuned is still the copy.
-    assert torch.equal(weights(newest)["model.conv_stem.weight"], weights(before)["model.conv_stem.weight"])
-    assert not torch.equal(
-        weights(newest)["model.conv_head.weight"], weights(before)["model.conv_head.weight"]
-    )
-
-
 @pytest.mark.parametrize("tuned", ["all", "last", "none"])
 def test_a_resumed_step_gives_the_same_bits(tuned: str, settings: NetworkSettings) -> None:
     kept, keeper = replace(settings, tuned=tuned), MemoryKeeper()
@@ -155,23 +134,6 @@ def test_folding_leaves_no_normalisation_and_the_same_features(settings: Network
     normalization, pixels = teach(settings)[1].metadata.normalization, random_images(0, 5, SIDE)
     found, expected = (run_network(one, normalization, pixels, CPU) for one in (folded, network))
     torch.testing.assert_close(found.features, expected.features, rtol=1e-4, atol=1e-5)
-
-
-def test_normalisation_is_the_backbone_s_unless_it_is_set(settings: NetworkSettings) -> None:
-    (first, _), known = teach(settings), whole_model().pretrained_cfg
-    assert first.metadata.normalization.mean == list(known["mean"])  # type: ignore[index,call-overload]
-    own = replace(settings, mean=[0.1, 0.2, 0.3], std=[0.3, 0.2, 0.1])
-    assert teach(own)[0].metadata.normalization.mean == [0.1, 0.2, 0.3]
-
-
-def test_a_network_is_known_by_its_weights_not_by_their_path(
-    settings: NetworkSettings, tmp_path: Path
-) -> None:
-    elsewhere = settings_for(write_weights(tmp_path))
-    assert elsewhere.weights != settings.weights
-    (first, _), (other, _) = teach(settings), teach(elsewhere)
-    assert first.metadata == other.metadata
-    assert first.metadata.network.weights == start_for(settings).identity
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from der.core.randomness import generator
 from der.core.sealed import seal
 from der.data.arrays import class_file, empty_memory, read_classes
 from der.memory import build_memory
+from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint
-from der.model.forward import features_in_turns
-from der.model.network import build_extractor, initialize_extractor
+from der.model.forward import features_of
+from der.model.network import build_extractor
 from der.model.weights import Start, tensors_of
 from der.pipeline import paths
 from der.pipeline.edits import apply_preset
@@ -78,7 +79,7 @@ def take(previous: Checkpoint | None, number: int, settings: Settings, memory: A
 def draw_start(settings: Settings) -> Start:
     """Random weights in place of those that would be downloaded."""
     extractor = build_extractor(settings.network, settings.dataset.channels)
-    initialize_extractor(extractor, settings.network, generator(0, "start", 1))
+    choose_backbone(settings.network).initialize(extractor, generator(0, "start", 1))
     return Start(tensors_of(extractor))
 
 
@@ -107,8 +108,7 @@ def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatc
         return
     metadata = trained.checkpoint.metadata
     classes = read_classes(paths.train_images(1), metadata.steps[0])
-    with features_in_turns(trained.checkpoint, CPU) as features:
-        memory = build_memory(empty_memory(), classes, settings.memory, features)
+    memory = build_memory(empty_memory(), classes, settings.memory, features_of(trained.checkpoint, CPU))
     trained = take(trained.checkpoint, 2, settings, memory)
     rebalancing = settings.train.incremental.rebalancing
     phases = ["representation", *(["classifier"] if rebalancing == "classifier_learning" else [])]

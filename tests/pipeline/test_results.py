@@ -11,7 +11,6 @@ import yaml
 
 from der.core.files import write_json
 from der.core.sealed import seal
-from der.data import SPLITS
 from der.data.arrays import class_file
 from der.data.protocol import identify
 from der.pipeline.inputs import IDENTITIES, RunImages
@@ -19,7 +18,7 @@ from der.pipeline.paths import RAW
 from der.pipeline.presets import PRESETS, load_order, load_preset
 from der.pipeline.results import PUBLISHED, joint_accuracy, published_curves, published_references
 from der.settings.parsing import parse
-from der.settings.sections import ProtocolSettings
+from der.settings.sections import SPLITS, ProtocolSettings
 from tests.locations import ROOT
 
 CIFAR = "cifar100"

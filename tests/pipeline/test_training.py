@@ -13,7 +13,7 @@ from msgspec import structs
 
 from der.core.errors import UserError
 from der.core.sealed import seal
-from der.model.kernels.processor import Compiled, Kernels
+from der.model.kernels.processor import Kernels
 from der.pipeline import training as module
 from der.pipeline.environment import scratch_root
 from der.pipeline.training import curves_root, listening, training_key, training_state
@@ -139,7 +139,7 @@ def test_every_input_s_bytes_and_names_change_the_key(place: Path) -> None:
 @pytest.mark.usefixtures("place")
 def test_code_device_seed_precision_and_kernels_change_the_key() -> None:
     """Also by which machine code the step is trained."""
-    compiled = [Kernels(Compiled(Mock(), digest)) for digest in ("one", "other")]
+    compiled = [Kernels(Mock(), digest) for digest in ("one", "other")]
     keys = {
         *(key(), key(seed=1), key(precision="bfloat16"), key(masks=None)),
         *(key(code=CODE + "4567 der.core\n"), key(device=torch.device("mps"))),

@@ -18,7 +18,7 @@ from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint, save_che
 from der.model.kernels import processor
 from der.model.kernels.processor import Kernels
 from der.model.network import Network, count_parameters, expand
-from der.model.timm import TimmExtractor, build_timm, find_model
+from der.model.weights import TimmExtractor, build_timm, find_model
 from der.settings.sections import NetworkSettings
 from der.settings.training import Precision
 from der.train.batches import TrainingImages, gather_step

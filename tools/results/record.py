@@ -9,7 +9,6 @@ from typing import Any, TypedDict
 
 from der.core.errors import UserError
 from der.core.files import read_json, write_json
-from der.data import SPLITS
 from der.data.arrays import list_classes
 from der.data.protocol import identify, plan_steps
 from der.evaluation.metrics import StepMetrics
@@ -23,7 +22,7 @@ from der.pipeline.results import PUBLISHED, RESULTS
 from der.pipeline.runs import read_steps
 from der.pipeline.timing import read_times
 from der.settings.experiment import Settings
-from der.settings.sections import ProtocolSettings
+from der.settings.sections import SPLITS, ProtocolSettings
 from der.settings.yaml import parse_yaml
 from der.summary.series import StepSummary, Summary, summarise
 

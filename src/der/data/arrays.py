@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +24,6 @@ HELD = 256 << 20  # bytes of files that may stay in memory
 AROUND = 2 << 20  # bytes that the system may map where one is read
 SUFFIX = ".npy"
 OTHER_FILES = 1024  # that a process may have open beside memory maps
-
-
-class Part(NamedTuple):
-    """The images that are asked for and lie in one array."""
-
-    array: NDArray[np.uint8]
-    places: NDArray[np.int64]  # among those asked for
-    rows: NDArray[np.int64]  # of the array
 
 
 @dataclass(frozen=True)
@@ -92,17 +83,16 @@ class ImageRows:
         """True if the mapped files exceed the limit of what may stay in memory."""
         return sum(map(mapped_bytes, self.arrays)) > HELD
 
-    @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return np.cumsum([0, *map(len, self.arrays)])
-
-    def _parts_of(self, indices_B: NDArray[np.int64]) -> Iterator[Part]:
-        rows_B = self.rows_N[indices_B]
-        owners = np.searchsorted(self._starts, rows_B, side="right") - 1
+    def _parts_of(
+        self, indices_B: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]]:
+        """Each array that holds some of the images; their places among those asked for, and in the array."""
+        rows_B, starts = self.rows_N[indices_B], np.cumsum([0, *map(len, self.arrays)])
+        owners = np.searchsorted(starts, rows_B, side="right") - 1
         order = np.argsort(owners, kind="stable")
         found, begins = np.unique(owners[order], return_index=True)
         for owner, places in zip(found.tolist(), np.split(order, begins)[1:], strict=True):
-            yield Part(self.arrays[owner], places, rows_B[places] - self._starts[owner])
+            yield self.arrays[owner], places, rows_B[places] - starts[owner]
 
 
 def every_row(arrays: Sequence[NDArray[np.uint8]]) -> ImageRows:
@@ -146,24 +136,11 @@ def list_classes(directory: Path) -> list[str]:
 def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
     """Memory maps of the named classes' images, in the order of ``names``.
 
-    Raises DamageError naming a file that is missing or damaged, and UserError naming one that does not hold
-    images, holds none, or has images of another shape than the first.
+    Raises DamageError naming a file that is missing or damaged.
     """
     _allow_open_files(OTHER_FILES + len(names))
     sealed = SealedDirectory(directory)
-    arrays: list[NDArray[np.uint8]] = []
-    for name in names:
-        path = directory / class_file(name)
-        array = sealed.read_array(class_file(name), mapped=True)
-        if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
-            raise UserError(f"{path}: not images, but {array.dtype} of shape {array.shape}; make it again")
-        if arrays and array.shape[1:] != arrays[0].shape[1:]:
-            raise UserError(
-                f"{path}: images of shape {array.shape[1:]}, but {names[0]} has {arrays[0].shape[1:]}; "
-                "make it again"
-            )
-        arrays.append(array)
-    return arrays
+    return [sealed.read_array(class_file(name), mapped=True) for name in names]
 
 
 def _allow_open_files(count: int) -> None:
@@ -231,24 +208,16 @@ def save_memory(path: Path, memory: Memory) -> None:
 def load_memory(path: Path) -> Memory:
     """Read a memory.
 
-    Raises UserError naming a file that is missing, damaged, not finite, or does not fit the others.
+    Raises UserError naming what is missing, damaged, not finite, or of another form.
     """
     sealed = SealedDirectory(path)
-    memory = Memory(
-        every_row([_read(sealed, "images.npy", np.uint8, 4, mapped=True)]),
-        _read(sealed, "labels.npy", np.int64, 1),
-        _read(sealed, "class_means.npy", np.float32, 2),
-    )
-    if len(memory.images) != len(memory.labels):
-        raise UserError(
-            f"{path}: {len(memory.images)} images but {len(memory.labels)} labels; build it again"
-        )
-    classes = np.unique(memory.labels)
-    if not np.array_equal(classes, np.arange(len(memory.class_means))):
-        raise UserError(
-            f"{path}: labels of {len(classes)} classes do not fit {len(memory.class_means)} class means; "
-            "build it again"
-        )
+    images = sealed.read_array("images.npy", mapped=True)
+    labels, means = (sealed.read_array(name) for name in ("labels.npy", "class_means.npy"))
+    forms = [(one.dtype.name, one.ndim) for one in (images, labels, means)]
+    fit = len(images) == len(labels) and len(np.unique(labels)) == len(means)
+    if forms != [("uint8", 4), ("int64", 1), ("float32", 2)] or not fit:
+        raise UserError(f"{path}: its arrays are no memory's, or not of one; build it again")
+    memory = Memory(every_row([images]), labels, means)
     if not np.isfinite(memory.class_means).all():  # to which no distance would be right
         raise UserError(f"{path / 'class_means.npy'}: not all means are finite; build it again")
     return memory
@@ -256,16 +225,5 @@ def load_memory(path: Path) -> Memory:
 
 def read_labels(path: Path) -> NDArray[np.int64]:
     """The labels (M,) of a memory alone; raises UserError naming a file that is missing or damaged."""
-    return _read(SealedDirectory(path), "labels.npy", np.int64, 1)
-
-
-def _read(
-    sealed: SealedDirectory, name: str, kind: type[np.generic], dimensions: int, *, mapped: bool = False
-) -> NDArray[Any]:
-    array = sealed.read_array(name, mapped=mapped)
-    if array.dtype != kind or array.ndim != dimensions:
-        raise UserError(
-            f"{sealed.path / name}: {array.dtype} of shape {array.shape} does not belong there; "
-            "build it again"
-        )
-    return array
+    labels: NDArray[np.int64] = SealedDirectory(path).read_array("labels.npy")
+    return labels

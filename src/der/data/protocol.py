@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.data import SPLITS
 from der.data.arrays import list_classes, read_classes
-from der.settings.sections import ProtocolSettings
+from der.settings.sections import SPLITS, ProtocolSettings
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,11 @@ def _normalize(written: Iterable[object]) -> list[str]:
 def _check_names(where: str, listed: list[str], names: list[str]) -> None:
     for name, count in Counter(listed).items():
         if name not in names:
-            raise UserError(f"{where}: {name!r} is no class of the data set; it has {_shorten(names)}")
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            known = ", ".join(names[:10])
+            raise UserError(f"{where}: {name!r} is no class of the data set; it has {known}{more}")
         if count > 1:
             raise UserError(f"{where}: {name!r} stands {count} times; name every class once")
-
-
-def _shorten(names: list[str]) -> str:
-    shown = ", ".join(names[:10])
-    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
 def identify(directory: Path) -> Identity:
@@ -110,12 +106,13 @@ def identify(directory: Path) -> Identity:
 
     The identity depends on class names and pixels alone: names of the files that the images came from, their
     order within a class and their format do not change it; one pixel, one image more or less, or another
-    class name does. Raises UserError naming a file that is missing, damaged or not of images.
+    class name does. Raises UserError naming a file that is missing or damaged.
     """
-    parts = [_read_split(directory / split) for split in SPLITS]
-    form, *others = {images.shape[1:] for part in parts for images in part.values()}
-    if others:
-        raise UserError(f"{directory}: training and test images differ in shape; make the directory anew")
+    parts = []
+    for split in SPLITS:
+        names = list_classes(directory / split)
+        parts.append(dict(zip(names, read_classes(directory / split, names), strict=True)))
+    form = next(iter(parts[0].values())).shape[1:]
     content = [form, *({name: digest_images(part[name]) for name in part} for part in parts)]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     counts = [sum(map(len, part.values())) for part in parts]
@@ -126,11 +123,3 @@ def digest_images(images: NDArray[np.uint8]) -> str:
     """Return the SHA-256 of the sorted SHA-256 of each image's pixels, (N, S, S, C): of their multiset."""
     digests = sorted(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images)
     return hashlib.sha256(b"".join(digests)).hexdigest()
-
-
-def _read_split(directory: Path) -> dict[str, NDArray[np.uint8]]:
-    """Map the images of every class, by name."""
-    names = list_classes(directory)
-    if not names:
-        raise UserError(f"{directory}: holds no classes; make the directory anew")
-    return dict(zip(names, read_classes(directory, names), strict=True))

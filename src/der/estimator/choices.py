@@ -15,7 +15,8 @@ from der.core.errors import UserError
 from der.core.registry import check_imported, look_up, module_of
 from der.data.sources.registry import SOURCES
 from der.memory import SELECTIONS
-from der.model.backbones import BACKBONES, COLOURS, HEAD_INITIALIZATIONS, check_masks, choose_backbone
+from der.model.architecture import COLOURS
+from der.model.backbones import BACKBONES, HEAD_INITIALIZATIONS, check_masks, choose_backbone
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from der.settings.sections import NetworkSettings, to_values

@@ -27,7 +27,7 @@ from der.estimator.arrays import Label, LabelKind
 from der.estimator.choices import check_channels
 from der.memory import build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.forward import features_in_turns
+from der.model.forward import features_of
 from der.model.weights import read_start
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
@@ -95,8 +95,7 @@ def learn_step(
         before, steps, images, memory, network, settings.train, device, start, warnings.warn
     )
     trained = train_step(inputs, listener, StateKeeper()).checkpoint
-    with features_in_turns(trained, device) as features:
-        memory = build_memory(memory, images, settings.memory, features).copy()
+    memory = build_memory(memory, images, settings.memory, features_of(trained, device)).copy()
     trained.network.cpu()
     return Learned(trained, memory, kind)
 

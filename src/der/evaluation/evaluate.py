@@ -35,7 +35,7 @@ from der.evaluation.mistakes import (
     write_predictions,
 )
 from der.model.checkpoint import Checkpoint
-from der.model.forward import Outputs, outputs_in_turns
+from der.model.forward import Outputs, fold_network, outputs_by_class
 from der.settings.sections import EvaluateSettings
 
 HELD_VALUES = 2**24  # features and scores of neighbouring classes that are judged at once
@@ -130,18 +130,19 @@ def judge_tests(
     room = Outputs(
         np.empty((rows, head.in_features), np.float32), np.empty((rows, head.out_features), np.float32)
     )
-    with outputs_in_turns(checkpoint, device) as outputs_of:
-        for block in _blocks(outputs_of(tests), room):
-            if not np.isfinite(block.logits).all():
-                step = len(checkpoint.metadata.steps)
-                raise UserError(f"step {step}: the network's scores are not finite; train it again")
-            own = slice(start, start + len(block.logits))
-            found.ranks[own] = ranks(block.logits, labels[own])
-            found.nme_ranks[own] = ranks(nearest_mean_scores(block.features, means), labels[own])
-            predictions = predict(block.logits)
-            found.predictions.predicted[own] = predictions.predicted
-            found.predictions.confidence[own] = predictions.confidence
-            start = own.stop
+    network = fold_network(checkpoint.network, device)
+    outputs = outputs_by_class(network, checkpoint.metadata.normalization, tests, device)
+    for block in _blocks(outputs, room):
+        if not np.isfinite(block.logits).all():
+            step = len(checkpoint.metadata.steps)
+            raise UserError(f"step {step}: the network's scores are not finite; train it again")
+        own = slice(start, start + len(block.logits))
+        found.ranks[own] = ranks(block.logits, labels[own])
+        found.nme_ranks[own] = ranks(nearest_mean_scores(block.features, means), labels[own])
+        predictions = predict(block.logits)
+        found.predictions.predicted[own] = predictions.predicted
+        found.predictions.confidence[own] = predictions.confidence
+        start = own.stop
     return found
 
 

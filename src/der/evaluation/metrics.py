@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from der.core.errors import csv_cell, text_of_cell
 from der.core.files import atomic_file
 from der.core.sealed import SealedDirectory
-from der.model.normalization import in_parts, normalize_features
+from der.model.architecture import in_parts, normalize_features
 
 METRICS = "metrics.json"  # in the directory of a step's evaluation
 TOP_K = 5  # with fewer than five classes top-5 is top-C: every image counts as right

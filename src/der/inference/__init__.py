@@ -1,1 +1,0 @@
-"""A trained network in use: predicting, and exporting to other programs."""

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from der.core.errors import UserError
 from der.core.files import PARTIAL, atomic_file
 from der.data.sources.pictures import BACKGROUND, DRAFT, resize_all
+from der.model.architecture import Normalization
 from der.model.checkpoint import Metadata
 from der.model.forward import Normalize, fold_batchnorm, run_network
 from der.model.network import Network
-from der.model.normalization import Normalization
 from der.model.resnet import PadShortcut
 from der.model.weights import fill, tensors_of
 from der.settings.sections import to_values
@@ -88,27 +88,21 @@ def export_onnx(network: Network, metadata: Metadata, path: Path) -> None:
 def export_safetensors(network: Network, metadata: Metadata, path: Path) -> None:
     """Write the weights in one safetensors file, for programs with torch that build the network themselves.
 
-    Batch normalisation is folded into the convolutions; to go on training, take the checkpoint. The metadata
-    also have "network", the settings of the network.
+    Batch normalisation is folded into the convolutions; to go on training, take the checkpoint. A shortcut
+    without weights has "places": which channel of its input each of its own is, the number of the input's
+    channels standing for zeros. The metadata also have "network", the settings of the network.
     """
     usable = ExportableNetwork(network, metadata.normalization)
+    named = tensors_of(usable.network)
+    for name, layer in usable.network.named_modules():
+        if isinstance(layer, PadShortcut):
+            named[f"{name}.places"] = layer.places
     texts = {**accompany(metadata), "network": json.dumps(to_values(metadata.network))}
     with atomic_file(path) as partial:
-        save_file(name_weights(usable.network), partial, texts)
+        save_file({name.removeprefix("_"): value for name, value in named.items()}, partial, texts)
         found = load_file(partial)
         fill(usable.network, {name: found[name.removeprefix("_")] for name in usable.network.state_dict()})
         check_equal(lambda images: usable(torch.from_numpy(images)).numpy(), network, metadata, path)
-
-
-def name_weights(folded: Network) -> dict[str, Tensor]:
-    """Weights and biases by name, and of a shortcut without weights "places": which channel of its input each
-    of its own is, the number of the input's channels standing for zeros.
-    """
-    named = tensors_of(folded)
-    for name, layer in folded.named_modules():
-        if isinstance(layer, PadShortcut):
-            named[f"{name}.places"] = layer.places
-    return {name.removeprefix("_"): value for name, value in named.items()}
 
 
 def accompany(metadata: Metadata) -> dict[str, str]:

@@ -1,19 +1,17 @@
 """Pictures named on a command line, decoded in parallel a chunk at a time."""
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from der.core.errors import UserError
-from der.data.sources.pictures import MOST_WORKERS, is_ignored, is_no_picture, read_picture
+from der.data.sources.pictures import Fault, Picture, decode, is_ignored, is_no_picture
 
 
 class Chunk(NamedTuple):
@@ -68,30 +66,11 @@ def _scan(directory: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
 
 def read_chunks(files: Sequence[Path], side: int, channels: int, chunk: int) -> Iterator[Chunk]:
     """Yield all ``files``, ``chunk`` at a time, brought to ``side`` pixels and ``channels``."""
-    # Two threads that open pictures while Pillow still loads its formats can miss one.
-    Image.init()
-    read = partial(_read, side=side, channels=channels)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_WORKERS)) as pool:
+    with closing(decode((Picture(str(file), file) for file in files), side, channels)) as decoded:
         for start in range(0, len(files), chunk):
             part = files[start : start + chunk]
-            results = list(pool.map(read, part))
-            good = [(file, one) for file, one in zip(part, results, strict=True) if not isinstance(one, str)]
-            images = np.empty((len(good), side, side, channels), np.uint8)
-            for place, (_, image) in zip(images, good, strict=True):
-                place[:] = image
-            yield Chunk([file for file, _ in good], images, [one for one in results if isinstance(one, str)])
-
-
-def _read(file: Path, side: int, channels: int) -> NDArray[np.uint8] | str:
-    try:
-        # Before it is opened: opening a pipe waits for someone to write.
-        mode = file.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return f"{file}: this folder cannot be listed; allow it"
-        if not stat.S_ISREG(mode):
-            return f"{file}: neither file nor folder; remove it"
-        return read_picture(file, str(file), side, channels)
-    except OSError as error:
-        return f"{file}: cannot be reached; repair or remove it ({error.strerror})"
-    except UserError as error:
-        return str(error)
+            results = list(zip(part, islice(decoded, len(part)), strict=True))
+            good = [(file, one) for file, one in results if not isinstance(one, Fault)]
+            images = np.array([one for _, one in good], np.uint8).reshape(-1, side, side, channels)
+            faults = [one.sentence for _, one in results if isinstance(one, Fault)]
+            yield Chunk([file for file, _ in good], images, faults)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from der.core.errors import UserError
 from der.core.registry import look_up
-from der.model.architecture import Architecture, Shape, plan_cifar_resnet, plan_resnet
-from der.model.normalization import Normalization
+from der.model.architecture import Architecture, Normalization, Shape
 from der.settings.sections import PRETRAINED, NetworkSettings
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from der.settings.training import MaskSettings
 
-COLOURS = 3  # channels of the images that weights to start from are of
+BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}  # by depth: of each stage of resnet
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,34 @@ class BackboneFunction(Protocol):
 
 
 def cifar_resnet(settings: NetworkSettings) -> Backbone:
-    """Residual networks for small images; raises UserError, the key first, for a depth or stem of no such."""
-    return _residual(plan_cifar_resnet(settings))
+    """The residual networks for small images of He et al. 2016, section 4.2.
+
+    Raises UserError, the key first, for a depth or stem of none of them.
+    """
+    if (settings.depth - 2) % 6:
+        raise UserError(f"depth: {settings.depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110")
+    if settings.stem == "large":
+        raise UserError("stem: large goes with backbone resnet; write small")
+    blocks = [(settings.depth - 2) // 6] * 3
+    return _residual(
+        Architecture([16, 32, 64], blocks, large_stem=False, learned_shortcuts=False, zero_blocks=False)
+    )
 
 
 def resnet(settings: NetworkSettings) -> Backbone:
-    """Residual networks of 18 and 34 layers; raises UserError, the key first, for any other depth."""
-    return _residual(plan_resnet(settings))
+    """The residual networks of basic blocks of He et al. 2016, table 1: 18 and 34 layers.
+
+    A block starts as its shortcut (Goyal et al. 2017, section 5.1; the authors' code). Raises UserError, the
+    key first, for any other depth.
+    """
+    if settings.depth not in BLOCKS:
+        raise UserError(f"depth: {settings.depth} is no depth of backbone resnet; write 18 or 34")
+    widths, large = [64, 128, 256, 512], settings.stem == "large"
+    return _residual(
+        Architecture(
+            widths, BLOCKS[settings.depth], large_stem=large, learned_shortcuts=True, zero_blocks=True
+        )
+    )
 
 
 def timm(settings: NetworkSettings) -> Backbone:
@@ -68,7 +88,7 @@ def timm(settings: NetworkSettings) -> Backbone:
 
     Likewise for weights to download of one for which it has none.
     """
-    from der.model.timm import build_timm, draw_timm, find_model  # which import torch and timm: seconds
+    from der.model.weights import build_timm, draw_timm, find_model  # which import torch and timm: seconds
 
     known = find_model(settings.backbone)
     if settings.weights == PRETRAINED and not known.has_weights:
@@ -93,14 +113,9 @@ def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbo
     function = look_up(BACKBONES, settings.backbone, f"{where}.backbone")
     check_start(settings, where)
     try:
-        found: object = function(settings)
+        return function(settings)
     except UserError as error:
         raise UserError(f"{where}.{error}") from None
-    if not isinstance(found, Backbone):
-        raise UserError(
-            f"{where}.backbone: {settings.backbone} returns {type(found).__name__}; return a Backbone"
-        )
-    return found
 
 
 def check_start(settings: NetworkSettings, where: str) -> None:
@@ -151,21 +166,27 @@ def torch_uniform(layer: nn.Linear, generator: torch.Generator) -> None:
     """Weights and biases uniform in +-1/sqrt(D): what torch makes of a layer, and of one that it resets."""
     bound = layer.in_features**-0.5
     for values in layer.parameters():
-        _fill(values, _empty_like(values).uniform_(-bound, bound, generator=generator))
+        _fill(values, lambda drawn: drawn.uniform_(-bound, bound, generator=generator))
 
 
 def lecun_uniform(layer: nn.Linear, generator: torch.Generator) -> None:
     """Weights uniform in +-sqrt(3/D), of variance 1/D, biases zero (PyCIL)."""
     bound = (3 / layer.in_features) ** 0.5
-    _fill(layer.weight, _empty_like(layer.weight).uniform_(-bound, bound, generator=generator))
-    _clear_bias(layer)
+    _fill(layer.weight, lambda drawn: drawn.uniform_(-bound, bound, generator=generator))
+    _fill(layer.bias, lambda drawn: drawn.zero_())
 
 
 def lecun_normal(layer: nn.Linear, generator: torch.Generator) -> None:
     """Weights normal, not truncated, of deviation 1/sqrt(D), biases zero (DER, the authors' code)."""
     deviation = layer.in_features**-0.5
-    _fill(layer.weight, _empty_like(layer.weight).normal_(0, deviation, generator=generator))
-    _clear_bias(layer)
+    _fill(layer.weight, lambda drawn: drawn.normal_(0, deviation, generator=generator))
+    _fill(layer.bias, lambda drawn: drawn.zero_())
+
+
+def _fill(values: Tensor | None, draw: Callable[[Tensor], Tensor]) -> None:
+    """Draw on the CPU, where the generator is: a layer may lie elsewhere when warm-up ends."""
+    if values is not None:
+        values.detach().copy_(draw(values.new_empty(values.shape, device="cpu")))
 
 
 HEAD_INITIALIZATIONS: dict[str, HeadInitialization] = {
@@ -173,17 +194,3 @@ HEAD_INITIALIZATIONS: dict[str, HeadInitialization] = {
     "lecun_uniform": lecun_uniform,
     "lecun_normal": lecun_normal,
 }
-
-
-def _empty_like(values: Tensor) -> Tensor:
-    # On the CPU, like the generator: a layer may lie elsewhere when warm-up ends.
-    return values.new_empty(values.shape, device="cpu")
-
-
-def _fill(values: Tensor, drawn: Tensor) -> None:
-    values.detach().copy_(drawn)
-
-
-def _clear_bias(layer: nn.Linear) -> None:
-    if layer.bias is not None:
-        layer.bias.detach().zero_()

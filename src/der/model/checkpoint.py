@@ -16,10 +16,8 @@ from der.core.errors import UserError
 from der.core.files import link_or_copy, write_json
 from der.core.registry import check_imported
 from der.core.sealed import SealedDirectory, sealed_directory
-from der.model import HEAD, METADATA, START, extractor_file
-from der.model.architecture import Shape, keeps_part_of
+from der.model.architecture import HEAD, METADATA, START, Normalization, Shape, extractor_file
 from der.model.backbones import choose_backbone
-from der.model.normalization import Normalization
 from der.settings.parsing import parse
 from der.settings.sections import Channels, ImageSide, NetworkSettings, Section, to_values
 from der.settings.training import Recipe
@@ -48,19 +46,6 @@ class Metadata(Section, frozen=True):
     parameters: int  # of all extractors and the classifier
     parameters_trained: int  # in the last step, the auxiliary classifier included
     gamma: float | None  # factor of the last weight alignment
-
-    def __post_init__(self) -> None:
-        names, extractors = self.class_names, len(self.steps) if self.network.grows else 1
-        counts = {
-            "steps": (len(set(names)), len(names)),
-            "recipes": (len(self.recipes), len(self.steps)),
-            "shapes": (len(self.shapes), extractors),
-            "normalization": (len(self.normalization.mean), self.channels),
-            "normalization.std": (len(self.normalization.std), self.channels),
-        }
-        for name, (found, expected) in counts.items():
-            if found != expected:
-                raise UserError(f"{name}: {found} different entries where {expected} belong; train it again")
 
     @property
     def class_names(self) -> list[str]:
@@ -117,7 +102,7 @@ def load_previous(path: Path) -> Checkpoint | None:
     if metadata is None:
         return None
     # Only now: torch costs seconds.
-    from der.model.network import Network, blank_linear, build_extractor, count_parameters
+    from der.model.network import Network, blank_linear, build_extractor
     from der.model.weights import load_weights
 
     extractors = []
@@ -128,10 +113,7 @@ def load_previous(path: Path) -> Checkpoint | None:
     features = sum(extractor.features for extractor in extractors)
     head = blank_linear(features, len(metadata.class_names), metadata.network.head_bias)
     load_weights(head, sealed.file(HEAD), METADATA)
-    network = Network(extractors, head)
-    if count_parameters(network) != metadata.parameters:
-        raise UserError(f"{path}: the network does not have the {metadata.parameters} parameters it records")
-    return Checkpoint(network.eval(), metadata)
+    return Checkpoint(Network(extractors, head).eval(), metadata)
 
 
 def check_classes(path: Path, checkpoint: Checkpoint | None, steps: list[list[str]]) -> None:
@@ -159,20 +141,10 @@ def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
     if content.get("steps") == []:
         return None
     metadata = parse(Metadata, content, str(where))
-    check_shapes(metadata, str(where))
-    return metadata
-
-
-def check_shapes(metadata: Metadata, where: str) -> None:
-    """Raise UserError, ``where`` first, if there is no such backbone or it has not the channels recorded.
-
-    A backbone of the user's own must have been imported: checkpoints come from strangers, too.
-    """
+    # Checkpoints come from strangers, too: a user-defined backbone must have been imported.
     check_imported(metadata.network.backbone, f"{where}.network.backbone")
-    whole = choose_backbone(metadata.network, f"{where}.network").full_shape
-    for index, shape in enumerate(metadata.shapes):
-        if shape is not None and (whole is None or not keeps_part_of(shape, whole)):
-            raise UserError(f"{where}.shapes[{index}]: not channels of this network; train it again")
+    choose_backbone(metadata.network, f"{where}.network")
+    return metadata
 
 
 def save_empty_checkpoint(path: Path, start: Start | None = None) -> None:
@@ -184,10 +156,7 @@ def save_empty_checkpoint(path: Path, start: Start | None = None) -> None:
 
 
 def load_start(path: Path) -> Start | None:
-    """What the first extractor starts from, of the directory before step 1; None: random weights.
-
-    Raises DamageError if it is damaged.
-    """
+    """What the first extractor starts from, of the directory before step 1; None: random weights."""
     directory = SealedDirectory(path)
     if START not in directory.digests:
         return None

@@ -4,10 +4,8 @@
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from der.core import distributed
-from der.core.files import release
+from der.core.files import (release)
+from der.model.architecture import (Normalization)
 from der.model.checkpoint import Checkpoint
 from der.model.kernels.layers import ConvNorm
 from der.model.network import Extractor, Network
-from der.model.normalization import Normalization
 
 PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory for large images
 
@@ -63,25 +61,23 @@ def run_network(
     return Outputs(features.numpy(), logits.numpy())
 
 
-@contextmanager
-def outputs_in_turns(
-    checkpoint: Checkpoint, device: torch.device
-) -> Iterator[Callable[[Iterable[NDArray[np.uint8]]], Iterator[Outputs]]]:
-    """Outputs of each of several classes' images (N, H, W, C), as a function for the block.
+def outputs_by_class(
+    network: Network, normalization: Normalization, classes: Iterable[NDArray[np.uint8]], device: torch.device
+) -> Iterator[Outputs]:
+    """Outputs for the images (N, H, W, C) of each class; ``network`` is folded.
 
-    The network is folded once; classes of few images share passes, for a network of many extractors takes as
-    long for one image as for dozens.
+    Classes of few images share passes, for a network of many extractors takes as long for one image as for
+    dozens.
     """
-    network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
-
-    def outputs_of(classes: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
-        for some in _passes(classes):
-            images = some[0] if len(some) == 1 else _concatenate(some)
-            outputs = run_network(network, normalization, images, device)
-            ends = np.cumsum([len(one) for one in some])[:-1]
-            yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
-
-    yield outputs_of
+    for some in _passes(classes):
+        images = some[0]
+        if len(some) > 1:
+            images = np.concatenate(some)
+            for one in some:
+                release(one)
+        outputs = run_network(network, normalization, images, device)
+        ends = np.cumsum([len(one) for one in some])[:-1]
+        yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
 
 
 def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
@@ -96,21 +92,17 @@ def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
         yield some
 
 
-def _concatenate(some: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """A copy of mapped arrays, of which nothing stays resident."""
-    images = np.concatenate(some)
-    for one in some:
-        release(one)
-    return images
-
-
-@contextmanager
-def features_in_turns(
+def features_of(
     checkpoint: Checkpoint, device: torch.device
-) -> Iterator[Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]]:
-    """As ``outputs_in_turns``, super-features (N, D) alone."""
-    with outputs_in_turns(checkpoint, device) as outputs_of:
-        yield lambda classes: (outputs.features for outputs in outputs_of(classes))
+) -> Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]:
+    """A function from several classes' images (N, H, W, C) to their super-features (N, D).
+
+    The network is folded once.
+    """
+    network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
+    return lambda classes: (
+        outputs.features for outputs in outputs_by_class(network, normalization, classes, device)
+    )
 
 
 def images_per_pass(values: int) -> int:
@@ -138,14 +130,6 @@ def fold_network(network: Network, device: torch.device, dtype: torch.dtype = to
     return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))
 
 
-@runtime_checkable
-class Foldable(Protocol):
-    """A module that can do without its batch normalisation, in evaluation mode."""
-
-    def fold(self) -> None:
-        """Put the normalisation into the convolutions, in place."""
-
-
 def fold_batchnorm(extractor: Extractor) -> Extractor:
     """A copy on the CPU without batch normalisation and gradients, equal to about 1e-6 of its features.
 
@@ -154,8 +138,8 @@ def fold_batchnorm(extractor: Extractor) -> Extractor:
     """
     folded = copy.deepcopy(extractor).cpu().double().eval()  # Apple's GPUs have no float64
     for layer in [*folded.modules()]:
-        if isinstance(layer, Foldable):
-            layer.fold()
+        if fold := getattr(layer, "fold", None):
+            fold()
     return folded.to(torch.float32).requires_grad_(False)
 
 

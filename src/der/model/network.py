@@ -70,6 +70,7 @@ def empty_network() -> Network:
     return Network([], blank_linear(0, 0, bias=True))
 
 
+@torch.no_grad()
 def expand(
     previous: Network,
     new_classes: int,
@@ -95,21 +96,13 @@ def expand(
     features = sum(extractor.features for extractor in kept) + newest.features
     head = random_linear(features, previous.classes + new_classes, settings, generator)
     if settings.inherit_head and previous.extractors:
-        columns = None if settings.grows else kept_features(previous.extractors[-1])
-        inherit_head(previous.head, head, columns)
+        # Without expansion, of the features those that the pruned extractor had.
+        columns = range(previous.head.in_features)
+        places = columns if settings.grows else kept_features(previous.extractors[-1])
+        head.weight[: previous.classes, torch.tensor(places)] = previous.head.weight
+        if head.bias is not None:
+            head.bias[: previous.classes] = previous.head.bias
     return Network([*kept, newest], head)
-
-
-@torch.no_grad()
-def inherit_head(previous: nn.Linear, head: nn.Linear, columns: list[int] | None) -> None:
-    """Give the first rows of ``head`` the weights and biases of ``previous``.
-
-    Its features are those in ``columns`` of the new ones, or the first ones.
-    """
-    places = range(previous.in_features) if columns is None else columns
-    head.weight[: previous.out_features, torch.tensor(places)] = previous.weight
-    if head.bias is not None:
-        head.bias[: previous.out_features] = previous.bias
 
 
 @torch.no_grad()
@@ -133,38 +126,18 @@ def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> N
 
 
 def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:
-    """An extractor for images of so many channels, its weights not yet initialised.
-
-    ``shape`` is that of a pruned one; without it no channel is missing. Raises UserError for what is no
-    module with a number of features.
-    """
+    """An extractor for images of so many channels, not yet initialised; ``shape`` is that of a pruned one."""
     build = choose_backbone(settings).build
     with Diverted():
-        module: object = build(channels, shape)
-    if not isinstance(module, nn.Module):
-        raise UserError(
-            f"network.backbone: {settings.backbone} builds {type(module).__name__}; build a torch.nn.Module"
-        )
-    features = getattr(module, "features", None)
-    if not isinstance(features, int) or features < 1:
-        raise UserError(
-            f"network.backbone: {settings.backbone} builds a module whose features are {features!r}; "
-            "give it the number of them"
-        )
-    return cast(Extractor, module)
-
-
-def initialize_extractor(extractor: nn.Module, settings: NetworkSettings, generator: torch.Generator) -> None:
-    """Draw the weights of ``extractor``, in place, as its backbone does."""
-    choose_backbone(settings).initialize(extractor, generator)
+        return cast(Extractor, build(channels, shape))
 
 
 def random_extractor(settings: NetworkSettings, channels: int, generator: torch.Generator) -> Extractor:
-    """A new extractor for images of so many channels; raises UserError as ``build_extractor`` does."""
+    """A new extractor for images of so many channels."""
 
     def draw(stream: torch.Generator) -> Extractor:
         extractor = build_extractor(settings, channels)
-        initialize_extractor(extractor, settings, stream)
+        choose_backbone(settings).initialize(extractor, stream)
         return extractor
 
     return draw_repeatably(draw, generator, "backbone", settings)
@@ -189,11 +162,7 @@ def random_linear(
 def draw_repeatably(
     draw: Callable[[torch.Generator], M], generator: torch.Generator, key: str, settings: NetworkSettings
 ) -> M:
-    """What ``draw`` makes of ``generator``, and makes again of one in the same state.
-
-    Raises UserError, naming ``key`` of section network and what it chooses, if the two differ: then results
-    would not be a function of the seed.
-    """
+    """What ``draw`` makes of ``generator``; UserError unless it does so again, as the seed promises."""
     twin = torch.Generator()
     twin.set_state(generator.get_state())
     module = draw(generator)
@@ -251,20 +220,14 @@ def count_trained(module: nn.Module) -> int:
 
 
 def may_draw(*modules: nn.Module) -> bool:
-    """Whether a pass through ``modules`` may draw from torch's own generators, as dropout does.
-
-    Nothing of ours and of DRAWLESS does; of other modules nobody knows.
-    """
+    """Whether a pass may draw from torch's own generators: nothing of ours and of DRAWLESS does."""
     inner = {type(one) for module in modules for one in module.modules()}
     return not all(one in DRAWLESS or one.__module__.startswith("der.") for one in inner)
 
 
 @torch.no_grad()
 def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
-    """Whether ``extractor`` can be trained on one image (channels, side, side); it stays as it was.
-
-    Batch normalisation raises ValueError where it gets one value per channel, as after pooling.
-    """
+    """Whether it can be trained on one image: batch normalisation needs two values of a channel."""
     copied = copy.deepcopy(extractor).train()
     device = next(copied.parameters()).device
     try:
@@ -277,14 +240,14 @@ def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
 
 @torch.no_grad()
 def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, channels: int) -> None:
-    """Raise UserError, naming the backbone, unless ``extractor`` makes of images what ``Extractor`` says.
+    """Raise UserError, naming the backbone, unless ``extractor`` makes features of images of so many pixels.
 
     Images (B, channels, side, side) of zeros pass through it in evaluation mode; it stays as it was.
     """
     was_training = extractor.training
     device = next(extractor.parameters()).device
     try:
-        found: object = extractor.eval()(torch.zeros(TRIED, channels, side, side, device=device))
+        found = extractor.eval()(torch.zeros(TRIED, channels, side, side, device=device))
     except (RuntimeError, AssertionError) as error:  # of torch and timm, where a layer cannot take the images
         reason = str(error).partition("\n")[0]
         raise UserError(
@@ -293,16 +256,12 @@ def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, ch
         ) from error
     finally:
         extractor.train(was_training)
-    if not isinstance(found, Tensor):
-        shown = f"returns {type(found).__name__}"
-    elif found.shape != (TRIED, extractor.features) or found.dtype != torch.float32:
-        shown = f"makes {found.dtype} of shape {tuple(found.shape)} of {TRIED} images"
-    else:
-        return
-    raise UserError(
-        f"network.backbone: {settings.backbone} {shown}; return torch.float32 of shape "
-        f"(images, {extractor.features}), as its attribute features says"
-    )
+    if found.shape != (TRIED, extractor.features) or found.dtype != torch.float32:
+        raise UserError(
+            f"network.backbone: {settings.backbone} makes {found.dtype} of shape {tuple(found.shape)} of "
+            f"{TRIED} images; return torch.float32 of shape (images, {extractor.features}), as its attribute "
+            "features says"
+        )
 
 
 def try_side(settings: NetworkSettings, side: int, channels: int) -> None:

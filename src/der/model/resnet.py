@@ -76,7 +76,9 @@ class ResNet(nn.Module):
                 if first and plan.learned_shortcuts:
                     shortcut = ConvNorm(len(before), len(stream), 1, stride, relu=False)
                 elif first:
-                    shortcut = PadShortcut(_sources(before, stream), len(before), stride)
+                    places = {channel: place for place, channel in enumerate(before)}
+                    sources = [places.get(channel, -1) for channel in stream]
+                    shortcut = PadShortcut(sources, len(before), stride)
                 stage.append(BasicBlock(len(before), len(block_inner), len(stream), stride, shortcut))
                 before = stream
             self.stages.append(stage)
@@ -87,12 +89,6 @@ class ResNet(nn.Module):
             x_BCHW = stage(x_BCHW)
         # Not AdaptiveAvgPool2d: its backward pass is not deterministic on CUDA.
         return x_BCHW.mean((2, 3), dtype=torch.promote_types(x_BCHW.dtype, torch.float32))
-
-
-def _sources(before: list[int], after: list[int]) -> list[int]:
-    """For every channel kept after a stage's start, where it lies among those kept before; -1: nowhere."""
-    places = {channel: place for place, channel in enumerate(before)}
-    return [places.get(channel, -1) for channel in after]
 
 
 def initialize_resnet(extractor: nn.Module, plan: Architecture, generator: torch.Generator) -> None:
@@ -106,10 +102,7 @@ def initialize_resnet(extractor: nn.Module, plan: Architecture, generator: torch
 
 @torch.no_grad()
 def copy_channels(source: ResNet, target: ResNet) -> None:
-    """Give ``target`` the values of ``source`` wherever both have the channel; the rest stays.
-
-    They may be on different devices.
-    """
+    """Give ``target``, on any device, the values of ``source`` wherever both have the channel."""
     place = target.stem.conv.weight.device
     for (old, old_out, old_in), (new, new_out, new_in) in zip(
         layer_channels(source), layer_channels(target), strict=True

@@ -1,27 +1,43 @@
-"""Files of weights: one for each module of a checkpoint, and the one that the first extractor starts from."""
+"""Files of weights, one for each module of a checkpoint, and timm's models, with weights to start from.
 
+The models are extractors by the name behind "timm:". timm is an extra, and importing it costs seconds: it is
+imported where a name of its models is met.
+
+# B batch, C channels, H and W pixels, D features
+"""
+
+import difflib
 import hashlib
-from collections.abc import Mapping
+import pickle
+import re
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from der.core.errors import UserError
-from der.core.randomness import Diverted
-from der.model.backbones import COLOURS, choose_backbone
-from der.model.timm import TimmExtractor, download, find_model, read_file
+from der.core.randomness import Diverted, lending
+from der.model.architecture import COLOURS, Normalization
+from der.model.kernels.layers import fold_pairs
 from der.settings.sections import PRETRAINED, NetworkSettings
+
+Tuned = Literal["all", "last", "none"]
+AROUND = "model."  # before the names of what an extractor holds, and of what Lightning saves
+COUNTER = "num_batches_tracked"  # of batch normalisation, which extractors do without
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write parameters and buffers of ``module``; raises UserError for weights that are not finite."""
     tensors = tensors_of(module)
-    if name := find_infinite(tensors):
+    if name := _find_infinite(tensors):
         raise UserError(f"{path.name}: {name} is not finite after training; lower learning_rate")
     try:
         save_file(tensors, path)
@@ -30,10 +46,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of ``module`` by name, as files hold them.
-
-    Those that layers share have a tensor for each, for safetensors takes no memory twice.
-    """
+    """Parameters and buffers by name, as files hold them; shared ones twice, as safetensors wants them."""
     tensors: dict[str, Tensor] = {}
     places = set()
     for name, value in module.state_dict().items():
@@ -46,26 +59,21 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
     """Fill ``module``, of the network that the file ``described_in`` describes, with weights.
 
-    Raises UserError naming the file if it holds none, those of another module, one that is not finite, or a
-    variance below 0.
+    Raises UserError naming the file if it holds none, or those of another module.
     """
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as weights ({error})") from None
-    forms = [
-        {name: (value.shape, value.dtype) for name, value in one.items()}
-        for one in (found, module.state_dict())
-    ]
-    if forms[0] != forms[1]:
+    if _forms(found) != _forms(module.state_dict()):
         raise UserError(
             f"{path}: not the weights of the network that {described_in} describes; train it again"
         )
-    if name := find_infinite(found):
-        raise UserError(f"{path}: {name} is not finite; train it again")
-    if name := find_negative(found):
-        raise UserError(f"{path}: {name}, a variance, is below 0; train it again")
     fill(module, found)
+
+
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: (value.shape, value.dtype) for name, value in tensors.items()}
 
 
 @torch.no_grad()
@@ -76,15 +84,217 @@ def fill(module: nn.Module, found: Mapping[str, Tensor]) -> None:
         value.copy_(found[name])
 
 
-def find_infinite(tensors: Mapping[str, Tensor]) -> str | None:
+def _find_infinite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of a tensor that holds NaN or infinity."""
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
-def find_negative(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of a variance of batch normalisation that holds a number below 0."""
-    variances = {name: value for name, value in tensors.items() if name.endswith("running_var")}
-    return next((name for name, value in variances.items() if (value < 0).any()), None)
+class TimmModel(NamedTuple):
+    """What timm says of a model and its weights."""
+
+    name: str
+    side: int  # pixels of the images that its weights were trained on
+    fixed_side: bool  # whether it takes no others
+    has_weights: bool  # whether timm knows where any are
+    normalization: Normalization  # of three channels
+
+
+def find_model(backbone: str) -> TimmModel:
+    """The model that ``backbone``, "timm:<name>", names.
+
+    Raises UserError, the key first, if timm is not installed or has no such model.
+    """
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"backbone: {backbone} needs {error.name}, which is missing; pip install 'der-pipeline[photos]'"
+        ) from None
+    name = backbone.partition(":")[2]
+    try:
+        configuration: Any = timm.models.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:  # no such model, or no such weights of it
+        known = timm.list_models(pretrained=True) + timm.list_models()
+        close = difflib.get_close_matches(name, known, n=3)
+        hint = f"write timm:{' or timm:'.join(close)}" if close else "write one of timm.list_models()"
+        raise UserError(f"backbone: timm has no model {name!r}; {hint}") from None
+    return TimmModel(
+        name=name,
+        side=configuration.input_size[-1],
+        fixed_side=configuration.fixed_input_size,
+        has_weights=bool(configuration.has_weights),
+        normalization=Normalization(list(configuration.mean), list(configuration.std)),
+    )
+
+
+class TimmExtractor(nn.Module):
+    """A model of timm without its classifier: its pooled features (B, D).
+
+    What is not ``tuned`` gets no gradients and stays in evaluation mode. Layers compute in the dtype of the
+    images as torch's autocast decides; parameters are float32 all the same.
+    """
+
+    def __init__(self, model: Any, channels: int, known: TimmModel, tuned: Tuned) -> None:
+        super().__init__()
+        self.model = model
+        self.channels = channels
+        self.features = int(getattr(model, "head_hidden_size", None) or model.num_features)
+        self.side = known.side if known.fixed_side else None
+        names = set(list_tuned(model, tuned, known.name))
+        for name, value in model.named_parameters():
+            value.requires_grad_(name in names)
+        self.kept = list_kept(model)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.side not in (None, x_BCHW.shape[-1]):
+            raise UserError(
+                f"network.backbone: this model takes images of {self.side} pixels alone, not of "
+                f"{x_BCHW.shape[-1]}; give images of {self.side}"
+            )
+        if x_BCHW.dtype == torch.float32 or x_BCHW.dtype == torch.float64:
+            return self.model(x_BCHW)  # type: ignore[no-any-return]
+        # No cache of cast weights: a captured step would keep those of its first batch.
+        with torch.autocast(x_BCHW.device.type, x_BCHW.dtype, cache_enabled=False):
+            return self.model(x_BCHW).float()  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> "TimmExtractor":
+        super().train(mode)
+        for module in self.kept:
+            module.training = False
+        return self
+
+    def fold(self) -> None:
+        """Put batch normalisation, as in evaluation mode, into the convolutions, where it can be."""
+        fold_pairs(self.model)
+
+
+def build_timm(known: TimmModel, channels: int, tuned: Tuned) -> TimmExtractor:
+    """An extractor for images of so many channels; its weights are torch's draws, and to be replaced."""
+    return TimmExtractor(_create(known.name, in_chans=channels), channels, known, tuned)
+
+
+def draw_timm(extractor: nn.Module, known: TimmModel, generator: torch.Generator) -> None:
+    """Draw all weights as timm does, in place, from ``generator`` and nothing else."""
+    assert isinstance(extractor, TimmExtractor)
+    stream = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    with lending(stream, stream.device), torch.no_grad():  # timm draws from torch's own generator alone
+        drawn = _create(known.name, in_chans=extractor.channels).state_dict()
+        for name, value in extractor.state_dict().items():
+            value.copy_(drawn[name.removeprefix(AROUND)])
+
+
+def _create(name: str, **options: Any) -> Any:
+    import timm
+
+    model = timm.create_model(name, **{"num_classes": 0, **options})
+    for module in [*model.modules()]:
+        if isinstance(module, _BatchNorm):
+            module.num_batches_tracked = None  # unused with a momentum, and one kernel per layer and step
+        for child, pool in module.named_children():
+            if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
+                setattr(module, child, Mean())
+    return model
+
+
+def list_kept(model: nn.Module) -> list[nn.Module]:
+    """The modules without a parameter that is trained, and all inside them: what drops paths among it."""
+    own = [(module, [*module.parameters()]) for module in model.modules()]
+    whole = [one for one, values in own if values and not any(value.requires_grad for value in values)]
+    return [*dict.fromkeys(inner for one in whole for inner in one.modules())]
+
+
+def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:
+    """The parameters that a step trains, by name: of "last" those from the last stage on, as timm groups."""
+    names = [one for one, _ in model.named_parameters()]
+    if tuned != "last":
+        return names if tuned == "all" else []
+    from timm.models import group_parameters
+
+    try:
+        matcher = model.group_matcher(coarse=True)
+    except (AttributeError, AssertionError, NotImplementedError):
+        raise UserError(f"network.tuned: timm:{name} does not tell its stages; write all or none") from None
+    stage_of: dict[str, int] = group_parameters(model, matcher, reverse=True)
+    staged = names
+    if isinstance(matcher, dict):  # what it does not match, it leaves to the end
+        entries = [[(one, 0)] if isinstance(one, str) else one or [] for one in matcher.values()]
+        patterns = [pattern for entry in entries for pattern, _ in entry]
+        staged = [name for name in names if any(re.match(one, name) for one in patterns)]
+    last = max(stage_of[name] for name in staged)
+    return [name for name in names if stage_of[name] >= last]
+
+
+def download(known: TimmModel) -> Mapping[str, Tensor]:
+    """The weights that timm has of a model, from its client's cache or the network."""
+    import timm
+
+    try:
+        with Diverted():
+            model: nn.Module = timm.create_model(known.name, pretrained=True, num_classes=0)
+    except Exception as error:  # whatever a client, of which there are several, raises without a network
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"network.weights: those of timm:{known.name} cannot be downloaded ({reason}); load them where "
+            "there is a network, and write the path of their file"
+        ) from error
+    return model.state_dict()
+
+
+def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
+    """The weights of ``model`` in a file, found by timm's loader and its names' filter; nothing in it is run.
+
+    Raises UserError unless all are there, and no others than those of a classifier on top.
+    """
+    from timm.models import load_state_dict
+
+    where = f"network.weights: {path}"
+    translate = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", lambda found, _: found)
+    try:
+        found = load_state_dict(str(path), weights_only=True)
+        found = translate({name.removeprefix(AROUND): value for name, value in found.items()}, model)
+    except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
+        raise UserError(f"{where}: cannot be read as weights ({_reason(error)}); give another file") from None
+    wanted = model.state_dict()
+    fault = next(_find_faults(found, wanted, known), None)
+    if fault is not None:
+        raise UserError(f"{where}: timm:{known.name} has {fault}; give a file of its state_dict()")
+    return {name: found[name] for name in wanted}
+
+
+def _find_faults(found: Mapping[str, Any], wanted: Mapping[str, Tensor], known: TimmModel) -> Iterator[str]:
+    for name, value in wanted.items():
+        if name not in found:
+            yield f"a tensor {name}, which is not there"
+        elif _form(found[name]) != _form(value):
+            yield f"{name} of {_form(value)}, not {_form(found[name])}"
+    others = [name for name in found if name not in wanted and not name.endswith(COUNTER)]
+    if others:
+        with Diverted():
+            whole = _create(known.name, num_classes=1).state_dict()
+        yield from (f"no tensor {name}" for name in others if name not in whole)
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).partition("\n")[0]
+    # Of pickles and programs torch's and timm's words are advice to run them all the same.
+    if not said or isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
+        return "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
+    return said
+
+
+def _form(value: Any) -> str:
+    """All but the values, and the precision, which may be another; of what is no tensor its type."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    kind = "floating-point numbers" if value.is_floating_point() else str(value.dtype)
+    return f"shape {tuple(value.shape)}, {kind}"
+
+
+class Mean(nn.Module):
+    """AdaptiveAvgPool2d to one pixel, whose own backward pass is not deterministic on CUDA."""
+
+    def forward(self, x_BDHW: Tensor) -> Tensor:
+        return x_BDHW.mean((2, 3), keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -106,19 +316,19 @@ class Start:
 def read_start(settings: NetworkSettings, weights: str) -> Start:
     """The ``weights`` that ``settings`` name, for their backbone: a file's, or timm's own, downloaded.
 
-    Raises UserError if the file cannot be read, holds other weights than the backbone's, or nothing can be
-    downloaded.
+    Raises UserError if that cannot be.
     """
-    backbone, known = choose_backbone(settings), find_model(settings.backbone)
+    known = find_model(settings.backbone)
     with Diverted():
-        extractor = backbone.build(COLOURS, None)
-    assert isinstance(extractor, TimmExtractor)
+        extractor = build_timm(known, COLOURS, settings.tuned)
     if weights == PRETRAINED:
         fill(extractor.model, download(known))
     else:
         fill(extractor.model, read_file(Path(weights), extractor.model, known))
     values = tensors_of(extractor)
-    if name := find_infinite(values) or find_negative(values):
+    variances = {name: value for name, value in values.items() if name.endswith("running_var")}
+    negative = next((name for name, value in variances.items() if (value < 0).any()), None)
+    if name := _find_infinite(values) or negative:
         raise UserError(
             f"network.weights: {weights}: {name} holds no weights, but infinity, NaN or a variance below 0"
         )
@@ -127,8 +337,7 @@ def read_start(settings: NetworkSettings, weights: str) -> Start:
 
 def begin(extractor: nn.Module, start: Start) -> None:
     """Give ``extractor`` the weights of ``start``; raises UserError if they are of another one."""
-    expected = {name: value.shape for name, value in extractor.state_dict().items()}
-    if {name: value.shape for name, value in start.tensors.items()} != expected:
+    if _forms(start.tensors) != _forms(extractor.state_dict()):
         raise UserError(
             "network.weights: not of this network for images of these channels; write "
             f"dataset.channels: {COLOURS}"

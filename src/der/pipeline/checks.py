@@ -12,7 +12,7 @@ from der.core.errors import UserError, naming, printable
 from der.core.registry import is_family
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
-from der.model.backbones import COLOURS
+from der.model.architecture import COLOURS
 from der.pipeline.edits import describe_missing_images, describe_move
 from der.pipeline.environment import check_work
 from der.pipeline.params import write_side

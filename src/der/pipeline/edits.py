@@ -9,7 +9,7 @@ from der.core.errors import DamageError, UserError, naming
 from der.core.files import read_json
 from der.data.sources.registry import find_source
 from der.estimator.choices import check_choices
-from der.model import METADATA
+from der.model.architecture import METADATA
 from der.pipeline import paths
 from der.pipeline.dvc import LOCK, find_cache, holds, read_lock, stages_to_run
 from der.pipeline.params import compare, parse_section, read_params, read_text, value_at, write_text

@@ -11,7 +11,6 @@ import msgspec
 
 from der.core.errors import UserError
 from der.core.files import read_json
-from der.data import SPLITS
 from der.data.arrays import list_classes, read_classes
 from der.data.protocol import identify
 from der.data.sources.folder import build_tree, scan
@@ -20,7 +19,7 @@ from der.pipeline.params import Change
 from der.pipeline.paths import RAW, digest_outputs
 from der.pipeline.presets import PRESETS
 from der.pipeline.timing import append, read_lines
-from der.settings.sections import DatasetSettings
+from der.settings.sections import SPLITS, DatasetSettings
 
 IDENTITIES = PRESETS / "identities.json"
 FOLDER = "folder"  # the source of a user's own images
@@ -100,7 +99,7 @@ def list_files_of_classes(settings: DatasetSettings) -> Classes | None:
         return None
     found: dict[str, Any] = {}
     try:
-        for classes in build_tree(scan(root), str(root)).splits.values():
+        for classes in build_tree(scan(root), str(root))[0].values():
             for name, entries in classes.items():
                 digest = found.setdefault(name, hashlib.sha256())
                 for parts, file in entries:

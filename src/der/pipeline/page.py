@@ -9,7 +9,6 @@ import numpy as np
 
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
-from der.data import SPLITS
 from der.data.arrays import load_memory, read_labels
 from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
 from der.evaluation.mistakes import PREDICTED, read_mistakes, read_predictions
@@ -32,6 +31,7 @@ from der.report.page import (
     write_page,
 )
 from der.settings.experiment import Settings
+from der.settings.sections import SPLITS
 from der.settings.yaml import parse_yaml
 from der.summary.series import Summary, read_logs
 from der.summary.verdict import Reference, chance, earlier

@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 from der.core.errors import UserError
 from der.core.sealed import SealedDirectory
 from der.data.protocol import plan_steps
-from der.model import METADATA, START
+from der.model.architecture import METADATA, START
 from der.pipeline.params import Change, compare
 from der.pipeline.paths import PARAMS, SUMMARY, checkpoint
 from der.pipeline.presets import PLACES, list_presets, load_preset

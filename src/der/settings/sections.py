@@ -131,6 +131,7 @@ class ProtocolSettings(Section, frozen=True):
                 )
 
 
+SPLITS = ("train", "test")  # names of the folders of training and test images
 PRETRAINED = "pretrained"  # in place of a file: the weights that come with the backbone
 
 

@@ -16,7 +16,7 @@ from torch.optim.sgd import sgd
 from der.core import distributed
 from der.core.errors import UserError
 from der.core.randomness import keeping_own
-from der.model.kernels.layers import CudaLayers, FusedLayers, ProcessorLayers
+from der.model.kernels.layers import FusedLayers
 from der.model.kernels.processor import Kernels
 from der.model.network import may_draw
 from der.settings.training import ScheduleSettings
@@ -70,10 +70,10 @@ class Engine:
         alone = distributed.world_size() == 1  # layers as one operation normalise by their own images
         if self.device.type == "cuda":
             if alone:
-                self.layers = CudaLayers(objective, feed.precision)
+                self.layers = FusedLayers(objective, feed.precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
         elif kernels is not None and alone:
-            self.layers = ProcessorLayers(objective, feed.precision, kernels)
+            self.layers = FusedLayers(objective, feed.precision, kernels)
 
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
         """Train on every image once, in the order and with the changes that ``draws`` holds.

@@ -11,9 +11,9 @@ from der.core import distributed
 from der.core.device import choose_precision
 from der.core.errors import UserError
 from der.core.randomness import generator, lending
+from der.model.architecture import Normalization
 from der.model.kernels.processor import Kernels
 from der.model.network import Extractor
-from der.model.normalization import Normalization
 from der.settings.training import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.batches import Draws, Feed, TrainingImages, draw_epoch
 from der.train.engine import Engine, learning_rate

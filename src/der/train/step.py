@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.randomness import generator
 from der.data.arrays import Memory
+from der.model.architecture import Normalization, measure_normalization
 from der.model.backbones import check_masks, choose_backbone, torch_uniform
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.forward import run_network
@@ -31,7 +32,6 @@ from der.model.network import (
     takes_one_image,
     try_extractor,
 )
-from der.model.normalization import Normalization, measure_normalization
 from der.model.resnet import ResNet
 from der.model.weights import Start
 from der.settings.sections import NetworkSettings

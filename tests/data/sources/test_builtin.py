@@ -85,17 +85,6 @@ def test_classes_come_by_name_with_their_pixels(settings: DatasetSettings, tmp_p
     assert np.load(tmp_path / "small/train/cat.npy").shape == (3, 8, 8, 1)
 
 
-def test_the_directory_of_downloads_may_be_in_a_home(
-    settings: DatasetSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    at_home = settings_for("", source=settings.source, downloads="~/downloads", image_side=32)
-    assert download(at_home, tmp_path / "raw").classes == 3
-    wrong = settings_for("", source=settings.source, downloads="~nobody-of-this-name/images")
-    with pytest.raises(UserError, match=r"^~nobody-of-this-name/images: there is no such home directory"):
-        download(wrong, tmp_path / "again")
-
-
 @pytest.mark.parametrize("damage", ["missing", "half", "changed"])
 def test_archive_that_is_not_whole_says_what_to_put_where(
     settings: DatasetSettings, tmp_path: Path, damage: str
@@ -132,13 +121,3 @@ def test_all_digits_are_there_once_with_levels_stretched(tmp_path: Path) -> None
         assert abs(len(test) - 0.2 * len(originals)) <= 0.5
         came_out = sorted(image.tobytes() for image in (*train, *test))
         assert came_out == sorted(bytes(levels[value] for value in image.ravel()) for image in originals)
-
-
-def test_digits_of_another_side_and_channels(tmp_path: Path) -> None:
-    download(digit_settings(side=16, channels=3), tmp_path / "large")
-    download(digit_settings(), tmp_path / "native")
-    large, native = (np.load(tmp_path / name / "test/0.npy") for name in ("large", "native"))
-    assert large.shape == (len(native), 16, 16, 3)
-    assert np.all(large == large[..., :1])
-    # Scaling up keeps the brightness of an image.
-    assert np.allclose(large.mean((1, 2, 3)), native.mean((1, 2, 3)), atol=4)

@@ -11,7 +11,6 @@ import pytest
 from der.core.errors import UserError
 from der.data.sources import hold_out
 from der.data.sources.folder import folder
-from der.data.sources.pictures import is_no_picture
 from der.data.sources.registry import Counts, download
 from tests.data.sources.image_trees import (
     Contents,
@@ -53,17 +52,6 @@ def test_without_test_folder_a_fraction_is_held_out(tmp_path: Path) -> None:
     assert np.array_equal(np.load(tmp_path / "raw/test/cat.npy"), wanted.test)
 
 
-def test_files_are_those_that_numpy_writes_and_nothing_else_is_left(tmp_path: Path) -> None:
-    root = write_tree(tmp_path / "images", tree_of(train={"cat": 5, "dog": 4}))
-    download(settings_for(root), tmp_path / "raw")
-    files = sorted((tmp_path / "raw").glob("*/*.npy"))
-    assert len(files) == 4
-    for path in files:
-        np.save(tmp_path / "again.npy", np.load(path))
-        assert (tmp_path / "again.npy").read_bytes() == path.read_bytes()
-    assert not (tmp_path / "raw/unpacked").exists()
-
-
 def test_class_names_with_spaces_and_other_letters_are_normalised(tmp_path: Path) -> None:
     composed, decomposed = "Große Füchse 狐", unicodedata.normalize("NFD", "Große Füchse 狐")
     contents = tree_of(train={decomposed: 2, "a, b": 2}, test={composed: 1, "a, b": 1})
@@ -81,12 +69,6 @@ def test_debris_and_what_lies_beside_the_splits_is_left_out(tmp_path: Path) -> N
     root = write_tree(tmp_path / "images", tree_of(**SMALL) | debris)
     counts = Counts(classes=2, train=5, test=3, passed_over=len(passed_over))
     assert download(settings_for(root), tmp_path / "raw") == counts
-
-
-def test_films_are_passed_over_and_what_cameras_write_is_not() -> None:
-    films = ["mp4", "m4v", "mov", "avi", "mkv", "mpg", "mpeg", "webm", "wmv", "flv", "3gp", "mts", "m2ts"]
-    assert all(is_no_picture(f"1.{suffix}") and is_no_picture(f"1.{suffix.upper()}") for suffix in films)
-    assert not any(is_no_picture(f"1.{suffix}") for suffix in ["jpg", "JPG", "webp", "heic", "DNG", "svg"])
 
 
 def test_a_linked_root_and_linked_files_are_followed(tmp_path: Path) -> None:
@@ -126,13 +108,6 @@ def test_all_unreadable_pictures_are_named(
     assert str(caught.value).startswith(f"{count} pictures cannot be read or are too large; convert them ")
     more = " and 3 more" if count == 23 else ""
     assert str(caught.value).endswith(f": {', '.join(f'{root}/{path}' for path in bad[:20])}{more}")
-
-
-def test_bad_test_images_are_named_with_those_for_training(tmp_path: Path) -> None:
-    bad: Contents = {"train/dog/x.png": b"", "test/cat/x.png": b""}
-    root = write_tree(tmp_path / "images", tree_of(**SMALL) | bad)
-    with pytest.raises(UserError, match=f"^2 .+: {root}/test/cat/x.png, {root}/train/dog/x.png$"):
-        download(settings_for(root), tmp_path / "raw")
 
 
 TREE = tree_of(**SMALL)

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from der.core.errors import UserError
 from der.data.sources import pictures
 from der.data.sources.pictures import (
-    Fault,
     Picture,
     decode,
     map_images,
@@ -22,7 +20,7 @@ from der.data.sources.pictures import (
     to_pixels,
     write_decoded,
 )
-from tests.data.sources.image_trees import pixels_of, png, settings_for
+from tests.data.sources.image_trees import SIDE, pixels_of, png, settings_for
 
 GREY = [[0, 100], [200, 255]]
 TURNED = [[200, 0], [255, 100]]  # by 90 degrees clockwise
@@ -95,12 +93,6 @@ def test_alpha_is_composited_over_white(tmp_path: Path, channels: int) -> None:
     for name, image in (("a.png", with_alpha), ("b.png", colour), ("c.tiff", colour)):
         result = read(saved(tmp_path, image, name), channels=channels)
         assert np.array_equal(result, np.repeat(wanted[..., None], channels, axis=2))
-
-
-def test_transparent_colour_of_an_rgb_file(tmp_path: Path) -> None:
-    image = Image.fromarray(array([[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [1, 2, 3]]]))
-    file = saved(tmp_path, image, "a.png", transparency=(1, 2, 3))
-    assert read(file).reshape(-1, 3).tolist() == [WHITE, [4, 5, 6], [7, 8, 9], WHITE]
 
 
 @pytest.mark.parametrize(
@@ -180,34 +172,12 @@ def test_a_photo_is_turned_whatever_else_its_exif_data_hold(
     assert read(file, channels=1)[..., 0].tolist() == TURNED
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_what_pillow_does_not_understand_in_exif_data_refuses_no_photo(tmp_path: Path) -> None:
-    text = PngInfo()
-    text.add_text("Raw profile type exif", "\nexif\n 4\nno digits")
-    cut = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
-    for options, wanted in (({"pnginfo": text}, GREY), ({"exif": cut}, TURNED)):
-        file = saved(tmp_path, Image.fromarray(array(GREY)), "a.png", **options)
-        assert read(file, channels=1)[..., 0].tolist() == wanted
-
-
-def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("L", (2, 2), value) for value in (10, 200)]
-    for name in ("a.gif", "a.png", "a.tiff"):
-        file = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:])
-        assert np.all(read(file, channels=1) == 10)
-
-
 def test_wide_and_tall_pictures_are_centre_cropped() -> None:
     wide = np.zeros((8, 24, 3), np.uint8)
     wide[:, 8:16] = 255  # the centre square is white, the sides black
     assert np.all(to_pixels(Image.fromarray(wide), 8, 3) == 255)
     assert np.all(to_pixels(Image.fromarray(wide.transpose(1, 0, 2)), 8, 3) == 255)
     assert to_pixels(Image.fromarray(wide), 4, 3)[:, 1:3].min() > 240
-
-
-def test_scaling_down_averages_instead_of_picking() -> None:
-    checks = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    assert np.abs(to_pixels(Image.fromarray(checks), 8, 1).astype(int) - 127).max() <= 2
 
 
 def test_large_jpeg_comes_out_as_if_decoded_whole(tmp_path: Path) -> None:
@@ -268,21 +238,6 @@ def test_a_picture_of_too_many_pixels_is_named(
             assert refusal(file).startswith(f"{file}: too many pixels; make it smaller")
 
 
-MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F")
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_strips_of_a_picture_are_converted_as_the_whole(
-    monkeypatch: pytest.MonkeyPatch, mode: str, channels: int
-) -> None:
-    colours = Image.fromarray(np.random.RandomState(0).randint(0, 256, (9, 7, 4)).astype(np.uint8))
-    image = colours.convert("L").convert("I").convert(mode) if mode in MODES[-3:] else colours.convert(mode)
-    whole = to_pixels(image, 5, channels)
-    monkeypatch.setattr(pictures, "STRIP", 15)  # two of seven columns' rows, and one in the end
-    assert np.array_equal(to_pixels(image, 5, channels), whole)
-
-
 def test_no_program_is_run_to_draw_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript"))
     file = saved(tmp_path, Image.fromarray(array([[[1, 2, 3]]])), "a.eps").rename(tmp_path / "a.png")
@@ -301,17 +256,10 @@ def test_many_are_decoded_in_turn_and_written_to_their_places(
             taken.append(index)
             yield Picture(str(index), png(str(index)))
 
-    with closing(decode(given(), 40, settings_for(""))) as decoded:
+    with closing(decode(given(), SIDE, 3)) as decoded:
         assert write_decoded(tmp_path / "a.npy", range(30)[::-1], decoded, settings_for("")) == []
         assert len(taken) < 30 + chunk
         assert write_decoded(tmp_path / "b.npy", range(10), decoded, settings_for("")) == []
     wanted = np.stack([pixels_of(str(index)) for index in range(40)])
     assert np.array_equal(map_images(tmp_path / "a.npy"), wanted[:30][::-1])
     assert np.array_equal(map_images(tmp_path / "b.npy"), wanted[30:])
-
-
-def test_those_that_cannot_be_read_are_told_in_turn() -> None:
-    given = [Picture(str(index), b"" if index in (3, 30) else png("")) for index in range(40)]
-    found = [one if isinstance(one, Fault) else None for one in decode(given, 40, settings_for(""))]
-    assert [index for index, one in enumerate(found) if one] == [3, 30]
-    assert found[3] == Fault("3", f"3: {NO_PICTURE}")

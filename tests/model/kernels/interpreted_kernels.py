@@ -124,9 +124,9 @@ def test_normalisation_and_its_gradients(
     assert error(rstd, (rows(x).var(0, correction=0) + norm.eps).rsqrt()) < tolerance
     assert error(norm.running_mean, running_mean) < 1e-6
     assert error(norm.running_var, running_var) < tolerance
-    assert error(grads.dx, exact_x.grad) < tolerance
-    assert error(grads.dweight, exact_scale.grad) < tolerance
-    assert error(grads.dbias, exact_shift.grad) < tolerance
+    assert error(grads.dz, exact_x.grad) < tolerance
+    assert error(grads.dscale_C, exact_scale.grad) < tolerance
+    assert error(grads.dshift_C, exact_shift.grad) < tolerance
     if exact_residual is None:
         assert grads.dresidual is None
     else:

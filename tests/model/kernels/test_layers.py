@@ -6,25 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from der.model.forward import fold_batchnorm
-from der.model.kernels import processor
-from der.model.kernels.layers import ConvNorm, fold_pairs
-from tests.builders import random_extractor
-
-
-def test_frozen_layers_do_without_onednn_where_torch_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = fold_batchnorm(random_extractor(1)).stem
-    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9))
-    expected = layer(x)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    monkeypatch.setattr(processor, "folded_layer", None)
-    torch.testing.assert_close(layer(x), expected)
-
-
-def test_layers_that_learn_are_torch_s_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor, "folded_layer", None)
-    for layer in (ConvNorm(3, 4), ConvNorm(3, 4).eval()):
-        assert layer(torch.rand(2, 3, 8, 8)).requires_grad
+from der.model.kernels.layers import fold_pairs
 
 
 def fill(module: nn.Module) -> nn.Module:

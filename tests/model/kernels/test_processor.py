@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from der.model.kernels import processor
-from der.model.kernels.layers import ConvNorm, ProcessorLayers, fork
+from der.model.kernels.layers import ConvNorm, FusedLayers, fork
 from der.model.kernels.processor import Kernels, Unavailable, compile_source, folded_layer, serves_folded
 from tests.builders import same_bits, weights
 
@@ -92,7 +92,7 @@ def trained_layer(
         layer = layer.double()
         with torch.no_grad():  # the values that the convolution sees
             layer.conv.weight.copy_(layer.conv.weight.to(dtype))
-    prepared = None if kernels is None else ProcessorLayers(layer, dtype, kernels)
+    prepared = None if kernels is None else FusedLayers(layer, dtype, kernels)
     x = random(4, channels_in, 9, 9, seed=1, dtype=dtype)
     x = (x.double() if wide else x).requires_grad_()
     gate = random(channels, seed=2)

@@ -1,7 +1,6 @@
 """Archives of images: what they hold, and how they are unpacked."""
 
 import lzma
-import shutil
 import struct
 import tarfile
 import zipfile
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from der.core.errors import UserError
-from der.core.files import existing
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 LARGEST_RATIO = 500  # bytes unpacked for one packed: pictures stay far below, deflate ends at 1,032
@@ -41,8 +39,8 @@ def lists_members(archive: Path) -> bool:
     return archive.name.lower().endswith((".zip", ".tar"))
 
 
-def survey(archive: Path) -> tuple[list[Entry], int]:
-    """List what an archive holds, itself in place of each file, and sum up their bytes; nothing is unpacked.
+def survey(archive: Path) -> list[Entry]:
+    """List what an archive holds, itself in place of each file; nothing is unpacked.
 
     Raises UserError if it is damaged, unpacks to far more than its size, or has a member that stands twice
     or would leave its folder.
@@ -52,7 +50,7 @@ def survey(archive: Path) -> tuple[list[Entry], int]:
 
 
 @lru_cache(maxsize=1)  # seconds for 100,000 members, and asked for several times
-def _survey(archive: Path, packed: int, _moment: int) -> tuple[list[Entry], int]:
+def _survey(archive: Path, packed: int, _moment: int) -> list[Entry]:
     entries: list[Entry] = []
     files: set[tuple[str, ...]] = set()
     total = 0
@@ -70,22 +68,12 @@ def _survey(archive: Path, packed: int, _moment: int) -> tuple[list[Entry], int]
             if total > LARGEST_RATIO * packed:
                 advice = "as pictures do not; unpack it yourself if you trust it"
                 raise UserError(f"{archive}: unpacks to over {LARGEST_RATIO} times its size, {advice}")
-    return entries, total
-
-
-def check_room(archive: Path, scratch: Path) -> None:
-    """Raise UserError unless the disk of ``scratch``, which need not exist, has room for the files."""
-    free = shutil.disk_usage(existing(scratch)).free
-    if survey(archive)[1] > free:
-        raise UserError(f"{scratch}: {free:,} bytes are free, too few for {archive}; make room")
+    return entries
 
 
 def unpack(archive: Path, scratch: Path) -> list[Entry]:
-    """Unpack an archive into the directory ``scratch``; return what it held.
-
-    Raises UserError as ``survey`` and ``check_room`` do, and for what zipfile or tarfile refuses to unpack.
-    """
-    check_room(archive, scratch)
+    """Unpack an archive into the directory ``scratch``; return what it held."""
+    entries = survey(archive)
     with _readable(archive):
         if _is_zip(archive):
             with _open_zip(archive) as zipped:
@@ -94,7 +82,7 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
         else:
             with tarfile.open(archive) as tarred:
                 tarred.extractall(scratch, filter="data")
-    return [Entry(parts, file and scratch.joinpath(*parts)) for parts, file in survey(archive)[0]]
+    return [Entry(parts, file and scratch.joinpath(*parts)) for parts, file in entries]
 
 
 @contextmanager

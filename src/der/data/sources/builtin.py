@@ -75,11 +75,7 @@ def _cifar(
 
 
 def _load(dataset: Any, directory: Path, is_train: bool) -> Any:
-    """Load a torchvision data set from ``directory``, downloaded into it unless it is there whole.
-
-    torchvision compares the MD5 of the archive and of what it held on every use, so half a download is
-    fetched again. Raises UserError, which says what to put where, if that fails.
-    """
+    """Load a torchvision data set, downloaded unless it is there whole, of which it compares the MD5."""
     try:
         return dataset(directory, train=is_train, download=True)
     except (OSError, RuntimeError, HTTPException) as error:

@@ -6,43 +6,23 @@ import unicodedata
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 from der.core.errors import UserError, naming
-from der.data import SPLITS
-from der.data.sources import ClassImages, check_name, choose_tests
-from der.data.sources.archives import Entry, check_archive, check_room, lists_members, survey, unpack
-from der.data.sources.pictures import (
-    Fault,
-    Picture,
-    decode,
-    describe,
-    is_ignored,
-    is_no_picture,
-    map_images,
-    write_decoded,
-)
-from der.settings.sections import DatasetSettings
+from der.data.sources import ClassImages, check_name, choose_tests, pictures
+from der.data.sources.archives import Entry, check_archive, lists_members, survey, unpack
+from der.settings.sections import SPLITS, DatasetSettings
 
 Splits = dict[str, dict[str, list[Entry]]]  # split -> class -> files in the order of their names
 Divided = tuple[str, list[Entry], list[Entry]]  # a class, the files of its training and its test images
 
 
-class Tree(NamedTuple):
-    """Pictures by split and class."""
-
-    splits: Splits
-    passed_over: int  # files that are no pictures by their names
-
-
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
     """Yield the classes found under ``settings.path`` in alphabetical order, images in that of their names.
 
-    Without a folder test, a fraction of every class is held out. Arrays lie in files of ``scratch``, into
-    which an archive is unpacked, too; it is made for that and removed in the end. Files that are no pictures
-    by their names are passed over; the first class has their number. Raises UserError that names the file or
-    class for everything wrong with the tree, and in the end the pictures that cannot be read; after the first
-    of those, no class is yielded.
+    Without a folder test, a fraction of every class is held out. Arrays lie in files of ``scratch``, which is
+    removed in the end. Files that are no pictures by their names are passed over; the first class has their
+    number. Raises UserError for everything wrong with the tree, and in the end for all pictures that cannot
+    be read; after the first of those, no class is yielded.
     """
     path = Path(settings.path)
     if not path.exists():
@@ -66,10 +46,7 @@ def check_folder(settings: DatasetSettings, scratch: Path) -> None:
     if path.is_dir():
         _sort(scan(path), str(path))
     elif path.exists():
-        check_archive(path)
-        if lists_members(path):
-            _list_archive(path)
-            check_room(path, scratch)
+        list_classes(settings)
 
 
 def list_classes(settings: DatasetSettings) -> list[str]:
@@ -79,14 +56,17 @@ def list_classes(settings: DatasetSettings) -> list[str]:
     UserError for an archive that cannot be unpacked, or holds no classes.
     """
     path = Path(settings.path)
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         check_archive(path)
-        return sorted(_list_archive(path)["train"]) if lists_members(path) else []
+        if not lists_members(path):
+            return []
+        where, entries = unwrap(path, survey(path))
+        return sorted(_sort(entries, where)[0]["train"])
     train = path / "train"
     if not train.is_dir():
         return []
     with os.scandir(train) as found:
-        folders = [item.name for item in found if item.is_dir() and not is_ignored(item.name)]
+        folders = [item.name for item in found if item.is_dir() and not pictures.is_ignored(item.name)]
     return sorted({unicodedata.normalize("NFC", name) for name in folders})
 
 
@@ -102,23 +82,24 @@ def scan(root: Path) -> Iterator[Entry]:
             yield from _scan(root, (split,), levels=2)
 
 
-def build_tree(entries: Iterable[Entry], where: str) -> Tree:
+def build_tree(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
     """Sort entries into splits and classes (names in Unicode NFC); ``where`` names the root in messages.
 
     What is hidden or lies beside train and test is left out; other files that are no pictures by their names
-    are counted. Raises UserError for a missing train folder, a file outside a class folder, a folder inside
-    one, two class folders of one split whose names coincide, and a class name that no file can have.
+    are counted, which is the second result. Raises UserError for a missing train folder, a file outside a
+    class folder, a folder inside one, two class folders of one split whose names coincide, and a class name
+    that no file can have.
     """
     tree: Splits = {}
     passed_over = 0
     spelt: dict[tuple[str, str], str] = {}  # split, class -> the name of its folder
     for parts, file in sorted(entries, key=lambda entry: entry.parts):
         folders = parts if file is None else parts[:-1]
-        if not parts or parts[0] not in SPLITS or any(map(is_ignored, folders)):
+        if not parts or parts[0] not in SPLITS or any(map(pictures.is_ignored, folders)):
             continue
         split, *below = parts
         place = "/".join((where, *parts))
-        if file is not None and is_no_picture(parts[-1]):
+        if file is not None and pictures.is_no_picture(parts[-1]):
             passed_over += 1
             continue
         if len(folders) > 2:
@@ -132,12 +113,12 @@ def build_tree(entries: Iterable[Entry], where: str) -> Tree:
                 check_name(name)
             if spelt.setdefault((split, name), below[0]) != below[0]:
                 raise UserError(f"{place}: two folders are named {name!r} (in Unicode NFC); rename one")
-            pictures = classes.setdefault(name, [])
+            files = classes.setdefault(name, [])
             if file is not None:
-                pictures.append(Entry(parts, file))
+                files.append(Entry(parts, file))
     if "train" not in tree:
         raise UserError(f"{where}: has no folder train; put images into train/<class>/")
-    return Tree(tree, passed_over)
+    return tree, passed_over
 
 
 def check_no_link(directory: Path) -> None:
@@ -150,7 +131,9 @@ def check_no_link(directory: Path) -> None:
 
 def unwrap(archive: Path, entries: list[Entry]) -> tuple[str, list[Entry]]:
     """Take a single folder around train/ off an archive's entries; return how messages call the root, too."""
-    wrappers = {parts[:1] for parts, _ in entries if parts[1:2] == ("train",) and not is_ignored(parts[0])}
+    wrappers = {
+        parts[:1] for parts, _ in entries if parts[1:2] == ("train",) and not pictures.is_ignored(parts[0])
+    }
     if any(parts[:1] == ("train",) for parts, _ in entries) or len(wrappers) != 1:
         return str(archive), entries
     (wrapper,) = wrappers
@@ -169,11 +152,15 @@ def _scan(root: Path, parts: tuple[str, ...], levels: int) -> Iterator[Entry]:
     except OSError as error:
         raise UserError(f"{directory}: cannot be read ({error.strerror})") from None
     for item in items:
-        if not _is_text(item.name):
-            raise UserError(f"{directory}: {item.name!a} is no UTF-8, as names of files are; rename it")
+        try:
+            item.name.encode()  # DVC and JSON have no other names
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{directory}: {item.name!a} is no UTF-8, as names of files are; rename it"
+            ) from None
         inside = (*parts, item.name)
         if item.is_dir():
-            if not is_ignored(item.name):
+            if not pictures.is_ignored(item.name):
                 check_no_link(Path(item.path))
                 yield from _scan(root, inside, levels - 1)
         elif item.is_file():
@@ -182,28 +169,9 @@ def _scan(root: Path, parts: tuple[str, ...], levels: int) -> Iterator[Entry]:
             raise UserError(f"{item.path}: neither file nor folder; remove it")
 
 
-def _is_text(name: str) -> bool:
-    """Tell whether the bytes of a name are UTF-8; DVC and JSON have no others."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _list_archive(path: Path) -> Splits:
-    where, entries = unwrap(path, survey(path)[0])
-    return _sort(entries, where)
-
-
-def _sort(entries: Iterable[Entry], where: str) -> Splits:
-    splits, _ = build_tree(entries, where)
-    _check_splits(splits, where)
-    return splits
-
-
-def _check_splits(tree: Splits, where: str) -> None:
-    """Raise UserError unless there are two classes, each with training and test images, or two to divide."""
+def _sort(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
+    """As ``build_tree``; raises UserError unless there are two classes, each with the images it needs."""
+    tree, passed_over = build_tree(entries, where)
     names = sorted({name for classes in tree.values() for name in classes})
     for name in names:
         counts = {split: len(tree[split].get(name, [])) for split in SPLITS if split in tree}
@@ -217,31 +185,32 @@ def _check_splits(tree: Splits, where: str) -> None:
             )
     if len(names) < 2:
         raise UserError(f"{where}: has {len(names)} of the two classes that are needed; add train/<class>/")
+    return tree, passed_over
 
 
 def _classes(
     entries: list[Entry], where: str, settings: DatasetSettings, scratch: Path
 ) -> Generator[ClassImages, None, None]:
-    splits, passed_over = build_tree(entries, where)
-    _check_splits(splits, where)
+    splits, passed_over = _sort(entries, where)
     classes = [_divide(splits, name, settings) for name in sorted(splits["train"])]
     total = sum(len(train) + len(test) for _, train, test in classes)
-    faults: list[Fault] = []
-    with closing(decode(_pictures(classes, where), total, settings)) as decoded:
+    faults: list[pictures.Fault] = []
+    listed = _pictures(classes, where)
+    with closing(pictures.decode(listed, settings.side, settings.channels, total)) as decoded:
         for number, (name, *parts) in enumerate(classes):
             files = [scratch / f"{number}.{split}.npy" for split in SPLITS]
             found = [
                 fault
                 for file, part in zip(files, parts, strict=True)
-                for fault in write_decoded(file, range(len(part)), decoded, settings)
+                for fault in pictures.write_decoded(file, range(len(part)), decoded, settings)
             ]
             faults += found if "test" in splits else sorted(found)
             if not faults:  # else the other pictures are looked at, so that one message names all
-                train, test = map(map_images, files)
+                train, test = map(pictures.map_images, files)
                 yield ClassImages(name, train, test, passed_over)
                 passed_over = 0
     if faults:
-        raise UserError(describe(faults))
+        raise UserError(pictures.describe(faults))
 
 
 def _divide(splits: Splits, name: str, settings: DatasetSettings) -> Divided:
@@ -254,9 +223,9 @@ def _divide(splits: Splits, name: str, settings: DatasetSettings) -> Divided:
     return name, kept, [entry for entry, held_out in zip(train, is_test, strict=True) if held_out]
 
 
-def _pictures(classes: list[Divided], where: str) -> Iterator[Picture]:
+def _pictures(classes: list[Divided], where: str) -> Iterator[pictures.Picture]:
     """Yield each class's training pictures, then its test pictures."""
     for _, train, test in classes:
         for parts, file in (*train, *test):
             assert file is not None, parts
-            yield Picture("/".join((where, *parts)), file)
+            yield pictures.Picture("/".join((where, *parts)), file)

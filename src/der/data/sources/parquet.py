@@ -88,7 +88,7 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     passed_over = sum(map(len, found.values())) - len(files)
     scratch.mkdir(parents=True)
     try:
-        with closing(decode(_pictures(files), len(names), settings)) as decoded:
+        with closing(decode(_pictures(files), settings.side, settings.channels, len(names))) as decoded:
             faults = write_decoded(scratch / "images.npy", places.tolist(), decoded, settings)
         if faults:
             raise UserError(describe(faults))
@@ -186,10 +186,7 @@ def _read_column(file: Path, column: str) -> Iterator[Any]:
 
 @contextmanager
 def _opening(file: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a file; give its schema, and a function that yields batches of a column.
-
-    Raises UserError naming the file for all that is wrong with its format.
-    """
+    """Open a file; give its schema, and a function that yields batches of a column."""
     try:
         if file.suffix == ".arrow":
             with pa.memory_map(str(file)) as source:

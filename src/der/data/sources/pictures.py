@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import struct
 import threading
 import zlib
@@ -11,9 +12,10 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from tqdm import tqdm
@@ -40,7 +42,6 @@ MOST_NAMED = 20  # pictures in a message
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
 LARGEST_JPEG = 250_000_000  # pixels before it is decoded smaller; a phone's best has 200 million
 ONE_AT_A_TIME = 16_000_000  # pixels; pictures with more, 4 to 8 bytes each, wait for one another
-STRIP = 2**20  # pixels of a picture that are converted at once
 DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
 BACKGROUND = "white"  # behind what is transparent
 JPEG = b"\xff\xd8\xff"  # its first bytes
@@ -78,30 +79,38 @@ def is_no_picture(name: str) -> bool:
 
 
 def decode(
-    pictures: Iterable[Picture], total: int, settings: DatasetSettings
+    pictures: Iterable[Picture], side: int, channels: int, total: int | None = None
 ) -> Generator[Images | Fault, None, None]:
-    """Decode ``total`` pictures in threads; yield the image of each in turn, or what is wrong with it.
+    """Decode pictures in threads; yield the image of each in turn, or what is wrong with it.
 
-    A chunk is in memory at a time. A terminal shows a bar.
+    A chunk is in memory at a time. A terminal shows a bar if the ``total`` is known.
     """
     Image.init()  # two threads that open pictures while Pillow still loads its formats can miss one
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
     left = iter(pictures)
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=total, unit="picture", disable=None, leave=False) as bar,
+        tqdm(total=total, unit="picture", disable=None if total else True, leave=False) as bar,
     ):
         while chunk := list(islice(left, CHUNK)):
-            for found in pool.map(partial(_decode, settings=settings), chunk):
+            for found in pool.map(partial(_decode, side=side, channels=channels), chunk):
                 bar.update()
                 yield found
 
 
-def _decode(picture: Picture, settings: DatasetSettings) -> Images | Fault:
+def _decode(picture: Picture, side: int, channels: int) -> Images | Fault:
     place, content = picture
-    file = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        return read_picture(file, place, settings.side, settings.channels)
+        if isinstance(content, bytes):
+            return read_picture(io.BytesIO(content), place, side, channels)
+        mode = content.stat().st_mode  # before it is opened: opening a pipe waits for someone to write
+        if stat.S_ISDIR(mode):
+            return Fault(place, f"{place}: this folder cannot be listed; allow it")
+        if not stat.S_ISREG(mode):
+            return Fault(place, f"{place}: neither file nor folder; remove it")
+        return read_picture(content, place, side, channels)
+    except OSError as error:
+        return Fault(place, f"{place}: cannot be reached; repair or remove it ({error.strerror})")
     except UserError as error:
         return Fault(place, str(error))
 
@@ -183,10 +192,7 @@ def _check_format(image: Image.Image, file: Path | IO[bytes]) -> None:
 
 
 def _draft(image: Image.Image, side: int) -> int:
-    """Have a large JPEG decoded small; return how many pixels will be in memory.
-
-    Raises DecompressionBombError for too many.
-    """
+    """Have a large JPEG decoded small; return how many pixels will be in memory, unless they are too many."""
     width, height = image.size
     image.draft(image.mode, (DRAFT * side, DRAFT * side))
     pixels = image.width * image.height
@@ -229,27 +235,12 @@ def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """Convert a picture to ``mode``, L or RGB, strip by strip to save memory."""
-    white = _white(image) if image.mode.startswith(("I", "F")) else 0
-    flat = Image.new(mode, image.size)
-    for box in _strips(image):
-        flat.paste(_flatten_strip(image.crop(box), mode, white), box)
-    return flat
-
-
-def _strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
-    """Yield boxes of rows from the top down."""
-    rows = max(STRIP // image.width, 1)
-    for top in range(0, image.height, rows):
-        yield 0, top, image.width, min(top + rows, image.height)
-
-
-def _flatten_strip(image: Image.Image, mode: str, white: int) -> Image.Image:
+    """Convert a picture to ``mode``, L or RGB."""
     if image.mode.startswith(("I", "F")):
         # A PNG's one transparent grey; 8 bits would not tell it from its neighbours.
         values = np.asarray(image)
         opaque = values != image.info.get("transparency")
-        grey = np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
+        grey = np.rint(values.astype(np.float64) * (255 / _white(image.mode, values))).astype(np.uint8)
         image = Image.fromarray(np.stack([grey, opaque * np.uint8(255)], axis=2))
     if image.mode == "La":
         image = image.convert("LA")  # the one mode that Pillow makes of it
@@ -261,18 +252,12 @@ def _flatten_strip(image: Image.Image, mode: str, white: int) -> Image.Image:
     return image.convert(mode)
 
 
-def _white(image: Image.Image) -> int:
-    """Return what is white in a grey picture of 16-bit integers, 32-bit integers or floats.
-
-    16-bit pictures range to 65535. The other two do not say how far they range: taken is the smallest of
-    1 (floats only), 255 and 65535 that no pixel exceeds.
-    """
-    if image.mode.startswith("I;"):
+def _white(mode: str, values: NDArray[Any]) -> int:
+    """Return what is white in a grey picture: of 16 bits 65535, else a limit that no pixel exceeds."""
+    if mode.startswith("I;"):
         return 65535
-    strips = (np.asarray(image.crop(box)) for box in _strips(image))
-    lowest, highest = np.transpose([(strip.min(), strip.max()) for strip in strips])
-    whites = (1, 255, 65535) if image.mode == "F" else (255, 65535)
-    white = next((white for white in whites if highest.max() <= white), 0)
-    if not white or not lowest.min() >= 0:
+    whites = (1, 255, 65535) if mode == "F" else (255, 65535)
+    white = next((white for white in whites if values.max() <= white), 0)
+    if not white or not values.min() >= 0:
         raise ValueError("grey values outside 0 to 65535")
     return white

@@ -17,12 +17,11 @@ from der.core.errors import UserError, naming
 from der.core.files import existing, expand_home
 from der.core.registry import look_up
 from der.core.sealed import seal
-from der.data import SPLITS
 from der.data.arrays import class_file, every_row, write_images
 from der.data.sources import ClassImages, Images, check_name
 from der.data.sources.builtin import CIFAR10, CIFAR100, DIGITS, cifar10, cifar100, digits
 from der.data.sources.folder import check_folder, folder, list_classes
-from der.settings.sections import DatasetSettings
+from der.settings.sections import SPLITS, DatasetSettings
 
 SCRATCH = "unpacked"  # below the directory that is filled
 
@@ -98,12 +97,10 @@ def find_source(settings: DatasetSettings) -> Source:
 def download(settings: DatasetSettings, destination: Path) -> Counts:
     """Read a source into ``destination/{train,test}/<class>.npy``, a sealed directory for each split.
 
-    Arrays are uint8 (n, image_side, image_side, channels), n >= 1. One class is in memory at a time, or some
-    megabytes where it is mapped: a source's files are moved, or copied in parts. An archive is unpacked in
-    ``destination``, too, until all is written. Raises UserError as ``read_source`` does. What was written by
-    then stays, so the caller makes the directory whole or absent.
+    One class is in memory at a time, or some megabytes where it is mapped. Raises UserError as
+    ``read_source`` does; what was written by then stays, so the caller makes the directory whole or absent.
     """
-    classes, train, test, passed_over = 0, 0, 0, 0
+    counts = np.zeros(4, np.int64)
     with closing(read_source(settings, destination / SCRATCH)) as found:
         for one in found:
             for split, images in zip(SPLITS, (one.train, one.test), strict=True):
@@ -111,11 +108,10 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
                 if file.exists():  # Cat and cat, on a file system that takes them for the same
                     raise UserError(f"{file}: two classes' names differ in case only; rename one")
                 _put(images, file, destination / SCRATCH)
-            classes, train, test = classes + 1, train + len(one.train), test + len(one.test)
-            passed_over += one.passed_over
+            counts += (1, len(one.train), len(one.test), one.passed_over)
     for split in SPLITS:
         seal(destination / split, {})
-    return Counts(classes, train, test, passed_over)
+    return Counts(*counts.tolist())
 
 
 def _put(images: Images, file: Path, scratch: Path) -> None:
@@ -130,12 +126,7 @@ def _put(images: Images, file: Path, scratch: Path) -> None:
 
 
 def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    """Yield the classes of the source that ``settings`` name, as ``Read`` describes them.
-
-    ``scratch`` is a path at which a source may make a directory while it is read. Raises UserError for a
-    source that is in no registry, for whatever the source finds wrong with its files, and, naming the source,
-    for whatever it yields that is not as described.
-    """
+    """Yield the classes of the source that ``settings`` name; UserError unless they are as in ``Read``."""
     where = f"dataset.source: {settings.source}"
     found: object = find_source(settings).read(settings, scratch)
     if not isinstance(found, Iterable):
@@ -157,7 +148,7 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
 
 def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
     """Raise UserError unless a source's class is as ``Read`` describes it."""
-    if not isinstance(one, ClassImages) or not isinstance(one.name, str):
+    if not isinstance(one, ClassImages):
         raise UserError(f"yields {_kind(one)}, no class by name; yield a ClassImages for every class")
     with naming(f"{one.name!r}"):
         check_name(one.name)
@@ -168,8 +159,6 @@ def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
     form = (settings.side, settings.side, settings.channels)
     for split, images in zip(SPLITS, (one.train, one.test), strict=True):
         what = f"{split} of class {one.name!r}"
-        if not isinstance(images, np.ndarray):
-            raise UserError(f"{what} is {_kind(images)}; give a numpy array")
         if images.dtype != np.uint8 or images.shape[1:] != form:
             wanted = ", ".join(map(str, form))
             raise UserError(f"{what} is {images.dtype} of shape {images.shape}; give uint8 of (n, {wanted})")

@@ -18,7 +18,6 @@ processors (processor.cpp). Of a batch that is spread over several processes, su
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -87,14 +86,12 @@ class ConvNorm(nn.Module):
 
         if self.folded:
             return triton.folded_layer(x_BCHW, self.conv, residual_BCHW, self.relu)
-        form = triton.Form(self.conv, self.norm, self.relu, self.side)
-        y_BCHW: Tensor = triton.FusedConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), form)
+        y_BCHW: Tensor = triton.FusedConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), self)
         return y_BCHW
 
     def by_compiled(self, x_BCHW: Tensor, residual_BCHW: Tensor | None, kernels: Kernels) -> Tensor:
         """The layer in training by ``kernels``, with a second output that ``fork`` finds."""
-        form = CompiledForm(self.conv, self.norm, self.relu, kernels)
-        y_BCHW, beside = CompiledConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), form)
+        y_BCHW, beside = CompiledConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), self, kernels)
         y_BCHW.beside = beside
         return y_BCHW  # type: ignore[no-any-return]
 
@@ -114,16 +111,6 @@ class ConvNorm(nn.Module):
         self.folded = True
 
 
-@dataclass(frozen=True)
-class CompiledForm:
-    """What a layer in training mode is, beside the tensors that autograd sees."""
-
-    conv: nn.Conv2d
-    norm: nn.BatchNorm2d
-    relu: bool
-    kernels: Kernels
-
-
 class CompiledConvNorm(torch.autograd.Function):
     """relu(batch_norm(conv(x)) + residual) of a layer in training mode, twice.
 
@@ -134,15 +121,15 @@ class CompiledConvNorm(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
-        values: Tensor, form: CompiledForm,
+        values: Tensor, layer: ConvNorm, kernels: Kernels,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         ctx.set_materialize_grads(False)
-        z = _channels_last(F.conv2d(x, values, None, form.conv.stride, form.conv.padding))
+        z = _channels_last(F.conv2d(x, values, None, layer.conv.stride, layer.conv.padding))
         # As `y += residual` does: autograd sums its gradient back to the shape that it had.
         residual = None if residual is None else _channels_last(residual.to(z.dtype).expand_as(z))
-        done = form.kernels.normalize(z, form.norm, scale, shift, residual, form.relu)
+        done = kernels.normalize(z, layer.norm, scale, shift, residual, layer.relu)
         ctx.save_for_backward(x, values, z, *done, scale, shift)
-        ctx.form, ctx.residual = form, residual is not None
+        ctx.conv, ctx.relu, ctx.kernels, ctx.residual = layer.conv, layer.relu, kernels, residual is not None
         return done.y, done.y.detach()
 
     @staticmethod
@@ -150,16 +137,16 @@ class CompiledConvNorm(torch.autograd.Function):
         ctx: Any, dy: Tensor | None, beside: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         x, values, z, y, mean, rstd, scale, shift = ctx.saved_tensors
-        form, done = ctx.form, Normalized(y, mean, rstd)
+        done = Normalized(y, mean, rstd)
         one, *more = [_channels_last(gradient) for gradient in (dy, beside) if gradient is not None]
         other = more[0] if more else None
-        grads = form.kernels.differentiate(one, other, z, done, scale, shift, ctx.residual, form.relu)
-        stride, padding = form.conv.stride, form.conv.padding
+        grads = ctx.kernels.differentiate(one, other, z, done, scale, shift, ctx.residual, ctx.relu)
+        stride, padding = ctx.conv.stride, ctx.conv.padding
         wanted = [ctx.needs_input_grad[0], True, False]
         dx, dw, _ = torch.ops.aten.convolution_backward(
             grads.dz, x, values, [0], stride, padding, [1, 1], False, [0, 0], 1, wanted
         )
-        return dx, dw.float(), grads.dscale_C, grads.dshift_C, grads.dresidual, None, None
+        return dx, dw.float(), grads.dscale_C, grads.dshift_C, grads.dresidual, None, None, None
 
 
 def fork(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,11 +159,17 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 class FusedLayers:
-    """The layers of a module in training, whose weights' values are at hand in the dtype of the images."""
+    """The layers of a module in training, whose weights' values are at hand in the dtype of the images.
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+    Computed by the ``kernels`` compiled for a processor, or else by Triton's on CUDA, where a second stream
+    computes the weights' gradients.
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype, kernels: Kernels | None = None) -> None:
         self.layers = [layer for layer in module.modules() if isinstance(layer, ConvNorm)]
+        self.side = torch.cuda.Stream() if kernels is None else None
         for layer in self.layers:
+            layer.side, layer.kernels = self.side, kernels
             if dtype != torch.float32:
                 layer.values = layer.conv.weight.detach().to(dtype)
 
@@ -187,37 +180,14 @@ class FusedLayers:
             torch._foreach_copy_(values, [layer.conv.weight.detach() for layer in self.layers])
 
     def join(self) -> None:
-        """Have what follows wait for the weights' gradients."""
+        """Have the current stream wait for the weights' gradients."""
+        if self.side is not None and self.layers:  # else a capture must not wait for other work
+            torch.cuda.current_stream().wait_stream(self.side)
 
     def release(self) -> None:
         """Leave the layers as they were found."""
         for layer in self.layers:
             layer.side = layer.values = layer.kernels = None
-
-
-class CudaLayers(FusedLayers):
-    """Layers prepared for Triton's kernels, with a second stream for the weights' gradients."""
-
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__(module, dtype)
-        self.side = torch.cuda.Stream()
-        for layer in self.layers:
-            layer.side = self.side
-
-    def join(self) -> None:
-        """Have the current stream wait for the weights' gradients."""
-        if not self.layers:  # nothing went to the side, and a capture must not wait for other work
-            return
-        torch.cuda.current_stream().wait_stream(self.side)
-
-
-class ProcessorLayers(FusedLayers):
-    """Layers prepared for the kernels compiled for a processor."""
-
-    def __init__(self, module: nn.Module, dtype: torch.dtype, kernels: Kernels) -> None:
-        super().__init__(module, dtype)
-        for layer in self.layers:
-            layer.kernels = kernels
 
 
 class _Tracer(fx.Tracer):

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 SOURCE = Path(__file__).with_suffix(".cpp").read_text(encoding="utf-8")  # now, before it is edited
 LANES = 16  # channels handled at once
 CHUNKS = 128  # of rows, at most, whose sums are kept
-CONSTANTS = 4  # rows of C float32 that a kernel keeps beside the sums
+SCRATCH = 2 * CHUNKS + 4  # rows of C float32: two sums of each chunk, and what a kernel keeps beside them
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 ADDRESS, LONG, FLOAT, INT = ctypes.c_void_p, ctypes.c_long, ctypes.c_float, ctypes.c_int
@@ -40,13 +40,6 @@ LINK = ("-shared",)  # not -fopenmp: threads are those of the OpenMP that torch 
 
 class Unavailable(Exception):
     """There is no compiler, or not one that can do it: part of a sentence that says what is missing."""
-
-
-class Compiled(NamedTuple):
-    """A library in this process."""
-
-    library: ctypes.CDLL
-    digest: str  # of its machine code, which decides on the bits of its sums
 
 
 class Normalized(NamedTuple):
@@ -70,31 +63,22 @@ class Gradients(NamedTuple):
 class Kernels:
     """The kernels of processor.cpp, compiled. Sums have the same bits at every call."""
 
-    compiled: Compiled
+    library: ctypes.CDLL
+    name: str  # the digest of its machine code, which decides on the bits of its sums
 
     def __post_init__(self) -> None:
         for (kernel, arguments), dtype in product(ARGUMENTS.items(), DTYPES.values()):
-            function = getattr(self.compiled.library, f"{kernel}_{dtype}")
+            function = getattr(self.library, f"{kernel}_{dtype}")
             function.argtypes, function.restype = arguments, None
-
-    @property
-    def name(self) -> str:
-        """What tells their arithmetic from others'."""
-        return self.compiled.digest
 
     def serve(self, x: Tensor, channels: int) -> bool:
         """Whether they can take what a layer makes of ``x``."""
         return x.device.type == "cpu" and x.dtype in DTYPES and channels % LANES == 0
 
     def normalize(
-        self,
-        z: Tensor,
-        norm: nn.BatchNorm2d,
-        scale_C: Tensor,
-        shift_C: Tensor,
-        residual: Tensor | None,
+        self, z: Tensor, norm: nn.BatchNorm2d, scale_C: Tensor, shift_C: Tensor, residual: Tensor | None,
         relu: bool,
-    ) -> Normalized:
+    ) -> Normalized:  # fmt: skip
         """relu(batch_norm(z) + residual) in training mode, the last two optional.
 
         ``scale_C`` and ``shift_C`` stand in for those of ``norm``, whose running statistics move. z has two
@@ -106,21 +90,15 @@ class Kernels:
         y = torch.empty_like(z)
         self._call(
             "normalize", z, residual, y, scale_C, shift_C, norm.running_mean, norm.running_var, mean_C,
-            rstd_C, _scratch(channels), z.numel() // channels, channels, norm.eps, norm.momentum, relu,
+            rstd_C, torch.empty(SCRATCH * channels), z.numel() // channels, channels, norm.eps,
+            norm.momentum, relu,
         )  # fmt: skip
         return Normalized(y, mean_C, rstd_C)
 
     def differentiate(
-        self,
-        dy: Tensor,
-        beside: Tensor | None,
-        z: Tensor,
-        normalized: Normalized,
-        scale_C: Tensor,
-        shift_C: Tensor,
-        residual: bool,
-        relu: bool,
-    ) -> Gradients:
+        self, dy: Tensor, beside: Tensor | None, z: Tensor, normalized: Normalized, scale_C: Tensor,
+        shift_C: Tensor, residual: bool, relu: bool,
+    ) -> Gradients:  # fmt: skip
         """Backward pass of ``normalize``, from its input z and what it returned.
 
         The gradient of its output is ``dy``, or ``dy + beside``.
@@ -132,32 +110,28 @@ class Kernels:
         dresidual = torch.empty_like(z) if residual else None
         self._call(
             "differentiate", dy, beside, y, z, dz, dresidual, scale_C, shift_C, mean_C, rstd_C, dscale_C,
-            dshift_C, _scratch(channels), z.numel() // channels, channels, relu,
+            dshift_C, torch.empty(SCRATCH * channels), z.numel() // channels, channels, relu,
         )  # fmt: skip
         return Gradients(dz, dscale_C, dshift_C, dresidual)
 
     def _call(self, kernel: str, first: Tensor, *rest: Tensor | float | None) -> None:
-        function = getattr(self.compiled.library, f"{kernel}_{DTYPES[first.dtype]}")
+        function = getattr(self.library, f"{kernel}_{DTYPES[first.dtype]}")
         values = [one.data_ptr() if isinstance(one, Tensor) else one for one in (first, *rest)]
         function(*values, torch.get_num_threads())
-
-
-def _scratch(channels: int) -> Tensor:
-    return torch.empty((2 * CHUNKS + CONSTANTS) * channels)
 
 
 def compiled_kernels() -> Kernels:
     """The kernels, compiled at the first call; raises Unavailable."""
     constants = f"constexpr long LANES = {LANES}, CHUNKS = {CHUNKS};\n"
-    return Kernels(compile_source(constants + SOURCE))
+    return Kernels(*compile_source(constants + SOURCE))
 
 
 @cache
-def compile_source(source: str) -> Compiled:
-    """The library of C++ ``source``: a second or two. Raises Unavailable, but nothing else.
+def compile_source(source: str) -> tuple[ctypes.CDLL, str]:
+    """The library of C++ ``source`` and its machine code's digest; raises Unavailable, but nothing else.
 
-    Compiled anew by every process: what lies on disk for long would have to be trusted, and kept in step with
-    compilers and processors.
+    It takes a second or two in every process: what lies on disk for long would have to be trusted, and kept
+    in step with compilers and processors.
     """
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
@@ -170,7 +144,7 @@ def compile_source(source: str) -> Compiled:
             _run([compiler, "-x", "c++", *COMPILE, "-", "-o", unit], source)
             _run([compiler, *LINK, unit, "-o", library], "")
             digest = hashlib.sha256(Path(library).read_bytes()).hexdigest()
-            return Compiled(ctypes.CDLL(library), digest)
+            return ctypes.CDLL(library), digest
     except OSError as error:
         raise Unavailable(f"what {compiler} compiles cannot be loaded ({error})") from None
 

@@ -12,7 +12,6 @@ Sums are taken per tile and combined in a fixed order, so the bits are the same 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +19,8 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor, nn
+
+from der.model.kernels.processor import Gradients
 
 WIDTHS = (16, 32, 64)  # channels of the convolutions that are served
 DTYPE = torch.bfloat16  # in float32, cuDNN's kernels are as good
@@ -35,60 +36,52 @@ STAGES = 1  # more would hold the pixels of several taps in shared memory
 WEIGHT_STAGES = 3
 
 
-@dataclass(frozen=True)
-class Form:
-    """What a layer in training mode is, beside the tensors that autograd sees."""
-
-    conv: nn.Conv2d
-    norm: nn.BatchNorm2d
-    relu: bool
-    side: torch.cuda.Stream | None  # for the weight's gradient
-
-
 class FusedConvNorm(torch.autograd.Function):
     """relu(batch_norm(conv(x)) + residual) of a layer in training mode.
 
-    ``values`` are the weight's values in the dtype of x; the gradient goes to ``weight``.
+    ``values`` are the weight's values in the dtype of x; the gradient goes to ``weight``. ``layer`` is the
+    ConvNorm, of which autograd sees only the tensors.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
-        values: Tensor, form: Form,
+        values: Tensor, layer: Any,
     ) -> Tensor:  # fmt: skip
         assert x.numel() < 2**31, "the kernels count in 32 bits"
-        stride = form.conv.stride[0]
+        stride = layer.conv.stride[0]
         few_channels = suits(values, stride)
         x, residual = _channels_last(x), None if residual is None else _channels_last(residual)
         if few_channels:
             z, moments = convolve(x, values)
         else:
-            z = _channels_last(F.conv2d(x, values, None, stride, form.conv.padding))
+            z = _channels_last(F.conv2d(x, values, None, stride, layer.conv.padding))
             moments = measure_moments(z)
-        y, mean, rstd = normalize(z, moments, form.norm, scale, shift, residual, form.relu)
+        y, mean, rstd = normalize(z, moments, layer.norm, scale, shift, residual, layer.relu)
         ctx.save_for_backward(x, values, z, y, mean, rstd, scale)
-        ctx.form, ctx.few_channels, ctx.residual = form, few_channels, residual is not None
+        ctx.conv, ctx.relu, ctx.side = layer.conv, layer.relu, layer.side
+        ctx.few_channels, ctx.residual = few_channels, residual is not None
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, values, z, y, mean, rstd, scale = ctx.saved_tensors
         dy = dy.contiguous(memory_format=torch.channels_last)
-        grads = normalize_gradients(dy, y, z, mean, rstd, scale, ctx.residual, ctx.form.relu)
-        with _beside(ctx.form.side, x, grads.dx):
+        grads = normalize_gradients(dy, y, z, mean, rstd, scale, ctx.residual, ctx.relu)
+        with _beside(ctx.side, x, grads.dz):
             if ctx.few_channels:
-                dw = weight_gradient(x, grads.dx, values)
+                dw = weight_gradient(x, grads.dz, values)
             else:
-                dw = _cudnn_gradients(grads.dx, x, values, ctx.form.conv, [False, True, False])[1].float()
+                dw = _cudnn_gradients(grads.dz, x, values, ctx.conv, [False, True, False])[1].float()
             # As the weight lies, so that autograd takes it over: a copy would not wait for this stream.
             dw = _channels_last(dw)
         dx = None
         if ctx.needs_input_grad[0]:
             if ctx.few_channels:
-                dx = input_gradient(grads.dx, values)
+                dx = input_gradient(grads.dz, values)
             else:
-                dx = _cudnn_gradients(grads.dx, x, values, ctx.form.conv, [True, False, False])[0]
-        return dx, dw, grads.dweight, grads.dbias, grads.dresidual, None, None
+                dx = _cudnn_gradients(grads.dz, x, values, ctx.conv, [True, False, False])[0]
+        return dx, dw, grads.dscale_C, grads.dshift_C, grads.dresidual, None, None
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -154,51 +147,44 @@ def _span(pixels: int, rows: int, max_tiles: int) -> int:
 
 def convolve(x: Tensor, weight: Tensor) -> tuple[Tensor, Moments]:
     """Convolution of x (B, K, H, W) with weight (N, K, 3, 3), both channels last, and its moments."""
-    y = _empty(x, weight.shape[0])
-    channels_in, channels_out = weight.shape[1], weight.shape[0]
-    pixels = x.numel() // channels_in
-    rows = ROWS[max(channels_in, channels_out)]
-    span = _span(pixels, rows, MAX_TILES)
-    tiles = triton.cdiv(pixels, span)
-    means, squares = x.new_empty((2, tiles, channels_out), dtype=torch.float32)
-    _convolve[(tiles,)](
-        x, weight, y, y, y, means, squares, pixels, span, x.shape[2], x.shape[3],
-        K=channels_in, N=channels_out, W_K=1, W_N=9 * channels_in, W_TAP=channels_in,
-        FLIP=False, MOMENTS=True, BIAS=False, RESIDUAL=False, RELU=False, ROWS=rows, num_warps=WARPS,
-        num_stages=STAGES,
-    )  # fmt: skip
-    return y, Moments(means, squares, span)
+    channels, channels_in, *_ = weight.shape
+    pixels, y = x.numel() // channels_in, _empty(x, channels)
+    span = _span(pixels, ROWS[max(channels_in, channels)], MAX_TILES)
+    means, squares = x.new_empty((2, triton.cdiv(pixels, span), channels), dtype=torch.float32)
+    moments = Moments(means, squares, span)
+    _launch_convolve(x, weight, y, moments=moments)
+    return y, moments
 
 
 def convolve_activated(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None) -> Tensor:
     """relu(conv(x) + bias + residual), for frozen extractors with folded batch normalisation."""
     y = _empty(x, weight.shape[0])
-    channels_in, channels_out = weight.shape[1], weight.shape[0]
-    pixels = x.numel() // channels_in
-    rows = ROWS[max(channels_in, channels_out)]
-    _convolve[(triton.cdiv(pixels, rows),)](
-        x, weight, y, bias, y if residual is None else residual, y, y, pixels, rows, x.shape[2], x.shape[3],
-        K=channels_in, N=channels_out, W_K=1, W_N=9 * channels_in, W_TAP=channels_in,
-        FLIP=False, MOMENTS=False, BIAS=True, RESIDUAL=residual is not None, RELU=True, ROWS=rows,
-        num_warps=WARPS,
-        num_stages=STAGES,
-    )  # fmt: skip
+    _launch_convolve(x, weight, y, bias, residual)
     return y
 
 
 def input_gradient(dy: Tensor, weight: Tensor) -> Tensor:
     """Gradient (B, K, H, W) of the input, from dy (B, N, H, W) and weight (N, K, 3, 3)."""
     dx = _empty(dy, weight.shape[1])
-    channels_in, channels_out = weight.shape[1], weight.shape[0]
-    pixels = dy.numel() // channels_out
-    rows = ROWS[max(channels_in, channels_out)]
-    _convolve[(triton.cdiv(pixels, rows),)](
-        dy, weight, dx, dx, dx, dx, dx, pixels, rows, dy.shape[2], dy.shape[3],
-        K=channels_out, N=channels_in, W_K=9 * channels_in, W_N=1, W_TAP=channels_in,
-        FLIP=True, MOMENTS=False, BIAS=False, RESIDUAL=False, RELU=False, ROWS=rows, num_warps=WARPS,
-        num_stages=STAGES,
-    )  # fmt: skip
+    _launch_convolve(dy, weight, dx, flip=True)
     return dx
+
+
+def _launch_convolve(
+    x: Tensor, weight: Tensor, y: Tensor, bias: Tensor | None = None, residual: Tensor | None = None,
+    moments: Moments | None = None, flip: bool = False,
+) -> None:  # fmt: skip
+    """Fill y, and moments if there are some; what has a bias is activated, ``flip`` is the way back."""
+    channels_in, channels_out, row = x.shape[1], y.shape[1], 9 * weight.shape[1]
+    rows, pixels = ROWS[max(channels_in, channels_out)], x.numel() // channels_in
+    means, squares, span = moments or (y, y, rows)
+    _convolve[(triton.cdiv(pixels, span),)](
+        x, weight, y, y if bias is None else bias, y if residual is None else residual, means, squares,
+        pixels, span, x.shape[2], x.shape[3], K=channels_in, N=channels_out, W_K=row if flip else 1,
+        W_N=1 if flip else row, W_TAP=weight.shape[1], FLIP=flip, MOMENTS=moments is not None,
+        BIAS=bias is not None, RESIDUAL=residual is not None, RELU=bias is not None, ROWS=rows,
+        num_warps=WARPS, num_stages=STAGES,
+    )  # fmt: skip
 
 
 def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
@@ -371,18 +357,9 @@ def normalize(
     return y, mean, rstd
 
 
-class NormGradients(NamedTuple):
-    """Gradients of what entered ``normalize``."""
-
-    dx: Tensor
-    dweight: Tensor
-    dbias: Tensor
-    dresidual: Tensor | None
-
-
 def normalize_gradients(
     dy: Tensor, y: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor, residual: bool, relu: bool
-) -> NormGradients:
+) -> Gradients:
     """Backward pass of ``normalize``, from its input x, its output y and what it returned."""
     launch = _launch(x)
     tiles = launch.tiles
@@ -398,7 +375,7 @@ def normalize_gradients(
         dbias, launch.rows, tiles, **launch.shape, TILES=triton.next_power_of_2(tiles), RESIDUAL=residual,
         RELU=relu,
     )  # fmt: skip
-    return NormGradients(dx, dweight, dbias, dresidual)
+    return Gradients(dx, dweight, dbias, dresidual)
 
 
 @triton.jit
