@@ -24,7 +24,7 @@ from der.model.network import (
 from der.model.resnet import PadShortcut, ResNet, copy_channels
 from der.settings.sections import NetworkSettings
 from der.train.batches import Draws, TrainingImages
-from der.train.masks import ChannelMasks
+from der.train.objective import ChannelMasks
 from der.train.step import learn_representation
 from tests.builders import (
     CHANNELS,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from der.model.network import build_extractor
 from der.model.resnet import BasicBlock, ResNet
 from der.settings.sections import NetworkSettings
-from der.train.masks import ChannelMasks, Compensated, Weights
+from der.train.objective import ChannelMasks, Compensated, Weights
 from tests.builders import (
     CHANNELS,
     NETWORK,

@@ -25,8 +25,8 @@ from der.train.rebalancing import (
     balanced_subset,
     classifier_learning,
     find_rebalancing,
-    warn_of_few,
 )
+from der.train.step import warn_of_few
 from tests.builders import (
     NETWORK,
     NO_AUGMENTATION,

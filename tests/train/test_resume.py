@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from der.core.cost import Spent, WorkClock
-from der.core.sealed import sealed_directory
+from der.core.sealed import SealedDirectory, sealed_directory
 from der.train.log import EpochRecord
 from der.train.resume import MAX_AGE, STATE, Saved, StateStore, UnwritableState, remove_finished, remove_old
 from tests.locations import ROOT
@@ -51,7 +51,7 @@ class Sandbox:
         with self.open(key) as store:
             save(store, 1)
             if checkpoint is not None:
-                store.finish(checkpoint)
+                store.finish(SealedDirectory(checkpoint).digest)
         return store.directory
 
     def loaded(self, phase: str = "phase", key: str = "key") -> int | None:
@@ -240,7 +240,7 @@ def test_state_of_a_finished_step_is_removed_by_its_checkpoint(
     for key, checkpoint in (("one", one), ("two", two), ("twin", two), ("unfinished", None)):
         sandbox.make(key, checkpoint)
     with sandbox.open("two"):
-        remove_finished(sandbox.root, two)
+        remove_finished(sandbox.root, SealedDirectory(two).digest)
     assert sorted(path.name for path in sandbox.root.iterdir()) == ["der-one", "der-two", "der-unfinished"]
 
 

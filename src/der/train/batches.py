@@ -32,9 +32,6 @@ class TrainingImages:
     pixels: ImageRows
     labels: NDArray[np.int64]
 
-    def __post_init__(self) -> None:
-        assert len(self.pixels) == len(self.labels)
-
     @property
     def side(self) -> int:
         """Pixels of an image's side."""
@@ -196,7 +193,10 @@ class Feed:
         self.augmentation = augmentation
         self.pixels = images.pixels
         self.labels = torch.from_numpy(images.labels).to(device)
-        self.resident = copy_to(images.pixels, device) if fits(images.pixels, device) else None
+        self.resident: Tensor | None = None  # all images on the device, if they fit there
+        if fits(images.pixels, device):
+            chunks = images.pixels.chunks()
+            self.resident = torch.cat([torch.from_numpy(chunk).to(device) for chunk in chunks])
 
     def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
         """Every image once, in the order and with the changes that ``draws`` holds; the last may be small.
@@ -269,16 +269,6 @@ def fits(images: ImageRows, device: torch.device) -> bool:
         return False
     room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 2**30
     return len(images) * math.prod(images.shape) <= room
-
-
-def copy_to(images: ImageRows, device: torch.device) -> Tensor:
-    """Copy all images (N, H, W, C) to ``device``, some megabytes at a time."""
-    placed = torch.empty(len(images), *images.shape, dtype=torch.uint8, device=device)
-    at = 0
-    for chunk in images.chunks():
-        placed[at : at + len(chunk)] = torch.from_numpy(chunk)
-        at += len(chunk)
-    return placed
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

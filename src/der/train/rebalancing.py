@@ -9,15 +9,14 @@ are known without torch, which the functions import when they are called.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError, printable
+from der.core.errors import UserError
 from der.core.registry import look_up
 from der.train.log import CLASSIFIER, EpochRecord
 
@@ -26,11 +25,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from der.model.network import Network
-    from der.settings.training import TrainSettings
     from der.train.batches import TrainingImages
-    from der.train.phase import StepRun
-
-FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
+    from der.train.engine import StepRun
 
 
 class Rebalanced(NamedTuple):
@@ -50,8 +46,8 @@ class Rebalancing(Protocol):
 
     Settings are ``run.settings.incremental``. Draws come from
     ``der.core.randomness.generator(run.settings.seed, purpose, run.step)`` alone. What trains for long goes
-    through ``run.wire_engine`` and ``der.train.phase.run_phase``, which goes on after an interruption. Logits
-    come from ``der.model.forward.run_network``.
+    through ``run.wire_engine`` and ``der.train.engine.run_phase``, which goes on after an interruption.
+    Logits come from ``der.model.forward.run_network``.
     """
 
     def __call__(self, run: StepRun, network: Network, images: TrainingImages, /) -> Rebalanced: ...
@@ -81,8 +77,8 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
     """Draw the classifier anew and train it, extractors frozen, on a balanced subset (DER, section 3.4)."""
     from der.core.randomness import generator
     from der.model.backbones import torch_uniform
+    from der.train.engine import run_phase
     from der.train.objective import ClassifierObjective
-    from der.train.phase import run_phase
 
     schedule = run.settings.incremental.classifier
     torch_uniform(network.head, generator(run.settings.seed, "classifier", run.step))
@@ -105,30 +101,6 @@ def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDA
         order = torch.randperm(len(indices), generator=stream).numpy()
         chosen.append(indices[order[:rarest]])
     return np.sort(np.concatenate(chosen))
-
-
-def warn_of_few(
-    steps: Sequence[Sequence[str]],
-    images: TrainingImages,
-    settings: TrainSettings,
-    warn: Callable[[str], None],
-) -> None:
-    """Tell ``warn`` if a new class has so few images that the balanced subset hardly has any exemplar.
-
-    ``steps`` holds all class names in label order, by the step that brought them.
-    """
-    if len(steps) == 1 or settings.incremental.rebalancing != "classifier_learning":
-        return
-    counts, old = np.bincount(images.labels), sum(map(len, steps[:-1]))
-    rarest = old + int(counts[old:].argmin())
-    few = int(counts[rarest])
-    if few < min(FEW, counts[:old].min()):
-        name = [*chain(*steps)][rarest]
-        warn(
-            f"training images of class {printable(name)}: {few}, and classifier learning takes as many of "
-            f"every class, {few * len(counts)} of {len(images.labels)}; add some, or write "
-            "train.incremental.rebalancing: weight_alignment"
-        )
 
 
 def none(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
