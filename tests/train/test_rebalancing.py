@@ -21,10 +21,10 @@ from der.train.objective import ClassifierObjective
 from der.train.rebalancing import (
     REBALANCINGS,
     Rebalanced,
-    align_weights,
     balanced_subset,
     classifier_learning,
     find_rebalancing,
+    weight_alignment,
 )
 from der.train.step import warn_of_few
 from tests.builders import (
@@ -50,13 +50,13 @@ from tests.builders import (
 
 
 def test_by_hand() -> None:
-    head = nn.Linear(2, 3)
+    network = Network([], nn.Linear(2, 3))
     with torch.no_grad():
-        head.weight.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0], [-6.0, 8.0]]))  # norms 5, 1 and 10
-        head.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
-    assert align_weights(head, old_classes=2) == pytest.approx(0.3)
-    torch.testing.assert_close(head.weight.detach()[2], torch.tensor([-1.8, 2.4]))
-    assert head.bias.tolist() == [1.0, 2.0, 3.0]
+        network.head.weight.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0], [-6.0, 8.0]]))  # norms 5, 1 and 10
+        network.head.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    assert weight_alignment(step_run(2, train_settings()), network, IMAGES).gamma == pytest.approx(0.3)
+    torch.testing.assert_close(network.head.weight.detach()[2], torch.tensor([-1.8, 2.4]))
+    assert network.head.bias.tolist() == [1.0, 2.0, 3.0]
 
 
 STAGE = classifier_settings(epochs=3, learning_rate=0.2, milestones=[1], temperature=5.0, batch_size=4)

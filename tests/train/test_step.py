@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from torch import nn
 
 from der.core.errors import UserError
-from der.core.randomness import generator, lending
+from der.core.randomness import generator
 from der.data.arrays import empty_memory, every_row
 from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.kernels import processor
@@ -249,15 +249,6 @@ def test_a_resumed_step_gives_the_same_bits_whatever_was_drawn_before() -> None:
     torch.rand(3)
     resumed, whole = teach(keeper), teach()
     assert same_bits(weights(resumed.network), weights(whole.network))
-
-
-def test_every_epoch_has_other_draws() -> None:
-    run = step_run(0, THREE_EPOCHS)
-    seen = set()
-    for phase, epoch in (("representation", 0), ("representation", 1), ("classifier", 0)):
-        with lending(run.layer_stream(phase, epoch), CPU):
-            seen.add(float(torch.rand(())))
-    assert len(seen) == 3
 
 
 def drop_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,6 @@ def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -
     pad = settings.crop_padding
     if settings.resized_crop is not None:
         images_BHWC = resize_crops(images_BHWC.permute(0, 3, 1, 2), draws.box).permute(0, 2, 3, 1)
-    images = images_BHWC
     if pad:
         padded = F.pad(images_BHWC, (0, 0, pad, pad, pad, pad))
         windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # every crop, as a view

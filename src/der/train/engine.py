@@ -69,10 +69,6 @@ class StepRun:
         """Which images an epoch visits, and how it changes them."""
         return draw_epoch(images, self.settings.augmentation, self.settings.seed, phase, self.step, epoch)
 
-    def layer_stream(self, phase: str, epoch: int) -> torch.Generator:
-        """What layers draw from in an epoch, as dropout does; every rank has its own."""
-        return generator(self.settings.seed, phase, "layers", self.step, epoch, distributed.rank())
-
 
 def run_phase(
     run: StepRun,
@@ -96,13 +92,15 @@ def run_phase(
         engine.unpack(saved.state)
         records = list(saved.records)
         run.listener.on_resume(len(records))
-    drawing = engine.may_draw()  # if not, draws of other threads are left alone
+    # If no layer may draw from torch's own generators, draws of other threads are left alone.
+    drawing = may_draw(engine.objective, *engine.feed.frozen)
     for epoch in range(len(records), schedule.epochs):
         if when_warm is not None and epoch == schedule.warmup_epochs:
             when_warm()
         rate = learning_rate(schedule, epoch)
+        stream = generator(run.settings.seed, name, "layers", run.step, epoch, distributed.rank())
         try:
-            with lending(run.layer_stream(name, epoch), run.device) if drawing else nullcontext():
+            with lending(stream, run.device) if drawing else nullcontext():
                 means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
         except UserError as error:
             raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
@@ -151,7 +149,7 @@ class Engine:
         kernels: Kernels | None = None,
     ) -> None:
         self.device = feed.device
-        self.objective = place(objective, self.device)
+        self.objective = objective.to(self.device).to(memory_format=torch.channels_last)  # as images are
         self.feed = feed
         self.batch_size = schedule.batch_size
         self.masks = masks
@@ -234,10 +232,6 @@ class Engine:
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 
-    def may_draw(self) -> bool:
-        """Whether layers may draw from torch's own generators."""
-        return may_draw(self.objective, *self.feed.frozen)
-
     def pack(self) -> Tensor:
         """A copy of all that training changes as one flat tensor on the CPU, for ``unpack``."""
         return torch.cat([value.detach().reshape(-1) for value in self._state()]).cpu()
@@ -261,11 +255,6 @@ class Engine:
         if isinstance(self.step, CapturedStep):
             self.step.release()
         del self.step  # holds this engine, which would live on with its images until a collection
-
-
-def place(module: nn.Module, device: torch.device) -> nn.Module:
-    """Move ``module`` to ``device``, convolution weights with channels last, as the images are."""
-    return module.to(device).to(memory_format=torch.channels_last)
 
 
 class Group(NamedTuple):

@@ -120,9 +120,9 @@ class ChannelMasks(nn.Module):
         part = torch.zeros_like(used[0])
         whole = 0
         for area, inputs, outputs in self.weights:
-            image = inputs is None
-            part = part + area * used[outputs] * (self.image_channels if inputs is None else used[inputs])
-            whole += area * self.sizes[outputs] * (self.image_channels if image else self.sizes[inputs or 0])
+            image = self.image_channels
+            part = part + area * used[outputs] * (image if inputs is None else used[inputs])
+            whole += area * self.sizes[outputs] * (image if inputs is None else self.sizes[inputs])
         return part / whole
 
     @torch.no_grad()

@@ -54,23 +54,19 @@ class Rebalancing(Protocol):
 
 
 def weight_alignment(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Scale the new classes' weights to the old classes' mean norm (Zhao et al. 2020)."""
-    return Rebalanced([], align_weights(network.head, run.old_classes))
-
-
-def align_weights(head: nn.Linear, old_classes: int) -> float:
     """Weight alignment (Zhao et al. 2020, "Maintaining Discrimination and Fairness", section 4).
 
-    Multiplies the new classes' rows of the weight by gamma, the mean norm of old rows over that of new
-    rows; the bias stays. Returns gamma. Needs old classes and new ones.
+    Multiplies the new classes' rows of the weight by gamma, the mean norm of old rows over that of new rows;
+    the bias stays.
     """
     import torch
 
+    weight, old = network.head.weight, run.old_classes
     with torch.no_grad():
-        norms = head.weight.norm(dim=1)
-        gamma = norms[:old_classes].mean() / norms[old_classes:].mean()
-        head.weight[old_classes:] *= gamma
-    return float(gamma)
+        norms = weight.norm(dim=1)
+        gamma = norms[:old].mean() / norms[old:].mean()
+        weight[old:] *= gamma
+    return Rebalanced([], float(gamma))
 
 
 def classifier_learning(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
