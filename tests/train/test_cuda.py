@@ -104,19 +104,6 @@ def test_graphs_train_as_eager_steps() -> None:
     assert difference(eager.pack(), start) > 1e-2
 
 
-def test_capturing_does_not_train() -> None:
-    engine = make_engine()
-    train(engine, range(1))
-    before = engine.pack()
-    step = CapturedStep(engine._train_batch, lambda: [*engine._state(), engine.totals])
-    engine.totals.zero_()
-    batches = list(engine.feed.batches(draws_of(sum(PER_CLASS), augmentation_settings()), 8))
-    for batch in (batches[0], batches[-1]):
-        step._capture(batch, torch.ones((), device="cuda"))
-    assert torch.equal(engine.pack(), before)
-    assert not engine.totals.any()
-
-
 def test_nothing_waits_for_the_gpu_inside_an_epoch() -> None:
     engine = make_engine()
     train(engine, range(1))  # captures
@@ -175,14 +162,6 @@ def test_streamed_images_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.equal(resident.pack(), streamed.pack())
 
 
-def test_bfloat16_learns_and_keeps_its_state_in_float32() -> None:
-    engine = make_engine(precision="bfloat16")
-    losses = train(engine, range(40))
-    assert losses[-1] < losses[0] / 2
-    assert losses[0] == pytest.approx(train(make_engine(), range(1))[0], rel=0.2)
-    assert {value.dtype for value in engine._state()} == {torch.float32}
-
-
 def take_steps(device: torch.device, settings: TrainSettings, precision: str = "float32") -> Checkpoint:
     """Two whole steps of the protocol, rebalancing included, each from the one before."""
     settings = replace(settings, precision=precision)
@@ -219,13 +198,6 @@ def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) 
     settings = train_settings(masks=masks, incremental=incremental)
     one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))
     assert same_bits(weights(one.network), weights(two.network))
-
-
-def test_gradients_lie_as_weights_do() -> None:
-    engine = make_engine(precision="bfloat16", captured=False)
-    train(engine, range(1))
-    for value in engine.optimizer.momenta:
-        assert value.grad is None or value.grad.stride() == value.stride()
 
 
 @pytest.mark.parametrize("channels", [(16, 16), (16, 32), (32, 32), (64, 64)])

@@ -17,7 +17,6 @@ from der.model.checkpoint import Checkpoint
 from der.model.network import Network, blank_linear, random_linear
 from der.settings.training import TrainSettings
 from der.train.batches import draw_epoch
-from der.train.objective import ClassifierObjective
 from der.train.rebalancing import (
     REBALANCINGS,
     Rebalanced,
@@ -112,20 +111,6 @@ def test_the_stage_against_the_textbook() -> None:
     torch.testing.assert_close(after.head.bias, head.bias, rtol=1e-4, atol=1e-5)
 
 
-def test_the_temperature_divides_the_logits() -> None:
-    head = random_linear(6, 3, NETWORK, torch.Generator().manual_seed(0))
-    features = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
-    labels = torch.tensor([0, 1, 2, 2, 1])
-    for temperature in (0.5, 1.0, 5.0):
-        loss = ClassifierObjective(head, temperature)(torch.empty(5, 0), features, labels, torch.tensor(0.0))
-        logits = (features @ head.weight.T + head.bias).detach().double().numpy() / temperature
-        chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-        expected = -np.log(chances[np.arange(5), labels.numpy()]).mean()
-        assert loss.total.item() == pytest.approx(expected, rel=1e-5)
-        assert loss.correct.item() == pytest.approx((logits.argmax(1) == labels.numpy()).mean())
-        assert loss.auxiliary.item() == 0
-
-
 @pytest.mark.parametrize("counts", [[3, 4, 9, 9], [5, 5], [1, 50], [7]])
 def test_the_subset_is_balanced(counts: list[int]) -> None:
     labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
@@ -177,7 +162,7 @@ def test_in_a_step_it_follows_representation_learning() -> None:
 # Two epochs of four batches of the representation, then three of three of the classifier.
 @pytest.mark.parametrize(
     ("batches", "resumed", "left"),
-    [(7, [1], 1 + 3), (8, [2], 3), (9, [2], 3), (12, [2, 1], 2), (16, [2, 2], 1)],
+    [(7, [1], 1 + 3), (8, [2], 3), (12, [2, 1], 2)],
 )
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_resumed_step_gives_the_same_bits(
@@ -247,8 +232,3 @@ def test_what_else_it_does_is_one_sentence(
     with pytest.raises(UserError) as caught:
         rebalance("own", random_network([2, 1]))
     assert str(caught.value).startswith(f"train.incremental.rebalancing: own {fault}")
-
-
-@pytest.mark.parametrize("name", REBALANCINGS)
-def test_ours_pass(name: str) -> None:
-    assert isinstance(rebalance(name, random_network([2, 1])), Rebalanced)
