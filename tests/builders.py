@@ -332,7 +332,7 @@ def learn(
 ) -> int:
     """Representation learning on the CPU; returns the number of parameters trained."""
     run = step_run(old_classes, settings, listener=listener)
-    return learn_representation(run, network, images, NETWORK).parameters
+    return learn_representation(run, network, images, NETWORK)[2]
 
 
 def take_step(

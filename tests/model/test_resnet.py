@@ -350,9 +350,9 @@ def test_statistics_of_a_pruned_extractor_are_those_without_its_channels() -> No
     network = random_network([2, 2])
     settings = train_settings(masks=mask_settings(), augmentation=NO_AUGMENTATION)
     images = training_images(0, [3, 3, 7, 6])
-    learned = learn_representation(step_run(2, settings), network, images, NETWORK)
+    learned, *_ = learn_representation(step_run(2, settings), network, images, NETWORK)
     epochs = settings.incremental.epochs
     draws = draws_of(19, NO_AUGMENTATION, step=2, epoch=epochs)
-    assert_statistics(learned.network.extractors[1], images, draws)
-    assert all(getattr(one, "gate", None) is None for one in (*network.modules(), *learned.network.modules()))
-    assert learned.network.extractors[1].is_pruned
+    assert_statistics(learned.extractors[1], images, draws)
+    assert all(getattr(one, "gate", None) is None for one in (*network.modules(), *learned.modules()))
+    assert learned.extractors[1].is_pruned

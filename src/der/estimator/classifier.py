@@ -76,6 +76,14 @@ class Learned:
         save_memory(directory / MEMORY, self.memory)
 
 
+class Model(Section, frozen=True):
+    """The content of model.json."""
+
+    format: int
+    labels: LabelKind
+    settings: Settings
+
+
 class DERClassifier:
     """Dynamically Expandable Representation (Yan, Xie, He; CVPR 2021) on arrays of images.
 
@@ -275,7 +283,21 @@ class DERClassifier:
         Raises UserError if something else than a saved classifier is there already, with as much as one more
         file, if it cannot be written, and for weights that are not finite.
         """
-        write_model(Path(path), self._known(), self.settings)
+        path, learned = Path(path), self._known()
+        if path.name in ("", "..") or Path.cwd().is_relative_to(path.resolve()):
+            raise UserError(f"{os.fspath(path)!r}: is no name of a new directory; give one, as 'model'")
+        try:
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                raise UserError(f"{path}: is no directory; give another name")
+            found = {one.name for one in path.iterdir()} if path.is_dir() else set()
+            if found and not {MODEL} <= found <= OWN:
+                raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
+            with sealed_directory(path) as directory:
+                learned.save(directory)
+                write_json(directory / MODEL, to_values(Model(FORMAT, learned.kind, self.settings)))
+        except OSError as error:  # a full disk, a missing permission
+            reason = error.strerror or error
+            raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
 
 
 def load(
@@ -390,31 +412,6 @@ def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:
             f"images: {side} pixels a side and {channels} channels; those learned have "
             f"{metadata.image_side} and {metadata.channels}, give the same"
         )
-
-
-class Model(Section, frozen=True):
-    """The content of model.json."""
-
-    format: int
-    labels: LabelKind
-    settings: Settings
-
-
-def write_model(path: Path, learned: Learned, settings: Settings) -> None:
-    """Write the directory ``path``; raises UserError if something else than a saved classifier is there."""
-    if path.name in ("", "..") or Path.cwd().is_relative_to(path.resolve()):
-        raise UserError(f"{os.fspath(path)!r}: is no name of a new directory; give one, as 'model'")
-    try:
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
-            raise UserError(f"{path}: is no directory; give another name")
-        if path.is_dir() and (found := {one.name for one in path.iterdir()}) and not {MODEL} <= found <= OWN:
-            raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
-        with sealed_directory(path) as directory:
-            learned.save(directory)
-            write_json(directory / MODEL, to_values(Model(FORMAT, learned.kind, settings)))
-    except OSError as error:  # a full disk, a missing permission
-        reason = error.strerror or error
-        raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
 
 
 def read_model(path: Path) -> tuple[Learned, Settings]:

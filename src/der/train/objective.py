@@ -169,11 +169,6 @@ class Loss(NamedTuple):
     correct: Tensor  # fraction of images whose largest logit is their class
 
 
-def auxiliary_labels(labels_B: Tensor, old_classes: int) -> Tensor:
-    """Old classes share label 0; the step's new class of index j is label j + 1."""
-    return (labels_B - old_classes + 1).clamp(min=0)
-
-
 def cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     """The mean over the batch; 0 for none of its images, as a rank of several may have."""
     return F.cross_entropy(logits_BC, labels_B, reduction="mean" if len(labels_B) else "sum")
@@ -220,7 +215,8 @@ class RepresentationObjective(nn.Module):
         total = cross_entropy(logits_BC, labels_B)
         auxiliary = torch.zeros_like(total)
         if self.auxiliary_weight:
-            auxiliary_B = auxiliary_labels(labels_B, self.old_classes)
+            # Old classes share label 0; the step's new class of index j is label j + 1.
+            auxiliary_B = (labels_B - self.old_classes + 1).clamp(min=0)
             auxiliary = cross_entropy(self.auxiliary(features_BD), auxiliary_B)
             total = total + self.auxiliary_weight * auxiliary
         if self.masks is not None and sparsity is not None:

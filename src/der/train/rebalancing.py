@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -99,15 +98,10 @@ def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDA
     return np.sort(np.concatenate(chosen))
 
 
-def none(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Leave the classifier as representation learning left it (an ablation)."""
-    return Rebalanced([])
-
-
 REBALANCINGS: dict[str, Rebalancing] = {
     "weight_alignment": weight_alignment,
     "classifier_learning": classifier_learning,
-    "none": none,
+    "none": lambda run, network, images: Rebalanced([]),  # an ablation
 }
 
 
@@ -116,25 +110,24 @@ def find_rebalancing(name: str) -> Rebalancing:
 
     When called it raises UserError, naming it, for a result that is not as ``Rebalancing`` says.
     """
-    return partial(_checked, look_up(REBALANCINGS, name, "train.incremental.rebalancing"), name)
+    function = look_up(REBALANCINGS, name, "train.incremental.rebalancing")
 
+    def checked(run: StepRun, network: Network, images: TrainingImages, /) -> Rebalanced:
+        head, shape = network.head, network.head.weight.shape
+        before = _digest(network.extractors)
+        returned = function(run, network, images)
+        records = returned.records if isinstance(returned, Rebalanced) else None
+        if not isinstance(records, list) or not all(isinstance(one, EpochRecord) for one in records):
+            fault = f"returns {type(returned).__name__}; return Rebalanced([]), or with the epochs it took"
+        elif network.head is not head or head.weight.shape != shape:
+            fault = "puts another classifier into the network; change its weights in place"
+        elif _digest(network.extractors) != before:
+            fault = "changes an extractor; change the classifier alone"
+        else:
+            return returned
+        raise UserError(f"train.incremental.rebalancing: {name} {fault}")
 
-def _checked(
-    function: Rebalancing, name: str, run: StepRun, network: Network, images: TrainingImages
-) -> Rebalanced:
-    head, shape = network.head, network.head.weight.shape
-    before = _digest(network.extractors)
-    returned = function(run, network, images)
-    records = returned.records if isinstance(returned, Rebalanced) else None
-    if not isinstance(records, list) or not all(isinstance(one, EpochRecord) for one in records):
-        fault = f"returns {type(returned).__name__}; return Rebalanced([]), or with the epochs it took"
-    elif network.head is not head or head.weight.shape != shape:
-        fault = "puts another classifier into the network; change its weights in place"
-    elif _digest(network.extractors) != before:
-        fault = "changes an extractor; change the classifier alone"
-    else:
-        return returned
-    raise UserError(f"train.incremental.rebalancing: {name} {fault}")
+    return checked
 
 
 def _digest(modules: Sequence[nn.Module]) -> bytes:

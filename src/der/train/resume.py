@@ -91,7 +91,15 @@ class StateStore(StateKeeper):
         except OSError as error:
             raise self._unwritable(error) from None
         self.lock = lock
-        self._read(self.directory / STATE)
+        path = self.directory / STATE
+        try:
+            self.phases, spent = deserialize(regular(path).read_bytes())
+            self.clock.go_on(spent)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError):
+            path.replace(path.with_suffix(".damaged"))
+            self.warn(f"{path}: damaged, set aside; the step begins anew")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -124,16 +132,6 @@ class StateStore(StateKeeper):
     def finish(self, checkpoint: str) -> None:
         """Mark the state as that of a checkpoint, by its digest: every training ends with other weights."""
         (self.directory / FINISHED).write_text(checkpoint, encoding="utf-8")
-
-    def _read(self, path: Path) -> None:
-        try:
-            self.phases, spent = deserialize(regular(path).read_bytes())
-            self.clock.go_on(spent)
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError):
-            path.replace(path.with_suffix(".damaged"))
-            self.warn(f"{path}: damaged, set aside; the step begins anew")
 
     def _unwritable(self, error: OSError) -> UnwritableState:
         return UnwritableState(

@@ -79,14 +79,6 @@ class TrainedStep(NamedTuple):
     records: list[EpochRecord]
 
 
-class LearnedRepresentation(NamedTuple):
-    """What representation learning gives."""
-
-    network: Network
-    records: list[EpochRecord]
-    parameters: int  # trained, those of the auxiliary classifier and the masks included
-
-
 def prepare_step(
     previous: Checkpoint | None,
     steps: list[list[str]],
@@ -157,12 +149,14 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
     run = StepRun(
         step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
     )
-    listener.on_step(plan_epochs(step, settings))
+    epochs = {REPRESENTATION: run.phase.epochs}
+    if run.old_classes and settings.incremental.rebalancing == "classifier_learning":
+        epochs[CLASSIFIER] = settings.incremental.classifier.epochs  # user-defined ones may add others
+    listener.on_step(epochs)
     stream = generator(settings.seed, "initialization", step)
     network = expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
     try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
-    learned = learn_representation(run, network, images, network_settings)
-    network = learned.network
+    network, records, trained = learn_representation(run, network, images, network_settings)
     rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
     check_scores(network, normalization, images, inputs.device, step)
     metadata = Metadata(
@@ -176,29 +170,22 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
         recipes=[*([] if previous is None else previous.metadata.recipes), inputs.recipe],
         shapes=[pruned_shape(extractor) for extractor in network.extractors],
         parameters=count_parameters(network),
-        parameters_trained=learned.parameters,
+        parameters_trained=trained,
         gamma=rebalanced.gamma,
     )
-    return TrainedStep(Checkpoint(network.eval(), metadata), [*learned.records, *rebalanced.records])
-
-
-def plan_epochs(step: int, settings: TrainSettings) -> dict[str, int]:
-    """The epochs of each phase of ``step``, counted from 1; user-defined rebalancings may add others."""
-    epochs = {REPRESENTATION: settings.phase(step).epochs}
-    if step > 1 and settings.incremental.rebalancing == "classifier_learning":
-        epochs[CLASSIFIER] = settings.incremental.classifier.epochs
-    return epochs
+    return TrainedStep(Checkpoint(network.eval(), metadata), [*records, *rebalanced.records])
 
 
 def learn_representation(
     run: StepRun, network: Network, images: TrainingImages, network_settings: NetworkSettings
-) -> LearnedRepresentation:
+) -> tuple[Network, list[EpochRecord], int]:
     """Train the newest extractor and the classifier of ``network`` (DER, sections 3.2 and 3.3).
 
     The other extractors stay as they are; if none is tuned the newest does too, and the classifier alone
-    learns. With masks, the newest extractor of the result lacks the channels that they turned off. Raises
-    UserError naming step and epoch if the loss is not finite, and naming the parameter that leaves a batch of
-    one value per channel or asks for masks that the backbone does not have.
+    learns. With masks, the newest extractor of the result lacks the channels that they turned off. Returns
+    the network, its epochs, and the number of parameters trained, those of the auxiliary classifier and the
+    masks included. Raises UserError naming step and epoch if the loss is not finite, and naming the parameter
+    that leaves a batch of one value per channel or asks for masks that the backbone does not have.
     """
     *frozen, newest = network.extractors
     settings, phase, count = run.settings, run.phase, len(images.labels)
@@ -237,7 +224,7 @@ def learn_representation(
         network = prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()
-    return LearnedRepresentation(network, records, count_trained(objective))
+    return network, records, count_trained(objective)
 
 
 def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
