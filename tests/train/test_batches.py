@@ -117,13 +117,10 @@ def noise(count: int, height: int, width: int, channels: int) -> NDArray[np.uint
     "changes",
     [
         {},
-        {"crop_padding": 4, "brightness": 63 / 255},
-        {"brightness": 1.0},
+        {"crop_padding": 4, "brightness": 1.0},
         {"crop_padding": 0},
         {"horizontal_flip": False},
         {"brightness": 0.0},
-        {"crop_padding": 0, "horizontal_flip": False},
-        OFF,
     ],
     ids=str,
 )

@@ -124,16 +124,6 @@ def test_two_runs_give_the_same_bits(precision: str) -> None:
     assert torch.equal(one.pack(), two.pack())
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_resumed_run_gives_the_same_bits(precision: str) -> None:
-    whole, first, second = (make_engine(precision=precision) for _ in range(3))
-    train(whole, range(3))
-    train(first, range(1))
-    second.unpack(first.pack())
-    train(second, range(1, 3))
-    assert torch.equal(second.pack(), whole.pack())
-
-
 def test_a_resumed_run_gives_the_same_bits_where_layers_draw() -> None:
     def teach(keeper: MemoryKeeper, listener: Recorder) -> Checkpoint:
         images = training_images(0, [7, 7])

@@ -15,7 +15,7 @@ from torch import nn
 
 from der.core.errors import UserError
 from der.data.arrays import every_row
-from der.model.network import count_parameters, empty_network
+from der.model.network import empty_network
 from der.train import batches as batch_module
 from der.train.batches import TrainingImages
 from der.train.engine import SGD, Group, learning_rate
@@ -104,19 +104,6 @@ def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int,
     assert resumed.metadata == run.checkpoints[step].metadata
     assert listener.resumed == [epochs] * (epochs > 0)
     assert listener.records == run.recorders[step - 1].records[epochs:]
-
-
-def test_the_metadata_of_each_step() -> None:
-    checkpoint = None
-    for step in (1, 2):
-        checkpoint = take_step(checkpoint, class_names(step), DATA[step - 1], SETTINGS, Recorder())
-        metadata = checkpoint.metadata
-        assert metadata.steps == class_names(step)
-        assert (metadata.image_side, metadata.channels) == (8, 3)
-        assert metadata.normalization == NORMALIZATION
-        assert metadata.parameters == count_parameters(checkpoint.network)
-        assert (metadata.gamma is None) == (step == 1)
-        assert not any(module.training for module in checkpoint.network.modules())
 
 
 def test_without_settings_the_first_step_measures_the_normalisation_for_all() -> None:

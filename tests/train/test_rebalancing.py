@@ -79,17 +79,6 @@ def stage(settings: TrainSettings = SETTINGS) -> tuple[Network, Network, Recorde
     return before, network, recorder
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_only_the_classifier_changes(training: bool) -> None:
-    network = random_network([2, 2]).train(training)
-    extractors, head = [weights(one) for one in network.extractors], weights(network.head)
-    classifier_learning(step_run(2, SETTINGS), network, IMAGES)
-    for before, after in zip(extractors, network.extractors, strict=True):
-        assert same_bits(before, weights(after))  # statistics of batch normalisation too
-    assert all(not torch.isclose(head[name], after).any() for name, after in weights(network.head).items())
-    assert all(value.grad is None for one in network.extractors for value in one.parameters())
-
-
 def test_the_stage_against_the_textbook() -> None:
     before, after, _ = stage()
     numbers = balanced_subset(IMAGES.labels, generator(0, "balanced subset", 2))
