@@ -117,13 +117,6 @@ def test_nothing_waits_for_the_gpu_inside_an_epoch() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_two_runs_give_the_same_bits(precision: str) -> None:
-    one, two = make_engine(precision=precision), make_engine(precision=precision)
-    assert train(one, range(3)) == train(two, range(3))
-    assert torch.equal(one.pack(), two.pack())
-
-
 def test_a_resumed_run_gives_the_same_bits_where_layers_draw() -> None:
     def teach(keeper: MemoryKeeper, listener: Recorder) -> Checkpoint:
         images = training_images(0, [7, 7])

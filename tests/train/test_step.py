@@ -139,14 +139,6 @@ def test_a_batch_of_one_value_per_channel_is_refused(batch_size: int, phase: str
         learn_from(random_network([3]), old_classes, images_of(ONE_PIXEL), settings, Recorder())
 
 
-@pytest.mark.parametrize(("side", "batch_size"), [(ONE_PIXEL, 3), (8, 4)])
-def test_other_batches_are_trained_on(side: int, batch_size: int) -> None:
-    recorder = Recorder()
-    settings = train_settings(base=phase_settings(batch_size=batch_size, epochs=1, milestones=[]))
-    learn_from(random_network([3]), 0, images_of(side), settings, recorder)
-    assert sum(recorder.batches) == 5
-
-
 IMAGES = training_images(0, [3, 3, 8, 8])
 
 

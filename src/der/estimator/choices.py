@@ -3,7 +3,7 @@
 For those alone who see everything: a stage that imported this would have every registry in its fingerprint.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from inspect import signature
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -46,23 +46,16 @@ def check_choices(settings: Settings) -> None:
         name = attrgetter(key)(settings)
         found = look_up(choice.registry, name, key)
         if module_of(name) is not None:
-            _check_signature(found, name, key, choice.arguments)
+            called = signature(found)
+            try:
+                called.bind(*range(choice.arguments))
+            except TypeError:
+                raise UserError(
+                    f"{key}: {name} takes {called}, but gets {choice.arguments} arguments; "
+                    "see docs/extending.md"
+                ) from None
     choose_backbone(settings.network)
     check_masks(settings.network, settings.train.masks)
-
-
-def _check_signature(function: Callable[..., Any], name: str, key: str, arguments: int) -> None:
-    """Raise UserError if a function cannot be called as one for ``key`` is."""
-    try:
-        called = signature(function)
-    except ValueError:  # written in C, it does not tell
-        return
-    try:
-        called.bind(*range(arguments))
-    except TypeError:
-        raise UserError(
-            f"{key}: {name} takes {called}, but gets {arguments} arguments; see docs/extending.md"
-        ) from None
 
 
 def check_choices_imported(settings: Settings) -> None:

@@ -252,10 +252,7 @@ def take_shards(draws: Draws, size: int) -> tuple[Draws, list[Shard]]:
     sizes = [min(size, len(draws.order) - start) for start in starts]
     slices = [distributed.shard(whole) for whole in sizes]
     shards = [Shard(own.stop - own.start, whole) for own, whole in zip(slices, sizes, strict=True)]
-    if distributed.world_size() == 1:
-        return draws, shards
-    places = [torch.empty(0, dtype=torch.int64)]
-    places += [torch.arange(at + own.start, at + own.stop) for at, own in zip(starts, slices, strict=True)]
+    places = [torch.arange(at + own.start, at + own.stop) for at, own in zip(starts, slices, strict=True)]
     return draws[torch.cat(places)], shards
 
 
