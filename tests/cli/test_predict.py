@@ -86,8 +86,9 @@ def test_what_is_no_readable_picture_is_reported_and_skipped(
     assert ended.value.code == "error: 5 of 8 files could not be read as pictures"
     printed = capsys.readouterr()
     assert [row["picture"] for row in rows(printed.out)] == ["in/0.png", "in/3.png", "in/4.png"]
+    no_picture = "cannot be read as a picture; convert it to JPEG or remove it"
     assert printed.err.splitlines() == [
-        *(f"skipped: in/{one}.png: cannot be read as a picture; convert it to JPEG or remove it" for one in "12"),
+        *(f"skipped: in/{one}.png: {no_picture}" for one in "12"),
         "skipped: in/dangling.png: cannot be reached; repair or remove it (No such file or directory)",
         "skipped: in/shut: this folder cannot be listed; allow it",
         "skipped: pipe.png: neither file nor folder; remove it",

@@ -1,4 +1,4 @@
-"""Which files a stage's process opens, and what its code imports, when DVC runs it."""
+"""Which files a stage's process opens, and which modules it has loaded in the end, when DVC runs it."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ from tests.runs.lab import Pipeline
 # What C code opens by itself goes unseen: safetensors' reading and writing, in this project.
 HOOK = """
 import atexit
-import builtins
 import os
 import sys
 
@@ -20,7 +19,6 @@ if "DVC_STAGE" in os.environ:
     record = os.open(
         os.path.join(os.environ["OPENS"], os.environ["DVC_STAGE"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND
     )
-    usual_import = builtins.__import__
 
     def note(kind, what):
         os.write(record, f"{kind} {what}\\n".encode())
@@ -31,13 +29,7 @@ if "DVC_STAGE" in os.environ:
             kind = "w" if flags & (os.O_WRONLY | os.O_RDWR) else "r"
             note(kind, os.path.abspath(os.fsdecode(path)))
 
-    def import_noted(name, globals=None, *others, **named):
-        if ((globals or {}).get("__name__") or "").partition(".")[0] in ("der", "stages", "__main__"):
-            note("p", name)
-        return usual_import(name, globals, *others, **named)
-
     sys.addaudithook(hook)
-    builtins.__import__ = import_noted
 
     @atexit.register
     def list_modules():
@@ -78,18 +70,13 @@ def recorded_paths(pipeline: Pipeline) -> Iterator[Opened]:
             yield Opened(stage, source, kind == "w" and source == path)
 
 
-def loaded_modules(pipeline: Pipeline, kind: str = "m") -> dict[str, set[str]]:
+def loaded_modules(pipeline: Pipeline) -> dict[str, set[str]]:
     """By the stage's name, the modules of ours that every stage's process had loaded when it ended."""
     found: dict[str, set[str]] = {}
-    for stage, one, name in _read_records(pipeline):
-        if one == kind:
+    for stage, kind, name in _read_records(pipeline):
+        if kind == "m":
             found.setdefault(stage, set()).add(name)
     return found
-
-
-def imported(pipeline: Pipeline) -> dict[str, set[str]]:
-    """By the stage's name, the modules of anybody that code of ours asked for."""
-    return loaded_modules(pipeline, "p")
 
 
 def _read_records(pipeline: Pipeline) -> Iterator[list[str]]:

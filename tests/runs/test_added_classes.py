@@ -60,6 +60,7 @@ def test_added_classes(forks: Path | None, tmp_path: Path) -> None:
 
 
 def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) -> None:
+    pipeline.chain(3)
     pipeline.succeed("python", "-m", "stages.download")  # here: `der plan` knows the files that it has read
     write_images(pipeline.root / "data/images/train", ["aardvark"])  # first by alphabet
     (pipeline.root / "data/images/train/aardvark/about.txt").touch()
@@ -75,7 +76,8 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     printed = pipeline.shell(repro)
     ran = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
     expected = ["check", "download", "split", *numbered("T3", "B3", "E3"), "summarize", "report"]
-    assert sorted(planned) == sorted(ran) == sorted(expected)
+    assert sorted(ran) == sorted(expected) and set(ran) <= set(planned)
+    assert not {"train_task@1", "train_task@2"} & set(planned)
     assert "; passed over, by their names no pictures: 1\n" in printed
     assert "known classes move" not in printed
     after = pipeline.results()

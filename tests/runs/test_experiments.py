@@ -39,8 +39,6 @@ def test_in_the_workspace_beside_the_last_commit(base: Pipeline, pipeline: Pipel
     for stage in numbered("split", "E1", "summarize", "report"):
         assert f"Running stage '{stage}'" in printed
     assert "Running stage 'train_task@1" not in printed
-    changed = "metrics/steps/1/metrics.json"
-    assert pipeline.results()[changed] != base.results()[changed]
     assert "group_labels: 3\n" in (pipeline.root / "params.yaml").read_text(encoding="utf-8")
 
     old, new = summary(base), summary(pipeline)

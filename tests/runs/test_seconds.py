@@ -33,4 +33,4 @@ def test_computed_kept_and_unknown(pipeline: Pipeline) -> None:
     line = ("dvc", "exp", "run", "--temp", "--name", "apart", "-S", "protocol.first_classes=3")
     plain.succeed(*line, "-S", "protocol.later_classes=1", TARGET)
     pipeline.succeed("dvc", "exp", "apply", "apart")
-    assert read(pipeline) == {"check": True, "split": True}
+    assert read(pipeline) == {"check": True, "download": False, "split": True}
