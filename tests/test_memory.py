@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -189,26 +188,6 @@ def test_the_same_exemplars_in_the_same_order(seed: int, images: int, features: 
     # Not to the end: the last picks of a class are often ties but for rounding.
     count = max(1, images * 3 // 4)
     assert herd(values, count).tolist() == icarl(values, count)
-
-
-VALUES = st.floats(0, 1e4, width=32)  # as after a ReLU; many are zero, and many rows equal
-
-
-def features_of(rows: st.SearchStrategy[int]) -> st.SearchStrategy[NDArray[np.float32]]:
-    return st.tuples(rows, st.integers(1, 6)).flatmap(
-        lambda shape: arrays(np.float32, shape, elements=VALUES)
-    )
-
-
-FEATURES = features_of(st.integers(1, 10))
-
-
-@given(FEATURES, st.integers(0, 10), st.integers(0, 10))
-def test_a_smaller_memory_is_a_prefix_of_a_larger(
-    features: NDArray[np.float32], one: int, other: int
-) -> None:
-    few, many = sorted((one, other))
-    assert herd(features, few).tolist() == herd(features, many).tolist()[:few]
 
 
 def first_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -179,12 +179,6 @@ def test_another_network_cannot_go_on() -> None:
         model.partial_fit(*noise(3))
 
 
-def test_weights_of_colour_images_are_not_looked_for_where_images_are_grey() -> None:
-    model = tiny_classifier(network__backbone="timm:test_efficientnet", network__weights="nowhere.pth")
-    with pytest.raises(der.UserError, match=r"^network\.weights: .+ of 3 channels, not of 1; give .+ None$"):
-        model.partial_fit(*noise(1, 2))
-
-
 def test_parameters_are_those_of_scikit_learn() -> None:
     model = tiny_classifier(train__seed=5)
     params = model.get_params()

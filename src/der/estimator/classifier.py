@@ -323,27 +323,28 @@ def load(
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")
-            learned, found = read_model(directory)
-        else:
-            learned, found = _read_step(directory, memory, settings)
+            content, where = SealedDirectory(directory).read_json(MODEL), f"{directory / MODEL}"
+            if not isinstance(content, dict) or content.get("format") != FORMAT:
+                raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
+            saved = parse(Model, content, where)
+            learned = read_pair(directory / CHECKPOINT, directory / MEMORY, saved.labels)
+            found = saved.settings
+        else:  # a step of a pipeline
+            place = Path(os.path.abspath(directory))  # "." has no name
+            if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
+                raise UserError(
+                    f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}"
+                )
+            root = place.parent.parent.parent
+            beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
+            learned = read_pair(directory, beside, "str")
+            found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):
             choices.check_choices_imported(found)
     model = DERClassifier(settings or found, device=device, callback=callback)
     model._learned = learned
     return model
-
-
-def _read_step(
-    directory: Path, memory: str | Path | None, settings: Settings | None
-) -> tuple[Learned, Settings]:
-    """Read a step of a pipeline, as of ``load``."""
-    place = Path(os.path.abspath(directory))  # "." has no name
-    if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
-        raise UserError(f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}")
-    root = place.parent.parent.parent
-    beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
-    return read_pair(directory, beside, "str"), settings or read_settings(root / "params.yaml")
 
 
 def learn_step(
@@ -412,16 +413,6 @@ def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:
             f"images: {side} pixels a side and {channels} channels; those learned have "
             f"{metadata.image_side} and {metadata.channels}, give the same"
         )
-
-
-def read_model(path: Path) -> tuple[Learned, Settings]:
-    """Read what ``write_model`` wrote; raises UserError naming what is missing, damaged or foreign."""
-    content = SealedDirectory(path).read_json(MODEL)
-    where = f"{path / MODEL}"
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
-    model = parse(Model, content, where)
-    return read_pair(path / CHECKPOINT, path / MEMORY, model.labels), model.settings
 
 
 def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
