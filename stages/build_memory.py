@@ -1,5 +1,6 @@
 """build_memory@k: the exemplars and class means after step k."""
 
+from der.core.sealed import SealedDirectory
 from der.data.arrays import load_memory, read_classes, save_memory
 from der.pipeline import paths
 from der.pipeline.environment import is_worker, scratch_root, set_up_device
@@ -33,7 +34,7 @@ def run(step: int, given: Given) -> str:
         return ""
     given.confirm()
     save_memory(paths.memory(step), memory)
-    remove_finished(scratch_root(), paths.checkpoint(step))
+    remove_finished(scratch_root(), SealedDirectory(paths.checkpoint(step)).digest)
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"
 
 

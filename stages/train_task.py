@@ -1,5 +1,6 @@
 """train_task@k: the checkpoint of step k from that of step k - 1."""
 
+from der.core.sealed import SealedDirectory
 from der.pipeline import paths
 from der.pipeline.environment import is_worker, set_up_device
 from der.pipeline.launch import computing
@@ -26,14 +27,14 @@ def run(step: int, given: Given) -> str:
             train_step(inputs, Listener(), StateKeeper())
         return ""
     inputs = read_inputs(step, device, warn)
-    key = training_key(step, inputs, given.text)
+    key = training_key(step, inputs, device, given.text)
     with training_state(key, warn) as state:
         with listening(step, key, warn) as listener, computing(f"train_task {step}", device):
             trained, records = train_step(inputs, listener, state)
         given.confirm()
         save_checkpoint(paths.checkpoint(step), trained, paths.checkpoint(step - 1))
         write_log(paths.training(step), records)
-        state.finish(paths.checkpoint(step))
+        state.finish(SealedDirectory(paths.checkpoint(step)).digest)
     return (
         f"train_task {step}: {trained.network.classes} classes, {trained.metadata.parameters:,} parameters, "
         f"training accuracy {records[-1].accuracy:.2f} %"

@@ -34,11 +34,9 @@ from der.settings.training import (
     TrainSettings,
 )
 from der.train.batches import Draws, Feed, TrainingImages, draw_epoch, gather_step
-from der.train.engine import Engine
+from der.train.engine import Engine, StepRun
 from der.train.log import EpochRecord, Listener
-from der.train.masks import ChannelMasks
-from der.train.objective import RepresentationObjective
-from der.train.phase import StepRun
+from der.train.objective import ChannelMasks, RepresentationObjective
 from der.train.resume import Saved, StateKeeper
 from der.train.step import StepInputs, learn_representation, train_step
 
@@ -334,7 +332,7 @@ def learn(
 ) -> int:
     """Representation learning on the CPU; returns the number of parameters trained."""
     run = step_run(old_classes, settings, listener=listener)
-    return learn_representation(run, network, images, NETWORK).parameters
+    return learn_representation(run, network, images, NETWORK)[2]
 
 
 def take_step(

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.data.arrays import Memory, check_budget, empty_memory, exemplars_per_class
-from der.memory import SELECTIONS, build_memory, class_mean, find_selection, herd
-from der.model.architecture import normalize_features
+from der.memory import SELECTIONS, build_memory, find_selection, herd
 from der.settings.sections import MemorySettings
 from tests.builders import memory_settings, random_images
 
@@ -31,12 +29,6 @@ CLASSES = st.integers(1, 10**4)
 def test_exemplars_per_class(allocation: str, classes: int, expected: int) -> None:
     settings = memory_settings(budget=2000, allocation=allocation)
     assert exemplars_per_class(settings, classes) == expected
-
-
-@given(BUDGETS, CLASSES)
-def test_equal_shares_of_a_total_leave_less_than_one_for_each(budget: int, classes: int) -> None:
-    each = exemplars_per_class(memory_settings(budget=budget, allocation="total"), classes)
-    assert each >= 0 and 0 <= budget - each * classes < classes
 
 
 @given(BUDGETS, CLASSES)
@@ -189,8 +181,8 @@ def random_features(seed: int, images: int, features: int) -> NDArray[np.float32
     return (np.maximum(rng.normal(0.2, 1, (images, features)), 0) * scales).astype(np.float32)
 
 
-@pytest.mark.parametrize(("images", "features"), [(3, 5), (20, 64), (40, 3), (33, 130)])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("images", "features"), [(3, 5), (40, 3), (33, 130)])
+@pytest.mark.parametrize("seed", range(3))
 def test_the_same_exemplars_in_the_same_order(seed: int, images: int, features: int) -> None:
     values = random_features(seed, images, features) + np.float32(1e-3)
     # Not to the end: the last picks of a class are often ties but for rounding.
@@ -198,86 +190,11 @@ def test_the_same_exemplars_in_the_same_order(seed: int, images: int, features: 
     assert herd(values, count).tolist() == icarl(values, count)
 
 
-def test_a_hand_made_class() -> None:
-    # The mean points to 45 degrees. Image 2 lies on it; then 0 and 1 balance each other.
-    values = np.array([[5, 0], [0, 5], [3, 3], [4, 1]], np.float32)
-    assert herd(values, 1).tolist() == icarl(values, 1) == [2]
-
-
-def test_class_mean_against_the_formula() -> None:
-    values = random_features(4, 15, 9)
-    unit = [row / (np.sqrt(np.sum(row**2)) + 1e-8) for row in values.astype(np.float64)]
-    mean = sum(unit) / len(unit)
-    expected = mean / (np.sqrt(np.sum(mean**2)) + 1e-8)
-    result = class_mean(values)
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result, expected, rtol=1e-6)
-    assert np.linalg.norm(result) == pytest.approx(1, rel=1e-6)
-
-
-VALUES = st.floats(0, 1e4, width=32)  # as after a ReLU; many are zero, and many rows equal
-
-
-def features_of(rows: st.SearchStrategy[int]) -> st.SearchStrategy[NDArray[np.float32]]:
-    return st.tuples(rows, st.integers(1, 6)).flatmap(
-        lambda shape: arrays(np.float32, shape, elements=VALUES)
-    )
-
-
-FEATURES = features_of(st.integers(1, 10))
-
-
-def distances(phi: NDArray[np.float64], before: list[int]) -> NDArray[np.float64]:
-    """Of the mean to that of the images ``before`` and each one more (iCaRL, algorithm 4)."""
-    together = phi[before].sum(axis=0) + phi
-    return np.asarray(np.linalg.norm(phi.mean(axis=0) - together / (len(before) + 1), axis=1))
-
-
-@given(FEATURES, st.integers(0, 12))
-def test_each_pick_is_the_nearest_of_those_not_chosen(features: NDArray[np.float32], exemplars: int) -> None:
-    phi = normalize_features(features)
-    chosen = herd(features, exemplars).tolist()
-    assert len(set(chosen)) == len(chosen) == min(exemplars, len(features))
-    for count, pick in enumerate(chosen):
-        distance = distances(phi, chosen[:count])
-        free = [image for image in range(len(features)) if image not in chosen[:count]]
-        # Squares are compared: their rounding is the root of a distance's.
-        assert distance[pick] ** 2 <= distance[free].min() ** 2 + 1e-12
-
-
-@given(FEATURES, st.integers(0, 10), st.integers(0, 10))
-def test_a_smaller_memory_is_a_prefix_of_a_larger(
-    features: NDArray[np.float32], one: int, other: int
-) -> None:
-    few, many = sorted((one, other))
-    assert herd(features, few).tolist() == herd(features, many).tolist()[:few]
-
-
-@given(FEATURES)
-def test_a_class_mean_is_a_unit_vector_among_the_features(features: NDArray[np.float32]) -> None:
-    mean = class_mean(features)
-    assert mean.shape == features.shape[1:] and mean.dtype == np.float32
-    longest = np.linalg.norm(normalize_features(features), axis=1).max()
-    assert np.linalg.norm(mean) <= 1 + 1e-6
-    if longest > 0.5:  # not all zero, which stays zero
-        assert abs(np.linalg.norm(mean) - 1) < 1e-5
-
-
 def first_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images.reshape(len(images), -1)[:, :16].astype(np.float32)
 
 
 EACH = partial(map, first_pixels)  # of several classes
-
-
-@pytest.mark.parametrize("name", SELECTIONS)
-@pytest.mark.parametrize("wanted", [1, 5, 9, 20])
-def test_each_is_an_order_of_the_images(name: str, wanted: int) -> None:
-    features_ND = first_pixels(random_images(0, 9))
-    indices = SELECTIONS[name](features_ND, wanted, memory_settings(), 3)
-    assert indices.dtype == np.int64
-    assert len(set(indices.tolist())) == len(indices) == min(wanted, 9)
-    assert set(indices.tolist()) <= set(range(9))
 
 
 def test_one_of_ones_own_is_asked_for_every_new_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,10 +221,8 @@ FIVE = first_pixels(random_images(1, 5))
     [
         (None, "returns object of shape (); return whole numbers (n,), indices of images"),
         ([0.0, 1.0, 2.0], "returns float64 of shape (3,); return whole numbers (n,), indices of images"),
-        ([True, True, True], "returns bool of shape (3,); return whole numbers (n,), indices of images"),
         ([[0, 1, 2]], "returns int64 of shape (1, 3); return whole numbers (n,), indices of images"),
         ([0, 1, 2, 3], "chooses 4 of 5 images; choose 3"),
-        ([0, 1], "chooses 2 of 5 images; choose 3"),
         ([0, 1, 1], "chooses an image twice; choose each once"),
         ([0, 1, 5], "chooses images 0 to 5; choose from 0 to 4"),
         ([-1, 1, 2], "chooses images -1 to 2; choose from 0 to 4"),

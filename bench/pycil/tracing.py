@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import der.model.kernels.processor
 import der.train.batches
-import der.train.phase
+import der.train.engine
 import der.train.step
 from bench.pycil.contenders import Job
 from bench.pycil.ours import Clock, JobRun
@@ -125,7 +125,7 @@ def _train_in_float64() -> None:
         return folded
 
     exchanged: list[tuple[ModuleType, str, Callable[..., Any]]] = [
-        (der.train.phase, "choose_precision", lambda name, device, where: torch.float64),
+        (der.train.engine, "choose_precision", lambda name, device, where: torch.float64),
         (der.train.batches, "place_folded", place_folded),
         (der.train.step, "check_scores", lambda *_: None),  # runs in float32
         (der.model.kernels.processor, "serves_folded", lambda x: False),

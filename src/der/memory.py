@@ -41,25 +41,15 @@ def build_memory(
     per_class = exemplars_per_class(settings, classes)
     kept = [previous.indices_of(label)[:per_class] for label in range(old_classes)]
     old = (previous.images.pick(indices).copy() for indices in kept)
-    means, start = np.empty((classes, 0), np.float32), len(previous.images)
-    for label, features_ND in enumerate(features(old)):
-        means = _put(means, label, class_mean(features_ND))
+    means, start = [class_mean(features_ND) for features_ND in features(old)], len(previous.images)
     for images, features_ND in zip(new_classes, features(new_classes), strict=True):
         chosen = select(features_ND, per_class, settings, len(kept))
-        means = _put(means, len(kept), class_mean(features_ND[chosen]))
+        means.append(class_mean(features_ND[chosen]))
         kept.append(start + chosen)
         start += len(images)
     labels = np.repeat(np.arange(classes), [len(indices) for indices in kept])
     candidates = join([previous.images, every_row(new_classes)])
-    return Memory(candidates.pick(np.concatenate(kept)), labels, means)
-
-
-def _put(means_KD: NDArray[np.float32], label: int, mean_D: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The means with that of ``label``; kept apart, they would break up the memory that passes need."""
-    if not means_KD.size:
-        means_KD = np.empty((len(means_KD), len(mean_D)), np.float32)
-    means_KD[label] = mean_D
-    return means_KD
+    return Memory(candidates.pick(np.concatenate(kept)), labels, np.stack(means))
 
 
 def class_mean(features_ND: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -107,13 +97,6 @@ class Selection(Protocol):
     ) -> NDArray[np.int64]: ...
 
 
-def by_herding(
-    features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int
-) -> NDArray[np.int64]:
-    """The method of iCaRL."""
-    return herd(features_ND, exemplars)
-
-
 def at_random(
     features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int
 ) -> NDArray[np.int64]:
@@ -122,7 +105,10 @@ def at_random(
     return order[:exemplars]
 
 
-SELECTIONS: dict[str, Selection] = {"herding": by_herding, "random": at_random}
+SELECTIONS: dict[str, Selection] = {
+    "herding": lambda features_ND, exemplars, settings, label: herd(features_ND, exemplars),
+    "random": at_random,
+}
 
 
 def find_selection(settings: MemorySettings) -> Selection:
@@ -139,20 +125,18 @@ def find_selection(settings: MemorySettings) -> Selection:
         shown = features_ND.view()
         shown.flags.writeable = False  # class means are computed from them afterwards
         chosen = np.asarray(select(shown, exemplars, settings, label))
-        if fault := _fault_of(chosen, len(features_ND), min(exemplars, len(features_ND))):
-            raise UserError(f"memory.selection: {name} {fault}")
-        return chosen.astype(np.int64)
+        images, wanted = len(features_ND), min(exemplars, len(features_ND))
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+            form = f"{chosen.dtype} of shape {chosen.shape}"
+            fault = f"returns {form}; return whole numbers (n,), indices of images"
+        elif len(chosen) != wanted:
+            fault = f"chooses {len(chosen)} of {images} images; choose {wanted}"
+        elif len(set(chosen.tolist())) != wanted:
+            fault = "chooses an image twice; choose each once"
+        elif not 0 <= int(chosen.min()) <= int(chosen.max()) < images:
+            fault = f"chooses images {chosen.min()} to {chosen.max()}; choose from 0 to {images - 1}"
+        else:
+            return chosen.astype(np.int64)
+        raise UserError(f"memory.selection: {name} {fault}")
 
     return checked
-
-
-def _fault_of(chosen: NDArray[np.generic], images: int, wanted: int) -> str | None:
-    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-        return f"returns {chosen.dtype} of shape {chosen.shape}; return whole numbers (n,), indices of images"
-    if len(chosen) != wanted:
-        return f"chooses {len(chosen)} of {images} images; choose {wanted}"
-    if len(set(chosen.tolist())) != wanted:
-        return "chooses an image twice; choose each once"
-    if not 0 <= int(chosen.min()) <= int(chosen.max()) < images:
-        return f"chooses images {chosen.min()} to {chosen.max()}; choose from 0 to {images - 1}"
-    return None

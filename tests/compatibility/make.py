@@ -20,7 +20,7 @@ from der.memory import build_memory
 from der.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.forward import run_network
 from der.train.batches import TrainingImages, gather_step
-from der.train.phase import StepRun
+from der.train.engine import StepRun
 from der.train.rebalancing import classifier_learning
 from der.train.resume import HOLDER, LOCK, PREFIX, StateKeeper, StateStore
 from tests.builders import (

@@ -17,6 +17,14 @@ def test_classes_grow_step_by_step_sorted_or_as_ordered() -> None:
     model.partial_fit(*noise(5, 1, 2), order=[2, 5, 1])
     assert model.classes_.tolist() == [3, 7, 2, 5, 1]
     assert model.predict_proba(noise(1)[0]).shape == (6, 5)
+    for order in ([8], [8, 8], [8, 6], [8, 9, 6]):
+        with pytest.raises(der.UserError, match=r"^order: "):
+            model.partial_fit(*noise(8, 9), order=order)
+    assert (
+        state_of(model.fit(*noise(1, 2)))
+        == state_of(taught((1, 2)))
+        != state_of(taught((1, 2), train__seed=1))
+    )
 
 
 def test_probabilities_add_up_and_predictions_are_the_likeliest_labels() -> None:
@@ -46,11 +54,6 @@ def test_a_class_of_few_images_warns_of_a_classifier_learned_from_few() -> None:
     images, labels = noise("c")
     with pytest.warns(UserWarning, match=r"^training images of class c: 2, .* 6 of 14; add some, or"):
         model.partial_fit(images[:2], labels[:2])
-
-
-def test_fit_begins_anew() -> None:
-    model = taught((1, 2), (3,))
-    assert state_of(model.fit(*noise(1, 2))) == state_of(taught((1, 2)))
 
 
 def test_before_the_first_step_there_is_nothing_to_ask() -> None:
@@ -135,12 +138,6 @@ def test_what_cannot_be_learned_is_one_sentence_and_changes_nothing(
     assert known.classes_.tolist() == [1, 2] and state_of(known) == before
 
 
-def test_an_order_holds_every_new_class_once(known: der.DERClassifier) -> None:
-    for order in ([3], [3, 3], [3, 5], [3, 4, 5]):
-        with pytest.raises(der.UserError, match=r"^order: "):
-            known.partial_fit(*noise(3, 4), order=order)
-
-
 def test_settings_may_be_numbers_of_numpy() -> None:
     changed = tiny_classifier(
         train__seed=np.int64(3), train__base__learning_rate=np.float64(0.5), network__expansion=np.bool_(True)
@@ -182,12 +179,6 @@ def test_another_network_cannot_go_on() -> None:
         model.partial_fit(*noise(3))
 
 
-def test_weights_of_colour_images_are_not_looked_for_where_images_are_grey() -> None:
-    model = tiny_classifier(network__backbone="timm:test_efficientnet", network__weights="nowhere.pth")
-    with pytest.raises(der.UserError, match=r"^network\.weights: .+ of 3 channels, not of 1; give .+ None$"):
-        model.partial_fit(*noise(1, 2))
-
-
 def test_parameters_are_those_of_scikit_learn() -> None:
     model = tiny_classifier(train__seed=5)
     params = model.get_params()
@@ -201,8 +192,3 @@ def test_parameters_are_those_of_scikit_learn() -> None:
         with pytest.raises(der.UserError):
             model.set_params(**wrong)
     assert model.settings.train.seed == 6
-
-
-def test_the_seed_decides() -> None:
-    assert state_of(taught((1, 2))) == state_of(taught((1, 2)))
-    assert state_of(taught((1, 2))) != state_of(taught((1, 2), train__seed=1))

@@ -68,23 +68,6 @@ def test_arguments_that_do_not_go_with_a_saved_classifier(tmp_path: Path) -> Non
         der.load(path, memory="nowhere")
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("saved") / "model"
-    taught((1, 2), (3,)).save(path)
-    return path
-
-
-def test_threads_that_predict_at_once_leave_torch_as_it_was(saved: Path) -> None:
-    model = der.load(saved, device="cpu")
-    expected, before = state_of(model), torch.get_deterministic_debug_mode()
-    with ThreadPoolExecutor(4) as pool:
-        found = [*pool.map(lambda _: state_of(der.load(saved, device="cpu")), range(24))]
-        found += pool.map(lambda _: state_of(model), range(24))
-    assert set(found) == {expected}
-    assert torch.get_deterministic_debug_mode() == before == 0
-
-
 @pytest.mark.parametrize(
     "changes", [{}, {"network__backbone": "tests.train.dropping:dropping", "train__base__epochs": 40}]
 )

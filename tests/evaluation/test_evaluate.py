@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from der.core.errors import UserError
-from der.evaluation import evaluate
 from der.evaluation.evaluate import judge_tests
 from der.model.forward import run_network
 from tests.builders import CPU, random_checkpoint, random_images
@@ -30,17 +29,6 @@ def test_ranks_and_predictions_are_those_of_the_network_s_scores() -> None:
     np.testing.assert_allclose(
         judged.predictions.confidence, (exponents / exponents.sum(1, keepdims=True)).max(1), rtol=1e-4
     )
-
-
-@pytest.mark.parametrize("held", [1, 6 * (128 + 5)])
-def test_how_many_are_held_at_once_changes_nothing(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = judge_tests(CHECKPOINT, MEANS, TESTS, CPU)
-    monkeypatch.setattr(evaluate, "HELD_VALUES", held)
-    judged = judge_tests(CHECKPOINT, MEANS, TESTS, CPU)
-    for name in ("labels", "ranks", "nme_ranks"):
-        np.testing.assert_array_equal(getattr(judged, name), getattr(expected, name))
-    for name in ("predicted", "confidence"):
-        np.testing.assert_array_equal(getattr(judged.predictions, name), getattr(expected.predictions, name))
 
 
 def test_scores_that_are_not_finite_are_refused() -> None:

@@ -38,16 +38,6 @@ def find(logits: Any, labels: Any, most: int = MOST) -> Any:
     return find_mistakes(predict(np.asarray(logits)), np.asarray(labels), NAMES, most)
 
 
-def test_confidence_is_the_softmax_of_the_predicted_class() -> None:
-    logits = np.random.default_rng(0).normal(0, 3, (50, 7)).astype(np.float32)
-    predictions = predict(logits)
-    for row, predicted, confidence in zip(
-        logits.tolist(), predictions.predicted, predictions.confidence, strict=True
-    ):
-        assert row[predicted] == max(row)
-        assert confidence == pytest.approx(max(softmax(row)), rel=1e-6)
-
-
 def test_of_equal_logits_the_first_is_predicted_and_large_ones_do_not_overflow() -> None:
     predictions = predict(np.array([[1.0, 2.0, 2.0], [1e5, 0.0, -1e5]], np.float32))
     assert predictions.predicted.tolist() == [1, 0]
@@ -100,15 +90,6 @@ def test_pictures_are_those_of_the_indices() -> None:
     assert len(entries) == 7
     for image, entry in zip(mistakes.images, entries, strict=True):
         np.testing.assert_array_equal(image, together[entry.index])
-
-
-def test_no_mistake_at_all_survives_the_files(tmp_path: Path) -> None:
-    tests = [random_images(0, 2)]
-    with sealed_directory(tmp_path / "1") as directory:
-        write_mistakes(directory, with_images(find(np.ones((2, 1)), np.zeros(2, int)), tests))
-    loaded = read_mistakes(tmp_path / "1")
-    assert loaded.entries == []
-    assert loaded.images.shape == (0, *tests[0].shape[1:]) and loaded.images.dtype == np.uint8
 
 
 def test_files_hold_what_was_written(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from der.model.network import (
     takes_one_image,
     try_side,
 )
-from der.train.masks import ChannelMasks
+from der.train.objective import ChannelMasks
 from tests.builders import (
     CHANNELS,
     NETWORK,

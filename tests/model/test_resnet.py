@@ -1,5 +1,6 @@
 """Residual extractors against hand-made parts, torchvision and counts; pruned ones against masked ones."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,17 @@ from der.model.network import (
 )
 from der.model.resnet import PadShortcut, ResNet, copy_channels
 from der.settings.sections import NetworkSettings
-from der.train.masks import ChannelMasks
+from der.train.batches import Draws, TrainingImages
+from der.train.objective import ChannelMasks
+from der.train.step import learn_representation
 from tests.builders import (
     CHANNELS,
     NETWORK,
+    NO_AUGMENTATION,
+    NORMALIZATION,
     RESNET18,
     Recorder,
+    draws_of,
     incremental_settings,
     mask_settings,
     network_settings,
@@ -33,6 +39,7 @@ from tests.builders import (
     random_extractor,
     random_network,
     same_bits,
+    step_run,
     take_step,
     train_settings,
     training_images,
@@ -267,3 +274,38 @@ def test_checkpoints_of_pruned_extractors(steps: list[Any], tmp_path: Path) -> N
         assert torch.equal(read.network(pictures()), checkpoint.network(pictures()))
     size = 4 * sum(value.numel() for value in steps[1].network.extractors[0].state_dict().values())
     assert size < (tmp_path / "1/extractor_1.safetensors").stat().st_size < size + 8000
+
+
+@torch.no_grad()
+def assert_statistics(extractor: ResNet, images: TrainingImages, draws: Draws) -> None:
+    """Those of batch normalisation are the means over batches of 8 images, by the images in each."""
+    pixels = torch.from_numpy(images.pixels.read(draws.order.numpy())).double() / 255
+    x = (pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)
+    reference = copy.deepcopy(extractor).double().train()
+    inputs: dict[str, list[torch.Tensor]] = {}
+    for name, module in reference.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(
+                lambda _module, given, _output, name=name: inputs.setdefault(name, []).append(given[0])
+            )
+    for batch in x.permute(0, 3, 1, 2).split(8):
+        reference(batch)
+    for name, seen in inputs.items():
+        shares = torch.tensor([len(one) / len(x) for one in seen])[:, None]
+        mean = (shares * torch.stack([one.mean((0, 2, 3)) for one in seen])).sum(0)
+        variance = (shares * torch.stack([one.transpose(0, 1).flatten(1).var(1) for one in seen])).sum(0)
+        norm = extractor.get_submodule(name)
+        torch.testing.assert_close(norm.running_mean, mean.float(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var, variance.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_of_a_pruned_extractor_are_those_without_its_channels() -> None:
+    network = random_network([2, 2])
+    settings = train_settings(masks=mask_settings(), augmentation=NO_AUGMENTATION)
+    images = training_images(0, [3, 3, 7, 6])
+    learned, *_ = learn_representation(step_run(2, settings), network, images, NETWORK)
+    epochs = settings.incremental.epochs
+    draws = draws_of(19, NO_AUGMENTATION, step=2, epoch=epochs)
+    assert_statistics(learned.extractors[1], images, draws)
+    assert all(getattr(one, "gate", None) is None for one in (*network.modules(), *learned.modules()))
+    assert learned.extractors[1].is_pruned

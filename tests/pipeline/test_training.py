@@ -79,8 +79,8 @@ def key(
     **train: Any,
 ) -> str:
     settings = structs.replace(TRAIN, **train)
-    inputs = StepInputs(None, [], NO_IMAGES, network, settings, device, kernels=kernels)
-    return training_key(step, inputs, code)
+    inputs = StepInputs(None, [["ant"]] * step, NO_IMAGES, network, settings, device, kernels=kernels)
+    return training_key(step, inputs, inputs.device, code)
 
 
 def test_the_key_is_a_function_and_fits_a_file_name(place: Path) -> None:

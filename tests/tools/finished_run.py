@@ -14,7 +14,7 @@ from der.evaluation.metrics import METRICS, StepMetrics
 from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.paths import RAW, SUMMARY, chain_length, checkpoint, evaluation, mark_unused
 from der.pipeline.presets import load_settings
-from der.settings.sections import (SPLITS, to_values)
+from der.settings.sections import SPLITS, to_values
 from der.summary.series import summarise
 
 

@@ -16,7 +16,7 @@ from torch._C._distributed_c10d import FileStore
 from der.core import distributed
 from der.settings.sections import NetworkSettings
 from der.train.log import Listener
-from der.train.masks import ChannelMasks
+from der.train.objective import ChannelMasks
 from der.train.resume import StateKeeper
 from der.train.step import StepInputs, train_step
 from tests.builders import (

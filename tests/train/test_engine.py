@@ -1,7 +1,6 @@
 """Training against the loop of a textbook (tests/train/textbook.py), and torch's own optimiser."""
 
 import gc
-import itertools
 import math
 import subprocess
 import sys
@@ -12,20 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from msgspec import structs
 from torch import nn
 
 from der.core.errors import UserError
 from der.data.arrays import every_row
-from der.model.checkpoint import Checkpoint
-from der.model.forward import place_folded
-from der.model.network import count_parameters, empty_network
+from der.model.network import empty_network
 from der.train import batches as batch_module
 from der.train.batches import TrainingImages
 from der.train.engine import SGD, Group, learning_rate
 from tests.builders import (
     CHANNELS,
-    CPU,
     NETWORK,
     NO_AUGMENTATION,
     NORMALIZATION,
@@ -111,26 +106,6 @@ def test_a_resumed_run_gives_the_same_bits(step: int, batches: int, epochs: int,
     assert listener.records == run.recorders[step - 1].records[epochs:]
 
 
-def test_frozen_extractors_keep_every_bit_and_statistic(run: TextbookRun) -> None:
-    for previous, network in itertools.pairwise(run.networks):
-        for before, after in zip(previous.extractors, network.extractors, strict=False):
-            assert same_bits(weights(before), weights(after))
-    assert not same_bits(weights(run.networks[2].extractors[0]), weights(run.networks[2].extractors[1]))
-
-
-def test_the_metadata_of_each_step() -> None:
-    checkpoint = None
-    for step in (1, 2):
-        checkpoint = take_step(checkpoint, class_names(step), DATA[step - 1], SETTINGS, Recorder())
-        metadata = checkpoint.metadata
-        assert metadata.steps == class_names(step)
-        assert (metadata.image_side, metadata.channels) == (8, 3)
-        assert metadata.normalization == NORMALIZATION
-        assert metadata.parameters == count_parameters(checkpoint.network)
-        assert (metadata.gamma is None) == (step == 1)
-        assert not any(module.training for module in checkpoint.network.modules())
-
-
 def test_without_settings_the_first_step_measures_the_normalisation_for_all() -> None:
     checkpoint = None
     for step in (1, 2):
@@ -139,27 +114,6 @@ def test_without_settings_the_first_step_measures_the_normalisation_for_all() ->
         pixels = DATA[0].pixels.copy() / 255
         assert checkpoint.metadata.normalization.mean == pytest.approx(pixels.mean((0, 1, 2)))
         assert checkpoint.metadata.normalization.std == pytest.approx(pixels.std((0, 1, 2)))
-
-
-def trained_twice(**changes: Any) -> tuple[Checkpoint, Checkpoint]:
-    """Step 2 with SETTINGS, and with ``changes`` of its phase."""
-    first = take_step(None, class_names(1), DATA[0], SETTINGS)
-    changed = structs.replace(SETTINGS, incremental=structs.replace(SETTINGS.incremental, **changes))
-    plain, other = (take_step(first, class_names(2), DATA[1], settings) for settings in (SETTINGS, changed))
-    return plain, other
-
-
-def test_weight_alignment_is_all_that_rebalancing_does() -> None:
-    aligned, plain = trained_twice(rebalancing="none")
-    assert plain.metadata.gamma is None
-    gamma = aligned.metadata.gamma
-    assert gamma is not None and abs(gamma - 1) > 1e-3
-    for left, right in zip(aligned.network.extractors, plain.network.extractors, strict=True):
-        assert same_bits(weights(left), weights(right))
-    head, raw = aligned.network.head, plain.network.head
-    assert torch.equal(head.bias, raw.bias)
-    assert torch.equal(head.weight[:2], raw.weight[:2])
-    torch.testing.assert_close(head.weight[2:], raw.weight[2:] * gamma)
 
 
 # Windows of one batch, of two, and of less than one image, which is rounded up to one batch.
@@ -211,22 +165,6 @@ def test_means_are_over_images_not_batches() -> None:
     assert means.loss == pytest.approx(expected[0] / 7, rel=1e-5)
     assert means.auxiliary_loss == pytest.approx(expected[1] / 7, rel=1e-5)
     assert means.accuracy == pytest.approx(100 * expected[2] / 7, rel=1e-6)
-
-
-def test_frozen_extractors_compute_in_bfloat16_too() -> None:
-    network, images = random_network([2, 2]), training_images(0, [4, 4])
-    engines = [
-        build_engine(
-            build_objective(network, 2), network.extractors[:1], images, phase_settings(), precision=precision
-        )
-        for precision in ("float32", "bfloat16")
-    ]
-    draws = draws_of(8, NO_AUGMENTATION)
-    (wide, exact, *_), (narrow, features, *_) = (next(one.feed.batches(draws, 8)) for one in engines)
-    assert (wide.dtype, narrow.dtype) == (torch.float32, torch.bfloat16)
-    assert torch.equal(features, place_folded(network.extractors[0], CPU, torch.bfloat16)(narrow))
-    assert not torch.equal(features, exact)
-    torch.testing.assert_close(features, exact, rtol=0.1, atol=0.05)
 
 
 @pytest.mark.parametrize("rate", [1e6, 1e30])

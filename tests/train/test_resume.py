@@ -5,15 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from der.core.cost import Spent, WorkClock
-from der.core.sealed import sealed_directory
+from der.core.cost import WorkClock
 from der.train.log import EpochRecord
 from der.train.resume import MAX_AGE, STATE, Saved, StateStore, UnwritableState, remove_finished, remove_old
 from tests.locations import ROOT
@@ -46,7 +44,7 @@ class Sandbox:
     def open(self, key: str = "key", clock: WorkClock | None = None) -> StateStore:
         return StateStore(self.root, key, self.warnings.append, clock)
 
-    def make(self, key: str = "key", checkpoint: Path | None = None) -> Path:
+    def make(self, key: str = "key", checkpoint: str | None = None) -> Path:
         """State after one epoch, and if it is that of a checkpoint the mark that says so."""
         with self.open(key) as store:
             save(store, 1)
@@ -83,16 +81,6 @@ def test_what_is_saved_is_found_to_the_bit_by_phase_and_key(sandbox: Sandbox) ->
     assert not sandbox.warnings
 
 
-def test_records_that_grow_later_are_not_saved(sandbox: Sandbox) -> None:
-    saved = make_saved(2)
-    records = list(saved.records)
-    with sandbox.open() as store:
-        store.save("phase", records, lambda: saved.state, last=True)
-        records.append(records[0])
-        save(store, 1, "other")
-    assert sandbox.loaded() == 2
-
-
 def test_writing_takes_a_hundredth_of_the_time_but_the_last_epoch_is_kept(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,31 +100,17 @@ def test_writing_takes_a_hundredth_of_the_time_but_the_last_epoch_is_kept(
     assert sandbox.loaded() == 500
 
 
-DAMAGES: dict[str, Callable[[bytes], bytes]] = {
-    "a bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
-    "the checksum": lambda content: bytes([content[0] ^ 128]) + content[1:],
-    "truncated": lambda content: content[:-1],
-    "less than a checksum": lambda content: content[:10],
-    "empty": lambda content: b"",
-    "appended": lambda content: content + b"\0",
-}
-
-
-@pytest.mark.parametrize("name", DAMAGES)
-def test_damaged_state_is_set_aside_and_the_step_begins_anew(name: str, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("damage", ["a bit", "truncated", "empty"])
+def test_damaged_state_is_set_aside_and_the_step_begins_anew(damage: str, sandbox: Sandbox) -> None:
     path = sandbox.make() / STATE
-    path.write_bytes(DAMAGES[name](path.read_bytes()))
+    content = path.read_bytes()
+    damaged = {"a bit": content[:-1] + bytes([content[-1] ^ 1]), "truncated": content[:-1], "empty": b""}
+    path.write_bytes(damaged[damage])
     assert sandbox.loaded() is None
     assert sandbox.warnings == [f"{path}: damaged, set aside; the step begins anew"]
     assert path.with_suffix(".damaged").exists()
     sandbox.make()
     assert sandbox.loaded() == 1 and len(sandbox.warnings) == 1
-
-
-def test_what_a_killed_write_left_is_not_state(sandbox: Sandbox) -> None:
-    path = sandbox.make() / f"{STATE}.partial"
-    path.write_bytes(b"half")
-    assert sandbox.loaded() == 1 and not sandbox.warnings
 
 
 def test_what_earlier_runs_cost_counts(sandbox: Sandbox) -> None:
@@ -205,48 +179,12 @@ def test_a_second_process_waits_until_the_first_is_killed(sandbox: Sandbox) -> N
     assert not sandbox.warnings
 
 
-def test_never_two_at_once(sandbox: Sandbox) -> None:
-    inside, seen = [], []
-
-    def work(index: int) -> None:
-        for _ in range(5):
-            with sandbox.open():
-                inside.append(index)
-                seen.append(len(inside))
-                inside.remove(index)
-
-    threads = [threading.Thread(target=work, args=[index]) for index in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [1] * 15
-
-
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> list[Path]:
-    """Two checkpoint directories, as far as they tell themselves apart."""
-    paths = [tmp_path / "checkpoints" / name for name in ("1", "2")]
-    for path in paths:
-        with sealed_directory(path) as directory:
-            (directory / "head.safetensors").write_text(path.name)
-    return paths
-
-
-def test_state_of_a_finished_step_is_removed_by_its_checkpoint(
-    checkpoints: list[Path], sandbox: Sandbox
-) -> None:
-    one, two = checkpoints
-    for key, checkpoint in (("one", one), ("two", two), ("twin", two), ("unfinished", None)):
+def test_state_of_a_finished_step_is_removed_by_its_checkpoint(sandbox: Sandbox) -> None:
+    for key, checkpoint in (("one", "1"), ("two", "2"), ("twin", "2"), ("unfinished", None)):
         sandbox.make(key, checkpoint)
     with sandbox.open("two"):
-        remove_finished(sandbox.root, two)
+        remove_finished(sandbox.root, "2")
     assert sorted(path.name for path in sandbox.root.iterdir()) == ["der-one", "der-two", "der-unfinished"]
-
-
-def make_old(path: Path) -> None:
-    moment = path.stat().st_mtime - MAX_AGE - 60
-    os.utime(path, (moment, moment))
 
 
 def test_only_old_state_is_removed_by_age_and_nothing_else(sandbox: Sandbox) -> None:
@@ -256,7 +194,8 @@ def test_only_old_state_is_removed_by_age_and_nothing_else(sandbox: Sandbox) -> 
         directory.mkdir()
         (directory / "image.png").touch()
     for path in (old, begun, *others):
-        make_old(path)
+        moment = path.stat().st_mtime - MAX_AGE - 60
+        os.utime(path, (moment, moment))
     with sandbox.open("begun") as store:  # a run's own state is never too old for it
         assert store.load("phase") is not None
     assert not old.exists() and fresh.exists()
@@ -293,9 +232,3 @@ def test_a_full_disk_and_then_room(small_disk: Path) -> None:
     with sandbox.open() as store:
         save(store, 2)
     assert sandbox.loaded() == 2
-
-
-def test_a_clock_counts_nothing_twice() -> None:
-    clock = WorkClock()
-    clock.go_on(Spent(5.0, 1))
-    assert clock.spent().runs == 2 and 5.0 <= clock.spent().seconds < 65.0

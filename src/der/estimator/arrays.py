@@ -26,6 +26,10 @@ class Labelled(NamedTuple):
     labels: NDArray[Any]  # (N,) of text or whole numbers
     kind: LabelKind
 
+    def of_each(self, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
+        """The images of each of ``classes``, in the order given."""
+        return [self.images[self.labels == label] for label in classes]
+
 
 def check_labelled(images: object, labels: object) -> Labelled:
     """Images and their labels as arrays; raises UserError that says what to give instead."""
@@ -92,11 +96,6 @@ def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Labe
     return [own[label] for label in listed]
 
 
-def split_by_class(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
-    """The images of each of ``classes``, in the order given."""
-    return [labelled.images[labelled.labels == label] for label in classes]
-
-
 def split_known(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
     """The images of each class that a network knows; UserError if there are others or one has none."""
     present = set(np.unique(labelled.labels).tolist())
@@ -104,7 +103,7 @@ def split_known(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np
         raise UserError(f"labels: {name_labels(unknown)} not learned; leave their images out")
     if missing := [label for label in classes if label not in present]:
         raise UserError(f"labels: {name_labels(missing)} without an image; give some of every class learned")
-    return split_by_class(labelled, classes)
+    return labelled.of_each(classes)
 
 
 def name_labels(labels: Iterable[Label]) -> str:

@@ -3,7 +3,7 @@
 For those alone who see everything: a stage that imported this would have every registry in its fingerprint.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from inspect import signature
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -47,23 +47,16 @@ def check_choices(settings: Settings) -> None:
         name = attrgetter(key)(settings)
         found = look_up(choice.registry, name, key)
         if module_of(name) is not None:
-            _check_signature(found, name, key, choice.arguments)
+            called = signature(found)
+            try:
+                called.bind(*range(choice.arguments))
+            except TypeError:
+                raise UserError(
+                    f"{key}: {name} takes {called}, but gets {choice.arguments} arguments; "
+                    "see docs/extending.md"
+                ) from None
     choose_backbone(settings.network)
     check_masks(settings.network, settings.train.masks)
-
-
-def _check_signature(function: Callable[..., Any], name: str, key: str, arguments: int) -> None:
-    """Raise UserError if a function cannot be called as one for ``key`` is."""
-    try:
-        called = signature(function)
-    except ValueError:  # written in C, it does not tell
-        return
-    try:
-        called.bind(*range(arguments))
-    except TypeError:
-        raise UserError(
-            f"{key}: {name} takes {called}, but gets {arguments} arguments; see docs/extending.md"
-        ) from None
 
 
 def check_choices_imported(settings: Settings) -> None:
@@ -111,38 +104,32 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
         return settings
     values = to_values(settings)
     for key, value in changes.items():
-        section = values
+        section, where = values, key.replace(SEPARATOR, ".")
+
+        def convert(inner: Any, where: str = where) -> Any:
+            """What YAML has for arrays and numbers of NumPy."""
+            if isinstance(inner, np.generic | np.ndarray):
+                return inner.tolist()
+            kind = type(inner).__name__
+            raise UserError(
+                f"{where}: a {kind} does not fit; give a number, text, a list, True, False or None"
+            )
+
         *sections, last = key.split(SEPARATOR)
         for name in sections:
             inner = section.get(name)
             if not isinstance(inner, dict):  # masks, which may be None: it is given whole
-                raise UserError(f"{key.replace(SEPARATOR, '.')}: there is no section {name!r} to change")
+                raise UserError(f"{where}: there is no section {name!r} to change")
             section = inner
-        section[last] = _plain(value, key)
+        section[last] = msgspec.to_builtins(value, enc_hook=convert)
     return parse(Settings, values)
 
 
-def _plain(value: Any, key: str) -> Any:
-    """Sections, arrays and numbers of NumPy as what YAML has for them."""
-
-    def convert(inner: Any) -> Any:
-        if isinstance(inner, np.generic | np.ndarray):
-            return inner.tolist()
-        where, kind = key.replace(SEPARATOR, "."), type(inner).__name__
-        raise UserError(f"{where}: a {kind} does not fit; give a number, text, a list, True, False or None")
-
-    return msgspec.to_builtins(value, enc_hook=convert)
-
-
-def list_values(settings: Settings) -> dict[str, Any]:
-    """All values by the keys that ``change_settings`` takes, sections among them."""
-    return _flatten(to_values(settings), "")
-
-
-def _flatten(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+def list_values(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """All values of settings by the keys that ``change_settings`` takes, sections among them."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         found[prefix + name] = value
         if isinstance(value, dict):
-            found |= _flatten(value, prefix + name + SEPARATOR)
+            found |= list_values(value, prefix + name + SEPARATOR)
     return found

@@ -1,39 +1,87 @@
-"""A classifier that learns step by step, by scikit-learn's conventions.
+"""A classifier that learns step by step, by scikit-learn's conventions, and its files.
 
-Its base classes are left out, for they take as long to import as torch; what they ask for is here.
+The base classes of scikit-learn are left out, for they take as long to import as torch; what they ask for is
+here. A step is what stages train_task and build_memory do, with arrays instead of files. A saved classifier
+is checkpoint and memory as the stages write them, with the settings to go on with.
 
-# N images, H and W pixels, C channels, K classes learned
+# N images, of a class where there are several arrays, H and W pixels, C channels, K classes learned
 """
 
 import os
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
-from der.estimator.arrays import Label, check_images, check_labelled, order_new, split_by_class, split_known
-from der.estimator.choices import change_settings, check_choices, check_choices_imported, list_values
-from der.estimator.learning import (
-    CHECKPOINT,
-    MODEL,
-    Learned,
-    check_form,
-    check_kind,
-    learn_step,
-    read_model,
-    read_pair,
-    write_model,
-)
+from der.core.files import write_json
+from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
+from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
+from der.estimator import choices
+from der.estimator.arrays import Label, LabelKind, check_images, check_labelled, order_new, split_known
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.metrics import StepMetrics
 from der.inference.predictor import Predictor
+from der.memory import build_memory
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from der.model.forward import features_of
+from der.model.weights import read_start
 from der.settings.experiment import Settings, read_settings
+from der.settings.parsing import parse
+from der.settings.sections import Section, to_values
 from der.train.log import Listener
+from der.train.resume import StateKeeper
+from der.train.step import prepare_step, train_step
+
+MODEL = "model.json"
+FORMAT = 1  # of that file
+CHECKPOINT, MEMORY = "checkpoint", "memory"  # directories of a saved classifier
+OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # all that it is made of, at its top
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The network after a step, the exemplars, and what the labels were."""
+
+    checkpoint: Checkpoint
+    memory: Memory
+    kind: LabelKind
+
+    @property
+    def classes(self) -> list[Label]:
+        """The labels of all classes, in the order in which the network has them."""
+        names = self.checkpoint.metadata.class_names
+        return [int(name) for name in names] if self.kind == "int" else [*names]
+
+    @cached_property
+    def bytes(self) -> tuple[int, int]:
+        """Bytes of the files of the checkpoint and of the memory."""
+        with TemporaryDirectory() as directory:
+            self.save(Path(directory))
+            sizes = [SealedDirectory(Path(directory) / name).bytes() for name in (CHECKPOINT, MEMORY)]
+        return sizes[0], sizes[1]
+
+    def save(self, directory: Path) -> None:
+        """Write checkpoint and memory into ``directory``, as the stages do."""
+        save_checkpoint(directory / CHECKPOINT, self.checkpoint)
+        save_memory(directory / MEMORY, self.memory)
+
+
+class Model(Section, frozen=True):
+    """The content of model.json."""
+
+    format: int
+    labels: LabelKind
+    settings: Settings
 
 
 class DERClassifier:
@@ -74,8 +122,8 @@ class DERClassifier:
         callback: Listener | None = None,
         **changes: Any,
     ) -> None:
-        self.settings = change_settings(settings, changes)
-        check_choices(self.settings)
+        self.settings = choices.change_settings(settings, changes)
+        choices.check_choices(self.settings)
         self.device = device
         self.callback = callback
         self._learned: Learned | None = None
@@ -84,13 +132,13 @@ class DERClassifier:
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments of the constructor, and with ``deep`` single values of the settings."""
         own = {"settings": self.settings, "device": self.device, "callback": self.callback}
-        return own | (list_values(self.settings) if deep else {})
+        return own | (choices.list_values(to_values(self.settings)) if deep else {})
 
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor, or single values of the settings; raises UserError."""
         own = {name: params.pop(name) for name in ("settings", "device", "callback") if name in params}
-        settings = change_settings(own.pop("settings", self.settings), params)
-        check_choices(settings)
+        settings = choices.change_settings(own.pop("settings", self.settings), params)
+        choices.check_choices(settings)
         for name, value in own.items():
             setattr(self, name, value)
         self.settings = settings
@@ -135,7 +183,7 @@ class DERClassifier:
         listener = Listener() if self.callback is None else self.callback
         if not isinstance(listener, Listener):
             raise UserError("callback: give an object of a class derived from der.Listener, or None")
-        parts = split_by_class(labelled, classes)
+        parts = labelled.of_each(classes)
         with reproducible(), torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
             device = choose_device(self.device)
             learned = learn_step(previous, classes, parts, labelled.kind, self.settings, device, listener)
@@ -235,7 +283,21 @@ class DERClassifier:
         Raises UserError if something else than a saved classifier is there already, with as much as one more
         file, if it cannot be written, and for weights that are not finite.
         """
-        write_model(Path(path), self._known(), self.settings)
+        path, learned = Path(path), self._known()
+        if path.name in ("", "..") or Path.cwd().is_relative_to(path.resolve()):
+            raise UserError(f"{os.fspath(path)!r}: is no name of a new directory; give one, as 'model'")
+        try:
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                raise UserError(f"{path}: is no directory; give another name")
+            found = {one.name for one in path.iterdir()} if path.is_dir() else set()
+            if found and not {MODEL} <= found <= OWN:
+                raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
+            with sealed_directory(path) as directory:
+                learned.save(directory)
+                write_json(directory / MODEL, to_values(Model(FORMAT, learned.kind, self.settings)))
+        except OSError as error:  # a full disk, a missing permission
+            reason = error.strerror or error
+            raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
 
 
 def load(
@@ -261,24 +323,108 @@ def load(
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")
-            learned, found = read_model(directory)
-        else:
-            learned, found = _read_step(directory, memory, settings)
+            content, where = SealedDirectory(directory).read_json(MODEL), f"{directory / MODEL}"
+            if not isinstance(content, dict) or content.get("format") != FORMAT:
+                raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
+            saved = parse(Model, content, where)
+            learned = read_pair(directory / CHECKPOINT, directory / MEMORY, saved.labels)
+            found = saved.settings
+        else:  # a step of a pipeline
+            place = Path(os.path.abspath(directory))  # "." has no name
+            if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
+                raise UserError(
+                    f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}"
+                )
+            root = place.parent.parent.parent
+            beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
+            learned = read_pair(directory, beside, "str")
+            found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):
-            check_choices_imported(found)
+            choices.check_choices_imported(found)
     model = DERClassifier(settings or found, device=device, callback=callback)
     model._learned = learned
     return model
 
 
-def _read_step(
-    directory: Path, memory: str | Path | None, settings: Settings | None
-) -> tuple[Learned, Settings]:
-    """Read a step of a pipeline, as of ``load``."""
-    place = Path(os.path.abspath(directory))  # "." has no name
-    if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
-        raise UserError(f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}")
-    root = place.parent.parent.parent
-    beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
-    return read_pair(directory, beside, "str"), settings or read_settings(root / "params.yaml")
+def learn_step(
+    previous: Learned | None,
+    classes: Sequence[Label],
+    images: Sequence[NDArray[np.uint8]],
+    kind: LabelKind,
+    settings: Settings,
+    device: torch.device,
+    listener: Listener,
+) -> Learned:
+    """Teach ``classes`` after ``previous``, which is left as it was (DER, section 3).
+
+    ``images`` holds the training images (N, H, W, C) of each class. Raises UserError if they, the labels or
+    the settings do not go with what was learned before, and as ``train_step`` and ``build_memory`` do.
+    """
+    check_continuation(previous, images, kind, settings)
+    before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
+    steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
+    check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
+    network, start = settings.network, None
+    if before is None and network.weights is not None:
+        start = read_start(network, network.weights)
+    inputs = prepare_step(
+        before, steps, images, memory, network, settings.train, device, start, warnings.warn
+    )
+    trained = train_step(inputs, listener, StateKeeper()).checkpoint
+    memory = build_memory(memory, images, settings.memory, features_of(trained, device)).copy()
+    trained.network.cpu()
+    return Learned(trained, memory, kind)
+
+
+def check_continuation(
+    previous: Learned | None, images: Sequence[NDArray[np.uint8]], kind: LabelKind, settings: Settings
+) -> None:
+    """Raise UserError unless a step on ``images`` can follow ``previous``."""
+    if previous is None:
+        channels = images[0].shape[3]
+        choices.check_channels(settings.network, channels, "give images in colour, or None")
+        if settings.network.mean is not None and len(settings.network.mean) != channels:
+            raise UserError(
+                f"network.mean: {len(settings.network.mean)} values for images of {channels} channels; "
+                f"give {channels}, or None for network.mean and network.std"
+            )
+        return
+    check_form(previous, images[0])
+    check_kind(previous, kind)
+    if replace(settings.network, weights=None) != replace(previous.checkpoint.metadata.network, weights=None):
+        raise UserError("settings: the network differs from the one learned before; begin anew with fit")
+
+
+def check_kind(learned: Learned, kind: LabelKind) -> None:
+    """Raise UserError unless labels are of the kind of those learned: the text "1" is not the number 1."""
+    if kind != learned.kind:
+        words = {"int": "whole numbers", "str": "text"}
+        raise UserError(f"labels: {words[kind]}; those learned are {words[learned.kind]}, give the same")
+
+
+def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:
+    """Raise UserError unless images have the side and channels of those learned."""
+    _, side, _, channels = images.shape
+    metadata = learned.checkpoint.metadata
+    if (side, channels) != (metadata.image_side, metadata.channels):
+        raise UserError(
+            f"images: {side} pixels a side and {channels} channels; those learned have "
+            f"{metadata.image_side} and {metadata.channels}, give the same"
+        )
+
+
+def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
+    """Read a step's checkpoint and memory; raises UserError if they are of different steps."""
+    loaded = load_checkpoint(checkpoint)
+    if not memory.is_dir():
+        raise UserError(
+            f"{memory}: there is no memory of the step in {checkpoint}; give its directory, or take "
+            "der.load_predictor, which needs none"
+        )
+    learned = Learned(loaded, load_memory(memory), kind)
+    classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
+    side, channels = metadata.image_side, metadata.channels
+    if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
+        raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
+    return learned

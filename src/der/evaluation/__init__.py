@@ -1,1 +1,0 @@
-"""Accuracy of one step: scores, breakdowns and the confusion matrix."""

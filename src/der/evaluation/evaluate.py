@@ -3,7 +3,7 @@
 N test images of a class, B of all classes in label order, H and W pixels, C channels, K classes, D features
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +35,8 @@ from der.evaluation.mistakes import (
     write_predictions,
 )
 from der.model.checkpoint import Checkpoint
-from der.model.forward import Outputs, fold_network, outputs_by_class
+from der.model.forward import fold_network, outputs_by_class
 from der.settings.sections import EvaluateSettings
-
-HELD_VALUES = 2**24  # features and scores of neighbouring classes that are judged at once
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def judge_tests(
     tests: Sequence[NDArray[np.uint8]],
     device: torch.device,
 ) -> Judgement:
-    """Rank and predict the test images (N, H, W, C) of each class seen, some at a time.
+    """Rank and predict the test images (N, H, W, C) of each class seen, one class after the other.
 
     No features or scores are kept. Raises UserError if a score is not finite.
     """
@@ -125,42 +123,18 @@ def judge_tests(
         np.empty(len(labels), np.int64),
         Predictions(np.empty(len(labels), np.int32), np.empty(len(labels), np.float32)),
     )
-    head, means, start = checkpoint.network.head, means_KD.astype(np.float64), 0
-    rows = min(len(labels), max(1, HELD_VALUES // (head.in_features + head.out_features)))
-    room = Outputs(
-        np.empty((rows, head.in_features), np.float32), np.empty((rows, head.out_features), np.float32)
-    )
+    means, start = means_KD.astype(np.float64), 0
     network = fold_network(checkpoint.network, device)
-    outputs = outputs_by_class(network, checkpoint.metadata.normalization, tests, device)
-    for block in _blocks(outputs, room):
-        if not np.isfinite(block.logits).all():
+    for outputs in outputs_by_class(network, checkpoint.metadata.normalization, tests, device):
+        logits = outputs.logits
+        if not np.isfinite(logits).all():
             step = len(checkpoint.metadata.steps)
             raise UserError(f"step {step}: the network's scores are not finite; train it again")
-        own = slice(start, start + len(block.logits))
-        found.ranks[own] = ranks(block.logits, labels[own])
-        found.nme_ranks[own] = ranks(nearest_mean_scores(block.features, means), labels[own])
-        predictions = predict(block.logits)
+        own = slice(start, start + len(logits))
+        found.ranks[own] = ranks(logits, labels[own])
+        found.nme_ranks[own] = ranks(nearest_mean_scores(outputs.features, means), labels[own])
+        predictions = predict(logits)
         found.predictions.predicted[own] = predictions.predicted
         found.predictions.confidence[own] = predictions.confidence
         start = own.stop
     return found
-
-
-def _blocks(outputs: Iterable[Outputs], room: Outputs) -> Iterator[Outputs]:
-    """Copy outputs into ``room`` and yield it each time it is full, and what is left at the end.
-
-    Kept apart, they would break up the memory that passes need, and every pass would take some more.
-    """
-    filled, most = 0, len(room.logits)
-    for one in outputs:
-        start = 0
-        while start < len(one.logits):
-            taken = min(most - filled, len(one.logits) - start)
-            room.features[filled : filled + taken] = one.features[start : start + taken]
-            room.logits[filled : filled + taken] = one.logits[start : start + taken]
-            start, filled = start + taken, filled + taken
-            if filled == most:
-                yield room
-                filled = 0
-    if filled:
-        yield Outputs(room.features[:filled], room.logits[:filled])

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from der.core import distributed
-from der.core.files import (release)
-from der.model.architecture import (Normalization)
+from der.core.files import release
+from der.model.architecture import Normalization
 from der.model.checkpoint import Checkpoint
 from der.model.kernels.layers import ConvNorm
 from der.model.network import Extractor, Network

@@ -10,7 +10,7 @@ from typing import Any
 from der.core.errors import UserError
 from der.core.files import atomic_file, write_json
 from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
-from der.settings.sections import (SPLITS)
+from der.settings.sections import SPLITS
 from der.settings.yaml import parse_yaml
 
 MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage

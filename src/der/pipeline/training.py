@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,6 @@ from der.pipeline.paths import read_task
 from der.pipeline.timing import find_project, running_clock
 from der.settings.sections import NetworkSettings, to_values
 from der.settings.training import TrainSettings
-from der.train.log import Listener, Listeners
 from der.train.progress import Progress, TensorBoard
 from der.train.resume import PREFIX, STATE, StateStore, UnwritableState
 
@@ -61,7 +60,7 @@ def read_inputs(step: int, device: "torch.device", warn: Callable[[str], None]) 
     )
 
 
-def training_key(step: int, inputs: "StepInputs", fingerprint: str) -> str:
+def training_key(step: int, inputs: "StepInputs", device: "torch.device", fingerprint: str) -> str:
     """The key of a step's training: parameters, inputs, code (its ``fingerprint``), device and kernels.
 
     It is a hash of all that decides on the result, fit for a file's name; those that differ in device,
@@ -70,11 +69,11 @@ def training_key(step: int, inputs: "StepInputs", fingerprint: str) -> str:
     from der.core.device import name_arithmetic
 
     network = replace(inputs.network, weights=None)  # which the checkpoint before it holds
-    settings = [step, to_values(network), to_values(inputs.settings.recipe(step))]
+    settings = [step, to_values(network), to_values(inputs.recipe)]
     places = (paths.train_images(step), paths.checkpoint(step - 1), paths.memory(step - 1))
     digests = [SealedDirectory(place).digest for place in places]  # held to the files as those are read
     kernels = "" if inputs.kernels is None else inputs.kernels.name
-    arithmetic = [*name_arithmetic(inputs.device), str(count_processes()), kernels]
+    arithmetic = [*name_arithmetic(device), str(count_processes()), kernels]
     task = hashlib.sha256(json.dumps([settings, digests, fingerprint]).encode()).hexdigest()
     whole = hashlib.sha256(json.dumps([task, arithmetic]).encode()).hexdigest()
     return task[:TASK] + whole[TASK:]
@@ -98,15 +97,14 @@ def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore
         ) from None
 
 
-@contextmanager
-def listening(step: int, key: str, warn: Callable[[str], None]) -> Iterator[Listener]:
-    """A listener that shows the progress of ``step``, and writes its curves if DER_TENSORBOARD is set."""
-    with ExitStack() as stack:
-        listeners: list[Listener] = [stack.enter_context(Progress(f"train_task {step}"))]
-        if (root := curves_root()) is not None:
-            folder = root / f"step_{step:02}-{key[-8:]}"
-            listeners.append(stack.enter_context(TensorBoard(folder, warn)))
-        yield Listeners(*listeners)
+def listening(step: int, key: str, warn: Callable[[str], None]) -> Progress:
+    """Show the progress of ``step``, and write its curves if DER_TENSORBOARD is set.
+
+    Curves of each training, by its ``key``, have a folder, which is found again when it goes on.
+    """
+    root = curves_root()
+    curves = None if root is None else TensorBoard(root / f"step_{step:02}-{key[-8:]}", warn)
+    return Progress(f"train_task {step}", curves)
 
 
 def curves_root() -> Path | None:

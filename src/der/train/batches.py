@@ -32,9 +32,6 @@ class TrainingImages:
     pixels: ImageRows
     labels: NDArray[np.int64]
 
-    def __post_init__(self) -> None:
-        assert len(self.pixels) == len(self.labels)
-
     @property
     def side(self) -> int:
         """Pixels of an image's side."""
@@ -126,7 +123,6 @@ def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -
     pad = settings.crop_padding
     if settings.resized_crop is not None:
         images_BHWC = resize_crops(images_BHWC.permute(0, 3, 1, 2), draws.box).permute(0, 2, 3, 1)
-    images = images_BHWC
     if pad:
         padded = F.pad(images_BHWC, (0, 0, pad, pad, pad, pad))
         windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # every crop, as a view
@@ -196,7 +192,10 @@ class Feed:
         self.augmentation = augmentation
         self.pixels = images.pixels
         self.labels = torch.from_numpy(images.labels).to(device)
-        self.resident = copy_to(images.pixels, device) if fits(images.pixels, device) else None
+        self.resident: Tensor | None = None  # all images on the device, if they fit there
+        if fits(images.pixels, device):
+            chunks = images.pixels.chunks()
+            self.resident = torch.cat([torch.from_numpy(chunk).to(device) for chunk in chunks])
 
     def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
         """Every image once, in the order and with the changes that ``draws`` holds; the last may be small.
@@ -253,10 +252,7 @@ def take_shards(draws: Draws, size: int) -> tuple[Draws, list[Shard]]:
     sizes = [min(size, len(draws.order) - start) for start in starts]
     slices = [distributed.shard(whole) for whole in sizes]
     shards = [Shard(own.stop - own.start, whole) for own, whole in zip(slices, sizes, strict=True)]
-    if distributed.world_size() == 1:
-        return draws, shards
-    places = [torch.empty(0, dtype=torch.int64)]
-    places += [torch.arange(at + own.start, at + own.stop) for at, own in zip(starts, slices, strict=True)]
+    places = [torch.arange(at + own.start, at + own.stop) for at, own in zip(starts, slices, strict=True)]
     return draws[torch.cat(places)], shards
 
 
@@ -269,16 +265,6 @@ def fits(images: ImageRows, device: torch.device) -> bool:
         return False
     room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 2**30
     return len(images) * math.prod(images.shape) <= room
-
-
-def copy_to(images: ImageRows, device: torch.device) -> Tensor:
-    """Copy all images (N, H, W, C) to ``device``, some megabytes at a time."""
-    placed = torch.empty(len(images), *images.shape, dtype=torch.uint8, device=device)
-    at = 0
-    for chunk in images.chunks():
-        placed[at : at + len(chunk)] = torch.from_numpy(chunk)
-        at += len(chunk)
-    return placed
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

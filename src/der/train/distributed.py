@@ -25,9 +25,8 @@ class _Synced(TorchFunctionMode):
     """Replaces torch's function, which every layer that normalises calls, by ``batch_norm`` below."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is not F.batch_norm:
-            return function(*args, **(kwargs or {}))
-        return batch_norm(*args, **(kwargs or {}))
+        called = batch_norm if function is F.batch_norm else function
+        return called(*args, **(kwargs or {}))
 
 
 def batch_norm(

@@ -1,12 +1,13 @@
-"""The training loop: epochs of stochastic gradient descent on an objective, on any device.
+"""A phase of training: epochs of stochastic gradient descent on an objective, resumable after each.
 
 # B batch, C channels, H and W pixels, P frozen features
 """
 
 import gc
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,16 +15,111 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from der.core import distributed
+from der.core.device import choose_precision
 from der.core.errors import UserError
-from der.core.randomness import keeping_own
+from der.core.randomness import generator, keeping_own, lending
+from der.model.architecture import Normalization
 from der.model.kernels.layers import FusedLayers
 from der.model.kernels.processor import Kernels
-from der.model.network import may_draw
-from der.settings.training import ScheduleSettings
-from der.train.batches import Batch, Draws, Feed
+from der.model.network import Extractor, may_draw
+from der.settings.training import PhaseSettings, ScheduleSettings, TrainSettings
+from der.train.batches import Batch, Draws, Feed, TrainingImages, draw_epoch
 from der.train.distributed import synced_statistics
-from der.train.masks import ChannelMasks
-from der.train.objective import Loss
+from der.train.log import EpochRecord, Listener
+from der.train.objective import ChannelMasks, Loss
+from der.train.resume import StateKeeper
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """What all phases of one step share."""
+
+    step: int  # counted from 1
+    old_classes: int
+    normalization: Normalization
+    settings: TrainSettings
+    device: torch.device
+    listener: Listener
+    keeper: StateKeeper
+    kernels: Kernels | None = None  # of a processor; None: torch's own operations
+
+    @property
+    def phase(self) -> PhaseSettings:
+        """How the representation is learned at this step."""
+        return self.settings.incremental if self.old_classes else self.settings.base
+
+    def wire_engine(
+        self,
+        objective: nn.Module,
+        frozen: Sequence[Extractor],
+        images: TrainingImages,
+        schedule: ScheduleSettings,
+        masks: ChannelMasks | None = None,
+    ) -> "Engine":
+        """An engine that trains ``objective`` on ``images``, beside the ``frozen`` extractors.
+
+        Raises UserError if the device does not have the precision.
+        """
+        settings, device = self.settings, self.device
+        precision = choose_precision(settings.precision, device, "train.precision")
+        feed = Feed(images, frozen, self.normalization, settings.augmentation, precision, device)
+        return Engine(objective, feed, schedule, masks, self.kernels)
+
+    def draws(self, phase: str, images: int, epoch: int) -> Draws:
+        """Which images an epoch visits, and how it changes them."""
+        return draw_epoch(images, self.settings.augmentation, self.settings.seed, phase, self.step, epoch)
+
+
+def run_phase(
+    run: StepRun,
+    name: str,
+    engine: "Engine",
+    schedule: ScheduleSettings,
+    images: int,
+    when_warm: Callable[[], None] | None = None,
+) -> list[EpochRecord]:
+    """Train for ``schedule.epochs`` epochs over ``images`` images; skip epochs restored from saved state.
+
+    An epoch is a function of the state before it, its index and the settings, so that a resumed phase
+    ends as an uninterrupted one does. ``when_warm`` is called before the first epoch after warm-up. Raises
+    UserError naming step and epoch if the loss is not finite.
+    """
+    run.listener.on_phase(name, schedule.epochs, images)
+    records: list[EpochRecord] = []
+    saved = run.keeper.load(name)  # rank 0's; the workers keep none
+    distributed.barrier()  # reading may take longer than a rank has to answer
+    if (saved := distributed.broadcast(saved)) is not None:
+        engine.unpack(saved.state)
+        records = list(saved.records)
+        run.listener.on_resume(len(records))
+    # If no layer may draw from torch's own generators, draws of other threads are left alone.
+    drawing = may_draw(engine.objective, *engine.feed.frozen)
+    for epoch in range(len(records), schedule.epochs):
+        if when_warm is not None and epoch == schedule.warmup_epochs:
+            when_warm()
+        rate = learning_rate(schedule, epoch)
+        stream = generator(run.settings.seed, name, "layers", run.step, epoch, distributed.rank())
+        try:
+            with lending(stream, run.device) if drawing else nullcontext():
+                means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
+        except UserError as error:
+            raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
+        records.append(EpochRecord(name, epoch + 1, rate, *means))
+        run.keeper.save(name, records, engine.pack, last=epoch == schedule.epochs - 1)
+        run.listener.on_epoch(records[-1])
+        distributed.barrier()  # rank 0 writes state, which may take longer than a rank has to answer
+    return records
+
+
+def learning_rate(settings: ScheduleSettings, epoch: int) -> float:
+    """Rate during ``epoch`` (counted from 0): multiplied by ``decay`` from each milestone on.
+
+    During warm-up it rises linearly, to the whole rate in the last warm-up epoch. Milestones count from
+    the first epoch, warm-up included.
+    """
+    passed = sum(epoch >= milestone for milestone in settings.milestones)
+    warmth = min(1.0, (epoch + 1) / settings.warmup_epochs) if settings.warmup_epochs else 1.0
+    return settings.learning_rate * settings.decay**passed * warmth
 
 
 class EpochMeans(NamedTuple):
@@ -53,7 +149,7 @@ class Engine:
         kernels: Kernels | None = None,
     ) -> None:
         self.device = feed.device
-        self.objective = place(objective, self.device)
+        self.objective = objective.to(self.device).to(memory_format=torch.channels_last)  # as images are
         self.feed = feed
         self.batch_size = schedule.batch_size
         self.masks = masks
@@ -136,10 +232,6 @@ class Engine:
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 
-    def may_draw(self) -> bool:
-        """Whether layers may draw from torch's own generators."""
-        return may_draw(self.objective, *self.feed.frozen)
-
     def pack(self) -> Tensor:
         """A copy of all that training changes as one flat tensor on the CPU, for ``unpack``."""
         return torch.cat([value.detach().reshape(-1) for value in self._state()]).cpu()
@@ -163,22 +255,6 @@ class Engine:
         if isinstance(self.step, CapturedStep):
             self.step.release()
         del self.step  # holds this engine, which would live on with its images until a collection
-
-
-def place(module: nn.Module, device: torch.device) -> nn.Module:
-    """Move ``module`` to ``device``, convolution weights with channels last, as the images are."""
-    return module.to(device).to(memory_format=torch.channels_last)
-
-
-def learning_rate(settings: ScheduleSettings, epoch: int) -> float:
-    """Rate during ``epoch`` (counted from 0): multiplied by ``decay`` from each milestone on.
-
-    During warm-up it rises linearly, to the whole rate in the last warm-up epoch. Milestones count from
-    the first epoch, warm-up included.
-    """
-    passed = sum(epoch >= milestone for milestone in settings.milestones)
-    warmth = min(1.0, (epoch + 1) / settings.warmup_epochs) if settings.warmup_epochs else 1.0
-    return settings.learning_rate * settings.decay**passed * warmth
 
 
 class Group(NamedTuple):
@@ -263,43 +339,28 @@ class CapturedStep:
         inputs = tuple(tensor.clone(memory_format=torch.preserve_format) for tensor in given)
         images, frozen, labels, weight, place = inputs
         own = Batch(images, frozen, labels, weight, batch.whole)
-        drawing = keeping_own(torch.device("cuda"))  # a resumed epoch captures anew, and draws the same
-        with drawing, _unchanged(self.state()):
+        state = list(self.state())
+        before = [tensor.detach().clone() for tensor in state]
+        with keeping_own(torch.device("cuda")):  # a resumed epoch captures anew, and draws the same
             # Compiles kernels and makes handles, which a capture must not; it trains, so it is undone.
             self.stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.stream):
                 for _ in range(2):
                     self.train_batch(own, place)
             torch.cuda.current_stream().wait_stream(self.stream)
+        with torch.no_grad():
+            for tensor, old in zip(state, before, strict=True):
+                tensor.copy_(old)
         graph = torch.cuda.CUDAGraph()
-        with _no_collection(), torch.cuda.graph(graph, stream=self.stream):
-            self.train_batch(own, place)
+        gc.collect()
+        gc.disable()  # the collector could free another graph, which would end this one's capture
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                self.train_batch(own, place)
+        finally:
+            gc.enable()
         return graph, inputs
 
     def release(self) -> None:
         """Free the graphs and their memory."""
         self.graphs.clear()
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the collector from freeing another graph in the block, which would end its capture."""
-    gc.collect()
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@contextmanager
-def _unchanged(state: Iterable[Tensor]) -> Iterator[None]:
-    """Undo, in place, whatever the block does to the tensors."""
-    tensors = list(state)
-    before = [tensor.detach().clone() for tensor in tensors]
-    yield
-    with torch.no_grad():
-        for tensor, old in zip(tensors, before, strict=True):
-            tensor.copy_(old)

@@ -61,33 +61,6 @@ class Listener:
         """An epoch has ended."""
 
 
-class Listeners(Listener):
-    """Passes all that it hears on to several listeners, in their order."""
-
-    def __init__(self, *listeners: Listener) -> None:
-        self.listeners = listeners
-
-    def on_step(self, epochs: Mapping[str, int]) -> None:
-        for one in self.listeners:
-            one.on_step(epochs)
-
-    def on_phase(self, name: str, epochs: int, images: int) -> None:
-        for one in self.listeners:
-            one.on_phase(name, epochs, images)
-
-    def on_resume(self, epochs: int) -> None:
-        for one in self.listeners:
-            one.on_resume(epochs)
-
-    def on_images(self, images: int) -> None:
-        for one in self.listeners:
-            one.on_images(images)
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        for one in self.listeners:
-            one.on_epoch(record)
-
-
 def write_log(path: Path, records: Iterable[EpochRecord]) -> None:
     """Write the sealed directory ``path`` of the log: one line of CSV per epoch, with a header."""
     with (

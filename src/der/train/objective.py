@@ -1,15 +1,164 @@
-"""What the phases of a step minimise.
+"""What the phases of a step minimise, and the channel masks that representation learning may learn.
 
 # B batch, C classes seen, D features of the new extractor, P features of the frozen ones
 """
 
-from typing import NamedTuple
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from der.train.masks import ChannelMasks
+from der.model.architecture import Shape
+from der.model.kernels.layers import ConvNorm
+from der.model.resnet import BasicBlock, PadShortcut, ResNet
+from der.settings.training import MaskSettings
+
+LIMIT = 6.0  # of |e|, as in HAT (Serra et al. 2018, section 2.5)
+
+
+class Compensated(torch.autograd.Function):
+    """m = sigmoid(s e), with the gradient compensation of section 3.3, g_m being the mean over the layers.
+
+    g'_e = sigmoid'(e) / (s sigmoid'(s e)) g_e; and g_e = s sigmoid'(s e) g_m, so g'_e = sigmoid'(e) g_m.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, e: Tensor, sharpness: Tensor, layers: Tensor) -> Tensor:
+        ctx.save_for_backward(e, layers)
+        return torch.sigmoid(sharpness * e)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        e, layers = ctx.saved_tensors
+        soft = torch.sigmoid(e)
+        return gradient / layers * soft * (1 - soft), None, None
+
+
+class Weights(NamedTuple):
+    """The weights of a layer, for the sparsity loss."""
+
+    area: int  # of the kernel
+    inputs: int | None  # group of the input's channels; None: the image's
+    outputs: int  # group of the output's channels
+
+
+class ChannelMasks(nn.Module):
+    """The masks of one extractor (section 3.3), whose e is learned, for all channels of all groups in a row.
+
+    A mask acts after batch normalisation: before it, the normalisation would turn a zeroed channel into its
+    bias. All layers that add to one residual stream share a mask, so that pruning is consistent; the first
+    convolution of each block has one of its own. A shared mask learns from the mean of its layers' gradients:
+    from their sum it would learn as many times faster than the others, and streams would die before them.
+    """
+
+    def __init__(self, extractor: ResNet, settings: MaskSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        self.settings = settings
+        self.image_channels = extractor.stem.conv.in_channels
+        self.gated: list[list[ConvNorm | PadShortcut]] = []  # what each group gates
+        self.weights: list[Weights] = []
+        self.sizes: list[int] = []
+        self.stream_groups: list[int] = []
+        self.inner_groups: list[list[int]] = []
+        self._collect(extractor)
+        self.bounds = list(pairwise(accumulate(self.sizes, initial=0)))
+        layers = torch.tensor([len(group) for group in self.gated], dtype=torch.float32)
+        self.layers: Tensor  # that each channel's mask gates
+        self.register_buffer("layers", layers.repeat_interleave(torch.tensor(self.sizes)), persistent=False)
+        drawn = torch.empty(sum(self.sizes)).normal_(generator=generator)
+        self.e = nn.Parameter(settings.start_mean + settings.start_deviation * drawn)
+        self.clamp()
+
+    def _group(self, size: int) -> int:
+        self.sizes.append(size)
+        self.gated.append([])
+        return len(self.sizes) - 1
+
+    def _gate(self, layer: ConvNorm, inputs: int | None, outputs: int) -> None:
+        self.gated[outputs].append(layer)
+        self.weights.append(Weights(layer.conv.kernel_size[0] ** 2, inputs, outputs))
+
+    def _collect(self, extractor: ResNet) -> None:
+        stream = self._group(extractor.stem.conv.out_channels)
+        self._gate(extractor.stem, None, stream)
+        for index, stage in enumerate(extractor.stages):
+            before = stream
+            if index:
+                stream = self._group(len(extractor.shape.streams[index]))
+            self.stream_groups.append(stream)
+            self.inner_groups.append([])
+            for block in stage.children():
+                assert isinstance(block, BasicBlock)
+                inner = self._group(block.first.conv.out_channels)
+                self.inner_groups[-1].append(inner)
+                self._gate(block.first, before, inner)
+                self._gate(block.second, inner, stream)
+                if isinstance(block.shortcut, ConvNorm):
+                    self._gate(block.shortcut, before, stream)
+                elif isinstance(block.shortcut, PadShortcut):
+                    self.gated[stream].append(block.shortcut)
+                before = stream
+
+    def sharpen(self, position: Tensor) -> Tensor:
+        """Set every layer's gate for a batch; ``position`` goes from 0 to 1 over an epoch.
+
+        s = 1/s_max + (s_max - 1/s_max) position (section 3.3). Returns the sparsity loss.
+        """
+        top = self.settings.sharpness
+        gates = Compensated.apply(self.e, 1 / top + (top - 1 / top) * position, self.layers)
+        self._set(gates)
+        return self.sparsity(gates)
+
+    def sparsity(self, gates: Tensor) -> Tensor:
+        """L_S: the share of weights in use, sum K |m_in| |m_out| / sum K c_in c_out (section 3.3).
+
+        ``gates`` holds the masks of all groups in a row; |m| of the image is its number of channels.
+        """
+        used = [gates[low:high].sum() for low, high in self.bounds]
+        part = torch.zeros_like(used[0])
+        whole = 0
+        for area, inputs, outputs in self.weights:
+            image = self.image_channels
+            part = part + area * used[outputs] * (image if inputs is None else used[inputs])
+            whole += area * self.sizes[outputs] * (image if inputs is None else self.sizes[inputs])
+        return part / whole
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Keep |e| where the compensated gradient does not vanish."""
+        self.e.clamp_(-LIMIT, LIMIT)
+
+    @torch.no_grad()
+    def harden(self) -> None:
+        """Set every gate to 0 or 1, as at s = s_max; a group keeps at least its largest."""
+        self._set(torch.cat(self._hard()))
+
+    def _hard(self) -> list[Tensor]:
+        masks = []
+        for low, high in self.bounds:
+            group = self.e[low:high]
+            hard = group > 0
+            if not hard.any():
+                hard[group.argmax()] = True  # one, though clamping makes equals
+            masks.append(hard.float())
+        return masks
+
+    def shape(self) -> Shape:
+        """The channels that the hardened masks keep."""
+        kept = [torch.nonzero(hard)[:, 0].tolist() for hard in self._hard()]
+        streams = [kept[group] for group in self.stream_groups]
+        return Shape(streams, [[kept[group] for group in stage] for stage in self.inner_groups])
+
+    def release(self) -> None:
+        """Leave the layers without gates."""
+        self._set(None)
+
+    def _set(self, gates: Tensor | None) -> None:
+        for (low, high), group in zip(self.bounds, self.gated, strict=True):
+            for layer in group:
+                layer.gate = None if gates is None else gates[low:high]
 
 
 class Loss(NamedTuple):
@@ -18,11 +167,6 @@ class Loss(NamedTuple):
     total: Tensor  # what is minimised
     auxiliary: Tensor  # unweighted
     correct: Tensor  # fraction of images whose largest logit is their class
-
-
-def auxiliary_labels(labels_B: Tensor, old_classes: int) -> Tensor:
-    """Old classes share label 0; the step's new class of index j is label j + 1."""
-    return (labels_B - old_classes + 1).clamp(min=0)
 
 
 def cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
@@ -71,7 +215,8 @@ class RepresentationObjective(nn.Module):
         total = cross_entropy(logits_BC, labels_B)
         auxiliary = torch.zeros_like(total)
         if self.auxiliary_weight:
-            auxiliary_B = auxiliary_labels(labels_B, self.old_classes)
+            # Old classes share label 0; the step's new class of index j is label j + 1.
+            auxiliary_B = (labels_B - self.old_classes + 1).clamp(min=0)
             auxiliary = cross_entropy(self.auxiliary(features_BD), auxiliary_B)
             total = total + self.auxiliary_weight * auxiliary
         if self.masks is not None and sparsity is not None:

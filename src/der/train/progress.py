@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
 LINES = 10  # a step, beside those of a phase's first and last epoch
-EVENTS = "events.out.tfevents.*"
+EVENTS = "events.out.tfevents."
 
 
 def warn(sentence: str) -> None:
@@ -24,72 +24,12 @@ def warn(sentence: str) -> None:
     sys.stderr.flush()
 
 
-class Progress(Listener):
-    """Shows how far a step is: a bar of all its epochs, or elsewhere than on a terminal some lines.
-
-    ``title`` begins every line. A context manager.
-    """
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.later: dict[str, int] = {}  # epochs of the phases to come
-        self.done = 0  # epochs of the step
-        self.bar = tqdm(desc=title, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True)
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-
-    def on_step(self, epochs: Mapping[str, int]) -> None:
-        """A step begins, which plans so many epochs of each phase."""
-        self.later, self.done = dict(epochs), 0
-        self.bar.reset(total=sum(epochs.values()))
-
-    def on_phase(self, name: str, epochs: int, images: int) -> None:
-        """A phase begins, planned or not: a user-defined rebalancing may train as it likes."""
-        self.later.pop(name, None)
-        self.phase, self.epochs, self.images = f"{self.title}, {name}", epochs, images
-        self.total = self.bar.total = self.done + epochs + sum(self.later.values())
-        self.begin = time.perf_counter()
-
-    def on_resume(self, epochs: int) -> None:
-        """The first ``epochs`` epochs of the phase were done by an earlier run."""
-        self.done += epochs
-        self.bar.initial = self.bar.n = self.done  # they say nothing of the speed
-        self.bar.clear()
-        print(f"{self.phase}: going on after epoch {epochs} of {self.epochs}", flush=True)
-        self.begin = time.perf_counter()
-
-    def on_images(self, images: int) -> None:
-        """A batch of ``images`` was trained on."""
-        self.bar.update(images / self.images)
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        """An epoch has ended."""
-        seconds = max(time.perf_counter() - self.begin, 1e-9)
-        self.begin += seconds
-        self.done += 1
-        speed = f"{self.images / seconds:,.0f} images/s"
-        self.bar.set_postfix_str(
-            f"epoch {self.done}/{self.total}, {speed}, loss {record.loss:.4f}", refresh=False
-        )
-        tenths = [LINES * done // self.total for done in (self.done - 1, self.done)]
-        if self.bar.disable and (record.epoch in (1, self.epochs) or tenths[0] < tenths[1]):
-            left = tqdm.format_interval((self.total - self.done) * seconds)
-            means = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
-            print(
-                f"{self.phase}: epoch {record.epoch}/{self.epochs}, {means}, {speed}, {left} left", flush=True
-            )
-
-
-class TensorBoard(Listener):
+class TensorBoard:
     """Writes loss, auxiliary loss, accuracy, learning rate and images per second after every epoch.
 
     No result depends on these curves. Each phase has a folder in ``directory``. A phase that begins anew
     removes the events of one before; a resumed one goes on after the last epoch of which there is state.
-    ``warn`` hears once of events that cannot be written; training goes on without them. A context manager.
+    ``warn`` hears once of events that cannot be written; training goes on without them.
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
@@ -98,58 +38,42 @@ class TensorBoard(Listener):
         self.writer: SummaryWriter | None = None
         self.usable = True
 
-    def __enter__(self) -> "TensorBoard":
-        return self
+    def begin(self, phase: str, done: int) -> None:
+        """A phase begins of which an earlier run did, and wrote, the first ``done`` epochs."""
+        self.close()
+        self.phase, self.done = phase, done
 
-    def __exit__(self, *error: object) -> None:
-        self._attempt(self._close)
+    def add(self, record: EpochRecord, speed: float) -> None:
+        """Write the points of an epoch."""
+        self._attempt(lambda: self._write(record, speed))
 
-    def on_phase(self, name: str, epochs: int, images: int) -> None:
-        """A phase begins, in a folder of its name."""
-        self._attempt(self._close)
-        self.phase, self.images, self.done = name, images, 0
-        self.begin = time.perf_counter()
-
-    def on_resume(self, epochs: int) -> None:
-        """The first ``epochs`` epochs were done, and written, by an earlier run."""
-        self.done, self.begin = epochs, time.perf_counter()
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        """An epoch has ended: its points."""
-        seconds = max(time.perf_counter() - self.begin, 1e-9)
-        self._attempt(lambda: self._write(record, self.images / seconds))
-        self.begin = time.perf_counter()
+    def close(self) -> None:
+        """End the events of a phase."""
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            self._attempt(writer.close)
 
     def _write(self, record: EpochRecord, speed: float) -> None:
-        if self.writer is None:
-            self.writer = self._open()
-        points = {
-            "loss": record.loss,
-            "auxiliary_loss": record.auxiliary_loss,
-            "accuracy": record.accuracy,
-            "learning_rate": record.learning_rate,
-            "images_per_second": speed,
-        }
-        for name, value in points.items():
-            self.writer.add_scalar(name, value, record.epoch)
+        self.writer = self.writer or self._open()
+        for name in ("loss", "auxiliary_loss", "accuracy", "learning_rate"):
+            self.writer.add_scalar(name, getattr(record, name), record.epoch)
+        self.writer.add_scalar("images_per_second", speed, record.epoch)
         self.writer.flush()  # for those who look on, and for whoever goes on after a kill
 
     def _open(self) -> "SummaryWriter":
         from torch.utils.tensorboard import SummaryWriter  # only now: it takes a second, and is an extra
 
         folder = self.directory / self.phase
-        if self.done:
-            _wait_for_a_later_name(folder)
-            # What an earlier run wrote of epochs that are trained again does not count.
-            return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
-        for left in folder.glob(EVENTS):
-            left.unlink()
-        return SummaryWriter(folder)  # type: ignore[no-untyped-call]
-
-    def _close(self) -> None:
-        if self.writer is not None:
-            writer, self.writer = self.writer, None
-            writer.close()  # type: ignore[no-untyped-call]
+        if not self.done:
+            for left in folder.glob(f"{EVENTS}*"):
+                left.unlink()
+            return SummaryWriter(folder)  # type: ignore[no-untyped-call]
+        # Events are read in the order of their names, which begin with the second: two runs need two seconds.
+        now = time.time()
+        if any(folder.glob(f"{EVENTS}{int(now):010d}.*")):
+            time.sleep(int(now) + 1 - now)
+        # What an earlier run wrote of epochs that are trained again does not count.
+        return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
 
     def _attempt(self, act: Callable[[], None]) -> None:
         if not self.usable:
@@ -161,11 +85,69 @@ class TensorBoard(Listener):
             self.warn(f"{self.directory}: no curves from here on ({error.strerror}); training goes on")
 
 
-def _wait_for_a_later_name(folder: Path) -> None:
-    """Wait, at most a second, until new events get a file name of a later second than those there.
+class Progress(Listener):
+    """Shows how far a step is: a bar of all its epochs, or elsewhere than on a terminal some lines.
 
-    Events are read in the order of their names: second, host, process, and a number that has 9 after 10.
+    ``title`` begins every line; ``curves`` get every epoch too. A context manager.
     """
-    now = time.time()
-    if any(folder.glob(f"{EVENTS.removesuffix('*')}{int(now):010d}.*")):
-        time.sleep(int(now) + 1 - now)
+
+    def __init__(self, title: str, curves: TensorBoard | None = None) -> None:
+        self.title = title
+        self.curves = curves
+        self.later: dict[str, int] = {}  # epochs of the phases to come
+        self.done = 0  # epochs of the step
+        self.bar = tqdm(desc=title, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+        if self.curves is not None:
+            self.curves.close()
+
+    def on_step(self, epochs: Mapping[str, int]) -> None:
+        """A step begins, which plans so many epochs of each phase."""
+        self.later, self.done = dict(epochs), 0
+        self.bar.reset(total=sum(epochs.values()))
+
+    def on_phase(self, name: str, epochs: int, images: int) -> None:
+        """A phase begins, planned or not: a user-defined rebalancing may train as it likes."""
+        self.later.pop(name, None)
+        self.phase, self.epochs, self.images = name, epochs, images
+        self.total = self.bar.total = self.done + epochs + sum(self.later.values())
+        if self.curves is not None:
+            self.curves.begin(name, 0)
+        self.begin = time.perf_counter()
+
+    def on_resume(self, epochs: int) -> None:
+        """The first ``epochs`` epochs of the phase were done by an earlier run."""
+        self.done += epochs
+        self.bar.initial = self.bar.n = self.done  # they say nothing of the speed
+        self.bar.clear()
+        print(f"{self.title}, {self.phase}: going on after epoch {epochs} of {self.epochs}", flush=True)
+        if self.curves is not None:
+            self.curves.begin(self.phase, epochs)
+        self.begin = time.perf_counter()
+
+    def on_images(self, images: int) -> None:
+        """A batch of ``images`` was trained on."""
+        self.bar.update(images / self.images)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """An epoch has ended."""
+        seconds = max(time.perf_counter() - self.begin, 1e-9)
+        speed = f"{self.images / seconds:,.0f} images/s"
+        self.done += 1
+        self.bar.set_postfix_str(
+            f"epoch {self.done}/{self.total}, {speed}, loss {record.loss:.4f}", refresh=False
+        )
+        tenths = [LINES * done // self.total for done in (self.done - 1, self.done)]
+        if self.bar.disable and (record.epoch in (1, self.epochs) or tenths[0] < tenths[1]):
+            left = tqdm.format_interval((self.total - self.done) * seconds)
+            means = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
+            epoch = f"{self.title}, {self.phase}: epoch {record.epoch}/{self.epochs}"
+            print(f"{epoch}, {means}, {speed}, {left} left", flush=True)
+        if self.curves is not None:
+            self.curves.add(record, self.images / seconds)
+        self.begin = time.perf_counter()

@@ -9,15 +9,13 @@ are known without torch, which the functions import when they are called.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import chain
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError, printable
+from der.core.errors import UserError
 from der.core.registry import look_up
 from der.train.log import CLASSIFIER, EpochRecord
 
@@ -26,11 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from der.model.network import Network
-    from der.settings.training import TrainSettings
     from der.train.batches import TrainingImages
-    from der.train.phase import StepRun
-
-FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
+    from der.train.engine import StepRun
 
 
 class Rebalanced(NamedTuple):
@@ -50,39 +45,35 @@ class Rebalancing(Protocol):
 
     Settings are ``run.settings.incremental``. Draws come from
     ``der.core.randomness.generator(run.settings.seed, purpose, run.step)`` alone. What trains for long goes
-    through ``run.wire_engine`` and ``der.train.phase.run_phase``, which goes on after an interruption. Logits
-    come from ``der.model.forward.run_network``.
+    through ``run.wire_engine`` and ``der.train.engine.run_phase``, which goes on after an interruption.
+    Logits come from ``der.model.forward.run_network``.
     """
 
     def __call__(self, run: StepRun, network: Network, images: TrainingImages, /) -> Rebalanced: ...
 
 
 def weight_alignment(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Scale the new classes' weights to the old classes' mean norm (Zhao et al. 2020)."""
-    return Rebalanced([], align_weights(network.head, run.old_classes))
-
-
-def align_weights(head: nn.Linear, old_classes: int) -> float:
     """Weight alignment (Zhao et al. 2020, "Maintaining Discrimination and Fairness", section 4).
 
-    Multiplies the new classes' rows of the weight by gamma, the mean norm of old rows over that of new
-    rows; the bias stays. Returns gamma. Needs old classes and new ones.
+    Multiplies the new classes' rows of the weight by gamma, the mean norm of old rows over that of new rows;
+    the bias stays.
     """
     import torch
 
+    weight, old = network.head.weight, run.old_classes
     with torch.no_grad():
-        norms = head.weight.norm(dim=1)
-        gamma = norms[:old_classes].mean() / norms[old_classes:].mean()
-        head.weight[old_classes:] *= gamma
-    return float(gamma)
+        norms = weight.norm(dim=1)
+        gamma = norms[:old].mean() / norms[old:].mean()
+        weight[old:] *= gamma
+    return Rebalanced([], float(gamma))
 
 
 def classifier_learning(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
     """Draw the classifier anew and train it, extractors frozen, on a balanced subset (DER, section 3.4)."""
     from der.core.randomness import generator
     from der.model.backbones import torch_uniform
+    from der.train.engine import run_phase
     from der.train.objective import ClassifierObjective
-    from der.train.phase import run_phase
 
     schedule = run.settings.incremental.classifier
     torch_uniform(network.head, generator(run.settings.seed, "classifier", run.step))
@@ -107,39 +98,10 @@ def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDA
     return np.sort(np.concatenate(chosen))
 
 
-def warn_of_few(
-    steps: Sequence[Sequence[str]],
-    images: TrainingImages,
-    settings: TrainSettings,
-    warn: Callable[[str], None],
-) -> None:
-    """Tell ``warn`` if a new class has so few images that the balanced subset hardly has any exemplar.
-
-    ``steps`` holds all class names in label order, by the step that brought them.
-    """
-    if len(steps) == 1 or settings.incremental.rebalancing != "classifier_learning":
-        return
-    counts, old = np.bincount(images.labels), sum(map(len, steps[:-1]))
-    rarest = old + int(counts[old:].argmin())
-    few = int(counts[rarest])
-    if few < min(FEW, counts[:old].min()):
-        name = [*chain(*steps)][rarest]
-        warn(
-            f"training images of class {printable(name)}: {few}, and classifier learning takes as many of "
-            f"every class, {few * len(counts)} of {len(images.labels)}; add some, or write "
-            "train.incremental.rebalancing: weight_alignment"
-        )
-
-
-def none(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Leave the classifier as representation learning left it (an ablation)."""
-    return Rebalanced([])
-
-
 REBALANCINGS: dict[str, Rebalancing] = {
     "weight_alignment": weight_alignment,
     "classifier_learning": classifier_learning,
-    "none": none,
+    "none": lambda run, network, images: Rebalanced([]),  # an ablation
 }
 
 
@@ -148,25 +110,24 @@ def find_rebalancing(name: str) -> Rebalancing:
 
     When called it raises UserError, naming it, for a result that is not as ``Rebalancing`` says.
     """
-    return partial(_checked, look_up(REBALANCINGS, name, "train.incremental.rebalancing"), name)
+    function = look_up(REBALANCINGS, name, "train.incremental.rebalancing")
 
+    def checked(run: StepRun, network: Network, images: TrainingImages, /) -> Rebalanced:
+        head, shape = network.head, network.head.weight.shape
+        before = _digest(network.extractors)
+        returned = function(run, network, images)
+        records = returned.records if isinstance(returned, Rebalanced) else None
+        if not isinstance(records, list) or not all(isinstance(one, EpochRecord) for one in records):
+            fault = f"returns {type(returned).__name__}; return Rebalanced([]), or with the epochs it took"
+        elif network.head is not head or head.weight.shape != shape:
+            fault = "puts another classifier into the network; change its weights in place"
+        elif _digest(network.extractors) != before:
+            fault = "changes an extractor; change the classifier alone"
+        else:
+            return returned
+        raise UserError(f"train.incremental.rebalancing: {name} {fault}")
 
-def _checked(
-    function: Rebalancing, name: str, run: StepRun, network: Network, images: TrainingImages
-) -> Rebalanced:
-    head, shape = network.head, network.head.weight.shape
-    before = _digest(network.extractors)
-    returned = function(run, network, images)
-    records = returned.records if isinstance(returned, Rebalanced) else None
-    if not isinstance(records, list) or not all(isinstance(one, EpochRecord) for one in records):
-        fault = f"returns {type(returned).__name__}; return Rebalanced([]), or with the epochs it took"
-    elif network.head is not head or head.weight.shape != shape:
-        fault = "puts another classifier into the network; change its weights in place"
-    elif _digest(network.extractors) != before:
-        fault = "changes an extractor; change the classifier alone"
-    else:
-        return returned
-    raise UserError(f"train.incremental.rebalancing: {name} {fault}")
+    return checked
 
 
 def _digest(modules: Sequence[nn.Module]) -> bytes:

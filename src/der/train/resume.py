@@ -21,7 +21,6 @@ from filelock import FileLock, Timeout
 from der.core.cost import Spent, WorkClock, waiting
 from der.core.errors import UserError
 from der.core.files import atomic_file, regular
-from der.core.sealed import SealedDirectory
 from der.train.log import EpochRecord
 
 if TYPE_CHECKING:  # what removes state needs no torch, which costs seconds
@@ -92,7 +91,15 @@ class StateStore(StateKeeper):
         except OSError as error:
             raise self._unwritable(error) from None
         self.lock = lock
-        self._read(self.directory / STATE)
+        path = self.directory / STATE
+        try:
+            self.phases, spent = deserialize(regular(path).read_bytes())
+            self.clock.go_on(spent)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError):
+            path.replace(path.with_suffix(".damaged"))
+            self.warn(f"{path}: damaged, set aside; the step begins anew")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -122,19 +129,9 @@ class StateStore(StateKeeper):
         end = time.perf_counter()
         self.next_write = end + (end - begin) / FRACTION
 
-    def finish(self, checkpoint: Path) -> None:
-        """Mark the state as that of a checkpoint directory: every training ends with other weights."""
-        (self.directory / FINISHED).write_text(SealedDirectory(checkpoint).digest, encoding="utf-8")
-
-    def _read(self, path: Path) -> None:
-        try:
-            self.phases, spent = deserialize(regular(path).read_bytes())
-            self.clock.go_on(spent)
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError):
-            path.replace(path.with_suffix(".damaged"))
-            self.warn(f"{path}: damaged, set aside; the step begins anew")
+    def finish(self, checkpoint: str) -> None:
+        """Mark the state as that of a checkpoint, by its digest: every training ends with other weights."""
+        (self.directory / FINISHED).write_text(checkpoint, encoding="utf-8")
 
     def _unwritable(self, error: OSError) -> UnwritableState:
         return UnwritableState(
@@ -142,10 +139,9 @@ class StateStore(StateKeeper):
         )
 
 
-def remove_finished(root: Path, checkpoint: Path) -> None:
-    """Remove the training state below ``root`` that led to a checkpoint directory."""
-    mark = SealedDirectory(checkpoint).digest.encode()
-    _remove_unused(root, lambda found: (found / FINISHED).read_bytes() == mark)
+def remove_finished(root: Path, checkpoint: str) -> None:
+    """Remove the training state below ``root`` that led to the checkpoint of this digest."""
+    _remove_unused(root, lambda found: (found / FINISHED).read_bytes() == checkpoint.encode())
 
 
 def remove_old(root: Path, age: float = MAX_AGE) -> None:

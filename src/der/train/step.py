@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
+from der.core.errors import UserError, printable
 from der.core.randomness import generator
 from der.data.arrays import Memory
 from der.model.architecture import Normalization, measure_normalization
@@ -35,15 +36,15 @@ from der.model.network import (
 from der.model.resnet import ResNet
 from der.model.weights import Start
 from der.settings.sections import NetworkSettings
-from der.settings.training import Precision, ScheduleSettings, TrainSettings
+from der.settings.training import Precision, Recipe, ScheduleSettings, TrainSettings
 from der.train.batches import TrainingImages, gather_step
+from der.train.engine import StepRun, run_phase
 from der.train.log import CLASSIFIER, REPRESENTATION, EpochRecord, Listener
-from der.train.masks import ChannelMasks
-from der.train.objective import ClassifierObjective, RepresentationObjective
-from der.train.phase import StepRun, run_phase
-from der.train.rebalancing import Rebalanced, find_rebalancing, warn_of_few
+from der.train.objective import ChannelMasks, ClassifierObjective, RepresentationObjective
+from der.train.rebalancing import Rebalanced, find_rebalancing
 from der.train.resume import StateKeeper
 
+FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
 CHECKED = 64  # images that a trained network is tried on
 # When kernels compiled for the processor are worth it. Parameters and the machine decide, never a measured
 # time: a run that is repeated must compute as before.
@@ -65,20 +66,17 @@ class StepInputs:
     start: Start | None = None  # what step 1 starts from, if not at random: ``network`` then names it
     kernels: Kernels | None = None  # compiled for the processor; None: torch's own operations
 
+    @property
+    def recipe(self) -> Recipe:
+        """What of the settings decides on this step."""
+        return self.settings.recipe(len(self.steps))
+
 
 class TrainedStep(NamedTuple):
     """What a step leaves behind."""
 
     checkpoint: Checkpoint
     records: list[EpochRecord]
-
-
-class LearnedRepresentation(NamedTuple):
-    """What representation learning gives."""
-
-    network: Network
-    records: list[EpochRecord]
-    parameters: int  # trained, those of the auxiliary classifier and the masks included
 
 
 def prepare_step(
@@ -107,6 +105,30 @@ def prepare_step(
     return StepInputs(previous, steps, images, network, settings, device, start, kernels)
 
 
+def warn_of_few(
+    steps: Sequence[Sequence[str]],
+    images: TrainingImages,
+    settings: TrainSettings,
+    warn: Callable[[str], None],
+) -> None:
+    """Tell ``warn`` if a new class has so few images that the balanced subset hardly has any exemplar.
+
+    ``steps`` holds all class names in label order, by the step that brought them.
+    """
+    if len(steps) == 1 or settings.incremental.rebalancing != "classifier_learning":
+        return
+    counts, old = np.bincount(images.labels), sum(map(len, steps[:-1]))
+    rarest = old + int(counts[old:].argmin())
+    few = int(counts[rarest])
+    if few < min(FEW, counts[:old].min()):
+        name = [*chain(*steps)][rarest]
+        warn(
+            f"training images of class {printable(name)}: {few}, and classifier learning takes as many of "
+            f"every class, {few * len(counts)} of {len(images.labels)}; add some, or write "
+            "train.incremental.rebalancing: weight_alignment"
+        )
+
+
 def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> TrainedStep:
     """Train step t: its checkpoint from that of step t - 1, which is left as it was.
 
@@ -118,85 +140,91 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
     step = len(steps)
     rebalance = find_rebalancing(settings.incremental.rebalancing)
     before = empty_network() if previous is None else previous.network
-    network_settings = name_start(inputs.network, previous, inputs.start)
+    if previous is not None:
+        weights = previous.metadata.network.weights
+    else:  # the identity of what step 1 started from in place of the file's name
+        weights = None if inputs.start is None else inputs.start.identity
+    network_settings = replace(inputs.network, weights=weights)
     normalization = choose_normalization(previous, network_settings, images)
     run = StepRun(
         step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
     )
-    listener.on_step(plan_epochs(step, settings))
+    epochs = {REPRESENTATION: run.phase.epochs}
+    if run.old_classes and settings.incremental.rebalancing == "classifier_learning":
+        epochs[CLASSIFIER] = settings.incremental.classifier.epochs  # user-defined ones may add others
+    listener.on_step(epochs)
     stream = generator(settings.seed, "initialization", step)
     network = expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
     try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
-    learned = learn_representation(run, network, images, network_settings)
-    network = learned.network
+    network, records, trained = learn_representation(run, network, images, network_settings)
     rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
     check_scores(network, normalization, images, inputs.device, step)
-    metadata = describe(inputs, learned, normalization, network_settings, rebalanced.gamma)
-    return TrainedStep(Checkpoint(network.eval(), metadata), [*learned.records, *rebalanced.records])
-
-
-def plan_epochs(step: int, settings: TrainSettings) -> dict[str, int]:
-    """The epochs of each phase of ``step``, counted from 1; user-defined rebalancings may add others."""
-    epochs = {REPRESENTATION: settings.phase(step).epochs}
-    if step > 1 and settings.incremental.rebalancing == "classifier_learning":
-        epochs[CLASSIFIER] = settings.incremental.classifier.epochs
-    return epochs
+    metadata = Metadata(
+        format=FORMAT,
+        steps=steps,
+        image_side=images.side,
+        channels=images.channels,
+        resize=RESIZE,
+        normalization=normalization,
+        network=network_settings,
+        recipes=[*([] if previous is None else previous.metadata.recipes), inputs.recipe],
+        shapes=[pruned_shape(extractor) for extractor in network.extractors],
+        parameters=count_parameters(network),
+        parameters_trained=trained,
+        gamma=rebalanced.gamma,
+    )
+    return TrainedStep(Checkpoint(network.eval(), metadata), [*records, *rebalanced.records])
 
 
 def learn_representation(
     run: StepRun, network: Network, images: TrainingImages, network_settings: NetworkSettings
-) -> LearnedRepresentation:
+) -> tuple[Network, list[EpochRecord], int]:
     """Train the newest extractor and the classifier of ``network`` (DER, sections 3.2 and 3.3).
 
-    The other extractors stay as they are. With masks, the newest extractor of the result lacks the channels
-    that they turned off. Raises UserError naming step and epoch if the loss is not finite, and naming the
-    parameter that leaves a batch of one value per channel or asks for masks that the backbone does not have.
+    The other extractors stay as they are; if none is tuned the newest does too, and the classifier alone
+    learns. With masks, the newest extractor of the result lacks the channels that they turned off. Returns
+    the network, its epochs, and the number of parameters trained, those of the auxiliary classifier and the
+    masks included. Raises UserError naming step and epoch if the loss is not finite, and naming the parameter
+    that leaves a batch of one value per channel or asks for masks that the backbone does not have.
     """
-    if network_settings.tuned == "none":
-        return learn_classifier_alone(run, network, images)
     *frozen, newest = network.extractors
-    check_batches(run, newest, images)
-    settings = run.settings
-    masks = draw_masks(run, newest, network_settings)
-    auxiliary = random_linear(
-        newest.features,
-        network.classes - run.old_classes + 1,
-        network_settings,
-        generator(settings.seed, "auxiliary classifier", run.step),
-    )
-    auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
-    objective = RepresentationObjective(newest, network.head, auxiliary, auxiliary_weight, masks)
-    engine = run.wire_engine(objective, frozen, images, run.phase, masks)
+    settings, phase, count = run.settings, run.phase, len(images.labels)
+    masks, heads = None, [network.head]
+    objective: ClassifierObjective | RepresentationObjective
+    if network_settings.tuned == "none":
+        frozen.append(newest)
+        objective = ClassifierObjective(network.head, temperature=1.0)
+    else:
+        check_batches(run, newest, images)
+        if settings.masks is not None:
+            check_masks(network_settings, settings.masks)
+            assert isinstance(newest, ResNet)
+            masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
+        auxiliary = random_linear(
+            newest.features,
+            network.classes - run.old_classes + 1,
+            network_settings,
+            generator(settings.seed, "auxiliary classifier", run.step),
+        )
+        heads.append(auxiliary)
+        auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
+        objective = RepresentationObjective(newest, network.head, auxiliary, auxiliary_weight, masks)
+    engine = run.wire_engine(objective, frozen, images, phase, masks)
 
     def start_heads_anew() -> None:
         stream = generator(settings.seed, "heads after warm-up", run.step)
-        torch_uniform(network.head, stream)
-        torch_uniform(auxiliary, stream)
+        for head in heads:
+            torch_uniform(head, stream)
 
-    count = len(images.labels)
-    when_warm = start_heads_anew if run.phase.reinitialize_heads else None
-    records = run_phase(run, REPRESENTATION, engine, run.phase, count, when_warm)
+    when_warm = start_heads_anew if phase.reinitialize_heads else None
+    records = run_phase(run, REPRESENTATION, engine, phase, count, when_warm)
     if masks is not None:
         masks.harden()
-        engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, run.phase.epochs))
+        engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, phase.epochs))
         network = prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()
-    return LearnedRepresentation(network, records, count_trained(objective))
-
-
-def learn_classifier_alone(run: StepRun, network: Network, images: TrainingImages) -> LearnedRepresentation:
-    """Train the classifier of ``network``, in place, on the features of extractors that stay as they are."""
-    objective = ClassifierObjective(network.head, temperature=1.0)
-    engine = run.wire_engine(objective, network.extractors, images, run.phase)
-
-    def start_head_anew() -> None:
-        torch_uniform(network.head, generator(run.settings.seed, "heads after warm-up", run.step))
-
-    when_warm = start_head_anew if run.phase.reinitialize_heads else None
-    records = run_phase(run, REPRESENTATION, engine, run.phase, len(images.labels), when_warm)
-    engine.release()
-    return LearnedRepresentation(network, records, count_trained(objective))
+    return network, records, count_trained(objective)
 
 
 def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
@@ -208,15 +236,6 @@ def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) ->
             f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "
             "write another number"
         )
-
-
-def draw_masks(run: StepRun, extractor: Extractor, settings: NetworkSettings) -> ChannelMasks | None:
-    """The masks of the new extractor at their start, if the step is to have any."""
-    if run.settings.masks is None:
-        return None
-    check_masks(settings, run.settings.masks)
-    assert isinstance(extractor, ResNet)
-    return ChannelMasks(extractor, run.settings.masks, generator(run.settings.seed, "masks", run.step))
 
 
 def check_scores(
@@ -231,32 +250,6 @@ def check_scores(
         )
 
 
-def describe(
-    inputs: StepInputs,
-    learned: LearnedRepresentation,
-    normalization: Normalization,
-    network_settings: NetworkSettings,
-    gamma: float | None,
-) -> Metadata:
-    """The metadata of the trained network."""
-    network, images, previous = learned.network, inputs.images, inputs.previous
-    recipe = inputs.settings.recipe(len(inputs.steps))
-    return Metadata(
-        format=FORMAT,
-        steps=inputs.steps,
-        image_side=images.side,
-        channels=images.channels,
-        resize=RESIZE,
-        normalization=normalization,
-        network=network_settings,
-        recipes=[*([] if previous is None else previous.metadata.recipes), recipe],
-        shapes=[pruned_shape(extractor) for extractor in network.extractors],
-        parameters=count_parameters(network),
-        parameters_trained=learned.parameters,
-        gamma=gamma,
-    )
-
-
 def choose_normalization(
     previous: Checkpoint | None, settings: NetworkSettings, images: TrainingImages
 ) -> Normalization:
@@ -269,15 +262,6 @@ def choose_normalization(
     if expected is not None and len(expected.mean) == images.channels:
         return expected
     return measure_normalization(images.pixels.chunks())
-
-
-def name_start(
-    settings: NetworkSettings, previous: Checkpoint | None, start: Start | None
-) -> NetworkSettings:
-    """``settings`` with the identity of what step 1 started from in place of the file's name."""
-    if previous is not None:
-        return replace(settings, weights=previous.metadata.network.weights)
-    return replace(settings, weights=None if start is None else start.identity)
 
 
 def choose_kernels(
