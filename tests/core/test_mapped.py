@@ -19,15 +19,6 @@ def array(tmp_path: Path) -> np.memmap:
     return found
 
 
-def test_values_stay(array: np.memmap) -> None:
-    whole = np.array(array)
-    rows = np.array([0, 7, ROWS - 1])
-    prefetch(array, rows)
-    assert np.array_equal(array[rows], whole[rows])
-    release(array)
-    assert np.array_equal(array, whole)
-
-
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not tell what is resident")
 def test_what_is_let_go_is_not_resident(array: np.memmap) -> None:
     int(array.sum())

@@ -35,15 +35,6 @@ def test_the_seed_is_that_of_a_hash_so_that_no_machine_or_version_changes_it() -
     assert generator(5, "flip", 2, 3).initial_seed() == expected
 
 
-def test_no_generator_disturbs_another_or_the_global_one() -> None:
-    state = torch.get_rng_state()
-    first = generator(0, "a")
-    values(0, "a")
-    values(0, "b")
-    assert torch.randint(2**31, (4,), generator=first).tolist() == values(0, "a")
-    assert torch.equal(torch.get_rng_state(), state)
-
-
 BUILT: list[Callable[[], object]] = [
     lambda: nn.Linear(3, 4),
     lambda: nn.Conv2d(3, 4, 3),

@@ -139,14 +139,6 @@ def test_bad_chains(old: str, new: str) -> None:
     assert refusal() == "error: chain.yaml: missing or damaged; run `der chain`"
 
 
-@pytest.mark.parametrize("path", [PARAMS, CHAIN], ids=str)
-def test_files_that_are_not_there_or_not_utf8(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"# \xff\n")
-    assert refusal().startswith(f"error: {path}: ")
-    path.unlink()
-    assert refusal().startswith(f"error: {path}: ")
-
-
 @pytest.mark.parametrize(("name", "text"), [("DER_PROCESSES", "two"), ("DER_DEVICE", "gpu7")])
 def test_what_no_stage_can_work_with(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)

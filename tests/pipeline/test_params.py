@@ -10,7 +10,6 @@ import pytest
 
 from der.core.errors import UserError
 from der.pipeline.params import (
-    compare,
     load_section,
     parse_section,
     read_params,
@@ -105,8 +104,3 @@ STEPS = [[f"name {step}-{label}" for label in range(25)] for step in range(5)]
 )
 def test_long_lists_are_cut_at_every_depth(value: object, text: str) -> None:
     assert shorten(value) == text
-
-
-def test_differences_are_listed_by_key() -> None:
-    old, new = {"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"b": 1, "c": [2]}, "e": None, "f": True}
-    assert [*map(str, compare(old, new))] == ["a.c: [1] -> [2]", "d: 2 -> null", "f: null -> true"]

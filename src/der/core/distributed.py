@@ -45,10 +45,7 @@ _group: Group | None = None
 
 
 def join(rank: int, size: int, device: "torch.device", store: "Store | None" = None) -> None:
-    """Join the others as ``rank`` of ``size``, by NCCL on CUDA and Gloo elsewhere; they meet at ``store``.
-
-    Without one they meet where torchrun says. Raises UserError if they cannot reach each other.
-    """
+    """Join the others as ``rank`` of ``size`` by NCCL or Gloo, at ``store`` or where torchrun says."""
     global _group
     import torch.distributed as dist
 
@@ -97,10 +94,7 @@ def barrier() -> None:
 
 
 def all_reduce(tensors: "Sequence[Tensor]") -> None:
-    """Replace ``tensors``, all of one dtype, by their sums over the ranks; raises LostRank.
-
-    The sums of the same ranks and tensors have the same bits each time: a ring adds in its order.
-    """
+    """Replace ``tensors``, all of one dtype, by their sums over the ranks, with the same bits each time."""
     if _group is None:
         return
     import torch

@@ -21,10 +21,7 @@ imported_own: set[str] = set()  # modules that this process has imported for a n
 
 
 def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
-    """Resolve ``name`` to an entry of ``choices``, or to a user-defined function.
-
-    Raises UserError, ``where`` first, that says what can be written.
-    """
+    """Resolve ``name`` to an entry of ``choices`` or a user-defined function; raises UserError if to none."""
     if (module := module_of(name)) is not None:
         attribute = name.partition(OWN)[2]
         own: object = getattr(import_own(module, where), attribute, None)

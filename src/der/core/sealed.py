@@ -20,11 +20,7 @@ MANIFEST = "manifest.json"
 
 @contextmanager
 def sealed_directory(path: Path, known: Mapping[str, str] | None = None) -> Iterator[Path]:
-    """Yield an empty directory to fill; it becomes ``path``, with a manifest, only if the block succeeds.
-
-    ``known`` has the digests of files that were linked from a sealed directory, by name. They are taken over:
-    a file damaged there is damaged here, too.
-    """
+    """As ``atomic_directory``, with a manifest; ``known``: digests of files linked from a sealed one."""
     with atomic_directory(path) as directory:
         yield directory
         seal(directory, known or {})

@@ -147,10 +147,7 @@ def fit_chain(length: int, steps: int) -> list[str]:
 
 
 def resize_chain(length: int | None) -> int:
-    """Give chain.yaml ``length`` steps, by default those of the protocol; return how many it has.
-
-    Raises UserError if the protocol has more, and as ``resize`` does.
-    """
+    """Give chain.yaml ``length`` steps, by default the protocol's, never fewer; return how many it has."""
     if not paths.GRAPH.is_file():
         raise UserError(f"{paths.GRAPH}: not found; run from the repository's root")
     steps = planned_steps(load_settings())

@@ -126,10 +126,7 @@ def _md5(text: str) -> str:
 
 
 def describe_plan(overrides: Sequence[str]) -> str:
-    """What `dvc repro` would run and take, or with ``overrides`` every row of a sweep, and in all.
-
-    ``overrides`` are those of `dvc exp run -S`. Raises UserError for what no run can have.
-    """
+    """What `dvc repro` would run and take, or every row of a sweep, by overrides as of `dvc exp run -S`."""
     rows = expand_rows(overrides)
     workspace = read_workspace()
     plans = [plan_row(workspace, apply_row(row), rewritten=bool(row)) for row in rows]

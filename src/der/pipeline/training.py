@@ -108,10 +108,7 @@ def listening(step: int, key: str, warn: Callable[[str], None]) -> Progress:
 
 
 def curves_root() -> Path | None:
-    """The folder that DER_TENSORBOARD names, from the project's own; None if it names none.
-
-    Raises UserError if TensorBoard is not installed or the folder cannot be made.
-    """
+    """The folder that DER_TENSORBOARD names, from the project's own, made if need be; None if none."""
     named = os.environ.get(CURVES)
     if not named:
         return None
