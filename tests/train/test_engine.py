@@ -1,40 +1,32 @@
-"""Training against the loop of a textbook (tests/train/textbook.py), and torch's own optimiser."""
+"""Training against the loop of a textbook (tests/train/textbook.py), on torch's own optimiser."""
 
 import gc
 import math
 import subprocess
 import sys
 import weakref
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from der.core.errors import UserError
-from der.data.arrays import every_row
 from der.model.network import empty_network
 from der.train import batches as batch_module
-from der.train.batches import TrainingImages
-from der.train.engine import SGD, Group, learning_rate
+from der.train.engine import learning_rate
 from tests.builders import (
     CHANNELS,
     NETWORK,
     NO_AUGMENTATION,
-    NORMALIZATION,
     Killed,
     Killer,
     MemoryKeeper,
     Recorder,
-    augmentation_settings,
     build_engine,
     build_objective,
     draws_of,
     largest_difference,
     phase_settings,
-    random_images,
     random_network,
     same_bits,
     take_step,
@@ -133,40 +125,6 @@ def test_windows_change_nothing_but_the_rounding(
     assert np.median(differences) < 1e-5
 
 
-def one_epoch(labels: Sequence[int], batch_size: int, rate: float, **changes: Any) -> tuple[Any, Recorder]:
-    """An epoch over noise, of a network with 2 old classes and 2 new."""
-    images = TrainingImages(every_row([random_images(0, len(labels))]), np.array(labels))
-    network = random_network([2, 2])
-    objective = build_objective(network, old_classes=2, **changes)
-    phase = phase_settings(batch_size=batch_size)
-    trainer = build_engine(objective, network.extractors[:1], images, phase, **changes)
-    recorder = Recorder()
-    draws = draws_of(len(labels), augmentation_settings())
-    return trainer.run_epoch(draws, rate, recorder.on_images), recorder
-
-
-def test_means_are_over_images_not_batches() -> None:
-    # Nothing is learnt at this rate, and one batch of all images sees them as two of 5 and 2 do not.
-    labels = [0, 1, 2, 3, 3, 2, 1]
-    means, recorder = one_epoch(labels, batch_size=5, rate=1e-30)
-    assert recorder.batches == [5, 2]
-    network = random_network([2, 2])
-    objective = build_objective(network, old_classes=2).train()
-    order = draws_of(7, augmentation_settings()).order
-    pixels = random_images(0, 7)[order.numpy()] / 255
-    x = torch.from_numpy((pixels - NORMALIZATION.mean) / NORMALIZATION.std).permute(0, 3, 1, 2).float()
-    y = torch.tensor(labels)[order]
-    expected = np.zeros(3)
-    with torch.no_grad():
-        frozen = network.extractors[0].eval()(x)
-        for batch in (slice(0, 5), slice(5, 7)):
-            loss = objective(x[batch], frozen[batch], y[batch], torch.tensor(0.0))
-            expected += len(y[batch]) * np.array([float(part) for part in loss])
-    assert means.loss == pytest.approx(expected[0] / 7, rel=1e-5)
-    assert means.auxiliary_loss == pytest.approx(expected[1] / 7, rel=1e-5)
-    assert means.accuracy == pytest.approx(100 * expected[2] / 7, rel=1e-6)
-
-
 @pytest.mark.parametrize("rate", [1e6, 1e30])
 def test_an_update_that_diverges_after_the_last_loss_is_noticed(rate: float) -> None:
     settings = train_settings(base=phase_settings(epochs=1, milestones=[], batch_size=64, learning_rate=rate))
@@ -199,47 +157,6 @@ def test_a_released_engine_is_gone_at_once() -> None:
         assert gone() is None
     finally:
         gc.enable()
-
-
-def make_parameters() -> list[nn.Parameter]:
-    generator = torch.Generator().manual_seed(0)
-    return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((7, 5), (13,), (3, 3), (2,))]
-
-
-def set_gradients(parameters: list[nn.Parameter], step: int) -> None:
-    """Gradients of a step; one parameter has none at first."""
-    generator = torch.Generator().manual_seed(step + 1)
-    for value in parameters:
-        value.grad = torch.randn(value.shape, generator=generator)
-    if step == 0:
-        parameters[1].grad = None
-
-
-@pytest.mark.parametrize("momentum", [0.9, 0.0])
-def test_bits_are_those_of_torch_s_class(momentum: float) -> None:
-    ours, theirs = make_parameters(), make_parameters()
-    rates = [torch.tensor(0.0), torch.tensor(0.0)]
-    descent = SGD(
-        [Group(ours[:3], rates[0], 5e-4), Group(ours[3:], rates[1], 0.0)], momentum, torch.device("cpu")
-    )
-    groups = [{"params": theirs[:3], "weight_decay": 5e-4}, {"params": theirs[3:], "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=0.0, momentum=momentum, fused=True)
-    optimizer.state[theirs[1]]["momentum_buffer"] = torch.zeros(13)  # torch makes it at first steps only
-    for step, rate in enumerate((0.1, 0.05, 0.005)):
-        for number, group in enumerate(optimizer.param_groups):
-            group["lr"] = rate * (1 + number)
-            rates[number].fill_(rate * (1 + number))
-        set_gradients(ours, step)
-        set_gradients(theirs, step)
-        descent.step()
-        optimizer.step()
-        for one, other in zip(ours, theirs, strict=True):
-            assert torch.equal(one, other)
-    if momentum:
-        for one, other in zip(ours, theirs, strict=True):
-            assert torch.equal(descent.momenta[one], optimizer.state[other]["momentum_buffer"])
-    descent.zero_grad()
-    assert all(value.grad is None for value in ours)
 
 
 @pytest.mark.slow  # torch in a process of its own
