@@ -17,10 +17,9 @@ from der.core.errors import UserError
 from der.core.sealed import sealed_directory
 from der.pipeline import edits
 from der.pipeline.dvc import LOCK
-from der.pipeline.edits import add_classes, apply_preset, describe_move, resize_chain
+from der.pipeline.edits import add_classes, apply_preset, describe_move, planned_steps, resize_chain
 from der.pipeline.params import compare, read_params, read_text, value_at
 from der.pipeline.paths import PARAMS, chain_length, checkpoint, mark_unused, memory, write_chain
-from der.pipeline.plan import planned_steps
 from der.pipeline.presets import PRESETS, load_order, load_settings
 from der.settings.yaml import put_values
 from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY, make_clone

@@ -10,11 +10,11 @@ import pytest
 
 from der.core.errors import UserError
 from der.core.sealed import sealed_directory
-from der.pipeline import plan
+from der.pipeline import edits
 from der.pipeline.dvc import LOCK
+from der.pipeline.edits import planned_steps
 from der.pipeline.params import read_params
 from der.pipeline.paths import PARAMS, RAW
-from der.pipeline.plan import planned_steps
 from der.pipeline.presets import load_settings
 from tests.pipeline.clones import make_clone
 from tests.runs.lab import set_parameters
@@ -49,7 +49,7 @@ def images(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         with sealed_directory(RAW / split) as directory:
             for name in ("ant", "bee", "cat", "dog"):
                 (directory / f"{name}.npy").write_bytes(b"pixels")
-    monkeypatch.setattr(plan, "read_code", lambda stages: dict.fromkeys(stages, CODE))
+    monkeypatch.setattr(edits, "read_code", lambda stages: dict.fromkeys(stages, CODE))
     lock = {"schema": "2.0", "stages": {"download": record(path, file)}}
     LOCK.write_text(json.dumps(lock) + "\n")
     return file

@@ -11,7 +11,7 @@ import pytest
 
 from der.core.errors import UserError
 from der.data.sources.builtin import CIFAR10, CIFAR100
-from der.pipeline.plan import planned_steps
+from der.pipeline.edits import planned_steps
 from der.pipeline.presets import load_settings
 from der.settings.experiment import DIRECTORY, ORDERS, list_names, read_order
 from tests.data.sources.image_trees import tree_of, write_zip

@@ -12,12 +12,11 @@ from der.core.errors import UserError, naming, printable
 from der.core.registry import is_family
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
-from der.model.architecture import COLOURS
-from der.pipeline.edits import describe_missing_images, describe_move
+from der.model.architecture import (COLOURS)
+from der.pipeline.edits import (describe_missing_images, describe_move, planned_steps)
 from der.pipeline.environment import check_work
 from der.pipeline.params import write_side
 from der.pipeline.paths import GRAPH, PARAMS, RAW, WEIGHTS, check_chain, list_outputs, read_stages
-from der.pipeline.plan import planned_steps
 from der.pipeline.presets import load_settings
 from der.pipeline.training import curves_root
 from der.settings.experiment import Settings

@@ -119,7 +119,7 @@ def is_recorded(parameters: Any) -> bool:
     """
     report = _parse(read_committed(LOCK).decode()).get("report", {})
     return report.get("params", {}).get(str(PARAMS)) == parameters and (
-        read_hashes(report, "deps").get(SUMMARY) == _md5(read_committed(SUMMARY))
+        read_hashes(report, "deps").get(SUMMARY) == md5_of(read_committed(SUMMARY))
     )
 
 
@@ -157,14 +157,14 @@ def hash_output(path: Path) -> str:
 
 def _hash_objects(output: Path) -> dict[str, Path | bytes]:
     """DVC's objects of an output by their names: files, and at last the listing of a directory."""
-    hashes = {file: _md5(file) for file in find_files(output)}
+    hashes = {file: md5_of(file) for file in find_files(output)}
     names = {file.relative_to(output).as_posix(): name for file, name in hashes.items()}
     listing = json.dumps([{"md5": names[one], "relpath": one} for one in sorted(names)]).encode()
     objects: dict[str, Path | bytes] = {name: file for file, name in hashes.items()}
-    return objects | ({f"{_md5(listing)}.dir": listing} if output.is_dir() else {})
+    return objects | ({f"{md5_of(listing)}.dir": listing} if output.is_dir() else {})
 
 
-def _md5(content: Path | bytes) -> str:
+def md5_of(content: Path | bytes) -> str:
     if isinstance(content, bytes):
         return hashlib.md5(content, usedforsecurity=False).hexdigest()
     with content.open("rb") as stream:
@@ -182,7 +182,7 @@ def find_all_damage() -> Iterator[Damage]:
     """Damage in DVC's cache, of what stages read of each other, and of what the last leave."""
     for path in sorted(find_cache().glob("??/*")):
         name = path.parent.name + path.name
-        if OBJECT.fullmatch(name) and path.is_file() and _md5(path) != name.removesuffix(".dir"):
+        if OBJECT.fullmatch(name) and path.is_file() and md5_of(path) != name.removesuffix(".dir"):
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
     for directory in filter(Path.exists, paths.sealed(chain_length())):
         yield from (Damage(str(error), directory) for error in find_damage(directory))

@@ -1,26 +1,44 @@
-"""Edits params.yaml and chain.yaml for `der preset`, `der add` and `der chain`, and says what will run."""
+"""Edits params.yaml and chain.yaml for `der preset`, `der add` and `der chain`; the steps that they plan."""
 
+import os
 import shutil
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from der.core.errors import DamageError, UserError, naming
 from der.core.files import read_json
+from der.data.arrays import check_budget, list_classes
+from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
 from der.estimator.choices import check_choices
 from der.model.architecture import METADATA
 from der.pipeline import paths
-from der.pipeline.dvc import LOCK, find_cache, holds, read_lock, stages_to_run
+from der.pipeline.dvc import (
+    LOCK,
+    find_cache,
+    find_files,
+    hash_output,
+    holds,
+    md5_of,
+    read_lock,
+    read_records,
+    stages_to_run,
+)
+from der.pipeline.fingerprint import read_code
+from der.pipeline.inputs import STAGE as DOWNLOAD
 from der.pipeline.params import compare, parse_section, read_params, read_text, value_at, write_text
 from der.pipeline.paths import CHAIN, PARAMS, RAW, chain_length, is_unused, steps_in, write_chain
-from der.pipeline.plan import Steps, planned_steps
 from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
 from der.settings.experiment import Settings
-from der.settings.sections import DatasetSettings
+from der.settings.sections import DatasetSettings, to_values
 from der.settings.yaml import parse_yaml, put_values
 
 TRAINING = "train_task@"  # and the number of a step: its stage in DVC's graph
+
+
+Steps = list[list[str]]  # class names by step
 
 
 def apply_preset(name: str, class_order: str | None = None) -> str:
@@ -194,3 +212,64 @@ def _is_marker(output: Path) -> bool:
         return is_unused(output)
     except DamageError:
         return False
+
+
+def planned_steps(settings: Settings) -> Steps | None:
+    """The class names of every step; None if only the images tell. Raises UserError for what cannot be."""
+    dataset, protocol = settings.dataset, settings.protocol
+    with naming(PARAMS):
+        names = find_source(dataset).list_names(dataset)
+    if not names and (read := _names_read_last(dataset)):
+        try:
+            return _plan(read, settings)
+        except UserError:
+            path = _path(dataset)
+            if hash_output(path) == _recorded().get(path, {}).get("md5"):  # seconds for a large archive
+                raise
+    if not names:  # then those that the protocol names, if it names all that it teaches
+        listed = [protocol.class_order] if protocol.steps is None else protocol.steps
+        names = sorted(
+            {one for row in listed if isinstance(row, list) for one in row if isinstance(one, str)}
+        )
+    return _plan(names, settings) if names else None
+
+
+def _plan(names: list[str], settings: Settings) -> Steps:
+    with naming(PARAMS):
+        steps = plan_steps(names, settings.protocol)
+        check_budget(settings.memory, sum(map(len, steps)))
+    return steps
+
+
+def _names_read_last(dataset: DatasetSettings) -> list[str]:
+    """The classes in data/raw, or none if by parameters, code or sizes there may be others by now."""
+    entries = _recorded()
+    ran_with = read_records().get(DOWNLOAD, {}).get("params", {}).get(str(PARAMS), {}).get("dataset")
+    if ran_with != to_values(dataset) or not all(_has_size(entries, one) for one in (RAW, _path(dataset))):
+        return []
+    if entries.get(paths.fingerprint(DOWNLOAD), {}).get("md5") != md5_of(
+        read_code([DOWNLOAD])[DOWNLOAD].encode()
+    ):
+        return []
+    try:
+        return list_classes(RAW / "train")
+    except DamageError:
+        return []
+
+
+def _path(dataset: DatasetSettings) -> Path:
+    return Path(os.path.normpath(dataset.path))  # as DVC writes it
+
+
+def _recorded() -> dict[Path, dict[str, Any]]:
+    """What dvc.lock has of everything that download read and left, by path."""
+    record = read_records().get(DOWNLOAD, {})
+    return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
+
+
+def _has_size(entries: dict[Path, dict[str, Any]], path: Path) -> bool:
+    files, entry = find_files(path), entries.get(path, {})
+    return (sum(file.stat().st_size for file in files), len(files)) == (
+        entry.get("size"),
+        entry.get("nfiles", 1),
+    )

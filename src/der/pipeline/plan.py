@@ -8,7 +8,6 @@ restores what its cache holds of earlier runs, and a stage may leave the same as
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,13 +18,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from der.core.cost import StageTime, show_seconds
-from der.core.errors import DamageError, UserError, naming
-from der.data.arrays import check_budget, list_classes
-from der.data.protocol import plan_steps
-from der.data.sources.registry import find_source
+from der.core.errors import UserError
 from der.estimator.choices import backbone_side
 from der.pipeline import paths
-from der.pipeline.dvc import check_lock, find_files, hash_output, read_records
+from der.pipeline.dvc import check_lock, md5_of
+from der.pipeline.edits import Steps, planned_steps
 from der.pipeline.fingerprint import read_code
 from der.pipeline.inputs import STAGE as DOWNLOAD
 from der.pipeline.inputs import find_changed_classes
@@ -33,14 +30,13 @@ from der.pipeline.params import holds_side, load_section, parse_section, read_pa
 from der.pipeline.paths import CHAIN, INPUT, PARAMS, RAW, TASKS, check_chain, is_unused, read_task
 from der.pipeline.timing import read_last
 from der.settings.experiment import Settings
-from der.settings.sections import DatasetSettings, to_values
+from der.settings.sections import DatasetSettings
 from der.summary.series import align
 
 SPLIT = "split"
 CHANGED = "changed"  # in place of the hash of an input
 NEVER_RAN, LOST = "never ran", "lost"  # reasons to run, beside paths that have changed
 
-Steps = list[list[str]]  # class names by step
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
 
 
@@ -60,69 +56,6 @@ class Workspace(NamedTuple):
     stages: dict[str, Stage]  # each after those that it depends on
     code: dict[str, str]  # script of a stage -> hash of its fingerprint by the code as it is
     images: set[str] | None  # classes with other images than download read; None: any may have
-
-
-def planned_steps(settings: Settings) -> Steps | None:
-    """The class names of every step; None if only the images tell. Raises UserError for what cannot be."""
-    dataset, protocol = settings.dataset, settings.protocol
-    with naming(PARAMS):
-        names = find_source(dataset).list_names(dataset)
-    if not names and (read := _names_read_last(dataset)):
-        try:
-            return _plan(read, settings)
-        except UserError:
-            path = _path(dataset)
-            if hash_output(path) == _recorded().get(path, {}).get("md5"):  # seconds for a large archive
-                raise
-    if not names:  # then those that the protocol names, if it names all that it teaches
-        listed = [protocol.class_order] if protocol.steps is None else protocol.steps
-        names = sorted(
-            {one for row in listed if isinstance(row, list) for one in row if isinstance(one, str)}
-        )
-    return _plan(names, settings) if names else None
-
-
-def _plan(names: list[str], settings: Settings) -> Steps:
-    with naming(PARAMS):
-        steps = plan_steps(names, settings.protocol)
-        check_budget(settings.memory, sum(map(len, steps)))
-    return steps
-
-
-def _names_read_last(dataset: DatasetSettings) -> list[str]:
-    """The classes in data/raw, or none if by parameters, code or sizes there may be others by now."""
-    entries = _recorded()
-    ran_with = read_records().get(DOWNLOAD, {}).get("params", {}).get(str(PARAMS), {}).get("dataset")
-    if ran_with != to_values(dataset) or not all(_has_size(entries, one) for one in (RAW, _path(dataset))):
-        return []
-    if entries.get(paths.fingerprint(DOWNLOAD), {}).get("md5") != _md5(read_code([DOWNLOAD])[DOWNLOAD]):
-        return []
-    try:
-        return list_classes(RAW / "train")
-    except DamageError:
-        return []
-
-
-def _path(dataset: DatasetSettings) -> Path:
-    return Path(os.path.normpath(dataset.path))  # as DVC writes it
-
-
-def _recorded() -> dict[Path, dict[str, Any]]:
-    """What dvc.lock has of everything that download read and left, by path."""
-    record = read_records().get(DOWNLOAD, {})
-    return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
-
-
-def _has_size(entries: dict[Path, dict[str, Any]], path: Path) -> bool:
-    files, entry = find_files(path), entries.get(path, {})
-    return (sum(file.stat().st_size for file in files), len(files)) == (
-        entry.get("size"),
-        entry.get("nfiles", 1),
-    )
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def describe_plan(overrides: Sequence[str]) -> str:
@@ -187,7 +120,7 @@ def read_workspace() -> Workspace:
     code = read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
     changed = DOWNLOAD in stages and stages[DOWNLOAD].reasons
     images = find_changed_classes(load_section(DatasetSettings, "dataset")) if changed else None
-    return Workspace(stages, {name: _md5(text) for name, text in code.items()}, images)
+    return Workspace(stages, {name: md5_of(text.encode()) for name, text in code.items()}, images)
 
 
 def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
