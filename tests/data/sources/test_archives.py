@@ -6,12 +6,16 @@ import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from der.core.errors import UserError
 from der.core.files import atomic_directory
+from der.data.sources.archives import unpack
 from der.data.sources.folder import check_folder, list_classes
 from der.data.sources.registry import Counts, download
 from tests.data.sources.image_trees import (
@@ -191,3 +195,39 @@ def test_classes_of_an_archive_as_it_is_now(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(tarfile, "open", unexpected)
     check_folder(settings_for(archive), tmp_path / "raw")
     assert list_classes(settings_for(archive)) == []
+
+
+LETTERS = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\")
+TEXTS = st.text(LETTERS, min_size=1, max_size=8)
+ODD = ["..", ".", "", "a", "A", "é", "e\u0301", ".hidden", "Thumbs.db", "C:", "a b", "con", "~"]
+PATHS = st.lists(st.sampled_from(ODD) | TEXTS, min_size=1, max_size=4).map("/".join)
+FILES = PATHS.map(lambda path: path.rstrip("/")).filter(lambda path: path[-1:] not in ("", "."))
+MEMBERS = st.dictionaries(FILES, st.binary(max_size=8), max_size=5)
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    return tuple(part for part in name.split("/") if part not in ("", "."))
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+@given(members=MEMBERS)
+def test_members_of_any_names_stay_inside_and_apart(name: str, members: dict[str, bytes]) -> None:
+    """And come out under their names, or one sentence says why not."""
+    with TemporaryDirectory() as directory:
+        scratch = Path(directory, "inside/scratch")
+        scratch.mkdir(parents=True)
+        archive = write_archive(Path(directory, name), {**members})
+        climb = any(path.startswith("/") or ".." in path.split("/") for path in members)
+        try:
+            found = {entry.parts: entry.file for entry in unpack(archive, scratch)}
+        except UserError:
+            files = {parts_of(path) for path in members}
+            folders = {parts[:count] for parts in files for count in range(len(parts))}
+            assert climb or len(files) < len(members) or files & folders
+        else:
+            assert not climb and len(found) == len(members)
+            for path, content in members.items():
+                file = found[parts_of(path)]
+                assert file is not None and file.is_relative_to(scratch) and file.read_bytes() == content
+        outside = {path for path in Path(directory).rglob("*") if not path.is_relative_to(scratch)}
+        assert outside == {archive, scratch.parent}
