@@ -26,7 +26,7 @@ def submit(pipeline: Pipeline, shared: Path, lines: str) -> int:
 
 def trains(shared: Path) -> bool:
     """Whether a step is being trained."""
-    return any((shared / "scratch").glob("der-*/representation-*.state"))
+    return any((shared / "scratch").glob("der-*/state"))
 
 
 def wait_for(job: int) -> None:

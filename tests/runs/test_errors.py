@@ -142,10 +142,6 @@ def test_damaged_and_wrong_inputs(pipeline: Pipeline) -> None:
         folder = pipeline.root / "data/tasks/2" / part
         classes = folder / "classes.json"
         steps = json.loads(classes.read_text(encoding="utf-8"))["steps"]
-        classes.write_text("{}", encoding="utf-8")
-        seal(folder, {})
-        place = rf"data/tasks/2/{part}/classes\.json"
-        assert_refuses(pipeline, script, rf"{place}: not the classes of 2 steps; run `dvc repro`")
         classes.write_text(json.dumps({"steps": [steps[0], steps[1][::-1]]}), encoding="utf-8")
         seal(folder, {})
         message = r"data/checkpoints/2: of other classes than the protocol's; train its step again"
