@@ -45,7 +45,7 @@ def test_rows_side_by_side_and_one_that_is_killed(cluster: None, origin: Pipelin
     origin.edit(train__base__epochs=SWEEP_EPOCHS)
     origin.commit("Rows that take a while")
     rows = [" ".join(f"{key.replace('__', '.')}={one}" for key, one in row.items()) for row in ROWS]
-    lines = SWEEP.replace("1-2", f"1-{len(ROWS)}").replace("der chain 7", "der chain 2").splitlines()
+    lines = SWEEP.replace("1-2", f"1-{len(ROWS)}").replace("der chain 7", "der chain 3").splitlines()
     (place,) = (place for place, line in enumerate(lines) if line.startswith("printf"))
     lines[place] = f"printf '%s\\n' {shlex.join(rows)} > rows.txt"
     job = submit(origin, shared, "\n".join(lines))
