@@ -12,8 +12,8 @@ from der.core.errors import UserError, naming, printable
 from der.core.registry import is_family
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
-from der.model.architecture import (COLOURS)
-from der.pipeline.edits import (describe_missing_images, describe_move, planned_steps)
+from der.model.architecture import COLOURS
+from der.pipeline.edits import describe_missing_images, describe_move, planned_steps
 from der.pipeline.environment import check_work
 from der.pipeline.params import write_side
 from der.pipeline.paths import GRAPH, PARAMS, RAW, WEIGHTS, check_chain, list_outputs, read_stages
