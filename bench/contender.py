@@ -15,8 +15,8 @@ from bench.cases import Case, prepare
 from bench.engine_loop import EngineLoop, Layers, whole_training
 from bench.engine_predicting import EnginePrediction
 from der.core.device import set_up_device
-from der.pipeline.launch import computing
-from der.settings.training import Precision
+from der.pipeline.environment import computing
+from der.settings.sections import Precision
 from der.train.step import worth_compiling
 
 if TYPE_CHECKING:

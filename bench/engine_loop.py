@@ -11,7 +11,7 @@ from msgspec import structs
 
 from bench.cases import SEED, Case, Start, network_settings
 from der.core.device import choose_precision
-from der.settings.training import Precision, ScheduleSettings
+from der.settings.sections import Precision, ScheduleSettings
 from der.train.batches import Feed, draw_epoch
 from der.train.engine import CapturedStep, Engine
 from der.train.objective import RepresentationObjective

@@ -12,7 +12,7 @@ from der.inference.predictor import Predictor
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.forward import images_per_pass
 from der.model.network import count_parameters
-from der.settings.training import Recipe
+from der.settings.sections import Recipe
 from der.train.batches import TrainingImages
 
 

@@ -9,7 +9,7 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from der.settings.yaml import load_document, put_values
+from der.settings.parsing import load_document, put_values
 
 COPIED = (
     "src",

@@ -21,7 +21,7 @@ from bench.cases import SEED, Case, Start
 from der.model.architecture import Normalization
 from der.model.kernels.layers import ConvNorm
 from der.model.network import Extractor
-from der.settings.training import AugmentationSettings
+from der.settings.sections import AugmentationSettings
 from der.train.batches import TrainingImages, draw_epoch
 
 MAX_WORKERS = 8

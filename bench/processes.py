@@ -22,7 +22,7 @@ import torch
 from bench.pipeline_copy import copy_pipeline, edit_parameters, environment
 from bench.results_file import RESULTS, describe_processor
 from der.core.files import read_json, write_json
-from der.settings.training import Precision
+from der.settings.sections import Precision
 
 TURNS = 3
 EPOCHS = 3  # measured in a turn, after one that is not

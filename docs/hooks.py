@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from der.pipeline.checks import make_schema
+from der.pipeline.edits import make_schema
 
 LINK = re.compile(r"\]\(\.\./([^)\s]+)\)")
 TABLE = "<!-- the table of settings -->"  # of the schema's descriptions, so that it is always current

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from functools import partial
 
 from der.core import distributed
-from der.pipeline import paths
-from der.pipeline.environment import is_worker
-from der.pipeline.launch import end_with_parent, run_together
-from der.pipeline.paths import chain_length, is_unused
+from der.pipeline import project
+from der.pipeline.environment import end_with_parent, is_worker, run_together
 from der.pipeline.presets import load_settings
+from der.pipeline.project import chain_length, is_unused
 from der.pipeline.provenance import check_recipes
 from der.pipeline.runs import conclude
 from der.pipeline.stage import Given, ending, is_shared, perform_check, perform_stage
@@ -52,7 +51,7 @@ def check_skipped(start: str) -> None:
     """Raise UserError if the steps before stage ``start`` were trained with other parameters."""
     name, _, step = start.partition("@")
     if name in ("summarize", "report"):
-        trained = sum(not is_unused(paths.train_images(one)) for one in range(1, chain_length() + 1))
+        trained = sum(not is_unused(project.train_images(one)) for one in range(1, chain_length() + 1))
     else:
         trained = int(step or 0) - (name == "train_task")
     if trained > 0:

@@ -1,40 +1,37 @@
 """build_memory@k: the exemplars and class means after step k."""
 
-from der.core.sealed import SealedDirectory
+from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_classes, save_memory
-from der.pipeline import paths
-from der.pipeline.environment import is_worker, scratch_root, set_up_device
-from der.pipeline.launch import computing
-from der.pipeline.params import load_section
-from der.pipeline.paths import is_unused, mark_unused, read_task
+from der.pipeline import project
+from der.pipeline.environment import computing, is_worker, scratch_root, set_up_device
 from der.pipeline.stage import Given, run_step
 from der.settings.sections import MemorySettings
 from der.train.resume import remove_finished
 
 
 def run(step: int, given: Given) -> str:
-    if is_unused(paths.train_images(step)):
-        return mark_unused("build_memory", step, paths.memory(step))
+    if project.is_unused(project.train_images(step)):
+        return project.mark_unused("build_memory", step, project.memory(step))
     # Only now: what follows imports torch, which costs seconds.
     from der.memory import build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
     from der.model.forward import features_of
 
-    settings = load_section(MemorySettings, "memory")
+    settings = project.load_section(MemorySettings, "memory")
     device = set_up_device()
     given.load(device.type)
-    steps = read_task(paths.train_images(step), step)
-    checkpoint = load_checkpoint(paths.checkpoint(step))
-    check_classes(paths.checkpoint(step), checkpoint, steps)
-    new_classes = read_classes(paths.train_images(step), steps[-1])
+    steps = project.read_task(project.train_images(step), step)
+    checkpoint = load_checkpoint(project.checkpoint(step))
+    check_classes(project.checkpoint(step), checkpoint, steps)
+    new_classes = read_classes(project.train_images(step), steps[-1])
     with computing(f"build_memory {step}", device):
-        features = features_of(checkpoint, device)
-        memory = build_memory(load_memory(paths.memory(step - 1)), new_classes, settings, features)
+        features = features_of(checkpoint.network, checkpoint.metadata.normalization, device)
+        memory = build_memory(load_memory(project.memory(step - 1)), new_classes, settings, features)
     if is_worker():
         return ""
     given.confirm()
-    save_memory(paths.memory(step), memory)
-    remove_finished(scratch_root(), SealedDirectory(paths.checkpoint(step)).digest)
+    save_memory(project.memory(step), memory)
+    remove_finished(scratch_root(), SealedDirectory(project.checkpoint(step)).digest)
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"
 
 

@@ -19,7 +19,7 @@ def list_fingerprinted() -> list[str]:
 def run() -> str:
     code = read_code(list_fingerprinted())
     # Only now: a module that cannot be parsed cannot be imported either.
-    from der.pipeline.checks import check_project
+    from der.pipeline.edits import check_project
 
     check_project(partial(print, flush=True))
     changed = write_fingerprints(code)

@@ -2,17 +2,16 @@
 
 from der.core.files import atomic_directory
 from der.data.sources.registry import download
+from der.pipeline import project
 from der.pipeline.inputs import keep_files_of_classes, list_files_of_classes
-from der.pipeline.params import load_section, with_side
-from der.pipeline.paths import RAW
 from der.pipeline.stage import Given, run_stage
 from der.settings.sections import DatasetSettings
 
 
 def run(given: Given) -> str:
-    settings = with_side(load_section(DatasetSettings, "dataset"))
+    settings = project.with_side(project.load_section(DatasetSettings, "dataset"))
     files = list_files_of_classes(settings)  # before they are read: what changes meanwhile counts as changed
-    with atomic_directory(RAW) as directory:
+    with atomic_directory(project.RAW) as directory:
         counts = download(settings, directory)
         given.confirm()
     keep_files_of_classes(files)

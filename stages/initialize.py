@@ -5,14 +5,13 @@ With weights that the first extractor starts from, if there are any.
 
 from der.data.arrays import empty_memory, save_memory
 from der.model.checkpoint import save_empty_checkpoint
-from der.pipeline.params import load_section
-from der.pipeline.paths import checkpoint, memory
+from der.pipeline import project
 from der.pipeline.stage import Given, run_stage
 from der.settings.sections import NetworkSettings
 
 
 def run(given: Given) -> str:
-    network = load_section(NetworkSettings, "network")
+    network = project.load_section(NetworkSettings, "network")
     start, begun = None, ""
     if network.weights is not None:
         from der.model.weights import read_start  # torch costs seconds
@@ -20,8 +19,8 @@ def run(given: Given) -> str:
         start = read_start(network, network.weights)
         begun = f", and weights for {network.backbone} of {start.identity}"
         given.confirm()
-    save_empty_checkpoint(checkpoint(0), start)
-    save_memory(memory(0), empty_memory())
+    save_empty_checkpoint(project.checkpoint(0), start)
+    save_memory(project.memory(0), empty_memory())
     return f"initialize: empty network and memory{begun}"
 
 

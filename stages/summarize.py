@@ -1,10 +1,8 @@
 """summarize: all steps together, as one metrics file, tables and plots."""
 
-from der.pipeline import paths
+from der.pipeline import project
 from der.pipeline.inputs import RunImages
-from der.pipeline.params import load_section
-from der.pipeline.results import joint_accuracy, published_curves
-from der.pipeline.runs import read_steps
+from der.pipeline.runs import joint_accuracy, published_curves, read_steps
 from der.pipeline.stage import Given, run_stage
 from der.report.charts import write_summary
 from der.settings.sections import DatasetSettings, ProtocolSettings
@@ -12,15 +10,15 @@ from der.settings.sections import DatasetSettings, ProtocolSettings
 
 def run(given: Given) -> str:
     steps = read_steps()
-    logs = [paths.training(step) for step in range(1, len(steps) + 1)]
-    images = RunImages(load_section(DatasetSettings, "dataset").source)
+    logs = [project.training(step) for step in range(1, len(steps) + 1)]
+    images = RunImages(project.load_section(DatasetSettings, "dataset").source)
     summary = write_summary(
         steps,
-        paths.evaluation(len(steps)),
+        project.evaluation(len(steps)),
         logs,
-        paths.SUMMARY,
-        paths.PLOTS,
-        published=published_curves(images, load_section(ProtocolSettings, "protocol")),
+        project.SUMMARY,
+        project.PLOTS,
+        published=published_curves(images, project.load_section(ProtocolSettings, "protocol")),
         joint=joint_accuracy(images, steps[-1]["classes"]),
     )
     return (

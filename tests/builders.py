@@ -24,14 +24,16 @@ from der.model.network import (
     expand,
 )
 from der.model.resnet import ResNet
-from der.settings.sections import MemorySettings, NetworkSettings, to_values
-from der.settings.training import (
+from der.settings.sections import (
     AugmentationSettings,
     ClassifierSettings,
     IncrementalSettings,
     MaskSettings,
+    MemorySettings,
+    NetworkSettings,
     PhaseSettings,
     TrainSettings,
+    to_values,
 )
 from der.train.batches import Draws, Feed, TrainingImages, draw_epoch, gather_step
 from der.train.engine import Engine, StepRun

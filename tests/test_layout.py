@@ -30,7 +30,6 @@ LIGHT = (
     "der.estimator.choices",
     "der.data.sources.registry",
     "der.model.backbones",
-    "der.train.rebalancing",
     "der.train.resume",
     "der.memory",
 )

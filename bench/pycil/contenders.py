@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bench.pycil.plans import Plan
-from der.settings.training import Precision
+from der.settings.sections import Precision
 
 
 @dataclass(frozen=True)

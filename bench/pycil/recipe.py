@@ -4,11 +4,12 @@ from typing import Any
 
 from bench.pycil.plans import Plan
 from der.model.architecture import Normalization
-from der.settings.sections import MemorySettings, NetworkSettings
-from der.settings.training import (
+from der.settings.sections import (
     AugmentationSettings,
     ClassifierSettings,
     IncrementalSettings,
+    MemorySettings,
+    NetworkSettings,
     PhaseSettings,
     Precision,
     TrainSettings,

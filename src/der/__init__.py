@@ -15,7 +15,7 @@ _PLACES = {
     "Predictor": "der.inference.predictor",
     "Progress": "der.train.progress",
     "Settings": "der.settings.experiment",
-    "StepMetrics": "der.evaluation.metrics",
+    "StepMetrics": "der.evaluation.results",
     "UserError": "der.core.errors",
     "load": "der.estimator.classifier",
     "load_predictor": "der.inference.predictor",

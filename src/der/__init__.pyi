@@ -1,7 +1,7 @@
 from der.core.errors import UserError as UserError
 from der.estimator.classifier import DERClassifier as DERClassifier
 from der.estimator.classifier import load as load
-from der.evaluation.metrics import StepMetrics as StepMetrics
+from der.evaluation.results import StepMetrics as StepMetrics
 from der.inference.predictor import Predictor as Predictor
 from der.inference.predictor import load_predictor as load_predictor
 from der.settings.experiment import Settings as Settings

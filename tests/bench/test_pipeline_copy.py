@@ -7,9 +7,9 @@ import pytest
 from bench import many_steps
 from bench.photos import memory
 from bench.pipeline_copy import copy_pipeline, disk, edit_parameters, run_der
-from der.pipeline.params import read_text, value_at
 from der.pipeline.presets import parse_settings
-from der.settings.yaml import parse_yaml
+from der.pipeline.project import read_text, value_at
+from der.settings.parsing import parse_yaml
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from der.cli.main import COMMANDS, FIRST, PIPELINE, naming_the_extra
 from der.core.errors import UserError
-from der.pipeline.paths import write_chain
+from der.pipeline.project import write_chain
 
 NAMES = [command.__name__ for command in COMMANDS]
 

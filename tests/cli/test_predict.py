@@ -13,8 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.cli.commands import MOST_PICTURES, start_csv, start_table
-from der.cli.main import main
+from der.cli.main import MOST_PICTURES, main, start_csv, start_table
 from der.inference import loader
 from der.inference.predictor import Prediction, Predictor, load_predictor
 from tests.builders import CPU, random_images

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from der.core.files import write_array, write_json
 from der.data.arrays import Memory, empty_memory, save_memory
-from der.evaluation.metrics import nearest_mean_scores
+from der.evaluation.results import nearest_mean_scores
 from der.memory import build_memory
 from der.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.forward import run_network
 from der.train.batches import TrainingImages, gather_step
 from der.train.engine import StepRun
-from der.train.rebalancing import classifier_learning
 from der.train.resume import HOLDER, LOCK, PREFIX, StateKeeper, StateStore
+from der.train.step import classifier_learning
 from tests.builders import (
     CPU,
     NORMALIZATION,

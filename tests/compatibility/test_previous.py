@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from der.core.errors import UserError, advising
-from der.core.files import read_array, read_json, write_array
-from der.core.sealed import seal
+from der.core.files import read_array, read_json, seal, write_array
 from der.data.arrays import load_memory
 from der.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
-from der.pipeline.paths import MEND
+from der.pipeline.project import MEND
 from der.train.resume import PREFIX, STATE, StateStore
 from tests.builders import MemoryKeeper, Recorder
 from tests.compatibility import make

@@ -5,10 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core import sealed
+from der.core import files
 from der.core.errors import DamageError
-from der.core.files import link_or_copy, write_array, write_json
-from der.core.sealed import MANIFEST, SealedDirectory, find_damage, sealed_directory
+from der.core.files import (
+    MANIFEST,
+    SealedDirectory,
+    find_damage,
+    link_or_copy,
+    sealed_directory,
+    write_array,
+    write_json,
+)
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
@@ -60,7 +67,7 @@ def test_known_digests_are_taken_over(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = SealedDirectory(directory).digests
-    monkeypatch.setattr(sealed, "digest_file", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr(files, "digest_file", lambda path: pytest.fail(f"{path} was hashed"))
     with sealed_directory(tmp_path / "copy", known) as partial:
         link_or_copy(directory / "array.npy", partial / "array.npy")
     monkeypatch.undo()

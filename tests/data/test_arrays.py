@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from der.core import files
 from der.core.errors import DamageError, UserError
-from der.core.files import write_array, write_json
-from der.core.sealed import seal
+from der.core.files import seal, write_array, write_json
 from der.data import arrays as module
 from der.data.arrays import (
     ImageRows,

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.core.errors import UserError
-from der.core.files import write_array
-from der.core.sealed import seal
+from der.core.files import seal, write_array
 from der.data.arrays import class_file
 from der.data.protocol import Identity, identify, order_classes, plan_steps
 from der.data.sources.registry import download

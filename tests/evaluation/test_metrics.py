@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from der.core.sealed import sealed_directory
-from der.evaluation.metrics import (
+from der.core.files import sealed_directory
+from der.evaluation.results import (
     TOP_K,
     breakdown,
     confusion_matrix,

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from der.core.errors import DamageError
-from der.core.files import read_json, write_array
-from der.core.sealed import sealed_directory
-from der.evaluation.mistakes import (
+from der.core.files import read_json, sealed_directory, write_array
+from der.evaluation.results import (
     MOST,
     MOST_PIXELS,
     SUREST,

@@ -17,7 +17,7 @@ from der.estimator.choices import CHOICES
 from der.model.architecture import normalize_features
 from der.model.forward import run_network
 from der.model.network import build_extractor
-from der.train.rebalancing import find_rebalancing
+from der.train.step import find_rebalancing
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for
 from tests.estimator.tiny import noise, tiny_classifier

@@ -19,8 +19,7 @@ from der.data.arrays import empty_memory
 from der.inference.export import export_safetensors
 from der.inference.predictor import Predictor
 from der.model.checkpoint import Checkpoint, save_checkpoint, save_empty_checkpoint
-from der.settings.sections import NetworkSettings
-from der.settings.training import MaskSettings
+from der.settings.sections import MaskSettings, NetworkSettings
 from der.train.batches import gather_step
 from tests.builders import (
     CPU,

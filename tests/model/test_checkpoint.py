@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from der.core.errors import DamageError, UserError
-from der.core.sealed import seal
+from der.core.files import seal
 from der.model.architecture import HEAD, extractor_file
 from der.model.checkpoint import (
     check_classes,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from der.core.errors import UserError
-from der.core.sealed import SealedDirectory, seal
+from der.core.files import SealedDirectory, seal
 from der.model.checkpoint import Metadata, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.settings.sections import to_values
 from tests.builders import random_checkpoint, same_bits, weights

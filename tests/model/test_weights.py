@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from der.core.errors import DamageError, UserError
-from der.core.sealed import SealedDirectory
+from der.core.files import SealedDirectory
 from der.model.checkpoint import load_start, open_checkpoint, read_metadata, save_empty_checkpoint
 from der.model.network import empty_network, expand
 from der.model.weights import read_start

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from der.pipeline.paths import write_chain
 from der.pipeline.presets import PRESETS, load_order, parse_settings, write_preset
+from der.pipeline.project import write_chain
 from der.settings.experiment import Settings, list_names
 from tests.locations import ROOT
 

@@ -11,7 +11,7 @@ import torch
 
 from der.core import distributed
 from der.core.errors import UserError
-from der.pipeline import launch
+from der.pipeline import environment
 from der.pipeline.environment import own_rank
 from der.pipeline.stage import ending
 
@@ -38,7 +38,7 @@ ACTS: dict[str, Callable[[], None]] = {
 
 
 def work() -> None:
-    launch.end_with_parent()
+    environment.end_with_parent()
     for batch in range(20):
         if batch == 10 and str(own_rank()) in RANKS:
             ACTS[WHAT]()
@@ -48,4 +48,4 @@ def work() -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with ending():
-        launch.run_together(work, "tests.pipeline.launch_program", RANKS, WHAT)
+        environment.run_together(work, "tests.pipeline.launch_program", RANKS, WHAT)

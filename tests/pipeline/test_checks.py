@@ -14,12 +14,11 @@ from der.cli.main import main
 from der.core.errors import UserError
 from der.core.files import read_json
 from der.estimator.choices import CHOICES, backbone_side
-from der.pipeline import checks
-from der.pipeline.checks import SCHEMA, make_schema
+from der.pipeline import edits
 from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
-from der.pipeline.params import read_params
-from der.pipeline.paths import CHAIN, PARAMS, write_chain
+from der.pipeline.edits import SCHEMA, make_schema
 from der.pipeline.plan import read_workspace
+from der.pipeline.project import CHAIN, PARAMS, read_params, write_chain
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
 from tests.locations import ROOT
@@ -89,7 +88,7 @@ def test_bad_parameters(pattern: str, replacement: str, message: str) -> None:
     ids=str,
 )
 def test_values_that_cannot_be(values: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "check_choices", lambda _: None)  # it imports timm, which takes seconds
+    monkeypatch.setattr(edits, "check_choices", lambda _: None)  # it imports timm, which takes seconds
     for path in ("data/raw", "data/checkpoints/1", "data/tasks/1", "metrics"):
         Path(path).mkdir(parents=True)
     set_parameters(PARAMS, values)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from der.core.sealed import MANIFEST, sealed_directory
-from der.pipeline import dvc, paths
+from der.core.files import MANIFEST, sealed_directory
+from der.pipeline import dvc, project
 from der.pipeline.dvc import Damage, find_all_damage, hash_output, holds, repair
-from der.pipeline.paths import write_chain
+from der.pipeline.project import write_chain
 
 GRAPH = {
     "check": {"outs": [{"data/fingerprints": {"persist": True}}, {"data/input.json": {"persist": True}}]},
@@ -35,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_chain(1)
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": GRAPH}))
     for split in ("train", "test"):
-        with sealed_directory(paths.RAW / split) as directory:
+        with sealed_directory(project.RAW / split) as directory:
             (directory / "cat.npy").write_bytes(split.encode())
     for name in ("metrics/summary.json", "metrics/plots/a.csv", "metrics/plots/b.png", "data/input.json"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -46,9 +46,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for stage, outs in recorded.items()
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
-    for file in (path for path in paths.RAW.rglob("*") if path.is_file()):
+    for file in (path for path in project.RAW.rglob("*") if path.is_file()):
         put(tmp_path / "cache", file.read_bytes())
-    put(tmp_path / "cache", listing_of(paths.RAW), ".dir")
+    put(tmp_path / "cache", listing_of(project.RAW), ".dir")
     return tmp_path / "cache"
 
 
@@ -86,11 +86,11 @@ def only_damage() -> Damage:
 
 
 def test_names_of_objects_are_dvc_s(cache: Path) -> None:
-    (paths.RAW / "ü").mkdir()
-    (paths.RAW / "ü/b.npy").write_bytes(b"one more")
-    assert hash_output(paths.RAW) == f"{md5(listing_of(paths.RAW))}.dir"
-    assert hash_output(paths.RAW / "ü/b.npy") == md5(b"one more")
-    assert holds(cache, paths.RAW / "test/cat.npy") and not holds(cache, paths.RAW)
+    (project.RAW / "ü").mkdir()
+    (project.RAW / "ü/b.npy").write_bytes(b"one more")
+    assert hash_output(project.RAW) == f"{md5(listing_of(project.RAW))}.dir"
+    assert hash_output(project.RAW / "ü/b.npy") == md5(b"one more")
+    assert holds(cache, project.RAW / "test/cat.npy") and not holds(cache, project.RAW)
 
 
 def test_what_no_stage_leaves_is_neither_judged_nor_removed(cache: Path) -> None:
@@ -100,7 +100,7 @@ def test_what_no_stage_leaves_is_neither_judged_nor_removed(cache: Path) -> None
     (cache / "ab").mkdir(exist_ok=True)
     (cache / "ab" / "unfinished.tmp").write_bytes(b"of DVC's")
     assert list(find_all_damage()) == []
-    spoil(paths.RAW / "test/cat.npy")
+    spoil(project.RAW / "test/cat.npy")
     assert len(list(repair([only_damage()]))) == 1
     assert all(Path(path).read_bytes() == b"of somebody" for path in STRANGERS)
 
@@ -126,19 +126,19 @@ def test_an_object_of_which_there_is_no_copy_is_removed(cache: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cat.npy", MANIFEST])
 def test_a_damaged_result_goes_with_its_directory(name: str, cache: Path) -> None:
-    spoil(paths.RAW / "test" / name)
+    spoil(project.RAW / "test" / name)
     damage = only_damage()
     assert damage.sentence.startswith(f"data/raw/test/{name}: ")
     assert list(repair([damage])) == [f"{damage.sentence}; removed data/raw/test"]
-    assert [path.name for path in paths.RAW.iterdir()] == ["train"]
+    assert [path.name for path in project.RAW.iterdir()] == ["train"]
 
 
 def test_an_object_is_put_back_before_its_copy_s_directory_goes(cache: Path) -> None:
     path = cache / md5(b"test")[:2] / md5(b"test")[2:]
     spoil(path)
-    spoil(paths.RAW / "test" / MANIFEST)
+    spoil(project.RAW / "test" / MANIFEST)
     assert len(list(repair(list(find_all_damage())))) == 2
-    assert path.read_bytes() == b"test" and not (paths.RAW / "test").exists()
+    assert path.read_bytes() == b"test" and not (project.RAW / "test").exists()
 
 
 @pytest.mark.parametrize("name", ["metrics/summary.json", "metrics/plots/a.csv", "data/input.json"])

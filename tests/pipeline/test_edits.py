@@ -14,14 +14,24 @@ import pytest
 import yaml
 
 from der.core.errors import UserError
-from der.core.sealed import sealed_directory
-from der.pipeline import edits
+from der.core.files import sealed_directory
+from der.pipeline import dvc
 from der.pipeline.dvc import LOCK
 from der.pipeline.edits import add_classes, apply_preset, describe_move, planned_steps, resize_chain
-from der.pipeline.params import compare, read_params, read_text, value_at
-from der.pipeline.paths import PARAMS, chain_length, checkpoint, mark_unused, memory, write_chain
 from der.pipeline.presets import PRESETS, load_order, load_settings
-from der.settings.yaml import put_values
+from der.pipeline.project import (
+    PARAMS,
+    chain_length,
+    checkpoint,
+    compare,
+    mark_unused,
+    memory,
+    read_params,
+    read_text,
+    value_at,
+    write_chain,
+)
+from der.settings.parsing import put_values
 from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY, make_clone
 from tests.runs.lab import digests, set_parameters
 
@@ -34,7 +44,7 @@ STEP = 5  # past the end of the digits' chain
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of what the commands read and write, as the current directory; DVC's cache is empty."""
     make_clone(tmp_path, monkeypatch)
-    monkeypatch.setattr(edits, "find_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(dvc, "find_cache", lambda: tmp_path / "cache")
     return tmp_path
 
 
@@ -324,7 +334,7 @@ def test_what_the_cache_has_and_markers_go(place: Path) -> None:
 
 
 def test_lengths_of_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits, "find_cache", lambda: pytest.fail("asked for DVC"))
+    monkeypatch.setattr(dvc, "find_cache", lambda: pytest.fail("asked for DVC"))
     assert [resize_chain(length) for length in (4, 9, None)] == [4, 9, 4]
     with pytest.raises(UserError, match=r"^protocol: 4 steps, which 3 would cut off; shorten it in params"):
         resize_chain(3)

@@ -195,6 +195,6 @@ def test_a_file_of_another_language_counts_with_its_module(tree: Path) -> None:
 
 def test_what_stage_check_alone_does_is_no_other_stage_s_code() -> None:
     code = Code({}, ROOT)
-    assert "der.pipeline.checks" in code.hash_stage("check")
+    assert "der.pipeline.edits" in code.hash_stage("check")
     for stage in list_fingerprinted():
-        assert "der.pipeline.checks" not in code.hash_stage(stage), stage
+        assert "der.pipeline.edits" not in code.hash_stage(stage), stage

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from der.pipeline.inputs import find_changed_classes, keep_files_of_classes, list_files_of_classes
-from der.pipeline.paths import GRAPH, RAW
+from der.pipeline.project import GRAPH, RAW
 from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import settings_for
 

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.core.sealed import sealed_directory
+from der.core.files import sealed_directory
 from der.pipeline import edits
 from der.pipeline.dvc import LOCK
 from der.pipeline.edits import planned_steps
-from der.pipeline.params import read_params
-from der.pipeline.paths import PARAMS, RAW
 from der.pipeline.presets import load_settings
+from der.pipeline.project import PARAMS, RAW, read_params
 from tests.pipeline.clones import make_clone
 from tests.runs.lab import set_parameters
 

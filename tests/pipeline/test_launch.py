@@ -24,7 +24,7 @@ MARK = "DER_TEST_LAUNCH"
 # Holds the processor until it hears the end of its input; says when.
 HOLD = """
 import sys, tempfile, torch
-from der.pipeline.launch import computing
+from der.pipeline.environment import computing
 tempfile.tempdir = sys.argv[2]
 with computing(sys.argv[1], torch.device("cpu")):
     print("held", flush=True)

@@ -14,15 +14,13 @@ import pytest
 import yaml
 
 from der.core.errors import DamageError, UserError
-from der.core.files import write_json
-from der.core.sealed import seal, sealed_directory
+from der.core.files import seal, sealed_directory, write_json
 from der.data.arrays import Memory, save_memory
-from der.evaluation.metrics import write_confusion
-from der.evaluation.mistakes import Predictions, write_mistakes, write_predictions
+from der.evaluation.results import Predictions, write_confusion, write_mistakes, write_predictions
 from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.page import make_page, read_run
-from der.pipeline.paths import mark_unused, write_chain
 from der.pipeline.presets import PRESETS, load_settings
+from der.pipeline.project import mark_unused, write_chain
 from der.pipeline.runs import NO_PAGE, OTHER_PAGE, PAGE, show_results
 from der.report.page import FinishedRun
 from der.settings.sections import to_values
@@ -213,6 +211,7 @@ def test_without_jinja_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("der.pipeline.page", "der.report.page"):
         monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(name)
     with pytest.raises(ModuleNotFoundError) as caught:
         import_module("der.pipeline.page")
     assert caught.value.name is not None and caught.value.name.startswith("jinja2")

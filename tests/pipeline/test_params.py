@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.pipeline.params import (
+from der.pipeline.project import (
+    INPUT,
+    PARAMS,
     load_section,
     parse_section,
+    read_names,
     read_params,
+    read_stages,
     shorten,
     value_at,
     with_side,
     write_side,
 )
-from der.pipeline.paths import INPUT, PARAMS, read_names, read_stages
 from der.settings.experiment import Settings, preset
-from der.settings.training import PhaseSettings
+from der.settings.sections import PhaseSettings
 from tests.locations import ROOT
 
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")

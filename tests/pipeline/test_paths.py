@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from der.core.errors import DamageError, UserError
-from der.core.sealed import sealed_directory
-from der.pipeline.paths import (
+from der.core.files import sealed_directory
+from der.pipeline.project import (
     FINGERPRINTS,
     INPUT,
     PLOTS,

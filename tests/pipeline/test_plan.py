@@ -10,8 +10,8 @@ import pytest
 
 from der.core.cost import StageTime
 from der.core.errors import UserError
-from der.pipeline.params import read_text
 from der.pipeline.plan import Stage, Workspace, apply_row, describe_run, describe_sweep, expand_rows, plan_row
+from der.pipeline.project import read_text
 from tests.pipeline.clones import make_clone
 
 

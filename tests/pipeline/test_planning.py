@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.data.sources.builtin import CIFAR10, CIFAR100
+from der.data.sources.registry import CIFAR10, CIFAR100
 from der.pipeline.edits import planned_steps
 from der.pipeline.presets import load_settings
 from der.settings.experiment import DIRECTORY, ORDERS, list_names, read_order

@@ -9,8 +9,8 @@ import torch
 from msgspec.structs import replace
 
 from der.core import files
+from der.core.files import seal
 from der.core.randomness import generator
-from der.core.sealed import seal
 from der.data.arrays import class_file, empty_memory, read_classes
 from der.memory import build_memory
 from der.model.backbones import choose_backbone
@@ -18,13 +18,12 @@ from der.model.checkpoint import Checkpoint
 from der.model.forward import features_of
 from der.model.network import build_extractor
 from der.model.weights import Start, tensors_of
-from der.pipeline import paths
+from der.pipeline import project
 from der.pipeline.edits import apply_preset
-from der.pipeline.params import read_text
-from der.pipeline.paths import read_task, write_chain
 from der.pipeline.presets import parse_settings
+from der.pipeline.project import read_task, read_text, write_chain
 from der.settings.experiment import Settings
-from der.settings.training import TrainSettings
+from der.settings.sections import TrainSettings
 from der.train.batches import gather_step
 from der.train.log import Listener
 from der.train.resume import StateKeeper
@@ -67,7 +66,7 @@ def cut(settings: TrainSettings) -> TrainSettings:
 
 
 def take(previous: Checkpoint | None, number: int, settings: Settings, memory: Any) -> TrainedStep:
-    directory = paths.train_images(number)
+    directory = project.train_images(number)
     steps = read_task(directory, number)
     images = gather_step(read_classes(directory, steps[-1]), memory)
     train = cut(settings.train)
@@ -94,11 +93,11 @@ def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatc
     side = 32 if settings.network.stem == "large" else 8
     stream = np.random.RandomState(0)
     for part, images in (("train", 2), ("test", 1)):
-        (paths.RAW / part).mkdir(parents=True)
+        (project.RAW / part).mkdir(parents=True)
         for one in class_names(settings):
             noise = stream.randint(0, 256, (images, side, side, settings.dataset.channels)).astype(np.uint8)
-            np.save(paths.RAW / part / class_file(one), noise)
-        seal(paths.RAW / part, {})
+            np.save(project.RAW / part / class_file(one), noise)
+        seal(project.RAW / part, {})
     assert split.run(UnheldCode()).startswith(f"split: {count} steps of {first}")
 
     trained = take(None, 1, settings, empty_memory())
@@ -107,8 +106,13 @@ def test_every_phase_runs(place: Path, name: str, monkeypatch: pytest.MonkeyPatc
     if count == 1:
         return
     metadata = trained.checkpoint.metadata
-    classes = read_classes(paths.train_images(1), metadata.steps[0])
-    memory = build_memory(empty_memory(), classes, settings.memory, features_of(trained.checkpoint, CPU))
+    classes = read_classes(project.train_images(1), metadata.steps[0])
+    memory = build_memory(
+        empty_memory(),
+        classes,
+        settings.memory,
+        features_of(trained.checkpoint.network, trained.checkpoint.metadata.normalization, CPU),
+    )
     trained = take(trained.checkpoint, 2, settings, memory)
     rebalancing = settings.train.incremental.rebalancing
     phases = ["representation", *(["classifier"] if rebalancing == "classifier_learning" else [])]

@@ -14,13 +14,11 @@ from jsonschema import Draft202012Validator
 
 from der.core.files import read_json
 from der.data.protocol import plan_steps
-from der.pipeline.checks import SCHEMA
-from der.pipeline.edits import planned_steps
-from der.pipeline.params import compare
-from der.pipeline.paths import PARAMS
+from der.pipeline.edits import SCHEMA, planned_steps
 from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset, write_preset
+from der.pipeline.project import PARAMS, compare
+from der.settings.parsing import parse_yaml
 from der.settings.sections import to_values
-from der.settings.yaml import parse_yaml
 from tests.locations import ROOT
 from tests.pipeline.clones import (
     COMMITTED,

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from der.core.files import write_json
-from der.core.sealed import seal
+from der.core.files import seal, write_json
 from der.data.arrays import class_file
 from der.data.protocol import identify
 from der.pipeline.inputs import IDENTITIES, RunImages
-from der.pipeline.paths import RAW
 from der.pipeline.presets import PRESETS, load_order, load_preset
-from der.pipeline.results import PUBLISHED, joint_accuracy, published_curves, published_references
+from der.pipeline.project import RAW
+from der.pipeline.runs import PUBLISHED, joint_accuracy, published_curves, published_references
 from der.settings.parsing import parse
 from der.settings.sections import SPLITS, ProtocolSettings
 from tests.locations import ROOT

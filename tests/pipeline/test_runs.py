@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from der.core.errors import DamageError, UserError
-from der.core.files import write_json
-from der.core.sealed import sealed_directory
-from der.evaluation.metrics import METRICS, StepMetrics
+from der.core.files import sealed_directory, write_json
+from der.evaluation.results import METRICS, StepMetrics
 from der.pipeline import runs
-from der.pipeline.paths import SUMMARY, evaluation
+from der.pipeline.project import SUMMARY, evaluation
 from der.pipeline.runs import compare_experiments, conclude, show_results, sum_up, write_csv
+from der.summary import verdict
 from der.summary.series import results_table, summarise
 from der.summary.verdict import SweepRun, summarise_runs
 from tests.summary.step_metrics import MATRIX, make_steps
@@ -208,7 +208,7 @@ def test_csv_holds_the_numbers_unrounded(monkeypatch: pytest.MonkeyPatch, tmp_pa
     known(monkeypatch, [*found, *EXPERIMENTS[3:4]])
     compare_experiments(tmp_path / "new" / "table.csv")
     headings, *lines = (tmp_path / "new/table.csv").read_text(encoding="utf-8").splitlines()
-    measures = [f"{one}_{kind}" for one in runs.METRICS for kind in ("mean", "deviation")]
+    measures = [f"{one}_{kind}" for one in verdict.METRICS for kind in ("mean", "deviation")]
     assert headings.split(",") == ["train.masks", "runs", *measures]
     assert lines[1] == "{sharpness: 9.0},1,50,,50,,,"
     row = lines[0].split(",")
@@ -219,7 +219,7 @@ def test_csv_holds_the_numbers_unrounded(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_no_value_in_csv_is_a_formula(tmp_path: Path) -> None:
     values = ["=1+1", "@a", "a", -1, ["=1"], None]
-    settings = [SweepRun({"value": one}, {}, dict.fromkeys(runs.METRICS, 1.0)) for one in values]
+    settings = [SweepRun({"value": one}, {}, dict.fromkeys(verdict.METRICS, 1.0)) for one in values]
     write_csv(tmp_path / "a.csv", summarise_runs(settings))
     rows = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert {row.split(",")[0] for row in rows} == {"-1", "'=1+1", "''@a'", "a", "[=1]", "null"}

@@ -9,7 +9,7 @@ import pytest
 from der.core.errors import DamageError, UserError
 from der.data import protocol
 from der.pipeline.fingerprint import read_code, write_fingerprints
-from der.pipeline.paths import FINGERPRINTS, fingerprint
+from der.pipeline.project import FINGERPRINTS, fingerprint
 from der.pipeline.stage import Given
 from tests.locations import ROOT
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from der.core.errors import UserError
-from der.core.sealed import sealed_directory
-from der.pipeline import paths
-from der.pipeline.paths import chain_length, read_task, write_chain, write_classes
+from der.core.files import sealed_directory
+from der.pipeline import project
+from der.pipeline.project import chain_length, read_task, write_chain, write_classes
 
 
 @pytest.fixture(autouse=True)
@@ -51,14 +51,14 @@ def test_a_chain_that_is_none_says_how_to_write_one(content: str | bytes | None,
 
 @pytest.mark.parametrize("steps", [[["ant", "bee"]], [["ant"], ["bee", "Größe"], ["1"]]])
 def test_the_classes_are_those_that_were_written(steps: list[list[str]]) -> None:
-    images = paths.train_images(len(steps))
+    images = project.train_images(len(steps))
     with sealed_directory(images) as directory:
         write_classes(directory, steps)
     assert read_task(images, len(steps)) == steps
 
 
 def test_the_classes_of_another_step_are_named() -> None:
-    images = paths.test_images(2)
+    images = project.test_images(2)
     with sealed_directory(images) as directory:
         write_classes(directory, [["ant"]])
     with pytest.raises(

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from der.core.cost import Spent, StageTime, processor_name
-from der.pipeline.paths import list_outputs
+from der.pipeline.project import list_outputs
 from der.pipeline.timing import FILE, Line, keep_time, name_run, read_last, read_times, running_clock, timed
 from tests.locations import ROOT
 

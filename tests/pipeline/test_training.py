@@ -12,14 +12,14 @@ import torch
 from msgspec import structs
 
 from der.core.errors import UserError
-from der.core.sealed import seal
+from der.core.files import seal
 from der.model.kernels.processor import Kernels
-from der.pipeline import training as module
+from der.pipeline import environment
 from der.pipeline.environment import scratch_root
-from der.pipeline.training import curves_root, listening, training_key, training_state
 from der.settings.sections import NetworkSettings
 from der.train.log import EpochRecord
 from der.train.step import StepInputs
+from stages.train_task import listening, training_key, training_state
 from tests.builders import (
     CPU,
     NETWORK,
@@ -247,7 +247,7 @@ def test_what_keeps_curves_from_being_written_is_one_sentence(
 ) -> None:
     (place / "file").touch()
     monkeypatch.setenv("DER_TENSORBOARD", "file/runs")
-    monkeypatch.setattr(module, "find_spec", lambda name: name if installed else None)
+    monkeypatch.setattr(environment, "find_spec", lambda name: name if installed else None)
     with pytest.raises(UserError) as caught:
-        curves_root()
+        environment.curves_root()
     assert str(caught.value) == sentence.format(place=place)

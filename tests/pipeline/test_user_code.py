@@ -11,11 +11,10 @@ from der.core.errors import UserError
 from der.core.registry import check_imported
 from der.estimator.choices import CHOICES
 from der.pipeline.fingerprint import read_code, write_fingerprints
-from der.pipeline.params import write_text
-from der.pipeline.paths import GRAPH, PARAMS
+from der.pipeline.project import GRAPH, PARAMS, write_text
 from der.pipeline.stage import Given
 from der.pipeline.user_code import importing_named
-from der.settings.yaml import put_values
+from der.settings.parsing import put_values
 from tests.locations import ROOT
 
 STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from der.core.errors import UserError
-from der.pipeline.checks import check_weights
+from der.pipeline.edits import check_weights
 from tests.builders import network_settings
 from tests.model.tiny_timm import BACKBONE, NAME, write_weights
 from tests.pipeline.clones import make_clone

@@ -10,8 +10,16 @@ from numpy.typing import NDArray
 
 from der.core.cost import StageTime
 from der.data.arrays import Memory, every_row
-from der.evaluation.metrics import StepMetrics, breakdown, confusion_matrix
-from der.evaluation.mistakes import Mistakes, Predictions, find_mistakes, most_mistakes, with_images
+from der.evaluation.results import (
+    Mistakes,
+    Predictions,
+    StepMetrics,
+    breakdown,
+    confusion_matrix,
+    find_mistakes,
+    most_mistakes,
+    with_images,
+)
 from der.report.page import FinishedRun, Origin
 from der.summary.series import summarise
 from der.summary.verdict import chance

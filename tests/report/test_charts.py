@@ -12,8 +12,8 @@ from PIL import Image
 
 from der.core.cost import StageTime, show_seconds
 from der.core.errors import DamageError, UserError
-from der.core.sealed import seal, sealed_directory
-from der.evaluation.metrics import StepMetrics, write_confusion
+from der.core.files import seal, sealed_directory
+from der.evaluation.results import StepMetrics, write_confusion
 from der.report import charts
 from der.report.charts import (
     FILE,
@@ -37,7 +37,7 @@ from der.report.charts import (
 from der.report.matrices import contrast
 from der.report.page import read_part
 from der.summary.series import Curve, summarise
-from der.summary.uncertainty import reliability, wilson
+from der.summary.verdict import reliability, wilson
 from der.train.log import EpochRecord
 from tests.summary.step_metrics import MATRIX, make_steps
 

@@ -7,7 +7,7 @@ import pytest
 
 from der.report.page import ComparedRun, measures_beside, render_comparison
 from der.summary.series import Summary, summarise
-from der.summary.uncertainty import Measured, sampling_error
+from der.summary.verdict import Measured, sampling_error
 from tests.report.reader import Reader
 from tests.report.report_runs import make_run
 from tests.summary.step_metrics import make_steps

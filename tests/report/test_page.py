@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.evaluation.mistakes import Predictions
+from der.evaluation.results import Predictions
 from der.report.page import (
     LONGEST_WORD,
     MOST_PAIRS,
@@ -27,8 +27,7 @@ from der.report.page import (
     write_page,
 )
 from der.summary.series import show_share
-from der.summary.uncertainty import sampling_error, wilson
-from der.summary.verdict import Reference
+from der.summary.verdict import Reference, sampling_error, wilson
 from tests.report.reader import Reader
 from tests.report.report_runs import ODD_NAMES, make_run, with_times, without_mistakes
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from der.evaluation.mistakes import Mistake
+from der.evaluation.results import Mistake
 from der.report.thumbnails import (
     COLUMNS,
     LARGEST,

@@ -157,7 +157,7 @@ def test_code_runs_the_stages_that_use_it(base: Pipeline, pipeline: Pipeline) ->
     pipeline.add_code("stages/split.py")
     pipeline.rewrite("src/der/report/page/page.css", r"\A", "/* A remark */\n")
     assert_runs(pipeline, "split", "T1", "T2", "report")
-    pipeline.add_code("src/der/data/sources/builtin.py", "src/der/memory.py", "stages/evaluate.py")
+    pipeline.add_code("src/der/data/sources/registry.py", "src/der/memory.py", "stages/evaluate.py")
     # Of presets, only what shows published results.
     pipeline.rewrite("src/der/presets/notebook.yaml", "later_classes: 25", "later_classes: 5")
     assert_runs(pipeline, "download", "B1", "B2", "E1", "E2", "summarize", "report")

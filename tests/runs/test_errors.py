@@ -6,7 +6,7 @@ import shutil
 
 import torch
 
-from der.core.sealed import seal
+from der.core.files import seal
 from tests.model.tiny_timm import BACKBONE
 from tests.runs.lab import CLASSES, Pipeline, digests
 

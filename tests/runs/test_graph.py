@@ -31,7 +31,7 @@ TRACKED_BY = {
 # Only looked at, for a budget too small: whatever it is, the results are the same or there are none.
 LOOKED_AT = {"split": {"memory"}}
 
-READ_IN = {"train_task": "src/der/pipeline/training.py"}  # where no script reads them itself
+READ_IN = {"train_task": "src/stages/train_task.py"}  # where no script reads them itself
 
 
 @pytest.fixture(scope="module")

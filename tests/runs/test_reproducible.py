@@ -13,8 +13,8 @@ from PIL import Image
 
 import der
 from der.data.arrays import read_classes
-from der.evaluation.metrics import METRICS
-from der.pipeline.paths import read_task
+from der.evaluation.results import METRICS
+from der.pipeline.project import read_task
 from tests.runs.lab import CLASSES, RESULTS, Pipeline, Repro, digests, make_pipeline
 from tests.runs.pages import blocks
 

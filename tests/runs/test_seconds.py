@@ -6,7 +6,7 @@ from tests.runs.lab import Pipeline
 
 READ = """
 import json
-from der.pipeline.paths import stages_of
+from der.pipeline.project import stages_of
 from der.pipeline.timing import read_times
 print(json.dumps({stage: time.computed for stage, time in read_times(stages_of(2)).items()}))
 """
@@ -27,7 +27,7 @@ def test_computed_kept_and_unknown(pipeline: Pipeline) -> None:
     pipeline.edit(protocol__first_classes=1, protocol__later_classes=3)
     assert plain.repro(TARGET).run == ["check", "split"]
     assert read(pipeline) == {"check": True, "split": True}
-    pipeline.add_code("src/der/data/sources/builtin.py")
+    pipeline.add_code("src/der/data/sources/registry.py")
     assert plain.repro(TARGET).run == ["check", "download"]
     assert read(pipeline) == {"check": True, "download": True, "split": False}
     line = ("dvc", "exp", "run", "--temp", "--name", "apart", "-S", "protocol.first_classes=3")

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from der.core.errors import UserError
-from der.pipeline.params import read_params
-from der.pipeline.paths import PARAMS
+from der.pipeline.project import PARAMS, read_params
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from der.settings.sections import to_values

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from der.core.errors import UserError
-from der.pipeline.params import read_params
+from der.pipeline.project import read_params
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
 from tests.locations import ROOT

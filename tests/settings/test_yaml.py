@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from der.core.errors import UserError
-from der.settings.yaml import parse_yaml, put_values
+from der.settings.parsing import parse_yaml, put_values
 from tests.examples_drawn import examples
 
 FILE = Path("params.yaml")

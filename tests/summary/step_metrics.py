@@ -2,7 +2,7 @@
 
 from itertools import accumulate
 
-from der.evaluation.metrics import Breakdown, StepMetrics
+from der.evaluation.results import Breakdown, StepMetrics
 
 # After step k (row), on the classes of step i (column).
 MATRIX = [[90.0], [70.0, 80.0], [75.0, 60.0, 95.0]]

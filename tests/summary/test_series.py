@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from der.core.errors import UserError
-from der.core.sealed import seal
+from der.core.files import seal
 from der.summary.series import (
     accuracy_matrix,
     forgetting,

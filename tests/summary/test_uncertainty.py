@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from der.summary.uncertainty import (
+from der.summary.verdict import (
     BINS,
     NORMAL,
     expected_calibration_error,

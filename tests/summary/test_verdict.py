@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from der.summary.series import Summary, accuracy_matrix, summarise
-from der.summary.uncertainty import sampling_error
 from der.summary.verdict import (
     METRICS,
     Reference,
@@ -19,6 +18,7 @@ from der.summary.verdict import (
     describe_changes,
     earlier,
     judge,
+    sampling_error,
     spread,
     summarise_runs,
 )

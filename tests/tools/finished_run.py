@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from der.core.files import write_json
-from der.core.sealed import seal
+from der.core.files import seal, write_json
 from der.data.arrays import class_file
 from der.data.protocol import plan_steps
-from der.evaluation.metrics import METRICS, StepMetrics
+from der.evaluation.results import METRICS, StepMetrics
 from der.model.checkpoint import save_empty_checkpoint
-from der.pipeline.paths import RAW, SUMMARY, chain_length, checkpoint, evaluation, mark_unused
 from der.pipeline.presets import load_settings
+from der.pipeline.project import RAW, SUMMARY, chain_length, checkpoint, evaluation, mark_unused
 from der.settings.sections import SPLITS, to_values
 from der.summary.series import summarise
 

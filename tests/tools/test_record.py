@@ -15,8 +15,8 @@ from der.core.files import read_json, write_json
 from der.data.protocol import identify
 from der.data.sources.registry import download
 from der.pipeline.inputs import IDENTITIES, find_expected
-from der.pipeline.paths import RAW, SUMMARY
 from der.pipeline.presets import PRESETS, load_preset, load_settings
+from der.pipeline.project import RAW, SUMMARY
 from der.pipeline.timing import keep_time
 from der.settings.sections import to_values
 from der.summary.series import summarise

@@ -14,7 +14,7 @@ from torchvision.transforms import functional as TF
 
 from der.data import arrays as array_module
 from der.data.arrays import Memory, empty_memory, every_row, write_images
-from der.settings.training import AugmentationSettings
+from der.settings.sections import AugmentationSettings
 from der.train import batches as batch_module
 from der.train.batches import (
     Draws,

@@ -14,7 +14,7 @@ from torch import Tensor
 from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
 from der.model.kernels import triton
-from der.settings.training import MaskSettings, TrainSettings
+from der.settings.sections import MaskSettings, TrainSettings
 from der.train.engine import CapturedStep, Engine
 from der.train.step import StepInputs, train_step
 from tests.builders import (

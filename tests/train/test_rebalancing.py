@@ -1,6 +1,7 @@
 """Rebalancings: each changes the classifier and nothing else, and does what its paper says."""
 
 import copy
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,17 +16,16 @@ from der.core.errors import UserError
 from der.core.randomness import generator
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, blank_linear, random_linear
-from der.settings.training import TrainSettings
+from der.settings.sections import TrainSettings
 from der.train.batches import draw_epoch
-from der.train.rebalancing import (
-    REBALANCINGS,
+from der.train.step import (
     Rebalanced,
     balanced_subset,
     classifier_learning,
     find_rebalancing,
+    warn_of_few,
     weight_alignment,
 )
-from der.train.step import warn_of_few
 from tests.builders import (
     NETWORK,
     NO_AUGMENTATION,
@@ -217,7 +217,7 @@ def test_what_else_it_does_is_one_sentence(
         change(network)
         return returned
 
-    monkeypatch.setitem(REBALANCINGS, "own", own)
+    monkeypatch.setattr(sys.modules[__name__], "own", own, raising=False)
     with pytest.raises(UserError) as caught:
-        rebalance("own", random_network([2, 1]))
-    assert str(caught.value).startswith(f"train.incremental.rebalancing: own {fault}")
+        rebalance(f"{__name__}:own", random_network([2, 1]))
+    assert str(caught.value).startswith(f"train.incremental.rebalancing: {__name__}:own {fault}")

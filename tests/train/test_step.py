@@ -18,8 +18,7 @@ from der.model.checkpoint import Checkpoint, Metadata, load_checkpoint, save_che
 from der.model.kernels import processor
 from der.model.kernels.processor import Kernels
 from der.model.network import Network, count_parameters, expand
-from der.settings.sections import NetworkSettings
-from der.settings.training import Precision
+from der.settings.sections import NetworkSettings, Precision
 from der.train.batches import TrainingImages, gather_step
 from der.train.step import choose_kernels, learn_representation, worth_compiling
 from tests.builders import (

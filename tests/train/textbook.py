@@ -23,7 +23,7 @@ from der.core.randomness import generator
 from der.model.checkpoint import Checkpoint
 from der.model.forward import fold_batchnorm
 from der.model.network import Network, empty_network, expand, random_linear
-from der.settings.training import TrainSettings
+from der.settings.sections import TrainSettings
 from der.train.batches import Draws, TrainingImages
 from tests.builders import (
     CHANNELS,

@@ -11,19 +11,17 @@ from der.core.errors import UserError
 from der.core.files import read_json, write_json
 from der.data.arrays import list_classes
 from der.data.protocol import identify, plan_steps
-from der.evaluation.metrics import StepMetrics
+from der.evaluation.results import StepMetrics
 from der.pipeline.environment import Machine, describe_machine
 from der.pipeline.inputs import IDENTITIES, ExpectedImages, find_expected
-from der.pipeline.params import Change, compare, read_params, value_at
-from der.pipeline.paths import PARAMS, RAW, SUMMARY, stages_of
 from der.pipeline.presets import ORDERS, list_orders, list_presets, load_order, load_preset, load_settings
+from der.pipeline.project import PARAMS, RAW, SUMMARY, Change, compare, read_params, stages_of, value_at
 from der.pipeline.provenance import check_training, git, is_code_changed, shown_parameters
-from der.pipeline.results import PUBLISHED, RESULTS
-from der.pipeline.runs import read_steps
+from der.pipeline.runs import PUBLISHED, RESULTS, read_steps
 from der.pipeline.timing import read_times
 from der.settings.experiment import Settings
+from der.settings.parsing import parse_yaml
 from der.settings.sections import SPLITS, ProtocolSettings
-from der.settings.yaml import parse_yaml
 from der.summary.series import StepSummary, Summary, summarise
 
 LOCK = Path("dvc.lock")

@@ -9,7 +9,7 @@ from typing import Any
 from der.core.errors import UserError
 from der.core.files import atomic_file, read_json
 from der.pipeline.presets import describe_preset, list_presets, load_preset
-from der.pipeline.results import PUBLISHED, make_curve
+from der.pipeline.runs import PUBLISHED, make_curve
 from der.report.charts import BLUE, FILE, PALE, SOLID, Chart, Line, draw, over_classes, published_line
 from der.summary.series import Curve
 from tools.results.record import Record, Runs, read_records

@@ -1,15 +1,27 @@
-"""`der`: what one does beside `dvc`. Set a run up, look at it, use the network that it trained."""
+"""`der`: what one does beside `dvc`. Set a run up, look at it, use the network that it trained.
+
+Each command is a function, whose docstring is its help. What it needs is imported when it runs: `der --help`
+should be quick, and torch costs seconds.
+"""
 
 import argparse
+import csv
 import inspect
 import io
 import os
 import sys
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from der.cli.commands import ARGUMENTS, COMMANDS
-from der.core.errors import UserError, advising, ending_in_a_sentence
+from der.core.errors import UserError, advising, columns, csv_cell, ending_in_a_sentence, printable
+from der.settings.sections import PRECISIONS
+
+if TYPE_CHECKING:
+    from der.inference.predictor import Prediction, Predictor
+
 
 FIRST = """\
 What one does first, in a clone of the project:
@@ -36,7 +48,7 @@ def main(words: list[str] | None = None) -> None:
         print(FIRST)
         return
     arguments = build_parser().parse_args(words)
-    from der.pipeline.paths import MEND  # only now: numpy costs a tenth of a second
+    from der.pipeline.project import MEND  # only now: numpy costs a tenth of a second
 
     advice = f"{MEND}; a copy from elsewhere, copy again"
     with ending_in_a_sentence("interrupted"), advising(advice), naming_the_extra():
@@ -73,3 +85,282 @@ def naming_the_extra() -> Iterator[None]:
         raise UserError(
             f"{name} is missing, which this command needs; pip install 'der-pipeline[pipeline]'"
         ) from None
+
+
+Command = Callable[[Namespace], None]
+ARGUMENTS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {}  # by command, as argparse takes them
+SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
+MOST_PICTURES = 256  # that are read before the first of them is answered
+PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first
+
+
+def takes(*names: str, **options: Any) -> Callable[[Command], Command]:
+    """Declare an argument of the command below, as ``add_argument`` of argparse takes it."""
+
+    def declare(command: Command) -> Command:
+        ARGUMENTS.setdefault(command.__name__, []).insert(0, (names, options))
+        return command
+
+    return declare
+
+
+def count(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if (value := int(text)) < 1:
+        raise ValueError
+    return value
+
+
+@takes("name", nargs="?", metavar="NAME", help="a preset; without it, all are listed")
+@takes("--class-order", metavar="ORDER", help="a name of class_orders, for CIFAR-100")
+def preset(arguments: Namespace) -> None:
+    """Write a preset into params.yaml; without a name, list them."""
+    from der.pipeline.edits import apply_preset
+    from der.pipeline.presets import describe_presets
+
+    if arguments.name is None:
+        print(describe_presets())
+    else:
+        print(apply_preset(arguments.name, arguments.class_order))
+
+
+@takes("length", type=count, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)")
+def chain(arguments: Namespace) -> None:
+    """Make chain.yaml hold as many steps as the protocol has, or N, for a sweep over protocols.
+
+    It is the longest protocol that can be run.
+    """
+    from der.pipeline.edits import resize_chain
+
+    length = resize_chain(arguments.length)
+    print(f"chain.yaml: {length} step{'s' if length > 1 else ''}")
+
+
+@takes("names", nargs="*", metavar="NAME", help="a class, as its folder is named")
+def add(arguments: Namespace) -> None:
+    """Add classes as one more step of the protocol; finished steps stay as they are.
+
+    Without names, all classes of the images that are in no finished step.
+    """
+    from der.pipeline.edits import add_classes
+
+    print(add_classes(arguments.names))
+
+
+def check(arguments: Namespace) -> None:
+    """Say in one sentence what is wrong with params.yaml or chain.yaml, if anything is.
+
+    `dvc repro` says the same, but for what DVC cannot read or find: then it ends in words of its own.
+    """
+    from der.pipeline.dvc import check_lock
+    from der.pipeline.edits import check_images, check_project
+    from der.pipeline.fingerprint import read_code
+    from der.pipeline.project import read_stages
+
+    check_lock()
+    read_code(read_stages())
+    check_project(print)
+    check_images()
+    print("params.yaml and chain.yaml are good")
+
+
+def show(arguments: Namespace) -> None:
+    """Show the results of the last run as a table, and where to look next."""
+    from der.pipeline.runs import show_results
+
+    print(show_results())
+
+
+@takes("runs", metavar="RUN", nargs="*", help="a revision of git, or the name of an experiment, to compare")
+def report(arguments: Namespace) -> None:
+    """Write the page of a finished run, metrics/report.html, as stage report does.
+
+    With two or more revisions or experiments: metrics/comparison.html, one page that compares their results.
+    """
+    if arguments.runs:
+        from der.pipeline.page import make_comparison
+
+        print(make_comparison(arguments.runs))
+    else:
+        from der.pipeline.page import make_page
+
+        print(make_page())
+
+
+@takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
+@takes("pictures", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
+@takes("--top", type=count, default=3, metavar="K", help="classes per picture (default: 3)")
+@takes("--csv", action="store_true", help="comma-separated, with a heading")
+@takes(
+    "--precision",
+    choices=PRECISIONS,
+    default=PRECISIONS[0],
+    help="bfloat16: faster where the processor has it, equal to about two digits",
+)
+def predict(arguments: Namespace) -> None:
+    """Name the classes that pictures show, by the network of a checkpoint directory.
+
+    Any picture that Pillow reads; directories are searched, but for files whose names say that they are none.
+    One that cannot be read is reported and skipped, and the exit status is 1.
+    """
+    from der.inference.loader import list_pictures
+    from der.inference.predictor import load_predictor
+    from der.pipeline.environment import set_up_device
+    from der.pipeline.user_code import importing_named
+
+    device = set_up_device()
+    with importing_named():
+        predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
+    files = list_pictures(arguments.pictures)
+    names = predictor.metadata.class_names
+    top = min(arguments.top, len(names))
+    print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
+    skipped = print_predictions(predictor, files, top, print_line)
+    if skipped:
+        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
+
+
+def print_predictions(predictor: "Predictor", files: list[Path], top: int, print_line: PrintLine) -> int:
+    """Print a line for every picture, and why where one cannot be read; returns how many could not."""
+    from tqdm import tqdm
+
+    from der.inference.loader import read_chunks
+    from der.model.forward import images_per_pass
+
+    side, channels = predictor.metadata.image_side, predictor.metadata.channels
+    size = min(images_per_pass(side * side * channels), MOST_PICTURES)
+    skipped = 0
+    with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:
+        for chunk in read_chunks(files, side, channels, size):
+            with bar.external_write_mode():
+                for fault in chunk.faults:
+                    print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
+                for file, predictions in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
+                    print_line(str(file), predictions)
+            skipped += len(chunk.faults)
+            bar.update(len(chunk.files) + len(chunk.faults))
+    return skipped
+
+
+def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
+    """Print the heading of a table for ``files`` and classes ``names``, ``count`` predictions each."""
+    first = max([len("picture"), *(columns(printable(str(file))) for file in files)])
+    width = max(columns(printable(name)) for name in names)
+
+    def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
+        cells = [f"{_pad(one.name, width)} {100 * one.probability:6.2f} %" for one in predictions]
+        print("  ".join([_pad(picture, first), *cells]))
+
+    headings = [f"{f'top-{rank}':<{width + 9}}" for rank in range(1, count + 1)]
+    print("  ".join([f"{'picture':<{first}}", *headings]).rstrip())
+    return print_line
+
+
+def _pad(name: str, width: int) -> str:
+    text = printable(name)
+    return text + " " * (width - columns(text))
+
+
+def start_csv(count: int) -> PrintLine:
+    """Print the heading of a CSV file with ``count`` predictions a line; no name in it is a formula."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+
+    def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
+        cells = [(csv_cell(one.name), f"{one.probability:.6f}") for one in predictions]
+        writer.writerow([csv_cell(picture), *(text for cell in cells for text in cell)])
+
+    names = [f"{what}_{rank}" for rank in range(1, count + 1) for what in ("class", "probability")]
+    writer.writerow(["picture", *names])
+    return print_line
+
+
+@takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
+@takes("--format", choices=SUFFIXES, required=True, help="torch.export's .pt2, ONNX, or weights alone")
+@takes("--output", type=Path, help="file to write (default: network and the format's suffix)")
+def export(arguments: Namespace) -> None:
+    """Write the network of a checkpoint directory for other programs: uint8 pixels in, probabilities out.
+
+    docs/exports.md has an example of what such a program looks like, and what travels with the network.
+
+    The file is read back and compared with the network on a few images before it is left behind.
+    """
+    from der.inference.export import export_onnx, export_safetensors, export_torch
+    from der.model.checkpoint import load_checkpoint
+    from der.pipeline.user_code import importing_named
+
+    with importing_named():
+        checkpoint = load_checkpoint(arguments.checkpoint)
+    metadata = checkpoint.metadata
+    path = arguments.output or Path(f"network{SUFFIXES[arguments.format]}")
+    exports = {"torch": export_torch, "onnx": export_onnx, "safetensors": export_safetensors}
+    exports[arguments.format](checkpoint.network, metadata, path)
+    side, channels = metadata.image_side, metadata.channels
+    print(
+        f"{path}: images uint8 (batch, {side}, {side}, {channels}) to probabilities float32 "
+        f"(batch, {len(metadata.class_names)}), compared with the network"
+    )
+
+
+@takes("--csv", metavar="FILE", type=Path, help="write the table to a file, too")
+def compare(arguments: Namespace) -> None:
+    """Compare the finished experiments of this commit: one row for every setting.
+
+    Runs that differ in nothing but train.seed and protocol.class_order share a row.
+    """
+    from der.pipeline.runs import compare_experiments
+
+    print(compare_experiments(arguments.csv))
+
+
+@takes(
+    "-S",
+    dest="settings",
+    metavar="KEY=VALUE",
+    action="append",
+    default=[],
+    help="as of `dvc exp run`; values with commas between them make a sweep",
+)
+def plan(arguments: Namespace) -> None:
+    """Say what `dvc repro` would run and take, or the rows of a sweep together, before it starts.
+
+    Seconds are those that each stage took when it last ran in this directory. What DVC's cache has from
+    earlier runs is restored in a moment when its turn comes: less may run than is said, never more.
+    """
+    from der.pipeline.plan import describe_plan
+
+    print(describe_plan(arguments.settings))
+
+
+def schema(arguments: Namespace) -> None:
+    """Write params.schema.json anew, after an edit of a setting or of what one may choose from."""
+    from der.core.files import write_json
+    from der.pipeline.edits import SCHEMA, make_schema
+
+    write_json(SCHEMA, make_schema())
+    print(SCHEMA)
+
+
+@takes("--repair", action="store_true", help="remove what is damaged, or put it back")
+def verify(arguments: Namespace) -> None:
+    """Find every damaged file among the results and in DVC's cache; --repair removes it.
+
+    The next `dvc repro` makes what was removed again, from the cache or by its stage; an object of the cache
+    of which the results hold the bytes is put back. Not while stages run. Exit status 1 if there is damage
+    left.
+    """
+    from der.pipeline.dvc import find_all_damage, repair
+    from der.pipeline.project import MEND
+
+    damages = list(find_all_damage())
+    for line in repair(damages) if arguments.repair else (damage.sentence for damage in damages):
+        print(printable(line))
+    if not damages:
+        print("no damage")
+    elif arguments.repair:
+        print("now run `dvc repro`")
+    else:
+        sys.exit(f"error: {len(damages)} damaged; {MEND}")
+
+
+# In the order of `der --help`.
+COMMANDS = (preset, chain, add, check, show, report, predict, export, compare, plan, schema, verify)

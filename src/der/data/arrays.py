@@ -15,8 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.core.files import atomic_file, mapped_bytes, prefetch, release, write_array
-from der.core.sealed import SealedDirectory, sealed_directory
+from der.core.files import (
+    SealedDirectory,
+    atomic_file,
+    mapped_bytes,
+    prefetch,
+    release,
+    sealed_directory,
+    write_array,
+)
 from der.settings.sections import MemorySettings
 
 CHUNK = 16 << 20  # bytes of images that are copied at once

@@ -19,8 +19,7 @@ from der.model.architecture import COLOURS
 from der.model.backbones import BACKBONES, HEAD_INITIALIZATIONS, check_masks, choose_backbone
 from der.settings.experiment import Settings
 from der.settings.parsing import parse
-from der.settings.sections import NetworkSettings, to_values
-from der.train.rebalancing import REBALANCINGS
+from der.settings.sections import REBALANCINGS, NetworkSettings, to_values
 
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names parameters of what lies inside
 

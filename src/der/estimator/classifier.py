@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
-from der.core.files import write_json
-from der.core.sealed import MANIFEST, SealedDirectory, sealed_directory
+from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
 from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
 from der.estimator import choices
 from der.estimator.arrays import Label, LabelKind, check_images, check_labelled, order_new, split_known
 from der.evaluation.evaluate import evaluate_step
-from der.evaluation.metrics import StepMetrics
+from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
 from der.memory import build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -372,7 +371,9 @@ def learn_step(
         before, steps, images, memory, network, settings.train, device, start, warnings.warn
     )
     trained = train_step(inputs, listener, StateKeeper()).checkpoint
-    memory = build_memory(memory, images, settings.memory, features_of(trained, device)).copy()
+    memory = build_memory(
+        memory, images, settings.memory, features_of(trained.network, trained.metadata.normalization, device)
+    ).copy()
     trained.network.cpu()
     return Learned(trained, memory, kind)
 

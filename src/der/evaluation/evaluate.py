@@ -12,25 +12,22 @@ import torch
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.core.files import write_json
-from der.core.sealed import sealed_directory
+from der.core.files import sealed_directory, write_json
 from der.data.arrays import Memory
-from der.evaluation.metrics import (
+from der.evaluation.results import (
     METRICS,
+    Mistakes,
+    Predictions,
     StepMetrics,
     breakdown,
     confusion_matrix,
-    nearest_mean_scores,
-    ranks,
-    write_confusion,
-)
-from der.evaluation.mistakes import (
-    Mistakes,
-    Predictions,
     find_mistakes,
     most_mistakes,
+    nearest_mean_scores,
     predict,
+    ranks,
     with_images,
+    write_confusion,
     write_mistakes,
     write_predictions,
 )

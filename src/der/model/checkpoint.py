@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from der.core.errors import UserError
-from der.core.files import link_or_copy, write_json
+from der.core.files import SealedDirectory, link_or_copy, sealed_directory, write_json
 from der.core.registry import check_imported
-from der.core.sealed import SealedDirectory, sealed_directory
 from der.model.architecture import HEAD, METADATA, START, Normalization, Shape, extractor_file
 from der.model.backbones import choose_backbone
 from der.settings.parsing import parse
-from der.settings.sections import Channels, ImageSide, NetworkSettings, Section, to_values
-from der.settings.training import Recipe
+from der.settings.sections import Channels, ImageSide, NetworkSettings, Recipe, Section, to_values
 
 if TYPE_CHECKING:
     from der.model.network import Network

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from der.core import distributed
 from der.core.files import release
 from der.model.architecture import Normalization
-from der.model.checkpoint import Checkpoint
 from der.model.kernels.layers import ConvNorm
 from der.model.network import Extractor, Network
 
@@ -93,15 +92,15 @@ def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
 
 
 def features_of(
-    checkpoint: Checkpoint, device: torch.device
+    network: Network, normalization: Normalization, device: torch.device
 ) -> Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]:
     """A function from several classes' images (N, H, W, C) to their super-features (N, D).
 
     The network is folded once.
     """
-    network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
+    folded = fold_network(network, device)
     return lambda classes: (
-        outputs.features for outputs in outputs_by_class(network, normalization, classes, device)
+        outputs.features for outputs in outputs_by_class(folded, normalization, classes, device)
     )
 
 

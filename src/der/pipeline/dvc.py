@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from der.core.errors import UserError
-from der.core.files import atomic_file, from_here
-from der.core.sealed import find_damage
-from der.pipeline import paths
-from der.pipeline.params import compare, value_at
-from der.pipeline.paths import PARAMS, SUMMARY, chain_length, list_outputs, list_stages
+from der.core.files import atomic_file, find_damage, from_here
+from der.pipeline import project
 from der.pipeline.provenance import read_committed
-from der.settings.yaml import parse_yaml
+from der.settings.parsing import parse_yaml
 
 LOCK = Path("dvc.lock")
 RUNNING = Path(".dvc/tmp/rwlock")  # which files a running DVC reads and writes
@@ -67,8 +64,12 @@ def _whole(path: Path) -> Iterator[None]:
 def read_lock() -> Ran:
     """The parameters that every stage of the graph last ran with; those of a longer chain are left out."""
     records = read_records()
-    names = [name for names in list_stages().values() for name in names if name in records] if records else []
-    return {name: records[name].get("params", {}).get(str(PARAMS), {}) for name in names}
+    names = (
+        [name for names in project.list_stages().values() for name in names if name in records]
+        if records
+        else []
+    )
+    return {name: records[name].get("params", {}).get(str(project.PARAMS), {}) for name in names}
 
 
 def read_hashes(stage: dict[str, Any], kind: str = "outs") -> dict[Path, str]:
@@ -82,10 +83,12 @@ def stages_to_run(parameters: Any) -> list[str]:
 
     def waits(stage: str) -> bool:
         return stage not in ran or any(
-            True for key, value in ran[stage].items() for _ in compare(value, value_at(parameters, key))
+            True
+            for key, value in ran[stage].items()
+            for _ in project.compare(value, project.value_at(parameters, key))
         )
 
-    for names in list_stages().values():
+    for names in project.list_stages().values():
         for waiting, row in groupby(names, waits):
             first, *others = row
             if waiting:
@@ -108,7 +111,10 @@ def count_same_steps(revision: str, most: int) -> int:
 
 def _find_images(records: dict[str, Any], step: int) -> list[str | None]:
     """DVC's hashes of the images that a step trained on, and was tested on; None where it knows none."""
-    pairs = (f"train_task@{step}", paths.train_images(step)), (f"evaluate@{step}", paths.test_images(step))
+    pairs = (
+        (f"train_task@{step}", project.train_images(step)),
+        (f"evaluate@{step}", project.test_images(step)),
+    )
     return [read_hashes(records.get(stage, {}), "deps").get(images) for stage, images in pairs]
 
 
@@ -118,8 +124,8 @@ def is_recorded(parameters: Any) -> bool:
     Asked is stage report, the last, which depends on all parameters and on the summary.
     """
     report = _parse(read_committed(LOCK).decode()).get("report", {})
-    return report.get("params", {}).get(str(PARAMS)) == parameters and (
-        read_hashes(report, "deps").get(SUMMARY) == md5_of(read_committed(SUMMARY))
+    return report.get("params", {}).get(str(project.PARAMS)) == parameters and (
+        read_hashes(report, "deps").get(project.SUMMARY) == md5_of(read_committed(project.SUMMARY))
     )
 
 
@@ -184,7 +190,7 @@ def find_all_damage() -> Iterator[Damage]:
         name = path.parent.name + path.name
         if OBJECT.fullmatch(name) and path.is_file() and md5_of(path) != name.removesuffix(".dir"):
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
-    for directory in filter(Path.exists, paths.sealed(chain_length())):
+    for directory in filter(Path.exists, project.sealed(project.chain_length())):
         yield from (Damage(str(error), directory) for error in find_damage(directory))
     records = read_records()
     for stage in NOT_SEALED:
@@ -195,7 +201,12 @@ def find_all_damage() -> Iterator[Damage]:
 
 def repair(damages: list[Damage]) -> Iterator[str]:
     """Remove what is damaged, or put back an object whose bytes the results hold; says what was done."""
-    outs = (out for names in list_stages().values() for stage in names for out in list_outputs(stage))
+    outs = (
+        out
+        for names in project.list_stages().values()
+        for stage in names
+        for out in project.list_outputs(stage)
+    )
     copies = {name: one for out in outs for name, one in _hash_objects(out).items()}
     for sentence, path in damages:  # objects first: their bytes may lie beside another file that is damaged
         intact = copies.get(path.parent.name + path.name)

@@ -1,62 +1,147 @@
-"""Edits params.yaml and chain.yaml for `der preset`, `der add` and `der chain`; the steps that they plan."""
+"""Checks and edits params.yaml and chain.yaml; plans the steps; makes the JSON schema for editors."""
 
+import inspect
 import os
 import shutil
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from der.core.errors import DamageError, UserError, naming
+import msgspec
+
+from der.core.errors import DamageError, UserError, naming, printable
 from der.core.files import read_json
+from der.core.registry import is_family
 from der.data.arrays import check_budget, list_classes
 from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
-from der.estimator.choices import check_choices
-from der.model.architecture import METADATA
-from der.pipeline import paths
-from der.pipeline.dvc import (
-    LOCK,
-    find_cache,
-    find_files,
-    hash_output,
-    holds,
-    md5_of,
-    read_lock,
-    read_records,
-    stages_to_run,
-)
+from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
+from der.model.architecture import COLOURS, METADATA
+from der.pipeline import dvc, project
+from der.pipeline.environment import check_work, curves_root
 from der.pipeline.fingerprint import read_code
 from der.pipeline.inputs import STAGE as DOWNLOAD
-from der.pipeline.params import compare, parse_section, read_params, read_text, value_at, write_text
-from der.pipeline.paths import CHAIN, PARAMS, RAW, chain_length, is_unused, steps_in, write_chain
 from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
 from der.settings.experiment import Settings
-from der.settings.sections import DatasetSettings, to_values
-from der.settings.yaml import parse_yaml, put_values
+from der.settings.parsing import parse_yaml, put_values
+from der.settings.sections import PRETRAINED, DatasetSettings, NetworkSettings, to_values
+
+SCHEMA = Path("params.schema.json")
+USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def check_project(warn: Callable[[str], None]) -> None:
+    """Raise UserError if a run with these parameters and this chain would fail; ``warn`` gets warnings.
+
+    Writes the backbone's image side for stage download.
+    """
+    settings = load_settings()
+    curves_root()  # here, not with a training's output gone
+    check_work()
+    with naming(project.PARAMS):
+        check_choices(settings)
+        advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
+        check_channels(settings.network, settings.dataset.channels, advice)
+        side = backbone_side(settings)
+        if settings.network.backbone.startswith("timm:"):  # does the model take the images?
+            # Only now: torch costs seconds, which the name of the backbone has cost already.
+            from der.model.network import try_side
+
+            try_side(settings.network, side or settings.dataset.side, settings.dataset.channels)
+    find_source(settings.dataset).check(settings.dataset, project.RAW)  # download would, with its output gone
+    steps = planned_steps(settings)
+    move = describe_move(settings, steps) if steps is not None else None
+    if move:
+        warn(printable(f"warning: {move}"))
+    project.check_chain(len(steps or []), "der add" if move else None)
+    check_weights(settings.network)
+    project.write_side(side)
+
+
+def check_weights(settings: NetworkSettings) -> None:
+    """Raise UserError for a file of no such weights, or of which DVC would not see an edit."""
+    if settings.weights in (None, PRETRAINED):
+        return
+    path = Path(settings.weights)
+    if not path.is_file():
+        raise UserError(
+            f"{project.PARAMS}: network.weights: there is no file {path}; put one into {project.WEIGHTS} and "
+            f"write its path, or {PRETRAINED}, or null"
+        )
+    watched = [Path(os.path.abspath(dep)) for dep in project.read_stages()["initialize"]["deps"]]
+    if not any(Path(os.path.abspath(path)).is_relative_to(place) for place in watched):
+        raise UserError(
+            f"{project.PARAMS}: network.weights: DVC would not see an edit of {path}; put it, or a link to "
+            f"it, into {project.WEIGHTS}, or add it to the deps of stage initialize in {project.GRAPH}: - "
+            f"{path}"
+        )
+    from der.model.weights import read_start  # only now: torch costs seconds
+
+    with naming(project.PARAMS):
+        read_start(settings, settings.weights)
+
+
+def check_images() -> None:
+    """Raise UserError if dataset.path does not exist or overlaps with outputs: DVC would fail at once."""
+    path = load_settings().dataset.path
+    for sentence in describe_missing_images(path):
+        raise UserError(sentence)
+    place = Path(os.path.abspath(path))
+    for out in (out for stage in project.read_stages() for out in project.list_outputs(stage)):
+        if place.is_relative_to(out.absolute()) or out.absolute().is_relative_to(place):
+            raise UserError(
+                f"dataset.path: {path} holds what stages write, {out}, or lies in it; name another place, "
+                "data/images for one"
+            )
+
+
+def make_schema() -> dict[str, Any]:
+    """Make the schema: types, bounds and descriptions of the sections, names of the registries."""
+    schema = msgspec.json.schema(Settings)
+    for section in schema["$defs"].values():
+        # msgspec and Python differ by version
+        section["description"] = inspect.cleandoc(section["description"])
+        section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
+        for one in section["properties"].values():
+            one.pop("default", None)
+    for path, choice in CHOICES.items():
+        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if is_family(one)]
+        named = [one for one in choice.registry if not is_family(one)]
+        place = schema
+        for key in path.split("."):
+            place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
+        place["anyOf"] = [{"enum": named}, *families, {"pattern": USER_DEFINED}]
+    return {"$schema": DIALECT, **schema}
+
 
 TRAINING = "train_task@"  # and the number of a step: its stage in DVC's graph
-
 
 Steps = list[list[str]]  # class names by step
 
 
 def apply_preset(name: str, class_order: str | None = None) -> str:
     """Write preset ``name`` to params.yaml; return what changed and what `dvc repro` will recompute."""
-    old, length = read_params(), chain_length()
-    places = {key.partition(".")[2]: place for key in PLACES if (place := value_at(old, key)) is not None}
+    old, length = project.read_params(), project.chain_length()
+    places = {
+        key.partition(".")[2]: place for key in PLACES if (place := project.value_at(old, key)) is not None
+    }
     new = write_preset(name, places, class_order)
-    values = parse_yaml(new, PARAMS)
-    settings = parse_section(Settings, values, PARAMS)
-    with naming(PARAMS):
+    values = parse_yaml(new, project.PARAMS)
+    settings = project.parse_section(Settings, values, project.PARAMS)
+    with naming(project.PARAMS):
         check_choices(settings)
-    changes = list(compare(old, values))
+    changes = list(project.compare(old, values))
     steps = planned_steps(settings)
     fitted = fit_chain(length, len(steps) if steps else length)
-    write_text(new)
-    lines = [f"preset {name}: {len(changes)} values of {PARAMS} changed", *(f"  {one}" for one in changes)]
+    project.write_text(new)
+    lines = [
+        f"preset {name}: {len(changes)} values of {project.PARAMS} changed",
+        *(f"  {one}" for one in changes),
+    ]
     lines += fitted
-    if wanted := stages_to_run(values):
+    if wanted := dvc.stages_to_run(values):
         lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
     lines += describe_missing_images(settings.dataset.path)
     return "\n".join(lines)
@@ -79,25 +164,25 @@ def add_classes(names: Sequence[str]) -> str:
     UserError, and changes nothing, if no step is finished, a class is unknown or already in a step, or the
     other parameters do not fit.
     """
-    settings, length = load_settings(), chain_length()
+    settings, length = load_settings(), project.chain_length()
     finished = finished_steps()
     if not finished:
-        raise UserError(f"{paths.CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
+        raise UserError(f"{project.CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
     named = settings.protocol.steps or []
     before = named if named[: len(finished)] == finished else finished
     steps = [*before, choose_classes(names, before, settings.dataset)]
-    edited = put_values(read_text(), {"protocol": {"steps": steps}})
+    edited = put_values(project.read_text(), {"protocol": {"steps": steps}})
     planned_steps(parse_settings(edited))  # raises what does not fit
     fitted = fit_chain(length, len(steps))
-    write_text(edited)
+    project.write_text(edited)
     kept = "step 1 stays as it was" if len(finished) == 1 else f"steps 1 to {len(finished)} stay as they were"
-    said = f"{PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {kept}"
+    said = f"{project.PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {kept}"
     return "\n".join([said, *fitted, _describe_training(edited, len(finished) + 1, len(steps))])
 
 
 def finished_steps() -> Steps:
     """Read the steps of the newest checkpoint from its network.json; empty if no step is finished."""
-    files = [paths.checkpoint(step) / METADATA for step in steps_in(paths.CHECKPOINTS)]
+    files = [project.checkpoint(step) / METADATA for step in project.steps_in(project.CHECKPOINTS)]
     finished = [file for file in files if file.exists()]
     steps: Steps = read_json(finished[-1])["steps"] if finished else []
     return steps
@@ -122,18 +207,18 @@ def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings
 
 def _describe_training(text: str, first: int, last: int) -> str:
     """Say what `dvc repro` will train; only the steps ``first`` to ``last`` have no checkpoint."""
-    trained = [one for one in stages_to_run(parse_yaml(text, PARAMS)) if one.startswith(TRAINING)]
+    trained = [one for one in dvc.stages_to_run(parse_yaml(text, project.PARAMS)) if one.startswith(TRAINING)]
     stages, steps = f"{TRAINING}{first}", f"step {first}"
     if last > first:
         stages, steps = f"{stages} to @{last}", f"steps {first} to {last}"
     if all(one == stages for one in trained):
         return f"`dvc repro` trains {steps}, and no other while the images of the others are the same"
-    if read_lock().keys() >= {f"{TRAINING}{step}" for step in range(1, first)}:
+    if dvc.read_lock().keys() >= {f"{TRAINING}{step}" for step in range(1, first)}:
         reason = "other parameters have changed, too"
     else:
         reason = (
-            f"{LOCK} does not record all finished steps, as after `python -m stages`; to keep them, take the "
-            "edit back and run `dvc commit -f` before `der add`"
+            f"{dvc.LOCK} does not record all finished steps, as after `python -m stages`; to keep them, take "
+            "the edit back and run `dvc commit -f` before `der add`"
         )
     return f"`dvc repro` trains {', '.join(trained)}, for {reason}"
 
@@ -145,7 +230,7 @@ def describe_move(settings: Settings, planned: Steps) -> str | None:
     finished = finished_steps()
     known = {name for step in finished for name in step}
     here = {name for step in planned for name in step}
-    read_last = {path.stem for path in (RAW / "train").glob("*.npy")}
+    read_last = {path.stem for path in (project.RAW / "train").glob("*.npy")}
     new = sorted(here - known - read_last)
     if not finished or not new or not known <= here or planned[: len(finished)] == finished:
         return None
@@ -161,13 +246,13 @@ def fit_chain(length: int, steps: int) -> list[str]:
     if steps == length:
         return []
     resize(steps)
-    return [f"{CHAIN}: {length} -> {steps} steps"]
+    return [f"{project.CHAIN}: {length} -> {steps} steps"]
 
 
 def resize_chain(length: int | None) -> int:
     """Give chain.yaml ``length`` steps, by default the protocol's, never fewer; return how many it has."""
-    if not paths.GRAPH.is_file():
-        raise UserError(f"{paths.GRAPH}: not found; run from the repository's root")
+    if not project.GRAPH.is_file():
+        raise UserError(f"{project.GRAPH}: not found; run from the repository's root")
     steps = planned_steps(load_settings())
     if length is None and steps is None:
         raise UserError(
@@ -176,7 +261,7 @@ def resize_chain(length: int | None) -> int:
     least = len(steps or [])
     if length is not None and length < least:
         raise UserError(
-            f"protocol: {least} steps, which {length} would cut off; shorten it in {PARAMS} first"
+            f"protocol: {least} steps, which {length} would cut off; shorten it in {project.PARAMS} first"
         )
     length = least if length is None else length
     resize(length)
@@ -189,27 +274,32 @@ def resize(length: int) -> None:
     There they would be inputs of summarize and report, which read whole folders. Raises UserError, and
     changes nothing, if DVC's cache lacks such an output, because it could not be restored.
     """
-    steps = {step for output in paths.outputs(length) for step in steps_in(output.parent) if step > length}
-    left = [output for step in sorted(steps) for output in paths.outputs(step) if output.exists()]
+    steps = {
+        step
+        for output in project.outputs(length)
+        for step in project.steps_in(output.parent)
+        if step > length
+    }
+    left = [output for step in sorted(steps) for output in project.outputs(step) if output.exists()]
     results = [output for output in left if not _is_marker(output)]
     try:
-        cache = find_cache() if results else None
+        cache = dvc.find_cache() if results else None
     except (ModuleNotFoundError, UserError):
         cache = None  # without DVC nothing can be restored
     for output in results:
-        if cache is None or not holds(cache, output):
+        if cache is None or not dvc.holds(cache, output):
             raise UserError(
                 f"{output}: past the end of a chain of {length} steps, and not in DVC's cache; move it away, "
-                f"or run `dvc commit -f` while {PARAMS} and {CHAIN} are those that made it"
+                f"or run `dvc commit -f` while {project.PARAMS} and {project.CHAIN} are those that made it"
             )
-    write_chain(length)
+    project.write_chain(length)
     for output in left:
         shutil.rmtree(output) if output.is_dir() else output.unlink()
 
 
 def _is_marker(output: Path) -> bool:
     try:
-        return is_unused(output)
+        return project.is_unused(output)
     except DamageError:
         return False
 
@@ -217,14 +307,14 @@ def _is_marker(output: Path) -> bool:
 def planned_steps(settings: Settings) -> Steps | None:
     """The class names of every step; None if only the images tell. Raises UserError for what cannot be."""
     dataset, protocol = settings.dataset, settings.protocol
-    with naming(PARAMS):
+    with naming(project.PARAMS):
         names = find_source(dataset).list_names(dataset)
     if not names and (read := _names_read_last(dataset)):
         try:
             return _plan(read, settings)
         except UserError:
             path = _path(dataset)
-            if hash_output(path) == _recorded().get(path, {}).get("md5"):  # seconds for a large archive
+            if dvc.hash_output(path) == _recorded().get(path, {}).get("md5"):  # seconds for a large archive
                 raise
     if not names:  # then those that the protocol names, if it names all that it teaches
         listed = [protocol.class_order] if protocol.steps is None else protocol.steps
@@ -235,7 +325,7 @@ def planned_steps(settings: Settings) -> Steps | None:
 
 
 def _plan(names: list[str], settings: Settings) -> Steps:
-    with naming(PARAMS):
+    with naming(project.PARAMS):
         steps = plan_steps(names, settings.protocol)
         check_budget(settings.memory, sum(map(len, steps)))
     return steps
@@ -244,15 +334,19 @@ def _plan(names: list[str], settings: Settings) -> Steps:
 def _names_read_last(dataset: DatasetSettings) -> list[str]:
     """The classes in data/raw, or none if by parameters, code or sizes there may be others by now."""
     entries = _recorded()
-    ran_with = read_records().get(DOWNLOAD, {}).get("params", {}).get(str(PARAMS), {}).get("dataset")
-    if ran_with != to_values(dataset) or not all(_has_size(entries, one) for one in (RAW, _path(dataset))):
+    ran_with = (
+        dvc.read_records().get(DOWNLOAD, {}).get("params", {}).get(str(project.PARAMS), {}).get("dataset")
+    )
+    if ran_with != to_values(dataset) or not all(
+        _has_size(entries, one) for one in (project.RAW, _path(dataset))
+    ):
         return []
-    if entries.get(paths.fingerprint(DOWNLOAD), {}).get("md5") != md5_of(
+    if entries.get(project.fingerprint(DOWNLOAD), {}).get("md5") != dvc.md5_of(
         read_code([DOWNLOAD])[DOWNLOAD].encode()
     ):
         return []
     try:
-        return list_classes(RAW / "train")
+        return list_classes(project.RAW / "train")
     except DamageError:
         return []
 
@@ -263,12 +357,12 @@ def _path(dataset: DatasetSettings) -> Path:
 
 def _recorded() -> dict[Path, dict[str, Any]]:
     """What dvc.lock has of everything that download read and left, by path."""
-    record = read_records().get(DOWNLOAD, {})
+    record = dvc.read_records().get(DOWNLOAD, {})
     return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
 
 
 def _has_size(entries: dict[Path, dict[str, Any]], path: Path) -> bool:
-    files, entry = find_files(path), entries.get(path, {})
+    files, entry = dvc.find_files(path), entries.get(path, {})
     return (sum(file.stat().st_size for file in files), len(files)) == (
         entry.get("size"),
         entry.get("nfiles", 1),

@@ -1,19 +1,34 @@
-"""What the environment decides: places, the device and the number of processes. No result depends on it.
+"""What the environment decides: places, the device, the processes of a stage. No result depends on it.
 
-Several processes work on a stage where DER_PROCESSES says so, or where torchrun has started this one.
+Several processes work on a stage where DER_PROCESSES says so, or where torchrun has started this one. Torch's
+launcher, by which torchrun works, starts them and ends all of them if one ends. They run the same script on
+the same inputs: rank 0 does what a process alone does, the workers help it to compute.
 """
 
+import logging
 import os
+import platform
 import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from der.core.cost import processor_name
+from der.core import distributed
+from der.core.cost import processor_name, waiting
 from der.core.errors import UserError, naming
 from der.core.files import expand_home
 
-if TYPE_CHECKING:  # torch costs seconds
+if TYPE_CHECKING:
+    import psutil
     import torch
+
 
 PROCESSES = "DER_PROCESSES"
 DEVICE = "DER_DEVICE"
@@ -22,6 +37,7 @@ CURVES = "DER_TENSORBOARD"
 TABLE = "DER_TABLE"  # "later" where `make run` shows the results, whether or not a stage ran
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torch's launcher, with the other variables that are read here
 MOST = 1024  # processes
+COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a project
 
 
 def check_work() -> None:
@@ -94,6 +110,26 @@ def scratch_root() -> Path:
         return expand_home(os.environ.get(SCRATCH) or f"{cache}/der/scratch").absolute()
 
 
+def curves_root() -> Path | None:
+    """The folder that DER_TENSORBOARD names, from the project's own, made if need be; None if none."""
+    named = os.environ.get(CURVES)
+    if not named:
+        return None
+    if find_spec("tensorboard") is None:
+        raise UserError(
+            f"{CURVES}: tensorboard is missing; pip install 'der-pipeline[tensorboard]', or unset {CURVES}"
+        )
+    with naming(CURVES):
+        root = find_project() / expand_home(named)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{CURVES}: {root} cannot be made ({error.strerror}); name another folder, or unset {CURVES}"
+        ) from None
+    return root
+
+
 class Machine(TypedDict):
     """What stages ran on."""
 
@@ -115,3 +151,175 @@ def describe_machine() -> Machine:
 def describe_machine_in_use() -> Machine:
     """As describe_machine if this process works with torch; else the processor alone."""
     return describe_machine() if "torch" in sys.modules else {"device": processor_name(), "torch": None}
+
+
+AGAIN = "run again: it goes on from the last epoch"
+INTERFACE = "GLOO_SOCKET_IFNAME"
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}
+PATIENCE = 3  # seconds in which another process may say first what is wrong, or the launcher end this one
+SILENT = 2  # seconds that a stage waits for the processor without a word
+
+
+def run_together(work: Callable[[], None], module: str, *arguments: str) -> None:
+    """Do ``work`` in all processes; if none but this one was started, start them as `python -m module`."""
+    count = count_processes()
+    if count == 1:
+        work()
+    elif not is_launched():
+        _launch(count, module, *arguments)
+    else:
+        try:
+            distributed.join(own_rank(), count, set_up_device())
+        except UserError as error:
+            raise UserError(
+                f"{error}; set {INTERFACE} to the network interface by which they do, or unset it"
+            ) from None
+        work()
+        distributed.leave()
+
+
+def _launch(count: int, module: str, *arguments: str) -> None:
+    """Have torch's launcher start ``count`` processes of `python -m module`, and wait for them."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.disable()  # one sentence of ours says what the launcher says in many lines
+    if sys.platform in LOOPBACK:
+        os.environ.setdefault(INTERFACE, LOOPBACK[sys.platform])
+    with tempfile.TemporaryDirectory() as logs:
+        config = LaunchConfig(
+            *(1, 1, count),  # nodes, at least and at most, and processes on each
+            run_id=name_run(),
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(logs),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", module, *arguments)
+        except SignalException as error:  # which the processes have got, too
+            sys.exit(128 + error.sigval)
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            if failure.exitcode > 0:  # it has said why
+                sys.exit(1)
+            raise UserError(
+                f"process {rank} of {count} (counted from 0) was ended by {failure.signal_name()}; {AGAIN}"
+            ) from None
+
+
+@contextmanager
+def letting_others_speak() -> Iterator[None]:
+    """Wait before a process says what is wrong with all of them, so that only one does."""
+    try:
+        yield
+    except distributed.LostRank as error:
+        time.sleep(PATIENCE * (1 + is_worker()))
+        raise UserError(f"{error}; {AGAIN}") from None
+    except (UserError, OSError):
+        time.sleep(PATIENCE * is_worker())
+        raise
+    except KeyboardInterrupt:
+        if is_worker():
+            sys.exit(1)
+        raise
+
+
+@contextmanager
+def computing(stage: str, device: "torch.device") -> Iterator[None]:
+    """Compute in the block with all ranks together; on a processor, other stages wait until it ends.
+
+    Torch's threads wait for each other by spinning: two stages with more threads than there are cores take
+    many times as long as one after the other. Where OMP_NUM_THREADS says that a stage takes at most half of
+    the cores, it does not wait.
+    """
+    with ExitStack() as stack:
+        if not is_worker() and device.type == "cpu" and _takes_most_cores():
+            with suppress(OSError), waiting():  # without a lock work goes on
+                stack.enter_context(_processor(stage))
+        distributed.barrier()  # rank 0 may have waited, also for another run of the same step
+        yield
+
+
+def _takes_most_cores() -> bool:
+    import torch  # which is there by now
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return "OMP_NUM_THREADS" not in os.environ or 2 * torch.get_num_threads() * count_here() > cores
+
+
+@contextmanager
+def _processor(stage: str) -> Iterator[None]:
+    """Hold this user's lock on the machine's processor; says for whom it waits."""
+    from filelock import FileLock, Timeout
+
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    lock = FileLock(Path(tempfile.gettempdir()) / f"der-processor-{user}.lock")
+    holder = Path(lock.lock_file).with_suffix(".holder")  # says who that is
+    try:
+        lock.acquire(timeout=SILENT)
+    except Timeout:
+        named = holder.read_text(encoding="utf-8") if holder.exists() else ""
+        said = f"{stage}: waiting for {named or 'another run'}, which computes here"
+        print(said, file=sys.stderr, flush=True)
+        lock.acquire(poll_interval=0.2)
+    try:
+        text = f"{stage} in {Path.cwd()} (process {os.getpid()})"
+        holder.write_text(text, encoding="utf-8", errors="replace")
+        yield
+    finally:
+        lock.release()
+
+
+def end_with_parent() -> None:
+    """Have this process end soon after the dvc or the launcher that has started it.
+
+    If dvc is killed, its stage would run on, and the next `dvc repro` would start a second one beside it.
+    """
+    launched, parent = is_launched(), os.getppid()
+    if not launched and "DVC_STAGE" not in os.environ:
+        return
+    dvc = None if launched else find_dvc()
+
+    def watch() -> None:
+        while launched and os.getppid() == parent:
+            time.sleep(0.1)
+        if dvc is not None:
+            dvc.wait()
+        os._exit(1)  # at any moment: outputs and training state are whole or absent
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def find_project() -> Path:
+    """Find the directory of the project, also from a copy of it in which DVC runs an experiment."""
+    here = Path.cwd()
+    for above in here.parents:
+        if here.is_relative_to(above / COPIES):
+            return above
+    return here
+
+
+@cache
+def name_run() -> str:
+    """Make a name that the stages of one `dvc repro`, or of one `python -m stages`, have in common."""
+    if (name := os.environ.get(LAUNCHED, "none")) != "none":  # torchrun that was given no name says "none"
+        return name
+    if "DVC_STAGE" in os.environ and (dvc := find_dvc()) is not None:
+        # Its hash is of its number and of when it began, by a clock that nobody sets.
+        return f"{platform.node()}-{dvc.pid}-{hash(dvc) & 0xFFFFFFFF:08x}"
+    return uuid.uuid4().hex
+
+
+def find_dvc() -> "psutil.Process | None":
+    """Find the nearest ancestor that is no shell; None if dvc has ended already."""
+    import psutil  # DVC brings it
+
+    for ancestor in psutil.Process().parents():
+        with suppress(psutil.Error):
+            name = os.path.basename(ancestor.exe()).lower()
+            if "python" in name or "dvc" in name:
+                return ancestor
+    return None

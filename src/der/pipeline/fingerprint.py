@@ -16,12 +16,10 @@ from typing import Any
 import msgspec
 
 from der.core.errors import DamageError, UserError
-from der.core.files import atomic_directory
+from der.core.files import atomic_directory, read_sealed, write_sealed
 from der.core.registry import refuse_pythons
-from der.core.sealed import read_sealed, write_sealed
 from der.pipeline.environment import scratch_root
-from der.pipeline.params import read_params
-from der.pipeline.paths import FINGERPRINTS, PARAMS
+from der.pipeline.project import FINGERPRINTS, PARAMS, read_params
 from der.pipeline.user_code import LOOKED_UP_IN, check_watched, find_package, is_own, named_modules
 
 PACKAGES = {"der": Path("src/der"), "stages": Path("stages")}  # ours, and where they lie from the root

@@ -15,9 +15,8 @@ from der.data.arrays import list_classes, read_classes
 from der.data.protocol import identify
 from der.data.sources.folder import build_tree, scan
 from der.pipeline.environment import scratch_root
-from der.pipeline.params import Change
-from der.pipeline.paths import RAW, digest_outputs
 from der.pipeline.presets import PRESETS
+from der.pipeline.project import RAW, Change, digest_outputs
 from der.pipeline.timing import append, read_lines
 from der.settings.sections import SPLITS, DatasetSettings
 

@@ -8,31 +8,18 @@ from typing import Any
 import numpy as np
 
 from der.core.errors import UserError
-from der.core.sealed import SealedDirectory
+from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_labels
-from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
-from der.evaluation.mistakes import PREDICTED, read_mistakes, read_predictions
-from der.pipeline import paths, provenance
+from der.evaluation import results
+from der.pipeline import project, provenance, runs
 from der.pipeline.dvc import count_same_steps
 from der.pipeline.inputs import RunImages
-from der.pipeline.params import compare, shorten, value_at
-from der.pipeline.paths import COMPARISON, PARAMS, RAW, REPORT, SUMMARY, stages_of
 from der.pipeline.presets import PLACES, load_settings
-from der.pipeline.results import joint_accuracy, published_curves, published_references
-from der.pipeline.runs import digest_results, read_steps, read_summary
 from der.pipeline.timing import read_times
-from der.report.page import (
-    ComparedRun,
-    Difference,
-    FinishedRun,
-    Origin,
-    render,
-    render_comparison,
-    write_page,
-)
+from der.report import page as report_page
 from der.settings.experiment import Settings
+from der.settings.parsing import parse_yaml
 from der.settings.sections import SPLITS
-from der.settings.yaml import parse_yaml
 from der.summary.series import Summary, read_logs
 from der.summary.verdict import Reference, chance, earlier
 
@@ -41,42 +28,42 @@ ASIDE = ("check", "report")  # what is no part of the work, and what cannot know
 
 def make_page() -> str:
     """Write metrics/report.html; returns a sentence that says where."""
-    return write_page(render(read_run(load_settings())), REPORT)
+    return report_page.write_page(report_page.render(read_run(load_settings())), project.REPORT)
 
 
-def read_run(settings: Settings) -> FinishedRun:
+def read_run(settings: Settings) -> report_page.FinishedRun:
     """What the other stages left; raises UserError for a file that is missing, damaged or of another run.
 
     A run is another one, too, if it was trained with other parameters than ``settings``.
     """
-    steps = read_steps()
+    steps = runs.read_steps()
     last = len(steps)
     provenance.check_training(last, settings)
-    summary = read_summary(steps)
-    confusions = [read_confusion(paths.evaluation(step["step"])) for step in steps]
-    memory = load_memory(paths.memory(last))
-    predictions = read_predictions(paths.evaluation(last))
+    summary = runs.read_summary(steps)
+    confusions = [results.read_confusion(project.evaluation(step["step"])) for step in steps]
+    memory = load_memory(project.memory(last))
+    predictions = results.read_predictions(project.evaluation(last))
     for step, (_, names) in zip(steps, confusions, strict=True):
-        _check(paths.evaluation(step["step"]) / CONFUSION, "classes", len(names), step)
-    _check(paths.memory(last), "classes", len(memory.class_means), steps[-1])
-    _check(paths.evaluation(last) / PREDICTED, "test_images", len(predictions.predicted), steps[-1])
+        _check(project.evaluation(step["step"]) / results.CONFUSION, "classes", len(names), step)
+    _check(project.memory(last), "classes", len(memory.class_means), steps[-1])
+    _check(project.evaluation(last) / results.PREDICTED, "test_images", len(predictions.predicted), steps[-1])
     images, protocol = RunImages(settings.dataset.source), settings.protocol
     before = read_earlier(summary)
-    stages = [stage for stage in stages_of(last) if stage not in ASIDE]
-    return FinishedRun(
+    stages = [stage for stage in project.stages_of(last) if stage not in ASIDE]
+    return report_page.FinishedRun(
         summary=summary,
         steps=steps,
         confusions=[counts for counts, _ in confusions],
         names=confusions[-1][1],
-        logs=read_logs(paths.training(step) for step in range(1, last + 1)),
+        logs=read_logs(project.training(step) for step in range(1, last + 1)),
         memory=memory,
-        exemplars=[np.bincount(read_labels(paths.memory(step["step"]))) for step in steps],
+        exemplars=[np.bincount(read_labels(project.memory(step["step"]))) for step in steps],
         predictions=predictions,
-        mistakes=[read_mistakes(paths.evaluation(step["step"])) for step in steps],
-        published=published_curves(images, protocol),
-        joint=joint_accuracy(images, steps[-1]["classes"]),
+        mistakes=[results.read_mistakes(project.evaluation(step["step"])) for step in steps],
+        published=runs.published_curves(images, protocol),
+        joint=runs.joint_accuracy(images, steps[-1]["classes"]),
         references=[
-            *published_references(images, protocol),
+            *runs.published_references(images, protocol),
             chance([step["classes"] for step in steps]),
             *([before] if before else []),
         ],
@@ -84,25 +71,28 @@ def read_run(settings: Settings) -> FinishedRun:
         origin=read_origin(settings),
         stages=stages,
         times=read_times(stages),
-        digest=digest_results(),
+        digest=runs.digest_results(),
     )
 
 
-def read_origin(settings: Settings) -> Origin:
+def read_origin(settings: Settings) -> report_page.Origin:
     """Describe the run with ``settings`` whose images lie in data/raw; raises UserError if none do."""
     preset, changes = provenance.nearest_preset(provenance.shown_parameters(settings))
-    digests = "".join(SealedDirectory(RAW / split).digest for split in SPLITS)
-    return Origin(
+    digests = "".join(SealedDirectory(project.RAW / split).digest for split in SPLITS)
+    return report_page.Origin(
         source=settings.dataset.source,
         identity=hashlib.sha256(digests.encode()).hexdigest(),
         preset=preset,
-        differences=[Difference(one.key, shorten(one.new), shorten(one.old)) for one in changes],
+        differences=[
+            report_page.Difference(one.key, project.shorten(one.new), project.shorten(one.old))
+            for one in changes
+        ],
         seed=settings.train.seed,
         revision=provenance.code_revision(),
     )
 
 
-def _check(path: Path, measure: str, found: int, step: StepMetrics) -> None:
+def _check(path: Path, measure: str, found: int, step: results.StepMetrics) -> None:
     """Raise UserError unless a file is of as many classes or images as its step."""
     known: int = step[measure]  # type: ignore[literal-required]
     if found != known:
@@ -124,7 +114,7 @@ def read_earlier(own: Summary) -> Reference | None:
     steps = count_same_steps(revision, len(rows))
     if all(row["top1"] == mine["top1"] for row, mine in rows[:steps]):
         return None
-    name, source = "before the last edit", f"{SUMMARY} of commit {revision}"
+    name, source = "before the last edit", f"{project.SUMMARY} of commit {revision}"
     if steps == len(own["steps"]) == len(before["steps"]):
         return earlier(name, source, before)
     name += f", steps 1 to {steps}" if steps > 1 else ", step 1"
@@ -138,16 +128,23 @@ def make_comparison(names: Sequence[str]) -> str:
     """
     if len(names) < 2:
         raise UserError(f"der report: {names[0]} alone; name two or more revisions or experiments to compare")
-    return write_page(render_comparison(read_compared(names)), COMPARISON)
+    return report_page.write_page(report_page.render_comparison(read_compared(names)), project.COMPARISON)
 
 
-def read_compared(names: Sequence[str]) -> list[ComparedRun]:
+def read_compared(names: Sequence[str]) -> list[report_page.ComparedRun]:
     """The runs, each with the parameters in which any two of them differ, places on a machine aside."""
     found = [_read_committed_run(name) for name in names]
-    keys = {change.key: None for *_, parameters in found for change in compare(found[0][2], parameters)}
+    keys = {
+        change.key: None for *_, parameters in found for change in project.compare(found[0][2], parameters)
+    }
     shown = [key for key in keys if key not in PLACES]
     return [
-        ComparedRun(name, revision, summary, {key: shorten(value_at(parameters, key)) for key in shown})
+        report_page.ComparedRun(
+            name,
+            revision,
+            summary,
+            {key: project.shorten(project.value_at(parameters, key)) for key in shown},
+        )
         for name, (revision, summary, parameters) in zip(names, found, strict=True)
     ]
 
@@ -159,5 +156,11 @@ def _read_committed_run(name: str) -> tuple[str, Summary, Any]:
         raise UserError(f"{name}: neither a revision nor an experiment; see `git log` and `dvc exp list`")
     summary = provenance.read_summary(revision)
     if summary is None:
-        raise UserError(f"{name}: its commit {revision} holds no {SUMMARY} of a finished run; name another")
-    return revision, summary, parse_yaml(provenance.read_committed(PARAMS, revision).decode(), PARAMS)
+        raise UserError(
+            f"{name}: its commit {revision} holds no {project.SUMMARY} of a finished run; name another"
+        )
+    return (
+        revision,
+        summary,
+        parse_yaml(provenance.read_committed(project.PARAMS, revision).decode(), project.PARAMS),
+    )

@@ -20,14 +20,12 @@ from typing import Any, NamedTuple
 from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
 from der.estimator.choices import backbone_side
-from der.pipeline import paths
+from der.pipeline import project
 from der.pipeline.dvc import check_lock, md5_of
 from der.pipeline.edits import Steps, planned_steps
 from der.pipeline.fingerprint import read_code
 from der.pipeline.inputs import STAGE as DOWNLOAD
 from der.pipeline.inputs import find_changed_classes
-from der.pipeline.params import holds_side, load_section, parse_section, read_params, value_at
-from der.pipeline.paths import CHAIN, INPUT, PARAMS, RAW, TASKS, check_chain, is_unused, read_task
 from der.pipeline.timing import read_last
 from der.settings.experiment import Settings
 from der.settings.sections import DatasetSettings
@@ -74,7 +72,7 @@ def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
     if not overrides:
         return [[]]
     with _understood(overrides):
-        return [row[str(PARAMS)] for row in get_hydra_sweeps({str(PARAMS): list(overrides)})]
+        return [row[str(project.PARAMS)] for row in get_hydra_sweeps({str(project.PARAMS): list(overrides)})]
 
 
 def apply_row(row: Sequence[str]) -> dict[str, Any]:
@@ -82,11 +80,11 @@ def apply_row(row: Sequence[str]) -> dict[str, Any]:
     from dvc.utils.hydra import apply_overrides
 
     if not row:
-        return read_params()
+        return project.read_params()
     with TemporaryDirectory() as directory, _understood(row):
-        copy = Path(shutil.copy(PARAMS, directory))
+        copy = Path(shutil.copy(project.PARAMS, directory))
         apply_overrides(copy, list(row))
-        return read_params(copy)
+        return project.read_params(copy)
 
 
 @contextmanager
@@ -99,7 +97,8 @@ def _understood(words: Sequence[str]) -> Iterator[None]:
     except (DvcException, HydraException, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
-            f"-S {' -S '.join(words)}: not understood ({reason}); write KEY=VALUE, with a key of {PARAMS}"
+            f"-S {' -S '.join(words)}: not understood ({reason}); write KEY=VALUE, with a key of "
+            f"{project.PARAMS}"
         ) from None
 
 
@@ -119,7 +118,7 @@ def read_workspace() -> Workspace:
     stages = {name: stages[name] for name in TopologicalSorter(ahead).static_order()}
     code = read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
     changed = DOWNLOAD in stages and stages[DOWNLOAD].reasons
-    images = find_changed_classes(load_section(DatasetSettings, "dataset")) if changed else None
+    images = find_changed_classes(project.load_section(DatasetSettings, "dataset")) if changed else None
     return Workspace(stages, {name: md5_of(text.encode()) for name, text in code.items()}, images)
 
 
@@ -142,7 +141,7 @@ def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
         found.owners[path] = [out.stage.addressing for out in owners]
         if not owners and dep.status():
             found.reasons.add(dep.def_path)
-        elif owners and not path.is_relative_to(paths.FINGERPRINTS) and _is_stale(dep, owners):
+        elif owners and not path.is_relative_to(project.FINGERPRINTS) and _is_stale(dep, owners):
             found.stale.add(path)
     if any(map(_is_lost, stage.outs)):
         found.reasons.add(LOST)
@@ -173,11 +172,14 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
     Two rows of a sweep that have the identity of a stage in common have its run in common. Raises UserError
     for parameters that no run can have.
     """
-    settings = parse_section(Settings, parameters, PARAMS)
+    settings = project.parse_section(Settings, parameters, project.PARAMS)
     steps = planned_steps(settings)
-    check_chain(len(steps or []))
+    project.check_chain(len(steps or []))
     side = backbone_side(settings)
-    written = {INPUT: "" if holds_side(side) else f"{side} pixels", PARAMS: _hash(parameters) * rewritten}
+    written = {
+        project.INPUT: "" if project.holds_side(side) else f"{side} pixels",
+        project.PARAMS: _hash(parameters) * rewritten,
+    }
     row = _Row(workspace, steps, written)
     for name, stage in workspace.stages.items():
         row.add(name, stage, parameters)
@@ -197,7 +199,7 @@ class _Row:
 
     def add(self, name: str, stage: Stage, parameters: dict[str, Any]) -> None:
         """Note the stage if it runs."""
-        values = {key: value_at(parameters, key) for key in stage.params}
+        values = {key: project.value_at(parameters, key) for key in stage.params}
         inputs = {path: self._input(name, stage, path) for path in stage.deps}
         if values != stage.params or any(inputs.values()) or stage.reasons:
             told = {path.as_posix(): one for path, one in inputs.items() if one}
@@ -205,41 +207,47 @@ class _Row:
             if name == DOWNLOAD and values == stage.params and not told:
                 self.images = self.workspace.images
             if name == SPLIT:
-                self.raw = inputs.get(RAW, "")
+                self.raw = inputs.get(project.RAW, "")
 
     def _input(self, name: str, stage: Stage, path: Path) -> str:
         """What a dependency of a stage will be, as a hash; empty if it stays as it is."""
-        if path.is_relative_to(paths.FINGERPRINTS):
+        if path.is_relative_to(project.FINGERPRINTS):
             return "" if self.workspace.code[name.partition("@")[0]] == stage.deps[path] else CHANGED
         if anew := self.written.get(path):
             return anew
         if path in stage.stale:
             return CHANGED
-        if path == INPUT or (path.is_relative_to(TASKS) and path != TASKS and self._keeps_task(path)):
+        if path == project.INPUT or (
+            path.is_relative_to(project.TASKS) and path != project.TASKS and self._keeps_task(path)
+        ):
             return ""
         running = [self.identities[one] for one in stage.owners[path] if one in self.identities]
-        if path == RAW and self.images == set():
+        if path == project.RAW and self.images == set():
             running = []
         return _hash([path.as_posix(), running]) if running else ""
 
     def _keeps_task(self, path: Path) -> bool:
         """Whether split, if it runs, leaves the same images of a step: as it does of the same classes."""
-        split, step = self.workspace.stages[SPLIT], int(path.relative_to(TASKS).parts[0])
+        split, step = self.workspace.stages[SPLIT], int(path.relative_to(project.TASKS).parts[0])
         if SPLIT not in self.identities:
             return True
-        other_code = self.workspace.code[SPLIT] != split.deps.get(paths.FINGERPRINTS / SPLIT)
-        if self.steps is None or other_code or split.reasons - {CHAIN.as_posix()}:
+        other_code = self.workspace.code[SPLIT] != split.deps.get(project.FINGERPRINTS / SPLIT)
+        if self.steps is None or other_code or split.reasons - {project.CHAIN.as_posix()}:
             return False
         if self.raw and self._has_other_images(path, step, self.steps):
             return False
         try:
-            return is_unused(path) if step > len(self.steps) else read_task(path, step) == self.steps[:step]
+            return (
+                project.is_unused(path)
+                if step > len(self.steps)
+                else project.read_task(path, step) == self.steps[:step]
+            )
         except UserError:
             return False
 
     def _has_other_images(self, path: Path, step: int, steps: Steps) -> bool:
         """Whether a step's images may have changed: of its new classes to train on, of all to test on."""
-        if self.images is None or RAW in self.workspace.stages[SPLIT].stale:
+        if self.images is None or project.RAW in self.workspace.stages[SPLIT].stale:
             return True
         classes = steps[step - 1 : step] if path.name == "train" else steps[:step]
         return any(name in self.images for names in classes for name in names)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import UserError
-from der.pipeline.params import parse_section, read_params
-from der.pipeline.paths import PARAMS
+from der.pipeline.project import PARAMS, parse_section, read_params
 from der.settings import experiment
 from der.settings.experiment import DEFAULT, Settings
-from der.settings.yaml import parse_yaml, put_values
+from der.settings.parsing import parse_yaml, put_values
 
 PRESETS = Path("src/der/presets")
 ORDERS = PRESETS / experiment.ORDERS

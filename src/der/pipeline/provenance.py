@@ -8,11 +8,10 @@ from typing import Any
 from msgspec.structs import asdict, replace
 
 from der.core.errors import UserError
-from der.core.sealed import SealedDirectory
+from der.core.files import SealedDirectory
 from der.data.protocol import plan_steps
 from der.model.architecture import METADATA, START
-from der.pipeline.params import Change, compare
-from der.pipeline.paths import PARAMS, SUMMARY, checkpoint
+from der.pipeline import project
 from der.pipeline.presets import PLACES, list_presets, load_preset
 from der.settings.experiment import Settings
 from der.settings.sections import to_values
@@ -22,10 +21,10 @@ CODE = ("src", "stages", "dvc.yaml")
 LOOKED_BACK = 50  # commits of results
 
 
-def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[Change]]:
+def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
     """Find the preset from which the fewest of ``parameters`` differ, the first of equal ones, and these."""
     presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}
-    changes = {name: list(compare(values, parameters)) for name, values in presets.items()}
+    changes = {name: list(project.compare(values, parameters)) for name, values in presets.items()}
     nearest = min(changes, key=lambda name: len(changes[name]))
     return nearest, changes[nearest]
 
@@ -52,10 +51,12 @@ def check_training(last: int, settings: Settings) -> None:
 
 def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
     """Read network.json after the ``last`` step; raises UserError if other parameters made it."""
-    metadata = SealedDirectory(checkpoint(last)).read_json(METADATA)
+    metadata = SealedDirectory(project.checkpoint(last)).read_json(METADATA)
     if not isinstance(metadata, dict) or not metadata.get("steps"):
-        raise UserError(f"{checkpoint(last) / METADATA}: not of a trained network; run `dvc repro` first")
-    start = SealedDirectory(checkpoint(0)).digests.get(START)  # the weights that step 1 started from
+        raise UserError(
+            f"{project.checkpoint(last) / METADATA}: not of a trained network; run `dvc repro` first"
+        )
+    start = SealedDirectory(project.checkpoint(0)).digests.get(START)  # the weights that step 1 started from
     weights = None if start is None else f"sha256:{start}"
     recipes = [to_values(settings.train.recipe(step)) for step in range(1, last + 1)]
     network = to_values(replace(settings.network, weights=weights))
@@ -65,8 +66,10 @@ def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
 
 
 def _trained_otherwise(last: int) -> UserError:
-    path = checkpoint(last) / METADATA
-    return UserError(f"{path}: trained with other parameters than {PARAMS} has; run `dvc repro` first")
+    path = project.checkpoint(last) / METADATA
+    return UserError(
+        f"{path}: trained with other parameters than {project.PARAMS} has; run `dvc repro` first"
+    )
 
 
 def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
@@ -78,7 +81,9 @@ def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
     def accuracies(summary: Summary) -> list[Any]:
         return [[step["classes"], step["top1"], step["nme_top1"]] for step in summary["steps"].values()]
 
-    for revision in git("log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(SUMMARY)).split():
+    for revision in git(
+        "log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(project.SUMMARY)
+    ).split():
         summary = read_summary(revision)
         if summary is not None and accuracies(summary) != accuracies(own):
             return revision, summary
@@ -109,7 +114,7 @@ def is_code_changed() -> bool:
 def read_summary(revision: str) -> Summary | None:
     """Read the summary in a commit; None if it holds none that can be read."""
     try:
-        content = json.loads(read_committed(SUMMARY, revision))
+        content = json.loads(read_committed(project.SUMMARY, revision))
     except ValueError:
         return None
     return content if isinstance(content, dict) and content.keys() >= Summary.__required_keys__ else None  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Finished runs: metrics of their steps, their table, what changed, all experiments beside each other."""
+"""Finished runs: metrics, table, what changed, all experiments beside each other, and published results."""
 
 import csv
 import json
@@ -6,36 +6,37 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from der.core.errors import DamageError, UserError, csv_cell
-from der.core.files import atomic_file, read_json
-from der.core.sealed import SealedDirectory
-from der.evaluation.metrics import METRICS as STEP_METRICS
-from der.evaluation.metrics import StepMetrics
-from der.pipeline import paths
+from der.core.files import SealedDirectory, atomic_file, read_json
+from der.evaluation.results import METRICS as STEP_METRICS
+from der.evaluation.results import StepMetrics
+from der.pipeline import project
 from der.pipeline.dvc import LOCK, is_recorded
 from der.pipeline.environment import TABLE
-from der.pipeline.params import compare, one_line, shorten, value_at
-from der.pipeline.paths import MEND, PARAMS, PLOTS, REPORT, SUMMARY, chain_length, digest_files, is_unused
+from der.pipeline.inputs import RunImages
+from der.pipeline.presets import load_preset
 from der.pipeline.provenance import read_committed
-from der.summary.series import Summary, align, results_table, show, summarise
-from der.summary.verdict import METRICS, POINTS, Row, Spread, SweepRun, describe_changes, summarise_runs
+from der.settings.sections import ProtocolSettings
+from der.summary import verdict
+from der.summary.series import Curve, Summary, align, results_table, show, summarise
 
-PAGE = f"A page to look at, in any browser: {REPORT}"
-NO_PAGE = f"`der report` writes a page to look at, in any browser: {REPORT}"
-OTHER_PAGE = f"{REPORT} shows other results; `der report` writes the page of these"
-NEXT = f"""Plots: {PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
+PAGE = f"A page to look at, in any browser: {project.REPORT}"
+NO_PAGE = f"`der report` writes a page to look at, in any browser: {project.REPORT}"
+OTHER_PAGE = f"{project.REPORT} shows other results; `der report` writes the page of these"
+NEXT = f"""Plots: {project.PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 
 REPETITION = ("train.seed", "protocol.class_order")  # runs that differ in nothing else share a row
 UNFINISHED = ("running", "queued", "failed")  # DVC's words for the states of experiments
 OWN_FIRST = "In the first row: the setting of this commit, with its own run."
 OWN_LEFT_OUT = (
-    f"This commit's own run is left out: {LOCK}, {PARAMS} and {SUMMARY} in it are not of one run; "
-    "`dvc repro`, then commit all three."
+    f"This commit's own run is left out: {LOCK}, {project.PARAMS} and {project.SUMMARY} in it are not of one "
+    "run; `dvc repro`, then commit all three."
 )
 
 
@@ -46,11 +47,11 @@ def read_steps() -> list[StepMetrics]:
     longer leaves its last steps behind.
     """
     steps: list[StepMetrics] = []
-    for step in range(1, chain_length() + 1):
-        path = paths.evaluation(step)
+    for step in range(1, project.chain_length() + 1):
+        path = project.evaluation(step)
         if not path.exists():
             raise UserError(f"{path}: no metrics; run `dvc repro`")
-        if is_unused(path):
+        if project.is_unused(path):
             break
         steps.append(_read_step(path))
     return steps
@@ -66,16 +67,16 @@ def _read_step(path: Path) -> StepMetrics:
 def read_summary(steps: list[StepMetrics]) -> Summary:
     """metrics/summary.json, which git has; raises DamageError unless it is that of ``steps``."""
     summary = summarise(steps)
-    if read_json(SUMMARY) != summary:
-        raise DamageError(f"{SUMMARY}: not of the steps in {paths.evaluation(1).parent}")
+    if read_json(project.SUMMARY) != summary:
+        raise DamageError(f"{project.SUMMARY}: not of the steps in {project.evaluation(1).parent}")
     return summary
 
 
 def digest_results() -> str:
     """A digest of the summary and of all that was measured at its steps, which their page carries."""
-    steps = range(1, len(read_json(SUMMARY)["steps"]) + 1)
-    folders = [place(step) for place in (paths.evaluation, paths.training) for step in steps]
-    return digest_files([SUMMARY, *folders])
+    steps = range(1, len(read_json(project.SUMMARY)["steps"]) + 1)
+    folders = [place(step) for place in (project.evaluation, project.training) for step in steps]
+    return project.digest_files([project.SUMMARY, *folders])
 
 
 def conclude(sentence: str) -> str:
@@ -86,9 +87,11 @@ def conclude(sentence: str) -> str:
 def show_results() -> str:
     """``sum_up``, and where to look next."""
     table, page = sum_up(), NO_PAGE
-    if REPORT.exists():
+    if project.REPORT.exists():
         try:
-            mine = f'<meta name="results" content="{digest_results()}">'.encode() in REPORT.read_bytes()
+            mine = (
+                f'<meta name="results" content="{digest_results()}">'.encode() in project.REPORT.read_bytes()
+            )
         except (OSError, UserError):
             mine = False
         page = PAGE if mine else OTHER_PAGE
@@ -97,15 +100,15 @@ def show_results() -> str:
 
 def sum_up() -> str:
     """The table of metrics/summary.json, and what changed in it; raises UserError if there is none."""
-    if not SUMMARY.exists():
-        raise UserError(f"{SUMMARY}: no results yet; run `dvc repro`")
+    if not project.SUMMARY.exists():
+        raise UserError(f"{project.SUMMARY}: no results yet; run `dvc repro`")
     try:
-        summary = read_json(SUMMARY)
+        summary = read_json(project.SUMMARY)
     except UserError as error:
-        raise UserError(f"{error}; {MEND}") from None
+        raise UserError(f"{error}; {project.MEND}") from None
     if not isinstance(summary, dict) or not summary.keys() >= Summary.__required_keys__:
-        raise UserError(f"{SUMMARY}: no summary of steps; run `dvc repro`")
-    folders = [paths.evaluation(int(step)) for step in summary["steps"]]
+        raise UserError(f"{project.SUMMARY}: no summary of steps; run `dvc repro`")
+    folders = [project.evaluation(int(step)) for step in summary["steps"]]
     if all(map(Path.exists, folders)):  # a clone may lack them
         read_summary(list(map(_read_step, folders)))
     changes = _list_changes(summary)  # type: ignore[arg-type]
@@ -117,7 +120,7 @@ def sum_up() -> str:
 def _list_changes(summary: Summary) -> list[str]:
     """What changed since the last commit; nothing where git has no summary that can be read."""
     try:
-        return describe_changes(json.loads(read_committed(SUMMARY)), summary)
+        return verdict.describe_changes(json.loads(read_committed(project.SUMMARY)), summary)
     except (ValueError, RecursionError, AttributeError, KeyError, TypeError):  # of another form, or none
         return []
 
@@ -128,18 +131,20 @@ def compare_experiments(path: Path | None = None) -> str:
     As text, and as a CSV file at ``path``. Raises UserError if no experiment is finished.
     """
     commit = read_commit()
-    fault = commit["error"] or commit["data"]["params"][str(PARAMS)].get("error")
+    fault = commit["error"] or commit["data"]["params"][str(project.PARAMS)].get("error")
     if fault:
-        raise UserError(f"{PARAMS} of this commit: {fault['msg']}; commit one that can be read")
+        raise UserError(f"{project.PARAMS} of this commit: {fault['msg']}; commit one that can be read")
     finished, others = _sort_experiments(commit["experiments"] or [])
     notes = [f"{state}: {', '.join(sorted(names))}" for state, names in others.items()]
     if not finished:
-        sentence = "; ".join([f"no finished experiment of this commit ({SUMMARY} is no experiment)", *notes])
+        sentence = "; ".join(
+            [f"no finished experiment of this commit ({project.SUMMARY} is no experiment)", *notes]
+        )
         raise UserError(f"{sentence}; queue some with `dvc exp run --queue -S ...`, then `dvc queue start`")
     baseline = _parameters(commit["data"])
     own = [commit["data"]] if _is_finished(commit["data"]) and is_recorded(baseline) else []
     runs = collect_runs(baseline, [*own, *finished])
-    rows = summarise_runs(runs)
+    rows = verdict.summarise_runs(runs)
     if own:
         rows.sort(key=lambda row: row.setting != runs[0].setting)
     if path is not None:
@@ -175,52 +180,123 @@ def _sort_experiments(experiments: Iterable[Any]) -> tuple[list[Any], dict[str, 
 
 
 def _parameters(data: Any) -> Any:
-    return data["params"][str(PARAMS)]["data"]
+    return data["params"][str(project.PARAMS)]["data"]
 
 
 def _metrics(data: Any) -> Any:
-    return ((data.get("metrics") or {}).get(str(SUMMARY)) or {}).get("data") or {}
+    return ((data.get("metrics") or {}).get(str(project.SUMMARY)) or {}).get("data") or {}
 
 
 def _is_finished(data: Any) -> bool:
     return _metrics(data).keys() >= {"average_top1", "last_top1"}  # type: ignore[no-any-return]
 
 
-def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[SweepRun]:
+def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[verdict.SweepRun]:
     """The finished runs by all parameters in which any of them differs from the commit."""
     pairs = [(_parameters(data), _metrics(data)) for data in finished]
-    changed = {change.key for parameters, _ in pairs for change in compare(baseline, parameters)}
+    changed = {change.key for parameters, _ in pairs for change in project.compare(baseline, parameters)}
     setting = sorted(changed.difference(REPETITION))
     return [
-        SweepRun(
-            {key: value_at(parameters, key) for key in setting},
-            {key: value_at(parameters, key) for key in REPETITION},
-            {name: metrics.get(name) for name in METRICS},
+        verdict.SweepRun(
+            {key: project.value_at(parameters, key) for key in setting},
+            {key: project.value_at(parameters, key) for key in REPETITION},
+            {name: metrics.get(name) for name in verdict.METRICS},
         )
         for parameters, metrics in pairs
     ]
 
 
-def make_table(rows: list[Row]) -> str:
+def make_table(rows: list[verdict.Row]) -> str:
     """Aligned lines; "-" where there is no number."""
-    lines = [[*rows[0].setting, "runs", *(text for name in METRICS for text in (POINTS[name], "±"))]]
+    lines = [
+        [
+            *rows[0].setting,
+            "runs",
+            *(text for name in verdict.METRICS for text in (verdict.POINTS[name], "±")),
+        ]
+    ]
     for row in rows:
-        numbers = [show(number) for name in METRICS for number in row.metrics[name]]
-        lines.append([*map(shorten, row.setting.values()), str(row.runs), *numbers])
+        numbers = [show(number) for name in verdict.METRICS for number in row.metrics[name]]
+        lines.append([*map(project.shorten, row.setting.values()), str(row.runs), *numbers])
     over = " and ".join(REPETITION)
     note = f"Accuracies in percent, forgetting in points: mean and sample standard deviation over {over}."
     return "\n".join([*align(lines), "", note])
 
 
-def write_csv(path: Path, rows: list[Row]) -> None:
+def write_csv(path: Path, rows: list[verdict.Row]) -> None:
     """The same numbers, unrounded; empty where there is none. No value in it is a formula."""
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        numbers = [f"{name}_{kind}" for name in METRICS for kind in Spread._fields]
+        numbers = [f"{name}_{kind}" for name in verdict.METRICS for kind in verdict.Spread._fields]
         writer.writerow([*rows[0].setting, "runs", *numbers])
         for row in rows:
             texts = [
-                one_line(value) if isinstance(value, int | float) else csv_cell(one_line(value))
+                project.one_line(value)
+                if isinstance(value, int | float)
+                else csv_cell(project.one_line(value))
                 for value in row.setting.values()
             ]
-            writer.writerow([*texts, row.runs, *(one for name in METRICS for one in row.metrics[name])])
+            writer.writerow(
+                [*texts, row.runs, *(one for name in verdict.METRICS for one in row.metrics[name])]
+            )
+
+
+RESULTS = Path("results")
+PUBLISHED = RESULTS / "published.json"
+JOINT = "joint"  # the preset of the upper bound
+KINDS = {"unpruned": "without pruning", "pruned": "with pruning"}
+
+
+def published_curves(images: RunImages, protocol: ProtocolSettings) -> list[Curve]:
+    """Return the published curves of presets with these images and this protocol."""
+    first, later = protocol.first_classes or 0, protocol.later_classes
+    return [
+        make_curve(name, source, first, later, results["top1"])
+        for name, source, results in _find_published(images, protocol)
+        if "top1" in results
+    ]
+
+
+def published_references(images: RunImages, protocol: ProtocolSettings) -> list[verdict.Reference]:
+    """Return the same results as averages and ends, those without a curve among them."""
+    return [
+        verdict.Reference(f"published: {name}", source, results["average_top1"], results["last_top1"])
+        for name, source, results in _find_published(images, protocol)
+    ]
+
+
+def _find_published(images: RunImages, protocol: ProtocolSettings) -> Iterator[tuple[str, str, Any]]:
+    """Name, source and numbers of each result; presets that share one are named together.
+
+    None for a protocol that names the classes of its steps, or has one step of all classes there are.
+    """
+    if protocol.steps is not None or protocol.first_classes is None:
+        return
+    content = read_json(PUBLISHED)
+    shared: dict[tuple[str, str], list[str]] = {}
+    for name, kinds in content["presets"].items():
+        preset = load_preset(name)
+        sizes = [preset["protocol"][key] for key in ("first_classes", "later_classes")]
+        if sizes == [protocol.first_classes, protocol.later_classes] and images.are_those_of(preset):
+            for kind, results in kinds.items():
+                shared.setdefault((kind, json.dumps(results)), []).append(name)
+    for (kind, text), presets in shared.items():
+        results = json.loads(text)
+        name = f"{' and '.join(presets)}, {KINDS[kind]} ({results['source']})"
+        yield name, content["sources"][results["source"]], results
+
+
+def make_curve(name: str, source: str, first: int, later: int, top1: list[float]) -> Curve:
+    """Make the curve of a protocol with ``first`` classes at step 1 and ``later`` at each one after it."""
+    return Curve(name, source, [first + later * index for index in range(len(top1))], top1)
+
+
+def joint_accuracy(images: RunImages, classes: int) -> float | None:
+    """Return the mean top-1 of recorded runs that learned these images' classes at once; None if none did.
+
+    None, too, for a run that learned but some of them: ``classes`` is how many.
+    """
+    records = [read_json(path) for path in sorted(RESULTS.glob(f"{JOINT}-*.json"))]
+    if not records or classes != len(images.classes) or not images.are_those_of(load_preset(JOINT)):
+        return None
+    return float(mean(record["metrics"]["last_top1"] for record in records))

@@ -9,16 +9,18 @@ from functools import partial
 
 from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.registry import imported_own
-from der.pipeline.environment import is_worker
+from der.pipeline import project
+from der.pipeline.environment import end_with_parent, is_worker, letting_others_speak, run_together
 from der.pipeline.fingerprint import Code, check_fingerprint, describe
-from der.pipeline.launch import end_with_parent, letting_others_speak, run_together
-from der.pipeline.params import read_params
-from der.pipeline.paths import MEND, fingerprint, is_unused, test_images, train_images
 from der.pipeline.timing import timed
 from der.pipeline.user_code import named_modules
 
 # Stages that several processes work on, and the input that says whether there is work at a step.
-SHARED = {"train_task": train_images, "build_memory": train_images, "evaluate": test_images}
+SHARED = {
+    "train_task": project.train_images,
+    "build_memory": project.train_images,
+    "evaluate": project.test_images,
+}
 CUDA_KERNELS = "der.model.kernels.triton"
 INTERRUPTED = "interrupted; the next `dvc repro` goes on from here"
 
@@ -31,11 +33,11 @@ class Given:
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
-        path = fingerprint(stage)
+        path = project.fingerprint(stage)
         if not path.is_file():
             raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
         said = path.read_text(encoding="utf-8", errors="replace")
-        self.named = named_modules(read_params())
+        self.named = named_modules(project.read_params())
         code = Code(self.named)
         self.hashes = code.hash_stage(stage)
         self.text = describe(self.hashes)
@@ -140,7 +142,7 @@ def perform_stage(name: str, run: StageWork) -> None:
 def is_shared(name: str) -> bool:
     """Tell whether several processes may work on a stage."""
     stage, _, step = name.partition("@")
-    return stage in SHARED and not is_unused(SHARED[stage](int(step)))
+    return stage in SHARED and not project.is_unused(SHARED[stage](int(step)))
 
 
 @contextmanager
@@ -153,5 +155,5 @@ def framing(name: str) -> Iterator[None]:
 @contextmanager
 def ending() -> Iterator[None]:
     """End the program with one line and exit status 1 where users can put right what is wrong."""
-    with ending_in_a_sentence(INTERRUPTED), advising(MEND), letting_others_speak():
+    with ending_in_a_sentence(INTERRUPTED), advising(project.MEND), letting_others_speak():
         yield

@@ -5,28 +5,20 @@ have their own seconds, not those of the last run. A stage that DVC skips or res
 no line. Copies of the repository in which experiments run share the lines.
 """
 
-import os
-import platform
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from der.core.cost import Spent, StageTime, WorkClock
 from der.core.errors import UserError
-from der.pipeline.environment import LAUNCHED, describe_machine_in_use, scratch_root
-from der.pipeline.paths import digest_outputs
-
-if TYPE_CHECKING:
-    import psutil
+from der.pipeline.environment import describe_machine_in_use, find_project, name_run, scratch_root
+from der.pipeline.project import digest_outputs
 
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
-COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a project
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -126,35 +118,3 @@ def read_lines(path: Path, kind: type[Kept]) -> Iterator[Kept]:
     for text in path.read_bytes().splitlines() if path.is_file() else ():
         with suppress(ValueError):
             yield msgspec.json.decode(text, type=kind)
-
-
-def find_project() -> Path:
-    """Find the directory of the project, also from a copy of it in which DVC runs an experiment."""
-    here = Path.cwd()
-    for above in here.parents:
-        if here.is_relative_to(above / COPIES):
-            return above
-    return here
-
-
-@cache
-def name_run() -> str:
-    """Make a name that the stages of one `dvc repro`, or of one `python -m stages`, have in common."""
-    if (name := os.environ.get(LAUNCHED, "none")) != "none":  # torchrun that was given no name says "none"
-        return name
-    if "DVC_STAGE" in os.environ and (dvc := find_dvc()) is not None:
-        # Its hash is of its number and of when it began, by a clock that nobody sets.
-        return f"{platform.node()}-{dvc.pid}-{hash(dvc) & 0xFFFFFFFF:08x}"
-    return uuid.uuid4().hex
-
-
-def find_dvc() -> "psutil.Process | None":
-    """Find the nearest ancestor that is no shell; None if dvc has ended already."""
-    import psutil  # DVC brings it
-
-    for ancestor in psutil.Process().parents():
-        with suppress(psutil.Error):
-            name = os.path.basename(ancestor.exe()).lower()
-            if "python" in name or "dvc" in name:
-                return ancestor
-    return None

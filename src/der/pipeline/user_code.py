@@ -10,15 +10,14 @@ from typing import Any
 from der.core.errors import ForeignCodeError, UserError
 from der.core.files import from_here
 from der.core.registry import import_own, module_of
-from der.pipeline.params import read_params, value_at
-from der.pipeline.paths import GRAPH, PARAMS, read_stages
+from der.pipeline.project import GRAPH, PARAMS, read_params, read_stages, value_at
 
 # The module that looks up the name in a setting: a stage whose code has it runs the user's function.
 LOOKED_UP_IN = {
     "dataset.source": "der.data.sources.registry",
     "network.backbone": "der.model.backbones",
     "network.head_initialization": "der.model.backbones",
-    "train.incremental.rebalancing": "der.train.rebalancing",
+    "train.incremental.rebalancing": "der.train.step",
     "memory.selection": "der.memory",
 }
 

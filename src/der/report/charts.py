@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
 from der.core.files import atomic_directory, write_json
-from der.evaluation.metrics import CONFUSION, StepMetrics, read_confusion
+from der.evaluation.results import CONFUSION, StepMetrics, read_confusion
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, one_line, shortened
 from der.summary.series import Curve, Summary, accuracy_matrix, read_logs, summarise, write_tables
-from der.summary.uncertainty import Bin, wilson
+from der.summary.verdict import Bin, wilson
 from der.train.log import EpochRecord
 
 Spec = dict[str, Any]

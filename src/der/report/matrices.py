@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.evaluation.metrics import StepMetrics
+from der.evaluation.results import StepMetrics
 from der.summary.series import show_number, show_share
 
 Places = NDArray[np.int64]  # of each cell's shade; EMPTY: none

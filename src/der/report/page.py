@@ -20,24 +20,13 @@ from numpy.typing import NDArray
 from der.core.cost import StageTime, show_seconds
 from der.core.files import atomic_file
 from der.data.arrays import Memory
-from der.evaluation.metrics import StepMetrics
-from der.evaluation.mistakes import Mistakes, Predictions
+from der.evaluation.results import Mistakes, Predictions, StepMetrics
 from der.report import charts
 from der.report.charts import Chart, Size
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, kept_steps, sparse
 from der.report.thumbnails import COLUMNS, Album, exemplar_sheets, mistake_album
+from der.summary import verdict
 from der.summary.series import Curve, Summary, accuracy_matrix, show_share
-from der.summary.uncertainty import (
-    Bin,
-    Measured,
-    difference,
-    expected_calibration_error,
-    least_calibration_error,
-    reliability,
-    sampling_error,
-    wilson,
-)
-from der.summary.verdict import Reference, compare, judge, row_error
 from der.train.log import EpochRecord
 
 FOLDER = "page"  # of templates, style and scripts, beside this module
@@ -79,7 +68,7 @@ class FinishedRun:
     mistakes: list[Mistakes]  # of every step
     published: list[Curve]
     joint: float | None  # top-1 of training on all classes at once
-    references: list[Reference]  # what the results are compared to
+    references: list[verdict.Reference]  # what the results are compared to
     parameters: dict[str, Any]  # nested, as in params.yaml
     origin: Origin
     stages: list[str]  # that made the results, in the order in which they can run
@@ -141,7 +130,7 @@ def render(run: FinishedRun) -> str:
     confusion, confusion_data = confusions(run, album)
     forgetting = accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
     labels_B = np.repeat(np.arange(len(run.names)), run.images)
-    bins = reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
+    bins = verdict.reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
     pairs, figures = confused_pairs(run), draw_figures(run, bins)
     times, drawn = run.times.values(), None
     if run.times:
@@ -152,8 +141,8 @@ def render(run: FinishedRun) -> str:
     values = {
         "run": run,
         "last": run.steps[-1],
-        "verdict": judge(run.summary, accuracy_matrix(run.steps)),
-        "comparisons": [compare(run.summary, reference) for reference in run.references],
+        "verdict": verdict.judge(run.summary, accuracy_matrix(run.steps)),
+        "comparisons": [verdict.compare(run.summary, reference) for reference in run.references],
         "figures": figures,
         "timeline": drawn,
         "confusion": confusion,
@@ -165,8 +154,8 @@ def render(run: FinishedRun) -> str:
         "exemplars": exemplar_sheets(run.memory, len(run.names)),
         "album": album,
         "bins": bins,
-        "ece": expected_calibration_error(bins),
-        "least_ece": least_calibration_error(bins),
+        "ece": verdict.expected_calibration_error(bins),
+        "least_ece": verdict.least_calibration_error(bins),
         "seconds": (computed, sum(time.seconds for time in times) - computed),
         "untimed": [stage for stage in run.stages if stage not in run.times],
         "devices": list(dict.fromkeys(time.device for time in times if time.torch)),
@@ -196,7 +185,7 @@ def fill(template: str, values: dict[str, Any], *scripts: str) -> str:
         "json": script_json,
         "share": show_share,
     }
-    environment.globals["error"] = sampling_error
+    environment.globals["error"] = verdict.sampling_error
     return environment.get_template(template).render(
         **values, style=Markup(read_part("page.css")), script=Markup("\n".join(map(read_part, scripts)))
     )
@@ -207,7 +196,7 @@ def read_part(name: str) -> str:
     return files("der.report").joinpath(FOLDER, name).read_text(encoding="utf-8")
 
 
-def draw_figures(run: FinishedRun, bins: list[Bin]) -> dict[str, Figure]:
+def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]:
     """The charts of lines, by name."""
     sizes = [step["classes"] for step in run.steps]
     epochs = [
@@ -286,7 +275,7 @@ def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
         step = next(step["step"] for step in run.steps if label < step["classes"])
         accuracy, nme = last["per_class"][name], last["nme"]["per_class"][name]
         curve = class_curve([one["per_class"][name] for one in run.steps[step - 1 :]], images, len(run.steps))
-        error = sampling_error(accuracy, images)
+        error = verdict.sampling_error(accuracy, images)
         rows.append(ClassRow(label, name, step, images, accuracy, error, nme, curve, taken_for[name]))
     return rows
 
@@ -302,7 +291,7 @@ def class_curve(accuracies: list[float], images: int, last: int) -> Markup:
     def at(x: float, percent: float) -> str:
         return f"{x:.0f},{88 - 0.8 * percent:.1f}".removesuffix(".0")
 
-    band = [(x, wilson(value, images)) for x, value in zip(across, accuracies, strict=True)]
+    band = [(x, verdict.wilson(value, images)) for x, value in zip(across, accuracies, strict=True)]
     if len(band) == 1:  # a box
         band = [(across[0] - 4, band[0][1]), (across[0] + 4, band[0][1])]
     around = [*(at(x, ends.high) for x, ends in band), *(at(x, ends.low) for x, ends in band[::-1])]
@@ -386,7 +375,9 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
         "same_steps": len(set(map(tuple, steps))) == 1,
         "steps": {  # top-1 of every run, None where it did not stop
             classes: [
-                Measured(rows[classes]["top1"], row_error(rows[classes])) if classes in rows else None
+                verdict.Measured(rows[classes]["top1"], verdict.row_error(rows[classes]))
+                if classes in rows
+                else None
                 for rows in steps
             ]
             for classes in sorted(set().union(*steps))
@@ -397,10 +388,12 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
     return fill("comparison.html", values, "charts.js")
 
 
-def measures_beside(first: ComparedRun, run: ComparedRun) -> list[tuple[Measured | None, Measured | None]]:
+def measures_beside(
+    first: ComparedRun, run: ComparedRun
+) -> list[tuple[verdict.Measured | None, verdict.Measured | None]]:
     """Average, end and forgetting of a run, each with its difference to the first run's; None for none."""
-    own, others = judge(run.summary), judge(first.summary)
+    own, others = verdict.judge(run.summary), verdict.judge(first.summary)
     return [
-        (one, None if run is first or one is None or other is None else difference(one, other))
+        (one, None if run is first or one is None or other is None else verdict.difference(one, other))
         for one, other in zip(own, others, strict=True)
     ]

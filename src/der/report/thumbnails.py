@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.data.arrays import Memory
-from der.evaluation.mistakes import Mistake, Mistakes
+from der.evaluation.results import Mistake, Mistakes
 
 COLUMNS = 10  # of a contact sheet
 MOST_EXEMPLARS = 20  # of a class; of very many classes fewer

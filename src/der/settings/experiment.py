@@ -14,17 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import UserError, naming
-from der.settings.parsing import parse
-from der.settings.sections import (
-    DatasetSettings,
-    EvaluateSettings,
-    MemorySettings,
-    NetworkSettings,
-    ProtocolSettings,
-    Section,
-)
-from der.settings.training import TrainSettings
-from der.settings.yaml import load_document, overlay, parse_yaml, read_text
+from der.settings import sections
+from der.settings.parsing import load_document, overlay, parse, parse_yaml, read_text
+from der.settings.sections import TrainSettings
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "presets"
 DEFAULT = "digits"  # the preset that holds every value, with its comments
@@ -32,15 +24,15 @@ ORDERS = "class_orders"  # below the directory of presets: lists of CIFAR-100's 
 PLACES = ("path", "downloads")  # of section dataset
 
 
-class Settings(Section, frozen=True):
+class Settings(sections.Section, frozen=True):
     """The whole of params.yaml."""
 
-    dataset: DatasetSettings
-    protocol: ProtocolSettings
-    network: NetworkSettings
+    dataset: sections.DatasetSettings
+    protocol: sections.ProtocolSettings
+    network: sections.NetworkSettings
     train: TrainSettings
-    memory: MemorySettings
-    evaluate: EvaluateSettings
+    memory: sections.MemorySettings
+    evaluate: sections.EvaluateSettings
 
     def __post_init__(self) -> None:
         channels = self.dataset.channels

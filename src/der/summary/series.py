@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.core.sealed import SealedDirectory
-from der.evaluation.metrics import StepMetrics
+from der.core.files import SealedDirectory
+from der.evaluation.results import StepMetrics
 from der.train.log import LOG, EpochRecord
 
 HEADINGS = ["step", "classes", "top-1", "top-5", "old", "new", "NME", "parameters", "exemplars"]

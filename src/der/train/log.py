@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from der.core.sealed import sealed_directory
+from der.core.files import sealed_directory
 
 LOG = "log.csv"
 REPRESENTATION = "representation"  # the phase that every step begins with

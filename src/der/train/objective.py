@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from der.model.architecture import Shape
 from der.model.kernels.layers import ConvNorm
 from der.model.resnet import BasicBlock, PadShortcut, ResNet
-from der.settings.training import MaskSettings
+from der.settings.sections import MaskSettings
 
 LIMIT = 6.0  # of |e|, as in HAT (Serra et al. 2018, section 2.5)
 
