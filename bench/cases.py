@@ -19,8 +19,7 @@ from der.core.randomness import generator
 from der.data.arrays import empty_memory
 from der.data.sources.registry import digits
 from der.model.architecture import Normalization, measure_normalization
-from der.model.forward import Normalize
-from der.model.network import Extractor, Network, empty_network, expand, random_linear
+from der.model.network import Extractor, Network, Normalize, empty_network, expand, random_linear
 from der.settings.sections import AugmentationSettings, DatasetSettings, NetworkSettings, ScheduleSettings
 from der.train.batches import TrainingImages, gather_step
 

@@ -7,11 +7,9 @@ import torch
 from PIL import Image
 
 from bench.cases import SEED, Case, Start, network_settings
-from der.inference.loader import list_pictures, read_chunks
-from der.inference.predictor import Predictor
+from der.inference.predictor import Predictor, list_pictures, read_chunks
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
-from der.model.forward import images_per_pass
-from der.model.network import count_parameters
+from der.model.network import count_parameters, images_per_pass
 from der.settings.sections import Recipe
 from der.train.batches import TrainingImages
 

@@ -15,7 +15,7 @@ def run(step: int, given: Given) -> str:
     # Only now: what follows imports torch, which costs seconds.
     from der.memory import build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
-    from der.model.forward import features_of
+    from der.model.network import features_of
 
     settings = project.load_section(MemorySettings, "memory")
     device = set_up_device()

@@ -18,8 +18,7 @@ from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.pipeline.timing import running_clock
 from der.settings.sections import NetworkSettings, TrainSettings, to_values
-from der.train.log import Listener, write_log
-from der.train.progress import Progress, TensorBoard, warn
+from der.train.log import Listener, Progress, TensorBoard, warn, write_log
 from der.train.resume import PREFIX, STATE, StateKeeper, StateStore, UnwritableState
 
 if TYPE_CHECKING:

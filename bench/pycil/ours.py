@@ -24,8 +24,7 @@ from der.core.device import set_up_device
 from der.data.arrays import Memory, empty_memory
 from der.memory import build_memory
 from der.model.checkpoint import Checkpoint
-from der.model.forward import Outputs, fold_network, run_network
-from der.model.network import Network
+from der.model.network import Network, Outputs, fold_network, run_network
 from der.settings.sections import Precision
 from der.train import step as training
 from der.train.batches import TrainingImages, gather_step

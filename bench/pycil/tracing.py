@@ -24,9 +24,16 @@ from bench.pycil.recipe import NORMALIZATION, augmentation_settings, network_set
 from der.core.device import set_up_device
 from der.core.randomness import generator
 from der.data.arrays import empty_memory
-from der.model.forward import Normalize, fold_network
 from der.model.kernels.layers import ConvNorm
-from der.model.network import Extractor, Network, empty_network, expand, random_linear
+from der.model.network import (
+    Extractor,
+    Network,
+    Normalize,
+    empty_network,
+    expand,
+    fold_network,
+    random_linear,
+)
 from der.train.batches import TrainingImages, augment, draw_epoch
 from der.train.log import REPRESENTATION
 

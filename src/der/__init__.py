@@ -13,7 +13,7 @@ _PLACES = {
     "EpochRecord": "der.train.log",
     "Listener": "der.train.log",
     "Predictor": "der.inference.predictor",
-    "Progress": "der.train.progress",
+    "Progress": "der.train.log",
     "Settings": "der.settings.experiment",
     "StepMetrics": "der.evaluation.results",
     "UserError": "der.core.errors",

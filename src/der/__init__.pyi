@@ -9,7 +9,7 @@ from der.settings.experiment import preset as preset
 from der.settings.experiment import read_settings as read_settings
 from der.train.log import EpochRecord as EpochRecord
 from der.train.log import Listener as Listener
-from der.train.progress import Progress as Progress
+from der.train.log import Progress as Progress
 
 __all__ = [
     "DERClassifier",

@@ -23,10 +23,9 @@ from bench.plain_predicting import PlainPrediction
 from bench.results_file import RESULTS, describe_machine, round_figures, write_results
 from bench.table import format_summary
 from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
-from der.model.forward import run_network
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels
-from der.model.network import build_extractor
+from der.model.network import build_extractor, run_network
 from tests.builders import CPU, NETWORK, NO_AUGMENTATION
 
 CASE = Case(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.cli.main import MOST_PICTURES, main, start_csv, start_table
-from der.inference import loader
 from der.inference.predictor import Prediction, Predictor, load_predictor
 from tests.builders import CPU, random_images
 
@@ -54,7 +53,7 @@ def test_links_in_circles_are_followed_once(saved: Path, capsys: pytest.CaptureF
 def test_what_is_no_readable_picture_is_reported_and_skipped(
     saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("der.model.forward.PASS_VALUES", 2 * 8 * 8 * 3)  # two pictures a chunk
+    monkeypatch.setattr("der.model.network.PASS_VALUES", 2 * 8 * 8 * 3)  # two pictures a chunk
     save_pictures("in", 5)
     save_pictures("in/shut", 1)
     for name in ("1.png", "2.png"):  # a chunk of one, then one of the second
@@ -88,7 +87,7 @@ def test_answers_come_long_before_the_last_picture_is_read(
 ) -> None:
     save_pictures("in", 1)
     many = [Path("in/0.png")] * (2 * MOST_PICTURES + 1)
-    monkeypatch.setattr(loader, "list_pictures", lambda _: many)
+    monkeypatch.setattr("der.inference.predictor.list_pictures", lambda _: many)
     sizes: list[int] = []
     best = Predictor.best
 

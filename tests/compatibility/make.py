@@ -18,7 +18,7 @@ from der.data.arrays import Memory, empty_memory, save_memory
 from der.evaluation.results import nearest_mean_scores
 from der.memory import build_memory
 from der.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.forward import run_network
+from der.model.network import run_network
 from der.train.batches import TrainingImages, gather_step
 from der.train.engine import StepRun
 from der.train.resume import HOLDER, LOCK, PREFIX, StateKeeper, StateStore

@@ -76,11 +76,13 @@ def test_of_large_files_nothing_stays_resident(on_disk: ImageRows, monkeypatch: 
     monkeypatch.setattr(module, "HELD", 3 * module.AROUND)
     most: list[int] = []
 
+    release = files.release
+
     def watched(array: NDArray[np.uint8]) -> None:
         most.append(sum(map(resident, on_disk.arrays)))
-        files.release(array)
+        release(array)
 
-    monkeypatch.setattr(module, "release", watched)
+    monkeypatch.setattr(files, "release", watched)
     rows = np.arange(60)[::-1]
     picked = on_disk.pick(rows)
     streamed = np.concatenate([*picked.stream([rows[:20], rows[20:]])])

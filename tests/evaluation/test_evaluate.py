@@ -5,7 +5,7 @@ import pytest
 
 from der.core.errors import UserError
 from der.evaluation.evaluate import judge_tests
-from der.model.forward import run_network
+from der.model.network import run_network
 from tests.builders import CPU, random_checkpoint, random_images
 
 CHECKPOINT = random_checkpoint([3, 2])

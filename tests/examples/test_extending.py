@@ -15,8 +15,7 @@ import der
 from der.data.sources.registry import read_source
 from der.estimator.choices import CHOICES
 from der.model.architecture import normalize_features
-from der.model.forward import run_network
-from der.model.network import build_extractor
+from der.model.network import build_extractor, run_network
 from der.train.step import find_rebalancing
 from tests.builders import CPU, NORMALIZATION, random_network, step_run, train_settings, training_images
 from tests.data.sources.image_trees import settings_for

@@ -19,8 +19,7 @@ from der.inference.export import (
     export_torch,
 )
 from der.model.checkpoint import Checkpoint, Metadata
-from der.model.forward import run_network
-from der.model.network import Network
+from der.model.network import Network, run_network
 from tests.builders import (
     CPU,
     NORMALIZATION,

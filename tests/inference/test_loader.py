@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from der.core.errors import UserError
-from der.inference.loader import list_pictures, read_chunks
+from der.inference.predictor import list_pictures, read_chunks
 from tests.builders import random_images
 
 

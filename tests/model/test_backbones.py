@@ -20,8 +20,7 @@ from der.model.backbones import (
     torch_uniform,
 )
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.forward import fold_network, run_network
-from der.model.network import blank_linear
+from der.model.network import blank_linear, fold_network, run_network
 from der.settings.sections import NetworkSettings
 from tests.builders import (
     CPU,

@@ -15,9 +15,8 @@ from torch import nn
 
 from der.core import distributed
 from der.core.files import read_array, write_array
-from der.model import forward
 from der.model.architecture import Normalization, measure_normalization
-from der.model.forward import Normalize, Outputs, fold_batchnorm, outputs_by_class, run_network
+from der.model.network import Normalize, Outputs, fold_batchnorm, outputs_by_class, run_network
 from tests.builders import (
     CPU,
     NORMALIZATION,
@@ -77,8 +76,8 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
         return run_network(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forward, "PASS_VALUES", most * random_images(0, 1).size)
-        patch.setattr(forward, "run_network", run)
+        patch.setattr("der.model.network.PASS_VALUES", most * random_images(0, 1).size)
+        patch.setattr("der.model.network.run_network", run)
         together = [*outputs_by_class(CHECKPOINT.network, NORMALIZATION, classes, CPU)]
     for one, other in zip(together, starmap(alone, enumerate(counts)), strict=True):
         assert_alike(one, other)
@@ -93,7 +92,7 @@ def test_several_ranks_share_the_images_whatever_a_pass_takes(
 ) -> None:
     network, images = random_network([3, 2]), random_images(0, 7)
     whole = run_network(network, NORMALIZATION, images, CPU)
-    monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
+    monkeypatch.setattr("der.model.network.PASS_VALUES", per_pass * images[0].size)
     monkeypatch.setattr(distributed, "all_reduce", lambda tensors: None)
     parts = []
     for rank in range(count):

@@ -13,10 +13,10 @@ from torchvision.models import resnet
 
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.forward import fold_batchnorm
 from der.model.network import (
     build_extractor,
     count_parameters,
+    fold_batchnorm,
     prune_newest,
 )
 from der.model.resnet import PadShortcut, ResNet, copy_channels

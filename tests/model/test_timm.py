@@ -13,8 +13,7 @@ from torch import nn
 from der.core.errors import UserError
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.forward import fold_network, run_network
-from der.model.network import build_extractor, random_extractor
+from der.model.network import build_extractor, fold_network, random_extractor, run_network
 from der.model.weights import begin, list_tuned
 from der.settings.sections import NetworkSettings
 from tests.builders import (

@@ -15,8 +15,7 @@ from der.data.arrays import class_file, empty_memory, read_classes
 from der.memory import build_memory
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint
-from der.model.forward import features_of
-from der.model.network import build_extractor
+from der.model.network import build_extractor, features_of
 from der.model.weights import Start, tensors_of
 from der.pipeline import project
 from der.pipeline.edits import apply_preset

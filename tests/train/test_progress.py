@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from der.train.log import EpochRecord, Listener, write_log
-from der.train.progress import Progress, TensorBoard, warn
+from der.train.log import EpochRecord, Listener, Progress, TensorBoard, warn, write_log
 from der.train.step import StepInputs, TrainedStep, train_step
 from tests.builders import (
     CPU,

@@ -21,8 +21,7 @@ from torchvision.transforms import functional as TF
 
 from der.core.randomness import generator
 from der.model.checkpoint import Checkpoint
-from der.model.forward import fold_batchnorm
-from der.model.network import Network, empty_network, expand, random_linear
+from der.model.network import Network, empty_network, expand, fold_batchnorm, random_linear
 from der.settings.sections import TrainSettings
 from der.train.batches import Draws, TrainingImages
 from tests.builders import (

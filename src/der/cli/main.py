@@ -203,8 +203,7 @@ def predict(arguments: Namespace) -> None:
     Any picture that Pillow reads; directories are searched, but for files whose names say that they are none.
     One that cannot be read is reported and skipped, and the exit status is 1.
     """
-    from der.inference.loader import list_pictures
-    from der.inference.predictor import load_predictor
+    from der.inference.predictor import list_pictures, load_predictor
     from der.pipeline.environment import set_up_device
     from der.pipeline.user_code import importing_named
 
@@ -224,8 +223,8 @@ def print_predictions(predictor: "Predictor", files: list[Path], top: int, print
     """Print a line for every picture, and why where one cannot be read; returns how many could not."""
     from tqdm import tqdm
 
-    from der.inference.loader import read_chunks
-    from der.model.forward import images_per_pass
+    from der.inference.predictor import read_chunks
+    from der.model.network import images_per_pass
 
     side, channels = predictor.metadata.image_side, predictor.metadata.channels
     size = min(images_per_pass(side * side * channels), MOST_PICTURES)

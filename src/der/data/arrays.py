@@ -14,16 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from der.core import files
 from der.core.errors import UserError
-from der.core.files import (
-    SealedDirectory,
-    atomic_file,
-    mapped_bytes,
-    prefetch,
-    release,
-    sealed_directory,
-    write_array,
-)
 from der.settings.sections import MemorySettings
 
 CHUNK = 16 << 20  # bytes of images that are copied at once
@@ -65,14 +57,14 @@ class ImageRows:
             for array, places, rows in self._parts_of(indices_B[start : start + size]):
                 picked[start + places] = np.asarray(array)[rows]  # as a memory map it would take longer
                 if self._large:
-                    release(array)
+                    files.release(array)
         return picked
 
     def stream(self, several: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
         """Copies of the images of each array of indices; the disk reads the next while one is worked on."""
         for indices_B, following in pairwise([*several, np.empty(0, np.int64)]):
             for array, _, rows in self._parts_of(following):
-                prefetch(array, rows)
+                files.prefetch(array, rows)
             yield self.read(indices_B)
 
     def copy(self) -> NDArray[np.uint8]:
@@ -88,7 +80,7 @@ class ImageRows:
     @cached_property
     def _large(self) -> bool:
         """True if the mapped files exceed the limit of what may stay in memory."""
-        return sum(map(mapped_bytes, self.arrays)) > HELD
+        return sum(map(files.mapped_bytes, self.arrays)) > HELD
 
     def _parts_of(
         self, indices_B: NDArray[np.int64]
@@ -128,7 +120,7 @@ def write_images(path: Path, images: ImageRows) -> None:
     """Write images (N, H, W, C) as a .npy file, some megabytes at a time."""
     shape = (len(images), *images.shape)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    with atomic_file(path) as partial, partial.open("wb") as stream:
+    with files.atomic_file(path) as partial, partial.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for chunk in images.chunks():
             stream.write(chunk.data)
@@ -136,8 +128,8 @@ def write_images(path: Path, images: ImageRows) -> None:
 
 def list_classes(directory: Path) -> list[str]:
     """Names of the classes in ``directory``, in alphabetical order; raises DamageError if it is none."""
-    files = SealedDirectory(directory).digests
-    return sorted(name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX))
+    digests = files.SealedDirectory(directory).digests
+    return sorted(name.removesuffix(SUFFIX) for name in digests if name.endswith(SUFFIX))
 
 
 def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
@@ -146,7 +138,7 @@ def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
     Raises DamageError naming a file that is missing or damaged.
     """
     _allow_open_files(OTHER_FILES + len(names))
-    sealed = SealedDirectory(directory)
+    sealed = files.SealedDirectory(directory)
     return [sealed.read_array(class_file(name), mapped=True) for name in names]
 
 
@@ -206,10 +198,10 @@ def check_budget(settings: MemorySettings, classes: int) -> None:
 
 def save_memory(path: Path, memory: Memory) -> None:
     """Write the three arrays as .npy files into the sealed directory ``path``."""
-    with sealed_directory(path) as directory:
+    with files.sealed_directory(path) as directory:
         write_images(directory / "images.npy", memory.images)
-        write_array(directory / "labels.npy", memory.labels)
-        write_array(directory / "class_means.npy", memory.class_means)
+        files.write_array(directory / "labels.npy", memory.labels)
+        files.write_array(directory / "class_means.npy", memory.class_means)
 
 
 def load_memory(path: Path) -> Memory:
@@ -217,7 +209,7 @@ def load_memory(path: Path) -> Memory:
 
     Raises UserError naming what is missing, damaged, not finite, or of another form.
     """
-    sealed = SealedDirectory(path)
+    sealed = files.SealedDirectory(path)
     images = sealed.read_array("images.npy", mapped=True)
     labels, means = (sealed.read_array(name) for name in ("labels.npy", "class_means.npy"))
     forms = [(one.dtype.name, one.ndim) for one in (images, labels, means)]
@@ -232,5 +224,5 @@ def load_memory(path: Path) -> Memory:
 
 def read_labels(path: Path) -> NDArray[np.int64]:
     """The labels (M,) of a memory alone; raises UserError naming a file that is missing or damaged."""
-    labels: NDArray[np.int64] = SealedDirectory(path).read_array("labels.npy")
+    labels: NDArray[np.int64] = files.SealedDirectory(path).read_array("labels.npy")
     return labels

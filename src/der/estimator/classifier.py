@@ -32,7 +32,7 @@ from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
 from der.memory import build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.forward import features_of
+from der.model.network import features_of
 from der.model.weights import read_start
 from der.settings.experiment import Settings, read_settings
 from der.settings.parsing import parse

@@ -14,25 +14,9 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.files import sealed_directory, write_json
 from der.data.arrays import Memory
-from der.evaluation.results import (
-    METRICS,
-    Mistakes,
-    Predictions,
-    StepMetrics,
-    breakdown,
-    confusion_matrix,
-    find_mistakes,
-    most_mistakes,
-    nearest_mean_scores,
-    predict,
-    ranks,
-    with_images,
-    write_confusion,
-    write_mistakes,
-    write_predictions,
-)
+from der.evaluation import results
 from der.model.checkpoint import Checkpoint
-from der.model.forward import fold_network, outputs_by_class
+from der.model.network import fold_network, outputs_by_class
 from der.settings.sections import EvaluateSettings
 
 
@@ -40,10 +24,10 @@ from der.settings.sections import EvaluateSettings
 class Evaluation:
     """The metrics, predictions and mistakes of one step's network on the test images."""
 
-    metrics: StepMetrics
+    metrics: results.StepMetrics
     confusion: NDArray[np.int64]  # (K, K), true classes down
-    predictions: Predictions
-    mistakes: Mistakes
+    predictions: results.Predictions
+    mistakes: results.Mistakes
 
 
 def evaluate_step(
@@ -65,12 +49,12 @@ def evaluate_step(
     metadata = checkpoint.metadata
     judged = judge_tests(checkpoint, memory.class_means, tests, device)
     labels, predictions = judged.labels, judged.predictions
-    metrics: StepMetrics = {
+    metrics: results.StepMetrics = {
         "step": len(metadata.steps),
         "classes": len(tests),
         "test_images": len(labels),
-        **breakdown(judged.ranks, labels, metadata.steps, settings.group_labels),
-        "nme": breakdown(judged.nme_ranks, labels, metadata.steps, settings.group_labels),
+        **results.breakdown(judged.ranks, labels, metadata.steps, settings.group_labels),
+        "nme": results.breakdown(judged.nme_ranks, labels, metadata.steps, settings.group_labels),
         "parameters": metadata.parameters,
         "parameters_trained": metadata.parameters_trained,
         "checkpoint_bytes": checkpoint_bytes,
@@ -79,18 +63,20 @@ def evaluate_step(
         "gamma": metadata.gamma,
     }
     height, width = tests[0].shape[1:3]
-    mistakes = find_mistakes(predictions, labels, metadata.class_names, most_mistakes(height * width))
-    counts = confusion_matrix(labels, predictions.predicted, len(tests))
-    return Evaluation(metrics, counts, predictions, with_images(mistakes, tests))
+    mistakes = results.find_mistakes(
+        predictions, labels, metadata.class_names, results.most_mistakes(height * width)
+    )
+    counts = results.confusion_matrix(labels, predictions.predicted, len(tests))
+    return Evaluation(metrics, counts, predictions, results.with_images(mistakes, tests))
 
 
 def save_evaluation(path: Path, evaluation: Evaluation, names: list[str]) -> None:
     """Write the sealed directory of a step's evaluation; ``names`` are the classes in label order."""
     with sealed_directory(path) as directory:
-        write_json(directory / METRICS, evaluation.metrics)
-        write_confusion(directory, evaluation.confusion, names)
-        write_predictions(directory, evaluation.predictions)
-        write_mistakes(directory, evaluation.mistakes)
+        write_json(directory / results.METRICS, evaluation.metrics)
+        results.write_confusion(directory, evaluation.confusion, names)
+        results.write_predictions(directory, evaluation.predictions)
+        results.write_mistakes(directory, evaluation.mistakes)
 
 
 @dataclass(frozen=True)
@@ -100,7 +86,7 @@ class Judgement:
     labels: NDArray[np.int64]  # (B,)
     ranks: NDArray[np.int64]  # (B,) of the true class, by the classifier's scores
     nme_ranks: NDArray[np.int64]  # (B,) by nearest mean of exemplars
-    predictions: Predictions
+    predictions: results.Predictions
 
 
 def judge_tests(
@@ -118,7 +104,7 @@ def judge_tests(
         labels,
         np.empty(len(labels), np.int64),
         np.empty(len(labels), np.int64),
-        Predictions(np.empty(len(labels), np.int32), np.empty(len(labels), np.float32)),
+        results.Predictions(np.empty(len(labels), np.int32), np.empty(len(labels), np.float32)),
     )
     means, start = means_KD.astype(np.float64), 0
     network = fold_network(checkpoint.network, device)
@@ -128,9 +114,11 @@ def judge_tests(
             step = len(checkpoint.metadata.steps)
             raise UserError(f"step {step}: the network's scores are not finite; train it again")
         own = slice(start, start + len(logits))
-        found.ranks[own] = ranks(logits, labels[own])
-        found.nme_ranks[own] = ranks(nearest_mean_scores(outputs.features, means), labels[own])
-        predictions = predict(logits)
+        found.ranks[own] = results.ranks(logits, labels[own])
+        found.nme_ranks[own] = results.ranks(
+            results.nearest_mean_scores(outputs.features, means), labels[own]
+        )
+        predictions = results.predict(logits)
         found.predictions.predicted[own] = predictions.predicted
         found.predictions.confidence[own] = predictions.confidence
         start = own.stop

@@ -23,8 +23,7 @@ from der.core.files import PARTIAL, atomic_file
 from der.data.sources.pictures import BACKGROUND, DRAFT, resize_all
 from der.model.architecture import Normalization
 from der.model.checkpoint import Metadata
-from der.model.forward import Normalize, fold_batchnorm, run_network
-from der.model.network import Network
+from der.model.network import Network, Normalize, fold_batchnorm, run_network
 from der.model.resnet import PadShortcut
 from der.model.weights import fill, tensors_of
 from der.settings.sections import to_values

@@ -18,8 +18,7 @@ from der.core import distributed
 from der.core.randomness import generator
 from der.data.arrays import ImageRows, Memory, every_row, join
 from der.model.architecture import Normalization
-from der.model.forward import Normalize, place_folded
-from der.model.network import Extractor
+from der.model.network import Extractor, Normalize, place_folded
 from der.settings.sections import AugmentationSettings
 
 WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them

@@ -1,14 +1,23 @@
-"""What training tells: a record of every epoch, who listens to it, and the log that a step leaves.
+"""What training tells: a record of every epoch, who listens, the log that a step leaves, and what one sees.
 
-Without torch, for those who read the log.
+That is a bar on a terminal, a dozen lines a step elsewhere, and live curves in TensorBoard. Torch is not
+needed to read the log.
 """
 
 import csv
-from collections.abc import Iterable, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from tqdm import tqdm
 
 from der.core.files import sealed_directory
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 
 LOG = "log.csv"
 REPRESENTATION = "representation"  # the phase that every step begins with
@@ -70,3 +79,143 @@ def write_log(path: Path, records: Iterable[EpochRecord]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(EpochRecord._fields)
         writer.writerows(records)
+
+
+BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+LINES = 10  # a step, beside those of a phase's first and last epoch
+EVENTS = "events.out.tfevents."
+
+
+def warn(sentence: str) -> None:
+    """Tell the user of something odd that does not stop the stage."""
+    tqdm.write(f"warning: {sentence}", file=sys.stderr)  # above a bar, if there is one
+    sys.stderr.flush()
+
+
+class TensorBoard:
+    """Writes loss, auxiliary loss, accuracy, learning rate and images per second after every epoch.
+
+    No result depends on these curves. Each phase has a folder in ``directory``. A phase that begins anew
+    removes the events of one before; a resumed one goes on after the last epoch of which there is state.
+    ``warn`` hears once of events that cannot be written; training goes on without them.
+    """
+
+    def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
+        self.directory = directory
+        self.warn = warn
+        self.writer: SummaryWriter | None = None
+        self.usable = True
+
+    def begin(self, phase: str, done: int) -> None:
+        """A phase begins of which an earlier run did, and wrote, the first ``done`` epochs."""
+        self.close()
+        self.phase, self.done = phase, done
+
+    def add(self, record: EpochRecord, speed: float) -> None:
+        """Write the points of an epoch."""
+        self._attempt(lambda: self._write(record, speed))
+
+    def close(self) -> None:
+        """End the events of a phase."""
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            self._attempt(writer.close)
+
+    def _write(self, record: EpochRecord, speed: float) -> None:
+        self.writer = self.writer or self._open()
+        for name in ("loss", "auxiliary_loss", "accuracy", "learning_rate"):
+            self.writer.add_scalar(name, getattr(record, name), record.epoch)
+        self.writer.add_scalar("images_per_second", speed, record.epoch)
+        self.writer.flush()  # for those who look on, and for whoever goes on after a kill
+
+    def _open(self) -> "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter  # only now: it takes a second, and is an extra
+
+        folder = self.directory / self.phase
+        if not self.done:
+            for left in folder.glob(f"{EVENTS}*"):
+                left.unlink()
+            return SummaryWriter(folder)  # type: ignore[no-untyped-call]
+        # Events are read in the order of their names, which begin with the second: two runs need two seconds.
+        now = time.time()
+        if any(folder.glob(f"{EVENTS}{int(now):010d}.*")):
+            time.sleep(int(now) + 1 - now)
+        # What an earlier run wrote of epochs that are trained again does not count.
+        return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
+
+    def _attempt(self, act: Callable[[], None]) -> None:
+        if not self.usable:
+            return
+        try:
+            act()
+        except OSError as error:
+            self.usable = False
+            self.warn(f"{self.directory}: no curves from here on ({error.strerror}); training goes on")
+
+
+class Progress(Listener):
+    """Shows how far a step is: a bar of all its epochs, or elsewhere than on a terminal some lines.
+
+    ``title`` begins every line; ``curves`` get every epoch too. A context manager.
+    """
+
+    def __init__(self, title: str, curves: TensorBoard | None = None) -> None:
+        self.title = title
+        self.curves = curves
+        self.later: dict[str, int] = {}  # epochs of the phases to come
+        self.done = 0  # epochs of the step
+        self.bar = tqdm(desc=title, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+        if self.curves is not None:
+            self.curves.close()
+
+    def on_step(self, epochs: Mapping[str, int]) -> None:
+        """A step begins, which plans so many epochs of each phase."""
+        self.later, self.done = dict(epochs), 0
+        self.bar.reset(total=sum(epochs.values()))
+
+    def on_phase(self, name: str, epochs: int, images: int) -> None:
+        """A phase begins, planned or not: a user-defined rebalancing may train as it likes."""
+        self.later.pop(name, None)
+        self.phase, self.epochs, self.images = name, epochs, images
+        self.total = self.bar.total = self.done + epochs + sum(self.later.values())
+        if self.curves is not None:
+            self.curves.begin(name, 0)
+        self.begin = time.perf_counter()
+
+    def on_resume(self, epochs: int) -> None:
+        """The first ``epochs`` epochs of the phase were done by an earlier run."""
+        self.done += epochs
+        self.bar.initial = self.bar.n = self.done  # they say nothing of the speed
+        self.bar.clear()
+        print(f"{self.title}, {self.phase}: going on after epoch {epochs} of {self.epochs}", flush=True)
+        if self.curves is not None:
+            self.curves.begin(self.phase, epochs)
+        self.begin = time.perf_counter()
+
+    def on_images(self, images: int) -> None:
+        """A batch of ``images`` was trained on."""
+        self.bar.update(images / self.images)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """An epoch has ended."""
+        seconds = max(time.perf_counter() - self.begin, 1e-9)
+        speed = f"{self.images / seconds:,.0f} images/s"
+        self.done += 1
+        self.bar.set_postfix_str(
+            f"epoch {self.done}/{self.total}, {speed}, loss {record.loss:.4f}", refresh=False
+        )
+        tenths = [LINES * done // self.total for done in (self.done - 1, self.done)]
+        if self.bar.disable and (record.epoch in (1, self.epochs) or tenths[0] < tenths[1]):
+            left = tqdm.format_interval((self.total - self.done) * seconds)
+            means = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
+            epoch = f"{self.title}, {self.phase}: epoch {record.epoch}/{self.epochs}"
+            print(f"{epoch}, {means}, {speed}, {left} left", flush=True)
+        if self.curves is not None:
+            self.curves.add(record, self.images / seconds)
+        self.begin = time.perf_counter()

@@ -27,7 +27,6 @@ from der.data.arrays import Memory
 from der.model.architecture import Normalization, measure_normalization
 from der.model.backbones import check_masks, choose_backbone, torch_uniform
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
-from der.model.forward import run_network
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels, Unavailable, compiled_kernels
 from der.model.network import (
@@ -41,19 +40,13 @@ from der.model.network import (
     prune_newest,
     pruned_shape,
     random_linear,
+    run_network,
     takes_one_image,
     try_extractor,
 )
 from der.model.resnet import ResNet
 from der.model.weights import Start
-from der.settings.sections import (
-    REBALANCINGS,
-    NetworkSettings,
-    Precision,
-    Recipe,
-    ScheduleSettings,
-    TrainSettings,
-)
+from der.settings import sections
 from der.train.batches import TrainingImages, gather_step
 from der.train.engine import StepRun, run_phase
 from der.train.log import CLASSIFIER, REPRESENTATION, EpochRecord, Listener
@@ -76,14 +69,14 @@ class StepInputs:
     previous: Checkpoint | None  # of step t - 1; None at step 1
     steps: list[list[str]]  # class names in label order, by the step that brought them; the last are new
     images: TrainingImages  # D_t and M_{t-1} (DER, section 3.1)
-    network: NetworkSettings
-    settings: TrainSettings
+    network: sections.NetworkSettings
+    settings: sections.TrainSettings
     device: torch.device
     start: Start | None = None  # what step 1 starts from, if not at random: ``network`` then names it
     kernels: Kernels | None = None  # compiled for the processor; None: torch's own operations
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> sections.Recipe:
         """What of the settings decides on this step."""
         return self.settings.recipe(len(self.steps))
 
@@ -100,8 +93,8 @@ def prepare_step(
     steps: list[list[str]],
     new_classes: Sequence[NDArray[np.uint8]],
     memory: Memory,
-    network: NetworkSettings,
-    settings: TrainSettings,
+    network: sections.NetworkSettings,
+    settings: sections.TrainSettings,
     device: torch.device,
     start: Start | None,
     warn: Callable[[str], None],
@@ -124,7 +117,7 @@ def prepare_step(
 def warn_of_few(
     steps: Sequence[Sequence[str]],
     images: TrainingImages,
-    settings: TrainSettings,
+    settings: sections.TrainSettings,
     warn: Callable[[str], None],
 ) -> None:
     """Tell ``warn`` if a new class has so few images that the balanced subset hardly has any exemplar.
@@ -193,7 +186,7 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
 
 
 def learn_representation(
-    run: StepRun, network: Network, images: TrainingImages, network_settings: NetworkSettings
+    run: StepRun, network: Network, images: TrainingImages, network_settings: sections.NetworkSettings
 ) -> tuple[Network, list[EpochRecord], int]:
     """Train the newest extractor and the classifier of ``network`` (DER, sections 3.2 and 3.3).
 
@@ -267,7 +260,7 @@ def check_scores(
 
 
 def choose_normalization(
-    previous: Checkpoint | None, settings: NetworkSettings, images: TrainingImages
+    previous: Checkpoint | None, settings: sections.NetworkSettings, images: TrainingImages
 ) -> Normalization:
     """That of step t - 1; at step 1 as configured, else the backbone's, else of its training images."""
     if previous is not None:
@@ -281,10 +274,10 @@ def choose_normalization(
 
 
 def choose_kernels(
-    network: NetworkSettings,
-    schedule: ScheduleSettings,
+    network: sections.NetworkSettings,
+    schedule: sections.ScheduleSettings,
     images: TrainingImages,
-    precision: Precision,
+    precision: sections.Precision,
     device: torch.device,
     warn: Callable[[str], None],
 ) -> Kernels | None:
@@ -304,7 +297,9 @@ def choose_kernels(
         return None
 
 
-def worth_compiling(schedule: ScheduleSettings, images: int, side: int, precision: Precision) -> bool:
+def worth_compiling(
+    schedule: sections.ScheduleSettings, images: int, side: int, precision: sections.Precision
+) -> bool:
     """Whether training on so many images of ``side`` pixels a side is long enough, and its batches large."""
     pixels = side**2
     return (
@@ -332,7 +327,7 @@ class Rebalancing(Protocol):
     Settings are ``run.settings.incremental``. Draws come from
     ``der.core.randomness.generator(run.settings.seed, purpose, run.step)`` alone. What trains for long goes
     through ``run.wire_engine`` and ``der.train.engine.run_phase``, which goes on after an interruption.
-    Logits come from ``der.model.forward.run_network``.
+    Logits come from ``der.model.network.run_network``.
     """
 
     def __call__(self, run: StepRun, network: Network, images: TrainingImages, /) -> Rebalanced: ...
@@ -385,7 +380,9 @@ def find_rebalancing(name: str) -> Rebalancing:
 
     When called it raises UserError, naming it, for a result that is not as ``Rebalancing`` says.
     """
-    function: Rebalancing = look_up({}, REBALANCINGS.get(name, name), "train.incremental.rebalancing")
+    function: Rebalancing = look_up(
+        {}, sections.REBALANCINGS.get(name, name), "train.incremental.rebalancing"
+    )
 
     def checked(run: StepRun, network: Network, images: TrainingImages, /) -> Rebalanced:
         head, shape = network.head, network.head.weight.shape
