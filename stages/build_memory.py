@@ -17,7 +17,7 @@ def run(step: int, given: Given) -> str:
     from der.model.checkpoint import check_classes, load_checkpoint
     from der.model.network import features_of
 
-    settings = project.load_section(MemorySettings, "memory")
+    settings = given.section(MemorySettings, "memory")
     device = set_up_device()
     given.load(device.type)
     steps = project.read_task(project.train_images(step), step)

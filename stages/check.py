@@ -19,8 +19,11 @@ def list_fingerprinted() -> list[str]:
 def run() -> str:
     code = read_code(list_fingerprinted())
     # Only now: a module that cannot be parsed cannot be imported either.
+    from der.pipeline.dvc import forget_misrecorded
     from der.pipeline.edits import check_project
 
+    for sentence in forget_misrecorded():  # else DVC goes on from what is not so
+        print(sentence, flush=True)
     check_project(partial(print, flush=True))
     changed = write_fingerprints(code)
     return f"check: parameters and chain are good; stages with new code: {', '.join(changed) or 'none'}"

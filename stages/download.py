@@ -1,7 +1,9 @@
 """download: the data set as one array per class."""
 
+from pathlib import Path
+
 from der.core.files import atomic_directory
-from der.data.sources.registry import download
+from der.data.sources.registry import download, find_source
 from der.pipeline import project
 from der.pipeline.inputs import keep_files_of_classes, list_files_of_classes
 from der.pipeline.stage import Given, run_stage
@@ -9,8 +11,10 @@ from der.settings.sections import DatasetSettings
 
 
 def run(given: Given) -> str:
-    settings = project.with_side(project.load_section(DatasetSettings, "dataset"))
+    settings = project.with_side(given.section(DatasetSettings, "dataset"))
     files = list_files_of_classes(settings)  # before they are read: what changes meanwhile counts as changed
+    if find_source(settings).classes is None:  # else it reads none of the user's files
+        given.reads(Path(settings.path))
     with atomic_directory(project.RAW) as directory:
         counts = download(settings, directory)
         given.confirm()

@@ -15,7 +15,7 @@ def run(step: int, given: Given) -> str:
     from der.evaluation.evaluate import evaluate_step, save_evaluation
     from der.model.checkpoint import check_classes, load_checkpoint
 
-    settings = project.load_section(EvaluateSettings, "evaluate")
+    settings = given.section(EvaluateSettings, "evaluate")
     device = set_up_device()
     given.load(device.type)
     steps = project.read_task(project.test_images(step), step)

@@ -11,11 +11,12 @@ from der.settings.sections import NetworkSettings
 
 
 def run(given: Given) -> str:
-    network = project.load_section(NetworkSettings, "network")
+    network = given.section(NetworkSettings, "network")
     start, begun = None, ""
     if network.weights is not None:
         from der.model.weights import read_start  # torch costs seconds
 
+        given.reads(project.WEIGHTS)
         start = read_start(network, network.weights)
         begun = f", and weights for {network.backbone} of {start.identity}"
         given.confirm()

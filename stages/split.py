@@ -11,11 +11,9 @@ from der.settings.sections import MemorySettings, ProtocolSettings
 
 
 def run(given: Given) -> str:
-    steps = plan_steps(
-        list_classes(project.RAW / "train"), project.load_section(ProtocolSettings, "protocol")
-    )
+    steps = plan_steps(list_classes(project.RAW / "train"), given.section(ProtocolSettings, "protocol"))
     # Here, not after hours of training.
-    check_budget(project.load_section(MemorySettings, "memory"), sum(map(len, steps)))
+    check_budget(given.section(MemorySettings, "memory"), sum(map(len, steps)))
     project.check_chain(len(steps))
     with atomic_directory(project.TASKS) as directory:
         for step in range(1, project.chain_length() + 1):

@@ -11,14 +11,14 @@ from der.settings.sections import DatasetSettings, ProtocolSettings
 def run(given: Given) -> str:
     steps = read_steps()
     logs = [project.training(step) for step in range(1, len(steps) + 1)]
-    images = RunImages(project.load_section(DatasetSettings, "dataset").source)
+    images = RunImages(given.section(DatasetSettings, "dataset").source)
     summary = write_summary(
         steps,
         project.evaluation(len(steps)),
         logs,
         project.SUMMARY,
         project.PLOTS,
-        published=published_curves(images, project.load_section(ProtocolSettings, "protocol")),
+        published=published_curves(images, given.section(ProtocolSettings, "protocol")),
         joint=joint_accuracy(images, steps[-1]["classes"]),
     )
     return (

@@ -37,11 +37,11 @@ def run(step: int, given: Given) -> str:
     device = environment.set_up_device()
     given.load(device.type)
     if environment.is_worker():
-        inputs = read_inputs(step, device, lambda sentence: None)
+        inputs = read_inputs(step, given, device, lambda sentence: None)
         with environment.computing(f"train_task {step}", device):
             train_step(inputs, Listener(), StateKeeper())
         return ""
-    inputs = read_inputs(step, device, warn)
+    inputs = read_inputs(step, given, device, warn)
     key = training_key(step, inputs, device, given.text)
     with training_state(key, warn) as state:
         with listening(step, key, warn) as listener, environment.computing(f"train_task {step}", device):
@@ -59,15 +59,12 @@ def run(step: int, given: Given) -> str:
 TASK = 16  # letters of a key that tell what is trained, and not by what
 
 
-def read_inputs(step: int, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":
+def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":
     """All that ``step`` is trained from; raises UserError for what is missing, damaged or does not fit."""
     from der.model.checkpoint import check_classes, load_previous, load_start
     from der.train.step import prepare_step
 
-    network, train = (
-        project.load_section(NetworkSettings, "network"),
-        project.load_section(TrainSettings, "train"),
-    )
+    network, train = given.section(NetworkSettings, "network"), given.section(TrainSettings, "train")
     images, before = project.train_images(step), project.checkpoint(step - 1)
     steps = project.read_task(images, step)
     previous = load_previous(before)

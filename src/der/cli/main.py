@@ -183,8 +183,9 @@ def report(arguments: Namespace) -> None:
         print(make_comparison(arguments.runs))
     else:
         from der.pipeline.page import make_page
+        from der.pipeline.presets import load_settings
 
-        print(make_page())
+        print(make_page(load_settings()))
 
 
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from der.core.errors import UserError
-from der.core.files import atomic_file, find_damage, from_here
+from der.core.files import atomic_file, find_damage, from_here, read_sealed
 from der.pipeline import project
 from der.pipeline.provenance import read_committed
 from der.settings.parsing import parse_yaml
@@ -75,6 +76,64 @@ def read_lock() -> Ran:
 def read_hashes(stage: dict[str, Any], kind: str = "outs") -> dict[Path, str]:
     """DVC's hashes of what a recorded stage left, or of its "deps"; they end in .dir for directories."""
     return {Path(one["path"]): one["md5"] for one in stage.get(kind, [])}
+
+
+def find_misrecorded() -> dict[str, str]:
+    """The stages that dvc.lock says were made of something else than they were, each with a sentence.
+
+    DVC records parameters and dependencies as they are when a stage has ended (its issue 11058): an edit
+    between the stage's last look at them and that moment is recorded as if the results were made of it.
+    """
+    found = {stage: _misrecorded(stage, entry) for stage, entry in read_records().items()}
+    return {
+        stage: f"{stage}: {LOCK} says that it was made of {wrong}; `dvc repro` makes it again"
+        for stage, wrong in found.items()
+        if wrong
+    }
+
+
+def _misrecorded(stage: str, entry: dict[str, Any]) -> str | None:
+    """What an entry of dvc.lock, or of DVC's run cache, has wrong; None where nothing, or where nothing tells."""
+    path = project.made_of(stage)
+    name = read_hashes(entry).get(path)
+    if name is None:
+        return None
+    if not path.is_file() or md5_of(path) != name:
+        try:
+            path = find_object(find_cache(), name)
+        except (ModuleNotFoundError, UserError):
+            return None
+    if not path.is_file():
+        return None
+    given = read_sealed(path)
+    params, deps = entry.get("params", {}).get(str(project.PARAMS), {}), read_hashes(entry, "deps")
+    for change in project.compare(given["params"], params):
+        return f"{change.key} {project.shorten(change.new)}, but it was {project.shorten(change.old)}"
+    for file, known in given["files"].items():
+        if deps.get(Path(os.path.normpath(file))) != known:
+            return f"{file} as it is now, but that was edited meanwhile"
+    return None
+
+
+def forget_misrecorded() -> list[str]:
+    """Remove what ``find_misrecorded`` finds: entries of dvc.lock and of the run cache, and the outputs.
+
+    So the stages run again. Returns the sentences.
+    """
+    found = find_misrecorded()
+    if found:
+        from dvc.utils.serialize import modify_yaml  # DVC costs a second
+
+        for file in find_cache().parents[1].glob("runs/*/*/*"):
+            entry = parse_yaml(file.read_text(encoding="utf-8"), file)
+            if any(_misrecorded(stage, entry) for stage in found):
+                file.unlink()
+        with modify_yaml(LOCK) as lock:
+            for stage in found:
+                del lock["stages"][stage]
+        for output in (output for stage in found for output in project.list_outputs(stage)):
+            shutil.rmtree(output) if output.is_dir() else output.unlink(missing_ok=True)
+    return list(found.values())
 
 
 def stages_to_run(parameters: Any) -> list[str]:
@@ -192,6 +251,8 @@ def find_all_damage() -> Iterator[Damage]:
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
     for directory in filter(Path.exists, project.sealed(project.chain_length())):
         yield from (Damage(str(error), directory) for error in find_damage(directory))
+    for stage, sentence in find_misrecorded().items():
+        yield Damage(sentence, project.made_of(stage))
     records = read_records()
     for stage in NOT_SEALED:
         for path, recorded in read_hashes(records.get(stage, {})).items():
@@ -208,7 +269,11 @@ def repair(damages: list[Damage]) -> Iterator[str]:
         for out in project.list_outputs(stage)
     )
     copies = {name: one for out in outs for name, one in _hash_objects(out).items()}
+    forgotten = forget_misrecorded()
+    yield from (f"{sentence}; removed" for sentence in forgotten)
     for sentence, path in damages:  # objects first: their bytes may lie beside another file that is damaged
+        if sentence in forgotten:
+            continue
         intact = copies.get(path.parent.name + path.name)
         if intact is not None:
             with atomic_file(path) as partial:

@@ -12,9 +12,9 @@ from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_labels
 from der.evaluation import results
 from der.pipeline import project, provenance, runs
-from der.pipeline.dvc import count_same_steps
+from der.pipeline.dvc import count_same_steps, find_misrecorded
 from der.pipeline.inputs import RunImages
-from der.pipeline.presets import PLACES, load_settings
+from der.pipeline.presets import PLACES
 from der.pipeline.timing import read_times
 from der.report import page as report_page
 from der.settings.experiment import Settings
@@ -26,9 +26,14 @@ from der.summary.verdict import Reference, chance, earlier
 ASIDE = ("check", "report")  # what is no part of the work, and what cannot know its own time
 
 
-def make_page() -> str:
-    """Write metrics/report.html; returns a sentence that says where."""
-    return report_page.write_page(report_page.render(read_run(load_settings())), project.REPORT)
+def make_page(settings: Settings) -> str:
+    """Write metrics/report.html of the run with ``settings``; returns a sentence that says where.
+
+    Raises UserError for results of which dvc.lock says what is not so.
+    """
+    for sentence in find_misrecorded().values():
+        raise UserError(sentence)
+    return report_page.write_page(report_page.render(read_run(settings)), project.REPORT)
 
 
 def read_run(settings: Settings) -> report_page.FinishedRun:

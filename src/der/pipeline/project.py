@@ -1,6 +1,7 @@
 """Where every artifact lies, from the root; what dvc.yaml, chain.yaml and params.yaml say."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from io import StringIO
@@ -27,6 +28,7 @@ WEIGHTS = Path("data/weights")
 RAW = Path("data/raw")
 TASKS = Path("data/tasks")
 CHECKPOINTS = Path("data/checkpoints")
+MADE_OF = Path("data/made_of")
 SUMMARY = Path("metrics/summary.json")
 PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
@@ -79,9 +81,15 @@ def evaluation(step: int) -> Path:
     return Path("metrics/steps") / str(step)
 
 
+def made_of(stage: str) -> Path:
+    """What ``stage``, train_task@2, was given when it began: an output that no other stage reads."""
+    return MADE_OF / f"{stage.replace('@', '_')}.json"
+
+
 def outputs(step: int) -> list[Path]:
     """All that the stages of a step leave."""
-    return [of(step) for of in (checkpoint, memory, training, evaluation)]
+    records = [made_of(f"{stage}@{step}") for stage in ("train_task", "build_memory", "evaluate")]
+    return [*(of(step) for of in (checkpoint, memory, training, evaluation)), *records]
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -211,6 +219,24 @@ def list_outputs(stage: str) -> list[Path]:
     return [Path(one.replace("${key}", key)) for one in named]
 
 
+def list_inputs(stage: str, parameters: Any) -> tuple[list[str], list[Path]]:
+    """The keys of params.yaml and the files and directories that ``stage`` depends on, as the graph has them."""
+    name, _, key = stage.partition("@")
+    content = read_stages()[name]
+    content = content.get("do", content)
+    values: dict[str, Any] = {"key": key, "as_text": ""}
+    if key:
+        values |= {f"item.{one}": value for one, value in _links(int(key))[key].items()}
+
+    def fill(text: str) -> str:
+        return re.sub(
+            r"\$\{([\w.]+)\}", lambda found: str(values.get(found[1], value_at(parameters, found[1]))), text
+        )
+
+    keys, deps = read_names(content, "params"), read_names(content, "deps")
+    return [fill(one) for one in keys], [Path(fill(one)) for one in deps]
+
+
 def digest_outputs(stage: str) -> str:
     """``digest_files`` of what ``stage`` leaves."""
     return digest_files(list_outputs(stage))
@@ -248,10 +274,9 @@ FIRST = 3  # entries of a long list that are shown
 SHOWN, SHOWN_INSIDE = 60, 30  # characters of a value, and of each in a list
 
 
-def load_section(kind: type[S], *keys: str) -> S:
-    """Read the section of params.yaml at the path ``keys``; raises UserError that names the wrong key."""
-    content: Any = read_params()
-    return parse_section(kind, value_at(content, ".".join(keys)) if keys else content, PARAMS, *keys)
+def load_section(kind: type[S], key: str, parameters: Any) -> S:
+    """The section ``key`` of ``parameters``, all of params.yaml; raises UserError that names the wrong key."""
+    return parse_section(kind, value_at(parameters, key), PARAMS, key)
 
 
 def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:

@@ -16,7 +16,7 @@ from der.core.files import SealedDirectory, atomic_file, read_json
 from der.evaluation.results import METRICS as STEP_METRICS
 from der.evaluation.results import StepMetrics
 from der.pipeline import project
-from der.pipeline.dvc import LOCK, is_recorded
+from der.pipeline.dvc import LOCK, find_misrecorded, is_recorded
 from der.pipeline.environment import TABLE
 from der.pipeline.inputs import RunImages
 from der.pipeline.presets import load_preset
@@ -95,7 +95,8 @@ def show_results() -> str:
         except (OSError, UserError):
             mine = False
         page = PAGE if mine else OTHER_PAGE
-    return "\n".join([table + page, NEXT])
+    wrong = [f"Not so: {sentence}" for sentence in find_misrecorded().values()]
+    return "\n".join([table + page, *wrong, NEXT])
 
 
 def sum_up() -> str:

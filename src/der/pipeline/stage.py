@@ -2,18 +2,23 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 from der.core.errors import UserError, advising, ending_in_a_sentence
+from der.core.files import write_sealed
 from der.core.registry import imported_own
 from der.pipeline import project
 from der.pipeline.environment import end_with_parent, is_worker, letting_others_speak, run_together
 from der.pipeline.fingerprint import Code, check_fingerprint, describe
 from der.pipeline.timing import timed
 from der.pipeline.user_code import named_modules
+from der.settings.sections import Section
 
 # Stages that several processes work on, and the input that says whether there is work at a step.
 SHARED = {
@@ -22,22 +27,29 @@ SHARED = {
     "evaluate": project.test_images,
 }
 CUDA_KERNELS = "der.model.kernels.triton"
+MOST_NAMED = 3  # changes in a message
+S = TypeVar("S", bound=Section)
 INTERRUPTED = "interrupted; the next `dvc repro` goes on from here"
 
 
 class Given:
-    """What a stage was given when it began: its code, as stage check has read it.
+    """What a stage was given when it began: its code, as stage check has read it, its parameters and files.
 
     To be made when the script has been imported; raises UserError if the code on disk is other code.
     """
 
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
+    def __init__(self, name: str) -> None:
+        self.name = name  # in DVC's graph, "train_task@2"
+        self.stage = stage = name.partition("@")[0]
+        self.parameters = project.read_params()
+        self.keys, paths = project.list_inputs(name, self.parameters)
+        self.files = {path: _look(path) for path in paths}
+        self.hashes_of_dvc: dict[str, str] = {}  # of what users edit, by path
         path = project.fingerprint(stage)
         if not path.is_file():
             raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
         said = path.read_text(encoding="utf-8", errors="replace")
-        self.named = named_modules(project.read_params())
+        self.named = named_modules(self.parameters)
         code = Code(self.named)
         self.hashes = code.hash_stage(stage)
         self.text = describe(self.hashes)
@@ -46,6 +58,15 @@ class Given:
         if said != self.text:
             check_fingerprint(path)
             raise self._changed()
+
+    def section(self, kind: type[S], key: str) -> S:
+        """The section ``key`` of the parameters."""
+        return project.load_section(kind, key, self.parameters)
+
+    def reads(self, path: Path) -> None:
+        """Note the hash by which DVC knows the user's files at ``path``, one of the stage's dependencies."""
+        if (found := _hash_as_dvc(self.stage, path)) is not None:
+            self.hashes_of_dvc[path.as_posix()] = found
 
     def load(self, device: str) -> None:
         """Import all of the library that the stage's code has, lest it be edited before it is needed.
@@ -58,11 +79,25 @@ class Given:
         self.confirm()
 
     def confirm(self) -> None:
-        """Raise UserError if a module that was imported since the last call had been edited before.
+        """Raise UserError if parameters or files are not as they were given, or code was edited too early.
 
-        A stage calls it after its imports, and before it writes results: what is edited while it runs
-        neither stops it nor comes into its results.
+        A stage calls it after its imports, and before it writes results: DVC would record them as made of
+        what there is now. Code that it has imported may be edited meanwhile.
         """
+        now = project.read_params()
+        changes = [
+            f"{project.PARAMS}: {change}"
+            for key in self.keys
+            for change in project.compare(
+                project.value_at(self.parameters, key), project.value_at(now, key), key
+            )
+        ]
+        changes += [f"{path}: edited" for path, then in self.files.items() if _look(path) != then]
+        if changes:
+            raise UserError(
+                f"{self.name}: its inputs changed while it ran ({'; '.join(changes[:MOST_NAMED])}), so it left "
+                "nothing; run `dvc repro` again, or take the edit back first to keep what it has trained"
+            )
         if not imported_own - self.earlier <= self.hashes.keys():  # params.yaml names others than check read
             raise self._changed()
         loaded, code = self._loaded(), Code(self.named)
@@ -70,6 +105,13 @@ class Given:
             if code.hash_module(name) != self.hashes[name]:
                 raise self._changed()
         self.confirmed = loaded
+
+    def keep(self) -> None:
+        """Leave what the stage was given beside its outputs, for ``der.pipeline.dvc.find_misrecorded``."""
+        path = project.made_of(self.name)
+        if path in project.list_outputs(self.name):
+            params = {key: project.value_at(self.parameters, key) for key in self.keys}
+            write_sealed(path, {"params": params, "files": self.hashes_of_dvc})
 
     def _loaded(self) -> set[str]:
         """The modules of its code that this process has imported."""
@@ -80,6 +122,24 @@ class Given:
             f"{self.stage}: its code has been edited since stage check read it; run `dvc repro`, without "
             "--single-item"
         )
+
+
+def _look(path: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of the files at ``path``: what tells, at little cost, that any was edited."""
+    found = [path, *path.rglob("*")] if path.is_dir() else [path] if path.exists() else []
+    states = [(file.as_posix(), file.lstat()) for file in found]
+    return sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
+
+
+def _hash_as_dvc(stage: str, path: Path) -> str | None:
+    """What dvc.lock would say of the files at ``path`` now; None where DVC is not at work."""
+    if "DVC_STAGE" not in os.environ:
+        return None
+    from dvc.repo import Repo  # it costs a second
+
+    deps = Repo().stage.load_one(name=stage).deps
+    found = next((dep for dep in deps if Path(dep.def_path) == Path(os.path.normpath(path))), None)
+    return None if found is None else str(found.get_hash().value)
 
 
 StageWork = Callable[[Given], str]  # a stage's work; returns a sentence for users
@@ -127,15 +187,20 @@ def perform_check(run: Callable[[], str]) -> None:
 
 def perform_stage(name: str, run: StageWork) -> None:
     """Run a stage, `train_task@2` in DVC's graph, and print its sentence; a worker prints nothing."""
-    stage = name.partition("@")[0]
     if is_worker():
         with ending():
-            run(Given(stage))
+            given = Given(name)
+            run(given)
+            given.confirm()
         return
     with framing(name):
-        given = Given(stage)
+        project.made_of(name).unlink(
+            missing_ok=True
+        )  # `python -m stages` does not remove what a stage is to leave
+        given = Given(name)
         sentence = run(given)
         given.confirm()
+        given.keep()
         print(sentence, flush=True)
 
 
