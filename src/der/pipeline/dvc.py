@@ -93,7 +93,7 @@ def find_misrecorded() -> dict[str, str]:
 
 
 def _misrecorded(stage: str, entry: dict[str, Any]) -> str | None:
-    """What an entry of dvc.lock, or of DVC's run cache, has wrong; None where nothing, or where nothing tells."""
+    """What an entry of dvc.lock or of DVC's run cache has wrong; None if nothing, or if nothing tells."""
     path = project.made_of(stage)
     name = read_hashes(entry).get(path)
     if name is None:

@@ -118,7 +118,11 @@ def read_workspace() -> Workspace:
     stages = {name: stages[name] for name in TopologicalSorter(ahead).static_order()}
     code = read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
     changed = DOWNLOAD in stages and stages[DOWNLOAD].reasons
-    images = find_changed_classes(project.load_section(DatasetSettings, "dataset")) if changed else None
+    images = (
+        find_changed_classes(project.load_section(DatasetSettings, "dataset", project.read_params()))
+        if changed
+        else None
+    )
     return Workspace(stages, {name: md5_of(text.encode()) for name, text in code.items()}, images)
 
 

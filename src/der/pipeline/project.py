@@ -220,7 +220,7 @@ def list_outputs(stage: str) -> list[Path]:
 
 
 def list_inputs(stage: str, parameters: Any) -> tuple[list[str], list[Path]]:
-    """The keys of params.yaml and the files and directories that ``stage`` depends on, as the graph has them."""
+    """The keys of params.yaml and the paths that ``stage`` depends on, as the graph has them."""
     name, _, key = stage.partition("@")
     content = read_stages()[name]
     content = content.get("do", content)
@@ -275,7 +275,7 @@ SHOWN, SHOWN_INSIDE = 60, 30  # characters of a value, and of each in a list
 
 
 def load_section(kind: type[S], key: str, parameters: Any) -> S:
-    """The section ``key`` of ``parameters``, all of params.yaml; raises UserError that names the wrong key."""
+    """The section ``key`` of all ``parameters``; raises UserError that names the wrong key."""
     return parse_section(kind, value_at(parameters, key), PARAMS, key)
 
 

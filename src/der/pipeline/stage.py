@@ -95,8 +95,8 @@ class Given:
         changes += [f"{path}: edited" for path, then in self.files.items() if _look(path) != then]
         if changes:
             raise UserError(
-                f"{self.name}: its inputs changed while it ran ({'; '.join(changes[:MOST_NAMED])}), so it left "
-                "nothing; run `dvc repro` again, or take the edit back first to keep what it has trained"
+                f"{self.name}: edited while it ran: {'; '.join(changes[:MOST_NAMED])}. It left nothing; run "
+                "`dvc repro` again, or take the edit back first to keep what it has trained"
             )
         if not imported_own - self.earlier <= self.hashes.keys():  # params.yaml names others than check read
             raise self._changed()
