@@ -118,9 +118,10 @@ def _misrecorded(stage: str, entry: dict[str, Any]) -> str | None:
 def forget_misrecorded() -> list[str]:
     """Remove what ``find_misrecorded`` finds: entries of dvc.lock and of the run cache, and the outputs.
 
-    So the stages run again. Returns the sentences.
+    So the stages run again, also by a `dvc repro` that is under way and has read dvc.lock: it would take what
+    that says from its cache, but for the object of the stage's record, which goes too. Returns the sentences.
     """
-    found = find_misrecorded()
+    found, records = find_misrecorded(), read_records()
     if found:
         from dvc.utils.serialize import modify_yaml  # DVC costs a second
 
@@ -128,9 +129,13 @@ def forget_misrecorded() -> list[str]:
             entry = parse_yaml(file.read_text(encoding="utf-8"), file)
             if any(_misrecorded(stage, entry) for stage in found):
                 file.unlink()
+                if not any(file.parent.iterdir()):  # DVC cannot read an empty one
+                    file.parent.rmdir()
         with modify_yaml(LOCK) as lock:
             for stage in found:
                 del lock["stages"][stage]
+                name = read_hashes(records[stage])[project.made_of(stage)]
+                find_object(find_cache(), name).unlink(missing_ok=True)
         for output in (output for stage in found for output in project.list_outputs(stage)):
             shutil.rmtree(output) if output.is_dir() else output.unlink(missing_ok=True)
     return list(found.values())

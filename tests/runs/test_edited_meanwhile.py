@@ -1,0 +1,197 @@
+"""Edits while `dvc repro` runs: results are never recorded as made of anything but what they were made of.
+
+DVC records parameters and dependencies as they are when a stage has ended.
+"""
+
+import random
+import shutil
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.runs.killing import rounds
+from tests.runs.lab import RESULTS, Digests, Pipeline
+
+# Chooses exemplars, and edits the project while it does: what EDIT holds is done once.
+SELECTION = """
+from pathlib import Path
+import numpy as np
+
+def select(features, count, settings, name):
+    edit = Path("edit.py")
+    if edit.exists():
+        code = edit.read_text()
+        edit.unlink()
+        exec(code)
+    return np.arange(count)
+"""
+# DVC, with an edit between the end of a stage and the moment at which DVC looks at its parameters and images.
+DVC_AND_EDIT = """
+import sys
+from pathlib import Path
+from dvc.cli import main
+from dvc.stage import PipelineStage
+
+save = PipelineStage.save
+
+def edit_and_save(stage, *args, **options):
+    if stage.addressing == "{stage}":
+        {edit}
+    return save(stage, *args, **options)
+
+PipelineStage.save = edit_and_save
+sys.exit(main(["repro"]))
+"""
+ADD_AN_IMAGE = 'import shutil; shutil.copyfile("data/images/train/ant/0.png", "data/images/train/bee/9.png")'
+
+
+def rewrite(key: str, old: str, new: str) -> str:
+    """A line of Python that edits params.yaml."""
+    return f"""p = Path("params.yaml"); p.write_text(p.read_text().replace("{key}: {old}", "{key}: {new}"))"""
+
+
+def from_scratch(pipeline: Pipeline) -> Digests:
+    """The results of all stages, run anew on a pipeline's parameters, data and code, without DVC."""
+    fresh = replace(pipeline, root=pipeline.root.with_name("fresh"))
+    with suppress(FileNotFoundError):
+        shutil.rmtree(fresh.root)
+    ignored = shutil.ignore_patterns(".git", ".dvc", "dvc.lock")
+    shutil.copytree(pipeline.root, fresh.root, ignore=ignored)
+    for directory in RESULTS:
+        shutil.rmtree(fresh.root / directory, ignore_errors=True)
+    fresh.succeed("python", "-m", "stages")
+    return fresh.results()
+
+
+@pytest.fixture
+def selecting(pipeline: Pipeline) -> Pipeline:
+    """A pipeline after a run by SELECTION."""
+    (pipeline.root / "src/own.py").write_text(SELECTION, encoding="utf-8")
+    pipeline.edit(memory__selection="own:select")
+    pipeline.repro()
+    return pipeline
+
+
+def test_a_stage_whose_parameters_are_edited_leaves_nothing(selecting: Pipeline) -> None:
+    before = selecting.results()
+    selecting.edit(memory__budget=10)
+    (selecting.root / "edit.py").write_text(rewrite("budget", "10", "12"), encoding="utf-8")
+    done = selecting.command("dvc", "repro")
+    said = (
+        "error: build_memory@1: edited while it ran: params.yaml: memory.budget: 10 -> 12. It left nothing;"
+    )
+    assert done.returncode and said in done.stderr
+    assert not (selecting.root / "data/memory/1").exists()
+    # What it does not depend on may be edited meanwhile.
+    (selecting.root / "edit.py").write_text(rewrite("group_labels", "10", "20"), encoding="utf-8")
+    selecting.repro()
+    assert not (selecting.root / "edit.py").exists()
+    assert selecting.results() == from_scratch(selecting) != before
+
+
+@pytest.mark.parametrize(
+    ("stage", "edit", "wrong"),
+    [
+        ("build_memory@1", rewrite("budget", "8", "12"), "memory.budget 12, but it was 8"),
+        ("evaluate@1", rewrite("group_labels", "10", "1"), "evaluate.group_labels 1, but it was 10"),
+        ("download", ADD_AN_IMAGE, "data/images as it is now, but that was edited meanwhile"),
+    ],
+)
+def test_an_edit_that_dvc_alone_sees_is_found_out(
+    stage: str, edit: str, wrong: str, pipeline: Pipeline
+) -> None:
+    pipeline.edit(train__seed=1, dataset__seed=1)
+    done = pipeline.command("python", "-c", DVC_AND_EDIT.format(stage=stage, edit=edit))
+    sentence = f"{stage}: dvc.lock says that it was made of {wrong}; `dvc repro` makes it again"
+    assert done.returncode and f"error: {sentence}" in done.stderr, done.stdout + done.stderr
+    assert stage in pipeline.repro().run
+    assert pipeline.results() == from_scratch(pipeline)
+    assert pipeline.repro().run == []
+
+
+def test_what_is_misrecorded_is_told_and_not_taken_from_the_cache(pipeline: Pipeline) -> None:
+    """By whoever has the lock and the cache: a clone, or the same one after an edit and back."""
+    pipeline.edit(train__seed=1)
+    script = DVC_AND_EDIT.format(stage="build_memory@1", edit=rewrite("budget", "8", "12"))
+    pipeline.command("python", "-c", script.replace('["repro"]', '["repro", "build_memory@1"]'))
+    sentence = "build_memory@1: dvc.lock says that it was made of memory.budget 12, but it was 8"
+    assert sentence in pipeline.der("show")
+    assert sentence in pipeline.command("python", "-m", "der", "verify", PYTHONPATH="src").stdout
+    assert sentence in pipeline.command("python", "-m", "der", "report", PYTHONPATH="src").stderr
+    clone = pipeline.copy_to(pipeline.root.with_name("clone"))
+    for directory in RESULTS:
+        shutil.rmtree(clone.root / directory)
+    assert "build_memory@1" in clone.repro().run
+    assert clone.results() == from_scratch(clone)
+    assert sentence in pipeline.der("verify", "--repair")
+    assert "build_memory@1" in pipeline.repro().run
+    assert pipeline.results() == clone.results()
+
+
+VALUES: dict[str, list[Any]] = {
+    "dataset.test_fraction": [0.25, 0.5],
+    "protocol.class_order": [0, 1],
+    "protocol.first_classes": [2, 3],
+    "network.depth": [8, 14],
+    "train.seed": [0, 1],
+    "train.base.learning_rate": [0.1, 0.05],
+    "train.incremental.learning_rate": [0.1, 0.05],
+    "memory.budget": [8, 12],
+    "evaluate.group_labels": [1, 10],
+}
+
+
+def edit_at_random(pipeline: Pipeline, draw: random.Random) -> str:
+    """Change a value or an image, as an editor does, in one write."""
+    if draw.random() < 0.7:
+        key = draw.choice(sorted(VALUES))
+        value = draw.choice(VALUES[key])
+        with suppress(FileNotFoundError):
+            pipeline.edit(**{key.replace(".", "__"): value})
+        return f"{key}={value}"
+    folder = pipeline.root / "data/images/train" / draw.choice(("ant", "bee", "cat", "dog"))
+    file = folder / f"{draw.randrange(10)}.png"
+    if file.exists() and len([*folder.iterdir()]) > 5 and draw.random() < 0.5:
+        file.unlink()
+        return f"-{file.name}"
+    pixels = np.random.RandomState(draw.randrange(1000)).randint(0, 100, (8, 8)).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / ".written", "png")
+    (folder / ".written").replace(file)
+    return f"+{file.name}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """As many disturbed runs as --torture asks for, some in each test."""
+    if "disturbed" in metafunc.fixturenames:
+        count = metafunc.config.getoption("torture") or 0
+        metafunc.parametrize(("number", "disturbed"), rounds(count, 10))
+
+
+@pytest.mark.torture
+def test_whatever_is_edited_whenever_the_next_run_puts_right(
+    number: int, disturbed: int, pipeline: Pipeline
+) -> None:
+    draw = random.Random(number)
+    for turn in range(disturbed):
+        done: list[str] = [edit_at_random(pipeline, draw)]
+        line = [pipeline.python, "-m", "dvc", "repro"]
+        with subprocess.Popen(
+            line,
+            cwd=pipeline.root,
+            env=pipeline.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        ) as repro:
+            for _ in range(draw.randint(1, 4)):
+                with suppress(subprocess.TimeoutExpired):
+                    repro.wait(draw.uniform(0, 4))
+                done.append(edit_at_random(pipeline, draw))
+            assert repro.stdout is not None
+            repro.stdout.read()
+        pipeline.repro()
+        assert pipeline.results() == from_scratch(pipeline), (number, turn, done)
