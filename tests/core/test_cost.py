@@ -14,7 +14,7 @@ def test_waiting_for_another_process_does_not_count(monkeypatch: pytest.MonkeyPa
         now[0] += 38
     later = WorkClock()
     now[0] += 1
-    clock.go_on(Spent(5.0, 1))
+    clock.earlier = Spent(5.0, 1)
     assert (clock.spent(), later.spent()) == (Spent(pytest.approx(7.0), 2), Spent(pytest.approx(1.0), 1))  # type: ignore[arg-type]
 
 

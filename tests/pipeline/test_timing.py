@@ -141,7 +141,7 @@ def test_the_machine_and_the_epochs_of_a_training(place: Path) -> None:
         clock = running_clock()
         assert clock is running_clock()
         clock.epochs |= {"representation": 40, "classifier": 30}
-        clock.go_on(Spent(1000.0, 2))
+        clock.earlier = Spent(1000.0, 2)
     assert running_clock() is not clock
     (time,) = read_times(["train_task@1"]).values()
     assert time.seconds >= 1000

@@ -118,7 +118,7 @@ def test_what_earlier_runs_cost_counts(sandbox: Sandbox) -> None:
         clock = WorkClock()
         with sandbox.open(clock=clock) as store:
             store.load("phase")
-            clock.go_on(clock.earlier._replace(seconds=clock.earlier.seconds + 10))  # of this run
+            clock.earlier = clock.earlier._replace(seconds=clock.earlier.seconds + 10)  # of this run
             save(store, runs)
             save(store, 1, "other", last=False)  # perhaps not written, but trained
         assert clock.spent().runs == runs

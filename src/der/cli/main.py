@@ -115,13 +115,12 @@ def count(text: str) -> int:
 @takes("--class-order", metavar="ORDER", help="a name of class_orders, for CIFAR-100")
 def preset(arguments: Namespace) -> None:
     """Write a preset into params.yaml; without a name, list them."""
-    from der.pipeline.edits import apply_preset
-    from der.pipeline.presets import describe_presets
+    from der.pipeline import edits, presets
 
     if arguments.name is None:
-        print(describe_presets())
+        print(presets.describe_presets())
     else:
-        print(apply_preset(arguments.name, arguments.class_order))
+        print(edits.apply_preset(arguments.name, arguments.class_order))
 
 
 @takes("length", type=count, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)")
@@ -152,15 +151,12 @@ def check(arguments: Namespace) -> None:
 
     `dvc repro` says the same, but for what DVC cannot read or find: then it ends in words of its own.
     """
-    from der.pipeline.dvc import check_lock
-    from der.pipeline.edits import check_images, check_project
-    from der.pipeline.fingerprint import read_code
-    from der.pipeline.project import read_stages
+    from der.pipeline import dvc, edits, fingerprint, project
 
-    check_lock()
-    read_code(read_stages())
-    check_project(print)
-    check_images()
+    dvc.check_lock()
+    fingerprint.read_code(project.read_stages())
+    edits.check_project(print)
+    edits.check_images()
     print("params.yaml and chain.yaml are good")
 
 
@@ -177,14 +173,9 @@ def report(arguments: Namespace) -> None:
 
     With two or more revisions or experiments: metrics/comparison.html, one page that compares their results.
     """
-    if arguments.runs:
-        from der.pipeline.page import make_comparison
+    from der.pipeline.page import make_comparison, make_page
 
-        print(make_comparison(arguments.runs))
-    else:
-        from der.pipeline.page import make_page
-
-        print(make_page())
+    print(make_comparison(arguments.runs) if arguments.runs else make_page())
 
 
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
@@ -204,11 +195,10 @@ def predict(arguments: Namespace) -> None:
     One that cannot be read is reported and skipped, and the exit status is 1.
     """
     from der.inference.predictor import list_pictures, load_predictor
-    from der.pipeline.environment import set_up_device
-    from der.pipeline.user_code import importing_named
+    from der.pipeline import environment, user_code
 
-    device = set_up_device()
-    with importing_named():
+    device = environment.set_up_device()
+    with user_code.importing_named():
         predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     names = predictor.metadata.class_names
@@ -347,18 +337,17 @@ def verify(arguments: Namespace) -> None:
     of which the results hold the bytes is put back. Not while stages run. Exit status 1 if there is damage
     left.
     """
-    from der.pipeline.dvc import find_all_damage, repair
-    from der.pipeline.project import MEND
+    from der.pipeline import dvc, project
 
-    damages = list(find_all_damage())
-    for line in repair(damages) if arguments.repair else (damage.sentence for damage in damages):
+    damages = list(dvc.find_all_damage())
+    for line in dvc.repair(damages) if arguments.repair else (damage.sentence for damage in damages):
         print(printable(line))
     if not damages:
         print("no damage")
     elif arguments.repair:
         print("now run `dvc repro`")
     else:
-        sys.exit(f"error: {len(damages)} damaged; {MEND}")
+        sys.exit(f"error: {len(damages)} damaged; {project.MEND}")
 
 
 # In the order of `der --help`.

@@ -181,11 +181,6 @@ def regular(path: Path) -> Path:
     return path
 
 
-def existing(path: Path) -> Path:
-    """Return ``path``, or the nearest folder around it that exists: they are on one disk."""
-    return next(place for place in (path, *path.absolute().parents) if place.exists())
-
-
 def from_here(path: Path) -> Path:
     """Return ``path`` from the current directory, if it lies below."""
     here = Path.cwd()

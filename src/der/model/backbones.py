@@ -111,15 +111,6 @@ BACKBONES: dict[str, BackboneFunction] = {"cifar_resnet": cifar_resnet, "resnet"
 def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbone:
     """The backbone that ``settings`` describe; raises UserError, ``where`` first, if there is no such."""
     function = look_up(BACKBONES, settings.backbone, f"{where}.backbone")
-    check_start(settings, where)
-    try:
-        return function(settings)
-    except UserError as error:
-        raise UserError(f"{where}.{error}") from None
-
-
-def check_start(settings: NetworkSettings, where: str) -> None:
-    """Raise UserError, ``where`` first, for weights that are nobody's, and for random ones to be kept."""
     if settings.weights is not None and not settings.backbone.startswith("timm:"):
         raise UserError(f"{where}.weights: backbone {settings.backbone} starts at random; write null")
     if settings.weights is None and settings.tuned != "all":
@@ -127,6 +118,10 @@ def check_start(settings: NetworkSettings, where: str) -> None:
             f"{where}.tuned: {settings.tuned} would keep weights that are random; write all, or name some in "
             f"{where}.weights"
         )
+    try:
+        return function(settings)
+    except UserError as error:
+        raise UserError(f"{where}.{error}") from None
 
 
 def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:

@@ -143,7 +143,10 @@ class TimmExtractor(nn.Module):
         names = set(list_tuned(model, tuned, known.name))
         for name, value in model.named_parameters():
             value.requires_grad_(name in names)
-        self.kept = list_kept(model)
+        # Modules without a parameter that is trained, and all inside them: what drops paths among it.
+        own = [(module, [*module.parameters()]) for module in model.modules()]
+        whole = [one for one, values in own if values and not any(value.requires_grad for value in values)]
+        self.kept = [*dict.fromkeys(inner for one in whole for inner in one.modules())]
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.side not in (None, x_BCHW.shape[-1]):
@@ -194,13 +197,6 @@ def _create(name: str, **options: Any) -> Any:
             if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
                 setattr(module, child, Mean())
     return model
-
-
-def list_kept(model: nn.Module) -> list[nn.Module]:
-    """The modules without a parameter that is trained, and all inside them: what drops paths among it."""
-    own = [(module, [*module.parameters()]) for module in model.modules()]
-    whole = [one for one, values in own if values and not any(value.requires_grad for value in values)]
-    return [*dict.fromkeys(inner for one in whole for inner in one.modules())]
 
 
 def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:

@@ -14,7 +14,6 @@ from ruamel.yaml import YAML
 from der.core import files
 from der.core.errors import DamageError, UserError, naming
 from der.settings import parsing
-from der.settings.parsing import parse, parse_yaml, require_keys
 from der.settings.sections import SPLITS, DatasetSettings, Section
 
 MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
@@ -101,7 +100,7 @@ def sealed(length: int) -> list[Path]:
 def chain_length() -> int:
     """Return the number of steps in chain.yaml; raises UserError if it is missing or damaged."""
     try:
-        content = parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
+        content = parsing.parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
         length = len(content["steps"])
         if length and content == {"steps": _links(length)}:
             return length
@@ -157,7 +156,7 @@ def read_stages() -> dict[str, Any]:
 
 @cache  # it takes a twentieth of a second
 def _parse(text: str) -> dict[str, Any]:
-    stages: dict[str, Any] = parse_yaml(text, GRAPH)["stages"]
+    stages: dict[str, Any] = parsing.parse_yaml(text, GRAPH)["stages"]
     return stages
 
 
@@ -261,8 +260,8 @@ def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:
     """
     where = ".".join(keys)
     with naming(path):
-        section = parse(kind, content, where)
-        require_keys(section, content, where)
+        section = parsing.parse(kind, content, where)
+        parsing.require_keys(section, content, where)
     return section
 
 

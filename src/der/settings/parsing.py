@@ -104,12 +104,9 @@ def _editor() -> YAML:
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = WIDTH
-    editor.representer.add_representer(type(None), _represent_null)
+    null = ("tag:yaml.org,2002:null", "null")
+    editor.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar(*null))
     return editor
-
-
-def _represent_null(representer: Any, value: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 T = TypeVar("T", bound=Section)

@@ -167,8 +167,7 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
         ),
     ]
     inherit_head: Annotated[
-        bool,
-        Meta(description="Whether a step's classifier starts with the weights that old classes had."),
+        bool, Meta(description="Whether a step's classifier starts with the weights that old classes had.")
     ]
     expansion: Annotated[
         bool,
@@ -181,10 +180,7 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
             "training images where it has none."
         ),
     ]
-    std: Annotated[
-        list[Deviation] | None,
-        Meta(description="Standard deviation, likewise."),
-    ]
+    std: Annotated[list[Deviation] | None, Meta(description="Standard deviation, likewise.")]
     weights: Annotated[
         str | None,
         Meta(
@@ -270,8 +266,7 @@ class ScheduleSettings(Section, frozen=True):
     momentum: Annotated[Share, Meta(description="Of stochastic gradient descent.")]
     batch_size: Annotated[Count, Meta(description="Images.")]
     warmup_epochs: Annotated[
-        CountOrZero,
-        Meta(description="Epochs over which the rate rises linearly; milestones count them."),
+        CountOrZero, Meta(description="Epochs over which the rate rises linearly; milestones count them.")
     ]
 
     def __post_init__(self) -> None:
@@ -340,8 +335,7 @@ class TrainSettings(Section, frozen=True):
 
     seed: Annotated[Seed, Meta(description="Of initialisation, batch order and augmentation.")]
     precision: Annotated[
-        Precision,
-        Meta(description="bfloat16: convolutions in bfloat16, weights kept in float32."),
+        Precision, Meta(description="bfloat16: convolutions in bfloat16, weights kept in float32.")
     ]
     augmentation: AugmentationSettings
     masks: Annotated[

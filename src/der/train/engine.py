@@ -395,19 +395,23 @@ def batch_norm(
     """Normalise (N, C, ...) as torch.nn.functional.batch_norm, where N are the images of all ranks."""
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    values, mean, variance = pooled_statistics(input.detach())
+    statistics = pooled_statistics(input.detach())
+    values, mean, variance = statistics
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             running_mean.lerp_(mean, momentum)
             running_var.lerp_(variance * (values / (values - 1)), momentum)
     scale = torch.ones_like(mean) if weight is None else weight
     shift = torch.zeros_like(mean) if bias is None else bias
-    normalized: Tensor = SyncedNorm.apply(input, scale, shift, mean, variance, values, eps)
+    normalized: Tensor = SyncedNorm.apply(input, scale, shift, statistics, eps)
     return normalized
 
 
-def pooled_statistics(input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the number of values per channel, mean (C,) and biased variance (C,) over all ranks, float32.
+Statistics = tuple[Tensor, Tensor, Tensor]  # number of values per channel, mean (C,), biased variance (C,)
+
+
+def pooled_statistics(input: Tensor) -> Statistics:
+    """Compute the statistics of ``input`` over all ranks, float32.
 
     Each rank's sum of squares is about its own mean; they are merged (Chan, Golub, LeVeque 1979).
     """
@@ -433,22 +437,16 @@ class SyncedNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        values: Tensor,
-        eps: float,
+        ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, statistics: Statistics, eps: float
     ) -> Tensor:
-        ctx.save_for_backward(x, scale, mean, variance, values)
+        _, mean, variance = statistics
+        ctx.save_for_backward(x, scale, *statistics)
         ctx.eps = eps
         return F.batch_norm(x, mean, variance, scale, shift, False, 0.0, eps)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:  # type: ignore[override]
-        x, scale, mean, variance, values = ctx.saved_tensors
+        x, scale, values, mean, variance = ctx.saved_tensors
         over = [axis for axis in range(x.dim()) if axis != 1]
         form = [-1 if axis == 1 else 1 for axis in range(x.dim())]
         deviation = torch.rsqrt(variance + ctx.eps)
@@ -459,4 +457,4 @@ class SyncedNorm(torch.autograd.Function):
         distributed.all_reduce([means])
         means = means / values
         dx = (dy - means[0].view(form) - hat * means[1].view(form)) * (scale * deviation).view(form)
-        return dx.to(x.dtype), dscale, dshift, None, None, None, None
+        return dx.to(x.dtype), dscale, dshift, None, None

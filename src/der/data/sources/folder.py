@@ -5,6 +5,7 @@ import shutil
 import unicodedata
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from itertools import compress
 from pathlib import Path
 
 from der.core.errors import UserError, naming
@@ -219,8 +220,7 @@ def _divide(splits: Splits, name: str, settings: DatasetSettings) -> Divided:
     if "test" in splits:
         return name, train, splits["test"][name]
     is_test = choose_tests(name, len(train), settings)
-    kept = [entry for entry, held_out in zip(train, is_test, strict=True) if not held_out]
-    return name, kept, [entry for entry, held_out in zip(train, is_test, strict=True) if held_out]
+    return name, list(compress(train, ~is_test)), list(compress(train, is_test))
 
 
 def _pictures(classes: list[Divided], where: str) -> Iterator[pictures.Picture]:

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from der.core.errors import UserError, naming
-from der.core.files import existing, expand_home, seal
+from der.core.files import expand_home, seal
 from der.core.registry import look_up
 from der.data.arrays import class_file, every_row, write_images
 from der.data.sources import ClassImages, Images, check_name, hold_out
@@ -145,7 +145,8 @@ class Counts:
 def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
     """Raise UserError if there cannot be a directory for downloads."""
     with naming("dataset.downloads"):
-        place = existing(expand_home(settings.downloads))
+        wanted = expand_home(settings.downloads)
+        place = next(one for one in (wanted, *wanted.absolute().parents) if one.exists())
         if not place.is_dir() or not os.access(place, os.W_OK):
             raise UserError(f"{place}: no directory to write into; name another")
 
