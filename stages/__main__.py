@@ -46,9 +46,8 @@ def check_skipped(start: str) -> None:
     """Raise UserError if the steps before stage ``start`` were trained with other parameters."""
     name, _, step = start.partition("@")
     if name in ("summarize", "report"):
-        trained = sum(
-            not project.is_unused(project.train_images(one)) for one in range(1, project.chain_length() + 1)
-        )
+        images = map(project.train_images, range(1, project.chain_length() + 1))
+        trained = sum(not project.is_unused(one) for one in images)
     else:
         trained = int(step or 0) - (name == "train_task")
     if trained > 0:

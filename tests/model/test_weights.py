@@ -14,7 +14,7 @@ from torch import Tensor
 
 from der.core.errors import DamageError, UserError
 from der.core.files import SealedDirectory
-from der.model.checkpoint import load_start, open_checkpoint, read_metadata, save_empty_checkpoint
+from der.model.checkpoint import load_previous, load_start, save_empty_checkpoint
 from der.model.network import empty_network, expand
 from der.model.weights import read_start
 from tests.builders import network_settings, same_bits
@@ -156,7 +156,7 @@ def test_what_would_run_code_runs_none_and_nothing_advises_to_run_it(tmp_path: P
 def test_the_directory_before_step_1_holds_them(tmp_path: Path) -> None:
     start = start_for(settings_for(write_weights(tmp_path)))
     save_empty_checkpoint(tmp_path / "0", start)
-    assert read_metadata(open_checkpoint(tmp_path / "0")) is None
+    assert load_previous(tmp_path / "0") is None
     found = load_start(tmp_path / "0")
     assert found is not None and same_bits(dict(found.tensors), dict(start.tensors))
     digests = SealedDirectory(tmp_path / "0").digests

@@ -20,7 +20,7 @@ from der.core.errors import UserError, advising, columns, csv_cell, ending_in_a_
 from der.settings.sections import PRECISIONS
 
 if TYPE_CHECKING:
-    from der.inference.predictor import Prediction, Predictor
+    from der.inference.predictor import Prediction
 
 
 FIRST = """\
@@ -194,7 +194,10 @@ def predict(arguments: Namespace) -> None:
     Any picture that Pillow reads; directories are searched, but for files whose names say that they are none.
     One that cannot be read is reported and skipped, and the exit status is 1.
     """
-    from der.inference.predictor import list_pictures, load_predictor
+    from tqdm import tqdm
+
+    from der.inference.predictor import list_pictures, load_predictor, read_chunks
+    from der.model.network import images_per_pass
     from der.pipeline import environment, user_code
 
     device = environment.set_up_device()
@@ -204,18 +207,6 @@ def predict(arguments: Namespace) -> None:
     names = predictor.metadata.class_names
     top = min(arguments.top, len(names))
     print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
-    skipped = print_predictions(predictor, files, top, print_line)
-    if skipped:
-        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
-
-
-def print_predictions(predictor: "Predictor", files: list[Path], top: int, print_line: PrintLine) -> int:
-    """Print a line for every picture, and why where one cannot be read; returns how many could not."""
-    from tqdm import tqdm
-
-    from der.inference.predictor import read_chunks
-    from der.model.network import images_per_pass
-
     side, channels = predictor.metadata.image_side, predictor.metadata.channels
     size = min(images_per_pass(side * side * channels), MOST_PICTURES)
     skipped = 0
@@ -228,7 +219,8 @@ def print_predictions(predictor: "Predictor", files: list[Path], top: int, print
                     print_line(str(file), predictions)
             skipped += len(chunk.faults)
             bar.update(len(chunk.files) + len(chunk.faults))
-    return skipped
+    if skipped:
+        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
 
 
 def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:

@@ -32,10 +32,7 @@ def naming(place: object) -> Iterator[None]:
 
 @contextmanager
 def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
-    """End the program with one line and exit status 1 where users can put right what is wrong.
-
-    ``interrupted`` is the line after Ctrl-C.
-    """
+    """End the program with one line where users can put right what is wrong, ``interrupted`` after Ctrl-C."""
     try:
         yield
     except UserError as error:

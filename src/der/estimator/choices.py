@@ -73,11 +73,7 @@ def check_channels(network: sections.NetworkSettings, channels: int, advice: str
 
 
 def backbone_side(settings: Settings) -> int | None:
-    """The side that images get from the backbone; None if ``settings`` name one.
-
-    Not for arrays, which have theirs. Raises UserError if there is neither, or one that the backbone does not
-    take.
-    """
+    """The side that images get from the backbone, None if settings name one; raises UserError for none."""
     backbone, side = backbones.choose_backbone(settings.network), settings.dataset.image_side
     if side is None and backbone.side is None:
         raise UserError(

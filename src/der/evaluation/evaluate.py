@@ -95,10 +95,7 @@ def judge_tests(
     tests: Sequence[NDArray[np.uint8]],
     device: torch.device,
 ) -> Judgement:
-    """Rank and predict the test images (N, H, W, C) of each class seen, one class after the other.
-
-    No features or scores are kept. Raises UserError if a score is not finite.
-    """
+    """Rank and predict each class's test images (N, H, W, C); raises UserError if a score is not finite."""
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
     found = Judgement(
         labels,

@@ -98,9 +98,8 @@ def export_safetensors(network: Network, metadata: Metadata, path: Path) -> None
     with atomic_file(path) as partial:
         save_file({name.removeprefix("_"): value for name, value in named.items()}, partial, texts)
         found = load_file(partial)
-        weights.fill(
-            usable.network, {name: found[name.removeprefix("_")] for name in usable.network.state_dict()}
-        )
+        values = {name: found[name.removeprefix("_")] for name in usable.network.state_dict()}
+        weights.fill(usable.network, values)
         check_equal(lambda images: usable(torch.from_numpy(images)).numpy(), network, metadata, path)
 
 

@@ -84,10 +84,7 @@ def resnet(settings: NetworkSettings) -> Backbone:
 
 
 def timm(settings: NetworkSettings) -> Backbone:
-    """Any classification model of timm; raises UserError, the key first, for one that it does not have.
-
-    Likewise for weights to download of one for which it has none.
-    """
+    """Any model of timm; raises UserError, the key first, for a name or weights that timm does not have."""
     from der.model.weights import build_timm, draw_timm, find_model  # which import torch and timm: seconds
 
     known = find_model(settings.backbone)

@@ -157,9 +157,8 @@ def random_linear(
     features: int, classes: int, settings: NetworkSettings, generator: torch.Generator
 ) -> nn.Linear:
     """A new classifier of so many classes, drawn as ``settings`` say; raises UserError for no known way."""
-    initialize = look_up(
-        backbones.HEAD_INITIALIZATIONS, settings.head_initialization, "network.head_initialization"
-    )
+    choices, name = backbones.HEAD_INITIALIZATIONS, settings.head_initialization
+    initialize = look_up(choices, name, "network.head_initialization")
 
     def draw(stream: torch.Generator) -> nn.Linear:
         layer = blank_linear(features, classes, settings.head_bias)
@@ -279,10 +278,7 @@ def run_network(
     device: torch.device,
     precision: torch.dtype = torch.float32,
 ) -> Outputs:
-    """Super-features and logits of images (N, H, W, C) uint8, in evaluation mode.
-
-    ``network`` must be on ``device``; its extractors compute in ``precision``.
-    """
+    """Super-features and logits of images (N, H, W, C) uint8, in evaluation mode, on the network's device."""
     network.eval()
     normalize = Normalize(normalization).to(device)
     per_pass = images_per_pass(images[0].size)
@@ -305,11 +301,7 @@ def run_network(
 def outputs_by_class(
     network: Network, normalization: Normalization, classes: Iterable[NDArray[np.uint8]], device: torch.device
 ) -> Iterator[Outputs]:
-    """Outputs for the images (N, H, W, C) of each class; ``network`` is folded.
-
-    Classes of few images share passes, for a network of many extractors takes as long for one image as for
-    dozens.
-    """
+    """Outputs for each class's images (N, H, W, C) of a folded network; small classes share a pass."""
     for some in _passes(classes):
         images = some[0]
         if len(some) > 1:
@@ -336,10 +328,7 @@ def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
 def features_of(
     network: Network, normalization: Normalization, device: torch.device
 ) -> Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]:
-    """A function from several classes' images (N, H, W, C) to their super-features (N, D).
-
-    The network is folded once.
-    """
+    """A function from classes' images (N, H, W, C) to super-features (N, D); the network is folded once."""
     folded = fold_network(network, device)
     return lambda classes: (
         outputs.features for outputs in outputs_by_class(folded, normalization, classes, device)

@@ -57,10 +57,7 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
-    """Fill ``module``, of the network that the file ``described_in`` describes, with weights.
-
-    Raises UserError naming the file if it holds none, or those of another module.
-    """
+    """Fill ``module``, which ``described_in`` describes; raises UserError naming a file of other weights."""
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -100,10 +97,7 @@ class TimmModel(NamedTuple):
 
 
 def find_model(backbone: str) -> TimmModel:
-    """The model that ``backbone``, "timm:<name>", names.
-
-    Raises UserError, the key first, if timm is not installed or has no such model.
-    """
+    """The model that "timm:<name>" names; raises UserError, the key first, for none, or without timm."""
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -310,10 +304,7 @@ class Start:
 
 
 def read_start(settings: NetworkSettings, weights: str) -> Start:
-    """The ``weights`` that ``settings`` name, for their backbone: a file's, or timm's own, downloaded.
-
-    Raises UserError if that cannot be.
-    """
+    """The ``weights``, a file or timm's own, that a network of ``settings`` starts from; raises UserError."""
     known = find_model(settings.backbone)
     with Diverted():
         extractor = build_timm(known, COLOURS, settings.tuned)

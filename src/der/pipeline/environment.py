@@ -41,10 +41,7 @@ COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a proj
 
 
 def check_work() -> None:
-    """Raise UserError for a device or a number of processes that no stage can work with.
-
-    What torch chooses is not looked at, only what the user does: torch costs seconds.
-    """
+    """Raise UserError for a device, if the user names one, or a number of processes that cannot work."""
     count_processes()
     if os.environ.get(DEVICE) not in (None, "", "cpu"):
         find_device()
@@ -274,10 +271,7 @@ def _processor(stage: str) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Have this process end soon after the dvc or the launcher that has started it.
-
-    If dvc is killed, its stage would run on, and the next `dvc repro` would start a second one beside it.
-    """
+    """Have this process end soon after dvc or the launcher: a stage left over would run beside the next."""
     launched, parent = is_launched(), os.getppid()
     if not launched and "DVC_STAGE" not in os.environ:
         return

@@ -117,12 +117,9 @@ def keep_files_of_classes(classes: Classes | None) -> None:
 def find_changed_classes(settings: DatasetSettings) -> set[str] | None:
     """Find the classes whose files changed since data/raw was made; None if nothing tells."""
     now, left = list_files_of_classes(settings), project.digest_outputs(STAGE)
-    lines = [
-        line.classes
-        for line in timing.read_lines(environment.scratch_root() / FILE, Line)
-        if line.left == left
-    ]
-    if now is None or not lines:
+    lines = timing.read_lines(environment.scratch_root() / FILE, Line)
+    found = [line.classes for line in lines if line.left == left]
+    if now is None or not found:
         return None
-    then = lines[-1]
+    then = found[-1]
     return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}

@@ -52,10 +52,8 @@ def read_settings(path: str | Path) -> Settings:
 
 def preset(name: str) -> Settings:
     """Read the settings of preset ``name`` from the package; raises UserError if there is no such preset."""
-    values = _read_preset(name, DIRECTORY)
-    return parsing.parse(
-        Settings, json.loads(json.dumps(values))
-    )  # numbers without the forms they are written in
+    values = json.dumps(_read_preset(name, DIRECTORY))  # numbers without the forms they are written in
+    return parsing.parse(Settings, json.loads(values))
 
 
 def read_preset(name: str, directory: Path = DIRECTORY) -> Any:

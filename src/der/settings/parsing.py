@@ -40,8 +40,6 @@ def parse_yaml(text: str, path: Path) -> Any:
         return deepcopy(_parse(text))
     except (YAMLError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not valid YAML ({_describe_place(error)})") from None
-    except RecursionError:
-        raise UserError(f"{path}: not valid YAML (nested too deep)") from None
 
 
 # Several callers read the same files: parsing takes ten times as long as copying the result.

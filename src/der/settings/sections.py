@@ -37,10 +37,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def to_values(record: msgspec.Struct) -> dict[str, Any]:
-    """Convert a section, or a record that holds sections, to plain dictionaries, lists and values.
-
-    Keys keep the order of declaration, which is that of network.json.
-    """
+    """Convert a section to dictionaries, lists and values; keys keep their order, which network.json has."""
     values: dict[str, Any] = msgspec.to_builtins(record)
     return values
 

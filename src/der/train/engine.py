@@ -59,10 +59,7 @@ class StepRun:
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
     ) -> "Engine":
-        """An engine that trains ``objective`` on ``images``, beside the ``frozen`` extractors.
-
-        Raises UserError if the device does not have the precision.
-        """
+        """An engine for ``objective`` and ``images``; raises UserError if the device lacks the precision."""
         settings, device = self.settings, self.device
         precision = choose_precision(settings.precision, device, "train.precision")
         feed = Feed(images, frozen, self.normalization, settings.augmentation, precision, device)
@@ -138,10 +135,7 @@ TrainBatch = Callable[[Batch, Tensor], None]
 
 
 class Engine:
-    """Trains ``objective`` on the batches of ``feed``. Call ``release`` when done.
-
-    With ``kernels`` a processor's layers are trained by them, else by torch's own operations.
-    """
+    """Trains ``objective`` on ``feed``, on processors by ``kernels`` if given; call ``release`` when done."""
 
     def __init__(
         self,
@@ -175,11 +169,7 @@ class Engine:
             self.layers = FusedLayers(objective, feed.precision, kernels)
 
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
-        """Train on every image once, in the order and with the changes that ``draws`` holds.
-
-        ``rate`` is the learning rate; ``on_images`` hears the size of every whole batch. Raises
-        UserError if the mean loss is not finite.
-        """
+        """Train on every image once, at learning rate ``rate``; raises UserError for a loss that is not finite."""
         self.rates[0].fill_(rate)
         if self.masks is not None:
             self.rates[1].fill_(rate * self.masks.settings.rate_factor)
@@ -216,10 +206,7 @@ class Engine:
 
     @torch.no_grad()
     def estimate_statistics(self, extractor: nn.Module, draws: Draws) -> None:
-        """Replace the statistics of batch normalisation by their means over an epoch.
-
-        Batches count by their images: the last may be small.
-        """
+        """Replace batch normalisation's statistics by their means over an epoch, weighted by images."""
         norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
         usual = [norm.momentum for norm in norms]
         extractor.train()
@@ -411,10 +398,7 @@ Statistics = tuple[Tensor, Tensor, Tensor]  # number of values per channel, mean
 
 
 def pooled_statistics(input: Tensor) -> Statistics:
-    """Compute the statistics of ``input`` over all ranks, float32.
-
-    Each rank's sum of squares is about its own mean; they are merged (Chan, Golub, LeVeque 1979).
-    """
+    """The statistics over all ranks, float32, of their own sums of squares (Chan, Golub, LeVeque 1979)."""
     channels = input.shape[1]
     rows = input.transpose(0, 1).reshape(channels, -1).float()
     own = torch.full((1,), float(rows.shape[1]), device=input.device)

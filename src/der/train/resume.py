@@ -111,10 +111,7 @@ class StateStore(StateKeeper):
         return saved
 
     def save(self, phase: str, records: list[EpochRecord], pack: "Pack", *, last: bool) -> None:
-        """Write the state after an epoch, which ``pack`` copies; raises UnwritableState.
-
-        Skipped, but not after the ``last`` epoch, if writing would take more than FRACTION of the time.
-        """
+        """Write the state, unless it costs over FRACTION of the time; raises UnwritableState."""
         begin = time.perf_counter()
         self.clock.epochs[phase] = len(records)
         if begin < self.next_write and not last:

@@ -88,10 +88,7 @@ def prepare_step(
     *,
     processes: int = 1,
 ) -> StepInputs:
-    """Gather the step's images (n, H, W, C) and exemplars, and choose what to train with.
-
-    ``warn`` hears of a class with too few images, and of kernels that this machine cannot compile.
-    """
+    """Gather the step's images (n, H, W, C) and exemplars; ``warn`` hears of few images or no compiler."""
     images = gather_step(new_classes, memory)
     warn_of_few(steps, images, settings, warn)
     kernels = None
@@ -107,10 +104,7 @@ def warn_of_few(
     settings: sections.TrainSettings,
     warn: Callable[[str], None],
 ) -> None:
-    """Tell ``warn`` if a new class has so few images that the balanced subset hardly has any exemplar.
-
-    ``steps`` holds all class names in label order, by the step that brought them.
-    """
+    """Tell ``warn`` of a new class with so few images that the balanced subset hardly has any exemplar."""
     if len(steps) == 1 or settings.incremental.rebalancing != "classifier_learning":
         return
     counts, old = np.bincount(images.labels), sum(map(len, steps[:-1]))
@@ -177,11 +171,9 @@ def learn_representation(
 ) -> tuple[Network, list[log.EpochRecord], int]:
     """Train the newest extractor and the classifier of ``network`` (DER, sections 3.2 and 3.3).
 
-    The other extractors stay as they are; if none is tuned the newest does too, and the classifier alone
-    learns. With masks, the newest extractor of the result lacks the channels that they turned off. Returns
-    the network, its epochs, and the number of parameters trained, those of the auxiliary classifier and the
-    masks included. Raises UserError naming step and epoch if the loss is not finite, and naming the parameter
-    that leaves a batch of one value per channel or asks for masks that the backbone does not have.
+    The other extractors stay as they are. With masks, the newest of the result lacks the channels that they
+    turned off. Returns the network, its epochs, and the number of parameters trained, those of the auxiliary
+    classifier and the masks included. Raises UserError as ``run_phase``, and for a batch of one or no masks.
     """
     *frozen, newest = network.extractors
     settings, phase, count = run.settings, run.phase, len(images.labels)
@@ -269,10 +261,7 @@ def choose_kernels(
     device: torch.device,
     warn: Callable[[str], None],
 ) -> Kernels | None:
-    """The kernels to train ``network`` with on a processor; None: torch's own operations.
-
-    ``warn`` hears a sentence if they are worth it, but this machine has no compiler for them.
-    """
+    """The kernels for a processor, None if not worth it; ``warn`` hears of a compiler that is missing."""
     if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
         return None
     extractor = networks.build_extractor(network, images.channels)
@@ -364,10 +353,7 @@ def no_rebalancing(run: StepRun, network: Network, images: TrainingImages) -> Re
 
 
 def find_rebalancing(name: str) -> Rebalancing:
-    """The rebalancing of that name; raises UserError if there is none.
-
-    When called it raises UserError, naming it, for a result that is not as ``Rebalancing`` says.
-    """
+    """The rebalancing of that name, which raises UserError for a result not as ``Rebalancing`` says."""
     function: Rebalancing = look_up(
         {}, sections.REBALANCINGS.get(name, name), "train.incremental.rebalancing"
     )

@@ -15,7 +15,6 @@ from der.data.sources import pictures
 from der.data.sources.pictures import (
     Picture,
     decode,
-    map_images,
     read_picture,
     to_pixels,
     write_decoded,
@@ -261,5 +260,5 @@ def test_many_are_decoded_in_turn_and_written_to_their_places(
         assert len(taken) < 30 + chunk
         assert write_decoded(tmp_path / "b.npy", range(10), decoded, settings_for("")) == []
     wanted = np.stack([pixels_of(str(index)) for index in range(40)])
-    assert np.array_equal(map_images(tmp_path / "a.npy"), wanted[:30][::-1])
-    assert np.array_equal(map_images(tmp_path / "b.npy"), wanted[30:])
+    assert np.array_equal(np.load(tmp_path / "a.npy"), wanted[:30][::-1])
+    assert np.array_equal(np.load(tmp_path / "b.npy"), wanted[30:])

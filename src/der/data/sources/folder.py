@@ -9,6 +9,7 @@ from itertools import compress
 from pathlib import Path
 
 from der.core.errors import UserError, naming
+from der.core.files import read_array
 from der.data.sources import ClassImages, check_name, choose_tests, pictures
 from der.data.sources.archives import Entry, check_archive, lists_members, survey, unpack
 from der.settings.sections import SPLITS, DatasetSettings
@@ -207,7 +208,7 @@ def _classes(
             ]
             faults += found if "test" in splits else sorted(found)
             if not faults:  # else the other pictures are looked at, so that one message names all
-                train, test = map(pictures.map_images, files)
+                train, test = (read_array(file, mapped=True) for file in files)
                 yield ClassImages(name, train, test, passed_over)
                 passed_over = 0
     if faults:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from der.core.errors import UserError
+from der.core.files import read_array
 from der.data.sources import ClassImages, choose_tests, folder, pictures
 from der.settings.sections import DatasetSettings
 
@@ -86,13 +87,12 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     passed_over = sum(map(len, found.values())) - len(files)
     scratch.mkdir(parents=True)
     try:
-        with closing(
-            pictures.decode(_pictures(files), settings.side, settings.channels, len(names))
-        ) as decoded:
+        listed = _pictures(files)
+        with closing(pictures.decode(listed, settings.side, settings.channels, len(names))) as decoded:
             faults = pictures.write_decoded(scratch / "images.npy", places.tolist(), decoded, settings)
         if faults:
             raise UserError(pictures.describe(faults))
-        images = pictures.map_images(scratch / "images.npy")
+        images = read_array(scratch / "images.npy", mapped=True)
         for label, name in enumerate(classes):
             start, middle, end = starts[2 * label : 2 * label + 3]
             yield ClassImages(name, images[start:middle], images[middle:end], passed_over)
@@ -173,9 +173,8 @@ def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[pictures.Picture]:
             if not isinstance(content, bytes | None):
                 kind = type(content).__name__
                 raise UserError(f"{file}: pictures are of type {kind}; write the bytes of their files")
-            yield pictures.Picture(
-                f"{file} row {row}" + (f" ({Path(name).name})" if name else ""), content or b""
-            )
+            place = f"{file} row {row}" + (f" ({Path(name).name})" if name else "")
+            yield pictures.Picture(place, content or b"")
 
 
 def _read_column(file: Path, column: str) -> Iterator[Any]:
