@@ -169,7 +169,7 @@ class Engine:
             self.layers = FusedLayers(objective, feed.precision, kernels)
 
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
-        """Train on every image once, at learning rate ``rate``; raises UserError for a loss that is not finite."""
+        """Train on every image once at learning rate ``rate``; raises UserError if the loss is not finite."""
         self.rates[0].fill_(rate)
         if self.masks is not None:
             self.rates[1].fill_(rate * self.masks.settings.rate_factor)
