@@ -175,6 +175,7 @@ class Progress(Listener):
             self.curves.close()
 
     def on_step(self, epochs: Mapping[str, int]) -> None:
+        """A step begins, which plans so many epochs of each phase."""
         self.later, self.done = dict(epochs), 0
         self.bar.reset(total=sum(epochs.values()))
 
@@ -188,6 +189,7 @@ class Progress(Listener):
         self.begin = time.perf_counter()
 
     def on_resume(self, epochs: int) -> None:
+        """The first ``epochs`` epochs of the phase were done by an earlier run."""
         self.done += epochs
         self.bar.initial = self.bar.n = self.done  # they say nothing of the speed
         self.bar.clear()
@@ -197,9 +199,11 @@ class Progress(Listener):
         self.begin = time.perf_counter()
 
     def on_images(self, images: int) -> None:
+        """A batch of ``images`` was trained on."""
         self.bar.update(images / self.images)
 
     def on_epoch(self, record: EpochRecord) -> None:
+        """An epoch has ended."""
         seconds = max(time.perf_counter() - self.begin, 1e-9)
         speed = f"{self.images / seconds:,.0f} images/s"
         self.done += 1
