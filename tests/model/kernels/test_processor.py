@@ -1,6 +1,6 @@
 """Layers on processors, in training and frozen, against formulas in float64 and torch's own gradients."""
 
-import subprocess
+import re
 import sys
 from pathlib import Path
 
@@ -33,9 +33,10 @@ def error_of(found: Tensor | None, expected: Tensor | None) -> float:
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("added", [False, True])
-@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize(
+    ("two", "added", "relu"),
+    [(False, False, False), (False, True, True), (True, False, True), (True, True, False)],
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_against_the_formulas(
     shape: tuple[int, int, int, int], two: bool, added: bool, relu: bool, dtype: torch.dtype, kernels: Kernels
@@ -202,21 +203,31 @@ def test_a_frozen_layer_against_convolution_addition_and_relu(
     assert error_of(found, expected) <= bound
 
 
-def test_no_second_team_of_threads(kernels: Kernels) -> None:
-    """One OpenMP in a process that has trained with them: two would keep each other from the cores."""
-    lines = """
-import re, torch
-from der.model.kernels.processor import compiled_kernels
-from torch import nn
-z = torch.ones(2, 16, 4, 4).contiguous(memory_format=torch.channels_last)
-compiled_kernels().normalize(z, nn.BatchNorm2d(16), torch.ones(16), torch.zeros(16), None, True)
-maps = open("/proc/self/maps").read()
-print(len({name for name in re.findall(r"/\\S*lib(?:gomp|omp|iomp5)\\S*", maps)}))
+PARALLEL = """
+#include <omp.h>
+extern "C" int call() {
+    int threads = 0;
+    #pragma omp parallel num_threads(2)
+    #pragma omp atomic
+    ++threads;
+    return threads;
+}
 """
-    if sys.platform != "linux":
-        pytest.skip("no /proc")
-    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
-    assert done.stdout == "1\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+@pytest.mark.usefixtures("kernels")
+def test_no_second_team_of_threads() -> None:
+    """What is compiled loads no OpenMP of its own: two would keep each other from the cores."""
+
+    def teams() -> set[str]:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+        return set(re.findall(r"/\S*lib(?:gomp|omp|iomp5)\S*", maps))
+
+    before = teams()
+    library, _ = compile_source(PARALLEL)
+    assert library.call() == 2
+    assert teams() == before != set()
 
 
 @pytest.mark.parametrize(
