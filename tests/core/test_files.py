@@ -23,8 +23,10 @@ from der.core.files import (
     atomic_file,
     expand_home,
     link_or_copy,
+    prefetch,
     read_array,
     read_json,
+    release,
     write_array,
     write_json,
 )
@@ -181,6 +183,15 @@ def test_an_array_is_read_as_it_was_written(array: NDArray[np.generic], mapped: 
         read = read_array(path, mapped=mapped)
         assert (read.dtype, read.shape, read.tobytes()) == (array.dtype, array.shape, array.tobytes())
         assert isinstance(read, np.memmap) == mapped and read.flags.writeable != mapped
+
+
+def test_a_map_that_was_written_to_keeps_what_was_written(tmp_path: Path) -> None:
+    write_array(tmp_path / "a.npy", np.zeros((6, 4096), np.uint8))
+    own: np.memmap = np.load(tmp_path / "a.npy", mmap_mode="c")
+    own[:] = 7
+    prefetch(own, np.array([0, 5]))
+    release(own)
+    assert (own == 7).all() and not read_array(tmp_path / "a.npy").any()
 
 
 class Trap:

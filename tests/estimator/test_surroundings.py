@@ -1,9 +1,7 @@
 """What a classifier is given beside images and labels, and where it is called: modes, folders, threads."""
 
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,9 @@ def test_a_callback_that_is_no_listener_is_refused(callback: Any) -> None:
         tiny_classifier(callback).partial_fit(*noise(1, 2))
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_learning_needs_no_mode_of_torch(
-    mode: Callable[[], AbstractContextManager[None]], tmp_path: Path
-) -> None:
+def test_learning_needs_no_mode_of_torch(tmp_path: Path) -> None:
     expected = taught((1, 2), (3,))
-    with mode():
+    with torch.inference_mode():
         model = taught((1, 2))
         model.save(tmp_path / "model")
         loaded = der.load(tmp_path / "model", device="cpu")
@@ -34,14 +29,6 @@ def test_learning_needs_no_mode_of_torch(
         model.partial_fit(*noise(3))
         assert not torch.is_grad_enabled()
     assert state_of(model) == state_of(loaded.partial_fit(*noise(3))) == state_of(expected)
-
-
-@pytest.mark.parametrize("device", [0, 3.5, "gpu"])
-def test_a_device_of_another_type(device: Any) -> None:
-    images, labels = noise(1, 2)
-    model = der.DERClassifier(der.preset("digits"), device=device)
-    with pytest.raises(der.UserError, match=rf"^{device!r} is no device; write cuda, mps or cpu$"):
-        model.partial_fit(images, labels)
 
 
 def test_a_step_is_loaded_from_inside_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,11 +56,11 @@ def test_arguments_that_do_not_go_with_a_saved_classifier(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"network__backbone": "tests.train.dropping:dropping", "train__base__epochs": 40}]
+    "changes", [{}, {"network__backbone": "tests.train.dropping:dropping", "train__base__epochs": 10}]
 )
 def test_threads_that_learn_at_once_learn_the_same(changes: dict[str, Any]) -> None:
     """Also where dropout draws from the generator that all threads share."""
     expected = state_of(taught((1, 2), **changes))
     with ThreadPoolExecutor(3) as pool:
-        found = [*pool.map(lambda _: state_of(taught((1, 2), **changes)), range(6))]
+        found = [*pool.map(lambda _: state_of(taught((1, 2), **changes)), range(3))]
     assert set(found) == {expected}

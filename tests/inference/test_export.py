@@ -13,20 +13,11 @@ from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.inference import export
-from der.inference.export import (
-    export_onnx,
-    export_safetensors,
-    export_torch,
-)
+from der.inference.export import export_onnx, export_safetensors, export_torch
 from der.model.checkpoint import Checkpoint, Metadata
 from der.model.forward import run_network
 from der.model.network import Network
-from tests.builders import (
-    CPU,
-    NORMALIZATION,
-    random_checkpoint,
-    random_images,
-)
+from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
 from tests.model.tiny_timm import settings_for, teach, write_weights
 
 pytestmark = pytest.mark.slow  # torch.export takes a second or more

@@ -28,15 +28,7 @@ from tests.builders import (
     same_bits,
     weights,
 )
-from tests.model.tiny_timm import (
-    BACKBONE,
-    SIDE,
-    settings_for,
-    start_for,
-    teach,
-    whole_model,
-    write_weights,
-)
+from tests.model.tiny_timm import BACKBONE, SIDE, settings_for, start_for, teach, whole_model, write_weights
 
 pytestmark = pytest.mark.slow
 

@@ -5,17 +5,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.report.browser import (
-    COMPARISON,
-    DESK,
-    PAGES,
-    PAPER,
-    PHONE,
-    RUNS,
-    Pages,
-    column,
-    pixels,
-)
+from tests.report.browser import COMPARISON, DESK, PAGES, PAPER, PHONE, RUNS, Pages, column, pixels
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +28,7 @@ def test_the_page_fits_a_phone_and_no_table_breaks_a_name(opened: Page) -> None:
     assert opened.evaluate(broken) == 0
 
 
-@pytest.mark.parametrize("opened", ["names", "100 classes", COMPARISON], indirect=True)
+@pytest.mark.parametrize("opened", ["names", "long names", COMPARISON], indirect=True)
 def test_axe_finds_no_violation(opened: Page) -> None:
     for scheme in ("light", "dark"):
         opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

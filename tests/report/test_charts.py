@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.core.cost import StageTime, show_seconds
+from der.core.cost import StageTime
 from der.core.errors import DamageError, UserError
 from der.core.files import seal, sealed_directory
 from der.evaluation.results import StepMetrics, write_confusion
@@ -168,14 +168,6 @@ def test_the_unit_fits_the_longest_row(seconds: float, unit: str, end: float) ->
     assert spec["encoding"]["x"]["title"] == f"time ({unit})" and spec["data"]["values"][0]["end"] == end
 
 
-def test_seconds_in_words() -> None:
-    texts = {
-        **{0.04: "0.0 s", 9.96: "10.0 s", 59.4: "59 s", 59.6: "1 min 0 s"},
-        **{3599.6: "1 h 0 min", 5000: "1 h 23 min"},
-    }
-    assert {seconds: show_seconds(seconds) for seconds in texts} == texts
-
-
 def test_the_page_says_what_lines_show_at_every_place() -> None:
     chart = accuracy_chart(SUMMARY, [CURVE], joint=77.777)
     said = chart.places("{:g} classes".format)
@@ -186,6 +178,7 @@ def test_the_page_says_what_lines_show_at_every_place() -> None:
     assert 500 <= len(many.places(str)["at"]) <= charts.MOST_PLACES
 
 
+@pytest.mark.slow
 def test_a_drawing_has_the_colours_of_its_page_and_repeats_to_the_byte(tmp_path: Path) -> None:
     chart = accuracy_chart(SUMMARY, [CURVE], joint=77.0)
     for size in PAGE.values():

@@ -203,11 +203,7 @@ def test_class_rows_by_hand() -> None:
     counts = np.array([[8, 0, 0], [1, 5, 2], [0, 3, 3]])
     run = replace(run, confusions=[*run.confusions[:1], counts])
     pairs = confused_pairs(run)
-    assert pairs == [
-        ("class 2", "class 1", 3, 6),
-        ("class 1", "class 2", 2, 8),
-        ("class 1", "class 0", 1, 8),
-    ]
+    assert pairs == [("class 2", "class 1", 3, 6), ("class 1", "class 2", 2, 8), ("class 1", "class 0", 1, 8)]
     rows = class_rows(run, pairs)
     assert [(row.label, row.step, row.images) for row in rows] == [(0, 1, 8), (1, 1, 8), (2, 2, 6)]
     assert [row.taken_for for row in rows] == [[], pairs[1:], pairs[:1]]

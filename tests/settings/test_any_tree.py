@@ -54,19 +54,30 @@ def places(content: Any) -> list[tuple[Any, Any]]:
     return [found for key, one in pairs for found in [(content, key), *places(one)]]
 
 
-@given(st.data())
-@settings(max_examples=examples(40))
-def test_any_edit_of_the_committed_file(data: st.DataObject) -> None:
-    content = copy.deepcopy(CONTENT)
-    for _ in range(data.draw(st.integers(1, 3))):
-        holder, key = data.draw(st.sampled_from(places(content)))
-        match data.draw(st.sampled_from(["set", "remove", "add"])):
+@st.composite
+def edited(
+    draw: st.DrawFn, content: Any, values: st.SearchStrategy[Any], keys: st.SearchStrategy[Any]
+) -> Any:
+    """A copy of a tree after one to three edits."""
+    content = copy.deepcopy(content)
+    for _ in range(draw(st.integers(1, 3))):
+        holder, key = draw(st.sampled_from(places(content)))
+        match draw(st.sampled_from(["set", "copy", "remove", "add"])):
             case "set":
-                holder[key] = data.draw(TREES)
+                holder[key] = draw(values)
+            case "copy":  # what stands elsewhere
+                other, place = draw(st.sampled_from(places(content)))
+                holder[key] = copy.deepcopy(other[place])
             case "remove":
                 del holder[key]
             case "add" if isinstance(holder, dict):
-                holder[data.draw(KEYS)] = data.draw(TREES)
+                holder[draw(keys)] = draw(values)
+    return content
+
+
+@given(edited(CONTENT, TREES, KEYS))
+@settings(max_examples=examples(40))
+def test_any_edit_of_the_committed_file(content: Any) -> None:
     found = outcome(content)
     if isinstance(found, Settings):
         assert outcome(to_values(found)) == found

@@ -12,14 +12,7 @@ from PIL import Image
 
 from der.core.errors import UserError
 from der.data.sources import pictures
-from der.data.sources.pictures import (
-    Picture,
-    decode,
-    map_images,
-    read_picture,
-    to_pixels,
-    write_decoded,
-)
+from der.data.sources.pictures import Picture, decode, map_images, read_picture, to_pixels, write_decoded
 from tests.data.sources.image_trees import SIDE, pixels_of, png, settings_for
 
 GREY = [[0, 100], [200, 255]]
