@@ -86,7 +86,6 @@ def grey_checkpoint() -> Checkpoint:
     return take_step(None, [["ä", "b", "c"]], images, train_settings(), network=settings)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_onnx_with_pillow_and_numpy(
     channels: int, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -127,9 +126,11 @@ def pruned_checkpoint(settings: NetworkSettings, masks: MaskSettings | None) -> 
 LARGE = network_settings(backbone="resnet", depth=18, stem="large", head_bias=False)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "pruned"])
-@pytest.mark.parametrize("settings", [NETWORK, RESNET18, LARGE], ids=["cifar", "resnet", "large"])
+@pytest.mark.parametrize(
+    ("settings", "masks"),
+    [(NETWORK, None), (NETWORK, mask_settings()), (RESNET18, mask_settings()), (LARGE, None)],
+    ids=["cifar", "cifar pruned", "resnet pruned", "large"],
+)
 def test_safetensors_with_torch(settings: NetworkSettings, masks: MaskSettings | None, place: Path) -> None:
     checkpoint = pruned_checkpoint(settings, masks)
     export_safetensors(checkpoint.network, checkpoint.metadata, place / "network.safetensors")
@@ -142,7 +143,6 @@ def test_safetensors_with_torch(settings: NetworkSettings, masks: MaskSettings |
     assert names["names"] == checkpoint.metadata.class_names
 
 
-@pytest.mark.slow
 def test_every_form_carries_the_same(place: Path) -> None:
     import onnx
     from safetensors import safe_open

@@ -149,8 +149,10 @@ def test_in_a_step_it_follows_representation_learning() -> None:
 
 
 # Two epochs of four batches of the representation, then three of three of the classifier.
-@pytest.mark.parametrize(("batches", "resumed", "left"), [(7, [1], 1 + 3), (8, [2], 3), (12, [2, 1], 2)])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("batches", "resumed", "left", "masked"),
+    [(7, [1], 1 + 3, False), (8, [2], 3, True), (12, [2, 1], 2, False)],
+)
 def test_a_resumed_step_gives_the_same_bits(
     batches: int, resumed: list[int], left: int, masked: bool
 ) -> None:
