@@ -119,7 +119,7 @@ def put(path: Path, name: str) -> None:
         (partial / name).touch()
 
 
-def test_the_old_directory_is_there_until_the_new_one_is(
+def test_the_old_directory_stays_until_the_new_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, replace = tmp_path / "folder", Path.replace

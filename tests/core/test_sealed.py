@@ -63,9 +63,7 @@ def test_a_file_that_is_missing_or_was_added_is_named(directory: Path) -> None:
     assert str(error).startswith(f"{directory / 'array.npy'}: cannot be read")
 
 
-def test_known_digests_are_taken_over(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_known_digests_are_kept(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = SealedDirectory(directory).digests
     monkeypatch.setattr(files, "digest_file", lambda path: pytest.fail(f"{path} was hashed"))
     with sealed_directory(tmp_path / "copy", known) as partial:

@@ -71,9 +71,7 @@ def test_a_rank_is_the_place_in_the_sorted_row(given_: tuple[Scores, Labels]) ->
 
 
 @given(scored(), st.integers(1, 9), st.data())
-def test_every_part_of_a_breakdown_adds_up(
-    given_: tuple[Scores, Labels], group_labels: int, data: st.DataObject
-) -> None:
+def test_a_breakdown_adds_up(given_: tuple[Scores, Labels], group_labels: int, data: st.DataObject) -> None:
     scores, labels = given_
     classes = scores.shape[1]
     steps = data.draw(steps_of(classes))

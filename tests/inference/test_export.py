@@ -67,7 +67,7 @@ def test_onnx_in_batches_of_any_size(tmp_path: Path) -> None:
     assert json.loads(metadata["class_names"]) == NAMES
 
 
-def test_onnx_of_a_large_network_works_wherever_its_two_files_lie(
+def test_onnx_of_a_large_network_in_two_files_that_move(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
@@ -84,7 +84,7 @@ def test_onnx_of_a_large_network_works_wherever_its_two_files_lie(
     ("export_to", "large"),
     [(export_torch, False), (export_onnx, False), (export_onnx, True), (export_safetensors, False)],
 )
-def test_an_export_that_differs_is_not_left_behind(
+def test_an_export_that_differs_is_removed(
     export_to: Export, large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if large:

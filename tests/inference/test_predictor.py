@@ -67,9 +67,7 @@ def test_bfloat16_is_near(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 11, 7, 3), (2, 11, 7), (2, 8, 8, 1), (2, 8, 8)])
-def test_other_sizes_are_brought_to_the_network_as_training_images_are(
-    shape: tuple[int, ...], saved: Path
-) -> None:
+def test_other_sizes_are_resized_as_training_images_are(shape: tuple[int, ...], saved: Path) -> None:
     images = np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8)
     alone = images[..., 0] if shape[-1] == 1 else images
     predictor = load_predictor(saved, CPU)
@@ -119,9 +117,7 @@ def test_finite_weights_that_overflow_when_folded_are_refused() -> None:
     with torch.no_grad():
         for values in checkpoint.network.extractors[0].parameters():
             values.fill_(3e38)
-    with pytest.raises(
-        UserError, match=r"^the network's weights overflow where its normalisation is folded; "
-    ):
+    with pytest.raises(UserError, match=r"^the network's weights overflow where its normalisation is folded"):
         Predictor(checkpoint, CPU)
 
 

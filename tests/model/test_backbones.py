@@ -96,9 +96,7 @@ def two_steps(network: NetworkSettings, rebalancing: str = "weight_alignment") -
 
 
 @pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning"])
-def test_another_backbone_grows_and_its_checkpoints_are_read(
-    plain: NetworkSettings, rebalancing: str, tmp_path: Path
-) -> None:
+def test_another_backbone_grows_and_is_read(plain: NetworkSettings, rebalancing: str, tmp_path: Path) -> None:
     first, second = two_steps(plain, rebalancing)
     assert [type(one) for one in second.network.extractors] == [Plain, Plain]
     assert same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[0]))
@@ -151,7 +149,7 @@ def test_a_draw_is_a_function_of_the_generator_with_and_without_biases(name: str
         (lecun_normal, lambda layer: nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")),
     ],
 )
-def test_torchs_own_functions_draw_the_same_numbers(
+def test_torch_draws_the_same_numbers(
     draw: HeadInitialization, torchs: Callable[[nn.Linear], object]
 ) -> None:
     layer, own = nn.Linear(48, 30), blank_linear(48, 30, bias=True)

@@ -86,9 +86,7 @@ def test_saving_again_gives_the_same_bytes_whatever_the_memory_format(saved: Pat
     assert contents(saved) == before
 
 
-def test_a_frozen_extractor_is_the_same_file_or_a_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frozen_extractor_is_linked_or_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved, name = save_steps(tmp_path), extractor_file(1)
     assert (saved / name).samefile(saved.parent / "1" / name)
 
@@ -185,7 +183,7 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, saved: Path) ->
     ids=["other names", "one less", "other shapes", "other numbers"],
 )
 @pytest.mark.parametrize("name", ["extractor_1.safetensors", HEAD])
-def test_weights_of_another_network_are_named(
+def test_other_networks_weights_are_named(
     name: str, change: Callable[[Tensors], Tensors], saved: Path
 ) -> None:
     rewrite(saved / name, change)

@@ -88,9 +88,7 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
 
 
 @pytest.mark.parametrize(("count", "per_pass"), [(1, 2), (2, 2), (3, 512), (8, 2)])
-def test_several_ranks_share_the_images_whatever_a_pass_takes(
-    count: int, per_pass: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ranks_share_the_images_evenly(count: int, per_pass: int, monkeypatch: pytest.MonkeyPatch) -> None:
     network, images = random_network([3, 2]), random_images(0, 7)
     whole = run_network(network, NORMALIZATION, images, CPU)
     monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)

@@ -75,9 +75,7 @@ def test_old_weights_and_biases_are_inherited_and_the_rest_is_random(previous: N
     assert same_bits(weights(grown(previous, 3)), weights(grown(previous, 3)))
 
 
-def test_the_new_extractor_is_a_copy_of_the_newest_whose_training_leaves_the_others(
-    previous: Network,
-) -> None:
+def test_the_new_extractor_is_a_copy_of_the_newest_and_leaves_it(previous: Network) -> None:
     before, network = weights(previous), grown(previous, 3)
     *shared, newest = network.extractors
     assert same_bits(weights(newest), weights(previous.extractors[-1]))

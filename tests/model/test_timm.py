@@ -67,7 +67,7 @@ def taught(settings: NetworkSettings) -> Taught:
     return cache(lambda tuned: teach(replace(settings, tuned=tuned)))
 
 
-def test_all_of_an_extractor_or_its_last_stage_is_trained_statistics_included(
+def test_all_or_the_last_stage_is_trained_statistics_included(
     settings: NetworkSettings, taught: Taught
 ) -> None:
     start = start_for(settings).tensors
@@ -90,9 +90,7 @@ def test_the_last_stage_is_that_of_the_network_not_what_follows_it(name: str, fi
     assert tuned == names[names.index(tuned[0]) :] and len(tuned) <= count
 
 
-def test_where_nothing_is_tuned_one_extractor_is_stored_once(
-    settings: NetworkSettings, taught: Taught, tmp_path: Path
-) -> None:
+def test_what_is_not_tuned_is_stored_once(settings: NetworkSettings, taught: Taught, tmp_path: Path) -> None:
     steps, start = taught("none"), start_for(settings)
     save_empty_checkpoint(tmp_path / "0", start)
     for step, checkpoint in enumerate(steps, start=1):
@@ -169,7 +167,5 @@ def test_a_model_of_one_side_refuses_others() -> None:
 
 
 def test_a_model_that_does_not_tell_its_stages() -> None:
-    with pytest.raises(
-        UserError, match=r"^network\.tuned: timm:x does not tell its stages; write all or none"
-    ):
+    with pytest.raises(UserError, match=r"^network\.tuned: timm:x does not tell its stages; write all"):
         list_tuned(nn.Linear(1, 1), "last", "x")

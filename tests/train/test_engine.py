@@ -106,7 +106,7 @@ def test_without_settings_the_first_step_measures_the_normalisation_for_all() ->
 
 # Windows of two batches, and of less than one image, which is rounded up to one batch.
 @pytest.mark.parametrize("batches", [2, 0])
-def test_windows_change_nothing_but_the_rounding(
+def test_windows_change_the_rounding_alone(
     batches: int, runs: list[TextbookRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_module, "WINDOW_VALUES", max(1, batches * 8 * 8 * 8 * CHANNELS))
@@ -123,9 +123,7 @@ def test_windows_change_nothing_but_the_rounding(
 @pytest.mark.parametrize("rate", [1e6, 1e30])
 def test_an_update_that_diverges_after_the_last_loss_is_noticed(rate: float) -> None:
     settings = train_settings(base=phase_settings(epochs=1, milestones=[], batch_size=64, learning_rate=rate))
-    with pytest.raises(
-        UserError, match=r"^step 1: the trained network's scores are not finite; lower the le"
-    ):
+    with pytest.raises(UserError, match=r"^step 1: the trained network's scores are not finite; lower the"):
         take_step(None, class_names(1), DATA[0], settings)
 
 

@@ -53,7 +53,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_one_bar_shows_all_of_the_step(
+def test_on_a_terminal_there_is_one_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     terminal = Terminal()

@@ -81,9 +81,7 @@ def test_what_is_saved_is_found_to_the_bit_by_phase_and_key(sandbox: Sandbox) ->
     assert not sandbox.warnings
 
 
-def test_writing_takes_a_hundredth_of_the_time_but_the_last_epoch_is_kept(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writing_takes_a_hundredth_of_the_time(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     now, writes = 0.0, 0
     monkeypatch.setattr("der.train.resume.time.perf_counter", lambda: now)
     with sandbox.open() as store:

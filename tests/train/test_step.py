@@ -218,9 +218,7 @@ def test_without_a_compiler_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_resumed_run_gives_the_bits_of_one_that_was_not_interrupted(
-    precision: str, kernels: Kernels
-) -> None:
+def test_a_resumed_run_with_kernels_gives_the_same_bits(precision: str, kernels: Kernels) -> None:
     settings = train_settings(precision=precision)
 
     def step_one(listener: Recorder, keeper: MemoryKeeper, kernels: Kernels | None) -> Weights:

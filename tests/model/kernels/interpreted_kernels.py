@@ -182,9 +182,7 @@ def random_layer(
 
 @pytest.mark.usefixtures("own_convolutions")
 @pytest.mark.parametrize(("kind", "relu", "with_residual", "channels_last"), CASES)
-def test_a_layer_in_training(
-    kind: tuple[int, ...], relu: bool, with_residual: bool, channels_last: bool
-) -> None:
+def test_a_layer_trained(kind: tuple[int, ...], relu: bool, with_residual: bool, channels_last: bool) -> None:
     channels_in, channels, kernel, stride = kind
     layer = random_layer(10, channels_in, channels, kernel, stride, relu)
     assert triton.suits(layer.conv.weight, stride) == (kind in LAYERS[:2])

@@ -69,9 +69,7 @@ def test_against_the_formulas(
 
 
 def test_numbers_that_are_none_stay_so(kernels: Kernels) -> None:
-    full = torch.tensor([0x7FFF], dtype=torch.int16).view(
-        torch.bfloat16
-    )  # a NaN as well, all of whose bits are 1
+    full = torch.tensor([0x7FFF], dtype=torch.int16).view(torch.bfloat16)  # a NaN as well
     for value in (float("nan"), float("inf"), full):
         z = random(2, 16, 4, 4, seed=1, dtype=torch.bfloat16)
         z[0, 3, 0, 0] = value
