@@ -1,6 +1,5 @@
 """Images as arrays: picked, streamed, in files of one class each, and as the memory."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Literal
@@ -29,7 +28,6 @@ from der.data.arrays import (
     write_images,
 )
 from tests.builders import random_images
-from tests.locations import ROOT
 from tests.resident_memory import resident
 
 SIZE = 8 * 8 * 3  # bytes of an image
@@ -119,23 +117,18 @@ def test_images_are_written_in_parts(
     assert sizes == [2, 2, 1]
 
 
-MANY = """
-import resource, sys
-from pathlib import Path
-from der.data.arrays import list_classes, read_classes
-directory, (_, hard) = Path(sys.argv[1]), resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-print(sum(int(one[0, 0, 0, 0]) for one in read_classes(directory, list_classes(directory))))
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
 def test_more_classes_than_a_process_may_usually_have_files_open(tmp_path: Path) -> None:
+    import resource
+
     put(tmp_path, **{f"{label:03}": np.full((1, 1, 1, 1), 1, np.uint8) for label in range(100)})
-    done = subprocess.run(
-        [sys.executable, "-c", MANY, tmp_path], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout == "100\n"
+    names, limits = list_classes(tmp_path), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        arrays = read_classes(tmp_path, names)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert sum(int(one[0, 0, 0, 0]) for one in arrays) == 100
 
 
 MEMORY = Memory(  # three exemplars of each of four classes
@@ -169,15 +162,10 @@ def change(path: Path, array: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", ["images", "labels", "class_means"])
-@pytest.mark.parametrize("fault", ["missing", "truncated"])
-def test_a_damaged_file_is_named(name: str, fault: str, saved: Path) -> None:
+def test_a_damaged_file_is_named(name: str, saved: Path) -> None:
     path = saved / f"{name}.npy"
-    whole = path.read_bytes()
-    path.unlink()
-    if fault == "truncated":
-        path.write_bytes(whole[:-1])
-    fault = r"cannot be read \(" if fault == "missing" else "damaged, its bytes"
-    with pytest.raises(DamageError, match=rf"{name}\.npy: {fault}"):
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamageError, match=rf"{name}\.npy: damaged, its bytes"):
         load_memory(saved)
 
 

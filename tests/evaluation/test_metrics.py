@@ -1,4 +1,4 @@
-"""Metrics of one step against brute force, hand-made tables and properties, and the file of the confusion."""
+"""Metrics of one step against brute force, tables by hand and the network; the file of the confusion."""
 
 import csv
 from pathlib import Path
@@ -10,16 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from der.core.errors import UserError
 from der.core.files import sealed_directory
-from der.evaluation.results import (
-    TOP_K,
-    breakdown,
-    confusion_matrix,
-    nearest_mean_scores,
-    ranks,
-    read_confusion,
-    write_confusion,
-)
+from der.evaluation.evaluate import judge_tests
+from der.evaluation.results import TOP_K, breakdown, confusion_matrix, ranks, read_confusion, write_confusion
+from der.model.forward import run_network
+from tests.builders import CPU, random_checkpoint, random_images
 
 Scores = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -128,12 +124,31 @@ def test_any_class_name_survives_the_confusion_file(tmp_path: Path) -> None:
     assert "'=1+1" in cells and not [cell for cell in cells if cell.startswith(("=", "@"))]
 
 
-def test_nearest_mean_scores_are_negative_distances() -> None:
-    rng = np.random.default_rng(7)
-    features, means = 3 * rng.normal(size=(20, 6)), rng.normal(size=(4, 6))
-    for given_, limit in ((features, 1e-9), (features.astype(np.float32), 1e-6)):
-        scores = nearest_mean_scores(given_, means)
-        for feature, row in zip(features, scores, strict=True):
-            unit = feature / (np.sqrt(np.sum(feature**2)) + 1e-8)
-            distances = [np.sqrt(np.sum((unit - mean) ** 2)) for mean in means]
-            np.testing.assert_allclose(row, np.negative(distances), rtol=limit)
+CHECKPOINT = random_checkpoint([3, 2])
+MEANS = np.random.RandomState(0).rand(5, 128).astype(np.float32)
+TESTS = [random_images(seed, count) for seed, count in enumerate([4, 1, 6, 3, 2])]
+
+
+def test_ranks_and_predictions_are_those_of_the_network_s_scores() -> None:
+    judged = judge_tests(CHECKPOINT, MEANS, TESTS, CPU)
+    whole = run_network(CHECKPOINT.network, CHECKPOINT.metadata.normalization, np.concatenate(TESTS), CPU)
+    expected = np.array([0] * 4 + [1] + [2] * 6 + [3] * 3 + [4] * 2)
+    assert judged.labels.tolist() == expected.tolist()
+    best = np.argsort(-whole.logits, axis=1)
+    assert judged.predictions.predicted.tolist() == best[:, 0].tolist()
+    assert judged.ranks.tolist() == np.argmax(best == expected[:, None], axis=1).tolist()
+    units = whole.features.astype(np.float64)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    nearest = np.argsort(np.linalg.norm(units[:, None] - MEANS, axis=2), axis=1)
+    assert judged.nme_ranks.tolist() == np.argmax(nearest == expected[:, None], axis=1).tolist()
+    exponents = np.exp(whole.logits - whole.logits.max(1, keepdims=True)).astype(np.float64)
+    np.testing.assert_allclose(
+        judged.predictions.confidence, (exponents / exponents.sum(1, keepdims=True)).max(1), rtol=1e-4
+    )
+
+
+def test_scores_that_are_not_finite_are_refused() -> None:
+    checkpoint = random_checkpoint([3, 2])
+    checkpoint.network.head.bias.data[1] = float("inf")
+    with pytest.raises(UserError, match=r"^step 2: the network's scores are not finite; train it again$"):
+        judge_tests(checkpoint, MEANS, TESTS, CPU)

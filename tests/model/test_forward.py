@@ -1,5 +1,6 @@
 """Forward passes over many images: normalised pixels, any number in a pass, and folded normalisation."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise, starmap
 from pathlib import Path
@@ -11,13 +12,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from der.core import distributed
 from der.core.files import read_array, write_array
 from der.model import forward
 from der.model.architecture import Normalization, measure_normalization
 from der.model.forward import Normalize, Outputs, fold_batchnorm, outputs_by_class, run_network
+from der.model.kernels.layers import fold_pairs
 from tests.builders import (
     CPU,
     NORMALIZATION,
@@ -137,15 +139,61 @@ def test_folding_keeps_the_features_and_leaves_the_extractor(channels: int, trai
     assert all(parameter.requires_grad for parameter in extractor.parameters())
 
 
-def test_folded_weights_are_rounded_once() -> None:
-    extractor = random_extractor(1)
-    plain = [module for module in extractor.modules() if isinstance(module, nn.Conv2d)]
-    norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
-    folded = [module for module in fold_batchnorm(extractor).modules() if isinstance(module, nn.Conv2d)]
-    for before, bn, after in zip(plain, norms, folded, strict=True):
-        assert bn.running_var is not None and bn.running_mean is not None and after.bias is not None
-        scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
-        weight = before.weight.double() * scale[:, None, None, None]
-        torch.testing.assert_close(after.weight, weight.float(), rtol=1.2e-7, atol=0)
-        bias = bn.bias.double() - bn.running_mean.double() * scale
-        torch.testing.assert_close(after.bias, bias.float(), rtol=1.2e-7, atol=0)
+def fill(module: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    for one in module.modules():
+        if isinstance(one, nn.BatchNorm2d):
+            assert one.running_mean is not None and one.running_var is not None
+            one.running_mean.normal_(generator=generator)
+            one.running_var.uniform_(0.5, 2, generator=generator)
+    return module.eval()
+
+
+class Branches(nn.Module):
+    """The convolution's result is used beside the normalisation, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return y + self.norm(y)  # type: ignore[no-any-return]
+
+
+class Twice(nn.Module):
+    """One normalisation for two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.norm = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.second(self.norm(self.first(x))))  # type: ignore[no-any-return]
+
+
+class Untraceable(nn.Module):
+    """What is computed depends on a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) if x.sum() > 0 else x  # type: ignore[no-any-return]
+
+
+def grouped() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, groups=3, stride=2), nn.BatchNorm2d(6), nn.ReLU(), nn.BatchNorm2d(6)
+    )
+
+
+@pytest.mark.parametrize(("make", "left"), [(grouped, 1), (Branches, 1), (Twice, 1), (Untraceable, 1)])
+@torch.no_grad()
+def test_the_results_stay(make: Callable[[], nn.Module], left: int) -> None:
+    module, images = fill(make()).double(), torch.rand(2, 3, 8, 8).double()
+    expected = module(images)
+    fold_pairs(module)
+    torch.testing.assert_close(module(images), expected)
+    assert sum(isinstance(one, nn.BatchNorm2d) for one in module.modules()) == left

@@ -15,7 +15,6 @@ from der.model.network import (
     Network,
     blank_linear,
     build_extractor,
-    count_parameters,
     empty_network,
     expand,
     prune_newest,
@@ -86,17 +85,6 @@ def test_the_new_extractor_is_a_copy_of_the_newest_and_leaves_it(previous: Netwo
             for value in module.state_dict().values():
                 value.add_(1)
     assert same_bits(weights(previous), before)
-
-
-def test_a_classifier_without_bias() -> None:
-    settings = network_settings(head_bias=False)
-    first = expand(empty_network(), 3, settings, CHANNELS, torch.Generator().manual_seed(0))
-    second = expand(first, 2, settings, CHANNELS, torch.Generator().manual_seed(1))
-    assert first.head.bias is None and second.head.bias is None
-    extractor = count_parameters(first.extractors[0])
-    assert count_parameters(first) == extractor + 3 * 64
-    assert count_parameters(second) == 2 * extractor + 5 * 128
-    assert torch.equal(second.head.weight[:3, :64], first.head.weight)
 
 
 def test_without_expansion_one_extractor_goes_on() -> None:

@@ -28,7 +28,6 @@ from der.report.charts import (
     old_and_new_chart,
     over_classes,
     reliability_chart,
-    round_values,
     svg,
     timeline,
     training_chart,
@@ -128,12 +127,6 @@ def test_what_falls_to_a_tenth_has_a_logarithmic_axis(losses: tuple[float, float
     log = [EpochRecord("representation", i + 1, 0.1, loss, 0.0, 50.0) for i, loss in enumerate(losses)]
     panel = training_chart([log]).panels[0]
     assert (panel.scale.get("type") == "log") == logarithmic == (panel.ticks is not None)
-
-
-def test_round_values_by_hand() -> None:
-    assert round_values(0.03, 2.5) == [0.05, 0.1, 0.2, 0.5, 1, 2]
-    assert round_values(1e-6, 3) == [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]
-    assert round_values(0.1 * 0.1 * 0.1, 0.1) == [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]
 
 
 def took(seconds: float, *, computed: bool = True, runs: int = 1) -> StageTime:

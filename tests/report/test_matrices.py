@@ -24,7 +24,6 @@ from der.report.matrices import (
     grade_share,
     kept_steps,
     name_cohorts,
-    sparse,
 )
 from tests.report.test_charts import in_style
 from tests.summary.step_metrics import MATRIX, make_steps
@@ -108,21 +107,10 @@ def test_cells_that_share_a_pixel_show_the_darkest(monkeypatch: pytest.MonkeyPat
     assert np.array_equal(np.where(shown[..., 3] == 0, 999, shown[..., :3].sum(axis=2)), darkest)
 
 
-def test_sparse_by_hand() -> None:
-    assert sparse(np.array([[5, 0], [0, 7]])) == [0, 5, 3, 7]
-    assert sparse(np.zeros((2, 2), np.int64)) == []
-
-
 def test_of_very_many_cells_some_steps_are_left_out_but_never_the_last() -> None:
     assert kept_steps(100, 50) == list(range(1, 51))
     assert kept_steps(1000, 100) == [25, 50, 75, 100]
     assert kept_steps(3000, 7) == [7] and MOST_CELLS < 3000**2
-
-
-def test_names_of_many_rows_are_left_out_by_fives_or_tens() -> None:
-    many = confusion_chart(np.eye(50, dtype=np.int64), ["x"] * 50, [50], 1)
-    assert [place for place in range(50) if not many.spared(place)] == [0, 10, 20, 30, 40]
-    assert [place for place in range(50) if "rare" not in many.spared(place)] == list(range(0, 50, 2))
 
 
 def test_numbers_and_errors_can_be_told_from_what_is_behind_them() -> None:

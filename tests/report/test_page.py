@@ -20,7 +20,6 @@ from der.report.page import (
     class_curve,
     class_rows,
     confused_pairs,
-    parameter_lines,
     render,
     show_bytes,
     show_parameters,
@@ -231,15 +230,3 @@ def test_a_name_can_be_broken_in_no_word_of_any_language() -> None:
     longest = "x" * LONGEST_WORD
     assert breakable(f"a <b> {longest} c") == f"a &lt;b&gt; {longest} c"
     assert breakable(f"a {longest}&{longest}y") == f"a <wbr>{longest}<wbr>&amp;{longest[1:]}<wbr>xy"
-
-
-def test_parameter_lines_are_nested() -> None:
-    lines = parameter_lines({"train": {"masks": None, "base": {"rates": [0.1, 1], "on": True}}, "a": "é"})
-    assert list(lines) == [
-        (0, "train", None),
-        (1, "masks", "null"),
-        (1, "base", None),
-        (2, "rates", "[0.1, 1]"),
-        (2, "on", "true"),
-        (0, "a", "é"),
-    ]

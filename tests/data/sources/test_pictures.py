@@ -1,5 +1,6 @@
 """Pictures of every form: against pixel values worked out by hand, and decoded many at a time."""
 
+import re
 import struct
 from contextlib import closing
 from io import BytesIO
@@ -8,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from der.core.errors import UserError
+from der.core.errors import UserError, printable
 from der.data.sources import pictures
 from der.data.sources.pictures import Picture, decode, map_images, read_picture, to_pixels, write_decoded
 from tests.data.sources.image_trees import SIDE, pixels_of, png, settings_for
@@ -252,3 +255,55 @@ def test_many_are_written_to_their_places(
     wanted = np.stack([pixels_of(str(index)) for index in range(40)])
     assert np.array_equal(map_images(tmp_path / "a.npy"), wanted[:30][::-1])
     assert np.array_equal(map_images(tmp_path / "b.npy"), wanted[30:])
+
+
+KINDS = {  # formats as Pillow names them, with the mode to save in
+    **{"PNG": "RGBA", "JPEG": "CMYK", "GIF": "P", "TIFF": "F", "BMP": "RGB", "WEBP": "RGBA", "ICO": "RGBA"},
+    **{"PPM": "RGB", "TGA": "RGBA", "JPEG2000": "RGB", "DDS": "RGBA"},
+}
+
+
+def encode(kind: str) -> bytes:
+    """A picture of noise, turned by a quarter where the format can say so."""
+    stream, exif = BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}
+    Image.fromarray(pixels_of("")).convert(KINDS[kind]).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+WHOLE = [encode(kind) for kind in KINDS]
+CHANGE = st.tuples(
+    st.sampled_from(["put", "insert", "cut", "splice"]),
+    st.integers(0, 2**16),
+    st.binary(min_size=1, max_size=64),
+    st.sampled_from(WHOLE),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of EXIF data that it leaves out
+@given(st.sampled_from(WHOLE), st.lists(CHANGE, max_size=4), st.sampled_from([1, 3]))
+def test_changed_bytes_give_a_picture_or_one_sentence(
+    whole: bytes, changes: list[Any], channels: int
+) -> None:
+    content = whole
+    for how, number, new, other in changes:
+        place = number % max(len(content), 1)
+        before, after = content[:place], content[place:]
+        content = {
+            "put": before + new + after[len(new) :],
+            "insert": before + new + after,
+            "cut": before + after[len(new) :],
+            "splice": before + other[place:],
+        }[how]
+    try:
+        pixels = read_picture(BytesIO(content), "here", SIDE, channels)
+    except UserError as error:
+        assert content != whole
+        sentence = printable(str(error))  # as the programs show it
+        assert re.match(
+            "here: (cannot be read as a picture; (repair|convert)|too many pixels; make) ", sentence
+        )
+    else:
+        assert (pixels.shape, pixels.dtype) == ((SIDE, SIDE, channels), np.uint8)
