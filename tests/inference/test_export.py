@@ -81,8 +81,7 @@ def test_onnx_of_a_large_network_in_two_files_that_move(
 
 
 @pytest.mark.parametrize(
-    ("export_to", "large"),
-    [(export_torch, False), (export_onnx, False), (export_onnx, True), (export_safetensors, False)],
+    ("export_to", "large"), [(export_torch, False), (export_onnx, True), (export_safetensors, False)]
 )
 def test_an_export_that_differs_is_removed(
     export_to: Export, large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,7 +99,7 @@ def test_an_export_that_differs_is_removed(
 
 def test_a_network_of_timm(tmp_path: Path) -> None:
     checkpoint = teach(settings_for(write_weights(tmp_path), tuned="last"))[1]
-    for export_to in (export_torch, export_onnx, export_safetensors):
+    for export_to in (export_onnx, export_safetensors):
         path = tmp_path / export_to.__name__
         export_with(export_to, checkpoint, path)  # read back, and compared
         assert path.exists()

@@ -15,18 +15,14 @@ from der.core.errors import UserError
 from der.data.sources.pictures import resize_all
 from der.inference.loader import list_pictures, read_chunks
 from der.inference.predictor import Prediction, Predictor, load_predictor
-from der.model.checkpoint import save_checkpoint, save_empty_checkpoint
-from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
+from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images, save_steps
 
 CLASSES = [3, 2]
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save_empty_checkpoint(tmp_path / "0")
-    save_checkpoint(tmp_path / "1", random_checkpoint(CLASSES[:1]), tmp_path / "0")
-    save_checkpoint(tmp_path / "2", random_checkpoint(CLASSES), tmp_path / "1")
-    return tmp_path / "2"
+    return save_steps(tmp_path, random_checkpoint(CLASSES[:1]), random_checkpoint(CLASSES))
 
 
 def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from der.model.backbones import (
     lecun_uniform,
     torch_uniform,
 )
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.checkpoint import Checkpoint
 from der.model.forward import fold_network, run_network
 from der.model.network import blank_linear
 from der.settings.sections import NetworkSettings
@@ -27,6 +27,7 @@ from tests.builders import (
     CPU,
     NORMALIZATION,
     Recorder,
+    assert_saved,
     incremental_settings,
     mask_settings,
     network_settings,
@@ -107,12 +108,7 @@ def test_another_backbone_grows_and_is_read(plain: NetworkSettings, rebalancing:
         for one in (second.network, fold_network(second.network, CPU))
     )
     torch.testing.assert_close(found, expected)
-    save_empty_checkpoint(tmp_path / "0")
-    for step, checkpoint in enumerate((first, second), start=1):
-        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
-        read = load_checkpoint(tmp_path / str(step))
-        assert read.metadata == checkpoint.metadata
-        assert same_bits(weights(read.network), weights(checkpoint.network))
+    assert_saved(tmp_path, first, second)
 
 
 def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) -> None:

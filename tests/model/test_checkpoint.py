@@ -15,32 +15,20 @@ from safetensors.torch import load_file, save_file
 from der.core.errors import DamageError, UserError
 from der.core.files import seal
 from der.model.architecture import HEAD, extractor_file
-from der.model.checkpoint import (
-    check_classes,
-    load_checkpoint,
-    load_previous,
-    save_checkpoint,
-    save_empty_checkpoint,
-)
+from der.model.checkpoint import check_classes, load_checkpoint, load_previous, save_checkpoint
 from der.settings.sections import to_values
-from tests.builders import network_settings, random_checkpoint, same_bits, weights
+from tests.builders import assert_saved, network_settings, random_checkpoint, save_steps
 
 FIRST, SECOND = [3], [3, 2]  # classes per step
 WEIGHTS = ["extractor_1", "extractor_2", "head"]  # of the second one
 Tensors = dict[str, torch.Tensor]
 
 
-def save_steps(place: Path) -> Path:
-    """A checkpoint of two steps, beside those of step 0 and step 1."""
-    save_empty_checkpoint(place / "0")
-    save_checkpoint(place / "1", random_checkpoint(FIRST), place / "0")
-    save_checkpoint(place / "2", random_checkpoint(SECOND), place / "1")
-    return place / "2"
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_steps(tmp_path_factory.mktemp("original"))
+    """A checkpoint of two steps, beside those of step 0 and step 1."""
+    place = tmp_path_factory.mktemp("original")
+    return save_steps(place, random_checkpoint(FIRST), random_checkpoint(SECOND))
 
 
 @pytest.fixture
@@ -70,11 +58,9 @@ def rewrite(path: Path, change: Callable[[Tensors], Tensors]) -> None:
 
 
 def test_round_trip(saved: Path) -> None:
-    for step, classes in ((1, FIRST), (2, SECOND)):
-        written, read = random_checkpoint(classes), load_checkpoint(saved.parent / str(step))
-        assert read.metadata == written.metadata
-        assert same_bits(weights(read.network), weights(written.network))
-        assert not any(module.training for module in read.network.modules())
+    assert_saved(saved.parent, random_checkpoint(FIRST), random_checkpoint(SECOND))
+    read = load_checkpoint(saved)
+    assert not any(module.training for module in read.network.modules())
     assert read.metadata.class_names == [f"class {label}" for label in range(5)]
 
 
@@ -87,7 +73,8 @@ def test_saving_again_gives_the_same_bytes_whatever_the_memory_format(saved: Pat
 
 
 def test_a_frozen_extractor_is_linked_or_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved, name = save_steps(tmp_path), extractor_file(1)
+    saved = save_steps(tmp_path, random_checkpoint(FIRST), random_checkpoint(SECOND))
+    name = extractor_file(1)
     assert (saved / name).samefile(saved.parent / "1" / name)
 
     def refuse(*_: object) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from der.core.errors import UserError
 from der.core.files import SealedDirectory, seal
-from der.model.checkpoint import Metadata, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.checkpoint import Metadata, load_checkpoint
 from der.settings.sections import to_values
-from tests.builders import random_checkpoint, same_bits, weights
+from tests.builders import random_checkpoint, same_bits, save_steps, weights
 from tests.settings.test_any_tree import edited
 
 pytestmark = pytest.mark.slow
@@ -37,11 +37,7 @@ VALUES = st.recursive(
 def checkpoint() -> Iterator[Path]:
     """The checkpoint of two steps; every example writes its network.json anew."""
     with TemporaryDirectory() as directory:
-        root = Path(directory)
-        save_empty_checkpoint(root / "0")
-        save_checkpoint(root / "1", random_checkpoint(CLASSES[:1]), root / "0")
-        save_checkpoint(root / "2", WRITTEN, root / "1")
-        yield root / "2"
+        yield save_steps(Path(directory), random_checkpoint(CLASSES[:1]), WRITTEN)
 
 
 def describe(checkpoint: Path, content: Any) -> None:

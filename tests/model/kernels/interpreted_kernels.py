@@ -15,8 +15,14 @@ from der.model.kernels import triton
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.triton import Moments
 
-# Channels in and out, images, height, width; pixels are no multiple of any tile.
-CONVOLUTIONS = [(16, 16, 3, 7, 9), (16, 32, 2, 8, 5), (32, 16, 2, 8, 5), (32, 32, 1, 1, 3), (64, 64, 3, 4, 5)]
+# Channels in and out, images, height, width, of which pixels are no multiple of any tile; and the most tiles.
+CONVOLUTIONS = [
+    ((16, 16, 3, 7, 9), 2),
+    ((16, 32, 2, 8, 5), 256),
+    ((32, 16, 2, 8, 5), 2),
+    ((32, 32, 1, 1, 3), 256),
+    ((64, 64, 2, 4, 5), 256),
+]
 
 
 def error(value: Tensor | None, expected: Tensor | None) -> float:
@@ -47,7 +53,7 @@ def assert_moments(moments: Moments, x: Tensor) -> None:
     assert float(((moments.squares - squares).abs() / (squares + 1e-6)).max()) < 1e-3
 
 
-@pytest.fixture(params=[2, 256])
+@pytest.fixture
 def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The largest number of tiles, over few pixels at a time: tiles of many loops, and of one."""
     monkeypatch.setattr(triton, "ROWS", {16: 32, 32: 16, 64: 16})
@@ -59,7 +65,7 @@ def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return maximum
 
 
-@pytest.mark.parametrize("shape", CONVOLUTIONS)
+@pytest.mark.parametrize(("shape", "tiles"), CONVOLUTIONS, indirect=["tiles"])
 def test_convolution_with_its_moments_and_gradients(shape: tuple[int, ...], tiles: int) -> None:
     channels_in, channels_out, images, height, width = shape
     x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
@@ -81,15 +87,16 @@ def test_convolution_with_its_moments_and_gradients(shape: tuple[int, ...], tile
 
 # Channels past one program's columns, and no power of two; images and side.
 @pytest.mark.parametrize(
-    ("shape", "relu", "with_residual", "mean"),
+    ("shape", "relu", "with_residual", "mean", "tiles"),
     [
-        ((16, 3, 7), False, False, 0.0),
-        ((16, 3, 7), True, True, 1000.0),
-        ((24, 2, 5), True, False, 1000.0),
-        ((24, 2, 5), False, True, 0.0),
-        ((80, 2, 5), True, True, 0.0),
-        ((80, 2, 5), False, False, 1000.0),
+        ((16, 3, 7), False, False, 0.0, 2),
+        ((16, 3, 7), True, True, 1000.0, 256),
+        ((24, 2, 5), True, False, 1000.0, 2),
+        ((24, 2, 5), False, True, 0.0, 256),
+        ((80, 2, 5), True, True, 0.0, 2),
+        ((80, 2, 5), False, False, 1000.0, 256),
     ],
+    indirect=["tiles"],
 )
 def test_normalisation_and_its_gradients(
     shape: tuple[int, ...], relu: bool, with_residual: bool, mean: float, tiles: int
