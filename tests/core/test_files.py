@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floating_dtypes, integer_dtypes
 from numpy.typing import NDArray
 
-from der.core import files
 from der.core.errors import DamageError, UserError
 from der.core.files import (
     ASIDE,
@@ -291,13 +290,3 @@ def test_a_file_that_is_missing_or_was_added_is_named(directory: Path) -> None:
         opened.file("new.npy")
     (error,) = find_damage(directory)
     assert str(error).startswith(f"{directory / 'array.npy'}: cannot be read")
-
-
-def test_known_digests_are_kept(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = SealedDirectory(directory).digests
-    monkeypatch.setattr(files, "digest_file", lambda path: pytest.fail(f"{path} was hashed"))
-    with sealed_directory(tmp_path / "copy", known) as partial:
-        link_or_copy(directory / "array.npy", partial / "array.npy")
-    monkeypatch.undo()
-    assert np.array_equal(SealedDirectory(tmp_path / "copy").read_array("array.npy"), ARRAY)
-    assert SealedDirectory(tmp_path / "copy").digests == {"array.npy": known["array.npy"]}

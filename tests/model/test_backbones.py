@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from der.model.backbones import (
     HEAD_INITIALIZATIONS,
     Backbone,
     HeadInitialization,
-    choose_backbone,
     lecun_normal,
     lecun_uniform,
     torch_uniform,
@@ -38,28 +36,6 @@ from tests.builders import (
     training_images,
     weights,
 )
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"depth": 9}, "network.depth: 9 is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110"),
-        ({"stem": "large"}, "network.stem: large goes with backbone resnet; write small"),
-        (
-            {"backbone": "resnet", "depth": 50},
-            "network.depth: 50 is no depth of backbone resnet; write 18 or 34",
-        ),
-        (
-            {"backbone": "vgg"},
-            "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet or timm:<name>, "
-            "or module:function of your own",
-        ),
-    ],
-)
-def test_settings_that_describe_no_backbone(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as error:
-        choose_backbone(network_settings(**changes))
-    assert str(error.value) == message
 
 
 class Plain(nn.Module):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise, starmap
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from der.core import distributed
 from der.core.files import read_array, write_array
 from der.model import forward
 from der.model.architecture import Normalization, measure_normalization
@@ -87,24 +85,6 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
     assert sum(passes) == sum(counts)
     assert all(count <= most or count in counts for count in passes)
     assert len(passes) <= len(counts) and all(a + b > most for a, b in pairwise(passes))
-
-
-@pytest.mark.parametrize(("count", "per_pass"), [(1, 2), (2, 2), (3, 512), (8, 2)])
-def test_ranks_share_the_images_evenly(count: int, per_pass: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, images = random_network([3, 2]), random_images(0, 7)
-    whole = run_network(network, NORMALIZATION, images, CPU)
-    monkeypatch.setattr(forward, "PASS_VALUES", per_pass * images[0].size)
-    monkeypatch.setattr(distributed, "all_reduce", lambda tensors: None)
-    parts = []
-    for rank in range(count):
-        monkeypatch.setattr(distributed, "_group", SimpleNamespace(rank=rank, size=count))
-        parts.append(run_network(network, NORMALIZATION, images, CPU))
-    shares = [int(part.features.any(axis=1).sum()) for part in parts]
-    assert sum(shares) == 7 and max(shares) - min(shares) <= 1
-    features, logits = (
-        sum(part) for part in zip(*((one.features, one.logits) for one in parts), strict=True)
-    )
-    assert_alike(Outputs(features, logits), whole)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

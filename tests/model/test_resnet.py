@@ -15,7 +15,7 @@ from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint, load_checkpoint
 from der.model.forward import fold_batchnorm
 from der.model.network import build_extractor, count_parameters, prune_newest
-from der.model.resnet import PadShortcut, ResNet, copy_channels
+from der.model.resnet import ResNet, copy_channels
 from der.settings.sections import NetworkSettings
 from der.train.batches import Draws, TrainingImages
 from der.train.objective import ChannelMasks
@@ -52,18 +52,6 @@ def test_parameters_by_formula(depth: int, channels: int) -> None:
     for width, before in ((16, 16), (32, 16), (64, 32)):
         expected += 9 * width * (before + (2 * blocks - 1) * width) + 2 * blocks * 2 * width
     assert count_parameters(build_extractor(network_settings(depth=depth), channels)) == expected
-
-
-def test_shortcuts_by_hand() -> None:
-    x = torch.arange(16.0).reshape(1, 1, 4, 4) + torch.tensor([0.0, 100.0])[:, None, None]
-    y = PadShortcut([0, 1, -1, -1], channels_in=2, stride=2)(x)
-    expected = [[[0, 2], [8, 10]], [[100, 102], [108, 110]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]]
-    torch.testing.assert_close(y, torch.tensor([expected], dtype=torch.float32), rtol=0, atol=0)
-    # Between pruned streams: channels 1 and 3 enter, of which 1 goes on; 0 and 4 are zeros.
-    x = torch.arange(8.0).reshape(1, 2, 2, 2)
-    assert PadShortcut([-1, 0, -1], channels_in=2, stride=2)(x).flatten().tolist() == [0.0, 0.0, 0.0]
-    y = PadShortcut([-1, 1, 0, -1], channels_in=2, stride=1)(x)
-    assert y[0, :, 0, 1].tolist() == [0.0, 5.0, 1.0, 0.0]
 
 
 def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:

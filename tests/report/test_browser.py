@@ -274,18 +274,3 @@ def test_no_name_lies_on_another_at_any_zoom(opened: Page, size: dict[str, int])
             button.click()
     for button in opened.get_by_role("button", name="All", exact=True).all():
         button.click()
-
-
-@pytest.mark.parametrize("opened", ["100 steps"], indirect=True)
-def test_forgetting_of_many_steps_can_be_zoomed(opened: Page) -> None:
-    names = opened.locator("#figure-accuracy_matrix .rows .plane span")
-    hidden = names.nth(1)
-    expect(hidden).to_be_hidden()
-    expect(names.first).to_be_visible()
-    buttons = opened.get_by_role("group", name="Zoom of the forgetting matrix")
-    for _ in range(3):
-        buttons.get_by_role("button", name="Zoom in").click()
-    expect(hidden).to_be_visible()
-    assert opened.locator("#figure-confusion.zoomed").count() == 0
-    buttons.get_by_role("button", name="All", exact=True).click()
-    expect(hidden).to_be_hidden()

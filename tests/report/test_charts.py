@@ -153,14 +153,6 @@ def test_stages_stand_behind_each_other_in_the_row_of_their_step() -> None:
     assert describe_stage(took(90, runs=3)) == "1 min 30 s, computed by the last run, in 3 parts"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "unit", "end"), [(119, "seconds", 119), (120, "minutes", 2), (7200, "hours", 2)]
-)
-def test_the_unit_fits_the_longest_row(seconds: float, unit: str, end: float) -> None:
-    spec = timeline({"train_task@1": took(seconds)}, 1, PAGE["wide"])
-    assert spec["encoding"]["x"]["title"] == f"time ({unit})" and spec["data"]["values"][0]["end"] == end
-
-
 def test_the_page_says_what_lines_show_at_every_place() -> None:
     chart = accuracy_chart(SUMMARY, [CURVE], joint=77.777)
     said = chart.places("{:g} classes".format)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.locations import ROOT
-from tests.train.rank_program import CASES, RESUMED, TUNED
+from tests.train.rank_program import CASES, OUTPUTS, RESUMED, TUNED
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def furthest(one: Found, several: Found) -> dict[str, float]:
             / TOLERANCE[CASES[case].precision if case in CASES else "float32"]
             for name, value in one[case].items()
         )
-        for case in (*CASES, *TUNED)
+        for case in (*CASES, *TUNED, OUTPUTS)
     }
 
 
