@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from der.core.errors import DamageError, UserError
 from der.core.files import seal
 from der.model.architecture import HEAD, extractor_file
-from der.model.checkpoint import check_classes, load_checkpoint, load_previous, save_checkpoint
+from der.model.checkpoint import Metadata, check_classes, load_checkpoint, load_previous, save_checkpoint
 from der.settings.sections import to_values
-from tests.builders import assert_saved, network_settings, random_checkpoint, save_steps
+from tests.builders import assert_saved, network_settings, random_checkpoint, same_bits, save_steps, weights
+from tests.settings.test_sections import edited
 
 FIRST, SECOND = [3], [3, 2]  # classes per step
 WEIGHTS = ["extractor_1", "extractor_2", "head"]  # of the second one
@@ -211,3 +215,45 @@ def test_metadata_that_do_not_fit_are_named(changes: dict[str, Any], message: st
     edit(saved, **changes)
     with pytest.raises(UserError, match=message):
         load_checkpoint(saved)
+
+
+WRITTEN = random_checkpoint(SECOND)
+CONTENT = json.loads(json.dumps(to_values(WRITTEN.metadata)))
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, 1, 2, 3, 8, 14, 2**31, 2**63, 1e308])
+LEAVES = st.none() | st.booleans() | NUMBERS | st.text(max_size=8) | st.sampled_from(["resnet", "large"])
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def rewritten(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy whose network.json every example writes anew."""
+    return shutil.copytree(original, tmp_path_factory.mktemp("copy") / "2")
+
+
+def architecture(metadata: Metadata) -> list[Any]:
+    """What decides on the numbers that weights give, but the normalisation, which any may be."""
+    network = metadata.network
+    classes = len(metadata.class_names)
+    return [classes, metadata.channels, network.backbone, network.depth, network.stem, metadata.parameters]
+
+
+@pytest.mark.slow
+@given(content=edited(CONTENT, VALUES, st.text(max_size=8)))
+def test_an_edited_description_means_what_it_says_or_is_refused(content: Any, rewritten: Path) -> None:
+    (rewritten / "network.json").write_text(json.dumps(content))
+    seal(rewritten, {})  # as a stranger does who wants it believed
+    loaded, sentence = None, ""
+    try:
+        loaded = load_checkpoint(rewritten)
+    except UserError as error:
+        sentence = str(error)
+    if loaded is None:
+        assert re.fullmatch(r".*network\.json.*|.* it records|.*; take that of a step", sentence), sentence
+        return
+    assert to_values(loaded.metadata) == content  # 1.0 for 1 is the same
+    assert same_bits(weights(loaded.network), weights(WRITTEN.network))
+    assert architecture(loaded.metadata) == architecture(WRITTEN.metadata)

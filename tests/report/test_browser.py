@@ -267,10 +267,13 @@ NAMES = """() => [...document.querySelectorAll('.names')].map((side) => {
 def test_no_name_lies_on_another_at_any_zoom(opened: Page, size: dict[str, int]) -> None:
     opened.set_viewport_size(size)  # type: ignore[arg-type]
     buttons = opened.get_by_role("button", name="Zoom in")
+    shown = []
     for _ in range(4):
         sides = opened.evaluate(NAMES)
         assert min(names for names, _ in sides) >= 2 and not any(overlaps for _, overlaps in sides)
+        shown.append(sum(names for names, _ in sides))
         for button in buttons.all():
             button.click()
+    assert shown == sorted(shown)
     for button in opened.get_by_role("button", name="All", exact=True).all():
         button.click()

@@ -1,12 +1,7 @@
 """The matrices of accuracy and of confusion: by hand, and their pictures cell by cell."""
 
-import base64
-import io
-from typing import Any
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from der.report import matrices
 from der.report.matrices import (
@@ -26,6 +21,7 @@ from der.report.matrices import (
     name_cohorts,
 )
 from tests.report.test_charts import in_style
+from tests.report.test_thumbnails import decode
 from tests.summary.step_metrics import MATRIX, make_steps
 
 NAMES = ["ant", "bee", "cat", "dog", "eel", "fox"]
@@ -79,11 +75,6 @@ def test_cells_of_large_matrices_hold_no_numbers(count: int) -> None:
     steps = make_steps([[50.0] * k for k in range(1, count + 1)], [1] * count)
     for chart in (large, accuracy_matrix_chart(steps, ["x"] * count)):
         assert (chart.texts is not None) == (not chart.large) == (count <= MOST_WRITTEN)
-
-
-def decode(uri: str) -> Any:
-    image = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
-    return np.asarray(image.convert("RGBA"))
 
 
 def test_a_cell_is_a_pixel_of_its_shade_and_an_empty_one_is_transparent() -> None:

@@ -23,7 +23,7 @@ from tests.report.report_runs import make_run
 
 
 def decode(uri: str) -> np.ndarray:
-    image = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/webp;base64,"))))
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(";base64,")[2])))
     return np.asarray(image.convert("RGBA"))
 
 
