@@ -10,14 +10,12 @@ from torch import Tensor, nn
 from der.core.errors import UserError
 from der.model.backbones import (
     BACKBONES,
-    HEAD_INITIALIZATIONS,
     Backbone,
     HeadInitialization,
     lecun_normal,
     lecun_uniform,
     torch_uniform,
 )
-from der.model.checkpoint import Checkpoint
 from der.model.forward import fold_network, run_network
 from der.model.network import blank_linear
 from der.settings.sections import NetworkSettings
@@ -66,15 +64,11 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> NetworkSettings:
 NAMES = [["a", "b"], ["c"]]
 
 
-def two_steps(network: NetworkSettings, rebalancing: str = "weight_alignment") -> list[Checkpoint]:
-    settings = train_settings(incremental=incremental_settings(rebalancing=rebalancing))
-    first = take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, network=network)
-    return [first, take_step(first, NAMES, training_images(2, [3, 3, 9]), settings, network=network)]
-
-
 @pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning"])
 def test_another_backbone_grows_and_is_read(plain: NetworkSettings, rebalancing: str, tmp_path: Path) -> None:
-    first, second = two_steps(plain, rebalancing)
+    settings = train_settings(incremental=incremental_settings(rebalancing=rebalancing))
+    first = take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, network=plain)
+    second = take_step(first, NAMES, training_images(2, [3, 3, 9]), settings, network=plain)
     assert [type(one) for one in second.network.extractors] == [Plain, Plain]
     assert same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[0]))
     assert not same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[1]))
@@ -96,21 +90,6 @@ def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) ->
         "which layers must lose a channel together; write null"
     )
     assert recorder.phases == []
-
-
-def drawn(name: str, bias: bool = True, seed: int = 0) -> nn.Linear:
-    layer = blank_linear(5, 4, bias)
-    HEAD_INITIALIZATIONS[name](layer, torch.Generator().manual_seed(seed))
-    return layer
-
-
-@pytest.mark.parametrize("name", HEAD_INITIALIZATIONS)
-def test_a_draw_is_a_function_of_the_generator_with_and_without_biases(name: str) -> None:
-    first, again, other = drawn(name), drawn(name), drawn(name, seed=1)
-    assert torch.equal(first.weight, again.weight) and torch.equal(first.bias, again.bias)
-    assert not torch.isclose(first.weight, other.weight).any()
-    without = drawn(name, bias=False)
-    assert without.bias is None and torch.equal(without.weight, first.weight)
 
 
 @pytest.mark.parametrize(
