@@ -144,9 +144,7 @@ def draw_from_elsewhere(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def name_own(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    backbone = Backbone(
-        **({"build": lambda channels, shape: Net(channels), "initialize": draw_all} | changes)
-    )
+    backbone = Backbone(**{"build": lambda channels, shape: Net(channels), "initialize": draw_all, **changes})
     monkeypatch.setitem(BACKBONES, "own", lambda settings: backbone)
 
 

@@ -9,7 +9,6 @@ from der.report.matrices import (
     EMPTY,
     GRADES,
     LOSSES,
-    MOST_CELLS,
     MOST_WRITTEN,
     RIGHT,
     WRONG,
@@ -17,7 +16,6 @@ from der.report.matrices import (
     confusion_chart,
     contrast,
     grade_share,
-    kept_steps,
     name_cohorts,
 )
 from tests.report.test_charts import in_style
@@ -96,12 +94,6 @@ def test_cells_that_share_a_pixel_show_the_darkest(monkeypatch: pytest.MonkeyPat
     darkest = cells.reshape(60, 2, 60, 2).min(axis=(1, 3))
     shown = decode(chart.pictures["light"]).astype(int)
     assert np.array_equal(np.where(shown[..., 3] == 0, 999, shown[..., :3].sum(axis=2)), darkest)
-
-
-def test_of_very_many_cells_some_steps_are_left_out_but_never_the_last() -> None:
-    assert kept_steps(100, 50) == list(range(1, 51))
-    assert kept_steps(1000, 100) == [25, 50, 75, 100]
-    assert kept_steps(3000, 7) == [7] and MOST_CELLS < 3000**2
 
 
 def test_numbers_and_errors_can_be_told_from_what_is_behind_them() -> None:
