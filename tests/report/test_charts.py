@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from der.core.cost import StageTime, show_seconds
+from der.core.cost import StageTime
 from der.core.errors import DamageError, UserError
 from der.core.files import seal, sealed_directory
 from der.evaluation.results import StepMetrics, write_confusion
@@ -28,7 +28,6 @@ from der.report.charts import (
     old_and_new_chart,
     over_classes,
     reliability_chart,
-    round_values,
     svg,
     timeline,
     training_chart,
@@ -130,12 +129,6 @@ def test_what_falls_to_a_tenth_has_a_logarithmic_axis(losses: tuple[float, float
     assert (panel.scale.get("type") == "log") == logarithmic == (panel.ticks is not None)
 
 
-def test_round_values_by_hand() -> None:
-    assert round_values(0.03, 2.5) == [0.05, 0.1, 0.2, 0.5, 1, 2]
-    assert round_values(1e-6, 3) == [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]
-    assert round_values(0.1 * 0.1 * 0.1, 0.1) == [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]
-
-
 def took(seconds: float, *, computed: bool = True, runs: int = 1) -> StageTime:
     return StageTime(seconds, runs, None, "a processor (cpu)", None, computed)
 
@@ -160,22 +153,6 @@ def test_stages_stand_behind_each_other_in_the_row_of_their_step() -> None:
     assert describe_stage(took(90, runs=3)) == "1 min 30 s, computed by the last run, in 3 parts"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "unit", "end"), [(119, "seconds", 119), (120, "minutes", 2), (7200, "hours", 2)]
-)
-def test_the_unit_fits_the_longest_row(seconds: float, unit: str, end: float) -> None:
-    spec = timeline({"train_task@1": took(seconds)}, 1, PAGE["wide"])
-    assert spec["encoding"]["x"]["title"] == f"time ({unit})" and spec["data"]["values"][0]["end"] == end
-
-
-def test_seconds_in_words() -> None:
-    texts = {
-        **{0.04: "0.0 s", 9.96: "10.0 s", 59.4: "59 s", 59.6: "1 min 0 s"},
-        **{3599.6: "1 h 0 min", 5000: "1 h 23 min"},
-    }
-    assert {seconds: show_seconds(seconds) for seconds in texts} == texts
-
-
 def test_the_page_says_what_lines_show_at_every_place() -> None:
     chart = accuracy_chart(SUMMARY, [CURVE], joint=77.777)
     said = chart.places("{:g} classes".format)
@@ -186,6 +163,7 @@ def test_the_page_says_what_lines_show_at_every_place() -> None:
     assert 500 <= len(many.places(str)["at"]) <= charts.MOST_PLACES
 
 
+@pytest.mark.slow
 def test_a_drawing_has_the_colours_of_its_page_and_repeats_to_the_byte(tmp_path: Path) -> None:
     chart = accuracy_chart(SUMMARY, [CURVE], joint=77.0)
     for size in PAGE.values():
