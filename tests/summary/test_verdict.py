@@ -10,6 +10,7 @@ import pytest
 from der.summary.series import Summary, accuracy_matrix, summarise
 from der.summary.verdict import (
     METRICS,
+    Measured,
     Reference,
     Spread,
     SweepRun,
@@ -49,20 +50,21 @@ def test_error_of_forgetting_is_of_the_classes_own_images() -> None:
 
 
 def test_chance_by_hand() -> None:
-    assert chance([2, 4]).average == pytest.approx((50 + 25) / 2)
-    assert chance([2, 4]).last == 25
+    assert chance([2, 4]).average == (pytest.approx((50 + 25) / 2), None)
+    assert chance([2, 4]).last == (25, None)
 
 
 def test_comparison_has_the_errors_of_both_as_far_as_they_are_known() -> None:
     own = judge(SUMMARY)
     assert own.average.error is not None and own.last.error is not None
-    known = compare(SUMMARY, Reference("a", "b", 88, 85, 4, 3))
+    known = compare(SUMMARY, Reference("a", "b", Measured(88, 4), Measured(85, 3)))
     assert known.average == pytest.approx((86.3333 - 88, math.hypot(own.average.error, 4)))
     assert known.last == pytest.approx((7, math.hypot(own.last.error, 3)))
-    unknown = compare(SUMMARY, Reference("a", "b", 88, 85))
+    unmeasured = Reference("a", "b", Measured(88), Measured(85))
+    unknown = compare(SUMMARY, unmeasured)
     assert unknown.average == pytest.approx((86.3333 - 88, own.average.error))
-    assert compare(older_summary(), Reference("a", "b", 88, 85)).last == (7, None)
-    part = compare(SUMMARY, Reference("a", "b", 80, 70, steps=2))  # over these alone
+    assert compare(older_summary(), unmeasured).last == (7, None)
+    part = compare(SUMMARY, Reference("a", "b", Measured(80), Measured(70), steps=2))  # over these alone
     errors = [sampling_error(89, 40), sampling_error(78, 60)]
     assert (part.average, part.last) == ((3.5, pytest.approx(sum(errors) / 2)), (8, errors[1]))
 
@@ -77,12 +79,12 @@ def older_summary() -> Summary:
 
 def test_an_earlier_run_has_errors_if_it_counts_its_images() -> None:
     reference = earlier("before", "a commit", SUMMARY)
-    assert (reference.average, reference.last, reference.steps) == (86.3333, 92, None)
-    assert reference.last_error == sampling_error(92, 80) and reference.is_earlier
+    assert (reference.average.value, reference.steps, reference.is_earlier) == (86.3333, None, True)
+    assert reference.last == (92, sampling_error(92, 80))
     older = earlier("before", "a commit", older_summary())
-    assert older.average_error is None and older.last_error is None
+    assert older.average.error is None and older.last.error is None
     part = earlier("before", "a commit", SUMMARY, 2)
-    assert (part.average, part.last, part.last_error) == (83.5, 78, sampling_error(78, 60))
+    assert (part.average.value, part.last) == (83.5, (78, sampling_error(78, 60)))
 
 
 def before(**changes: Any) -> dict[str, Any]:

@@ -34,21 +34,13 @@ MOST_PAIRS = 1000  # rows of confused pairs
 LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
 
 
-class Difference(NamedTuple):
-    """A parameter whose value is not the preset's; values as text."""
-
-    key: str
-    here: str
-    there: str
-
-
 class Origin(NamedTuple):
     """Where a run comes from."""
 
     source: str  # of the images
     identity: str  # of all images: a SHA-256 over the digests of their files
     preset: str  # the nearest one
-    differences: list[Difference]  # from it
+    differences: list[tuple[str, str, str]]  # from it: parameter, value of the run and of the preset as text
     seed: int
     revision: str | None  # of the code; None outside of a repository
 
@@ -111,7 +103,6 @@ class ClassRow(NamedTuple):
     step: int  # that brought it
     images: int  # test images
     accuracy: float  # after the last step
-    error: float  # of sampling, in points
     nme: float  # accuracy by nearest mean of exemplars
     curve: Markup  # accuracy after each step from its own on
     taken_for: list[Pair]  # the most frequent first
@@ -182,10 +173,10 @@ def fill(template: str, values: dict[str, Any], *scripts: str) -> str:
         "breakable": breakable,
         "time": show_seconds,
         "parameters": show_parameters,
-        "json": script_json,
         "share": show_share,
     }
     environment.globals["error"] = verdict.sampling_error
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     return environment.get_template(template).render(
         **values, style=Markup(read_part("page.css")), script=Markup("\n".join(map(read_part, scripts)))
     )
@@ -275,8 +266,7 @@ def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
         step = next(step["step"] for step in run.steps if label < step["classes"])
         accuracy, nme = last["per_class"][name], last["nme"]["per_class"][name]
         curve = class_curve([one["per_class"][name] for one in run.steps[step - 1 :]], images, len(run.steps))
-        error = verdict.sampling_error(accuracy, images)
-        rows.append(ClassRow(label, name, step, images, accuracy, error, nme, curve, taken_for[name]))
+        rows.append(ClassRow(label, name, step, images, accuracy, nme, curve, taken_for[name]))
     return rows
 
 
@@ -294,7 +284,7 @@ def class_curve(accuracies: list[float], images: int, last: int) -> Markup:
     band = [(x, verdict.wilson(value, images)) for x, value in zip(across, accuracies, strict=True)]
     if len(band) == 1:  # a box
         band = [(across[0] - 4, band[0][1]), (across[0] + 4, band[0][1])]
-    around = [*(at(x, ends.high) for x, ends in band), *(at(x, ends.low) for x, ends in band[::-1])]
+    around = [*(at(x, high) for x, (_, high) in band), *(at(x, low) for x, (low, _) in band[::-1])]
     points = list(map(at, across, accuracies))
     named = {first: across[0]} | ({last: across[-1]} if across[-1] - across[0] >= 48 else {})
     parts = [
@@ -325,14 +315,6 @@ def breakable(name: str) -> Markup:
     """A name as mark-up that a table may break within words longer than any language's, and there alone."""
     pieces = re.split(rf"(\S{{{LONGEST_WORD}}})(?=\S)", name)
     return Markup("<wbr>").join(piece for piece in pieces if piece)
-
-
-def script_json(value: Any) -> Markup:
-    """JSON that can stand in a <script> element, whatever text it holds."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)
 
 
 def show_bytes(count: int) -> str:

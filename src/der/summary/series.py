@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,12 @@ def summarise(steps: list[StepMetrics]) -> Summary:
     """
     assert [one["step"] for one in steps] == list(range(1, len(steps) + 1))
     digits = len(str(len(steps)))  # `dvc metrics diff` orders keys as text
-    rows = {f"{one['step']:0{digits}}": _step_summary(one) for one in steps}
+    rows = {}
+    for one in steps:
+        gamma = None if one["gamma"] is None else round(one["gamma"], 4)
+        measures = {**one, "nme_top1": one["nme"]["top1"], "gamma": gamma}
+        row: Any = {name: measures[name] for name in StepSummary.__annotations__}
+        rows[f"{one['step']:0{digits}}"] = row
     return {
         "average_top1": average([one["top1"] for one in steps]),
         "average_top5": average([one["top5"] for one in steps]),
@@ -68,22 +73,6 @@ def summarise(steps: list[StepMetrics]) -> Summary:
         "forgetting": forgetting(accuracy_matrix(steps)),
         "mean_parameters": average([one["parameters"] for one in steps]),
         "steps": rows,
-    }
-
-
-def _step_summary(step: StepMetrics) -> StepSummary:
-    return {
-        "classes": step["classes"],
-        "test_images": step["test_images"],
-        "top1": step["top1"],
-        "top5": step["top5"],
-        "old": step["old"],
-        "new": step["new"],
-        "nme_top1": step["nme"]["top1"],
-        "parameters": step["parameters"],
-        "parameters_trained": step["parameters_trained"],
-        "memory_images": step["memory_images"],
-        "gamma": None if step["gamma"] is None else round(step["gamma"], 4),
     }
 
 

@@ -21,26 +21,19 @@ NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution
 BINS = 15  # of equal width, as Guo et al. have them
 
 
-class Interval(NamedTuple):
-    """From where to where, in percent."""
-
-    low: float
-    high: float
-
-
 class Measured(NamedTuple):
     """A number and its error, None where that is not known."""
 
     value: float
-    error: float | None
+    error: float | None = None
 
 
-def wilson(accuracy: float, images: int) -> Interval:
-    """Wilson's 95 % interval (1927) of an accuracy on so many independent test images."""
+def wilson(accuracy: float, images: int) -> tuple[float, float]:
+    """Wilson's 95 % interval (1927) of an accuracy on so many independent test images, in percent."""
     share, z2 = accuracy / 100, NORMAL**2
     centre = (share + z2 / (2 * images)) / (1 + z2 / images)
     spread = NORMAL / (1 + z2 / images) * math.sqrt(share * (1 - share) / images + z2 / (4 * images**2))
-    return Interval(100 * max(centre - spread, 0.0), 100 * min(centre + spread, 1.0))
+    return 100 * max(centre - spread, 0.0), 100 * min(centre + spread, 1.0)
 
 
 def sampling_error(accuracy: float, images: int) -> float:
@@ -118,14 +111,12 @@ class Verdict(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Something that a run is compared to; None where a number is not known."""
+    """Something that a run is compared to."""
 
     name: str
     source: str  # in full
-    average: float
-    last: float
-    average_error: float | None = None
-    last_error: float | None = None
+    average: Measured
+    last: Measured
     is_earlier: bool = False  # an earlier run of the same project
     steps: int | None = None  # the first ones, of which alone it is; None: all
 
@@ -191,25 +182,20 @@ class Comparison(NamedTuple):
 def compare(summary: Summary, reference: Reference) -> Comparison:
     """The run beside a reference, over the steps of that."""
     mean, last = average_and_last(list(summary["steps"].values())[: reference.steps])
-    return Comparison(
-        reference,
-        difference(mean, Measured(reference.average, reference.average_error)),
-        difference(last, Measured(reference.last, reference.last_error)),
-    )
+    return Comparison(reference, difference(mean, reference.average), difference(last, reference.last))
 
 
 def chance(sizes: Sequence[int]) -> Reference:
     """Guessing among the classes seen after each step."""
     shares = [100 / size for size in sizes]
-    return Reference("chance", "guessing among all classes seen", sum(shares) / len(shares), shares[-1])
+    mean = Measured(sum(shares) / len(shares))
+    return Reference("chance", "guessing among all classes seen", mean, Measured(shares[-1]))
 
 
 def earlier(name: str, source: str, summary: Summary, steps: int | None = None) -> Reference:
     """Another run's summary, or its first ``steps``, as something to compare to."""
-    mean, last = average_and_last(list(summary["steps"].values())[:steps])
-    return Reference(
-        name, source, mean.value, last.value, mean.error, last.error, is_earlier=True, steps=steps
-    )
+    measured = average_and_last(list(summary["steps"].values())[:steps])
+    return Reference(name, source, *measured, is_earlier=True, steps=steps)
 
 
 def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:

@@ -143,21 +143,18 @@ function readCounts(sparse, seen) {
 
 // Pictures of a class that was taken for another; ``shots`` has place, the class it was taken for, percent of each.
 function thumbs({ sheets, columns }, shots, row, column) {
-  const [side, pitch, width, height] = sheets[row], found = [];
-  for (let index = 0; index < shots.length && found.length < MOST_THUMBS; index += 3) {
-    if (shots[index + 1] === column) {
-      const place = shots[index], thumb = make("span", "thumb");
-      Object.assign(thumb.style, {
-        width: `${side}px`, height: `${side}px`,
-        backgroundImage: `url(${document.getElementById(`mistakes-${row}`).src})`, backgroundSize: `${width}px ${height}px`,
-        backgroundPosition: `-${place % columns * pitch}px -${Math.floor(place / columns) * pitch}px`,
-      });
-      thumb.title = `${shots[index + 2]} %`;
-      thumb.dataset.place = place;
-      found.push(thumb);
-    }
-  }
-  return found;
+  const [side, pitch, width, height] = sheets[row];
+  return shots.filter(([, taken]) => taken === column).slice(0, MOST_THUMBS).map(([place, , percent]) => {
+    const thumb = make("span", "thumb");
+    Object.assign(thumb.style, {
+      width: `${side}px`, height: `${side}px`,
+      backgroundImage: `url(${document.getElementById(`mistakes-${row}`).src})`, backgroundSize: `${width}px ${height}px`,
+      backgroundPosition: `-${place % columns * pitch}px -${Math.floor(place / columns) * pitch}px`,
+    });
+    thumb.title = `${percent} %`;
+    thumb.dataset.place = place;
+    return thumb;
+  });
 }
 
 function describeConfusion(confusion, shown) {
