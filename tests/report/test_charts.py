@@ -117,6 +117,7 @@ def test_steps_of_training_stand_side_by_side_with_a_line_for_each_phase() -> No
     for missing in (0.0, float("nan")):
         panels = training_chart([make_log(["representation"], auxiliary=missing)]).panels
         assert [panel.title for panel in panels] == [titles[0], *titles[2:]]
+        assert panels[-1].scale["zero"]  # of a rate that is constant
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,9 @@ def test_the_page_says_what_lines_show_at_every_place() -> None:
     assert said["titles"] == ["4 classes", "6 classes", "8 classes"] and said["at"] == sorted(said["at"])
     assert said["series"][0]["values"] == [89, 78, 92] and len(said["series"][0]["band"]) == 3
     assert said["series"][-1]["values"] == [None, None, 77.78] and "band" not in said["series"][-1]
+    log = make_log(["representation"])
+    loss, *_ = training_chart([log, log]).places(str)["series"]
+    assert loss["values"] == [1, 0.5, 0.3333] * 2  # to the last epoch of a step
     many = training_chart([make_log(["representation"]) * 1000])
     assert 500 <= len(many.places(str)["at"]) <= charts.MOST_PLACES
 

@@ -185,7 +185,7 @@ def results_chart(name: str, records: Sequence[Record], published: Sequence[Curv
     runs = [[step["top1"] for step in run] for run in steps]
     average = list(map(mean, zip(*runs, strict=True)))
     lines = [
-        *(Line("", classes, run, PALE, 0.75, named=False) for run in runs if len(runs) > 1),
+        *(Line("", classes, run, PALE, 0.75) for run in runs if len(runs) > 1),
         Line(f"{name}, measured ({_count(records, 'mean')})", classes, average, BLUE, 2.5, SOLID, "circle"),
     ]
     for index, curve in enumerate(published):

@@ -96,10 +96,8 @@ def _understood(words: Sequence[str]) -> Iterator[None]:
         yield
     except (DvcException, HydraException, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"-S {' -S '.join(words)}: not understood ({reason}); write KEY=VALUE, with a key of "
-            f"{project.PARAMS}"
-        ) from None
+        mend = f"write KEY=VALUE, with a key of {project.PARAMS}"
+        raise UserError(f"-S {' -S '.join(words)}: not understood ({reason}); {mend}") from None
 
 
 def read_workspace() -> Workspace:
@@ -134,9 +132,7 @@ def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
             found.params.update({key: (dep.hash_info.value or {}).get(key, NEVER_RAN) for key in dep.params})
             continue
         path = Path(dep.def_path)
-        owners = [
-            out for place, out in outs.items() if path.is_relative_to(place) or place.is_relative_to(path)
-        ]
+        owners = [out for one, out in outs.items() if path.is_relative_to(one) or one.is_relative_to(path)]
         found.deps[path] = dep.hash_info.value or ""
         found.owners[path] = [out.stage.addressing for out in owners]
         if not owners and dep.status():
@@ -159,11 +155,10 @@ def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
 
 def _is_lost(out: Any) -> bool:
     """Whether an output is not as it was left, and DVC cannot restore it."""
-    if out.persist:  # such are in no cache of runs
-        return bool(out.workspace_status())
-    if out.use_cache:
+    if out.use_cache and not out.persist:  # such are in no cache of runs
         return bool(out.changed_cache())
-    return bool(out.workspace_status()) and not out.repo.cache.local.exists(out.hash_info.value or "")
+    kept = not out.persist and out.repo.cache.local.exists(out.hash_info.value or "")
+    return bool(out.workspace_status()) and not kept
 
 
 def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: bool) -> Identities:
@@ -173,9 +168,8 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
     for parameters that no run can have.
     """
     settings = project.parse_section(Settings, parameters, project.PARAMS)
-    steps = planned_steps(settings)
+    steps, side = planned_steps(settings), backbone_side(settings)
     project.check_chain(len(steps or []))
-    side = backbone_side(settings)
     written = {
         project.INPUT: "" if project.holds_side(side) else f"{side} pixels",
         project.PARAMS: _hash(parameters) * rewritten,
@@ -234,23 +228,17 @@ class _Row:
         other_code = self.workspace.code[SPLIT] != split.deps.get(project.FINGERPRINTS / SPLIT)
         if self.steps is None or other_code or split.reasons - {project.CHAIN.as_posix()}:
             return False
-        if self.raw and self._has_other_images(path, step, self.steps):
-            return False
+        if self.raw:  # whose images may be others: those of new classes to train on, of all to test on
+            steps = self.steps[step - 1 if path.name == "train" else 0 : step]
+            classes = {name for names in steps for name in names}
+            if self.images is None or project.RAW in split.stale or self.images & classes:
+                return False
         try:
-            return (
-                project.is_unused(path)
-                if step > len(self.steps)
-                else project.read_task(path, step) == self.steps[:step]
-            )
+            if step > len(self.steps):
+                return project.is_unused(path)
+            return project.read_task(path, step) == self.steps[:step]
         except UserError:
             return False
-
-    def _has_other_images(self, path: Path, step: int, steps: Steps) -> bool:
-        """Whether a step's images may have changed: of its new classes to train on, of all to test on."""
-        if self.images is None or project.RAW in self.workspace.stages[SPLIT].stale:
-            return True
-        classes = steps[step - 1 : step] if path.name == "train" else steps[:step]
-        return any(name in self.images for names in classes for name in names)
 
 
 def _hash(content: Any) -> str:

@@ -65,7 +65,7 @@ HALF = {"wide": Size(466), "narrow": Size(356, 0.8)}  # of the page's width, whe
 class Line(NamedTuple):
     """A line of a chart, broken where ``y`` is None."""
 
-    name: str
+    name: str  # in the legend; "": not there
     x: Sequence[float]
     y: Sequence[Number]
     colour: str
@@ -74,26 +74,23 @@ class Line(NamedTuple):
     shape: str = ""  # of its points; "": none
     size: float = 40  # of its points, in square pixels
     band: Sequence[tuple[float, float]] = ()  # around it
-    named: bool = True  # in the legend
 
     def layers(self, y: Spec) -> list[Spec]:
         """The line, its points, and what is around it: around a single point an error bar."""
         rows: list[Spec] = [{"x": x, "y": value} for x, value in zip(self.x, self.y, strict=True)]
         for row, (low, high) in zip(rows, self.band, strict=False):
             row |= {"low": low, "high": high}
-        colour, layers = {"color": self.colour}, []
-        if self.band:
-            area = {"type": "area", "opacity": 0.18}
-            around: Spec = area if len(rows) > 1 else {"type": "errorbar", "ticks": True}
-            layers.append(layer(around | colour, rows, y=y | {"field": "low"}, y2={"field": "high"}))
-        line = {"type": "line", "strokeWidth": self.width, "strokeDash": self.dashes}
-        layers.append(layer(line | colour, rows, y=y))
+        colour: Spec = {"color": self.colour}
+        line = colour | {"type": "line", "strokeWidth": self.width, "strokeDash": self.dashes}
         if self.shape:
             # Of many points each is small; those of thin lines are hollow, since values often coincide.
             size = self.size if len(rows) <= 20 else min(self.size, 8)
-            points = {"type": "point", "shape": self.shape, "size": size, "opacity": 1}
-            layers.append(layer(points | {"filled": self.width >= 2} | colour, rows, y=y))
-        return layers
+            line["point"] = colour | {"shape": self.shape, "size": size, "filled": self.width >= 2}
+        if not self.band:
+            return [layer(line, rows, y=y)]
+        area = {"type": "area", "opacity": 0.18} if len(rows) > 1 else {"type": "errorbar", "ticks": True}
+        ends = {"y": y | {"field": "low"}, "y2": {"field": "high"}}
+        return [layer(colour | area, rows, **ends), layer(line, rows, y=y)]
 
 
 class Panel(NamedTuple):
@@ -159,7 +156,8 @@ class Chart(NamedTuple):
         series = []
         for panel, line in lines:
             name = panel.title if len(self.panels) > 1 else line.name
-            known, bands = dict(zip(line.x, line.y, strict=True)), dict(zip(line.x, line.band, strict=False))
+            known = {x: y for x, y in zip(line.x, line.y, strict=True) if y is not None}
+            bands = dict(zip(line.x, line.band, strict=False))
             said: Spec = {"name": name, "unit": panel.unit, "colour": line.colour}
             said["values"] = [rounded(known.get(x)) for x in places]
             if bands:
@@ -176,7 +174,7 @@ def _title(text: str, size: Size, letters: int = 75) -> Spec:
 
 def _legend(lines: Sequence[Line], size: Size) -> list[Spec]:
     """A layer that is nothing but a legend, in which a line of one point is that point; none for one line."""
-    named = {line.name: line for line in lines if line.named}
+    named = {line.name: line for line in lines if line.name}
     if len(named) < 2:
         return []
     names = ["\n".join(textwrap.wrap(name, 24 if size.file else size.width // 8)) for name in named]
@@ -369,12 +367,11 @@ def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
     ):
         lines = _phases(logs, measure)
         values = [y for line in lines for y in line.y if y is not None]
-        scale: Spec = {
-            "zero": min(values, default=0) == max(values, default=0)
-        }  # of one value there is no axis
+        low, high = min(values, default=0), max(values, default=0)
+        scale: Spec = {"zero": low == high}  # a single value makes no axis
         if unit:
-            scale |= {"domainMax": 102, "nice": False}
-        elif values and 0 < 9.99 * min(values) < max(values):  # falls to a tenth, in spite of rounding
+            scale = {"zero": False, "domainMax": 102, "nice": False}
+        elif 0 < 9.99 * low < high:  # falls to a tenth, in spite of rounding
             scale = {"type": "log", "nice": False}
         if values:
             panels.append(Panel(title, unit, height, lines, scale))

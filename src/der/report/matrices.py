@@ -44,13 +44,6 @@ class Shade(NamedTuple):
     dark_text: str
 
 
-def blend(colours: Sequence[str], share: float) -> str:
-    """The colour at ``share``, from 0 to 1, of the way through evenly spaced ``colours``."""
-    channels = np.array([list(bytes.fromhex(colour[1:])) for colour in colours])
-    mixed = [np.interp(share * (len(colours) - 1), range(len(colours)), one) for one in channels.T]
-    return "#" + bytes(round(one) for one in mixed).hex().upper()
-
-
 def contrast(*colours: str) -> float:
     """WCAG 2's contrast of two colours, from 1 to 21."""
     shares = np.array([list(bytes.fromhex(colour[1:])) for colour in colours]) / 255
@@ -60,12 +53,15 @@ def contrast(*colours: str) -> float:
 
 
 def grades(light: Sequence[str], dark: Sequence[str]) -> list[Shade]:
-    """A scale through the colours, with black or white text."""
-    shades = []
-    for place in range(GRADES):
-        pair = [blend(scale, place / (GRADES - 1)) for scale in (light, dark)]
-        shades.append(Shade(*pair, *(max("#000000", "#FFFFFF", key=partial(contrast, one)) for one in pair)))
-    return shades
+    """A scale through evenly spaced colours, with black or white text."""
+    scales = []
+    for colours in (light, dark):
+        channels = np.array([list(bytes.fromhex(colour[1:])) for colour in colours]).T
+        places = np.linspace(0, len(colours) - 1, GRADES)
+        mixed = np.array([np.interp(places, range(len(colours)), one) for one in channels]).round()
+        scales.append([f"#{bytes(one).hex().upper()}" for one in mixed.astype(np.uint8).T.tolist()])
+    texts = [[max("#000000", "#FFFFFF", key=partial(contrast, one)) for one in scale] for scale in scales]
+    return list(map(Shade, *scales, *texts))
 
 
 # Of confusion: an error can be told from an empty cell, which is the page, at a contrast of 3 : 1 or more.

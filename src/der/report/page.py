@@ -22,7 +22,7 @@ from der.core.files import atomic_file
 from der.data.arrays import Memory
 from der.evaluation.results import Mistakes, Predictions, StepMetrics
 from der.report import charts
-from der.report.charts import Chart, Size
+from der.report.charts import Chart, Size, Spec
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, kept_steps, sparse
 from der.report.thumbnails import COLUMNS, Album, exemplar_sheets, mistake_album
 from der.summary import verdict
@@ -122,12 +122,10 @@ def render(run: FinishedRun) -> str:
     forgetting = accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
     labels_B = np.repeat(np.arange(len(run.names)), run.images)
     bins = verdict.reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
-    pairs, figures = confused_pairs(run), draw_figures(run, bins)
-    times, drawn = run.times.values(), None
-    if run.times:
-        drawings = _draw(partial(charts.timeline, run.times, len(run.steps)), charts.PAGE)
-        items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
-        drawn = Figure("timeline", drawings, {"items": items})
+    pairs, figures, times = confused_pairs(run), draw_figures(run, bins), run.times.values()
+    items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
+    bars = partial(charts.timeline, run.times, len(run.steps))
+    timeline = figure("timeline", bars, {"items": items}) if items else None
     computed = sum(time.seconds for time in times if time.computed)
     values = {
         "run": run,
@@ -135,7 +133,7 @@ def render(run: FinishedRun) -> str:
         "verdict": verdict.judge(run.summary, accuracy_matrix(run.steps)),
         "comparisons": [verdict.compare(run.summary, reference) for reference in run.references],
         "figures": figures,
-        "timeline": drawn,
+        "timeline": timeline,
         "confusion": confusion,
         "confusion_steps": len(confusion_data["steps"]),
         "forgetting": forgetting,
@@ -152,7 +150,7 @@ def render(run: FinishedRun) -> str:
         "devices": list(dict.fromkeys(time.device for time in times if time.torch)),
         "torch": list(dict.fromkeys(time.torch for time in times if time.torch)),
         "parameters": list(parameter_lines(run.parameters)),
-        "measured": {"timeline": drawn.data} if drawn else {},
+        "measured": {"timeline": timeline.data} if timeline else {},
         "data": {name: one.data for name, one in figures.items()}
         | {"confusion": confusion_data, "accuracy_matrix": forgetting.data},
     }
@@ -200,30 +198,26 @@ def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]
         step = f"step {sizes.index(int(classes)) + 1}, " if classes in sizes else ""
         return f"{step}{classes:g} {'class' if classes == 1 else 'classes'}"
 
-    def epoch(number: float) -> str:
-        return epochs[int(number) - 1]
-
-    accuracy = charts.accuracy_chart(run.summary, run.published, run.joint)
-    figures = [figure("accuracy", accuracy, after)]
-    if len(run.steps) > 1:
-        figures.append(figure("old_and_new", charts.old_and_new_chart(run.summary), after))
-    figures += [
-        figure("reliability", charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
-        figure("memory", charts.memory_chart(run.exemplars), after, charts.HALF),
-        figure("training", charts.training_chart(run.logs), epoch),
-    ]
-    return {one.name: one for one in figures}
+    shown: dict[str, tuple[Chart, Callable[[float], str], Mapping[str, Size]]] = {
+        "accuracy": (charts.accuracy_chart(run.summary, run.published, run.joint), after, charts.PAGE),
+        "old_and_new": (charts.old_and_new_chart(run.summary), after, charts.PAGE),
+        "reliability": (charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
+        "memory": (charts.memory_chart(run.exemplars), after, charts.HALF),
+        "training": (charts.training_chart(run.logs), lambda epoch: epochs[int(epoch) - 1], charts.PAGE),
+    }
+    if len(run.steps) == 1:
+        del shown["old_and_new"]
+    return {
+        name: figure(name, chart.spec, chart.places(say), sizes)
+        for name, (chart, say, sizes) in shown.items()
+    }
 
 
 def figure(
-    name: str, chart: Chart, say: Callable[[float], str], sizes: Mapping[str, Size] = charts.PAGE
+    name: str, spec: Callable[[Size], Spec], data: dict[str, Any], sizes: Mapping[str, Size] = charts.PAGE
 ) -> Figure:
-    """A chart of lines; ``say`` puts a place of its axis into words."""
-    return Figure(name, _draw(chart.spec, sizes), chart.places(say))
-
-
-def _draw(spec: Callable[[Size], charts.Spec], sizes: Mapping[str, Size]) -> dict[str, Markup]:
-    return {name: Markup(charts.svg(spec(size), size)) for name, size in sizes.items()}
+    """A chart, drawn at several sizes, with what the script says of it."""
+    return Figure(name, {one: Markup(charts.svg(spec(size), size)) for one, size in sizes.items()}, data)
 
 
 def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
@@ -347,7 +341,7 @@ class ComparedRun(NamedTuple):
 def render_comparison(runs: Sequence[ComparedRun]) -> str:
     """The page of several runs as HTML; differences are to the first run."""
     chart = charts.comparison_chart([(run.name, run.summary) for run in runs])
-    drawn = figure("comparison", chart, "{:g} classes".format)
+    drawn = figure("comparison", chart.spec, chart.places("{:g} classes".format))
     steps = [{row["classes"]: row for row in run.summary["steps"].values()} for run in runs]
     values = {
         "runs": runs,
