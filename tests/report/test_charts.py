@@ -33,10 +33,10 @@ from der.report.charts import (
     write_summary,
 )
 from der.report.matrices import contrast
-from der.report.page import read_part
 from der.summary.series import Curve, summarise
 from der.summary.verdict import reliability, wilson
 from der.train.log import EpochRecord
+from tests.locations import ROOT
 from tests.summary.step_metrics import MATRIX, make_steps
 
 SUMMARY = summarise(make_steps(MATRIX, [4, 2, 2]))
@@ -197,7 +197,8 @@ def test_a_drawing_has_the_colours_of_its_page_and_repeats_to_the_byte(tmp_path:
 
 def in_style(name: str) -> list[str]:
     """A colour of the page, light and dark."""
-    return re.findall(rf"--{name}: (#\w+);", read_part("page.css"))[:2]
+    style = (ROOT / "src/der/report/page/page.css").read_text(encoding="utf-8")
+    return re.findall(rf"--{name}: (#\w+);", style)[:2]
 
 
 def test_lines_and_text_stand_out_from_light_and_dark_pages() -> None:

@@ -9,8 +9,7 @@ restores what its cache holds of earlier runs, and a stage may leave the same as
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -58,46 +57,33 @@ class Workspace(NamedTuple):
 
 def describe_plan(overrides: Sequence[str]) -> str:
     """What `dvc repro` would run and take, or every row of a sweep, by overrides as of `dvc exp run -S`."""
-    rows = expand_rows(overrides)
-    workspace = read_workspace()
-    plans = [plan_row(workspace, apply_row(row), rewritten=bool(row)) for row in rows]
+    rows, workspace = read_rows(overrides), read_workspace()
+    plans = [plan_row(workspace, values, rewritten=bool(words)) for words, values in rows]
     times = read_last(workspace.stages)
-    return describe_sweep(rows, plans, times) if overrides else describe_run(plans[0], times)
-
-
-def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
-    """A row of overrides for every combination of values: "train.seed=1,2" makes two."""
-    from dvc.utils.hydra import get_hydra_sweeps
-
     if not overrides:
-        return [[]]
-    with _understood(overrides):
-        return [row[str(project.PARAMS)] for row in get_hydra_sweeps({str(project.PARAMS): list(overrides)})]
+        return describe_run(plans[0], times)
+    return describe_sweep([words for words, _ in rows], plans, times)
 
 
-def apply_row(row: Sequence[str]) -> dict[str, Any]:
-    """The values of params.yaml with the overrides of a row; the file does not change."""
-    from dvc.utils.hydra import apply_overrides
-
-    if not row:
-        return project.read_params()
-    with TemporaryDirectory() as directory, _understood(row):
-        copy = Path(shutil.copy(project.PARAMS, directory))
-        apply_overrides(copy, list(row))
-        return project.read_params(copy)
-
-
-@contextmanager
-def _understood(words: Sequence[str]) -> Iterator[None]:
+def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
+    """Every combination of values, "train.seed=1,2" makes two, each with what params.yaml would hold then."""
     from dvc.exceptions import DvcException
+    from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
     from hydra.errors import HydraException  # DVC brings it
 
-    try:
-        yield
-    except (DvcException, HydraException, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        mend = f"write KEY=VALUE, with a key of {project.PARAMS}"
-        raise UserError(f"-S {' -S '.join(words)}: not understood ({reason}); {mend}") from None
+    if not overrides:
+        return [([], project.read_params())]
+    rows, words = [], list(overrides)
+    with TemporaryDirectory() as directory:
+        try:
+            for row in get_hydra_sweeps({str(project.PARAMS): words}):
+                words, copy = row[str(project.PARAMS)], Path(shutil.copy(project.PARAMS, directory))
+                apply_overrides(copy, list(words))
+                rows.append((words, project.read_params(copy)))
+        except (DvcException, HydraException, ValueError) as error:
+            reason, mend = str(error).partition("\n")[0], f"write KEY=VALUE, with a key of {project.PARAMS}"
+            raise UserError(f"-S {' -S '.join(words)}: not understood ({reason}); {mend}") from None
+    return rows
 
 
 def read_workspace() -> Workspace:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -31,6 +31,7 @@ NEXT = f"""Plots: {project.PLOTS}/*.png, or `dvc plots show`. Everything measure
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 
 REPETITION = ("train.seed", "protocol.class_order")  # runs that differ in nothing else share a row
+Finished = tuple[Any, Any]  # parameters and metrics of a run
 UNFINISHED = ("running", "queued", "failed")  # DVC's words for the states of experiments
 OWN_FIRST = "In the first row: the setting of this commit, with its own run."
 OWN_LEFT_OUT = (
@@ -125,9 +126,9 @@ def compare_experiments(path: Path | None = None) -> str:
         none = f"no finished experiment of this commit ({project.SUMMARY} is no experiment)"
         queue = "queue some with `dvc exp run --queue -S ...`, then `dvc queue start`"
         raise UserError("; ".join([none, *notes, queue]))
-    baseline = _parameters(commit["data"])
-    own = [commit["data"]] if _is_finished(commit["data"]) and is_recorded(baseline) else []
-    runs = collect_runs(baseline, [*own, *finished])
+    baseline = commit["data"]["params"][str(project.PARAMS)]["data"]
+    own = _read_finished(commit["data"]) if is_recorded(baseline) else None
+    runs = collect_runs(baseline, [own, *finished] if own else finished)
     rows = verdict.summarise_runs(runs)
     if own:
         rows.sort(key=lambda row: row.setting != runs[0].setting)
@@ -146,39 +147,33 @@ def read_commit() -> Any:
     return commit
 
 
-def _sort_experiments(experiments: Iterable[Any]) -> tuple[list[Any], dict[str, list[str]]]:
-    """The data of finished experiments, and the names of others by their state."""
-    finished = []
-    others = defaultdict(list)
+def _sort_experiments(experiments: Sequence[Any]) -> tuple[list[Finished], dict[str, list[str]]]:
+    """The finished experiments, and the names of others by their state."""
+    finished, others = [], defaultdict(list)
     for experiment in experiments:
         newest = experiment["revs"][0]
         name = newest["name"] or newest["rev"][:7]
         state = (experiment["executor"] or {}).get("state")
+        run = _read_finished(newest["data"])
         if state in UNFINISHED:
             others[state].append(name)
-        elif _is_finished(newest["data"] or {}):
-            finished.append(newest["data"])
+        elif run:
+            finished.append(run)
         else:
             others["without results"].append(name)
     return finished, others
 
 
-def _parameters(data: Any) -> Any:
-    return data["params"][str(project.PARAMS)]["data"]
+def _read_finished(data: Any) -> Finished | None:
+    metrics = (((data or {}).get("metrics") or {}).get(str(project.SUMMARY)) or {}).get("data") or {}
+    if not metrics.keys() >= {"average_top1", "last_top1"}:
+        return None
+    return data["params"][str(project.PARAMS)]["data"], metrics
 
 
-def _metrics(data: Any) -> Any:
-    return ((data.get("metrics") or {}).get(str(project.SUMMARY)) or {}).get("data") or {}
-
-
-def _is_finished(data: Any) -> bool:
-    return _metrics(data).keys() >= {"average_top1", "last_top1"}  # type: ignore[no-any-return]
-
-
-def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[verdict.SweepRun]:
+def collect_runs(baseline: Any, finished: Sequence[Finished]) -> list[verdict.SweepRun]:
     """The finished runs by all parameters in which any of them differs from the commit."""
-    pairs = [(_parameters(data), _metrics(data)) for data in finished]
-    changed = {change.key for parameters, _ in pairs for change in project.compare(baseline, parameters)}
+    changed = {change.key for parameters, _ in finished for change in project.compare(baseline, parameters)}
     setting = sorted(changed.difference(REPETITION))
     return [
         verdict.SweepRun(
@@ -186,7 +181,7 @@ def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[verdict.SweepRu
             {key: project.value_at(parameters, key) for key in REPETITION},
             {name: metrics.get(name) for name in verdict.METRICS},
         )
-        for parameters, metrics in pairs
+        for parameters, metrics in finished
     ]
 
 
@@ -237,8 +232,8 @@ def published_references(images: RunImages, protocol: ProtocolSettings) -> list[
     """Return the same results as averages and ends, those without a curve among them."""
     found = []
     for name, source, results in _find_published(images, protocol):
-        numbers = [verdict.Measured(results[key]) for key in ("average_top1", "last_top1")]
-        found.append(verdict.Reference(f"published: {name}", source, *numbers))
+        average, last = (verdict.Measured(results[key]) for key in ("average_top1", "last_top1"))
+        found.append(verdict.Reference(f"published: {name}", source, average, last))
     return found
 
 

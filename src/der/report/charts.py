@@ -297,7 +297,7 @@ def measured_line(name: str, summary: Summary, measure: str, *style: Any) -> Lin
     values = [step[measure] for step in steps]  # type: ignore[literal-required]
     known = measure == "top1" and all("test_images" in step for step in steps)
     band = [wilson(step["top1"], step["test_images"]) for step in steps] if known else []
-    return Line(name, [float(step["classes"]) for step in steps], values, *style, band=band)
+    return Line(name, [float(step["classes"]) for step in steps], values, *style)._replace(band=band)
 
 
 def published_line(curve: Curve, index: int) -> Line:

@@ -5,15 +5,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -29,7 +28,6 @@ from der.summary import verdict
 from der.summary.series import Curve, Summary, accuracy_matrix, show_share
 from der.train.log import EpochRecord
 
-FOLDER = "page"  # of templates, style and scripts, beside this module
 MOST_PAIRS = 1000  # rows of confused pairs
 LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
 
@@ -104,7 +102,7 @@ class ClassRow(NamedTuple):
     images: int  # test images
     accuracy: float  # after the last step
     nme: float  # accuracy by nearest mean of exemplars
-    curve: Markup  # accuracy after each step from its own on
+    curve: list[tuple[float, float, float, float]]  # of each step from its own on: x, accuracy, its interval
     taken_for: list[Pair]  # the most frequent first
 
 
@@ -149,18 +147,17 @@ def render(run: FinishedRun) -> str:
         "untimed": [stage for stage in run.stages if stage not in run.times],
         "devices": list(dict.fromkeys(time.device for time in times if time.torch)),
         "torch": list(dict.fromkeys(time.torch for time in times if time.torch)),
-        "parameters": list(parameter_lines(run.parameters)),
         "measured": {"timeline": timeline.data} if timeline else {},
         "data": {name: one.data for name, one in figures.items()}
         | {"confusion": confusion_data, "accuracy_matrix": forgetting.data},
     }
-    return fill("page.html", values, "charts.js", "page.js")
+    return fill("page.html", values)
 
 
-def fill(template: str, values: dict[str, Any], *scripts: str) -> str:
-    """A template of the folder with ``values``, in the page's style and with ``scripts``."""
+def fill(template: str, values: dict[str, Any]) -> str:
+    """A template of the folder with ``values``."""
     environment = Environment(
-        loader=FunctionLoader(read_part),
+        loader=PackageLoader("der.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -172,17 +169,11 @@ def fill(template: str, values: dict[str, Any], *scripts: str) -> str:
         "time": show_seconds,
         "parameters": show_parameters,
         "share": show_share,
+        "value": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
     }
     environment.globals["error"] = verdict.sampling_error
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    return environment.get_template(template).render(
-        **values, style=Markup(read_part("page.css")), script=Markup("\n".join(map(read_part, scripts)))
-    )
-
-
-def read_part(name: str) -> str:
-    """The text of a file of the folder."""
-    return files("der.report").joinpath(FOLDER, name).read_text(encoding="utf-8")
+    return environment.get_template(template).render(values)
 
 
 def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]:
@@ -259,50 +250,12 @@ def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
     for label, (name, images) in enumerate(zip(run.names, run.images.tolist(), strict=True)):
         step = next(step["step"] for step in run.steps if label < step["classes"])
         accuracy, nme = last["per_class"][name], last["nme"]["per_class"][name]
-        curve = class_curve([one["per_class"][name] for one in run.steps[step - 1 :]], images, len(run.steps))
+        curve = []
+        for one in run.steps[step - 1 :]:
+            x = 48 + 204 * (one["step"] - 1) / (last["step"] - 1) if last["step"] > 1 else 150
+            curve.append((x, one["per_class"][name], *verdict.wilson(one["per_class"][name], images)))
         rows.append(ClassRow(label, name, step, images, accuracy, nme, curve, taken_for[name]))
     return rows
-
-
-def class_curve(accuracies: list[float], images: int, last: int) -> Markup:
-    """A class's accuracies in percent after the ``last`` steps of a run as a small drawing, with their band.
-
-    Not by Vega: a thousand would take a minute.
-    """
-    first = last - len(accuracies) + 1
-    across = [48 + 204 * ((step - 1) / (last - 1) if last > 1 else 0.5) for step in range(first, last + 1)]
-
-    def at(x: float, percent: float) -> str:
-        return f"{x:.0f},{88 - 0.8 * percent:.1f}".removesuffix(".0")
-
-    band = [(x, verdict.wilson(value, images)) for x, value in zip(across, accuracies, strict=True)]
-    if len(band) == 1:  # a box
-        band = [(across[0] - 4, band[0][1]), (across[0] + 4, band[0][1])]
-    around = [*(at(x, high) for x, (_, high) in band), *(at(x, low) for x, (low, _) in band[::-1])]
-    points = list(map(at, across, accuracies))
-    named = {first: across[0]} | ({last: across[-1]} if across[-1] - across[0] >= 48 else {})
-    parts = [
-        f'<path d="M34 {88 - 0.8 * level:g}H266"/><text x="28" y="{92 - 0.8 * level:g}">{level}</text>'
-        for level in (0, 50, 100)
-    ]
-    parts += [f'<text class="step" x="{x:.0f}" y="104">step {step}</text>' for step, x in named.items()]
-    parts.append(f'<polygon points="{" ".join(around)}"/><polyline points="{" ".join(points)}"/>')
-    if len(points) <= 20:
-        parts += ['<circle cx="{}" cy="{}" r="2.5"/>'.format(*one.split(",")) for one in points]
-    label = f"Top-1 in percent from step {first} on: {', '.join(f'{one:.1f}' for one in accuracies)}"
-    return Markup(
-        f'<svg class="curve" viewBox="0 0 280 110" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-    )
-
-
-def parameter_lines(section: dict[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str | None]]:
-    """Depth, key and value of nested parameters; sections, of value None, are before what they hold."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield depth, key, None
-            yield from parameter_lines(value, depth + 1)
-        else:
-            yield depth, key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def breakable(name: str) -> Markup:
@@ -361,7 +314,7 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
         "measured": {},
         "data": {drawn.name: drawn.data},
     }
-    return fill("comparison.html", values, "charts.js")
+    return fill("comparison.html", values)
 
 
 def measures_beside(

@@ -8,7 +8,7 @@ Accuracies are in percent, differences in points, errors half-widths of 95 % int
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -198,25 +198,22 @@ def earlier(name: str, source: str, summary: Summary, steps: int | None = None) 
     return Reference(name, source, *measured, is_earlier=True, steps=steps)
 
 
-def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
-    """A line for every measure that changed: which, from, to, and by how many points; empty if none did.
-
-    ``before`` is what an earlier revision wrote: what it does not have did not change.
-    """
-    earlier = before.get("steps") or {}
-    own = {int(name): step for name, step in now["steps"].items()}
+def describe_changes(before: Summary, now: Summary) -> list[str]:
+    """A line for every measure that changed: which, from, to, and by how many points; empty if none did."""
     # By number: "1" of nine steps is "01" of ten.
-    pairs = {int(name): (step, own[int(name)]) for name, step in earlier.items() if int(name) in own}
+    earlier, own = ({int(name): step for name, step in one["steps"].items()} for one in (before, now))
+    pairs = {step: (earlier[step], own[step]) for step in earlier if step in own}
     lines = []
-    if earlier and len(earlier) != len(own):
+    if len(earlier) != len(own):
         lines.append(f"{len(own)} step{'s' * (len(own) > 1)} instead of {len(earlier)}")
     for step, (old, new) in pairs.items():
         if old["classes"] != new["classes"]:  # no accuracy from here on can be compared
             lines.append(f"{new['classes']} instead of {old['classes']} classes after step {step}")
             break
     for key, name in POINTS.items():
-        if key in before and before[key] != now[key]:  # type: ignore[literal-required]
-            lines.append(_move(name, before[key], now[key]))  # type: ignore[literal-required]
+        was, is_now = before[key], now[key]  # type: ignore[literal-required]
+        if was != is_now:
+            lines.append(_move(name, was, is_now))
     moved = {
         step: (old["top1"], new["top1"])
         for step, (old, new) in pairs.items()
@@ -226,10 +223,8 @@ def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
         most = max(moved, key=lambda step: abs(moved[step][1] - moved[step][0]))
         several = f"top-1 at {len(moved)} of {len(own)} steps, most at step {most}"
         lines.append(_move(several if len(moved) > 1 else f"top-1 after step {most}", *moved[most]))
-    sizes = [int(one.get("mean_parameters", 0)) for one in (before, now)]
-    if all(sizes) and sizes[0] != sizes[1]:
-        lines.append(f"mean parameters from {sizes[0]:,} to {sizes[1]:,}")
-    return lines
+    sizes = [f"{int(one['mean_parameters']):,}" for one in (before, now)]
+    return lines + ([f"mean parameters from {sizes[0]} to {sizes[1]}"] if sizes[0] != sizes[1] else [])
 
 
 def _move(name: str, before: float | None, now: float | None) -> str:
