@@ -132,11 +132,10 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
         ("metrics/steps/2/metrics.json", "{}", "no metrics of a step; run the step's evaluation again"),
         ("metrics/summary.json", None, "cannot be read as JSON"),
         ("metrics/summary.json", "{}", "not of the steps in metrics/steps"),
-        ("metrics/training/1/log.csv", "epoch\n", "cannot be read as a training log"),
+        ("metrics/training/1/log.csv", None, "cannot be read"),
         ("metrics/steps/2/mistakes.json", "", "cannot be read as JSON"),
         ("data/memory/2/images.npy", "x", r"cannot be read as a \.npy array"),
         ("data/checkpoints/2/network.json", "", "cannot be read as JSON"),
-        ("data/checkpoints/2/network.json", "[]", "not of a trained network; run `dvc repro` first"),
         ("results/published.json", None, "cannot be read as JSON"),
     ],
 )

@@ -4,12 +4,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from der.core.errors import UserError
-from der.core.files import seal
 from der.summary.series import (
     accuracy_matrix,
     forgetting,
@@ -108,23 +105,6 @@ def test_logs_are_read_to_the_last_digit(tmp_path: Path) -> None:
     ]
     write_log(tmp_path / "1", log)
     assert read_logs([tmp_path / "1"]) == [log]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "epoch,loss\n1,0.5\n",
-        LOG_HEAD + "representation,1,0.1,much,,50\n",
-        LOG_HEAD + "representation,1,0.1,0.5,0.5,50.25\nrepresentation,2\n",
-    ],
-)
-def test_what_is_no_training_log_is_named(text: str, tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text(text)
-    seal(tmp_path, {})
-    with pytest.raises(UserError, match=r"log\.csv: cannot be read as a training log \(") as caught:
-        read_logs([tmp_path])
-    assert "\n" not in str(caught.value)
 
 
 def test_halves_of_counts_are_rounded_up() -> None:

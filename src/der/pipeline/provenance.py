@@ -51,10 +51,7 @@ def check_training(last: int, settings: Settings) -> None:
 
 def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
     """Read network.json after the ``last`` step; raises UserError if other parameters made it."""
-    metadata = SealedDirectory(project.checkpoint(last)).read_json(METADATA)
-    if not isinstance(metadata, dict) or not metadata.get("steps"):
-        path = project.checkpoint(last) / METADATA
-        raise UserError(f"{path}: not of a trained network; run `dvc repro` first")
+    metadata: dict[str, Any] = SealedDirectory(project.checkpoint(last)).read_json(METADATA)
     start = SealedDirectory(project.checkpoint(0)).digests.get(START)  # the weights that step 1 started from
     weights = None if start is None else f"sha256:{start}"
     recipes = [to_values(settings.train.recipe(step)) for step in range(1, last + 1)]

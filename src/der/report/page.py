@@ -295,22 +295,21 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
     """The page of several runs as HTML; differences are to the first run."""
     chart = charts.comparison_chart([(run.name, run.summary) for run in runs])
     drawn = figure("comparison", chart.spec, chart.places("{:g} classes".format))
-    steps = [{row["classes"]: row for row in run.summary["steps"].values()} for run in runs]
+    steps = [
+        {
+            row["classes"]: verdict.Measured(row["top1"], verdict.row_error(row))
+            for row in run.summary["steps"].values()
+        }
+        for run in runs
+    ]
     values = {
         "runs": runs,
         "figure": drawn,
         "rows": [measures_beside(runs[0], run) for run in runs],
         "parameters": {key: [run.differing[key] for run in runs] for key in runs[0].differing},
         "same_steps": len(set(map(tuple, steps))) == 1,
-        "steps": {  # top-1 of every run, None where it did not stop
-            classes: [
-                verdict.Measured(rows[classes]["top1"], verdict.row_error(rows[classes]))
-                if classes in rows
-                else None
-                for rows in steps
-            ]
-            for classes in sorted(set().union(*steps))
-        },
+        # Top-1 of every run, None where it did not stop.
+        "steps": {classes: [one.get(classes) for one in steps] for classes in sorted(set().union(*steps))},
         "measured": {},
         "data": {drawn.name: drawn.data},
     }

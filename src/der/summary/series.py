@@ -13,7 +13,6 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
 from der.core.files import SealedDirectory
 from der.evaluation.results import StepMetrics
 from der.train.log import LOG, EpochRecord
@@ -138,22 +137,16 @@ def write_tables(
 def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
     """The records of steps 1, 2, ...; a value that a log leaves empty is NaN.
 
-    Raises UserError naming a file that is missing, damaged or not ``write_log``'s.
+    Raises UserError naming a file that is missing or damaged.
     """
-    return [_read_log(SealedDirectory(directory).file(LOG)) for directory in directories]
-
-
-def _read_log(path: Path) -> list[EpochRecord]:
-    try:
-        head, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines() or [""])
-        if tuple(head) != EpochRecord._fields:
-            raise ValueError(f"its first line is not {','.join(EpochRecord._fields)}")
-        return [
-            EpochRecord(phase, int(epoch), *(float(number or "nan") for number in numbers))
-            for phase, epoch, *numbers in rows
-        ]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a training log ({error})") from None
+    logs = []
+    for directory in directories:
+        text = SealedDirectory(directory).file(LOG).read_text(encoding="utf-8")
+        log = []
+        for phase, epoch, *numbers in list(csv.reader(text.splitlines()))[1:]:
+            log.append(EpochRecord(phase, int(epoch), *(float(number or "nan") for number in numbers)))
+        logs.append(log)
+    return logs
 
 
 def results_table(summary: Summary) -> str:
