@@ -121,7 +121,7 @@ def test_what_no_cache_may_give_back_stands_between_marks() -> None:
         "before the last edit", "a commit, abc", Measured(50.0), Measured(40.0), is_earlier=True
     )
     other = with_times(replace(run, references=[*run.references, earlier]), computed_from=2)
-    other = replace(other, origin=run.origin._replace(revision="0a1b2c3"))
+    other = replace(other, revision="0a1b2c3")
     pages = [render(one) for one in (run, other)]
     cut = [MEASURED.sub("", page) for page in pages]
     assert cut[0] == cut[1]
@@ -177,8 +177,8 @@ def test_parameters_that_differ_are_shown_and_the_rest_is_folded() -> None:
     (cell,) = re.findall(r"<td><details><summary>(.*?)</summary>(.*?)</details></td>", page)
     assert json.loads(unescape(cell[1])) == order and len(unescape(cell[0])) <= 60
     assert "All are those of preset digits." in page
-    differing = run.origin._replace(differences=[("train.seed", "3", "0")])
-    said = " ".join(Reader(render(replace(run, origin=differing))).text.split())
+    differing = replace(run, differences=[("train.seed", "3", "0")])
+    said = " ".join(Reader(render(differing)).text.split())
     assert "Preset digits, but: parameter this run preset train.seed 3 0" in said
 
 

@@ -237,7 +237,8 @@ def describe_run(plan: Identities, times: Mapping[str, StageTime]) -> str:
         return "`dvc repro` would run nothing"
     shown = {stage: f"{times[stage].seconds:.1f}" if stage in times else "-" for stage in plan}
     lines = align([["stage", "seconds"], *map(list, shown.items())], "<>")
-    return "\n".join([f"`dvc repro` would run {_count(len(plan))}:", "", *lines, "", _sum([*plan], times)])
+    head = f"`dvc repro` would run {len(plan)} stage{'s' * (len(plan) > 1)}:"
+    return "\n".join([head, "", *lines, "", _sum([*plan], times)])
 
 
 def describe_sweep(
@@ -261,8 +262,5 @@ def _sum(stages: list[str], times: Mapping[str, StageTime]) -> str:
     known = [times[stage].seconds for stage in stages if stage in times]
     unknown = len(stages) - len(known)
     text = f"{show_seconds(sum(known))} in all, by what each took last time"
-    return text + (f", and {_count(unknown)} of which nothing is known here" if unknown else "")
-
-
-def _count(stages: int) -> str:
-    return f"{stages} stage{'' if stages == 1 else 's'}"
+    more = f", and {unknown} stage{'s' * (unknown > 1)} of which nothing is known here"
+    return text + (more if unknown else "")

@@ -23,8 +23,7 @@ LOOKED_BACK = 50  # commits of results
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
     """Find the preset from which the fewest of ``parameters`` differ, the first of equal ones, and these."""
-    presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}
-    changes = {name: list(project.compare(values, parameters)) for name, values in presets.items()}
+    changes = {name: list(project.compare(load_preset(name), parameters)) for name in list_presets()}
     nearest = min(changes, key=lambda name: len(changes[name]))
     return nearest, changes[nearest]
 

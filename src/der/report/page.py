@@ -32,17 +32,6 @@ MOST_PAIRS = 1000  # rows of confused pairs
 LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
 
 
-class Origin(NamedTuple):
-    """Where a run comes from."""
-
-    source: str  # of the images
-    identity: str  # of all images: a SHA-256 over the digests of their files
-    preset: str  # the nearest one
-    differences: list[tuple[str, str, str]]  # from it: parameter, value of the run and of the preset as text
-    seed: int
-    revision: str | None  # of the code; None outside of a repository
-
-
 @dataclass(frozen=True)
 class FinishedRun:
     """What a page shows of steps 1..T; everything without a step of its own is of the last one."""
@@ -60,7 +49,12 @@ class FinishedRun:
     joint: float | None  # top-1 of training on all classes at once
     references: list[verdict.Reference]  # what the results are compared to
     parameters: dict[str, Any]  # nested, as in params.yaml
-    origin: Origin
+    source: str  # of the images
+    identity: str  # of all images: a SHA-256 over the digests of their files
+    preset: str  # the nearest one
+    differences: list[tuple[str, str, str]]  # from it: parameter, value of the run and of the preset as text
+    seed: int
+    revision: str | None  # of the code; None outside of a repository
     stages: list[str]  # that made the results, in the order in which they can run
     times: Mapping[str, StageTime]  # of those whose time is known, in that order
     digest: str  # of the results, by which the page is told from that of others

@@ -7,8 +7,8 @@ import base64
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,7 @@ QUALITY = 72  # of larger images, of 100
 SHOWN = 44  # pixels of the screen, about
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(NamedTuple):
     """Images of a class side by side in one file, ``COLUMNS`` in a row."""
 
     uri: str
@@ -41,8 +40,7 @@ class Sheet:
     total: int
 
 
-@dataclass(frozen=True)
-class Album:
+class Album(NamedTuple):
     """The mistaken images of all classes, each once however many steps mistook it."""
 
     sheets: list[Sheet]  # by label; in all there are as many as are known, or as one step mistook

@@ -5,10 +5,9 @@ T steps
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +54,6 @@ def summarise(steps: list[StepMetrics]) -> Summary:
     Averages are means over all steps, the first included ("average incremental accuracy").
     ``forgetting`` is None if T = 1.
     """
-    assert [one["step"] for one in steps] == list(range(1, len(steps) + 1))
     digits = len(str(len(steps)))  # `dvc metrics diff` orders keys as text
     rows = {}
     for one in steps:
@@ -101,8 +99,7 @@ def forgetting(matrix: NDArray[np.float64]) -> float | None:
     return round(float(np.mean(best - matrix[-1, :-1])), 4)
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """Published top-1 accuracies of a protocol."""
 
     name: str  # what was run, in a few words
