@@ -63,26 +63,15 @@ def test_comparison_has_the_errors_of_both_as_far_as_they_are_known() -> None:
     unmeasured = Reference("a", "b", Measured(88), Measured(85))
     unknown = compare(SUMMARY, unmeasured)
     assert unknown.average == pytest.approx((86.3333 - 88, own.average.error))
-    assert compare(older_summary(), unmeasured).last == (7, None)
     part = compare(SUMMARY, Reference("a", "b", Measured(80), Measured(70), steps=2))  # over these alone
     errors = [sampling_error(89, 40), sampling_error(78, 60)]
     assert (part.average, part.last) == ((3.5, pytest.approx(sum(errors) / 2)), (8, errors[1]))
 
 
-def older_summary() -> Summary:
-    """One that does not count its images."""
-    summary = summarise(STEPS)
-    for step in summary["steps"].values():
-        del step["test_images"]  # type: ignore[misc]
-    return summary
-
-
-def test_an_earlier_run_has_errors_if_it_counts_its_images() -> None:
+def test_an_earlier_run_has_errors() -> None:
     reference = earlier("before", "a commit", SUMMARY)
     assert (reference.average.value, reference.steps, reference.is_earlier) == (86.3333, None, True)
     assert reference.last == (92, sampling_error(92, 80))
-    older = earlier("before", "a commit", older_summary())
-    assert older.average.error is None and older.last.error is None
     part = earlier("before", "a commit", SUMMARY, 2)
     assert (part.average.value, part.last) == (83.5, (78, sampling_error(78, 60)))
 

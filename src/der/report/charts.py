@@ -280,7 +280,7 @@ def old_and_new_chart(summary: Summary) -> Chart:
 
 
 def comparison_chart(runs: Sequence[tuple[str, Summary]]) -> Chart:
-    """Top-1 of each named run by classes seen, with its band where that is known."""
+    """Top-1 of each named run by classes seen, with its band."""
     lines = []
     for index, (name, summary) in enumerate(runs):
         look = RUNS[index % len(RUNS)], 2.5, DASHES[index // len(RUNS) % len(DASHES)], "circle"
@@ -289,14 +289,10 @@ def comparison_chart(runs: Sequence[tuple[str, Summary]]) -> Chart:
 
 
 def measured_line(name: str, summary: Summary, measure: str, *style: Any) -> Line:
-    """The line of a measure by classes seen; of top-1 with Wilson's 95 % intervals.
-
-    An older summary, which does not count its images, has none.
-    """
+    """The line of a measure by classes seen; of top-1 with Wilson's 95 % intervals."""
     steps = summary["steps"].values()
     values = [step[measure] for step in steps]  # type: ignore[literal-required]
-    known = measure == "top1" and all("test_images" in step for step in steps)
-    band = [wilson(step["top1"], step["test_images"]) for step in steps] if known else []
+    band = [wilson(step["top1"], step["test_images"]) for step in steps] if measure == "top1" else []
     return Line(name, [float(step["classes"]) for step in steps], values, *style)._replace(band=band)
 
 

@@ -289,13 +289,11 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
     """The page of several runs as HTML; differences are to the first run."""
     chart = charts.comparison_chart([(run.name, run.summary) for run in runs])
     drawn = figure("comparison", chart.spec, chart.places("{:g} classes".format))
-    steps = [
-        {
-            row["classes"]: verdict.Measured(row["top1"], verdict.row_error(row))
-            for row in run.summary["steps"].values()
-        }
-        for run in runs
-    ]
+    steps: list[dict[int, verdict.Measured]] = [{} for _ in runs]
+    for found, run in zip(steps, runs, strict=True):
+        for row in run.summary["steps"].values():
+            error = verdict.sampling_error(row["top1"], row["test_images"])
+            found[row["classes"]] = verdict.Measured(row["top1"], error)
     values = {
         "runs": runs,
         "figure": drawn,

@@ -122,10 +122,7 @@ class Reference(NamedTuple):
 
 
 def judge(summary: Summary, matrix: NDArray[np.float64] | None = None) -> Verdict:
-    """The verdict on a run; errors are None for a summary that does not count its images.
-
-    ``matrix`` is the run's ``accuracy_matrix``; see ``forgetting_error``.
-    """
+    """The verdict on a run; ``matrix`` is its ``accuracy_matrix``, see ``forgetting_error``."""
     lost = summary["forgetting"]
     return Verdict(
         *average_and_last(list(summary["steps"].values())),
@@ -138,26 +135,18 @@ def average_and_last(rows: Sequence[StepSummary]) -> tuple[Measured, Measured]:
 
     Steps share images: the error of their mean is at most the mean of their errors.
     """
-    errors = [row_error(row) for row in rows]
-    known = [error for error in errors if error is not None]
-    shared = sum(known) / len(known) if len(known) == len(rows) else None
-    return Measured(average([row["top1"] for row in rows]), shared), Measured(rows[-1]["top1"], errors[-1])
+    steps = [Measured(row["top1"], sampling_error(row["top1"], row["test_images"])) for row in rows]
+    mean = average([one.value for one in steps])
+    return Measured(mean, statistics.mean(one.error or 0.0 for one in steps)), steps[-1]
 
 
-def row_error(row: StepSummary) -> float | None:
-    """Of a step's top-1; None in an older summary, which does not count its images."""
-    return sampling_error(row["top1"], row["test_images"]) if "test_images" in row else None
-
-
-def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> float | None:
+def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> float:
     """Of average forgetting: every earlier step's classes have their own images, before and after the same.
 
     Without a matrix, which a summary does not hold, means over all these classes stand for each step's.
     """
-    rows, lost = list(summary["steps"].values()), summary["forgetting"]
-    after = rows[-1]["old"]
-    if lost is None or after is None or not all("test_images" in row for row in rows):
-        return None
+    rows = list(summary["steps"].values())
+    after, lost = rows[-1]["old"] or 0.0, summary["forgetting"] or 0.0
     images = [end - start for start, end in pairwise([0, *(row["test_images"] for row in rows[:-1])])]
     if matrix is None:
         best, last = np.full(len(images), min(max(after + lost, 0.0), 100.0)), np.full(len(images), after)
