@@ -22,8 +22,6 @@ OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir 
 CACHE_MODE = 0o444  # DVC believes objects of this mode, without looking
 NOT_SEALED = ("check", "summarize")  # stages with outputs that hold no digests of their own
 
-Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
-
 
 def read_records() -> dict[str, Any]:
     """All that DVC has recorded of its runs, by stage; raises UserError where it is half-written."""
@@ -61,8 +59,8 @@ def _whole(path: Path) -> Iterator[None]:
         ) from None
 
 
-def read_lock() -> Ran:
-    """The parameters that every stage of the graph last ran with; those of a longer chain are left out."""
+def read_lock() -> dict[str, dict[str, Any]]:
+    """The parameters that every stage of the graph last ran with, by dotted path; none of a longer chain."""
     records = read_records()
     names = [name for names in project.list_stages().values() for name in names if name in records]
     return {name: records[name].get("params", {}).get(str(project.PARAMS), {}) for name in names}

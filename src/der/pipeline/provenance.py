@@ -19,6 +19,7 @@ from der.summary.series import Summary
 
 CODE = ("src", "stages", "dvc.yaml")
 LOOKED_BACK = 50  # commits of results
+OTHERWISE = f"trained with other parameters than {project.PARAMS} has; run `dvc repro` first"
 
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
@@ -45,7 +46,7 @@ def check_training(last: int, settings: Settings) -> None:
     except UserError:  # the protocol is of other classes
         planned = []
     if steps != planned:
-        raise _trained_otherwise(last)
+        raise UserError(f"{project.checkpoint(last) / METADATA}: {OTHERWISE}")
 
 
 def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
@@ -56,13 +57,8 @@ def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
     recipes = [to_values(settings.train.recipe(step)) for step in range(1, last + 1)]
     network = to_values(replace(settings.network, weights=weights))
     if [metadata.get("network"), metadata.get("recipes")] != [network, recipes]:
-        raise _trained_otherwise(last)
+        raise UserError(f"{project.checkpoint(last) / METADATA}: {OTHERWISE}")
     return metadata
-
-
-def _trained_otherwise(last: int) -> UserError:
-    sentence = f"trained with other parameters than {project.PARAMS} has; run `dvc repro` first"
-    return UserError(f"{project.checkpoint(last) / METADATA}: {sentence}")
 
 
 def last_other_summary(own: Summary) -> tuple[str, Summary] | None:

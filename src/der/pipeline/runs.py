@@ -128,7 +128,17 @@ def compare_experiments(path: Path | None = None) -> str:
         raise UserError("; ".join([none, *notes, queue]))
     baseline = commit["data"]["params"][str(project.PARAMS)]["data"]
     own = _read_finished(commit["data"]) if is_recorded(baseline) else None
-    runs = collect_runs(baseline, [own, *finished] if own else finished)
+    found = [own, *finished] if own else finished
+    changed = {change.key for parameters, _ in found for change in project.compare(baseline, parameters)}
+    setting = sorted(changed.difference(REPETITION))
+    runs = [
+        verdict.SweepRun(
+            {key: project.value_at(parameters, key) for key in setting},
+            {key: project.value_at(parameters, key) for key in REPETITION},
+            {name: metrics.get(name) for name in verdict.METRICS},
+        )
+        for parameters, metrics in found
+    ]
     rows = verdict.summarise_runs(runs)
     if own:
         rows.sort(key=lambda row: row.setting != runs[0].setting)
@@ -169,20 +179,6 @@ def _read_finished(data: Any) -> Finished | None:
     if not metrics.keys() >= {"average_top1", "last_top1"}:
         return None
     return data["params"][str(project.PARAMS)]["data"], metrics
-
-
-def collect_runs(baseline: Any, finished: Sequence[Finished]) -> list[verdict.SweepRun]:
-    """The finished runs by all parameters in which any of them differs from the commit."""
-    changed = {change.key for parameters, _ in finished for change in project.compare(baseline, parameters)}
-    setting = sorted(changed.difference(REPETITION))
-    return [
-        verdict.SweepRun(
-            {key: project.value_at(parameters, key) for key in setting},
-            {key: project.value_at(parameters, key) for key in REPETITION},
-            {name: metrics.get(name) for name in verdict.METRICS},
-        )
-        for parameters, metrics in finished
-    ]
 
 
 def make_table(rows: list[verdict.Row]) -> str:

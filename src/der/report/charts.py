@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, cycle, groupby, pairwise
+from itertools import accumulate, cycle, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,7 +159,7 @@ class Chart(NamedTuple):
             known = {x: y for x, y in zip(line.x, line.y, strict=True) if y is not None}
             bands = dict(zip(line.x, line.band, strict=False))
             said: Spec = {"name": name, "unit": panel.unit, "colour": line.colour}
-            said["values"] = [rounded(known.get(x)) for x in places]
+            said["values"] = [rounded(known[x]) if x in known else None for x in places]
             if bands:
                 said["band"] = [[*map(rounded, bands[x])] if x in bands else None for x in places]
             series.append(said)
@@ -211,10 +211,8 @@ def number(field: str, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", **more}
 
 
-def rounded(value: Number) -> Number:
+def rounded(value: float) -> float:
     """Four significant digits or two decimals, which no reader misses and a page need not carry."""
-    if value is None:
-        return None
     return round(value, 2) if abs(value) >= 10 else float(f"{value:.4g}")
 
 
@@ -241,8 +239,8 @@ def config(size: Size) -> Spec:
 
 def draw(spec: Spec, path: Path) -> None:
     """Draw a PNG file, byte-identical for equal specifications."""
-    look = {"config": config(FILE)}
-    path.write_bytes(vl_convert.vegalite_to_png(spec | look, VEGA_LITE, scale=2, allowed_base_urls=[]))
+    spec = spec | {"config": config(FILE)}
+    path.write_bytes(vl_convert.vegalite_to_png(spec, VEGA_LITE, scale=2, allowed_base_urls=[]))
 
 
 def svg(spec: Spec, size: Size) -> str:
@@ -381,13 +379,13 @@ def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
     points: dict[str, list[tuple[float, Number]]] = {record.phase: [] for log in logs for record in log}
     epoch = 0
     for log in logs:
-        for phase, records in groupby(log, lambda record: record.phase):
-            for record in records:
-                epoch += 1
-                value = getattr(record, measure)
-                known = not math.isnan(value) and (measure != "auxiliary_loss" or value > 0)
-                points[phase].append((float(epoch), value if known else None))
-            points[phase].append((float(epoch), None))
+        for record in log:
+            epoch += 1
+            value = getattr(record, measure)
+            known = not math.isnan(value) and (measure != "auxiliary_loss" or value > 0)
+            points[record.phase].append((float(epoch), value if known else None))
+        for found in points.values():
+            found.append((float(epoch), None))
     shape = "circle" if epoch <= MOST_DOTTED else ""
     return [
         Line(phase, [x for x, _ in found], [y for _, y in found], colour, shape=shape, size=12)

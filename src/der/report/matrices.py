@@ -163,7 +163,7 @@ class Matrix:
 
 
 def accuracy_matrix_chart(
-    steps: Sequence[StepMetrics], names: Sequence[str], images: Sequence[int] = ()
+    steps: list[StepMetrics], names: Sequence[str], images: Sequence[int] = ()
 ) -> Matrix:
     """Accuracy after each step (row) on each step's classes (column), shaded by the loss since.
 
@@ -200,7 +200,7 @@ def accuracy_matrix_chart(
 def grade_lost(points: Numbers, scale: float) -> Places:
     """The place in LOSSES for so many points lost."""
     graded = np.rint(np.clip(np.divide(points, scale), -1, 1) * (GRADES - 1))
-    return (GRADES - 1 + graded).astype(np.int64)
+    return np.asarray(GRADES - 1 + graded, np.int64)
 
 
 def name_cohorts(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
@@ -247,7 +247,7 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
 
 def grade_share(share: Numbers) -> Places:
     """Of GRADES, by its square root, for confusions lie at the low end."""
-    return np.minimum(GRADES * np.sqrt(share), GRADES - 1).astype(np.int64)
+    return np.asarray(np.minimum(GRADES * np.sqrt(share), GRADES - 1), np.int64)
 
 
 def _percent(count: int, images: int) -> str:

@@ -21,7 +21,6 @@ from der.core.files import atomic_file
 from der.data.arrays import Memory
 from der.evaluation.results import Mistakes, Predictions, StepMetrics
 from der.report import charts
-from der.report.charts import Chart, Size, Spec
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, kept_steps, sparse
 from der.report.thumbnails import COLUMNS, Album, exemplar_sheets, mistake_album
 from der.summary import verdict
@@ -60,14 +59,9 @@ class FinishedRun:
     digest: str  # of the results, by which the page is told from that of others
 
     @property
-    def confusion(self) -> NDArray[np.int64]:
-        """The confusion matrix after the last step, (K, K)."""
-        return self.confusions[-1]
-
-    @property
     def images(self) -> NDArray[np.int64]:
         """Test images of each class, (K,)."""
-        return np.asarray(self.confusion.sum(axis=1))
+        return np.asarray(self.confusions[-1].sum(axis=1))
 
 
 class Figure(NamedTuple):
@@ -123,7 +117,7 @@ def render(run: FinishedRun) -> str:
         "run": run,
         "last": run.steps[-1],
         "verdict": verdict.judge(run.summary, accuracy_matrix(run.steps)),
-        "comparisons": [verdict.compare(run.summary, reference) for reference in run.references],
+        "comparisons": [(one, *verdict.compare(run.summary, one)) for one in run.references],
         "figures": figures,
         "timeline": timeline,
         "confusion": confusion,
@@ -183,7 +177,7 @@ def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]
         step = f"step {sizes.index(int(classes)) + 1}, " if classes in sizes else ""
         return f"{step}{classes:g} {'class' if classes == 1 else 'classes'}"
 
-    shown: dict[str, tuple[Chart, Callable[[float], str], Mapping[str, Size]]] = {
+    shown: dict[str, tuple[charts.Chart, Callable[[float], str], Mapping[str, charts.Size]]] = {
         "accuracy": (charts.accuracy_chart(run.summary, run.published, run.joint), after, charts.PAGE),
         "old_and_new": (charts.old_and_new_chart(run.summary), after, charts.PAGE),
         "reliability": (charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
@@ -199,7 +193,10 @@ def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]
 
 
 def figure(
-    name: str, spec: Callable[[Size], Spec], data: dict[str, Any], sizes: Mapping[str, Size] = charts.PAGE
+    name: str,
+    spec: Callable[[charts.Size], charts.Spec],
+    data: dict[str, Any],
+    sizes: Mapping[str, charts.Size] = charts.PAGE,
 ) -> Figure:
     """A chart, drawn at several sizes, with what the script says of it."""
     return Figure(name, {one: Markup(charts.svg(spec(size), size)) for one, size in sizes.items()}, data)
@@ -227,7 +224,7 @@ def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
 
 def confused_pairs(run: FinishedRun) -> list[Pair]:
     """All pairs with a confused image, the most frequent first, then in label order."""
-    wrong_KK = run.confusion - np.diag(np.diag(run.confusion))
+    wrong_KK = run.confusions[-1] - np.diag(np.diag(run.confusions[-1]))
     order = np.argsort(-wrong_KK, axis=None, kind="stable")[: np.count_nonzero(wrong_KK)]
     return [
         Pair(run.names[true], run.names[predicted], int(wrong_KK[true, predicted]), int(run.images[true]))

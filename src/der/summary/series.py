@@ -166,16 +166,15 @@ def results_table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def align(rows: Iterable[list[str]], sides: str = "") -> list[str]:
+def align(rows: list[list[str]], sides: str = "") -> list[str]:
     """Lines in which the cells of ``rows`` stand in columns; rules under the first.
 
     ``sides`` has a "<" for a column whose cells stand to its left, and a ">" for others, as all are without.
     """
-    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
+    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
     forms = [f"{side}{width}" for side, width in zip(sides or ">" * len(widths), widths, strict=True)]
-    return ["  ".join(map(format, row, forms)).rstrip() for row in rows]
+    return ["  ".join(map(format, row, forms)).rstrip() for row in ruled]
 
 
 def show(value: float | None) -> str:

@@ -160,18 +160,10 @@ def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> fl
     return math.hypot(*errors) / len(images)
 
 
-class Comparison(NamedTuple):
-    """By how much a run is above a reference."""
-
-    reference: Reference
-    average: Measured
-    last: Measured
-
-
-def compare(summary: Summary, reference: Reference) -> Comparison:
-    """The run beside a reference, over the steps of that."""
+def compare(summary: Summary, reference: Reference) -> tuple[Measured, Measured]:
+    """By how much a run is above a reference, over the steps of that: on average, and at their end."""
     mean, last = average_and_last(list(summary["steps"].values())[: reference.steps])
-    return Comparison(reference, difference(mean, reference.average), difference(last, reference.last))
+    return difference(mean, reference.average), difference(last, reference.last)
 
 
 def chance(sizes: Sequence[int]) -> Reference:
