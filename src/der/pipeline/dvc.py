@@ -146,12 +146,9 @@ def hash_output(path: Path) -> str:
 
 def _hash_objects(output: Path) -> dict[str, Path | bytes]:
     """DVC's objects of an output by their names: files, and at last the listing of a directory."""
-    objects: dict[str, Path | bytes] = {}
-    names = {}
-    for file in find_files(output):
-        name = names[file.relative_to(output).as_posix()] = md5_of(file)
-        objects[name] = file
-    listing = json.dumps([{"md5": names[one], "relpath": one} for one in sorted(names)]).encode()
+    hashes = {file.relative_to(output).as_posix(): md5_of(file) for file in find_files(output)}
+    listing = json.dumps([{"md5": hashes[one], "relpath": one} for one in sorted(hashes)]).encode()
+    objects: dict[str, Path | bytes] = {name: output / one for one, name in hashes.items()}
     return objects | ({f"{md5_of(listing)}.dir": listing} if output.is_dir() else {})
 
 

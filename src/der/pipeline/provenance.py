@@ -24,7 +24,8 @@ OTHERWISE = f"trained with other parameters than {project.PARAMS} has; run `dvc 
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
     """Find the preset from which the fewest of ``parameters`` differ, the first of equal ones, and these."""
-    changes = {name: list(project.compare(load_preset(name), parameters)) for name in list_presets()}
+    presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}  # as plain lists
+    changes = {name: list(project.compare(values, parameters)) for name, values in presets.items()}
     nearest = min(changes, key=lambda name: len(changes[name]))
     return nearest, changes[nearest]
 

@@ -153,8 +153,7 @@ def read_commit() -> Any:
     done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"dvc exp show: {' '.join(done.stderr.split()) or 'failed'}")
-    _workspace, commit = json.loads(done.stdout)
-    return commit
+    return json.loads(done.stdout)[1]  # after the workspace
 
 
 def _sort_experiments(experiments: Sequence[Any]) -> tuple[list[Finished], dict[str, list[str]]]:

@@ -277,7 +277,5 @@ def one_line(name: str) -> str:
 
 def shortened(text: str, longest: int) -> str:
     """``text``, or its first and last letters if it has more than ``longest``."""
-    if len(text) <= longest:
-        return text
     head = longest // 2
-    return f"{text[:head]}…{text[head + 1 - longest :]}"
+    return text if len(text) <= longest else f"{text[:head]}…{text[head + 1 - longest :]}"

@@ -257,12 +257,8 @@ def breakable(name: str) -> Markup:
 
 def show_bytes(count: int) -> str:
     """A number of bytes with a decimal unit."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
+    power = next((power for power in range(4) if count < 999.5 * 1000**power), 4)
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def show_parameters(count: int) -> str:

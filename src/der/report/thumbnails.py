@@ -51,8 +51,7 @@ class Album(NamedTuple):
 
 def side_of(pixels: int, count: int) -> int:
     """Pixels of a side that each of ``count`` images, of so many ``pixels`` themselves, has in the page."""
-    affordable = max(math.isqrt(MOST_PIXELS // max(count, 1)), SMALLEST)
-    return min(pixels, LARGEST, affordable)
+    return min(pixels, LARGEST, max(math.isqrt(MOST_PIXELS // max(count, 1)), SMALLEST))
 
 
 def most_of_a_class(most: int, classes: int) -> int:
