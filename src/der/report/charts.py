@@ -366,7 +366,7 @@ def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
         if unit:
             scale = {"zero": False, "domainMax": 102, "nice": False}
         elif 0 < 9.99 * low < high:  # falls to a tenth, in spite of rounding
-            scale = {"type": "log", "nice": False}
+            scale = {"type": "log", "nice": False, "domain": [rounded(low), rounded(high)]}
         if values:
             panels.append(Panel(title, unit, height, lines, scale))
     steps = [end + 0.5 for end in accumulate(map(len, logs))]
