@@ -7,7 +7,7 @@ const GRADES = 16; // of shades, as der.report.matrices has them
 
 const counted = (count, singular, plural) => `${count} ${count === 1 ? singular : plural}`;
 
-// Percent and half of Wilson's 95 % interval, in points, as der.summary.uncertainty has it.
+// Percent and half of Wilson's 95 % interval, in points, as der.summary.verdict has it.
 function withError(percent, images, text = percent.toFixed(1)) {
   const share = percent / 100, z2 = 1.959963984540054 ** 2;
   const error = 195.9963984540054 / (1 + z2 / images) * Math.sqrt(share * (1 - share) / images + z2 / (4 * images ** 2));
