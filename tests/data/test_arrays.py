@@ -69,11 +69,13 @@ def test_of_large_files_nothing_stays_resident(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "HELD", 2 * module.AROUND)
     most: list[int] = []
 
+    release = files.release
+
     def watched(array: NDArray[np.uint8]) -> None:
         most.append(sum(map(resident, arrays)))
-        files.release(array)
+        release(array)
 
-    monkeypatch.setattr(module, "release", watched)
+    monkeypatch.setattr(files, "release", watched)
     rows = np.arange(12)[::-1]
     picked = every_row(arrays).pick(rows)
     streamed = np.concatenate([*picked.stream([rows[:4], rows[4:]])])

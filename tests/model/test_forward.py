@@ -76,8 +76,8 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
         return run_network(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forward, "PASS_VALUES", most * random_images(0, 1).size)
-        patch.setattr(forward, "run_network", run)
+        patch.setattr("der.model.network.PASS_VALUES", most * random_images(0, 1).size)
+        patch.setattr("der.model.network.run_network", run)
         together = [*outputs_by_class(CHECKPOINT.network, NORMALIZATION, classes, CPU)]
     for one, other in zip(together, starmap(alone, enumerate(counts)), strict=True):
         assert_alike(one, other)

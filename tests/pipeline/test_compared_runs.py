@@ -139,7 +139,7 @@ def test_steps_of_the_same_images_are_compared(
     assert found is not None and (found.name, found.steps) == (name, compared_steps)
     assert ("over the steps that have the same images" in found.source) == (compared_steps is not None)
     if compared_steps != 1:
-        assert (found.average, found.last) == (before["average_top1"], before["last_top1"])
+        assert found.average.value == before["average_top1"] and found.last.value == before["last_top1"]
 
 
 @pytest.mark.parametrize(

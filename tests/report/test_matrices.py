@@ -64,7 +64,7 @@ def test_confusion_by_hand() -> None:
         (1, 1, "67"),
     ]
     assert chart.edges == [1, 3] and chart.title.startswith("Confusion after step 2")
-    assert [grade_share(share) for share in (0.01, 1, 10, 40, 100)] == [0, 1, 5, 10, GRADES - 1]
+    assert [grade_share(share / 100) for share in (0.01, 1, 10, 40, 100)] == [0, 1, 5, 10, GRADES - 1]
 
 
 @pytest.mark.parametrize("count", [MOST_WRITTEN, MOST_WRITTEN + 1])

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from der.core.errors import UserError, printable
+from der.core.files import read_array
 from der.data.sources import pictures
-from der.data.sources.pictures import Picture, decode, map_images, read_picture, to_pixels, write_decoded
+from der.data.sources.pictures import Picture, decode, read_picture, to_pixels, write_decoded
 from tests.data.sources.image_trees import SIDE, pixels_of, png, settings_for
 
 GREY = [[0, 100], [200, 255]]
@@ -253,8 +254,8 @@ def test_many_are_written_to_their_places(
         assert len(taken) < 30 + chunk
         assert write_decoded(tmp_path / "b.npy", range(10), decoded, settings_for("")) == []
     wanted = np.stack([pixels_of(str(index)) for index in range(40)])
-    assert np.array_equal(map_images(tmp_path / "a.npy"), wanted[:30][::-1])
-    assert np.array_equal(map_images(tmp_path / "b.npy"), wanted[30:])
+    assert np.array_equal(read_array(tmp_path / "a.npy"), wanted[:30][::-1])
+    assert np.array_equal(read_array(tmp_path / "b.npy"), wanted[30:])
 
 
 KINDS = {  # formats as Pillow names them, with the mode to save in
