@@ -20,6 +20,7 @@ from bench.engine_predicting import EnginePrediction, write_pictures
 from bench.measure import Measured, Speeds, measure_step
 from bench.plain import PlainLoop
 from bench.plain_predicting import PlainPrediction
+from bench.processes import differences
 from bench.results_file import RESULTS, describe_machine, round_figures, write_results
 from bench.table import format_summary
 from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
@@ -201,3 +202,12 @@ def test_the_page_quotes_the_results() -> None:
 def test_the_page_names_cases_that_there_are() -> None:
     named = re.findall(r'--case "(.+)"', Path("docs/speed.md").read_text(encoding="utf-8"))
     assert named and {*named} <= {TOGETHER, *(case.name for case in list_cases(CPU, quick=False))}
+
+
+def test_differences_are_of_two_processes_to_one_at_the_same_seed() -> None:
+    runs = [(0, 1, 99, 98), (0, 2, 98, 98.5), (1, 1, 97, 90), (1, 2, 99, 90)]
+    keys = ("seed", "processes", "average_top1", "last_top1")
+    assert differences([dict(zip(keys, run, strict=True)) for run in runs]) == {
+        "average_top1": {"by_seed": [-1, 2], "mean": 0.5},
+        "last_top1": {"by_seed": [0.5, 0], "mean": 0.25},
+    }

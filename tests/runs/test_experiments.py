@@ -56,35 +56,6 @@ def test_in_the_workspace_beside_the_last_commit(base: Pipeline, pipeline: Pipel
     assert compared[SUMMARY]["steps.2.top1"]["new"] is None
 
 
-def test_in_a_copy_with_the_code_of_the_copy(pipeline: Pipeline, tmp_path: Path) -> None:
-    # Images that git does not track are not copied: experiments elsewhere need a path that holds everywhere.
-    images = tmp_path / "images"
-    (pipeline.root / "data/images").rename(images)
-    pipeline.edit(dataset__path=str(images))
-    assert pipeline.repro().run == ["check", "download", "report"]
-    pipeline.commit("Images outside of the repository")
-    before = pipeline.results()
-
-    # An installed der comes from elsewhere: here, from a package that cannot be imported.
-    (tmp_path / "installed/der").mkdir(parents=True)
-    (tmp_path / "installed/der/__init__.py").write_text("raise ImportError\n", encoding="utf-8")
-    environment = recording(pipeline, tmp_path / "installed")
-    words = ("exp", "run", "--temp", "--name", "calm", "-S", "train.incremental.momentum=0.5")
-    printed = pipeline.succeed("dvc", *words, **environment)
-
-    for stage in numbered("T2", "B2", "E2", "summarize", "report"):
-        assert f"Running stage '{stage}'" in printed
-    assert "Running stage 'train_task@1'" not in printed
-    opened = [path for _, path, _ in recorded_paths(pipeline)]
-    code = [path for path in opened if "/der/" in path or "/stages/" in path]
-    copies = str(pipeline.root.resolve() / ".dvc/tmp/exps/")
-    assert code and all(path.startswith(copies) for path in code)
-    assert pipeline.results() == before  # the workspace is as it was
-    compared = json.loads(pipeline.succeed("dvc", "metrics", "diff", "--json", "HEAD", "calm"))
-    assert set(compared[SUMMARY]["steps.2.gamma"]) == {"old", "new", "diff"}
-    assert "steps.1.top1" not in compared[SUMMARY]
-
-
 def processes(pipeline: Pipeline) -> list[psutil.Process]:
     """All that were started from the pipeline, however indirectly, and run."""
     mark = "DVC_SITE_CACHE_DIR"
@@ -132,20 +103,29 @@ def number(cell: str) -> float | None:
     return float(cell) if cell else None
 
 
-def test_sweep(queue: Pipeline) -> None:
+def test_sweep(queue: Pipeline, tmp_path: Path) -> None:
     refused = queue.command("python", "-m", "der", "compare", PYTHONPATH="src").stderr
     assert "error: no finished experiment of this commit" in refused
 
     # Two at a time; the budget of one leaves no exemplar for each class, so that it fails.
     good, failing = enqueue(queue, "train.seed=1", "protocol.first_classes=4", "memory.budget=8,3")
     (another,) = enqueue(queue, "train.seed=0", "protocol.first_classes=4")
-    queue.succeed(*START.split())
+    # An installed der comes from elsewhere: here, from a package that cannot be imported.
+    (tmp_path / "installed/der").mkdir(parents=True)
+    (tmp_path / "installed/der/__init__.py").write_text("raise ImportError\n", encoding="utf-8")
+    before = queue.results()
+    queue.succeed(*START.split(), **recording(queue, tmp_path / "installed"))
     end = time.monotonic() + PATIENCE
     while re.search("Queued|Running", queue.succeed(*STATUS.split())):
         assert time.monotonic() < end
         time.sleep(POLL)
     queue.succeed("dvc", "queue", "stop")
     wait_for_end(queue)
+    assert queue.results() == before  # the workspace is as it was
+    opened = [path for _, path, _ in recorded_paths(queue)]
+    code = [path for path in opened if "/der/" in path or "/stages/" in path]
+    copies = str(queue.root.resolve() / ".dvc/tmp/exps/")
+    assert code and all(path.startswith(copies) for path in code)
 
     shown = queue.succeed(*SHOW.split(), "--csv")
     assert all(name in shown for name in (good, failing, another))
