@@ -1,4 +1,4 @@
-"""Nothing is cached under the wrong code: what a stage runs is what check has read, functions of users too."""
+"""Nothing is cached under the wrong code: what a stage runs is what check read, functions of users too."""
 
 import shutil
 import sys

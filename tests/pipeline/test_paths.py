@@ -1,4 +1,4 @@
-"""What stages leave, by the graph; markers; what tells one result from another."""
+"""The chain, classes of a step, what stages leave by the graph, and what tells one result from another."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from der.core.errors import DamageError, UserError
 from der.core.files import sealed_directory
 from der.pipeline.project import (
+    CHAIN,
     FINGERPRINTS,
     INPUT,
     PLOTS,
@@ -22,7 +23,11 @@ from der.pipeline.project import (
     sealed,
     stages_of,
     train_images,
+    write_chain,
+    write_classes,
 )
+
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def write_task(text: bytes) -> None:
@@ -30,7 +35,6 @@ def write_task(text: bytes) -> None:
         (directory / "ant.npy").write_bytes(text)
 
 
-@pytest.mark.usefixtures("place")
 def test_every_stage_of_the_graph_has_outputs_of_its_own() -> None:
     stages = [stage for stages in list_stages().values() for stage in stages]
     outputs = [output for stage in stages for output in list_outputs(stage)]
@@ -42,7 +46,6 @@ def test_every_stage_of_the_graph_has_outputs_of_its_own() -> None:
         list_outputs("odd")
 
 
-@pytest.mark.usefixtures("place")
 def test_what_is_sealed_is_all_that_stages_read_of_each_other() -> None:
     stages = [stage for stages in list_stages().values() for stage in stages]
     outputs = {output for stage in stages for output in list_outputs(stage)}
@@ -52,7 +55,6 @@ def test_what_is_sealed_is_all_that_stages_read_of_each_other() -> None:
     assert set().union(*owners) == outputs - alone
 
 
-@pytest.mark.usefixtures("place")
 def test_stages_of_a_protocol_shorter_than_the_chain() -> None:
     stages = stages_of(2)
     assert {"split", "train_task@1", "train_task@2", "evaluate@2", "report"} <= set(stages)
@@ -61,7 +63,6 @@ def test_stages_of_a_protocol_shorter_than_the_chain() -> None:
     assert stages == ["check", "download", "split", "initialize", *steps, "summarize", "report"]
 
 
-@pytest.mark.usefixtures("place")
 def test_large_files_are_told_by_their_size() -> None:
     digests = []
     for text in ("a" * (WHOLE + 1), "b" * (WHOLE + 1), "b" * (WHOLE + 2), "b" * WHOLE, "a" * WHOLE):
@@ -73,7 +74,6 @@ def test_large_files_are_told_by_their_size() -> None:
     assert len({first, *others}) == 4
 
 
-@pytest.mark.usefixtures("place")
 def test_sealed_directories_are_told_by_their_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
     write_task(b"a" * (WHOLE + 1))
     first = digest_outputs("split")
@@ -84,7 +84,6 @@ def test_sealed_directories_are_told_by_their_manifests(monkeypatch: pytest.Monk
     assert digest_outputs("split") == first
 
 
-@pytest.mark.usefixtures("place")
 def test_a_marker_is_no_task() -> None:
     mark_unused("split", 3, train_images(3))
     assert is_unused(train_images(3))
@@ -94,3 +93,54 @@ def test_a_marker_is_no_task() -> None:
     assert not is_unused(train_images(1))
     with pytest.raises(DamageError, match=r"^data/tasks/2/train/manifest\.json: cannot be read"):
         is_unused(train_images(2))
+
+
+@pytest.mark.parametrize("length", [1, 2, 11])
+def test_the_length_is_what_was_written(length: int) -> None:
+    write_chain(length)
+    assert chain_length() == length
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "[steps]",
+        "steps: 3",
+        "steps: [",
+        "steps: {}",
+        'step: {"1": {}}',
+        "steps: {1: {}, 2: {}}",
+        'steps: {"1": {}, "3": {}}',
+        'steps: {"1": {previous: 0, phase: base}, "2": {previous: 0, phase: base}}',
+        "steps: 2024-02-31",
+        b"\xff",
+    ],
+    ids=str,
+)
+def test_a_chain_that_is_none_says_how_to_write_one(content: str | bytes | None, place: Path) -> None:
+    if content is None:
+        CHAIN.unlink()
+    else:
+        CHAIN.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=r"^chain\.yaml: missing or damaged; run `der chain`$"):
+        chain_length()
+
+
+@pytest.mark.parametrize("steps", [[["ant", "bee"]], [["ant"], ["bee", "Größe"], ["1"]]])
+def test_the_classes_are_those_that_were_written(steps: list[list[str]]) -> None:
+    images = train_images(len(steps))
+    with sealed_directory(images) as directory:
+        write_classes(directory, steps)
+    assert read_task(images, len(steps)) == steps
+
+
+def test_the_classes_of_another_step_are_named() -> None:
+    images = train_images(2)
+    with sealed_directory(images) as directory:
+        write_classes(directory, [["ant"]])
+    with pytest.raises(
+        UserError, match=r"^data/tasks/2/train/classes\.json: not the classes of 2 steps; run `dvc repro`$"
+    ):
+        read_task(images, 2)
