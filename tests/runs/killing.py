@@ -71,18 +71,11 @@ class Started:
                     found += [process] if scripts & {*process.cmdline()} else []
         return sorted(found, key=lambda one: one.pid)
 
-    def kill(self, how: str) -> None:
-        """Send a signal to the processes that ``how`` names, and wait until all have ended."""
-        whom, name = how.split()
-        number = signal.Signals[f"SIG{name}"]
+    def kill(self) -> None:
+        """Kill all its processes at once, and wait until they have ended."""
         trainers = self.trainers()
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if whom == "all":
-                os.killpg(self.process.pid, number)
-            elif whom == "dvc":
-                os.kill(self.process.pid, number)
-            for trainer in trainers if whom == "training" else []:
-                trainer.send_signal(number)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
         wait_for(lambda: all(has_status(trainer, psutil.STATUS_ZOMBIE) for trainer in trainers))
 

@@ -77,7 +77,7 @@ def kill_after(pipeline: Pipeline, begun: int, seconds: float) -> str | None:
             repro.process.wait(seconds)
         killed = not repro.ended()
         if killed:
-            repro.kill("all KILL")
+            repro.kill()
     if not killed and repro.process.returncode:
         mend(pipeline, repro.printed)
         return kill_after(pipeline, begun, seconds)
