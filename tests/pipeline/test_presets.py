@@ -2,20 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from dvc.utils.serialize import loads_yaml
 from jsonschema import Draft202012Validator
 
 from der.core.files import read_json
 from der.data.protocol import plan_steps
 from der.pipeline.edits import SCHEMA, planned_steps
-from der.pipeline.presets import PRESETS, list_orders, load_order, load_preset, write_preset
+from der.pipeline.presets import list_orders, load_order, load_preset, write_preset
 from der.pipeline.project import PARAMS, compare
 from der.settings.parsing import parse_yaml
 from der.settings.sections import to_values
@@ -69,25 +66,6 @@ def test_protocol(name: str) -> None:
     steps = plan_steps(class_names(settings), settings.protocol)
     assert [len(step) for step in steps] == [first] + [later] * (count - 1)
     assert sorted(one for step in steps for one in step) == class_names(settings)
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
-def test_a_preset_holds_only_what_differs_from_its_base(name: str) -> None:
-    content = yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
-    base = load_preset(content.pop("base"))
-    for key, value in leaves(content):
-        own = base
-        for part in key.split("."):
-            own = own[part]
-        assert value != own, f"{key}: that is the base's value"
-
-
-def leaves(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, dict) and key != "masks":
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 # Epochs, milestones, weight decay, batch size, epochs of warm-up, heads drawn anew after it.
