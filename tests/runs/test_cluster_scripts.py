@@ -37,7 +37,7 @@ def write_programs(directory: Path, path: str, **texts: str) -> dict[str, str]:
 
 @pytest.fixture
 def clone(base: Pipeline, pipeline: Pipeline, tmp_path: Path) -> Pipeline:
-    """All stages have run, as of a row or a chain that ``pipeline`` asks for; files of DVC and git are halves."""
+    """All stages have run, as of a row or a chain that ``pipeline`` asks for; DVC's lock is a half."""
     clone = base.copy_to(tmp_path / "clone")
     lock = (clone.root / "dvc.lock").read_bytes()
     clone.succeed("git", "remote", "add", "origin", str(pipeline.root))
