@@ -144,16 +144,6 @@ def test_the_engine_has_the_kernels_of_a_long_training(name: str, kernels: Kerne
     loop.release()
 
 
-def test_contender_trains_in_a_process_of_its_own() -> None:
-    with Contender("plain", CASE, CPU) as contender:
-        loss = contender.warm_up(1)
-        assert contender.time_epoch() > 0
-        footprint = contender.measure()
-    assert loss == pytest.approx(PlainLoop(CASE, prepare(CASE, 1), CPU, workers=0).run_epoch(0), abs=1e-4)
-    assert 1e8 < footprint.peak_bytes < 4e9
-    assert footprint.step_ms is None
-
-
 @pytest.fixture
 def prediction(tmp_path: Path) -> Case:
     write_pictures(prepare(CASE, 1).images, tmp_path)

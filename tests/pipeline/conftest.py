@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.locations import ROOT
+from tests.pipeline.clones import make_clone
 
 
 @pytest.fixture
@@ -19,3 +20,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scratch = tmp_path / "cache/scratch"
     monkeypatch.setenv("DER_SCRATCH", str(scratch))
     return scratch
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what presets read and write, as the current directory."""
+    return make_clone(tmp_path, monkeypatch)

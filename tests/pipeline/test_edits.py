@@ -32,7 +32,7 @@ from der.pipeline.project import (
     write_chain,
 )
 from der.settings.parsing import put_values
-from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY, make_clone
+from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY
 from tests.runs.lab import digests, set_parameters
 
 FOLDER = {"dataset": {"source": "folder"}, "protocol": {"first_classes": 2, "later_classes": 1}}
@@ -41,11 +41,10 @@ STEP = 5  # past the end of the digits' chain
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(clone: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of what the commands read and write, as the current directory; DVC's cache is empty."""
-    make_clone(tmp_path, monkeypatch)
-    monkeypatch.setattr(dvc, "find_cache", lambda: tmp_path / "cache")
-    return tmp_path
+    monkeypatch.setattr(dvc, "find_cache", lambda: clone / "cache")
+    return clone
 
 
 @pytest.fixture

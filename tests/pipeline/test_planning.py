@@ -22,7 +22,6 @@ from der.pipeline.presets import load_settings
 from der.pipeline.project import PARAMS, RAW, read_params
 from tests.data.sources.image_trees import tree_of, write_zip
 from tests.locations import ROOT
-from tests.pipeline.clones import make_clone
 from tests.runs.lab import set_parameters
 
 
@@ -117,9 +116,8 @@ def md5(content: bytes) -> str:
 
 
 @pytest.fixture(params=SOURCES)
-def images(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def images(request: pytest.FixtureRequest, clone: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of the images of a clone in which DVC has run download, and nothing has changed since."""
-    make_clone(tmp_path, monkeypatch)
     source, path = SOURCES[request.param]
     set_parameters(PARAMS, {"dataset.source": source, "dataset.path": str(path), "protocol.steps": TYPO})
     file = path if path == ARCHIVED else path / "mine.npz"

@@ -69,31 +69,22 @@ def test_protocol(name: str) -> None:
 
 
 # Epochs, milestones, weight decay, batch size, epochs of warm-up, heads drawn anew after it.
+NOTEBOOK = [60, 120, 170]
 LONG = (170, [110, 130], 5e-4, 128, 10, True)
 IMAGENET = (220, [80, 140, 180, 200], 5e-4, 256, 20, True)
+RECIPES = {
+    "notebook": [(201, NOTEBOOK, 5e-4, 128, 0, False), (171, NOTEBOOK, 5e-4, 128, 0, False)],
+    "pycil_b0_10": [(200, NOTEBOOK, 5e-4, 128, 0, False), (170, [80, 120, 150], 2e-4, 128, 0, False)],
+    "paper_b0_10": [LONG, LONG],
+    "paper_b50_5": [(200, [60, 120, 160], 5e-4, 128, 0, False), LONG],
+    "imagenet100_b0_10": [IMAGENET, IMAGENET],
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "base", "incremental"),
-    [
-        (
-            "notebook",
-            (201, [60, 120, 170], 5e-4, 128, 0, False),
-            (171, [60, 120, 170], 5e-4, 128, 0, False),
-        ),
-        (
-            "pycil_b0_10",
-            (200, [60, 120, 170], 5e-4, 128, 0, False),
-            (170, [80, 120, 150], 2e-4, 128, 0, False),
-        ),
-        ("paper_b0_10", LONG, LONG),
-        ("paper_b50_5", (200, [60, 120, 160], 5e-4, 128, 0, False), LONG),
-        ("imagenet100_b0_10", IMAGENET, IMAGENET),
-    ],
-)
-def test_recipes(name: str, base: tuple[object, ...], incremental: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes(name: str) -> None:
     train = settings_of(name).train
-    for phase, expected in ((train.base, base), (train.incremental, incremental)):
+    for phase, expected in zip((train.base, train.incremental), RECIPES[name], strict=True):
         found = (phase.epochs, phase.milestones, phase.weight_decay, phase.batch_size, phase.warmup_epochs)
         assert (*found, phase.reinitialize_heads) == expected
     for any_phase in (train.base, train.incremental, train.incremental.classifier):

@@ -58,18 +58,14 @@ class Started:
         wait_for(lambda: self.ended() or TRAINING.search(self.printed))
 
     def trainers(self) -> list[psutil.Process]:
-        """The process of train_task, if there is one now."""
-        return self.processes("train_task")
-
-    def processes(self, *stages: str) -> list[psutil.Process]:
-        """Those that run one of ``stages`` now, in the order of their numbers."""
-        found, scripts = [], {f"stages.{stage}" for stage in stages}
+        """The processes of train_task, if there are any now."""
+        found = []
         with suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.process.pid)
             for process in (root, *root.children(recursive=True)):
                 with suppress(psutil.NoSuchProcess):
-                    found += [process] if scripts & {*process.cmdline()} else []
-        return sorted(found, key=lambda one: one.pid)
+                    found += [process] if "stages.train_task" in process.cmdline() else []
+        return found
 
     def kill(self) -> None:
         """Kill all its processes at once, and wait until they have ended."""

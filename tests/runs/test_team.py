@@ -21,7 +21,7 @@ def scratch(pipeline: Pipeline, name: str) -> dict[str, str]:
 def find_ranks(run: Started) -> dict[int, psutil.Process]:
     """The processes that the launcher has started, by rank."""
     found = {}
-    for process in run.processes("train_task"):
+    for process in run.trainers():
         try:
             found[int(process.environ()["RANK"])] = process
         except (psutil.Error, KeyError):  # the launcher has none
