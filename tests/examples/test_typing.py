@@ -25,6 +25,7 @@ strict = true
 warn_unused_ignores = false
 disallow_subclassing_any = false
 disallow_untyped_decorators = false
+warn_return_any = false
 [mypy-torch.*,msgspec.*,PIL.*,fastapi.*,uvicorn.*]
 follow_imports = skip
 """
