@@ -113,7 +113,9 @@ def test_scripts_read_only_parameters_that_they_declare(graph: Graph) -> None:
         script = (REPOSITORY / f"stages/{stage.name}.py").read_text(encoding="utf-8")
         calls = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)]
         read = {  # project.load_section(MemorySettings, "memory")
-            ast.literal_eval(call.args[1]) for call in calls if ast.unparse(call.func) == "project.load_section"
+            ast.literal_eval(call.args[1])
+            for call in calls
+            if ast.unparse(call.func).endswith(".load_section")
         }
         declared = {parameter.partition(".")[0] for parameter in stage.params}
         assert read == declared | LOOKED_AT.get(stage.name, set()), name
