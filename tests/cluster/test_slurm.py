@@ -1,14 +1,17 @@
 """docs/scale.md on a real Slurm: a chain and a sweep, killed as they train, have the bytes of plain runs."""
 
+import os
 import re
 import shlex
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.slurm import NODES, PATIENCE, ask, wait_until
-from tests.runs.lab import Pipeline, digests
+from tests.cluster.slurm import NODES, PATIENCE, ask, slurm, wait_until
+from tests.runs.lab import Pipeline, digests, make_pipeline
 from tests.runs.pages import blocks
 
 (CHAIN,) = blocks("docs/scale.md", "A chain on several nodes")
@@ -19,6 +22,24 @@ CHAIN_EPOCHS, SWEEP_EPOCHS = 60, 150  # of the first step: seconds, in which a j
 WAITS = "waiting until it ends"
 
 pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        pytest.skip("needs Slurm: apt-get install slurm-wlm munge")
+    with slurm(tmp_path_factory.mktemp("slurm")):
+        yield
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Pipeline:
+    """A committed pipeline that never ran, with a remote that its clones share."""
+    pipeline = make_pipeline(tmp_path / "origin")
+    pipeline.succeed("dvc", "remote", "add", "--default", "shared", str(tmp_path / "shared/remote"))
+    pipeline.succeed("git", "add", "--force", "data/images")
+    pipeline.commit("Images, and a remote")
+    return pipeline
 
 
 def submit(pipeline: Pipeline, shared: Path, lines: str) -> int:

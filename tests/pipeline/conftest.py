@@ -11,10 +11,10 @@ from tests.pipeline.clones import make_clone
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The repository's graph, and a scratch directory that does not exist yet; returns the latter."""
+    """The repository's parameters and graph, and a scratch directory not made yet, which it returns."""
     home = tmp_path / "home"
     home.mkdir()
-    for name in ("dvc.yaml", "chain.yaml"):
+    for name in ("params.yaml", "dvc.yaml", "chain.yaml"):
         shutil.copyfile(ROOT / name, home / name)
     monkeypatch.chdir(home)
     scratch = tmp_path / "cache/scratch"

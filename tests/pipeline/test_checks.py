@@ -121,7 +121,7 @@ def test_the_side_of_images_is_the_backbone_s_where_none_is_set(
 
 
 def test_a_bad_chain() -> None:
-    """Of one kind; test_paths.py has them all."""
+    """Of one kind; test_project.py has them all."""
     CHAIN.write_text(CHAIN.read_text().replace("previous: 1", "previous: 0"))
     assert refusal() == "error: chain.yaml: missing or damaged; run `der chain`"
 

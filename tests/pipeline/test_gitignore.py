@@ -33,13 +33,7 @@ LEFT = {
     ],
     "Put them into `data/images`": ["data/images/train/cat/0.png"],
 }
-KEPT = [
-    "dvc.lock",
-    "metrics/summary.json",
-    "params.yaml",
-    "results/a.json",
-    "docs/page.png",
-]
+KEPT = ["dvc.lock", "metrics/summary.json", "params.yaml", "results/a.json", "docs/page.png"]
 
 
 @pytest.fixture

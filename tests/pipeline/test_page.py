@@ -167,7 +167,6 @@ def test_a_bit_that_flipped_leaves_no_page(path: str, finished: Path) -> None:
     [
         ("network", {"depth": 20}),
         ("train", {"seed": 7}),
-        ("train", {"precision": "bfloat16"}),
         ("protocol", {"class_order": "alphabetical"}),
     ],
 )

@@ -79,10 +79,8 @@ def test_every_phase_runs(name: str) -> None:
         network, metadata = trained.checkpoint.network, trained.checkpoint.metadata
         phases = list(dict.fromkeys(record.phase for record in trained.records))
         assert phases == ["representation", *(learned if step == 2 else [])]
-        assert (network.classes, len(network.extractors)) == (
-            2 * step,
-            step if settings.network.expansion else 1,
-        )
+        extractors = step if settings.network.expansion else 1
+        assert (network.classes, len(network.extractors)) == (2 * step, extractors)
         assert (network.head.bias is not None) == settings.network.head_bias
         assert all((shape is not None) == (settings.train.masks is not None) for shape in metadata.shapes)
         assert all(np.isfinite(record.loss) for record in trained.records)

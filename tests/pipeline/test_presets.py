@@ -17,15 +17,7 @@ from der.pipeline.project import PARAMS, compare
 from der.settings.parsing import parse_yaml
 from der.settings.sections import to_values
 from tests.locations import ROOT
-from tests.pipeline.clones import (
-    COMMITTED,
-    NAMES,
-    PROTOCOLS,
-    TEN_BY_TEN,
-    class_names,
-    settings_of,
-    text_of,
-)
+from tests.pipeline.clones import COMMITTED, NAMES, PROTOCOLS, TEN_BY_TEN, class_names, settings_of, text_of
 
 ORDER_DIGESTS = {  # of the names, taken when each was compared with its source
     "authors_0": "b7e843ee907c5721",

@@ -25,11 +25,6 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def rounds(kills: int, largest: int) -> list[tuple[int, int]]:
-    """So many kills as numbered tests of at most ``largest``."""
-    return list(enumerate(min(largest, kills - done) for done in range(0, kills, largest)))
-
-
 class Started:
     """A command under way, in a process group of its own."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.runs.conftest import build_once
-from tests.runs.killing import PATIENCE, rounds, started, wait_for
+from tests.runs.killing import PATIENCE, started, wait_for
 from tests.runs.lab import Digests, Pipeline, make_pipeline, repeatable
 
 pytestmark = pytest.mark.torture
@@ -32,7 +32,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """As many tests of ROUND kills as --torture asks for."""
     if "kills" in metafunc.fixturenames:
         kills = metafunc.config.getoption("torture") or 0
-        metafunc.parametrize(("number", "kills"), rounds(kills, ROUND))
+        rounds = [min(ROUND, kills - done) for done in range(0, kills, ROUND)]
+        metafunc.parametrize(("number", "kills"), list(enumerate(rounds)))
 
 
 def make_long(root: Path) -> Pipeline:
