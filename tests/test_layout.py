@@ -81,13 +81,6 @@ def test_no_module_and_no_test_is_too_long() -> None:
     assert [line for name in places for line in too_long(ROOT / name, LONGEST)] == []
 
 
-def test_stages_are_only_stages() -> None:
-    """A script each, as dvc.yaml runs them, and what `python -m stages` needs."""
-    run = re.findall(r"python -m stages\.(\w+)", (ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "__main__"}
-    assert scripts == set(run)
-
-
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
 def test_what_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

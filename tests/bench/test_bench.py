@@ -67,14 +67,6 @@ def test_plain_loop_and_engine_train_alike(frozen: int) -> None:
     engine.release()
 
 
-def test_a_step_has_the_new_classes_and_the_memory() -> None:
-    start = prepare(CASE, 1)
-    assert start.old_classes == 3
-    assert start.images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 9 + [4] * 9
-    assert len(start.network.extractors) == 2
-    assert start.network.classes == 5
-
-
 def test_volume_of_a_network_counted_by_hand() -> None:
     # 8x8 pixels: the stem, then two layers of 16 channels at 8x8, of 32 at 4x4, of 64 at 2x2.
     inputs = [3 * 64, 16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4]

@@ -32,7 +32,8 @@ from der.pipeline.project import (
     write_chain,
 )
 from der.settings.parsing import put_values
-from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY
+from tests.locations import ROOT
+from tests.pipeline.clones import COMMITTED, NAMES
 from tests.runs.lab import digests, set_parameters
 
 FOLDER = {"dataset": {"source": "folder"}, "protocol": {"first_classes": 2, "later_classes": 1}}
@@ -167,7 +168,7 @@ def test_a_preset_that_cannot_be_applied_changes_nothing(words: tuple[str, ...],
 
 def test_presets_are_listed() -> None:
     line = [sys.executable, "-m", "der", "preset"]
-    listed = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line.split()[0] for line in listed.splitlines()] == [*NAMES, "--class-order,"]
 
 
