@@ -2,9 +2,7 @@
 
 import re
 import shutil
-import sys
 from contextlib import chdir
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +164,6 @@ def test_a_bit_that_flipped_leaves_no_page(path: str, finished: Path) -> None:
     [
         ("network", {"depth": 20}),
         ("train", {"seed": 7}),
-        ("train", {"precision": "bfloat16"}),
         ("protocol", {"class_order": "alphabetical"}),
     ],
 )
@@ -199,14 +196,3 @@ def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
         assert PAGE in show_results()
     Path("metrics/report.html").write_text("<!DOCTYPE html>", encoding="utf-8")  # of an earlier revision
     assert OTHER_PAGE in show_results()
-
-
-def test_without_jinja_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "jinja2"]:
-        monkeypatch.setitem(sys.modules, name, None)
-    for name in ("der.pipeline.page", "der.report.page"):
-        monkeypatch.delitem(sys.modules, name)
-        monkeypatch.delattr(name)
-    with pytest.raises(ModuleNotFoundError) as caught:
-        import_module("der.pipeline.page")
-    assert caught.value.name is not None and caught.value.name.startswith("jinja2")

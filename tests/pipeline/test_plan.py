@@ -1,6 +1,6 @@
 """`der plan` in words: a run, a sweep, and overrides that DVC does not understand.
 
-That it names what runs is tested on whole runs, in tests/runs/test_plan.py.
+That it names what runs is tested on whole runs, in tests/runs/test_edits.py.
 """
 
 import re
@@ -12,13 +12,8 @@ from der.core.cost import StageTime
 from der.core.errors import UserError
 from der.pipeline.plan import Stage, Workspace, describe_run, describe_sweep, plan_row, read_rows
 from der.pipeline.project import read_text
-from tests.pipeline.clones import make_clone
 
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_clone(tmp_path, monkeypatch)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("clone")
 
 
 def test_rows_have_in_common_what_they_compute_alike() -> None:
