@@ -23,8 +23,7 @@ from der.core.device import choose_precision
 from der.core.errors import UserError
 from der.core.randomness import generator, keeping_own, lending
 from der.model.architecture import Normalization
-from der.model.kernels.layers import FusedLayers
-from der.model.kernels.processor import Kernels
+from der.model.kernels import layers, processor
 from der.model.network import Extractor, may_draw
 from der.settings.sections import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.batches import Batch, Draws, Feed, TrainingImages, draw_epoch
@@ -44,7 +43,7 @@ class StepRun:
     device: torch.device
     listener: Listener
     keeper: StateKeeper
-    kernels: Kernels | None = None  # of a processor; None: torch's own operations
+    kernels: processor.Kernels | None = None  # of a processor; None: torch's own operations
 
     @property
     def phase(self) -> PhaseSettings:
@@ -143,7 +142,7 @@ class Engine:
         feed: Feed,
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
-        kernels: Kernels | None = None,
+        kernels: processor.Kernels | None = None,
     ) -> None:
         self.device = feed.device
         self.objective = objective.to(self.device).to(memory_format=torch.channels_last)  # as images are
@@ -158,15 +157,15 @@ class Engine:
             groups.append(Group([masks.e], self.rates[1], weight_decay=0.0))
         self.optimizer = SGD(groups, schedule.momentum, self.device)
         self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
-        self.layers: FusedLayers | None = None
+        self.layers: layers.FusedLayers | None = None
         self.step: TrainBatch = self._train_batch
         alone = distributed.world_size() == 1  # layers as one operation normalise by their own images
         if self.device.type == "cuda":
             if alone:
-                self.layers = FusedLayers(objective, feed.precision)
+                self.layers = layers.FusedLayers(objective, feed.precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
         elif kernels is not None and alone:
-            self.layers = FusedLayers(objective, feed.precision, kernels)
+            self.layers = layers.FusedLayers(objective, feed.precision, kernels)
 
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
         """Train on every image once at learning rate ``rate``; raises UserError if the loss is not finite."""
