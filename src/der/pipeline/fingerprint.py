@@ -6,7 +6,6 @@ docstrings, and files of its name beside it, as of a kernel in C++. It is the sa
 
 import ast
 import hashlib
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -148,9 +147,9 @@ def find_module(name: str, root: Path = Path()) -> Path | None:
     """Find the file of a module, ours from ``root``, others on Python's path; nothing is imported."""
     package, *parts = name.split(".")
     places = [root / PACKAGES[package]] if package in PACKAGES else user_code.find_package(package)
-    paths = [os.path.join(place, *parts) for place in places]
-    files = [file for path in paths for file in (f"{path}/__init__.py", f"{path}.py")]
-    return next((Path(file) for file in files if os.path.isfile(file)), None)
+    paths = [Path(place, *parts) for place in places]
+    files = [file for path in paths for file in (path / "__init__.py", path.with_name(f"{path.name}.py"))]
+    return next(filter(Path.is_file, files), None)
 
 
 def _understand(sources: list[bytes], package: str) -> Said:
@@ -192,8 +191,7 @@ def _meaning(node: ast.AST, name: str) -> Any:
     value: Any = getattr(node, name, None)
     if name == "body" and isinstance(node, HAVE_DOCSTRINGS):
         return value[ast.get_docstring(node, clean=False) is not None :]
-    if name == "values" and isinstance(node, ast.JoinedStr):
-        # Python 3.12 ends some formats with an empty text.
+    if name == "values" and isinstance(node, ast.JoinedStr):  # Python 3.12 ends some with an empty text
         return [part for part in value if not isinstance(part, ast.Constant) or part.value]
     return value
 
