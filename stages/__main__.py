@@ -8,12 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from der.core import distributed
-from der.pipeline import project
-from der.pipeline.environment import end_with_parent, is_worker, run_together
-from der.pipeline.presets import load_settings
-from der.pipeline.project import chain_length, is_unused
-from der.pipeline.provenance import check_recipes
-from der.pipeline.runs import conclude
+from der.pipeline import environment, presets, project, provenance, runs
 from der.pipeline.stage import Given, ending, is_shared, perform_check, perform_stage
 from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
 
@@ -27,7 +22,7 @@ def run_report(given: Given) -> str:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith(PAGE_NEEDS):
             raise
-        return conclude(f"report: left out, {error.name} is not installed; run `der report` where it is")
+        return runs.conclude(f"report: left out, {error.name} is not installed; run `der report` where it is")
     return report.run(given)
 
 
@@ -51,11 +46,12 @@ def check_skipped(start: str) -> None:
     """Raise UserError if the steps before stage ``start`` were trained with other parameters."""
     name, _, step = start.partition("@")
     if name in ("summarize", "report"):
-        trained = sum(not is_unused(project.train_images(one)) for one in range(1, chain_length() + 1))
+        images = map(project.train_images, range(1, project.chain_length() + 1))
+        trained = sum(not project.is_unused(one) for one in images)
     else:
         trained = int(step or 0) - (name == "train_task")
     if trained > 0:
-        check_recipes(trained, load_settings())
+        provenance.check_recipes(trained, presets.load_settings())
 
 
 def main() -> None:
@@ -65,23 +61,23 @@ def main() -> None:
     )
     start = parser.parse_args().start_at
     with ending():
-        stages = list_stages(chain_length())
+        stages = list_stages(project.chain_length())
         if start not in stages:
             parser.error(f"argument --start-at: no stage {start!r}; choose from {', '.join(stages)}")
         names = list(stages)
         wanted = {name: stages[name] for name in names[names.index(start) :]}
-        run_together(partial(run_all, wanted, start), "stages", "--start-at", start)
+        environment.run_together(partial(run_all, wanted, start), "stages", "--start-at", start)
 
 
 def run_all(stages: dict[str, Callable[[Given], str]], start: str) -> None:
     """Check, and then run ``stages``, of which ``start`` is the first."""
-    end_with_parent()
-    if not is_worker():
+    environment.end_with_parent()
+    if not environment.is_worker():
         perform_check(check.run)
         check_skipped(start)
     for name, run in stages.items():
         distributed.barrier()  # what the stage reads is there
-        if not is_worker() or is_shared(name):
+        if not environment.is_worker() or is_shared(name):
             perform_stage(name, run)
 
 

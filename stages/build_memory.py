@@ -2,8 +2,7 @@
 
 from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_classes, save_memory
-from der.pipeline import project
-from der.pipeline.environment import computing, is_worker, scratch_root, set_up_device
+from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.settings.sections import MemorySettings
 from der.train.resume import remove_finished
@@ -18,20 +17,20 @@ def run(step: int, given: Given) -> str:
     from der.model.network import features_of
 
     settings = given.section(MemorySettings, "memory")
-    device = set_up_device()
+    device = environment.set_up_device()
     given.load(device.type)
     steps = project.read_task(project.train_images(step), step)
     checkpoint = load_checkpoint(project.checkpoint(step))
     check_classes(project.checkpoint(step), checkpoint, steps)
     new_classes = read_classes(project.train_images(step), steps[-1])
-    with computing(f"build_memory {step}", device):
+    with environment.computing(f"build_memory {step}", device):
         features = features_of(checkpoint.network, checkpoint.metadata.normalization, device)
         memory = build_memory(load_memory(project.memory(step - 1)), new_classes, settings, features)
-    if is_worker():
+    if environment.is_worker():
         return ""
     given.confirm()
     save_memory(project.memory(step), memory)
-    remove_finished(scratch_root(), SealedDirectory(project.checkpoint(step)).digest)
+    remove_finished(environment.scratch_root(), SealedDirectory(project.checkpoint(step)).digest)
     return f"build_memory {step}: {len(memory.labels)} exemplars of {len(memory.class_means)} classes"
 
 

@@ -1,8 +1,7 @@
 """evaluate@k: the test metrics after step k."""
 
 from der.core.files import SealedDirectory
-from der.pipeline import project
-from der.pipeline.environment import computing, is_worker, set_up_device
+from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.settings.sections import EvaluateSettings
 
@@ -16,7 +15,7 @@ def run(step: int, given: Given) -> str:
     from der.model.checkpoint import check_classes, load_checkpoint
 
     settings = given.section(EvaluateSettings, "evaluate")
-    device = set_up_device()
+    device = environment.set_up_device()
     given.load(device.type)
     steps = project.read_task(project.test_images(step), step)
     names = [name for classes in steps for name in classes]
@@ -24,7 +23,7 @@ def run(step: int, given: Given) -> str:
     checkpoint = load_checkpoint(project.checkpoint(step))
     check_classes(project.checkpoint(step), checkpoint, steps)
     memory = load_memory(project.memory(step))
-    with computing(f"evaluate {step}", device):
+    with environment.computing(f"evaluate {step}", device):
         evaluation = evaluate_step(
             checkpoint,
             memory,
@@ -34,7 +33,7 @@ def run(step: int, given: Given) -> str:
             checkpoint_bytes=SealedDirectory(project.checkpoint(step)).bytes(),
             memory_bytes=SealedDirectory(project.memory(step)).bytes(),
         )
-    if is_worker():
+    if environment.is_worker():
         return ""
     given.confirm()
     save_evaluation(project.evaluation(step), evaluation, names)

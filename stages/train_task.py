@@ -123,10 +123,7 @@ def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore
 
 
 def listening(step: int, key: str, warn: Callable[[str], None]) -> Progress:
-    """Show the progress of ``step``, and write its curves if DER_TENSORBOARD is set.
-
-    Curves of each training, by its ``key``, have a folder, which is found again when it goes on.
-    """
+    """Show the progress of ``step``, and write its curves, by ``key``, where DER_TENSORBOARD says."""
     root = environment.curves_root()
     curves = None if root is None else TensorBoard(root / f"step_{step:02}-{key[-8:]}", warn)
     return Progress(f"train_task {step}", curves)

@@ -1,6 +1,7 @@
 """Small networks, images and settings for tests of the method."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ from der.core.device import choose_precision
 from der.data.arrays import empty_memory
 from der.model.architecture import Normalization
 from der.model.backbones import choose_backbone
-from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
+from der.model.checkpoint import (
+    FORMAT,
+    RESIZE,
+    Checkpoint,
+    Metadata,
+    load_checkpoint,
+    save_checkpoint,
+    save_empty_checkpoint,
+)
 from der.model.kernels.processor import Kernels
 from der.model.network import (
     Extractor,
@@ -205,6 +214,23 @@ def random_checkpoint(classes_per_step: Sequence[int], seed: int = 0) -> Checkpo
         gamma=0.1 if len(classes_per_step) > 1 else None,
     )
     return Checkpoint(network, metadata)
+
+
+def save_steps(place: Path, *checkpoints: Checkpoint) -> Path:
+    """Save the checkpoints of step 0, 1, ... beside each other; returns the directory of the last."""
+    save_empty_checkpoint(place / "0")
+    for step, checkpoint in enumerate(checkpoints, start=1):
+        save_checkpoint(place / str(step), checkpoint, place / str(step - 1))
+    return place / str(len(checkpoints))
+
+
+def assert_saved(place: Path, *checkpoints: Checkpoint) -> None:
+    """Saved as the steps 1, 2, ..., checkpoints are read as they were."""
+    save_steps(place, *checkpoints)
+    for step, checkpoint in enumerate(checkpoints, start=1):
+        read = load_checkpoint(place / str(step))
+        assert read.metadata == checkpoint.metadata
+        assert same_bits(weights(read.network), weights(checkpoint.network))
 
 
 def build_objective(

@@ -228,9 +228,7 @@ FIVE = first_pixels(random_images(1, 5))
         ([-1, 1, 2], "chooses images -1 to 2; choose from 0 to 4"),
     ],
 )
-def test_what_is_no_choice_is_one_sentence(
-    returned: object, fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_choice_is_refused(returned: object, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SELECTIONS, "own", lambda *_: returned)
     with pytest.raises(UserError) as caught:
         find_selection(memory_settings(selection="own"))(FIVE, 3, memory_settings(), 0)

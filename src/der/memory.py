@@ -112,10 +112,7 @@ SELECTIONS: dict[str, Selection] = {
 
 
 def find_selection(settings: MemorySettings) -> Selection:
-    """The selection that ``settings`` name, with its result checked; raises UserError if there is none.
-
-    When called it raises UserError for a result that is not as ``Selection`` says.
-    """
+    """The selection that ``settings`` name, which raises UserError for a result not as ``Selection`` says."""
     name = settings.selection
     select = look_up(SELECTIONS, name, "memory.selection")
 

@@ -20,6 +20,7 @@ from bench.engine_predicting import EnginePrediction, write_pictures
 from bench.measure import Measured, Speeds, measure_step
 from bench.plain import PlainLoop
 from bench.plain_predicting import PlainPrediction
+from bench.processes import differences
 from bench.results_file import RESULTS, describe_machine, round_figures, write_results
 from bench.table import format_summary
 from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
@@ -63,14 +64,6 @@ def test_plain_loop_and_engine_train_alike(frozen: int) -> None:
     for epoch, tolerance in enumerate((1e-4, 2e-3)):
         assert plain.run_epoch(epoch) == pytest.approx(engine.run_epoch(epoch), abs=tolerance)
     engine.release()
-
-
-def test_a_step_has_the_new_classes_and_the_memory() -> None:
-    start = prepare(CASE, 1)
-    assert start.old_classes == 3
-    assert start.images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 9 + [4] * 9
-    assert len(start.network.extractors) == 2
-    assert start.network.classes == 5
 
 
 def test_volume_of_a_network_counted_by_hand() -> None:
@@ -142,16 +135,6 @@ def test_the_engine_has_the_kernels_of_a_long_training(name: str, kernels: Kerne
     loop.release()
 
 
-def test_contender_trains_in_a_process_of_its_own() -> None:
-    with Contender("plain", CASE, CPU) as contender:
-        loss = contender.warm_up(1)
-        assert contender.time_epoch() > 0
-        footprint = contender.measure()
-    assert loss == pytest.approx(PlainLoop(CASE, prepare(CASE, 1), CPU, workers=0).run_epoch(0), abs=1e-4)
-    assert 1e8 < footprint.peak_bytes < 4e9
-    assert footprint.step_ms is None
-
-
 @pytest.fixture
 def prediction(tmp_path: Path) -> Case:
     write_pictures(prepare(CASE, 1).images, tmp_path)
@@ -200,3 +183,12 @@ def test_the_page_quotes_the_results() -> None:
 def test_the_page_names_cases_that_there_are() -> None:
     named = re.findall(r'--case "(.+)"', Path("docs/speed.md").read_text(encoding="utf-8"))
     assert named and {*named} <= {TOGETHER, *(case.name for case in list_cases(CPU, quick=False))}
+
+
+def test_differences_are_of_two_processes_to_one_at_the_same_seed() -> None:
+    runs = [(0, 1, 99, 98), (0, 2, 98, 98.5), (1, 1, 97, 90), (1, 2, 99, 90)]
+    keys = ("seed", "processes", "average_top1", "last_top1")
+    assert differences([dict(zip(keys, run, strict=True)) for run in runs]) == {
+        "average_top1": {"by_seed": [-1, 2], "mean": 0.5},
+        "last_top1": {"by_seed": [0.5, 0], "mean": 0.25},
+    }

@@ -6,10 +6,10 @@ import pytest
 
 from bench import many_steps
 from bench.photos import memory
-from bench.pipeline_copy import copy_pipeline, disk, edit_parameters, run_der
-from der.pipeline.presets import parse_settings
-from der.pipeline.project import read_text, value_at
-from der.settings.parsing import parse_yaml
+from bench.pipeline_copy import copy_pipeline, disk, edit_parameters
+from der.pipeline.edits import apply_preset, resize_chain
+from der.pipeline.presets import load_settings
+from der.pipeline.project import read_params, value_at
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,13 @@ def test_parameters_of_a_copy(
     root = tmp_path / "pipeline"
     copy_pipeline(root)
     many_steps.make_images(root / "data/images", steps * 3)
-    run_der(root, "preset", preset)
-    edit_parameters(root, values | {"protocol.first_classes": 3, "protocol.later_classes": 3})
-    run_der(root, "chain")
     monkeypatch.chdir(root)
-    text = read_text()
-    parse_settings(text)
-    found = parse_yaml(text, Path("params.yaml"))
+    apply_preset(preset)
+    edit_parameters(root, values | {"protocol.first_classes": 3, "protocol.later_classes": 3})
+    assert resize_chain(None) == steps
+    load_settings()
+    found = read_params()
     assert all(value_at(found, key) == value for key, value in values.items() if "_classes" not in key)
-    assert len(parse_yaml(Path("chain.yaml").read_text(), Path("chain.yaml"))["steps"]) == steps
 
 
 def test_files_with_several_links_lie_on_the_disk_once(tmp_path: Path) -> None:

@@ -1,23 +1,80 @@
 """docs/scale.md on a real Slurm: a chain and a sweep, killed as they train, have the bytes of plain runs."""
 
+import os
 import re
 import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.jobs import RESULTS, clone_plain, epochs_gone_on_after, read_log, submit, trains, wait_for
-from tests.cluster.slurm import NODES, ask, wait_until
-from tests.runs.lab import Pipeline, digests
+from tests.cluster.slurm import NODES, PATIENCE, ask, slurm, wait_until
+from tests.runs.lab import Pipeline, digests, make_pipeline
 from tests.runs.pages import blocks
 
 (CHAIN,) = blocks("docs/scale.md", "A chain on several nodes")
 SWEEP, COMPARE = blocks("docs/scale.md", "A sweep on Slurm")
+RESULTS = ("data/checkpoints", "data/memory", "metrics/steps", "metrics/summary.json")
 ROWS = ({"memory__budget": 6}, {"memory__budget": 4}, {"train__seed": 5, "memory__budget": 4})
 CHAIN_EPOCHS, SWEEP_EPOCHS = 60, 150  # of the first step: seconds, in which a job can be killed
 WAITS = "waiting until it ends"
 
 pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        pytest.skip("needs Slurm: apt-get install slurm-wlm munge")
+    with slurm(tmp_path_factory.mktemp("slurm")):
+        yield
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Pipeline:
+    """A committed pipeline that never ran, with a remote that its clones share."""
+    pipeline = make_pipeline(tmp_path / "origin")
+    pipeline.succeed("dvc", "remote", "add", "--default", "shared", str(tmp_path / "shared/remote"))
+    pipeline.succeed("git", "add", "--force", "data/images")
+    pipeline.commit("Images, and a remote")
+    return pipeline
+
+
+def submit(pipeline: Pipeline, shared: Path, lines: str) -> int:
+    """Run lines of docs/scale.md for this machine; returns the number of the job."""
+    lines = re.sub(r" --gres=gpu:\d+", "", lines).replace("/shared", str(shared))
+    (job,) = re.findall(r"^Submitted batch job (\d+)$", pipeline.shell(lines), re.MULTILINE)
+    return int(job)
+
+
+def trains(shared: Path) -> bool:
+    """Whether a step is being trained."""
+    return any((shared / "scratch").glob("der-*/state"))
+
+
+def wait_for(job: int) -> None:
+    """Return once the job and all its parts have ended, every one of them well."""
+    states = ("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}")
+    wait_until(lambda: set(ask(*states).split()) == {"COMPLETED"}, 3 * PATIENCE)
+
+
+def clone_plain(origin: Pipeline, root: Path) -> Pipeline:
+    """A clone of the repository that is to run without a cluster."""
+    origin.succeed("git", "clone", "--quiet", str(origin.root), str(root))
+    return replace(origin, root=root)
+
+
+def read_log(pipeline: Pipeline, name: str) -> str:
+    """What a job has said."""
+    path = pipeline.root / f"{name}.log"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def epochs_gone_on_after(log: str, epochs: int) -> list[int]:
+    """The epochs of the first step, of ``epochs``, after which a job went on."""
+    return [int(epoch) for epoch in re.findall(rf"going on after epoch (\d+) of {epochs}", log)]
 
 
 def test_two_nodes_and_a_requeue(

@@ -14,13 +14,20 @@ def test_waiting_for_another_process_does_not_count(monkeypatch: pytest.MonkeyPa
         now[0] += 38
     later = WorkClock()
     now[0] += 1
-    clock.go_on(Spent(5.0, 1))
+    clock.earlier = Spent(5.0, 1)
     assert (clock.spent(), later.spent()) == (Spent(pytest.approx(7.0), 2), Spent(pytest.approx(1.0), 1))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.44, "0.4 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (4980, "1 h 23 min"), (3599, "59 min 59 s")],
+    [
+        (0.04, "0.0 s"),
+        (9.96, "10.0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (3599.6, "1 h 0 min"),
+        (4980, "1 h 23 min"),
+    ],
 )
 def test_a_length_of_time(seconds: float, shown: str) -> None:
     assert show_seconds(seconds) == shown

@@ -1,4 +1,4 @@
-"""Files and directories are whole or absent, wherever writing stops; a damaged file is named."""
+"""Files and directories are whole or absent, wherever writing stops; damage is named."""
 
 import errno
 import json
@@ -15,16 +15,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floating_dtypes, integer_dtypes
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
+from der.core.errors import DamageError, UserError
 from der.core.files import (
     ASIDE,
+    MANIFEST,
     PARTIAL,
+    SealedDirectory,
     atomic_directory,
     atomic_file,
     expand_home,
+    find_damage,
     link_or_copy,
+    prefetch,
     read_array,
     read_json,
+    release,
+    sealed_directory,
     write_array,
     write_json,
 )
@@ -117,7 +123,7 @@ def put(path: Path, name: str) -> None:
         (partial / name).touch()
 
 
-def test_the_old_directory_is_there_until_the_new_one_is(
+def test_the_old_directory_stays_until_the_new_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, replace = tmp_path / "folder", Path.replace
@@ -183,6 +189,15 @@ def test_an_array_is_read_as_it_was_written(array: NDArray[np.generic], mapped: 
         assert isinstance(read, np.memmap) == mapped and read.flags.writeable != mapped
 
 
+def test_a_map_that_was_written_to_keeps_what_was_written(tmp_path: Path) -> None:
+    write_array(tmp_path / "a.npy", np.zeros((6, 4096), np.uint8))
+    own: np.memmap = np.load(tmp_path / "a.npy", mmap_mode="c")
+    own[:] = 7
+    prefetch(own, np.array([0, 5]))
+    release(own)
+    assert (own == 7).all() and not read_array(tmp_path / "a.npy").any()
+
+
 class Trap:
     """Says so when it is unpickled."""
 
@@ -199,12 +214,7 @@ def test_a_damaged_array_is_named_and_never_unpickled(kind: str, mapped: bool, t
     elif kind != "missing":
         write_array(path, np.arange(100))
         whole = path.read_bytes()
-        contents = {
-            "empty": b"",
-            "truncated": whole[:-8],
-            "pickle": pickle.dumps(Trap()),
-            "text": json.dumps([1]).encode(),
-        }
+        contents = {"empty": b"", "truncated": whole[:-8], "pickle": pickle.dumps(Trap()), "text": b"[1]"}
         path.write_bytes(contents[kind])
     with pytest.raises(UserError, match=r"a\.npy: cannot be read as a \.npy array \("):
         read_array(path, mapped=mapped)
@@ -229,3 +239,49 @@ def test_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert expand_home("images/~") == Path("images/~")
     with pytest.raises(UserError, match=r"^~nobody-of-this-name/a: there is no such home directory; write "):
         expand_home("~nobody-of-this-name/a")
+
+
+ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A sealed directory with files of each kind."""
+    path = tmp_path / "sealed"
+    with sealed_directory(path) as partial:
+        write_array(partial / "array.npy", ARRAY)
+        write_json(partial / "inner/value.json", {"a": [1, 2]})
+    return path
+
+
+def test_what_was_written_is_read(directory: Path) -> None:
+    opened = SealedDirectory(directory)
+    assert np.array_equal(opened.read_array("array.npy"), ARRAY)
+    assert np.array_equal(opened.read_array("array.npy", mapped=True), ARRAY)
+    assert opened.read_json("inner/value.json") == {"a": [1, 2]}
+    assert find_damage(directory) == []
+
+
+@pytest.mark.parametrize("name", ["array.npy", "inner/value.json", MANIFEST])
+def test_a_bit_flipped_anywhere_is_named(directory: Path, name: str) -> None:
+    content = (directory / name).read_bytes()
+    for place in range(0, len(content), 7):
+        for bit in (0, 6):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            (directory / name).write_bytes(flipped)
+            with pytest.raises(DamageError, match=name):
+                SealedDirectory(directory).file(name)
+            assert [name in str(error) for error in find_damage(directory)] == [True]
+
+
+def test_a_file_that_is_missing_or_was_added_is_named(directory: Path) -> None:
+    (directory / "array.npy").unlink()
+    (directory / "new.npy").write_bytes(b"")
+    opened = SealedDirectory(directory)
+    with pytest.raises(DamageError, match=r"array\.npy: cannot be read \(No such file"):
+        opened.read_array("array.npy")
+    with pytest.raises(DamageError, match=r"new\.npy: damaged"):
+        opened.file("new.npy")
+    (error,) = find_damage(directory)
+    assert str(error).startswith(f"{directory / 'array.npy'}: cannot be read")

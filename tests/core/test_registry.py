@@ -29,9 +29,7 @@ def test_a_name_with_a_colon_is_a_function_on_the_path() -> None:
 
 def test_untrusted_names_resolve_only_to_imported_modules() -> None:
     check_imported("one", "key")
-    with pytest.raises(
-        UserError, match=r"^key: 'own_good:f' is code .*; import own_good first, if you trust it$"
-    ):
+    with pytest.raises(UserError, match=r"^key: 'own_good:f' is code .*; import own_good first, if"):
         check_imported("own_good:f", "key")
     assert "own_good" not in sys.modules
     import_module("own_good")
@@ -71,7 +69,5 @@ def test_a_family_is_no_module() -> None:
     assert look_up(choices, "timm:resnet50.a1_in1k", "key") is choices["timm:"]
     check_imported("timm:resnet50", "key")
     assert module_of("timm:resnet50") is None and module_of("own_good:f") == "own_good"
-    with pytest.raises(
-        UserError, match=r"^key: 'timm' does not fit; write one or timm:<name>, or module:func"
-    ):
+    with pytest.raises(UserError, match=r"^key: 'timm' does not fit; write one or timm:<name>, or module:"):
         look_up(choices, "timm", "key")

@@ -85,17 +85,11 @@ def test_names_may_be_written_in_any_unicode_form(form: Any) -> None:
     [
         ({"first": 6}, "first_classes: 6, but the data set has 5 classes; write at most 5"),
         ({"order": FIVE[:4]}, "class_order: 'eel' is missing; list every class once"),
-        (
-            {"order": [*FIVE[:4], "fox"]},
-            "class_order: 'fox' is no class of the data set; it has ant, bee, cat,",
-        ),
+        ({"order": [*FIVE[:4], "fox"]}, "class_order: 'fox' is no class of the data set; it has ant"),
         ({"order": [*FIVE, "bee"]}, "class_order: 'bee' stands 2 times; name every class once"),
         ({"steps": []}, "steps: no step; write a list of class names for every step, or null"),
         ({"steps": [["ant"], []]}, "steps: step 2 has no class; name at least one"),
-        (
-            {"steps": [["ant"], ["Bee"]]},
-            "steps: 'Bee' is no class of the data set; it has ant, bee, cat, dog",
-        ),
+        ({"steps": [["ant"], ["Bee"]]}, "steps: 'Bee' is no class of the data set; it has ant, bee"),
         ({"steps": [["ant", "bee"], ["ant"]]}, "steps: 'ant' stands 2 times; name every class once"),
     ],
 )

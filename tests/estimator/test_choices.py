@@ -50,6 +50,10 @@ def test_other_names_are_refused_with_those_there_are(key: str, options: str) ->
     [
         ({"depth": 50}, "network.depth: 50 is no depth of backbone resnet; write 18 or 34"),
         (
+            {"backbone": "cifar_resnet", "depth": 9},
+            "network.depth: 9 is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110",
+        ),
+        (
             {"backbone": "cifar_resnet", "stem": "large"},
             "network.stem: large goes with backbone resnet; write small",
         ),

@@ -1,14 +1,19 @@
-"""DERClassifier: steps, predictions, metrics, what is refused, and what stays as it was."""
+"""DERClassifier: steps, predictions, metrics, what is refused; modes, folders, threads."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 
 import der
 from tests.estimator.tiny import noise, state_of, taught, tiny_classifier
+from tests.locations import ROOT
 
 
 def test_classes_grow_step_by_step_sorted_or_as_ordered() -> None:
@@ -20,11 +25,8 @@ def test_classes_grow_step_by_step_sorted_or_as_ordered() -> None:
     for order in ([8], [8, 8], [8, 6], [8, 9, 6]):
         with pytest.raises(der.UserError, match=r"^order: "):
             model.partial_fit(*noise(8, 9), order=order)
-    assert (
-        state_of(model.fit(*noise(1, 2)))
-        == state_of(taught((1, 2)))
-        != state_of(taught((1, 2), train__seed=1))
-    )
+    again = state_of(model.fit(*noise(1, 2)))
+    assert again == state_of(taught((1, 2))) != state_of(taught((1, 2), train__seed=1))
 
 
 def test_probabilities_add_up_and_predictions_are_the_likeliest_labels() -> None:
@@ -109,11 +111,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (images, labels.astype(float), r"labels: float64 does not fit"),
     (images, labels.astype(bool), r"labels: bool does not fit"),
     (images, labels.astype(str), r"labels: text; those learned are whole numbers"),
-    (
-        images,
-        [*labels[:-1].tolist(), "x"],
-        r"labels: object does not fit; give whole numbers alone or text alone",
-    ),
+    (images, [*labels[:-1].tolist(), "x"], r"labels: object does not fit; give whole numbers alone or text"),
     (images, [None] * len(images), r"labels: object does not fit"),
     (images, labels[:, None], r"labels: shape \(12, 1\)"),
     (images, [[1], [1, 2]], r"labels: object does not fit"),
@@ -128,7 +126,7 @@ def known() -> der.DERClassifier:
 
 
 @pytest.mark.parametrize(("images", "labels", "sentence"), REFUSED)
-def test_what_cannot_be_learned_is_one_sentence_and_changes_nothing(
+def test_what_cannot_be_learned_changes_nothing(
     known: der.DERClassifier, images: Any, labels: Any, sentence: str
 ) -> None:
     before = state_of(known)
@@ -167,9 +165,7 @@ def test_numbers_are_not_the_text_that_says_them() -> None:
         )
         other = labels.astype(str if given == "text" else int)
         for ask in (model.score, model.evaluate):
-            with pytest.raises(
-                der.UserError, match=f"^labels: {given}; those learned are {known}, give the same$"
-            ):
+            with pytest.raises(der.UserError, match=f"^labels: {given}; those learned are {known}, give"):
                 ask(images, other)
 
 
@@ -192,3 +188,52 @@ def test_parameters_are_those_of_scikit_learn() -> None:
         with pytest.raises(der.UserError):
             model.set_params(**wrong)
     assert model.settings.train.seed == 6
+
+
+@pytest.mark.parametrize("callback", [print, der.Listener, [der.Listener()]])
+def test_a_callback_that_is_no_listener_is_refused(callback: Any) -> None:
+    with pytest.raises(der.UserError, match=r"^callback: give an object of a class derived"):
+        tiny_classifier(callback).partial_fit(*noise(1, 2))
+
+
+def test_learning_needs_no_mode_of_torch(tmp_path: Path) -> None:
+    expected = taught((1, 2), (3,))
+    with torch.inference_mode():
+        model = taught((1, 2))
+        model.save(tmp_path / "model")
+        loaded = der.load(tmp_path / "model", device="cpu")
+        state_of(model)
+        model.partial_fit(*noise(3))
+        assert not torch.is_grad_enabled()
+    assert state_of(model) == state_of(loaded.partial_fit(*noise(3))) == state_of(expected)
+
+
+def test_a_step_is_loaded_from_inside_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = taught(("a", "b"))
+    model.save(tmp_path / "model")
+    for name in ("checkpoint", "memory"):
+        shutil.copytree(tmp_path / "model" / name, tmp_path / f"data/{name}s/1".replace("memorys", "memory"))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for here, path in (("data/checkpoints/1", "."), ("data/memory", "../checkpoints/1")):
+        monkeypatch.chdir(tmp_path / here)
+        assert state_of(der.load(path, device="cpu")) == state_of(model)
+
+
+def test_arguments_that_do_not_go_with_a_saved_classifier(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    taught((1, 2)).save(path)
+    with pytest.raises(der.UserError, match=rf"checkpoint: the checkpoint alone of .+; give {path}$"):
+        der.load(path / "checkpoint")
+    with pytest.raises(der.UserError, match=rf"^memory: {path} holds its own; leave the argument out$"):
+        der.load(path, memory="nowhere")
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"network__backbone": "tests.train.dropping:dropping", "train__base__epochs": 10}]
+)
+def test_threads_that_learn_at_once_learn_the_same(changes: dict[str, Any]) -> None:
+    """Also where dropout draws from the generator that all threads share."""
+    expected = state_of(taught((1, 2), **changes))
+    with ThreadPoolExecutor(3) as pool:
+        found = [*pool.map(lambda _: state_of(taught((1, 2), **changes)), range(3))]
+    assert set(found) == {expected}

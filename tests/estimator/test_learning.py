@@ -63,7 +63,7 @@ def test_saving_replaces_a_saved_classifier_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../work", "elsewhere/..", "/"])
-def test_where_one_stands_is_no_name(
+def test_no_name_is_refused(
     name: str, model: der.DERClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "work").mkdir()
@@ -109,9 +109,7 @@ def own_selection(features: Any, exemplars: int, settings: Any, label: int) -> A
     return np.arange(len(features))[:exemplars]
 
 
-def test_code_that_a_file_names_runs_only_if_it_was_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_in_a_file_runs_only_if_it_was_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_storage.py").write_text(
         "from tests.estimator.test_learning import own_selection\n"
         "from der.model.backbones import cifar_resnet as backbone\n"

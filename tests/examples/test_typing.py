@@ -18,13 +18,15 @@ from tests.examples.programs import write_modules
 from tests.locations import ROOT
 
 EXAMPLES = ROOT / "examples"
-# torch's own types, which take most of the time, are left to the check of the whole tree.
+# The types of other packages, which take most of the time, are left to the check of the whole tree.
 CONFIGURATION = """
 [mypy]
 strict = true
 warn_unused_ignores = false
 disallow_subclassing_any = false
-[mypy-torch.*]
+disallow_untyped_decorators = false
+warn_return_any = false
+[mypy-torch.*,msgspec.*,PIL.*,fastapi.*,uvicorn.*]
 follow_imports = skip
 """
 VIEW = """

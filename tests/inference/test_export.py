@@ -1,6 +1,12 @@
-"""Exports, run by the programs they are for, against the network."""
+"""Exports, run by the programs they are for and by those on docs/exports.md, against the network."""
 
+import ast
+import csv
+import io
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,26 +15,40 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
+from PIL import Image
+from safetensors import safe_open
 
+from der.cli.main import main
 from der.core.errors import UserError
+from der.data.arrays import empty_memory
 from der.inference import export
-from der.inference.export import (
-    export_onnx,
-    export_safetensors,
-    export_torch,
-)
+from der.inference.export import export_onnx, export_safetensors, export_torch
+from der.inference.predictor import Predictor
 from der.model.checkpoint import Checkpoint, Metadata
 from der.model.network import Network, run_network
+from der.settings.sections import MaskSettings, NetworkSettings
+from der.train.batches import gather_step
 from tests.builders import (
     CPU,
+    NETWORK,
     NORMALIZATION,
+    RESNET18,
+    mask_settings,
+    network_settings,
+    phase_settings,
     random_checkpoint,
     random_images,
+    save_steps,
+    take_step,
+    train_settings,
+    training_images,
 )
 from tests.model.tiny_timm import settings_for, teach, write_weights
+from tests.runs.pages import blocks, programs
 
-pytestmark = pytest.mark.slow  # torch.export takes a second or more
+pytestmark = pytest.mark.slow
 
 Export = Callable[[Network, Metadata, Path], None]
 CLASSES = [3, 2]
@@ -75,7 +95,7 @@ def test_onnx_in_batches_of_any_size(tmp_path: Path) -> None:
     assert json.loads(metadata["class_names"]) == NAMES
 
 
-def test_onnx_of_a_large_network_works_wherever_its_two_files_lie(
+def test_onnx_of_a_large_network_in_two_files_that_move(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
@@ -88,9 +108,10 @@ def test_onnx_of_a_large_network_works_wherever_its_two_files_lie(
     np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
 
 
-@pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("export_to", [export_torch, export_onnx, export_safetensors])
-def test_an_export_that_differs_is_not_left_behind(
+@pytest.mark.parametrize(
+    ("export_to", "large"), [(export_torch, False), (export_onnx, True), (export_safetensors, False)]
+)
+def test_an_export_that_differs_is_removed(
     export_to: Export, large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if large:
@@ -104,12 +125,129 @@ def test_an_export_that_differs_is_not_left_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def of_timm(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return teach(settings_for(write_weights(tmp_path_factory.mktemp("weights")), tuned="last"))[1]
+def test_a_network_of_timm(tmp_path: Path) -> None:
+    checkpoint = teach(settings_for(write_weights(tmp_path), tuned="last"))[1]
+    for export_to in (export_onnx, export_safetensors):
+        path = tmp_path / export_to.__name__
+        export_with(export_to, checkpoint, path)  # read back, and compared
+        assert path.exists()
 
 
-@pytest.mark.parametrize("export_to", [export_torch, export_onnx, export_safetensors])
-def test_a_network_of_timm(export_to: Export, of_timm: Checkpoint, tmp_path: Path) -> None:
-    export_with(export_to, of_timm, tmp_path / "network.out")  # read back, and compared
-    assert (tmp_path / "network.out").exists()
+SIDE = 8
+(EXPORTS,) = blocks("docs/exports.md", "Exports")
+
+
+def export_as(form: str, checkpoint: str) -> None:
+    """Run the page's line for a form, with another checkpoint."""
+    (line,) = (line for line in EXPORTS.splitlines() if f"--format {form} " in line)
+    words = shlex.split(line, comments=True)
+    assert words[:3] == ["der", "export", "data/checkpoints/4"]
+    main(["export", checkpoint, *words[3:]])
+
+
+def paint(directory: Path) -> list[str]:
+    """Pictures of all kinds that the page speaks of; their names."""
+    stream = np.random.RandomState(0)
+    colour = Image.fromarray(stream.randint(0, 256, (23, 37, 4)).astype(np.uint8), "RGBA")
+    smooth = colour.convert("RGB").resize((320, 200), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    sixteen = Image.fromarray(stream.randint(0, 65536, (12, 9)).astype(np.uint16))
+    palette = colour.convert("RGB").quantize(7)
+    smooth.save(directory / "turned.jpg", exif=exif)
+    smooth.save(directory / "large.jpg")
+    colour.convert("RGB").resize((100, 60)).save(directory / "between.jpg")  # halved, not quartered
+    smooth.convert("CMYK").save(directory / "print.jpg")
+    colour.save(directory / "transparent.png")
+    palette.save(directory / "palette.png", transparency=3)
+    sixteen.save(directory / "sixteen.png")
+    smooth.convert("L").save(directory / "grey.png")
+    smooth.convert("1").save(directory / "bits.png")
+    smooth.resize((SIDE, SIDE)).save(directory / "small.png")
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def grey_checkpoint() -> Checkpoint:
+    settings = replace(NETWORK, mean=[0.4], std=[0.3])
+    images = training_images(0, [7, 7, 7])
+    images = gather_step([array[..., :1] for array in images.pixels.arrays], empty_memory())
+    return take_step(None, [["ä", "b", "c"]], images, train_settings(), network=settings)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_onnx_with_pillow_and_numpy_and_the_same_metadata_in_every_form(
+    channels: int, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = random_checkpoint([3]) if channels == 3 else grey_checkpoint()
+    pictures = paint(place)
+    save_steps(place, checkpoint)
+    monkeypatch.setenv("DER_DEVICE", "cpu")
+    export_as("onnx", "1")
+    capsys.readouterr()
+    main(["predict", "1", *pictures, "--csv"])
+    table = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1:]
+    assert [row[0] for row in table] == pictures
+
+    (program,) = programs("docs/exports.md", "ONNX, with Pillow and numpy")
+    alone = "\nassert not {'torch', 'der', 'safetensors'} & set(sys.modules)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program + alone, *pictures],
+        cwd=place, capture_output=True, text=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(pictures)
+    for (name, *cells), line in zip(table, lines, strict=True):
+        expected = dict(zip(cells[::2], map(float, cells[1::2]), strict=True))
+        found = ast.literal_eval(line.removeprefix(f"{name} "))
+        assert found == pytest.approx(expected, abs=1e-5), name
+    if channels == 3:
+        check_metadata(place)
+
+
+def check_metadata(place: Path) -> None:
+    """Every form carries the same."""
+    for form in ("torch", "safetensors"):
+        export_as(form, "1")
+    extra = {"class_names": "", "input": ""}
+    torch.export.load(place / "network.pt2", extra_files=extra)
+    graph = {entry.key: entry.value for entry in onnx.load(place / "network.onnx").metadata_props}
+    with safe_open(place / "network.safetensors", "pt") as file:
+        weights = file.metadata()
+    for key, text in extra.items():
+        assert text == graph[key] == weights[key] != ""
+
+
+def pruned_checkpoint(settings: NetworkSettings, masks: MaskSettings | None) -> Checkpoint:
+    settings = replace(settings, mean=NORMALIZATION.mean, std=NORMALIZATION.std)
+    train = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))
+    first = take_step(None, [["a", "b"]], training_images(0, [9, 9]), train, network=settings)
+    if settings.backbone == "resnet":  # a step of these takes a second
+        return first
+    images = training_images(1, [4, 5, 9])
+    return take_step(first, [["a", "b"], ["c"]], images, train, network=settings)
+
+
+LARGE = network_settings(backbone="resnet", depth=18, stem="large", head_bias=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "masks"),
+    [(NETWORK, None), (NETWORK, mask_settings()), (RESNET18, mask_settings()), (LARGE, None)],
+    ids=["cifar", "cifar pruned", "resnet pruned", "large"],
+)
+def test_safetensors_with_torch(settings: NetworkSettings, masks: MaskSettings | None, place: Path) -> None:
+    checkpoint = pruned_checkpoint(settings, masks)
+    export_safetensors(checkpoint.network, checkpoint.metadata, place / "network.safetensors")
+    names: dict[str, object] = {}
+    exec(programs("docs/exports.md", "safetensors, with torch")[0], names)
+    images = random_images(5, 6)
+    expected = Predictor(checkpoint, CPU)(images)
+    found = names["classify"](torch.from_numpy(images))  # type: ignore[operator]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert names["names"] == checkpoint.metadata.class_names

@@ -1,4 +1,4 @@
-"""A checkpoint that answers, against the network itself."""
+"""A checkpoint that answers, against the network itself; pictures found and read in chunks."""
 
 import shutil
 from pathlib import Path
@@ -8,23 +8,20 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from der.core.device import choose_device
 from der.core.errors import UserError
 from der.data.sources.pictures import resize_all
-from der.inference.predictor import Prediction, Predictor, load_predictor
-from der.model.checkpoint import save_checkpoint, save_empty_checkpoint
-from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images
+from der.inference.predictor import Prediction, Predictor, list_pictures, load_predictor, read_chunks
+from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images, save_steps
 
 CLASSES = [3, 2]
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save_empty_checkpoint(tmp_path / "0")
-    save_checkpoint(tmp_path / "1", random_checkpoint(CLASSES[:1]), tmp_path / "0")
-    save_checkpoint(tmp_path / "2", random_checkpoint(CLASSES), tmp_path / "1")
-    return tmp_path / "2"
+    return save_steps(tmp_path, random_checkpoint(CLASSES[:1]), random_checkpoint(CLASSES))
 
 
 def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -67,9 +64,7 @@ def test_bfloat16_is_near(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 11, 7, 3), (2, 11, 7), (2, 8, 8, 1), (2, 8, 8)])
-def test_other_sizes_are_brought_to_the_network_as_training_images_are(
-    shape: tuple[int, ...], saved: Path
-) -> None:
+def test_other_sizes_are_resized_as_training_images_are(shape: tuple[int, ...], saved: Path) -> None:
     images = np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8)
     alone = images[..., 0] if shape[-1] == 1 else images
     predictor = load_predictor(saved, CPU)
@@ -119,9 +114,7 @@ def test_finite_weights_that_overflow_when_folded_are_refused() -> None:
     with torch.no_grad():
         for values in checkpoint.network.extractors[0].parameters():
             values.fill_(3e38)
-    with pytest.raises(
-        UserError, match=r"^the network's weights overflow where its normalisation is folded; "
-    ):
+    with pytest.raises(UserError, match=r"^the network's weights overflow where its normalisation is folded"):
         Predictor(checkpoint, CPU)
 
 
@@ -132,3 +125,37 @@ def test_scores_that_are_no_numbers_are_no_probabilities() -> None:
     predictor = Predictor(checkpoint, CPU)
     with pytest.raises(UserError, match=r"^the network's scores are not finite; train it again$"):
         predictor(random_images(0, 2))
+
+
+def save_pictures(directory: Path, count: int) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(random_images(0, count)):
+        Image.fromarray(image).save(directory / f"{number}.png")
+
+
+def test_files_are_found_at_any_depth_in_order_without_debris(tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/10.png", "a.png", ".hidden.png", "b/.git/x.png", "b/Thumbs.db", "c/ü d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = list_pictures([tmp_path / "b" / "2.png", tmp_path])
+    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    assert names == ["b/2.png", "a.png", "b/10.png", "b/2.png", "c/ü d.png"]
+
+
+def test_what_is_no_picture_by_its_name_is_passed_over_in_directories_alone(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.JSON", "c/d.csv", "e", "f.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = list_pictures([tmp_path / "a.txt", tmp_path])
+    assert [path.name for path in found] == ["a.txt", "e", "f.png"]
+    with pytest.raises(UserError, match=r"c: there is no picture in this directory$"):
+        list_pictures([tmp_path / "c"])
+
+
+def test_chunks_hold_every_file_once(tmp_path: Path) -> None:
+    save_pictures(tmp_path, 7)
+    files = list_pictures([tmp_path])
+    chunks = list(read_chunks(files, 8, 3, 3))
+    assert [len(chunk.files) for chunk in chunks] == [3, 3, 1]
+    assert [file for chunk in chunks for file in chunk.files] == files
+    np.testing.assert_array_equal(np.concatenate([chunk.images for chunk in chunks]), random_images(0, 7))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,21 +10,19 @@ from torch import Tensor, nn
 from der.core.errors import UserError
 from der.model.backbones import (
     BACKBONES,
-    HEAD_INITIALIZATIONS,
     Backbone,
     HeadInitialization,
-    choose_backbone,
     lecun_normal,
     lecun_uniform,
     torch_uniform,
 )
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.network import blank_linear, fold_network, run_network
 from der.settings.sections import NetworkSettings
 from tests.builders import (
     CPU,
     NORMALIZATION,
     Recorder,
+    assert_saved,
     incremental_settings,
     mask_settings,
     network_settings,
@@ -36,28 +33,6 @@ from tests.builders import (
     training_images,
     weights,
 )
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"depth": 9}, "network.depth: 9 is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110"),
-        ({"stem": "large"}, "network.stem: large goes with backbone resnet; write small"),
-        (
-            {"backbone": "resnet", "depth": 50},
-            "network.depth: 50 is no depth of backbone resnet; write 18 or 34",
-        ),
-        (
-            {"backbone": "vgg"},
-            "network.backbone: 'vgg' does not fit; write cifar_resnet or resnet or timm:<name>, "
-            "or module:function of your own",
-        ),
-    ],
-)
-def test_settings_that_describe_no_backbone(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as error:
-        choose_backbone(network_settings(**changes))
-    assert str(error.value) == message
 
 
 class Plain(nn.Module):
@@ -88,17 +63,11 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> NetworkSettings:
 NAMES = [["a", "b"], ["c"]]
 
 
-def two_steps(network: NetworkSettings, rebalancing: str = "weight_alignment") -> list[Checkpoint]:
-    settings = train_settings(incremental=incremental_settings(rebalancing=rebalancing))
-    first = take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, network=network)
-    return [first, take_step(first, NAMES, training_images(2, [3, 3, 9]), settings, network=network)]
-
-
 @pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning"])
-def test_another_backbone_grows_and_its_checkpoints_are_read(
-    plain: NetworkSettings, rebalancing: str, tmp_path: Path
-) -> None:
-    first, second = two_steps(plain, rebalancing)
+def test_another_backbone_grows_and_is_read(plain: NetworkSettings, rebalancing: str, tmp_path: Path) -> None:
+    settings = train_settings(incremental=incremental_settings(rebalancing=rebalancing))
+    first = take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, network=plain)
+    second = take_step(first, NAMES, training_images(2, [3, 3, 9]), settings, network=plain)
     assert [type(one) for one in second.network.extractors] == [Plain, Plain]
     assert same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[0]))
     assert not same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[1]))
@@ -108,12 +77,7 @@ def test_another_backbone_grows_and_its_checkpoints_are_read(
         for one in (second.network, fold_network(second.network, CPU))
     )
     torch.testing.assert_close(found, expected)
-    save_empty_checkpoint(tmp_path / "0")
-    for step, checkpoint in enumerate((first, second), start=1):
-        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
-        read = load_checkpoint(tmp_path / str(step))
-        assert read.metadata == checkpoint.metadata
-        assert same_bits(weights(read.network), weights(checkpoint.network))
+    assert_saved(tmp_path, first, second)
 
 
 def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) -> None:
@@ -127,21 +91,6 @@ def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) ->
     assert recorder.phases == []
 
 
-def drawn(name: str, bias: bool = True, seed: int = 0) -> nn.Linear:
-    layer = blank_linear(5, 4, bias)
-    HEAD_INITIALIZATIONS[name](layer, torch.Generator().manual_seed(seed))
-    return layer
-
-
-@pytest.mark.parametrize("name", HEAD_INITIALIZATIONS)
-def test_a_draw_is_a_function_of_the_generator_with_and_without_biases(name: str) -> None:
-    first, again, other = drawn(name), drawn(name), drawn(name, seed=1)
-    assert torch.equal(first.weight, again.weight) and torch.equal(first.bias, again.bias)
-    assert not torch.isclose(first.weight, other.weight).any()
-    without = drawn(name, bias=False)
-    assert without.bias is None and torch.equal(without.weight, first.weight)
-
-
 @pytest.mark.parametrize(
     ("draw", "torchs"),
     [
@@ -150,7 +99,7 @@ def test_a_draw_is_a_function_of_the_generator_with_and_without_biases(name: str
         (lecun_normal, lambda layer: nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")),
     ],
 )
-def test_torchs_own_functions_draw_the_same_numbers(
+def test_torch_draws_the_same_numbers(
     draw: HeadInitialization, torchs: Callable[[nn.Linear], object]
 ) -> None:
     layer, own = nn.Linear(48, 30), blank_linear(48, 30, bias=True)

@@ -3,38 +3,42 @@
 import json
 import os
 import pickle
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from der.core.errors import DamageError, UserError
 from der.core.files import seal
 from der.model.architecture import HEAD, extractor_file
-from der.model.checkpoint import (
-    check_classes,
-    load_checkpoint,
-    load_previous,
-    save_checkpoint,
-    save_empty_checkpoint,
-)
+from der.model.checkpoint import Metadata, check_classes, load_checkpoint, load_previous, save_checkpoint
 from der.settings.sections import to_values
-from tests.builders import network_settings, random_checkpoint, same_bits, weights
+from tests.builders import assert_saved, network_settings, random_checkpoint, same_bits, save_steps, weights
+from tests.settings.test_sections import edited
 
 FIRST, SECOND = [3], [3, 2]  # classes per step
 WEIGHTS = ["extractor_1", "extractor_2", "head"]  # of the second one
 Tensors = dict[str, torch.Tensor]
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of two steps, beside those of step 0 and step 1."""
-    save_empty_checkpoint(tmp_path / "0")
-    save_checkpoint(tmp_path / "1", random_checkpoint(FIRST), tmp_path / "0")
-    save_checkpoint(tmp_path / "2", random_checkpoint(SECOND), tmp_path / "1")
+    place = tmp_path_factory.mktemp("original")
+    return save_steps(place, random_checkpoint(FIRST), random_checkpoint(SECOND))
+
+
+@pytest.fixture
+def saved(original: Path, tmp_path: Path) -> Path:
+    """A copy for each test."""
+    shutil.copytree(original.parent, tmp_path, dirs_exist_ok=True)
     return tmp_path / "2"
 
 
@@ -58,11 +62,9 @@ def rewrite(path: Path, change: Callable[[Tensors], Tensors]) -> None:
 
 
 def test_round_trip(saved: Path) -> None:
-    for step, classes in ((1, FIRST), (2, SECOND)):
-        written, read = random_checkpoint(classes), load_checkpoint(saved.parent / str(step))
-        assert read.metadata == written.metadata
-        assert same_bits(weights(read.network), weights(written.network))
-        assert not any(module.training for module in read.network.modules())
+    assert_saved(saved.parent, random_checkpoint(FIRST), random_checkpoint(SECOND))
+    read = load_checkpoint(saved)
+    assert not any(module.training for module in read.network.modules())
     assert read.metadata.class_names == [f"class {label}" for label in range(5)]
 
 
@@ -74,7 +76,8 @@ def test_saving_again_gives_the_same_bytes_whatever_the_memory_format(saved: Pat
     assert contents(saved) == before
 
 
-def test_a_frozen_extractor_is_the_same_file_or_a_copy(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_extractor_is_linked_or_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = save_steps(tmp_path, random_checkpoint(FIRST), random_checkpoint(SECOND))
     name = extractor_file(1)
     assert (saved / name).samefile(saved.parent / "1" / name)
 
@@ -125,8 +128,13 @@ def damage(path: Path, kind: str) -> None:
     path.write_bytes(DAMAGE[kind](whole))
 
 
-@pytest.mark.parametrize("name", [*(f"{name}.safetensors" for name in WEIGHTS), "network.json"])
-@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("extractor_1.safetensors", kind) for kind in DAMAGE),
+        *((name, "another byte") for name in ("extractor_2.safetensors", HEAD, "network.json")),
+    ],
+)
 def test_a_damaged_file_is_named(name: str, kind: str, saved: Path) -> None:
     damage(saved / name, kind)
     with pytest.raises(DamageError, match=rf"{name}: damaged, its bytes are not those that were written$"):
@@ -146,7 +154,7 @@ def test_what_is_no_directory_is_no_checkpoint(saved: Path) -> None:
             load_checkpoint(path)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 def test_weights_that_are_not_finite_are_not_saved(value: float, saved: Path) -> None:
     before, broken = contents(saved), random_checkpoint(SECOND)
     next(iter(broken.network.extractors[-1].state_dict().values())).view(-1)[3] = value
@@ -166,7 +174,7 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, saved: Path) ->
     ids=["other names", "one less", "other shapes", "other numbers"],
 )
 @pytest.mark.parametrize("name", ["extractor_1.safetensors", HEAD])
-def test_weights_of_another_network_are_named(
+def test_other_networks_weights_are_named(
     name: str, change: Callable[[Tensors], Tensors], saved: Path
 ) -> None:
     rewrite(saved / name, change)
@@ -207,3 +215,45 @@ def test_metadata_that_do_not_fit_are_named(changes: dict[str, Any], message: st
     edit(saved, **changes)
     with pytest.raises(UserError, match=message):
         load_checkpoint(saved)
+
+
+WRITTEN = random_checkpoint(SECOND)
+CONTENT = json.loads(json.dumps(to_values(WRITTEN.metadata)))
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, 1, 2, 3, 8, 14, 2**31, 2**63, 1e308])
+LEAVES = st.none() | st.booleans() | NUMBERS | st.text(max_size=8) | st.sampled_from(["resnet", "large"])
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def rewritten(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy whose network.json every example writes anew."""
+    return shutil.copytree(original, tmp_path_factory.mktemp("copy") / "2")
+
+
+def architecture(metadata: Metadata) -> list[Any]:
+    """What decides on the numbers that weights give, but the normalisation, which any may be."""
+    network = metadata.network
+    classes = len(metadata.class_names)
+    return [classes, metadata.channels, network.backbone, network.depth, network.stem, metadata.parameters]
+
+
+@pytest.mark.slow
+@given(content=edited(CONTENT, VALUES, st.text(max_size=8)))
+def test_an_edited_description_means_what_it_says_or_is_refused(content: Any, rewritten: Path) -> None:
+    (rewritten / "network.json").write_text(json.dumps(content))
+    seal(rewritten, {})  # as a stranger does who wants it believed
+    loaded, sentence = None, ""
+    try:
+        loaded = load_checkpoint(rewritten)
+    except UserError as error:
+        sentence = str(error)
+    if loaded is None:
+        assert re.fullmatch(r".*network\.json.*|.* it records|.*; take that of a step", sentence), sentence
+        return
+    assert to_values(loaded.metadata) == content  # 1.0 for 1 is the same
+    assert same_bits(weights(loaded.network), weights(WRITTEN.network))
+    assert architecture(loaded.metadata) == architecture(WRITTEN.metadata)

@@ -1,9 +1,9 @@
 """Forward passes over many images: normalised pixels, any number in a pass, and folded normalisation."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise, starmap
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
-from der.core import distributed
 from der.core.files import read_array, write_array
 from der.model.architecture import Normalization, measure_normalization
+from der.model.kernels.layers import fold_pairs
 from der.model.network import Normalize, Outputs, fold_batchnorm, outputs_by_class, run_network
 from tests.builders import (
     CPU,
@@ -86,26 +86,6 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
     assert len(passes) <= len(counts) and all(a + b > most for a, b in pairwise(passes))
 
 
-@pytest.mark.parametrize(("count", "per_pass"), [(1, 2), (2, 2), (3, 512), (8, 2)])
-def test_several_ranks_share_the_images_whatever_a_pass_takes(
-    count: int, per_pass: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network, images = random_network([3, 2]), random_images(0, 7)
-    whole = run_network(network, NORMALIZATION, images, CPU)
-    monkeypatch.setattr("der.model.network.PASS_VALUES", per_pass * images[0].size)
-    monkeypatch.setattr(distributed, "all_reduce", lambda tensors: None)
-    parts = []
-    for rank in range(count):
-        monkeypatch.setattr(distributed, "_group", SimpleNamespace(rank=rank, size=count))
-        parts.append(run_network(network, NORMALIZATION, images, CPU))
-    shares = [int(part.features.any(axis=1).sum()) for part in parts]
-    assert sum(shares) == 7 and max(shares) - min(shares) <= 1
-    features, logits = (
-        sum(part) for part in zip(*((one.features, one.logits) for one in parts), strict=True)
-    )
-    assert_alike(Outputs(features, logits), whole)
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pixels_are_measured_and_normalised_over_all_arrays_in_any_order(channels: int) -> None:
     arrays = [
@@ -138,15 +118,61 @@ def test_folding_keeps_the_features_and_leaves_the_extractor(channels: int, trai
     assert all(parameter.requires_grad for parameter in extractor.parameters())
 
 
-def test_folded_weights_are_rounded_once() -> None:
-    extractor = random_extractor(1)
-    plain = [module for module in extractor.modules() if isinstance(module, nn.Conv2d)]
-    norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
-    folded = [module for module in fold_batchnorm(extractor).modules() if isinstance(module, nn.Conv2d)]
-    for before, bn, after in zip(plain, norms, folded, strict=True):
-        assert bn.running_var is not None and bn.running_mean is not None and after.bias is not None
-        scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
-        weight = before.weight.double() * scale[:, None, None, None]
-        torch.testing.assert_close(after.weight, weight.float(), rtol=1.2e-7, atol=0)
-        bias = bn.bias.double() - bn.running_mean.double() * scale
-        torch.testing.assert_close(after.bias, bias.float(), rtol=1.2e-7, atol=0)
+def fill(module: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    for one in module.modules():
+        if isinstance(one, nn.BatchNorm2d):
+            assert one.running_mean is not None and one.running_var is not None
+            one.running_mean.normal_(generator=generator)
+            one.running_var.uniform_(0.5, 2, generator=generator)
+    return module.eval()
+
+
+class Branches(nn.Module):
+    """The convolution's result is used beside the normalisation, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return y + self.norm(y)  # type: ignore[no-any-return]
+
+
+class Twice(nn.Module):
+    """One normalisation for two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.norm = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.second(self.norm(self.first(x))))  # type: ignore[no-any-return]
+
+
+class Untraceable(nn.Module):
+    """What is computed depends on a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) if x.sum() > 0 else x  # type: ignore[no-any-return]
+
+
+def grouped() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, groups=3, stride=2), nn.BatchNorm2d(6), nn.ReLU(), nn.BatchNorm2d(6)
+    )
+
+
+@pytest.mark.parametrize(("make", "left"), [(grouped, 1), (Branches, 1), (Twice, 1), (Untraceable, 1)])
+@torch.no_grad()
+def test_the_results_stay(make: Callable[[], nn.Module], left: int) -> None:
+    module, images = fill(make()).double(), torch.rand(2, 3, 8, 8).double()
+    expected = module(images)
+    fold_pairs(module)
+    torch.testing.assert_close(module(images), expected)
+    assert sum(isinstance(one, nn.BatchNorm2d) for one in module.modules()) == left

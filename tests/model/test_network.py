@@ -15,7 +15,6 @@ from der.model.network import (
     Network,
     blank_linear,
     build_extractor,
-    count_parameters,
     empty_network,
     expand,
     prune_newest,
@@ -49,16 +48,6 @@ def previous() -> Network:
     return random_network([4, 2])
 
 
-def test_features_are_put_side_by_side_in_order(previous: Network) -> None:
-    images = torch.randn(5, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
-    features = previous.features(images)
-    assert features.shape == (5, 128)
-    for index, extractor in enumerate(previous.extractors):
-        assert torch.equal(features[:, 64 * index : 64 * (index + 1)], extractor(images))
-    logits = features.double() @ previous.head.weight.double().T + previous.head.bias.double()
-    torch.testing.assert_close(previous(images).double(), logits, rtol=1e-5, atol=1e-5)
-
-
 def test_old_weights_and_biases_are_inherited_and_the_rest_is_random(previous: Network) -> None:
     head, other = grown(previous, 3, seed=1).head, grown(previous, 3, seed=2).head
     assert head.weight.shape == (9, 3 * 64) and head.bias.shape == (9,)
@@ -75,9 +64,7 @@ def test_old_weights_and_biases_are_inherited_and_the_rest_is_random(previous: N
     assert same_bits(weights(grown(previous, 3)), weights(grown(previous, 3)))
 
 
-def test_the_new_extractor_is_a_copy_of_the_newest_whose_training_leaves_the_others(
-    previous: Network,
-) -> None:
+def test_the_new_extractor_is_a_copy_of_the_newest_and_leaves_it(previous: Network) -> None:
     before, network = weights(previous), grown(previous, 3)
     *shared, newest = network.extractors
     assert same_bits(weights(newest), weights(previous.extractors[-1]))
@@ -87,33 +74,6 @@ def test_the_new_extractor_is_a_copy_of_the_newest_whose_training_leaves_the_oth
         for module in (newest, network.head):
             for value in module.state_dict().values():
                 value.add_(1)
-    assert same_bits(weights(previous), before)
-
-
-def test_a_classifier_without_bias() -> None:
-    settings = network_settings(head_bias=False)
-    first = expand(empty_network(), 3, settings, CHANNELS, torch.Generator().manual_seed(0))
-    second = expand(first, 2, settings, CHANNELS, torch.Generator().manual_seed(1))
-    assert first.head.bias is None and second.head.bias is None
-    extractor = count_parameters(first.extractors[0])
-    assert count_parameters(first) == extractor + 3 * 64
-    assert count_parameters(second) == 2 * extractor + 5 * 128
-    assert torch.equal(second.head.weight[:3, :64], first.head.weight)
-
-
-def test_without_expansion_one_extractor_goes_on() -> None:
-    settings = network_settings(expansion=False)
-    previous = random_network([4])
-    before = weights(previous)
-    network = expand(previous, 3, settings, CHANNELS, torch.Generator().manual_seed(0))
-    assert len(network.extractors) == 1
-    assert network.extractors[0] is not previous.extractors[0]
-    assert network.head.weight.shape == (7, 64)
-    images = torch.randn(3, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(network.eval()(images)[:, :4], previous(images))
-    with torch.no_grad():
-        for value in network.state_dict().values():
-            value.add_(1)
     assert same_bits(weights(previous), before)
 
 
@@ -184,9 +144,7 @@ def draw_from_elsewhere(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def name_own(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    backbone = Backbone(
-        **({"build": lambda channels, shape: Net(channels), "initialize": draw_all} | changes)
-    )
+    backbone = Backbone(**{"build": lambda channels, shape: Net(channels), "initialize": draw_all, **changes})
     monkeypatch.setitem(BACKBONES, "own", lambda settings: backbone)
 
 

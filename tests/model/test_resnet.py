@@ -12,14 +12,9 @@ from torch import Tensor, nn
 from torchvision.models import resnet
 
 from der.model.backbones import choose_backbone
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
-from der.model.network import (
-    build_extractor,
-    count_parameters,
-    fold_batchnorm,
-    prune_newest,
-)
-from der.model.resnet import PadShortcut, ResNet, copy_channels
+from der.model.checkpoint import Checkpoint, load_checkpoint
+from der.model.network import build_extractor, count_parameters, fold_batchnorm, prune_newest
+from der.model.resnet import ResNet, copy_channels
 from der.settings.sections import NetworkSettings
 from der.train.batches import Draws, TrainingImages
 from der.train.objective import ChannelMasks
@@ -31,6 +26,7 @@ from tests.builders import (
     NORMALIZATION,
     RESNET18,
     Recorder,
+    assert_saved,
     draws_of,
     incremental_settings,
     mask_settings,
@@ -55,18 +51,6 @@ def test_parameters_by_formula(depth: int, channels: int) -> None:
     for width, before in ((16, 16), (32, 16), (64, 32)):
         expected += 9 * width * (before + (2 * blocks - 1) * width) + 2 * blocks * 2 * width
     assert count_parameters(build_extractor(network_settings(depth=depth), channels)) == expected
-
-
-def test_shortcuts_by_hand() -> None:
-    x = torch.arange(16.0).reshape(1, 1, 4, 4) + torch.tensor([0.0, 100.0])[:, None, None]
-    y = PadShortcut([0, 1, -1, -1], channels_in=2, stride=2)(x)
-    expected = [[[0, 2], [8, 10]], [[100, 102], [108, 110]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]]
-    torch.testing.assert_close(y, torch.tensor([expected], dtype=torch.float32), rtol=0, atol=0)
-    # Between pruned streams: channels 1 and 3 enter, of which 1 goes on; 0 and 4 are zeros.
-    x = torch.arange(8.0).reshape(1, 2, 2, 2)
-    assert PadShortcut([-1, 0, -1], channels_in=2, stride=2)(x).flatten().tolist() == [0.0, 0.0, 0.0]
-    y = PadShortcut([-1, 1, 0, -1], channels_in=2, stride=1)(x)
-    assert y[0, :, 0, 1].tolist() == [0.0, 5.0, 1.0, 0.0]
 
 
 def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:
@@ -132,10 +116,7 @@ def test_initial_values(settings: NetworkSettings, layers: int) -> None:
     assert not same_bits(weights(extractor), weights(other))
 
 
-RESNETS = [(18, "small"), (18, "large"), (34, "small"), (34, "large")]
-
-
-@pytest.mark.parametrize(("depth", "stem"), RESNETS)
+@pytest.mark.parametrize(("depth", "stem"), [(18, "large"), (34, "small")])
 def test_larger_resnets_against_torchvision(depth: int, stem: str) -> None:
     extractor = random_extractor(1, settings=network_settings(backbone="resnet", depth=depth, stem=stem))
     theirs = {18: resnet.resnet18, 34: resnet.resnet34}[depth]()
@@ -150,10 +131,6 @@ def test_larger_resnets_against_torchvision(depth: int, stem: str) -> None:
         expected = theirs.eval()(images)
         torch.testing.assert_close(extractor(images), expected, rtol=1e-4, atol=1e-4)
     assert count_parameters(extractor) == count_parameters(theirs)
-
-
-BACKBONES = [NETWORK, network_settings(depth=14), RESNET18]
-IDS = ["cifar_resnet 8", "cifar_resnet 14", "resnet 18"]
 
 
 def pictures(count: int = 4, side: int = 8) -> torch.Tensor:
@@ -173,11 +150,14 @@ def prune(extractor: ResNet, masks: ChannelMasks, settings: NetworkSettings) -> 
     return pruned.eval()
 
 
-@pytest.mark.parametrize("settings", BACKBONES, ids=IDS)
-@pytest.mark.parametrize("start", [-0.8, 0.0, 0.8])
+@pytest.mark.parametrize(
+    ("settings", "starts"),
+    [(NETWORK, [-0.8, 0.0, 0.8]), (network_settings(depth=14), [-0.8, 0.0, 0.8]), (RESNET18, [0.0])],
+    ids=["cifar_resnet 8", "cifar_resnet 14", "resnet 18"],
+)
 @torch.no_grad()
-def test_pruned_equals_masked(settings: NetworkSettings, start: float) -> None:
-    for seed in (1, 2):
+def test_pruned_equals_masked(settings: NetworkSettings, starts: list[float]) -> None:
+    for seed, start in enumerate(starts):
         extractor, masks = hardened(settings, seed, start_mean=start)
         pruned = prune(extractor, masks, settings)
         full, small = extractor(pictures(side=9)), pruned(pictures(side=9))
@@ -212,7 +192,7 @@ def test_pruning_leaves_the_logits(bias: bool) -> None:
     assert same_bits(weights(pruned.extractors[0]), frozen)
 
 
-@pytest.mark.parametrize("settings", BACKBONES, ids=IDS)
+@pytest.mark.parametrize("settings", [NETWORK, RESNET18], ids=["cifar_resnet", "resnet"])
 def test_a_full_extractor_takes_the_channels_it_shares_with_a_pruned_one(settings: NetworkSettings) -> None:
     shape = hardened(settings, 1)[1].shape()
     source, again = (build_extractor(settings, CHANNELS, shape) for _ in range(2))
@@ -226,7 +206,8 @@ def test_a_full_extractor_takes_the_channels_it_shares_with_a_pruned_one(setting
     assert same_bits(weights(again), weights(source))
 
 
-def masked_steps() -> list[Any]:
+@pytest.fixture(scope="module")
+def steps() -> list[Any]:
     """None, and the checkpoints of three steps."""
     settings = train_settings(
         masks=mask_settings(rate_factor=100.0, start_mean=0.2, sparsity_weight=0.5),
@@ -240,11 +221,6 @@ def masked_steps() -> list[Any]:
         images = training_images(step, count)
         checkpoints.append(take_step(checkpoints[-1], names[:step], images, settings, Recorder()))
     return checkpoints
-
-
-@pytest.fixture(scope="module")
-def steps() -> list[Any]:
-    return masked_steps()
 
 
 def test_every_step_stores_a_smaller_extractor(steps: list[Any]) -> None:
@@ -265,13 +241,9 @@ def test_every_step_stores_a_smaller_extractor(steps: list[Any]) -> None:
 
 
 def test_checkpoints_of_pruned_extractors(steps: list[Any], tmp_path: Path) -> None:
-    save_empty_checkpoint(tmp_path / "0")
-    for step, checkpoint in enumerate(steps[1:], start=1):
-        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
-        read = load_checkpoint(tmp_path / str(step))
-        assert read.metadata == checkpoint.metadata
-        assert same_bits(weights(read.network), weights(checkpoint.network))
-        assert torch.equal(read.network(pictures()), checkpoint.network(pictures()))
+    assert_saved(tmp_path, *steps[1:])
+    read = load_checkpoint(tmp_path / "3")
+    assert torch.equal(read.network(pictures()), steps[3].network(pictures()))
     size = 4 * sum(value.numel() for value in steps[1].network.extractors[0].state_dict().values())
     assert size < (tmp_path / "1/extractor_1.safetensors").stat().st_size < size + 8000
 

@@ -1,6 +1,8 @@
 """timm's models as extractors: what they give, how much of them a step trains, what is refused."""
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import nn
 
 from der.core.errors import UserError
 from der.model.backbones import choose_backbone
-from der.model.checkpoint import load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.network import build_extractor, fold_network, random_extractor, run_network
 from der.model.weights import begin, list_tuned
 from der.settings.sections import NetworkSettings
@@ -27,15 +29,7 @@ from tests.builders import (
     same_bits,
     weights,
 )
-from tests.model.tiny_timm import (
-    BACKBONE,
-    SIDE,
-    settings_for,
-    start_for,
-    teach,
-    whole_model,
-    write_weights,
-)
+from tests.model.tiny_timm import BACKBONE, SIDE, settings_for, start_for, teach, whole_model, write_weights
 
 pytestmark = pytest.mark.slow
 
@@ -64,21 +58,23 @@ def test_random_weights_are_a_function_of_the_generator_alone(settings: NetworkS
     assert first["model.conv_stem.weight"].shape[1] == 1
 
 
-def moved(settings: NetworkSettings) -> set[str]:
-    """The names of the tensors that training changes at step 1."""
-    first, _ = teach(settings)
-    start = start_for(settings).tensors
-    found = weights(first.network.extractors[0])
-    return {name for name, value in found.items() if not torch.equal(value, start[name])}
+Taught = Callable[[str], list[Checkpoint]]  # two steps, of which so much is tuned
 
 
-def test_all_of_an_extractor_or_its_last_stage_is_trained_statistics_included(
-    settings: NetworkSettings,
+@pytest.fixture(scope="module")
+def taught(settings: NetworkSettings) -> Taught:
+    return cache(lambda tuned: teach(replace(settings, tuned=tuned)))
+
+
+def test_all_or_the_last_stage_is_trained_statistics_included(
+    settings: NetworkSettings, taught: Taught
 ) -> None:
-    names = set(start_for(settings).tensors)
-    assert moved(settings) == names
-    last = {name for name in names if name.startswith(("model.blocks.4.", "model.conv_head", "model.bn2."))}
-    assert moved(replace(settings, tuned="last")) == last and len(last) < len(names) / 2
+    start = start_for(settings).tensors
+    last = {name for name in start if name.startswith(("model.blocks.4.", "model.conv_head", "model.bn2."))}
+    for tuned, expected in (("all", set(start)), ("last", last)):
+        found = weights(taught(tuned)[0].network.extractors[0])
+        assert {name for name, value in found.items() if not torch.equal(value, start[name])} == expected
+    assert len(last) < len(start) / 2
 
 
 @pytest.mark.parametrize(
@@ -93,11 +89,8 @@ def test_the_last_stage_is_that_of_the_network_not_what_follows_it(name: str, fi
     assert tuned == names[names.index(tuned[0]) :] and len(tuned) <= count
 
 
-def test_where_nothing_is_tuned_one_extractor_is_stored_once(
-    settings: NetworkSettings, tmp_path: Path
-) -> None:
-    kept = replace(settings, tuned="none")
-    steps, start = teach(kept), start_for(kept)
+def test_what_is_not_tuned_is_stored_once(settings: NetworkSettings, taught: Taught, tmp_path: Path) -> None:
+    steps, start = taught("none"), start_for(settings)
     save_empty_checkpoint(tmp_path / "0", start)
     for step, checkpoint in enumerate(steps, start=1):
         assert same_bits(weights(checkpoint.network.extractors[0]), dict(start.tensors))
@@ -114,23 +107,24 @@ def test_where_nothing_is_tuned_one_extractor_is_stored_once(
 
 
 @pytest.mark.parametrize("tuned", ["all", "last", "none"])
-def test_a_resumed_step_gives_the_same_bits(tuned: str, settings: NetworkSettings) -> None:
+def test_a_resumed_step_gives_the_same_bits(tuned: str, settings: NetworkSettings, taught: Taught) -> None:
     kept, keeper = replace(settings, tuned=tuned), MemoryKeeper()
     with pytest.raises(Killed):
         teach(kept, keeper, Killer(3))
     recorder = Recorder()
-    resumed, whole = teach(kept, keeper, recorder), teach(kept)
+    resumed = teach(kept, keeper, recorder)
     assert recorder.resumed == [1]
-    for one, other in zip(resumed, whole, strict=True):
+    for one, other in zip(resumed, taught(tuned), strict=True):
         assert same_bits(weights(one.network), weights(other.network))
 
 
-def test_folding_leaves_no_normalisation_and_the_same_features(settings: NetworkSettings) -> None:
-    network = teach(settings)[1].network.eval()
+def test_folding_leaves_no_normalisation_and_the_same_features(taught: Taught) -> None:
+    checkpoint = taught("all")[1]
+    network = checkpoint.network.eval()
     folded = fold_network(network, CPU)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.extractors[1].modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.extractors[1].modules())
-    normalization, pixels = teach(settings)[1].metadata.normalization, random_images(0, 5, SIDE)
+    normalization, pixels = checkpoint.metadata.normalization, random_images(0, 5, SIDE)
     found, expected = (run_network(one, normalization, pixels, CPU) for one in (folded, network))
     torch.testing.assert_close(found.features, expected.features, rtol=1e-4, atol=1e-5)
 
@@ -138,26 +132,20 @@ def test_folding_leaves_no_normalisation_and_the_same_features(settings: Network
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"backbone": "timm:resnet18x"},
-            r"^network\.backbone: timm has no model 'resnet18x'; write timm:res",
-        ),
-        ({"backbone": "timm:"}, r"^network\.backbone: timm has no model ''; write one of timm\.list_models"),
-        ({"backbone": "timm:resnet50.no_such"}, r"^network\.backbone: timm has no model 'resnet50\.no_such'"),
-        (
-            {"backbone": "resnet", "depth": 18},
-            r"^network\.weights: backbone resnet starts at random; write nu",
-        ),
+        ({"backbone": "timm:resnet18x"}, r"backbone: timm has no model 'resnet18x'; write timm:res"),
+        ({"backbone": "timm:"}, r"backbone: timm has no model ''; write one of timm\.list_models"),
+        ({"backbone": "timm:resnet50.no_such"}, r"backbone: timm has no model 'resnet50\.no_such'"),
+        ({"backbone": "resnet", "depth": 18}, r"weights: backbone resnet starts at random; write nu"),
         (
             {"backbone": "timm:botnet50ts_256", "weights": "pretrained"},
-            r"^network\.weights: timm has none of timm:botnet50ts_256; write the path of a file",
+            r"weights: timm has none of timm:botnet50ts_256; write the path of a file",
         ),
-        ({"weights": None, "tuned": "last"}, r"^network\.tuned: last would keep weights that are random; "),
-        ({"weights": None, "tuned": "none"}, r"^network\.tuned: none would keep weights that are random; "),
+        ({"weights": None, "tuned": "last"}, r"tuned: last would keep weights that are random; "),
+        ({"weights": None, "tuned": "none"}, r"tuned: none would keep weights that are random; "),
     ],
 )
 def test_settings_that_describe_none(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=rf"^network\.{message}"):
         choose_backbone(network_settings(**{"backbone": BACKBONE, "weights": "a", **changes}))
 
 
@@ -178,7 +166,5 @@ def test_a_model_of_one_side_refuses_others() -> None:
 
 
 def test_a_model_that_does_not_tell_its_stages() -> None:
-    with pytest.raises(
-        UserError, match=r"^network\.tuned: timm:x does not tell its stages; write all or none"
-    ):
+    with pytest.raises(UserError, match=r"^network\.tuned: timm:x does not tell its stages; write all"):
         list_tuned(nn.Linear(1, 1), "last", "x")

@@ -16,7 +16,7 @@ from der.cli.main import PIPELINE
 from der.pipeline.fingerprint import Code
 from stages.check import list_fingerprinted
 from tests.locations import ROOT
-from tests.test_layout import modules_of
+from tests.test_layout import IMPORT_ALL, modules_of
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -44,13 +44,6 @@ HEAVY = (
     *("sklearn", "scipy", "torchvision", "pandas", "matplotlib", "dvc", "yaml"),
     *("torch._dynamo", "torch._inductor", "sympy"),  # a second, of torch
 )
-IMPORT_ALL = """
-import importlib, json, sys
-modules, heavy = json.loads(sys.argv[1])
-for name in modules:
-    importlib.import_module(name)
-print(json.dumps([name for name in ("torch", *heavy) if name in sys.modules]))
-"""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -116,7 +109,7 @@ def test_the_examples_say_what_they_need() -> None:
 
 def test_importing_the_library_brings_nothing_heavy_but_torch() -> None:
     modules = {name for room in LIBRARY for name in modules_of(f"der.{room}")} - WITH_TRITON
-    line = [sys.executable, "-c", IMPORT_ALL, json.dumps([sorted(modules), HEAVY])]
+    line = [sys.executable, "-c", IMPORT_ALL, json.dumps([sorted(modules), ["torch", *HEAVY]])]
     done = subprocess.run(line, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == ["torch"]

@@ -14,7 +14,6 @@ from tests.locations import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
-KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}  # of changes
 
 
 def read_yaml(name: str) -> Any:
@@ -49,8 +48,6 @@ def test_changelog() -> None:
     assert dates == sorted(dates, reverse=True)
     links = re.findall(r"^\[(.+)\]: https://\S+$", text, re.MULTILINE)
     assert links == ["Unreleased", *(one[1] for one in versions if one)]
-    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= KINDS
-    assert not re.search(r"^### .+\n\n*(?=##|\[|\Z)", text, re.MULTILINE)  # a heading with nothing below
     newest = versions[0][1] if versions and versions[0] else None
     assert newest == PROJECT["version"] or f"version {PROJECT['version']}" in text.partition("### ")[0]
 

@@ -11,8 +11,7 @@ from der.pipeline.project import write_chain
 from der.settings.experiment import Settings, list_names
 from tests.locations import ROOT
 
-REPOSITORY = ROOT
-COMMITTED = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 NAMES = list_names()
 
 # Classes at the first step, at every later one, and steps.
@@ -35,8 +34,8 @@ TEN_BY_TEN = (10, 10, 10)  # all others
 def make_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of what presets read and write, as the current directory."""
     for name in ("params.yaml", "chain.yaml", "dvc.yaml"):
-        shutil.copyfile(REPOSITORY / name, tmp_path / name)
-    shutil.copytree(REPOSITORY / PRESETS, tmp_path / PRESETS)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / PRESETS, tmp_path / PRESETS)
     (tmp_path / "data/images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(text_of("digits"), encoding="utf-8")

@@ -30,7 +30,6 @@ def wait() -> None:
 
 
 ACTS: dict[str, Callable[[], None]] = {
-    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "refuses": refuse,
     "waits": wait,

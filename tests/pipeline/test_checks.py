@@ -16,19 +16,17 @@ from der.core.files import read_json
 from der.estimator.choices import CHOICES, backbone_side
 from der.pipeline import edits
 from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
-from der.pipeline.edits import SCHEMA, make_schema
+from der.pipeline.edits import SCHEMA, check_weights, make_schema
 from der.pipeline.plan import read_workspace
 from der.pipeline.project import CHAIN, PARAMS, read_params, write_chain
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
+from tests.builders import network_settings
 from tests.locations import ROOT
-from tests.pipeline.clones import make_clone
+from tests.model.tiny_timm import BACKBONE, NAME, write_weights
 from tests.runs.lab import set_parameters
 
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return make_clone(tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("clone")
 
 
 def refusal() -> str:
@@ -122,19 +120,9 @@ def test_the_side_of_images_is_the_backbone_s_where_none_is_set(
         assert backbone_side(settings) == expected
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("steps:", "steps: ["),
-        ('"', ""),
-        ('"2"', '"7"'),
-        (", phase: incremental", ""),
-        ("previous: 1", "previous: 0"),
-        ("steps:", "dataset: {path: elsewhere}\nsteps:"),
-    ],
-)
-def test_bad_chains(old: str, new: str) -> None:
-    CHAIN.write_text(CHAIN.read_text().replace(old, new))
+def test_a_bad_chain() -> None:
+    """Of one kind; test_project.py has them all."""
+    CHAIN.write_text(CHAIN.read_text().replace("previous: 1", "previous: 0"))
     assert refusal() == "error: chain.yaml: missing or damaged; run `der chain`"
 
 
@@ -175,13 +163,53 @@ def test_a_class_that_moves_known_ones_is_added_not_just_made_room_for(
     assert "known classes move" in capsys.readouterr().out
 
 
-def test_user_defined_code_that_dvc_would_not_see(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(ROOT / "stages", place / "stages")
-    shutil.copytree(ROOT / "src", place / "src", dirs_exist_ok=True)
-    (place / "beside_src.py").write_text("def pick(): ...\n")
-    monkeypatch.syspath_prepend(place)
+def test_user_defined_code_that_dvc_would_not_see(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "stages", clone / "stages")
+    shutil.copytree(ROOT / "src", clone / "src", dirs_exist_ok=True)
+    (clone / "beside_src.py").write_text("def pick(): ...\n")
+    monkeypatch.syspath_prepend(clone)
     set_parameters(PARAMS, {"memory.selection": "beside_src:pick"})
-    assert refusal().startswith(f"error: {place}/beside_src.py: DVC would not see an edit of this code; move")
+    assert refusal().startswith(f"error: {clone}/beside_src.py: DVC would not see an edit of this code; move")
+
+
+@pytest.fixture
+def weights(clone: Path) -> Path:
+    (clone / "data/weights").mkdir()
+    return write_weights(clone / "data/weights")
+
+
+def check_file(path: object) -> None:
+    check_weights(network_settings(backbone=BACKBONE, weights=None if path is None else str(path)))
+
+
+def test_no_weights_downloaded_ones_and_files_that_dvc_looks_at(
+    weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    link = weights.with_name("link.pth")
+    link.symlink_to(write_weights(tmp_path_factory.mktemp("elsewhere")))
+    for path in (None, "pretrained", f"data/weights/{NAME}.pth", "data/weights/link.pth", weights):
+        check_file(path)
+    for name in ("data/weights/none.pth", "data/weights", "a\nb"):
+        with pytest.raises(
+            UserError, match=r"^params\.yaml: network\.weights: there is no file (.|\n)*, or null$"
+        ):
+            check_file(name)
+
+
+def test_weights_elsewhere_until_the_stage_depends_on_them(
+    clone: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = write_weights(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(UserError) as caught:
+        check_file(path)
+    assert str(caught.value) == (
+        f"params.yaml: network.weights: DVC would not see an edit of {path}; put it, or a link to it, into "
+        f"data/weights, or add it to the deps of stage initialize in dvc.yaml: - {path}"
+    )
+    graph = clone / "dvc.yaml"
+    text = graph.read_text(encoding="utf-8")
+    graph.write_text(text.replace("      - data/weights\n", f"      - data/weights\n      - {path}\n"))
+    check_file(path)
 
 
 WHOLE = """schema: '2.0'

@@ -32,7 +32,8 @@ from der.pipeline.project import (
     write_chain,
 )
 from der.settings.parsing import put_values
-from tests.pipeline.clones import COMMITTED, NAMES, REPOSITORY, make_clone
+from tests.locations import ROOT
+from tests.pipeline.clones import COMMITTED, NAMES
 from tests.runs.lab import digests, set_parameters
 
 FOLDER = {"dataset": {"source": "folder"}, "protocol": {"first_classes": 2, "later_classes": 1}}
@@ -41,11 +42,10 @@ STEP = 5  # past the end of the digits' chain
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(clone: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of what the commands read and write, as the current directory; DVC's cache is empty."""
-    make_clone(tmp_path, monkeypatch)
-    monkeypatch.setattr(dvc, "find_cache", lambda: tmp_path / "cache")
-    return tmp_path
+    monkeypatch.setattr(dvc, "find_cache", lambda: clone / "cache")
+    return clone
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_preset_that_cannot_be_applied_changes_nothing(words: tuple[str, ...],
 
 def test_presets_are_listed() -> None:
     line = [sys.executable, "-m", "der", "preset"]
-    listed = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line.split()[0] for line in listed.splitlines()] == [*NAMES, "--class-order,"]
 
 

@@ -2,10 +2,7 @@
 
 import re
 import shutil
-import sys
 from contextlib import chdir
-from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ import yaml
 from der.core.errors import DamageError, UserError
 from der.core.files import seal, sealed_directory, write_json
 from der.data.arrays import Memory, save_memory
-from der.evaluation.results import Predictions, write_confusion, write_mistakes, write_predictions
+from der.evaluation.results import write_confusion, write_mistakes, write_predictions
 from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.page import make_page, read_run
 from der.pipeline.presets import PRESETS, load_settings
@@ -114,11 +111,11 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
     np.testing.assert_array_equal(read.predictions.predicted, run.predictions.predicted)
     np.testing.assert_array_equal(read.memory.images.copy(), run.memory.images.copy())
     assert [counts.tolist() for counts in read.exemplars] == [[2] * 4, [2] * 6]
-    assert (read.origin.seed, read.origin.source) == (0, "digits") and read.joint is None
+    assert (read.seed, read.source) == (0, "digits") and read.joint is None
     assert [one.name for one in read.references] == ["chance"]
     assert len(read.stages) == 3 + 3 * 2 + 1 and read.times == {}  # of the chain's third step nothing
-    assert {one.key for one in read.origin.differences} == {"protocol.class_order"}
-    assert make_page().startswith("report: metrics/report.html, ")
+    assert {key for key, *_ in read.differences} == {"protocol.class_order"}
+    assert make_page(load_settings()).startswith("report: metrics/report.html, ")
     page = (finished / "metrics/report.html").read_text(encoding="utf-8")
     places = yaml.safe_load((finished / "params.yaml").read_text(encoding="utf-8"))["dataset"]
     assert re.search(r"<th[^>]*>group_labels</th><td>10</td>", page)
@@ -133,12 +130,10 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
         ("metrics/steps/2/metrics.json", "{}", "no metrics of a step; run the step's evaluation again"),
         ("metrics/summary.json", None, "cannot be read as JSON"),
         ("metrics/summary.json", "{}", "not of the steps in metrics/steps"),
-        ("metrics/steps/2/confusion.csv", "true,a\na,1\n", "of 1 classes, but step 2 has 6; run `dvc repro`"),
-        ("metrics/training/1/log.csv", "epoch\n", "cannot be read as a training log"),
+        ("metrics/training/1/log.csv", None, "cannot be read"),
         ("metrics/steps/2/mistakes.json", "", "cannot be read as JSON"),
         ("data/memory/2/images.npy", "x", r"cannot be read as a \.npy array"),
         ("data/checkpoints/2/network.json", "", "cannot be read as JSON"),
-        ("data/checkpoints/2/network.json", "[]", "not of a trained network; run `dvc repro` first"),
         ("results/published.json", None, "cannot be read as JSON"),
     ],
 )
@@ -150,7 +145,7 @@ def test_missing_or_damaged_input_leaves_no_page(
         (finished / path).write_text(content)
         seal((finished / path).parent, {})
     with pytest.raises(UserError, match=rf"^{re.escape(path)}: {message}"):
-        make_page()
+        make_page(load_settings())
     assert not list((finished / "metrics").glob("report*"))
 
 
@@ -160,7 +155,7 @@ def test_a_bit_that_flipped_leaves_no_page(path: str, finished: Path) -> None:
     content[-2] ^= 1
     (finished / path).write_bytes(content)
     with pytest.raises(DamageError, match=rf"^{re.escape(path)}: damaged, its bytes are not those"):
-        make_page()
+        make_page(load_settings())
     assert not list((finished / "metrics").glob("report*"))
 
 
@@ -169,7 +164,6 @@ def test_a_bit_that_flipped_leaves_no_page(path: str, finished: Path) -> None:
     [
         ("network", {"depth": 20}),
         ("train", {"seed": 7}),
-        ("train", {"precision": "bfloat16"}),
         ("protocol", {"class_order": "alphabetical"}),
     ],
 )
@@ -179,22 +173,20 @@ def test_no_page_of_parameters_that_the_run_was_not_trained_with(
     set_parameter(finished, section, values)
     sentence = "trained with other parameters than params.yaml has; run `dvc repro` first"
     with pytest.raises(UserError, match=rf"^data/checkpoints/2/network\.json: {sentence}$"):
-        make_page()
+        make_page(load_settings())
     assert not list((finished / "metrics").glob("report*"))
 
 
-def test_predictions_of_other_images_leave_no_page(finished: Path) -> None:
-    shutil.rmtree(finished / "metrics/steps/2")
-    few = Predictions(RUN.predictions.predicted[:-1], RUN.predictions.confidence[:-1])
-    write_evaluation(finished / "metrics/steps/2", replace(RUN, predictions=few), 1)
-    sentence = r"predicted\.npy: of 119 images, but step 2 has 120; run `dvc repro`$"
-    with pytest.raises(UserError, match=sentence):
-        make_page()
+def test_a_memory_of_other_classes_leaves_no_page(finished: Path) -> None:
+    shutil.rmtree(finished / "data/memory/2")
+    save_memory(finished / "data/memory/2", memory_of(RUN, 4))
+    with pytest.raises(UserError, match=r"^data/memory/2: of 4 classes, but step 2 has 6; run `dvc repro`$"):
+        make_page(load_settings())
 
 
 def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
     assert NO_PAGE in show_results()
-    make_page()
+    make_page(load_settings())
     assert PAGE in show_results()
     for path in ("metrics/summary.json", "metrics/steps/1/manifest.json", "metrics/training/2/manifest.json"):
         content = (finished / path).read_text(encoding="utf-8")
@@ -204,14 +196,3 @@ def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
         assert PAGE in show_results()
     Path("metrics/report.html").write_text("<!DOCTYPE html>", encoding="utf-8")  # of an earlier revision
     assert OTHER_PAGE in show_results()
-
-
-def test_without_jinja_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "jinja2"]:
-        monkeypatch.setitem(sys.modules, name, None)
-    for name in ("der.pipeline.page", "der.report.page"):
-        monkeypatch.delitem(sys.modules, name)
-        monkeypatch.delattr(name)
-    with pytest.raises(ModuleNotFoundError) as caught:
-        import_module("der.pipeline.page")
-    assert caught.value.name is not None and caught.value.name.startswith("jinja2")

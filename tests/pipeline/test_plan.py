@@ -1,6 +1,6 @@
 """`der plan` in words: a run, a sweep, and overrides that DVC does not understand.
 
-That it names what runs is tested on whole runs, in tests/runs/test_plan.py.
+That it names what runs is tested on whole runs, in tests/runs/test_edits.py.
 """
 
 import re
@@ -10,25 +10,21 @@ import pytest
 
 from der.core.cost import StageTime
 from der.core.errors import UserError
-from der.pipeline.plan import Stage, Workspace, apply_row, describe_run, describe_sweep, expand_rows, plan_row
+from der.pipeline.plan import Stage, Workspace, describe_run, describe_sweep, plan_row, read_rows
 from der.pipeline.project import read_text
-from tests.pipeline.clones import make_clone
 
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_clone(tmp_path, monkeypatch)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("clone")
 
 
 def test_rows_have_in_common_what_they_compute_alike() -> None:
-    parameters, one = apply_row([]), Path("data/checkpoints/1")
+    ((_, parameters),), one = read_rows([]), Path("data/checkpoints/1")
     train = Stage({"train": parameters["train"]}, {}, {}, set(), set())
     build = Stage({"memory": parameters["memory"]}, {one: "hash"}, {one: ["train_task@1"]}, set(), set())
     workspace = Workspace({"train_task@1": train, "build_memory@1": build}, {}, None)
 
     def plan(*settings: str) -> dict[str, str]:
-        return plan_row(workspace, apply_row(settings), rewritten=bool(settings))
+        ((_, values),) = read_rows(settings)
+        return plan_row(workspace, values, rewritten=bool(settings))
 
     assert plan() == {}
     assert set(plan("memory.budget=50")) == {"build_memory@1"}
@@ -42,13 +38,16 @@ def test_rows_have_in_common_what_they_compute_alike() -> None:
 
 
 def test_rows_are_those_of_dvc() -> None:
-    assert expand_rows(["train.seed=1,2", "memory.budget=5,6"]) == [
+    rows = read_rows(["train.seed=1,2", "memory.budget=5,6"])
+    assert [words for words, _ in rows] == [
         ["train.seed=1", "memory.budget=5"],
         ["train.seed=1", "memory.budget=6"],
         ["train.seed=2", "memory.budget=5"],
         ["train.seed=2", "memory.budget=6"],
     ]
-    assert expand_rows([]) == [[]]
+    assert [(values["train"]["seed"], values["memory"]["budget"]) for _, values in rows] == [
+        *((1, 5), (1, 6), (2, 5), (2, 6))
+    ]
 
 
 @pytest.mark.parametrize("word", ["train.seed", "=1", "train..seed=1", "nothing.such=1"])
@@ -56,7 +55,7 @@ def test_what_dvc_cannot_read(word: str) -> None:
     before = read_text()
     message = rf"^-S {re.escape(word)}: not understood \(.+\); write KEY=VALUE, with a key of params.yaml$"
     with pytest.raises(UserError, match=message):
-        [apply_row(row) for row in expand_rows([word])]
+        read_rows([word])
     assert read_text() == before
 
 

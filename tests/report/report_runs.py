@@ -20,7 +20,7 @@ from der.evaluation.results import (
     most_mistakes,
     with_images,
 )
-from der.report.page import FinishedRun, Origin
+from der.report.page import FinishedRun
 from der.summary.series import summarise
 from der.summary.verdict import chance
 from der.train.log import EpochRecord
@@ -29,7 +29,6 @@ IMAGES = 20  # test images per class
 EPOCHS = 3
 STEP = ("train_task", "build_memory", "evaluate")  # stages of a step
 ODD_NAMES = ['<b>&"x"', "</script><script>alert(1)</script>", "two words", "Käse 猫", "%{x} $y$", "&lt;i>"]
-ORIGIN = Origin("folder", "0123456789abcdef" * 4, "digits", [], 0, None)
 
 
 def make_run(
@@ -70,7 +69,12 @@ def make_run(
         joint=None,
         references=[chance(seen)],
         parameters={"dataset": {"source": "folder", "seed": 0}, "train": {"base": {"milestones": [1, 2]}}},
-        origin=ORIGIN,
+        source="folder",
+        identity="0123456789abcdef" * 4,
+        preset="digits",
+        differences=[],
+        seed=0,
+        revision=None,
         stages=[
             *("download", "split", "initialize"),
             *(f"{stage}@{step}" for step in range(1, len(sizes) + 1) for stage in STEP),

@@ -1,20 +1,14 @@
 """The matrices of accuracy and of confusion: by hand, and their pictures cell by cell."""
 
-import base64
-import io
-from typing import Any
-
 import numpy as np
 import pytest
-from PIL import Image
 
+from der.report import matrices
 from der.report.matrices import (
     CONFUSION,
     EMPTY,
     GRADES,
-    LARGEST,
     LOSSES,
-    MOST_CELLS,
     MOST_WRITTEN,
     RIGHT,
     WRONG,
@@ -22,11 +16,10 @@ from der.report.matrices import (
     confusion_chart,
     contrast,
     grade_share,
-    kept_steps,
     name_cohorts,
-    sparse,
 )
 from tests.report.test_charts import in_style
+from tests.report.test_thumbnails import decode
 from tests.summary.step_metrics import MATRIX, make_steps
 
 NAMES = ["ant", "bee", "cat", "dog", "eel", "fox"]
@@ -71,7 +64,7 @@ def test_confusion_by_hand() -> None:
         (1, 1, "67"),
     ]
     assert chart.edges == [1, 3] and chart.title.startswith("Confusion after step 2")
-    assert [grade_share(share) for share in (0.01, 1, 10, 40, 100)] == [0, 1, 5, 10, GRADES - 1]
+    assert [grade_share(share / 100) for share in (0.01, 1, 10, 40, 100)] == [0, 1, 5, 10, GRADES - 1]
 
 
 @pytest.mark.parametrize("count", [MOST_WRITTEN, MOST_WRITTEN + 1])
@@ -80,11 +73,6 @@ def test_cells_of_large_matrices_hold_no_numbers(count: int) -> None:
     steps = make_steps([[50.0] * k for k in range(1, count + 1)], [1] * count)
     for chart in (large, accuracy_matrix_chart(steps, ["x"] * count)):
         assert (chart.texts is not None) == (not chart.large) == (count <= MOST_WRITTEN)
-
-
-def decode(uri: str) -> Any:
-    image = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
-    return np.asarray(image.convert("RGBA"))
 
 
 def test_a_cell_is_a_pixel_of_its_shade_and_an_empty_one_is_transparent() -> None:
@@ -97,31 +85,15 @@ def test_a_cell_is_a_pixel_of_its_shade_and_an_empty_one_is_transparent() -> Non
             assert bytes(pixels[row, column, :3].tolist()) == bytes.fromhex(getattr(shade, scheme)[1:])
 
 
-def test_cells_that_share_a_pixel_show_the_darkest() -> None:
-    counts = np.random.default_rng(0).poisson(0.3, (2 * LARGEST, 2 * LARGEST))
+def test_cells_that_share_a_pixel_show_the_darkest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrices, "LARGEST", 60)
+    counts = np.random.default_rng(0).poisson(0.3, (120, 120))
     chart = confusion_chart(counts, ["x"] * len(counts), [len(counts)], 1)
     light = [sum(bytes.fromhex(shade.light[1:])) for shade in chart.shades]
     cells = np.append(light, 999)[chart.places]  # EMPTY, -1, is the lightest
-    darkest = cells.reshape(LARGEST, 2, LARGEST, 2).min(axis=(1, 3))
+    darkest = cells.reshape(60, 2, 60, 2).min(axis=(1, 3))
     shown = decode(chart.pictures["light"]).astype(int)
     assert np.array_equal(np.where(shown[..., 3] == 0, 999, shown[..., :3].sum(axis=2)), darkest)
-
-
-def test_sparse_by_hand() -> None:
-    assert sparse(np.array([[5, 0], [0, 7]])) == [0, 5, 3, 7]
-    assert sparse(np.zeros((2, 2), np.int64)) == []
-
-
-def test_of_very_many_cells_some_steps_are_left_out_but_never_the_last() -> None:
-    assert kept_steps(100, 50) == list(range(1, 51))
-    assert kept_steps(1000, 100) == [25, 50, 75, 100]
-    assert kept_steps(3000, 7) == [7] and MOST_CELLS < 3000**2
-
-
-def test_names_of_many_rows_are_left_out_by_fives_or_tens() -> None:
-    many = confusion_chart(np.eye(50, dtype=np.int64), ["x"] * 50, [50], 1)
-    assert [place for place in range(50) if not many.spared(place)] == [0, 10, 20, 30, 40]
-    assert [place for place in range(50) if "rare" not in many.spared(place)] == list(range(0, 50, 2))
 
 
 def test_numbers_and_errors_can_be_told_from_what_is_behind_them() -> None:

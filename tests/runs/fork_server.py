@@ -1,7 +1,8 @@
 """Processes with the packages from elsewhere imported: forks of a server, by way of a program "python".
 
-Importing torch costs seconds, and every stage is a process of its own. The server imports no module of the
-project, which belongs to each copy of it. It serves until its standard input ends.
+Importing torch costs seconds, and every stage is a process of its own; so does the first chart of a process,
+so that one process draws for all. The server imports no module of the project, which belongs to each copy of
+it. It serves until its standard input ends.
 """
 
 import atexit
@@ -15,13 +16,17 @@ import runpy
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import traceback
 import weakref
 from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Client
 from pathlib import Path
-from typing import TextIO
+from types import ModuleType
+from typing import Any, TextIO
 
 import PIL.Image
 
@@ -51,6 +56,19 @@ if line[:1] == ["-m"] and line[1].partition(".")[0] in ("stages", "der", "dvc"):
 import os
 os.execv("{python}", ["{python}", *line])
 """
+# Calls functions of vl_convert for whoever connects, until its standard input ends.
+DRAWER = """
+import os, sys, threading, vl_convert
+from multiprocessing.connection import Listener
+
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+with Listener(sys.argv[1]) as listener:
+    print("ready", flush=True)
+    while True:
+        with listener.accept() as connection:
+            name, positional, named = connection.recv()
+            connection.send(getattr(vl_convert, name)(*positional, **named))
+"""
 Running = dict[int, tuple[int, socket.socket]]  # a fork's pidfd -> its number, and who asked for it
 
 
@@ -59,6 +77,7 @@ def serve(directory: Path) -> list[str]:
     for name in PRELOADED:
         importlib.import_module(name)
     PIL.Image.init()  # its plugins
+    draw_elsewhere(str(directory / "drawer"))
     forget_ends()
     write_lock_files_fast()
     gc.freeze()
@@ -92,6 +111,25 @@ def serve(directory: Path) -> list[str]:
             running[os.pidfd_open(number)] = number, connection
             for descriptor in descriptors:
                 os.close(descriptor)
+
+
+def draw_elsewhere(address: str) -> None:
+    """Have one process draw the charts of all forks."""
+    line = [sys.executable, "-c", DRAWER, address]
+    drawer = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert drawer.stdout and drawer.stdout.readline()
+    module: Any = ModuleType("vl_convert")
+    for name in ("vegalite_to_png", "vegalite_to_svg"):
+        setattr(module, name, partial(ask, address, name))
+    module.drawer = drawer  # whose input must stay open
+    sys.modules["vl_convert"] = module
+
+
+def ask(address: str, name: str, *positional: object, **named: object) -> object:
+    """Call a function of vl_convert in the process that draws."""
+    with Client(address) as connection:
+        connection.send((name, positional, named))
+        return connection.recv()
 
 
 def forget_ends() -> None:

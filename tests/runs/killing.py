@@ -25,11 +25,6 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def rounds(kills: int, largest: int) -> list[tuple[int, int]]:
-    """So many kills as numbered tests of at most ``largest``."""
-    return list(enumerate(min(largest, kills - done) for done in range(0, kills, largest)))
-
-
 class Started:
     """A command under way, in a process group of its own."""
 
@@ -58,31 +53,20 @@ class Started:
         wait_for(lambda: self.ended() or TRAINING.search(self.printed))
 
     def trainers(self) -> list[psutil.Process]:
-        """The process of train_task, if there is one now."""
-        return self.processes("train_task")
-
-    def processes(self, *stages: str) -> list[psutil.Process]:
-        """Those that run one of ``stages`` now, in the order of their numbers."""
-        found, scripts = [], {f"stages.{stage}" for stage in stages}
+        """The processes of train_task, if there are any now."""
+        found = []
         with suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.process.pid)
             for process in (root, *root.children(recursive=True)):
                 with suppress(psutil.NoSuchProcess):
-                    found += [process] if scripts & {*process.cmdline()} else []
-        return sorted(found, key=lambda one: one.pid)
+                    found += [process] if "stages.train_task" in process.cmdline() else []
+        return found
 
-    def kill(self, how: str) -> None:
-        """Send a signal to the processes that ``how`` names, and wait until all have ended."""
-        whom, name = how.split()
-        number = signal.Signals[f"SIG{name}"]
+    def kill(self) -> None:
+        """Kill all its processes at once, and wait until they have ended."""
         trainers = self.trainers()
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if whom == "all":
-                os.killpg(self.process.pid, number)
-            elif whom == "dvc":
-                os.kill(self.process.pid, number)
-            for trainer in trainers if whom == "training" else []:
-                trainer.send_signal(number)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
         wait_for(lambda: all(has_status(trainer, psutil.STATUS_ZOMBIE) for trainer in trainers))
 

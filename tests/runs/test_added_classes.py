@@ -83,7 +83,6 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     after = pipeline.results()
     earlier = [path for path in before if re.search(r"/[0-2](/|\.)", path)]
     assert earlier and all(after[path] == before[path] for path in earlier)
-    assert pipeline.repro().run == [] == pipeline.plan()
 
     # Another picture of a class: what its step and later ones train on.
     write_images(pipeline.root / "more", ["dog"])

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.runs.killing import rounds
 from tests.runs.lab import RESULTS, Digests, Pipeline
 
 # Chooses exemplars, and edits the project while it does: what EDIT holds is done once.
@@ -146,6 +145,9 @@ VALUES: dict[str, list[Any]] = {
 }
 
 
+DISTURBED = 10  # runs in a test
+
+
 def edit_at_random(pipeline: Pipeline, draw: random.Random) -> str:
     """Change a value or an image, as an editor does, in one write."""
     if draw.random() < 0.7:
@@ -167,17 +169,15 @@ def edit_at_random(pipeline: Pipeline, draw: random.Random) -> str:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """As many disturbed runs as --torture asks for, some in each test."""
-    if "disturbed" in metafunc.fixturenames:
+    if "number" in metafunc.fixturenames:
         count = metafunc.config.getoption("torture") or 0
-        metafunc.parametrize(("number", "disturbed"), rounds(count, 10))
+        metafunc.parametrize("number", range(-(-count // DISTURBED)))
 
 
 @pytest.mark.torture
-def test_whatever_is_edited_whenever_the_next_run_puts_right(
-    number: int, disturbed: int, pipeline: Pipeline
-) -> None:
+def test_whatever_is_edited_whenever_the_next_run_puts_right(number: int, pipeline: Pipeline) -> None:
     draw = random.Random(number)
-    for turn in range(disturbed):
+    for turn in range(DISTURBED):
         done: list[str] = [edit_at_random(pipeline, draw)]
         line = [pipeline.python, "-m", "dvc", "repro"]
         with subprocess.Popen(

@@ -15,25 +15,11 @@ RESULTS = ["data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics
 
 # Edits under `dvc repro`: file, pattern, replacement, and the sentence of `der check`, which stage check ends
 # with; None, where DVC refuses before any stage runs (docs/troubleshooting.md has its words).
-# All that `der check` says stands in tests/pipeline/test_checking.py.
+# All that `der check` says stands in tests/pipeline/test_checks.py.
 TOO_MANY = "first_classes: 1\n  later_classes: 1"
-LEFT = r"params\.yaml: memory\.budget: 3 leaves no exemplar for each of 4 .+"
 EDITS: dict[str, tuple[str, str, str, str | None]] = {
-    "a key": (PARAMS, "^  budget: 8$", "  bugdet: 9", r"params\.yaml: memory\.bugdet: unknown key; .+"),
-    "a budget": (PARAMS, "budget: 8", "budget: 3", LEFT),
-    "a class": (
-        PARAMS,
-        "steps: null",
-        "steps: [[ant], [elk]]",
-        r"params\.yaml: protocol\.steps: 'elk' is .+",
-    ),
-    "steps": (
-        PARAMS,
-        TOO_MANY.replace("1", "2"),
-        TOO_MANY,
-        r"protocol: 4 steps, but chain\.yaml holds 2; .+",
-    ),
-    "a step on 0": (CHAIN, "previous: 1", "previous: 0", r"chain\.yaml: missing or damaged; run `der chain`"),
+    "a key": (PARAMS, "^  budget: 8$", "  bugdet: 9", r"params\.yaml: memory\.bugdet: unknown key; "),
+    "steps": (PARAMS, TOO_MANY.replace("1", "2"), TOO_MANY, r"protocol: 4 steps, but chain\.yaml holds 2; "),
     "no YAML": (PARAMS, "^memory:$", "memory: [", None),
     "a path that names nothing": (PARAMS, "path: .*", "path: nowhere", None),
     "a step on itself": (CHAIN, "previous: 1", "previous: 2", None),
@@ -59,12 +45,12 @@ def test_refused_edits_leave_every_result(pipeline: Pipeline) -> None:
         good = file.read_bytes()
         pipeline.rewrite(path, pattern, replacement)
         done = pipeline.command("dvc", "repro")
-        told = pipeline.command("python", "-m", "der", "check", PYTHONPATH="src")
-        assert done.returncode != 0 and told.returncode == 1, name
-        assert "Traceback" not in done.stdout + done.stderr, name
-        assert re.fullmatch(f"error: {sentence or '.+'}\n", told.stderr), name
-        assert sentence is None or told.stderr in done.stderr, name
+        assert done.returncode != 0 and "Traceback" not in done.stdout + done.stderr, name
+        assert sentence is None or re.search(f"^error: {sentence}", done.stderr, re.MULTILINE), name
         assert re.findall("Running stage '(.+)'", done.stdout) == (["check"] if sentence else []), name
+        if sentence is None:
+            told = pipeline.command("python", "-m", "der", "check", PYTHONPATH="src")
+            assert told.returncode == 1 and re.fullmatch("error: .+\n", told.stderr), name
         file.write_bytes(good)
     assert digests(pipeline.root, ["data", "metrics"]) == before
 
@@ -173,13 +159,6 @@ def test_bad_images(pipeline: Pipeline) -> None:
     picture = images / "train/bee/3.png"
     picture.write_bytes(picture.read_bytes()[:40])
     refused(r"/train/bee/3\.png: cannot be read as a picture; .+")
-    picture.unlink()
-    shutil.copytree(images / "train", images / "test", ignore=shutil.ignore_patterns("dog"))
-    refused(r"/test/dog: the class has no test images; add some there")
-    shutil.rmtree(images / "test")
-    for name in CLASSES[1:]:
-        shutil.rmtree(images / "train" / name)
-    refused(r": has 1 of the two classes that are needed; add .+")
     shutil.rmtree(images)
     shutil.rmtree(pipeline.root / "data/raw")
     refused(r": there is no such directory or archive; .+")  # and a first run leaves nothing

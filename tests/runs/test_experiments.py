@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import psutil
@@ -25,7 +24,6 @@ SUMMARY = "metrics/summary.json"
 CHAIN, QUEUE, START, STATUS, SHOW, COMPARE = (line.partition(" #")[0] for line in MANY.splitlines())
 PATIENCE = 1800  # seconds until something that should happen counts as not happening
 POLL = 1  # seconds; asking DVC costs about as much
-METRICS = ("average_top1", "last_top1", "forgetting")
 
 
 def summary(pipeline: Pipeline) -> Any:
@@ -46,43 +44,8 @@ def test_in_the_workspace_beside_the_last_commit(base: Pipeline, pipeline: Pipel
     assert f"\n  last top-1 from {old['last_top1']:.2f} to {new['last_top1']:.2f}, " in printed
     compared = json.loads(pipeline.succeed("dvc", "metrics", "diff", "--all", "--json"))
     assert list(compared) == [SUMMARY]  # the one metrics file
-    for name in ("average_top1", "last_top5", "average_nme_top1"):
-        assert compared[SUMMARY][name] == {
-            "old": old[name],
-            "new": new[name],
-            "diff": new[name] - old[name],
-        }
     assert compared[SUMMARY]["steps.2.top1"]["old"] == old["steps"]["2"]["top1"]
     assert compared[SUMMARY]["steps.2.top1"]["new"] is None
-
-
-def test_in_a_copy_with_the_code_of_the_copy(pipeline: Pipeline, tmp_path: Path) -> None:
-    # Images that git does not track are not copied: experiments elsewhere need a path that holds everywhere.
-    images = tmp_path / "images"
-    (pipeline.root / "data/images").rename(images)
-    pipeline.edit(dataset__path=str(images))
-    assert pipeline.repro().run == ["check", "download", "report"]
-    pipeline.commit("Images outside of the repository")
-    before = pipeline.results()
-
-    # An installed der comes from elsewhere: here, from a package that cannot be imported.
-    (tmp_path / "installed/der").mkdir(parents=True)
-    (tmp_path / "installed/der/__init__.py").write_text("raise ImportError\n", encoding="utf-8")
-    environment = recording(pipeline, tmp_path / "installed")
-    words = ("exp", "run", "--temp", "--name", "calm", "-S", "train.incremental.momentum=0.5")
-    printed = pipeline.succeed("dvc", *words, **environment)
-
-    for stage in numbered("T2", "B2", "E2", "summarize", "report"):
-        assert f"Running stage '{stage}'" in printed
-    assert "Running stage 'train_task@1'" not in printed
-    opened = [path for _, path, _ in recorded_paths(pipeline)]
-    code = [path for path in opened if "/der/" in path or "/stages/" in path]
-    copies = str(pipeline.root.resolve() / ".dvc/tmp/exps/")
-    assert code and all(path.startswith(copies) for path in code)
-    assert pipeline.results() == before  # the workspace is as it was
-    compared = json.loads(pipeline.succeed("dvc", "metrics", "diff", "--json", "HEAD", "calm"))
-    assert set(compared[SUMMARY]["steps.2.gamma"]) == {"old", "new", "diff"}
-    assert "steps.1.top1" not in compared[SUMMARY]
 
 
 def processes(pipeline: Pipeline) -> list[psutil.Process]:
@@ -120,32 +83,29 @@ def enqueue(pipeline: Pipeline, *settings: str) -> list[str]:
     return re.findall("'(.+)' for future", pipeline.succeed(*line.split(), *words))
 
 
-def committed(pipeline: Pipeline, name: str) -> Any:
-    """The summary that an experiment has committed, or HEAD."""
-    pattern = f"refs/exps/*/*/{name}"
-    found = pipeline.succeed("git", "for-each-ref", "--format=%(refname)", pattern).split()
-    (reference,) = ["HEAD"] if name == "HEAD" else found
-    return json.loads(pipeline.succeed("git", "show", f"{reference}:{SUMMARY}"))
-
-
-def number(cell: str) -> float | None:
-    return float(cell) if cell else None
-
-
-def test_sweep(queue: Pipeline) -> None:
+def test_sweep(queue: Pipeline, tmp_path: Path) -> None:
     refused = queue.command("python", "-m", "der", "compare", PYTHONPATH="src").stderr
     assert "error: no finished experiment of this commit" in refused
 
     # Two at a time; the budget of one leaves no exemplar for each class, so that it fails.
     good, failing = enqueue(queue, "train.seed=1", "protocol.first_classes=4", "memory.budget=8,3")
     (another,) = enqueue(queue, "train.seed=0", "protocol.first_classes=4")
-    queue.succeed(*START.split())
+    # An installed der comes from elsewhere: here, from a package that cannot be imported.
+    (tmp_path / "installed/der").mkdir(parents=True)
+    (tmp_path / "installed/der/__init__.py").write_text("raise ImportError\n", encoding="utf-8")
+    before = queue.results()
+    queue.succeed(*START.split(), **recording(queue, tmp_path / "installed"))
     end = time.monotonic() + PATIENCE
     while re.search("Queued|Running", queue.succeed(*STATUS.split())):
         assert time.monotonic() < end
         time.sleep(POLL)
     queue.succeed("dvc", "queue", "stop")
     wait_for_end(queue)
+    assert queue.results() == before  # the workspace is as it was
+    opened = [path for _, path, _ in recorded_paths(queue)]
+    code = [path for path in opened if "/der/" in path or "/stages/" in path]
+    copies = str(queue.root.resolve() / ".dvc/tmp/exps/")
+    assert code and all(path.startswith(copies) for path in code)
 
     shown = queue.succeed(*SHOW.split(), "--csv")
     assert all(name in shown for name in (good, failing, another))
@@ -155,16 +115,7 @@ def test_sweep(queue: Pipeline) -> None:
     assert "error: params.yaml: memory.budget: 3 leaves no exemplar for each of 4 classes" in log
 
     rows = list(csv.DictReader((queue.root / "sweep.csv").read_text(encoding="utf-8").splitlines()))
-    expected = {"2": ["HEAD"], "4": [good, another]}
-    assert [row["protocol.first_classes"] for row in rows] == list(expected)
-    for row, names in zip(rows, expected.values(), strict=True):
-        assert int(row["runs"]) == len(names)
-        for metric in METRICS:
-            values = [committed(queue, name)[metric] for name in names]
-            known = None not in values  # as forgetting is, of one step
-            expected_mean = pytest.approx(mean(values)) if known else None
-            deviation = pytest.approx(stdev(values)) if known and len(values) > 1 else None
-            assert number(row[f"{metric}_mean"]) == expected_mean
-            assert number(row[f"{metric}_deviation"]) == deviation
+    assert [(row["protocol.first_classes"], row["runs"]) for row in rows] == [("2", "1"), ("4", "2")]
+    assert float(rows[0]["last_top1_mean"]) == pytest.approx(summary(queue)["last_top1"])  # HEAD's own run
     one_run = next(line for line in printed.splitlines() if re.match(r" +2 +1 ", line))
-    assert one_run.split().count("-") == len(METRICS)
+    assert one_run.split().count("-") == 3  # deviations

@@ -31,8 +31,6 @@ TRACKED_BY = {
 # Only looked at, for a budget too small: whatever it is, the results are the same or there are none.
 LOOKED_AT = {"split": {"memory"}}
 
-READ_IN = {"train_task": "src/stages/train_task.py"}  # where no script reads them itself
-
 
 @pytest.fixture(scope="module")
 def graph(base: Pipeline) -> Graph:
@@ -112,10 +110,10 @@ def test_scripts_read_only_parameters_that_they_declare(graph: Graph) -> None:
     for name, stage in graph.items():
         if stage.name in ("check", "report"):  # which read all of them
             continue
-        script = (REPOSITORY / READ_IN.get(stage.name, f"stages/{stage.name}.py")).read_text(encoding="utf-8")
+        script = (REPOSITORY / f"stages/{stage.name}.py").read_text(encoding="utf-8")
         calls = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)]
-        read = {  # load_section(MemorySettings, "memory")
-            ast.literal_eval(call.args[1]) for call in calls if ast.unparse(call.func) == "load_section"
+        read = {  # given.section(MemorySettings, "memory")
+            ast.literal_eval(call.args[1]) for call in calls if ast.unparse(call.func).endswith(".section")
         }
         declared = {parameter.partition(".")[0] for parameter in stage.params}
         assert read == declared | LOOKED_AT.get(stage.name, set()), name

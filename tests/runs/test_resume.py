@@ -1,10 +1,8 @@
 """Training that is killed goes on from its last finished epoch, and ends with the same bytes."""
 
-import random
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,9 +13,10 @@ import pytest
 
 from tests.runs.conftest import build_once
 from tests.runs.killing import PATIENCE, Started, has_status, started, wait_for
-from tests.runs.lab import Digests, Pipeline
+from tests.runs.lab import Digests, Pipeline, digests
 
-COMPARED = ("data/checkpoints", "data/memory", "metrics")
+COMPARED = ("data/checkpoints", "data/memory", "metrics/steps", "metrics/training")
+MEASURED = ("evaluate@1", "evaluate@2")  # of which all that is compared is made
 FIRST_STEP = ("data/checkpoints/1/", "metrics/training/1/")
 TRAIN = ("stages.train_task", "1")
 EPOCHS = 40
@@ -33,18 +32,18 @@ def lengthen(pipeline: Pipeline) -> None:
 
 
 def compared(pipeline: Pipeline) -> Digests:
-    """Results of training and all after it; of the page, what is not measured."""
-    return {path: one for path, one in pipeline.results().items() if path.startswith(COMPARED)}
+    """Results of training and what is made of them."""
+    return digests(pipeline.root, COMPARED)
 
 
 @pytest.fixture(scope="session")
 def uninterrupted(base: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Digests:
-    """The results of the longer phases; every stage by itself gives those of `dvc repro`."""
+    """The results of the longer phases."""
 
     def build(root: Path) -> None:
         pipeline = base.copy_to(root)
         lengthen(pipeline)
-        pipeline.succeed("python", "-m", "stages", "--start-at", "train_task@1")
+        pipeline.repro(*MEASURED)
 
     return compared(replace(base, root=build_once(tmp_path_factory, "uninterrupted", build)))
 
@@ -102,26 +101,6 @@ def assert_nothing_left(pipeline: Pipeline) -> None:
     assert [path for path in scratch(pipeline).iterdir() if path.is_dir()] == []
 
 
-# test_torture.py kills all at once.
-KILLS = ["dvc KILL", "training KILL", "all TERM", "training TERM"]
-
-
-@pytest.mark.torture
-def test_killed_at_random_moments(long: Pipeline, uninterrupted: Digests) -> None:
-    draw = random.Random(1)
-    for number, how in enumerate(draw.sample(KILLS, len(KILLS))):
-        with started(long, "dvc", "repro") as repro:
-            if number % 4:  # otherwise at any moment, before training too
-                repro.wait_for_training()
-                time.sleep(draw.uniform(0, 0.4))
-            else:
-                time.sleep(draw.uniform(0, 4))
-            repro.kill(how)
-    long.succeed("dvc", "repro")
-    assert_same(long, uninterrupted, *COMPARED)
-    assert [path for path in scratch(long).iterdir() if path.is_dir()] == []
-
-
 @pytest.mark.parametrize("between", [False, True], ids=["a child of dvc", "a shell between"])
 def test_training_does_not_outlive_dvc(between: bool, long: Pipeline) -> None:
     long.edit(train__base__epochs=10**6)  # more than it can finish before it notices
@@ -144,7 +123,7 @@ def test_training_does_not_outlive_dvc(between: bool, long: Pipeline) -> None:
 def test_a_finished_step_is_not_trained_again(long: Pipeline, uninterrupted: Digests) -> None:
     # As a dvc leaves it that is killed after the step's results are there, before it has taken them over.
     long.succeed("python", "-m", *TRAIN)
-    again = long.succeed("dvc", "repro")
+    again = long.succeed("dvc", "repro", *MEASURED)
     first = re.findall(r"^train_task 1, .*: (.*)$", again, re.MULTILINE)
     assert first == [f"{GOING_ON} {EPOCHS} of {EPOCHS}"]
     assert_same(long, uninterrupted, *COMPARED)
@@ -153,7 +132,7 @@ def test_a_finished_step_is_not_trained_again(long: Pipeline, uninterrupted: Dig
 
 def test_what_a_kill_left_serves_the_same_training_only(long: Pipeline, uninterrupted: Digests) -> None:
     with stopped_in_training(long, *TRAIN) as (command, _):
-        command.kill("all KILL")
+        command.kill()
     left, copy = states(long), long.root.with_name("copy")
     shutil.copytree(scratch(long), copy)
     long.edit(train__base__momentum=0.5)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.runs.conftest import build_once
-from tests.runs.killing import PATIENCE, rounds, started, wait_for
+from tests.runs.killing import PATIENCE, started, wait_for
 from tests.runs.lab import Digests, Pipeline, make_pipeline, repeatable
 
 pytestmark = pytest.mark.torture
@@ -32,7 +32,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """As many tests of ROUND kills as --torture asks for."""
     if "kills" in metafunc.fixturenames:
         kills = metafunc.config.getoption("torture") or 0
-        metafunc.parametrize(("number", "kills"), rounds(kills, ROUND))
+        rounds = [min(ROUND, kills - done) for done in range(0, kills, ROUND)]
+        metafunc.parametrize(("number", "kills"), list(enumerate(rounds)))
 
 
 def make_long(root: Path) -> Pipeline:
@@ -77,7 +78,7 @@ def kill_after(pipeline: Pipeline, begun: int, seconds: float) -> str | None:
             repro.process.wait(seconds)
         killed = not repro.ended()
         if killed:
-            repro.kill("all KILL")
+            repro.kill()
     if not killed and repro.process.returncode:
         mend(pipeline, repro.printed)
         return kill_after(pipeline, begun, seconds)

@@ -14,6 +14,7 @@ import torch
 from torch._C._distributed_c10d import FileStore
 
 from der.core import distributed
+from der.model.network import run_network
 from der.settings.sections import NetworkSettings
 from der.train.log import Listener
 from der.train.objective import ChannelMasks
@@ -21,6 +22,7 @@ from der.train.resume import StateKeeper
 from der.train.step import StepInputs, train_step
 from tests.builders import (
     CPU,
+    NORMALIZATION,
     MemoryKeeper,
     Recorder,
     augmentation_settings,
@@ -30,6 +32,7 @@ from tests.builders import (
     incremental_settings,
     mask_settings,
     phase_settings,
+    random_images,
     random_network,
     take_step,
     train_settings,
@@ -52,7 +55,6 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "one batch": Case(),
     "a batch that does not divide": Case(images=7),
     # Of the last batch, of one, all ranks but one have nothing.
     "one image beyond a batch": Case(images=9),
@@ -63,6 +65,7 @@ CASES = {
 TUNED = ("all", "last")  # of a network of timm, a step of one batch
 STEPS = "two steps"
 DROPPING = "two steps with dropout"
+OUTPUTS = "what a network makes of images"
 RESUMED = "a step that goes on from what rank 0 has kept"
 IMAGES = training_images(1, [4, 4])
 
@@ -107,12 +110,18 @@ def train_timm(tuned: str) -> Any:
 def train_steps(network: NetworkSettings | None = None) -> Any:
     """The weights after two whole steps, classifier learning among them."""
     settings = train_settings(
-        base=phase_settings(epochs=3), incremental=incremental_settings(rebalancing="classifier_learning")
+        base=phase_settings(), incremental=incremental_settings(rebalancing="classifier_learning")
     )
     first = take_step(None, [["a", "b"]], training_images(1, [11, 10]), settings, network=network)
     later = training_images(2, [5, 5, 11])
     second = take_step(first, [["a", "b"], ["c"]], later, settings, network=network)
     return weights(second.network)
+
+
+def run_images() -> Any:
+    """Features and scores of seven images, which no two ranks share evenly."""
+    outputs = run_network(random_network([3, 2]), NORMALIZATION, random_images(0, 7), CPU)
+    return {"features": torch.from_numpy(outputs.features), "logits": torch.from_numpy(outputs.logits)}
 
 
 class FirstEpoch(MemoryKeeper):
@@ -141,7 +150,7 @@ def run_rank(rank: int, count: int, place: Path) -> None:
     if count > 1:
         distributed.join(rank, count, CPU, FileStore(str(place / "store"), count))
     found = {name: train_epoch(case) for name, case in CASES.items()}
-    found |= {tuned: train_timm(tuned) for tuned in TUNED}
+    found |= {tuned: train_timm(tuned) for tuned in TUNED} | {OUTPUTS: run_images()}
     found |= {STEPS: train_steps(), DROPPING: train_steps(dropping.SETTINGS), RESUMED: resume_step()}
     torch.save(found, place / f"{rank}.pt")
 

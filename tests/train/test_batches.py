@@ -54,7 +54,7 @@ def test_new_classes_are_labelled_on_from_memory() -> None:
     assert sorted(flat(gather_step(new, memory))) == sorted(expected)
 
 
-def test_training_on_mapped_images_gives_the_bytes_of_training_on_those_in_memory(
+def test_training_on_mapped_images_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(array_module, "HELD", 6 * 8 * 8 * 3)  # let go of in the midst of an epoch

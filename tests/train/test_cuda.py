@@ -185,7 +185,6 @@ def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) 
 
 @pytest.mark.parametrize("channels", [(16, 16), (16, 32), (32, 32), (64, 64)])
 def test_convolutions_in_bfloat16(channels: tuple[int, int]) -> None:
-
     channels_in, channels_out = channels
     generator = torch.Generator().manual_seed(0)
 

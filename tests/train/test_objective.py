@@ -1,4 +1,7 @@
-"""The loss of representation learning against the formula, value and gradient."""
+"""The loss against the formula, value and gradient; channel masks against tables, autograd and counts."""
+
+import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,8 +9,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.train.objective import Loss, RepresentationObjective
-from tests.builders import build_objective, random_network
+from der.model.network import build_extractor
+from der.model.resnet import BasicBlock, ResNet
+from der.settings.sections import NetworkSettings
+from der.train.objective import ChannelMasks, Compensated, Loss, RepresentationObjective
+from tests.builders import (
+    CHANNELS,
+    NETWORK,
+    NO_AUGMENTATION,
+    RESNET18,
+    build_engine,
+    build_objective,
+    draws_of,
+    mask_settings,
+    phase_settings,
+    random_extractor,
+    random_network,
+    same_bits,
+    training_images,
+    weights,
+)
 
 Wide = NDArray[np.float64]
 
@@ -94,3 +115,148 @@ def test_bfloat16_is_for_the_extractor_alone() -> None:
     logits = wide(features) @ wide(objective.auxiliary.weight).T + wide(objective.auxiliary.bias)
     auxiliary, _ = cross_entropy(logits, np.array([0, 0, 0, 1, 2, 2]))
     assert loss.total.item() == pytest.approx(main + auxiliary, rel=1e-5)
+
+
+BACKBONES = [NETWORK, RESNET18]
+
+
+def masked(settings: NetworkSettings = NETWORK, **changes: Any) -> tuple[ResNet, ChannelMasks]:
+    extractor = random_extractor(1, settings=settings)
+    return extractor, ChannelMasks(extractor, mask_settings(**changes), torch.Generator().manual_seed(0))
+
+
+def blocks(extractor: ResNet) -> list[list[BasicBlock]]:
+    return [[one for one in stage.children() if isinstance(one, BasicBlock)] for stage in extractor.stages]
+
+
+@pytest.mark.parametrize(
+    ("batches", "table"),
+    [(1, [1 / 400]), (2, [1 / 400, 400.0]), (5, [0.0025, 100.001875, 200.00125, 300.000625, 400.0])],
+)
+def test_the_annealing_table(batches: int, table: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    # s of batch b of B, seen in a mask whose e is so small that sigmoid(s e) = 1/2 + s e / 4.
+    network = random_network([2])
+    masks = ChannelMasks(network.extractors[0], mask_settings(), torch.Generator().manual_seed(0))
+    objective = build_objective(network, 0, masks=masks)
+    engine = build_engine(
+        objective, [], training_images(0, [4 * batches] * 2), phase_settings(), NO_AUGMENTATION, masks=masks
+    )
+    seen: list[float] = []
+
+    def spy(e: Tensor, sharpness: Tensor, _: Tensor) -> Tensor:
+        seen.append(float(sharpness))
+        return torch.sigmoid(sharpness * e)
+
+    monkeypatch.setattr(Compensated, "apply", spy)
+    for _ in range(2):  # anew in each epoch
+        engine.run_epoch(draws_of(8 * batches, NO_AUGMENTATION), 1e-30, lambda _: None)
+    assert seen == pytest.approx(2 * table, rel=1e-5)
+
+
+@pytest.mark.parametrize("sharpness", [0.01, 1.0, 5.0, 20.0])
+def test_compensation_is_that_of_section_5(sharpness: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    e = torch.empty(50, dtype=torch.float64).uniform_(-1, 1, generator=generator).requires_grad_()
+    by_gate = torch.randn(50, dtype=torch.float64, generator=generator)
+    s = torch.tensor(sharpness, dtype=torch.float64)
+    torch.sigmoid(s * e).backward(by_gate)
+    assert e.grad is not None
+    soft, sharp = torch.sigmoid(e), torch.sigmoid(s * e)
+    expected = soft * (1 - soft) / (s * sharp * (1 - sharp)) * e.grad
+    plain, e.grad = e.grad.clone(), None
+    gates = Compensated.apply(e, s, torch.ones_like(e))
+    torch.testing.assert_close(gates, sharp, rtol=0, atol=0)
+    gates.backward(by_gate)
+    torch.testing.assert_close(e.grad, expected.detach(), rtol=1e-7, atol=0)
+    assert (sharpness == 1) == torch.allclose(e.grad, plain)
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+@pytest.mark.parametrize("start", [-0.4, 0.7])
+def test_sparsity_is_the_share_of_convolution_weights(settings: NetworkSettings, start: float) -> None:
+    def count(extractor: nn.Module) -> int:
+        return sum(one.weight.numel() for one in extractor.modules() if isinstance(one, nn.Conv2d))
+
+    extractor, masks = masked(settings, start_mean=start)
+    assert masks.sparsity(torch.ones(sum(masks.sizes))).item() == 1
+    pruned = build_extractor(settings, CHANNELS, masks.shape())
+    hard = (masks.e > 0).float()
+    assert masks.sparsity(hard).item() == pytest.approx(count(pruned) / count(extractor), rel=1e-6)
+    assert 0.001 < count(pruned) / count(extractor) < 0.9
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+def test_a_channel_turned_off_is_zero_all_along_its_stream(settings: NetworkSettings) -> None:
+    extractor, masks = masked(settings)
+    masks.harden()
+    shape = masks.shape()
+    outputs: list[Tensor] = []
+    for module in [extractor.stem, *itertools.chain(*blocks(extractor))]:
+        module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    extractor(torch.randn(4, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0)))
+    streams = [0, *(index for index, stage in enumerate(blocks(extractor)) for _ in stage)]
+    assert len(outputs) == len(streams)
+    for output, index in zip(outputs, streams, strict=True):
+        on = torch.zeros(output.shape[1], dtype=torch.bool)
+        on[shape.streams[index]] = True
+        assert 0 < on.sum() < len(on)
+        assert output[:, ~on].eq(0).all()
+        assert output[:, on].ne(0).any()
+
+
+@pytest.mark.parametrize("clamped", [False, True])
+def test_a_group_keeps_its_largest_at_least(clamped: bool) -> None:
+    extractor, masks = masked()
+    with torch.no_grad():
+        masks.e.sub_(masks.e.max() + (100 if clamped else 1))
+    if clamped:
+        masks.clamp()  # which makes all of them equal
+    masks.harden()
+    shape = masks.shape()
+    assert {len(stream) for stream in shape.streams} == {1}
+    assert {len(inner) for stage in shape.inner for inner in stage} == {1}
+    low, high = masks.bounds[masks.stream_groups[-1]]
+    assert shape.streams[-1] == [int(masks.e[low:high].argmax())]
+    gate = blocks(extractor)[-1][-1].second.gate
+    assert gate is not None and gate.nonzero().flatten().tolist() == shape.streams[-1]
+
+
+def test_released_layers_have_no_gate_and_answer_as_before() -> None:
+    extractor, masks = masked()
+    images = torch.randn(4, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
+    before, values = extractor(images), weights(extractor)
+    masks.sharpen(torch.tensor(0.1))
+    assert not torch.equal(extractor(images), before)
+    masks.release()
+    assert torch.equal(extractor(images), before)
+    assert all(getattr(module, "gate", None) is None for module in extractor.modules())
+    assert same_bits(weights(extractor), values)
+
+
+@pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
+def test_a_shared_mask_learns_from_the_mean_of_its_layers(settings: NetworkSettings) -> None:
+    extractor, masks = masked(settings)
+    masks.sharpen(torch.tensor(0.5))
+    gates = [layer.gate for layer in extractor.modules() if getattr(layer, "gate", None) is not None]
+    torch.stack([gate.sum() for gate in gates]).sum().backward()  # type: ignore[no-untyped-call]
+    soft = torch.sigmoid(masks.e.detach())
+    torch.testing.assert_close(masks.e.grad, soft * (1 - soft))  # g_m = 1 in every layer, shared or not
+    assert len(gates) > len(masks.sizes)
+
+
+def trained(rate: float, weight_decay: float = 0.0, **changes: Any) -> tuple[Tensor, Tensor, Any]:
+    """e before and after one batch, and the gradient it stepped by."""
+    network = random_network([2])
+    masks = ChannelMasks(network.extractors[0], mask_settings(**changes), torch.Generator().manual_seed(0))
+    before = masks.e.detach().clone()
+    phase = phase_settings(weight_decay=weight_decay)
+    objective = build_objective(network, 0, masks=masks)
+    engine = build_engine(objective, [], training_images(0, [4, 4]), phase, NO_AUGMENTATION, masks=masks)
+    engine.run_epoch(draws_of(8, NO_AUGMENTATION), rate, lambda _: None)
+    return before, masks.e.detach(), masks.e.grad
+
+
+def test_e_has_its_own_rate_and_no_weight_decay() -> None:
+    before, after, gradient = trained(0.01, weight_decay=0.5, rate_factor=3.0)
+    torch.testing.assert_close(after, before - 0.03 * gradient, rtol=1e-5, atol=1e-7)
+    assert gradient.abs().max() > 1e-4

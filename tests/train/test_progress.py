@@ -52,7 +52,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_one_bar_shows_all_of_the_step(
+def test_on_a_terminal_there_is_one_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     terminal = Terminal()
@@ -132,25 +132,17 @@ def write(directory: Path, *epochs: int, resumed: int = 0, loss: Callable[[int],
 
 
 @pytest.mark.slow
-def test_a_point_for_each_epoch_of_every_curve(tmp_path: Path) -> None:
-    states = torch.get_rng_state(), random.getstate()
-    write(tmp_path, 1, 2, 3)
-    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
-    found = points(tmp_path / "representation")
-    assert set(found) == TAGS
-    assert found["loss"] == [(1, 1.0), (2, 2.0), (3, 3.0)]
-    assert found["accuracy"] == [(1, 91.0), (2, 92.0), (3, 93.0)]
-    assert found["auxiliary_loss"] == [(1, 0.5), (2, 0.5), (3, 0.5)]
-    assert [value for _, value in found["learning_rate"]] == pytest.approx([0.1, 0.05, 0.1 / 3])
-    assert {value for _, value in found["images_per_second"]} == {25.0}
-
-
-@pytest.mark.slow
 def test_a_resumed_phase_has_each_epoch_once_and_a_new_one_forgets_the_old(tmp_path: Path) -> None:
+    states = torch.get_rng_state(), random.getstate()
     write(tmp_path, 1, 2, 3, 4)
+    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
     write(tmp_path, 3, 4, 5, resumed=2, loss=lambda epoch: 10.0 * epoch)  # the state was two epochs older
     write(tmp_path, 6, resumed=5)
-    assert points(tmp_path / "representation")["loss"] == [(1, 1), (2, 2), (3, 30), (4, 40), (5, 50), (6, 6)]
+    found = points(tmp_path / "representation")
+    assert set(found) == TAGS
+    assert found["loss"] == [(1, 1), (2, 2), (3, 30), (4, 40), (5, 50), (6, 6)]
+    assert found["accuracy"][:2] == [(1, 91.0), (2, 92.0)]
+    assert [value for _, value in found["learning_rate"][:3]] == pytest.approx([0.1, 0.05, 0.1 / 3])
     write(tmp_path, 1, loss=lambda epoch: 7.0)
     assert points(tmp_path / "representation")["loss"] == [(1, 7.0)]
 

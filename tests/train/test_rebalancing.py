@@ -123,9 +123,7 @@ def test_a_new_class_of_few_images_is_told_of() -> None:
         "add some, or write train.incremental.rebalancing: weight_alignment"
     ]
     for counts in ([20, 20, 10, 10], [2, 20, 9, 2], [9, 9, 9, 9], [3, 20, 30, 30]):
-        assert not warnings_of(
-            steps, counts, "classifier_learning"
-        )  # enough, or no fewer than of old classes
+        assert not warnings_of(steps, counts, "classifier_learning")  # enough
     assert not warnings_of(steps, [20, 20, 9, 2], "weight_alignment")
     assert not warnings_of([["a", "b", "c"]], [20, 20, 2], "classifier_learning")
 
@@ -150,13 +148,10 @@ def test_in_a_step_it_follows_representation_learning() -> None:
 
 # Two epochs of four batches of the representation, then three of three of the classifier.
 @pytest.mark.parametrize(
-    ("batches", "resumed", "left"),
-    [(7, [1], 1 + 3), (8, [2], 3), (12, [2, 1], 2)],
+    ("batches", "resumed", "left", "masked"),
+    [(7, [1], 1 + 3, False), (8, [2], 3, True), (12, [2, 1], 2, False)],
 )
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_resumed_step_gives_the_same_bits(
-    batches: int, resumed: list[int], left: int, masked: bool
-) -> None:
+def test_resumed_it_gives_the_same_bits(batches: int, resumed: list[int], left: int, masked: bool) -> None:
     settings = replace(SETTINGS, masks=mask_settings() if masked else None)
     keeper, listener = MemoryKeeper(), Recorder()
     with pytest.raises(Killed):
@@ -210,7 +205,7 @@ def see_in_training_mode(network: Network) -> None:
         (see_in_training_mode, Rebalanced([]), "changes an extractor; change the classifier alone"),
     ],
 )
-def test_what_else_it_does_is_one_sentence(
+def test_what_else_it_does_is_refused(
     change: Callable[[Network], None], returned: Any, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def own(run: object, network: Network, images: object) -> Any:

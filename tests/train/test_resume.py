@@ -1,11 +1,9 @@
-"""Training state on disk: what is saved is found again, whoever is killed, waits, or has a full disk."""
+"""Training state on disk: what is saved is found again, whoever is killed or waits."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import torch
 
 from der.core.cost import WorkClock
 from der.train.log import EpochRecord
-from der.train.resume import MAX_AGE, STATE, Saved, StateStore, UnwritableState, remove_finished, remove_old
+from der.train.resume import MAX_AGE, STATE, Saved, StateStore, remove_finished, remove_old
 from tests.locations import ROOT
 
 pytestmark = pytest.mark.slow
@@ -81,9 +79,7 @@ def test_what_is_saved_is_found_to_the_bit_by_phase_and_key(sandbox: Sandbox) ->
     assert not sandbox.warnings
 
 
-def test_writing_takes_a_hundredth_of_the_time_but_the_last_epoch_is_kept(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writing_takes_a_hundredth_of_the_time(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     now, writes = 0.0, 0
     monkeypatch.setattr("der.train.resume.time.perf_counter", lambda: now)
     with sandbox.open() as store:
@@ -118,7 +114,7 @@ def test_what_earlier_runs_cost_counts(sandbox: Sandbox) -> None:
         clock = WorkClock()
         with sandbox.open(clock=clock) as store:
             store.load("phase")
-            clock.go_on(clock.earlier._replace(seconds=clock.earlier.seconds + 10))  # of this run
+            clock.earlier = clock.earlier._replace(seconds=clock.earlier.seconds + 10)  # of this run
             save(store, runs)
             save(store, 1, "other", last=False)  # perhaps not written, but trained
         assert clock.spent().runs == runs
@@ -200,35 +196,3 @@ def test_only_old_state_is_removed_by_age_and_nothing_else(sandbox: Sandbox) -> 
         assert store.load("phase") is not None
     assert not old.exists() and fresh.exists()
     assert all((directory / "image.png").exists() for directory in others)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 kB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no permission to mount")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-def test_a_full_disk_and_then_room(small_disk: Path) -> None:
-    sandbox = Sandbox(small_disk)
-    filler = small_disk / "filler"
-    full = r"key: training state cannot be written \(No space left on device\); make room there$"
-    with sandbox.open() as store:
-        save(store, 1)
-        with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as stream:  # noqa: PT012
-            while True:
-                stream.write(bytes(4096))
-        with pytest.raises(UnwritableState, match=full):
-            save(store, 2)
-    with pytest.raises(UnwritableState, match=r"make room there$"), sandbox.open("another"):
-        pass
-    filler.unlink()
-    assert sandbox.loaded() == 1
-    with sandbox.open() as store:
-        save(store, 2)
-    assert sandbox.loaded() == 2

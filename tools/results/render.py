@@ -1,7 +1,6 @@
 """What README and docs show of measured and published results: two tables, and a figure for every curve."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -185,12 +184,12 @@ def results_chart(name: str, records: Sequence[Record], published: Sequence[Curv
     runs = [[step["top1"] for step in run] for run in steps]
     average = list(map(mean, zip(*runs, strict=True)))
     lines = [
-        *(Line("", classes, run, PALE, 0.75, named=False) for run in runs if len(runs) > 1),
+        *(Line("", classes, run, PALE, 0.75) for run in runs if len(runs) > 1),
         Line(f"{name}, measured ({_count(records, 'mean')})", classes, average, BLUE, 2.5, SOLID, "circle"),
     ]
     for index, curve in enumerate(published):
         note = "" if curve.name == name else " (the paper's nearest)"
-        lines.append(published_line(replace(curve, name=curve.name + note), index))
+        lines.append(published_line(curve._replace(name=curve.name + note), index))
     return over_classes(f"Preset {name}: measured" + (" and published" if published else ""), lines)
 
 

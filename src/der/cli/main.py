@@ -20,7 +20,7 @@ from der.core.errors import UserError, advising, columns, csv_cell, ending_in_a_
 from der.settings.sections import PRECISIONS
 
 if TYPE_CHECKING:
-    from der.inference.predictor import Prediction, Predictor
+    from der.inference.predictor import Prediction
 
 
 FIRST = """\
@@ -115,13 +115,12 @@ def count(text: str) -> int:
 @takes("--class-order", metavar="ORDER", help="a name of class_orders, for CIFAR-100")
 def preset(arguments: Namespace) -> None:
     """Write a preset into params.yaml; without a name, list them."""
-    from der.pipeline.edits import apply_preset
-    from der.pipeline.presets import describe_presets
+    from der.pipeline import edits, presets
 
     if arguments.name is None:
-        print(describe_presets())
+        print(presets.describe_presets())
     else:
-        print(apply_preset(arguments.name, arguments.class_order))
+        print(edits.apply_preset(arguments.name, arguments.class_order))
 
 
 @takes("length", type=count, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)")
@@ -152,15 +151,12 @@ def check(arguments: Namespace) -> None:
 
     `dvc repro` says the same, but for what DVC cannot read or find: then it ends in words of its own.
     """
-    from der.pipeline.dvc import check_lock
-    from der.pipeline.edits import check_images, check_project
-    from der.pipeline.fingerprint import read_code
-    from der.pipeline.project import read_stages
+    from der.pipeline import dvc, edits, fingerprint, project
 
-    check_lock()
-    read_code(read_stages())
-    check_project(print)
-    check_images()
+    dvc.check_lock()
+    fingerprint.read_code(project.read_stages())
+    edits.check_project(print)
+    edits.check_images()
     print("params.yaml and chain.yaml are good")
 
 
@@ -177,15 +173,10 @@ def report(arguments: Namespace) -> None:
 
     With two or more revisions or experiments: metrics/comparison.html, one page that compares their results.
     """
-    if arguments.runs:
-        from der.pipeline.page import make_comparison
+    from der.pipeline.page import make_comparison, make_page
+    from der.pipeline.presets import load_settings
 
-        print(make_comparison(arguments.runs))
-    else:
-        from der.pipeline.page import make_page
-        from der.pipeline.presets import load_settings
-
-        print(make_page(load_settings()))
+    print(make_comparison(arguments.runs) if arguments.runs else make_page(load_settings()))
 
 
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
@@ -204,29 +195,19 @@ def predict(arguments: Namespace) -> None:
     Any picture that Pillow reads; directories are searched, but for files whose names say that they are none.
     One that cannot be read is reported and skipped, and the exit status is 1.
     """
-    from der.inference.predictor import list_pictures, load_predictor
-    from der.pipeline.environment import set_up_device
-    from der.pipeline.user_code import importing_named
+    from tqdm import tqdm
 
-    device = set_up_device()
-    with importing_named():
+    from der.inference.predictor import list_pictures, load_predictor, read_chunks
+    from der.model.network import images_per_pass
+    from der.pipeline import environment, user_code
+
+    device = environment.set_up_device()
+    with user_code.importing_named():
         predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     names = predictor.metadata.class_names
     top = min(arguments.top, len(names))
     print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
-    skipped = print_predictions(predictor, files, top, print_line)
-    if skipped:
-        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
-
-
-def print_predictions(predictor: "Predictor", files: list[Path], top: int, print_line: PrintLine) -> int:
-    """Print a line for every picture, and why where one cannot be read; returns how many could not."""
-    from tqdm import tqdm
-
-    from der.inference.predictor import read_chunks
-    from der.model.network import images_per_pass
-
     side, channels = predictor.metadata.image_side, predictor.metadata.channels
     size = min(images_per_pass(side * side * channels), MOST_PICTURES)
     skipped = 0
@@ -239,7 +220,8 @@ def print_predictions(predictor: "Predictor", files: list[Path], top: int, print
                     print_line(str(file), predictions)
             skipped += len(chunk.faults)
             bar.update(len(chunk.files) + len(chunk.faults))
-    return skipped
+    if skipped:
+        sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
 
 
 def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
@@ -348,18 +330,17 @@ def verify(arguments: Namespace) -> None:
     of which the results hold the bytes is put back. Not while stages run. Exit status 1 if there is damage
     left.
     """
-    from der.pipeline.dvc import find_all_damage, repair
-    from der.pipeline.project import MEND
+    from der.pipeline import dvc, project
 
-    damages = list(find_all_damage())
-    for line in repair(damages) if arguments.repair else (damage.sentence for damage in damages):
+    damages = list(dvc.find_all_damage())
+    for line in dvc.repair(damages) if arguments.repair else (damage.sentence for damage in damages):
         print(printable(line))
     if not damages:
         print("no damage")
     elif arguments.repair:
         print("now run `dvc repro`")
     else:
-        sys.exit(f"error: {len(damages)} damaged; {MEND}")
+        sys.exit(f"error: {len(damages)} damaged; {project.MEND}")
 
 
 # In the order of `der --help`.

@@ -39,12 +39,8 @@ class WorkClock:
 
     def __init__(self) -> None:
         self.begin = working_time()
-        self.earlier = Spent(0.0, 0)
+        self.earlier = Spent(0.0, 0)  # what processes before this one spent
         self.epochs: dict[str, int] = {}
-
-    def go_on(self, earlier: Spent) -> None:
-        """Add what ``earlier`` processes spent."""
-        self.earlier = earlier
 
     def spent(self) -> Spent:
         """Sum up this process and those before it."""

@@ -99,9 +99,8 @@ def make_deterministic() -> None:
 
 
 _reproducible = threading.Lock()
-_before: list[
-    tuple[object, ...]
-] = []  # for every thread in a block of ``reproducible``, what the first found
+# For every thread in a block of ``reproducible``, what the first found.
+_before: list[tuple[object, ...]] = []
 _MODES = (  # which ``make_deterministic`` sets for all threads, beside the debug mode
     (torch.utils.deterministic, "fill_uninitialized_memory"),
     (torch.backends.cudnn, "benchmark"),

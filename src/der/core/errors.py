@@ -32,18 +32,24 @@ def naming(place: object) -> Iterator[None]:
 
 @contextmanager
 def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
-    """End the program with one line and exit status 1 where users can put right what is wrong.
-
-    ``interrupted`` is the line after Ctrl-C.
-    """
+    """End the program with one line where users can put right what is wrong, ``interrupted`` after Ctrl-C."""
     try:
         yield
-    except UserError as error:
-        sys.exit(f"error: {printable(str(error))}")  # in one line, whatever the names of files hold
-    except OSError as error:  # a full disk, a missing permission
-        sys.exit(f"error: {printable(str(error.filename or 'files'))}: {error.strerror or error}")
+    except (UserError, OSError) as error:
+        sys.exit(
+            f"error: {printable(describe_error(error))}"
+        )  # in one line, whatever the names of files hold
     except KeyboardInterrupt:
         sys.exit(interrupted)
+
+
+def describe_error(error: UserError | OSError) -> str:
+    """Say what is wrong: of the system's errors, as of a full disk or a missing permission, with the file."""
+    return (
+        str(error)
+        if isinstance(error, UserError)
+        else f"{error.filename or 'files'}: {error.strerror or error}"
+    )
 
 
 @contextmanager

@@ -5,13 +5,11 @@ digests: a bit that flips on the disk, or in a cache that trusts its objects, is
 number.
 """
 
-import errno
 import hashlib
 import json
 import mmap
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -97,7 +95,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; raises UserError naming the file if it is missing or damaged, or holds NaN or infinity."""
     try:
-        return json.loads(regular(path).read_text(encoding="utf-8"), parse_constant=_refuse)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({_reason(error)})") from None
 
@@ -115,7 +113,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     """Read a .npy file, as a read-only memory map if ``mapped``; never unpickles."""
     try:
-        array: NDArray[Any] = np.load(regular(path), mmap_mode="r" if mapped else None, allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: cannot be read as a .npy array ({_reason(error)})") from None
     return array
@@ -172,18 +170,6 @@ def expand_home(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise UserError(f"{path}: there is no such home directory; write the whole path") from None
-
-
-def regular(path: Path) -> Path:
-    """Return ``path`` for opening; raises OSError unless it is a file, as a pipe or a device never ends."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no file", str(path))
-    return path
-
-
-def existing(path: Path) -> Path:
-    """Return ``path``, or the nearest folder around it that exists: they are on one disk."""
-    return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 def from_here(path: Path) -> Path:
@@ -260,7 +246,7 @@ def find_damage(path: Path) -> list[DamageError]:
 
 def digest_file(path: Path) -> str:
     """Compute the SHA-256 of a file's bytes."""
-    with regular(path).open("rb") as stream:
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

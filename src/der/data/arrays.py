@@ -133,10 +133,7 @@ def list_classes(directory: Path) -> list[str]:
 
 
 def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
-    """Memory maps of the named classes' images, in the order of ``names``.
-
-    Raises DamageError naming a file that is missing or damaged.
-    """
+    """Memory maps of the named classes' images, in that order; raises DamageError naming a bad file."""
     _allow_open_files(OTHER_FILES + len(names))
     sealed = files.SealedDirectory(directory)
     return [sealed.read_array(class_file(name), mapped=True) for name in names]
@@ -149,8 +146,8 @@ def _allow_open_files(count: int) -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    if soft != resource.RLIM_INFINITY and soft < count:
+        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
         with suppress(ValueError, OSError):  # macOS has one more limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -205,10 +202,7 @@ def save_memory(path: Path, memory: Memory) -> None:
 
 
 def load_memory(path: Path) -> Memory:
-    """Read a memory.
-
-    Raises UserError naming what is missing, damaged, not finite, or of another form.
-    """
+    """Read a memory; raises UserError naming what is missing, damaged, not finite, or of another form."""
     sealed = files.SealedDirectory(path)
     images = sealed.read_array("images.npy", mapped=True)
     labels, means = (sealed.read_array(name) for name in ("labels.npy", "class_means.npy"))

@@ -78,10 +78,7 @@ def _kind_of(value: object) -> LabelKind | None:
 
 
 def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Label] | None) -> list[Label]:
-    """The labels of a step in the order in which the network has them: sorted, or as ``order`` says.
-
-    Raises UserError if one is among those ``known``, or ``order`` does not hold each of them once.
-    """
+    """New labels, sorted or in the ``order`` given; raises UserError for ``known`` ones and another order."""
     new: list[Label] = np.unique(labels).tolist()
     if old := [label for label in new if label in set(known)]:
         raise UserError(

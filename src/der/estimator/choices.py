@@ -15,11 +15,10 @@ from der.core.errors import UserError
 from der.core.registry import check_imported, look_up, module_of
 from der.data.sources.registry import SOURCES
 from der.memory import SELECTIONS
+from der.model import backbones
 from der.model.architecture import COLOURS
-from der.model.backbones import BACKBONES, HEAD_INITIALIZATIONS, check_masks, choose_backbone
+from der.settings import parsing, sections
 from der.settings.experiment import Settings
-from der.settings.parsing import parse
-from der.settings.sections import REBALANCINGS, NetworkSettings, to_values
 
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names parameters of what lies inside
 
@@ -33,9 +32,9 @@ class Choice(NamedTuple):
 
 CHOICES = {
     "dataset.source": Choice(SOURCES, 2),
-    "network.backbone": Choice(BACKBONES, 1),
-    "network.head_initialization": Choice(HEAD_INITIALIZATIONS, 2),
-    "train.incremental.rebalancing": Choice(REBALANCINGS, 3),
+    "network.backbone": Choice(backbones.BACKBONES, 1),
+    "network.head_initialization": Choice(backbones.HEAD_INITIALIZATIONS, 2),
+    "train.incremental.rebalancing": Choice(sections.REBALANCINGS, 3),
     "memory.selection": Choice(SELECTIONS, 4),
 }
 
@@ -54,8 +53,8 @@ def check_choices(settings: Settings) -> None:
                     f"{key}: {name} takes {called}, but gets {choice.arguments} arguments; "
                     "see docs/extending.md"
                 ) from None
-    choose_backbone(settings.network)
-    check_masks(settings.network, settings.train.masks)
+    backbones.choose_backbone(settings.network)
+    backbones.check_masks(settings.network, settings.train.masks)
 
 
 def check_choices_imported(settings: Settings) -> None:
@@ -64,7 +63,7 @@ def check_choices_imported(settings: Settings) -> None:
         check_imported(attrgetter(key)(settings), key)
 
 
-def check_channels(network: NetworkSettings, channels: int, advice: str) -> None:
+def check_channels(network: sections.NetworkSettings, channels: int, advice: str) -> None:
     """Raise UserError, ``advice`` last, for weights to start from where images have other ``channels``."""
     if network.weights is not None and channels != COLOURS:
         raise UserError(
@@ -74,12 +73,8 @@ def check_channels(network: NetworkSettings, channels: int, advice: str) -> None
 
 
 def backbone_side(settings: Settings) -> int | None:
-    """The side that images get from the backbone; None if ``settings`` name one.
-
-    Not for arrays, which have theirs. Raises UserError if there is neither, or one that the backbone does not
-    take.
-    """
-    backbone, side = choose_backbone(settings.network), settings.dataset.image_side
+    """The side that images get from the backbone, None if settings name one; raises UserError for none."""
+    backbone, side = backbones.choose_backbone(settings.network), settings.dataset.image_side
     if side is None and backbone.side is None:
         raise UserError(
             f"dataset.image_side: backbone {settings.network.backbone} takes images of any; write the pixels"
@@ -101,7 +96,7 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
         )
     if not changes:
         return settings
-    values = to_values(settings)
+    values = sections.to_values(settings)
     for key, value in changes.items():
         section, where = values, key.replace(SEPARATOR, ".")
 
@@ -114,14 +109,14 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
                 f"{where}: a {kind} does not fit; give a number, text, a list, True, False or None"
             )
 
-        *sections, last = key.split(SEPARATOR)
-        for name in sections:
+        *above, last = key.split(SEPARATOR)
+        for name in above:
             inner = section.get(name)
             if not isinstance(inner, dict):  # masks, which may be None: it is given whole
                 raise UserError(f"{where}: there is no section {name!r} to change")
             section = inner
         section[last] = msgspec.to_builtins(value, enc_hook=convert)
-    return parse(Settings, values)
+    return parsing.parse(Settings, values)
 
 
 def list_values(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,12 +34,10 @@ from der.memory import build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.network import features_of
 from der.model.weights import read_start
+from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
-from der.settings.parsing import parse
-from der.settings.sections import Section, to_values
+from der.train import resume, step
 from der.train.log import Listener
-from der.train.resume import StateKeeper
-from der.train.step import prepare_step, train_step
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
@@ -75,7 +73,7 @@ class Learned:
         save_memory(directory / MEMORY, self.memory)
 
 
-class Model(Section, frozen=True):
+class Model(sections.Section, frozen=True):
     """The content of model.json."""
 
     format: int
@@ -131,7 +129,7 @@ class DERClassifier:
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments of the constructor, and with ``deep`` single values of the settings."""
         own = {"settings": self.settings, "device": self.device, "callback": self.callback}
-        return own | (choices.list_values(to_values(self.settings)) if deep else {})
+        return own | (choices.list_values(sections.to_values(self.settings)) if deep else {})
 
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor, or single values of the settings; raises UserError."""
@@ -293,7 +291,7 @@ class DERClassifier:
                 raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
             with sealed_directory(path) as directory:
                 learned.save(directory)
-                write_json(directory / MODEL, to_values(Model(FORMAT, learned.kind, self.settings)))
+                write_json(directory / MODEL, sections.to_values(Model(FORMAT, learned.kind, self.settings)))
         except OSError as error:  # a full disk, a missing permission
             reason = error.strerror or error
             raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
@@ -325,7 +323,7 @@ def load(
             content, where = SealedDirectory(directory).read_json(MODEL), f"{directory / MODEL}"
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
-            saved = parse(Model, content, where)
+            saved = parsing.parse(Model, content, where)
             learned = read_pair(directory / CHECKPOINT, directory / MEMORY, saved.labels)
             found = saved.settings
         else:  # a step of a pipeline
@@ -367,10 +365,10 @@ def learn_step(
     network, start = settings.network, None
     if before is None and network.weights is not None:
         start = read_start(network, network.weights)
-    inputs = prepare_step(
+    inputs = step.prepare_step(
         before, steps, images, memory, network, settings.train, device, start, warnings.warn
     )
-    trained = train_step(inputs, listener, StateKeeper()).checkpoint
+    trained = step.train_step(inputs, listener, resume.StateKeeper()).checkpoint
     memory = build_memory(
         memory, images, settings.memory, features_of(trained.network, trained.metadata.normalization, device)
     ).copy()

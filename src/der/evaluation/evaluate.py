@@ -95,31 +95,19 @@ def judge_tests(
     tests: Sequence[NDArray[np.uint8]],
     device: torch.device,
 ) -> Judgement:
-    """Rank and predict the test images (N, H, W, C) of each class seen, one class after the other.
-
-    No features or scores are kept. Raises UserError if a score is not finite.
-    """
+    """Rank and predict each class's test images (N, H, W, C); raises UserError if a score is not finite."""
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
-    found = Judgement(
-        labels,
-        np.empty(len(labels), np.int64),
-        np.empty(len(labels), np.int64),
-        results.Predictions(np.empty(len(labels), np.int32), np.empty(len(labels), np.float32)),
-    )
-    means, start = means_KD.astype(np.float64), 0
+    means, start, found = means_KD.astype(np.float64), 0, []
     network = fold_network(checkpoint.network, device)
     for outputs in outputs_by_class(network, checkpoint.metadata.normalization, tests, device):
         logits = outputs.logits
         if not np.isfinite(logits).all():
             step = len(checkpoint.metadata.steps)
             raise UserError(f"step {step}: the network's scores are not finite; train it again")
-        own = slice(start, start + len(logits))
-        found.ranks[own] = results.ranks(logits, labels[own])
-        found.nme_ranks[own] = results.ranks(
-            results.nearest_mean_scores(outputs.features, means), labels[own]
-        )
-        predictions = results.predict(logits)
-        found.predictions.predicted[own] = predictions.predicted
-        found.predictions.confidence[own] = predictions.confidence
-        start = own.stop
-    return found
+        own = labels[start : start + len(logits)]
+        by_means = results.ranks(results.nearest_mean_scores(outputs.features, means), own)
+        some = results.predict(logits)
+        found.append((results.ranks(logits, own), by_means, some.predicted, some.confidence))
+        start += len(logits)
+    ranks, nme_ranks, predicted, confidence = map(np.concatenate, zip(*found, strict=True))
+    return Judgement(labels, ranks, nme_ranks, results.Predictions(predicted, confidence))

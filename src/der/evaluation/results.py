@@ -167,10 +167,7 @@ def write_confusion(directory: Path, matrix: NDArray[np.int64], names: list[str]
 
 
 def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
-    """Read what ``write_confusion`` wrote: counts, (C, C), and class names in label order.
-
-    Raises UserError naming the file if it is missing or damaged.
-    """
+    """Read counts, (C, C), and class names in label order; raises UserError naming a file that is damaged."""
     path = SealedDirectory(directory).file(CONFUSION)
     with path.open(encoding="utf-8", newline="") as stream:
         head, *rows = csv.reader(stream, strict=True)

@@ -21,11 +21,9 @@ from torch import Tensor, nn
 from der.core.errors import UserError
 from der.core.files import PARTIAL, atomic_file
 from der.data.sources.pictures import BACKGROUND, DRAFT, resize_all
-from der.model.architecture import Normalization
+from der.model import architecture, resnet, weights
 from der.model.checkpoint import Metadata
 from der.model.network import Network, Normalize, fold_batchnorm, run_network
-from der.model.resnet import PadShortcut
-from der.model.weights import fill, tensors_of
 from der.settings.sections import to_values
 
 BATCH_ENDS = (1, 3, 8)  # of the images that an export is compared on
@@ -92,15 +90,16 @@ def export_safetensors(network: Network, metadata: Metadata, path: Path) -> None
     channels standing for zeros. The metadata also have "network", the settings of the network.
     """
     usable = ExportableNetwork(network, metadata.normalization)
-    named = tensors_of(usable.network)
+    named = weights.tensors_of(usable.network)
     for name, layer in usable.network.named_modules():
-        if isinstance(layer, PadShortcut):
+        if isinstance(layer, resnet.PadShortcut):
             named[f"{name}.places"] = layer.places
     texts = {**accompany(metadata), "network": json.dumps(to_values(metadata.network))}
     with atomic_file(path) as partial:
         save_file({name.removeprefix("_"): value for name, value in named.items()}, partial, texts)
         found = load_file(partial)
-        fill(usable.network, {name: found[name.removeprefix("_")] for name in usable.network.state_dict()})
+        values = {name: found[name.removeprefix("_")] for name in usable.network.state_dict()}
+        weights.fill(usable.network, values)
         check_equal(lambda images: usable(torch.from_numpy(images)).numpy(), network, metadata, path)
 
 
@@ -134,7 +133,7 @@ def describe_input(metadata: Metadata) -> dict[str, Any]:
 class ExportableNetwork(nn.Module):
     """Normalisation, all extractors with folded batch normalisation, classifier and softmax."""
 
-    def __init__(self, network: Network, normalization: Normalization) -> None:
+    def __init__(self, network: Network, normalization: architecture.Normalization) -> None:
         super().__init__()
         self.normalize = Normalize(normalization)
         self.network = Network([fold_batchnorm(one) for one in network.extractors], network.head)

@@ -140,7 +140,12 @@ class Predictor:
         """
         if count < 1:
             raise UserError(f"count: {count} is none; give at least 1")
-        return [top_predictions(row, self.metadata.class_names, count) for row in self(images)]
+        names, rows = self.metadata.class_names, self(images)
+        orders = np.argsort(-rows, axis=1, kind="stable")[:, :count]  # of equal ones the smaller label first
+        return [
+            [Prediction(names[label], float(row[label])) for label in order]
+            for row, order in zip(rows, orders, strict=True)
+        ]
 
 
 def load_predictor(
@@ -151,9 +156,3 @@ def load_predictor(
     ``device`` is as of ``DERClassifier``, "cpu" among others, or torch's own; None: the best there is.
     """
     return Predictor(load_checkpoint(Path(path)), choose_device(device), precision)
-
-
-def top_predictions(probabilities_K: NDArray[np.float32], names: list[str], count: int) -> list[Prediction]:
-    """The ``count`` most probable classes; of equal ones that of the smaller label first."""
-    order = np.argsort(-probabilities_K, kind="stable")[:count]
-    return [Prediction(names[label], float(probabilities_K[label])) for label in order]

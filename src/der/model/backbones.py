@@ -84,10 +84,7 @@ def resnet(settings: NetworkSettings) -> Backbone:
 
 
 def timm(settings: NetworkSettings) -> Backbone:
-    """Any classification model of timm; raises UserError, the key first, for one that it does not have.
-
-    Likewise for weights to download of one for which it has none.
-    """
+    """Any model of timm; raises UserError, the key first, for a name or weights that timm does not have."""
     from der.model.weights import build_timm, draw_timm, find_model  # which import torch and timm: seconds
 
     known = find_model(settings.backbone)
@@ -111,15 +108,6 @@ BACKBONES: dict[str, BackboneFunction] = {"cifar_resnet": cifar_resnet, "resnet"
 def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbone:
     """The backbone that ``settings`` describe; raises UserError, ``where`` first, if there is no such."""
     function = look_up(BACKBONES, settings.backbone, f"{where}.backbone")
-    check_start(settings, where)
-    try:
-        return function(settings)
-    except UserError as error:
-        raise UserError(f"{where}.{error}") from None
-
-
-def check_start(settings: NetworkSettings, where: str) -> None:
-    """Raise UserError, ``where`` first, for weights that are nobody's, and for random ones to be kept."""
     if settings.weights is not None and not settings.backbone.startswith("timm:"):
         raise UserError(f"{where}.weights: backbone {settings.backbone} starts at random; write null")
     if settings.weights is None and settings.tuned != "all":
@@ -127,6 +115,10 @@ def check_start(settings: NetworkSettings, where: str) -> None:
             f"{where}.tuned: {settings.tuned} would keep weights that are random; write all, or name some in "
             f"{where}.weights"
         )
+    try:
+        return function(settings)
+    except UserError as error:
+        raise UserError(f"{where}.{error}") from None
 
 
 def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:

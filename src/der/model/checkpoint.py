@@ -95,7 +95,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def load_previous(path: Path) -> Checkpoint | None:
     """As ``load_checkpoint``; None for the directory of before step 1."""
-    sealed = open_checkpoint(path)
+    if not (path / METADATA).is_file():
+        raise UserError(f"{path}: no DER checkpoint, a directory with {METADATA}")
+    sealed = SealedDirectory(path)
     metadata = read_metadata(sealed)
     if metadata is None:
         return None
@@ -120,18 +122,8 @@ def check_classes(path: Path, checkpoint: Checkpoint | None, steps: list[list[st
         raise UserError(f"{path}: of other classes than the protocol's; train its step again")
 
 
-def open_checkpoint(directory: Path) -> SealedDirectory:
-    """A checkpoint directory's files; raises UserError if it is none, DamageError if it is damaged."""
-    if not (directory / METADATA).is_file():
-        raise UserError(f"{directory}: no DER checkpoint, a directory with {METADATA}")
-    return SealedDirectory(directory)
-
-
 def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
-    """The content of network.json; None if it is that of before step 1.
-
-    Raises UserError naming what is damaged or foreign.
-    """
+    """The content of network.json, None before step 1; raises UserError naming what is damaged or foreign."""
     where = checkpoint.path / METADATA
     content = checkpoint.read_json(METADATA)
     if not isinstance(content, dict) or content.get("format") != FORMAT:

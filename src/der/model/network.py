@@ -21,11 +21,10 @@ from der.core.errors import UserError
 from der.core.files import release
 from der.core.randomness import Diverted, keeping_own
 from der.core.registry import look_up
+from der.model import backbones, weights
 from der.model.architecture import Normalization, Shape
-from der.model.backbones import HEAD_INITIALIZATIONS, choose_backbone
 from der.model.kernels.layers import ConvNorm
 from der.model.resnet import ResNet, copy_channels
-from der.model.weights import Start, begin
 from der.settings.sections import NetworkSettings
 
 M = TypeVar("M", bound=nn.Module)
@@ -85,7 +84,7 @@ def expand(
     settings: NetworkSettings,
     channels: int,
     generator: torch.Generator,
-    start: Start | None = None,
+    start: weights.Start | None = None,
 ) -> Network:
     """The network of step t before it is trained (DER, section 3.2).
 
@@ -96,18 +95,21 @@ def expand(
     classifier keeps its weights for it. ``previous`` is left as it was; extractors are shared.
     """
     newest = random_extractor(settings, channels, generator)
-    if previous.extractors:
-        copy_extractor(previous.extractors[-1], newest)
+    before = previous.extractors[-1] if previous.extractors else None
+    if isinstance(before, ResNet) and isinstance(newest, ResNet):
+        copy_channels(before, newest)
+    elif before is not None:
+        weights.fill(newest, before.state_dict())
     elif start is not None:
-        begin(newest, start)
+        weights.begin(newest, start)
     kept = previous.extractors if settings.grows else []
     features = sum(extractor.features for extractor in kept) + newest.features
     head = random_linear(features, previous.classes + new_classes, settings, generator)
-    if settings.inherit_head and previous.extractors:
-        # Without expansion, of the features those that the pruned extractor had.
-        columns = range(previous.head.in_features)
-        places = columns if settings.grows else kept_features(previous.extractors[-1])
-        head.weight[: previous.classes, torch.tensor(places)] = previous.head.weight
+    if settings.inherit_head and before is not None:
+        columns = list(range(previous.head.in_features))
+        if not settings.grows and isinstance(before, ResNet):
+            columns = before.shape.streams[-1]  # of the features those that the pruned extractor had
+        head.weight[: previous.classes, torch.tensor(columns)] = previous.head.weight
         if head.bias is not None:
             head.bias[: previous.classes] = previous.head.bias
     return Network([*kept, newest], head)
@@ -135,7 +137,7 @@ def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> N
 
 def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:
     """An extractor for images of so many channels, not yet initialised; ``shape`` is that of a pruned one."""
-    build = choose_backbone(settings).build
+    build = backbones.choose_backbone(settings).build
     with Diverted():
         return cast(Extractor, build(channels, shape))
 
@@ -145,7 +147,7 @@ def random_extractor(settings: NetworkSettings, channels: int, generator: torch.
 
     def draw(stream: torch.Generator) -> Extractor:
         extractor = build_extractor(settings, channels)
-        choose_backbone(settings).initialize(extractor, stream)
+        backbones.choose_backbone(settings).initialize(extractor, stream)
         return extractor
 
     return draw_repeatably(draw, generator, "backbone", settings)
@@ -155,7 +157,8 @@ def random_linear(
     features: int, classes: int, settings: NetworkSettings, generator: torch.Generator
 ) -> nn.Linear:
     """A new classifier of so many classes, drawn as ``settings`` say; raises UserError for no known way."""
-    initialize = look_up(HEAD_INITIALIZATIONS, settings.head_initialization, "network.head_initialization")
+    choices, name = backbones.HEAD_INITIALIZATIONS, settings.head_initialization
+    initialize = look_up(choices, name, "network.head_initialization")
 
     def draw(stream: torch.Generator) -> nn.Linear:
         layer = blank_linear(features, classes, settings.head_bias)
@@ -194,24 +197,6 @@ def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
     return layer
 
 
-@torch.no_grad()
-def copy_extractor(source: Extractor, target: Extractor) -> None:
-    """Give ``target``, of the same backbone, the values of ``source``, wherever both have the channel."""
-    if isinstance(source, ResNet) and isinstance(target, ResNet):
-        copy_channels(source, target)
-        return
-    found = source.state_dict()
-    for name, values in target.state_dict().items():
-        values.copy_(found[name])
-
-
-def kept_features(extractor: Extractor) -> list[int]:
-    """The indices of its features among those of the unpruned architecture."""
-    if isinstance(extractor, ResNet):
-        return extractor.shape.streams[-1]
-    return list(range(extractor.features))
-
-
 def pruned_shape(extractor: nn.Module) -> Shape | None:
     """The channels that a pruned extractor keeps; None: all."""
     return extractor.shape if isinstance(extractor, ResNet) and extractor.is_pruned else None
@@ -220,11 +205,6 @@ def pruned_shape(extractor: nn.Module) -> Shape | None:
 def count_parameters(*modules: nn.Module) -> int:
     """Learnable values in all ``modules`` together."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
-
-
-def count_trained(module: nn.Module) -> int:
-    """Values of ``module`` that training changes."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def may_draw(*modules: nn.Module) -> bool:
@@ -298,10 +278,7 @@ def run_network(
     device: torch.device,
     precision: torch.dtype = torch.float32,
 ) -> Outputs:
-    """Super-features and logits of images (N, H, W, C) uint8, in evaluation mode.
-
-    ``network`` must be on ``device``; its extractors compute in ``precision``.
-    """
+    """Super-features and logits of images (N, H, W, C) uint8, in evaluation mode, on the network's device."""
     network.eval()
     normalize = Normalize(normalization).to(device)
     per_pass = images_per_pass(images[0].size)
@@ -324,11 +301,7 @@ def run_network(
 def outputs_by_class(
     network: Network, normalization: Normalization, classes: Iterable[NDArray[np.uint8]], device: torch.device
 ) -> Iterator[Outputs]:
-    """Outputs for the images (N, H, W, C) of each class; ``network`` is folded.
-
-    Classes of few images share passes, for a network of many extractors takes as long for one image as for
-    dozens.
-    """
+    """Outputs for each class's images (N, H, W, C) of a folded network; small classes share a pass."""
     for some in _passes(classes):
         images = some[0]
         if len(some) > 1:
@@ -355,10 +328,7 @@ def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
 def features_of(
     network: Network, normalization: Normalization, device: torch.device
 ) -> Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]:
-    """A function from several classes' images (N, H, W, C) to their super-features (N, D).
-
-    The network is folded once.
-    """
+    """A function from classes' images (N, H, W, C) to super-features (N, D); the network is folded once."""
     folded = fold_network(network, device)
     return lambda classes: (
         outputs.features for outputs in outputs_by_class(folded, normalization, classes, device)

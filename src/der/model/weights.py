@@ -57,10 +57,7 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
-    """Fill ``module``, of the network that the file ``described_in`` describes, with weights.
-
-    Raises UserError naming the file if it holds none, or those of another module.
-    """
+    """Fill ``module``, which ``described_in`` describes; raises UserError naming a file of other weights."""
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -100,10 +97,7 @@ class TimmModel(NamedTuple):
 
 
 def find_model(backbone: str) -> TimmModel:
-    """The model that ``backbone``, "timm:<name>", names.
-
-    Raises UserError, the key first, if timm is not installed or has no such model.
-    """
+    """The model that "timm:<name>" names; raises UserError, the key first, for none, or without timm."""
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -143,7 +137,10 @@ class TimmExtractor(nn.Module):
         names = set(list_tuned(model, tuned, known.name))
         for name, value in model.named_parameters():
             value.requires_grad_(name in names)
-        self.kept = list_kept(model)
+        # Modules without a parameter that is trained, and all inside them: what drops paths among it.
+        own = [(module, [*module.parameters()]) for module in model.modules()]
+        whole = [one for one, values in own if values and not any(value.requires_grad for value in values)]
+        self.kept = [*dict.fromkeys(inner for one in whole for inner in one.modules())]
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.side not in (None, x_BCHW.shape[-1]):
@@ -194,13 +191,6 @@ def _create(name: str, **options: Any) -> Any:
             if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
                 setattr(module, child, Mean())
     return model
-
-
-def list_kept(model: nn.Module) -> list[nn.Module]:
-    """The modules without a parameter that is trained, and all inside them: what drops paths among it."""
-    own = [(module, [*module.parameters()]) for module in model.modules()]
-    whole = [one for one, values in own if values and not any(value.requires_grad for value in values)]
-    return [*dict.fromkeys(inner for one in whole for inner in one.modules())]
 
 
 def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:
@@ -314,10 +304,7 @@ class Start:
 
 
 def read_start(settings: NetworkSettings, weights: str) -> Start:
-    """The ``weights`` that ``settings`` name, for their backbone: a file's, or timm's own, downloaded.
-
-    Raises UserError if that cannot be.
-    """
+    """The ``weights``, a file or timm's own, that a network of ``settings`` starts from; raises UserError."""
     known = find_model(settings.backbone)
     with Diverted():
         extractor = build_timm(known, COLOURS, settings.tuned)

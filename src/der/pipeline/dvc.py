@@ -11,7 +11,7 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from der.core.errors import UserError
+from der.core.errors import DamageError, UserError
 from der.core.files import atomic_file, find_damage, from_here, read_sealed
 from der.pipeline import project
 from der.pipeline.provenance import read_committed
@@ -23,23 +23,21 @@ OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # MD5 of the object's bytes; .dir 
 CACHE_MODE = 0o444  # DVC believes objects of this mode, without looking
 NOT_SEALED = ("check", "summarize")  # stages with outputs that hold no digests of their own
 
-Ran = dict[str, dict[str, Any]]  # stage -> dotted path -> value it ran with
-
 
 def read_records() -> dict[str, Any]:
     """All that DVC has recorded of its runs, by stage; raises UserError where it is half-written."""
     with _whole(LOCK):
-        text = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
+        text = LOCK.read_text(encoding="utf-8") if LOCK.exists() else "\n"
         stages = _parse(text)
         left = [entry for name, stage in stages.items() if name != "report" for entry in stage["outs"]]
         read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
-        if LOCK.exists() and not (text.endswith("\n") and all("md5" in entry for entry in (*left, *read))):
+        if not text.endswith("\n") or not all("md5" in entry for entry in (*left, *read)):
             raise ValueError
     return stages
 
 
 def _parse(text: str) -> dict[str, Any]:
-    stages: dict[str, Any] = parse_yaml(text, LOCK)["stages"] if text else {}
+    stages: dict[str, Any] = parse_yaml(text, LOCK)["stages"] if text.strip() else {}
     return stages
 
 
@@ -62,14 +60,10 @@ def _whole(path: Path) -> Iterator[None]:
         ) from None
 
 
-def read_lock() -> Ran:
-    """The parameters that every stage of the graph last ran with; those of a longer chain are left out."""
+def read_lock() -> dict[str, dict[str, Any]]:
+    """The parameters that every stage of the graph last ran with, by dotted path; none of a longer chain."""
     records = read_records()
-    names = (
-        [name for names in project.list_stages().values() for name in names if name in records]
-        if records
-        else []
-    )
+    names = [name for names in project.list_stages().values() for name in names if name in records]
     return {name: records[name].get("params", {}).get(str(project.PARAMS), {}) for name in names}
 
 
@@ -100,7 +94,7 @@ def _misrecorded(stage: str, entry: dict[str, Any]) -> str | None:
         return None
     if not path.is_file() or md5_of(path) != name:
         try:
-            path = find_object(find_cache(), name)
+            path = find_cache() / name[:2] / name[2:]
         except (ModuleNotFoundError, UserError):
             return None
     if not path.is_file():
@@ -135,7 +129,7 @@ def forget_misrecorded() -> list[str]:
             for stage in found:
                 del lock["stages"][stage]
                 name = read_hashes(records[stage])[project.made_of(stage)]
-                find_object(find_cache(), name).unlink(missing_ok=True)
+                (find_cache() / name[:2] / name[2:]).unlink(missing_ok=True)
         for output in (output for stage in found for output in project.list_outputs(stage)):
             shutil.rmtree(output) if output.is_dir() else output.unlink(missing_ok=True)
     return list(found.values())
@@ -146,11 +140,8 @@ def stages_to_run(parameters: Any) -> list[str]:
     ran, wanted = read_lock(), []
 
     def waits(stage: str) -> bool:
-        return stage not in ran or any(
-            True
-            for key, value in ran[stage].items()
-            for _ in project.compare(value, project.value_at(parameters, key))
-        )
+        values = ran.get(stage, {}).items()
+        return stage not in ran or any(one != project.value_at(parameters, key) for key, one in values)
 
     for names in project.list_stages().values():
         for waiting, row in groupby(names, waits):
@@ -175,11 +166,8 @@ def count_same_steps(revision: str, most: int) -> int:
 
 def _find_images(records: dict[str, Any], step: int) -> list[str | None]:
     """DVC's hashes of the images that a step trained on, and was tested on; None where it knows none."""
-    pairs = (
-        (f"train_task@{step}", project.train_images(step)),
-        (f"evaluate@{step}", project.test_images(step)),
-    )
-    return [read_hashes(records.get(stage, {}), "deps").get(images) for stage, images in pairs]
+    read = {f"train_task@{step}": project.train_images(step), f"evaluate@{step}": project.test_images(step)}
+    return [read_hashes(records.get(stage, {}), "deps").get(images) for stage, images in read.items()]
 
 
 def is_recorded(parameters: Any) -> bool:
@@ -204,14 +192,9 @@ def find_cache() -> Path:
         raise UserError(f"dvc: {error}; run in a clone of the repository") from None
 
 
-def find_object(cache: Path, name: str) -> Path:
-    """Where the cache has, or would have, an object."""
-    return cache / name[:2] / name[2:]
-
-
 def holds(cache: Path, path: Path) -> bool:
     """Whether the cache has the bytes of a file, or of a directory's files with their listing."""
-    return all(find_object(cache, name).exists() for name in _hash_objects(path))
+    return all((cache / name[:2] / name[2:]).exists() for name in _hash_objects(path))
 
 
 def find_files(output: Path) -> list[Path]:
@@ -227,10 +210,9 @@ def hash_output(path: Path) -> str:
 
 def _hash_objects(output: Path) -> dict[str, Path | bytes]:
     """DVC's objects of an output by their names: files, and at last the listing of a directory."""
-    hashes = {file: md5_of(file) for file in find_files(output)}
-    names = {file.relative_to(output).as_posix(): name for file, name in hashes.items()}
-    listing = json.dumps([{"md5": names[one], "relpath": one} for one in sorted(names)]).encode()
-    objects: dict[str, Path | bytes] = {name: file for file, name in hashes.items()}
+    hashes = {file.relative_to(output).as_posix(): md5_of(file) for file in find_files(output)}
+    listing = json.dumps([{"md5": hashes[one], "relpath": one} for one in sorted(hashes)]).encode()
+    objects: dict[str, Path | bytes] = {name: output / one for one, name in hashes.items()}
     return objects | ({f"{md5_of(listing)}.dir": listing} if output.is_dir() else {})
 
 
@@ -256,6 +238,11 @@ def find_all_damage() -> Iterator[Damage]:
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
     for directory in filter(Path.exists, project.sealed(project.chain_length())):
         yield from (Damage(str(error), directory) for error in find_damage(directory))
+    for record in sorted(project.MADE_OF.glob("*.json")):
+        try:
+            read_sealed(record)
+        except DamageError as error:
+            yield Damage(str(error), record)
     for stage, sentence in find_misrecorded().items():
         yield Damage(sentence, project.made_of(stage))
     records = read_records()
@@ -267,12 +254,8 @@ def find_all_damage() -> Iterator[Damage]:
 
 def repair(damages: list[Damage]) -> Iterator[str]:
     """Remove what is damaged, or put back an object whose bytes the results hold; says what was done."""
-    outs = (
-        out
-        for names in project.list_stages().values()
-        for stage in names
-        for out in project.list_outputs(stage)
-    )
+    stages = [stage for names in project.list_stages().values() for stage in names]
+    outs = [out for stage in stages for out in project.list_outputs(stage)]
     copies = {name: one for out in outs for name, one in _hash_objects(out).items()}
     forgotten = forget_misrecorded()
     yield from (f"{sentence}; removed" for sentence in forgotten)

@@ -5,9 +5,11 @@ launcher, by which torchrun works, starts them and ends all of them if one ends.
 the same inputs: rank 0 does what a process alone does, the workers help it to compute.
 """
 
+import json
 import logging
 import os
 import platform
+import signal
 import sys
 import tempfile
 import threading
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from der.core import distributed
 from der.core.cost import processor_name, waiting
-from der.core.errors import UserError, naming
+from der.core.errors import UserError, describe_error, naming
 from der.core.files import expand_home
 
 if TYPE_CHECKING:
@@ -41,10 +43,7 @@ COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a proj
 
 
 def check_work() -> None:
-    """Raise UserError for a device or a number of processes that no stage can work with.
-
-    What torch chooses is not looked at, only what the user does: torch costs seconds.
-    """
+    """Raise UserError for a device, if the user names one, or a number of processes that cannot work."""
     count_processes()
     if os.environ.get(DEVICE) not in (None, "", "cpu"):
         find_device()
@@ -156,7 +155,7 @@ def describe_machine_in_use() -> Machine:
 AGAIN = "run again: it goes on from the last epoch"
 INTERFACE = "GLOO_SOCKET_IFNAME"
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
-PATIENCE = 3  # seconds in which another process may say first what is wrong, or the launcher end this one
+LATER = 20  # seconds by which the loss of a rank counts as later than what that one says or is ended by
 SILENT = 2  # seconds that a stage waits for the processor without a word
 
 
@@ -202,8 +201,13 @@ def _launch(count: int, module: str, *arguments: str) -> None:
         except SignalException as error:  # which the processes have got, too
             sys.exit(128 + error.sigval)
         except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
-            if failure.exitcode > 0:  # it has said why
+            # The first to fail; those that the launcher has ended for that fail in the same second, or later.
+            rank, failure = min(
+                error.failures.items(), key=lambda one: (one[1].timestamp, one[1].exitcode == -signal.SIGTERM)
+            )
+            if failure.exitcode > 0 and Path(failure.error_file).is_file():
+                raise UserError(failure.message) from None
+            if failure.exitcode > 0:  # it has shown its traceback
                 sys.exit(1)
             raise UserError(
                 f"process {rank} of {count} (counted from 0) was ended by {failure.signal_name()}; {AGAIN}"
@@ -211,20 +215,25 @@ def _launch(count: int, module: str, *arguments: str) -> None:
 
 
 @contextmanager
-def letting_others_speak() -> Iterator[None]:
-    """Wait before a process says what is wrong with all of them, so that only one does."""
+def telling_the_launcher() -> Iterator[None]:
+    """Leave it to our launcher, if it has started this process, to say what is wrong: it says it once."""
     try:
         yield
+        return
     except distributed.LostRank as error:
-        time.sleep(PATIENCE * (1 + is_worker()))
-        raise UserError(f"{error}; {AGAIN}") from None
-    except (UserError, OSError):
-        time.sleep(PATIENCE * is_worker())
-        raise
+        moment, sentence = time.time() + LATER, f"{error}; {AGAIN}"
+    except (UserError, OSError) as error:
+        moment, sentence = time.time(), describe_error(error)
     except KeyboardInterrupt:
         if is_worker():
             sys.exit(1)
         raise
+    if PROCESSES not in os.environ or not is_launched():
+        raise UserError(sentence)
+    content = json.dumps({"message": sentence, "timestamp": int(moment)})
+    Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(content, encoding="utf-8")
+    sys.stdout.flush()
+    os._exit(1)  # at once: Gloo's threads may still wait for a rank that is lost, and would abort
 
 
 @contextmanager
@@ -274,10 +283,7 @@ def _processor(stage: str) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Have this process end soon after the dvc or the launcher that has started it.
-
-    If dvc is killed, its stage would run on, and the next `dvc repro` would start a second one beside it.
-    """
+    """Have this process end soon after dvc or the launcher: a stage left over would run beside the next."""
     launched, parent = is_launched(), os.getppid()
     if not launched and "DVC_STAGE" not in os.environ:
         return

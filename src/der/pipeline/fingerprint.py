@@ -6,7 +6,6 @@ docstrings, and files of its name beside it, as of a kernel in C++. It is the sa
 
 import ast
 import hashlib
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -18,9 +17,7 @@ import msgspec
 from der.core.errors import DamageError, UserError
 from der.core.files import atomic_directory, read_sealed, write_sealed
 from der.core.registry import refuse_pythons
-from der.pipeline.environment import scratch_root
-from der.pipeline.project import FINGERPRINTS, PARAMS, read_params
-from der.pipeline.user_code import LOOKED_UP_IN, check_watched, find_package, is_own, named_modules
+from der.pipeline import environment, project, user_code
 
 PACKAGES = {"der": Path("src/der"), "stages": Path("stages")}  # ours, and where they lie from the root
 SEAL = "all"  # in place of a module's name in a fingerprint's last line
@@ -41,22 +38,24 @@ class Code:
         self._packages = {name.partition(".")[0] for name in named.values()}
         self._read: dict[str, Said] = {}  # by all that it was made from
         try:
-            self._kept = msgspec.convert(read_sealed(scratch_root() / KEPT), dict[str, Said])
+            self._kept = msgspec.convert(read_sealed(environment.scratch_root() / KEPT), dict[str, Said])
         except (DamageError, UserError, msgspec.ValidationError):
             self._kept = {}
 
     def keep(self) -> None:
         """Keep what was read, so that stages need not parse it again; no fingerprint depends on that."""
         try:
-            (scratch_root() / KEPT).parent.mkdir(parents=True, exist_ok=True)
-            write_sealed(scratch_root() / KEPT, msgspec.to_builtins(dict(sorted(self._read.items()))))
+            (environment.scratch_root() / KEPT).parent.mkdir(parents=True, exist_ok=True)
+            write_sealed(
+                environment.scratch_root() / KEPT, msgspec.to_builtins(dict(sorted(self._read.items())))
+            )
         except (OSError, UserError):
             return
 
     def hash_stage(self, stage: str) -> Hashes:
         """Hash every module that a stage may import, also inside functions, and the packages around it."""
         hashes = self._hash([f"stages.{stage}"])
-        own = [module for key, module in self.named.items() if LOOKED_UP_IN[key] in hashes]
+        own = [module for key, module in self.named.items() if user_code.LOOKED_UP_IN[key] in hashes]
         return self._hash([f"stages.{stage}", *own]) if own else hashes
 
     def hash_module(self, name: str) -> str | None:
@@ -80,7 +79,7 @@ class Code:
     def _module(self, name: str) -> Said | None:
         """Read a module of ours or of the user's; None for any other name."""
         path = find_module(name, self.root)
-        if path is None or not (is_ours(name) or is_own(name, path, self._packages, self.root)):
+        if path is None or not (is_ours(name) or user_code.is_own(name, path, self._packages, self.root)):
             return None
         beside = sorted(one for one in path.parent.glob(f"{path.stem}.*") if one.suffix[:3] != ".py")
         sources = [one.read_bytes() for one in (path, *beside)]
@@ -99,13 +98,13 @@ def read_code(stages: Iterable[str], *, keep: bool = False) -> dict[str, str]:
 
     Raises UserError for a module that cannot be parsed, is Python's own, or whose edits DVC would not see.
     """
-    named = named_modules(read_params())
+    named = user_code.named_modules(project.read_params())
     for key, module in named.items():
-        refuse_pythons(module, f"{PARAMS}: {key}")
+        refuse_pythons(module, f"{project.PARAMS}: {key}")
     code = Code(named)
     hashes = {stage: code.hash_stage(stage) for stage in stages}
     for name in sorted({name for found in hashes.values() for name in found if not is_ours(name)}):
-        check_watched(find_module(name))
+        user_code.check_watched(find_module(name))
     if keep:
         code.keep()
     return {stage: describe(found) for stage, found in hashes.items()}
@@ -116,9 +115,9 @@ def write_fingerprints(texts: dict[str, str]) -> list[str]:
 
     Raises UserError if code was edited since.
     """
-    old = {path.name: path.read_text("utf-8", "replace") for path in FINGERPRINTS.glob("*")}
+    old = {path.name: path.read_text("utf-8", "replace") for path in project.FINGERPRINTS.glob("*")}
     if texts != old:
-        with atomic_directory(FINGERPRINTS) as directory:
+        with atomic_directory(project.FINGERPRINTS) as directory:
             for stage, text in texts.items():
                 (directory / stage).write_text(text, encoding="utf-8")
     if read_code(texts, keep=True) != texts:
@@ -147,10 +146,10 @@ def is_ours(name: str) -> bool:
 def find_module(name: str, root: Path = Path()) -> Path | None:
     """Find the file of a module, ours from ``root``, others on Python's path; nothing is imported."""
     package, *parts = name.split(".")
-    places = [root / PACKAGES[package]] if package in PACKAGES else find_package(package)
-    paths = [os.path.join(place, *parts) for place in places]
-    files = [file for path in paths for file in (f"{path}/__init__.py", f"{path}.py")]
-    return next((Path(file) for file in files if os.path.isfile(file)), None)
+    places = [root / PACKAGES[package]] if package in PACKAGES else user_code.find_package(package)
+    paths = [Path(place, *parts) for place in places]
+    files = [file for path in paths for file in (path / "__init__.py", path.with_name(f"{path.name}.py"))]
+    return next(filter(Path.is_file, files), None)
 
 
 def _understand(sources: list[bytes], package: str) -> Said:
@@ -192,8 +191,7 @@ def _meaning(node: ast.AST, name: str) -> Any:
     value: Any = getattr(node, name, None)
     if name == "body" and isinstance(node, HAVE_DOCSTRINGS):
         return value[ast.get_docstring(node, clean=False) is not None :]
-    if name == "values" and isinstance(node, ast.JoinedStr):
-        # Python 3.12 ends some formats with an empty text.
+    if name == "values" and isinstance(node, ast.JoinedStr):  # Python 3.12 ends some with an empty text
         return [part for part in value if not isinstance(part, ast.Constant) or part.value]
     return value
 

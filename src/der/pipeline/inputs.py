@@ -11,16 +11,12 @@ import msgspec
 
 from der.core.errors import UserError
 from der.core.files import read_json
-from der.data.arrays import list_classes, read_classes
-from der.data.protocol import identify
+from der.data import arrays, protocol
 from der.data.sources.folder import build_tree, scan
-from der.pipeline.environment import scratch_root
-from der.pipeline.presets import PRESETS
-from der.pipeline.project import RAW, Change, digest_outputs
-from der.pipeline.timing import append, read_lines
+from der.pipeline import environment, presets, project, timing
 from der.settings.sections import SPLITS, DatasetSettings
 
-IDENTITIES = PRESETS / "identities.json"
+IDENTITIES = presets.PRESETS / "identities.json"
 FOLDER = "folder"  # the source of a user's own images
 FILE = "images.jsonl"  # in the scratch directory: a line for every download
 STAGE = "download"
@@ -35,7 +31,7 @@ class ExpectedImages:
     dataset: dict[str, Any]  # the parameters of section dataset that decide which images these are
     sha256: str  # see der.data.protocol.identify
 
-    def admits(self, change: Change) -> bool:
+    def admits(self, change: project.Change) -> bool:
         """Tell whether a parameter says where images come from, not what they are, as the identity does."""
         section, _, name = change.key.partition(".")
         return section == "dataset" and (name == "source" or name not in self.dataset)
@@ -58,16 +54,16 @@ class RunImages:
     @cached_property
     def classes(self) -> list[str]:
         """The names of all classes, in alphabetical order."""
-        return list_classes(RAW / SPLITS[0])
+        return arrays.list_classes(project.RAW / SPLITS[0])
 
     @cached_property
     def _identity(self) -> str:
-        return identify(RAW).sha256
+        return protocol.identify(project.RAW).sha256
 
     @cached_property
     def _form(self) -> tuple[int, int]:
         """Side and channels: most presets' images are told from these by them, without being read."""
-        (first,) = read_classes(RAW / SPLITS[0], self.classes[:1])
+        (first,) = arrays.read_classes(project.RAW / SPLITS[0], self.classes[:1])
         _, side, _, channels = first.shape
         return side, channels
 
@@ -115,14 +111,15 @@ def keep_files_of_classes(classes: Classes | None) -> None:
     """Keep what the download that has just left its outputs read; lost where it cannot be written."""
     if classes is not None:
         with suppress(OSError, UserError):
-            append(scratch_root() / FILE, Line(digest_outputs(STAGE), classes))
+            timing.append(environment.scratch_root() / FILE, Line(project.digest_outputs(STAGE), classes))
 
 
 def find_changed_classes(settings: DatasetSettings) -> set[str] | None:
     """Find the classes whose files changed since data/raw was made; None if nothing tells."""
-    now, left = list_files_of_classes(settings), digest_outputs(STAGE)
-    lines = [line.classes for line in read_lines(scratch_root() / FILE, Line) if line.left == left]
-    if now is None or not lines:
+    now, left = list_files_of_classes(settings), project.digest_outputs(STAGE)
+    lines = timing.read_lines(environment.scratch_root() / FILE, Line)
+    found = [line.classes for line in lines if line.left == left]
+    if now is None or not found:
         return None
-    then = lines[-1]
+    then = found[-1]
     return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}

@@ -2,8 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -45,15 +43,16 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     last = len(steps)
     provenance.check_training(last, settings)
     summary = runs.read_summary(steps)
-    confusions = [results.read_confusion(project.evaluation(step["step"])) for step in steps]
-    memory = load_memory(project.memory(last))
-    predictions = results.read_predictions(project.evaluation(last))
-    for step, (_, names) in zip(steps, confusions, strict=True):
-        _check(project.evaluation(step["step"]) / results.CONFUSION, "classes", len(names), step)
-    _check(project.memory(last), "classes", len(memory.class_means), steps[-1])
-    _check(project.evaluation(last) / results.PREDICTED, "test_images", len(predictions.predicted), steps[-1])
+    evaluations = [project.evaluation(step) for step in range(1, last + 1)]
+    confusions = [results.read_confusion(evaluation) for evaluation in evaluations]
+    memory, classes = load_memory(project.memory(last)), steps[-1]["classes"]
+    if len(memory.class_means) != classes:
+        found = f"of {len(memory.class_means)} classes, but step {last} has {classes}"
+        raise UserError(f"{project.memory(last)}: {found}; run `dvc repro`")
     images, protocol = RunImages(settings.dataset.source), settings.protocol
-    before = read_earlier(summary)
+    before, parameters = read_earlier(summary), provenance.shown_parameters(settings)
+    preset, changes = provenance.nearest_preset(parameters)
+    digests = "".join(SealedDirectory(project.RAW / split).digest for split in SPLITS)
     stages = [stage for stage in project.stages_of(last) if stage not in ASIDE]
     return report_page.FinishedRun(
         summary=summary,
@@ -62,47 +61,27 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         names=confusions[-1][1],
         logs=read_logs(project.training(step) for step in range(1, last + 1)),
         memory=memory,
-        exemplars=[np.bincount(read_labels(project.memory(step["step"]))) for step in steps],
-        predictions=predictions,
-        mistakes=[results.read_mistakes(project.evaluation(step["step"])) for step in steps],
+        exemplars=[np.bincount(read_labels(project.memory(step))) for step in range(1, last + 1)],
+        predictions=results.read_predictions(evaluations[-1]),
+        mistakes=[results.read_mistakes(evaluation) for evaluation in evaluations],
         published=runs.published_curves(images, protocol),
-        joint=runs.joint_accuracy(images, steps[-1]["classes"]),
+        joint=runs.joint_accuracy(images, classes),
         references=[
             *runs.published_references(images, protocol),
             chance([step["classes"] for step in steps]),
             *([before] if before else []),
         ],
-        parameters=provenance.shown_parameters(settings),
-        origin=read_origin(settings),
+        parameters=parameters,
+        source=settings.dataset.source,
+        identity=hashlib.sha256(digests.encode()).hexdigest(),
+        preset=preset,
+        differences=[(one.key, project.shorten(one.new), project.shorten(one.old)) for one in changes],
+        seed=settings.train.seed,
+        revision=provenance.code_revision(),
         stages=stages,
         times=read_times(stages),
         digest=runs.digest_results(),
     )
-
-
-def read_origin(settings: Settings) -> report_page.Origin:
-    """Describe the run with ``settings`` whose images lie in data/raw; raises UserError if none do."""
-    preset, changes = provenance.nearest_preset(provenance.shown_parameters(settings))
-    digests = "".join(SealedDirectory(project.RAW / split).digest for split in SPLITS)
-    return report_page.Origin(
-        source=settings.dataset.source,
-        identity=hashlib.sha256(digests.encode()).hexdigest(),
-        preset=preset,
-        differences=[
-            report_page.Difference(one.key, project.shorten(one.new), project.shorten(one.old))
-            for one in changes
-        ],
-        seed=settings.train.seed,
-        revision=provenance.code_revision(),
-    )
-
-
-def _check(path: Path, measure: str, found: int, step: results.StepMetrics) -> None:
-    """Raise UserError unless a file is of as many classes or images as its step."""
-    known: int = step[measure]  # type: ignore[literal-required]
-    if found != known:
-        what = measure.removeprefix("test_")
-        raise UserError(f"{path}: of {found} {what}, but step {step['step']} has {known}; run `dvc repro`")
 
 
 def read_earlier(own: Summary) -> Reference | None:
@@ -138,34 +117,21 @@ def make_comparison(names: Sequence[str]) -> str:
 
 def read_compared(names: Sequence[str]) -> list[report_page.ComparedRun]:
     """The runs, each with the parameters in which any two of them differ, places on a machine aside."""
-    found = [_read_committed_run(name) for name in names]
-    keys = {
-        change.key: None for *_, parameters in found for change in project.compare(found[0][2], parameters)
-    }
-    shown = [key for key in keys if key not in PLACES]
-    return [
-        report_page.ComparedRun(
-            name,
-            revision,
-            summary,
-            {key: project.shorten(project.value_at(parameters, key)) for key in shown},
-        )
-        for name, (revision, summary, parameters) in zip(names, found, strict=True)
-    ]
-
-
-def _read_committed_run(name: str) -> tuple[str, Summary, Any]:
-    """Short revision, summary and parameters of a run."""
-    revision = provenance.find_commit(name)
-    if revision is None:
-        raise UserError(f"{name}: neither a revision nor an experiment; see `git log` and `dvc exp list`")
-    summary = provenance.read_summary(revision)
-    if summary is None:
-        raise UserError(
-            f"{name}: its commit {revision} holds no {project.SUMMARY} of a finished run; name another"
-        )
-    return (
-        revision,
-        summary,
-        parse_yaml(provenance.read_committed(project.PARAMS, revision).decode(), project.PARAMS),
-    )
+    found, parameters = [], []
+    for name in names:
+        revision = provenance.find_commit(name)
+        if revision is None:
+            raise UserError(f"{name}: neither a revision nor an experiment; see `git log` and `dvc exp list`")
+        summary = provenance.read_summary(revision)
+        if summary is None:
+            raise UserError(
+                f"{name}: its commit {revision} holds no {project.SUMMARY} of a finished run; name another"
+            )
+        found.append(report_page.ComparedRun(name, revision, summary, {}))
+        text = provenance.read_committed(project.PARAMS, revision).decode()
+        parameters.append(parse_yaml(text, project.PARAMS))
+    changes = [change for one in parameters for change in project.compare(parameters[0], one)]
+    for key in dict.fromkeys(change.key for change in changes if change.key not in PLACES):
+        for run, values in zip(found, parameters, strict=True):
+            run.differing[key] = project.shorten(project.value_at(values, key))
+    return found

@@ -9,8 +9,7 @@ restores what its cache holds of earlier runs, and a stage may leave the same as
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -58,48 +57,33 @@ class Workspace(NamedTuple):
 
 def describe_plan(overrides: Sequence[str]) -> str:
     """What `dvc repro` would run and take, or every row of a sweep, by overrides as of `dvc exp run -S`."""
-    rows = expand_rows(overrides)
-    workspace = read_workspace()
-    plans = [plan_row(workspace, apply_row(row), rewritten=bool(row)) for row in rows]
+    rows, workspace = read_rows(overrides), read_workspace()
+    plans = [plan_row(workspace, values, rewritten=bool(words)) for words, values in rows]
     times = read_last(workspace.stages)
-    return describe_sweep(rows, plans, times) if overrides else describe_run(plans[0], times)
-
-
-def expand_rows(overrides: Sequence[str]) -> list[list[str]]:
-    """A row of overrides for every combination of values: "train.seed=1,2" makes two."""
-    from dvc.utils.hydra import get_hydra_sweeps
-
     if not overrides:
-        return [[]]
-    with _understood(overrides):
-        return [row[str(project.PARAMS)] for row in get_hydra_sweeps({str(project.PARAMS): list(overrides)})]
+        return describe_run(plans[0], times)
+    return describe_sweep([words for words, _ in rows], plans, times)
 
 
-def apply_row(row: Sequence[str]) -> dict[str, Any]:
-    """The values of params.yaml with the overrides of a row; the file does not change."""
-    from dvc.utils.hydra import apply_overrides
-
-    if not row:
-        return project.read_params()
-    with TemporaryDirectory() as directory, _understood(row):
-        copy = Path(shutil.copy(project.PARAMS, directory))
-        apply_overrides(copy, list(row))
-        return project.read_params(copy)
-
-
-@contextmanager
-def _understood(words: Sequence[str]) -> Iterator[None]:
+def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
+    """Every combination of values, "train.seed=1,2" makes two, each with what params.yaml would hold then."""
     from dvc.exceptions import DvcException
+    from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
     from hydra.errors import HydraException  # DVC brings it
 
-    try:
-        yield
-    except (DvcException, HydraException, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"-S {' -S '.join(words)}: not understood ({reason}); write KEY=VALUE, with a key of "
-            f"{project.PARAMS}"
-        ) from None
+    if not overrides:
+        return [([], project.read_params())]
+    rows, words = [], list(overrides)
+    with TemporaryDirectory() as directory:
+        try:
+            for row in get_hydra_sweeps({str(project.PARAMS): words}):
+                words, copy = row[str(project.PARAMS)], Path(shutil.copy(project.PARAMS, directory))
+                apply_overrides(copy, list(words))
+                rows.append((words, project.read_params(copy)))
+        except (DvcException, HydraException, ValueError) as error:
+            reason, mend = str(error).partition("\n")[0], f"write KEY=VALUE, with a key of {project.PARAMS}"
+            raise UserError(f"-S {' -S '.join(words)}: not understood ({reason}); {mend}") from None
+    return rows
 
 
 def read_workspace() -> Workspace:
@@ -138,9 +122,7 @@ def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
             found.params.update({key: (dep.hash_info.value or {}).get(key, NEVER_RAN) for key in dep.params})
             continue
         path = Path(dep.def_path)
-        owners = [
-            out for place, out in outs.items() if path.is_relative_to(place) or place.is_relative_to(path)
-        ]
+        owners = [out for one, out in outs.items() if path.is_relative_to(one) or one.is_relative_to(path)]
         found.deps[path] = dep.hash_info.value or ""
         found.owners[path] = [out.stage.addressing for out in owners]
         if not owners and dep.status():
@@ -163,11 +145,10 @@ def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
 
 def _is_lost(out: Any) -> bool:
     """Whether an output is not as it was left, and DVC cannot restore it."""
-    if out.persist:  # such are in no cache of runs
-        return bool(out.workspace_status())
-    if out.use_cache:
+    if out.use_cache and not out.persist:  # such are in no cache of runs
         return bool(out.changed_cache())
-    return bool(out.workspace_status()) and not out.repo.cache.local.exists(out.hash_info.value or "")
+    kept = not out.persist and out.repo.cache.local.exists(out.hash_info.value or "")
+    return bool(out.workspace_status()) and not kept
 
 
 def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: bool) -> Identities:
@@ -177,9 +158,8 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
     for parameters that no run can have.
     """
     settings = project.parse_section(Settings, parameters, project.PARAMS)
-    steps = planned_steps(settings)
+    steps, side = planned_steps(settings), backbone_side(settings)
     project.check_chain(len(steps or []))
-    side = backbone_side(settings)
     written = {
         project.INPUT: "" if project.holds_side(side) else f"{side} pixels",
         project.PARAMS: _hash(parameters) * rewritten,
@@ -238,23 +218,17 @@ class _Row:
         other_code = self.workspace.code[SPLIT] != split.deps.get(project.FINGERPRINTS / SPLIT)
         if self.steps is None or other_code or split.reasons - {project.CHAIN.as_posix()}:
             return False
-        if self.raw and self._has_other_images(path, step, self.steps):
-            return False
+        if self.raw:  # whose images may be others: those of new classes to train on, of all to test on
+            steps = self.steps[step - 1 if path.name == "train" else 0 : step]
+            classes = {name for names in steps for name in names}
+            if self.images is None or project.RAW in split.stale or self.images & classes:
+                return False
         try:
-            return (
-                project.is_unused(path)
-                if step > len(self.steps)
-                else project.read_task(path, step) == self.steps[:step]
-            )
+            if step > len(self.steps):
+                return project.is_unused(path)
+            return project.read_task(path, step) == self.steps[:step]
         except UserError:
             return False
-
-    def _has_other_images(self, path: Path, step: int, steps: Steps) -> bool:
-        """Whether a step's images may have changed: of its new classes to train on, of all to test on."""
-        if self.images is None or project.RAW in self.workspace.stages[SPLIT].stale:
-            return True
-        classes = steps[step - 1 : step] if path.name == "train" else steps[:step]
-        return any(name in self.images for names in classes for name in names)
 
 
 def _hash(content: Any) -> str:
@@ -267,7 +241,8 @@ def describe_run(plan: Identities, times: Mapping[str, StageTime]) -> str:
         return "`dvc repro` would run nothing"
     shown = {stage: f"{times[stage].seconds:.1f}" if stage in times else "-" for stage in plan}
     lines = align([["stage", "seconds"], *map(list, shown.items())], "<>")
-    return "\n".join([f"`dvc repro` would run {_count(len(plan))}:", "", *lines, "", _sum([*plan], times)])
+    head = f"`dvc repro` would run {len(plan)} stage{'s' * (len(plan) > 1)}:"
+    return "\n".join([head, "", *lines, "", _sum([*plan], times)])
 
 
 def describe_sweep(
@@ -291,8 +266,5 @@ def _sum(stages: list[str], times: Mapping[str, StageTime]) -> str:
     known = [times[stage].seconds for stage in stages if stage in times]
     unknown = len(stages) - len(known)
     text = f"{show_seconds(sum(known))} in all, by what each took last time"
-    return text + (f", and {_count(unknown)} of which nothing is known here" if unknown else "")
-
-
-def _count(stages: int) -> str:
-    return f"{stages} stage{'' if stages == 1 else 's'}"
+    more = f", and {unknown} stage{'s' * (unknown > 1)} of which nothing is known here"
+    return text + (more if unknown else "")

@@ -9,9 +9,7 @@ from typing import Any
 
 from der.core.errors import UserError
 from der.pipeline.project import PARAMS, parse_section, read_params
-from der.settings import experiment
-from der.settings.experiment import DEFAULT, Settings
-from der.settings.parsing import parse_yaml, put_values
+from der.settings import experiment, parsing
 
 PRESETS = Path("src/der/presets")
 ORDERS = PRESETS / experiment.ORDERS
@@ -22,22 +20,22 @@ TOP = """\
 """
 
 
-def load_settings(path: Path = PARAMS) -> Settings:
+def load_settings(path: Path = PARAMS) -> experiment.Settings:
     """Read and check all sections but names of plug-ins; raises UserError with one sentence."""
-    return parse_section(Settings, read_params(path), path)
+    return parse_section(experiment.Settings, read_params(path), path)
 
 
-def parse_settings(text: str) -> Settings:
+def parse_settings(text: str) -> experiment.Settings:
     """Check a text of params.yaml as ``load_settings`` checks the file."""
-    return parse_section(Settings, parse_yaml(text, PARAMS), PARAMS)
+    return parse_section(experiment.Settings, parsing.parse_yaml(text, PARAMS), PARAMS)
 
 
 def write_preset(name: str, places: dict[str, Any], class_order: str | None = None) -> str:
     """The text of params.yaml for a preset, with comments; ``places`` has the paths of section dataset."""
     values = load_preset(name, class_order)
     values["dataset"] |= places
-    template = (PRESETS / f"{DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
-    return put_values(TOP + template, values)
+    template = (PRESETS / f"{experiment.DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
+    return parsing.put_values(TOP + template, values)
 
 
 def load_preset(name: str, class_order: str | None = None) -> Any:

@@ -15,7 +15,6 @@ from ruamel.yaml import YAML
 from der.core import files
 from der.core.errors import DamageError, UserError, naming
 from der.settings import parsing
-from der.settings.parsing import parse, parse_yaml, require_keys
 from der.settings.sections import SPLITS, DatasetSettings, Section
 
 MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
@@ -88,8 +87,14 @@ def made_of(stage: str) -> Path:
 
 def outputs(step: int) -> list[Path]:
     """All that the stages of a step leave."""
-    records = [made_of(f"{stage}@{step}") for stage in ("train_task", "build_memory", "evaluate")]
-    return [*(of(step) for of in (checkpoint, memory, training, evaluation)), *records]
+    return [
+        *_results(step),
+        *(made_of(f"{stage}@{step}") for stage in ("train_task", "build_memory", "evaluate")),
+    ]
+
+
+def _results(step: int) -> list[Path]:
+    return [of(step) for of in (checkpoint, memory, training, evaluation)]
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -102,14 +107,14 @@ def sealed(length: int) -> list[Path]:
     """The directories with a manifest that the stages of a chain of ``length`` steps leave."""
     found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0)]
     for step in range(1, length + 1):
-        found += [train_images(step), test_images(step), *outputs(step)]
+        found += [train_images(step), test_images(step), *_results(step)]
     return found
 
 
 def chain_length() -> int:
     """Return the number of steps in chain.yaml; raises UserError if it is missing or damaged."""
     try:
-        content = parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
+        content = parsing.parse_yaml(CHAIN.read_text(encoding="utf-8"), CHAIN)
         length = len(content["steps"])
         if length and content == {"steps": _links(length)}:
             return length
@@ -165,7 +170,7 @@ def read_stages() -> dict[str, Any]:
 
 @cache  # it takes a twentieth of a second
 def _parse(text: str) -> dict[str, Any]:
-    stages: dict[str, Any] = parse_yaml(text, GRAPH)["stages"]
+    stages: dict[str, Any] = parsing.parse_yaml(text, GRAPH)["stages"]
     return stages
 
 
@@ -286,8 +291,8 @@ def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:
     """
     where = ".".join(keys)
     with naming(path):
-        section = parse(kind, content, where)
-        require_keys(section, content, where)
+        section = parsing.parse(kind, content, where)
+        parsing.require_keys(section, content, where)
     return section
 
 

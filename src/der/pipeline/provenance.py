@@ -19,11 +19,12 @@ from der.summary.series import Summary
 
 CODE = ("src", "stages", "dvc.yaml")
 LOOKED_BACK = 50  # commits of results
+OTHERWISE = f"trained with other parameters than {project.PARAMS} has; run `dvc repro` first"
 
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
     """Find the preset from which the fewest of ``parameters`` differ, the first of equal ones, and these."""
-    presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}
+    presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}  # as plain lists
     changes = {name: list(project.compare(values, parameters)) for name, values in presets.items()}
     nearest = min(changes, key=lambda name: len(changes[name]))
     return nearest, changes[nearest]
@@ -46,30 +47,19 @@ def check_training(last: int, settings: Settings) -> None:
     except UserError:  # the protocol is of other classes
         planned = []
     if steps != planned:
-        raise _trained_otherwise(last)
+        raise UserError(f"{project.checkpoint(last) / METADATA}: {OTHERWISE}")
 
 
 def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
     """Read network.json after the ``last`` step; raises UserError if other parameters made it."""
-    metadata = SealedDirectory(project.checkpoint(last)).read_json(METADATA)
-    if not isinstance(metadata, dict) or not metadata.get("steps"):
-        raise UserError(
-            f"{project.checkpoint(last) / METADATA}: not of a trained network; run `dvc repro` first"
-        )
+    metadata: dict[str, Any] = SealedDirectory(project.checkpoint(last)).read_json(METADATA)
     start = SealedDirectory(project.checkpoint(0)).digests.get(START)  # the weights that step 1 started from
     weights = None if start is None else f"sha256:{start}"
     recipes = [to_values(settings.train.recipe(step)) for step in range(1, last + 1)]
     network = to_values(replace(settings.network, weights=weights))
     if [metadata.get("network"), metadata.get("recipes")] != [network, recipes]:
-        raise _trained_otherwise(last)
+        raise UserError(f"{project.checkpoint(last) / METADATA}: {OTHERWISE}")
     return metadata
-
-
-def _trained_otherwise(last: int) -> UserError:
-    path = project.checkpoint(last) / METADATA
-    return UserError(
-        f"{path}: trained with other parameters than {project.PARAMS} has; run `dvc repro` first"
-    )
 
 
 def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
@@ -81,9 +71,8 @@ def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
     def accuracies(summary: Summary) -> list[Any]:
         return [[step["classes"], step["top1"], step["nme_top1"]] for step in summary["steps"].values()]
 
-    for revision in git(
-        "log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(project.SUMMARY)
-    ).split():
+    log = git("log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(project.SUMMARY))
+    for revision in log.split():
         summary = read_summary(revision)
         if summary is not None and accuracies(summary) != accuracies(own):
             return revision, summary
@@ -114,10 +103,10 @@ def is_code_changed() -> bool:
 def read_summary(revision: str) -> Summary | None:
     """Read the summary in a commit; None if it holds none that can be read."""
     try:
-        content = json.loads(read_committed(project.SUMMARY, revision))
+        content: Summary = json.loads(read_committed(project.SUMMARY, revision))
     except ValueError:
         return None
-    return content if isinstance(content, dict) and content.keys() >= Summary.__required_keys__ else None  # type: ignore[return-value]
+    return content if isinstance(content, dict) and content.keys() >= Summary.__required_keys__ else None
 
 
 def read_committed(path: Path, revision: str = "HEAD") -> bytes:

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -15,12 +16,11 @@ from der.core.errors import DamageError, UserError, csv_cell
 from der.core.files import SealedDirectory, atomic_file, read_json
 from der.evaluation.results import METRICS as STEP_METRICS
 from der.evaluation.results import StepMetrics
-from der.pipeline import project
+from der.pipeline import project, provenance
 from der.pipeline.dvc import LOCK, find_misrecorded, is_recorded
 from der.pipeline.environment import TABLE
 from der.pipeline.inputs import RunImages
 from der.pipeline.presets import load_preset
-from der.pipeline.provenance import read_committed
 from der.settings.sections import ProtocolSettings
 from der.summary import verdict
 from der.summary.series import Curve, Summary, align, results_table, show, summarise
@@ -32,6 +32,7 @@ NEXT = f"""Plots: {project.PLOTS}/*.png, or `dvc plots show`. Everything measure
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 
 REPETITION = ("train.seed", "protocol.class_order")  # runs that differ in nothing else share a row
+Finished = tuple[Any, Any]  # parameters and metrics of a run
 UNFINISHED = ("running", "queued", "failed")  # DVC's words for the states of experiments
 OWN_FIRST = "In the first row: the setting of this commit, with its own run."
 OWN_LEFT_OUT = (
@@ -58,10 +59,10 @@ def read_steps() -> list[StepMetrics]:
 
 
 def _read_step(path: Path) -> StepMetrics:
-    metrics = SealedDirectory(path).read_json(STEP_METRICS)
+    metrics: StepMetrics = SealedDirectory(path).read_json(STEP_METRICS)
     if not isinstance(metrics, dict) or not metrics.keys() >= StepMetrics.__required_keys__:
         raise UserError(f"{path / STEP_METRICS}: no metrics of a step; run the step's evaluation again")
-    return metrics  # type: ignore[return-value]
+    return metrics
 
 
 def read_summary(steps: list[StepMetrics]) -> Summary:
@@ -88,13 +89,10 @@ def show_results() -> str:
     """``sum_up``, and where to look next."""
     table, page = sum_up(), NO_PAGE
     if project.REPORT.exists():
-        try:
-            mine = (
-                f'<meta name="results" content="{digest_results()}">'.encode() in project.REPORT.read_bytes()
-            )
-        except (OSError, UserError):
-            mine = False
-        page = PAGE if mine else OTHER_PAGE
+        page = OTHER_PAGE
+        with suppress(UserError):  # results that are missing are others, too
+            mark = f'<meta name="results" content="{digest_results()}">'
+            page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
     wrong = [f"Not so: {sentence}" for sentence in find_misrecorded().values()]
     return "\n".join([table + page, *wrong, NEXT])
 
@@ -104,7 +102,7 @@ def sum_up() -> str:
     if not project.SUMMARY.exists():
         raise UserError(f"{project.SUMMARY}: no results yet; run `dvc repro`")
     try:
-        summary = read_json(project.SUMMARY)
+        summary: Summary = read_json(project.SUMMARY)
     except UserError as error:
         raise UserError(f"{error}; {project.MEND}") from None
     if not isinstance(summary, dict) or not summary.keys() >= Summary.__required_keys__:
@@ -112,18 +110,11 @@ def sum_up() -> str:
     folders = [project.evaluation(int(step)) for step in summary["steps"]]
     if all(map(Path.exists, folders)):  # a clone may lack them
         read_summary(list(map(_read_step, folders)))
-    changes = _list_changes(summary)  # type: ignore[arg-type]
-    lines = ["", results_table(summary), ""]  # type: ignore[arg-type]
+    before = provenance.read_summary("HEAD")
+    changes = verdict.describe_changes(before, summary) if before else []
+    lines = ["", results_table(summary), ""]
     lines += ["Since the last commit:", *(f"  {line}" for line in changes), ""] if changes else []
     return "\n".join(lines)
-
-
-def _list_changes(summary: Summary) -> list[str]:
-    """What changed since the last commit; nothing where git has no summary that can be read."""
-    try:
-        return verdict.describe_changes(json.loads(read_committed(project.SUMMARY)), summary)
-    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):  # of another form, or none
-        return []
 
 
 def compare_experiments(path: Path | None = None) -> str:
@@ -138,13 +129,22 @@ def compare_experiments(path: Path | None = None) -> str:
     finished, others = _sort_experiments(commit["experiments"] or [])
     notes = [f"{state}: {', '.join(sorted(names))}" for state, names in others.items()]
     if not finished:
-        sentence = "; ".join(
-            [f"no finished experiment of this commit ({project.SUMMARY} is no experiment)", *notes]
+        none = f"no finished experiment of this commit ({project.SUMMARY} is no experiment)"
+        queue = "queue some with `dvc exp run --queue -S ...`, then `dvc queue start`"
+        raise UserError("; ".join([none, *notes, queue]))
+    baseline = commit["data"]["params"][str(project.PARAMS)]["data"]
+    own = _read_finished(commit["data"]) if is_recorded(baseline) else None
+    found = [own, *finished] if own else finished
+    changed = {change.key for parameters, _ in found for change in project.compare(baseline, parameters)}
+    setting = sorted(changed.difference(REPETITION))
+    runs = [
+        verdict.SweepRun(
+            {key: project.value_at(parameters, key) for key in setting},
+            {key: project.value_at(parameters, key) for key in REPETITION},
+            {name: metrics.get(name) for name in verdict.METRICS},
         )
-        raise UserError(f"{sentence}; queue some with `dvc exp run --queue -S ...`, then `dvc queue start`")
-    baseline = _parameters(commit["data"])
-    own = [commit["data"]] if _is_finished(commit["data"]) and is_recorded(baseline) else []
-    runs = collect_runs(baseline, [*own, *finished])
+        for parameters, metrics in found
+    ]
     rows = verdict.summarise_runs(runs)
     if own:
         rows.sort(key=lambda row: row.setting != runs[0].setting)
@@ -159,63 +159,37 @@ def read_commit() -> Any:
     done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"dvc exp show: {' '.join(done.stderr.split()) or 'failed'}")
-    _workspace, commit = json.loads(done.stdout)
-    return commit
+    return json.loads(done.stdout)[1]  # after the workspace
 
 
-def _sort_experiments(experiments: Iterable[Any]) -> tuple[list[Any], dict[str, list[str]]]:
-    """The data of finished experiments, and the names of others by their state."""
-    finished = []
-    others = defaultdict(list)
+def _sort_experiments(experiments: Sequence[Any]) -> tuple[list[Finished], dict[str, list[str]]]:
+    """The finished experiments, and the names of others by their state."""
+    finished, others = [], defaultdict(list)
     for experiment in experiments:
         newest = experiment["revs"][0]
         name = newest["name"] or newest["rev"][:7]
         state = (experiment["executor"] or {}).get("state")
+        run = _read_finished(newest["data"])
         if state in UNFINISHED:
             others[state].append(name)
-        elif _is_finished(newest["data"] or {}):
-            finished.append(newest["data"])
+        elif run:
+            finished.append(run)
         else:
             others["without results"].append(name)
     return finished, others
 
 
-def _parameters(data: Any) -> Any:
-    return data["params"][str(project.PARAMS)]["data"]
-
-
-def _metrics(data: Any) -> Any:
-    return ((data.get("metrics") or {}).get(str(project.SUMMARY)) or {}).get("data") or {}
-
-
-def _is_finished(data: Any) -> bool:
-    return _metrics(data).keys() >= {"average_top1", "last_top1"}  # type: ignore[no-any-return]
-
-
-def collect_runs(baseline: Any, finished: Iterable[Any]) -> list[verdict.SweepRun]:
-    """The finished runs by all parameters in which any of them differs from the commit."""
-    pairs = [(_parameters(data), _metrics(data)) for data in finished]
-    changed = {change.key for parameters, _ in pairs for change in project.compare(baseline, parameters)}
-    setting = sorted(changed.difference(REPETITION))
-    return [
-        verdict.SweepRun(
-            {key: project.value_at(parameters, key) for key in setting},
-            {key: project.value_at(parameters, key) for key in REPETITION},
-            {name: metrics.get(name) for name in verdict.METRICS},
-        )
-        for parameters, metrics in pairs
-    ]
+def _read_finished(data: Any) -> Finished | None:
+    metrics = (((data or {}).get("metrics") or {}).get(str(project.SUMMARY)) or {}).get("data") or {}
+    if not metrics.keys() >= {"average_top1", "last_top1"}:
+        return None
+    return data["params"][str(project.PARAMS)]["data"], metrics
 
 
 def make_table(rows: list[verdict.Row]) -> str:
     """Aligned lines; "-" where there is no number."""
-    lines = [
-        [
-            *rows[0].setting,
-            "runs",
-            *(text for name in verdict.METRICS for text in (verdict.POINTS[name], "±")),
-        ]
-    ]
+    headings = [text for name in verdict.METRICS for text in (verdict.POINTS[name], "±")]
+    lines = [[*rows[0].setting, "runs", *headings]]
     for row in rows:
         numbers = [show(number) for name in verdict.METRICS for number in row.metrics[name]]
         lines.append([*map(project.shorten, row.setting.values()), str(row.runs), *numbers])
@@ -232,14 +206,11 @@ def write_csv(path: Path, rows: list[verdict.Row]) -> None:
         writer.writerow([*rows[0].setting, "runs", *numbers])
         for row in rows:
             texts = [
-                project.one_line(value)
-                if isinstance(value, int | float)
-                else csv_cell(project.one_line(value))
-                for value in row.setting.values()
+                csv_cell(project.one_line(value)) if isinstance(value, str) else project.one_line(value)
+                for value in row.setting.values()  # only text can be a formula
             ]
-            writer.writerow(
-                [*texts, row.runs, *(one for name in verdict.METRICS for one in row.metrics[name])]
-            )
+            measures = [one for name in verdict.METRICS for one in row.metrics[name]]
+            writer.writerow([*texts, row.runs, *measures])
 
 
 RESULTS = Path("results")
@@ -260,10 +231,11 @@ def published_curves(images: RunImages, protocol: ProtocolSettings) -> list[Curv
 
 def published_references(images: RunImages, protocol: ProtocolSettings) -> list[verdict.Reference]:
     """Return the same results as averages and ends, those without a curve among them."""
-    return [
-        verdict.Reference(f"published: {name}", source, results["average_top1"], results["last_top1"])
-        for name, source, results in _find_published(images, protocol)
-    ]
+    found = []
+    for name, source, results in _find_published(images, protocol):
+        average, last = (verdict.Measured(results[key]) for key in ("average_top1", "last_top1"))
+        found.append(verdict.Reference(f"published: {name}", source, average, last))
+    return found
 
 
 def _find_published(images: RunImages, protocol: ProtocolSettings) -> Iterator[tuple[str, str, Any]]:

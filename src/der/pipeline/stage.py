@@ -14,7 +14,7 @@ from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.core.files import write_sealed
 from der.core.registry import imported_own
 from der.pipeline import project
-from der.pipeline.environment import end_with_parent, is_worker, letting_others_speak, run_together
+from der.pipeline.environment import end_with_parent, is_worker, run_together, telling_the_launcher
 from der.pipeline.fingerprint import Code, check_fingerprint, describe
 from der.pipeline.timing import timed
 from der.pipeline.user_code import named_modules
@@ -220,5 +220,5 @@ def framing(name: str) -> Iterator[None]:
 @contextmanager
 def ending() -> Iterator[None]:
     """End the program with one line and exit status 1 where users can put right what is wrong."""
-    with ending_in_a_sentence(INTERRUPTED), advising(project.MEND), letting_others_speak():
+    with ending_in_a_sentence(INTERRUPTED), telling_the_launcher(), advising(project.MEND):
         yield

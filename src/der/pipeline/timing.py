@@ -15,8 +15,7 @@ import msgspec
 
 from der.core.cost import Spent, StageTime, WorkClock
 from der.core.errors import UserError
-from der.pipeline.environment import describe_machine_in_use, find_project, name_run, scratch_root
-from der.pipeline.project import digest_outputs
+from der.pipeline import environment, project
 
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
 
@@ -61,15 +60,15 @@ def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
     with suppress(OSError, UserError):
         line = Line(
             stage=stage,
-            left=digest_outputs(stage),
-            run=name_run(),
-            project=str(find_project()),
+            left=project.digest_outputs(stage),
+            run=environment.name_run(),
+            project=str(environment.find_project()),
             seconds=round(spent.seconds, 3),
             runs=spent.runs,
             epochs=epochs,
-            **describe_machine_in_use(),
+            **environment.describe_machine_in_use(),
         )
-        append(scratch_root() / FILE, line)
+        append(environment.scratch_root() / FILE, line)
 
 
 def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
@@ -79,20 +78,20 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
     the last line. Where several runs left the same outputs, the last run counts, then the project's own:
     another project on this machine, or another experiment, may have ended later.
     """
-    wanted = {stage: digest_outputs(stage) for stage in stages}
-    lines, project = [*read_lines(scratch_root() / FILE, Line)], str(find_project())
-    last = name_run() if _running.get(None) is not None else _last_run(lines, project)
+    wanted = {stage: project.digest_outputs(stage) for stage in stages}
+    lines, here = [*read_lines(environment.scratch_root() / FILE, Line)], str(environment.find_project())
+    last = environment.name_run() if _running.get(None) is not None else _last_run(lines, here)
     same = [line for line in lines if wanted.get(line.stage) == line.left]
-    same.sort(key=lambda line: (line.project == project, line.run == last))
+    same.sort(key=lambda line: (line.project == here, line.run == last))
     found = {line.stage: line for line in same}
     return {stage: _time(found[stage], last) for stage in wanted if stage in found}
 
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
     """Read how long each of ``stages`` took when it last ran in this project, whatever it left then."""
-    wanted, project = set(stages), str(find_project())
-    lines = [line for line in read_lines(scratch_root() / FILE, Line) if line.project == project]
-    last = _last_run(lines, project)
+    wanted, here = set(stages), str(environment.find_project())
+    lines = [line for line in read_lines(environment.scratch_root() / FILE, Line) if line.project == here]
+    last = _last_run(lines, here)
     return {line.stage: _time(line, last) for line in lines if line.stage in wanted}
 
 

@@ -2,8 +2,9 @@
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, cycle, groupby, pairwise
+from itertools import accumulate, cycle, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +13,8 @@ import vl_convert
 from numpy.typing import NDArray
 
 from der.core.cost import StageTime, show_seconds
-from der.core.errors import UserError
 from der.core.files import atomic_directory, write_json
-from der.evaluation.results import CONFUSION, StepMetrics, read_confusion
+from der.evaluation.results import StepMetrics, read_confusion
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, one_line, shortened
 from der.summary.series import Curve, Summary, accuracy_matrix, read_logs, summarise, write_tables
 from der.summary.verdict import Bin, wilson
@@ -38,7 +38,6 @@ KIND_OF = {"train_task": "training", "build_memory": "memory", "evaluate": "eval
 SOLID = (1, 0)
 DASHES = (SOLID, (8, 4), (2, 3))  # of runs, where their colours begin again
 LEAST_SPAN = 20.0  # points of an axis of accuracies: no single image looks like a collapse on it
-PERCENT = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
 MOST_LISTED = 12  # values of an axis that each have a tick, and steps that each have a name
 MOST_DOTTED = 100  # epochs that each have a dot
 MOST_PLACES = 1000  # that can be pointed at
@@ -66,7 +65,7 @@ HALF = {"wide": Size(466), "narrow": Size(356, 0.8)}  # of the page's width, whe
 class Line(NamedTuple):
     """A line of a chart, broken where ``y`` is None."""
 
-    name: str
+    name: str  # in the legend; "": not there
     x: Sequence[float]
     y: Sequence[Number]
     colour: str
@@ -75,26 +74,23 @@ class Line(NamedTuple):
     shape: str = ""  # of its points; "": none
     size: float = 40  # of its points, in square pixels
     band: Sequence[tuple[float, float]] = ()  # around it
-    named: bool = True  # in the legend
 
     def layers(self, y: Spec) -> list[Spec]:
         """The line, its points, and what is around it: around a single point an error bar."""
         rows: list[Spec] = [{"x": x, "y": value} for x, value in zip(self.x, self.y, strict=True)]
         for row, (low, high) in zip(rows, self.band, strict=False):
             row |= {"low": low, "high": high}
-        colour, layers = {"color": self.colour}, []
-        if self.band:
-            area = {"type": "area", "opacity": 0.18}
-            around: Spec = area if len(rows) > 1 else {"type": "errorbar", "ticks": True}
-            layers.append(layer(around | colour, rows, y=y | {"field": "low"}, y2={"field": "high"}))
-        line = {"type": "line", "strokeWidth": self.width, "strokeDash": self.dashes}
-        layers.append(layer(line | colour, rows, y=y))
+        colour: Spec = {"color": self.colour}
+        line = colour | {"type": "line", "strokeWidth": self.width, "strokeDash": self.dashes}
         if self.shape:
             # Of many points each is small; those of thin lines are hollow, since values often coincide.
             size = self.size if len(rows) <= 20 else min(self.size, 8)
-            points = {"type": "point", "shape": self.shape, "size": size, "opacity": 1}
-            layers.append(layer(points | {"filled": self.width >= 2} | colour, rows, y=y))
-        return layers
+            line["point"] = colour | {"shape": self.shape, "size": size, "filled": self.width >= 2}
+        if not self.band:
+            return [layer(line, rows, y=y)]
+        area = {"type": "area", "opacity": 0.18} if len(rows) > 1 else {"type": "errorbar", "ticks": True}
+        ends = {"y": y | {"field": "low"}, "y2": {"field": "high"}}
+        return [layer(colour | area, rows, **ends), layer(line, rows, y=y)]
 
 
 class Panel(NamedTuple):
@@ -105,7 +101,6 @@ class Panel(NamedTuple):
     height: int
     lines: Sequence[Line]
     scale: Spec = {}  # noqa: RUF012
-    ticks: Sequence[float] | None = None
 
 
 class Chart(NamedTuple):
@@ -113,9 +108,9 @@ class Chart(NamedTuple):
 
     title: str
     axis: str
-    ticks: Sequence[float] | None  # None: as there is room
     ends: tuple[float, float]
     panels: Sequence[Panel]
+    ticks: Sequence[float] = ()  # none: as there is room
     steps: Sequence[float] = ()  # where each step ends, if the axis is parted by them
 
     def spec(self, size: Size) -> Spec:
@@ -136,8 +131,9 @@ class Chart(NamedTuple):
     def _view(self, panel: Panel, size: Size) -> Spec:
         width, height = size.width - LEFT - RIGHT, round(panel.height * size.height)
         scale = {"domain": self.ends, "nice": False, "zero": False}
-        axis = _ticks(self.ticks, width // 80) | {"labels": False, "title": None, "grid": False}
-        y = number("y", scale=panel.scale, title=None, axis=_ticks(panel.ticks, height // 60))
+        ticks = {"values": list(self.ticks)} if self.ticks else {"tickCount": width // 80}
+        axis = ticks | {"labels": False, "title": None, "grid": False}
+        y = number("y", scale=panel.scale, title=None, axis={"tickCount": max(height // 60, 3)})
         borders = layer({"type": "rule", "color": size.grid}, [{"x": end} for end in self.steps[:-1]])
         return {
             "title": f"{panel.title} ({panel.unit})" if panel.unit else panel.title,
@@ -152,29 +148,23 @@ class Chart(NamedTuple):
 
         Places are the points of the lines that have points, if any has them; of too many, some.
         """
-        lines = [line for panel in self.panels for line in panel.lines]
-        places = sorted({x for line in [one for one in lines if one.shape] or lines for x in line.x})
+        lines = [(panel, line) for panel in self.panels for line in panel.lines]
+        pointed = [line for _, line in lines if line.shape] or [line for _, line in lines]
+        places = sorted({x for line in pointed for x in line.x})
         places = places[:: -(-len(places) // MOST_PLACES)]
         low, high = self.ends
         series = []
-        for panel in self.panels:
-            for line in panel.lines:
-                known = dict(zip(line.x, line.y, strict=True))
-                name = panel.title if len(self.panels) > 1 else line.name
-                said: Spec = {"name": name, "unit": panel.unit, "colour": line.colour}
-                said["values"] = [rounded(known.get(x)) for x in places]
-                if line.band:
-                    bands = dict(zip(line.x, line.band, strict=True))
-                    said["band"] = [
-                        [rounded(end) for end in bands[x]] if x in bands else None for x in places
-                    ]
-                series.append(said)
+        for panel, line in lines:
+            name = panel.title if len(self.panels) > 1 else line.name
+            known = {x: y for x, y in zip(line.x, line.y, strict=True) if y is not None}
+            bands = dict(zip(line.x, line.band, strict=False))
+            said: Spec = {"name": name, "unit": panel.unit, "colour": line.colour}
+            said["values"] = [rounded(known[x]) if x in known else None for x in places]
+            if bands:
+                said["band"] = [[*map(rounded, bands[x])] if x in bands else None for x in places]
+            series.append(said)
         at = [round((x - low) / (high - low), 5) for x in places]
         return {"at": at, "titles": [say(x) for x in places], "series": series}
-
-
-def _ticks(values: Sequence[float] | None, count: int) -> Spec:
-    return {"values": list(values)} if values else {"tickCount": max(count, 3)}
 
 
 def _title(text: str, size: Size, letters: int = 75) -> Spec:
@@ -184,7 +174,7 @@ def _title(text: str, size: Size, letters: int = 75) -> Spec:
 
 def _legend(lines: Sequence[Line], size: Size) -> list[Spec]:
     """A layer that is nothing but a legend, in which a line of one point is that point; none for one line."""
-    named = {line.name: line for line in lines if line.named}
+    named = {line.name: line for line in lines if line.name}
     if len(named) < 2:
         return []
     names = ["\n".join(textwrap.wrap(name, 24 if size.file else size.width // 8)) for name in named]
@@ -221,10 +211,8 @@ def number(field: str, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", **more}
 
 
-def rounded(value: Number) -> Number:
+def rounded(value: float) -> float:
     """Four significant digits or two decimals, which no reader misses and a page need not carry."""
-    if value is None:
-        return None
     return round(value, 2) if abs(value) >= 10 else float(f"{value:.4g}")
 
 
@@ -251,8 +239,8 @@ def config(size: Size) -> Spec:
 
 def draw(spec: Spec, path: Path) -> None:
     """Draw a PNG file, byte-identical for equal specifications."""
-    look = {"config": config(FILE)}
-    path.write_bytes(vl_convert.vegalite_to_png(spec | look, VEGA_LITE, scale=2, allowed_base_urls=[]))
+    spec = spec | {"config": config(FILE)}
+    path.write_bytes(vl_convert.vegalite_to_png(spec, VEGA_LITE, scale=2, allowed_base_urls=[]))
 
 
 def svg(spec: Spec, size: Size) -> str:
@@ -267,7 +255,7 @@ def accuracy_chart(summary: Summary, published: Sequence[Curve] = (), joint: flo
     """
     nearest = "this run, by nearest mean of exemplars"
     lines = [
-        measured_line("this run", summary, "top1", BLUE, 2.5, SOLID, "circle", band=_bands(summary)),
+        measured_line("this run", summary, "top1", BLUE, 2.5, SOLID, "circle"),
         measured_line(nearest, summary, "nme_top1", BROWN, 1.5, (4, 3), "square"),
         *(published_line(curve, index) for index, curve in enumerate(published)),
     ]
@@ -290,26 +278,20 @@ def old_and_new_chart(summary: Summary) -> Chart:
 
 
 def comparison_chart(runs: Sequence[tuple[str, Summary]]) -> Chart:
-    """Top-1 of each named run by classes seen, with its band where that is known."""
+    """Top-1 of each named run by classes seen, with its band."""
     lines = []
     for index, (name, summary) in enumerate(runs):
         look = RUNS[index % len(RUNS)], 2.5, DASHES[index // len(RUNS) % len(DASHES)], "circle"
-        lines.append(measured_line(name, summary, "top1", *look, band=_bands(summary)))
+        lines.append(measured_line(name, summary, "top1", *look))
     return over_classes("Top-1 over all classes seen", lines)
 
 
-def measured_line(name: str, summary: Summary, measure: str, *style: Any, **more: Any) -> Line:
-    """The line of a measure by classes seen."""
+def measured_line(name: str, summary: Summary, measure: str, *style: Any) -> Line:
+    """The line of a measure by classes seen; of top-1 with Wilson's 95 % intervals."""
     steps = summary["steps"].values()
     values = [step[measure] for step in steps]  # type: ignore[literal-required]
-    return Line(name, [float(step["classes"]) for step in steps], values, *style, **more)
-
-
-def _bands(summary: Summary) -> list[tuple[float, float]]:
-    """Wilson's 95 % intervals of top-1; none of an older summary, which does not count its images."""
-    steps = summary["steps"].values()
-    known = all("test_images" in step for step in steps)
-    return [wilson(step["top1"], step["test_images"]) for step in steps] if known else []
+    band = [wilson(step["top1"], step["test_images"]) for step in steps] if measure == "top1" else []
+    return Line(name, [float(step["classes"]) for step in steps], values, *style)._replace(band=band)
 
 
 def published_line(curve: Curve, index: int) -> Line:
@@ -331,9 +313,8 @@ def over_classes(
 
 def _by_classes(title: str, panels: Sequence[Panel]) -> Chart:
     x = sorted({x for panel in panels for line in panel.lines for x in line.x})
-    room = 0.03 * (x[-1] - x[0]) or 1.0
-    ticks = x if len(x) <= MOST_LISTED else None
-    return Chart(title, "classes seen", ticks, (x[0] - room, x[-1] + room), panels)
+    room, ticks = 0.03 * (x[-1] - x[0]) or 1.0, x if len(x) <= MOST_LISTED else ()
+    return Chart(title, "classes seen", (x[0] - room, x[-1] + room), panels, ticks)
 
 
 def reliability_chart(bins: Sequence[Bin]) -> Chart:
@@ -346,11 +327,10 @@ def reliability_chart(bins: Sequence[Bin]) -> Chart:
     ]
     shares = [100 * one.images / images for one in bins]
     panels = [
-        Panel("accuracy", "%", 260, lines, {"domain": [0, 103]}, PERCENT),
+        Panel("accuracy", "%", 260, lines, {"domain": [0, 103]}),
         Panel("images", "%", 130, [Line("share of all test images", x, shares, BROWN, shape="square")]),
     ]
-    title = "Accuracy by confidence after the last step"
-    return Chart(title, "confidence (%)", PERCENT, (0.0, 102.0), panels)
+    return Chart("Accuracy by confidence after the last step", "confidence (%)", (0.0, 102.0), panels)
 
 
 def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
@@ -381,17 +361,17 @@ def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
     ):
         lines = _phases(logs, measure)
         values = [y for line in lines for y in line.y if y is not None]
-        scale: Spec = {"zero": False}
-        ticks = None
+        low, high = min(values, default=0), max(values, default=0)
+        scale: Spec = {"zero": low == high}  # a single value makes no axis
         if unit:
-            scale |= {"domainMax": 102, "nice": False}
-        elif values and 0 < 9.99 * min(values) < max(values):  # falls to a tenth, in spite of rounding
-            scale, ticks = {"type": "log", "nice": False}, round_values(min(values), max(values))
+            scale = {"zero": False, "domainMax": 102, "nice": False}
+        elif 0 < 9.99 * low < high:  # falls to a tenth, in spite of rounding
+            scale = {"type": "log", "nice": False, "domain": [rounded(low), rounded(high)]}
         if values:
-            panels.append(Panel(title, unit, height, lines, scale, ticks))
+            panels.append(Panel(title, unit, height, lines, scale))
     steps = [end + 0.5 for end in accumulate(map(len, logs))]
     title = "Training of all steps: loss, auxiliary loss, top-1 on augmented images, learning rate"
-    return Chart(title, "epochs of all steps", None, (0.5, steps[-1]), panels, steps)
+    return Chart(title, "epochs of all steps", (0.5, steps[-1]), panels, steps=steps)
 
 
 def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
@@ -399,27 +379,18 @@ def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
     points: dict[str, list[tuple[float, Number]]] = {record.phase: [] for log in logs for record in log}
     epoch = 0
     for log in logs:
-        for phase, records in groupby(log, lambda record: record.phase):
-            for record in records:
-                epoch += 1
-                value = getattr(record, measure)
-                known = not math.isnan(value) and (measure != "auxiliary_loss" or value > 0)
-                points[phase].append((float(epoch), value if known else None))
-            points[phase].append((float(epoch), None))
+        for record in log:
+            epoch += 1
+            value = getattr(record, measure)
+            known = not math.isnan(value) and (measure != "auxiliary_loss" or value > 0)
+            points[record.phase].append((float(epoch), value if known else None))
+        for found in points.values():
+            found.append((float(epoch), None))
     shape = "circle" if epoch <= MOST_DOTTED else ""
     return [
         Line(phase, [x for x, _ in found], [y for _, y in found], colour, shape=shape, size=12)
         for (phase, found), colour in zip(points.items(), cycle(PHASES), strict=False)
     ]
-
-
-def round_values(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten from ``low`` to ``high``; of many decades, the powers alone."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(decades) <= 5 else (1,)
-    # By way of text, which gives the number nearest to what is written; the ends may be rounded.
-    values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
-    return [value for value in values if low * (1 - 1e-9) <= value <= high / (1 - 1e-9)]
 
 
 def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
@@ -429,32 +400,33 @@ def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
     computed by the last run are hollow.
     """
     rows = ["before", *(f"step {step}" for step in range(1, steps + 1)), "after"]
-    ends = dict.fromkeys(rows, 0.0)
     bars: list[Spec] = []
-    for stage, time in times.items():
+    sums: Counter[str] = Counter()
+    for place, (stage, time) in enumerate(times.items()):
         name, _, step = stage.partition("@")
         row = f"step {int(step)}" if step else rows[-1 if name == "summarize" else 0]
-        start, ends[row] = ends[row], ends[row] + time.seconds
-        bar: Spec = {"row": row, "start": start, "end": ends[row], "kind": KIND_OF.get(name, "other")}
+        sums[row] += time.seconds  # type: ignore[assignment]
+        bar = {"row": row, "seconds": time.seconds, "kind": KIND_OF.get(name, "other"), "place": place}
         bars.append(bar | {"filled": 1.0 if time.computed else 0.22})
-    longest = max(ends.values())
+    longest = max(sums.values())
     _, unit, label = next(one for one in UNITS if longest >= one[0])
-    for shown in bars:
-        shown |= {"start": shown["start"] / unit, "end": shown["end"] / unit}
     legend = {"title": None, "symbolType": "square", "symbolStrokeWidth": 0, "columns": size.width // 120}
     kind = {"field": "kind", "scale": {"domain": [*KINDS], "range": [*KINDS.values()]}}
     axis = {"labelOverlap": "greedy", "minExtent": NAMES, "maxExtent": NAMES, "grid": False}
     scale = {"domain": [0, longest / unit], "nice": False}
     encoding = {
         "y": {"field": "row", "title": None, "axis": axis, "scale": {"domain": rows, "paddingInner": 0.38}},
-        "x": number("start", title=f"time ({label})", scale=scale, axis={"tickCount": size.width // 110}),
-        "x2": {"field": "end"},
+        "x": number("time", title=f"time ({label})", scale=scale, axis={"tickCount": size.width // 110}),
+        "order": number("place"),
         "fillOpacity": number("filled", scale=None),
         "fill": kind | {"legend": legend},
         "stroke": kind | {"legend": None},
     }
-    shape = {"width": size.width - NAMES - RIGHT, "height": max(min(900 // len(rows), 26), 8) * len(rows)}
-    return layer({"type": "bar", "strokeWidth": 1}, bars, **encoding) | shape
+    return layer({"type": "bar", "strokeWidth": 1}, bars, **encoding) | {
+        "transform": [{"calculate": f"datum.seconds / {unit}", "as": "time"}],
+        "width": size.width - NAMES - RIGHT,
+        "height": max(min(900 // len(rows), 26), 8) * len(rows),
+    }
 
 
 def describe_stage(time: StageTime) -> str:
@@ -523,13 +495,7 @@ def write_summary(
     Raises UserError naming a file that is missing or damaged; nothing is written then.
     """
     counts_CC, names = read_confusion(last)
-    sizes = [one["classes"] for one in steps]
-    if len(names) != sizes[-1]:
-        raise UserError(
-            f"{last / CONFUSION}: of {len(names)} classes, but step {len(steps)} has {sizes[-1]}; "
-            "run the step's evaluation again"
-        )
-    logs, summary = read_logs(training), summarise(steps)
+    logs, summary, sizes = read_logs(training), summarise(steps), [one["classes"] for one in steps]
     specs = {
         "accuracy": accuracy_chart(summary, published, joint).spec(FILE),
         "accuracy_matrix": matrix(accuracy_matrix_chart(steps, names)),

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from der.evaluation.results import StepMetrics
-from der.summary.series import show_number, show_share
+from der.summary.series import accuracy_matrix, show_number, show_share
 
 Places = NDArray[np.int64]  # of each cell's shade; EMPTY: none
+Numbers = float | NDArray[np.float64]
 
 EMPTY = -1
 GRADES = 16  # of a scale of shades
@@ -44,13 +45,6 @@ class Shade(NamedTuple):
     dark_text: str
 
 
-def blend(colours: Sequence[str], share: float) -> str:
-    """The colour at ``share``, from 0 to 1, of the way through evenly spaced ``colours``."""
-    channels = np.array([list(bytes.fromhex(colour[1:])) for colour in colours])
-    mixed = [np.interp(share * (len(colours) - 1), range(len(colours)), one) for one in channels.T]
-    return "#" + bytes(round(one) for one in mixed).hex().upper()
-
-
 def contrast(*colours: str) -> float:
     """WCAG 2's contrast of two colours, from 1 to 21."""
     shares = np.array([list(bytes.fromhex(colour[1:])) for colour in colours]) / 255
@@ -60,12 +54,15 @@ def contrast(*colours: str) -> float:
 
 
 def grades(light: Sequence[str], dark: Sequence[str]) -> list[Shade]:
-    """A scale through the colours, with black or white text."""
-    shades = []
-    for place in range(GRADES):
-        pair = [blend(scale, place / (GRADES - 1)) for scale in (light, dark)]
-        shades.append(Shade(*pair, *(max("#000000", "#FFFFFF", key=partial(contrast, one)) for one in pair)))
-    return shades
+    """A scale through evenly spaced colours, with black or white text."""
+    scales = []
+    for colours in (light, dark):
+        channels = np.array([list(bytes.fromhex(colour[1:])) for colour in colours]).T
+        places = np.linspace(0, len(colours) - 1, GRADES)
+        mixed = np.array([np.interp(places, range(len(colours)), one) for one in channels]).round()
+        scales.append([f"#{bytes(one).hex().upper()}" for one in mixed.astype(np.uint8).T.tolist()])
+    texts = [[max("#000000", "#FFFFFF", key=partial(contrast, one)) for one in scale] for scale in scales]
+    return list(map(Shade, *scales, *texts))
 
 
 # Of confusion: an error can be told from an empty cell, which is the page, at a contrast of 3 : 1 or more.
@@ -166,22 +163,16 @@ class Matrix:
 
 
 def accuracy_matrix_chart(
-    steps: Sequence[StepMetrics], names: Sequence[str], images: Sequence[int] = ()
+    steps: list[StepMetrics], names: Sequence[str], images: Sequence[int] = ()
 ) -> Matrix:
     """Accuracy after each step (row) on each step's classes (column), shaded by the loss since.
 
     ``images`` are the test images of each class.
     """
-    accuracy = [list(step["per_step"].values()) for step in steps]
-    lost = {
-        (after, of): accuracy[of][of] - now
-        for after, row in enumerate(accuracy)
-        for of, now in enumerate(row)
-    }
-    scale = max(LEAST_SCALE, *(10 * math.ceil(abs(one) / 10) for one in lost.values()))
-    places = np.full((len(steps), len(steps)), EMPTY)
-    for cell, points in lost.items():
-        places[cell] = grade_lost(points, scale)
+    accuracy_TT = accuracy_matrix(steps)
+    accuracy = [row[: after + 1] for after, row in enumerate(accuracy_TT.tolist())]
+    lost_TT = np.diag(accuracy_TT) - accuracy_TT
+    scale = max(LEAST_SCALE, 10 * math.ceil(np.nanmax(abs(lost_TT)) / 10))
     ends = [step["classes"] for step in steps]
     labels = [f"{step}: {one}" for step, one in enumerate(name_cohorts(names, ends), start=1)]
     texts = [[show_number(one, 1) for one in row] + [""] * (len(steps) - len(row)) for row in accuracy]
@@ -194,9 +185,9 @@ def accuracy_matrix_chart(
         columns="on the classes of step",
         names=labels,
         numbers=[str(step["step"]) for step in steps],
-        places=places,
+        places=np.where(np.isnan(lost_TT), EMPTY, grade_lost(np.nan_to_num(lost_TT), scale)),
         shades=LOSSES,
-        key=[(text, grade_lost(points, scale)) for text, points in key.items()],
+        key=[(text, int(grade_lost(points, scale))) for text, points in key.items()],
         texts=texts if len(steps) <= MOST_WRITTEN else None,
         data={
             "names": labels,
@@ -206,9 +197,10 @@ def accuracy_matrix_chart(
     )
 
 
-def grade_lost(points: float, scale: float) -> int:
+def grade_lost(points: Numbers, scale: float) -> Places:
     """The place in LOSSES for so many points lost."""
-    return GRADES - 1 + round(max(-1.0, min(points / scale, 1.0)) * (GRADES - 1))
+    graded = np.rint(np.clip(np.divide(points, scale), -1, 1) * (GRADES - 1))
+    return np.asarray(GRADES - 1 + graded, np.int64)
 
 
 def name_cohorts(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
@@ -228,8 +220,7 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
     numbers of classes seen after every step.
     """
     seen, images_K = len(counts_KK), counts_KK.sum(axis=1)
-    shares_KK = counts_KK / np.maximum(images_K, 1)[:, None]
-    grades_KK = np.minimum(GRADES * np.sqrt(shares_KK), GRADES - 1).astype(np.int64)
+    grades_KK = grade_share(counts_KK / np.maximum(images_K, 1)[:, None])
     np.fill_diagonal(grades_KK, grades_KK.diagonal() + GRADES)
     places = np.full((len(names), len(names)), EMPTY)
     places[:seen, :seen] = np.where(counts_KK == 0, EMPTY, grades_KK)
@@ -245,8 +236,8 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
         places=places,
         shades=CONFUSION,
         key=[
-            *((f"wrong {share} %", grade_share(share)) for share in EXAMPLES[:-1]),
-            *((f"right {share} %", GRADES + grade_share(share)) for share in EXAMPLES[-2:]),
+            *((f"wrong {share} %", int(grade_share(share / 100))) for share in EXAMPLES[:-1]),
+            *((f"right {share} %", GRADES + int(grade_share(share / 100))) for share in EXAMPLES[-2:]),
         ],
         texts=texts or None,
         edges=list(sizes[:-1]),
@@ -254,9 +245,9 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
     )
 
 
-def grade_share(percent: float) -> int:
+def grade_share(share: Numbers) -> Places:
     """Of GRADES, by its square root, for confusions lie at the low end."""
-    return min(math.floor(GRADES * math.sqrt(percent / 100)), GRADES - 1)
+    return np.asarray(np.minimum(GRADES * np.sqrt(share), GRADES - 1), np.int64)
 
 
 def _percent(count: int, images: int) -> str:
@@ -286,7 +277,5 @@ def one_line(name: str) -> str:
 
 def shortened(text: str, longest: int) -> str:
     """``text``, or its first and last letters if it has more than ``longest``."""
-    if len(text) <= longest:
-        return text
     head = longest // 2
-    return f"{text[:head]}…{text[head + 1 - longest :]}"
+    return text if len(text) <= longest else f"{text[:head]}…{text[head + 1 - longest :]}"

@@ -5,15 +5,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -22,35 +21,14 @@ from der.core.files import atomic_file
 from der.data.arrays import Memory
 from der.evaluation.results import Mistakes, Predictions, StepMetrics
 from der.report import charts
-from der.report.charts import Chart, Size
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, kept_steps, sparse
 from der.report.thumbnails import COLUMNS, Album, exemplar_sheets, mistake_album
 from der.summary import verdict
 from der.summary.series import Curve, Summary, accuracy_matrix, show_share
 from der.train.log import EpochRecord
 
-FOLDER = "page"  # of templates, style and scripts, beside this module
 MOST_PAIRS = 1000  # rows of confused pairs
 LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
-
-
-class Difference(NamedTuple):
-    """A parameter whose value is not the preset's; values as text."""
-
-    key: str
-    here: str
-    there: str
-
-
-class Origin(NamedTuple):
-    """Where a run comes from."""
-
-    source: str  # of the images
-    identity: str  # of all images: a SHA-256 over the digests of their files
-    preset: str  # the nearest one
-    differences: list[Difference]  # from it
-    seed: int
-    revision: str | None  # of the code; None outside of a repository
 
 
 @dataclass(frozen=True)
@@ -70,20 +48,20 @@ class FinishedRun:
     joint: float | None  # top-1 of training on all classes at once
     references: list[verdict.Reference]  # what the results are compared to
     parameters: dict[str, Any]  # nested, as in params.yaml
-    origin: Origin
+    source: str  # of the images
+    identity: str  # of all images: a SHA-256 over the digests of their files
+    preset: str  # the nearest one
+    differences: list[tuple[str, str, str]]  # from it: parameter, value of the run and of the preset as text
+    seed: int
+    revision: str | None  # of the code; None outside of a repository
     stages: list[str]  # that made the results, in the order in which they can run
     times: Mapping[str, StageTime]  # of those whose time is known, in that order
     digest: str  # of the results, by which the page is told from that of others
 
     @property
-    def confusion(self) -> NDArray[np.int64]:
-        """The confusion matrix after the last step, (K, K)."""
-        return self.confusions[-1]
-
-    @property
     def images(self) -> NDArray[np.int64]:
         """Test images of each class, (K,)."""
-        return np.asarray(self.confusion.sum(axis=1))
+        return np.asarray(self.confusions[-1].sum(axis=1))
 
 
 class Figure(NamedTuple):
@@ -111,9 +89,8 @@ class ClassRow(NamedTuple):
     step: int  # that brought it
     images: int  # test images
     accuracy: float  # after the last step
-    error: float  # of sampling, in points
     nme: float  # accuracy by nearest mean of exemplars
-    curve: Markup  # accuracy after each step from its own on
+    curve: list[tuple[float, float, float, float]]  # of each step from its own on: x, accuracy, its interval
     taken_for: list[Pair]  # the most frequent first
 
 
@@ -131,20 +108,18 @@ def render(run: FinishedRun) -> str:
     forgetting = accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
     labels_B = np.repeat(np.arange(len(run.names)), run.images)
     bins = verdict.reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
-    pairs, figures = confused_pairs(run), draw_figures(run, bins)
-    times, drawn = run.times.values(), None
-    if run.times:
-        drawings = _draw(partial(charts.timeline, run.times, len(run.steps)), charts.PAGE)
-        items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
-        drawn = Figure("timeline", drawings, {"items": items})
+    pairs, figures, times = confused_pairs(run), draw_figures(run, bins), run.times.values()
+    items = [[stage, charts.describe_stage(time)] for stage, time in run.times.items()]
+    bars = partial(charts.timeline, run.times, len(run.steps))
+    timeline = figure("timeline", bars, {"items": items}) if items else None
     computed = sum(time.seconds for time in times if time.computed)
     values = {
         "run": run,
         "last": run.steps[-1],
         "verdict": verdict.judge(run.summary, accuracy_matrix(run.steps)),
-        "comparisons": [verdict.compare(run.summary, reference) for reference in run.references],
+        "comparisons": [(one, *verdict.compare(run.summary, one)) for one in run.references],
         "figures": figures,
-        "timeline": drawn,
+        "timeline": timeline,
         "confusion": confusion,
         "confusion_steps": len(confusion_data["steps"]),
         "forgetting": forgetting,
@@ -160,18 +135,17 @@ def render(run: FinishedRun) -> str:
         "untimed": [stage for stage in run.stages if stage not in run.times],
         "devices": list(dict.fromkeys(time.device for time in times if time.torch)),
         "torch": list(dict.fromkeys(time.torch for time in times if time.torch)),
-        "parameters": list(parameter_lines(run.parameters)),
-        "measured": {"timeline": drawn.data} if drawn else {},
+        "measured": {"timeline": timeline.data} if timeline else {},
         "data": {name: one.data for name, one in figures.items()}
         | {"confusion": confusion_data, "accuracy_matrix": forgetting.data},
     }
-    return fill("page.html", values, "charts.js", "page.js")
+    return fill("page.html", values)
 
 
-def fill(template: str, values: dict[str, Any], *scripts: str) -> str:
-    """A template of the folder with ``values``, in the page's style and with ``scripts``."""
+def fill(template: str, values: dict[str, Any]) -> str:
+    """A template of the folder with ``values``."""
     environment = Environment(
-        loader=FunctionLoader(read_part),
+        loader=PackageLoader("der.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -182,18 +156,12 @@ def fill(template: str, values: dict[str, Any], *scripts: str) -> str:
         "breakable": breakable,
         "time": show_seconds,
         "parameters": show_parameters,
-        "json": script_json,
         "share": show_share,
+        "value": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
     }
     environment.globals["error"] = verdict.sampling_error
-    return environment.get_template(template).render(
-        **values, style=Markup(read_part("page.css")), script=Markup("\n".join(map(read_part, scripts)))
-    )
-
-
-def read_part(name: str) -> str:
-    """The text of a file of the folder."""
-    return files("der.report").joinpath(FOLDER, name).read_text(encoding="utf-8")
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    return environment.get_template(template).render(values)
 
 
 def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]:
@@ -209,30 +177,29 @@ def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]
         step = f"step {sizes.index(int(classes)) + 1}, " if classes in sizes else ""
         return f"{step}{classes:g} {'class' if classes == 1 else 'classes'}"
 
-    def epoch(number: float) -> str:
-        return epochs[int(number) - 1]
-
-    accuracy = charts.accuracy_chart(run.summary, run.published, run.joint)
-    figures = [figure("accuracy", accuracy, after)]
-    if len(run.steps) > 1:
-        figures.append(figure("old_and_new", charts.old_and_new_chart(run.summary), after))
-    figures += [
-        figure("reliability", charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
-        figure("memory", charts.memory_chart(run.exemplars), after, charts.HALF),
-        figure("training", charts.training_chart(run.logs), epoch),
-    ]
-    return {one.name: one for one in figures}
+    shown: dict[str, tuple[charts.Chart, Callable[[float], str], Mapping[str, charts.Size]]] = {
+        "accuracy": (charts.accuracy_chart(run.summary, run.published, run.joint), after, charts.PAGE),
+        "old_and_new": (charts.old_and_new_chart(run.summary), after, charts.PAGE),
+        "reliability": (charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
+        "memory": (charts.memory_chart(run.exemplars), after, charts.HALF),
+        "training": (charts.training_chart(run.logs), lambda epoch: epochs[int(epoch) - 1], charts.PAGE),
+    }
+    if len(run.steps) == 1:
+        del shown["old_and_new"]
+    return {
+        name: figure(name, chart.spec, chart.places(say), sizes)
+        for name, (chart, say, sizes) in shown.items()
+    }
 
 
 def figure(
-    name: str, chart: Chart, say: Callable[[float], str], sizes: Mapping[str, Size] = charts.PAGE
+    name: str,
+    spec: Callable[[charts.Size], charts.Spec],
+    data: dict[str, Any],
+    sizes: Mapping[str, charts.Size] = charts.PAGE,
 ) -> Figure:
-    """A chart of lines; ``say`` puts a place of its axis into words."""
-    return Figure(name, _draw(chart.spec, sizes), chart.places(say))
-
-
-def _draw(spec: Callable[[Size], charts.Spec], sizes: Mapping[str, Size]) -> dict[str, Markup]:
-    return {name: Markup(charts.svg(spec(size), size)) for name, size in sizes.items()}
+    """A chart, drawn at several sizes, with what the script says of it."""
+    return Figure(name, {one: Markup(charts.svg(spec(size), size)) for one, size in sizes.items()}, data)
 
 
 def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
@@ -257,7 +224,7 @@ def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
 
 def confused_pairs(run: FinishedRun) -> list[Pair]:
     """All pairs with a confused image, the most frequent first, then in label order."""
-    wrong_KK = run.confusion - np.diag(np.diag(run.confusion))
+    wrong_KK = run.confusions[-1] - np.diag(np.diag(run.confusions[-1]))
     order = np.argsort(-wrong_KK, axis=None, kind="stable")[: np.count_nonzero(wrong_KK)]
     return [
         Pair(run.names[true], run.names[predicted], int(wrong_KK[true, predicted]), int(run.images[true]))
@@ -274,51 +241,12 @@ def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
     for label, (name, images) in enumerate(zip(run.names, run.images.tolist(), strict=True)):
         step = next(step["step"] for step in run.steps if label < step["classes"])
         accuracy, nme = last["per_class"][name], last["nme"]["per_class"][name]
-        curve = class_curve([one["per_class"][name] for one in run.steps[step - 1 :]], images, len(run.steps))
-        error = verdict.sampling_error(accuracy, images)
-        rows.append(ClassRow(label, name, step, images, accuracy, error, nme, curve, taken_for[name]))
+        curve = []
+        for one in run.steps[step - 1 :]:
+            x = 48 + 204 * (one["step"] - 1) / (last["step"] - 1) if last["step"] > 1 else 150
+            curve.append((x, one["per_class"][name], *verdict.wilson(one["per_class"][name], images)))
+        rows.append(ClassRow(label, name, step, images, accuracy, nme, curve, taken_for[name]))
     return rows
-
-
-def class_curve(accuracies: list[float], images: int, last: int) -> Markup:
-    """A class's accuracies in percent after the ``last`` steps of a run as a small drawing, with their band.
-
-    Not by Vega: a thousand would take a minute.
-    """
-    first = last - len(accuracies) + 1
-    across = [48 + 204 * ((step - 1) / (last - 1) if last > 1 else 0.5) for step in range(first, last + 1)]
-
-    def at(x: float, percent: float) -> str:
-        return f"{x:.0f},{88 - 0.8 * percent:.1f}".removesuffix(".0")
-
-    band = [(x, verdict.wilson(value, images)) for x, value in zip(across, accuracies, strict=True)]
-    if len(band) == 1:  # a box
-        band = [(across[0] - 4, band[0][1]), (across[0] + 4, band[0][1])]
-    around = [*(at(x, ends.high) for x, ends in band), *(at(x, ends.low) for x, ends in band[::-1])]
-    points = list(map(at, across, accuracies))
-    named = {first: across[0]} | ({last: across[-1]} if across[-1] - across[0] >= 48 else {})
-    parts = [
-        f'<path d="M34 {88 - 0.8 * level:g}H266"/><text x="28" y="{92 - 0.8 * level:g}">{level}</text>'
-        for level in (0, 50, 100)
-    ]
-    parts += [f'<text class="step" x="{x:.0f}" y="104">step {step}</text>' for step, x in named.items()]
-    parts.append(f'<polygon points="{" ".join(around)}"/><polyline points="{" ".join(points)}"/>')
-    if len(points) <= 20:
-        parts += ['<circle cx="{}" cy="{}" r="2.5"/>'.format(*one.split(",")) for one in points]
-    label = f"Top-1 in percent from step {first} on: {', '.join(f'{one:.1f}' for one in accuracies)}"
-    return Markup(
-        f'<svg class="curve" viewBox="0 0 280 110" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-    )
-
-
-def parameter_lines(section: dict[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str | None]]:
-    """Depth, key and value of nested parameters; sections, of value None, are before what they hold."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield depth, key, None
-            yield from parameter_lines(value, depth + 1)
-        else:
-            yield depth, key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def breakable(name: str) -> Markup:
@@ -327,22 +255,10 @@ def breakable(name: str) -> Markup:
     return Markup("<wbr>").join(piece for piece in pieces if piece)
 
 
-def script_json(value: Any) -> Markup:
-    """JSON that can stand in a <script> element, whatever text it holds."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)
-
-
 def show_bytes(count: int) -> str:
     """A number of bytes with a decimal unit."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
+    power = next((power for power in range(4) if count < 999.5 * 1000**power), 4)
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def show_parameters(count: int) -> str:
@@ -365,27 +281,24 @@ class ComparedRun(NamedTuple):
 def render_comparison(runs: Sequence[ComparedRun]) -> str:
     """The page of several runs as HTML; differences are to the first run."""
     chart = charts.comparison_chart([(run.name, run.summary) for run in runs])
-    drawn = figure("comparison", chart, "{:g} classes".format)
-    steps = [{row["classes"]: row for row in run.summary["steps"].values()} for run in runs]
+    drawn = figure("comparison", chart.spec, chart.places("{:g} classes".format))
+    steps: list[dict[int, verdict.Measured]] = [{} for _ in runs]
+    for found, run in zip(steps, runs, strict=True):
+        for row in run.summary["steps"].values():
+            error = verdict.sampling_error(row["top1"], row["test_images"])
+            found[row["classes"]] = verdict.Measured(row["top1"], error)
     values = {
         "runs": runs,
         "figure": drawn,
         "rows": [measures_beside(runs[0], run) for run in runs],
         "parameters": {key: [run.differing[key] for run in runs] for key in runs[0].differing},
         "same_steps": len(set(map(tuple, steps))) == 1,
-        "steps": {  # top-1 of every run, None where it did not stop
-            classes: [
-                verdict.Measured(rows[classes]["top1"], verdict.row_error(rows[classes]))
-                if classes in rows
-                else None
-                for rows in steps
-            ]
-            for classes in sorted(set().union(*steps))
-        },
+        # Top-1 of every run, None where it did not stop.
+        "steps": {classes: [one.get(classes) for one in steps] for classes in sorted(set().union(*steps))},
         "measured": {},
         "data": {drawn.name: drawn.data},
     }
-    return fill("comparison.html", values, "charts.js")
+    return fill("comparison.html", values)
 
 
 def measures_beside(

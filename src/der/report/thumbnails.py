@@ -7,8 +7,8 @@ import base64
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,7 @@ QUALITY = 72  # of larger images, of 100
 SHOWN = 44  # pixels of the screen, about
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(NamedTuple):
     """Images of a class side by side in one file, ``COLUMNS`` in a row."""
 
     uri: str
@@ -41,20 +40,18 @@ class Sheet:
     total: int
 
 
-@dataclass(frozen=True)
-class Album:
+class Album(NamedTuple):
     """The mistaken images of all classes, each once however many steps mistook it."""
 
     sheets: list[Sheet]  # by label; in all there are as many as are known, or as one step mistook
     # By step and true label: of each image its place, label taken for, percent.
-    shots: list[dict[int, list[int]]]
+    shots: list[dict[int, list[tuple[int, int, int]]]]
     whole: bool  # whether there are no more mistaken images than are known
 
 
 def side_of(pixels: int, count: int) -> int:
     """Pixels of a side that each of ``count`` images, of so many ``pixels`` themselves, has in the page."""
-    affordable = max(math.isqrt(MOST_PIXELS // max(count, 1)), SMALLEST)
-    return min(pixels, LARGEST, affordable)
+    return min(pixels, LARGEST, max(math.isqrt(MOST_PIXELS // max(count, 1)), SMALLEST))
 
 
 def most_of_a_class(most: int, classes: int) -> int:
@@ -90,7 +87,7 @@ def mistake_album(
     side = side_of(shape[0], sum(map(len, chosen)))
     wrong = [counts.sum(axis=1) - np.diag(counts) for counts in confusions]  # by step and label
     sheets: list[Sheet] = []
-    shots: list[dict[int, list[int]]] = [{} for _ in mistakes]
+    shots: list[dict[int, list[tuple[int, int, int]]]] = [{} for _ in mistakes]
     for label, numbers in enumerate(chosen):
         pixels = np.array([images[label][number] for number in numbers], np.uint8).reshape(-1, *shape)
         total = max(len(images[label]), *(int(one[label]) for one in wrong if label < len(one)))
@@ -100,13 +97,7 @@ def mistake_album(
             known = [entry for entry in mistaken if entry.index in places]
             if known:
                 found[label] = [
-                    value
-                    for entry in known
-                    for value in (
-                        places[entry.index],
-                        labels[entry.predicted],
-                        round(100 * entry.probability),
-                    )
+                    (places[one.index], labels[one.predicted], round(100 * one.probability)) for one in known
                 ]
     counts = [len(one.entries) for one in mistakes]
     return Album(sheets, shots, whole=counts == [one.sum() for one in wrong])
@@ -134,14 +125,10 @@ def _in_turn(groups: Iterable[Iterable[Mistake]]) -> list[Mistake]:
     return [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
 
 
-def make_sheet(images: NDArray[np.uint8], side: int, total: int | None = None) -> Sheet:
+def make_sheet(images: NDArray[np.uint8], side: int, total: int) -> Sheet:
     """A sheet of images (N, H, W, C), each scaled to ``side``."""
-    count, channels, pitch, exact = (
-        len(images),
-        images.shape[3],
-        side + max(1, side // 16),
-        images.shape[1] <= EXACT,
-    )
+    count, height, _, channels = images.shape
+    pitch = side + max(1, side // 16)
     columns, rows = max(min(count, COLUMNS), 1), max(-(-count // COLUMNS), 1)
     pixels = np.zeros((rows * pitch, columns * pitch, 4), np.uint8)  # transparent between images
     for place, image in enumerate(images):
@@ -152,8 +139,8 @@ def make_sheet(images: NDArray[np.uint8], side: int, total: int | None = None) -
         pixels[top : top + side, left : left + side, :3] = image
         pixels[top : top + side, left : left + side, 3] = 255
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="webp", lossless=exact, quality=QUALITY, method=4)
+    Image.fromarray(pixels).save(stream, format="webp", lossless=height <= EXACT, quality=QUALITY, method=4)
     uri = "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
     factor = max(1, round(SHOWN / side))
-    width, height = factor * pixels.shape[1], factor * pixels.shape[0]
-    return Sheet(uri, factor * side, factor * pitch, width, height, count, count if total is None else total)
+    high, wide, _ = pixels.shape
+    return Sheet(uri, factor * side, factor * pitch, factor * wide, factor * high, count, total)

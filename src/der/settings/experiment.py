@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from der.core.errors import UserError, naming
-from der.settings import sections
-from der.settings.parsing import load_document, overlay, parse, parse_yaml, read_text
-from der.settings.sections import TrainSettings
+from der.settings import parsing, sections
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "presets"
 DEFAULT = "digits"  # the preset that holds every value, with its comments
@@ -30,7 +28,7 @@ class Settings(sections.Section, frozen=True):
     dataset: sections.DatasetSettings
     protocol: sections.ProtocolSettings
     network: sections.NetworkSettings
-    train: TrainSettings
+    train: sections.TrainSettings
     memory: sections.MemorySettings
     evaluate: sections.EvaluateSettings
 
@@ -47,15 +45,15 @@ class Settings(sections.Section, frozen=True):
 def read_settings(path: str | Path) -> Settings:
     """Read settings from a file like params.yaml; raises UserError, which begins with the file's name."""
     file = Path(path)
-    content = parse_yaml(read_text(file, "give a file of settings"), file)
+    content = parsing.parse_yaml(parsing.read_text(file, "give a file of settings"), file)
     with naming(file):
-        return parse(Settings, content)
+        return parsing.parse(Settings, content)
 
 
 def preset(name: str) -> Settings:
     """Read the settings of preset ``name`` from the package; raises UserError if there is no such preset."""
-    values = _read_preset(name, DIRECTORY)
-    return parse(Settings, json.loads(json.dumps(values)))  # numbers without the forms they are written in
+    values = json.dumps(_read_preset(name, DIRECTORY))  # numbers without the forms they are written in
+    return parsing.parse(Settings, json.loads(values))
 
 
 def read_preset(name: str, directory: Path = DIRECTORY) -> Any:
@@ -67,18 +65,14 @@ def read_preset(name: str, directory: Path = DIRECTORY) -> Any:
 
 
 def _read_preset(name: str, directory: Path) -> Any:
-    values = deepcopy(_merge(*_read_texts(name, directory)))
+    texts = [_read(directory, name, "preset")]
+    while base := _parse(texts[0]).get("base"):
+        texts.insert(0, _read(directory, base, "preset"))
+    values = deepcopy(_merge(*texts))
     order = values["protocol"]["class_order"]
     if isinstance(order, str) and order != "alphabetical":
         values["protocol"]["class_order"] = read_order(order, directory)
     return values
-
-
-def _read_texts(name: str, directory: Path) -> list[str]:
-    """Read the preset's file and those of its bases, starting with the one that has no base."""
-    text = _read(directory, name, "preset")
-    base = _parse(text).get("base")
-    return [*([] if base is None else _read_texts(base, directory)), text]
 
 
 @cache
@@ -86,7 +80,7 @@ def _merge(*texts: str) -> Any:
     """Overlay the values of the texts, later over earlier; callers must not change the result."""
     whole: Any = {}
     for text in texts:
-        overlay(whole, deepcopy(_parse(text)))
+        parsing.overlay(whole, deepcopy(_parse(text)))
     whole.pop("base", None)
     return whole
 
@@ -108,7 +102,7 @@ def _read(directory: Path, name: str, what: str) -> str:
 @cache
 def _parse(text: str) -> Any:
     """Parse and remember: it takes 4 to 10 ms, and a page reads all presets. Callers must not change it."""
-    return load_document(text)
+    return parsing.load_document(text)
 
 
 def list_names(directory: Path = DIRECTORY) -> list[str]:

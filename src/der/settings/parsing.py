@@ -40,8 +40,6 @@ def parse_yaml(text: str, path: Path) -> Any:
         return deepcopy(_parse(text))
     except (YAMLError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not valid YAML ({_describe_place(error)})") from None
-    except RecursionError:
-        raise UserError(f"{path}: not valid YAML (nested too deep)") from None
 
 
 # Several callers read the same files: parsing takes ten times as long as copying the result.
@@ -104,12 +102,9 @@ def _editor() -> YAML:
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = WIDTH
-    editor.representer.add_representer(type(None), _represent_null)
+    null = ("tag:yaml.org,2002:null", "null")
+    editor.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar(*null))
     return editor
-
-
-def _represent_null(representer: Any, value: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 T = TypeVar("T", bound=Section)

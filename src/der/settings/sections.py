@@ -37,10 +37,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def to_values(record: msgspec.Struct) -> dict[str, Any]:
-    """Convert a section, or a record that holds sections, to plain dictionaries, lists and values.
-
-    Keys keep the order of declaration, which is that of network.json.
-    """
+    """Convert a section to dictionaries, lists and values; keys keep their order, which network.json has."""
     values: dict[str, Any] = msgspec.to_builtins(record)
     return values
 
@@ -167,8 +164,7 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
         ),
     ]
     inherit_head: Annotated[
-        bool,
-        Meta(description="Whether a step's classifier starts with the weights that old classes had."),
+        bool, Meta(description="Whether a step's classifier starts with the weights that old classes had.")
     ]
     expansion: Annotated[
         bool,
@@ -181,10 +177,7 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
             "training images where it has none."
         ),
     ]
-    std: Annotated[
-        list[Deviation] | None,
-        Meta(description="Standard deviation, likewise."),
-    ]
+    std: Annotated[list[Deviation] | None, Meta(description="Standard deviation, likewise.")]
     weights: Annotated[
         str | None,
         Meta(
@@ -270,8 +263,7 @@ class ScheduleSettings(Section, frozen=True):
     momentum: Annotated[Share, Meta(description="Of stochastic gradient descent.")]
     batch_size: Annotated[Count, Meta(description="Images.")]
     warmup_epochs: Annotated[
-        CountOrZero,
-        Meta(description="Epochs over which the rate rises linearly; milestones count them."),
+        CountOrZero, Meta(description="Epochs over which the rate rises linearly; milestones count them.")
     ]
 
     def __post_init__(self) -> None:
@@ -340,8 +332,7 @@ class TrainSettings(Section, frozen=True):
 
     seed: Annotated[Seed, Meta(description="Of initialisation, batch order and augmentation.")]
     precision: Annotated[
-        Precision,
-        Meta(description="bfloat16: convolutions in bfloat16, weights kept in float32."),
+        Precision, Meta(description="bfloat16: convolutions in bfloat16, weights kept in float32.")
     ]
     augmentation: AugmentationSettings
     masks: Annotated[

@@ -5,15 +5,13 @@ T steps
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
 from der.core.files import SealedDirectory
 from der.evaluation.results import StepMetrics
 from der.train.log import LOG, EpochRecord
@@ -56,9 +54,13 @@ def summarise(steps: list[StepMetrics]) -> Summary:
     Averages are means over all steps, the first included ("average incremental accuracy").
     ``forgetting`` is None if T = 1.
     """
-    assert [one["step"] for one in steps] == list(range(1, len(steps) + 1))
     digits = len(str(len(steps)))  # `dvc metrics diff` orders keys as text
-    rows = {f"{one['step']:0{digits}}": _step_summary(one) for one in steps}
+    rows = {}
+    for one in steps:
+        gamma = None if one["gamma"] is None else round(one["gamma"], 4)
+        measures = {**one, "nme_top1": one["nme"]["top1"], "gamma": gamma}
+        row: Any = {name: measures[name] for name in StepSummary.__annotations__}
+        rows[f"{one['step']:0{digits}}"] = row
     return {
         "average_top1": average([one["top1"] for one in steps]),
         "average_top5": average([one["top5"] for one in steps]),
@@ -68,22 +70,6 @@ def summarise(steps: list[StepMetrics]) -> Summary:
         "forgetting": forgetting(accuracy_matrix(steps)),
         "mean_parameters": average([one["parameters"] for one in steps]),
         "steps": rows,
-    }
-
-
-def _step_summary(step: StepMetrics) -> StepSummary:
-    return {
-        "classes": step["classes"],
-        "test_images": step["test_images"],
-        "top1": step["top1"],
-        "top5": step["top5"],
-        "old": step["old"],
-        "new": step["new"],
-        "nme_top1": step["nme"]["top1"],
-        "parameters": step["parameters"],
-        "parameters_trained": step["parameters_trained"],
-        "memory_images": step["memory_images"],
-        "gamma": None if step["gamma"] is None else round(step["gamma"], 4),
     }
 
 
@@ -113,8 +99,7 @@ def forgetting(matrix: NDArray[np.float64]) -> float | None:
     return round(float(np.mean(best - matrix[-1, :-1])), 4)
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """Published top-1 accuracies of a protocol."""
 
     name: str  # what was run, in a few words
@@ -149,22 +134,16 @@ def write_tables(
 def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
     """The records of steps 1, 2, ...; a value that a log leaves empty is NaN.
 
-    Raises UserError naming a file that is missing, damaged or not ``write_log``'s.
+    Raises UserError naming a file that is missing or damaged.
     """
-    return [_read_log(SealedDirectory(directory).file(LOG)) for directory in directories]
-
-
-def _read_log(path: Path) -> list[EpochRecord]:
-    try:
-        head, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines() or [""])
-        if tuple(head) != EpochRecord._fields:
-            raise ValueError(f"its first line is not {','.join(EpochRecord._fields)}")
-        return [
-            EpochRecord(phase, int(epoch), *(float(number or "nan") for number in numbers))
-            for phase, epoch, *numbers in rows
-        ]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a training log ({error})") from None
+    logs = []
+    for directory in directories:
+        text = SealedDirectory(directory).file(LOG).read_text(encoding="utf-8")
+        log = []
+        for phase, epoch, *numbers in list(csv.reader(text.splitlines()))[1:]:
+            log.append(EpochRecord(phase, int(epoch), *(float(number or "nan") for number in numbers)))
+        logs.append(log)
+    return logs
 
 
 def results_table(summary: Summary) -> str:
@@ -187,16 +166,15 @@ def results_table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def align(rows: Iterable[list[str]], sides: str = "") -> list[str]:
+def align(rows: list[list[str]], sides: str = "") -> list[str]:
     """Lines in which the cells of ``rows`` stand in columns; rules under the first.
 
     ``sides`` has a "<" for a column whose cells stand to its left, and a ">" for others, as all are without.
     """
-    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
+    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
     forms = [f"{side}{width}" for side, width in zip(sides or ">" * len(widths), widths, strict=True)]
-    return ["  ".join(map(format, row, forms)).rstrip() for row in rows]
+    return ["  ".join(map(format, row, forms)).rstrip() for row in ruled]
 
 
 def show(value: float | None) -> str:

@@ -8,7 +8,7 @@ Accuracies are in percent, differences in points, errors half-widths of 95 % int
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,26 +21,19 @@ NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution
 BINS = 15  # of equal width, as Guo et al. have them
 
 
-class Interval(NamedTuple):
-    """From where to where, in percent."""
-
-    low: float
-    high: float
-
-
 class Measured(NamedTuple):
     """A number and its error, None where that is not known."""
 
     value: float
-    error: float | None
+    error: float | None = None
 
 
-def wilson(accuracy: float, images: int) -> Interval:
-    """Wilson's 95 % interval (1927) of an accuracy on so many independent test images."""
+def wilson(accuracy: float, images: int) -> tuple[float, float]:
+    """Wilson's 95 % interval (1927) of an accuracy on so many independent test images, in percent."""
     share, z2 = accuracy / 100, NORMAL**2
     centre = (share + z2 / (2 * images)) / (1 + z2 / images)
     spread = NORMAL / (1 + z2 / images) * math.sqrt(share * (1 - share) / images + z2 / (4 * images**2))
-    return Interval(100 * max(centre - spread, 0.0), 100 * min(centre + spread, 1.0))
+    return 100 * max(centre - spread, 0.0), 100 * min(centre + spread, 1.0)
 
 
 def sampling_error(accuracy: float, images: int) -> float:
@@ -118,23 +111,18 @@ class Verdict(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Something that a run is compared to; None where a number is not known."""
+    """Something that a run is compared to."""
 
     name: str
     source: str  # in full
-    average: float
-    last: float
-    average_error: float | None = None
-    last_error: float | None = None
+    average: Measured
+    last: Measured
     is_earlier: bool = False  # an earlier run of the same project
     steps: int | None = None  # the first ones, of which alone it is; None: all
 
 
 def judge(summary: Summary, matrix: NDArray[np.float64] | None = None) -> Verdict:
-    """The verdict on a run; errors are None for a summary that does not count its images.
-
-    ``matrix`` is the run's ``accuracy_matrix``; see ``forgetting_error``.
-    """
+    """The verdict on a run; ``matrix`` is its ``accuracy_matrix``, see ``forgetting_error``."""
     lost = summary["forgetting"]
     return Verdict(
         *average_and_last(list(summary["steps"].values())),
@@ -147,26 +135,18 @@ def average_and_last(rows: Sequence[StepSummary]) -> tuple[Measured, Measured]:
 
     Steps share images: the error of their mean is at most the mean of their errors.
     """
-    errors = [row_error(row) for row in rows]
-    known = [error for error in errors if error is not None]
-    shared = sum(known) / len(known) if len(known) == len(rows) else None
-    return Measured(average([row["top1"] for row in rows]), shared), Measured(rows[-1]["top1"], errors[-1])
+    steps = [Measured(row["top1"], sampling_error(row["top1"], row["test_images"])) for row in rows]
+    mean = average([one.value for one in steps])
+    return Measured(mean, statistics.mean(one.error or 0.0 for one in steps)), steps[-1]
 
 
-def row_error(row: StepSummary) -> float | None:
-    """Of a step's top-1; None in an older summary, which does not count its images."""
-    return sampling_error(row["top1"], row["test_images"]) if "test_images" in row else None
-
-
-def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> float | None:
+def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> float:
     """Of average forgetting: every earlier step's classes have their own images, before and after the same.
 
     Without a matrix, which a summary does not hold, means over all these classes stand for each step's.
     """
-    rows, lost = list(summary["steps"].values()), summary["forgetting"]
-    after = rows[-1]["old"]
-    if lost is None or after is None or not all("test_images" in row for row in rows):
-        return None
+    rows = list(summary["steps"].values())
+    after, lost = rows[-1]["old"] or 0.0, summary["forgetting"] or 0.0
     images = [end - start for start, end in pairwise([0, *(row["test_images"] for row in rows[:-1])])]
     if matrix is None:
         best, last = np.full(len(images), min(max(after + lost, 0.0), 100.0)), np.full(len(images), after)
@@ -180,57 +160,41 @@ def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> fl
     return math.hypot(*errors) / len(images)
 
 
-class Comparison(NamedTuple):
-    """By how much a run is above a reference."""
-
-    reference: Reference
-    average: Measured
-    last: Measured
-
-
-def compare(summary: Summary, reference: Reference) -> Comparison:
-    """The run beside a reference, over the steps of that."""
+def compare(summary: Summary, reference: Reference) -> tuple[Measured, Measured]:
+    """By how much a run is above a reference, over the steps of that: on average, and at their end."""
     mean, last = average_and_last(list(summary["steps"].values())[: reference.steps])
-    return Comparison(
-        reference,
-        difference(mean, Measured(reference.average, reference.average_error)),
-        difference(last, Measured(reference.last, reference.last_error)),
-    )
+    return difference(mean, reference.average), difference(last, reference.last)
 
 
 def chance(sizes: Sequence[int]) -> Reference:
     """Guessing among the classes seen after each step."""
     shares = [100 / size for size in sizes]
-    return Reference("chance", "guessing among all classes seen", sum(shares) / len(shares), shares[-1])
+    mean = Measured(sum(shares) / len(shares))
+    return Reference("chance", "guessing among all classes seen", mean, Measured(shares[-1]))
 
 
 def earlier(name: str, source: str, summary: Summary, steps: int | None = None) -> Reference:
     """Another run's summary, or its first ``steps``, as something to compare to."""
-    mean, last = average_and_last(list(summary["steps"].values())[:steps])
-    return Reference(
-        name, source, mean.value, last.value, mean.error, last.error, is_earlier=True, steps=steps
-    )
+    measured = average_and_last(list(summary["steps"].values())[:steps])
+    return Reference(name, source, *measured, is_earlier=True, steps=steps)
 
 
-def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
-    """A line for every measure that changed: which, from, to, and by how many points; empty if none did.
-
-    ``before`` is what an earlier revision wrote: what it does not have did not change.
-    """
-    earlier = before.get("steps") or {}
-    own = {int(name): step for name, step in now["steps"].items()}
+def describe_changes(before: Summary, now: Summary) -> list[str]:
+    """A line for every measure that changed: which, from, to, and by how many points; empty if none did."""
     # By number: "1" of nine steps is "01" of ten.
-    pairs = {int(name): (step, own[int(name)]) for name, step in earlier.items() if int(name) in own}
+    earlier, own = ({int(name): step for name, step in one["steps"].items()} for one in (before, now))
+    pairs = {step: (earlier[step], own[step]) for step in earlier if step in own}
     lines = []
-    if earlier and len(earlier) != len(own):
+    if len(earlier) != len(own):
         lines.append(f"{len(own)} step{'s' * (len(own) > 1)} instead of {len(earlier)}")
     for step, (old, new) in pairs.items():
         if old["classes"] != new["classes"]:  # no accuracy from here on can be compared
             lines.append(f"{new['classes']} instead of {old['classes']} classes after step {step}")
             break
     for key, name in POINTS.items():
-        if key in before and before[key] != now[key]:  # type: ignore[literal-required]
-            lines.append(_move(name, before[key], now[key]))  # type: ignore[literal-required]
+        was, is_now = before[key], now[key]  # type: ignore[literal-required]
+        if was != is_now:
+            lines.append(_move(name, was, is_now))
     moved = {
         step: (old["top1"], new["top1"])
         for step, (old, new) in pairs.items()
@@ -240,10 +204,8 @@ def describe_changes(before: Mapping[str, Any], now: Summary) -> list[str]:
         most = max(moved, key=lambda step: abs(moved[step][1] - moved[step][0]))
         several = f"top-1 at {len(moved)} of {len(own)} steps, most at step {most}"
         lines.append(_move(several if len(moved) > 1 else f"top-1 after step {most}", *moved[most]))
-    sizes = [int(one.get("mean_parameters", 0)) for one in (before, now)]
-    if all(sizes) and sizes[0] != sizes[1]:
-        lines.append(f"mean parameters from {sizes[0]:,} to {sizes[1]:,}")
-    return lines
+    sizes = [f"{int(one['mean_parameters']):,}" for one in (before, now)]
+    return lines + ([f"mean parameters from {sizes[0]} to {sizes[1]}"] if sizes[0] != sizes[1] else [])
 
 
 def _move(name: str, before: float | None, now: float | None) -> str:

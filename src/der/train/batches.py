@@ -161,13 +161,6 @@ class Batch(NamedTuple):
     whole: int  # number of images of the whole batch
 
 
-class Shard(NamedTuple):
-    """How many images of a batch are this rank's."""
-
-    own: int
-    whole: int
-
-
 class Feed:
     """Turns an epoch's draws into batches of augmented images and the features of frozen extractors.
 
@@ -197,33 +190,28 @@ class Feed:
             self.resident = torch.cat([torch.from_numpy(chunk).to(device) for chunk in chunks])
 
     def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
-        """Every image once, in the order and with the changes that ``draws`` holds; the last may be small.
-
-        ``size`` is that of all ranks' shards together.
-        """
-        for inputs_WCHW, labels_W, shards in self._windows(draws, size):
+        """Every image once, as ``draws`` say, ``size`` to a batch of all ranks; the last may be small."""
+        for inputs_WCHW, labels_W, sizes, wholes in self._windows(draws, size):
             frozen_WP = self._frozen_features(inputs_WCHW)
-            sizes = [shard.own for shard in shards]
             columns = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W))
-            weights = torch.tensor([shard.own / shard.whole for shard in shards], device=self.device)
-            wholes = [shard.whole for shard in shards]
+            shares = [own / whole for own, whole in zip(sizes, wholes, strict=True)]
+            weights = torch.tensor(shares, device=self.device)
             yield from map(Batch._make, zip(*columns, weights, wholes, strict=True))
 
     def inputs(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, int]]:
         """The images (B, C, H, W) of ``batches`` alone, and how many the whole batch has."""
-        for inputs_WCHW, _, shards in self._windows(draws, size):
-            images = inputs_WCHW.split([shard.own for shard in shards])
-            yield from zip(images, (shard.whole for shard in shards), strict=True)
+        for inputs_WCHW, _, sizes, wholes in self._windows(draws, size):
+            yield from zip(inputs_WCHW.split(sizes), wholes, strict=True)
 
-    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor, list[Shard]]]:
-        """Inputs (W, C, H, W) and labels (W,), shards of several whole batches at a time."""
+    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor, list[int], list[int]]]:
+        """Inputs (W, C, H, W) and labels (W,) of this rank's shards of several batches, the sizes of both."""
         window = max(1, WINDOW_VALUES // (math.prod(self.pixels.shape) * size)) * size
         starts = range(0, len(draws.order), window)
         parts = [take_shards(draws[start : start + window], size) for start in starts]
-        images = self._images([own.order for own, _ in parts])
-        for (own, shards), images_WHWC in zip(parts, images, strict=True):
+        images = self._images([own.order for own, *_ in parts])
+        for (own, sizes, wholes), images_WHWC in zip(parts, images, strict=True):
             placed = own.to(self.device)
-            yield self._prepare(images_WHWC, placed), self.labels[placed.order], shards
+            yield self._prepare(images_WHWC, placed), self.labels[placed.order], sizes, wholes
 
     def _images(self, orders: Iterable[Tensor]) -> Iterator[Tensor]:
         """Images (W, H, W, C) uint8 on the device: from there if they all fit, else as they are read."""
@@ -245,21 +233,17 @@ class Feed:
         return torch.cat([extractor(inputs_WCHW) for extractor in self.frozen], dim=1)
 
 
-def take_shards(draws: Draws, size: int) -> tuple[Draws, list[Shard]]:
-    """This rank's shard of every batch of ``size`` images, the last of which may be small."""
+def take_shards(draws: Draws, size: int) -> tuple[Draws, list[int], list[int]]:
+    """This rank's shards of batches of ``size`` images, the last perhaps smaller, and the sizes of both."""
     starts = range(0, len(draws.order), size)
-    sizes = [min(size, len(draws.order) - start) for start in starts]
-    slices = [distributed.shard(whole) for whole in sizes]
-    shards = [Shard(own.stop - own.start, whole) for own, whole in zip(slices, sizes, strict=True)]
+    wholes = [min(size, len(draws.order) - start) for start in starts]
+    slices = [distributed.shard(whole) for whole in wholes]
     places = [torch.arange(at + own.start, at + own.stop) for at, own in zip(starts, slices, strict=True)]
-    return draws[torch.cat(places)], shards
+    return draws[torch.cat(places)], list(map(len, places)), wholes
 
 
 def fits(images: ImageRows, device: torch.device) -> bool:
-    """Whether ``device`` can hold all images: in a quarter of a GPU's free memory, 1 GB if torch cannot tell.
-
-    False on the CPU, where memory maps already are the device's memory.
-    """
+    """Whether a GPU can hold all images in a quarter of its free memory, or 1 GB if torch cannot tell."""
     if device.type == "cpu":
         return False
     room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 2**30

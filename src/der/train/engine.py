@@ -23,8 +23,7 @@ from der.core.device import choose_precision
 from der.core.errors import UserError
 from der.core.randomness import generator, keeping_own, lending
 from der.model.architecture import Normalization
-from der.model.kernels.layers import FusedLayers
-from der.model.kernels.processor import Kernels
+from der.model.kernels import layers, processor
 from der.model.network import Extractor, may_draw
 from der.settings.sections import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.batches import Batch, Draws, Feed, TrainingImages, draw_epoch
@@ -44,7 +43,7 @@ class StepRun:
     device: torch.device
     listener: Listener
     keeper: StateKeeper
-    kernels: Kernels | None = None  # of a processor; None: torch's own operations
+    kernels: processor.Kernels | None = None  # of a processor; None: torch's own operations
 
     @property
     def phase(self) -> PhaseSettings:
@@ -59,10 +58,7 @@ class StepRun:
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
     ) -> "Engine":
-        """An engine that trains ``objective`` on ``images``, beside the ``frozen`` extractors.
-
-        Raises UserError if the device does not have the precision.
-        """
+        """An engine for ``objective`` and ``images``; raises UserError if the device lacks the precision."""
         settings, device = self.settings, self.device
         precision = choose_precision(settings.precision, device, "train.precision")
         feed = Feed(images, frozen, self.normalization, settings.augmentation, precision, device)
@@ -138,10 +134,7 @@ TrainBatch = Callable[[Batch, Tensor], None]
 
 
 class Engine:
-    """Trains ``objective`` on the batches of ``feed``. Call ``release`` when done.
-
-    With ``kernels`` a processor's layers are trained by them, else by torch's own operations.
-    """
+    """Trains ``objective`` on ``feed``, on processors by ``kernels`` if given; call ``release`` when done."""
 
     def __init__(
         self,
@@ -149,7 +142,7 @@ class Engine:
         feed: Feed,
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
-        kernels: Kernels | None = None,
+        kernels: processor.Kernels | None = None,
     ) -> None:
         self.device = feed.device
         self.objective = objective.to(self.device).to(memory_format=torch.channels_last)  # as images are
@@ -164,22 +157,18 @@ class Engine:
             groups.append(Group([masks.e], self.rates[1], weight_decay=0.0))
         self.optimizer = SGD(groups, schedule.momentum, self.device)
         self.totals = torch.zeros(len(EpochMeans._fields), device=self.device)
-        self.layers: FusedLayers | None = None
+        self.layers: layers.FusedLayers | None = None
         self.step: TrainBatch = self._train_batch
         alone = distributed.world_size() == 1  # layers as one operation normalise by their own images
         if self.device.type == "cuda":
             if alone:
-                self.layers = FusedLayers(objective, feed.precision)
+                self.layers = layers.FusedLayers(objective, feed.precision)
             self.step = CapturedStep(self._train_batch, lambda: [*self._state(), self.totals])
         elif kernels is not None and alone:
-            self.layers = FusedLayers(objective, feed.precision, kernels)
+            self.layers = layers.FusedLayers(objective, feed.precision, kernels)
 
     def run_epoch(self, draws: Draws, rate: float, on_images: Callable[[int], None]) -> EpochMeans:
-        """Train on every image once, in the order and with the changes that ``draws`` holds.
-
-        ``rate`` is the learning rate; ``on_images`` hears the size of every whole batch. Raises
-        UserError if the mean loss is not finite.
-        """
+        """Train on every image once at learning rate ``rate``; raises UserError if the loss is not finite."""
         self.rates[0].fill_(rate)
         if self.masks is not None:
             self.rates[1].fill_(rate * self.masks.settings.rate_factor)
@@ -216,10 +205,7 @@ class Engine:
 
     @torch.no_grad()
     def estimate_statistics(self, extractor: nn.Module, draws: Draws) -> None:
-        """Replace the statistics of batch normalisation by their means over an epoch.
-
-        Batches count by their images: the last may be small.
-        """
+        """Replace batch normalisation's statistics by their means over an epoch, weighted by images."""
         norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
         usual = [norm.momentum for norm in norms]
         extractor.train()
@@ -395,22 +381,23 @@ def batch_norm(
     """Normalise (N, C, ...) as torch.nn.functional.batch_norm, where N are the images of all ranks."""
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    values, mean, variance = pooled_statistics(input.detach())
+    statistics = pooled_statistics(input.detach())
+    values, mean, variance = statistics
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             running_mean.lerp_(mean, momentum)
             running_var.lerp_(variance * (values / (values - 1)), momentum)
     scale = torch.ones_like(mean) if weight is None else weight
     shift = torch.zeros_like(mean) if bias is None else bias
-    normalized: Tensor = SyncedNorm.apply(input, scale, shift, mean, variance, values, eps)
+    normalized: Tensor = SyncedNorm.apply(input, scale, shift, statistics, eps)
     return normalized
 
 
-def pooled_statistics(input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the number of values per channel, mean (C,) and biased variance (C,) over all ranks, float32.
+Statistics = tuple[Tensor, Tensor, Tensor]  # number of values per channel, mean (C,), biased variance (C,)
 
-    Each rank's sum of squares is about its own mean; they are merged (Chan, Golub, LeVeque 1979).
-    """
+
+def pooled_statistics(input: Tensor) -> Statistics:
+    """The statistics over all ranks, float32, of their own sums of squares (Chan, Golub, LeVeque 1979)."""
     channels = input.shape[1]
     rows = input.transpose(0, 1).reshape(channels, -1).float()
     own = torch.full((1,), float(rows.shape[1]), device=input.device)
@@ -433,22 +420,16 @@ class SyncedNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        values: Tensor,
-        eps: float,
+        ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, statistics: Statistics, eps: float
     ) -> Tensor:
-        ctx.save_for_backward(x, scale, mean, variance, values)
+        _, mean, variance = statistics
+        ctx.save_for_backward(x, scale, *statistics)
         ctx.eps = eps
         return F.batch_norm(x, mean, variance, scale, shift, False, 0.0, eps)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:  # type: ignore[override]
-        x, scale, mean, variance, values = ctx.saved_tensors
+        x, scale, values, mean, variance = ctx.saved_tensors
         over = [axis for axis in range(x.dim()) if axis != 1]
         form = [-1 if axis == 1 else 1 for axis in range(x.dim())]
         deviation = torch.rsqrt(variance + ctx.eps)
@@ -459,4 +440,4 @@ class SyncedNorm(torch.autograd.Function):
         distributed.all_reduce([means])
         means = means / values
         dx = (dy - means[0].view(form) - hat * means[1].view(form)) * (scale * deviation).view(form)
-        return dx.to(x.dtype), dscale, dshift, None, None, None, None
+        return dx.to(x.dtype), dscale, dshift, None, None

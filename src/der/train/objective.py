@@ -221,8 +221,7 @@ class RepresentationObjective(nn.Module):
             total = total + self.auxiliary_weight * auxiliary
         if self.masks is not None and sparsity is not None:
             total = total + self.masks.settings.sparsity_weight * sparsity
-        correct = share_correct(logits_BC, labels_B)
-        return Loss(total, auxiliary.detach(), correct)
+        return Loss(total, auxiliary.detach(), share_correct(logits_BC, labels_B))
 
 
 class ClassifierObjective(nn.Module):
@@ -237,5 +236,4 @@ class ClassifierObjective(nn.Module):
         """Loss of super-features (B, P) and their labels over all classes seen; images are not looked at."""
         logits_BC = self.head(frozen_BP) / self.temperature
         total = cross_entropy(logits_BC, labels_B)
-        correct = share_correct(logits_BC, labels_B)
-        return Loss(total, torch.zeros_like(total), correct)
+        return Loss(total, torch.zeros_like(total), share_correct(logits_BC, labels_B))

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from der.core.cost import Spent, WorkClock, waiting
 from der.core.errors import UserError
-from der.core.files import atomic_file, regular
+from der.core.files import atomic_file
 from der.train.log import EpochRecord
 
 if TYPE_CHECKING:  # what removes state needs no torch, which costs seconds
@@ -93,8 +93,7 @@ class StateStore(StateKeeper):
         self.lock = lock
         path = self.directory / STATE
         try:
-            self.phases, spent = deserialize(regular(path).read_bytes())
-            self.clock.go_on(spent)
+            self.phases, self.clock.earlier = deserialize(path.read_bytes())
         except FileNotFoundError:
             pass
         except (OSError, ValueError):
@@ -112,10 +111,7 @@ class StateStore(StateKeeper):
         return saved
 
     def save(self, phase: str, records: list[EpochRecord], pack: "Pack", *, last: bool) -> None:
-        """Write the state after an epoch, which ``pack`` copies; raises UnwritableState.
-
-        Skipped, but not after the ``last`` epoch, if writing would take more than FRACTION of the time.
-        """
+        """Write the state, unless it costs over FRACTION of the time; raises UnwritableState."""
         begin = time.perf_counter()
         self.clock.epochs[phase] = len(records)
         if begin < self.next_write and not last:

@@ -24,32 +24,19 @@ from der.core.errors import UserError, printable
 from der.core.randomness import generator
 from der.core.registry import look_up
 from der.data.arrays import Memory
+from der.model import network as networks
 from der.model.architecture import Normalization, measure_normalization
 from der.model.backbones import check_masks, choose_backbone, torch_uniform
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.processor import Kernels, Unavailable, compiled_kernels
-from der.model.network import (
-    Extractor,
-    Network,
-    build_extractor,
-    count_parameters,
-    count_trained,
-    empty_network,
-    expand,
-    prune_newest,
-    pruned_shape,
-    random_linear,
-    run_network,
-    takes_one_image,
-    try_extractor,
-)
+from der.model.network import Extractor, Network
 from der.model.resnet import ResNet
 from der.model.weights import Start
 from der.settings import sections
+from der.train import log
 from der.train.batches import TrainingImages, gather_step
 from der.train.engine import StepRun, run_phase
-from der.train.log import CLASSIFIER, REPRESENTATION, EpochRecord, Listener
 from der.train.objective import ChannelMasks, ClassifierObjective, RepresentationObjective
 from der.train.resume import StateKeeper
 
@@ -85,7 +72,7 @@ class TrainedStep(NamedTuple):
     """What a step leaves behind."""
 
     checkpoint: Checkpoint
-    records: list[EpochRecord]
+    records: list[log.EpochRecord]
 
 
 def prepare_step(
@@ -101,10 +88,7 @@ def prepare_step(
     *,
     processes: int = 1,
 ) -> StepInputs:
-    """Gather the step's images (n, H, W, C) and exemplars, and choose what to train with.
-
-    ``warn`` hears of a class with too few images, and of kernels that this machine cannot compile.
-    """
+    """Gather the step's images (n, H, W, C) and exemplars; ``warn`` hears of few images or no compiler."""
     images = gather_step(new_classes, memory)
     warn_of_few(steps, images, settings, warn)
     kernels = None
@@ -120,10 +104,7 @@ def warn_of_few(
     settings: sections.TrainSettings,
     warn: Callable[[str], None],
 ) -> None:
-    """Tell ``warn`` if a new class has so few images that the balanced subset hardly has any exemplar.
-
-    ``steps`` holds all class names in label order, by the step that brought them.
-    """
+    """Tell ``warn`` of a new class with so few images that the balanced subset hardly has any exemplar."""
     if len(steps) == 1 or settings.incremental.rebalancing != "classifier_learning":
         return
     counts, old = np.bincount(images.labels), sum(map(len, steps[:-1]))
@@ -138,7 +119,7 @@ def warn_of_few(
         )
 
 
-def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> TrainedStep:
+def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) -> TrainedStep:
     """Train step t: its checkpoint from that of step t - 1, which is left as it was.
 
     ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError if a
@@ -148,7 +129,7 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
     previous, steps, images, settings = inputs.previous, inputs.steps, inputs.images, inputs.settings
     step = len(steps)
     rebalance = find_rebalancing(settings.incremental.rebalancing)
-    before = empty_network() if previous is None else previous.network
+    before = networks.empty_network() if previous is None else previous.network
     if previous is not None:
         weights = previous.metadata.network.weights
     else:  # the identity of what step 1 started from in place of the file's name
@@ -158,13 +139,13 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
     run = StepRun(
         step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
     )
-    epochs = {REPRESENTATION: run.phase.epochs}
+    epochs = {log.REPRESENTATION: run.phase.epochs}
     if run.old_classes and settings.incremental.rebalancing == "classifier_learning":
-        epochs[CLASSIFIER] = settings.incremental.classifier.epochs  # user-defined ones may add others
+        epochs[log.CLASSIFIER] = settings.incremental.classifier.epochs  # user-defined ones may add others
     listener.on_step(epochs)
     stream = generator(settings.seed, "initialization", step)
-    network = expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
-    try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
+    network = networks.expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
+    networks.try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
     network, records, trained = learn_representation(run, network, images, network_settings)
     rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
     check_scores(network, normalization, images, inputs.device, step)
@@ -177,8 +158,8 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
         normalization=normalization,
         network=network_settings,
         recipes=[*([] if previous is None else previous.metadata.recipes), inputs.recipe],
-        shapes=[pruned_shape(extractor) for extractor in network.extractors],
-        parameters=count_parameters(network),
+        shapes=[networks.pruned_shape(extractor) for extractor in network.extractors],
+        parameters=networks.count_parameters(network),
         parameters_trained=trained,
         gamma=rebalanced.gamma,
     )
@@ -187,14 +168,12 @@ def train_step(inputs: StepInputs, listener: Listener, keeper: StateKeeper) -> T
 
 def learn_representation(
     run: StepRun, network: Network, images: TrainingImages, network_settings: sections.NetworkSettings
-) -> tuple[Network, list[EpochRecord], int]:
+) -> tuple[Network, list[log.EpochRecord], int]:
     """Train the newest extractor and the classifier of ``network`` (DER, sections 3.2 and 3.3).
 
-    The other extractors stay as they are; if none is tuned the newest does too, and the classifier alone
-    learns. With masks, the newest extractor of the result lacks the channels that they turned off. Returns
-    the network, its epochs, and the number of parameters trained, those of the auxiliary classifier and the
-    masks included. Raises UserError naming step and epoch if the loss is not finite, and naming the parameter
-    that leaves a batch of one value per channel or asks for masks that the backbone does not have.
+    The other extractors stay as they are. With masks, the newest of the result lacks the channels that they
+    turned off. Returns the network, its epochs, and the number of parameters trained, those of the auxiliary
+    classifier and the masks included. Raises UserError as ``run_phase``, and for a batch of one or no masks.
     """
     *frozen, newest = network.extractors
     settings, phase, count = run.settings, run.phase, len(images.labels)
@@ -209,7 +188,7 @@ def learn_representation(
             check_masks(network_settings, settings.masks)
             assert isinstance(newest, ResNet)
             masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
-        auxiliary = random_linear(
+        auxiliary = networks.random_linear(
             newest.features,
             network.classes - run.old_classes + 1,
             network_settings,
@@ -226,20 +205,21 @@ def learn_representation(
             torch_uniform(head, stream)
 
     when_warm = start_heads_anew if phase.reinitialize_heads else None
-    records = run_phase(run, REPRESENTATION, engine, phase, count, when_warm)
+    records = run_phase(run, log.REPRESENTATION, engine, phase, count, when_warm)
     if masks is not None:
         masks.harden()
-        engine.estimate_statistics(newest, run.draws(REPRESENTATION, count, phase.epochs))
-        network = prune_newest(network, masks.shape(), network_settings)
+        engine.estimate_statistics(newest, run.draws(log.REPRESENTATION, count, phase.epochs))
+        network = networks.prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()
-    return network, records, count_trained(objective)
+    trained = sum(value.numel() for value in objective.parameters() if value.requires_grad)
+    return network, records, trained
 
 
 def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
     """Raise UserError if a batch would have one value per channel, which batch normalisation cannot take."""
     size, count = run.phase.batch_size, len(images.labels)
-    if 1 in (size, count % size) and not takes_one_image(extractor, images.side, images.channels):
+    if 1 in (size, count % size) and not networks.takes_one_image(extractor, images.side, images.channels):
         raise UserError(
             f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {size} leaves a "
             f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "
@@ -252,7 +232,7 @@ def check_scores(
 ) -> None:
     """Raise UserError if the network's scores are not finite: the very last update may have diverged."""
     sample = images.pixels.read(np.arange(min(CHECKED, len(images.labels))))
-    if not np.isfinite(run_network(network.to(device), normalization, sample, device).logits).all():
+    if not np.isfinite(networks.run_network(network.to(device), normalization, sample, device).logits).all():
         raise UserError(
             f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
             "images"
@@ -281,13 +261,10 @@ def choose_kernels(
     device: torch.device,
     warn: Callable[[str], None],
 ) -> Kernels | None:
-    """The kernels to train ``network`` with on a processor; None: torch's own operations.
-
-    ``warn`` hears a sentence if they are worth it, but this machine has no compiler for them.
-    """
+    """The kernels for a processor, None if not worth it; ``warn`` hears of a compiler that is missing."""
     if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
         return None
-    extractor = build_extractor(network, images.channels)
+    extractor = networks.build_extractor(network, images.channels)
     if not any(isinstance(module, ConvNorm) for module in extractor.modules()):
         return None  # no layer that kernels train
     try:
@@ -312,7 +289,7 @@ def worth_compiling(
 class Rebalanced(NamedTuple):
     """What rebalancing leaves behind, beside a classifier changed in place."""
 
-    records: list[EpochRecord]  # of the epochs it took
+    records: list[log.EpochRecord]  # of the epochs it took
     gamma: float | None = None  # factor of the new classes' weights, if that is all it does
 
 
@@ -354,7 +331,7 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
     indices = balanced_subset(images.labels, generator(run.settings.seed, "balanced subset", run.step))
     objective = ClassifierObjective(network.head, schedule.temperature)
     engine = run.wire_engine(objective, network.extractors, images.pick(indices), schedule)
-    records = run_phase(run, CLASSIFIER, engine, schedule, len(indices))
+    records = run_phase(run, log.CLASSIFIER, engine, schedule, len(indices))
     engine.release()
     return Rebalanced(records)
 
@@ -376,10 +353,7 @@ def no_rebalancing(run: StepRun, network: Network, images: TrainingImages) -> Re
 
 
 def find_rebalancing(name: str) -> Rebalancing:
-    """The rebalancing of that name; raises UserError if there is none.
-
-    When called it raises UserError, naming it, for a result that is not as ``Rebalancing`` says.
-    """
+    """The rebalancing of that name, which raises UserError for a result not as ``Rebalancing`` says."""
     function: Rebalancing = look_up(
         {}, sections.REBALANCINGS.get(name, name), "train.incremental.rebalancing"
     )
@@ -389,7 +363,7 @@ def find_rebalancing(name: str) -> Rebalancing:
         before = _digest(network.extractors)
         returned = function(run, network, images)
         records = returned.records if isinstance(returned, Rebalanced) else None
-        if not isinstance(records, list) or not all(isinstance(one, EpochRecord) for one in records):
+        if not isinstance(records, list) or not all(isinstance(one, log.EpochRecord) for one in records):
             fault = f"returns {type(returned).__name__}; return Rebalanced([]), or with the epochs it took"
         elif network.head is not head or head.weight.shape != shape:
             fault = "puts another classifier into the network; change its weights in place"

@@ -50,10 +50,15 @@ def test_a_seed_has_its_own_classes_and_images_and_always_the_same(archive: Path
     assert not np.array_equal(written[0], written[2])
 
 
-def test_ours_tells_of_every_epoch_and_step(job: Job) -> None:
-    with Learner(OURS, job.directory) as learner:
-        events = list(learner.events(job))
-        again = list(learner.events(job))
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
+    with start_learners([OURS], tmp_path_factory.mktemp("checkout")) as learners:
+        yield learners[0]
+
+
+def test_ours_tells_of_every_epoch_and_step(job: Job, learner: Learner) -> None:
+    events = list(learner.events(job))
+    again = list(learner.events(job))
     epochs = [(one.step, one.epoch, one.images) for one in events if isinstance(one, Epoch)]
     assert epochs == [(1, 0, 10), (1, 1, 10), (2, 0, 18), (2, 1, 18)]
     steps = [one for one in events if isinstance(one, Step)]
@@ -62,20 +67,17 @@ def test_ours_tells_of_every_epoch_and_step(job: Job) -> None:
     assert learner.peak_mb > 0
 
 
-def test_an_error_names_the_program(tmp_path: Path) -> None:
-    with Learner(OURS, tmp_path) as learner, pytest.raises(RuntimeError, match=r"(?s)ours: .*train-0\.npy"):
+def test_an_error_names_the_program(learner: Learner, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)ours: .*train-0\.npy"):
         next(learner.events(Job(PLAN, tmp_path / "missing", 0, "cpu")))
 
 
-def test_runs_that_are_done_are_left_out(archive: Path, tmp_path: Path) -> None:
+def test_runs_that_are_done_are_left_out(archive: Path, learner: Learner, tmp_path: Path) -> None:
     results = Results(tmp_path / "short.json", {"case": "short"})
     done: Record = {"program": "ours", "seed": 0, "average": -1.0}
     results.add(done)
     said: list[str] = []
-    with start_learners([OURS], tmp_path) as learners:
-        learn_seeds(
-            learners, lambda seed: prepare_job(archive, PLAN, seed, "cpu"), [0, 1], results, said.append
-        )
+    learn_seeds([learner], lambda seed: prepare_job(archive, PLAN, seed, "cpu"), [0, 1], results, said.append)
     first, second = results.read()
     assert first == done
     assert (second["program"], second["seed"], len(second["top1"]), len(said)) == ("ours", 1, 2, 1)

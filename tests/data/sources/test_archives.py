@@ -77,9 +77,7 @@ def test_a_single_folder_around_the_tree_and_debris_do_not_matter(tmp_path: Path
 
 
 @pytest.mark.parametrize(("written", "name"), [("ü".encode(), "ü"), (b"\x81x", "üx")])  # code page 437
-def test_zip_names_as_macos_and_old_windows_programs_write_them(
-    tmp_path: Path, written: bytes, name: str
-) -> None:
+def test_zip_names_of_macos_and_old_windows_programs(tmp_path: Path, written: bytes, name: str) -> None:
     contents = tree_of(train={"xx": 2, "cat": 2})
     archive = write_zip(tmp_path / "a.zip", {path.replace("/", "\\"): contents[path] for path in contents})
     archive.write_bytes(archive.read_bytes().replace(b"\\xx\\", b"\\" + written + b"\\"))
@@ -172,11 +170,11 @@ def test_a_member_that_stands_twice_is_named(tmp_path: Path, name: str, again: s
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tar.xz"])
-def test_an_archive_that_unpacks_to_a_thousand_times_its_size(
+def test_an_archive_of_a_thousand_times_its_size(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = write_archive(tmp_path / name, TREE | {"train/cat/x.bmp": bytes(40_000_000)})
-    assert archive.stat().st_size < 40_000_000 / 900
+    archive = write_archive(tmp_path / name, TREE | {"train/cat/x.bmp": bytes(20_000_000)})
+    assert archive.stat().st_size < 20_000_000 / 600
     monkeypatch.setattr(shutil, "copyfileobj", unexpected)
     find = check_failure if name == "a.zip" else failure
     assert find(archive, tmp_path).startswith(f"{archive}: unpacks to over 500 times its size, ")

@@ -93,9 +93,7 @@ def test_a_linked_directory_below_the_root_is_named(tmp_path: Path, place: str) 
 
 @pytest.mark.parametrize("count", [1, 2, 23])
 @pytest.mark.parametrize("test", [{}, {"test": {"ant": 1, "cat": 1, "dog": 2}}], ids=["held out", "test"])
-def test_all_unreadable_pictures_are_named(
-    tmp_path: Path, test: dict[str, dict[str, int]], count: int
-) -> None:
+def test_unreadable_pictures_are_named(tmp_path: Path, test: dict[str, dict[str, int]], count: int) -> None:
     bad = sorted(["train/cat/x.png", *(f"train/dog/{number:02}.HEIC" for number in range(1, count))])
     contents: Contents = tree_of(train={"ant": 3, "cat": 3, "dog": 2}, **test)
     root = write_tree(tmp_path / "images", contents | dict.fromkeys(bad, b"barks"))

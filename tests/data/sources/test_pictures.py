@@ -1,5 +1,6 @@
 """Pictures of every form: against pixel values worked out by hand, and decoded many at a time."""
 
+import re
 import struct
 from contextlib import closing
 from io import BytesIO
@@ -8,18 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from der.core.errors import UserError
+from der.core.errors import UserError, printable
+from der.core.files import read_array
 from der.data.sources import pictures
-from der.data.sources.pictures import (
-    Picture,
-    decode,
-    map_images,
-    read_picture,
-    to_pixels,
-    write_decoded,
-)
+from der.data.sources.pictures import Picture, decode, read_picture, to_pixels, write_decoded
 from tests.data.sources.image_trees import SIDE, pixels_of, png, settings_for
 
 GREY = [[0, 100], [200, 255]]
@@ -135,9 +132,7 @@ def test_transparent_grey_of_a_16_bit_png(tmp_path: Path, channels: int) -> None
     assert np.array_equal(read(file, channels=channels), np.repeat(wanted[..., None], channels, axis=2))
 
 
-@pytest.mark.parametrize(
-    ("kind", "white"), [(np.int32, 255), (np.int32, 65535), (np.float32, 1), (np.float32, 255)]
-)
+@pytest.mark.parametrize(("kind", "white"), [(np.int32, 255), (np.int32, 65535), (np.float32, 1)])
 def test_32_bit_grey_takes_the_smallest_range_that_holds_it(tmp_path: Path, kind: Any, white: int) -> None:
     image = Image.fromarray((array(GREY, np.float64) / 255 * white).astype(kind))
     assert image.mode in ("I", "F")
@@ -161,9 +156,7 @@ def test_numbers_that_are_no_brightness(tmp_path: Path, value: float) -> None:
         (0x011A, 2, b"72\0"),  # the resolution as text
     ],
 )
-def test_a_photo_is_turned_whatever_else_its_exif_data_hold(
-    tmp_path: Path, tag: int, kind: int, value: bytes
-) -> None:
+def test_a_photo_is_turned_by_any_exif_data(tmp_path: Path, tag: int, kind: int, value: bytes) -> None:
     """Cameras and programs write them in other ways than the standard, or damage them."""
     turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
     other = struct.pack("<HHI4s", tag, kind, len(value) if kind == 2 else 1, value)
@@ -245,7 +238,7 @@ def test_no_program_is_run_to_draw_a_picture(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])
-def test_many_are_decoded_in_turn_and_written_to_their_places(
+def test_many_are_written_to_their_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     monkeypatch.setattr(pictures, "CHUNK", chunk)
@@ -261,5 +254,57 @@ def test_many_are_decoded_in_turn_and_written_to_their_places(
         assert len(taken) < 30 + chunk
         assert write_decoded(tmp_path / "b.npy", range(10), decoded, settings_for("")) == []
     wanted = np.stack([pixels_of(str(index)) for index in range(40)])
-    assert np.array_equal(map_images(tmp_path / "a.npy"), wanted[:30][::-1])
-    assert np.array_equal(map_images(tmp_path / "b.npy"), wanted[30:])
+    assert np.array_equal(read_array(tmp_path / "a.npy"), wanted[:30][::-1])
+    assert np.array_equal(read_array(tmp_path / "b.npy"), wanted[30:])
+
+
+KINDS = {  # formats as Pillow names them, with the mode to save in
+    **{"PNG": "RGBA", "JPEG": "CMYK", "GIF": "P", "TIFF": "F", "BMP": "RGB", "WEBP": "RGBA", "ICO": "RGBA"},
+    **{"PPM": "RGB", "TGA": "RGBA", "JPEG2000": "RGB", "DDS": "RGBA"},
+}
+
+
+def encode(kind: str) -> bytes:
+    """A picture of noise, turned by a quarter where the format can say so."""
+    stream, exif = BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}
+    Image.fromarray(pixels_of("")).convert(KINDS[kind]).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+WHOLE = [encode(kind) for kind in KINDS]
+CHANGE = st.tuples(
+    st.sampled_from(["put", "insert", "cut", "splice"]),
+    st.integers(0, 2**16),
+    st.binary(min_size=1, max_size=64),
+    st.sampled_from(WHOLE),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of EXIF data that it leaves out
+@given(st.sampled_from(WHOLE), st.lists(CHANGE, max_size=4), st.sampled_from([1, 3]))
+def test_changed_bytes_give_a_picture_or_one_sentence(
+    whole: bytes, changes: list[Any], channels: int
+) -> None:
+    content = whole
+    for how, number, new, other in changes:
+        place = number % max(len(content), 1)
+        before, after = content[:place], content[place:]
+        content = {
+            "put": before + new + after[len(new) :],
+            "insert": before + new + after,
+            "cut": before + after[len(new) :],
+            "splice": before + other[place:],
+        }[how]
+    try:
+        pixels = read_picture(BytesIO(content), "here", SIDE, channels)
+    except UserError as error:
+        assert content != whole
+        sentence = printable(str(error))  # as the programs show it
+        assert re.match(
+            "here: (cannot be read as a picture; (repair|convert)|too many pixels; make) ", sentence
+        )
+    else:
+        assert (pixels.shape, pixels.dtype) == ((SIDE, SIDE, channels), np.uint8)

@@ -1,6 +1,6 @@
 """The Triton kernels against float64, run by Triton's interpreter on the CPU.
 
-Not collected by its name: test_kernels.py runs it in a process with TRITON_INTERPRET=1.
+Not collected by its name: test_triton.py runs it in a process with TRITON_INTERPRET=1.
 """
 
 import copy
@@ -15,8 +15,14 @@ from der.model.kernels import triton
 from der.model.kernels.layers import ConvNorm
 from der.model.kernels.triton import Moments
 
-# Channels in and out, images, height, width; pixels are no multiple of any tile.
-CONVOLUTIONS = [(16, 16, 3, 7, 9), (16, 32, 2, 8, 5), (32, 16, 2, 8, 5), (32, 32, 1, 1, 3), (64, 64, 3, 4, 5)]
+# Channels in and out, images, height, width, of which pixels are no multiple of any tile; and the most tiles.
+CONVOLUTIONS = [
+    ((16, 16, 3, 7, 9), 2),
+    ((16, 32, 2, 8, 5), 256),
+    ((32, 16, 2, 8, 5), 2),
+    ((32, 32, 1, 1, 3), 256),
+    ((64, 64, 2, 4, 5), 256),
+]
 
 
 def error(value: Tensor | None, expected: Tensor | None) -> float:
@@ -47,7 +53,7 @@ def assert_moments(moments: Moments, x: Tensor) -> None:
     assert float(((moments.squares - squares).abs() / (squares + 1e-6)).max()) < 1e-3
 
 
-@pytest.fixture(params=[2, 256])
+@pytest.fixture
 def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The largest number of tiles, over few pixels at a time: tiles of many loops, and of one."""
     monkeypatch.setattr(triton, "ROWS", {16: 32, 32: 16, 64: 16})
@@ -59,26 +65,19 @@ def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return maximum
 
 
-@pytest.mark.parametrize("shape", CONVOLUTIONS)
-def test_convolution_and_its_moments(shape: tuple[int, ...], tiles: int) -> None:
-    channels_in, channels_out, *size = shape
-    images, height, width = size
-    x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
-    y, moments = triton.convolve(x, weight)
-    assert error(y, F.conv2d(x.double(), weight.double(), padding=1)) < 1e-6
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert 1 <= len(moments.means) <= tiles
-    assert_moments(moments, y)
-
-
-@pytest.mark.parametrize("shape", CONVOLUTIONS)
-def test_gradients_of_the_convolution(shape: tuple[int, ...], tiles: int) -> None:
-    channels_in, channels_out, *size = shape
-    images, height, width = size
+@pytest.mark.parametrize(("shape", "tiles"), CONVOLUTIONS, indirect=["tiles"])
+def test_convolution_with_its_moments_and_gradients(shape: tuple[int, ...], tiles: int) -> None:
+    channels_in, channels_out, images, height, width = shape
     x, weight = noise(0, images, channels_in, height, width), noise(1, channels_out, channels_in, 3, 3)
     dy = noise(2, images, channels_out, height, width)
     exact_x, exact_weight = (value.double().requires_grad_() for value in (x, weight))
-    F.conv2d(exact_x, exact_weight, padding=1).backward(dy.double())
+    expected = F.conv2d(exact_x, exact_weight, padding=1)
+    expected.backward(dy.double())
+    y, moments = triton.convolve(x, weight)
+    assert error(y, expected.detach()) < 1e-6
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert 1 <= len(moments.means) <= tiles
+    assert_moments(moments, y)
     assert error(triton.input_gradient(dy, weight), exact_x.grad) < 1e-6
     dw = triton.weight_gradient(x, dy, weight)
     assert error(dw, exact_weight.grad) < 1e-6
@@ -86,11 +85,19 @@ def test_gradients_of_the_convolution(shape: tuple[int, ...], tiles: int) -> Non
     assert dw.is_contiguous(memory_format=torch.channels_last)
 
 
-# Channels past one program's columns, and no power of two; then images and side.
-@pytest.mark.parametrize("shape", [(16, 3, 7), (24, 2, 5), (80, 2, 5)])
-@pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("with_residual", [False, True])
-@pytest.mark.parametrize("mean", [0.0, 1000.0])
+# Channels past one program's columns, and no power of two; images and side.
+@pytest.mark.parametrize(
+    ("shape", "relu", "with_residual", "mean", "tiles"),
+    [
+        ((16, 3, 7), False, False, 0.0, 2),
+        ((16, 3, 7), True, True, 1000.0, 256),
+        ((24, 2, 5), True, False, 1000.0, 2),
+        ((24, 2, 5), False, True, 0.0, 256),
+        ((80, 2, 5), True, True, 0.0, 2),
+        ((80, 2, 5), False, False, 1000.0, 256),
+    ],
+    indirect=["tiles"],
+)
 def test_normalisation_and_its_gradients(
     shape: tuple[int, ...], relu: bool, with_residual: bool, mean: float, tiles: int
 ) -> None:
@@ -158,6 +165,16 @@ def own_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Channels in and out, kernel, stride: the first two by Triton's convolutions, the others by the library's.
 LAYERS = [(16, 16, 3, 1), (16, 32, 3, 1), (16, 32, 3, 2), (16, 16, 1, 1), (3, 16, 3, 1)]
+# With ReLU, with a residual, channels last.
+CASES = [
+    (LAYERS[0], True, True, True),
+    (LAYERS[0], False, False, False),
+    (LAYERS[1], True, False, False),
+    (LAYERS[1], False, True, True),
+    (LAYERS[2], True, True, False),
+    (LAYERS[3], False, True, True),
+    (LAYERS[4], True, False, True),
+]
 
 
 def random_layer(
@@ -171,13 +188,8 @@ def random_layer(
 
 
 @pytest.mark.usefixtures("own_convolutions")
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("with_residual", [False, True])
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_a_layer_in_training(
-    kind: tuple[int, ...], relu: bool, with_residual: bool, channels_last: bool
-) -> None:
+@pytest.mark.parametrize(("kind", "relu", "with_residual", "channels_last"), CASES)
+def test_a_layer_trained(kind: tuple[int, ...], relu: bool, with_residual: bool, channels_last: bool) -> None:
     channels_in, channels, kernel, stride = kind
     layer = random_layer(10, channels_in, channels, kernel, stride, relu)
     assert triton.suits(layer.conv.weight, stride) == (kind in LAYERS[:2])
@@ -211,9 +223,7 @@ def test_the_gradient_goes_to_the_weight_whose_values_are_used() -> None:
 
 
 @pytest.mark.usefixtures("own_convolutions")
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize(("kind", "relu", "with_residual"), [case[:3] for case in CASES])
 @torch.no_grad()
 def test_a_folded_layer(kind: tuple[int, ...], relu: bool, with_residual: bool) -> None:
     channels_in, channels, _, stride = kind

@@ -40,11 +40,7 @@ def lists_members(archive: Path) -> bool:
 
 
 def survey(archive: Path) -> list[Entry]:
-    """List what an archive holds, itself in place of each file; nothing is unpacked.
-
-    Raises UserError if it is damaged, unpacks to far more than its size, or has a member that stands twice
-    or would leave its folder.
-    """
+    """List what an archive holds, itself in place of each file; raises UserError for damage and traps."""
     status = archive.stat()
     return _survey(archive, status.st_size, status.st_mtime_ns)
 

@@ -5,9 +5,11 @@ import shutil
 import unicodedata
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from itertools import compress
 from pathlib import Path
 
 from der.core.errors import UserError, naming
+from der.core.files import read_array
 from der.data.sources import ClassImages, check_name, choose_tests, pictures
 from der.data.sources.archives import Entry, check_archive, lists_members, survey, unpack
 from der.settings.sections import SPLITS, DatasetSettings
@@ -206,7 +208,7 @@ def _classes(
             ]
             faults += found if "test" in splits else sorted(found)
             if not faults:  # else the other pictures are looked at, so that one message names all
-                train, test = map(pictures.map_images, files)
+                train, test = (read_array(file, mapped=True) for file in files)
                 yield ClassImages(name, train, test, passed_over)
                 passed_over = 0
     if faults:
@@ -219,8 +221,7 @@ def _divide(splits: Splits, name: str, settings: DatasetSettings) -> Divided:
     if "test" in splits:
         return name, train, splits["test"][name]
     is_test = choose_tests(name, len(train), settings)
-    kept = [entry for entry, held_out in zip(train, is_test, strict=True) if not held_out]
-    return name, kept, [entry for entry, held_out in zip(train, is_test, strict=True) if held_out]
+    return name, list(compress(train, ~is_test)), list(compress(train, is_test))
 
 
 def _pictures(classes: list[Divided], where: str) -> Iterator[pictures.Picture]:

@@ -20,9 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from der.core.errors import UserError
-from der.data.sources import ClassImages, choose_tests
-from der.data.sources.folder import check_no_link
-from der.data.sources.pictures import Picture, decode, describe, is_ignored, map_images, write_decoded
+from der.core.files import read_array
+from der.data.sources import ClassImages, choose_tests, folder, pictures
 from der.settings.sections import DatasetSettings
 
 SUFFIXES = (".parquet", ".arrow")
@@ -88,11 +87,12 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     passed_over = sum(map(len, found.values())) - len(files)
     scratch.mkdir(parents=True)
     try:
-        with closing(decode(_pictures(files), settings.side, settings.channels, len(names))) as decoded:
-            faults = write_decoded(scratch / "images.npy", places.tolist(), decoded, settings)
+        listed = _pictures(files)
+        with closing(pictures.decode(listed, settings.side, settings.channels, len(names))) as decoded:
+            faults = pictures.write_decoded(scratch / "images.npy", places.tolist(), decoded, settings)
         if faults:
-            raise UserError(describe(faults))
-        images = map_images(scratch / "images.npy")
+            raise UserError(pictures.describe(faults))
+        images = read_array(scratch / "images.npy", mapped=True)
         for label, name in enumerate(classes):
             start, middle, end = starts[2 * label : 2 * label + 3]
             yield ClassImages(name, images[start:middle], images[middle:end], passed_over)
@@ -110,10 +110,10 @@ def _list_files(root: Path) -> dict[str | None, list[Path]]:
     found: dict[str | None, list[Path]] = {}
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root)
-        if any(map(is_ignored, inside.parts)):
+        if any(map(pictures.is_ignored, inside.parts)):
             continue
         if path.is_dir():
-            check_no_link(path)
+            folder.check_no_link(path)
         elif path.suffix in SUFFIXES and not path.name.startswith(CACHE):
             found.setdefault(_split_of(inside), []).append(path)
     if not found:
@@ -165,7 +165,7 @@ def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
         yield unicodedata.normalize("NFC", str(label))
 
 
-def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[Picture]:
+def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[pictures.Picture]:
     for file, columns in files:
         for row, value in enumerate(_read_column(file, columns.image)):
             picture = value if isinstance(value, dict) else {"bytes": value}
@@ -173,7 +173,8 @@ def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[Picture]:
             if not isinstance(content, bytes | None):
                 kind = type(content).__name__
                 raise UserError(f"{file}: pictures are of type {kind}; write the bytes of their files")
-            yield Picture(f"{file} row {row}" + (f" ({Path(name).name})" if name else ""), content or b"")
+            place = f"{file} row {row}" + (f" ({Path(name).name})" if name else "")
+            yield pictures.Picture(place, content or b"")
 
 
 def _read_column(file: Path, column: str) -> Iterator[Any]:

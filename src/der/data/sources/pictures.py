@@ -81,10 +81,7 @@ def is_no_picture(name: str) -> bool:
 def decode(
     pictures: Iterable[Picture], side: int, channels: int, total: int | None = None
 ) -> Generator[Images | Fault, None, None]:
-    """Decode pictures in threads; yield the image of each in turn, or what is wrong with it.
-
-    A chunk is in memory at a time. A terminal shows a bar if the ``total`` is known.
-    """
+    """Decode pictures, a chunk at a time, in threads; yield each image, or what is wrong, in turn."""
     Image.init()  # two threads that open pictures while Pillow still loads its formats can miss one
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
     left = iter(pictures)
@@ -118,10 +115,7 @@ def _decode(picture: Picture, side: int, channels: int) -> Images | Fault:
 def write_decoded(
     file: Path, places: Sequence[int], decoded: Iterator[Images | Fault], settings: DatasetSettings
 ) -> list[Fault]:
-    """Write the next images of ``decoded`` to a .npy file, image i to row ``places[i]``; return the faults.
-
-    The file holds what ``numpy.save`` would write, unless there are faults.
-    """
+    """Write the next images of ``decoded`` as .npy file, image i to row ``places[i]``; return the faults."""
     shape = (len(places), settings.side, settings.side, settings.channels)
     faults = []
     with file.open("wb") as stream:
@@ -136,12 +130,6 @@ def write_decoded(
                 stream.seek(start + place * found.nbytes)
                 stream.write(found.tobytes())
     return faults
-
-
-def map_images(file: Path) -> Images:
-    """Open the images in a file as a read-only memory map."""
-    images: Images = np.load(file, mmap_mode="r", allow_pickle=False)
-    return images
 
 
 def describe(faults: Sequence[Fault]) -> str:

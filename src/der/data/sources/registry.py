@@ -16,11 +16,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from der.core.errors import UserError, naming
-from der.core.files import existing, expand_home, seal
+from der.core.files import expand_home, seal
 from der.core.registry import look_up
 from der.data.arrays import class_file, every_row, write_images
-from der.data.sources import ClassImages, Images, check_name, hold_out
-from der.data.sources.folder import check_folder, folder, list_classes
+from der.data.sources import ClassImages, Images, check_name, folder, hold_out
 from der.data.sources.pictures import resize_all
 from der.settings.sections import SPLITS, DatasetSettings
 
@@ -145,7 +144,8 @@ class Counts:
 def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
     """Raise UserError if there cannot be a directory for downloads."""
     with naming("dataset.downloads"):
-        place = existing(expand_home(settings.downloads))
+        wanted = expand_home(settings.downloads)
+        place = next(one for one in (wanted, *wanted.absolute().parents) if one.exists())
         if not place.is_dir() or not os.access(place, os.W_OK):
             raise UserError(f"{place}: no directory to write into; name another")
 
@@ -154,15 +154,12 @@ SOURCES: dict[str, Source] = {
     "digits": Source(digits, DIGITS),
     "cifar10": Source(cifar10, CIFAR10, check=check_downloads),
     "cifar100": Source(cifar100, CIFAR100, check=check_downloads),
-    "folder": Source(folder, list_found=list_classes, check=check_folder),
+    "folder": Source(folder.folder, list_found=folder.list_classes, check=folder.check_folder),
 }
 
 
 def find_source(settings: DatasetSettings) -> Source:
-    """Find the source that ``settings`` name; raises UserError if there is none.
-
-    Of a user-defined function no more is known than how to read.
-    """
+    """Find the source that ``settings`` name, also a user's function; raises UserError if there is none."""
     found: Source | Read = look_up(SOURCES, settings.source, "dataset.source")
     return found if isinstance(found, Source) else Source(found)
 

@@ -198,11 +198,7 @@ class _Tracer(fx.Tracer):
 
 
 def fold_pairs(module: nn.Module) -> None:
-    """Fold, in place, every batch normalisation that alone takes what a convolution gives.
-
-    For modules that are not made of ConvNorm, as in evaluation mode. One that cannot be traced, since its
-    operations depend on values, stays as it is.
-    """
+    """Fold, in place, each batch normalisation that alone follows a convolution; what is not traced stays."""
     try:
         graph = _Tracer().trace(module)
     except Exception:  # whatever a module's own code does with what stands for a tensor

@@ -99,10 +99,7 @@ class Kernels:
         self, dy: Tensor, beside: Tensor | None, z: Tensor, normalized: Normalized, scale_C: Tensor,
         shift_C: Tensor, residual: bool, relu: bool,
     ) -> Gradients:  # fmt: skip
-        """Backward pass of ``normalize``, from its input z and what it returned.
-
-        The gradient of its output is ``dy``, or ``dy + beside``.
-        """
+        """Backward pass of ``normalize``; the gradient of its output is ``dy``, or ``dy + beside``."""
         channels = z.shape[1]
         y, mean_C, rstd_C = normalized
         dscale_C, dshift_C = torch.empty(channels), torch.empty(channels)

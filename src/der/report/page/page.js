@@ -7,7 +7,7 @@ const GRADES = 16; // of shades, as der.report.matrices has them
 
 const counted = (count, singular, plural) => `${count} ${count === 1 ? singular : plural}`;
 
-// Percent and half of Wilson's 95 % interval, in points, as der.summary.uncertainty has it.
+// Percent and half of Wilson's 95 % interval, in points, as der.summary.verdict has it.
 function withError(percent, images, text = percent.toFixed(1)) {
   const share = percent / 100, z2 = 1.959963984540054 ** 2;
   const error = 195.9963984540054 / (1 + z2 / images) * Math.sqrt(share * (1 - share) / images + z2 / (4 * images ** 2));
@@ -143,21 +143,18 @@ function readCounts(sparse, seen) {
 
 // Pictures of a class that was taken for another; ``shots`` has place, the class it was taken for, percent of each.
 function thumbs({ sheets, columns }, shots, row, column) {
-  const [side, pitch, width, height] = sheets[row], found = [];
-  for (let index = 0; index < shots.length && found.length < MOST_THUMBS; index += 3) {
-    if (shots[index + 1] === column) {
-      const place = shots[index], thumb = make("span", "thumb");
-      Object.assign(thumb.style, {
-        width: `${side}px`, height: `${side}px`,
-        backgroundImage: `url(${document.getElementById(`mistakes-${row}`).src})`, backgroundSize: `${width}px ${height}px`,
-        backgroundPosition: `-${place % columns * pitch}px -${Math.floor(place / columns) * pitch}px`,
-      });
-      thumb.title = `${shots[index + 2]} %`;
-      thumb.dataset.place = place;
-      found.push(thumb);
-    }
-  }
-  return found;
+  const [side, pitch, width, height] = sheets[row];
+  return shots.filter(([, taken]) => taken === column).slice(0, MOST_THUMBS).map(([place, , percent]) => {
+    const thumb = make("span", "thumb");
+    Object.assign(thumb.style, {
+      width: `${side}px`, height: `${side}px`,
+      backgroundImage: `url(${document.getElementById(`mistakes-${row}`).src})`, backgroundSize: `${width}px ${height}px`,
+      backgroundPosition: `-${place % columns * pitch}px -${Math.floor(place / columns) * pitch}px`,
+    });
+    thumb.title = `${percent} %`;
+    thumb.dataset.place = place;
+    return thumb;
+  });
 }
 
 function describeConfusion(confusion, shown) {

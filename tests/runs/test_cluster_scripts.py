@@ -1,20 +1,43 @@
-"""Scripts of examples/cluster in a clone in which a kill has left DVC's and git's own files half-written."""
+"""Scripts of examples/cluster without a cluster: after a kill, and at Slurm's time limit."""
 
 import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.jobs import SCONTROL, write_programs
+from tests.locations import ROOT
+from tests.runs.killing import wait_for
 from tests.runs.lab import RESULTS, Pipeline, digests
+
+SCRIPTS = ROOT / "examples/cluster"
+SCONTROL = """\
+case "$1 $2" in
+"show hostnames") echo node1 ;;
+"show node") echo NodeAddr=127.0.0.1 ;;
+requeue*) touch requeued ;;
+esac
+"""
+HANGS = "touch begun; exec sleep infinity"
+
+
+def write_programs(directory: Path, path: str, **texts: str) -> dict[str, str]:
+    """Write shell scripts by the names of programs; returns the environment of a job, on ``path`` else."""
+    directory.mkdir()
+    for name, text in texts.items():
+        (directory / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+        (directory / name).chmod(0o755)
+    job = {"SLURM_JOB_ID": "1", "SLURM_NNODES": "1", "SLURM_JOB_NODELIST": "node1"}
+    return job | {"PATH": f"{directory}:{path}", "DER_SCRATCH": str(directory)}
 
 
 @pytest.fixture
 def clone(base: Pipeline, pipeline: Pipeline, tmp_path: Path) -> Pipeline:
-    """All stages have run, as of a row or a chain that ``pipeline`` asks for."""
+    """All stages have run, as of a row or a chain that ``pipeline`` asks for; DVC's lock is a half."""
     clone = base.copy_to(tmp_path / "clone")
     lock = (clone.root / "dvc.lock").read_bytes()
     clone.succeed("git", "remote", "add", "origin", str(pipeline.root))
@@ -59,3 +82,29 @@ def test_a_chain_commits_what_it_has_trained(pipeline: Pipeline, clone: Pipeline
     run_script(clone, tmp_path, "chain.slurm", "1")
     assert json.loads(clone.succeed("dvc", "status", "--json")) == {}
     assert "clone" in pipeline.succeed("dvc", "exp", "list", "--all-commits")
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    directory = tmp_path / "origin"
+    line = ["git", "-c", "user.name=Tests", "-c", "user.email=tests@example.org", "-C", str(directory)]
+    subprocess.run(["git", "init", "--quiet", str(directory)], check=True)
+    subprocess.run([*line, "commit", "--quiet", "--allow-empty", "--message", "Nothing"], check=True)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("srun", "dvc"), [(HANGS, ":"), (":", f'[ "$1" != push ] || {{ {HANGS}; }}')], ids=["trains", "pushes"]
+)
+def test_goes_back_to_the_queue(srun: str, dvc: str, origin: Path, tmp_path: Path) -> None:
+    path = os.environ["PATH"]
+    environment = write_programs(tmp_path / "bin", path, srun=srun, dvc=dvc, scontrol=SCONTROL)
+    clone = tmp_path / "chain"
+    line = ["bash", str(SCRIPTS / "chain.slurm"), str(origin), "HEAD", "1", str(clone)]
+    with subprocess.Popen(line, env=os.environ | environment, start_new_session=True) as job:
+        try:
+            wait_for((clone / "begun").exists)
+            job.send_signal(signal.SIGUSR1)
+            wait_for((clone / "requeued").exists)
+        finally:
+            os.killpg(job.pid, signal.SIGKILL)

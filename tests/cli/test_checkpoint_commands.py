@@ -1,4 +1,4 @@
-"""`der predict`, run in this process and as a program, and its lines, which no name can break."""
+"""`der predict`: its lines, which no name can break; `der export`: what it says and what it refuses."""
 
 import csv
 import io
@@ -15,7 +15,18 @@ from PIL import Image
 
 from der.cli.main import MOST_PICTURES, main, start_csv, start_table
 from der.inference.predictor import Prediction, Predictor, load_predictor
-from tests.builders import CPU, random_images
+from der.model.checkpoint import save_checkpoint, save_empty_checkpoint
+from tests.builders import CPU, random_checkpoint, random_images
+
+
+@pytest.fixture
+def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint of five classes, the working directory beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DER_DEVICE", "cpu")
+    save_empty_checkpoint(tmp_path / "0")
+    save_checkpoint(tmp_path / "1", random_checkpoint([5]), tmp_path / "0")
+    return tmp_path / "1"
 
 
 def save_pictures(directory: str, count: int) -> None:
@@ -151,3 +162,30 @@ def test_columns_stand_below_each_other_whatever_the_letters(capsys: pytest.Capt
 def test_no_name_in_csv_is_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
     start_csv(1)("@SUM(A1).png", [Prediction("=1+1", 0.5)])
     assert capsys.readouterr().out.splitlines()[1:] == ["'@SUM(A1).png,'=1+1,0.500000"]
+
+
+# der export
+
+
+def test_it_says_what_it_wrote(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one format; tests/inference/test_exports_page.py runs them all."""
+    main(["export", str(saved), "--format", "safetensors", "--output", "new/ü.safetensors"])
+    assert Path("new/ü.safetensors").stat().st_size
+    assert capsys.readouterr().out == (
+        "new/ü.safetensors: images uint8 (batch, 8, 8, 3) to probabilities float32 (batch, 5), "
+        "compared with the network\n"
+    )
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+def test_onnx_needs_its_packages(package: str, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(saved), "--format", "onnx"])
+    assert ended.value.code == f"error: ONNX needs {package}; pip install onnx onnxruntime onnxscript"
+
+
+def test_step_zero_is_not_exported(saved: Path) -> None:
+    with pytest.raises(SystemExit, match="which knows no class"):
+        main(["export", str(saved.parent / "0"), "--format", "torch"])
+    assert not Path("network.pt2").exists()

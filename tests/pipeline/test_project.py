@@ -1,0 +1,241 @@
+"""What stages read of the project's files and what they leave; what tells one result from another."""
+
+import re
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from der.core.errors import DamageError, UserError
+from der.core.files import sealed_directory
+from der.pipeline.project import (
+    CHAIN,
+    FINGERPRINTS,
+    INPUT,
+    MADE_OF,
+    PARAMS,
+    PLOTS,
+    SUMMARY,
+    WHOLE,
+    chain_length,
+    digest_outputs,
+    is_unused,
+    list_outputs,
+    list_stages,
+    load_section,
+    mark_unused,
+    parse_section,
+    read_names,
+    read_params,
+    read_stages,
+    read_task,
+    sealed,
+    shorten,
+    stages_of,
+    train_images,
+    value_at,
+    with_side,
+    write_chain,
+    write_classes,
+    write_side,
+)
+from der.settings.experiment import Settings, preset
+from der.settings.sections import PhaseSettings
+from tests.locations import ROOT
+
+pytestmark = pytest.mark.usefixtures("place")
+COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def write_task(text: bytes) -> None:
+    with sealed_directory(Path("data/tasks/1/train")) as directory:
+        (directory / "ant.npy").write_bytes(text)
+
+
+def test_every_stage_of_the_graph_has_outputs_of_its_own() -> None:
+    stages = [stage for stages in list_stages().values() for stage in stages]
+    outputs = [output for stage in stages for output in list_outputs(stage)]
+    assert len(set(outputs)) == len(outputs) > len(stages)
+    assert not [output for output in outputs if "$" in str(output)]
+    assert Path("data/checkpoints/2") in list_outputs("train_task@2")
+    assert Path("metrics/summary.json") in list_outputs("summarize")
+    with pytest.raises(UserError, match=r"^dvc\.yaml: no stage odd; restore it"):
+        list_outputs("odd")
+
+
+def test_what_is_sealed_is_all_that_stages_read_of_each_other() -> None:
+    stages = [stage for stages in list_stages().values() for stage in stages]
+    outputs = {output for stage in stages for output in list_outputs(stage)}
+    alone = {FINGERPRINTS, INPUT, SUMMARY, PLOTS}  # with digests of their own, or for people
+    alone |= {output for output in outputs if output.parent == MADE_OF}
+    owners = [{one, *one.parents} & outputs for one in sealed(chain_length())]
+    assert all(len(found) == 1 for found in owners)
+    assert set().union(*owners) == outputs - alone
+
+
+def test_stages_of_a_protocol_shorter_than_the_chain() -> None:
+    stages = stages_of(2)
+    assert {"split", "train_task@1", "train_task@2", "evaluate@2", "report"} <= set(stages)
+    assert not [stage for stage in stages if stage.endswith("@3")]
+    steps = [f"{stage}@{step}" for step in (1, 2) for stage in ("train_task", "build_memory", "evaluate")]
+    assert stages == ["check", "download", "split", "initialize", *steps, "summarize", "report"]
+
+
+def test_large_files_are_told_by_their_size() -> None:
+    digests = []
+    for text in ("a" * (WHOLE + 1), "b" * (WHOLE + 1), "b" * (WHOLE + 2), "b" * WHOLE, "a" * WHOLE):
+        Path("data/raw").mkdir(parents=True, exist_ok=True)
+        Path("data/raw/file").write_text(text, encoding="utf-8")
+        digests.append(digest_outputs("download"))
+    first, second, *others = digests
+    assert first == second
+    assert len({first, *others}) == 4
+
+
+def test_sealed_directories_are_told_by_their_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_task(b"a" * (WHOLE + 1))
+    first = digest_outputs("split")
+    write_task(b"b" * (WHOLE + 1))  # of the same size
+    assert digest_outputs("split") != first
+    write_task(b"a" * (WHOLE + 1))
+    Path("data/tasks/1/train/ant.npy").unlink()  # not even opened
+    assert digest_outputs("split") == first
+
+
+def test_a_marker_is_no_task() -> None:
+    mark_unused("split", 3, train_images(3))
+    assert is_unused(train_images(3))
+    with pytest.raises(DamageError, match=r"^data/tasks/3/train/classes\.json: cannot be read"):
+        read_task(train_images(3), 3)
+    write_task(b"images")
+    assert not is_unused(train_images(1))
+    with pytest.raises(DamageError, match=r"^data/tasks/2/train/manifest\.json: cannot be read"):
+        is_unused(train_images(2))
+
+
+@pytest.mark.parametrize("length", [1, 2, 11])
+def test_the_length_is_what_was_written(length: int) -> None:
+    write_chain(length)
+    assert chain_length() == length
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "[steps]",
+        "steps: 3",
+        "steps: [",
+        "steps: {}",
+        'step: {"1": {}}',
+        "steps: {1: {}, 2: {}}",
+        'steps: {"1": {}, "3": {}}',
+        'steps: {"1": {previous: 0, phase: base}, "2": {previous: 0, phase: base}}',
+        "steps: 2024-02-31",
+        b"\xff",
+    ],
+    ids=str,
+)
+def test_a_chain_that_is_none_says_how_to_write_one(content: str | bytes | None, place: Path) -> None:
+    if content is None:
+        CHAIN.unlink()
+    else:
+        CHAIN.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=r"^chain\.yaml: missing or damaged; run `der chain`$"):
+        chain_length()
+
+
+@pytest.mark.parametrize("steps", [[["ant", "bee"]], [["ant"], ["bee", "Größe"], ["1"]]])
+def test_the_classes_are_those_that_were_written(steps: list[list[str]]) -> None:
+    images = train_images(len(steps))
+    with sealed_directory(images) as directory:
+        write_classes(directory, steps)
+    assert read_task(images, len(steps)) == steps
+
+
+def test_the_classes_of_another_step_are_named() -> None:
+    images = train_images(2)
+    with sealed_directory(images) as directory:
+        write_classes(directory, [["ant"]])
+    with pytest.raises(
+        UserError, match=r"^data/tasks/2/train/classes\.json: not the classes of 2 steps; run `dvc repro`$"
+    ):
+        read_task(images, 2)
+
+
+# params.yaml and data/input.json
+
+
+def test_every_parameter_that_dvc_reads_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    listed = {key for one in read_stages().values() for key in read_names(one.get("do", one), "params")}
+    named = {key.replace("${item.phase}", phase) for key in listed for phase in ("base", "incremental")}
+    assert {"network.tuned", "network.weights", "train.base", "memory"} <= named
+    for key in sorted(named | {key for one in named for key in keys_below(one)}):
+        content: Any = read_params()
+        *sections, last = key.split(".")
+        del reduce(getitem, sections, content)[last]
+        with pytest.raises(UserError, match=rf"^params\.yaml: {re.escape(key)}: missing; add it with "):
+            parse_section(Settings, content, PARAMS)
+
+
+def keys_below(key: str) -> list[str]:
+    value = value_at(read_params(), key)
+    names = [f"{key}.{name}" for name in value] if isinstance(value, dict) else []
+    return [*names, *(one for name in names for one in keys_below(name))]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "not found; run from the repository's root"),
+        (COMMITTED.encode("utf-16"), "not UTF-8; save it in that encoding"),
+        (b"", "holds no keys and values; restore it with `git checkout params.yaml`"),
+        (b"[1]", "holds no keys and values; restore it with `git checkout params.yaml`"),
+        (b"train: 5\n", "train.base: is empty; write the keys epochs, "),
+        (COMMITTED.replace("epochs: 40 ", "epochs: 0 ").encode(), "train.base.epochs: 0 is out of range; "),
+    ],
+)
+def test_what_a_stage_cannot_read(content: bytes | None, message: str) -> None:
+    Path("params.yaml").unlink()
+    if content is not None:
+        Path("params.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=f"^{re.escape('params.yaml: ' + message)}"):
+        load_section(PhaseSettings, "train.base", read_params())
+
+
+def test_the_side_that_is_written_is_read() -> None:
+    dataset = preset("photos").dataset
+    with pytest.raises(UserError, match=r"^data/input\.json: cannot be read"):
+        with_side(dataset)
+    write_side(224)
+    assert with_side(dataset).side == 224
+    before = INPUT.stat().st_ino
+    write_side(224)
+    assert INPUT.stat().st_ino == before  # the same file: what depends on it need not be looked at again
+    write_side(None)
+    with pytest.raises(UserError, match=r"^data/input\.json: holds no side; run `dvc repro`, without"):
+        with_side(dataset)
+    digits = preset("digits").dataset
+    assert with_side(digits) is digits
+
+
+STEPS = [[f"name {step}-{label}" for label in range(25)] for step in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1, "0.1"),
+        ({"sharpness": 2, "mean": None}, "{sharpness: 2, mean: null}"),
+        (["a", "b, c", "d", "e"], "[a, 'b, c', d, e]"),
+        ([f"class, {label}" for label in range(100)], "['class, 0', 'class, 1', 'class, 2', ... 100 in all]"),
+        ([["a", "b"]] * 20, "[[a, b], [a, b], [a, b], ... 20 in all]"),
+        (STEPS[:1], "[[name 0-0, name 0-1, name 0-2, ... 25 in all]]"),
+    ],
+)
+def test_long_lists_are_cut_at_every_depth(value: object, text: str) -> None:
+    assert shorten(value) == text
