@@ -28,7 +28,7 @@ ELSEWHERE = {
     ("docs/scale.md", "A sweep on Slurm"): "cluster/test_slurm.py",
     ("docs/scale.md", "A chain on several nodes"): "cluster/test_slurm.py",
     ("docs/scale.md", "A sweep in a cloud"): "cluster/test_sky.py",
-    ("docs/without-dvc.md", ALL): "runs/test_reproducible.py",
+    ("docs/pipeline.md", "Without DVC"): "runs/test_reproducible.py",
     ("docs/exports.md", "Exports"): "inference/test_exports_page.py",
 }
 
