@@ -66,10 +66,6 @@ PREPARED = {
         " && echo >> params.yaml && git add params.yaml"
     ),
     ("docs/troubleshooting.md", "`dvc checkout` of an older commit"): "rm -r data/checkpoints/1",
-    ("docs/troubleshooting.md", "An older commit, and a newer `.dvc/config.local`"): (
-        "printf '[\\047remote \"shared\"\\047]\\n    access_key_id = ID\\n' > .dvc/config.local"
-        " && ! dvc status"
-    ),
 }
 
 
