@@ -60,7 +60,7 @@ TASK = 16  # letters of a key that tell what is trained, and not by what
 
 
 def read_inputs(step: int, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":
-    """All that ``step`` is trained from; raises UserError for what is missing, damaged or does not fit."""
+    """Read the inputs of ``step``'s training; raises UserError if they are missing, damaged or do not fit."""
     from der.model.checkpoint import check_classes, load_previous, load_start
     from der.train.step import prepare_step
 
@@ -87,10 +87,10 @@ def read_inputs(step: int, device: "torch.device", warn: Callable[[str], None]) 
 
 
 def training_key(step: int, inputs: "StepInputs", device: "torch.device", fingerprint: str) -> str:
-    """The key of a step's training: parameters, inputs, code (its ``fingerprint``), device and kernels.
+    """Return the key of a step's training: parameters, inputs, ``fingerprint``, device and kernels.
 
-    It is a hash of all that decides on the result, fit for a file's name; those that differ in device,
-    processes and kernels alone begin with the same TASK letters.
+    It is a hash of everything that decides on the result, for a file's name. Keys that differ only in device,
+    processes and kernels begin with the same TASK letters.
     """
     from der.core.device import name_arithmetic
 
@@ -107,7 +107,7 @@ def training_key(step: int, inputs: "StepInputs", device: "torch.device", finger
 
 @contextmanager
 def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
-    """The StateStore of ``key`` in the scratch directory; ``warn`` hears of state that other devices left."""
+    """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of other devices' state."""
     try:
         with StateStore(environment.scratch_root(), key, warn, running_clock()) as store:
             others = [
@@ -126,7 +126,7 @@ def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore
 
 
 def listening(step: int, key: str, warn: Callable[[str], None]) -> Progress:
-    """Show the progress of ``step``, and write its curves, by ``key``, where DER_TENSORBOARD says."""
+    """Show the progress of ``step``, and write its curves, by ``key``, into DER_TENSORBOARD's folder."""
     root = environment.curves_root()
     curves = None if root is None else TensorBoard(root / f"step_{step:02}-{key[-8:]}", warn)
     return Progress(f"train_task {step}", curves)
