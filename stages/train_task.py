@@ -56,7 +56,7 @@ def run(step: int, given: Given) -> str:
     )
 
 
-TASK = 16  # letters of a key that tell what is trained, and not by what
+TASK = 16  # first letters of a key: they identify the training without the machine
 
 
 def read_inputs(step: int, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":

@@ -33,7 +33,7 @@ What one does first, in a clone of the project:
 
 In between, `dvc repro` trains what is not trained yet.
 `der --help` lists all commands, `der COMMAND --help` what each takes."""
-# What the library does without and commands of the pipeline need.
+# Packages that only the pipeline's commands need.
 PIPELINE = frozenset({"dvc", "hydra", "jinja2", "markupsafe", "psutil", "torchvision", "vl_convert"})
 
 
@@ -55,7 +55,7 @@ def main(words: list[str] | None = None) -> None:
         try:
             arguments.run(arguments)
             print(end="", flush=True)
-        except BrokenPipeError:  # as `| head` leaves it: no fault, but nobody to print to at exit either
+        except BrokenPipeError:  # as after `| head`: no error, but nothing can be printed at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
 

@@ -54,8 +54,8 @@ class StageTime(NamedTuple):
     runs: int  # how often it was started until it was done
     epochs: int | None  # of training; None for other stages
     device: str  # name of the processor or GPU
-    torch: str | None  # version; None for a stage that did without
-    computed: bool  # by the newest of the runs that made the results; else kept from an earlier one
+    torch: str | None  # version; None for a stage without torch
+    computed: bool  # by the newest run that made the results; else from an earlier one
 
 
 def show_seconds(seconds: float) -> str:

@@ -99,7 +99,7 @@ def make_deterministic() -> None:
 
 
 _reproducible = threading.Lock()
-# For every thread in a block of ``reproducible``, what the first found.
+# For every thread in a block of ``reproducible``: the state that the first thread found.
 _before: list[tuple[object, ...]] = []
 _MODES = (  # which ``make_deterministic`` sets for all threads, beside the debug mode
     (torch.utils.deterministic, "fill_uninitialized_memory"),
@@ -119,7 +119,7 @@ def reproducible() -> Iterator[None]:
     with _reproducible:
         found = torch.get_deterministic_debug_mode(), *(getattr(place, name) for place, name in _MODES)
         _before.append(_before[0] if _before else found)
-        make_deterministic()  # also for a thread that is not the first: denormals are its own matter
+        make_deterministic()  # for every thread: each has its own setting of denormals
     try:
         yield
     finally:
@@ -152,7 +152,7 @@ def reuse_freed_memory() -> None:
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    # Taken and given back, which makes the heap as large, in addresses; memory is used when it is written.
+    # Allocate and free: the heap keeps the addresses, and memory is used only when it is written.
     blocks = list(filter(None, (libc.malloc(BLOCK) for _ in range(HEAP // BLOCK))))
     if blocks:
         start, end = -(-min(blocks) // LARGE_PAGE) * LARGE_PAGE, max(blocks) + BLOCK

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from der.core.errors import UserError
 
-if TYPE_CHECKING:  # torch costs seconds, and a process that is alone does without
+if TYPE_CHECKING:  # torch takes seconds to import, and a single process does not need it
     import torch
     from torch import Tensor
     from torch._C._distributed_c10d import Store
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch costs seconds, and a process that is alone does witho
 T = TypeVar("T")
 
 ANSWER = timedelta(seconds=45)  # after which a rank that does not answer counts as lost
-# On GPUs far more: NCCL counts from when a reduction is queued, maybe behind an epoch of replayed steps.
+# Far longer on GPUs: NCCL counts from the queueing of a reduction, maybe behind an epoch of replayed steps.
 ANSWER_ON_GPUS = timedelta(minutes=10)
 STARTING = timedelta(minutes=10)  # for all ranks to join
 WAITING = timedelta(hours=48)  # at a barrier: rank 0 may wait for another run
@@ -50,7 +50,7 @@ def join(rank: int, size: int, device: "torch.device", store: "Store | None" = N
     import torch.distributed as dist
 
     on_gpus = device.type == "cuda"
-    if on_gpus:  # else NCCL chooses by size and machine, also NVLS, whose sums differ from call to call
+    if on_gpus:  # else NCCL may choose NVLS by size and machine, whose sums differ from call to call
         os.environ.setdefault("NCCL_ALGO", "Ring")
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
     try:

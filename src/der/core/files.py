@@ -46,7 +46,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
-    _settle(path)  # what a run that was killed left
+    _settle(path)  # left by a killed run
     partial.mkdir()
     try:
         yield partial

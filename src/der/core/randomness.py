@@ -65,7 +65,7 @@ class Diverted(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.stream = torch.Generator()
-        self.stream.seed()  # not the same twice, or draws that belong to no seed would not show
+        self.stream.seed()  # never the same twice: so draws without a seed are found
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

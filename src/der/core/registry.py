@@ -66,7 +66,7 @@ def import_own(module: str, where: str) -> ModuleType:
     refuse_pythons(module, where)
     try:
         found = import_module(module)
-    except Exception as error:  # whatever someone's module does when it is imported
+    except Exception as error:  # a user's module may raise anything when it is imported
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and not f"{module}.".startswith(f"{missing}."):
             raise UserError(f"{where}: {module!r} needs {missing}, which is missing; install it") from error

@@ -55,7 +55,7 @@ class ImageRows:
         size = max(1, HELD // AROUND) if self._large else max(1, len(indices_B))
         for start in range(0, len(indices_B), size):
             for array, places, rows in self._parts_of(indices_B[start : start + size]):
-                picked[start + places] = np.asarray(array)[rows]  # as a memory map it would take longer
+                picked[start + places] = np.asarray(array)[rows]  # a memory map would take longer
                 if self._large:
                     files.release(array)
         return picked
@@ -211,7 +211,7 @@ def load_memory(path: Path) -> Memory:
     if forms != [("uint8", 4), ("int64", 1), ("float32", 2)] or not fit:
         raise UserError(f"{path}: its arrays are no memory's, or not of one; build it again")
     memory = Memory(every_row([images]), labels, means)
-    if not np.isfinite(memory.class_means).all():  # to which no distance would be right
+    if not np.isfinite(memory.class_means).all():  # every distance to it would be wrong
         raise UserError(f"{path / 'class_means.npy'}: not all means are finite; build it again")
     return memory
 

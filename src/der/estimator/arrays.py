@@ -58,7 +58,7 @@ def check_images(images: object) -> NDArray[np.uint8]:
 
 def check_labels(labels: object) -> tuple[LabelKind, NDArray[Any]]:
     """Return labels (N,) and whether they are integers or text; raises UserError for anything else."""
-    # A list as it is: numpy would make text of all that stands beside text.
+    # Check a list unconverted: numpy would turn numbers beside text into text.
     values = np.array(labels, dtype=object) if isinstance(labels, list | tuple) else np.asarray(labels)
     if values.ndim != 1:
         raise UserError(f"labels: shape {values.shape} does not fit; give one label for each image")
@@ -89,7 +89,7 @@ def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Labe
     listed = list(order)
     if len(listed) != len(new) or set(listed) != set(new):
         raise UserError(f"order: {name_labels(listed)}; list every new class once, {name_labels(new)}")
-    own = {label: label for label in new}  # 1.0 equals the label 1, and has another name
+    own = {label: label for label in new}  # 1.0 equals the label 1, but is written differently
     return [own[label] for label in listed]
 
 

@@ -20,7 +20,7 @@ from der.model.architecture import COLOURS
 from der.settings import parsing, sections
 from der.settings.experiment import Settings
 
-SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names parameters of what lies inside
+SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names nested parameters
 
 
 class Choice(NamedTuple):
@@ -112,7 +112,7 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
         *above, last = key.split(SEPARATOR)
         for name in above:
             inner = section.get(name)
-            if not isinstance(inner, dict):  # masks, which may be None: it is given whole
+            if not isinstance(inner, dict):  # masks may be None: its value is given as a whole
                 raise UserError(f"{where}: there is no section {name!r} to change")
             section = inner
         section[last] = msgspec.to_builtins(value, enc_hook=convert)

@@ -42,7 +42,7 @@ from der.train.log import Listener
 MODEL = "model.json"
 FORMAT = 1  # of that file
 CHECKPOINT, MEMORY = "checkpoint", "memory"  # directories of a saved classifier
-OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # all that it is made of, at its top
+OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # its top-level entries
 
 
 @dataclass(frozen=True)
@@ -316,7 +316,7 @@ def load(
     their modules first. Raises UserError naming files that are missing, damaged or do not belong together.
     """
     directory = Path(path)
-    with torch.inference_mode(False):  # whatever the caller is in: the network may go on learning elsewhere
+    with torch.inference_mode(False):  # in no mode of the caller: the network may learn further elsewhere
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")

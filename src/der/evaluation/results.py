@@ -196,9 +196,9 @@ PREDICTED = "predicted.npy"  # in the directory of a step's evaluation, as CONFI
 CONFIDENCE = "confidence.npy"
 IMAGES = "mistakes.npy"  # in the directory of a step's evaluation, as ENTRIES
 ENTRIES = "mistakes.json"
-SUREST = 50  # mistakes of the highest probability, which are kept at any size of the pictures
+SUREST = 50  # most confident mistakes, which are kept at any size of the pictures
 MOST = 1000  # mistakes that are kept of small pictures
-MOST_PIXELS = 1 << 20  # of all pictures, beyond the surest
+MOST_PIXELS = 1 << 20  # of all pictures, besides the most confident mistakes
 
 
 @dataclass(frozen=True)

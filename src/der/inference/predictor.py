@@ -61,7 +61,7 @@ def _scan(directory: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
     visited.add((status.st_dev, status.st_ino))
     for name in names:
         path = directory / name
-        if os.path.isdir(path):  # unlike the path's own method, False where it cannot be told
+        if os.path.isdir(path):  # unlike the path's method, False for an error
             if not is_ignored(name):
                 yield from _scan(path, visited)
         elif not is_no_picture(name):

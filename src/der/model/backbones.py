@@ -30,10 +30,10 @@ BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}  # by depth: of each stage of resn
 class Backbone:
     """The functions that make the extractors of one network."""
 
-    # Of so many channels of the image; with the channels a pruned one keeps, or None for all. What it builds
-    # is as der.model.network.Extractor says. Called again to read a checkpoint.
+    # Builds an Extractor (der.model.network) for so many channels of the image; the shape is that of a pruned
+    # one, or None for all channels. It is called again to read a checkpoint.
     build: Callable[[int, Shape | None], nn.Module]
-    # Draws all weights anew, in place, from the generator, on the CPU, and from nothing else.
+    # Draws all weights in place, only from the generator, on the CPU.
     initialize: Callable[[nn.Module, torch.Generator], None]
     full_shape: Shape | None = None  # all channels that can be masked and pruned; None: there are no masks
     normalization: Normalization | None = None  # that it expects of its images; None: whatever they have

@@ -108,7 +108,7 @@ def expand(
     if settings.inherit_head and before is not None:
         columns = list(range(previous.head.in_features))
         if not settings.grows and isinstance(before, ResNet):
-            columns = before.shape.streams[-1]  # of the features those that the pruned extractor had
+            columns = before.shape.streams[-1]  # the features that the pruned extractor had
         head.weight[: previous.classes, torch.tensor(columns)] = previous.head.weight
         if head.bias is not None:
             head.bias[: previous.classes] = previous.head.bias

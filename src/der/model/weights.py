@@ -137,7 +137,7 @@ class TimmExtractor(nn.Module):
         names = set(list_tuned(model, tuned, known.name))
         for name, value in model.named_parameters():
             value.requires_grad_(name in names)
-        # Modules without a parameter that is trained, and all inside them: what drops paths among it.
+        # Modules without trained parameters, with everything inside them, such as stochastic depth.
         own = [(module, [*module.parameters()]) for module in model.modules()]
         whole = [one for one, values in own if values and not any(value.requires_grad for value in values)]
         self.kept = [*dict.fromkeys(inner for one in whole for inner in one.modules())]
@@ -186,7 +186,7 @@ def _create(name: str, **options: Any) -> Any:
     model = timm.create_model(name, **{"num_classes": 0, **options})
     for module in [*model.modules()]:
         if isinstance(module, _BatchNorm):
-            module.num_batches_tracked = None  # unused with a momentum, and one kernel per layer and step
+            module.num_batches_tracked = None  # not used here, and it costs one kernel per layer and step
         for child, pool in module.named_children():
             if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
                 setattr(module, child, Mean())
@@ -206,7 +206,7 @@ def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:
         raise UserError(f"network.tuned: timm:{name} does not tell its stages; write all or none") from None
     stage_of: dict[str, int] = group_parameters(model, matcher, reverse=True)
     staged = names
-    if isinstance(matcher, dict):  # what it does not match, it leaves to the end
+    if isinstance(matcher, dict):  # it leaves unmatched names to the end
         entries = [[(one, 0)] if isinstance(one, str) else one or [] for one in matcher.values()]
         patterns = [pattern for entry in entries for pattern, _ in entry]
         staged = [name for name in names if any(re.match(one, name) for one in patterns)]
@@ -221,7 +221,7 @@ def download(known: TimmModel) -> Mapping[str, Tensor]:
     try:
         with Diverted():
             model: nn.Module = timm.create_model(known.name, pretrained=True, num_classes=0)
-    except Exception as error:  # whatever a client, of which there are several, raises without a network
+    except Exception as error:  # timm's several clients raise different errors without a network
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"network.weights: those of timm:{known.name} cannot be downloaded ({reason}); load them where "
@@ -266,7 +266,7 @@ def _find_faults(found: Mapping[str, Any], wanted: Mapping[str, Tensor], known: 
 
 def _reason(error: Exception) -> str:
     said = str(error).partition("\n")[0]
-    # Of pickles and programs torch's and timm's words are advice to run them all the same.
+    # For pickles and programs, torch's and timm's messages advise to run them: replace these.
     if not said or isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
         return "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
     return said

@@ -163,7 +163,7 @@ class Damage(NamedTuple):
     """A file that was changed after it was written."""
 
     sentence: str
-    remove: Path  # that file, or the directory that is made again with it
+    remove: Path  # that file, or the directory that its stage makes again
 
 
 def find_all_damage() -> Iterator[Damage]:
@@ -186,7 +186,7 @@ def repair(damages: list[Damage]) -> Iterator[str]:
     stages = [stage for names in project.list_stages().values() for stage in names]
     outs = [out for stage in stages for out in project.list_outputs(stage)]
     copies = {name: one for out in outs for name, one in _hash_objects(out).items()}
-    for sentence, path in damages:  # objects first: their bytes may lie beside another file that is damaged
+    for sentence, path in damages:  # objects first: their bytes may lie beside a damaged result
         intact = copies.get(path.parent.name + path.name)
         if intact is not None:
             with atomic_file(path) as partial:

@@ -21,7 +21,7 @@ from der.settings.sections import SPLITS
 from der.summary.series import Summary, read_logs
 from der.summary.verdict import Reference, chance, earlier
 
-ASIDE = ("check", "report")  # what is no part of the work, and what cannot know its own time
+ASIDE = ("check", "report")  # stages that are no part of the work, or cannot know their own time
 
 
 def make_page() -> str:

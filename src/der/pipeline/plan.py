@@ -43,8 +43,8 @@ class Stage(NamedTuple):
     params: dict[str, Any]  # key of params.yaml -> the value that it ran with
     deps: dict[Path, str]  # what it reads -> hash of that; "" if there is none
     owners: dict[Path, list[str]]  # what it reads -> the stages that leave it, a part of it, or more
-    stale: set[Path]  # what others have left since in another form
-    reasons: set[str]  # why it runs whatever the parameters: paths from outside that have changed, or words
+    stale: set[Path]  # inputs that other stages have since written differently
+    reasons: set[str]  # reasons to run with any parameters: changed paths from outside, or words
 
 
 class Workspace(NamedTuple):
@@ -88,7 +88,7 @@ def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]
 
 def read_workspace() -> Workspace:
     """Read the repository through DVC, which takes a second; raises UserError if that fails."""
-    check_lock()  # before DVC, which does not know one that is half-written
+    check_lock()  # before DVC, which does not recognise a half-written file
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -141,7 +141,7 @@ def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
 
 def _is_lost(out: Any) -> bool:
     """Tell whether an output has changed and DVC cannot restore it."""
-    if out.use_cache and not out.persist:  # such are in no cache of runs
+    if out.use_cache and not out.persist:  # DVC's run cache has none of these
         return bool(out.changed_cache())
     kept = not out.persist and out.repo.cache.local.exists(out.hash_info.value or "")
     return bool(out.workspace_status()) and not kept

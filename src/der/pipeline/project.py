@@ -31,9 +31,9 @@ PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
 COMPARISON = Path("metrics/comparison.html")
 
-OUTPUTS = ("outs", "metrics")  # what dvc.yaml calls that which a stage leaves
+OUTPUTS = ("outs", "metrics")  # the keys of outputs in dvc.yaml
 MARKER = "unused.json"  # the only file of an output of a step past the protocol's last
-WHOLE = 1 << 20  # bytes up to which a file is told by its content: to hash all costs more than some stages
+WHOLE = 1 << 20  # bytes; larger files are not hashed, because that would take longer than some stages
 CLASSES = "classes.json"  # which split keeps beside a step's images
 HEADER = """\
 # The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that

@@ -86,7 +86,7 @@ def run_phase(
     run.listener.on_phase(name, schedule.epochs, images)
     records: list[EpochRecord] = []
     saved = run.keeper.load(name)  # rank 0's; the workers keep none
-    distributed.barrier()  # reading may take longer than a rank has to answer
+    distributed.barrier()  # reading may take longer than the time limit of a rank
     if (saved := distributed.broadcast(saved)) is not None:
         engine.unpack(saved.state)
         records = list(saved.records)
@@ -106,7 +106,7 @@ def run_phase(
         records.append(EpochRecord(name, epoch + 1, rate, *means))
         run.keeper.save(name, records, engine.pack, last=epoch == schedule.epochs - 1)
         run.listener.on_epoch(records[-1])
-        distributed.barrier()  # rank 0 writes state, which may take longer than a rank has to answer
+        distributed.barrier()  # rank 0 writes state, which may take longer than the time limit of a rank
     return records
 
 
@@ -330,8 +330,8 @@ class CapturedStep:
         own = Batch(images, frozen, labels, weight, batch.whole)
         state = list(self.state())
         before = [tensor.detach().clone() for tensor in state]
-        with keeping_own(torch.device("cuda")):  # a resumed epoch captures anew, and draws the same
-            # Compiles kernels and makes handles, which a capture must not; it trains, so it is undone.
+        with keeping_own(torch.device("cuda")):  # a resumed epoch captures again, and makes the same draws
+            # This compiles kernels and makes handles, which captures must not do. It trains, so it is undone.
             self.stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.stream):
                 for _ in range(2):

@@ -126,7 +126,7 @@ class TensorBoard:
         for name in ("loss", "auxiliary_loss", "accuracy", "learning_rate"):
             self.writer.add_scalar(name, getattr(record, name), record.epoch)
         self.writer.add_scalar("images_per_second", speed, record.epoch)
-        self.writer.flush()  # for those who look on, and for whoever goes on after a kill
+        self.writer.flush()  # for viewers, and for a run that resumes after a kill
 
     def _open(self) -> "SummaryWriter":
         from torch.utils.tensorboard import SummaryWriter  # only now: it takes a second, and is an extra
@@ -140,7 +140,7 @@ class TensorBoard:
         now = time.time()
         if any(folder.glob(f"{EVENTS}{int(now):010d}.*")):
             time.sleep(int(now) + 1 - now)
-        # What an earlier run wrote of epochs that are trained again does not count.
+        # Events of epochs that are trained again are replaced.
         return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
 
     def _attempt(self, act: Callable[[], None]) -> None:

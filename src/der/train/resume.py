@@ -23,7 +23,7 @@ from der.core.errors import UserError
 from der.core.files import atomic_file
 from der.train.log import EpochRecord
 
-if TYPE_CHECKING:  # what removes state needs no torch, which costs seconds
+if TYPE_CHECKING:  # removing state needs no torch, which takes seconds to import
     from torch import Tensor
 
     Pack = Callable[[], Tensor]
@@ -33,7 +33,7 @@ Warn = Callable[[str], None]
 PREFIX = "der-"  # of the directories; the root may hold other things, which stay
 STATE, LOCK = "state", "lock"  # files of a directory
 HOLDER, FINISHED = "holder", "finished"  # which process holds the lock; digest of the checkpoint it led to
-MAX_AGE = 14 * 24 * 3600  # seconds after which state that nobody went on with is removed
+MAX_AGE = 14 * 24 * 3600  # seconds after which unused state is removed
 FRACTION = 0.01  # of the time, at most, that training waits for its state to be written
 
 

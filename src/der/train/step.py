@@ -42,8 +42,8 @@ from der.train.resume import StateKeeper
 
 FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
 CHECKED = 64  # images that a trained network is tried on
-# When kernels compiled for the processor are worth it. Parameters and the machine decide, never a measured
-# time: a run that is repeated must compute as before.
+# When kernels compiled for the processor are worth it. Only parameters and the machine decide, no measured
+# time: a repeated run must compute the same.
 BATCH_PIXELS = 2**16  # with fewer, calls may take longer than what they save
 LARGEST_SIDE = 64  # pixels, in bfloat16: at 224 torch's own operations were faster (docs/speed.md)
 TRAINING_PIXELS = 2**25  # which take about a minute; compiling takes a second or two
@@ -59,7 +59,7 @@ class StepInputs:
     network: sections.NetworkSettings
     settings: sections.TrainSettings
     device: torch.device
-    start: Start | None = None  # what step 1 starts from, if not at random: ``network`` then names it
+    start: Start | None = None  # the start weights of step 1, if any; ``network`` then names them
     kernels: Kernels | None = None  # compiled for the processor; None: torch's own operations
 
     @property
@@ -290,7 +290,7 @@ class Rebalanced(NamedTuple):
     """The results of a rebalancing, besides the changed classifier."""
 
     records: list[log.EpochRecord]  # of the epochs it took
-    gamma: float | None = None  # factor of the new classes' weights, if that is all it does
+    gamma: float | None = None  # factor of the new classes' weights, if it only scales them
 
 
 class Rebalancing(Protocol):

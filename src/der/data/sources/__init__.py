@@ -20,7 +20,7 @@ class ClassImages(NamedTuple):
     name: str
     train: Images
     test: Images
-    passed_over: int = 0  # files that are no pictures by their names, found since the class before
+    passed_over: int = 0  # skipped files (no pictures by name) since the previous class
 
 
 def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImages:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from der.core.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
-LARGEST_RATIO = 500  # bytes unpacked for one packed: pictures stay far below, deflate ends at 1,032
+LARGEST_RATIO = 500  # unpacked bytes per packed byte: pictures stay far below, deflate reaches 1,032
 DAMAGE = (
     *(OSError, EOFError, RuntimeError, LookupError, ValueError, struct.error, zlib.error, lzma.LZMAError),
     *(tarfile.TarError, zipfile.BadZipFile),

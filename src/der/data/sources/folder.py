@@ -206,7 +206,7 @@ def _classes(
                 for fault in pictures.write_decoded(file, range(len(part)), decoded, settings)
             ]
             faults += found if "test" in splits else sorted(found)
-            if not faults:  # else the other pictures are looked at, so that one message names all
+            if not faults:  # else read the other pictures, so that one message names all faults
                 train, test = (read_array(file, mapped=True) for file in files)
                 yield ClassImages(name, train, test, passed_over)
                 passed_over = 0

@@ -25,7 +25,7 @@ from der.data.sources import ClassImages, choose_tests, folder, pictures
 from der.settings.sections import DatasetSettings
 
 SUFFIXES = (".parquet", ".arrow")
-CACHE = "cache-"  # how the names of files begin that `datasets` leaves beside a saved data set
+CACHE = "cache-"  # prefixes of the files that `datasets` writes beside a saved data set
 WORDS = {
     "train": "train|training",
     "test": "test|testing|eval|evaluation",
@@ -138,7 +138,7 @@ def _find_columns(file: Path) -> Columns:
         images = [name for name, one in features.items() if one.get("_type") == "Image"]
         images = images or [name for name in IMAGE if name in schema.names]
         labels = {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
-        # Of several the one with most classes, as CIFAR-100's fine_label.
+        # Of several columns, take the one with the most classes, such as CIFAR-100's fine_label.
         label = max(labels, key=lambda name: len(labels[name]), default=LABEL)
         label = LABEL if LABEL in labels else label
         if len(images) != 1 or label not in schema.names:

@@ -42,7 +42,7 @@ MOST_NAMED = 20  # pictures in a message
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
 LARGEST_JPEG = 250_000_000  # pixels before it is decoded smaller; a phone's best has 200 million
 ONE_AT_A_TIME = 16_000_000  # pixels; pictures with more, 4 to 8 bytes each, wait for one another
-DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
+DRAFT = 2  # times the wanted side: large JPEGs are decoded at a fraction of their size, but at least so large
 BACKGROUND = "white"  # behind what is transparent
 JPEG = b"\xff\xd8\xff"  # its first bytes
 # Pillow's decoders raise all of these on damaged files.
@@ -82,7 +82,7 @@ def decode(
     pictures: Iterable[Picture], side: int, channels: int, total: int | None = None
 ) -> Generator[Images | Fault, None, None]:
     """Decode pictures in threads, a chunk at a time; yield each image, or its fault, in order."""
-    Image.init()  # two threads that open pictures while Pillow still loads its formats can miss one
+    Image.init()  # two threads could miss a format while Pillow still loads its formats
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
     left = iter(pictures)
     with (
@@ -197,7 +197,7 @@ def _turn(image: Image.Image) -> None:
     except DAMAGE:
         return
     for key in ("exif", "Raw profile type exif"):
-        image.info.pop(key, None)  # else Pillow writes it anew, which fails for what is not as it expects
+        image.info.pop(key, None)  # else Pillow writes it again, which fails for unexpected values
     ImageOps.exif_transpose(image, in_place=True)
 
 
@@ -225,7 +225,7 @@ def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
     """Convert a picture to ``mode``, L or RGB."""
     if image.mode.startswith(("I", "F")):
-        # A PNG's one transparent grey; 8 bits would not tell it from its neighbours.
+        # A PNG's single transparent grey; 8 bits could not distinguish it from its neighbours.
         values = np.asarray(image)
         opaque = values != image.info.get("transparency")
         grey = np.rint(values.astype(np.float64) * (255 / _white(image.mode, values))).astype(np.uint8)

@@ -123,7 +123,7 @@ class Source:
     read: Read
     classes: tuple[str, ...] | None = None  # None: those that the user puts there, now and later
     list_found: Callable[[DatasetSettings], list[str]] = lambda settings: []  # those; [] if unknown
-    # UserError if reading must fail, which would make files at the path.
+    # UserError if reading is sure to fail; it would make files at the path.
     check: Callable[[DatasetSettings, Path], None] = lambda settings, scratch: None
 
     def list_names(self, settings: DatasetSettings) -> list[str]:
@@ -175,7 +175,7 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
         for one in found:
             for split, images in zip(SPLITS, (one.train, one.test), strict=True):
                 file = destination / split / class_file(one.name)
-                if file.exists():  # Cat and cat, on a file system that takes them for the same
+                if file.exists():  # such as Cat and cat on a file system that ignores case
                     raise UserError(f"{file}: two classes' names differ in case only; rename one")
                 _put(images, file, destination / SCRATCH)
             counts += (1, len(one.train), len(one.test), one.passed_over)

@@ -43,7 +43,7 @@ class ConvNorm(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.norm.num_batches_tracked = None  # unused with a momentum, and one kernel per layer and step
+        self.norm.num_batches_tracked = None  # not used here, and it costs one kernel per layer and step
         self.relu = relu
         self.folded = False
         self.gate: Tensor | None = None  # channel mask (C,), while masks are learned
@@ -201,7 +201,7 @@ def fold_pairs(module: nn.Module) -> None:
     """Fold, in place, each batch normalisation that is a convolution's only successor; others stay."""
     try:
         graph = _Tracer().trace(module)
-    except Exception:  # whatever a module's own code does with what stands for a tensor
+    except Exception:  # a module's code may fail in any way on tracing proxies
         return
     for convolution, norm in [*_find_pairs(module, graph)]:
         conv, bn = module.get_submodule(convolution), module.get_submodule(norm)
