@@ -213,7 +213,7 @@ def test_class_rows_by_hand() -> None:
     assert rows[2].nme == run.steps[1]["nme"]["per_class"]["class 2"]
 
 
-@pytest.mark.parametrize("label", [0, 10, 29])
+@pytest.mark.parametrize("label", [0, 10, 21])
 def test_a_class_has_its_curve_and_the_band_around_it(label: int) -> None:
     run = RUNS["one class at a time"]
     accuracies = [step["per_class"][f"class {label}"] for step in run.steps[label:]]

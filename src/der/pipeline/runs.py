@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -87,8 +88,10 @@ def show_results() -> str:
     """Return the text of ``sum_up``, and where to look next."""
     table, page = sum_up(), NO_PAGE
     if project.REPORT.exists():
-        mark = f'<meta name="results" content="{digest_results()}">'
-        page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
+        page = OTHER_PAGE
+        with suppress(UserError):  # results that are missing are others, too
+            mark = f'<meta name="results" content="{digest_results()}">'
+            page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
     return "\n".join([table + page, NEXT])
 
 
@@ -100,6 +103,8 @@ def sum_up() -> str:
         summary: Summary = read_json(project.SUMMARY)
     except UserError as error:
         raise UserError(f"{error}; {project.MEND}") from None
+    if not isinstance(summary, dict) or not summary.keys() >= Summary.__required_keys__:
+        raise UserError(f"{project.SUMMARY}: no summary of steps; run `dvc repro`")
     folders = [project.evaluation(int(step)) for step in summary["steps"]]
     if all(map(Path.exists, folders)):  # a clone may lack them
         read_summary(list(map(_read_step, folders)))
