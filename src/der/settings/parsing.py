@@ -123,7 +123,7 @@ SHOWN = 60  # characters of a value
 
 
 def parse(kind: type[T], value: Any, where: str = "") -> T:
-    """Build a section from a dictionary; raises UserError, ``where`` first, for what does not fit."""
+    """Build a section from a dictionary; raises UserError, ``where`` first, for invalid values."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

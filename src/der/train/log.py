@@ -175,7 +175,7 @@ class Progress(Listener):
             self.curves.close()
 
     def on_step(self, epochs: Mapping[str, int]) -> None:
-        """A step begins, which plans so many epochs of each phase."""
+        """A step begins, with its planned epochs of each phase."""
         self.later, self.done = dict(epochs), 0
         self.bar.reset(total=sum(epochs.values()))
 
