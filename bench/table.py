@@ -41,7 +41,7 @@ def format_table(rows: Sequence[Measured]) -> str:
 
 
 def format_summary(rows: Sequence[Measured]) -> str:
-    """A short Markdown table, as docs/speed.md quotes it: images per second, and times the plain loop's."""
+    """A short Markdown table, as bench/results/README.md has: images per second, times the plain loop's."""
     names = list(dict.fromkeys(row.contender for row in rows))
     by_step: dict[tuple[str, int], dict[str, str]] = {}
     for row in rows:

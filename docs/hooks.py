@@ -1,4 +1,4 @@
-"""What mkdocs does not know: links out of docs/ lead to the repository, and settings have a table."""
+"""Hooks of mkdocs: turn links out of docs/ into links to the repository, and insert the table of settings."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ WORDS = {"integer": "whole number", "boolean": "true or false", "string": "text"
 
 
 def on_page_markdown(markdown: str, config: Any, **_: Any) -> str:
-    """The page with its links to ../file as links to the file where the repository is shown."""
+    """Replace links to ../file by links to the repository, and fill in the table of settings."""
     if TABLE in markdown:
         rows = "".join(map(_row, *zip(*list_settings(make_schema()), strict=True)))
         markdown = markdown.replace(TABLE, f"<table>{HEAD}<tbody>{rows}</tbody></table>")
@@ -22,7 +22,7 @@ def on_page_markdown(markdown: str, config: Any, **_: Any) -> str:
 
 
 def list_settings(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every key, with dots, and what the schema says of it; sections come before what they hold."""
+    """Yield every key, with dots, and its entry in the schema; a section comes before its keys."""
 
     def walk(name: str, section: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, said in section["properties"].items():
@@ -42,7 +42,7 @@ def _row(key: str, said: dict[str, Any]) -> str:
 
 
 def _values(said: dict[str, Any]) -> str:
-    """What a setting may be, in words; bounds are in params.schema.json."""
+    """Describe the type of a setting in words; bounds are in params.schema.json."""
     if said.get("type") == "array":
         return WORDS["array"]
     if "anyOf" in said:

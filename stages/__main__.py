@@ -16,7 +16,7 @@ PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
 
 def run_report(given: Given) -> str:
-    """The page, or a sentence that says why not: no result depends on it."""
+    """Write the page, or return a sentence that says why not: no result depends on the page."""
     try:
         from stages import report
     except ModuleNotFoundError as error:
@@ -27,7 +27,7 @@ def run_report(given: Given) -> str:
 
 
 def list_stages(steps: int) -> dict[str, Callable[[Given], str]]:
-    """Every stage after check by the name DVC gives it, in the order in which it can run."""
+    """List every stage after check by its name in DVC, in the order of a run."""
     stages: dict[str, Callable[[Given], str]] = {
         "download": download.run,
         "split": split.run,
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def run_all(stages: dict[str, Callable[[Given], str]], start: str) -> None:
-    """Check, and then run ``stages``, of which ``start`` is the first."""
+    """Run check and then ``stages``, of which ``start`` is the first."""
     environment.end_with_parent()
     if not environment.is_worker():
         perform_check(check.run)

@@ -1,6 +1,6 @@
-"""check: the parameters and the chain as a whole, then what the code of every other stage says.
+"""check: validate parameters and chain, then write the fingerprint of every other stage's code.
 
-First of all stages, so that what it refuses ends a run before DVC has removed any output.
+It runs before all stages, so that a refusal ends the run before DVC has removed any output.
 """
 
 from functools import partial
@@ -11,7 +11,7 @@ from der.pipeline.stage import run_check
 
 
 def list_fingerprinted() -> list[str]:
-    """The stages below this one, by their scripts."""
+    """List the stages after this one by their scripts."""
     names = [path.stem for path in Path(__file__).parent.glob("*.py")]
     return sorted(name for name in names if not name.startswith("__") and name != "check")
 

@@ -1,6 +1,6 @@
 """initialize: step 0, an empty network and an empty memory, so that step 1 is no special case.
 
-With weights that the first extractor starts from, if there are any.
+It also stores the start weights of the first extractor, if there are any.
 """
 
 from der.data.arrays import empty_memory, save_memory

@@ -1,4 +1,4 @@
-"""report: the whole run as one HTML page; then, the last of all, the results as a table."""
+"""report: write the run as one HTML page, and print the table of results at the end."""
 
 from der.core.errors import UserError
 from der.pipeline import project

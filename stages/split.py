@@ -1,4 +1,4 @@
-"""split: the data set dealt out over the steps of the protocol."""
+"""split: divide the data set over the steps of the protocol."""
 
 from pathlib import Path
 

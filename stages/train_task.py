@@ -56,7 +56,7 @@ def run(step: int, given: Given) -> str:
     )
 
 
-TASK = 16  # letters of a key that tell what is trained, and not by what
+TASK = 16  # first letters of a key: they identify the training without the machine
 
 
 def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":
@@ -84,10 +84,10 @@ def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[
 
 
 def training_key(step: int, inputs: "StepInputs", device: "torch.device", fingerprint: str) -> str:
-    """The key of a step's training: parameters, inputs, code (its ``fingerprint``), device and kernels.
+    """Return the key of a step's training: parameters, inputs, ``fingerprint``, device and kernels.
 
-    It is a hash of all that decides on the result, fit for a file's name; those that differ in device,
-    processes and kernels alone begin with the same TASK letters.
+    It is a hash of everything that decides on the result, for a file's name. Keys that differ only in device,
+    processes and kernels begin with the same TASK letters.
     """
     from der.core.device import name_arithmetic
 
@@ -104,7 +104,7 @@ def training_key(step: int, inputs: "StepInputs", device: "torch.device", finger
 
 @contextmanager
 def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
-    """The StateStore of ``key`` in the scratch directory; ``warn`` hears of state that other devices left."""
+    """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of other devices' state."""
     try:
         with StateStore(environment.scratch_root(), key, warn, running_clock()) as store:
             others = [
@@ -123,7 +123,7 @@ def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore
 
 
 def listening(step: int, key: str, warn: Callable[[str], None]) -> Progress:
-    """Show the progress of ``step``, and write its curves, by ``key``, where DER_TENSORBOARD says."""
+    """Show the progress of ``step``, and write its curves, by ``key``, into DER_TENSORBOARD's folder."""
     root = environment.curves_root()
     curves = None if root is None else TensorBoard(root / f"step_{step:02}-{key[-8:]}", warn)
     return Progress(f"train_task {step}", curves)

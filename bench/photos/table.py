@@ -1,4 +1,4 @@
-"""Finished rows as one JSON file, and as the Markdown table that docs/images.md has."""
+"""Finished rows as one JSON file, and as a Markdown table, of which docs/images.md has some rows."""
 
 import json
 from collections.abc import Sequence

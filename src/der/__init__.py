@@ -1,8 +1,8 @@
 """Dynamically Expandable Representation for class-incremental learning (Yan, Xie, He; CVPR 2021).
 
-What is public is listed in ``__all__`` and imported when it is first asked for: torch costs a second. Types
-stand in __init__.pyi. Here modules are named as text, for an import would make all of the library part of
-the code of every stage.
+``__all__`` lists the public names. Each is imported at its first use, because torch takes a second to import.
+__init__.pyi has the types. Modules are named as text here, because an import would make the whole library
+part of every stage's code.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
-"""Building the memory of exemplars: how many of each class, which ones, and the class means.
+"""Builds the memory of exemplars: how many of each class, which ones, and the class means.
 
-What memory.selection chooses from stands in SELECTIONS; to add a selection, write a function like
-``at_random`` and name it there.
+SELECTIONS lists what memory.selection can name. To add a selection, write a function like ``at_random`` and
+name it there.
 
 # N images of a class, H and W pixels, C channels, D features, K classes seen, m exemplars
 """
@@ -28,11 +28,11 @@ def build_memory(
     """Build M_t from M_{t-1} and the step's images (DER, section 3.1; method of iCaRL).
 
     Keeps the first m exemplars of each old class, selects m of each new class, and computes all class means
-    anew. ``new_classes`` holds each new class's training images in label order; ``features`` computes
+    again. ``new_classes`` holds each new class's training images in label order; ``features`` computes
     super-features under the current network, without augmentation. Raises UserError if the budget leaves
     no exemplar for a class, and for an unknown selection or one that returns an invalid result.
 
-    The result's images are rows of the arrays given, copied when they are read.
+    The result's images are rows of the given arrays, copied when they are read.
     """
     old_classes = len(previous.class_means)
     classes = old_classes + len(new_classes)
@@ -53,18 +53,17 @@ def build_memory(
 
 
 def class_mean(features_ND: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Mean (D,) of the normalised features, normalised again: a class's point for nearest-mean prediction."""
+    """Return the normalised mean (D,) of the normalised features, for prediction by the nearest mean."""
     mean = normalize_features(features_ND).mean(axis=0, keepdims=True)
     unit: NDArray[np.float64] = normalize_features(mean)[0]
     return unit.astype(np.float32)
 
 
 def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]:
-    """Indices of the ``min(exemplars, N)`` images chosen by herding, in the order chosen.
+    """Choose ``min(exemplars, N)`` images by herding; return their indices in the order of choice.
 
-    iCaRL (Rebuffi et al. 2017), algorithm 4. Each pick is the image, not chosen before, that brings the mean
-    of the chosen features nearest to the mean of all (both of normalised features, L2 distance); rounding
-    decides ties.
+    iCaRL (Rebuffi et al. 2017), algorithm 4. Each pick is the unchosen image that moves the chosen features'
+    mean nearest to the mean of all (both of normalised features, L2 distance). Rounding decides ties.
     """
     features = normalize_features(features_ND)
     # ||mean - (s + f) / j||^2 = const + ((2 s.f + f.f) / j - 2 mean.f) / j, s the sum of those chosen.
@@ -86,10 +85,10 @@ class Selection(Protocol):
     """A selection: a function that chooses the exemplars of one class.
 
     ``features_ND`` are the super-features (N, D), float32, of the class's training images under the network
-    just trained, read-only; ``exemplars`` is how many are wanted, at least 1; ``label`` is the class's. The
-    result holds the indices (int64) of min(exemplars, N) different images, in the order in which they are to
-    be kept: when more classes share the memory, the last are dropped. The same arguments must give the same
-    indices: draws come from ``settings.seed`` and ``label`` alone.
+    just trained, read-only; ``exemplars`` is their wanted number, at least 1; ``label`` is the class's label.
+    The result holds the indices (int64) of min(exemplars, N) different images, the most important first: when
+    more classes share the memory, the last are dropped. The same arguments must give the same indices: draws
+    come only from ``settings.seed`` and ``label``.
     """
 
     def __call__(
@@ -100,7 +99,7 @@ class Selection(Protocol):
 def at_random(
     features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int
 ) -> NDArray[np.int64]:
-    """An ablation; the draw depends on seed, label and number of images alone."""
+    """Choose at random (an ablation); the draw depends only on seed, label and number of images."""
     order: NDArray[np.int64] = np.random.RandomState([settings.seed, label]).permutation(len(features_ND))
     return order[:exemplars]
 
@@ -112,7 +111,7 @@ SELECTIONS: dict[str, Selection] = {
 
 
 def find_selection(settings: MemorySettings) -> Selection:
-    """The selection that ``settings`` name, which raises UserError for a result not as ``Selection`` says."""
+    """Return the selection that ``settings`` name; it raises UserError for results unlike ``Selection``."""
     name = settings.selection
     select = look_up(SELECTIONS, name, "memory.selection")
 

@@ -45,6 +45,7 @@ from tests.builders import (
     train_settings,
     training_images,
 )
+from tests.locations import ROOT
 from tests.model.tiny_timm import settings_for, teach, write_weights
 from tests.runs.pages import blocks, programs
 
@@ -245,7 +246,7 @@ def test_safetensors_with_torch(settings: NetworkSettings, masks: MaskSettings |
     checkpoint = pruned_checkpoint(settings, masks)
     export_safetensors(checkpoint.network, checkpoint.metadata, place / "network.safetensors")
     names: dict[str, object] = {}
-    exec(programs("docs/exports.md", "safetensors, with torch")[0], names)
+    exec((ROOT / "examples/safetensors_network.py").read_text(encoding="utf-8"), names)
     images = random_images(5, 6)
     expected = Predictor(checkpoint, CPU)(images)
     found = names["classify"](torch.from_numpy(images))  # type: ignore[operator]

@@ -78,8 +78,8 @@ def test_every_list_is_of_what_is_imported(imported: dict[str, set[str]]) -> Non
 
 
 def test_the_page_on_machines_without_dvc_names_what_stages_import(imported: dict[str, set[str]]) -> None:
-    text = " ".join((ROOT / "docs/without-dvc.md").read_text(encoding="utf-8").split())
-    (sentence,) = re.findall(r"Beside torch it needs (.*?) Where jinja2", text)
+    text = " ".join((ROOT / "docs/pipeline.md").read_text(encoding="utf-8").split())
+    (sentence,) = re.findall(r"Besides torch it needs (.*?) Without jinja2", text)
     stages = ["check", *list_fingerprinted()]
     modules = set().union(*(Code({}, ROOT).hash_stage(one) for one in stages if one != "report"))
     needed = {name for name, by in imported.items() if by & modules} - {"torch", "triton", "dvc"}

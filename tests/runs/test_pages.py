@@ -28,7 +28,7 @@ ELSEWHERE = {
     ("docs/scale.md", "A sweep on Slurm"): "cluster/test_slurm.py",
     ("docs/scale.md", "A chain on several nodes"): "cluster/test_slurm.py",
     ("docs/scale.md", "A sweep in a cloud"): "cluster/test_sky.py",
-    ("docs/without-dvc.md", ALL): "runs/test_reproducible.py",
+    ("docs/pipeline.md", "Without DVC"): "runs/test_reproducible.py",
     ("docs/exports.md", "Exports"): "inference/test_export.py",
 }
 
@@ -66,10 +66,6 @@ PREPARED = {
         " && echo >> params.yaml && git add params.yaml"
     ),
     ("docs/troubleshooting.md", "`dvc checkout` of an older commit"): "rm -r data/checkpoints/1",
-    ("docs/troubleshooting.md", "An older commit, and a newer `.dvc/config.local`"): (
-        "printf '[\\047remote \"shared\"\\047]\\n    access_key_id = ID\\n' > .dvc/config.local"
-        " && ! dvc status"
-    ),
 }
 
 

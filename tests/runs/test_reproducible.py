@@ -18,7 +18,7 @@ from der.pipeline.project import read_task
 from tests.runs.lab import CLASSES, RESULTS, Pipeline, Repro, digests, make_pipeline
 from tests.runs.pages import blocks
 
-STAGES, COMMIT, LATER, PAGE = blocks("docs/without-dvc.md")
+STAGES, COMMIT, LATER, PAGE = blocks("docs/pipeline.md", "Without DVC")
 STEPS, DEFAULT_STEPS = 2, 4
 
 

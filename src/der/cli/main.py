@@ -1,7 +1,7 @@
-"""`der`: what one does beside `dvc`. Set a run up, look at it, use the network that it trained.
+"""`der`: the commands that complement `dvc`. Set up a run, look at it, use the network that it trained.
 
-Each command is a function, whose docstring is its help. What it needs is imported when it runs: `der --help`
-should be quick, and torch costs seconds.
+Each command is a function, and its docstring is its help. It imports what it needs when it runs, so that
+`der --help` is quick: torch takes seconds to import.
 """
 
 import argparse
@@ -33,7 +33,7 @@ What one does first, in a clone of the project:
 
 In between, `dvc repro` trains what is not trained yet.
 `der --help` lists all commands, `der COMMAND --help` what each takes."""
-# What the library does without and commands of the pipeline need.
+# Packages that only the pipeline's commands need.
 PIPELINE = frozenset({"dvc", "hydra", "jinja2", "markupsafe", "psutil", "torchvision", "vl_convert"})
 
 
@@ -55,7 +55,7 @@ def main(words: list[str] | None = None) -> None:
         try:
             arguments.run(arguments)
             print(end="", flush=True)
-        except BrokenPipeError:  # as `| head` leaves it: no fault, but nobody to print to at exit either
+        except BrokenPipeError:  # as after `| head`: no error, but nothing can be printed at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
 
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def naming_the_extra() -> Iterator[None]:
-    """Turn a failed import of a package of the extra into a sentence that says what to install."""
+    """Replace the error of a missing package by a sentence that says which extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -125,9 +125,9 @@ def preset(arguments: Namespace) -> None:
 
 @takes("length", type=count, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)")
 def chain(arguments: Namespace) -> None:
-    """Make chain.yaml hold as many steps as the protocol has, or N, for a sweep over protocols.
+    """Write chain.yaml with as many steps as the protocol has, or N, for a sweep over protocols.
 
-    It is the longest protocol that can be run.
+    No longer protocol can be run.
     """
     from der.pipeline.edits import resize_chain
 
@@ -139,7 +139,7 @@ def chain(arguments: Namespace) -> None:
 def add(arguments: Namespace) -> None:
     """Add classes as one more step of the protocol; finished steps stay as they are.
 
-    Without names, all classes of the images that are in no finished step.
+    Without names, it adds all classes of the images that are in no finished step.
     """
     from der.pipeline.edits import add_classes
 
@@ -149,7 +149,7 @@ def add(arguments: Namespace) -> None:
 def check(arguments: Namespace) -> None:
     """Say in one sentence what is wrong with params.yaml or chain.yaml, if anything is.
 
-    `dvc repro` says the same, but for what DVC cannot read or find: then it ends in words of its own.
+    `dvc repro` says the same, except for files that DVC cannot read or find: it then ends with its own error.
     """
     from der.pipeline import dvc, edits, fingerprint, project
 
@@ -171,7 +171,7 @@ def show(arguments: Namespace) -> None:
 def report(arguments: Namespace) -> None:
     """Write the page of a finished run, metrics/report.html, as stage report does.
 
-    With two or more revisions or experiments: metrics/comparison.html, one page that compares their results.
+    With two or more revisions or experiments, write metrics/comparison.html, which compares their results.
     """
     from der.pipeline.page import make_comparison, make_page
     from der.pipeline.presets import load_settings
@@ -190,10 +190,10 @@ def report(arguments: Namespace) -> None:
     help="bfloat16: faster where the processor has it, equal to about two digits",
 )
 def predict(arguments: Namespace) -> None:
-    """Name the classes that pictures show, by the network of a checkpoint directory.
+    """Predict the classes of pictures with the network of a checkpoint directory.
 
-    Any picture that Pillow reads; directories are searched, but for files whose names say that they are none.
-    One that cannot be read is reported and skipped, and the exit status is 1.
+    It takes every picture that Pillow reads, and searches directories for pictures. It reports and skips a
+    picture that it cannot read, and the exit status is then 1.
     """
     from tqdm import tqdm
 
@@ -262,9 +262,9 @@ def start_csv(count: int) -> PrintLine:
 def export(arguments: Namespace) -> None:
     """Write the network of a checkpoint directory for other programs: uint8 pixels in, probabilities out.
 
-    docs/exports.md has an example of what such a program looks like, and what travels with the network.
+    docs/exports.md has an example of such a program, and lists the metadata of the file.
 
-    The file is read back and compared with the network on a few images before it is left behind.
+    The command reads the file back and compares it with the network on a few images.
     """
     from der.inference.export import export_onnx, export_safetensors, export_torch
     from der.model.checkpoint import load_checkpoint
@@ -287,7 +287,7 @@ def export(arguments: Namespace) -> None:
 def compare(arguments: Namespace) -> None:
     """Compare the finished experiments of this commit: one row for every setting.
 
-    Runs that differ in nothing but train.seed and protocol.class_order share a row.
+    Runs that differ only in train.seed and protocol.class_order share a row.
     """
     from der.pipeline.runs import compare_experiments
 
@@ -303,10 +303,10 @@ def compare(arguments: Namespace) -> None:
     help="as of `dvc exp run`; values with commas between them make a sweep",
 )
 def plan(arguments: Namespace) -> None:
-    """Say what `dvc repro` would run and take, or the rows of a sweep together, before it starts.
+    """List the stages that `dvc repro` would run, or the rows of a sweep, with their seconds, beforehand.
 
-    Seconds are those that each stage took when it last ran in this directory. What DVC's cache has from
-    earlier runs is restored in a moment when its turn comes: less may run than is said, never more.
+    The seconds are those of each stage's last run in this directory. DVC restores results of earlier runs
+    from its cache, so fewer stages may run than are listed, never more.
     """
     from der.pipeline.plan import describe_plan
 
@@ -314,7 +314,7 @@ def plan(arguments: Namespace) -> None:
 
 
 def schema(arguments: Namespace) -> None:
-    """Write params.schema.json anew, after an edit of a setting or of what one may choose from."""
+    """Write params.schema.json again, after an edit of a setting or of a registry."""
     from der.core.files import write_json
     from der.pipeline.edits import SCHEMA, make_schema
 
@@ -326,9 +326,9 @@ def schema(arguments: Namespace) -> None:
 def verify(arguments: Namespace) -> None:
     """Find every damaged file among the results and in DVC's cache; --repair removes it.
 
-    The next `dvc repro` makes what was removed again, from the cache or by its stage; an object of the cache
-    of which the results hold the bytes is put back. Not while stages run. Exit status 1 if there is damage
-    left.
+    The next `dvc repro` restores removed files from the cache, or runs their stage. A damaged object of the
+    cache is restored if the results have the same bytes. Do not use it while stages run. The exit status is
+    1 if damage is left.
     """
     from der.pipeline import dvc, project
 

@@ -1,4 +1,4 @@
-"""What work costs: its wall time, also if it was interrupted and went on, and the processor's name."""
+"""The cost of work: its wall time, also over several interrupted runs, and the processor's name."""
 
 import platform
 import re
@@ -13,7 +13,7 @@ _waited = 0.0  # seconds that this process has waited for others
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Wait for another process's work in the block; no clock of this process counts that time."""
+    """Mark the block as waiting for another process; no clock of this process counts its time."""
     global _waited
     begin = time.perf_counter()
     try:
@@ -23,19 +23,19 @@ def waiting() -> Iterator[None]:
 
 
 def working_time() -> float:
-    """Seconds as of ``time.perf_counter``, without those that passed in ``waiting``."""
+    """Return the seconds of ``time.perf_counter``, without those spent in ``waiting``."""
     return time.perf_counter() - _waited
 
 
 class Spent(NamedTuple):
-    """What a piece of work has cost so far."""
+    """The cost of a piece of work so far."""
 
     seconds: float  # wall time, without what passed in ``waiting``
     runs: int  # processes that worked on it, one after the other
 
 
 class WorkClock:
-    """Runs from the moment it is made; ``epochs`` counts the passes over training images, by phase."""
+    """A clock that starts when it is made; ``epochs`` counts the passes over training images per phase."""
 
     def __init__(self) -> None:
         self.begin = working_time()
@@ -48,14 +48,14 @@ class WorkClock:
 
 
 class StageTime(NamedTuple):
-    """What one stage took to leave its outputs, and on which machine."""
+    """The time that one stage needed for its outputs, and its machine."""
 
     seconds: float  # wall time, of all its parts if it was interrupted and went on
     runs: int  # how often it was started until it was done
     epochs: int | None  # of training; None for other stages
     device: str  # name of the processor or GPU
-    torch: str | None  # version; None for a stage that did without
-    computed: bool  # by the newest of the runs that made the results; else kept from an earlier one
+    torch: str | None  # version; None for a stage without torch
+    computed: bool  # by the newest run that made the results; else from an earlier one
 
 
 def show_seconds(seconds: float) -> str:

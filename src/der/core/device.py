@@ -1,4 +1,4 @@
-"""The device and the numbers of the arithmetic, that it runs the same way twice, and how memory is reused."""
+"""Chooses the device and the precision, makes arithmetic deterministic, and makes memory be reused."""
 
 import ctypes
 import os
@@ -28,7 +28,7 @@ LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14  # bytes; of Linux's mman.h
 
 
 def choose_device(override: object) -> torch.device:
-    """CUDA, else Apple's GPU, else the CPU; ``override`` (cuda:1, mps, cpu), if here, decides instead."""
+    """Choose CUDA, else Apple's GPU, else the CPU; ``override`` (cuda:1, mps, cpu) decides if it is given."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if override is None or override == "":
         return torch.device(next(name for name, here in available.items() if here))
@@ -44,7 +44,7 @@ def choose_device(override: object) -> torch.device:
 
 
 def set_up_device(override: str | None) -> torch.device:
-    """Choose the device, make it current, and turn on determinism and the reuse of memory; call it first."""
+    """Select the device, make it current, enable determinism and the reuse of memory. Call this first."""
     make_deterministic()
     reuse_freed_memory()
     device = choose_device(override)
@@ -54,7 +54,7 @@ def set_up_device(override: str | None) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype:
-    """The dtype of the images, which layers follow; raises UserError for a GPU that lacks it."""
+    """Return the dtype of images and layers; raises UserError if the GPU does not support it."""
     dtype = look_up(PRECISIONS, name, where)
     is_old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
     if dtype == torch.bfloat16 and is_old:
@@ -63,7 +63,7 @@ def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype
 
 
 def take_part(device: torch.device, local_rank: int, count: int, threads_are_set: bool) -> torch.device:
-    """Give one of ``count`` processes on this machine a GPU of its own, or its part of the threads."""
+    """Give one of ``count`` processes on this machine its own GPU, or its share of the threads."""
     if device.type == "cuda":
         gpus = torch.cuda.device_count()
         if count > gpus:
@@ -80,12 +80,12 @@ def take_part(device: torch.device, local_rank: int, count: int, threads_are_set
 
 @cache
 def threads_at_start() -> int:
-    """Return torch's own choice, made before any part is taken."""
+    """Return the number of threads that torch chose at the start."""
     return torch.get_num_threads()
 
 
 def make_deterministic() -> None:
-    """Have torch use only algorithms that give the same bits every time; call before any CUDA work."""
+    """Make torch use only algorithms with the same bits every time. Call this before any CUDA work."""
     if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in DETERMINISTIC_WORKSPACES:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = DETERMINISTIC_WORKSPACES[0]  # read once, when CUDA starts
     # As use_deterministic_algorithms(True), which imports the compiler: seconds for every stage.
@@ -99,7 +99,7 @@ def make_deterministic() -> None:
 
 
 _reproducible = threading.Lock()
-# For every thread in a block of ``reproducible``, what the first found.
+# For every thread in a block of ``reproducible``: the state that the first thread found.
 _before: list[tuple[object, ...]] = []
 _MODES = (  # which ``make_deterministic`` sets for all threads, beside the debug mode
     (torch.utils.deterministic, "fill_uninitialized_memory"),
@@ -111,15 +111,15 @@ _MODES = (  # which ``make_deterministic`` sets for all threads, beside the debu
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """Apply ``make_deterministic`` to the block; afterwards the process is set as it was before.
+    """Apply ``make_deterministic`` in the block and restore the earlier state afterwards.
 
-    Several threads may be in such blocks at once. What CUDA reads when it starts, its workspaces, stays.
+    Several threads may be in such blocks at once. CUDA's workspaces, which it reads at its start, stay set.
     """
     flushes = flushes_denormals()
     with _reproducible:
         found = torch.get_deterministic_debug_mode(), *(getattr(place, name) for place, name in _MODES)
         _before.append(_before[0] if _before else found)
-        make_deterministic()  # also for a thread that is not the first: denormals are its own matter
+        make_deterministic()  # for every thread: each has its own setting of denormals
     try:
         yield
     finally:
@@ -133,16 +133,16 @@ def reproducible() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Tell whether this thread takes numbers near zero for zero."""
+    """Tell whether this thread treats numbers near zero as zero."""
     return not (torch.full((), 2.0**-1060, dtype=torch.float64) * 1).count_nonzero().item()
 
 
 def reuse_freed_memory() -> None:
-    """Make glibc keep the memory of freed tensors for later ones; elsewhere nothing changes.
+    """Make glibc keep the memory of freed tensors for later tensors; do nothing on other systems.
 
-    By default it gives large blocks back to the system, which clears every page before it hands them out
-    again: 8 to 15 % of a step's time. Linux is asked for pages of 2 MB where the heap grows next: looking
-    pages of 4 KB up takes a tenth of a step that goes through hundreds of megabytes.
+    By default glibc returns large blocks to the system, which clears every page before it reuses them: 8 to
+    15 % of a step's time. This also asks Linux for pages of 2 MB where the heap grows next, because the
+    lookup of pages of 4 KB takes a tenth of a step that uses hundreds of megabytes.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -152,7 +152,7 @@ def reuse_freed_memory() -> None:
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    # Taken and given back, which makes the heap as large, in addresses; memory is used when it is written.
+    # Allocate and free: the heap keeps the addresses, and memory is used only when it is written.
     blocks = list(filter(None, (libc.malloc(BLOCK) for _ in range(HEAP // BLOCK))))
     if blocks:
         start, end = -(-min(blocks) // LARGE_PAGE) * LARGE_PAGE, max(blocks) + BLOCK
@@ -163,7 +163,7 @@ def reuse_freed_memory() -> None:
 
 
 def name_arithmetic(device: torch.device) -> list[str]:
-    """List all that decides, apart from the program, which bits the same sums give on ``device``."""
+    """List everything outside the program that decides on the bits of sums on ``device``."""
     named = [torch.__version__, sys.version, str(device), processor_name(), str(torch.get_num_threads())]
     named.append(torch.backends.cpu.get_cpu_capability())
     named += [os.environ.get(name, "") for name in CHOOSING_KERNELS]

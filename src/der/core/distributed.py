@@ -1,7 +1,7 @@
-"""Reductions over the processes that work on one step; a process is alone unless it has joined others.
+"""Barriers and reductions over the processes that work on one step; without ``join`` a process is alone.
 
-Every rank calls the same functions in the same order, and all get the same numbers: sums and lists are made
-in the order of the ranks.
+Every rank calls the same functions in the same order. All get the same numbers, because sums and lists are
+made in the order of the ranks.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from der.core.errors import UserError
 
-if TYPE_CHECKING:  # torch costs seconds, and a process that is alone does without
+if TYPE_CHECKING:  # torch takes seconds to import, and a single process does not need it
     import torch
     from torch import Tensor
     from torch._C._distributed_c10d import Store
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch costs seconds, and a process that is alone does witho
 T = TypeVar("T")
 
 ANSWER = timedelta(seconds=45)  # after which a rank that does not answer counts as lost
-# On GPUs far more: NCCL counts from when a reduction is queued, maybe behind an epoch of replayed steps.
+# Far longer on GPUs: NCCL counts from the queueing of a reduction, maybe behind an epoch of replayed steps.
 ANSWER_ON_GPUS = timedelta(minutes=10)
 STARTING = timedelta(minutes=10)  # for all ranks to join
 WAITING = timedelta(hours=48)  # at a barrier: rank 0 may wait for another run
@@ -29,11 +29,11 @@ SOURCE = re.compile(r"^(\[[^]]*\] *)+")  # a text of Gloo begins with where in i
 
 
 class LostRank(Exception):
-    """Another rank has ended or does not answer; nothing is wrong with this one's work."""
+    """Another rank has ended or does not answer; this rank's work is correct."""
 
 
 class Group(NamedTuple):
-    """This process's place among others, and the two groups by which they talk."""
+    """This process's rank, and the two process groups that it uses."""
 
     rank: int
     size: int
@@ -45,12 +45,12 @@ _group: Group | None = None
 
 
 def join(rank: int, size: int, device: "torch.device", store: "Store | None" = None) -> None:
-    """Join the others as ``rank`` of ``size`` by NCCL or Gloo, at ``store`` or where torchrun says."""
+    """Join the others as ``rank`` of ``size`` by NCCL or Gloo, at ``store`` or at torchrun's address."""
     global _group
     import torch.distributed as dist
 
     on_gpus = device.type == "cuda"
-    if on_gpus:  # else NCCL chooses by size and machine, also NVLS, whose sums differ from call to call
+    if on_gpus:  # else NCCL may choose NVLS by size and machine, whose sums differ from call to call
         os.environ.setdefault("NCCL_ALGO", "Ring")
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
     try:
@@ -64,7 +64,7 @@ def join(rank: int, size: int, device: "torch.device", store: "Store | None" = N
 
 
 def leave() -> None:
-    """Leave the others: this process is alone again."""
+    """Leave the other processes: this process is alone again."""
     global _group
     import torch.distributed as dist
 
@@ -83,18 +83,18 @@ def world_size() -> int:
 
 
 def shard(length: int) -> slice:
-    """Return this rank's part of ``length`` things in a row; parts differ by one at most."""
+    """Return this rank's shard of ``length`` consecutive items; shards differ by at most one item."""
     return slice(length * rank() // world_size(), length * (rank() + 1) // world_size())
 
 
 def barrier() -> None:
-    """Wait until all ranks have come here, however long it takes; raises LostRank."""
+    """Wait, without a time limit, until all ranks have reached this call; raises LostRank."""
     if _group:
         _call("barrier", _group.waiting)
 
 
 def all_reduce(tensors: "Sequence[Tensor]") -> None:
-    """Replace ``tensors``, all of one dtype, by their sums over the ranks, with the same bits each time."""
+    """Replace ``tensors`` of one dtype by their sums over the ranks, with the same bits each time."""
     if _group is None:
         return
     import torch
@@ -117,7 +117,7 @@ def all_gather(tensor: "Tensor") -> "Tensor":
 
 
 def broadcast(value: T) -> T:
-    """Return what rank 0 has for ``value``; raises LostRank."""
+    """Return rank 0's ``value`` on every rank; raises LostRank."""
     if _group is None:
         return value
     box = [value]
@@ -126,7 +126,7 @@ def broadcast(value: T) -> T:
 
 
 def _call(function: str, *arguments: Any, **named: Any) -> None:
-    """Call a function of torch.distributed, whose errors are RuntimeErrors of many kinds."""
+    """Call a function of torch.distributed and turn its many RuntimeErrors into LostRank."""
     import torch.distributed as dist
 
     try:

@@ -1,4 +1,4 @@
-"""Errors whose message is a sentence for users, how a program ends with one, and text that fits on a line."""
+"""Errors with one sentence for users, the end of a program with such an error, and text for one line."""
 
 import sys
 import unicodedata
@@ -10,20 +10,20 @@ QUOTE = "'"
 
 
 class UserError(ValueError):
-    """Something the user can put right; the message is one sentence that says what and how."""
+    """An error that the user can fix; the message is one sentence that says what is wrong and what to do."""
 
 
 class DamageError(UserError):
-    """A file is missing, or not as it was written; the message leaves open what to do about it."""
+    """A file is missing or was changed; the message does not say what to do about it."""
 
 
 class ForeignCodeError(UserError):
-    """A file names code that may be anyone's; the message leaves open how a program comes to import it."""
+    """A file names code that the program has not imported; the message does not say how to import it."""
 
 
 @contextmanager
 def naming(place: object) -> Iterator[None]:
-    """Put ``place`` in front of the message of a UserError: where its reader finds what is wrong."""
+    """Put ``place`` before the message of a UserError, so that the reader finds the mistake."""
     try:
         yield
     except UserError as error:
@@ -32,7 +32,7 @@ def naming(place: object) -> Iterator[None]:
 
 @contextmanager
 def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
-    """End the program with one line where users can put right what is wrong, ``interrupted`` after Ctrl-C."""
+    """End the program with one line after an error that users can fix, with ``interrupted`` after Ctrl-C."""
     try:
         yield
     except (UserError, OSError) as error:
@@ -44,7 +44,7 @@ def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
 
 
 def describe_error(error: UserError | OSError) -> str:
-    """Say what is wrong: of the system's errors, as of a full disk or a missing permission, with the file."""
+    """Describe an error; for an error of the system, such as a full disk, with the file."""
     return (
         str(error)
         if isinstance(error, UserError)
@@ -54,7 +54,7 @@ def describe_error(error: UserError | OSError) -> str:
 
 @contextmanager
 def advising(advice: str) -> Iterator[None]:
-    """Add ``advice``, what to do, to the message of damage."""
+    """Add ``advice`` to the message of a DamageError."""
     try:
         yield
     except DamageError as error:
@@ -62,7 +62,7 @@ def advising(advice: str) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Escape line ends, control characters and invalid UTF-8 as Python does: ``text`` on one line."""
+    """Return ``text`` on one line: escape line ends, control characters and invalid UTF-8 as Python does."""
     return "".join(
         letter.encode("unicode_escape").decode("ascii")
         if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
@@ -72,7 +72,7 @@ def printable(text: str) -> str:
 
 
 def columns(text: str) -> int:
-    """Count the columns of a terminal that ``text`` takes: two for wide letters, none for accents."""
+    """Count the terminal columns of ``text``: two for wide letters, none for accents."""
     wide = ("W", "F")
     return sum(
         2 if unicodedata.east_asian_width(letter) in wide else 1
@@ -82,7 +82,7 @@ def columns(text: str) -> int:
 
 
 def csv_cell(text: str) -> str:
-    """Put an apostrophe before a spreadsheet's formula, and before one that is there: so it can be undone."""
+    """Put an apostrophe before a spreadsheet's formula or a leading apostrophe; it can be undone."""
     return QUOTE + text if text.startswith((*FORMULA, QUOTE)) else text
 
 

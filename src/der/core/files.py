@@ -1,8 +1,7 @@
 """Files and directories that are whole or absent; sealed ones hold the digests of their content.
 
-They are written beside their place and then renamed, and read without running anything. Reading checks the
-digests: a bit that flips on the disk, or in a cache that trusts its objects, is an error, never a wrong
-number.
+They are written beside their final place and then renamed. Reading runs nothing, and checks the digests: a
+bit that flips on the disk, or in a cache that trusts its objects, is an error and never a wrong number.
 """
 
 import hashlib
@@ -40,14 +39,14 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory to fill; it becomes ``path``, replacing it, only if the block succeeds.
+    """Yield an empty directory to fill; it replaces ``path`` only if the block succeeds.
 
-    The old directory stays until the new one is there: after a kill between the two renamings it lies beside
+    The old directory stays until the new one is there. After a kill between the two renamings it lies beside
     ``path``, and the next call puts it back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
-    _settle(path)  # what a run that was killed left
+    _settle(path)  # left by a killed run
     partial.mkdir()
     try:
         yield partial
@@ -71,7 +70,7 @@ def _settle(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file's bytes to the disk, so that a power cut cannot leave it renamed but empty."""
+    """Flush a file to the disk, so that a power cut cannot leave it renamed but empty."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -80,7 +79,7 @@ def _flush(path: Path) -> None:
 
 
 def _flush_names(directory: Path) -> None:
-    """Bring the names in a directory to the disk, so that a power cut cannot undo a renaming."""
+    """Flush a directory's names to the disk, so that a power cut cannot undo a renaming."""
     with suppress(OSError):  # some file systems cannot
         _flush(directory)
 
@@ -120,12 +119,12 @@ def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Say what is wrong, without the system's number and the path."""
+    """Describe an error of the system without its number and path."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def prefetch(array: NDArray[Any], rows: NDArray[np.int64]) -> None:
-    """Have the system read these rows from disk while others are worked on; returns at once."""
+    """Make the system read these rows from disk in the background; returns at once."""
     found = _map_of(array)
     if found is None or not hasattr(mmap, "MADV_WILLNEED"):
         return
@@ -137,19 +136,19 @@ def prefetch(array: NDArray[Any], rows: NDArray[np.int64]) -> None:
 
 
 def release(array: NDArray[Any]) -> None:
-    """Give the memory of what was read back; it stays in the system's cache as long as there is room."""
+    """Release the memory of rows that were read; the system's cache keeps them while it has room."""
     found = _map_of(array)
     if found is not None and hasattr(mmap, "MADV_DONTNEED"):
         found.madvise(mmap.MADV_DONTNEED)
 
 
 def mapped_bytes(array: NDArray[Any]) -> int:
-    """The bytes of an array that lies in a file; 0 of one in memory."""
+    """Return the bytes of a memory-mapped array; 0 for an array in memory."""
     return 0 if _map_of(array) is None else array.nbytes
 
 
 def _map_of(array: NDArray[Any]) -> mmap.mmap | None:
-    """The map of a whole file's array, unless it may have been written to: changes would be lost."""
+    """Return the memory map of a whole file, unless it is writable: changes would be lost."""
     found = getattr(array, "_mmap", None)
     if not isinstance(found, mmap.mmap) or not isinstance(array, np.memmap):
         return None
@@ -183,7 +182,7 @@ MANIFEST = "manifest.json"
 
 @contextmanager
 def sealed_directory(path: Path, known: Mapping[str, str] | None = None) -> Iterator[Path]:
-    """As ``atomic_directory``, with a manifest; ``known``: digests of files linked from a sealed one."""
+    """Like ``atomic_directory``, with a manifest; ``known`` has digests of files linked from a sealed one."""
     with atomic_directory(path) as directory:
         yield directory
         seal(directory, known or {})

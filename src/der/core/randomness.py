@@ -1,7 +1,7 @@
 """Random generators, each named after its purpose; every draw comes from one of them.
 
-A generator is a pure function of the seed and the purpose (for example ``"flip", step, epoch``), so an
-epoch's draws need no state from the epochs before it, and switching one kind off moves no other.
+A generator is a pure function of the seed and the purpose (for example ``"flip", step, epoch``). So an
+epoch's draws need no state of earlier epochs, and turning off one kind of draw changes no other.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 
 @contextmanager
 def lending(stream: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed torch's own generators like ``stream`` for the block; then they go on as if it had not been."""
+    """Seed torch's global generators from ``stream`` in the block; afterwards restore their state."""
     with keeping_own(device):
         torch.default_generator.manual_seed(stream.initial_seed())
         if device.type != "cpu":
@@ -47,25 +47,25 @@ def lending(stream: torch.Generator, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def keeping_own(device: torch.device) -> Iterator[None]:
-    """Restore torch's own generators, the processor's and a GPU's, after the block.
+    """Restore torch's global generators, of the processor and a GPU, after the block.
 
-    All threads share them: one at a time is in such a block, and what others draw meanwhile is undone.
+    All threads share them. Only one at a time is in such a block; draws of others meanwhile are undone.
     """
     with _own, torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
 
 
 class Diverted(TorchFunctionMode):
-    """Diverts this thread's draws from torch's own generator to another one, of any seed, in the block.
+    """Makes this thread draw from another generator than torch's global one, in the block.
 
-    It is for first values of modules, which are then replaced. Torch's own generator goes on as if the block
-    had not been, also for other threads, whose draws ``keeping_own`` would undo.
+    It is for initial values of modules, which are replaced later. Torch's global generator is not changed,
+    also for other threads, whose draws ``keeping_own`` would undo.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.stream = torch.Generator()
-        self.stream.seed()  # not the same twice, or draws that belong to no seed would not show
+        self.stream.seed()  # never the same twice: so draws without a seed are found
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -1,8 +1,8 @@
-"""Resolves the names in settings to the implementations that they choose from.
+"""Resolves the names in settings to implementations.
 
 A name with a colon, "my_package.module:function", is a user-defined function, from anywhere on Python's path.
 Names in untrusted files resolve only to modules that the program has already imported.
-Before the colon may also be a family of ours, "timm:resnet50": its key among the choices ends in a colon.
+A built-in family, as in "timm:resnet50", may also stand before the colon: its key ends in a colon.
 """
 
 import sys
@@ -21,7 +21,7 @@ imported_own: set[str] = set()  # modules that this process has imported for a n
 
 
 def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
-    """Resolve ``name`` to an entry of ``choices`` or a user-defined function; raises UserError if to none."""
+    """Resolve ``name`` to an entry of ``choices`` or a user-defined function; else raises UserError."""
     if (module := module_of(name)) is not None:
         attribute = name.partition(OWN)[2]
         own: object = getattr(import_own(module, where), attribute, None)
@@ -36,18 +36,18 @@ def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
 
 
 def is_family(key: str) -> bool:
-    """Tell whether a key of choices is a family: many choices, each with a name behind the colon."""
+    """Tell whether a key of choices is a family: many choices, each with its name after the colon."""
     return key.endswith(OWN)
 
 
 def module_of(name: str) -> str | None:
-    """Return the module that a name with a colon names, unless it is of a family."""
+    """Return the module of a name with a colon, unless the name belongs to a family."""
     module, colon, _ = name.partition(OWN)
     return module if colon and module not in FAMILIES else None
 
 
 def check_imported(name: str, where: str) -> None:
-    """Raise ForeignCodeError, ``where`` first, for a function whose module was not imported: anyone's."""
+    """Raise ForeignCodeError, ``where`` first, for a function of a module that was not imported."""
     module = module_of(name)
     if module is not None and module not in sys.modules:
         raise ForeignCodeError(
@@ -56,17 +56,17 @@ def check_imported(name: str, where: str) -> None:
 
 
 def refuse_pythons(module: str, where: str) -> None:
-    """Raise UserError, ``where`` first, for a module of Python's own library."""
+    """Raise UserError, ``where`` first, for a module of Python's standard library."""
     if module.partition(".")[0] in sys.stdlib_module_names:
         raise UserError(f"{where}: {module!r} is Python's own; write a function made for this")
 
 
 def import_own(module: str, where: str) -> ModuleType:
-    """Import a module of the user's; raises UserError, ``where`` first, if that fails."""
+    """Import a user's module; raises UserError, ``where`` first, if that fails."""
     refuse_pythons(module, where)
     try:
         found = import_module(module)
-    except Exception as error:  # whatever someone's module does when it is imported
+    except Exception as error:  # a user's module may raise anything when it is imported
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and not f"{module}.".startswith(f"{missing}."):
             raise UserError(f"{where}: {module!r} needs {missing}, which is missing; install it") from error

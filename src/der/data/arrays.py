@@ -1,4 +1,4 @@
-"""Images as arrays: picked without copying, in files of one class each, and as the memory of exemplars.
+"""Images as arrays: rows picked without copying, one file per class, and the memory of exemplars.
 
 # N images, B of them, M exemplars, K classes seen, H and W pixels, C channels, D features
 """
@@ -27,10 +27,10 @@ OTHER_FILES = 1024  # that a process may have open beside memory maps
 
 @dataclass(frozen=True)
 class ImageRows:
-    """N images uint8: image i is row ``rows_N[i]`` of all ``arrays``, one after the other.
+    """N images uint8: image i is row ``rows_N[i]`` of the concatenated ``arrays``.
 
-    The arrays may be memory maps. An image is copied when it is read, and not before; what was read of large
-    files does not stay in memory.
+    The arrays may be memory maps. An image is copied only when it is read. Pages of large files are released
+    after each read.
     """
 
     arrays: Sequence[NDArray[np.uint8]]  # (n, H, W, C) each, at least one
@@ -46,33 +46,33 @@ class ImageRows:
         return height, width, channels
 
     def pick(self, indices_B: NDArray[np.int64]) -> "ImageRows":
-        """The images with these indices, not copied."""
+        """Return the images with these indices without copying them."""
         return ImageRows(self.arrays, self.rows_N[indices_B])
 
     def read(self, indices_B: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A copy (B, H, W, C) of the images with these indices."""
+        """Return a copy (B, H, W, C) of the images with these indices."""
         picked = np.empty((len(indices_B), *self.shape), np.uint8)
         size = max(1, HELD // AROUND) if self._large else max(1, len(indices_B))
         for start in range(0, len(indices_B), size):
             for array, places, rows in self._parts_of(indices_B[start : start + size]):
-                picked[start + places] = np.asarray(array)[rows]  # as a memory map it would take longer
+                picked[start + places] = np.asarray(array)[rows]  # a memory map would take longer
                 if self._large:
                     files.release(array)
         return picked
 
     def stream(self, several: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
-        """Copies of the images of each array of indices; the disk reads the next while one is worked on."""
+        """Yield copies of the images of each array of indices, while the disk reads those of the next."""
         for indices_B, following in pairwise([*several, np.empty(0, np.int64)]):
             for array, _, rows in self._parts_of(following):
                 files.prefetch(array, rows)
             yield self.read(indices_B)
 
     def copy(self) -> NDArray[np.uint8]:
-        """A copy (N, H, W, C) of all."""
+        """Return a copy (N, H, W, C) of all images."""
         return self.read(np.arange(len(self)))
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:
-        """Copies of all images in order, some megabytes at a time."""
+        """Yield copies of all images in order, some megabytes at a time."""
         size = max(1, CHUNK // max(1, int(np.prod(self.shape))))
         for start in range(0, len(self), size):
             yield self.read(np.arange(start, min(start + size, len(self))))
@@ -85,7 +85,7 @@ class ImageRows:
     def _parts_of(
         self, indices_B: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]]:
-        """Each array that holds some of the images; their places among those asked for, and in the array."""
+        """Yield each array with some of the images, with their places in the request and in the array."""
         rows_B, starts = self.rows_N[indices_B], np.cumsum([0, *map(len, self.arrays)])
         owners = np.searchsorted(starts, rows_B, side="right") - 1
         order = np.argsort(owners, kind="stable")
@@ -95,12 +95,12 @@ class ImageRows:
 
 
 def every_row(arrays: Sequence[NDArray[np.uint8]]) -> ImageRows:
-    """All images of ``arrays``."""
+    """Return all images of ``arrays``."""
     return ImageRows(arrays, np.arange(sum(map(len, arrays))))
 
 
 def join(several: Sequence[ImageRows]) -> ImageRows:
-    """The images of ``several``, one after the other; some of them may be empty."""
+    """Concatenate the images of ``several``, some of which may be empty."""
     found = [one for one in several if len(one)] or several[:1]
     arrays = [array for one in found for array in one.arrays]
     *starts, _ = accumulate((sum(map(len, one.arrays)) for one in found), initial=0)
@@ -112,7 +112,7 @@ def join(several: Sequence[ImageRows]) -> ImageRows:
 
 
 def class_file(name: str) -> str:
-    """The file of the images of class ``name``, which may hold dots."""
+    """Return the file of the images of class ``name``, which may contain dots."""
     return f"{name}{SUFFIX}"
 
 
@@ -127,20 +127,20 @@ def write_images(path: Path, images: ImageRows) -> None:
 
 
 def list_classes(directory: Path) -> list[str]:
-    """Names of the classes in ``directory``, in alphabetical order; raises DamageError if it is none."""
+    """List the classes in ``directory`` in alphabetical order; raises DamageError if it holds none."""
     digests = files.SealedDirectory(directory).digests
     return sorted(name.removesuffix(SUFFIX) for name in digests if name.endswith(SUFFIX))
 
 
 def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
-    """Memory maps of the named classes' images, in that order; raises DamageError naming a bad file."""
+    """Map the images of the named classes, in that order; raises DamageError naming a bad file."""
     _allow_open_files(OTHER_FILES + len(names))
     sealed = files.SealedDirectory(directory)
     return [sealed.read_array(class_file(name), mapped=True) for name in names]
 
 
 def _allow_open_files(count: int) -> None:
-    """Raise this process's limit of open files, as far as it may: every memory map keeps one open."""
+    """Raise this process's limit of open files as far as possible: every memory map keeps one open."""
     if sys.platform == "win32":
         return
     import resource
@@ -154,38 +154,38 @@ def _allow_open_files(count: int) -> None:
 
 @dataclass(frozen=True)
 class Memory:
-    """The memory M_t: exemplars of every class seen, sorted by label, those of a class in herding order."""
+    """The memory M_t: exemplars of all classes seen, sorted by label, and within a class in herding order."""
 
     images: ImageRows  # M of them
     labels: NDArray[np.int64]  # (M,)
     class_means: NDArray[np.float32]  # (K, D), of the current network's features
 
     def indices_of(self, label: int) -> NDArray[np.int64]:
-        """The indices of one class's exemplars, in herding order."""
+        """Return the indices of one class's exemplars, in herding order."""
         return np.flatnonzero(self.labels == label)
 
     def of_class(self, label: int) -> ImageRows:
-        """The exemplars of one class, in herding order."""
+        """Return the exemplars of one class, in herding order."""
         return self.images.pick(self.indices_of(label))
 
     def copy(self) -> "Memory":
-        """A memory with its own copy of the images: the arrays that they were picked from may go."""
+        """Return a memory with its own copy of the images, which no longer needs the original arrays."""
         return replace(self, images=every_row([self.images.copy()]))
 
 
 def empty_memory() -> Memory:
-    """The memory before step 1."""
+    """Return the memory before step 1."""
     images = every_row([np.empty((0, 0, 0, 0), np.uint8)])
     return Memory(images, np.empty(0, np.int64), np.empty((0, 0), np.float32))
 
 
 def exemplars_per_class(settings: MemorySettings, classes: int) -> int:
-    """m: the fixed number per class, or an equal share of the fixed total."""
+    """Return m: the fixed number per class, or an equal share of the fixed total."""
     return settings.budget if settings.allocation == "per_class" else settings.budget // classes
 
 
 def check_budget(settings: MemorySettings, classes: int) -> None:
-    """Raise UserError if the memory's budget leaves no exemplar for each of ``classes``."""
+    """Raise UserError if the memory budget allows no exemplar for each of ``classes``."""
     if not exemplars_per_class(settings, classes):
         raise UserError(
             f"memory.budget: {settings.budget} leaves no exemplar for each of {classes} classes; "
@@ -202,7 +202,7 @@ def save_memory(path: Path, memory: Memory) -> None:
 
 
 def load_memory(path: Path) -> Memory:
-    """Read a memory; raises UserError naming what is missing, damaged, not finite, or of another form."""
+    """Read a memory; raises UserError naming what is missing, damaged, not finite, or of the wrong form."""
     sealed = files.SealedDirectory(path)
     images = sealed.read_array("images.npy", mapped=True)
     labels, means = (sealed.read_array(name) for name in ("labels.npy", "class_means.npy"))
@@ -211,12 +211,12 @@ def load_memory(path: Path) -> Memory:
     if forms != [("uint8", 4), ("int64", 1), ("float32", 2)] or not fit:
         raise UserError(f"{path}: its arrays are no memory's, or not of one; build it again")
     memory = Memory(every_row([images]), labels, means)
-    if not np.isfinite(memory.class_means).all():  # to which no distance would be right
+    if not np.isfinite(memory.class_means).all():  # every distance to it would be wrong
         raise UserError(f"{path / 'class_means.npy'}: not all means are finite; build it again")
     return memory
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:
-    """The labels (M,) of a memory alone; raises UserError naming a file that is missing or damaged."""
+    """Read only the labels (M,) of a memory; raises UserError naming a missing or damaged file."""
     labels: NDArray[np.int64] = files.SealedDirectory(path).read_array("labels.npy")
     return labels

@@ -1,4 +1,4 @@
-"""Which classes arrive at which step, and which images a data set holds.
+"""Decides which classes arrive at which step, and identifies the images of a data set.
 
 N images, S side in pixels, C channels
 """
@@ -21,7 +21,7 @@ from der.settings.sections import SPLITS, ProtocolSettings
 
 @dataclass(frozen=True)
 class Identity:
-    """What a data set's images are known by."""
+    """The identity of a data set's images."""
 
     sha256: str  # of the classes' names and the multiset of images of each, in hexadecimal
     classes: int
@@ -32,10 +32,10 @@ class Identity:
 def order_classes(names: list[str], order: int | list[int | str] | str) -> list[str]:
     """Return the classes in the order in which they are taught.
 
-    ``names`` in alphabetical order are permuted by numpy's RandomState(order).permutation for a seed (an
-    integer or a list of integers: RandomState([1993]) and RandomState(1993) differ), kept for
-    "alphabetical", or replaced by an explicit list of all names. Raises UserError for a list that does not
-    hold every name once, and for whole numbers that are all the names.
+    ``names`` come in alphabetical order. A seed (an integer or a list of integers: RandomState([1993]) and
+    RandomState(1993) differ) permutes them by numpy's RandomState(order).permutation; "alphabetical" keeps
+    them; an explicit list of all names replaces them. Raises UserError for a list that does not hold every
+    name once, and for integers that are all the names.
     """
     if order == "alphabetical":
         return names
@@ -56,10 +56,10 @@ def order_classes(names: list[str], order: int | list[int | str] | str) -> list[
 
 
 def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
-    """Return the class names of every step, in label order; ``names`` are all, in alphabetical order.
+    """Return the class names of every step in label order; ``names`` has all names in alphabetical order.
 
-    Without explicit steps: ``first_classes``, then ``later_classes`` at a time; the last step takes what
-    remains. Raises UserError for an unknown, repeated or missing class.
+    Without explicit steps, the first step takes ``first_classes`` and each later one ``later_classes``; the
+    last step takes the remainder. Raises UserError for an unknown, repeated or missing class.
     """
     if settings.steps is not None:
         return _check_steps(settings.steps, names)
@@ -87,7 +87,7 @@ def _check_steps(steps: list[list[str]], names: list[str]) -> list[list[str]]:
 
 
 def _normalize(written: Iterable[object]) -> list[str]:
-    """Names in Unicode NFC, as those of the data set are; an editor may have written others."""
+    """Convert names to Unicode NFC, the form of the data set's names; an editor may write another form."""
     return [unicodedata.normalize("NFC", str(name)) for name in written]
 
 
@@ -104,9 +104,8 @@ def _check_names(where: str, listed: list[str], names: list[str]) -> None:
 def identify(directory: Path) -> Identity:
     """Identify the images in ``directory/{train,test}/<class>.npy``, uint8 (N, S, S, C).
 
-    The identity depends on class names and pixels alone: names of the files that the images came from, their
-    order within a class and their format do not change it; one pixel, one image more or less, or another
-    class name does. Raises UserError naming a file that is missing or damaged.
+    The identity depends only on class names and pixels, not on file names, the order within a class or the
+    format. Raises UserError naming a file that is missing or damaged.
     """
     parts = []
     for split in SPLITS:
@@ -120,6 +119,6 @@ def identify(directory: Path) -> Identity:
 
 
 def digest_images(images: NDArray[np.uint8]) -> str:
-    """Return the SHA-256 of the sorted SHA-256 of each image's pixels, (N, S, S, C): of their multiset."""
+    """Digest the images (N, S, S, C) as a multiset: the SHA-256 of the sorted SHA-256 of each image."""
     digests = sorted(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images)
     return hashlib.sha256(b"".join(digests)).hexdigest()

@@ -1,4 +1,4 @@
-"""What users give: arrays of images with labels, checked, and split by class.
+"""Checks the users' arrays of images and labels, and splits them by class.
 
 # N images, H and W pixels, C channels, K classes
 """
@@ -20,19 +20,19 @@ MOST_NAMED = 10  # labels in a message
 
 
 class Labelled(NamedTuple):
-    """Images and labels that fit each other."""
+    """Images with their labels."""
 
     images: NDArray[np.uint8]  # (N, H, W, C)
     labels: NDArray[Any]  # (N,) of text or whole numbers
     kind: LabelKind
 
     def of_each(self, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
-        """The images of each of ``classes``, in the order given."""
+        """Return the images of each of ``classes``, in the given order."""
         return [self.images[self.labels == label] for label in classes]
 
 
 def check_labelled(images: object, labels: object) -> Labelled:
-    """Images and their labels as arrays; raises UserError that says what to give instead."""
+    """Return images and labels as arrays; raises UserError, which says what to give instead."""
     checked = check_images(images)
     kind, values = check_labels(labels)
     if len(checked) != len(values):
@@ -43,7 +43,7 @@ def check_labelled(images: object, labels: object) -> Labelled:
 
 
 def check_images(images: object) -> NDArray[np.uint8]:
-    """Images as uint8 (N, H, W, C), H = W; raises UserError for anything else."""
+    """Return images as uint8 (N, H, W, C), H = W; raises UserError for anything else."""
     if not isinstance(images, np.ndarray):
         raise UserError(f"images: a {type(images).__name__} is no array; give numpy {FORM}")
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
@@ -57,8 +57,8 @@ def check_images(images: object) -> NDArray[np.uint8]:
 
 
 def check_labels(labels: object) -> tuple[LabelKind, NDArray[Any]]:
-    """Labels (N,) and whether they are whole numbers or text; raises UserError for anything else."""
-    # A list as it is: numpy would make text of all that stands beside text.
+    """Return labels (N,) and whether they are integers or text; raises UserError for anything else."""
+    # Check a list unconverted: numpy would turn numbers beside text into text.
     values = np.array(labels, dtype=object) if isinstance(labels, list | tuple) else np.asarray(labels)
     if values.ndim != 1:
         raise UserError(f"labels: shape {values.shape} does not fit; give one label for each image")
@@ -78,7 +78,7 @@ def _kind_of(value: object) -> LabelKind | None:
 
 
 def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Label] | None) -> list[Label]:
-    """New labels, sorted or in the ``order`` given; raises UserError for ``known`` ones and another order."""
+    """Return new labels, sorted or in ``order``; raises UserError for ``known`` labels and a wrong order."""
     new: list[Label] = np.unique(labels).tolist()
     if old := [label for label in new if label in set(known)]:
         raise UserError(
@@ -89,12 +89,12 @@ def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Labe
     listed = list(order)
     if len(listed) != len(new) or set(listed) != set(new):
         raise UserError(f"order: {name_labels(listed)}; list every new class once, {name_labels(new)}")
-    own = {label: label for label in new}  # 1.0 equals the label 1, and has another name
+    own = {label: label for label in new}  # 1.0 equals the label 1, but is written differently
     return [own[label] for label in listed]
 
 
 def split_known(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
-    """The images of each class that a network knows; UserError if there are others or one has none."""
+    """Split images by known class; raises UserError for other classes, and for a class without images."""
     present = set(np.unique(labelled.labels).tolist())
     if unknown := present - set(classes):
         raise UserError(f"labels: {name_labels(unknown)} not learned; leave their images out")
@@ -104,7 +104,7 @@ def split_known(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np
 
 
 def name_labels(labels: Iterable[Label]) -> str:
-    """Labels as a message names them."""
+    """Write labels as messages name them."""
     names = [repr(label) for label in labels]
     shown = ", ".join(names[:MOST_NAMED])
     return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"

@@ -1,6 +1,6 @@
-"""Settings as a whole: changed by keyword, and held to what their names can choose.
+"""Changes settings by keyword, and checks all names in them against the registries.
 
-For those alone who see everything: a stage that imported this would have every registry in its fingerprint.
+Stages must not import this module: it would put every registry into their fingerprint.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ from der.model.architecture import COLOURS
 from der.settings import parsing, sections
 from der.settings.experiment import Settings
 
-SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names parameters of what lies inside
+SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names nested parameters
 
 
 class Choice(NamedTuple):
-    """What a setting's name is looked up in."""
+    """The registry of a setting whose value is a name."""
 
     registry: Mapping[str, Any]
     arguments: int  # that a user-defined function is called with
@@ -40,7 +40,7 @@ CHOICES = {
 
 
 def check_choices(settings: Settings) -> None:
-    """Raise UserError for an unknown name, or a network that its backbone cannot be."""
+    """Raise UserError for an unknown name, or for settings that the backbone refuses."""
     for key, choice in CHOICES.items():
         name = attrgetter(key)(settings)
         found = look_up(choice.registry, name, key)
@@ -58,13 +58,13 @@ def check_choices(settings: Settings) -> None:
 
 
 def check_choices_imported(settings: Settings) -> None:
-    """Raise UserError for a user-defined function that has not been imported; see ``check_imported``."""
+    """Raise UserError for a user-defined function that was not imported; see ``check_imported``."""
     for key in CHOICES:
         check_imported(attrgetter(key)(settings), key)
 
 
 def check_channels(network: sections.NetworkSettings, channels: int, advice: str) -> None:
-    """Raise UserError, ``advice`` last, for weights to start from where images have other ``channels``."""
+    """Raise UserError, ``advice`` last, if start weights do not fit the ``channels`` of the images."""
     if network.weights is not None and channels != COLOURS:
         raise UserError(
             f"network.weights: those of {network.backbone} are for images of {COLOURS} channels, "
@@ -73,7 +73,7 @@ def check_channels(network: sections.NetworkSettings, channels: int, advice: str
 
 
 def backbone_side(settings: Settings) -> int | None:
-    """The side that images get from the backbone, None if settings name one; raises UserError for none."""
+    """Return the image side of the backbone, or None if settings name a side; raises UserError if unknown."""
     backbone, side = backbones.choose_backbone(settings.network), settings.dataset.image_side
     if side is None and backbone.side is None:
         raise UserError(
@@ -88,7 +88,7 @@ def backbone_side(settings: Settings) -> int | None:
 
 
 def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
-    """``settings`` with other values; raises UserError for a key or value that does not fit."""
+    """Return ``settings`` with other values; raises UserError for a wrong key or value."""
     if not isinstance(settings, Settings):
         raise UserError(
             f"settings: a {type(settings).__name__} does not fit; give der.preset(...) or "
@@ -112,7 +112,7 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
         *above, last = key.split(SEPARATOR)
         for name in above:
             inner = section.get(name)
-            if not isinstance(inner, dict):  # masks, which may be None: it is given whole
+            if not isinstance(inner, dict):  # masks may be None: its value is given as a whole
                 raise UserError(f"{where}: there is no section {name!r} to change")
             section = inner
         section[last] = msgspec.to_builtins(value, enc_hook=convert)
@@ -120,7 +120,7 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
 
 
 def list_values(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """All values of settings by the keys that ``change_settings`` takes, sections among them."""
+    """List all values of settings, sections too, by the keys that ``change_settings`` takes."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         found[prefix + name] = value

@@ -1,8 +1,8 @@
-"""A classifier that learns step by step, by scikit-learn's conventions, and its files.
+"""A classifier that learns step by step and follows scikit-learn's conventions, and its files.
 
-The base classes of scikit-learn are left out, for they take as long to import as torch; what they ask for is
-here. A step is what stages train_task and build_memory do, with arrays instead of files. A saved classifier
-is checkpoint and memory as the stages write them, with the settings to go on with.
+It does not import scikit-learn's base classes, which take as long as torch, but has their methods. A step
+does the work of stages train_task and build_memory, with arrays instead of files. A saved classifier is a
+checkpoint and a memory as the stages write them, with the settings for further steps.
 
 # N images, of a class where there are several arrays, H and W pixels, C channels, K classes learned
 """
@@ -42,12 +42,12 @@ from der.train.log import Listener
 MODEL = "model.json"
 FORMAT = 1  # of that file
 CHECKPOINT, MEMORY = "checkpoint", "memory"  # directories of a saved classifier
-OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # all that it is made of, at its top
+OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # its top-level entries
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The network after a step, the exemplars, and what the labels were."""
+    """The network after a step, the exemplars, and the type of the labels."""
 
     checkpoint: Checkpoint
     memory: Memory
@@ -55,13 +55,13 @@ class Learned:
 
     @property
     def classes(self) -> list[Label]:
-        """The labels of all classes, in the order in which the network has them."""
+        """The labels of all classes, in the network's order."""
         names = self.checkpoint.metadata.class_names
         return [int(name) for name in names] if self.kind == "int" else [*names]
 
     @cached_property
     def bytes(self) -> tuple[int, int]:
-        """Bytes of the files of the checkpoint and of the memory."""
+        """Return the bytes of the checkpoint's files and of the memory's files."""
         with TemporaryDirectory() as directory:
             self.save(Path(directory))
             sizes = [SealedDirectory(Path(directory) / name).bytes() for name in (CHECKPOINT, MEMORY)]
@@ -84,31 +84,31 @@ class Model(sections.Section, frozen=True):
 class DERClassifier:
     """Dynamically Expandable Representation (Yan, Xie, He; CVPR 2021) on arrays of images.
 
-    Every call of ``partial_fit`` is an incremental step: it brings new classes, for which the network grows
-    by a feature extractor, while exemplars in memory stand for the old ones. What fails, or is interrupted,
-    leaves the classifier as it was. The same data, settings and machine give the same network, bit for bit.
+    Every call of ``partial_fit`` is an incremental step: it adds new classes, and the network grows by one
+    feature extractor. Exemplars in memory represent the old classes. A call that fails or is interrupted does
+    not change the classifier. The same data, settings and machine give the same network, bit for bit.
 
     Parameters
     ----------
     settings
-        ``der.preset(name)`` or ``der.read_settings(path)``. Sections dataset and protocol play no part: the
+        ``der.preset(name)`` or ``der.read_settings(path)``. Sections dataset and protocol have no effect: the
         arrays decide on classes, steps, image side and channels.
     device
-        "cuda", "cuda:1", "mps" or "cpu"; None: the best there is.
+        "cuda", "cuda:1", "mps" or "cpu"; None chooses the best available one.
     callback
-        Hears of phases, batches and epochs: an object of a class derived from ``der.Listener``.
+        An object of a class derived from ``der.Listener``, which is told of phases, batches and epochs.
     changes
         Single values of the settings by keyword, with two underscores for each dot: ``train__seed=1``.
 
     Attributes
     ----------
     classes_ : array (K,)
-        The labels learned, whole numbers or text, in the order in which the network has them.
+        The learned labels, integers or text, in the network's order.
 
     Raises
     ------
     UserError
-        For settings that do not fit; as all errors here it is a ValueError, and one sentence.
+        For invalid settings. Like all errors here it is a ValueError with one sentence.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class DERClassifier:
         self._predictor: Predictor | None = None
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of the constructor, and with ``deep`` single values of the settings."""
+        """Return the constructor's arguments, and with ``deep`` single values of the settings."""
         own = {"settings": self.settings, "device": self.device, "callback": self.callback}
         return own | (choices.list_values(sections.to_values(self.settings)) if deep else {})
 
@@ -143,7 +143,7 @@ class DERClassifier:
         return self
 
     def fit(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> Self:
-        """Forget what was learned, and learn a first step; see ``partial_fit``."""
+        """Forget everything learned, and learn a first step; see ``partial_fit``."""
         return self._learn(None, images, labels, None)
 
     def partial_fit(
@@ -158,17 +158,17 @@ class DERClassifier:
         Parameters
         ----------
         images : uint8 (N, H, W) or (N, H, W, C)
-            Square, grey (C = 1) or in colour (C = 3), alike at all steps.
+            Square, grey (C = 1) or in colour (C = 3), with the same form at all steps.
         labels : (N,)
-            Whole numbers or text, alike at all steps.
+            Integers or text, of the same type at all steps.
         order
-            The step's labels in the order in which the network is to have them; None: sorted.
+            The step's labels in the order that the network will use; None: sorted.
 
         Raises
         ------
         UserError
-            For images or labels of another form, a class that is known already, a memory budget too small
-            for all classes, and a loss that is not finite.
+            For images or labels of another form, a known class, a memory budget too small for all classes,
+            and a loss that is not finite.
         """
         return self._learn(self._learned, images, labels, order)
 
@@ -206,7 +206,7 @@ class DERClassifier:
 
     @property
     def classes_(self) -> NDArray[Any]:
-        """The labels learned (K,), in the order in which the network has them."""
+        """The learned labels (K,), in the network's order."""
         return np.array(self._known().classes)
 
     def _known(self) -> Learned:
@@ -217,16 +217,16 @@ class DERClassifier:
         return self._learned
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """The most probable class (N,) of each image; see ``predict_proba``."""
+        """Return the most probable class of each image (N,); see ``predict_proba``."""
         probabilities_NK = self.predict_proba(images)
         labels_N: NDArray[Any] = self.classes_[probabilities_NK.argmax(axis=1)]
         return labels_N
 
     def predict_proba(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities (N, K) of the classes, in the order of ``classes_``.
+        """Return the probabilities (N, K) of the classes, in the order of ``classes_``.
 
-        Images are uint8, (N, H, W) or (N, H, W, C); those of another side or number of channels than the
-        network's are brought to it. Raises UserError for anything else, NotFittedError before the first step.
+        Images are uint8, (N, H, W) or (N, H, W, C); images with another side or number of channels are
+        converted to the network's. Raises UserError for anything else, NotFittedError before the first step.
         """
         learned = self._known()
         checked = check_images(images)
@@ -241,20 +241,20 @@ class DERClassifier:
         labels: Sequence[Label] | NDArray[Any],
         sample_weight: Sequence[float] | NDArray[Any] | None = None,
     ) -> float:
-        """Accuracy, from 0 to 1, of the predictions; labels may be of any classes, known or not.
+        """Return the accuracy of the predictions, from 0 to 1; labels may name unknown classes, too.
 
-        Raises UserError for images or labels that ``predict`` or ``evaluate`` would not take, labels of
-        another kind than those learned.
+        Raises UserError for images or labels that ``predict`` or ``evaluate`` refuses, and for labels of
+        another type than the learned ones.
         """
         labelled = check_labelled(images, labels)
         check_kind(self._known(), labelled.kind)
         return float(np.average(self.predict(images) == labelled.labels, weights=sample_weight))
 
     def evaluate(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> StepMetrics:
-        """The metrics of the last step on test images: those of the stages' metrics/steps, in percent.
+        """Return the metrics of the last step on test images, in percent, as in the stages' metrics/steps.
 
-        Raises UserError for images or labels of another form than those learned, a class that is not known,
-        and a class without an image.
+        Raises UserError for images or labels of another form than the learned ones, an unknown class, and a
+        class without an image.
         """
         learned = self._known()
         labelled = check_labelled(images, labels)
@@ -276,9 +276,9 @@ class DERClassifier:
     def save(self, path: str | Path) -> None:
         """Write the classifier into the directory ``path``: checkpoint, memory and settings.
 
-        ``path/checkpoint`` and ``path/memory`` are what the stages write. The directory is whole or absent.
-        Raises UserError if something else than a saved classifier is there already, with as much as one more
-        file, if it cannot be written, and for weights that are not finite.
+        ``path/checkpoint`` and ``path/memory`` are as stages write them. The directory is whole or absent.
+        Raises UserError if ``path`` holds anything but a saved classifier, even one more file, if it cannot
+        be written, and for weights that are not finite.
         """
         path, learned = Path(path), self._known()
         if path.name in ("", "..") or Path.cwd().is_relative_to(path.resolve()):
@@ -305,18 +305,18 @@ def load(
     device: str | None = None,
     callback: Listener | None = None,
 ) -> DERClassifier:
-    """The classifier in ``path``, which predicts, evaluates and goes on learning.
+    """Load the classifier in ``path``, which predicts, evaluates and can learn more classes.
 
-    ``path`` is what ``save`` wrote, or a step's checkpoint directory of a pipeline, data/checkpoints/2. The
-    latter goes with a ``memory`` directory and ``settings`` to go on with, by default those of the same
-    project: data/memory/2 and params.yaml. Labels of a pipeline are text. ``device`` and ``callback`` are
-    as of ``DERClassifier``.
+    ``path`` is a directory that ``save`` wrote, or a step's checkpoint directory of a pipeline, such as
+    data/checkpoints/2. A checkpoint also needs a ``memory`` directory and ``settings``, by default those of
+    the same project: data/memory/2 and params.yaml. Labels of a pipeline are text. ``device`` and
+    ``callback`` are those of ``DERClassifier``.
 
     User-defined functions named in a saved file, module:function, are never imported automatically; import
-    their modules first. Raises UserError naming what is missing, damaged, foreign, or does not go together.
+    their modules first. Raises UserError naming files that are missing, damaged or do not belong together.
     """
     directory = Path(path)
-    with torch.inference_mode(False):  # whatever the caller is in: the network may go on learning elsewhere
+    with torch.inference_mode(False):  # in no mode of the caller: the network may learn further elsewhere
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")
@@ -353,10 +353,10 @@ def learn_step(
     device: torch.device,
     listener: Listener,
 ) -> Learned:
-    """Teach ``classes`` after ``previous``, which is left as it was (DER, section 3).
+    """Teach ``classes`` after ``previous``, which does not change (DER, section 3).
 
     ``images`` holds the training images (N, H, W, C) of each class. Raises UserError if they, the labels or
-    the settings do not go with what was learned before, and as ``train_step`` and ``build_memory`` do.
+    the settings do not fit the earlier steps, and where ``train_step`` and ``build_memory`` raise it.
     """
     check_continuation(previous, images, kind, settings)
     before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
@@ -396,14 +396,14 @@ def check_continuation(
 
 
 def check_kind(learned: Learned, kind: LabelKind) -> None:
-    """Raise UserError unless labels are of the kind of those learned: the text "1" is not the number 1."""
+    """Raise UserError unless labels have the type of the learned ones: the text "1" is not the number 1."""
     if kind != learned.kind:
         words = {"int": "whole numbers", "str": "text"}
         raise UserError(f"labels: {words[kind]}; those learned are {words[learned.kind]}, give the same")
 
 
 def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:
-    """Raise UserError unless images have the side and channels of those learned."""
+    """Raise UserError unless images have the side and channels of the learned ones."""
     _, side, _, channels = images.shape
     metadata = learned.checkpoint.metadata
     if (side, channels) != (metadata.image_side, metadata.channels):
@@ -414,7 +414,7 @@ def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:
 
 
 def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
-    """Read a step's checkpoint and memory; raises UserError if they are of different steps."""
+    """Read a step's checkpoint and memory; raises UserError if they belong to different steps."""
     loaded = load_checkpoint(checkpoint)
     if not memory.is_dir():
         raise UserError(

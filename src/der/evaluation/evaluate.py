@@ -42,9 +42,9 @@ def evaluate_step(
 ) -> Evaluation:
     """Evaluate a checkpoint.
 
-    ``tests`` holds the test images (N, H, W, C) of each class seen, in label order; ``memory`` is that
-    of the same step, for prediction by nearest mean of exemplars. The sizes of their files become part
-    of the metrics. Raises UserError if the network's scores are not finite.
+    ``tests`` holds the test images (N, H, W, C) of each class seen, in label order. ``memory`` is the
+    memory of the same step, for prediction by the nearest mean of exemplars. The metrics include the
+    sizes of their files. Raises UserError if the network's scores are not finite.
     """
     metadata = checkpoint.metadata
     judged = judge_tests(checkpoint, memory.class_means, tests, device)
@@ -71,7 +71,7 @@ def evaluate_step(
 
 
 def save_evaluation(path: Path, evaluation: Evaluation, names: list[str]) -> None:
-    """Write the sealed directory of a step's evaluation; ``names`` are the classes in label order."""
+    """Write a step's evaluation as a sealed directory; ``names`` are the classes in label order."""
     with sealed_directory(path) as directory:
         write_json(directory / results.METRICS, evaluation.metrics)
         results.write_confusion(directory, evaluation.confusion, names)

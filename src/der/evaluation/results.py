@@ -1,4 +1,4 @@
-"""What the evaluation of a step leaves: metrics, the confusion matrix, predictions, mistakes with pictures.
+"""The results of a step's evaluation: metrics, the confusion matrix, predictions, mistakes with pictures.
 
 All accuracies are in percent, rounded to 4 decimals.
 
@@ -28,7 +28,7 @@ CONFUSION = "confusion.csv"  # in the directory of a step's evaluation
 
 
 class Breakdown(TypedDict):
-    """Accuracy of one way of predicting, in percent, from 0 to 100.
+    """Accuracies of one way of predicting, in percent, from 0 to 100.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Breakdown(TypedDict):
 
 
 class StepMetrics(Breakdown):
-    """All that is measured after one step: the classifier's ``Breakdown``, and what goes with it.
+    """All measurements after one step: the classifier's ``Breakdown``, and more.
 
     Attributes
     ----------
@@ -67,13 +67,13 @@ class StepMetrics(Breakdown):
     classes
         Number of classes seen so far.
     test_images
-        Number of test images, of all classes seen.
+        Number of test images of all classes seen.
     nme
         The same breakdown by nearest mean of exemplars, in percent.
     parameters
         Number of the network's learnable values.
     parameters_trained
-        Number of those that the step trained, with those of the auxiliary classifier and the masks.
+        Number of values that the step trained, auxiliary classifier and masks included.
     checkpoint_bytes
         Bytes of the files of the step's checkpoint.
     memory_images
@@ -81,7 +81,7 @@ class StepMetrics(Breakdown):
     memory_bytes
         Bytes of the files of the step's memory.
     gamma
-        Factor of weight alignment; None where none was made.
+        Factor of weight alignment; None without weight alignment.
     """
 
     step: int
@@ -97,10 +97,10 @@ class StepMetrics(Breakdown):
 
 
 def ranks(scores_BC: NDArray[np.floating[Any]], labels_B: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rank of each image's true class among all scores, (B,), 0 for the best.
+    """Compute the rank of each image's true class among all scores, (B,), 0 for the best.
 
-    The number of classes that score higher; of equal scores the smaller label comes first, so rank 0
-    is exactly ``scores.argmax(1) == labels``. Scores must not be NaN.
+    The rank is the number of classes that score higher. Among equal scores the smaller label comes first,
+    so rank 0 means ``scores.argmax(1) == labels``. Scores must not be NaN.
     """
     assert not np.isnan(scores_BC).any()
     images, classes = scores_BC.shape
@@ -116,16 +116,15 @@ def breakdown(
 ) -> Breakdown:
     """Break the accuracy of ``ranks_B`` (see ``ranks``) down by steps, groups of labels and classes.
 
-    ``steps`` has the names of the classes each step brought, in label order: labels count through all
-    steps. Groups are of ``group_labels`` labels, the last one of what is left. Every class must have
-    a test image.
+    ``steps`` has the names of each step's classes, in label order: labels count through all steps. Each
+    group has ``group_labels`` labels, the last one the remainder. Every class must have a test image.
     """
     names = [name for step in steps for name in step]
     bounds = [0, *accumulate(len(step) for step in steps)]
     right_B = ranks_B == 0
 
     def top1(low: int, high: int) -> float:
-        """Top-1 over the images of labels low..high-1."""
+        """Compute top-1 over the images of labels low..high-1."""
         return percent(right_B[(labels_B >= low) & (labels_B < high)])
 
     groups = [(low, min(low + group_labels, len(names))) for low in range(0, len(names), group_labels)]
@@ -141,7 +140,7 @@ def breakdown(
 
 
 def percent(right_B: NDArray[np.bool_]) -> float:
-    """Share of true entries, in percent, rounded to 4 decimals."""
+    """Compute the share of true entries, in percent, rounded to 4 decimals."""
     assert right_B.size > 0
     return round(100 * int(right_B.sum()) / right_B.size, 4)
 
@@ -155,7 +154,7 @@ def confusion_matrix(
 
 
 def write_confusion(directory: Path, matrix: NDArray[np.int64], names: list[str]) -> None:
-    """Write counts, (C, C), predicted classes across, true classes down; no name becomes a formula."""
+    """Write counts (C, C), a row per true class, a column per predicted class; no name becomes a formula."""
     with (
         atomic_file(directory / CONFUSION) as partial,
         partial.open("w", encoding="utf-8", newline="") as stream,
@@ -167,7 +166,7 @@ def write_confusion(directory: Path, matrix: NDArray[np.int64], names: list[str]
 
 
 def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
-    """Read counts, (C, C), and class names in label order; raises UserError naming a file that is damaged."""
+    """Read counts (C, C) and class names in label order; raises UserError naming a damaged file."""
     path = SealedDirectory(directory).file(CONFUSION)
     with path.open(encoding="utf-8", newline="") as stream:
         head, *rows = csv.reader(stream, strict=True)
@@ -177,10 +176,10 @@ def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
 def nearest_mean_scores(
     features_BD: NDArray[np.floating[Any]], means_CD: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
-    """Minus the L2 distance of each feature to each class mean, (B, C): iCaRL, section 3.1.
+    """Return minus the L2 distance of each feature to each class mean, (B, C): iCaRL, section 3.1.
 
-    Features are L2-normalised here; ``means_CD`` are taken as they are. In float64, so that the
-    expanded square loses nothing that counts.
+    Features are L2-normalised here; ``means_CD`` are used as they are. The sums are in float64, so that
+    the expanded square is precise enough.
     """
     means = means_CD.astype(np.float64, copy=False)
 
@@ -197,9 +196,9 @@ PREDICTED = "predicted.npy"  # in the directory of a step's evaluation, as CONFI
 CONFIDENCE = "confidence.npy"
 IMAGES = "mistakes.npy"  # in the directory of a step's evaluation, as ENTRIES
 ENTRIES = "mistakes.json"
-SUREST = 50  # mistakes of the highest probability, which are kept at any size of the pictures
+SUREST = 50  # most confident mistakes, which are kept at any size of the pictures
 MOST = 1000  # mistakes that are kept of small pictures
-MOST_PIXELS = 1 << 20  # of all pictures, beyond the surest
+MOST_PIXELS = 1 << 20  # of all pictures, besides the most confident mistakes
 
 
 @dataclass(frozen=True)
@@ -211,7 +210,7 @@ class Predictions:
 
 
 def predict(logits_BK: NDArray[np.floating[Any]]) -> Predictions:
-    """The class of the largest logit, the first of equal ones, and its softmax, computed in float64."""
+    """Return the class of the largest logit, the first of equal ones, and its softmax in float64."""
     logits = logits_BK.astype(np.float64)
     # The predicted class has the largest logit, so its softmax is one over this sum.
     confidence_B = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
@@ -225,13 +224,13 @@ def write_predictions(directory: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what ``write_predictions`` wrote; raises UserError naming a file that is missing or damaged."""
+    """Read the files of ``write_predictions``; raises UserError naming a missing or damaged file."""
     sealed = SealedDirectory(path)
     return Predictions(sealed.read_array(PREDICTED), sealed.read_array(CONFIDENCE))
 
 
 class Mistake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A test image that was taken for another class."""
+    """A test image for which another class was predicted."""
 
     true: str
     predicted: str
@@ -250,10 +249,10 @@ class Mistakes:
 def find_mistakes(
     predictions: Predictions, labels_B: NDArray[np.int64], names: Sequence[str], most: int
 ) -> list[Mistake]:
-    """At most ``most`` wrong predictions, the most confident first; of equal ones the earlier first.
+    """Find at most ``most`` wrong predictions, the most confident first; the earlier first of equal ones.
 
-    The ``SUREST`` are among them, then the surest one of every pair of classes, then the second one, and so
-    on. ``names`` are the classes' in label order.
+    They include the ``SUREST``, then the most confident one of every pair of classes, then the second ones,
+    and so on. ``names`` are the class names in label order.
     """
     wrong_n = np.flatnonzero(predictions.predicted != labels_B)
     wrong_n = wrong_n[np.argsort(-predictions.confidence[wrong_n], kind="stable")]
@@ -274,12 +273,12 @@ def find_mistakes(
 
 
 def most_mistakes(pixels: int) -> int:
-    """How many mistakes are kept of pictures of so many pixels."""
+    """Return how many mistakes are kept if pictures have so many pixels."""
     return min(max(MOST_PIXELS // pixels, SUREST), MOST)
 
 
 def with_images(entries: list[Mistake], tests: Sequence[NDArray[np.uint8]]) -> Mistakes:
-    """Mistakes with their pictures, from the test images (N, H, W, C) of each class in label order."""
+    """Add pictures to mistakes, from the test images (N, H, W, C) of each class in label order."""
     indices = np.array([entry.index for entry in entries], np.int64)
     return Mistakes(every_row(tests).read(indices), entries)
 
@@ -291,6 +290,6 @@ def write_mistakes(directory: Path, mistakes: Mistakes) -> None:
 
 
 def read_mistakes(path: Path) -> Mistakes:
-    """Read what ``write_mistakes`` wrote; raises UserError naming a file that is missing or damaged."""
+    """Read the files of ``write_mistakes``; raises UserError naming a missing or damaged file."""
     sealed = SealedDirectory(path)
     return Mistakes(sealed.read_array(IMAGES), msgspec.convert(sealed.read_json(ENTRIES), list[Mistake]))

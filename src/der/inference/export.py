@@ -1,7 +1,7 @@
-"""Checkpoints in the forms of other programs, each read back and compared before it is left behind.
+"""Exports checkpoints to formats of other programs; reads each file back and compares it.
 
-Forms with a graph: input "images" uint8 (batch, side, side, channels), output "probabilities" float32
-(batch, classes), for any batch. With each travels ``accompany``'s metadata.
+Formats with a graph have the input "images" uint8 (batch, side, side, channels) and the output
+"probabilities" float32 (batch, classes), for any batch. Every file has the metadata of ``accompany``.
 
 # B batch, H and W pixels, C channels, K classes seen
 """
@@ -34,7 +34,7 @@ ExportedNetwork = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # an expor
 
 
 def export_torch(network: Network, metadata: Metadata, path: Path) -> None:
-    """Write torch.export's form, for ``torch.export.load``; its extra files are the metadata."""
+    """Write torch.export's format, for ``torch.export.load``; its extra files are the metadata."""
     batch = torch.export.Dim("batch", min=1)
     example = torch.from_numpy(sample_images(metadata)[:2])
     usable = ExportableNetwork(network, metadata.normalization)
@@ -48,9 +48,9 @@ def export_torch(network: Network, metadata: Metadata, path: Path) -> None:
 
 
 def export_onnx(network: Network, metadata: Metadata, path: Path) -> None:
-    """Write ONNX with the metadata as its own.
+    """Write ONNX with the metadata.
 
-    Weights of over 1.5 GB come to lie beside it, in ``path`` with ".data" added: ONNX holds 2 GB at most.
+    Weights of over 1.5 GB go into a second file, ``path`` with ".data" added: ONNX holds at most 2 GB.
     Raises UserError if the packages that this needs are not installed.
     """
     try:
@@ -85,9 +85,9 @@ def export_onnx(network: Network, metadata: Metadata, path: Path) -> None:
 def export_safetensors(network: Network, metadata: Metadata, path: Path) -> None:
     """Write the weights in one safetensors file, for programs with torch that build the network themselves.
 
-    Batch normalisation is folded into the convolutions; to go on training, take the checkpoint. A shortcut
-    without weights has "places": which channel of its input each of its own is, the number of the input's
-    channels standing for zeros. The metadata also have "network", the settings of the network.
+    Batch normalisation is folded into the convolutions; use the checkpoint for further training. A shortcut
+    without weights has "places": the input channel of each of its own channels, or the number of input
+    channels for zeros. The metadata also have "network", the settings of the network.
     """
     usable = ExportableNetwork(network, metadata.normalization)
     named = weights.tensors_of(usable.network)
@@ -104,15 +104,15 @@ def export_safetensors(network: Network, metadata: Metadata, path: Path) -> None
 
 
 def accompany(metadata: Metadata) -> dict[str, str]:
-    """What travels with a network, by name, as JSON: class names in label order, and ``describe_input``."""
+    """Return a network's metadata as JSON by name: class names in label order, and ``describe_input``."""
     return {"class_names": json.dumps(metadata.class_names), "input": json.dumps(describe_input(metadata))}
 
 
 def describe_input(metadata: Metadata) -> dict[str, Any]:
-    """The form of a network's input, in the order in which a picture is brought to it; JSON.
+    """Describe in JSON how a picture becomes a network's input, in the order of the operations.
 
-    ``docs/exports.md`` says what each entry means. Mean and deviation are for programs that normalise
-    themselves: the forms with a graph do it inside.
+    ``docs/exports.md`` explains each entry. Mean and deviation are for programs that normalise themselves;
+    the formats with a graph do it inside.
     """
     scaling, crop, kernel = metadata.resize.split(", ")
     return {
@@ -142,7 +142,7 @@ class ExportableNetwork(nn.Module):
         self.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Probabilities (B, K) float32 of images (B, H, W, C) uint8."""
+        """Return probabilities (B, K) float32 of images (B, H, W, C) uint8."""
         logits_BK: Tensor = self.network(self.normalize(images.permute(0, 3, 1, 2)))
         return logits_BK.softmax(dim=1)
 
@@ -150,7 +150,7 @@ class ExportableNetwork(nn.Module):
 def check_equal(exported: ExportedNetwork, network: Network, metadata: Metadata, path: Path) -> None:
     """Raise UserError if an export differs from the network on ``sample_images``.
 
-    By the logarithms of probabilities: of a trained network the largest ones are 1 whatever the image.
+    It compares logarithms of probabilities, because a trained network's largest ones are 1 for any image.
     """
     images = sample_images(metadata)
     logits = run_network(network, metadata.normalization, images, torch.device("cpu")).logits
@@ -167,7 +167,7 @@ def check_equal(exported: ExportedNetwork, network: Network, metadata: Metadata,
 
 
 def sample_images(metadata: Metadata) -> NDArray[np.uint8]:
-    """Eight images (8, side, side, channels): noise, smooth ones, noise of black and white, black, white."""
+    """Make eight images (8, side, side, channels): noise, smooth, black-and-white noise, black, white."""
     random = np.random.RandomState(0)
     side, channels = metadata.image_side, metadata.channels
     shape = (2, side, side, channels)

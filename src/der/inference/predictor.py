@@ -1,4 +1,4 @@
-"""A trained network in use: finds and decodes pictures, and says which classes are on them."""
+"""Uses a trained network: finds and decodes pictures, and predicts their classes."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -27,12 +27,12 @@ class Chunk(NamedTuple):
 
 
 def list_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files among ``paths`` and in the directories among them, at any depth, each in order of names.
+    """List the files in ``paths``, and those in its directories at any depth, in order of names.
 
-    Links are followed, but a directory is searched once. What is hidden or no picture by its name is passed
-    over in directories, as in a folder of training images. What is found but cannot be read, a link to
-    nothing or a directory of someone else's, is listed too: ``read_chunks`` says what is wrong with it.
-    Raises UserError for a path that does not exist and for a directory without any picture.
+    Links are followed, but each directory is searched once. In directories, hidden files and files whose
+    names are no pictures' are skipped, as in a folder of training images. Unreadable entries, such as broken
+    links, are listed too: ``read_chunks`` says what is wrong with them. Raises UserError for a path that does
+    not exist, and for a directory without pictures.
     """
     files: list[Path] = []
     for path in paths:
@@ -49,7 +49,7 @@ def list_pictures(paths: Sequence[Path]) -> list[Path]:
 
 
 def _scan(directory: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield what ``list_pictures`` lists; ``visited`` has device and number of each directory searched."""
+    """Yield the files for ``list_pictures``; ``visited`` has device and number of each searched directory."""
     try:
         status = directory.stat()
         names = sorted(path.name for path in directory.iterdir())
@@ -61,7 +61,7 @@ def _scan(directory: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
     visited.add((status.st_dev, status.st_ino))
     for name in names:
         path = directory / name
-        if os.path.isdir(path):  # unlike the path's own method, False where it cannot be told
+        if os.path.isdir(path):  # unlike the path's method, False for an error
             if not is_ignored(name):
                 yield from _scan(path, visited)
         elif not is_no_picture(name):
@@ -69,7 +69,7 @@ def _scan(directory: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
 
 
 def read_chunks(files: Sequence[Path], side: int, channels: int, chunk: int) -> Iterator[Chunk]:
-    """Yield all ``files``, ``chunk`` at a time, brought to ``side`` pixels and ``channels``."""
+    """Yield all ``files``, ``chunk`` at a time, converted to ``side`` pixels and ``channels``."""
     with closing(decode((Picture(str(file), file) for file in files), side, channels)) as decoded:
         for start in range(0, len(files), chunk):
             part = files[start : start + chunk]
@@ -81,17 +81,17 @@ def read_chunks(files: Sequence[Path], side: int, channels: int, chunk: int) -> 
 
 
 class Prediction(NamedTuple):
-    """A class that an image may show."""
+    """A class with its probability for an image."""
 
     name: str
     probability: float  # from 0 to 1
 
 
 class Predictor:
-    """Classifies images with the network of a checkpoint, batch normalisation folded.
+    """Classifies images with the network of a checkpoint, with folded batch normalisation.
 
-    In float32 probabilities equal those of the network itself to about 1e-5; "bfloat16" is faster where
-    the processor has it, and differs in the third digit. Raises UserError if folding overflows.
+    In float32 the probabilities equal the network's to about 1e-5. "bfloat16" is faster on processors that
+    support it, and differs in the third digit. Raises UserError if folding overflows.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
@@ -105,11 +105,10 @@ class Predictor:
             )
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities (N, K) of images, uint8 (N, H, W, C), or (N, H, W) if grey, in label order.
+        """Return probabilities (N, K), in label order, of images uint8 (N, H, W, C), or (N, H, W) if grey.
 
-        Images of other sides or numbers of channels than the network's are brought to them as the training
-        images were. Raises UserError for anything else, a single image among it, and if the network's scores
-        are not finite.
+        Images with another side or number of channels are converted as the training images were. Raises
+        UserError for anything else, a single image included, and if the network's scores are not finite.
         """
         if not isinstance(images, np.ndarray):
             raise UserError(f"images: a {type(images).__name__} is no array; give uint8 (N, H, W, 1 or 3)")
@@ -134,9 +133,9 @@ class Predictor:
         return torch.from_numpy(outputs.logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
 
     def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
-        """The ``count`` most probable classes of every image, or all if there are fewer; the best first.
+        """Return the ``count`` most probable classes of every image, or all if there are fewer; best first.
 
-        Raises UserError for a count below 1, and for images as calling does.
+        Raises UserError for a count below 1, and for the images that a call refuses.
         """
         if count < 1:
             raise UserError(f"count: {count} is none; give at least 1")
@@ -153,6 +152,6 @@ def load_predictor(
 ) -> Predictor:
     """Read the checkpoint directory ``path``; raises UserError if it is none, damaged, or has no class.
 
-    ``device`` is as of ``DERClassifier``, "cpu" among others, or torch's own; None: the best there is.
+    ``device`` is a name as for ``DERClassifier``, or a torch.device; None chooses the best available one.
     """
     return Predictor(load_checkpoint(Path(path)), choose_device(device), precision)

@@ -1,4 +1,4 @@
-"""What is known of networks without torch: a checkpoint's files, architectures, normalisation.
+"""Facts about networks that need no torch: a checkpoint's files, architectures, normalisation.
 
 # N images, D features
 """
@@ -23,7 +23,7 @@ COLOURS = 3  # channels of the images that weights to start from are of
 
 
 def extractor_file(index: int) -> str:
-    """File name of the extractor of ``index``, counted from 1."""
+    """Name the file of extractor ``index``, counted from 1."""
     return f"extractor_{index}.safetensors"
 
 
@@ -40,7 +40,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Architecture:
-    """An unpruned extractor, apart from its number of input channels."""
+    """The architecture of an unpruned extractor, apart from its number of input channels."""
 
     widths: list[int]  # channels of each stage
     blocks: list[int]  # blocks of each stage
@@ -65,7 +65,7 @@ class Normalization(Section, frozen=True):
 
 
 def measure_normalization(arrays: Iterable[NDArray[np.uint8]]) -> Normalization:
-    """Mean and deviation over all pixels of images (n, H, W, C), an array after the other.
+    """Compute mean and deviation over all pixels of images (n, H, W, C), array by array.
 
     A channel that never varies gets deviation 1, so that it maps to zero.
     """
@@ -85,7 +85,7 @@ def measure_normalization(arrays: Iterable[NDArray[np.uint8]]) -> Normalization:
 
 
 def normalize_features(features_ND: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rows divided by their L2 norm, in float64, as herding and nearest-mean prediction compare them."""
+    """Divide rows by their L2 norm, in float64, for herding and nearest-mean prediction."""
     wide: NDArray[np.float64] = features_ND.astype(np.float64)
     for some in in_parts(wide):
         some /= np.linalg.norm(some, axis=1, keepdims=True) + EPSILON
@@ -93,6 +93,6 @@ def normalize_features(features_ND: NDArray[np.floating]) -> NDArray[np.float64]
 
 
 def in_parts(features_ND: NDArray[Real]) -> Iterator[NDArray[Real]]:
-    """Views of neighbouring rows, for what would else take as much memory as all of them once more."""
+    """Yield views of neighbouring rows, for work that would otherwise double the memory."""
     for start in range(0, len(features_ND), ROWS):
         yield features_ND[start : start + ROWS]

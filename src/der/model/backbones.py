@@ -1,9 +1,9 @@
-"""Feature extractors and starts of classifiers by name: what section network of the parameters chooses from.
+"""The feature extractors and starts of classifiers that section network of the parameters can name.
 
-To add a backbone, write a function like ``cifar_resnet`` and name it in BACKBONES. What it builds needs the
-members of der.model.network.Extractor, and nothing more. To add a start of classifiers, write a function like
-``torch_uniform`` and name it in HEAD_INITIALIZATIONS. Names and parameters are known without torch, which is
-imported only to build and to draw.
+To add a backbone, write a function like ``cifar_resnet`` and name it in BACKBONES. Its modules need only the
+members of der.model.network.Extractor. To add a start of classifiers, write a function like ``torch_uniform``
+and name it in HEAD_INITIALIZATIONS. Names and parameters need no torch, which is imported only to build and
+to draw.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}  # by depth: of each stage of resn
 
 @dataclass(frozen=True)
 class Backbone:
-    """How the extractors of one network are made."""
+    """The functions that make the extractors of one network."""
 
-    # Of so many channels of the image; with the channels a pruned one keeps, or None for all. What it builds
-    # is as der.model.network.Extractor says. Called again to read a checkpoint.
+    # Builds an Extractor (der.model.network) for so many channels of the image; the shape is that of a pruned
+    # one, or None for all channels. It is called again to read a checkpoint.
     build: Callable[[int, Shape | None], nn.Module]
-    # Draws all weights anew, in place, from the generator, on the CPU, and from nothing else.
+    # Draws all weights in place, only from the generator, on the CPU.
     initialize: Callable[[nn.Module, torch.Generator], None]
     full_shape: Shape | None = None  # all channels that can be masked and pruned; None: there are no masks
     normalization: Normalization | None = None  # that it expects of its images; None: whatever they have
@@ -44,9 +44,9 @@ class Backbone:
 class BackboneFunction(Protocol):
     """A backbone: a function of section network of the parameters that says how extractors are made.
 
-    All extractors of a network are made alike: at every step a new one, (B, C, H, W) float32 images to (B, D)
-    float32 features. Raises UserError, the key first without its section, for settings that describe none:
-    "depth: 9 is no depth of this backbone; write 10".
+    All extractors of a network are made in the same way, a new one at every step, from (B, C, H, W) float32
+    images to (B, D) float32 features. Raises UserError for settings that describe no extractor, with the key
+    first: "depth: 9 is no depth of this backbone; write 10".
     """
 
     def __call__(self, settings: NetworkSettings, /) -> Backbone: ...
@@ -55,7 +55,7 @@ class BackboneFunction(Protocol):
 def cifar_resnet(settings: NetworkSettings) -> Backbone:
     """The residual networks for small images of He et al. 2016, section 4.2.
 
-    Raises UserError, the key first, for a depth or stem of none of them.
+    Raises UserError, the key first, for a depth or stem that none of them has.
     """
     if (settings.depth - 2) % 6:
         raise UserError(f"depth: {settings.depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110")
@@ -106,7 +106,7 @@ BACKBONES: dict[str, BackboneFunction] = {"cifar_resnet": cifar_resnet, "resnet"
 
 
 def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbone:
-    """The backbone that ``settings`` describe; raises UserError, ``where`` first, if there is no such."""
+    """Return the backbone that ``settings`` describe; raises UserError, ``where`` first, if there is none."""
     function = look_up(BACKBONES, settings.backbone, f"{where}.backbone")
     if settings.weights is not None and not settings.backbone.startswith("timm:"):
         raise UserError(f"{where}.weights: backbone {settings.backbone} starts at random; write null")
@@ -122,7 +122,7 @@ def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbo
 
 
 def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:
-    """Raise UserError if ``masks`` are asked for that the backbone does not have."""
+    """Raise UserError if settings ask for ``masks`` and the backbone does not support them."""
     if masks is not None and choose_backbone(settings).full_shape is None:
         raise UserError(
             f"train.masks: backbone {settings.backbone} has no channel masks, for only of cifar_resnet and "
@@ -145,38 +145,38 @@ def _residual(plan: Architecture) -> Backbone:
 
 
 class HeadInitialization(Protocol):
-    """A start of classifiers: a function that draws all weights and biases of a layer anew, in place.
+    """A start of classifiers: a function that draws all weights and biases of a layer, in place.
 
     ``layer.weight`` (classes, features) and ``layer.bias`` (classes,) or None are float32, and hold nothing
-    yet. Every draw comes from ``generator``, which is on the CPU, and from nothing else.
+    yet. Every draw comes only from ``generator``, which is on the CPU.
     """
 
     def __call__(self, layer: nn.Linear, generator: torch.Generator, /) -> None: ...
 
 
 def torch_uniform(layer: nn.Linear, generator: torch.Generator) -> None:
-    """Weights and biases uniform in +-1/sqrt(D): what torch makes of a layer, and of one that it resets."""
+    """Draw weights and biases uniform in +-1/sqrt(D), as torch does for new and reset layers."""
     bound = layer.in_features**-0.5
     for values in layer.parameters():
         _fill(values, lambda drawn: drawn.uniform_(-bound, bound, generator=generator))
 
 
 def lecun_uniform(layer: nn.Linear, generator: torch.Generator) -> None:
-    """Weights uniform in +-sqrt(3/D), of variance 1/D, biases zero (PyCIL)."""
+    """Draw weights uniform in +-sqrt(3/D), of variance 1/D; biases are zero (PyCIL)."""
     bound = (3 / layer.in_features) ** 0.5
     _fill(layer.weight, lambda drawn: drawn.uniform_(-bound, bound, generator=generator))
     _fill(layer.bias, lambda drawn: drawn.zero_())
 
 
 def lecun_normal(layer: nn.Linear, generator: torch.Generator) -> None:
-    """Weights normal, not truncated, of deviation 1/sqrt(D), biases zero (DER, the authors' code)."""
+    """Draw weights normal, not truncated, of deviation 1/sqrt(D); biases are zero (the authors' code)."""
     deviation = layer.in_features**-0.5
     _fill(layer.weight, lambda drawn: drawn.normal_(0, deviation, generator=generator))
     _fill(layer.bias, lambda drawn: drawn.zero_())
 
 
 def _fill(values: Tensor | None, draw: Callable[[Tensor], Tensor]) -> None:
-    """Draw on the CPU, where the generator is: a layer may lie elsewhere when warm-up ends."""
+    """Draw values on the CPU, where the generator is; the layer may lie elsewhere when warm-up ends."""
     if values is not None:
         values.detach().copy_(draw(values.new_empty(values.shape, device="cpu")))
 

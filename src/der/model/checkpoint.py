@@ -2,7 +2,7 @@
 
 The directory is self-contained. Frozen extractors of the previous checkpoint reappear as the same file
 (a hard link where possible), so a cache that stores equal files once grows with T, not T squared. Before
-step 1 there is no extractor and no class, but the weights that the first extractor starts from, if any.
+step 1 the directory has no extractor and no class, only the start weights of the first extractor, if any.
 network.json is read and written without torch.
 """
 
@@ -30,7 +30,7 @@ RESIZE: Resize = get_args(Resize)[0]
 
 
 class Metadata(Section, frozen=True):
-    """What is needed to use a network, and what its training found."""
+    """The facts that are needed to use a network, and results of its training."""
 
     format: int
     steps: list[list[str]]  # class names in label order, by the step that brought them
@@ -53,7 +53,7 @@ class Metadata(Section, frozen=True):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The network after a step, and what there is to know of it."""
+    """The network after a step, and its metadata."""
 
     network: Network
     metadata: Metadata
@@ -62,7 +62,7 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = None) -> None:
     """Write ``checkpoint``; extractors that its step did not train come from ``previous``, if given.
 
-    Those are all but the newest, and that one, too, where the classifier alone learned. Raises UserError for
+    A step trains only the newest extractor, or none if only the classifier learned. Raises UserError for
     weights that are not finite.
     """
     from der.model.weights import save_weights  # only now: torch costs seconds
@@ -85,7 +85,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read the checkpoint of a step, on the CPU and in evaluation mode.
 
-    Raises UserError naming the file that is missing, damaged or foreign, and for what is before step 1.
+    Raises UserError naming a missing, damaged or foreign file, and for the directory of step 0.
     """
     checkpoint = load_previous(path)
     if checkpoint is None:
@@ -94,7 +94,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_previous(path: Path) -> Checkpoint | None:
-    """As ``load_checkpoint``; None for the directory of before step 1."""
+    """Like ``load_checkpoint``, but return None for the directory of step 0."""
     if not (path / METADATA).is_file():
         raise UserError(f"{path}: no DER checkpoint, a directory with {METADATA}")
     sealed = SealedDirectory(path)
@@ -117,13 +117,13 @@ def load_previous(path: Path) -> Checkpoint | None:
 
 
 def check_classes(path: Path, checkpoint: Checkpoint | None, steps: list[list[str]]) -> None:
-    """Raise UserError, naming ``path``, unless the checkpoint's classes came in ``steps``."""
+    """Raise UserError, naming ``path``, unless the checkpoint's classes arrived in ``steps``."""
     if ([] if checkpoint is None else checkpoint.metadata.steps) != steps:
         raise UserError(f"{path}: of other classes than the protocol's; train its step again")
 
 
 def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
-    """The content of network.json, None before step 1; raises UserError naming what is damaged or foreign."""
+    """Read network.json, None for step 0; raises UserError naming a damaged or foreign file."""
     where = checkpoint.path / METADATA
     content = checkpoint.read_json(METADATA)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -138,7 +138,7 @@ def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
 
 
 def save_empty_checkpoint(path: Path, start: Start | None = None) -> None:
-    """The checkpoint directory before step 1: no extractor, no class, and what the first one starts from."""
+    """Write the checkpoint directory of step 0: no extractor, no class, and the first extractor's start."""
     with sealed_directory(path) as directory:
         if start is not None:
             (directory / START).write_bytes(start.content())
@@ -146,7 +146,7 @@ def save_empty_checkpoint(path: Path, start: Start | None = None) -> None:
 
 
 def load_start(path: Path) -> Start | None:
-    """What the first extractor starts from, of the directory before step 1; None: random weights."""
+    """Read the start weights of the first extractor from the directory of step 0; None: random weights."""
     directory = SealedDirectory(path)
     if START not in directory.digests:
         return None

@@ -1,6 +1,6 @@
 """The expandable network (DER, section 3.1): extractors side by side, and a classifier over their features.
 
-Forward passes over many images are here, too: without gradients, by networks made cheaper for it.
+It also has forward passes over many images, without gradients and with folded networks.
 
 # N images, B batch, C channels of an image or classes seen, H and W pixels, D features, t extractors
 """
@@ -34,12 +34,12 @@ DRAWLESS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.Identity, nn.MaxPool2d, nn.
 
 
 class Extractor(nn.Module):
-    """Normalised images (B, channels, H, W) to features (B, D).
+    """Computes features (B, D) of normalised images (B, channels, H, W).
 
-    Any module will do that has these members, of this class or not:
+    Any module with these members can be an extractor, also of another class:
     - ``forward``: images in the dtype that train.precision names, to features (B, D) in float32;
     - ``features``: D, a whole number.
-    Its parameters, and those of its buffers that count anything but batches, are float32.
+    Its parameters and buffers, except counters of batches, are float32.
     """
 
     features: int
@@ -60,20 +60,20 @@ class Network(nn.Module):
 
     @property
     def classes(self) -> int:
-        """Number of classes seen."""
+        """The number of classes seen."""
         return self.head.out_features
 
     def features(self, images_BCHW: Tensor) -> Tensor:
-        """The super-feature u (B, t*D): the extractors' features side by side."""
+        """Compute the super-feature u (B, t*D): the extractors' features side by side."""
         return torch.cat([extractor(images_BCHW) for extractor in self.extractors], dim=1)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits (B, C) of normalised images (B, channels, H, W)."""
+        """Compute logits (B, C) of normalised images (B, channels, H, W)."""
         return self.head(self.features(images_BCHW))  # type: ignore[no-any-return]
 
 
 def empty_network() -> Network:
-    """The network before step 1: no extractor, no class."""
+    """Make the network before step 1: no extractor, no class."""
     return Network([], blank_linear(0, 0, bias=True))
 
 
@@ -86,13 +86,13 @@ def expand(
     generator: torch.Generator,
     start: weights.Start | None = None,
 ) -> Network:
-    """The network of step t before it is trained (DER, section 3.2).
+    """Make the network of step t before training (DER, section 3.2).
 
     F_t starts as a copy of F_{t-1} (at step 1: of ``start``, or random); channels that F_{t-1} lost by
     pruning start at random. The classifier keeps its weights for old classes on old features, and its old
     biases, unless ``settings.inherit_head`` is off; the rest is random. Without expansion (the ablation of
-    section 4.4, and extractors that are not trained), the one extractor goes on from F_{t-1} and the
-    classifier keeps its weights for it. ``previous`` is left as it was; extractors are shared.
+    section 4.4, and extractors that are not trained), the only extractor continues from F_{t-1} and the
+    classifier keeps its weights for it. ``previous`` does not change; extractors are shared.
     """
     newest = random_extractor(settings, channels, generator)
     before = previous.extractors[-1] if previous.extractors else None
@@ -108,7 +108,7 @@ def expand(
     if settings.inherit_head and before is not None:
         columns = list(range(previous.head.in_features))
         if not settings.grows and isinstance(before, ResNet):
-            columns = before.shape.streams[-1]  # of the features those that the pruned extractor had
+            columns = before.shape.streams[-1]  # the features that the pruned extractor had
         head.weight[: previous.classes, torch.tensor(columns)] = previous.head.weight
         if head.bias is not None:
             head.bias[: previous.classes] = previous.head.bias
@@ -117,9 +117,9 @@ def expand(
 
 @torch.no_grad()
 def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> Network:
-    """The network whose newest extractor, a whole ResNet, has the channels of ``shape`` alone.
+    """Return the network with only the channels of ``shape`` in its newest extractor, a whole ResNet.
 
-    The classifier loses its weights for the features that go (DER, section 3.3); the rest is copied.
+    The classifier loses its weights for removed features (DER, section 3.3); the rest is copied.
     """
     *kept, newest = network.extractors
     assert isinstance(newest, ResNet)
@@ -136,14 +136,14 @@ def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> N
 
 
 def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:
-    """An extractor for images of so many channels, not yet initialised; ``shape`` is that of a pruned one."""
+    """Build an uninitialised extractor for images of so many channels; ``shape`` is a pruned one's."""
     build = backbones.choose_backbone(settings).build
     with Diverted():
         return cast(Extractor, build(channels, shape))
 
 
 def random_extractor(settings: NetworkSettings, channels: int, generator: torch.Generator) -> Extractor:
-    """A new extractor for images of so many channels."""
+    """Make a new extractor with random weights for images of so many channels."""
 
     def draw(stream: torch.Generator) -> Extractor:
         extractor = build_extractor(settings, channels)
@@ -156,7 +156,7 @@ def random_extractor(settings: NetworkSettings, channels: int, generator: torch.
 def random_linear(
     features: int, classes: int, settings: NetworkSettings, generator: torch.Generator
 ) -> nn.Linear:
-    """A new classifier of so many classes, drawn as ``settings`` say; raises UserError for no known way."""
+    """Draw a new classifier of so many classes as ``settings`` say; raises UserError for an unknown way."""
     choices, name = backbones.HEAD_INITIALIZATIONS, settings.head_initialization
     initialize = look_up(choices, name, "network.head_initialization")
 
@@ -173,7 +173,7 @@ def random_linear(
 def draw_repeatably(
     draw: Callable[[torch.Generator], M], generator: torch.Generator, key: str, settings: NetworkSettings
 ) -> M:
-    """What ``draw`` makes of ``generator``; UserError unless it does so again, as the seed promises."""
+    """Return the result of ``draw`` for ``generator``; raises UserError unless a second call repeats it."""
     twin = torch.Generator()
     twin.set_state(generator.get_state())
     module = draw(generator)
@@ -188,7 +188,7 @@ def draw_repeatably(
 
 
 def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
-    """A linear layer whose values are not initialised; both numbers may be zero."""
+    """Make an uninitialised linear layer; both numbers may be zero."""
     with Diverted():
         layer = nn.Linear(1, 1)  # torch warns of an empty one
     layer.in_features, layer.out_features = features, classes
@@ -198,24 +198,24 @@ def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
 
 
 def pruned_shape(extractor: nn.Module) -> Shape | None:
-    """The channels that a pruned extractor keeps; None: all."""
+    """Return the channels that a pruned extractor keeps; None: all."""
     return extractor.shape if isinstance(extractor, ResNet) and extractor.is_pruned else None
 
 
 def count_parameters(*modules: nn.Module) -> int:
-    """Learnable values in all ``modules`` together."""
+    """Count the learnable values in all ``modules`` together."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def may_draw(*modules: nn.Module) -> bool:
-    """Whether a pass may draw from torch's own generators: nothing of ours and of DRAWLESS does."""
+    """Tell whether a pass may draw from torch's global generators: our modules and DRAWLESS do not."""
     inner = {type(one) for module in modules for one in module.modules()}
     return not all(one in DRAWLESS or one.__module__.startswith("der.") for one in inner)
 
 
 @torch.no_grad()
 def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
-    """Whether it can be trained on one image: batch normalisation needs two values of a channel."""
+    """Tell whether one image is enough to train it: batch normalisation needs two values per channel."""
     copied = copy.deepcopy(extractor).train()
     device = next(copied.parameters()).device
     try:
@@ -230,7 +230,7 @@ def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
 def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, channels: int) -> None:
     """Raise UserError, naming the backbone, unless ``extractor`` makes features of images of so many pixels.
 
-    Images (B, channels, side, side) of zeros pass through it in evaluation mode; it stays as it was.
+    It processes images (B, channels, side, side) of zeros in evaluation mode, and does not change.
     """
     was_training = extractor.training
     device = next(extractor.parameters()).device
@@ -253,7 +253,7 @@ def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, ch
 
 
 def try_side(settings: NetworkSettings, side: int, channels: int) -> None:
-    """``try_extractor`` on one that holds no values, so that its size costs no memory; for models of timm."""
+    """Call ``try_extractor`` with a timm model that holds no values, so that it takes no memory."""
     with torch.device("meta"):
         extractor = build_extractor(settings, channels)
     try_extractor(extractor, settings, side, channels)
@@ -264,7 +264,7 @@ PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of N images."""
+    """The outputs of a network for N images."""
 
     features: NDArray[np.float32]  # (N, D)
     logits: NDArray[np.float32]  # (N, C)
@@ -278,7 +278,7 @@ def run_network(
     device: torch.device,
     precision: torch.dtype = torch.float32,
 ) -> Outputs:
-    """Super-features and logits of images (N, H, W, C) uint8, in evaluation mode, on the network's device."""
+    """Compute super-features and logits of images (N, H, W, C) uint8, in evaluation mode, on its device."""
     network.eval()
     normalize = Normalize(normalization).to(device)
     per_pass = images_per_pass(images[0].size)
@@ -301,7 +301,7 @@ def run_network(
 def outputs_by_class(
     network: Network, normalization: Normalization, classes: Iterable[NDArray[np.uint8]], device: torch.device
 ) -> Iterator[Outputs]:
-    """Outputs for each class's images (N, H, W, C) of a folded network; small classes share a pass."""
+    """Yield a folded network's outputs for each class's images (N, H, W, C); small classes share a pass."""
     for some in _passes(classes):
         images = some[0]
         if len(some) > 1:
@@ -314,7 +314,7 @@ def outputs_by_class(
 
 
 def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
-    """Neighbours whose images go through a network at once, or a class that needs a pass or more alone."""
+    """Group neighbouring classes that share a pass; a large class takes one or more passes alone."""
     some: list[NDArray[np.uint8]] = []
     for images in classes:
         if some and sum(map(len, some)) + len(images) > images_per_pass(images[0].size):
@@ -328,7 +328,7 @@ def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
 def features_of(
     network: Network, normalization: Normalization, device: torch.device
 ) -> Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]:
-    """A function from classes' images (N, H, W, C) to super-features (N, D); the network is folded once."""
+    """Return a function from classes' images (N, H, W, C) to super-features (N, D), with a folded network."""
     folded = fold_network(network, device)
     return lambda classes: (
         outputs.features for outputs in outputs_by_class(folded, normalization, classes, device)
@@ -336,12 +336,12 @@ def features_of(
 
 
 def images_per_pass(values: int) -> int:
-    """How many images of so many input values go through the network at once."""
+    """Return how many images of so many input values go through the network at once."""
     return max(1, PASS_VALUES // values)
 
 
 class Normalize(nn.Module):
-    """Bytes (B, C, H, W) uint8 to float32: scaled to [0, 1], mean subtracted, divided by the deviation."""
+    """Converts uint8 (B, C, H, W) to float32: scale to [0, 1], subtract the mean, divide by the deviation."""
 
     mean: Tensor
     std: Tensor
@@ -356,15 +356,15 @@ class Normalize(nn.Module):
 
 
 def fold_network(network: Network, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
-    """``network`` with all extractors as of ``place_folded``, on ``device``; its classifier goes along."""
+    """Return ``network`` on ``device``, with all extractors folded by ``place_folded``."""
     return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))
 
 
 def fold_batchnorm(extractor: Extractor) -> Extractor:
-    """A copy on the CPU without batch normalisation and gradients, equal to about 1e-6 of its features.
+    """Copy an extractor to the CPU without batch normalisation and gradients, equal to about 1e-6.
 
-    Computed in float64, so that the only rounding is that of the folded weights. What has no method ``fold``,
-    as ConvNorm has, is copied as it is, in evaluation mode.
+    It folds in float64, so that only the folded weights are rounded. Modules without a method ``fold`` like
+    ConvNorm's are copied unchanged, in evaluation mode.
     """
     folded = copy.deepcopy(extractor).cpu().double().eval()  # Apple's GPUs have no float64
     for layer in [*folded.modules()]:
@@ -374,7 +374,7 @@ def fold_batchnorm(extractor: Extractor) -> Extractor:
 
 
 def place_folded(extractor: Extractor, device: torch.device, dtype: torch.dtype) -> Extractor:
-    """``fold_batchnorm`` on ``device``, for images of ``dtype`` with channels last."""
+    """Put the result of ``fold_batchnorm`` on ``device``, for images of ``dtype`` with channels last."""
     folded = fold_batchnorm(extractor).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for layer in folded.modules():
         if isinstance(layer, ConvNorm):

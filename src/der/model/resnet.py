@@ -12,9 +12,9 @@ from der.model.kernels.layers import ConvNorm, fork
 
 
 class PadShortcut(nn.Module):
-    """Option A of He et al. 2016: subsample, then fill the new channels with zeros; no parameters.
+    """Option A of He et al. 2016: subsample, then fill the new channels with zeros, without parameters.
 
-    ``sources`` holds for every channel of the output the channel of the input it copies, or -1 for zeros.
+    ``sources`` holds the input channel that each output channel copies, or -1 for zeros.
     """
 
     def __init__(self, sources: list[int], channels_in: int, stride: int) -> None:
@@ -54,7 +54,7 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """Residual network of basic blocks without its classifier.
 
-    Images (B, C, H, W) float to features (B, D), D the channels of the last stage.
+    It maps images (B, C, H, W) float to features (B, D); D is the number of channels of the last stage.
     """
 
     def __init__(self, channels: int, plan: Architecture, shape: Shape) -> None:
@@ -102,7 +102,7 @@ def initialize_resnet(extractor: nn.Module, plan: Architecture, generator: torch
 
 @torch.no_grad()
 def copy_channels(source: ResNet, target: ResNet) -> None:
-    """Give ``target``, on any device, the values of ``source`` wherever both have the channel."""
+    """Copy the values of ``source`` to ``target``, on any device, for channels that both have."""
     place = target.stem.conv.weight.device
     for (old, old_out, old_in), (new, new_out, new_in) in zip(
         layer_channels(source), layer_channels(target), strict=True
@@ -116,7 +116,7 @@ def copy_channels(source: ResNet, target: ResNet) -> None:
 
 
 def layer_channels(extractor: ResNet) -> list[tuple[ConvNorm, list[int], list[int]]]:
-    """Every layer, with the unpruned architecture's channels that its output and its input keep."""
+    """List every layer with the unpruned architecture's channels that its output and input keep."""
     shape = extractor.shape
     image = list(range(extractor.stem.conv.in_channels))
     layers = [(extractor.stem, shape.streams[0], image)]
@@ -133,6 +133,6 @@ def layer_channels(extractor: ResNet) -> list[tuple[ConvNorm, list[int], list[in
 
 
 def _places(first: list[int], second: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the channels that both lists hold lie in each."""
+    """Find the places in each list of the channels that both lists hold."""
     common = sorted(set(first) & set(second))
     return torch.tensor([first.index(c) for c in common]), torch.tensor([second.index(c) for c in common])

@@ -1,7 +1,7 @@
-"""Files of weights, one for each module of a checkpoint, and timm's models, with weights to start from.
+"""Files of weights, one for each module of a checkpoint, and timm's models with their start weights.
 
-The models are extractors by the name behind "timm:". timm is an extra, and importing it costs seconds: it is
-imported where a name of its models is met.
+A name "timm:<model>" makes an extractor of the model. timm is an extra and takes seconds to import, so it is
+imported only when such a name is used.
 
 # B batch, C channels, H and W pixels, D features
 """
@@ -46,7 +46,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, as files hold them; shared ones twice, as safetensors wants them."""
+    """Return parameters and buffers by name, as in files; shared ones twice, as safetensors requires."""
     tensors: dict[str, Tensor] = {}
     places = set()
     for name, value in module.state_dict().items():
@@ -57,7 +57,7 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
-    """Fill ``module``, which ``described_in`` describes; raises UserError naming a file of other weights."""
+    """Load weights into ``module``, which ``described_in`` describes; raises UserError for other weights."""
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -75,19 +75,19 @@ def _forms(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 @torch.no_grad()
 def fill(module: nn.Module, found: Mapping[str, Tensor]) -> None:
-    """Give ``module`` the values of the same names."""
+    """Copy values into ``module`` by name."""
     # Not load_state_dict: it wants a batch counter that our batch normalisations do not keep.
     for name, value in module.state_dict().items():
         value.copy_(found[name])
 
 
 def _find_infinite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of a tensor that holds NaN or infinity."""
+    """Find the name of a tensor that holds NaN or infinity."""
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
 class TimmModel(NamedTuple):
-    """What timm says of a model and its weights."""
+    """Timm's facts about a model and its weights."""
 
     name: str
     side: int  # pixels of the images that its weights were trained on
@@ -97,7 +97,7 @@ class TimmModel(NamedTuple):
 
 
 def find_model(backbone: str) -> TimmModel:
-    """The model that "timm:<name>" names; raises UserError, the key first, for none, or without timm."""
+    """Find the model of "timm:<name>"; raises UserError, the key first, if there is none, or no timm."""
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -124,8 +124,8 @@ def find_model(backbone: str) -> TimmModel:
 class TimmExtractor(nn.Module):
     """A model of timm without its classifier: its pooled features (B, D).
 
-    What is not ``tuned`` gets no gradients and stays in evaluation mode. Layers compute in the dtype of the
-    images as torch's autocast decides; parameters are float32 all the same.
+    Parts that are not ``tuned`` get no gradients and stay in evaluation mode. Layers compute in the dtype of
+    the images as torch's autocast decides; parameters are always float32.
     """
 
     def __init__(self, model: Any, channels: int, known: TimmModel, tuned: Tuned) -> None:
@@ -137,7 +137,7 @@ class TimmExtractor(nn.Module):
         names = set(list_tuned(model, tuned, known.name))
         for name, value in model.named_parameters():
             value.requires_grad_(name in names)
-        # Modules without a parameter that is trained, and all inside them: what drops paths among it.
+        # Modules without trained parameters, with everything inside them, such as stochastic depth.
         own = [(module, [*module.parameters()]) for module in model.modules()]
         whole = [one for one, values in own if values and not any(value.requires_grad for value in values)]
         self.kept = [*dict.fromkeys(inner for one in whole for inner in one.modules())]
@@ -161,17 +161,17 @@ class TimmExtractor(nn.Module):
         return self
 
     def fold(self) -> None:
-        """Put batch normalisation, as in evaluation mode, into the convolutions, where it can be."""
+        """Fold batch normalisation, as in evaluation mode, into the convolutions where possible."""
         fold_pairs(self.model)
 
 
 def build_timm(known: TimmModel, channels: int, tuned: Tuned) -> TimmExtractor:
-    """An extractor for images of so many channels; its weights are torch's draws, and to be replaced."""
+    """Build an extractor for images of so many channels; its weights are torch's draws, to be replaced."""
     return TimmExtractor(_create(known.name, in_chans=channels), channels, known, tuned)
 
 
 def draw_timm(extractor: nn.Module, known: TimmModel, generator: torch.Generator) -> None:
-    """Draw all weights as timm does, in place, from ``generator`` and nothing else."""
+    """Draw all weights as timm does, in place, only from ``generator``."""
     assert isinstance(extractor, TimmExtractor)
     stream = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
     with lending(stream, stream.device), torch.no_grad():  # timm draws from torch's own generator alone
@@ -186,7 +186,7 @@ def _create(name: str, **options: Any) -> Any:
     model = timm.create_model(name, **{"num_classes": 0, **options})
     for module in [*model.modules()]:
         if isinstance(module, _BatchNorm):
-            module.num_batches_tracked = None  # unused with a momentum, and one kernel per layer and step
+            module.num_batches_tracked = None  # not used here, and it costs one kernel per layer and step
         for child, pool in module.named_children():
             if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
                 setattr(module, child, Mean())
@@ -194,7 +194,7 @@ def _create(name: str, **options: Any) -> Any:
 
 
 def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:
-    """The parameters that a step trains, by name: of "last" those from the last stage on, as timm groups."""
+    """List the parameters that a step trains, by name; for "last" those from timm's last stage on."""
     names = [one for one, _ in model.named_parameters()]
     if tuned != "last":
         return names if tuned == "all" else []
@@ -206,7 +206,7 @@ def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:
         raise UserError(f"network.tuned: timm:{name} does not tell its stages; write all or none") from None
     stage_of: dict[str, int] = group_parameters(model, matcher, reverse=True)
     staged = names
-    if isinstance(matcher, dict):  # what it does not match, it leaves to the end
+    if isinstance(matcher, dict):  # it leaves unmatched names to the end
         entries = [[(one, 0)] if isinstance(one, str) else one or [] for one in matcher.values()]
         patterns = [pattern for entry in entries for pattern, _ in entry]
         staged = [name for name in names if any(re.match(one, name) for one in patterns)]
@@ -215,13 +215,13 @@ def list_tuned(model: Any, tuned: Tuned, name: str) -> list[str]:
 
 
 def download(known: TimmModel) -> Mapping[str, Tensor]:
-    """The weights that timm has of a model, from its client's cache or the network."""
+    """Get timm's weights of a model, from its client's cache or the network."""
     import timm
 
     try:
         with Diverted():
             model: nn.Module = timm.create_model(known.name, pretrained=True, num_classes=0)
-    except Exception as error:  # whatever a client, of which there are several, raises without a network
+    except Exception as error:  # timm's several clients raise different errors without a network
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"network.weights: those of timm:{known.name} cannot be downloaded ({reason}); load them where "
@@ -231,9 +231,9 @@ def download(known: TimmModel) -> Mapping[str, Tensor]:
 
 
 def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
-    """The weights of ``model`` in a file, found by timm's loader and its names' filter; nothing in it is run.
+    """Read the weights of ``model`` from a file by timm's loader and its filter of names; run nothing in it.
 
-    Raises UserError unless all are there, and no others than those of a classifier on top.
+    Raises UserError unless all weights are there, and no others except a classifier's.
     """
     from timm.models import load_state_dict
 
@@ -266,14 +266,14 @@ def _find_faults(found: Mapping[str, Any], wanted: Mapping[str, Tensor], known: 
 
 def _reason(error: Exception) -> str:
     said = str(error).partition("\n")[0]
-    # Of pickles and programs torch's and timm's words are advice to run them all the same.
+    # For pickles and programs, torch's and timm's messages advise to run them: replace these.
     if not said or isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
         return "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
     return said
 
 
 def _form(value: Any) -> str:
-    """All but the values, and the precision, which may be another; of what is no tensor its type."""
+    """Describe a tensor without its values and precision; describe other values by their type."""
     if not isinstance(value, Tensor):
         return type(value).__name__
     kind = "floating-point numbers" if value.is_floating_point() else str(value.dtype)
@@ -281,7 +281,7 @@ def _form(value: Any) -> str:
 
 
 class Mean(nn.Module):
-    """AdaptiveAvgPool2d to one pixel, whose own backward pass is not deterministic on CUDA."""
+    """Replaces AdaptiveAvgPool2d to one pixel, whose backward pass is not deterministic on CUDA."""
 
     def forward(self, x_BDHW: Tensor) -> Tensor:
         return x_BDHW.mean((2, 3), keepdim=True)
@@ -289,22 +289,22 @@ class Mean(nn.Module):
 
 @dataclass(frozen=True)
 class Start:
-    """Weights that the first extractor starts from, by the names that it gives them."""
+    """Start weights of the first extractor, by its own names."""
 
     tensors: Mapping[str, Tensor]
 
     @cached_property
     def identity(self) -> str:
-        """What the weights are known by, whatever file, format or name they came from."""
+        """The identity of the weights, whatever their file, format or name."""
         return f"sha256:{hashlib.sha256(self.content()).hexdigest()}"
 
     def content(self) -> bytes:
-        """The bytes of a safetensors file of them."""
+        """Return the weights as the bytes of a safetensors file."""
         return save(dict(self.tensors))
 
 
 def read_start(settings: NetworkSettings, weights: str) -> Start:
-    """The ``weights``, a file or timm's own, that a network of ``settings`` starts from; raises UserError."""
+    """Read the start ``weights`` of a network of ``settings``, a file or timm's own; raises UserError."""
     known = find_model(settings.backbone)
     with Diverted():
         extractor = build_timm(known, COLOURS, settings.tuned)
@@ -323,7 +323,7 @@ def read_start(settings: NetworkSettings, weights: str) -> Start:
 
 
 def begin(extractor: nn.Module, start: Start) -> None:
-    """Give ``extractor`` the weights of ``start``; raises UserError if they are of another one."""
+    """Copy the weights of ``start`` into ``extractor``; raises UserError if they do not fit."""
     if _forms(start.tensors) != _forms(extractor.state_dict()):
         raise UserError(
             "network.weights: not of this network for images of these channels; write "

@@ -1,4 +1,4 @@
-"""What DVC keeps: dvc.lock, which records the last run, and the objects of its cache; their repair."""
+"""Reads DVC's dvc.lock, which records the last run, and checks and repairs the objects of its cache."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ NOT_SEALED = ("check", "summarize")  # stages with outputs that hold no digests 
 
 
 def read_records() -> dict[str, Any]:
-    """All that DVC has recorded of its runs, by stage; raises UserError where it is half-written."""
+    """Read DVC's records of its runs, by stage; raises UserError if they are half-written."""
     with _whole(LOCK):
         text = LOCK.read_text(encoding="utf-8") if LOCK.exists() else "\n"
         stages = _parse(text)
@@ -42,7 +42,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def check_lock() -> None:
-    """Raise UserError if a file that DVC does not write at once is half-written."""
+    """Raise UserError if a file that DVC writes in several parts is half-written."""
     read_records()
     with _whole(RUNNING):
         if RUNNING.exists() and not isinstance(json.loads(RUNNING.read_text(encoding="utf-8")), dict):
@@ -61,14 +61,14 @@ def _whole(path: Path) -> Iterator[None]:
 
 
 def read_lock() -> dict[str, dict[str, Any]]:
-    """The parameters that every stage of the graph last ran with, by dotted path; none of a longer chain."""
+    """Read the parameters of each stage's last run, by dotted path, without steps past the chain's end."""
     records = read_records()
     names = [name for names in project.list_stages().values() for name in names if name in records]
     return {name: records[name].get("params", {}).get(str(project.PARAMS), {}) for name in names}
 
 
 def read_hashes(stage: dict[str, Any], kind: str = "outs") -> dict[Path, str]:
-    """DVC's hashes of what a recorded stage left, or of its "deps"; they end in .dir for directories."""
+    """Read DVC's hashes of a recorded stage's outputs, or of its "deps"; they end in .dir for directories."""
     return {Path(one["path"]): one["md5"] for one in stage.get(kind, [])}
 
 
@@ -136,7 +136,7 @@ def forget_misrecorded() -> list[str]:
 
 
 def stages_to_run(parameters: Any) -> list[str]:
-    """The stages that never ran, or with other ``parameters``, as "split" or "train_task@2 to @11"."""
+    """List stages that never ran, or with other ``parameters``, as "split" or "train_task@2 to @11"."""
     ran, wanted = read_lock(), []
 
     def waits(stage: str) -> bool:
@@ -152,9 +152,9 @@ def stages_to_run(parameters: Any) -> list[str]:
 
 
 def count_same_steps(revision: str, most: int) -> int:
-    """How many steps, of the first ``most``, have the same training and test images in a commit as now.
+    """Count the steps, of the first ``most``, whose training and test images are the same in a commit as now.
 
-    As dvc.lock tells here and there; none where it does not.
+    It compares both dvc.lock files; without them the count is 0.
     """
     try:
         now, then = read_records(), _parse(read_committed(LOCK, revision).decode())
@@ -165,15 +165,15 @@ def count_same_steps(revision: str, most: int) -> int:
 
 
 def _find_images(records: dict[str, Any], step: int) -> list[str | None]:
-    """DVC's hashes of the images that a step trained on, and was tested on; None where it knows none."""
+    """Find DVC's hashes of a step's training and test images; None if DVC knows none."""
     read = {f"train_task@{step}": project.train_images(step), f"evaluate@{step}": project.test_images(step)}
     return [read_hashes(records.get(stage, {}), "deps").get(images) for stage, images in read.items()]
 
 
 def is_recorded(parameters: Any) -> bool:
-    """Whether the commit that is checked out has dvc.lock and summary of one run with ``parameters``.
+    """Tell whether the current commit has dvc.lock and summary of one run with ``parameters``.
 
-    Asked is stage report, the last, which depends on all parameters and on the summary.
+    It checks stage report, the last one, which depends on all parameters and on the summary.
     """
     report = _parse(read_committed(LOCK).decode()).get("report", {})
     return report.get("params", {}).get(str(project.PARAMS)) == parameters and (
@@ -182,7 +182,7 @@ def is_recorded(parameters: Any) -> bool:
 
 
 def find_cache() -> Path:
-    """The directory of DVC's objects; raises UserError outside a repository."""
+    """Find the directory of DVC's objects; raises UserError outside a repository."""
     from dvc.exceptions import DvcException  # DVC costs a second
     from dvc.repo import Repo
 
@@ -193,23 +193,23 @@ def find_cache() -> Path:
 
 
 def holds(cache: Path, path: Path) -> bool:
-    """Whether the cache has the bytes of a file, or of a directory's files with their listing."""
+    """Tell whether the cache has the bytes of a file, or of a directory's files with their listing."""
     return all((cache / name[:2] / name[2:]).exists() for name in _hash_objects(path))
 
 
 def find_files(output: Path) -> list[Path]:
-    """The files that a stage has left: file managers add hidden ones, stages none."""
+    """List the files that a stage has left, without hidden ones, which only file managers add."""
     found = (output, *output.rglob("*"))
     return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
 
 
 def hash_output(path: Path) -> str:
-    """The name of DVC's object for a file, or for the listing of a directory."""
+    """Compute the name of DVC's object for a file, or for the listing of a directory."""
     return list(_hash_objects(path))[-1]
 
 
 def _hash_objects(output: Path) -> dict[str, Path | bytes]:
-    """DVC's objects of an output by their names: files, and at last the listing of a directory."""
+    """Compute DVC's objects of an output by their names: the files, and last a directory's listing."""
     hashes = {file.relative_to(output).as_posix(): md5_of(file) for file in find_files(output)}
     listing = json.dumps([{"md5": hashes[one], "relpath": one} for one in sorted(hashes)]).encode()
     objects: dict[str, Path | bytes] = {name: output / one for one, name in hashes.items()}
@@ -224,14 +224,14 @@ def md5_of(content: Path | bytes) -> str:
 
 
 class Damage(NamedTuple):
-    """A file that is not as it was written."""
+    """A file that was changed after it was written."""
 
     sentence: str
-    remove: Path  # that file, or the directory that is made again with it
+    remove: Path  # that file, or the directory that its stage makes again
 
 
 def find_all_damage() -> Iterator[Damage]:
-    """Damage in DVC's cache, of what stages read of each other, and of what the last leave."""
+    """Find corruption in the DVC cache, in intermediate outputs and in final outputs."""
     for path in sorted(find_cache().glob("??/*")):
         name = path.parent.name + path.name
         if OBJECT.fullmatch(name) and path.is_file() and md5_of(path) != name.removesuffix(".dir"):
@@ -253,7 +253,7 @@ def find_all_damage() -> Iterator[Damage]:
 
 
 def repair(damages: list[Damage]) -> Iterator[str]:
-    """Remove what is damaged, or put back an object whose bytes the results hold; says what was done."""
+    """Remove damaged files, or restore an object whose bytes the results hold; return what was done."""
     stages = [stage for names in project.list_stages().values() for stage in names]
     outs = [out for stage in stages for out in project.list_outputs(stage)]
     copies = {name: one for out in outs for name, one in _hash_objects(out).items()}

@@ -61,7 +61,7 @@ def check_project(warn: Callable[[str], None]) -> None:
 
 
 def check_weights(settings: NetworkSettings) -> None:
-    """Raise UserError for a file of no such weights, or of which DVC would not see an edit."""
+    """Raise UserError if the file holds no such weights, or if DVC does not track it."""
     if settings.weights in (None, PRETRAINED):
         return
     path = Path(settings.weights)
@@ -98,7 +98,7 @@ def check_images() -> None:
 
 
 def make_schema() -> dict[str, Any]:
-    """Make the schema: types, bounds and descriptions of the sections, names of the registries."""
+    """Make the JSON schema: types, bounds and descriptions of the sections, names in the registries."""
     schema = msgspec.json.schema(Settings)
     for section in schema["$defs"].values():
         # msgspec and Python differ by version
@@ -148,7 +148,7 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
 
 
 def describe_missing_images(path: str) -> list[str]:
-    """Say that dataset.path does not exist, if so: DVC would fail before any stage."""
+    """Return a sentence if dataset.path does not exist: DVC would fail before any stage."""
     if path and Path(path).exists():
         return []
     return [
@@ -160,9 +160,9 @@ def describe_missing_images(path: str) -> list[str]:
 def add_classes(names: Sequence[str]) -> str:
     """Add a step of the classes ``names``, by default all new ones, to the finished steps in params.yaml.
 
-    Steps that were added before and are not trained yet stay. Returns what `dvc repro` will train. Raises
-    UserError, and changes nothing, if no step is finished, a class is unknown or already in a step, or the
-    other parameters do not fit.
+    Added steps that are not trained yet stay. Returns what `dvc repro` will train. Raises UserError, and
+    changes nothing, if no step is finished, a class is unknown or already in a step, or other parameters
+    are invalid.
     """
     settings, length = load_settings(), project.chain_length()
     finished = finished_steps()
@@ -206,7 +206,7 @@ def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings
 
 
 def _describe_training(text: str, first: int, last: int) -> str:
-    """Say what `dvc repro` will train; only the steps ``first`` to ``last`` have no checkpoint."""
+    """Say what `dvc repro` will train: the steps ``first`` to ``last``, which have no checkpoint."""
     trained = [one for one in dvc.stages_to_run(parse_yaml(text, project.PARAMS)) if one.startswith(TRAINING)]
     stages, steps = f"{TRAINING}{first}", f"step {first}"
     if last > first:
@@ -242,7 +242,7 @@ def describe_move(settings: Settings, planned: Steps) -> str | None:
 
 
 def fit_chain(length: int, steps: int) -> list[str]:
-    """Change chain.yaml from ``length`` to ``steps`` steps, first of all; return what to print."""
+    """Change chain.yaml from ``length`` to ``steps`` steps; return what to print."""
     if steps == length:
         return []
     resize(steps)
@@ -271,7 +271,7 @@ def resize_chain(length: int | None) -> int:
 def resize(length: int) -> None:
     """Write chain.yaml for ``length`` steps and remove the outputs of later steps from the workspace.
 
-    There they would be inputs of summarize and report, which read whole folders. Raises UserError, and
+    Otherwise they would be inputs of summarize and report, which read whole folders. Raises UserError, and
     changes nothing, if DVC's cache lacks such an output, because it could not be restored.
     """
     steps = {
@@ -305,7 +305,7 @@ def _is_marker(output: Path) -> bool:
 
 
 def planned_steps(settings: Settings) -> Steps | None:
-    """The class names of every step; None if only the images tell. Raises UserError for what cannot be."""
+    """Find the class names of every step; None if only the images decide. Raises UserError if impossible."""
     dataset, protocol = settings.dataset, settings.protocol
     with naming(project.PARAMS):
         names = find_source(dataset).list_names(dataset)
@@ -332,7 +332,7 @@ def _plan(names: list[str], settings: Settings) -> Steps:
 
 
 def _names_read_last(dataset: DatasetSettings) -> list[str]:
-    """The classes in data/raw, or none if by parameters, code or sizes there may be others by now."""
+    """List the classes in data/raw, or none if parameters, code or file sizes have changed since."""
     entries = _recorded()
     ran_with = (
         dvc.read_records().get(DOWNLOAD, {}).get("params", {}).get(str(project.PARAMS), {}).get("dataset")
@@ -356,7 +356,7 @@ def _path(dataset: DatasetSettings) -> Path:
 
 
 def _recorded() -> dict[Path, dict[str, Any]]:
-    """What dvc.lock has of everything that download read and left, by path."""
+    """Read dvc.lock's entries of all inputs and outputs of stage download, by path."""
     record = dvc.read_records().get(DOWNLOAD, {})
     return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
 

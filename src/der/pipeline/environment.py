@@ -1,8 +1,8 @@
-"""What the environment decides: places, the device, the processes of a stage. No result depends on it.
+"""Choices of the environment: places, the device, the processes of a stage. No result depends on them.
 
-Several processes work on a stage where DER_PROCESSES says so, or where torchrun has started this one. Torch's
-launcher, by which torchrun works, starts them and ends all of them if one ends. They run the same script on
-the same inputs: rank 0 does what a process alone does, the workers help it to compute.
+Several processes work on a stage if DER_PROCESSES says so, or if torchrun started this process. Torch's
+launcher, which torchrun uses, starts them, and ends all of them if one ends. They run the same script on the
+same inputs: rank 0 does everything that a single process does, and the workers help it to compute.
 """
 
 import json
@@ -50,12 +50,12 @@ def check_work() -> None:
 
 
 def is_launched() -> bool:
-    """Tell whether torch's launcher has started this process: torchrun, or ours for DER_PROCESSES."""
+    """Tell whether torch's launcher started this process, by torchrun or by DER_PROCESSES."""
     return LAUNCHED in os.environ
 
 
 def count_processes() -> int:
-    """How many processes work on a stage; raises UserError if DER_PROCESSES is no number."""
+    """Count the processes that work on a stage; raises UserError if DER_PROCESSES is no number."""
     if is_launched():
         return int(os.environ["WORLD_SIZE"])
     text = os.environ.get(PROCESSES) or "1"
@@ -65,7 +65,7 @@ def count_processes() -> int:
 
 
 def count_here() -> int:
-    """Return how many of them run on this machine."""
+    """Count those of them that run on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if is_launched() else count_processes()
 
 
@@ -80,7 +80,7 @@ def is_worker() -> bool:
 
 
 def find_device() -> "torch.device":
-    """Choose the device to work on; raises UserError if DER_DEVICE names one that is not here."""
+    """Choose the device to work on; raises UserError if DER_DEVICE names a device that is not available."""
     from der.core.device import choose_device  # torch costs seconds
 
     with naming(DEVICE):
@@ -88,7 +88,7 @@ def find_device() -> "torch.device":
 
 
 def set_up_device() -> "torch.device":
-    """Choose the device, or this process's part of it, and make it ready; call it before any use of torch."""
+    """Choose and prepare the device, or this process's share of it. Call this before any use of torch."""
     from der.core import device  # torch costs seconds
 
     with naming(DEVICE):
@@ -103,14 +103,14 @@ def set_up_device() -> "torch.device":
 
 
 def scratch_root() -> Path:
-    """DER_SCRATCH, or a directory in the user's cache, the same for all copies of the repository."""
+    """Return DER_SCRATCH, or a directory in the user's cache, the same for all copies of the repository."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     with naming(SCRATCH):
         return expand_home(os.environ.get(SCRATCH) or f"{cache}/der/scratch").absolute()
 
 
 def curves_root() -> Path | None:
-    """The folder that DER_TENSORBOARD names, from the project's own, made if need be; None if none."""
+    """Make the folder that DER_TENSORBOARD names, relative to the project; None if it names none."""
     named = os.environ.get(CURVES)
     if not named:
         return None
@@ -130,7 +130,7 @@ def curves_root() -> Path | None:
 
 
 class Machine(TypedDict):
-    """What stages ran on."""
+    """The machine that stages ran on."""
 
     device: str  # name of the processor or GPU
     torch: str | None  # version; None for a stage that did without
@@ -148,7 +148,7 @@ def describe_machine() -> Machine:
 
 
 def describe_machine_in_use() -> Machine:
-    """As describe_machine if this process works with torch; else the processor alone."""
+    """Like describe_machine if this process works with torch; else name only the processor."""
     return describe_machine() if "torch" in sys.modules else {"device": processor_name(), "torch": None}
 
 
@@ -160,7 +160,7 @@ SILENT = 2  # seconds that a stage waits for the processor without a word
 
 
 def run_together(work: Callable[[], None], module: str, *arguments: str) -> None:
-    """Do ``work`` in all processes; if none but this one was started, start them as `python -m module`."""
+    """Do ``work`` in all processes; if only this one was started, start the others as `python -m module`."""
     count = count_processes()
     if count == 1:
         work()
@@ -178,7 +178,7 @@ def run_together(work: Callable[[], None], module: str, *arguments: str) -> None
 
 
 def _launch(count: int, module: str, *arguments: str) -> None:
-    """Have torch's launcher start ``count`` processes of `python -m module`, and wait for them."""
+    """Make torch's launcher start ``count`` processes of `python -m module`, and wait for them."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -216,7 +216,7 @@ def _launch(count: int, module: str, *arguments: str) -> None:
 
 @contextmanager
 def telling_the_launcher() -> Iterator[None]:
-    """Leave it to our launcher, if it has started this process, to say what is wrong: it says it once."""
+    """Pass errors to our launcher, if it started this process: it prints each error once."""
     try:
         yield
         return
@@ -240,9 +240,8 @@ def telling_the_launcher() -> Iterator[None]:
 def computing(stage: str, device: "torch.device") -> Iterator[None]:
     """Compute in the block with all ranks together; on a processor, other stages wait until it ends.
 
-    Torch's threads wait for each other by spinning: two stages with more threads than there are cores take
-    many times as long as one after the other. Where OMP_NUM_THREADS says that a stage takes at most half of
-    the cores, it does not wait.
+    Torch's threads wait for each other by spinning: two stages with more threads than cores take many times
+    as long as one after the other. If OMP_NUM_THREADS is at most half of the cores, the stage does not wait.
     """
     with ExitStack() as stack:
         if not is_worker() and device.type == "cpu" and _takes_most_cores():
@@ -261,7 +260,7 @@ def _takes_most_cores() -> bool:
 
 @contextmanager
 def _processor(stage: str) -> Iterator[None]:
-    """Hold this user's lock on the machine's processor; says for whom it waits."""
+    """Hold this user's lock on the machine's processor; print which stage it waits for."""
     from filelock import FileLock, Timeout
 
     user = os.getuid() if hasattr(os, "getuid") else ""
@@ -283,7 +282,7 @@ def _processor(stage: str) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Have this process end soon after dvc or the launcher: a stage left over would run beside the next."""
+    """Make this process end soon after dvc or the launcher: otherwise it would run beside the next stage."""
     launched, parent = is_launched(), os.getppid()
     if not launched and "DVC_STAGE" not in os.environ:
         return
@@ -300,7 +299,7 @@ def end_with_parent() -> None:
 
 
 def find_project() -> Path:
-    """Find the directory of the project, also from a copy of it in which DVC runs an experiment."""
+    """Find the project's directory, also from a copy in which DVC runs an experiment."""
     here = Path.cwd()
     for above in here.parents:
         if here.is_relative_to(above / COPIES):
@@ -310,7 +309,7 @@ def find_project() -> Path:
 
 @cache
 def name_run() -> str:
-    """Make a name that the stages of one `dvc repro`, or of one `python -m stages`, have in common."""
+    """Make a name that all stages of one `dvc repro`, or of one `python -m stages`, share."""
     if (name := os.environ.get(LAUNCHED, "none")) != "none":  # torchrun that was given no name says "none"
         return name
     if "DVC_STAGE" in os.environ and (dvc := find_dvc()) is not None:
@@ -320,7 +319,7 @@ def name_run() -> str:
 
 
 def find_dvc() -> "psutil.Process | None":
-    """Find the nearest ancestor that is no shell; None if dvc has ended already."""
+    """Find the nearest ancestor process that is no shell; None if dvc has already ended."""
     import psutil  # DVC brings it
 
     for ancestor in psutil.Process().parents():

@@ -1,7 +1,7 @@
-"""What code a stage runs, as text that changes with it: data/fingerprints, which stage check writes.
+"""Fingerprints of each stage's code, which stage check writes into data/fingerprints.
 
-Every module counts that the stage's script imports, straight or through others: its syntax tree, without
-docstrings, and files of its name beside it, as of a kernel in C++. It is the same on every Python.
+A fingerprint covers every module that the stage's script imports, directly or through others: its syntax
+tree without docstrings, and files of its name beside it, as of a C++ kernel. It is the same on every Python.
 """
 
 import ast
@@ -31,7 +31,7 @@ Said = tuple[str, list[str]]  # the hash of what a module says, and the names of
 
 
 class Code:
-    """The code of this project, which lies below ``root``, and the user's modules, ``named`` by setting."""
+    """The code of this project below ``root``, and of the user's modules, ``named`` by setting."""
 
     def __init__(self, named: Mapping[str, str], root: Path = Path()) -> None:
         self.named, self.root = named, root
@@ -43,7 +43,7 @@ class Code:
             self._kept = {}
 
     def keep(self) -> None:
-        """Keep what was read, so that stages need not parse it again; no fingerprint depends on that."""
+        """Store the parsed code, so that stages need not parse it again; no fingerprint depends on this."""
         try:
             (environment.scratch_root() / KEPT).parent.mkdir(parents=True, exist_ok=True)
             write_sealed(
@@ -53,13 +53,13 @@ class Code:
             return
 
     def hash_stage(self, stage: str) -> Hashes:
-        """Hash every module that a stage may import, also inside functions, and the packages around it."""
+        """Hash every module that a stage may import, also inside functions, and their packages."""
         hashes = self._hash([f"stages.{stage}"])
         own = [module for key, module in self.named.items() if user_code.LOOKED_UP_IN[key] in hashes]
         return self._hash([f"stages.{stage}", *own]) if own else hashes
 
     def hash_module(self, name: str) -> str | None:
-        """Hash what one module says; None if there is none of that name."""
+        """Hash one module's code; None if there is no such module."""
         said = self._module(name)
         return said and said[0]
 
@@ -77,7 +77,7 @@ class Code:
         return dict(sorted(hashes.items()))
 
     def _module(self, name: str) -> Said | None:
-        """Read a module of ours or of the user's; None for any other name."""
+        """Read a module of this project or of the user; None for any other name."""
         path = find_module(name, self.root)
         if path is None or not (is_ours(name) or user_code.is_own(name, path, self._packages, self.root)):
             return None
@@ -94,7 +94,7 @@ class Code:
 
 
 def read_code(stages: Iterable[str], *, keep: bool = False) -> dict[str, str]:
-    """Read the fingerprints of ``stages``; ``keep`` has them read faster next time.
+    """Read the fingerprints of ``stages``; with ``keep`` the next reading is faster.
 
     Raises UserError for a module that cannot be parsed, is Python's own, or whose edits DVC would not see.
     """
@@ -111,7 +111,7 @@ def read_code(stages: Iterable[str], *, keep: bool = False) -> dict[str, str]:
 
 
 def write_fingerprints(texts: dict[str, str]) -> list[str]:
-    """Write fingerprints, as of ``read_code``, if any is new; returns the stages with a new one.
+    """Write the fingerprints of ``read_code`` if any is new; return the stages with a new one.
 
     Raises UserError if code was edited since.
     """
@@ -132,7 +132,7 @@ def describe(hashes: Hashes) -> str:
 
 
 def check_fingerprint(path: Path) -> None:
-    """Raise DamageError if a file of data/fingerprints is not as it was written, for whatever code."""
+    """Raise DamageError if a file of data/fingerprints was changed after it was written."""
     *lines, seal = path.read_bytes().splitlines(keepends=True) or [b""]
     if seal != f"{_sha256(b''.join(lines))} {SEAL}\n".encode():
         raise DamageError(f"{path}: damaged, its bytes are not those that were written")
@@ -144,7 +144,7 @@ def is_ours(name: str) -> bool:
 
 
 def find_module(name: str, root: Path = Path()) -> Path | None:
-    """Find the file of a module, ours from ``root``, others on Python's path; nothing is imported."""
+    """Find a module's file without importing it: ours from ``root``, others on Python's path."""
     package, *parts = name.split(".")
     places = [root / PACKAGES[package]] if package in PACKAGES else user_code.find_package(package)
     paths = [Path(place, *parts) for place in places]
@@ -187,7 +187,7 @@ def _meaningful(fields: tuple[str, ...]) -> list[str]:
 
 
 def _meaning(node: ast.AST, name: str) -> Any:
-    """Return what a field of a node says, the same on every Python."""
+    """Return the value of a node's field, the same on every Python."""
     value: Any = getattr(node, name, None)
     if name == "body" and isinstance(node, HAVE_DOCSTRINGS):
         return value[ast.get_docstring(node, clean=False) is not None :]

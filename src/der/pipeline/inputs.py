@@ -1,4 +1,4 @@
-"""The images of a run: whether they are a preset's, and which classes changed since stage download."""
+"""Tells whether a run's images are a preset's, and which classes changed since stage download."""
 
 import hashlib
 from contextlib import suppress
@@ -26,19 +26,19 @@ Classes = dict[str, str]  # a class -> digest of its files' names, sizes and tim
 
 @dataclass(frozen=True)
 class ExpectedImages:
-    """The images of a public data set, brought to one form."""
+    """The images of a public data set in one form."""
 
     dataset: dict[str, Any]  # the parameters of section dataset that decide which images these are
     sha256: str  # see der.data.protocol.identify
 
     def admits(self, change: project.Change) -> bool:
-        """Tell whether a parameter says where images come from, not what they are, as the identity does."""
+        """Tell whether a parameter only says where images come from; the identity says what they are."""
         section, _, name = change.key.partition(".")
         return section == "dataset" and (name == "source" or name not in self.dataset)
 
 
 def find_expected(preset: Any) -> ExpectedImages | None:
-    """Return what is known of the images of ``preset``, a preset's values; None where nothing is."""
+    """Return the known facts about a preset's images; None if there are none."""
     for entry in read_json(IDENTITIES):
         if entry["dataset"].items() <= preset["dataset"].items():
             return ExpectedImages(**entry)
@@ -47,7 +47,7 @@ def find_expected(preset: Any) -> ExpectedImages | None:
 
 @dataclass(frozen=True)
 class RunImages:
-    """The images in data/raw, of which no more is read than what is asked for."""
+    """The images in data/raw; only the requested facts are read."""
 
     source: str  # dataset.source
 
@@ -62,13 +62,13 @@ class RunImages:
 
     @cached_property
     def _form(self) -> tuple[int, int]:
-        """Side and channels: most presets' images are told from these by them, without being read."""
+        """Return side and channels, which exclude most presets without reading images."""
         (first,) = arrays.read_classes(project.RAW / SPLITS[0], self.classes[:1])
         _, side, _, channels = first.shape
         return side, channels
 
     def are_those_of(self, preset: Any) -> bool:
-        """Tell whether they are a preset's: by their identity, else by source, or by classes in a folder."""
+        """Tell whether they are a preset's images: by identity, else by source, or by a folder's classes."""
         dataset, order = preset["dataset"], preset["protocol"]["class_order"]
         if self._form != (dataset["image_side"], dataset["channels"]):
             return False
@@ -81,7 +81,7 @@ class RunImages:
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One download that ran to its end; no result depends on it, `der plan` reads it."""
+    """A finished download; only `der plan` reads it, and no result depends on it."""
 
     left: str  # digest of its outputs
     classes: Classes
@@ -108,14 +108,14 @@ def list_files_of_classes(settings: DatasetSettings) -> Classes | None:
 
 
 def keep_files_of_classes(classes: Classes | None) -> None:
-    """Keep what the download that has just left its outputs read; lost where it cannot be written."""
+    """Store which files the last download read; do nothing if that cannot be written."""
     if classes is not None:
         with suppress(OSError, UserError):
             timing.append(environment.scratch_root() / FILE, Line(project.digest_outputs(STAGE), classes))
 
 
 def find_changed_classes(settings: DatasetSettings) -> set[str] | None:
-    """Find the classes whose files changed since data/raw was made; None if nothing tells."""
+    """Find the classes whose files changed since data/raw was made; None if that is unknown."""
     now, left = list_files_of_classes(settings), project.digest_outputs(STAGE)
     lines = timing.read_lines(environment.scratch_root() / FILE, Line)
     found = [line.classes for line in lines if line.left == left]

@@ -1,4 +1,4 @@
-"""The page of the finished run, and that of several that git has."""
+"""Makes the page of the finished run, and the page that compares several runs in git."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from der.settings.sections import SPLITS
 from der.summary.series import Summary, read_logs
 from der.summary.verdict import Reference, chance, earlier
 
-ASIDE = ("check", "report")  # what is no part of the work, and what cannot know its own time
+ASIDE = ("check", "report")  # stages that are no part of the work, or cannot know their own time
 
 
 def make_page(settings: Settings) -> str:
@@ -35,9 +35,9 @@ def make_page(settings: Settings) -> str:
 
 
 def read_run(settings: Settings) -> report_page.FinishedRun:
-    """What the other stages left; raises UserError for a file that is missing, damaged or of another run.
+    """Read the results of the other stages; raises UserError for a missing, damaged or foreign file.
 
-    A run is another one, too, if it was trained with other parameters than ``settings``.
+    Files are also foreign if they were trained with other parameters than ``settings``.
     """
     steps = runs.read_steps()
     last = len(steps)
@@ -85,10 +85,10 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
 
 
 def read_earlier(own: Summary) -> Reference | None:
-    """The newest committed results that are not ``own``, over the steps that have the same images in both.
+    """Find the newest committed results other than ``own``, over the steps with the same images in both.
 
-    None where there is none such, as after another data set or protocol, and where these steps are as they
-    were, as after `der add`.
+    None if there are none, as after another data set or protocol, and if these steps have not changed, as
+    after `der add`.
     """
     committed = provenance.last_other_summary(own)
     if committed is None:
@@ -108,7 +108,7 @@ def read_earlier(own: Summary) -> Reference | None:
 def make_comparison(names: Sequence[str]) -> str:
     """Write metrics/comparison.html of revisions or experiments; returns a sentence that says where.
 
-    Raises UserError for fewer than two names, and for one of no finished run.
+    Raises UserError for fewer than two names, and for a name without a finished run.
     """
     if len(names) < 2:
         raise UserError(f"der report: {names[0]} alone; name two or more revisions or experiments to compare")
@@ -116,7 +116,7 @@ def make_comparison(names: Sequence[str]) -> str:
 
 
 def read_compared(names: Sequence[str]) -> list[report_page.ComparedRun]:
-    """The runs, each with the parameters in which any two of them differ, places on a machine aside."""
+    """Read the runs, each with the parameters in which two of them differ, except places on a machine."""
     found, parameters = [], []
     for name in names:
         revision = provenance.find_commit(name)

@@ -1,9 +1,9 @@
-"""`der plan`: the stages that `dvc repro`, or a sweep, would run at most, and what they took last time.
+"""`der plan`: the stages that `dvc repro`, or a sweep, would run at most, and their seconds of last time.
 
-DVC's own --dry shows the stages whose inputs have changed by now. Here follow all that depend on what these
-leave. Some inputs are told more exactly: fingerprints, the side of images, and what split leaves for a
-step, which depends on the classes up to that step and their images alone. Less may run, never more: DVC
-restores what its cache holds of earlier runs, and a stage may leave the same as before.
+DVC's own --dry shows only stages whose inputs have already changed. This plan adds all stages that depend on
+their outputs. It knows some inputs more exactly: fingerprints, the side of images, and the outputs of split
+for a step, which depend only on the classes up to that step and their images. Fewer stages may run, never
+more: DVC restores earlier results from its cache, and a stage may write the same results as before.
 """
 
 import hashlib
@@ -38,17 +38,17 @@ Identities = dict[str, str]  # stages that run, in their order -> what each woul
 
 
 class Stage(NamedTuple):
-    """A stage of DVC's graph, and what DVC has recorded of its last run."""
+    """A stage of DVC's graph, and DVC's record of its last run."""
 
     params: dict[str, Any]  # key of params.yaml -> the value that it ran with
     deps: dict[Path, str]  # what it reads -> hash of that; "" if there is none
     owners: dict[Path, list[str]]  # what it reads -> the stages that leave it, a part of it, or more
-    stale: set[Path]  # what others have left since in another form
-    reasons: set[str]  # why it runs whatever the parameters: paths from outside that have changed, or words
+    stale: set[Path]  # inputs that other stages have since written differently
+    reasons: set[str]  # reasons to run with any parameters: changed paths from outside, or words
 
 
 class Workspace(NamedTuple):
-    """What there is before anything runs."""
+    """The state before anything runs."""
 
     stages: dict[str, Stage]  # each after those that it depends on
     code: dict[str, str]  # script of a stage -> hash of its fingerprint by the code as it is
@@ -56,7 +56,7 @@ class Workspace(NamedTuple):
 
 
 def describe_plan(overrides: Sequence[str]) -> str:
-    """What `dvc repro` would run and take, or every row of a sweep, by overrides as of `dvc exp run -S`."""
+    """Describe what `dvc repro`, or each row of a sweep, would run; overrides as for `dvc exp run -S`."""
     rows, workspace = read_rows(overrides), read_workspace()
     plans = [plan_row(workspace, values, rewritten=bool(words)) for words, values in rows]
     times = read_last(workspace.stages)
@@ -66,7 +66,7 @@ def describe_plan(overrides: Sequence[str]) -> str:
 
 
 def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
-    """Every combination of values, "train.seed=1,2" makes two, each with what params.yaml would hold then."""
+    """Make every combination of values ("train.seed=1,2" makes two), each with its params.yaml."""
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
     from hydra.errors import HydraException  # DVC brings it
@@ -87,8 +87,8 @@ def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]
 
 
 def read_workspace() -> Workspace:
-    """Look at the repository through DVC, which takes a second; raises UserError if that fails."""
-    check_lock()  # before DVC, which does not know one that is half-written
+    """Read the repository through DVC, which takes a second; raises UserError if that fails."""
+    check_lock()  # before DVC, which does not recognise a half-written file
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -111,7 +111,7 @@ def read_workspace() -> Workspace:
 
 
 def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
-    """What DVC says of one of its stages."""
+    """Read what DVC records of one stage."""
     from dvc.dependency import ParamsDependency
 
     found = Stage({}, {}, {}, set(), set())
@@ -135,7 +135,7 @@ def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
 
 
 def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
-    """Whether a stage read something else than what its owners left last, which DVC would restore."""
+    """Tell whether a stage read another version than its owners' last output, which DVC would restore."""
     owner = owners[0]
     if len(owners) > 1 or not Path(dep.def_path).is_relative_to(owner.def_path):
         return bool(dep.status())
@@ -144,18 +144,18 @@ def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
 
 
 def _is_lost(out: Any) -> bool:
-    """Whether an output is not as it was left, and DVC cannot restore it."""
-    if out.use_cache and not out.persist:  # such are in no cache of runs
+    """Tell whether an output has changed and DVC cannot restore it."""
+    if out.use_cache and not out.persist:  # DVC's run cache has none of these
         return bool(out.changed_cache())
     kept = not out.persist and out.repo.cache.local.exists(out.hash_info.value or "")
     return bool(out.workspace_status()) and not kept
 
 
 def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: bool) -> Identities:
-    """What runs with ``parameters``, all of params.yaml, which is ``rewritten`` with them or stays as it is.
+    """List what runs with ``parameters``, all of params.yaml, which is ``rewritten`` with them or unchanged.
 
-    Two rows of a sweep that have the identity of a stage in common have its run in common. Raises UserError
-    for parameters that no run can have.
+    Two rows of a sweep with the same identity of a stage share its run. Raises UserError for impossible
+    parameters.
     """
     settings = project.parse_section(Settings, parameters, project.PARAMS)
     steps, side = planned_steps(settings), backbone_side(settings)
@@ -172,7 +172,7 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
 
 @dataclass
 class _Row:
-    """The stages of one set of parameters, seen one after the other."""
+    """The stages of one set of parameters, added one by one."""
 
     workspace: Workspace
     steps: Steps | None
@@ -182,7 +182,7 @@ class _Row:
     identities: Identities = field(default_factory=dict)
 
     def add(self, name: str, stage: Stage, parameters: dict[str, Any]) -> None:
-        """Note the stage if it runs."""
+        """Add the stage if it runs."""
         values = {key: project.value_at(parameters, key) for key in stage.params}
         inputs = {path: self._input(name, stage, path) for path in stage.deps}
         if values != stage.params or any(inputs.values()) or stage.reasons:
@@ -194,7 +194,7 @@ class _Row:
                 self.raw = inputs.get(project.RAW, "")
 
     def _input(self, name: str, stage: Stage, path: Path) -> str:
-        """What a dependency of a stage will be, as a hash; empty if it stays as it is."""
+        """Return the hash of a stage's future input; empty if it stays the same."""
         if path.is_relative_to(project.FINGERPRINTS):
             return "" if self.workspace.code[name.partition("@")[0]] == stage.deps[path] else CHANGED
         if anew := self.written.get(path):
@@ -211,7 +211,7 @@ class _Row:
         return _hash([path.as_posix(), running]) if running else ""
 
     def _keeps_task(self, path: Path) -> bool:
-        """Whether split, if it runs, leaves the same images of a step: as it does of the same classes."""
+        """Tell whether split, if it runs, writes the same images of a step: it does for the same classes."""
         split, step = self.workspace.stages[SPLIT], int(path.relative_to(project.TASKS).parts[0])
         if SPLIT not in self.identities:
             return True
@@ -236,7 +236,7 @@ def _hash(content: Any) -> str:
 
 
 def describe_run(plan: Identities, times: Mapping[str, StageTime]) -> str:
-    """A line for every stage that runs, and their sum."""
+    """Write a line for every stage that runs, and their sum."""
     if not plan:
         return "`dvc repro` would run nothing"
     shown = {stage: f"{times[stage].seconds:.1f}" if stage in times else "-" for stage in plan}
@@ -248,7 +248,7 @@ def describe_run(plan: Identities, times: Mapping[str, StageTime]) -> str:
 def describe_sweep(
     rows: Sequence[Sequence[str]], plans: Sequence[Identities], times: Mapping[str, StageTime]
 ) -> str:
-    """A line for every row, with what it has to itself: a stage counts for the first row that runs it."""
+    """Write a line for every row with its own stages: a shared stage counts for the first row."""
     seen: set[str] = set()
     every: list[str] = []
     cells = [["settings", "stages", "of its own", "seconds"]]

@@ -21,17 +21,17 @@ TOP = """\
 
 
 def load_settings(path: Path = PARAMS) -> experiment.Settings:
-    """Read and check all sections but names of plug-ins; raises UserError with one sentence."""
+    """Read and check all sections, except names of plug-ins; raises UserError with one sentence."""
     return parse_section(experiment.Settings, read_params(path), path)
 
 
 def parse_settings(text: str) -> experiment.Settings:
-    """Check a text of params.yaml as ``load_settings`` checks the file."""
+    """Check a text of params.yaml like ``load_settings``."""
     return parse_section(experiment.Settings, parsing.parse_yaml(text, PARAMS), PARAMS)
 
 
 def write_preset(name: str, places: dict[str, Any], class_order: str | None = None) -> str:
-    """The text of params.yaml for a preset, with comments; ``places`` has the paths of section dataset."""
+    """Write a preset as text of params.yaml, with comments; ``places`` has the paths of section dataset."""
     values = load_preset(name, class_order)
     values["dataset"] |= places
     template = (PRESETS / f"{experiment.DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
@@ -39,7 +39,7 @@ def write_preset(name: str, places: dict[str, Any], class_order: str | None = No
 
 
 def load_preset(name: str, class_order: str | None = None) -> Any:
-    """Read all values of a preset, nested as in params.yaml, if named with another class order."""
+    """Read all values of a preset, nested as in params.yaml, with another class order if one is named."""
     values = experiment.read_preset(name, _directory())
     if class_order is None:
         return values

@@ -1,4 +1,4 @@
-"""Where every artifact lies, from the root; what dvc.yaml, chain.yaml and params.yaml say."""
+"""Knows where every artifact lies, and reads dvc.yaml, chain.yaml and params.yaml."""
 
 import hashlib
 import re
@@ -33,9 +33,9 @@ PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
 COMPARISON = Path("metrics/comparison.html")
 
-OUTPUTS = ("outs", "metrics")  # what dvc.yaml calls that which a stage leaves
+OUTPUTS = ("outs", "metrics")  # the keys of outputs in dvc.yaml
 MARKER = "unused.json"  # the only file of an output of a step past the protocol's last
-WHOLE = 1 << 20  # bytes up to which a file is told by its content: to hash all costs more than some stages
+WHOLE = 1 << 20  # bytes; larger files are not hashed, because that would take longer than some stages
 CLASSES = "classes.json"  # which split keeps beside a step's images
 HEADER = """\
 # The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that
@@ -46,7 +46,7 @@ HEADER = """\
 
 
 def fingerprint(stage: str) -> Path:
-    """What the code of a stage says: a line for every module."""
+    """The fingerprint of a stage's code: a line for every module."""
     return FINGERPRINTS / stage
 
 
@@ -98,13 +98,13 @@ def _results(step: int) -> list[Path]:
 
 
 def steps_in(folder: Path) -> list[int]:
-    """The steps with something in ``folder``, ascending; people and killed runs leave others, as "4_old"."""
+    """List the steps in ``folder``, ascending; people and killed runs leave other entries, as "4_old"."""
     names = (path.name for path in folder.glob("*"))
     return sorted({int(name) for name in names if name.isdecimal() and name == str(int(name))})
 
 
 def sealed(length: int) -> list[Path]:
-    """The directories with a manifest that the stages of a chain of ``length`` steps leave."""
+    """List the output directories with a manifest, for a chain of ``length`` steps."""
     found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0)]
     for step in range(1, length + 1):
         found += [train_images(step), test_images(step), *_results(step)]
@@ -156,7 +156,7 @@ def write_classes(images: Path, steps: list[list[str]]) -> None:
 
 
 def read_task(images: Path, step: int) -> list[list[str]]:
-    """Read the class names of the steps up to ``step``; raises UserError if the images are another step's."""
+    """Read the class names of the steps up to ``step``; raises UserError for another step's images."""
     steps: list[list[str]] = files.SealedDirectory(images).read_json(CLASSES)["steps"]
     if len(steps) != step:
         raise UserError(f"{images / CLASSES}: not the classes of {step} steps; run `dvc repro`")
@@ -164,7 +164,7 @@ def read_task(images: Path, step: int) -> list[list[str]]:
 
 
 def read_stages() -> dict[str, Any]:
-    """What dvc.yaml says of every stage, by name; to be read alone."""
+    """Read dvc.yaml's entry of every stage, by name; callers must not change it."""
     return _parse(GRAPH.read_text(encoding="utf-8"))
 
 
@@ -175,13 +175,13 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def read_names(content: dict[str, Any], *kinds: str) -> list[str]:
-    """What a stage lists under ``kinds``, "deps" or "outs": paths or keys, without the options of some."""
+    """List a stage's entries under ``kinds``, "deps" or "outs": paths or keys, without their options."""
     entries = [entry for kind in kinds for entry in content.get(kind, [])]
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
 def list_stages() -> dict[str, list[str]]:
-    """The names of all stages by the name in dvc.yaml, one for every step of the chain."""
+    """List the names of all stages by their name in dvc.yaml, one per step of the chain."""
     steps = range(1, chain_length() + 1)
     return {
         name: [f"{name}@{step}" for step in steps] if "foreach" in stage else [name]
@@ -190,9 +190,9 @@ def list_stages() -> dict[str, list[str]]:
 
 
 def stages_of(last: int) -> list[str]:
-    """The stages of a protocol of ``last`` steps by their names in DVC's graph, in the order of a run.
+    """List the stages of a protocol of ``last`` steps by their names in DVC's graph, in the order of a run.
 
-    Those that every step has stand side by side in dvc.yaml: all of a step come before all of the next.
+    The stages of a step are neighbours in dvc.yaml; all of a step come before all of the next.
     """
     stages: list[str] = []
     for repeated, group in groupby(list_stages().values(), lambda names: "@" in names[0]):
@@ -202,7 +202,7 @@ def stages_of(last: int) -> list[str]:
 
 
 def mark_unused(stage: str, step: int, *outputs: Path) -> str:
-    """Make a marker of every output: whole, and the same every time."""
+    """Write a marker as each output, with the same bytes every time."""
     for output in outputs:
         with files.sealed_directory(output) as directory:
             files.write_json(directory / MARKER, {"unused": True})
@@ -210,12 +210,12 @@ def mark_unused(stage: str, step: int, *outputs: Path) -> str:
 
 
 def is_unused(output: Path) -> bool:
-    """Whether an output is a marker; raises DamageError if it is neither that nor whole."""
+    """Tell whether an output is a marker; raises DamageError if it is damaged."""
     return MARKER in files.SealedDirectory(output).digests
 
 
 def list_outputs(stage: str) -> list[Path]:
-    """Files and directories that ``stage`` leaves, as the graph has them; raises UserError if it has none."""
+    """List the outputs of ``stage`` in the graph; raises UserError if it has none."""
     name, _, key = stage.partition("@")
     content = read_stages().get(name)
     if content is None:
@@ -243,15 +243,15 @@ def list_inputs(stage: str, parameters: Any) -> tuple[list[str], list[Path]]:
 
 
 def digest_outputs(stage: str) -> str:
-    """``digest_files`` of what ``stage`` leaves."""
+    """Apply ``digest_files`` to the outputs of ``stage``."""
     return digest_files(list_outputs(stage))
 
 
 def digest_files(outputs: Iterable[Path]) -> str:
-    """SHA-256 over files and directories: manifests, which hold the digests of all files beside them.
+    """Digest files and directories by their manifests, which hold the digests of all files.
 
-    Of what is not sealed, names and sizes of the files, and contents of the small ones. What is missing
-    counts as nothing.
+    For directories without a manifest, it uses names and sizes of the files, and contents of small ones.
+    Missing files count as nothing.
     """
     digest = hashlib.sha256()
     for file in sorted(file for output in outputs for file in _telling(output)):
@@ -263,7 +263,7 @@ def digest_files(outputs: Iterable[Path]) -> str:
 
 
 def _telling(output: Path) -> Iterator[Path]:
-    """The files that tell one result from another."""
+    """List the files that distinguish one result from another."""
     if (output / files.MANIFEST).is_file():
         yield output / files.MANIFEST
     elif output.is_dir():
@@ -285,9 +285,9 @@ def load_section(kind: type[S], key: str, parameters: Any) -> S:
 
 
 def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:
-    """Check ``content``, which the file ``path`` has at the path ``keys``, and make it a section.
+    """Check ``content``, found at ``keys`` in the file ``path``, and make it a section.
 
-    Raises UserError also for a missing key that has a default: DVC knows no defaults and would fail.
+    Raises UserError also for a missing key with a default: DVC knows no defaults and would fail.
     """
     where = ".".join(keys)
     with naming(path):
@@ -316,13 +316,13 @@ def write_text(text: str) -> None:
 
 
 def write_side(side: int | None) -> None:
-    """Write the backbone's image side, None if params.yaml sets one; an unchanged file is not touched."""
+    """Write the backbone's image side, or None if params.yaml sets one; do not touch an unchanged file."""
     if not holds_side(side):
         files.write_sealed(INPUT, {"image_side": side})
 
 
 def holds_side(side: int | None) -> bool:
-    """Return whether data/input.json is whole and holds that side."""
+    """Tell whether data/input.json is whole and holds that side."""
     try:
         return read_side() == side
     except DamageError:
@@ -336,7 +336,7 @@ def read_side() -> int | None:
 
 
 def with_side(settings: DatasetSettings) -> DatasetSettings:
-    """Replace an ``image_side`` of null by the backbone's; raises UserError if that is not known."""
+    """Replace an ``image_side`` of null by the backbone's side; raises UserError if it is unknown."""
     if settings.image_side is not None:
         return settings
     side = read_side()
@@ -357,7 +357,7 @@ class Change(NamedTuple):
 
 
 def compare(old: Any, new: Any, key: str = "") -> Iterator[Change]:
-    """Yield every value that differs between two nested dictionaries; ``key`` is their own path."""
+    """Yield every value that differs between two nested dictionaries at the path ``key``."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             yield from compare(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))

@@ -1,4 +1,4 @@
-"""The origin of a run: its images, preset and code, the parameters that trained it, its commits."""
+"""Finds the origin of a run: its preset and code, its training parameters, its commits."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ OTHERWISE = f"trained with other parameters than {project.PARAMS} has; run `dvc 
 
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
-    """Find the preset from which the fewest of ``parameters`` differ, the first of equal ones, and these."""
+    """Find the preset that differs in the fewest ``parameters``, the first of equal ones, and these."""
     presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}  # as plain lists
     changes = {name: list(project.compare(values, parameters)) for name, values in presets.items()}
     nearest = min(changes, key=lambda name: len(changes[name]))
@@ -31,7 +31,7 @@ def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change
 
 
 def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return all parameters but places on someone's machine."""
+    """Return all parameters except places on the user's machine."""
     sections = to_values(settings) | {"network": asdict(settings.network)}  # its defaults, too
     for place in PLACES:
         section, _, name = place.partition(".")
@@ -65,7 +65,7 @@ def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
 def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
     """Find the newest committed summary with other results than ``own``, and its short revision.
 
-    None where there is none, or no git. So the answer is the same before and after the results are committed.
+    None if there is none, or no git. The answer is the same before and after a commit of the results.
     """
 
     def accuracies(summary: Summary) -> list[Any]:
@@ -80,7 +80,7 @@ def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
 
 
 def find_commit(name: str) -> str | None:
-    """Find the short revision of a commit, or of an experiment of that name; None if there is neither."""
+    """Find the short revision of a commit, or of an experiment with that name; None if there is neither."""
     experiments = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
     for one in (name, *(ref for ref in experiments if ref.rpartition("/")[2] == name)):
         revision = git("rev-parse", "--verify", "--quiet", "--short", f"{one}^{{commit}}").strip()
@@ -96,12 +96,12 @@ def code_revision() -> str | None:
 
 
 def is_code_changed() -> bool:
-    """Whether the code differs from that of the commit that is checked out."""
+    """Tell whether the code differs from the current commit's."""
     return bool(git("status", "--porcelain", "--", *CODE))
 
 
 def read_summary(revision: str) -> Summary | None:
-    """Read the summary in a commit; None if it holds none that can be read."""
+    """Read the summary in a commit; None if it has no readable one."""
     try:
         content: Summary = json.loads(read_committed(project.SUMMARY, revision))
     except ValueError:
@@ -110,12 +110,12 @@ def read_summary(revision: str) -> Summary | None:
 
 
 def read_committed(path: Path, revision: str = "HEAD") -> bytes:
-    """Read a file as a commit has it; empty if the commit has none, or where there is no commit or no git."""
+    """Read a file from a commit; empty if the commit lacks it, or without a commit or git."""
     return _run_git("show", f"{revision}:./{path.as_posix()}")
 
 
 def git(*words: str) -> str:
-    """Return what git prints; nothing if it fails."""
+    """Return the output of git, or nothing if it fails."""
     return _run_git(*words).decode()
 
 

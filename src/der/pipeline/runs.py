@@ -1,4 +1,4 @@
-"""Finished runs: metrics, table, what changed, all experiments beside each other, and published results."""
+"""Reads finished runs: metrics, table, changes, comparison of experiments, and published results."""
 
 import csv
 import json
@@ -42,10 +42,9 @@ OWN_LEFT_OUT = (
 
 
 def read_steps() -> list[StepMetrics]:
-    """Metrics of steps 1..T, T the protocol's last; raises UserError for a file that is missing or damaged.
+    """Read metrics of steps 1..T, T the protocol's last; raises UserError for a missing or damaged file.
 
-    In the protocol's order and up to its end, never whatever else lies in the folder: a chain that was
-    longer leaves its last steps behind.
+    It reads only the protocol's steps: the folder may hold later steps of an earlier, longer chain.
     """
     steps: list[StepMetrics] = []
     for step in range(1, project.chain_length() + 1):
@@ -66,7 +65,7 @@ def _read_step(path: Path) -> StepMetrics:
 
 
 def read_summary(steps: list[StepMetrics]) -> Summary:
-    """metrics/summary.json, which git has; raises DamageError unless it is that of ``steps``."""
+    """Read metrics/summary.json, which git has; raises DamageError unless it belongs to ``steps``."""
     summary = summarise(steps)
     if read_json(project.SUMMARY) != summary:
         raise DamageError(f"{project.SUMMARY}: not of the steps in {project.evaluation(1).parent}")
@@ -74,19 +73,19 @@ def read_summary(steps: list[StepMetrics]) -> Summary:
 
 
 def digest_results() -> str:
-    """A digest of the summary and of all that was measured at its steps, which their page carries."""
+    """Digest the summary and all measurements of its steps; their page carries this digest."""
     steps = range(1, len(read_json(project.SUMMARY)["steps"]) + 1)
     folders = [place(step) for place in (project.evaluation, project.training) for step in steps]
     return project.digest_files([project.SUMMARY, *folders])
 
 
 def conclude(sentence: str) -> str:
-    """What the last stage says: ``sentence``, and the results, unless they are shown later."""
+    """Return the last stage's text: ``sentence``, and the results unless they are shown later."""
     return sentence if os.environ.get(TABLE) == "later" else f"{sentence}\n{sum_up()}"
 
 
 def show_results() -> str:
-    """``sum_up``, and where to look next."""
+    """Return the text of ``sum_up``, and where to look next."""
     table, page = sum_up(), NO_PAGE
     if project.REPORT.exists():
         page = OTHER_PAGE
@@ -98,7 +97,7 @@ def show_results() -> str:
 
 
 def sum_up() -> str:
-    """The table of metrics/summary.json, and what changed in it; raises UserError if there is none."""
+    """Return the table of metrics/summary.json and its changes; raises UserError if there is none."""
     if not project.SUMMARY.exists():
         raise UserError(f"{project.SUMMARY}: no results yet; run `dvc repro`")
     try:
@@ -118,9 +117,9 @@ def sum_up() -> str:
 
 
 def compare_experiments(path: Path | None = None) -> str:
-    """The commit's own run and its finished experiments: a row for every setting, the commit's first.
+    """Compare the commit's run with its finished experiments: a row for every setting, the commit's first.
 
-    As text, and as a CSV file at ``path``. Raises UserError if no experiment is finished.
+    Returns text, and writes a CSV file at ``path``. Raises UserError if no experiment is finished.
     """
     commit = read_commit()
     fault = commit["error"] or commit["data"]["params"][str(project.PARAMS)].get("error")
@@ -154,7 +153,7 @@ def compare_experiments(path: Path | None = None) -> str:
 
 
 def read_commit() -> Any:
-    """The commit that is checked out and its experiments, as `dvc exp show` has them."""
+    """Read the current commit and its experiments from `dvc exp show`."""
     line = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
     done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode:
@@ -163,7 +162,7 @@ def read_commit() -> Any:
 
 
 def _sort_experiments(experiments: Sequence[Any]) -> tuple[list[Finished], dict[str, list[str]]]:
-    """The finished experiments, and the names of others by their state."""
+    """Separate the finished experiments, and name the others by their state."""
     finished, others = [], defaultdict(list)
     for experiment in experiments:
         newest = experiment["revs"][0]
@@ -187,7 +186,7 @@ def _read_finished(data: Any) -> Finished | None:
 
 
 def make_table(rows: list[verdict.Row]) -> str:
-    """Aligned lines; "-" where there is no number."""
+    """Make a table of aligned lines, with "-" for a missing number."""
     headings = [text for name in verdict.METRICS for text in (verdict.POINTS[name], "±")]
     lines = [[*rows[0].setting, "runs", *headings]]
     for row in rows:
@@ -199,7 +198,7 @@ def make_table(rows: list[verdict.Row]) -> str:
 
 
 def write_csv(path: Path, rows: list[verdict.Row]) -> None:
-    """The same numbers, unrounded; empty where there is none. No value in it is a formula."""
+    """Write the same numbers unrounded, empty if missing; no value becomes a formula."""
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         numbers = [f"{name}_{kind}" for name in verdict.METRICS for kind in verdict.Spread._fields]
@@ -230,7 +229,7 @@ def published_curves(images: RunImages, protocol: ProtocolSettings) -> list[Curv
 
 
 def published_references(images: RunImages, protocol: ProtocolSettings) -> list[verdict.Reference]:
-    """Return the same results as averages and ends, those without a curve among them."""
+    """Return published averages and last accuracies, also of results without a curve."""
     found = []
     for name, source, results in _find_published(images, protocol):
         average, last = (verdict.Measured(results[key]) for key in ("average_top1", "last_top1"))
@@ -239,9 +238,9 @@ def published_references(images: RunImages, protocol: ProtocolSettings) -> list[
 
 
 def _find_published(images: RunImages, protocol: ProtocolSettings) -> Iterator[tuple[str, str, Any]]:
-    """Name, source and numbers of each result; presets that share one are named together.
+    """Find name, source and numbers of each result; presets that share a result are named together.
 
-    None for a protocol that names the classes of its steps, or has one step of all classes there are.
+    There is none for a protocol that names its steps' classes, or has one step of all classes.
     """
     if protocol.steps is not None or protocol.first_classes is None:
         return
@@ -260,14 +259,14 @@ def _find_published(images: RunImages, protocol: ProtocolSettings) -> Iterator[t
 
 
 def make_curve(name: str, source: str, first: int, later: int, top1: list[float]) -> Curve:
-    """Make the curve of a protocol with ``first`` classes at step 1 and ``later`` at each one after it."""
+    """Make the curve of a protocol with ``first`` classes at step 1 and ``later`` at each later step."""
     return Curve(name, source, [first + later * index for index in range(len(top1))], top1)
 
 
 def joint_accuracy(images: RunImages, classes: int) -> float | None:
-    """Return the mean top-1 of recorded runs that learned these images' classes at once; None if none did.
+    """Return the mean top-1 of recorded joint trainings on these images; None if there are none.
 
-    None, too, for a run that learned but some of them: ``classes`` is how many.
+    It is also None if the run learned only some of the classes; ``classes`` is their number.
     """
     records = [read_json(path) for path in sorted(RESULTS.glob(f"{JOINT}-*.json"))]
     if not records or classes != len(images.classes) or not images.are_those_of(load_preset(JOINT)):

@@ -1,4 +1,4 @@
-"""The frame of every stage: what it is given, its command line, its time, and errors in one line."""
+"""The frame of every stage: its code, its command line, its time, and errors in one line."""
 
 import argparse
 import importlib
@@ -35,7 +35,7 @@ INTERRUPTED = "interrupted; the next `dvc repro` goes on from here"
 class Given:
     """What a stage was given when it began: its code, as stage check has read it, its parameters and files.
 
-    To be made when the script has been imported; raises UserError if the code on disk is other code.
+    Make it after the script's imports; raises UserError if the code on disk is different.
     """
 
     def __init__(self, name: str) -> None:
@@ -69,9 +69,9 @@ class Given:
             self.hashes_of_dvc[path.as_posix()] = found
 
     def load(self, device: str) -> None:
-        """Import all of the library that the stage's code has, lest it be edited before it is needed.
+        """Import all library modules of the stage's code, before an edit can change them, and ``confirm``.
 
-        Kernels of ``device`` "cuda" are left out on others, which may lack what they need. Then ``confirm``.
+        On other devices than "cuda" it leaves out CUDA's kernels, which may lack their packages.
         """
         for name in self.hashes:
             if not name.startswith("stages") and (name != CUDA_KERNELS or device == "cuda"):
@@ -114,7 +114,7 @@ class Given:
             write_sealed(path, {"params": params, "files": self.hashes_of_dvc})
 
     def _loaded(self) -> set[str]:
-        """The modules of its code that this process has imported."""
+        """List the modules of its code that this process has imported."""
         return sys.modules.keys() & self.hashes.keys()
 
     def _changed(self) -> UserError:
@@ -146,19 +146,19 @@ StageWork = Callable[[Given], str]  # a stage's work; returns a sentence for use
 
 
 def run_check(run: Callable[[], str]) -> None:
-    """Run stage check as the program, which writes what the others are held to."""
+    """Run stage check as the program; it writes the fingerprints for the other stages."""
     _read_arguments("check")
     perform_check(run)
 
 
 def run_stage(stage: str, run: StageWork) -> None:
-    """Run another stage as the program; its command line has no arguments."""
+    """Run another stage as the program, without arguments."""
     _read_arguments(stage)
     perform_stage(stage, run)
 
 
 def run_step(stage: str, run: Callable[[int, Given], str]) -> None:
-    """As run_stage, with the step from the command line, and in several processes if that is asked for."""
+    """Like run_stage, with the step from the command line, and in several processes if requested."""
     (step,) = _read_arguments(stage, step="the incremental step, from 1")
     name = f"{stage}@{step}"
     work = partial(perform_stage, name, partial(run, step))
@@ -170,7 +170,7 @@ def run_step(stage: str, run: Callable[[int, Given], str]) -> None:
 
 
 def _read_arguments(stage: str, **helps: str) -> list[int]:
-    """The whole numbers of the command line, each with its help; then the process ends with its parent."""
+    """Read integers from the command line, each with its help; then make the process end with its parent."""
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}")
     for name, text in helps.items():
         parser.add_argument(name, type=int, help=text)
@@ -180,7 +180,7 @@ def _read_arguments(stage: str, **helps: str) -> list[int]:
 
 
 def perform_check(run: Callable[[], str]) -> None:
-    """Run the work of stage check, and print the sentence that it returns."""
+    """Run the work of stage check, and print its sentence."""
     with framing("check"):
         print(run(), flush=True)
 
@@ -212,13 +212,13 @@ def is_shared(name: str) -> bool:
 
 @contextmanager
 def framing(name: str) -> Iterator[None]:
-    """Keep how long a stage took, and end it as ``ending`` does."""
+    """Store how long a stage took, and end it as ``ending`` does."""
     with ending(), timed(name):
         yield
 
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """End the program with one line and exit status 1 where users can put right what is wrong."""
+    """End the program with one line and exit status 1 after an error that users can fix."""
     with ending_in_a_sentence(INTERRUPTED), telling_the_launcher(), advising(project.MEND):
         yield

@@ -1,8 +1,8 @@
-"""How long every stage took, kept beside the training state: outside the repository and all that DVC tracks.
+"""Stores how long every stage took, beside the training state, outside the repository and DVC.
 
-A line is found again by the digest of what its stage left, so that results that DVC restored from its cache
-have their own seconds, not those of the last run. A stage that DVC skips or restores runs no code, and leaves
-no line. Copies of the repository in which experiments run share the lines.
+The digest of the stage's outputs finds a line again, so that results that DVC restored from its cache have
+their own seconds, not those of the last run. A stage that DVC skips or restores runs no code and adds no
+line. Copies of the repository in which experiments run share the lines.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,13 +39,13 @@ _running: ContextVar[WorkClock] = ContextVar("_running")
 
 
 def running_clock() -> WorkClock:
-    """Return the clock of the stage that runs; a new one outside any."""
+    """Return the running stage's clock, or a new one outside a stage."""
     return _running.get(None) or WorkClock()
 
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
-    """Keep the wall time of the block as ``stage``'s, with that of an interrupted run, unless it fails."""
+    """Store the block's wall time for ``stage``, earlier interrupted runs included, unless it fails."""
     clock = WorkClock()
     token = _running.set(clock)
     try:
@@ -56,7 +56,7 @@ def timed(stage: str) -> Iterator[None]:
 
 
 def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
-    """Append a line for ``stage``, which has just left its outputs; seconds that cannot be kept are lost."""
+    """Append a line for ``stage``, which has just written its outputs; ignore errors of writing."""
     with suppress(OSError, UserError):
         line = Line(
             stage=stage,
@@ -72,11 +72,11 @@ def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
 
 
 def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
-    """Read how long each of ``stages`` took to leave its present outputs; one that is not known is absent.
+    """Read how long each of ``stages`` took for its present outputs; unknown ones are absent.
 
-    ``computed`` are those of the project's last run: the run that an asking stage is part of, else that of
-    the last line. Where several runs left the same outputs, the last run counts, then the project's own:
-    another project on this machine, or another experiment, may have ended later.
+    ``computed`` are those of the project's last run: the run of the calling stage, else the run of the last
+    line. If several runs wrote the same outputs, the last run counts, then the project's own: another
+    project on this machine, or another experiment, may have ended later.
     """
     wanted = {stage: project.digest_outputs(stage) for stage in stages}
     lines, here = [*read_lines(environment.scratch_root() / FILE, Line)], str(environment.find_project())
@@ -88,7 +88,7 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
 
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
-    """Read how long each of ``stages`` took when it last ran in this project, whatever it left then."""
+    """Read how long each of ``stages`` took when it last ran in this project, for any outputs."""
     wanted, here = set(stages), str(environment.find_project())
     lines = [line for line in read_lines(environment.scratch_root() / FILE, Line) if line.project == here]
     last = _last_run(lines, here)
@@ -106,14 +106,14 @@ def _time(line: Line, last_run: str) -> StageTime:
 
 
 def append(path: Path, line: msgspec.Struct) -> None:
-    """Add ``line`` in one piece, whoever else writes; raises OSError where that is not possible."""
+    """Append ``line`` atomically, also while others write; raises OSError if that is not possible."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab", buffering=0) as stream:
         stream.write(msgspec.json.encode(line) + b"\n")
 
 
 def read_lines(path: Path, kind: type[Kept]) -> Iterator[Kept]:
-    """Read all lines that were kept, the oldest first; skips a line cut short by a full disk."""
+    """Read all stored lines, the oldest first; skip a line that a full disk has cut."""
     for text in path.read_bytes().splitlines() if path.is_file() else ():
         with suppress(ValueError):
             yield msgspec.json.decode(text, type=kind)

@@ -1,4 +1,4 @@
-"""User-defined functions that params.yaml names, module:function: which modules are the user's, and where."""
+"""Finds the modules of user-defined functions, module:function, that params.yaml names."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ LOOKED_UP_IN = {
 
 
 def named_modules(parameters: Any) -> dict[str, str]:
-    """List the user's modules that ``parameters``, all of params.yaml, name, by key."""
+    """List the user's modules named in ``parameters``, all of params.yaml, by key."""
     texts = {key: value_at(parameters, key) for key in LOOKED_UP_IN}
     return {
         key: module for key, text in texts.items() if isinstance(text, str) and (module := module_of(text))
@@ -31,7 +31,7 @@ def named_modules(parameters: Any) -> dict[str, str]:
 
 
 def check_watched(path: Path | None) -> None:
-    """Raise UserError for a module outside of what stage check depends on, unless it was installed."""
+    """Raise UserError for a module outside of stage check's dependencies, unless it was installed."""
     watched = [Path(dep).resolve() for dep in read_stages()["check"]["deps"]]
     if path and not is_installed(path) and not any(path.resolve().is_relative_to(one) for one in watched):
         raise UserError(
@@ -51,12 +51,12 @@ def is_own(name: str, path: Path, packages: Iterable[str], root: Path) -> bool:
 
 
 def is_installed(path: Path) -> bool:
-    """Tell whether a module was installed from a package, whose version decides on its code."""
+    """Tell whether a module was installed from a package, whose version identifies its code."""
     return not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
 
 
 def find_package(name: str) -> list[Path]:
-    """Find where a module without dots lies, or would as a package, on Python's path."""
+    """Find the place of a top-level module or package on Python's path."""
     spec = PathFinder.find_spec(name)
     if spec is None or spec.submodule_search_locations is not None:
         return [Path(place) for place in (spec and spec.submodule_search_locations) or []]
@@ -65,7 +65,7 @@ def find_package(name: str) -> list[Path]:
 
 @contextmanager
 def importing_named() -> Iterator[None]:
-    """Import the user's modules that params.yaml, if there is one, names, before checkpoints are read."""
+    """Import the user's modules that params.yaml names, if it exists, before checkpoints are read."""
     if PARAMS.is_file():
         for key, module in named_modules(read_params()).items():
             import_own(module, f"{PARAMS}: {key}")

@@ -1,4 +1,4 @@
-"""Every chart as a Vega-Lite specification: drawn as a PNG file, and into the page at two widths."""
+"""Makes every chart as a Vega-Lite specification, for PNG files and for the page at two widths."""
 
 import math
 import textwrap
@@ -46,7 +46,7 @@ UNITS = ((2 * 3600.0, 3600.0, "hours"), (2 * 60.0, 60.0, "minutes"), (0.0, 1.0, 
 
 
 class Size(NamedTuple):
-    """Where a chart is shown."""
+    """The place and size at which a chart is shown."""
 
     width: int  # pixels of all
     height: float = 1.0  # of the panels, beside their own
@@ -76,7 +76,7 @@ class Line(NamedTuple):
     band: Sequence[tuple[float, float]] = ()  # around it
 
     def layers(self, y: Spec) -> list[Spec]:
-        """The line, its points, and what is around it: around a single point an error bar."""
+        """Make the line, its points, and its band; a single point gets an error bar."""
         rows: list[Spec] = [{"x": x, "y": value} for x, value in zip(self.x, self.y, strict=True)]
         for row, (low, high) in zip(rows, self.band, strict=False):
             row |= {"low": low, "high": high}
@@ -114,7 +114,7 @@ class Chart(NamedTuple):
     steps: Sequence[float] = ()  # where each step ends, if the axis is parted by them
 
     def spec(self, size: Size) -> Spec:
-        """The chart in Vega-Lite."""
+        """Make the chart's Vega-Lite specification."""
         views = [self._view(panel, size) for panel in self.panels]
         views[-1]["encoding"]["x"]["axis"] |= {"labels": True, "title": self.axis}
         views[0]["layer"] += _legend([line for panel in self.panels for line in panel.lines], size)
@@ -144,9 +144,9 @@ class Chart(NamedTuple):
         }
 
     def places(self, say: Callable[[float], str]) -> Spec:
-        """What the page's script says of the values at each place of the axis; ``say`` names a place.
+        """Return the script's text for the values at each place of the axis; ``say`` names a place.
 
-        Places are the points of the lines that have points, if any has them; of too many, some.
+        Places are the points of lines with points, if there are any, or a selection of too many.
         """
         lines = [(panel, line) for panel in self.panels for line in panel.lines]
         pointed = [line for _, line in lines if line.shape] or [line for _, line in lines]
@@ -173,7 +173,7 @@ def _title(text: str, size: Size, letters: int = 75) -> Spec:
 
 
 def _legend(lines: Sequence[Line], size: Size) -> list[Spec]:
-    """A layer that is nothing but a legend, in which a line of one point is that point; none for one line."""
+    """Make a layer with only a legend, in which a line of one point is a point; none for a single line."""
     named = {line.name: line for line in lines if line.name}
     if len(named) < 2:
         return []
@@ -191,7 +191,7 @@ def _legend(lines: Sequence[Line], size: Size) -> list[Spec]:
 
 
 def key_layer(names: Sequence[str], ranges: Mapping[str, Sequence[Any]], **legend: Any) -> Spec:
-    """A layer of which nothing is seen but the legend: for each name a value of every channel."""
+    """Make a layer that shows only the legend: for each name a value of every channel."""
     legend |= {"title": None, "labelExpr": "split(datum.label, '\\n')"}
     channels = {
         channel: {"field": "name", "scale": {"domain": names, "range": values}, "legend": legend}
@@ -202,22 +202,22 @@ def key_layer(names: Sequence[str], ranges: Mapping[str, Sequence[Any]], **legen
 
 
 def layer(mark: Spec, rows: Sequence[Spec], **encoding: Any) -> Spec:
-    """Marks for rows of values."""
+    """Make a layer of marks for rows of values."""
     return {"mark": mark, "data": {"values": rows}, "encoding": encoding}
 
 
 def number(field: str, **more: Any) -> Spec:
-    """A channel of numbers."""
+    """Make a channel of numbers."""
     return {"field": field, "type": "quantitative", **more}
 
 
 def rounded(value: float) -> float:
-    """Four significant digits or two decimals, which no reader misses and a page need not carry."""
+    """Round to four significant digits or two decimals, to keep the page small."""
     return round(value, 2) if abs(value) >= 10 else float(f"{value:.4g}")
 
 
 def config(size: Size) -> Spec:
-    """How every chart looks."""
+    """Return the common style of all charts."""
     text = {"color": size.muted, "fontSize": 12, "fontWeight": "normal"}
     titles = {"titleColor": size.muted, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8}
     labels = {"labelColor": size.muted, "labelFontSize": 12, "labelPadding": 6}
@@ -244,12 +244,12 @@ def draw(spec: Spec, path: Path) -> None:
 
 
 def svg(spec: Spec, size: Size) -> str:
-    """The chart as an element of the page."""
+    """Draw the chart as an element of the page."""
     return vl_convert.vegalite_to_svg(spec | {"config": config(size)}, VEGA_LITE, allowed_base_urls=[])
 
 
 def accuracy_chart(summary: Summary, published: Sequence[Curve] = (), joint: float | None = None) -> Chart:
-    """Top-1 by classes seen: measured, with its band, and published.
+    """Show top-1 by classes seen: measured, with its band, and published.
 
     ``joint`` is the accuracy of training on all classes at once, the upper bound after the last step.
     """
@@ -269,7 +269,7 @@ def accuracy_chart(summary: Summary, published: Sequence[Curve] = (), joint: flo
 
 
 def old_and_new_chart(summary: Summary) -> Chart:
-    """Accuracy on the classes of earlier steps and on those of the last one."""
+    """Show the accuracy on the classes of earlier steps and on those of the last one."""
     lines = [
         measured_line("new classes", summary, "new", GREEN, 1.5, (2, 3), "diamond"),
         measured_line("old classes", summary, "old", VERMILION, 2.0, SOLID, "circle"),
@@ -278,7 +278,7 @@ def old_and_new_chart(summary: Summary) -> Chart:
 
 
 def comparison_chart(runs: Sequence[tuple[str, Summary]]) -> Chart:
-    """Top-1 of each named run by classes seen, with its band."""
+    """Show top-1 of each named run by classes seen, with its band."""
     lines = []
     for index, (name, summary) in enumerate(runs):
         look = RUNS[index % len(RUNS)], 2.5, DASHES[index // len(RUNS) % len(DASHES)], "circle"
@@ -287,7 +287,7 @@ def comparison_chart(runs: Sequence[tuple[str, Summary]]) -> Chart:
 
 
 def measured_line(name: str, summary: Summary, measure: str, *style: Any) -> Line:
-    """The line of a measure by classes seen; of top-1 with Wilson's 95 % intervals."""
+    """Make the line of a measure by classes seen; for top-1 with Wilson's 95 % intervals."""
     steps = summary["steps"].values()
     values = [step[measure] for step in steps]  # type: ignore[literal-required]
     band = [wilson(step["top1"], step["test_images"]) for step in steps] if measure == "top1" else []
@@ -295,7 +295,7 @@ def measured_line(name: str, summary: Summary, measure: str, *style: Any) -> Lin
 
 
 def published_line(curve: Curve, index: int) -> Line:
-    """The line of a published curve; those of one chart are told apart by ``index``."""
+    """Make the line of a published curve; ``index`` distinguishes those of one chart."""
     colour, cross = PUBLISHED[index % len(PUBLISHED)], "M-1,-1L1,1M-1,1L1,-1"
     return Line(f"published: {curve.name}", curve.classes, curve.top1, colour, 1.5, (8, 4), cross, 30)
 
@@ -303,7 +303,7 @@ def published_line(curve: Curve, index: int) -> Line:
 def over_classes(
     title: str, lines: Sequence[Line], axis: str = "test top-1 over all classes seen", height: int = 340
 ) -> Chart:
-    """Accuracies by classes seen; to 100 %, from the multiple of ten below the lowest."""
+    """Show accuracies by classes seen, from the multiple of ten below the lowest to 100 %."""
     lows = [low for line in lines for low, _ in line.band]
     least = min([*lows, *(y for line in lines for y in line.y if y is not None)])
     floor = max(0.0, min(100 - LEAST_SPAN, 10.0 * math.floor((least - 1) / 10)))
@@ -318,7 +318,7 @@ def _by_classes(title: str, panels: Sequence[Panel]) -> Chart:
 
 
 def reliability_chart(bins: Sequence[Bin]) -> Chart:
-    """Accuracy by mean confidence of each bin with its 95 % band, and how many images are in each."""
+    """Show the accuracy by mean confidence of each bin with its 95 % band, and each bin's images."""
     x, images = [one.confidence for one in bins], sum(one.images for one in bins)
     right, band = [one.accuracy for one in bins], [wilson(one.accuracy, one.images) for one in bins]
     lines = [
@@ -334,9 +334,9 @@ def reliability_chart(bins: Sequence[Bin]) -> Chart:
 
 
 def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
-    """Exemplars per class after every step: from the fewest to the most, and their mean; and of all classes.
+    """Show exemplars per class after every step (fewest, mean, most), and of all classes.
 
-    ``exemplars`` has the number of each class seen, after every step.
+    ``exemplars`` has the number for each class seen, after every step.
     """
     x, totals = [float(len(counts)) for counts in exemplars], [float(counts.sum()) for counts in exemplars]
     means = [float(counts.mean()) for counts in exemplars]
@@ -351,7 +351,7 @@ def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
 
 
 def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
-    """Loss, auxiliary loss, accuracy and learning rate of steps 1..T, a colour for each phase."""
+    """Show loss, auxiliary loss, accuracy and learning rate of steps 1..T, with a colour per phase."""
     panels = []
     for title, unit, height, measure in (
         ("loss", "", 170, "loss"),
@@ -375,7 +375,7 @@ def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
 
 
 def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
-    """A line for each phase, broken between steps; there is no auxiliary loss without old classes."""
+    """Make a line for each phase, broken between steps; there is no auxiliary loss without old classes."""
     points: dict[str, list[tuple[float, Number]]] = {record.phase: [] for log in logs for record in log}
     epoch = 0
     for log in logs:
@@ -394,10 +394,10 @@ def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
 
 
 def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
-    """Where the time of a run went: a row for every step, and one each for what comes before and after.
+    """Show where a run's time went: a row for every step, and one each for the stages before and after.
 
-    ``times`` are those of the stages that are known, in the order in which they run; those that were not
-    computed by the last run are hollow.
+    ``times`` are the known times of stages, in the order in which they run; stages that the last run did
+    not compute are hollow.
     """
     rows = ["before", *(f"step {step}" for step in range(1, steps + 1)), "after"]
     bars: list[Spec] = []
@@ -430,14 +430,14 @@ def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
 
 
 def describe_stage(time: StageTime) -> str:
-    """What the page's script says of the bar of a stage."""
+    """Return the script's text for the bar of a stage."""
     computed = "computed by the last run" if time.computed else "taken from the cache"
     parts = f", in {time.runs} parts" if time.runs > 1 else ""
     return f"{show_seconds(time.seconds)}, {computed}{parts}"
 
 
 def matrix(chart: Matrix) -> Spec:
-    """A matrix as a file shows it."""
+    """Make the chart of a matrix for a file."""
     count, names = len(chart.names), list(map(axis_name, chart.names, chart.numbers))
     side = min(max(36 * count, 280), 760)
     axis = {"labelExpr": "names[datum.value]", "labelLimit": 400, "grid": False, "domain": False}
@@ -471,7 +471,7 @@ def matrix(chart: Matrix) -> Spec:
 
 
 def axis_name(name: str, number: str) -> str:
-    """A name as an axis can show it: short, and ``number`` in place of one with a letter that FONT lacks."""
+    """Shorten a name for an axis; use ``number`` instead if FONT lacks one of its letters."""
     text = one_line(name)
     known = text and all(ord(letter) < LETTERS for letter in text)
     return shortened(text, 28) if known else number
@@ -489,10 +489,10 @@ def write_summary(
 ) -> Summary:
     """Write the summary of steps 1..T and return it.
 
-    ``last`` is the directory of the last step's evaluation, ``training`` are those of the logs of steps 1..T.
-    ``summary_json`` gets the summary, the directory ``plots`` four PNG plots and three CSV tables; the plot
-    of accuracies shows ``published`` curves and the upper bound, ``joint``, beside the measured one.
-    Raises UserError naming a file that is missing or damaged; nothing is written then.
+    ``last`` is the directory of the last step's evaluation; ``training`` has the logs of steps 1..T.
+    ``summary_json`` gets the summary; the directory ``plots`` gets four PNG plots and three CSV tables. The
+    plot of accuracies also shows ``published`` curves and the upper bound, ``joint``. Raises UserError naming
+    a missing or damaged file; nothing is written then.
     """
     counts_CC, names = read_confusion(last)
     logs, summary, sizes = read_logs(training), summarise(steps), [one["classes"] for one in steps]

@@ -1,4 +1,4 @@
-"""The matrices of accuracy and of confusion: coloured cells, as a PNG file and as what the page is made of.
+"""Makes the matrices of accuracy and of confusion, as coloured cells for a PNG file and for the page.
 
 # K classes, T steps
 """
@@ -37,7 +37,7 @@ ROOM = {"rare": 36, "scarce": 15}  # names beside a matrix on wide screens and p
 
 
 class Shade(NamedTuple):
-    """What a cell is filled with on a light and on a dark page, and the text that can be read on it."""
+    """The fill of a cell on a light and a dark page, and the colours of its text."""
 
     light: str
     dark: str
@@ -46,7 +46,7 @@ class Shade(NamedTuple):
 
 
 def contrast(*colours: str) -> float:
-    """WCAG 2's contrast of two colours, from 1 to 21."""
+    """Compute WCAG 2's contrast of two colours, from 1 to 21."""
     shares = np.array([list(bytes.fromhex(colour[1:])) for colour in colours]) / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     low, high = sorted(linear @ (0.2126, 0.7152, 0.0722))
@@ -54,7 +54,7 @@ def contrast(*colours: str) -> float:
 
 
 def grades(light: Sequence[str], dark: Sequence[str]) -> list[Shade]:
-    """A scale through evenly spaced colours, with black or white text."""
+    """Make a scale through evenly spaced colours, with black or white text."""
     scales = []
     for colours in (light, dark):
         channels = np.array([list(bytes.fromhex(colour[1:])) for colour in colours]).T
@@ -94,7 +94,7 @@ class Matrix:
 
     @property
     def cells(self) -> list[tuple[int, int, Shade, str]]:
-        """Row, column, shade and text of the cells that have a colour."""
+        """List row, column, shade and text of the coloured cells."""
         written = self.texts or []
         return [
             (row, column, self.shades[self.places[row, column]], written[row][column] if written else "")
@@ -103,27 +103,27 @@ class Matrix:
 
     @property
     def short_names(self) -> list[str]:
-        """Names as there is room for."""
+        """Shorten the names to the available room."""
         return [shortened(one_line(name), self.longest) for name in self.names]
 
     @property
     def widest(self) -> list[str]:
-        """Those among the names of which one needs the most room in whatever letters a reader has."""
+        """List the names that may be the widest in the reader's font."""
         return sorted(dict.fromkeys(self.short_names), key=lambda name: -len(name.encode()))[:20]
 
     @property
     def large(self) -> bool:
-        """Whether there are more rows than have room for their names, until one has zoomed."""
+        """Tell whether there are too many rows to show their names without zoom."""
         return len(self.names) > MOST_WRITTEN
 
     @property
     def shared(self) -> bool:
-        """Whether neighbouring cells share a pixel."""
+        """Tell whether neighbouring cells share a pixel."""
         return len(self.names) > LARGEST
 
     @property
     def classes(self) -> str:
-        """Classes of style."""
+        """List the CSS classes."""
         longest = max((len(text) for row in self.texts or [] for text in row), default=0)
         known = {
             "dense": longest * len(self.names) > NARROW,  # no room for numbers on narrow screens
@@ -133,16 +133,16 @@ class Matrix:
         return " ".join(name for name, has in known.items() if has)
 
     def spared(self, place: int) -> str:
-        """On which screens a name has no room until one has zoomed: one of 1, 2, 5, 10, ... has."""
+        """List the screens that show only every 1st, 2nd, 5th, 10th, ... name without zoom."""
         steps = [int(f"{factor}{'0' * power}") for power in range(6) for factor in (1, 2, 5)]
         every = {kind: next(one for one in steps if len(self.names) <= one * ROOM[kind]) for kind in ROOM}
         return " ".join(kind for kind, one in every.items() if place % one)
 
     @property
     def pictures(self) -> dict[str, str]:
-        """The cells as PNG files in data: URIs, a pixel each, for a light and for a dark page.
+        """Draw the cells as PNG files in data: URIs, one pixel each, for a light and a dark page.
 
-        Of more than LARGEST rows neighbours share a pixel, which shows the darkest of them.
+        With more than LARGEST rows, neighbours share a pixel, which shows the darkest of them.
         """
         places = np.where(self.places == EMPTY, len(self.shades), self.places)
         if self.shared:
@@ -165,7 +165,7 @@ class Matrix:
 def accuracy_matrix_chart(
     steps: list[StepMetrics], names: Sequence[str], images: Sequence[int] = ()
 ) -> Matrix:
-    """Accuracy after each step (row) on each step's classes (column), shaded by the loss since.
+    """Show the accuracy after each step (row) on each step's classes (column), shaded by the loss since.
 
     ``images`` are the test images of each class.
     """
@@ -198,13 +198,13 @@ def accuracy_matrix_chart(
 
 
 def grade_lost(points: Numbers, scale: float) -> Places:
-    """The place in LOSSES for so many points lost."""
+    """Find the place in LOSSES for so many lost points."""
     graded = np.rint(np.clip(np.divide(points, scale), -1, 1) * (GRADES - 1))
     return np.asarray(GRADES - 1 + graded, np.int64)
 
 
 def name_cohorts(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
-    """A name for the classes of each step: all of them, or the first and the last."""
+    """Name the classes of each step: all of them, or the first and the last."""
     cohorts = []
     for start, end in pairwise([0, *sizes]):
         short = [shortened(one_line(name), COHORT) for name in names[start:end]]
@@ -214,10 +214,10 @@ def name_cohorts(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
 
 
 def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int], step: int) -> Matrix:
-    """The confusion matrix after a step, rows in percent of the true class's images.
+    """Show the confusion matrix after a step, with rows in percent of the true class's images.
 
-    ``names`` are those of all classes, of which the step may have seen but the first; ``sizes`` are the
-    numbers of classes seen after every step.
+    ``names`` has all classes, of which the step may have seen only the first ones. ``sizes`` has the number
+    of classes seen after every step.
     """
     seen, images_K = len(counts_KK), counts_KK.sum(axis=1)
     grades_KK = grade_share(counts_KK / np.maximum(images_K, 1)[:, None])
@@ -246,36 +246,36 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
 
 
 def grade_share(share: Numbers) -> Places:
-    """Of GRADES, by its square root, for confusions lie at the low end."""
+    """Find the place in GRADES by the square root, because most confusions are rare."""
     return np.asarray(np.minimum(GRADES * np.sqrt(share), GRADES - 1), np.int64)
 
 
 def _percent(count: int, images: int) -> str:
-    """What is written into a cell: whole percent of the row; nothing for none."""
+    """Write the text of a cell: whole percent of the row, or nothing for zero."""
     if count == 0:
         return ""
     return "<1" if 200 * count < images else show_share(count, images)
 
 
 def kept_steps(classes: int, steps: int) -> list[int]:
-    """The steps whose matrices a page can carry: all, or the last and some evenly before it."""
+    """Choose the steps whose matrices a page shows: all, or the last and evenly spaced earlier ones."""
     every = -(-steps // max(MOST_CELLS // classes**2, 1))
     return list(range(steps, 0, -every))[::-1]
 
 
 def sparse(counts_KK: Places) -> list[int]:
-    """The cells that are not zero, row by row: how far each is from the one before, and its count."""
+    """Encode the nonzero cells row by row: the distance from the one before, and the count."""
     places = np.flatnonzero(counts_KK)
     pairs = np.stack([np.diff(places, prepend=0), counts_KK.ravel()[places]], axis=1)
     return list(pairs.ravel().tolist())
 
 
 def one_line(name: str) -> str:
-    """``name`` with single spaces, and each accent one with its letter, beside which it would be drawn."""
+    """Return ``name`` with single spaces, and with each accent composed with its letter."""
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def shortened(text: str, longest: int) -> str:
-    """``text``, or its first and last letters if it has more than ``longest``."""
+    """Return ``text``, or its first and last letters if it is longer than ``longest``."""
     head = longest // 2
     return text if len(text) <= longest else f"{text[:head]}…{text[head + 1 - longest :]}"

@@ -1,4 +1,4 @@
-"""Pages, each one HTML file that needs no network: of a finished run, and of several beside each other.
+"""Makes HTML pages that need no network: one of a finished run, and one that compares several runs.
 
 # T steps, K classes seen after the last one, B test images of these
 """
@@ -33,7 +33,7 @@ LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a page shows of steps 1..T; everything without a step of its own is of the last one."""
+    """The contents of a page on steps 1..T; everything without a step belongs to the last one."""
 
     summary: Summary
     steps: list[StepMetrics]
@@ -60,7 +60,7 @@ class FinishedRun:
 
     @property
     def images(self) -> NDArray[np.int64]:
-        """Test images of each class, (K,)."""
+        """The number of test images of each class, (K,)."""
         return np.asarray(self.confusions[-1].sum(axis=1))
 
 
@@ -73,7 +73,7 @@ class Figure(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Images of one class that were taken for another."""
+    """Images of one class for which another class was predicted."""
 
     true: str
     predicted: str
@@ -82,7 +82,7 @@ class Pair(NamedTuple):
 
 
 class ClassRow(NamedTuple):
-    """How one class fares."""
+    """The results of one class."""
 
     label: int
     name: str
@@ -102,7 +102,7 @@ def write_page(page: str, path: Path) -> str:
 
 
 def render(run: FinishedRun) -> str:
-    """The page of a run as HTML; the same run gives the same bytes."""
+    """Make the page of a run as HTML; the same run gives the same bytes."""
     album = mistake_album(run.mistakes, run.confusions, run.names)
     confusion, confusion_data = confusions(run, album)
     forgetting = accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
@@ -143,7 +143,7 @@ def render(run: FinishedRun) -> str:
 
 
 def fill(template: str, values: dict[str, Any]) -> str:
-    """A template of the folder with ``values``."""
+    """Fill a template of the folder with ``values``."""
     environment = Environment(
         loader=PackageLoader("der.report", "page"),
         autoescape=True,
@@ -165,7 +165,7 @@ def fill(template: str, values: dict[str, Any]) -> str:
 
 
 def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]:
-    """The charts of lines, by name."""
+    """Draw the line charts by name."""
     sizes = [step["classes"] for step in run.steps]
     epochs = [
         f"step {step}, {record.phase}, epoch {record.epoch}"
@@ -198,12 +198,12 @@ def figure(
     data: dict[str, Any],
     sizes: Mapping[str, charts.Size] = charts.PAGE,
 ) -> Figure:
-    """A chart, drawn at several sizes, with what the script says of it."""
+    """Draw a chart at several sizes, with its text for the script."""
     return Figure(name, {one: Markup(charts.svg(spec(size), size)) for one, size in sizes.items()}, data)
 
 
 def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
-    """The confusion after the last step; for the script, after all steps, with the pictures of mistakes."""
+    """Make the confusion after the last step; for the script after all steps, with pictures of mistakes."""
     sizes = [step["classes"] for step in run.steps]
     steps = []
     for step in kept_steps(len(run.names), len(sizes)):
@@ -223,7 +223,7 @@ def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
 
 
 def confused_pairs(run: FinishedRun) -> list[Pair]:
-    """All pairs with a confused image, the most frequent first, then in label order."""
+    """List all pairs with a confused image, the most frequent first, then in label order."""
     wrong_KK = run.confusions[-1] - np.diag(np.diag(run.confusions[-1]))
     order = np.argsort(-wrong_KK, axis=None, kind="stable")[: np.count_nonzero(wrong_KK)]
     return [
@@ -233,7 +233,7 @@ def confused_pairs(run: FinishedRun) -> list[Pair]:
 
 
 def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
-    """A row for each class, in label order."""
+    """Make a row for each class, in label order."""
     taken_for: dict[str, list[Pair]] = {name: [] for name in run.names}
     for pair in pairs:
         taken_for[pair.true].append(pair)
@@ -250,19 +250,19 @@ def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
 
 
 def breakable(name: str) -> Markup:
-    """A name as mark-up that a table may break within words longer than any language's, and there alone."""
+    """Write a name as mark-up that a table may break only within extremely long words."""
     pieces = re.split(rf"(\S{{{LONGEST_WORD}}})(?=\S)", name)
     return Markup("<wbr>").join(piece for piece in pieces if piece)
 
 
 def show_bytes(count: int) -> str:
-    """A number of bytes with a decimal unit."""
+    """Write a number of bytes with a decimal unit."""
     power = next((power for power in range(4) if count < 999.5 * 1000**power), 4)
     return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def show_parameters(count: int) -> str:
-    """A number of weights in the largest unit: "463 k", "1.9 M"."""
+    """Write a number of weights in the largest unit: "463 k", "1.9 M"."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             return f"{count / size:.3g} {unit}" if count >= 100 * size else f"{count / size:.1f} {unit}"
@@ -270,7 +270,7 @@ def show_parameters(count: int) -> str:
 
 
 class ComparedRun(NamedTuple):
-    """A finished run, as git has it."""
+    """A finished run from git."""
 
     name: str  # as it was asked for
     revision: str  # of the commit, short
@@ -279,7 +279,7 @@ class ComparedRun(NamedTuple):
 
 
 def render_comparison(runs: Sequence[ComparedRun]) -> str:
-    """The page of several runs as HTML; differences are to the first run."""
+    """Make the page of several runs as HTML; differences are to the first run."""
     chart = charts.comparison_chart([(run.name, run.summary) for run in runs])
     drawn = figure("comparison", chart.spec, chart.places("{:g} classes".format))
     steps: list[dict[int, verdict.Measured]] = [{} for _ in runs]
@@ -304,7 +304,7 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
 def measures_beside(
     first: ComparedRun, run: ComparedRun
 ) -> list[tuple[verdict.Measured | None, verdict.Measured | None]]:
-    """Average, end and forgetting of a run, each with its difference to the first run's; None for none."""
+    """List average, end and forgetting of a run, each with its difference to the first run's or None."""
     own, others = verdict.judge(run.summary), verdict.judge(first.summary)
     return [
         (one, None if run is first or one is None or other is None else verdict.difference(one, other))

@@ -1,4 +1,4 @@
-"""Pictures of exemplars and mistakes in the page: WebP files, bounded in size and number.
+"""Makes the page's pictures of exemplars and mistakes: WebP files with limited size and number.
 
 # N images, H and W pixels, C channels
 """
@@ -29,7 +29,7 @@ SHOWN = 44  # pixels of the screen, about
 
 
 class Sheet(NamedTuple):
-    """Images of a class side by side in one file, ``COLUMNS`` in a row."""
+    """Images of a class side by side in one file, ``COLUMNS`` per row."""
 
     uri: str
     side: int  # of an image, in pixels of the screen, as all that follows
@@ -41,7 +41,7 @@ class Sheet(NamedTuple):
 
 
 class Album(NamedTuple):
-    """The mistaken images of all classes, each once however many steps mistook it."""
+    """The mistaken images of all classes, each only once for all steps."""
 
     sheets: list[Sheet]  # by label; in all there are as many as are known, or as one step mistook
     # By step and true label: of each image its place, label taken for, percent.
@@ -50,17 +50,17 @@ class Album(NamedTuple):
 
 
 def side_of(pixels: int, count: int) -> int:
-    """Pixels of a side that each of ``count`` images, of so many ``pixels`` themselves, has in the page."""
+    """Compute the side in the page, in pixels, of each of ``count`` images with ``pixels`` of their own."""
     return min(pixels, LARGEST, max(math.isqrt(MOST_PIXELS // max(count, 1)), SMALLEST))
 
 
 def most_of_a_class(most: int, classes: int) -> int:
-    """At most ``most`` images, and no more than all classes can have of the smallest side."""
+    """Limit the images per class to ``most``, and to the number that fits at the smallest side."""
     return max(min(most, MOST_PIXELS // SMALLEST**2 // classes), 1)
 
 
 def exemplar_sheets(memory: Memory, classes: int) -> list[Sheet]:
-    """One sheet for each class, its exemplars in the memory's order, row by row."""
+    """Make one sheet per class, with its exemplars in the memory's order, row by row."""
     most = most_of_a_class(MOST_EXEMPLARS, classes)
     groups = [memory.of_class(label) for label in range(classes)]
     side = side_of(memory.images.shape[0], sum(min(len(images), most) for images in groups))
@@ -73,7 +73,7 @@ def exemplar_sheets(memory: Memory, classes: int) -> list[Sheet]:
 def mistake_album(
     mistakes: Sequence[Mistakes], confusions: Sequence[NDArray[np.int64]], names: Sequence[str]
 ) -> Album:
-    """Sheets of what steps 1..T mistook, the last step's first; of many some of every step and pair."""
+    """Make sheets of the mistakes of steps 1..T, the last step's first; of many, some per step and pair."""
     labels = {name: label for label, name in enumerate(names)}
     entries: list[list[list[Mistake]]] = [[[] for _ in mistakes] for _ in names]
     images: list[dict[int, NDArray[np.uint8]]] = [{} for _ in names]
@@ -104,10 +104,10 @@ def mistake_album(
 
 
 def choose_mistakes(steps: Sequence[Sequence[Mistake]], most: int) -> list[int]:
-    """Numbers of at most ``most`` images of one class that steps 1..T mistook, the last step's surest first.
+    """Choose at most ``most`` mistaken images of one class, the last step's most confident first.
 
-    Taken in turn from every step, the last one first, and within a step from every pair of classes, the
-    surest first. An image that several steps mistook counts for each of them.
+    It takes them in turn from every step, the last one first, and within a step from every pair of classes,
+    the most confident first. An image that several steps mistook counts for each of them.
     """
     by_step = []
     for entries in reversed(steps):
@@ -121,12 +121,12 @@ def choose_mistakes(steps: Sequence[Sequence[Mistake]], most: int) -> list[int]:
 
 
 def _in_turn(groups: Iterable[Iterable[Mistake]]) -> list[Mistake]:
-    """The first of every group, then the second one of each, and so on."""
+    """Yield the first item of every group, then the second of each, and so on."""
     return [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
 
 
 def make_sheet(images: NDArray[np.uint8], side: int, total: int) -> Sheet:
-    """A sheet of images (N, H, W, C), each scaled to ``side``."""
+    """Make a sheet of images (N, H, W, C), each scaled to ``side``."""
     count, height, _, channels = images.shape
     pitch = side + max(1, side // 16)
     columns, rows = max(min(count, COLUMNS), 1), max(-(-count // COLUMNS), 1)

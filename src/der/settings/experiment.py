@@ -101,7 +101,7 @@ def _read(directory: Path, name: str, what: str) -> str:
 
 @cache
 def _parse(text: str) -> Any:
-    """Parse and remember: it takes 4 to 10 ms, and a page reads all presets. Callers must not change it."""
+    """Parse and cache: it takes 4 to 10 ms, and a page reads all presets. Callers must not change it."""
     return parsing.load_document(text)
 
 

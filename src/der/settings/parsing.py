@@ -49,7 +49,7 @@ def _parse(text: str) -> Any:
 
 
 def _describe_place(error: Exception) -> str:
-    """One line: what is wrong, and where; without ruamel's advice, which is for programmers."""
+    """Say in one line what is wrong, and where, without ruamel's advice for programmers."""
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         return " ".join(str(error).split())
     return f"line {error.problem_mark.line + 1}: {' '.join(str(error.problem).split())}"
@@ -123,7 +123,7 @@ SHOWN = 60  # characters of a value
 
 
 def parse(kind: type[T], value: Any, where: str = "") -> T:
-    """Build a section from a dictionary; raises UserError, ``where`` first, for what does not fit."""
+    """Build a section from a dictionary; raises UserError, ``where`` first, for invalid values."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -131,7 +131,7 @@ def parse(kind: type[T], value: Any, where: str = "") -> T:
 
 
 def require_keys(section: Section, values: dict[str, Any], where: str = "") -> None:
-    """Raise UserError for a key that ``values`` lack and ``section``, made of them, has by default."""
+    """Raise UserError for a key that ``values`` lack and ``section`` has only by default."""
     for name in section.__struct_fields__:
         place, value = _join(where, name), getattr(section, name)
         if name not in values:
@@ -141,7 +141,7 @@ def require_keys(section: Section, values: dict[str, Any], where: str = "") -> N
 
 
 def _explain(error: msgspec.ValidationError, kind: Any, value: Any, where: str) -> str:
-    """Write our sentence for an error of msgspec about the whole ``value``, of the section ``kind``."""
+    """Replace an error of msgspec about ``value``, of the section ``kind``, by our sentence."""
     options = _options(inspect.type_info(kind))
     place = PLACE.search(str(error))
     for name, index in STEP.findall(place[1] if place else ""):
@@ -171,7 +171,7 @@ def _explain_keys(fields: dict[str, list[inspect.Type]], value: dict[Any, Any], 
 
 
 def _options(declared: inspect.Type) -> list[inspect.Type]:
-    """The plain types that a declared one admits."""
+    """List the plain types that a declared type admits."""
     if isinstance(declared, inspect.Metadata):
         return _options(declared.type)
     if isinstance(declared, inspect.UnionType):
@@ -180,24 +180,24 @@ def _options(declared: inspect.Type) -> list[inspect.Type]:
 
 
 def _fields(options: list[inspect.Type]) -> dict[str, list[inspect.Type]]:
-    """The keys of a section, each with the types that it admits; none for what is no section."""
+    """List the keys of a section, each with its types; empty for other types."""
     structs = [one for one in options if isinstance(one, inspect.StructType)]
     return {field.name: _options(field.type) for one in structs for field in one.fields}
 
 
 def _entries(options: list[inspect.Type]) -> list[inspect.Type]:
-    """The types that the entries of a list admit."""
+    """List the types that the entries of a list may have."""
     return next(_options(one.item_type) for one in options if isinstance(one, inspect.ListType))
 
 
 def _bounds(option: inspect.Type) -> str:
-    """The bounds of a number in words; empty if there are none."""
+    """Write the bounds of a number in words; empty if there are none."""
     bounds = ((words, getattr(option, name)) for name, words in BOUNDS.items())
     return " and ".join(f"{words} {bound}" for words, bound in bounds if bound is not None)
 
 
 def _describe(options: list[inspect.Type]) -> str:
-    """What to write for one of these types, in words."""
+    """Say in words what to write for one of these types."""
     return " or ".join(_describe_one(one) for one in options)
 
 

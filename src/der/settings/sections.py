@@ -43,7 +43,7 @@ def to_values(record: msgspec.Struct) -> dict[str, Any]:
 
 
 class DatasetSettings(Section, frozen=True):
-    """Which images are taught, and the form they are brought to."""
+    """The images of the experiment, and their form."""
 
     source: Annotated[str, Meta(description="Where the images come from.")]
     path: Annotated[
@@ -135,8 +135,8 @@ PRETRAINED = "pretrained"  # in place of a file: the weights that come with the 
 class NetworkSettings(Section, frozen=True, omit_defaults=True):
     """Architecture of every feature extractor, of the classifier, and the normalisation of its input.
 
-    What a backbone makes of depth, stem, weights and tuned is checked with the backbones. A classifier that
-    training draws anew, after warm-up or for classifier learning, is torch_uniform whatever it started from.
+    The backbones check depth, stem, weights and tuned. A classifier that training draws again, after warm-up
+    or for classifier learning, is always torch_uniform.
     """
 
     backbone: Annotated[str, Meta(description="The feature extractor.")]
@@ -199,7 +199,7 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
 
     @property
     def grows(self) -> bool:
-        """Whether every step adds an extractor: one that would not be trained adds nothing."""
+        """Tell whether every step adds an extractor: an extractor that is never trained is not added."""
         return self.expansion and self.tuned != "none"
 
 
@@ -304,7 +304,7 @@ REBALANCINGS = {
 
 
 class IncrementalSettings(PhaseSettings, frozen=True):
-    """As PhaseSettings, with what only later steps have."""
+    """Like PhaseSettings, with the settings that only later steps have."""
 
     auxiliary_weight: Annotated[
         FactorOrZero, Meta(description="lambda_a, weight of the auxiliary classifier's loss.")
@@ -328,7 +328,7 @@ class MaskSettings(Section, frozen=True):
 
 
 class TrainSettings(Section, frozen=True):
-    """Training: what all steps share, then the two phases."""
+    """Training: the settings of all steps, then of the two phases."""
 
     seed: Annotated[Seed, Meta(description="Of initialisation, batch order and augmentation.")]
     precision: Annotated[
@@ -343,11 +343,11 @@ class TrainSettings(Section, frozen=True):
     incremental: Annotated[IncrementalSettings, Meta(description="Every later step.")]
 
     def phase(self, step: int) -> PhaseSettings:
-        """How the representation is learned at step ``step``, counted from 1."""
+        """Return the settings of representation learning at step ``step``, counted from 1."""
         return self.base if step == 1 else self.incremental
 
     def recipe(self, step: int) -> "Recipe":
-        """What step ``step``, counted from 1, is trained with."""
+        """Return the settings of step ``step``, counted from 1."""
         return Recipe(
             self.seed,
             self.precision,
@@ -359,7 +359,7 @@ class TrainSettings(Section, frozen=True):
 
 
 class Recipe(Section, frozen=True):
-    """What of TrainSettings one step was trained with: its phase alone, the other is None."""
+    """The part of TrainSettings that trained one step: only its phase, the other one is None."""
 
     seed: int
     precision: Precision

@@ -1,4 +1,4 @@
-"""Measures over steps, from the metrics of each: the summary, and its tables. Accuracies are in percent.
+"""Computes measures over steps: the summary and its tables. Accuracies are in percent.
 
 T steps
 """
@@ -36,7 +36,7 @@ class StepSummary(TypedDict):
 
 
 class Summary(TypedDict):
-    """What metrics/summary.json holds. DVC passes over None, as it does over a missing key."""
+    """The content of metrics/summary.json. DVC ignores None and missing keys."""
 
     average_top1: float
     average_top5: float
@@ -74,7 +74,7 @@ def summarise(steps: list[StepMetrics]) -> Summary:
 
 
 def average(values: Sequence[float]) -> float:
-    """The mean, rounded as all measures are."""
+    """Compute the mean, rounded like all measures."""
     return round(sum(values) / len(values), 4)
 
 
@@ -87,11 +87,11 @@ def accuracy_matrix(steps: list[StepMetrics]) -> NDArray[np.float64]:
 
 
 def forgetting(matrix: NDArray[np.float64]) -> float | None:
-    """Average forgetting after the last step (Chaudhry et al., ECCV 2018, section 3), in points.
+    """Compute average forgetting after the last step (Chaudhry et al., ECCV 2018, section 3), in points.
 
-    For each earlier step's classes the best accuracy before the last step minus the accuracy after
-    it; the mean over those steps. Negative where accuracy rose. ``matrix`` is ``accuracy_matrix``'s;
-    None for one step, which has nothing to forget.
+    It is the mean over earlier steps' classes of their best accuracy before the last step minus their
+    accuracy after it, and negative if accuracy rose. ``matrix`` comes from ``accuracy_matrix``. The result
+    is None for one step.
     """
     if len(matrix) == 1:
         return None
@@ -132,9 +132,9 @@ def write_tables(
 
 
 def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
-    """The records of steps 1, 2, ...; a value that a log leaves empty is NaN.
+    """Read the records of steps 1, 2, ...; a value that a log leaves empty is NaN.
 
-    Raises UserError naming a file that is missing or damaged.
+    Raises UserError naming a missing or damaged file.
     """
     logs = []
     for directory in directories:
@@ -147,7 +147,7 @@ def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
 
 
 def results_table(summary: Summary) -> str:
-    """Lay the summary out as aligned lines, accuracies in percent; "-" where there is no number."""
+    """Write the summary as aligned lines, accuracies in percent, with "-" for a missing number."""
     rows: list[list[str]] = []
     for name, step in summary["steps"].items():
         accuracies = (step["top1"], step["top5"], step["old"], step["new"], step["nme_top1"])
@@ -167,9 +167,9 @@ def results_table(summary: Summary) -> str:
 
 
 def align(rows: list[list[str]], sides: str = "") -> list[str]:
-    """Lines in which the cells of ``rows`` stand in columns; rules under the first.
+    """Align the cells of ``rows`` in columns, with a rule under the first row.
 
-    ``sides`` has a "<" for a column whose cells stand to its left, and a ">" for others, as all are without.
+    ``sides`` has a "<" for a left-aligned column and a ">" for a right-aligned one, the default.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
@@ -178,17 +178,17 @@ def align(rows: list[list[str]], sides: str = "") -> list[str]:
 
 
 def show(value: float | None) -> str:
-    """A measure with two decimals; "-" for none."""
+    """Write a measure with two decimals, "-" for None."""
     return "-" if value is None else f"{value:.2f}"
 
 
 def show_share(count: int, of: int, decimals: int = 0) -> str:
-    """``count`` of so many in percent; exact, for no binary fraction comes between."""
+    """Write ``count`` of a total in percent, exactly, without a binary fraction in between."""
     scale = 10**decimals
     whole = (200 * scale * count + of) // (2 * of)
     return f"{whole / scale:.{decimals}f}"
 
 
 def show_number(value: float, decimals: int) -> str:
-    """As JavaScript's toFixed shows a number that is not negative."""
+    """Write a nonnegative number like JavaScript's toFixed."""
     return str(Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))

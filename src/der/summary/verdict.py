@@ -1,4 +1,4 @@
-"""What a run comes to, beside references and other runs, and how far its numbers may be from the true ones.
+"""Compares a run with references and other runs, and estimates the errors of its numbers.
 
 Accuracies are in percent, differences in points, errors half-widths of 95 % intervals.
 
@@ -22,14 +22,14 @@ BINS = 15  # of equal width, as Guo et al. have them
 
 
 class Measured(NamedTuple):
-    """A number and its error, None where that is not known."""
+    """A number and its error, None if the error is unknown."""
 
     value: float
     error: float | None = None
 
 
 def wilson(accuracy: float, images: int) -> tuple[float, float]:
-    """Wilson's 95 % interval (1927) of an accuracy on so many independent test images, in percent."""
+    """Compute Wilson's 95 % interval (1927) of an accuracy on so many independent test images, in percent."""
     share, z2 = accuracy / 100, NORMAL**2
     centre = (share + z2 / (2 * images)) / (1 + z2 / images)
     spread = NORMAL / (1 + z2 / images) * math.sqrt(share * (1 - share) / images + z2 / (4 * images**2))
@@ -37,13 +37,13 @@ def wilson(accuracy: float, images: int) -> tuple[float, float]:
 
 
 def sampling_error(accuracy: float, images: int) -> float:
-    """Half of ``wilson``'s interval, which is not zero at 0 or 100 % either."""
+    """Return half of ``wilson``'s interval, which is not zero even at 0 or 100 %."""
     low, high = wilson(accuracy, images)
     return (high - low) / 2
 
 
 def difference(one: Measured, other: Measured) -> Measured:
-    """By how much ``one`` is above ``other``; an error that is not known is left out of that of both."""
+    """Subtract ``other`` from ``one``; the error combines the errors that are known."""
     known = [error for error in (one.error, other.error) if error is not None]
     return Measured(one.value - other.value, math.hypot(*known) if known else None)
 
@@ -59,7 +59,7 @@ class Bin(NamedTuple):
 
 
 def reliability(confidence_B: NDArray[np.floating], right_B: NDArray[np.bool_]) -> list[Bin]:
-    """The bins that hold an image, by confidence (Guo et al., ICML 2017, section 2)."""
+    """Make the nonempty bins by confidence (Guo et al., ICML 2017, section 2)."""
     confidence = confidence_B.astype(np.float64)
     places_B = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     bins = []
@@ -71,9 +71,9 @@ def reliability(confidence_B: NDArray[np.floating], right_B: NDArray[np.bool_]) 
 
 
 def expected_calibration_error(bins: list[Bin]) -> Measured:
-    """ECE in points: the mean over images of their bin's gap between accuracy and confidence.
+    """Compute the ECE in points: the mean over images of their bin's gap between accuracy and confidence.
 
-    Every bin has images of its own, and the sampling error of its accuracy.
+    Every bin has its own images, and the sampling error of its accuracy.
     """
     images = sum(one.images for one in bins)
     gaps = [one.images * abs(one.accuracy - one.confidence) for one in bins]
@@ -82,9 +82,9 @@ def expected_calibration_error(bins: list[Bin]) -> Measured:
 
 
 def least_calibration_error(bins: list[Bin]) -> float:
-    """The ECE that a network as sure as it is right would show on average, with these images in these bins.
+    """Compute the mean ECE of a perfectly calibrated network, with these images in these bins.
 
-    By sampling alone: the mean of a normal deviate's absolute value is sqrt(2 / pi) standard deviations.
+    It comes from sampling: the mean absolute value of a normal deviate is sqrt(2 / pi) standard deviations.
     """
     images = sum(one.images for one in bins)
     deviations = [math.sqrt(one.images * one.confidence * (100 - one.confidence)) for one in bins]
@@ -103,7 +103,7 @@ POINTS = {
 
 
 class Verdict(NamedTuple):
-    """What a run comes to."""
+    """The results of a run with their errors."""
 
     average: Measured  # incremental accuracy
     last: Measured
@@ -111,7 +111,7 @@ class Verdict(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Something that a run is compared to."""
+    """A reference for a comparison."""
 
     name: str
     source: str  # in full
@@ -122,7 +122,7 @@ class Reference(NamedTuple):
 
 
 def judge(summary: Summary, matrix: NDArray[np.float64] | None = None) -> Verdict:
-    """The verdict on a run; ``matrix`` is its ``accuracy_matrix``, see ``forgetting_error``."""
+    """Judge a run; ``matrix`` is its ``accuracy_matrix``, see ``forgetting_error``."""
     lost = summary["forgetting"]
     return Verdict(
         *average_and_last(list(summary["steps"].values())),
@@ -131,7 +131,7 @@ def judge(summary: Summary, matrix: NDArray[np.float64] | None = None) -> Verdic
 
 
 def average_and_last(rows: Sequence[StepSummary]) -> tuple[Measured, Measured]:
-    """Top-1 on average over steps, and after the last of them.
+    """Return top-1 on average over steps, and after the last step.
 
     Steps share images: the error of their mean is at most the mean of their errors.
     """
@@ -141,9 +141,9 @@ def average_and_last(rows: Sequence[StepSummary]) -> tuple[Measured, Measured]:
 
 
 def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> float:
-    """Of average forgetting: every earlier step's classes have their own images, before and after the same.
+    """Estimate the error of average forgetting; each earlier step's classes have their own images.
 
-    Without a matrix, which a summary does not hold, means over all these classes stand for each step's.
+    Without a matrix, which a summary does not hold, it uses means over all these classes.
     """
     rows = list(summary["steps"].values())
     after, lost = rows[-1]["old"] or 0.0, summary["forgetting"] or 0.0
@@ -161,26 +161,26 @@ def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> fl
 
 
 def compare(summary: Summary, reference: Reference) -> tuple[Measured, Measured]:
-    """By how much a run is above a reference, over the steps of that: on average, and at their end."""
+    """Subtract a reference from a run over the reference's steps: on average, and at the end."""
     mean, last = average_and_last(list(summary["steps"].values())[: reference.steps])
     return difference(mean, reference.average), difference(last, reference.last)
 
 
 def chance(sizes: Sequence[int]) -> Reference:
-    """Guessing among the classes seen after each step."""
+    """Return the accuracy of guessing among the classes seen after each step."""
     shares = [100 / size for size in sizes]
     mean = Measured(sum(shares) / len(shares))
     return Reference("chance", "guessing among all classes seen", mean, Measured(shares[-1]))
 
 
 def earlier(name: str, source: str, summary: Summary, steps: int | None = None) -> Reference:
-    """Another run's summary, or its first ``steps``, as something to compare to."""
+    """Make a reference of another run's summary, or of its first ``steps``."""
     measured = average_and_last(list(summary["steps"].values())[:steps])
     return Reference(name, source, *measured, is_earlier=True, steps=steps)
 
 
 def describe_changes(before: Summary, now: Summary) -> list[str]:
-    """A line for every measure that changed: which, from, to, and by how many points; empty if none did."""
+    """Write a line for every changed measure: its name, from, to, and by how many points; empty if none."""
     # By number: "1" of nine steps is "01" of ten.
     earlier, own = ({int(name): step for name, step in one["steps"].items()} for one in (before, now))
     pairs = {step: (earlier[step], own[step]) for step in earlier if step in own}
@@ -225,7 +225,7 @@ class SweepRun(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A measure over the runs of a setting; None where it does not exist."""
+    """A measure over the runs of a setting; None if it does not exist."""
 
     mean: float | None
     deviation: float | None  # sample standard deviation; None for one run
@@ -240,7 +240,7 @@ class Row(NamedTuple):
 
 
 def summarise_runs(runs: Sequence[SweepRun]) -> list[Row]:
-    """A row for every setting, sorted by its values. A run that was made twice counts once."""
+    """Make a row for every setting, sorted by its values. A repeated run counts once."""
     distinct = {json.dumps(run, sort_keys=True): run for run in runs}
     groups: dict[str, list[SweepRun]] = {}
     for run in distinct.values():
@@ -253,7 +253,7 @@ def summarise_runs(runs: Sequence[SweepRun]) -> list[Row]:
 
 
 def spread(values: Sequence[float | None]) -> Spread:
-    """Mean and sample standard deviation; none of either if a value is missing."""
+    """Compute mean and sample standard deviation; both None if a value is missing."""
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values):
         return Spread(None, None)
@@ -261,5 +261,5 @@ def spread(values: Sequence[float | None]) -> Spread:
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:
-    """Numbers by value, before all else by its text."""
+    """Sort numbers by value, before other values by their text."""
     return (False, value, "") if isinstance(value, int | float) else (True, 0, json.dumps(value))

@@ -33,21 +33,21 @@ class TrainingImages:
 
     @property
     def side(self) -> int:
-        """Pixels of an image's side."""
+        """The side of an image in pixels."""
         return self.pixels.shape[0]
 
     @property
     def channels(self) -> Literal[1, 3]:
-        """1 of grey images, 3 of those in colour."""
+        """1 for grey images, 3 for colour."""
         return 3 if self.pixels.shape[2] == 3 else 1
 
     def pick(self, indices_B: NDArray[np.int64]) -> "TrainingImages":
-        """The images with these indices, not copied."""
+        """Return the images with these indices without copying them."""
         return TrainingImages(self.pixels.pick(indices_B), self.labels[indices_B])
 
 
 def gather_step(new_classes: Sequence[NDArray[np.uint8]], memory: Memory) -> TrainingImages:
-    """D_t and M_{t-1} together (DER, section 3.1); labels of new classes follow those of the memory."""
+    """Join D_t and M_{t-1} (DER, section 3.1); labels of new classes follow those of the memory."""
     first = len(memory.class_means)
     sizes = [len(images) for images in new_classes]
     new_labels = np.repeat(np.arange(first, first + len(sizes)), sizes)
@@ -67,18 +67,18 @@ class Draws:
     brightness: Tensor  # float32, factor
 
     def to(self, device: torch.device) -> "Draws":
-        """The same draws on ``device``."""
+        """Copy the draws to ``device``."""
         return Draws(*(upload(getattr(self, name), device) for name in self.__dataclass_fields__))
 
     def __getitem__(self, part: slice | Tensor) -> "Draws":
-        """The draws of a stretch of the epoch, or of the places that a tensor names."""
+        """Return the draws of a part of the epoch, or of the places in a tensor."""
         return Draws(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
 
 
 def draw_epoch(
     images: int, settings: AugmentationSettings, seed: int, phase: str, step: int, epoch: int
 ) -> Draws:
-    """The draws of one epoch of a phase: a pure function of the arguments, on the CPU."""
+    """Draw for one epoch of a phase: a pure function of the arguments, on the CPU."""
 
     def stream(purpose: str) -> torch.Generator:
         return generator(seed, phase, purpose, step, epoch)
@@ -97,10 +97,10 @@ def draw_epoch(
 
 
 def draw_boxes(images: int, area: list[float], stream: torch.Generator) -> Tensor:
-    """Boxes (N, 4) of a random fraction of the area within bounds, and an aspect ratio of 3/4 to 4/3.
+    """Draw boxes (N, 4) with a random fraction of the area and an aspect ratio from 3/4 to 4/3.
 
-    As torchvision's RandomResizedCrop, but a side that would leave the image is cut, not drawn again, and
-    pixels beside the box count at its edge.
+    It is like torchvision's RandomResizedCrop, but it cuts a side that would leave the image instead of
+    drawing it again, and pixels beside the box count at its edge.
     """
     fraction, aspect, top, left = torch.rand(4, images, generator=stream)
     fraction = area[0] + (area[1] - area[0]) * fraction
@@ -139,7 +139,7 @@ def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -
 
 
 def resize_crops(images_BCHW: Tensor, box_B4: Tensor) -> Tensor:
-    """Bring the boxes of bytes (B, C, H, W) to the size of the whole, bilinearly."""
+    """Resize the boxes of bytes (B, C, H, W) to the full size, bilinearly."""
     if not len(images_BCHW):  # of a batch with fewer images than ranks; affine_grid takes some
         return images_BCHW
     height, width, top, left = box_B4.unbind(1)
@@ -152,7 +152,7 @@ def resize_crops(images_BCHW: Tensor, box_B4: Tensor) -> Tensor:
 
 
 class Batch(NamedTuple):
-    """What a step of gradient descent sees, on the device: of several ranks, this one's shard."""
+    """The inputs of one step of gradient descent on the device; with several ranks, this rank's shard."""
 
     images_BCHW: Tensor  # normalised, channels last, in the feed's precision
     frozen_BP: Tensor  # features of the frozen extractors, float32
@@ -164,8 +164,8 @@ class Batch(NamedTuple):
 class Feed:
     """Turns an epoch's draws into batches of augmented images and the features of frozen extractors.
 
-    Frozen extractors in evaluation mode see every image by itself, so their features are computed for a
-    window of several batches at once, with batch normalisation folded, before the batches are trained on.
+    Frozen extractors in evaluation mode process each image alone. So their features are computed for a
+    window of several batches at once, with folded batch normalisation, before training on these batches.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Feed:
             self.resident = torch.cat([torch.from_numpy(chunk).to(device) for chunk in chunks])
 
     def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
-        """Every image once, as ``draws`` say, ``size`` to a batch of all ranks; the last may be small."""
+        """Yield every image once, in the order of ``draws``, ``size`` per batch; the last may be smaller."""
         for inputs_WCHW, labels_W, sizes, wholes in self._windows(draws, size):
             frozen_WP = self._frozen_features(inputs_WCHW)
             columns = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W))
@@ -199,12 +199,12 @@ class Feed:
             yield from map(Batch._make, zip(*columns, weights, wholes, strict=True))
 
     def inputs(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, int]]:
-        """The images (B, C, H, W) of ``batches`` alone, and how many the whole batch has."""
+        """Yield only the images (B, C, H, W) of ``batches``, with the size of the whole batch."""
         for inputs_WCHW, _, sizes, wholes in self._windows(draws, size):
             yield from zip(inputs_WCHW.split(sizes), wholes, strict=True)
 
     def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor, list[int], list[int]]]:
-        """Inputs (W, C, H, W) and labels (W,) of this rank's shards of several batches, the sizes of both."""
+        """Yield inputs (W, C, H, W), labels (W,) and both sizes of this rank's shards of several batches."""
         window = max(1, WINDOW_VALUES // (math.prod(self.pixels.shape) * size)) * size
         starts = range(0, len(draws.order), window)
         parts = [take_shards(draws[start : start + window], size) for start in starts]
@@ -214,7 +214,7 @@ class Feed:
             yield self._prepare(images_WHWC, placed), self.labels[placed.order], sizes, wholes
 
     def _images(self, orders: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Images (W, H, W, C) uint8 on the device: from there if they all fit, else as they are read."""
+        """Yield images (W, H, W, C) uint8 on the device: from its memory if all fit, else read one by one."""
         if self.resident is not None:
             yield from (self.resident[upload(order_W, self.device)] for order_W in orders)
         else:
@@ -234,7 +234,7 @@ class Feed:
 
 
 def take_shards(draws: Draws, size: int) -> tuple[Draws, list[int], list[int]]:
-    """This rank's shards of batches of ``size`` images, the last perhaps smaller, and the sizes of both."""
+    """Return this rank's shards of batches of ``size`` images (the last may be smaller), and both sizes."""
     starts = range(0, len(draws.order), size)
     wholes = [min(size, len(draws.order) - start) for start in starts]
     slices = [distributed.shard(whole) for whole in wholes]
@@ -243,7 +243,7 @@ def take_shards(draws: Draws, size: int) -> tuple[Draws, list[int], list[int]]:
 
 
 def fits(images: ImageRows, device: torch.device) -> bool:
-    """Whether a GPU can hold all images in a quarter of its free memory, or 1 GB if torch cannot tell."""
+    """Tell whether all images fit into a quarter of a GPU's free memory, or 1 GB if torch cannot tell."""
     if device.type == "cpu":
         return False
     room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 2**30
@@ -251,7 +251,7 @@ def fits(images: ImageRows, device: torch.device) -> bool:
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor`` on ``device``, without making the host wait for a GPU."""
+    """Copy ``tensor`` to ``device`` without making the host wait for a GPU."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -1,6 +1,6 @@
 """A phase of training: epochs of stochastic gradient descent on an objective, resumable after each.
 
-Batch normalisation of several processes is here, too: torch's SyncBatchNorm works on CUDA alone.
+It also has batch normalisation over several processes, because torch's SyncBatchNorm needs CUDA.
 
 # B batch, C channels, H and W pixels, P frozen features
 """
@@ -34,7 +34,7 @@ from der.train.resume import StateKeeper
 
 @dataclass(frozen=True)
 class StepRun:
-    """What all phases of one step share."""
+    """The inputs and settings that all phases of one step share."""
 
     step: int  # counted from 1
     old_classes: int
@@ -47,7 +47,7 @@ class StepRun:
 
     @property
     def phase(self) -> PhaseSettings:
-        """How the representation is learned at this step."""
+        """The settings of representation learning at this step."""
         return self.settings.incremental if self.old_classes else self.settings.base
 
     def wire_engine(
@@ -58,14 +58,14 @@ class StepRun:
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
     ) -> "Engine":
-        """An engine for ``objective`` and ``images``; raises UserError if the device lacks the precision."""
+        """Make an engine for ``objective`` and ``images``; UserError if the device lacks the precision."""
         settings, device = self.settings, self.device
         precision = choose_precision(settings.precision, device, "train.precision")
         feed = Feed(images, frozen, self.normalization, settings.augmentation, precision, device)
         return Engine(objective, feed, schedule, masks, self.kernels)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
-        """Which images an epoch visits, and how it changes them."""
+        """Draw the order and augmentation of an epoch's images."""
         return draw_epoch(images, self.settings.augmentation, self.settings.seed, phase, self.step, epoch)
 
 
@@ -79,14 +79,14 @@ def run_phase(
 ) -> list[EpochRecord]:
     """Train for ``schedule.epochs`` epochs over ``images`` images; skip epochs restored from saved state.
 
-    An epoch is a function of the state before it, its index and the settings, so that a resumed phase
-    ends as an uninterrupted one does. ``when_warm`` is called before the first epoch after warm-up. Raises
+    An epoch is a function of the state before it, its index and the settings, so a resumed phase ends like
+    an uninterrupted one. ``when_warm`` is called before the first epoch after warm-up. Raises
     UserError naming step and epoch if the loss is not finite.
     """
     run.listener.on_phase(name, schedule.epochs, images)
     records: list[EpochRecord] = []
     saved = run.keeper.load(name)  # rank 0's; the workers keep none
-    distributed.barrier()  # reading may take longer than a rank has to answer
+    distributed.barrier()  # reading may take longer than the time limit of a rank
     if (saved := distributed.broadcast(saved)) is not None:
         engine.unpack(saved.state)
         records = list(saved.records)
@@ -106,15 +106,15 @@ def run_phase(
         records.append(EpochRecord(name, epoch + 1, rate, *means))
         run.keeper.save(name, records, engine.pack, last=epoch == schedule.epochs - 1)
         run.listener.on_epoch(records[-1])
-        distributed.barrier()  # rank 0 writes state, which may take longer than a rank has to answer
+        distributed.barrier()  # rank 0 writes state, which may take longer than the time limit of a rank
     return records
 
 
 def learning_rate(settings: ScheduleSettings, epoch: int) -> float:
-    """Rate during ``epoch`` (counted from 0): multiplied by ``decay`` from each milestone on.
+    """Return the rate in ``epoch`` (counted from 0): multiplied by ``decay`` from each milestone on.
 
-    During warm-up it rises linearly, to the whole rate in the last warm-up epoch. Milestones count from
-    the first epoch, warm-up included.
+    During warm-up it rises linearly to the full rate in the last warm-up epoch. Milestones count from the
+    first epoch, warm-up included.
     """
     passed = sum(epoch >= milestone for milestone in settings.milestones)
     warmth = min(1.0, (epoch + 1) / settings.warmup_epochs) if settings.warmup_epochs else 1.0
@@ -222,23 +222,23 @@ class Engine:
             norm.momentum = momentum
 
     def pack(self) -> Tensor:
-        """A copy of all that training changes as one flat tensor on the CPU, for ``unpack``."""
+        """Copy everything that training changes into one flat tensor on the CPU, for ``unpack``."""
         return torch.cat([value.detach().reshape(-1) for value in self._state()]).cpu()
 
     @torch.no_grad()
     def unpack(self, state: Tensor) -> None:
-        """Go on from what ``pack`` returned, of an engine built alike."""
+        """Restore the result of ``pack`` of an identical engine."""
         values = self._state()
         parts = state.to(self.device).split([value.numel() for value in values])
         for value, part in zip(values, parts, strict=True):
             value.copy_(part.view(value.shape))
 
     def _state(self) -> list[Tensor]:
-        """Every tensor that training changes; all float32, but for counters of batches."""
+        """List every tensor that training changes; all are float32, except counters of batches."""
         return [*self.objective.state_dict().values(), *self.optimizer.momenta.values()]
 
     def release(self) -> None:
-        """Leave the objective's modules as they were found, apart from their values; trains no more."""
+        """Restore the objective's modules except their values; the engine can train no more."""
         if self.layers is not None:
             self.layers.release()
         if isinstance(self.step, CapturedStep):
@@ -257,7 +257,7 @@ class Group(NamedTuple):
 class SGD:
     """Stochastic gradient descent with momentum: updates parameters as torch.optim.SGD does, bit for bit.
 
-    That class imports torch's compiler when it is made, which costs half as many seconds again as torch.
+    torch.optim.SGD imports torch's compiler when it is made, which adds half of torch's import time.
     """
 
     def __init__(self, groups: Sequence[Group], momentum: float, device: torch.device) -> None:
@@ -273,7 +273,7 @@ class SGD:
             value.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """Those of all parameters that have one."""
+        """The gradients of all parameters that have one."""
         return [value.grad for value in self.momenta if value.grad is not None]
 
     @torch.no_grad()
@@ -299,10 +299,10 @@ Captured = tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]  # and the tensors th
 
 
 class CapturedStep:
-    """Replays ``train_batch`` as a CUDA graph, without Python: one graph for every size of a whole batch.
+    """Replays ``train_batch`` as a CUDA graph, without Python, with one graph per size of a whole batch.
 
-    The last partial batch has a graph of its own: padding it would corrupt the batch statistics. Of several
-    ranks all capture it, also one whose shard is as large as before: a capture reduces more often than a
+    The last partial batch has its own graph, because padding would corrupt the batch statistics. All ranks
+    capture it, also a rank whose shard is as large as before, because a capture makes more reductions than a
     replay.
     ``state`` lists every tensor that a step changes. Call ``release`` when done, before others capture.
     """
@@ -330,8 +330,8 @@ class CapturedStep:
         own = Batch(images, frozen, labels, weight, batch.whole)
         state = list(self.state())
         before = [tensor.detach().clone() for tensor in state]
-        with keeping_own(torch.device("cuda")):  # a resumed epoch captures anew, and draws the same
-            # Compiles kernels and makes handles, which a capture must not; it trains, so it is undone.
+        with keeping_own(torch.device("cuda")):  # a resumed epoch captures again, and makes the same draws
+            # This compiles kernels and makes handles, which captures must not do. It trains, so it is undone.
             self.stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.stream):
                 for _ in range(2):
@@ -356,12 +356,12 @@ class CapturedStep:
 
 
 def synced_statistics() -> AbstractContextManager[Any]:
-    """Make every batch normalisation in the block use the statistics of the ranks' batches together."""
+    """Make every batch normalisation in the block use the statistics of all ranks' batches together."""
     return _Synced() if distributed.world_size() > 1 else nullcontext()
 
 
 class _Synced(TorchFunctionMode):
-    """Replaces torch's function, which every layer that normalises calls, by ``batch_norm`` below."""
+    """Replaces torch's function, which every normalising layer calls, by ``batch_norm`` below."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         called = batch_norm if function is F.batch_norm else function
@@ -378,7 +378,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise (N, C, ...) as torch.nn.functional.batch_norm, where N are the images of all ranks."""
+    """Normalise (N, C, ...) like torch.nn.functional.batch_norm, with N over the images of all ranks."""
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     statistics = pooled_statistics(input.detach())
@@ -397,7 +397,7 @@ Statistics = tuple[Tensor, Tensor, Tensor]  # number of values per channel, mean
 
 
 def pooled_statistics(input: Tensor) -> Statistics:
-    """The statistics over all ranks, float32, of their own sums of squares (Chan, Golub, LeVeque 1979)."""
+    """Combine the ranks' sums of squares into statistics, float32 (Chan, Golub, LeVeque 1979)."""
     channels = input.shape[1]
     rows = input.transpose(0, 1).reshape(channels, -1).float()
     own = torch.full((1,), float(rows.shape[1]), device=input.device)

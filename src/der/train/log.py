@@ -1,7 +1,7 @@
-"""What training tells: a record of every epoch, who listens, the log that a step leaves, and what one sees.
+"""Reports of training: a record of every epoch, listeners, the step's log, and the display of progress.
 
-That is a bar on a terminal, a dozen lines a step elsewhere, and live curves in TensorBoard. Torch is not
-needed to read the log.
+The display is a bar on a terminal, a dozen lines per step elsewhere, and live curves in TensorBoard. Reading
+the log needs no torch.
 """
 
 import csv
@@ -25,22 +25,22 @@ CLASSIFIER = "classifier"  # the phase that rebalancing by classifier learning a
 
 
 class EpochRecord(NamedTuple):
-    """What one epoch gave.
+    """The results of one epoch.
 
     Attributes
     ----------
     phase
-        "representation", or "classifier" where rebalancing learns the classifier anew.
+        "representation", or "classifier" if rebalancing trains the classifier again.
     epoch
         Which epoch of the phase, counted from 1.
     learning_rate
-        Of stochastic gradient descent in this epoch, a factor of the gradient.
+        The learning rate of stochastic gradient descent in this epoch.
     loss
-        Mean over images of what is minimised: cross-entropies in nats, and the masks' sparsity, weighted.
+        Mean over images of the total loss: cross-entropies in nats, and the masks' sparsity, weighted.
     auxiliary_loss
         Mean over images of the auxiliary classifier's cross-entropy in nats; 0 without old classes.
     accuracy
-        Percent, from 0 to 100, of augmented images while training.
+        Accuracy on augmented images during training, in percent.
     """
 
     phase: str
@@ -52,10 +52,10 @@ class EpochRecord(NamedTuple):
 
 
 class Listener:
-    """Hears how training goes on; this one does nothing, others override what they want to hear of."""
+    """Base class of listeners to training; override the methods for the events that you need."""
 
     def on_step(self, epochs: Mapping[str, int]) -> None:
-        """A step begins, which plans so many epochs of each phase."""
+        """A step begins, with its planned epochs of each phase."""
 
     def on_phase(self, name: str, epochs: int, images: int) -> None:
         """A phase of ``epochs`` epochs over ``images`` images begins."""
@@ -87,7 +87,7 @@ EVENTS = "events.out.tfevents."
 
 
 def warn(sentence: str) -> None:
-    """Tell the user of something odd that does not stop the stage."""
+    """Warn the user of a problem that does not stop the stage."""
     tqdm.write(f"warning: {sentence}", file=sys.stderr)  # above a bar, if there is one
     sys.stderr.flush()
 
@@ -95,9 +95,9 @@ def warn(sentence: str) -> None:
 class TensorBoard:
     """Writes loss, auxiliary loss, accuracy, learning rate and images per second after every epoch.
 
-    No result depends on these curves. Each phase has a folder in ``directory``. A phase that begins anew
-    removes the events of one before; a resumed one goes on after the last epoch of which there is state.
-    ``warn`` hears once of events that cannot be written; training goes on without them.
+    No result depends on these curves. Each phase has a folder in ``directory``. A phase that begins again
+    removes earlier events; a resumed phase continues after the last saved epoch. ``warn`` is called once if
+    events cannot be written; training continues without them.
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
@@ -107,7 +107,7 @@ class TensorBoard:
         self.usable = True
 
     def begin(self, phase: str, done: int) -> None:
-        """A phase begins of which an earlier run did, and wrote, the first ``done`` epochs."""
+        """A phase begins; an earlier run did, and wrote, its first ``done`` epochs."""
         self.close()
         self.phase, self.done = phase, done
 
@@ -126,7 +126,7 @@ class TensorBoard:
         for name in ("loss", "auxiliary_loss", "accuracy", "learning_rate"):
             self.writer.add_scalar(name, getattr(record, name), record.epoch)
         self.writer.add_scalar("images_per_second", speed, record.epoch)
-        self.writer.flush()  # for those who look on, and for whoever goes on after a kill
+        self.writer.flush()  # for viewers, and for a run that resumes after a kill
 
     def _open(self) -> "SummaryWriter":
         from torch.utils.tensorboard import SummaryWriter  # only now: it takes a second, and is an extra
@@ -140,7 +140,7 @@ class TensorBoard:
         now = time.time()
         if any(folder.glob(f"{EVENTS}{int(now):010d}.*")):
             time.sleep(int(now) + 1 - now)
-        # What an earlier run wrote of epochs that are trained again does not count.
+        # Events of epochs that are trained again are replaced.
         return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
 
     def _attempt(self, act: Callable[[], None]) -> None:
@@ -154,7 +154,7 @@ class TensorBoard:
 
 
 class Progress(Listener):
-    """Shows how far a step is: a bar of all its epochs, or elsewhere than on a terminal some lines.
+    """Shows the progress of a step: a bar of all its epochs on a terminal, some lines elsewhere.
 
     ``title`` begins every line; ``curves`` get every epoch too. A context manager.
     """
@@ -175,12 +175,12 @@ class Progress(Listener):
             self.curves.close()
 
     def on_step(self, epochs: Mapping[str, int]) -> None:
-        """A step begins, which plans so many epochs of each phase."""
+        """A step begins, with its planned epochs of each phase."""
         self.later, self.done = dict(epochs), 0
         self.bar.reset(total=sum(epochs.values()))
 
     def on_phase(self, name: str, epochs: int, images: int) -> None:
-        """A phase begins, planned or not: a user-defined rebalancing may train as it likes."""
+        """A phase begins, planned or not: a user-defined rebalancing may train more phases."""
         self.later.pop(name, None)
         self.phase, self.epochs, self.images = name, epochs, images
         self.total = self.bar.total = self.done + epochs + sum(self.later.values())

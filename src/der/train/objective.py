@@ -1,4 +1,4 @@
-"""What the phases of a step minimise, and the channel masks that representation learning may learn.
+"""The losses that the phases of a step minimise, and the channel masks of representation learning.
 
 # B batch, C classes seen, D features of the new extractor, P features of the frozen ones
 """
@@ -19,7 +19,7 @@ LIMIT = 6.0  # of |e|, as in HAT (Serra et al. 2018, section 2.5)
 
 
 class Compensated(torch.autograd.Function):
-    """m = sigmoid(s e), with the gradient compensation of section 3.3, g_m being the mean over the layers.
+    """m = sigmoid(s e), with the gradient compensation of section 3.3; g_m is the mean over the layers.
 
     g'_e = sigmoid'(e) / (s sigmoid'(s e)) g_e; and g_e = s sigmoid'(s e) g_m, so g'_e = sigmoid'(e) g_m.
     """
@@ -45,12 +45,12 @@ class Weights(NamedTuple):
 
 
 class ChannelMasks(nn.Module):
-    """The masks of one extractor (section 3.3), whose e is learned, for all channels of all groups in a row.
+    """The masks of one extractor (section 3.3); they learn one e per channel, all groups in a row.
 
     A mask acts after batch normalisation: before it, the normalisation would turn a zeroed channel into its
     bias. All layers that add to one residual stream share a mask, so that pruning is consistent; the first
-    convolution of each block has one of its own. A shared mask learns from the mean of its layers' gradients:
-    from their sum it would learn as many times faster than the others, and streams would die before them.
+    convolution of each block has its own mask. A shared mask learns from the mean of its layers' gradients:
+    with their sum it would learn faster than the others, and streams would lose their channels first.
     """
 
     def __init__(self, extractor: ResNet, settings: MaskSettings, generator: torch.Generator) -> None:
@@ -112,7 +112,7 @@ class ChannelMasks(nn.Module):
         return self.sparsity(gates)
 
     def sparsity(self, gates: Tensor) -> Tensor:
-        """L_S: the share of weights in use, sum K |m_in| |m_out| / sum K c_in c_out (section 3.3).
+        """Compute L_S, the share of weights in use: sum K |m_in| |m_out| / sum K c_in c_out (section 3.3).
 
         ``gates`` holds the masks of all groups in a row; |m| of the image is its number of channels.
         """
@@ -127,7 +127,7 @@ class ChannelMasks(nn.Module):
 
     @torch.no_grad()
     def clamp(self) -> None:
-        """Keep |e| where the compensated gradient does not vanish."""
+        """Clamp e to the range where the compensated gradient does not vanish."""
         self.e.clamp_(-LIMIT, LIMIT)
 
     @torch.no_grad()
@@ -146,13 +146,13 @@ class ChannelMasks(nn.Module):
         return masks
 
     def shape(self) -> Shape:
-        """The channels that the hardened masks keep."""
+        """Return the channels that the hardened masks keep."""
         kept = [torch.nonzero(hard)[:, 0].tolist() for hard in self._hard()]
         streams = [kept[group] for group in self.stream_groups]
         return Shape(streams, [[kept[group] for group in stage] for stage in self.inner_groups])
 
     def release(self) -> None:
-        """Leave the layers without gates."""
+        """Remove the gates from the layers."""
         self._set(None)
 
     def _set(self, gates: Tensor | None) -> None:
@@ -170,12 +170,12 @@ class Loss(NamedTuple):
 
 
 def cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """The mean over the batch; 0 for none of its images, as a rank of several may have."""
+    """Compute the mean over the batch; 0 without images, which one of several ranks may have."""
     return F.cross_entropy(logits_BC, labels_B, reduction="mean" if len(labels_B) else "sum")
 
 
 def share_correct(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """The fraction of images whose largest logit is their class; 0 for none."""
+    """Compute the fraction of images whose largest logit is their class; 0 without images."""
     hits_B = (logits_BC.argmax(1) == labels_B).float()
     return hits_B.mean() if len(hits_B) else hits_B.sum()
 
@@ -183,9 +183,9 @@ def share_correct(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
 class RepresentationObjective(nn.Module):
     """L = CE(H_t(u), y) + lambda_a CE(H^a_t(F_t(x)), y_aux) [+ lambda_s L_S] (DER, sections 3.2 and 3.3).
 
-    Learns the new extractor, the whole classifier and the auxiliary classifier; the frozen extractors
-    enter as the features they gave. The new extractor computes in the dtype of the images; the classifiers
-    and their losses stay in float32.
+    It trains the new extractor, the whole classifier and the auxiliary classifier; the frozen extractors'
+    features are inputs. The new extractor computes in the dtype of the images; the classifiers and their
+    losses stay in float32.
     """
 
     def __init__(
@@ -205,9 +205,9 @@ class RepresentationObjective(nn.Module):
         self.old_classes = head.out_features - (auxiliary.out_features - 1)
 
     def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
-        """Loss of normalised images, their frozen features and their labels over all classes seen.
+        """Compute the loss of normalised images, their frozen features and labels over all classes seen.
 
-        ``position`` is that of the batch in its epoch, from 0 to 1; masks sharpen with it.
+        ``position`` is the batch's place in its epoch, from 0 to 1; it sharpens the masks.
         """
         sparsity = None if self.masks is None else self.masks.sharpen(position)
         features_BD = self.extractor(images_BCHW)
@@ -233,7 +233,7 @@ class ClassifierObjective(nn.Module):
         self.temperature = temperature
 
     def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
-        """Loss of super-features (B, P) and their labels over all classes seen; images are not looked at."""
+        """Compute the loss of super-features (B, P) and labels over all classes seen, without images."""
         logits_BC = self.head(frozen_BP) / self.temperature
         total = cross_entropy(logits_BC, labels_B)
         return Loss(total, torch.zeros_like(total), share_correct(logits_BC, labels_B))

@@ -1,8 +1,8 @@
-"""Training state on disk, outside the repository: a killed step goes on from its last saved epoch.
+"""Training state on disk, outside the repository: a killed step resumes from its last saved epoch.
 
-A training has a directory, named by its key. There lie its state, one file that is replaced as a whole, and a
-lock, so that one process at a time trains the same. A finished step may run again, if its outputs were not
-taken over before a kill: so its state is kept until its checkpoint is used.
+Each training has a directory, named by its key. It holds the state, one file that is replaced as a whole, and
+a lock, so that only one process trains the same step. After a kill a finished step may run again, if DVC has
+not taken its outputs over. So the state stays until its checkpoint is used.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from der.core.errors import UserError
 from der.core.files import atomic_file
 from der.train.log import EpochRecord
 
-if TYPE_CHECKING:  # what removes state needs no torch, which costs seconds
+if TYPE_CHECKING:  # removing state needs no torch, which takes seconds to import
     from torch import Tensor
 
     Pack = Callable[[], Tensor]
@@ -33,38 +33,38 @@ Warn = Callable[[str], None]
 PREFIX = "der-"  # of the directories; the root may hold other things, which stay
 STATE, LOCK = "state", "lock"  # files of a directory
 HOLDER, FINISHED = "holder", "finished"  # which process holds the lock; digest of the checkpoint it led to
-MAX_AGE = 14 * 24 * 3600  # seconds after which state that nobody went on with is removed
+MAX_AGE = 14 * 24 * 3600  # seconds after which unused state is removed
 FRACTION = 0.01  # of the time, at most, that training waits for its state to be written
 
 
 class Saved(NamedTuple):
-    """What a phase of training needs to go on after an epoch."""
+    """The state from which a phase of training resumes after an epoch."""
 
     records: list[EpochRecord]  # of the epochs done
     state: "Tensor"  # flat float32, as of Engine.pack
 
 
 class StateKeeper:
-    """Holds the state to go on from; this one keeps nothing, and an interrupted step begins anew."""
+    """Base class of stores of state; this one stores nothing, and an interrupted step begins again."""
 
     def load(self, phase: str) -> Saved | None:
         """The newest state of ``phase``, if there is any."""
         return None
 
     def save(self, phase: str, records: list[EpochRecord], pack: "Pack", *, last: bool) -> None:
-        """Keep the state of ``phase`` after an epoch, which ``pack`` copies; surely after the ``last``."""
+        """Store the state of ``phase`` after an epoch, which ``pack`` copies; always after the ``last``."""
 
 
 class UnwritableState(UserError):
-    """No room for training state, or no permission to write it."""
+    """There is no room for training state, or no permission to write it."""
 
 
 class StateStore(StateKeeper):
-    """Keeps the state of one training on disk: a context manager that holds the training's lock.
+    """Stores the state of one training on disk; as a context manager it holds the training's lock.
 
-    ``key`` names everything that the training depends on, so that changed parameters never meet old state.
-    If another process trains the same, this one waits, and then goes on from the other's last state; ``warn``
-    hears of it, and of damaged state. ``clock`` counts what the training costs, earlier runs included.
+    ``key`` depends on everything that the training depends on, so changed parameters never use old state. If
+    another process trains the same step, this one waits and resumes from the other's last state. ``warn``
+    tells of this, and of damaged state. ``clock`` counts the training's cost, earlier runs included.
     """
 
     def __init__(self, root: Path, key: str, warn: Warn, clock: WorkClock | None = None) -> None:
@@ -111,7 +111,7 @@ class StateStore(StateKeeper):
         return saved
 
     def save(self, phase: str, records: list[EpochRecord], pack: "Pack", *, last: bool) -> None:
-        """Write the state, unless it costs over FRACTION of the time; raises UnwritableState."""
+        """Write the state, unless it takes over FRACTION of the time; raises UnwritableState."""
         begin = time.perf_counter()
         self.clock.epochs[phase] = len(records)
         if begin < self.next_write and not last:
@@ -126,7 +126,7 @@ class StateStore(StateKeeper):
         self.next_write = end + (end - begin) / FRACTION
 
     def finish(self, checkpoint: str) -> None:
-        """Mark the state as that of a checkpoint, by its digest: every training ends with other weights."""
+        """Mark the state with the digest of its checkpoint, which differs for every training."""
         (self.directory / FINISHED).write_text(checkpoint, encoding="utf-8")
 
     def _unwritable(self, error: OSError) -> UnwritableState:
@@ -146,7 +146,7 @@ def remove_old(root: Path, age: float = MAX_AGE) -> None:
 
 
 def _remove_unused(root: Path, wanted: Callable[[Path], bool]) -> None:
-    """Remove the ``wanted`` directories of state, unless a process works there; what resists stays."""
+    """Remove the ``wanted`` directories of state, unless a process uses them; ignore errors."""
     for found in root.glob(f"{PREFIX}*"):
         with suppress(OSError, Timeout):
             if (found / LOCK).exists() and wanted(found):
@@ -155,7 +155,7 @@ def _remove_unused(root: Path, wanted: Callable[[Path], bool]) -> None:
 
 
 def serialize(phases: Mapping[str, Saved], spent: Spent) -> bytes:
-    """A file: SHA-256 of what follows, a line of JSON, the phases' states in a row."""
+    """Write a file's bytes: the SHA-256 of the rest, a line of JSON, and the phases' states in a row."""
     header = [(name, saved.records, saved.state.numel()) for name, saved in phases.items()]
     states = b"".join(saved.state.numpy().tobytes() for saved in phases.values())
     content = json.dumps([spent, header]).encode() + b"\n" + states
@@ -163,7 +163,7 @@ def serialize(phases: Mapping[str, Saved], spent: Spent) -> bytes:
 
 
 def deserialize(content: bytes) -> tuple[dict[str, Saved], Spent]:
-    """What ``serialize`` made a file of; raises ValueError if it is not whole."""
+    """Read the bytes of ``serialize``; raises ValueError if they are not whole."""
     import torch
 
     if hashlib.sha256(content[32:]).digest() != content[:32]:

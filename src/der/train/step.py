@@ -42,8 +42,8 @@ from der.train.resume import StateKeeper
 
 FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
 CHECKED = 64  # images that a trained network is tried on
-# When kernels compiled for the processor are worth it. Parameters and the machine decide, never a measured
-# time: a run that is repeated must compute as before.
+# When kernels compiled for the processor are worth it. Only parameters and the machine decide, no measured
+# time: a repeated run must compute the same.
 BATCH_PIXELS = 2**16  # with fewer, calls may take longer than what they save
 LARGEST_SIDE = 64  # pixels, in bfloat16: at 224 torch's own operations were faster (docs/speed.md)
 TRAINING_PIXELS = 2**25  # which take about a minute; compiling takes a second or two
@@ -51,7 +51,7 @@ TRAINING_PIXELS = 2**25  # which take about a minute; compiling takes a second o
 
 @dataclass(frozen=True)
 class StepInputs:
-    """All that step t is trained from."""
+    """The inputs of the training of step t."""
 
     previous: Checkpoint | None  # of step t - 1; None at step 1
     steps: list[list[str]]  # class names in label order, by the step that brought them; the last are new
@@ -59,17 +59,17 @@ class StepInputs:
     network: sections.NetworkSettings
     settings: sections.TrainSettings
     device: torch.device
-    start: Start | None = None  # what step 1 starts from, if not at random: ``network`` then names it
+    start: Start | None = None  # the start weights of step 1, if any; ``network`` then names them
     kernels: Kernels | None = None  # compiled for the processor; None: torch's own operations
 
     @property
     def recipe(self) -> sections.Recipe:
-        """What of the settings decides on this step."""
+        """The settings that decide on this step."""
         return self.settings.recipe(len(self.steps))
 
 
 class TrainedStep(NamedTuple):
-    """What a step leaves behind."""
+    """The results of a step."""
 
     checkpoint: Checkpoint
     records: list[log.EpochRecord]
@@ -88,7 +88,7 @@ def prepare_step(
     *,
     processes: int = 1,
 ) -> StepInputs:
-    """Gather the step's images (n, H, W, C) and exemplars; ``warn`` hears of few images or no compiler."""
+    """Gather the step's images (n, H, W, C) and exemplars; ``warn`` tells of few images or no compiler."""
     images = gather_step(new_classes, memory)
     warn_of_few(steps, images, settings, warn)
     kernels = None
@@ -104,7 +104,7 @@ def warn_of_few(
     settings: sections.TrainSettings,
     warn: Callable[[str], None],
 ) -> None:
-    """Tell ``warn`` of a new class with so few images that the balanced subset hardly has any exemplar."""
+    """Warn of a new class with so few images that the balanced subset has hardly any exemplar."""
     if len(steps) == 1 or settings.incremental.rebalancing != "classifier_learning":
         return
     counts, old = np.bincount(images.labels), sum(map(len, steps[:-1]))
@@ -120,11 +120,11 @@ def warn_of_few(
 
 
 def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) -> TrainedStep:
-    """Train step t: its checkpoint from that of step t - 1, which is left as it was.
+    """Train step t from the checkpoint of step t - 1, which does not change.
 
-    ``listener`` hears of every batch and epoch; ``keeper`` holds state to go on from. Raises UserError if a
-    setting names an unknown plug-in, or the plug-in returns an invalid result, and if the loss or the trained
-    network's scores are not finite.
+    ``listener`` is told of every batch and epoch; ``keeper`` stores state to resume from. Raises UserError
+    if a setting names an unknown plug-in, or the plug-in returns an invalid result, and if the loss or the
+    trained network's scores are not finite.
     """
     previous, steps, images, settings = inputs.previous, inputs.steps, inputs.images, inputs.settings
     step = len(steps)
@@ -171,9 +171,9 @@ def learn_representation(
 ) -> tuple[Network, list[log.EpochRecord], int]:
     """Train the newest extractor and the classifier of ``network`` (DER, sections 3.2 and 3.3).
 
-    The other extractors stay as they are. With masks, the newest of the result lacks the channels that they
-    turned off. Returns the network, its epochs, and the number of parameters trained, those of the auxiliary
-    classifier and the masks included. Raises UserError as ``run_phase``, and for a batch of one or no masks.
+    The other extractors do not change. With masks, the newest extractor of the result lacks the channels that
+    the masks removed. Returns the network, its epochs, and the number of trained parameters, auxiliary
+    classifier and masks included. Raises UserError like ``run_phase``, and for a batch of one or no masks.
     """
     *frozen, newest = network.extractors
     settings, phase, count = run.settings, run.phase, len(images.labels)
@@ -217,7 +217,7 @@ def learn_representation(
 
 
 def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
-    """Raise UserError if a batch would have one value per channel, which batch normalisation cannot take."""
+    """Raise UserError if a batch would have one value per channel: batch normalisation needs two."""
     size, count = run.phase.batch_size, len(images.labels)
     if 1 in (size, count % size) and not networks.takes_one_image(extractor, images.side, images.channels):
         raise UserError(
@@ -242,7 +242,7 @@ def check_scores(
 def choose_normalization(
     previous: Checkpoint | None, settings: sections.NetworkSettings, images: TrainingImages
 ) -> Normalization:
-    """That of step t - 1; at step 1 as configured, else the backbone's, else of its training images."""
+    """Return step t - 1's normalisation; at step 1 the configured, the backbone's, or its images' own."""
     if previous is not None:
         return previous.metadata.normalization
     if settings.mean is not None and settings.std is not None:
@@ -261,7 +261,7 @@ def choose_kernels(
     device: torch.device,
     warn: Callable[[str], None],
 ) -> Kernels | None:
-    """The kernels for a processor, None if not worth it; ``warn`` hears of a compiler that is missing."""
+    """Return kernels for a processor, or None if not worth it; ``warn`` tells of a missing compiler."""
     if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
         return None
     extractor = networks.build_extractor(network, images.channels)
@@ -277,7 +277,7 @@ def choose_kernels(
 def worth_compiling(
     schedule: sections.ScheduleSettings, images: int, side: int, precision: sections.Precision
 ) -> bool:
-    """Whether training on so many images of ``side`` pixels a side is long enough, and its batches large."""
+    """Tell whether training on so many images of ``side`` pixels is long enough, and its batches large."""
     pixels = side**2
     return (
         (precision != "bfloat16" or side <= LARGEST_SIDE)
@@ -287,23 +287,23 @@ def worth_compiling(
 
 
 class Rebalanced(NamedTuple):
-    """What rebalancing leaves behind, beside a classifier changed in place."""
+    """The results of a rebalancing, besides the changed classifier."""
 
     records: list[log.EpochRecord]  # of the epochs it took
-    gamma: float | None = None  # factor of the new classes' weights, if that is all it does
+    gamma: float | None = None  # factor of the new classes' weights, if it only scales them
 
 
 class Rebalancing(Protocol):
     """A rebalancing: a function that changes the classifier, in place, after representation learning.
 
-    It is called at steps with old classes, the first ``run.old_classes`` labels. ``network.head`` is a
+    It is called at steps with old classes: the first ``run.old_classes`` labels. ``network.head`` is a
     torch.nn.Linear of weight (classes, features), whose bias is None without network.head_bias; it keeps its
-    shape. ``network.extractors`` stay as they are. ``images`` are the step's: those of new classes, and the
+    shape. ``network.extractors`` must not change. ``images`` are the step's: those of new classes, and the
     exemplars of old ones.
 
     Settings are ``run.settings.incremental``. Draws come from
-    ``der.core.randomness.generator(run.settings.seed, purpose, run.step)`` alone. What trains for long goes
-    through ``run.wire_engine`` and ``der.train.engine.run_phase``, which goes on after an interruption.
+    ``der.core.randomness.generator(run.settings.seed, purpose, run.step)`` alone. Long
+    training uses ``run.wire_engine`` and ``der.train.engine.run_phase``, which resumes after an interruption.
     Logits come from ``der.model.network.run_network``.
     """
 
@@ -313,8 +313,8 @@ class Rebalancing(Protocol):
 def weight_alignment(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
     """Weight alignment (Zhao et al. 2020, "Maintaining Discrimination and Fairness", section 4).
 
-    Multiplies the new classes' rows of the weight by gamma, the mean norm of old rows over that of new rows;
-    the bias stays.
+    Multiplies the new classes' rows of the weight by gamma, the mean norm of old rows divided by that of new
+    rows; the bias does not change.
     """
     weight, old = network.head.weight, run.old_classes
     with torch.no_grad():
@@ -325,7 +325,7 @@ def weight_alignment(run: StepRun, network: Network, images: TrainingImages) -> 
 
 
 def classifier_learning(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Draw the classifier anew and train it, extractors frozen, on a balanced subset (DER, section 3.4)."""
+    """Draw the classifier again and train it on a balanced subset, extractors frozen (DER, section 3.4)."""
     schedule = run.settings.incremental.classifier
     torch_uniform(network.head, generator(run.settings.seed, "classifier", run.step))
     indices = balanced_subset(images.labels, generator(run.settings.seed, "balanced subset", run.step))
@@ -337,7 +337,7 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
 
 
 def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDArray[np.int64]:
-    """Sorted indices of images: of each class as many, at random, as the rarest class has."""
+    """Choose at random as many images of each class as the rarest class has; return sorted indices."""
     rarest = int(np.bincount(labels_N)[np.unique(labels_N)].min())
     chosen = []
     for label in np.unique(labels_N):
@@ -353,7 +353,7 @@ def no_rebalancing(run: StepRun, network: Network, images: TrainingImages) -> Re
 
 
 def find_rebalancing(name: str) -> Rebalancing:
-    """The rebalancing of that name, which raises UserError for a result not as ``Rebalancing`` says."""
+    """Find the rebalancing of that name; it raises UserError for a result unlike ``Rebalancing``."""
     function: Rebalancing = look_up(
         {}, sections.REBALANCINGS.get(name, name), "train.incremental.rebalancing"
     )
@@ -377,7 +377,7 @@ def find_rebalancing(name: str) -> Rebalancing:
 
 
 def _digest(modules: Sequence[nn.Module]) -> bytes:
-    """The hash of all parameters and buffers: milliseconds for every hundred megabytes."""
+    """Hash all parameters and buffers, in milliseconds per hundred megabytes."""
     found = hashlib.blake2b()
     for module in modules:
         for value in module.state_dict().values():

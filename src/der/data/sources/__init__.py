@@ -1,4 +1,4 @@
-"""Data sources: each yields its classes, one at a time, as arrays of uint8."""
+"""Data sources: each yields its classes one by one, as arrays of uint8."""
 
 import unicodedata
 from typing import NamedTuple
@@ -20,11 +20,11 @@ class ClassImages(NamedTuple):
     name: str
     train: Images
     test: Images
-    passed_over: int = 0  # files that are no pictures by their names, found since the class before
+    passed_over: int = 0  # skipped files (no pictures by name) since the previous class
 
 
 def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImages:
-    """Divide the images of a class by ``choose_tests``; training and test images keep their order."""
+    """Divide a class's images with ``choose_tests``; training and test images keep their order."""
     is_test = choose_tests(name, len(images), settings)
     return ClassImages(name, images[~is_test], images[is_test])
 
@@ -32,9 +32,9 @@ def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImage
 def choose_tests(name: str, count: int, settings: DatasetSettings) -> NDArray[np.bool_]:
     """Choose which of the ``count`` images of a class are test images; returns a mask.
 
-    Their number is the fraction ``test_fraction``, rounded to nearest, but leaves each side at least one. The
-    draw depends only on the seed, the class's name and the number of its images, so a new class moves no
-    image of another. Raises UserError for fewer than two images.
+    Their number is the fraction ``test_fraction``, rounded to nearest; each side gets at least one image. The
+    draw depends only on the seed, the class's name and the number of its images, so a new class changes no
+    other class. Raises UserError for fewer than two images.
     """
     if count < 2:
         raise UserError(f"{name!r}: {count} images cannot be divided into training and test; add more")
@@ -47,7 +47,7 @@ def choose_tests(name: str, count: int, settings: DatasetSettings) -> NDArray[np
 
 
 def check_name(name: str) -> None:
-    """Raise UserError unless the name of a class can be the name of a visible file on every system."""
+    """Raise UserError unless every system allows the class name as the name of a visible file."""
     if "/" in name or "\\" in name or any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
         raise UserError(
             "a class name cannot have control characters, slashes, backslashes or invalid UTF-8; rename it"

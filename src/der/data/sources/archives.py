@@ -1,4 +1,4 @@
-"""Archives of images: what they hold, and how they are unpacked."""
+"""Lists and unpacks archives of images."""
 
 import lzma
 import struct
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from der.core.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
-LARGEST_RATIO = 500  # bytes unpacked for one packed: pictures stay far below, deflate ends at 1,032
+LARGEST_RATIO = 500  # unpacked bytes per packed byte: pictures stay far below, deflate reaches 1,032
 DAMAGE = (
     *(OSError, EOFError, RuntimeError, LookupError, ValueError, struct.error, zlib.error, lzma.LZMAError),
     *(tarfile.TarError, zipfile.BadZipFile),
@@ -29,18 +29,18 @@ class Entry(NamedTuple):
 
 
 def check_archive(path: Path) -> None:
-    """Raise UserError for a file whose name is not an archive's."""
+    """Raise UserError for a file whose name is no archive's name."""
     if not path.is_file() or not path.name.lower().endswith(ARCHIVES):
         raise UserError(f"{path}: neither a directory nor a {', '.join(ARCHIVES)} file; edit dataset.path")
 
 
 def lists_members(archive: Path) -> bool:
-    """Tell whether an archive can be surveyed in moments; a compressed .tar has to be read whole for that."""
+    """Tell whether an archive can be listed quickly; a compressed .tar must be read completely for that."""
     return archive.name.lower().endswith((".zip", ".tar"))
 
 
 def survey(archive: Path) -> list[Entry]:
-    """List what an archive holds, itself in place of each file; raises UserError for damage and traps."""
+    """List an archive's entries, the archive in place of each file; raises UserError for damage and traps."""
     status = archive.stat()
     return _survey(archive, status.st_size, status.st_mtime_ns)
 
@@ -83,7 +83,7 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
 
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
-    """Raise UserError for whatever is wrong with an archive."""
+    """Turn every error of reading an archive into a UserError."""
     try:
         yield
     except UserError:
@@ -98,7 +98,7 @@ def _is_zip(archive: Path) -> bool:
 
 
 def _open_zip(archive: Path) -> zipfile.ZipFile:
-    """Open a .zip file; names of no known encoding are UTF-8, as macOS writes them, if they can be."""
+    """Open a .zip file; read names without a known encoding as UTF-8 if possible, as macOS writes them."""
     try:
         opened = zipfile.ZipFile(archive, metadata_encoding="utf-8")
     except UnicodeDecodeError:

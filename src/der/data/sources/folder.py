@@ -1,4 +1,4 @@
-"""A user's images: train/<class>/*, and test/<class>/* if there is one, in a directory or an archive."""
+"""Reads a user's images from a directory or an archive: train/<class>/*, and test/<class>/* if it exists."""
 
 import os
 import shutil
@@ -19,12 +19,12 @@ Divided = tuple[str, list[Entry], list[Entry]]  # a class, the files of its trai
 
 
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    """Yield the classes found under ``settings.path`` in alphabetical order, images in that of their names.
+    """Yield the classes under ``settings.path`` in alphabetical order, their images in order of names.
 
     Without a folder test, a fraction of every class is held out. Arrays lie in files of ``scratch``, which is
-    removed in the end. Files that are no pictures by their names are passed over; the first class has their
-    number. Raises UserError for everything wrong with the tree, and in the end for all pictures that cannot
-    be read; after the first of those, no class is yielded.
+    removed at the end. Files whose names are no pictures' are skipped; the first class has their number.
+    Raises UserError for every mistake in the tree, and at the end for all pictures that cannot be read; after
+    the first unreadable picture it yields no more classes.
     """
     path = Path(settings.path)
     if not path.exists():
@@ -43,7 +43,7 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
 
 
 def check_folder(settings: DatasetSettings, scratch: Path) -> None:
-    """Raise UserError for a directory that is no tree of classes, and a file that is no archive to unpack."""
+    """Raise UserError for a directory without a tree of classes, and for a file that cannot be unpacked."""
     path = Path(settings.path)
     if path.is_dir():
         _sort(scan(path), str(path))
@@ -54,8 +54,8 @@ def check_folder(settings: DatasetSettings, scratch: Path) -> None:
 def list_classes(settings: DatasetSettings) -> list[str]:
     """List the classes in a directory or an archive, in alphabetical order.
 
-    There are none in a compressed .tar, which would have to be read whole, or if nothing is there. Raises
-    UserError for an archive that cannot be unpacked, or holds no classes.
+    The list is empty if nothing is there, and for a compressed .tar, which would have to be read completely.
+    Raises UserError for an archive that cannot be unpacked, or holds no classes.
     """
     path = Path(settings.path)
     if path.exists() and not path.is_dir():
@@ -73,10 +73,9 @@ def list_classes(settings: DatasetSettings) -> list[str]:
 
 
 def scan(root: Path) -> Iterator[Entry]:
-    """Yield what lies in the splits of the directory ``root``; links to files are followed.
+    """Yield the entries of the splits in the directory ``root``; links to files are followed.
 
-    Raises UserError for a link to a directory: DVC does not look into it, so a changed image would go
-    unnoticed.
+    Raises UserError for a link to a directory: DVC does not look into it and would miss a changed image.
     """
     for split in SPLITS:
         if (root / split).is_dir():
@@ -87,8 +86,8 @@ def scan(root: Path) -> Iterator[Entry]:
 def build_tree(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
     """Sort entries into splits and classes (names in Unicode NFC); ``where`` names the root in messages.
 
-    What is hidden or lies beside train and test is left out; other files that are no pictures by their names
-    are counted, which is the second result. Raises UserError for a missing train folder, a file outside a
+    Hidden entries, and entries beside train and test, are left out. The second result is the number of other
+    files whose names are no pictures' names. Raises UserError for a missing train folder, a file outside a
     class folder, a folder inside one, two class folders of one split whose names coincide, and a class name
     that no file can have.
     """
@@ -132,7 +131,7 @@ def check_no_link(directory: Path) -> None:
 
 
 def unwrap(archive: Path, entries: list[Entry]) -> tuple[str, list[Entry]]:
-    """Take a single folder around train/ off an archive's entries; return how messages call the root, too."""
+    """Remove a single folder around train/ from an archive's entries; also name the root for messages."""
     wrappers = {
         parts[:1] for parts, _ in entries if parts[1:2] == ("train",) and not pictures.is_ignored(parts[0])
     }
@@ -172,7 +171,7 @@ def _scan(root: Path, parts: tuple[str, ...], levels: int) -> Iterator[Entry]:
 
 
 def _sort(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
-    """As ``build_tree``; raises UserError unless there are two classes, each with the images it needs."""
+    """Like ``build_tree``; raises UserError unless there are two classes, each with enough images."""
     tree, passed_over = build_tree(entries, where)
     names = sorted({name for classes in tree.values() for name in classes})
     for name in names:
@@ -207,7 +206,7 @@ def _classes(
                 for fault in pictures.write_decoded(file, range(len(part)), decoded, settings)
             ]
             faults += found if "test" in splits else sorted(found)
-            if not faults:  # else the other pictures are looked at, so that one message names all
+            if not faults:  # else read the other pictures, so that one message names all faults
                 train, test = (read_array(file, mapped=True) for file in files)
                 yield ClassImages(name, train, test, passed_over)
                 passed_over = 0
@@ -216,7 +215,7 @@ def _classes(
 
 
 def _divide(splits: Splits, name: str, settings: DatasetSettings) -> Divided:
-    """Divide the files of a class into those of training and of test images."""
+    """Divide the files of a class into training and test files."""
     train = splits["train"][name]
     if "test" in splits:
         return name, train, splits["test"][name]

@@ -1,8 +1,8 @@
-"""Pictures and labels in Parquet or Arrow files, or in a folder of Hugging Face's `datasets`.
+"""Reads pictures and labels from Parquet or Arrow files, or from a folder of Hugging Face's `datasets`.
 
-Named as a user-defined source: dataset.source is der.data.sources.parquet:parquet. Facts of `datasets` here,
-from its 4.x code: words for splits and what may stand around them (data_files.py), what save_to_disk writes
-(arrow_dataset.py), features in a schema's metadata (arrow_writer.py).
+Use it like a user-defined source: dataset.source is der.data.sources.parquet:parquet. It follows the code of
+`datasets` 4.x for names of splits (data_files.py), for the files of save_to_disk (arrow_dataset.py), and for
+features in a schema's metadata (arrow_writer.py).
 """
 
 import json
@@ -25,7 +25,7 @@ from der.data.sources import ClassImages, choose_tests, folder, pictures
 from der.settings.sections import DatasetSettings
 
 SUFFIXES = (".parquet", ".arrow")
-CACHE = "cache-"  # how the names of files begin that `datasets` leaves beside a saved data set
+CACHE = "cache-"  # prefixes of the files that `datasets` writes beside a saved data set
 WORDS = {
     "train": "train|training",
     "test": "test|testing|eval|evaluation",
@@ -37,7 +37,7 @@ IMAGE, LABEL = ("image", "img"), "label"  # names of columns, where no metadata 
 
 
 class Columns(NamedTuple):
-    """The two columns that are read of a file."""
+    """The two columns to read from a file."""
 
     image: str
     label: str
@@ -47,15 +47,15 @@ class Columns(NamedTuple):
 def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     """Yield the classes in ``settings.path`` in alphabetical order, images in the order of files and rows.
 
-    It is a Parquet or Arrow file, a directory of them whose folders or files are named after splits, or what
-    `save_to_disk` left. Pictures are bytes of picture files, alone or as {bytes, path}; labels are text, or
-    whole numbers with the names that `datasets` keeps in the schema, or else their digits. Test images are
-    those of split test, or of validation where there is no test; without either, a fraction of every class is
-    held out. Files of other splits are passed over, and counted.
+    The path is a Parquet or Arrow file, a directory of them with folders or files named after splits, or the
+    output of `save_to_disk`. Pictures are bytes of picture files, alone or as {bytes, path}. Labels are text,
+    or integers with the names in the schema of `datasets`, or else their digits. Test images come from split
+    test, or from validation if there is no test; without both, a fraction of every class is held out. Files
+    of other splits are skipped and counted.
 
     Labels are read first, then pictures into ``scratch``, which takes as much room as the result and is
-    removed in the end. Raises UserError that names the file for everything wrong with it, and in one message
-    all pictures that cannot be read.
+    removed at the end. Raises UserError naming the file for every mistake in it, and one message for all
+    pictures that cannot be read.
     """
     root = Path(settings.path)
     found = _list_files(root)
@@ -102,7 +102,7 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
 
 
 def _list_files(root: Path) -> dict[str | None, list[Path]]:
-    """List the files of each split, in the order of their paths; those that name none under None."""
+    """List the files of each split in the order of their paths; None has the files that name no split."""
     if root.is_file():
         return {None: [root]}
     if not root.is_dir():
@@ -130,7 +130,7 @@ def _split_of(path: Path) -> str | None:
 
 
 def _find_columns(file: Path) -> Columns:
-    """Find the columns of a file's pictures and labels; raises UserError if they cannot be told."""
+    """Find the columns of a file's pictures and labels; raises UserError if that is not possible."""
     with _opening(file) as (schema, _):
         said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))  # what `datasets` says of them
         every = said.get("info", {}).get("features", {}).items()
@@ -138,7 +138,7 @@ def _find_columns(file: Path) -> Columns:
         images = [name for name, one in features.items() if one.get("_type") == "Image"]
         images = images or [name for name in IMAGE if name in schema.names]
         labels = {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
-        # Of several the one with most classes, as CIFAR-100's fine_label.
+        # Of several columns, take the one with the most classes, such as CIFAR-100's fine_label.
         label = max(labels, key=lambda name: len(labels[name]), default=LABEL)
         label = LABEL if LABEL in labels else label
         if len(images) != 1 or label not in schema.names:
@@ -178,7 +178,7 @@ def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[pictures.Picture]:
 
 
 def _read_column(file: Path, column: str) -> Iterator[Any]:
-    """Yield the values of a column, of which some rows are in memory at a time."""
+    """Yield the values of a column, with only some rows in memory at a time."""
     with _opening(file) as (_, batches):
         for batch in batches(column):
             for start in range(0, batch.num_rows, ROWS):
@@ -187,7 +187,7 @@ def _read_column(file: Path, column: str) -> Iterator[Any]:
 
 @contextmanager
 def _opening(file: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a file; give its schema, and a function that yields batches of a column."""
+    """Open a file; return its schema, and a function that yields batches of a column."""
     try:
         if file.suffix == ".arrow":
             with pa.memory_map(str(file)) as source:

@@ -1,4 +1,4 @@
-"""Pictures of any format, mode and size become arrays of one side and one number of channels."""
+"""Converts pictures of any format, mode and size to arrays with one side and one number of channels."""
 
 import io
 import os
@@ -42,7 +42,7 @@ MOST_NAMED = 20  # pictures in a message
 LARGEST_PICTURE = 89_000_000  # pixels; a few kilobytes of file can claim more and exhaust the memory
 LARGEST_JPEG = 250_000_000  # pixels before it is decoded smaller; a phone's best has 200 million
 ONE_AT_A_TIME = 16_000_000  # pixels; pictures with more, 4 to 8 bytes each, wait for one another
-DRAFT = 2  # times the side wanted, to which large JPEGs are decoded at least, at a fraction of their size
+DRAFT = 2  # times the wanted side: large JPEGs are decoded at a fraction of their size, but at least so large
 BACKGROUND = "white"  # behind what is transparent
 JPEG = b"\xff\xd8\xff"  # its first bytes
 # Pillow's decoders raise all of these on damaged files.
@@ -55,7 +55,7 @@ decoding_large = threading.Lock()
 
 
 class Picture(NamedTuple):
-    """A picture that is to be decoded."""
+    """A picture to decode."""
 
     place: str  # where it is, for messages
     content: Path | bytes  # the file, or what is in it
@@ -74,15 +74,15 @@ def is_ignored(name: str) -> bool:
 
 
 def is_no_picture(name: str) -> bool:
-    """Tell whether a file of this name is passed over where pictures are looked for."""
+    """Tell whether a search for pictures skips a file of this name."""
     return is_ignored(name) or name.lower().endswith(OTHER_FILES)
 
 
 def decode(
     pictures: Iterable[Picture], side: int, channels: int, total: int | None = None
 ) -> Generator[Images | Fault, None, None]:
-    """Decode pictures, a chunk at a time, in threads; yield each image, or what is wrong, in turn."""
-    Image.init()  # two threads that open pictures while Pillow still loads its formats can miss one
+    """Decode pictures in threads, a chunk at a time; yield each image, or its fault, in order."""
+    Image.init()  # two threads could miss a format while Pillow still loads its formats
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
     left = iter(pictures)
     with (
@@ -143,10 +143,10 @@ def describe(faults: Sequence[Fault]) -> str:
 
 
 def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -> Images:
-    """Decode the first frame of a file, or of a stream of its bytes, and bring it ``to_pixels``.
+    """Decode the first frame of a file, or of a stream of its bytes, and convert it by ``to_pixels``.
 
-    It is turned as its EXIF orientation says. ``where`` names the file in messages. Raises UserError if it is
-    no picture, is damaged or a program in PostScript, or has more than 89 million pixels, a JPEG 250 million.
+    The EXIF orientation turns it. ``where`` names the file in messages. Raises UserError for a file that is
+    no picture, damaged, or a PostScript program, and for over 89 million pixels (250 million for a JPEG).
     """
     try:
         with _open(file) as image:
@@ -163,7 +163,7 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
 
 
 def _open(file: Path | IO[bytes]) -> Image.Image:
-    """Open a picture; a JPEG without Pillow's limit, which does not know how small it is decoded."""
+    """Open a picture; for a JPEG without Pillow's limit, because the JPEG is decoded smaller."""
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
         is_jpeg = stream.read(len(JPEG)) == JPEG
         stream.seek(0)
@@ -171,7 +171,7 @@ def _open(file: Path | IO[bytes]) -> Image.Image:
 
 
 def _check_format(image: Image.Image, file: Path | IO[bytes]) -> None:
-    """Refuse a program in PostScript and a camera's raw file, of which Pillow sees the thumbnail alone."""
+    """Refuse a PostScript program, and a camera's raw file, of which Pillow reads only the thumbnail."""
     if image.format == "EPS":
         raise ValueError("EPS is a program that draws; save what it draws as PNG")
     suffix = file.suffix.lower() if isinstance(file, Path) else ""
@@ -180,7 +180,7 @@ def _check_format(image: Image.Image, file: Path | IO[bytes]) -> None:
 
 
 def _draft(image: Image.Image, side: int) -> int:
-    """Have a large JPEG decoded small; return how many pixels will be in memory, unless they are too many."""
+    """Make a large JPEG be decoded small; return its pixels in memory, or raise UserError for too many."""
     width, height = image.size
     image.draft(image.mode, (DRAFT * side, DRAFT * side))
     pixels = image.width * image.height
@@ -190,28 +190,28 @@ def _draft(image: Image.Image, side: int) -> int:
 
 
 def _turn(image: Image.Image) -> None:
-    """Turn a picture as its EXIF orientation says; leave it where EXIF data cannot be read."""
+    """Turn a picture by its EXIF orientation; keep it as it is if its EXIF data cannot be read."""
     image.load()
     try:
         image.getexif()
     except DAMAGE:
         return
     for key in ("exif", "Raw profile type exif"):
-        image.info.pop(key, None)  # else Pillow writes it anew, which fails for what is not as it expects
+        image.info.pop(key, None)  # else Pillow writes it again, which fails for unexpected values
     ImageOps.exif_transpose(image, in_place=True)
 
 
 def resize_all(images: Images, side: int, channels: int) -> Images:
-    """Bring uint8 (n, H, W) grey or (n, H, W, 3) colour images ``to_pixels``, (n, side, side, channels)."""
+    """Convert uint8 (n, H, W) grey or (n, H, W, 3) colour images to (n, side, side, channels)."""
     return np.stack([to_pixels(Image.fromarray(image), side, channels) for image in images])
 
 
 def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
-    """Bring a picture of any mode to uint8 (side, side, channels), grey for 1 channel, RGB for 3.
+    """Convert a picture of any mode to uint8 (side, side, channels), grey for 1 channel, RGB for 3.
 
-    Transparency is composited over white. A picture of another size is scaled, smoothly, until it covers
-    the square, and centre-cropped; one of the right size keeps its pixels. Raises ValueError for numbers
-    that are no brightness (see ``_white``).
+    Transparency is composited over white. A picture of another size is scaled smoothly until it covers the
+    square, and centre-cropped; one of the right size keeps its pixels. Raises ValueError for numbers that
+    are no brightness (see ``_white``).
     """
     mode = "L" if channels == 1 else "RGB"
     image.load()  # before which some formats say another mode
@@ -225,7 +225,7 @@ def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
     """Convert a picture to ``mode``, L or RGB."""
     if image.mode.startswith(("I", "F")):
-        # A PNG's one transparent grey; 8 bits would not tell it from its neighbours.
+        # A PNG's single transparent grey; 8 bits could not distinguish it from its neighbours.
         values = np.asarray(image)
         opaque = values != image.info.get("transparency")
         grey = np.rint(values.astype(np.float64) * (255 / _white(image.mode, values))).astype(np.uint8)
@@ -241,7 +241,7 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _white(mode: str, values: NDArray[Any]) -> int:
-    """Return what is white in a grey picture: of 16 bits 65535, else a limit that no pixel exceeds."""
+    """Return the value of white in a grey picture: 65535 for 16 bits, else a limit that no pixel exceeds."""
     if mode.startswith("I;"):
         return 65535
     whites = (1, 255, 65535) if mode == "F" else (255, 65535)

@@ -1,7 +1,7 @@
-"""Sources of images by name, what dataset.source chooses from, and how one is read into class arrays.
+"""The sources of images that dataset.source can name, and the reading of one into class arrays.
 
-To add one, write a function like ``digits`` and put it into SOURCES. Public data sets are read through the
-libraries that have them.
+To add one, write a function like ``digits`` and put it into SOURCES. Public data sets are read with the
+libraries that provide them.
 """
 
 import os
@@ -84,7 +84,7 @@ def _cifar(
 
 
 def _load(dataset: Any, directory: Path, is_train: bool) -> Any:
-    """Load a torchvision data set, downloaded unless it is there whole, of which it compares the MD5."""
+    """Load a torchvision data set; torchvision checks its MD5 and downloads it if it is not complete."""
     try:
         return dataset(directory, train=is_train, download=True)
     except (OSError, RuntimeError, HTTPException) as error:
@@ -107,10 +107,10 @@ class Read(Protocol):
     A source without test images holds some out by ``der.data.sources.hold_out``; pictures become arrays by
     ``der.data.sources.pictures``.
 
-    ``settings`` are section dataset of the parameters; ``settings.path`` is the file or directory to read.
-    ``scratch`` is a path where the source may make a directory for files of its own, which it removes in
-    the end. The same settings and files must give the same arrays: draws come from ``settings.seed`` alone.
-    Raises UserError, one sentence, for whatever is wrong with the files.
+    ``settings`` is section dataset of the parameters; ``settings.path`` is the file or directory to read.
+    ``scratch`` is a path where the source may make a directory for its own files, which it removes at the
+    end. The same settings and files must give the same arrays: draws come only from ``settings.seed``.
+    Raises UserError, one sentence, for every mistake in the files.
     """
 
     def __call__(self, settings: DatasetSettings, scratch: Path, /) -> Iterable[ClassImages]: ...
@@ -118,12 +118,12 @@ class Read(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from, and what is known of them before they are read."""
+    """A source of images, and the facts that are known before it is read."""
 
     read: Read
     classes: tuple[str, ...] | None = None  # None: those that the user puts there, now and later
     list_found: Callable[[DatasetSettings], list[str]] = lambda settings: []  # those; [] if unknown
-    # UserError if reading must fail, which would make files at the path.
+    # UserError if reading is sure to fail; it would make files at the path.
     check: Callable[[DatasetSettings, Path], None] = lambda settings, scratch: None
 
     def list_names(self, settings: DatasetSettings) -> list[str]:
@@ -133,7 +133,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a data set holds."""
+    """The numbers of classes and images of a data set."""
 
     classes: int
     train: int  # images
@@ -142,7 +142,7 @@ class Counts:
 
 
 def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
-    """Raise UserError if there cannot be a directory for downloads."""
+    """Raise UserError if the directory for downloads cannot exist."""
     with naming("dataset.downloads"):
         wanted = expand_home(settings.downloads)
         place = next(one for one in (wanted, *wanted.absolute().parents) if one.exists())
@@ -159,7 +159,7 @@ SOURCES: dict[str, Source] = {
 
 
 def find_source(settings: DatasetSettings) -> Source:
-    """Find the source that ``settings`` name, also a user's function; raises UserError if there is none."""
+    """Find the source that ``settings`` name, or a user's function; raises UserError if there is none."""
     found: Source | Read = look_up(SOURCES, settings.source, "dataset.source")
     return found if isinstance(found, Source) else Source(found)
 
@@ -167,15 +167,15 @@ def find_source(settings: DatasetSettings) -> Source:
 def download(settings: DatasetSettings, destination: Path) -> Counts:
     """Read a source into ``destination/{train,test}/<class>.npy``, a sealed directory for each split.
 
-    One class is in memory at a time, or some megabytes where it is mapped. Raises UserError as
-    ``read_source`` does; what was written by then stays, so the caller makes the directory whole or absent.
+    Only one class is in memory at a time, or some megabytes if it is mapped. Raises UserError like
+    ``read_source``; files written before it stay, so the caller makes the directory whole or absent.
     """
     counts = np.zeros(4, np.int64)
     with closing(read_source(settings, destination / SCRATCH)) as found:
         for one in found:
             for split, images in zip(SPLITS, (one.train, one.test), strict=True):
                 file = destination / split / class_file(one.name)
-                if file.exists():  # Cat and cat, on a file system that takes them for the same
+                if file.exists():  # such as Cat and cat on a file system that ignores case
                     raise UserError(f"{file}: two classes' names differ in case only; rename one")
                 _put(images, file, destination / SCRATCH)
             counts += (1, len(one.train), len(one.test), one.passed_over)
@@ -185,7 +185,7 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
 
 
 def _put(images: Images, file: Path, scratch: Path) -> None:
-    """Write ``images``; a .npy file below ``scratch`` that holds them, and nothing else, becomes ``file``."""
+    """Write ``images``; if a .npy file below ``scratch`` holds exactly them, it becomes ``file``."""
     if isinstance(images, np.memmap):
         whole = Path(str(images.filename))
         if scratch in whole.parents and whole.stat().st_size == images.offset + images.nbytes:
@@ -196,7 +196,7 @@ def _put(images: Images, file: Path, scratch: Path) -> None:
 
 
 def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
-    """Yield the classes of the source that ``settings`` name; UserError unless they are as in ``Read``."""
+    """Yield the classes of the source that ``settings`` name; raises UserError unless they fit ``Read``."""
     where = f"dataset.source: {settings.source}"
     found: object = find_source(settings).read(settings, scratch)
     if not isinstance(found, Iterable):
@@ -217,7 +217,7 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
 
 
 def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
-    """Raise UserError unless a source's class is as ``Read`` describes it."""
+    """Raise UserError unless a source's class fits the description in ``Read``."""
     if not isinstance(one, ClassImages):
         raise UserError(f"yields {_kind(one)}, no class by name; yield a ClassImages for every class")
     with naming(f"{one.name!r}"):

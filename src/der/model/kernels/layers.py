@@ -1,4 +1,4 @@
-"""The layer that extractors are made of, and what it is computed by.
+"""The layer of the extractors, and the operations that compute it.
 
 A layer is y = relu(scale * xhat + shift + residual), where z = conv(x) and xhat = (z - mean) * rstd. Mean and
 variance are those of a channel over all M pixels of the batch, rstd = (variance + eps)^-1/2, and the running
@@ -9,9 +9,9 @@ there is no ReLU, and sums over the M pixels:
     dresidual = g    dshift = sum(g)    dscale = sum(g * xhat)
     dz = scale * rstd * (g - dshift / M - xhat * dscale / M)
 
-Torch's own operations compute this, and in training kernels made for it: Triton's on CUDA (triton.py), C++ on
-processors (processor.cpp). Of a batch that is spread over several processes, sums and M are of all of them
-(SyncedNorm in der.train). In a frozen layer the normalisation is folded into the convolution.
+Torch's own operations compute this. In training, special kernels can do it: Triton on CUDA (triton.py), C++
+on processors (processor.cpp). If several processes share a batch, sums and M are over all of them (SyncedNorm
+in der.train). In a frozen layer the normalisation is folded into the convolution.
 
 # B batch, C channels, H and W pixels
 """
@@ -32,9 +32,9 @@ from der.model.kernels.processor import Kernels, Normalized
 
 
 class ConvNorm(nn.Module):
-    """relu(gate * batch_norm(conv(x)) + residual), all but convolution and norm optional; no other bias.
+    """relu(gate * batch_norm(conv(x)) + residual); gate, residual and ReLU are optional; no other bias.
 
-    Computes in the dtype of x; parameters are float32 all the same.
+    It computes in the dtype of x; parameters are always float32.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ConvNorm(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.norm.num_batches_tracked = None  # unused with a momentum, and one kernel per layer and step
+        self.norm.num_batches_tracked = None  # not used here, and it costs one kernel per layer and step
         self.relu = relu
         self.folded = False
         self.gate: Tensor | None = None  # channel mask (C,), while masks are learned
@@ -67,7 +67,7 @@ class ConvNorm(nn.Module):
         return self.by_torch(x_BCHW, residual_BCHW)
 
     def by_torch(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
-        """The layer by torch's own operations."""
+        """Compute the layer with torch's own operations."""
         weight, bias = self.conv.weight.to(x_BCHW.dtype), self.conv.bias
         bias = None if bias is None else bias.to(x_BCHW.dtype)
         y_BCHW = F.conv2d(x_BCHW, weight, bias, self.conv.stride, self.conv.padding)
@@ -81,7 +81,7 @@ class ConvNorm(nn.Module):
         return F.relu_(y_BCHW) if self.relu else y_BCHW
 
     def by_triton(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
-        """The layer by kernels for CUDA, folded or in training."""
+        """Compute the layer with the kernels for CUDA, folded or in training."""
         from der.model.kernels import triton  # only now: Triton is not everywhere
 
         if self.folded:
@@ -90,13 +90,13 @@ class ConvNorm(nn.Module):
         return y_BCHW
 
     def by_compiled(self, x_BCHW: Tensor, residual_BCHW: Tensor | None, kernels: Kernels) -> Tensor:
-        """The layer in training by ``kernels``, with a second output that ``fork`` finds."""
+        """Compute the layer in training with ``kernels``, with a second output for ``fork``."""
         y_BCHW, beside = CompiledConvNorm.apply(x_BCHW, *self._parameters_of(residual_BCHW), self, kernels)
         y_BCHW.beside = beside
         return y_BCHW  # type: ignore[no-any-return]
 
     def _parameters_of(self, residual_BCHW: Tensor | None) -> tuple[Tensor | None, ...]:
-        """What a layer as one operation takes: weight, scale, shift, residual, the weight's values."""
+        """Return a layer's inputs as one operation: weight, scale, shift, residual, the weight's values."""
         weight = self.conv.weight
         scale: Tensor = self.norm.weight
         shift: Tensor = self.norm.bias
@@ -105,17 +105,17 @@ class ConvNorm(nn.Module):
         return weight, scale, shift, residual_BCHW, weight if self.values is None else self.values
 
     def fold(self) -> None:
-        """Put the normalisation, as in evaluation mode, into weight and bias of the convolution."""
+        """Fold the normalisation, as in evaluation mode, into the convolution's weight and bias."""
         self.conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
         self.norm = nn.Identity()  # type: ignore[assignment]
         self.folded = True
 
 
 class CompiledConvNorm(torch.autograd.Function):
-    """relu(batch_norm(conv(x)) + residual) of a layer in training mode, twice.
+    """Computes relu(batch_norm(conv(x)) + residual) of a layer in training mode, with two outputs.
 
-    ``values`` are the weight's values in the dtype of x; the gradient goes to ``weight``. Two ways may lead
-    on, one from either output: their gradients are added as they are used, not in a pass of its own.
+    ``values`` are the weight's values in the dtype of x; the gradient goes to ``weight``. The two outputs are
+    for two paths. Their gradients are added as they are used, without a pass for it.
     """
 
     @staticmethod
@@ -150,7 +150,7 @@ class CompiledConvNorm(torch.autograd.Function):
 
 
 def fork(x: Tensor) -> tuple[Tensor, Tensor]:
-    """``x`` for two ways, whose gradients meet in the layer it comes from, if compiled kernels made it."""
+    """Return ``x`` for two paths; if compiled kernels made it, their gradients meet in its layer."""
     return x, getattr(x, "beside", x)
 
 
@@ -159,10 +159,10 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 class FusedLayers:
-    """The layers of a module in training, whose weights' values are at hand in the dtype of the images.
+    """The layers of a module in training, with copies of their weights in the dtype of the images.
 
-    Computed by the ``kernels`` compiled for a processor, or else by Triton's on CUDA, where a second stream
-    computes the weights' gradients.
+    The ``kernels`` compiled for a processor compute them, or Triton's on CUDA, where a second stream computes
+    the weights' gradients.
     """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype, kernels: Kernels | None = None) -> None:
@@ -174,34 +174,34 @@ class FusedLayers:
                 layer.values = layer.conv.weight.detach().to(dtype)
 
     def cast_weights(self) -> None:
-        """Bring the values that forward and backward passes use up to date with the weights."""
+        """Update the values that forward and backward passes use from the weights."""
         values = [layer.values for layer in self.layers if layer.values is not None]
         if values:
             torch._foreach_copy_(values, [layer.conv.weight.detach() for layer in self.layers])
 
     def join(self) -> None:
-        """Have the current stream wait for the weights' gradients."""
+        """Make the current stream wait for the weights' gradients."""
         if self.side is not None and self.layers:  # else a capture must not wait for other work
             torch.cuda.current_stream().wait_stream(self.side)
 
     def release(self) -> None:
-        """Leave the layers as they were found."""
+        """Restore the layers to their earlier state."""
         for layer in self.layers:
             layer.side = layer.values = layer.kernels = None
 
 
 class _Tracer(fx.Tracer):
-    """Takes convolutions and batch normalisations as they are, subclasses of torch's among them."""
+    """Treats convolutions and batch normalisations as leaves, including subclasses of torch's."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.Conv2d | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
 
 
 def fold_pairs(module: nn.Module) -> None:
-    """Fold, in place, each batch normalisation that alone follows a convolution; what is not traced stays."""
+    """Fold, in place, each batch normalisation that is a convolution's only successor; others stay."""
     try:
         graph = _Tracer().trace(module)
-    except Exception:  # whatever a module's own code does with what stands for a tensor
+    except Exception:  # a module's code may fail in any way on tracing proxies
         return
     for convolution, norm in [*_find_pairs(module, graph)]:
         conv, bn = module.get_submodule(convolution), module.get_submodule(norm)
@@ -212,7 +212,7 @@ def fold_pairs(module: nn.Module) -> None:
 
 
 def _find_pairs(module: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, str]]:
-    """The names of convolutions and of the normalisations that follow; each is called once."""
+    """Find the names of convolutions and of their normalisations, each of which is called once."""
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     for node in graph.nodes:
         before: Any = node.args[0] if node.args else None

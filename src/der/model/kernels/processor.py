@@ -1,7 +1,7 @@
-"""Processors: kernels compiled where they run, for layers in training, and oneDNN's for frozen layers.
+"""Kernels for processors: compiled ones for layers in training, and oneDNN's for frozen layers.
 
-kernels/layers.py has the formulas, processor.cpp the kernels. They are compiled by the machine's own compiler
-for its own processor.
+kernels/layers.py has the formulas, processor.cpp the kernels. The machine's compiler compiles them for its
+processor.
 
 # C channels; all tensors (B, C, H, W) are channels last, of one dtype; all of length C are float32
 """
@@ -39,11 +39,11 @@ LINK = ("-shared",)  # not -fopenmp: threads are those of the OpenMP that torch 
 
 
 class Unavailable(Exception):
-    """There is no compiler, or not one that can do it: part of a sentence that says what is missing."""
+    """There is no suitable compiler; the message is a part of a sentence that says what is missing."""
 
 
 class Normalized(NamedTuple):
-    """A normalised batch, and the statistics that its gradients need."""
+    """A normalised batch, and the statistics for its gradients."""
 
     y: Tensor
     mean_C: Tensor
@@ -51,7 +51,7 @@ class Normalized(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Of what ``Kernels.normalize`` took."""
+    """The gradients of the inputs of ``Kernels.normalize``."""
 
     dz: Tensor
     dscale_C: Tensor
@@ -72,16 +72,16 @@ class Kernels:
             function.argtypes, function.restype = arguments, None
 
     def serve(self, x: Tensor, channels: int) -> bool:
-        """Whether they can take what a layer makes of ``x``."""
+        """Tell whether the kernels can compute a layer of ``x``."""
         return x.device.type == "cpu" and x.dtype in DTYPES and channels % LANES == 0
 
     def normalize(
         self, z: Tensor, norm: nn.BatchNorm2d, scale_C: Tensor, shift_C: Tensor, residual: Tensor | None,
         relu: bool,
     ) -> Normalized:  # fmt: skip
-        """relu(batch_norm(z) + residual) in training mode, the last two optional.
+        """Compute relu(batch_norm(z) + residual) in training mode; residual and ReLU are optional.
 
-        ``scale_C`` and ``shift_C`` stand in for those of ``norm``, whose running statistics move. z has two
+        ``scale_C`` and ``shift_C`` replace those of ``norm``, whose running statistics are updated. z has two
         pixels or more.
         """
         channels = z.shape[1]
@@ -118,17 +118,17 @@ class Kernels:
 
 
 def compiled_kernels() -> Kernels:
-    """The kernels, compiled at the first call; raises Unavailable."""
+    """Return the kernels, compiled at the first call; raises Unavailable."""
     constants = f"constexpr long LANES = {LANES}, CHUNKS = {CHUNKS};\n"
     return Kernels(*compile_source(constants + SOURCE))
 
 
 @cache
 def compile_source(source: str) -> tuple[ctypes.CDLL, str]:
-    """The library of C++ ``source`` and its machine code's digest; raises Unavailable, but nothing else.
+    """Compile C++ ``source``; return the library and its digest. Raises Unavailable, but nothing else.
 
-    It takes a second or two in every process: what lies on disk for long would have to be trusted, and kept
-    in step with compilers and processors.
+    This takes a second or two in every process. A stored library would have to be trusted, and to be kept up
+    to date with compilers and processors.
     """
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
@@ -161,14 +161,14 @@ def _run(line: list[str], text: str) -> None:
 
 
 def serves_folded(x: Tensor) -> bool:
-    """Whether ``folded_layer`` can take ``x`` here; a graph that is exported must run elsewhere, too."""
+    """Tell whether ``folded_layer`` can take ``x`` here; an exported graph must run elsewhere, too."""
     if x.device.type != "cpu" or not torch.backends.mkldnn.is_available() or torch.compiler.is_exporting():
         return False
     return x.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def folded_layer(x: Tensor, conv: nn.Conv2d, residual: Tensor | None, relu: bool) -> Tensor:
-    """relu(conv(x) + residual), the last two optional, without gradients; x is float32 or bfloat16."""
+    """Compute relu(conv(x) + residual), the last two optional, without gradients; x float32 or bfloat16."""
     assert conv.bias is not None
     values, bias = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
     form = (list(conv.padding), list(conv.stride), [1, 1], 1)

@@ -1,9 +1,9 @@
 """Triton kernels for CUDA: a layer in training as one operation, and frozen layers.
 
-A network for small images at batch 128 spends its time on launching kernels, and on convolution tiles that
-are made for wider layers: at 16 to 64 channels most of a tile of cuDNN's is padding. Here a program keeps a
-stretch of pixels and all their channels, a layer is two or three launches forward and five backward, and the
-gradient of the weight is off the critical path, on a stream of its own. kernels/layers.py has the formulas.
+A network for small images at batch 128 spends its time on launching kernels, and on convolution tiles for
+wider layers: with 16 to 64 channels most of a cuDNN tile is padding. Here each program handles a range of
+pixels with all their channels. A layer takes two or three launches forward and five backward. The weight's
+gradient runs on its own stream, off the critical path. kernels/layers.py has the formulas.
 
 Sums are taken per tile and combined in a fixed order, so the bits are the same every time; they are float32.
 
@@ -37,10 +37,10 @@ WEIGHT_STAGES = 3
 
 
 class FusedConvNorm(torch.autograd.Function):
-    """relu(batch_norm(conv(x)) + residual) of a layer in training mode.
+    """Computes relu(batch_norm(conv(x)) + residual) of a layer in training mode.
 
     ``values`` are the weight's values in the dtype of x; the gradient goes to ``weight``. ``layer`` is the
-    ConvNorm, of which autograd sees only the tensors.
+    ConvNorm; autograd sees only its tensors.
     """
 
     @staticmethod
@@ -98,7 +98,7 @@ def _cudnn_gradients(
 
 @contextmanager
 def _beside(side: torch.cuda.Stream | None, *inputs: Tensor) -> Iterator[None]:
-    """Run the block on the stream ``side``, after the work so far; ``inputs`` live until it is done."""
+    """Run the block on the stream ``side`` after the current work; keep ``inputs`` until it is done."""
     if side is None:
         yield
         return
@@ -110,7 +110,7 @@ def _beside(side: torch.cuda.Stream | None, *inputs: Tensor) -> Iterator[None]:
 
 
 def folded_layer(x: Tensor, conv: nn.Conv2d, residual: Tensor | None, relu: bool) -> Tensor:
-    """relu(conv(x) + residual), the last two optional, of a frozen layer, its normalisation folded."""
+    """Compute relu(conv(x) + residual) of a frozen, folded layer; residual and ReLU are optional."""
     assert conv.bias is not None
     assert x.numel() < 2**31, "the kernels count in 32 bits"
     if relu and suits(conv.weight, conv.stride[0]):
@@ -122,7 +122,7 @@ def folded_layer(x: Tensor, conv: nn.Conv2d, residual: Tensor | None, relu: bool
 
 
 class Moments(NamedTuple):
-    """Mean and sum of squared deviations of tiles of ``span`` pixels, each (P, N) float32."""
+    """Means and sums of squared deviations of tiles of ``span`` pixels, each (P, N) float32."""
 
     means: Tensor
     squares: Tensor
@@ -130,7 +130,7 @@ class Moments(NamedTuple):
 
 
 def suits(weight: Tensor, stride: int) -> bool:
-    """Whether these kernels serve a convolution; ``weight`` is (N, K, 3, 3)."""
+    """Tell whether these kernels support a convolution; ``weight`` is (N, K, 3, 3)."""
     channels, channels_in, *kernel = weight.shape
     few = channels in WIDTHS and channels_in in WIDTHS
     return few and kernel == [3, 3] and stride == 1 and weight.dtype == DTYPE
@@ -146,7 +146,7 @@ def _span(pixels: int, rows: int, max_tiles: int) -> int:
 
 
 def convolve(x: Tensor, weight: Tensor) -> tuple[Tensor, Moments]:
-    """Convolution of x (B, K, H, W) with weight (N, K, 3, 3), both channels last, and its moments."""
+    """Convolve x (B, K, H, W) with weight (N, K, 3, 3), both channels last; return also the moments."""
     channels, channels_in, *_ = weight.shape
     pixels, y = x.numel() // channels_in, _empty(x, channels)
     span = _span(pixels, ROWS[max(channels_in, channels)], MAX_TILES)
@@ -157,14 +157,14 @@ def convolve(x: Tensor, weight: Tensor) -> tuple[Tensor, Moments]:
 
 
 def convolve_activated(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None) -> Tensor:
-    """relu(conv(x) + bias + residual), for frozen extractors with folded batch normalisation."""
+    """Compute relu(conv(x) + bias + residual) for frozen extractors with folded batch normalisation."""
     y = _empty(x, weight.shape[0])
     _launch_convolve(x, weight, y, bias, residual)
     return y
 
 
 def input_gradient(dy: Tensor, weight: Tensor) -> Tensor:
-    """Gradient (B, K, H, W) of the input, from dy (B, N, H, W) and weight (N, K, 3, 3)."""
+    """Compute the input's gradient (B, K, H, W) from dy (B, N, H, W) and weight (N, K, 3, 3)."""
     dx = _empty(dy, weight.shape[1])
     _launch_convolve(dy, weight, dx, flip=True)
     return dx
@@ -174,7 +174,7 @@ def _launch_convolve(
     x: Tensor, weight: Tensor, y: Tensor, bias: Tensor | None = None, residual: Tensor | None = None,
     moments: Moments | None = None, flip: bool = False,
 ) -> None:  # fmt: skip
-    """Fill y, and moments if there are some; what has a bias is activated, ``flip`` is the way back."""
+    """Fill y, and moments if given; a bias also means activation; ``flip`` means the backward pass."""
     channels_in, channels_out, row = x.shape[1], y.shape[1], 9 * weight.shape[1]
     rows, pixels = ROWS[max(channels_in, channels_out)], x.numel() // channels_in
     means, squares, span = moments or (y, y, rows)
@@ -188,7 +188,7 @@ def _launch_convolve(
 
 
 def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
-    """Gradient (N, K, 3, 3) float32, channels last, of the weight."""
+    """Compute the weight's gradient (N, K, 3, 3) float32, channels last."""
     channels_in, channels_out = weight.shape[1], weight.shape[0]
     pixels = dy.numel() // channels_out
     span = _span(pixels, WEIGHT_ROWS, WEIGHT_TILES[max(channels_in, channels_out)])
@@ -305,7 +305,7 @@ def _add_parts(parts, dw, P, K: tl.constexpr, N: tl.constexpr, TILES: tl.constex
 
 
 class Launch(NamedTuple):
-    """How x (B, C, H, W), channels last, is dealt out."""
+    """How x (B, C, H, W), channels last, is divided over programs."""
 
     rows: int  # M
     tiles: int  # P, of the sums
@@ -329,7 +329,7 @@ def _launch(x: Tensor) -> Launch:
 
 
 def measure_moments(x: Tensor) -> Moments:
-    """Moments of x (B, C, H, W), channels last."""
+    """Compute the moments of x (B, C, H, W), channels last."""
     launch = _launch(x)
     means, squares = x.new_empty((2, launch.tiles, x.shape[1]), dtype=torch.float32)
     _moments[launch.sum_grid](x, means, squares, launch.rows, launch.span, **launch.shape)
@@ -340,9 +340,9 @@ def normalize(
     x: Tensor, moments: Moments, norm: nn.BatchNorm2d, scale: Tensor, shift: Tensor,
     residual: Tensor | None, relu: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """relu(scale * xhat + shift + residual) with the batch's moments; mean and 1 / deviation, (C,) float32.
+    """Compute relu(scale * xhat + shift + residual) by the batch's moments, and mean and 1 / deviation.
 
-    The running statistics of ``norm`` move as in training mode.
+    It updates the running statistics of ``norm`` as in training mode.
     """
     launch = _launch(x)
     y = torch.empty_like(x)
@@ -360,7 +360,7 @@ def normalize(
 def normalize_gradients(
     dy: Tensor, y: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor, residual: bool, relu: bool
 ) -> Gradients:
-    """Backward pass of ``normalize``, from its input x, its output y and what it returned."""
+    """Backward pass of ``normalize``, from its input x and its results."""
     launch = _launch(x)
     tiles = launch.tiles
     sums, products = x.new_empty((2, tiles, x.shape[1]), dtype=torch.float32)
