@@ -244,7 +244,7 @@ def list_inputs(stage: str, parameters: Any) -> tuple[list[str], list[Path]]:
 
 def digest_outputs(stage: str) -> str:
     """Apply ``digest_files`` to the outputs of ``stage``."""
-    return digest_files(list_outputs(stage))
+    return digest_files(output for output in list_outputs(stage) if output != made_of(stage))
 
 
 def digest_files(outputs: Iterable[Path]) -> str:

@@ -132,14 +132,18 @@ def _look(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _hash_as_dvc(stage: str, path: Path) -> str | None:
-    """What dvc.lock would say of the files at ``path`` now; None where DVC is not at work."""
-    if "DVC_STAGE" not in os.environ:
+    """What dvc.lock would say of the files at ``path`` now; None where there is no DVC."""
+    try:
+        from dvc.exceptions import DvcException  # it costs a second
+        from dvc.repo import Repo
+    except ModuleNotFoundError:
         return None
-    from dvc.repo import Repo  # it costs a second
-
-    deps = Repo().stage.load_one(name=stage).deps
-    found = next((dep for dep in deps if Path(dep.def_path) == Path(os.path.normpath(path))), None)
-    return None if found is None else str(found.get_hash().value)
+    try:
+        deps = Repo().stage.load_one(name=stage).deps
+        found = next((dep for dep in deps if Path(dep.def_path) == Path(os.path.normpath(path))), None)
+        return None if found is None else str(found.get_hash().value)
+    except (DvcException, OSError):  # no repository of DVC's; files that the stage will miss
+        return None
 
 
 StageWork = Callable[[Given], str]  # a stage's work; returns a sentence for users
@@ -194,9 +198,6 @@ def perform_stage(name: str, run: StageWork) -> None:
             given.confirm()
         return
     with framing(name):
-        project.made_of(name).unlink(
-            missing_ok=True
-        )  # `python -m stages` does not remove what a stage is to leave
         given = Given(name)
         sentence = run(given)
         given.confirm()
