@@ -6,6 +6,7 @@ part of every stage's code.
 """
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _PLACES = {
@@ -27,10 +28,22 @@ __all__ = list(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        try:
+            return version("der-pipeline")
+        except PackageNotFoundError:  # run from a clone
+            return "not installed"
     if name not in _PLACES:
         raise AttributeError(f"module 'der' has no attribute {name!r}")
     return getattr(import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*(name for name in globals() if name not in ("Any", "import_module")), *__all__]
+    return [
+        *(
+            name
+            for name in globals()
+            if name not in ("Any", "PackageNotFoundError", "import_module", "version")
+        ),
+        *__all__,
+    ]

@@ -11,6 +11,8 @@ from der.train.log import EpochRecord as EpochRecord
 from der.train.log import Listener as Listener
 from der.train.log import Progress as Progress
 
+__version__: str
+
 __all__ = [
     "DERClassifier",
     "EpochRecord",

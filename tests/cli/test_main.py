@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from der.cli.main import COMMANDS, FIRST, PIPELINE, naming_the_extra
+import der
+from der.cli.main import COMMANDS, FIRST, PIPELINE, main, naming_the_extra
 from der.core.errors import UserError
 from der.pipeline.project import write_chain
+from tests.locations import ROOT
 
 NAMES = [command.__name__ for command in COMMANDS]
 
@@ -91,3 +93,13 @@ def test_what_to_install(name: str) -> None:
     with pytest.raises((UserError, ModuleNotFoundError)) as caught, naming_the_extra():
         raise error
     assert str(caught.value) == said if name in PIPELINE else caught.value is error
+
+
+def test_its_version_and_a_reader_that_ends_early(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert not ended.value.code and capsys.readouterr().out == f"der {der.__version__}\n"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", der.__version__)
+    line = f"{sys.executable} -m der preset | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")

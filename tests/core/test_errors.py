@@ -32,9 +32,10 @@ def test_it_ends_in_one_line(error: BaseException, sentence: str) -> None:
     assert ended.value.code == sentence  # written to stderr, and status 1
 
 
-@given(st.text())
-def test_a_name_stays_on_its_line(text: str) -> None:
+@given(st.text() | st.text(st.sampled_from("a\u202e\u202c\u2067\u2069")))
+def test_a_name_stays_on_its_line_and_turns_no_other_round(text: str) -> None:
     assert len(printable(text).splitlines()) <= 1
+    assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") & set(printable(text))
     assert printable(printable(text)) == printable(text)
     if text.isprintable():
         assert printable(text) == text

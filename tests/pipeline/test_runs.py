@@ -92,6 +92,12 @@ def test_a_summary_that_is_not_of_the_steps_beside_it() -> None:
     write_json(SUMMARY, {**RESULTS, "last_top1": 99.0})
     with pytest.raises(DamageError, match=r"^metrics/summary\.json: not of the steps in metrics/steps$"):
         sum_up()
+    write_json(SUMMARY, RESULTS)
+    evaluation(1).rename("1")
+    evaluation(2).rename(evaluation(1))
+    Path("1").rename(evaluation(2))
+    with pytest.raises(DamageError, match=r"^metrics/steps/1: the metrics of step 2$"):
+        sum_up()
     SUMMARY.write_text("{", encoding="utf-8")
     with pytest.raises(
         UserError, match=r"^metrics/summary\.json: cannot be read .+; run `der verify --repair`"

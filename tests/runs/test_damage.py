@@ -99,6 +99,15 @@ def test_every_damaged_file_and_object_is_found_and_mended_without_training(
     assert pipeline.repro().run == ["check"]  # in a second; the others are restored
     assert pipeline.results() == base.results()
 
+    steps = pipeline.root / "metrics/steps"
+    (steps / "1").rename(steps / "3")
+    (steps / "2").rename(steps / "1")
+    (steps / "3").rename(steps / "2")
+    swapped = ["metrics/steps/1: the metrics of step 2", "metrics/steps/2: the metrics of step 1"]
+    assert verify(pipeline)[1] == swapped
+    assert verify(pipeline, "--repair")[0] == 0
+    assert pipeline.repro().run == []
+
 
 def disk(paths: Iterable[Path]) -> int:
     """Bytes of files, one with several links once."""

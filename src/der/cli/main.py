@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import der
 from der.core.errors import UserError, advising, columns, csv_cell, ending_in_a_sentence, printable
 from der.settings.sections import PRECISIONS
 
@@ -57,12 +58,12 @@ def main(words: list[str] | None = None) -> None:
             print(end="", flush=True)
         except BrokenPipeError:  # as after `| head`: no error, but nothing can be printed at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="der", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"der {der.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         name, text = command.__name__, inspect.getdoc(command) or ""

@@ -5,6 +5,17 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+TURNS = (
+    "LRE",
+    "RLE",
+    "LRO",
+    "RLO",
+    "PDF",
+    "LRI",
+    "RLI",
+    "FSI",
+    "PDI",
+)  # letters that turn the order of others
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which spreadsheets begin one
 QUOTE = "'"
 
@@ -62,10 +73,11 @@ def advising(advice: str) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` on one line: escape line ends, control characters and invalid UTF-8 as Python does."""
+    """Return ``text`` on one line, in the order written: escape controls and invalid UTF-8 as Python does."""
     return "".join(
         letter.encode("unicode_escape").decode("ascii")
         if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(letter) in TURNS
         else letter
         for letter in text
     )

@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from der.core.errors import DamageError, UserError
-from der.core.files import atomic_file, find_damage, from_here, read_sealed
+from der.core.files import SealedDirectory, atomic_file, find_damage, from_here, read_sealed
 from der.pipeline import project
 from der.pipeline.provenance import read_committed
 from der.settings.parsing import parse_yaml
@@ -238,6 +238,12 @@ def find_all_damage() -> Iterator[Damage]:
             yield Damage(f"{from_here(path)}: damaged, an object of DVC's cache", path)
     for directory in filter(Path.exists, project.sealed(project.chain_length())):
         yield from (Damage(str(error), directory) for error in find_damage(directory))
+    for step in range(1, project.chain_length() + 1):
+        with suppress(DamageError, UserError):  # said above
+            metrics = SealedDirectory(project.evaluation(step)).read_json("metrics.json")
+            if metrics["step"] != step:
+                path = project.evaluation(step)
+                yield Damage(f"{path}: the metrics of step {metrics['step']}", path)
     for record in sorted(project.MADE_OF.glob("*.json")):
         try:
             read_sealed(record)

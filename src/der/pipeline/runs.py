@@ -53,14 +53,17 @@ def read_steps() -> list[StepMetrics]:
             raise UserError(f"{path}: no metrics; run `dvc repro`")
         if project.is_unused(path):
             break
-        steps.append(_read_step(path))
+        steps.append(_read_step(step))
     return steps
 
 
-def _read_step(path: Path) -> StepMetrics:
+def _read_step(step: int) -> StepMetrics:
+    path = project.evaluation(step)
     metrics: StepMetrics = SealedDirectory(path).read_json(STEP_METRICS)
     if not isinstance(metrics, dict) or not metrics.keys() >= StepMetrics.__required_keys__:
         raise UserError(f"{path / STEP_METRICS}: no metrics of a step; run the step's evaluation again")
+    if metrics["step"] != step:
+        raise DamageError(f"{path}: the metrics of step {metrics['step']}")
     return metrics
 
 
@@ -106,9 +109,9 @@ def sum_up() -> str:
         raise UserError(f"{error}; {project.MEND}") from None
     if not isinstance(summary, dict) or not summary.keys() >= Summary.__required_keys__:
         raise UserError(f"{project.SUMMARY}: no summary of steps; run `dvc repro`")
-    folders = [project.evaluation(int(step)) for step in summary["steps"]]
-    if all(map(Path.exists, folders)):  # a clone may lack them
-        read_summary(list(map(_read_step, folders)))
+    steps = [int(step) for step in summary["steps"]]
+    if all(project.evaluation(step).exists() for step in steps):  # a clone may lack them
+        read_summary(list(map(_read_step, steps)))
     before = provenance.read_summary("HEAD")
     changes = verdict.describe_changes(before, summary) if before else []
     lines = ["", results_table(summary), ""]

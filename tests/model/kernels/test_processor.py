@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from der.model.kernels import processor
 from der.model.kernels.layers import ConvNorm, FusedLayers, fork
-from der.model.kernels.processor import Kernels, Unavailable, compile_source, folded_layer, serves_folded
+from der.model.kernels.processor import (
+    Kernels,
+    Unavailable,
+    compile_source,
+    compiled_kernels,
+    folded_layer,
+    serves_folded,
+)
 from tests.builders import same_bits, weights
 
 BOUNDS = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
@@ -257,3 +264,10 @@ def test_what_does_not_compile_and_what_does_not_load() -> None:
         compile_source("this is no C++")
     with pytest.raises(Unavailable, match=r"cannot be loaded \(.*nowhere.*\)$"):
         compile_source('extern "C" void nowhere(); extern "C" void call() { nowhere(); }')
+
+
+@pytest.mark.usefixtures("kernels")
+def test_a_library_that_lacks_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "SOURCE", 'extern "C" void other() {}')
+    with pytest.raises(Unavailable, match=r"lacks a kernel \(.*normalize"):
+        compiled_kernels()

@@ -120,7 +120,10 @@ class Kernels:
 def compiled_kernels() -> Kernels:
     """Return the kernels, compiled at the first call; raises Unavailable."""
     constants = f"constexpr long LANES = {LANES}, CHUNKS = {CHUNKS};\n"
-    return Kernels(*compile_source(constants + SOURCE))
+    try:
+        return Kernels(*compile_source(constants + SOURCE))
+    except AttributeError as error:
+        raise Unavailable(f"what the C++ compiler makes lacks a kernel ({error})") from None
 
 
 @cache
