@@ -4,6 +4,9 @@
 # make torture: kills `dvc repro` TORTURE times, 1000 if nothing is said, and draws as many examples of a property.
 # make docs: the pages as a site, in site/.
 PYTHON ?= python3
+# Exact versions, so that what was green stays so; empty: the newest that pyproject.toml admits.
+CONSTRAINTS ?= constraints.txt
+INSTALL = pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
 VENV := .venv
 RUNS := $(VENV)/.runs
 TESTS := $(VENV)/.tests
@@ -13,7 +16,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE pytest --dist worksteal
 # dvc runs the python of the PATH: the environment's comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run check test static types tests torture bench docs clean
+.PHONY: run check test static types tests torture bench docs constraints clean
 
 run: $(RUNS) # the last stage leaves the table to `der show`, which is there also if no stage ran
 	der check
@@ -46,19 +49,26 @@ bench: $(RUNS)
 docs: $(PAGES)
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
-$(RUNS): pyproject.toml
+$(RUNS): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	pip install --quiet --editable '.[pipeline]'
+	$(INSTALL) '.[pipeline]'
 	touch $@
 
 $(TESTS): $(RUNS)
-	pip install --quiet --editable '.[dev]'
+	$(INSTALL) '.[dev]'
 	touch $@
 
 $(PAGES): $(RUNS)
-	pip install --quiet --editable '.[docs]'
+	$(INSTALL) '.[docs]'
 	touch $@
+
+constraints: # the newest versions that pyproject.toml admits today; triton and CUDA's libraries follow torch
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/pip install --quiet --editable '.[dev]'
+	sed -i.old '/^#/!d' constraints.txt
+	$(VENV)-newest/bin/pip freeze --exclude-editable | grep -vE '^(nvidia|cuda|triton)' >> constraints.txt
+	rm -r $(VENV)-newest constraints.txt.old
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis

@@ -5,9 +5,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 from tests.locations import ROOT
@@ -58,7 +61,7 @@ def test_workflows(path: Any) -> None:
     used = re.findall(r"uses: (\S+)", text)
     assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one) for one in used)  # none that can move
     assert content["permissions"] == {"contents": "read"} and "secrets." not in text
-    targets = re.findall(r"run: make (\w+)$", text, re.MULTILINE)
+    targets = re.findall(r"run: make (\w+)", text)
     made = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert targets and all(re.search(rf"^{one}:", made, re.MULTILINE) for one in targets)
 
@@ -68,4 +71,21 @@ def test_workflows_run_the_oldest_and_the_newest_python() -> None:
     versions = re.findall(r"^Programming Language :: Python :: (3\.\d+)$", classifiers, re.MULTILINE)
     assert PROJECT["requires-python"] == f">={versions[0]}"
     jobs = read_yaml(".github/workflows/tests.yml")["jobs"]
-    assert jobs["linux"]["strategy"]["matrix"]["python"] == [versions[0], versions[-1]]
+    rows = jobs["linux"]["strategy"]["matrix"]["include"]
+    assert {row["python"] for row in rows} == {versions[0], versions[-1]}
+    assert [row["versions"] for row in rows] == ["pinned", "newest", "lowest"]
+
+
+def test_the_pinned_versions_are_of_what_the_ranges_admit() -> None:
+    """Names and exact versions alone: no address, and nothing of one machine."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[1:]
+    pinned = dict(line.split("==") for line in lines)
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    names = {canonicalize_name(name): version for name, version in pinned.items()}
+    for one in map(
+        Requirement, [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
+    ):
+        if one.name != PROJECT["name"] and canonicalize_name(one.name) in names:
+            assert names[canonicalize_name(one.name)] in one.specifier, one
+            assert any(bound.operator == "<" for bound in one.specifier), one
+    assert {"torch", "numpy", "dvc", "msgspec"} <= names.keys()
