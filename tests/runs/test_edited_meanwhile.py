@@ -93,22 +93,27 @@ def test_a_stage_whose_parameters_are_edited_leaves_nothing(selecting: Pipeline)
     assert selecting.results() == from_scratch(selecting) != before
 
 
-@pytest.mark.parametrize(
-    ("stage", "edit", "wrong"),
-    [
-        ("build_memory@1", rewrite("budget", "8", "12"), "memory.budget 12, but it was 8"),
-        ("evaluate@1", rewrite("group_labels", "10", "1"), "evaluate.group_labels 1, but it was 10"),
-        ("download", ADD_AN_IMAGE, "data/images as it is now, but that was edited meanwhile"),
-    ],
+SEEN_BY_DVC_ALONE = (
+    ("download", ADD_AN_IMAGE, "data/images as it is now, but that was edited meanwhile"),
+    ("build_memory@1", rewrite("budget", "8", "12"), "memory.budget 12, but it was 8"),
+    ("evaluate@1", rewrite("group_labels", "10", "1"), "evaluate.group_labels 1, but it was 10"),
 )
-def test_an_edit_that_dvc_alone_sees_is_found_out(
-    stage: str, edit: str, wrong: str, pipeline: Pipeline
-) -> None:
-    pipeline.edit(train__seed=1, dataset__seed=1)
-    done = pipeline.command("python", "-c", DVC_AND_EDIT.format(stage=stage, edit=edit))
-    sentence = f"{stage}: dvc.lock says that it was made of {wrong}; `dvc repro` makes it again"
-    assert done.returncode and f"error: {sentence}" in done.stderr, done.stdout + done.stderr
-    assert stage in pipeline.repro().run
+
+
+HAS_IT_RUN: dict[str, dict[str, Any]] = {
+    "download": {"dataset__seed": 1},
+    "build_memory@1": {"memory__seed": 1},
+    "evaluate@1": {"train__seed": 1},
+}
+
+
+def test_an_edit_that_dvc_alone_sees_is_found_out(pipeline: Pipeline) -> None:
+    for stage, edit, wrong in SEEN_BY_DVC_ALONE:
+        pipeline.edit(**HAS_IT_RUN[stage])
+        done = pipeline.command("python", "-c", DVC_AND_EDIT.format(stage=stage, edit=edit))
+        sentence = f"{stage}: dvc.lock says that it was made of {wrong}; `dvc repro` makes it again"
+        assert done.returncode and f"error: {sentence}" in done.stderr, done.stdout + done.stderr
+        assert stage in pipeline.repro().run
     assert pipeline.results() == from_scratch(pipeline)
     assert pipeline.repro().run == []
 
