@@ -152,7 +152,9 @@ def known(
     """Have DVC know these experiments of a commit, which has the metrics ``own``, perhaps of another run."""
     commit = {**state_of(PARAMETERS, own, "main"), "experiments": experiments}
     monkeypatch.setattr(runs, "read_commit", lambda: json.loads(json.dumps(commit)))
-    monkeypatch.setattr(runs, "is_recorded", lambda parameters: recorded and parameters == PARAMETERS)
+    monkeypatch.setattr(
+        "der.pipeline.dvc.is_recorded", lambda parameters: recorded and parameters == PARAMETERS
+    )
 
 
 def test_table_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:

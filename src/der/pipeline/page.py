@@ -9,11 +9,8 @@ from der.core.errors import UserError
 from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_labels
 from der.evaluation import results
-from der.pipeline import project, provenance, runs
-from der.pipeline.dvc import count_same_steps, find_misrecorded
-from der.pipeline.inputs import RunImages
+from der.pipeline import dvc, inputs, project, provenance, runs, timing
 from der.pipeline.presets import PLACES
-from der.pipeline.timing import read_times
 from der.report import page as report_page
 from der.settings.experiment import Settings
 from der.settings.parsing import parse_yaml
@@ -29,7 +26,7 @@ def make_page(settings: Settings) -> str:
 
     Raises UserError for results of which dvc.lock says what is not so.
     """
-    for sentence in find_misrecorded().values():
+    for sentence in dvc.find_misrecorded().values():
         raise UserError(sentence)
     return report_page.write_page(report_page.render(read_run(settings)), project.REPORT)
 
@@ -49,7 +46,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     if len(memory.class_means) != classes:
         found = f"of {len(memory.class_means)} classes, but step {last} has {classes}"
         raise UserError(f"{project.memory(last)}: {found}; run `dvc repro`")
-    images, protocol = RunImages(settings.dataset.source), settings.protocol
+    images, protocol = inputs.RunImages(settings.dataset.source), settings.protocol
     before, parameters = read_earlier(summary), provenance.shown_parameters(settings)
     preset, changes = provenance.nearest_preset(parameters)
     digests = "".join(SealedDirectory(project.RAW / split).digest for split in SPLITS)
@@ -79,7 +76,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         seed=settings.train.seed,
         revision=provenance.code_revision(),
         stages=stages,
-        times=read_times(stages),
+        times=timing.read_times(stages),
         digest=runs.digest_results(),
     )
 
@@ -95,7 +92,7 @@ def read_earlier(own: Summary) -> Reference | None:
         return None
     revision, before = committed
     rows = list(zip(before["steps"].values(), own["steps"].values(), strict=False))
-    steps = count_same_steps(revision, len(rows))
+    steps = dvc.count_same_steps(revision, len(rows))
     if all(row["top1"] == mine["top1"] for row, mine in rows[:steps]):
         return None
     name, source = "before the last edit", f"{project.SUMMARY} of commit {revision}"

@@ -16,10 +16,7 @@ from der.core.errors import DamageError, UserError, csv_cell
 from der.core.files import SealedDirectory, atomic_file, read_json
 from der.evaluation.results import METRICS as STEP_METRICS
 from der.evaluation.results import StepMetrics
-from der.pipeline import project, provenance
-from der.pipeline.dvc import LOCK, find_misrecorded, is_recorded
-from der.pipeline.environment import TABLE
-from der.pipeline.inputs import RunImages
+from der.pipeline import dvc, environment, inputs, project, provenance
 from der.pipeline.presets import load_preset
 from der.settings.sections import ProtocolSettings
 from der.summary import verdict
@@ -36,8 +33,8 @@ Finished = tuple[Any, Any]  # parameters and metrics of a run
 UNFINISHED = ("running", "queued", "failed")  # DVC's words for the states of experiments
 OWN_FIRST = "In the first row: the setting of this commit, with its own run."
 OWN_LEFT_OUT = (
-    f"This commit's own run is left out: {LOCK}, {project.PARAMS} and {project.SUMMARY} in it are not of one "
-    "run; `dvc repro`, then commit all three."
+    f"This commit's own run is left out: {dvc.LOCK}, {project.PARAMS} and {project.SUMMARY} in it are not of "
+    "one run; `dvc repro`, then commit all three."
 )
 
 
@@ -84,7 +81,7 @@ def digest_results() -> str:
 
 def conclude(sentence: str) -> str:
     """Return the last stage's text: ``sentence``, and the results unless they are shown later."""
-    return sentence if os.environ.get(TABLE) == "later" else f"{sentence}\n{sum_up()}"
+    return sentence if os.environ.get(environment.TABLE) == "later" else f"{sentence}\n{sum_up()}"
 
 
 def show_results() -> str:
@@ -95,7 +92,7 @@ def show_results() -> str:
         with suppress(UserError):  # results that are missing are others, too
             mark = f'<meta name="results" content="{digest_results()}">'
             page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
-    wrong = [f"Not so: {sentence}" for sentence in find_misrecorded().values()]
+    wrong = [f"Not so: {sentence}" for sentence in dvc.find_misrecorded().values()]
     return "\n".join([table + page, *wrong, NEXT])
 
 
@@ -135,7 +132,7 @@ def compare_experiments(path: Path | None = None) -> str:
         queue = "queue some with `dvc exp run --queue -S ...`, then `dvc queue start`"
         raise UserError("; ".join([none, *notes, queue]))
     baseline = commit["data"]["params"][str(project.PARAMS)]["data"]
-    own = _read_finished(commit["data"]) if is_recorded(baseline) else None
+    own = _read_finished(commit["data"]) if dvc.is_recorded(baseline) else None
     found = [own, *finished] if own else finished
     changed = {change.key for parameters, _ in found for change in project.compare(baseline, parameters)}
     setting = sorted(changed.difference(REPETITION))
@@ -221,7 +218,7 @@ JOINT = "joint"  # the preset of the upper bound
 KINDS = {"unpruned": "without pruning", "pruned": "with pruning"}
 
 
-def published_curves(images: RunImages, protocol: ProtocolSettings) -> list[Curve]:
+def published_curves(images: inputs.RunImages, protocol: ProtocolSettings) -> list[Curve]:
     """Return the published curves of presets with these images and this protocol."""
     first, later = protocol.first_classes or 0, protocol.later_classes
     return [
@@ -231,7 +228,7 @@ def published_curves(images: RunImages, protocol: ProtocolSettings) -> list[Curv
     ]
 
 
-def published_references(images: RunImages, protocol: ProtocolSettings) -> list[verdict.Reference]:
+def published_references(images: inputs.RunImages, protocol: ProtocolSettings) -> list[verdict.Reference]:
     """Return published averages and last accuracies, also of results without a curve."""
     found = []
     for name, source, results in _find_published(images, protocol):
@@ -240,7 +237,7 @@ def published_references(images: RunImages, protocol: ProtocolSettings) -> list[
     return found
 
 
-def _find_published(images: RunImages, protocol: ProtocolSettings) -> Iterator[tuple[str, str, Any]]:
+def _find_published(images: inputs.RunImages, protocol: ProtocolSettings) -> Iterator[tuple[str, str, Any]]:
     """Find name, source and numbers of each result; presets that share a result are named together.
 
     There is none for a protocol that names its steps' classes, or has one step of all classes.
@@ -266,7 +263,7 @@ def make_curve(name: str, source: str, first: int, later: int, top1: list[float]
     return Curve(name, source, [first + later * index for index in range(len(top1))], top1)
 
 
-def joint_accuracy(images: RunImages, classes: int) -> float | None:
+def joint_accuracy(images: inputs.RunImages, classes: int) -> float | None:
     """Return the mean top-1 of recorded joint trainings on these images; None if there are none.
 
     It is also None if the run learned only some of the classes; ``classes`` is their number.
