@@ -157,6 +157,16 @@ class Pipeline:
         """Every file that the stages left, as ``repeatable``."""
         return repeatable(self.root, RESULTS)
 
+    def from_scratch(self) -> Digests:
+        """The results of all stages, run anew without DVC on the same parameters, data and code."""
+        fresh = replace(self, root=self.root.with_name("fresh"))
+        shutil.rmtree(fresh.root, ignore_errors=True)
+        shutil.copytree(self.root, fresh.root, ignore=shutil.ignore_patterns(".git", ".dvc", "dvc.lock"))
+        for directory in RESULTS:
+            shutil.rmtree(fresh.root / directory)
+        fresh.succeed("python", "-m", "stages")
+        return fresh.results()
+
     def copy_to(self, root: Path) -> "Pipeline":
         """The same state of affairs at another place: files, DVC's cache and lock, git's history.
 

@@ -7,14 +7,13 @@ import random
 import shutil
 import subprocess
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.runs.lab import RESULTS, Digests, Pipeline
+from tests.runs.lab import RESULTS, Pipeline
 
 # Chooses exemplars, and edits the project while it does: what EDIT holds is done once.
 SELECTION = """
@@ -54,19 +53,6 @@ def rewrite(key: str, old: str, new: str) -> str:
     return f"""p = Path("params.yaml"); p.write_text(p.read_text().replace("{key}: {old}", "{key}: {new}"))"""
 
 
-def from_scratch(pipeline: Pipeline) -> Digests:
-    """The results of all stages, run anew on a pipeline's parameters, data and code, without DVC."""
-    fresh = replace(pipeline, root=pipeline.root.with_name("fresh"))
-    with suppress(FileNotFoundError):
-        shutil.rmtree(fresh.root)
-    ignored = shutil.ignore_patterns(".git", ".dvc", "dvc.lock")
-    shutil.copytree(pipeline.root, fresh.root, ignore=ignored)
-    for directory in RESULTS:
-        shutil.rmtree(fresh.root / directory, ignore_errors=True)
-    fresh.succeed("python", "-m", "stages")
-    return fresh.results()
-
-
 @pytest.fixture
 def selecting(pipeline: Pipeline) -> Pipeline:
     """A pipeline after a run by SELECTION."""
@@ -90,7 +76,7 @@ def test_a_stage_whose_parameters_are_edited_leaves_nothing(selecting: Pipeline)
     (selecting.root / "edit.py").write_text(rewrite("group_labels", "10", "20"), encoding="utf-8")
     selecting.repro()
     assert not (selecting.root / "edit.py").exists()
-    assert selecting.results() == from_scratch(selecting) != before
+    assert selecting.results() == selecting.from_scratch() != before
 
 
 SEEN_BY_DVC_ALONE = (
@@ -114,7 +100,7 @@ def test_an_edit_that_dvc_alone_sees_is_found_out(pipeline: Pipeline) -> None:
         sentence = f"{stage}: dvc.lock says that it was made of {wrong}; `dvc repro` makes it again"
         assert done.returncode and f"error: {sentence}" in done.stderr, done.stdout + done.stderr
         assert stage in pipeline.repro().run
-    assert pipeline.results() == from_scratch(pipeline)
+    assert pipeline.results() == pipeline.from_scratch()
     assert pipeline.repro().run == []
 
 
@@ -131,7 +117,7 @@ def test_what_is_misrecorded_is_told_and_not_taken_from_the_cache(pipeline: Pipe
     for directory in RESULTS:
         shutil.rmtree(clone.root / directory)
     assert "build_memory@1" in clone.repro().run
-    assert clone.results() == from_scratch(clone)
+    assert clone.results() == clone.from_scratch()
     assert sentence in pipeline.der("verify", "--repair")
     assert "build_memory@1" in pipeline.repro().run
     assert pipeline.results() == clone.results()
@@ -199,4 +185,4 @@ def test_whatever_is_edited_whenever_the_next_run_puts_right(number: int, pipeli
             assert repro.stdout is not None
             repro.stdout.read()
         pipeline.repro()
-        assert pipeline.results() == from_scratch(pipeline), (number, turn, done)
+        assert pipeline.results() == pipeline.from_scratch(), (number, turn, done)

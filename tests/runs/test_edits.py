@@ -7,7 +7,6 @@ follows another on the same copy: each whole run costs seconds.
 import ast
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from der.pipeline.dvc import hash_output
@@ -23,16 +22,6 @@ def assert_runs(pipeline: Pipeline, *stages: str, targets: tuple[str, ...] = ())
     done = pipeline.repro(*targets)
     assert (done.run[0], sorted(done.run[1:]), done.restored) == ("check", sorted(numbered(*stages)), [])
     assert set(done.run) <= set(planned)
-
-
-def from_scratch(pipeline: Pipeline) -> Digests:
-    """The results of all stages, run anew on a pipeline's parameters, data and code."""
-    fresh = replace(pipeline, root=pipeline.root.with_name("fresh"))
-    shutil.copytree(pipeline.root, fresh.root, ignore=shutil.ignore_patterns(".git", ".dvc"))
-    for directory in RESULTS:
-        shutil.rmtree(fresh.root / directory)
-    fresh.succeed("python", "-m", "stages")
-    return fresh.results()
 
 
 def without(results: Digests, *starts: str) -> Digests:
@@ -52,7 +41,7 @@ def test_edits_run_what_they_reach(pipeline: Pipeline) -> None:
     pipeline.chain(3)
     pipeline.edit(protocol__later_classes=1)
     assert_runs(pipeline, "split", "T2", "B2", "E2", "T3", "B3", "E3", "summarize", "report")
-    assert pipeline.results() == from_scratch(pipeline)
+    assert pipeline.results() == pipeline.from_scratch()
     kept = ("data/checkpoints/1/", "data/memory/1/", "metrics/steps/1/")
     assert all(pipeline.results()[path] == before[path] for path in before if path.startswith(kept))
 

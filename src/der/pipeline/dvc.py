@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,7 +95,7 @@ def _misrecorded(stage: str, entry: dict[str, Any]) -> str | None:
         return None
     if not path.is_file() or md5_of(path) != name:
         try:
-            path = find_cache() / name[:2] / name[2:]
+            path = find_object(find_cache(), name)
         except (ModuleNotFoundError, UserError):
             return None
     if not path.is_file():
@@ -129,7 +130,7 @@ def forget_misrecorded() -> list[str]:
             for stage in found:
                 del lock["stages"][stage]
                 name = read_hashes(records[stage])[project.made_of(stage)]
-                (find_cache() / name[:2] / name[2:]).unlink(missing_ok=True)
+                find_object(find_cache(), name).unlink(missing_ok=True)
         for output in (output for stage in found for output in project.list_outputs(stage)):
             shutil.rmtree(output) if output.is_dir() else output.unlink(missing_ok=True)
     return list(found.values())
@@ -183,18 +184,28 @@ def is_recorded(parameters: Any) -> bool:
 
 def find_cache() -> Path:
     """Find the directory of DVC's objects; raises UserError outside a repository."""
+    return _find_cache(Path.cwd())
+
+
+@cache  # DVC reads the whole graph for it, and it is asked for once per stage
+def _find_cache(root: Path) -> Path:
     from dvc.exceptions import DvcException  # DVC costs a second
     from dvc.repo import Repo
 
     try:
-        return Path(Repo().cache.local.path)
+        return Path(Repo(root).cache.local.path)
     except DvcException as error:
         raise UserError(f"dvc: {error}; run in a clone of the repository") from None
 
 
+def find_object(cache: Path, name: str) -> Path:
+    """Find where the cache has, or would have, an object."""
+    return cache / name[:2] / name[2:]
+
+
 def holds(cache: Path, path: Path) -> bool:
     """Tell whether the cache has the bytes of a file, or of a directory's files with their listing."""
-    return all((cache / name[:2] / name[2:]).exists() for name in _hash_objects(path))
+    return all(find_object(cache, name).exists() for name in _hash_objects(path))
 
 
 def find_files(output: Path) -> list[Path]:
