@@ -11,7 +11,7 @@ from der.settings.experiment import Settings
 
 def run(given: Given) -> str:
     if sentences := forget_misrecorded():
-        raise UserError("; ".join(sentences))
+        raise UserError(f"{'; '.join(sentences)}: run `dvc repro` again")
     return conclude(make_page(project.parse_section(Settings, given.parameters, project.PARAMS)))
 
 

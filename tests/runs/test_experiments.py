@@ -23,7 +23,7 @@ SUMMARY = "metrics/summary.json"
 # The page's lines without their comments.
 CHAIN, QUEUE, START, STATUS, SHOW, COMPARE = (line.partition(" #")[0] for line in MANY.splitlines())
 PATIENCE = 1800  # seconds until something that should happen counts as not happening
-POLL = 1  # seconds; asking DVC costs about as much
+POLL = 4  # seconds; asking DVC takes one of them
 
 
 def summary(pipeline: Pipeline) -> Any:

@@ -163,6 +163,14 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def remove(path: Path) -> None:
+    """Remove a file or a directory, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def expand_home(path: str) -> Path:
     """Replace "~" in ``path`` by the user's home directory; raises UserError if there is none."""
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from der.core.errors import DamageError, UserError
-from der.core.files import SealedDirectory, atomic_file, find_damage, from_here, read_sealed
+from der.core.files import SealedDirectory, atomic_file, find_damage, from_here, read_sealed, remove
 from der.pipeline import project
 from der.pipeline.provenance import read_committed
 from der.settings.parsing import parse_yaml
@@ -81,9 +81,7 @@ def find_misrecorded() -> dict[str, str]:
     """
     found = {stage: _misrecorded(stage, entry) for stage, entry in read_records().items()}
     return {
-        stage: f"{stage}: {LOCK} says that it was made of {wrong}; `dvc repro` makes it again"
-        for stage, wrong in found.items()
-        if wrong
+        stage: f"{stage}: {LOCK} says that it was made of {wrong}" for stage, wrong in found.items() if wrong
     }
 
 
@@ -132,7 +130,7 @@ def forget_misrecorded() -> list[str]:
                 name = read_hashes(records[stage])[project.made_of(stage)]
                 find_object(find_cache(), name).unlink(missing_ok=True)
         for output in (output for stage in found for output in project.list_outputs(stage)):
-            shutil.rmtree(output) if output.is_dir() else output.unlink(missing_ok=True)
+            remove(output)
     return list(found.values())
 
 

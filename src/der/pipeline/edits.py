@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import shutil
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import msgspec
 
 from der.core.errors import DamageError, UserError, naming, printable
-from der.core.files import read_json
+from der.core.files import read_json, remove
 from der.core.registry import is_family
 from der.data.arrays import check_budget, list_classes
 from der.data.protocol import plan_steps
@@ -294,7 +293,7 @@ def resize(length: int) -> None:
             )
     project.write_chain(length)
     for output in left:
-        shutil.rmtree(output) if output.is_dir() else output.unlink()
+        remove(output)
 
 
 def _is_marker(output: Path) -> bool:

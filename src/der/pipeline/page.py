@@ -26,8 +26,8 @@ def make_page(settings: Settings) -> str:
 
     Raises UserError for results of which dvc.lock says what is not so.
     """
-    for sentence in dvc.find_misrecorded().values():
-        raise UserError(sentence)
+    if sentences := dvc.find_misrecorded().values():
+        raise UserError(f"{'; '.join(sentences)}: run `dvc repro` again")
     return report_page.write_page(report_page.render(read_run(settings)), project.REPORT)
 
 

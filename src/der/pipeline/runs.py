@@ -92,7 +92,7 @@ def show_results() -> str:
         with suppress(UserError):  # results that are missing are others, too
             mark = f'<meta name="results" content="{digest_results()}">'
             page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
-    wrong = [f"Not so: {sentence}" for sentence in dvc.find_misrecorded().values()]
+    wrong = [f"Not so: {sentence}; run `dvc repro` again" for sentence in dvc.find_misrecorded().values()]
     return "\n".join([table + page, *wrong, NEXT])
 
 

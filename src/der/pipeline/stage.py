@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from der.core.errors import UserError, advising, ending_in_a_sentence
-from der.core.files import write_sealed
+from der.core.files import remove, write_sealed
 from der.core.registry import imported_own
 from der.pipeline import project
 from der.pipeline.environment import end_with_parent, is_worker, run_together, telling_the_launcher
@@ -200,7 +200,12 @@ def perform_stage(name: str, run: StageWork) -> None:
     with framing(name):
         given = Given(name)
         sentence = run(given)
-        given.confirm()
+        try:
+            given.confirm()
+        except UserError:
+            for output in project.list_outputs(name):
+                remove(output)
+            raise
         given.keep()
         print(sentence, flush=True)
 
