@@ -95,6 +95,19 @@ def test_what_to_install(name: str) -> None:
     assert str(caught.value) == said if name in PIPELINE else caught.value is error
 
 
+def test_commands_find_the_project_from_a_folder_of_it_and_presets_anywhere(tmp_path: Path) -> None:
+    def der_says(*words: str) -> str:
+        line = [sys.executable, "-m", "der", *words]
+        done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    folder = ROOT / "docs"
+    assert der_says("check") == "params.yaml and chain.yaml are good\n"
+    folder = tmp_path
+    assert "notebook" in der_says("preset")
+    assert der_says("preset", "notebook") == "error: params.yaml: not found; run from the repository's root\n"
+
+
 def test_its_version_and_a_reader_that_ends_early(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -10,13 +12,18 @@ from der.core.errors import UserError
 from der.estimator.choices import CHOICES, change_settings, check_channels, check_choices
 from der.pipeline.presets import load_settings
 from der.settings.experiment import Settings
+from der.settings.parsing import parse
+from der.settings.sections import to_values
 from tests.locations import ROOT
 
 SETTINGS = load_settings(ROOT / "params.yaml")
 
 
 def with_value(key: str, value: Any) -> Settings:
-    return change_settings(SETTINGS, {key.replace(".", "__"): value})
+    values = to_values(SETTINGS)
+    *above, last = key.split(".")
+    reduce(getitem, above, values)[last] = value
+    return parse(Settings, values)
 
 
 def with_network(**changes: Any) -> Settings:
@@ -77,6 +84,15 @@ def test_weights_to_start_from_are_of_colour_images(weights: str) -> None:
         "dataset.channels: 3, or network.weights: null"
     )
     check_channels(with_network(backbone="timm:resnet18").network, 1, advice)
+
+
+@pytest.mark.parametrize(("values", "channels"), [(1, 3), (3, 1), (2, 3)])
+def test_mean_and_deviation_are_of_as_many_channels(values: int, channels: int) -> None:
+    for other in ({"mean": [0.5] * values}, {"std": [0.5] * values}):
+        network = with_network(**({"mean": [0.5] * channels, "std": [0.5] * channels} | other)).network
+        message = f"^network.{next(iter(other))}: {values} values for images of {channels} channels; write"
+        with pytest.raises(UserError, match=message):
+            check_channels(network, channels, "")
 
 
 def test_checking_imports_no_torch() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 
@@ -184,10 +185,43 @@ def test_parameters_are_those_of_scikit_learn() -> None:
     model.set_params(train__seed=6, device=None)
     assert model.settings.train.seed == 6 and model.device is None and copied.settings.train.seed == 5
     assert is_classifier(model) and f"{model!r}" == "DERClassifier(learned nothing)"
-    for wrong in ({"train__sed": 1}, {"seed": 1}, {"train__seed": -1}, {"train__masks__sharpness": 3.0}):
+    assert not any(name.startswith(("dataset", "protocol")) for name in params)  # arrays decide on these
+    wrong: dict[str, Any] = {"train__sed": 1, "seed": 1, "train__seed": -1, "train__masks__sharpness": 3.0}
+    wrong |= {"dataset__seed": 1, "protocol__first_classes": 2}
+    for name, value in wrong.items():
         with pytest.raises(der.UserError):
-            model.set_params(**wrong)
+            model.set_params(**{name: value})
     assert model.settings.train.seed == 6
+
+
+class Named(der.DERClassifier):
+    """A subclass with an argument of its own."""
+
+    def __init__(self, settings: der.Settings, *, name: str = "none", **others: Any) -> None:
+        super().__init__(settings, **others)
+        self.name = name
+
+
+def test_a_subclass_is_cloned_with_its_own_arguments() -> None:
+    model = Named(tiny_classifier().settings, name="first", device="cpu", train__seed=7)
+    copied = clone(model)
+    assert isinstance(copied, Named) and (copied.name, copied.device) == ("first", "cpu")
+    assert copied.settings.train.seed == 7
+    assert copied.set_params(name="second").get_params()["name"] == "second"
+
+
+def test_arguments_are_named_as_in_scikit_learn() -> None:
+    images, labels = noise(1, 2)
+    model = tiny_classifier().fit(X=images, y=labels).partial_fit(X=noise(3)[0], y=noise(3)[1])
+    assert model.score(X=images, y=labels, sample_weight=None) == model.score(images, labels)
+    assert (model.predict(X=images) == model.predict(images)).all()
+
+
+def test_channels_are_those_of_the_arrays() -> None:
+    grey = tiny_classifier(network__mean=[0.5], network__std=[0.5])
+    assert replace(grey.settings.dataset, channels=3) != grey.settings.dataset
+    colour = replace(grey.settings, dataset=replace(grey.settings.dataset, channels=3))
+    der.DERClassifier(colour, device="cpu").fit(*noise(1, 2))
 
 
 @pytest.mark.parametrize("callback", [print, der.Listener, [der.Listener()]])

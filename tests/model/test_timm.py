@@ -1,5 +1,7 @@
 """timm's models as extractors: what they give, how much of them a step trains, what is refused."""
 
+import json
+import resource
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -13,6 +15,7 @@ from msgspec.structs import replace
 from torch import nn
 
 from der.core.errors import UserError
+from der.core.files import seal
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
 from der.model.network import build_extractor, fold_network, random_extractor, run_network
@@ -64,6 +67,21 @@ Taught = Callable[[str], list[Checkpoint]]  # two steps, of which so much is tun
 @pytest.fixture(scope="module")
 def taught(settings: NetworkSettings) -> Taught:
     return cache(lambda tuned: teach(replace(settings, tuned=tuned)))
+
+
+def test_a_description_of_a_giant_without_its_weights_is_refused_before_it_is_built(
+    taught: Taught, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "1", taught("all")[0])
+    description = tmp_path / "1" / "network.json"
+    content = json.loads(description.read_text(encoding="utf-8"))
+    content["network"]["backbone"] = "timm:vit_gigantic_patch14_clip_224"  # 7 GB
+    description.write_text(json.dumps(content), encoding="utf-8")
+    seal(tmp_path / "1", {})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB
+    with pytest.raises(UserError, match="not the weights of the network that network"):
+        load_checkpoint(tmp_path / "1")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000_000
 
 
 def test_all_or_the_last_stage_is_trained_statistics_included(

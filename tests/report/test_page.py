@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from der.core.errors import TURNS
 from der.evaluation.results import Predictions
 from der.report import charts
 from der.report.page import (
@@ -166,6 +167,12 @@ def test_names_survive_as_text() -> None:
     assert set(reader.names) <= {*ODD_NAMES, "–"}
     assert "alert(1)</script>" not in page
     assert reader.data["confusion"]["names"] == ODD_NAMES
+
+
+def test_a_name_does_not_turn_the_order_of_the_text_beside_it() -> None:
+    page = without_drawings(make_run([2], ["evil\u202egnp", "cat\u2066s"]))
+    assert "evilU+202Egnp" in page and "catU+2066s" in page
+    assert not any(letter in page for letter in TURNS)
 
 
 def test_many_pairs_are_cut_and_the_page_says_so() -> None:

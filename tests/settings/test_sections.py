@@ -119,10 +119,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "network.std: 0.0 is out of range; write a number of at least 1e-06 and at most 1",
     ),
     (
-        COLOUR | {"network.std": [0.5, 0.5]},
-        "network.std: 2 values for images of 3 channels (dataset.channels); write 3",
-    ),
-    (
         {"train.base.milestones": [2, 2]},
         "train.base.milestones: [2, 2] do not increase; write each epoch once, in order",
     ),

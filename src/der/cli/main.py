@@ -49,6 +49,8 @@ def main(words: list[str] | None = None) -> None:
         print(FIRST)
         return
     arguments = build_parser().parse_args(words)
+    if arguments.run not in (predict, export):  # which take networks and pictures of anywhere
+        enter_project(arguments)
     from der.pipeline.project import MEND  # only now: numpy costs a tenth of a second
 
     advice = f"{MEND}; a copy from elsewhere, copy again"
@@ -58,6 +60,18 @@ def main(words: list[str] | None = None) -> None:
             print(end="", flush=True)
         except BrokenPipeError:  # as after `| head`: no error, but nothing can be printed at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def enter_project(arguments: Namespace) -> None:
+    """Go up to the directory of the project, if there is one; paths of ``arguments`` stay what they are."""
+    here = Path.cwd()
+    for root in (here, *here.parents):
+        if (root / "dvc.yaml").is_file() and (root / "params.yaml").is_file():
+            for name, value in vars(arguments).items():
+                if isinstance(value, Path):
+                    setattr(arguments, name, here / value)
+            os.chdir(root)
+            return
 
 
 def build_parser() -> argparse.ArgumentParser:

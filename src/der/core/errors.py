@@ -5,17 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TURNS = (
-    "LRE",
-    "RLE",
-    "LRO",
-    "RLO",
-    "PDF",
-    "LRI",
-    "RLI",
-    "FSI",
-    "PDI",
-)  # letters that turn the order of others
+TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # letters that turn the order of others
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which spreadsheets begin one
 QUOTE = "'"
 
@@ -76,8 +66,7 @@ def printable(text: str) -> str:
     """Return ``text`` on one line, in the order written: escape controls and invalid UTF-8 as Python does."""
     return "".join(
         letter.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
-        or unicodedata.bidirectional(letter) in TURNS
+        if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in TURNS
         else letter
         for letter in text
     )

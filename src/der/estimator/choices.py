@@ -21,6 +21,7 @@ from der.settings import parsing, sections
 from der.settings.experiment import Settings
 
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names nested parameters
+INERT = ("dataset", "protocol")  # sections that say nothing about arrays
 
 
 class Choice(NamedTuple):
@@ -64,12 +65,17 @@ def check_choices_imported(settings: Settings) -> None:
 
 
 def check_channels(network: sections.NetworkSettings, channels: int, advice: str) -> None:
-    """Raise UserError, ``advice`` last, if start weights do not fit the ``channels`` of the images."""
+    """Raise UserError if start weights, then with ``advice``, or mean and std do not fit the images."""
     if network.weights is not None and channels != COLOURS:
         raise UserError(
             f"network.weights: those of {network.backbone} are for images of {COLOURS} channels, "
             f"not of {channels}; {advice}"
         )
+    for name, values in (("mean", network.mean), ("std", network.std)):
+        if values is not None and len(values) != channels:
+            raise UserError(
+                f"network.{name}: {len(values)} values for images of {channels} channels; write {channels}"
+            )
 
 
 def backbone_side(settings: Settings) -> int | None:
@@ -88,7 +94,7 @@ def backbone_side(settings: Settings) -> int | None:
 
 
 def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
-    """Return ``settings`` with other values; raises UserError for a wrong key or value."""
+    """Return ``settings`` with other values; raises UserError for a wrong key or value, or one of INERT."""
     if not isinstance(settings, Settings):
         raise UserError(
             f"settings: a {type(settings).__name__} does not fit; give der.preset(...) or "
@@ -99,6 +105,8 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
     values = sections.to_values(settings)
     for key, value in changes.items():
         section, where = values, key.replace(SEPARATOR, ".")
+        if where.partition(".")[0] in INERT:
+            raise UserError(f"{where}: arrays decide on it; leave it out")
 
         def convert(inner: Any, where: str = where) -> Any:
             """What YAML has for arrays and numbers of NumPy."""
@@ -123,6 +131,8 @@ def list_values(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """List all values of settings, sections too, by the keys that ``change_settings`` takes."""
     found: dict[str, Any] = {}
     for name, value in values.items():
+        if name in INERT:
+            continue
         found[prefix + name] = value
         if isinstance(value, dict):
             found |= list_values(value, prefix + name + SEPARATOR)

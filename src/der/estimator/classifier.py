@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -128,12 +129,12 @@ class DERClassifier:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments, and with ``deep`` single values of the settings."""
-        own = {"settings": self.settings, "device": self.device, "callback": self.callback}
+        own = {name: getattr(self, name) for name in self._own_names()}
         return own | (choices.list_values(sections.to_values(self.settings)) if deep else {})
 
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor, or single values of the settings; raises UserError."""
-        own = {name: params.pop(name) for name in ("settings", "device", "callback") if name in params}
+        own = {name: params.pop(name) for name in self._own_names() if name in params}
         settings = choices.change_settings(own.pop("settings", self.settings), params)
         choices.check_choices(settings)
         for name, value in own.items():
@@ -142,14 +143,23 @@ class DERClassifier:
         self._predictor = None  # of another device, perhaps
         return self
 
-    def fit(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> Self:
+    def _own_names(self) -> list[str]:
+        """List the constructor's arguments, those of a subclass too, without single values of settings."""
+        parameters = signature(type(self)).parameters
+        open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        named = [
+            name for name, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
+        ]
+        return [*dict.fromkeys([*(("settings", "device", "callback") if open_ended else ()), *named])]
+
+    def fit(self, X: NDArray[np.uint8], y: Sequence[Label] | NDArray[Any]) -> Self:
         """Forget everything learned, and learn a first step; see ``partial_fit``."""
-        return self._learn(None, images, labels, None)
+        return self._learn(None, X, y, None)
 
     def partial_fit(
         self,
-        images: NDArray[np.uint8],
-        labels: Sequence[Label] | NDArray[Any],
+        X: NDArray[np.uint8],
+        y: Sequence[Label] | NDArray[Any],
         *,
         order: Sequence[Label] | None = None,
     ) -> Self:
@@ -157,10 +167,10 @@ class DERClassifier:
 
         Parameters
         ----------
-        images : uint8 (N, H, W) or (N, H, W, C)
-            Square, grey (C = 1) or in colour (C = 3), with the same form at all steps.
-        labels : (N,)
-            Integers or text, of the same type at all steps.
+        X : uint8 (N, H, W) or (N, H, W, C)
+            Images: square, grey (C = 1) or in colour (C = 3), with the same form at all steps.
+        y : (N,)
+            Labels: integers or text, of the same type at all steps.
         order
             The step's labels in the order that the network will use; None: sorted.
 
@@ -170,7 +180,7 @@ class DERClassifier:
             For images or labels of another form, a known class, a memory budget too small for all classes,
             and a loss that is not finite.
         """
-        return self._learn(self._learned, images, labels, order)
+        return self._learn(self._learned, X, y, order)
 
     def _learn(
         self, previous: Learned | None, images: object, labels: object, order: Sequence[Label] | None
@@ -216,20 +226,20 @@ class DERClassifier:
             raise NotFittedError("this classifier has learned no class; call partial_fit first")
         return self._learned
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+    def predict(self, X: NDArray[np.uint8]) -> NDArray[Any]:
         """Return the most probable class of each image (N,); see ``predict_proba``."""
-        probabilities_NK = self.predict_proba(images)
+        probabilities_NK = self.predict_proba(X)
         labels_N: NDArray[Any] = self.classes_[probabilities_NK.argmax(axis=1)]
         return labels_N
 
-    def predict_proba(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_proba(self, X: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities (N, K) of the classes, in the order of ``classes_``.
 
         Images are uint8, (N, H, W) or (N, H, W, C); images with another side or number of channels are
         converted to the network's. Raises UserError for anything else, NotFittedError before the first step.
         """
         learned = self._known()
-        checked = check_images(images)
+        checked = check_images(X)
         with reproducible():
             if self._predictor is None:
                 self._predictor = Predictor(learned.checkpoint, choose_device(self.device))
@@ -237,8 +247,8 @@ class DERClassifier:
 
     def score(
         self,
-        images: NDArray[np.uint8],
-        labels: Sequence[Label] | NDArray[Any],
+        X: NDArray[np.uint8],
+        y: Sequence[Label] | NDArray[Any],
         sample_weight: Sequence[float] | NDArray[Any] | None = None,
     ) -> float:
         """Return the accuracy of the predictions, from 0 to 1; labels may name unknown classes, too.
@@ -246,18 +256,18 @@ class DERClassifier:
         Raises UserError for images or labels that ``predict`` or ``evaluate`` refuses, and for labels of
         another type than the learned ones.
         """
-        labelled = check_labelled(images, labels)
+        labelled = check_labelled(X, y)
         check_kind(self._known(), labelled.kind)
-        return float(np.average(self.predict(images) == labelled.labels, weights=sample_weight))
+        return float(np.average(self.predict(X) == labelled.labels, weights=sample_weight))
 
-    def evaluate(self, images: NDArray[np.uint8], labels: Sequence[Label] | NDArray[Any]) -> StepMetrics:
+    def evaluate(self, X: NDArray[np.uint8], y: Sequence[Label] | NDArray[Any]) -> StepMetrics:
         """Return the metrics of the last step on test images, in percent, as in the stages' metrics/steps.
 
         Raises UserError for images or labels of another form than the learned ones, an unknown class, and a
         class without an image.
         """
         learned = self._known()
-        labelled = check_labelled(images, labels)
+        labelled = check_labelled(X, y)
         check_kind(learned, labelled.kind)
         check_form(learned, labelled.images)
         tests = split_known(labelled, learned.classes)
@@ -383,11 +393,6 @@ def check_continuation(
     if previous is None:
         channels = images[0].shape[3]
         choices.check_channels(settings.network, channels, "give images in colour, or None")
-        if settings.network.mean is not None and len(settings.network.mean) != channels:
-            raise UserError(
-                f"network.mean: {len(settings.network.mean)} values for images of {channels} channels; "
-                f"give {channels}, or None for network.mean and network.std"
-            )
         return
     check_form(previous, images[0])
     check_kind(previous, kind)

@@ -102,11 +102,17 @@ def load_previous(path: Path) -> Checkpoint | None:
     if metadata is None:
         return None
     # Only now: torch costs seconds.
+    import torch
+
     from der.model.network import Network, blank_linear, build_extractor
-    from der.model.weights import load_weights
+    from der.model.weights import check_weights, load_weights
 
     extractors = []
     for index, shape in enumerate(metadata.shapes, start=1):
+        if index == 1 and metadata.network.backbone.startswith("timm:"):
+            with torch.device("meta"):  # a stranger's file may name a giant without having its weights
+                described = build_extractor(metadata.network, metadata.channels, shape)
+            check_weights(described, sealed.file(extractor_file(index)), METADATA)
         extractor = build_extractor(metadata.network, metadata.channels, shape)
         load_weights(extractor, sealed.file(extractor_file(index)), METADATA)
         extractors.append(extractor)

@@ -58,6 +58,11 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
     """Load weights into ``module``, which ``described_in`` describes; raises UserError for other weights."""
+    fill(module, check_weights(module, path, described_in))
+
+
+def check_weights(module: nn.Module, path: Path, described_in: str) -> Mapping[str, Tensor]:
+    """Read the weights of ``module``; raises UserError for others, in names, shapes or types."""
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -66,7 +71,7 @@ def load_weights(module: nn.Module, path: Path, described_in: str) -> None:
         raise UserError(
             f"{path}: not the weights of the network that {described_in} describes; train it again"
         )
-    fill(module, found)
+    return found
 
 
 def _forms(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reads params.yaml as a whole, and lists and writes presets.
 
-Presets come from the clone in the current directory, not from the installed package, so that users can add
-their own.
+Presets come from the clone in the current directory, so that users can add their own; elsewhere from the
+installed package.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def write_preset(name: str, places: dict[str, Any], class_order: str | None = No
     """Write a preset as text of params.yaml, with comments; ``places`` has the paths of section dataset."""
     values = load_preset(name, class_order)
     values["dataset"] |= places
-    template = (PRESETS / f"{experiment.DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
+    template = (_directory() / f"{experiment.DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
     return parsing.put_values(TOP + template, values)
 
 
@@ -58,18 +58,18 @@ def load_order(name: str) -> list[str]:
 
 
 def list_presets() -> list[str]:
-    """List the names of presets; raises UserError outside a clone."""
+    """List the names of presets."""
     return experiment.list_names(_directory())
 
 
 def list_orders() -> list[str]:
-    """List the names of CIFAR-100's class orders; raises UserError outside a clone."""
+    """List the names of CIFAR-100's class orders."""
     return experiment.list_names(_directory() / experiment.ORDERS)
 
 
 def describe_preset(name: str) -> str:
     """Return the comment in the first line of a preset."""
-    return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return (_directory() / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def describe_presets() -> str:
@@ -81,6 +81,4 @@ def describe_presets() -> str:
 
 
 def _directory() -> Path:
-    if not PRESETS.is_dir():
-        raise UserError(f"{PRESETS}: not found; run from the repository's root")
-    return PRESETS
+    return PRESETS if PRESETS.is_dir() else experiment.DIRECTORY

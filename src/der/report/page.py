@@ -17,6 +17,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from der.core.cost import StageTime, show_seconds
+from der.core.errors import TURNS
 from der.core.files import atomic_file
 from der.data.arrays import Memory
 from der.evaluation.results import Mistakes, Predictions, StepMetrics
@@ -28,6 +29,7 @@ from der.summary.series import Curve, Summary, accuracy_matrix, show_share
 from der.train.log import EpochRecord
 
 MOST_PAIRS = 1000  # rows of confused pairs
+TURNED = {ord(letter): f"U+{ord(letter):04X}" for letter in TURNS}
 LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
 
 
@@ -161,7 +163,8 @@ def fill(template: str, values: dict[str, Any]) -> str:
     }
     environment.globals["error"] = verdict.sampling_error
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    return environment.get_template(template).render(values)
+    # In charts' data as well: a name must not turn the order of the text beside it.
+    return environment.get_template(template).render(values).translate(TURNED)
 
 
 def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]:

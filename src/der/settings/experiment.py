@@ -32,15 +32,6 @@ class Settings(sections.Section, frozen=True):
     memory: sections.MemorySettings
     evaluate: sections.EvaluateSettings
 
-    def __post_init__(self) -> None:
-        channels = self.dataset.channels
-        for name, values in (("mean", self.network.mean), ("std", self.network.std)):
-            if values is not None and len(values) != channels:
-                raise UserError(
-                    f"network.{name}: {len(values)} values for images of {channels} channels "
-                    f"(dataset.channels); write {channels}"
-                )
-
 
 def read_settings(path: str | Path) -> Settings:
     """Read settings from a file like params.yaml; raises UserError, which begins with the file's name."""
