@@ -76,7 +76,7 @@ def overlay(target: Any, values: Any) -> Any:
         in_brackets = isinstance(value, CommentedMap) and value.fa.flow_style()
         if isinstance(value, dict) and isinstance(inner, dict) and not in_brackets:
             overlay(inner, value)
-        elif inner != value:
+        elif key not in target or inner != value:
             target[key] = _in_brackets(value) if isinstance(target, CommentedMap) else value
     return target
 
