@@ -14,7 +14,7 @@ from torch import Tensor
 from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
 from der.model.kernels import triton
-from der.settings.sections import MaskSettings, TrainSettings
+from der.settings.sections import DistillationSettings, MaskSettings, TrainSettings
 from der.train.engine import CapturedStep, Engine
 from der.train.step import StepInputs, train_step
 from tests.builders import (
@@ -177,8 +177,9 @@ def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: MaskSettin
 
 @pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
 def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) -> None:
-    incremental = incremental_settings(rebalancing="classifier_learning")
-    settings = train_settings(masks=masks, incremental=incremental)
+    distillation = DistillationSettings(features=0.5, logits=0.5)
+    incremental = incremental_settings(rebalancing="classifier_learning", distillation=distillation)
+    settings = train_settings(masks=masks, incremental=incremental, averaging=1.0)
     one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))
     assert same_bits(weights(one.network), weights(two.network))
 

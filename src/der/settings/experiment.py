@@ -32,6 +32,14 @@ class Settings(sections.Section, frozen=True):
     memory: sections.MemorySettings
     evaluate: sections.EvaluateSettings
 
+    def __post_init__(self) -> None:
+        distilled = self.train.incremental.distillation != sections.NO_DISTILLATION
+        if distilled and not self.network.grows:
+            raise UserError(
+                "train.incremental.distillation: a network that does not grow keeps no earlier extractor to "
+                "learn from; write 0.0 for both, or a network that grows"
+            )
+
 
 def read_settings(path: str | Path) -> Settings:
     """Read settings from a file like params.yaml; raises UserError, which begins with the file's name."""
