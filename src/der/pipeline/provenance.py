@@ -33,6 +33,7 @@ def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change
 def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return all parameters except places on the user's machine."""
     sections = to_values(settings) | {"network": asdict(settings.network)}  # its defaults, too
+    sections["train"]["augmentation"] = asdict(settings.train.augmentation)
     for place in PLACES:
         section, _, name = place.partition(".")
         del sections[section][name]

@@ -131,10 +131,10 @@ def parse(kind: type[T], value: Any, where: str = "") -> T:
 
 
 def require_keys(section: Section, values: dict[str, Any], where: str = "") -> None:
-    """Raise UserError for a key that ``values`` lack and ``section`` has only by default."""
+    """Raise UserError for a key that ``values`` lack and ``section``, unless whole, has only by default."""
     for name in section.__struct_fields__:
         place, value = _join(where, name), getattr(section, name)
-        if name not in values:
+        if name not in values and not section.whole:
             raise UserError(f"{place}: missing; add it with {'null' if value is None else value}")
         if isinstance(value, Section):
             require_keys(value, values[name], place)

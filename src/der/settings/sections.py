@@ -3,7 +3,7 @@
 They know nothing of YAML or files.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +34,8 @@ Channels = Literal[1, 3]
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all sections. ``parse`` checks bounds; ``__post_init__`` also runs for records made in code."""
+
+    whole: ClassVar[bool] = False  # for DVC it is one value, so that keys with a default may be missing
 
 
 def to_values(record: msgspec.Struct) -> dict[str, Any]:
@@ -225,8 +227,13 @@ Precision = Literal["float32", "bfloat16"]  # torch's names
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-class AugmentationSettings(Section, frozen=True):
-    """Random changes of training images, applied in this order; zero or false turns one off."""
+Policy = Literal["autoaugment", "trivial"]
+
+
+class AugmentationSettings(Section, frozen=True, omit_defaults=True):
+    """Random changes of training images, applied in this order; zero, false or null turns one off."""
+
+    whole = True
 
     resized_crop: Annotated[
         Annotated[list[ShareAboveZero], Meta(extra_json_schema={"minItems": 2, "maxItems": 2})] | None,
@@ -240,6 +247,16 @@ class AugmentationSettings(Section, frozen=True):
     ]
     horizontal_flip: Annotated[bool, Meta(description="With probability 1/2.")]
     brightness: Annotated[Share, Meta(description="Factor drawn from 1 -+ this; 0 turns it off.")]
+    policy: Annotated[
+        Policy | None,
+        Meta(
+            description="autoaugment: the policy of Cubuk et al. (2019) for CIFAR-10; trivial: "
+            "TrivialAugment's wide space (Müller, Hutter 2021); null: off."
+        ),
+    ] = None
+    cutout: Annotated[
+        CountOrZero, Meta(description="Side in pixels of a square of the mean colour; 0 turns it off.")
+    ] = 0
 
     def __post_init__(self) -> None:
         crop = self.resized_crop
