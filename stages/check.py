@@ -20,8 +20,10 @@ def run() -> str:
     code = read_code(list_fingerprinted())
     # Only now: a module that cannot be parsed cannot be imported either.
     from der.pipeline.dvc import forget_misrecorded
-    from der.pipeline.edits import check_project
+    from der.pipeline.edits import check_project, complete_params
 
+    if added := complete_params():
+        print(f"params.yaml: added, with their defaults: {', '.join(added)}", flush=True)
     for sentence in forget_misrecorded():  # else DVC goes on from what is not so
         print(sentence, flush=True)
     check_project(partial(print, flush=True))

@@ -16,7 +16,7 @@ from der.core.files import read_json
 from der.estimator.choices import CHOICES, backbone_side
 from der.pipeline import edits
 from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
-from der.pipeline.edits import SCHEMA, check_weights, make_schema
+from der.pipeline.edits import SCHEMA, check_weights, complete_params, make_schema
 from der.pipeline.plan import read_workspace
 from der.pipeline.presets import load_settings
 from der.pipeline.project import CHAIN, PARAMS, read_params, write_chain
@@ -59,7 +59,6 @@ def test_what_is_good(capsys: pytest.CaptureFixture[str]) -> None:
         ("^memory:$", "memory: [", r"not valid YAML \(line \d+: .+\)"),
         (r"\A(.|\n)*", "", r"holds no keys and values; .+"),
         ("^  path: .*\n", "", r"dataset\.path: missing; .+"),
-        ("^  tuned: .*\n", "", r"network\.tuned: missing; add it with all"),
         ("path: data/images", "path: 2024", r"dataset\.path: 2024 does not fit; .+"),
         (r"^dataset:", "steps: 3\ndataset:", r"steps: unknown key; .+"),
         ("budget: 200", "budget: .nan", r"memory\.budget: nan does not fit; write a whole number"),
@@ -275,6 +274,18 @@ def test_files_of_dvc_that_are_whole() -> None:
     for path, content in ((LOCK, WHOLE), (RUNNING, HELD), (RUNNING, "{}")):
         path.write_text(content)
         main(["check"])
+
+
+def test_stage_check_adds_what_an_older_file_lacks_and_keeps_the_rest() -> None:
+    whole = PARAMS.read_text()
+    assert complete_params() == [] and PARAMS.read_text() == whole
+    values, later = read_params(), r"^ *(tuned|averaging|distillation|features|logits): .*\n"
+    older = re.sub(later, "", whole, flags=re.MULTILINE)
+    PARAMS.write_text(older)
+    settings = load_settings()
+    assert complete_params() == ["network.tuned", "train.incremental.distillation", "train.averaging"]
+    assert (read_params(), load_settings()) == (values, settings)
+    assert set(older.splitlines()) < set(PARAMS.read_text().splitlines())
 
 
 # params.schema.json

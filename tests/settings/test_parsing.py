@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from der.core.errors import UserError
-from der.settings.parsing import parse, require_keys
+from der.settings.parsing import list_missing, parse
 from der.settings.sections import Section
 
 
@@ -88,11 +88,15 @@ def test_a_whole_that_is_no_section(value: Any, found: str) -> None:
         ("name", "name: missing; add it with text (in quotes)"),
         ("inner", "inner: missing; add it with the keys rate, count"),
         ("kind", "kind: missing; add it with 3 or a or b"),
-        ("maybe", "maybe: missing; add it with null"),
     ],
 )
 def test_a_missing_key_is_named_with_what_to_add(missing: str, hint: str) -> None:
-    rest = {key: value for key, value in values().items() if key != missing}
     with pytest.raises(UserError) as caught:
-        require_keys(parse(Outer, rest), rest)
+        parse(Outer, {key: value for key, value in values().items() if key != missing})
     assert str(caught.value) == hint
+
+
+def test_missing_keys_are_listed_with_those_above_them() -> None:
+    whole = {"a": 1, "b": {"c": None, "d": {"e": 2}}, "f": {"g": 3}}
+    assert list_missing(whole, {"a": None, "b": {"d": {}}, "more": 4}) == ["b.c", "b.d.e", "f"]
+    assert list_missing(whole, whole) == []

@@ -80,6 +80,11 @@ BOUNDS = [  # key, lowest, just below, words; highest, just above, words
     ),
     ("train.incremental.auxiliary_weight", 0.0, -0.1, "of at least 0", *FACTOR),
     ("train.incremental.classifier.temperature", 1e-3, 0.0, "of at least 1e-12", *FACTOR),
+    ("train.averaging", 0.01, 0.0, "of at least 1e-12", 1.0, 1.01, "and at most 1"),
+    *(
+        (f"train.incremental.distillation.{name}", 0.0, -0.1, "of at least 0", *FACTOR)
+        for name in ("features", "logits")
+    ),
     ("train.masks.sparsity_weight", 0.0, -0.1, "of at least 0", *FACTOR),
     ("train.masks.sharpness", 1.1, 1.0, "above 1", *FACTOR),
     ("train.masks.rate_factor", 1e-3, 0.0, "of at least 1e-12", *FACTOR),
@@ -167,7 +172,7 @@ def test_what_does_not_fit_is_named(changes: dict[str, Any], message: str) -> No
         {},
         COLOUR,
         {"dataset.downloads": "~/elsewhere"},
-        {"train.masks": None},
+        {"train.masks": None, "train.averaging": 0.25},
         {"train.augmentation.resized_crop": [0.08, 1.0]},
         *({"train.base.milestones": milestones} for milestones in ([], [0, 10**6])),
         *({"protocol.class_order": order} for order in ("alphabetical", 1993, [1993], ["b", "a"])),

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from der.model.network import build_extractor
 from der.model.resnet import BasicBlock, ResNet
-from der.settings.sections import NetworkSettings
-from der.train.objective import ChannelMasks, Compensated, Loss, RepresentationObjective
+from der.settings.sections import DistillationSettings, NetworkSettings
+from der.train.objective import ChannelMasks, Compensated, Distillation, Loss, RepresentationObjective
 from tests.builders import (
     CHANNELS,
     NETWORK,
@@ -98,6 +98,61 @@ def test_loss_and_gradients_against_the_formula(weight: float) -> None:
         np.testing.assert_allclose(wide(case.auxiliary.bias.grad), weight * by_auxiliary.sum(0), **close)
     else:
         assert case.auxiliary.weight.grad is None
+
+
+KEPT = [[0, 1, 2, 3], [1]]  # channels that two frozen extractors have of the four of the new one
+
+
+def distilled(features: float, logits: float, images: int = 6) -> tuple[Case, nn.Linear, Distillation]:
+    """A case with the term alone in its loss, the previous classifier, and the term."""
+    case, head = Case(0.0), nn.Linear(5, 3)
+    for parameter in head.parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(4))
+    term = Distillation(DistillationSettings(features, logits), head, KEPT, 4)
+    new = case.images[:images].flatten(1)
+    frozen = case.frozen[:images]
+    case.loss = Loss(
+        term(new, case.head(torch.cat([frozen.detach(), new], 1)), frozen, case.labels[:images]),
+        *case.loss[1:],
+    )
+    return case, head, term
+
+
+def test_distilled_features_are_near_the_old_ones_on_old_images() -> None:
+    case, _, _ = distilled(0.7, 0.0)
+    case.loss.total.backward()  # type: ignore[no-untyped-call]
+    expected, gradient = 0.0, np.zeros((6, 4))
+    for image, (new, old) in enumerate(zip(wide(case.images).reshape(6, 4), wide(case.frozen), strict=True)):
+        if case.labels[image] < 3:
+            for kept, own in zip(KEPT, (old[:4], old[4:]), strict=True):
+                expected += 0.7 * np.mean((new[kept] - own) ** 2) / 6
+                gradient[image, kept] += 0.7 * 2 * (new[kept] - own) / len(kept) / 6
+    assert case.loss.total.item() == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(wide(case.images.grad).reshape(6, 4), gradient, rtol=1e-4, atol=1e-6)
+    assert case.head.weight.grad is None
+
+
+def test_distilled_logits_are_near_the_previous_ones_for_old_classes() -> None:
+    case, head, _ = distilled(0.0, 0.3)
+    case.loss.total.backward()  # type: ignore[no-untyped-call]
+    u = np.concatenate([wide(case.frozen), wide(case.images).reshape(6, 4)], axis=1)
+    old = softmax((wide(case.frozen) @ wide(head.weight).T + wide(head.bias)) / 2)
+    new = softmax((u @ wide(case.head.weight).T + wide(case.head.bias))[:, :3] / 2)
+    divergence = (old * np.log(old / new)).sum(1).mean()
+    assert case.loss.total.item() == pytest.approx(0.3 * 2**2 * divergence, rel=1e-5)
+    by_logits = 0.3 * 2 * (new - old) / 6
+    weight = wide(case.head.weight)
+    np.testing.assert_allclose(wide(case.head.weight.grad)[:3], by_logits.T @ u, rtol=1e-4, atol=1e-6)
+    assert not wide(case.head.weight.grad)[3:].any()  # of new classes
+    by_pixels = (by_logits @ weight[:3])[:, 5:]
+    np.testing.assert_allclose(wide(case.images.grad).reshape(6, 4), by_pixels, rtol=1e-4, atol=1e-6)
+    assert head.weight.grad is None and head.bias.grad is None
+
+
+def test_distillation_without_images_is_0_and_adds_nothing_to_the_state() -> None:
+    case, _, term = distilled(0.7, 0.3, images=0)
+    assert case.loss.total.item() == 0
+    assert not term.state_dict() and not [*term.parameters()]
 
 
 def test_bfloat16_is_for_the_extractor_alone() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from msgspec.structs import replace
 from torch import nn
 
@@ -16,14 +17,15 @@ from der.model.backbones import torch_uniform
 from der.model.checkpoint import Checkpoint, Metadata
 from der.model.kernels import processor
 from der.model.kernels.processor import Kernels
-from der.model.network import Network, count_parameters, expand
-from der.settings.sections import NetworkSettings, Precision
+from der.model.network import Network, count_parameters, expand, run_network
+from der.settings.sections import DistillationSettings, NetworkSettings, Precision, to_values
 from der.train.batches import TrainingImages, gather_step
 from der.train.step import choose_kernels, learn_representation, worth_compiling
 from tests.builders import (
     CHANNELS,
     CPU,
     NETWORK,
+    NORMALIZATION,
     Killed,
     Killer,
     MemoryKeeper,
@@ -71,6 +73,7 @@ def three_steps(
 
 
 MASKS = {"masks": mask_settings()}
+DISTILLED = DistillationSettings(features=0.5, logits=0.5)
 
 
 @pytest.mark.slow
@@ -79,8 +82,12 @@ MASKS = {"masks": mask_settings()}
     [
         (SINGLE, {}, {}),
         (replace(SINGLE, head_bias=False), MASKS, {"rebalancing": "none", "auxiliary_weight": 0.0}),
-        (NETWORK, {}, {"rebalancing": "none"}),
-        (replace(NETWORK, head_bias=False), MASKS, {"rebalancing": "classifier_learning"}),
+        (NETWORK, {"averaging": 0.5}, {"rebalancing": "none", "distillation": DISTILLED}),
+        (
+            replace(NETWORK, head_bias=False),
+            MASKS | {"averaging": 0.5},
+            {"rebalancing": "classifier_learning", "distillation": DISTILLED},
+        ),
     ],
 )
 def test_every_step_is_kept_and_read(
@@ -98,6 +105,37 @@ def test_every_step_is_kept_and_read(
         extractor, head = checkpoints[3].network.extractors[0], checkpoints[3].network.head
         assert head.weight.shape == (5, 64)
         assert checkpoints[3].metadata.parameters == count_parameters(extractor) + 5 * 64 + 5
+
+
+@pytest.mark.slow
+def test_what_is_distilled_stays_nearer_to_the_previous_network() -> None:
+    before = take_step(None, NAMES[:1], training_images(0, [9, 9]), train_settings())
+    images = training_images(0, [3, 3, 9, 9])
+    known = run_network(before.network, NORMALIZATION, images.pixels.copy()[:6], CPU)  # of old classes
+
+    def gaps(**weights: float) -> tuple[float, float]:
+        """Of the new features to the old ones, and of the scores for old classes to the previous ones."""
+        phase = incremental_settings(
+            epochs=40, rebalancing="none", distillation=DistillationSettings(**weights)
+        )
+        taken = take_step(before, NAMES[:2], images, train_settings(incremental=phase))
+        found = run_network(taken.network, NORMALIZATION, images.pixels.copy()[:6], CPU)
+        learned, aims = (torch.from_numpy(one.logits[:, :2]) for one in (found, known))
+        divergence = F.kl_div(learned.log_softmax(1), aims.softmax(1), reduction="batchmean")
+        return float(np.square(found.features[:, 64:] - known.features).mean()), float(divergence)
+
+    plain, features, logits = gaps(), gaps(features=3.0), gaps(logits=3.0)
+    assert features[0] < 0.5 * plain[0] and logits[1] < 0.5 * plain[1]
+
+
+def test_a_recipe_is_silent_on_what_is_off() -> None:
+    off = incremental_settings(distillation=DistillationSettings(0.0, 0.0))
+    recipe = to_values(train_settings(incremental=off).recipe(2))
+    assert "averaging" not in recipe and "distillation" not in recipe["incremental"]
+    on = incremental_settings(distillation=DISTILLED)
+    recipe = to_values(train_settings(incremental=on, averaging=0.5).recipe(2))
+    assert recipe["averaging"] == 0.5
+    assert recipe["incremental"]["distillation"] == {"features": 0.5, "logits": 0.5}
 
 
 def test_without_the_auxiliary_loss_there_is_none() -> None:

@@ -96,7 +96,7 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
         )
     if not changes:
         return settings
-    values = sections.to_values(settings)
+    values = sections.all_values(settings)
     for key, value in changes.items():
         section, where = values, key.replace(SEPARATOR, ".")
 

@@ -129,7 +129,7 @@ class DERClassifier:
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments, and with ``deep`` single values of the settings."""
         own = {"settings": self.settings, "device": self.device, "callback": self.callback}
-        return own | (choices.list_values(sections.to_values(self.settings)) if deep else {})
+        return own | (choices.list_values(sections.all_values(self.settings)) if deep else {})
 
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor, or single values of the settings; raises UserError."""

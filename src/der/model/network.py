@@ -202,6 +202,12 @@ def pruned_shape(extractor: nn.Module) -> Shape | None:
     return extractor.shape if isinstance(extractor, ResNet) and extractor.is_pruned else None
 
 
+def kept_features(extractor: Extractor) -> list[int]:
+    """List which of the features of a whole extractor this one, perhaps pruned, computes."""
+    shape = pruned_shape(extractor)
+    return [*range(extractor.features)] if shape is None else shape.streams[-1]
+
+
 def count_parameters(*modules: nn.Module) -> int:
     """Count the learnable values in all ``modules`` together."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())

@@ -24,8 +24,8 @@ from der.pipeline.fingerprint import read_code
 from der.pipeline.inputs import STAGE as DOWNLOAD
 from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
 from der.settings.experiment import Settings
-from der.settings.parsing import parse_yaml, put_values
-from der.settings.sections import PRETRAINED, DatasetSettings, NetworkSettings, to_values
+from der.settings.parsing import list_missing, parse_yaml, put_values
+from der.settings.sections import PRETRAINED, DatasetSettings, NetworkSettings, all_values, to_values
 
 SCHEMA = Path("params.schema.json")
 USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
@@ -58,6 +58,18 @@ def check_project(warn: Callable[[str], None]) -> None:
     project.check_chain(len(steps or []), "der add" if move else None)
     check_weights(settings.network)
     project.write_side(side)
+
+
+def complete_params() -> list[str]:
+    """Add to params.yaml the keys that an older one lacks, with their defaults; return them.
+
+    Stage check does this before all others: DVC knows no defaults, and fails where a stage's key is missing.
+    """
+    whole = all_values(load_settings())
+    missing = list_missing(whole, project.read_params())
+    if missing:
+        project.write_text(put_values(project.read_text(), whole))
+    return missing
 
 
 def check_weights(settings: NetworkSettings) -> None:
@@ -103,7 +115,7 @@ def make_schema() -> dict[str, Any]:
     for section in schema["$defs"].values():
         # msgspec and Python differ by version
         section["description"] = inspect.cleandoc(section["description"])
-        section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
+        section["required"] = list(section["properties"])  # see complete_params
         for one in section["properties"].values():
             one.pop("default", None)
     for path, choice in CHOICES.items():

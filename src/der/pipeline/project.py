@@ -285,15 +285,9 @@ def load_section(kind: type[S], key: str, parameters: Any) -> S:
 
 
 def parse_section(kind: type[S], content: Any, path: Path, *keys: str) -> S:
-    """Check ``content``, found at ``keys`` in the file ``path``, and make it a section.
-
-    Raises UserError also for a missing key with a default: DVC knows no defaults and would fail.
-    """
-    where = ".".join(keys)
+    """Check ``content``, found at ``keys`` in the file ``path``, and make it a section."""
     with naming(path):
-        section = parsing.parse(kind, content, where)
-        parsing.require_keys(section, content, where)
-    return section
+        return parsing.parse(kind, content, ".".join(keys))
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:

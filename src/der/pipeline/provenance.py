@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from der.core.errors import UserError
 from der.core.files import SealedDirectory
@@ -14,7 +14,7 @@ from der.model.architecture import METADATA, START
 from der.pipeline import project
 from der.pipeline.presets import PLACES, list_presets, load_preset
 from der.settings.experiment import Settings
-from der.settings.sections import to_values
+from der.settings.sections import all_values, to_values
 from der.summary.series import Summary
 
 CODE = ("src", "stages", "dvc.yaml")
@@ -32,8 +32,7 @@ def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change
 
 def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return all parameters except places on the user's machine."""
-    sections = to_values(settings) | {"network": asdict(settings.network)}  # its defaults, too
-    sections["train"]["augmentation"] = asdict(settings.train.augmentation)
+    sections = all_values(settings)
     for place in PLACES:
         section, _, name = place.partition(".")
         del sections[section][name]

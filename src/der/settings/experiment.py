@@ -40,6 +40,12 @@ class Settings(sections.Section, frozen=True):
                     f"network.{name}: {len(values)} values for images of {channels} channels "
                     f"(dataset.channels); write {channels}"
                 )
+        distilled = self.train.incremental.distillation != sections.NO_DISTILLATION
+        if distilled and not self.network.grows:
+            raise UserError(
+                "train.incremental.distillation: a network that does not grow keeps no earlier extractor to "
+                "learn from; write 0.0 for both, or a network that grows"
+            )
 
 
 def read_settings(path: str | Path) -> Settings:

@@ -76,7 +76,7 @@ def overlay(target: Any, values: Any) -> Any:
         in_brackets = isinstance(value, CommentedMap) and value.fa.flow_style()
         if isinstance(value, dict) and isinstance(inner, dict) and not in_brackets:
             overlay(inner, value)
-        elif inner != value:
+        elif key not in target or inner != value:
             target[key] = _in_brackets(value) if isinstance(target, CommentedMap) else value
     return target
 
@@ -130,14 +130,15 @@ def parse(kind: type[T], value: Any, where: str = "") -> T:
         raise UserError(_explain(error, kind, value, where)) from None
 
 
-def require_keys(section: Section, values: dict[str, Any], where: str = "") -> None:
-    """Raise UserError for a key that ``values`` lack and ``section``, unless whole, has only by default."""
-    for name in section.__struct_fields__:
-        place, value = _join(where, name), getattr(section, name)
-        if name not in values and not section.whole:
-            raise UserError(f"{place}: missing; add it with {'null' if value is None else value}")
-        if isinstance(value, Section):
-            require_keys(value, values[name], place)
+def list_missing(whole: dict[str, Any], values: dict[str, Any], where: str = "") -> list[str]:
+    """List the keys of ``whole``, with dots, that ``values`` lack."""
+    missing = []
+    for name, value in whole.items():
+        if name not in values:
+            missing.append(_join(where, name))
+        elif isinstance(value, dict):
+            missing += list_missing(value, values[name], _join(where, name))
+    return missing
 
 
 def _explain(error: msgspec.ValidationError, kind: Any, value: Any, where: str) -> str:

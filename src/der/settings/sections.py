@@ -3,10 +3,11 @@
 They know nothing of YAML or files.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from der.core.errors import UserError
 
@@ -35,13 +36,20 @@ Channels = Literal[1, 3]
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all sections. ``parse`` checks bounds; ``__post_init__`` also runs for records made in code."""
 
-    whole: ClassVar[bool] = False  # for DVC it is one value, so that keys with a default may be missing
-
 
 def to_values(record: msgspec.Struct) -> dict[str, Any]:
     """Convert a section to dictionaries, lists and values; keys keep their order, which network.json has."""
     values: dict[str, Any] = msgspec.to_builtins(record)
     return values
+
+
+def all_values(record: msgspec.Struct) -> dict[str, Any]:
+    """Convert like ``to_values``, with the defaults that some sections leave out."""
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    return {
+        name: all_values(value) if isinstance(value, msgspec.Struct) else msgspec.to_builtins(value)
+        for name, value in fields.items()
+    }
 
 
 class DatasetSettings(Section, frozen=True):
@@ -233,8 +241,6 @@ Policy = Literal["autoaugment", "trivial"]
 class AugmentationSettings(Section, frozen=True, omit_defaults=True):
     """Random changes of training images, applied in this order; zero, false or null turns one off."""
 
-    whole = True
-
     resized_crop: Annotated[
         Annotated[list[ShareAboveZero], Meta(extra_json_schema={"minItems": 2, "maxItems": 2})] | None,
         Meta(
@@ -320,7 +326,17 @@ REBALANCINGS = {
 }
 
 
-class IncrementalSettings(PhaseSettings, frozen=True):
+class DistillationSettings(Section, frozen=True):
+    """Weights of what a step learns from the previous network (see der.train.objective.Distillation)."""
+
+    features: Annotated[FactorOrZero, Meta(description="Of old classes' features; 0 turns it off.")] = 0.0
+    logits: Annotated[FactorOrZero, Meta(description="Of the scores for old classes; 0 turns it off.")] = 0.0
+
+
+NO_DISTILLATION = DistillationSettings()
+
+
+class IncrementalSettings(PhaseSettings, frozen=True, omit_defaults=True):
     """Like PhaseSettings, with the settings that only later steps have."""
 
     auxiliary_weight: Annotated[
@@ -328,6 +344,14 @@ class IncrementalSettings(PhaseSettings, frozen=True):
     ]
     rebalancing: Annotated[str, Meta(description="What undoes the classifier's bias towards new classes.")]
     classifier: Annotated[ClassifierSettings, Meta(description="Of classifier_learning only.")]
+    distillation: Annotated[
+        DistillationSettings, Meta(description="What a step learns from the previous network (TCIL).")
+    ] = NO_DISTILLATION
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distillation == NO_DISTILLATION:  # msgspec leaves out only this very object
+            force_setattr(self, "distillation", NO_DISTILLATION)
 
 
 class MaskSettings(Section, frozen=True):
@@ -358,6 +382,10 @@ class TrainSettings(Section, frozen=True):
     ]
     base: Annotated[PhaseSettings, Meta(description="Step 1.")]
     incremental: Annotated[IncrementalSettings, Meta(description="Every later step.")]
+    averaging: Annotated[
+        ShareAboveZero | None,
+        Meta(description="Share of a step's last epochs over which weights are averaged; null: off."),
+    ] = None
 
     def phase(self, step: int) -> PhaseSettings:
         """Return the settings of representation learning at step ``step``, counted from 1."""
@@ -372,10 +400,11 @@ class TrainSettings(Section, frozen=True):
             self.masks,
             base=self.base if step == 1 else None,
             incremental=self.incremental if step > 1 else None,
+            averaging=self.averaging,
         )
 
 
-class Recipe(Section, frozen=True):
+class Recipe(Section, frozen=True, omit_defaults=True):
     """The part of TrainSettings that trained one step: only its phase, the other one is None."""
 
     seed: int
@@ -384,3 +413,4 @@ class Recipe(Section, frozen=True):
     masks: MaskSettings | None
     base: PhaseSettings | None
     incremental: IncrementalSettings | None
+    averaging: float | None = None

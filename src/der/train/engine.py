@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.sgd import sgd
+from torch.optim.swa_utils import get_swa_multi_avg_fn
 from torch.overrides import TorchFunctionMode
 
 from der.core import distributed
@@ -57,16 +59,24 @@ class StepRun:
         images: TrainingImages,
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
+        averaged: int = 0,
     ) -> "Engine":
         """Make an engine for ``objective`` and ``images``; UserError if the device lacks the precision."""
         settings, device = self.settings, self.device
         precision = choose_precision(settings.precision, device, "train.precision")
         feed = Feed(images, frozen, self.normalization, settings.augmentation, precision, device)
-        return Engine(objective, feed, schedule, masks, self.kernels)
+        return Engine(objective, feed, schedule, masks, self.kernels, averaged)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
         """Draw the order and augmentation of an epoch's images."""
         return draw_epoch(images, self.settings.augmentation, self.settings.seed, phase, self.step, epoch)
+
+    def lend(self, phase: str, engine: "Engine", epoch: int) -> AbstractContextManager[Any]:
+        """Let layers that may draw from torch's own generators draw what is this epoch's alone."""
+        if not may_draw(engine.objective, *engine.feed.frozen):
+            return nullcontext()  # draws of other threads are left alone
+        stream = generator(self.settings.seed, phase, "layers", self.step, epoch, distributed.rank())
+        return lending(stream, self.device)
 
 
 def run_phase(
@@ -91,18 +101,16 @@ def run_phase(
         engine.unpack(saved.state)
         records = list(saved.records)
         run.listener.on_resume(len(records))
-    # If no layer may draw from torch's own generators, draws of other threads are left alone.
-    drawing = may_draw(engine.objective, *engine.feed.frozen)
     for epoch in range(len(records), schedule.epochs):
         if when_warm is not None and epoch == schedule.warmup_epochs:
             when_warm()
         rate = learning_rate(schedule, epoch)
-        stream = generator(run.settings.seed, name, "layers", run.step, epoch, distributed.rank())
         try:
-            with lending(stream, run.device) if drawing else nullcontext():
+            with run.lend(name, engine, epoch):
                 means = engine.run_epoch(run.draws(name, images, epoch), rate, run.listener.on_images)
         except UserError as error:
             raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
+        engine.average(epoch)
         records.append(EpochRecord(name, epoch + 1, rate, *means))
         run.keeper.save(name, records, engine.pack, last=epoch == schedule.epochs - 1)
         run.listener.on_epoch(records[-1])
@@ -134,7 +142,11 @@ TrainBatch = Callable[[Batch, Tensor], None]
 
 
 class Engine:
-    """Trains ``objective`` on ``feed``, on processors by ``kernels`` if given; call ``release`` when done."""
+    """Trains ``objective`` on ``feed``, on processors by ``kernels`` if given; call ``release`` when done.
+
+    It keeps the mean of the trained weights at the ends of the ``averaged`` last epochs (stochastic weight
+    averaging, Izmailov et al. 2018, section 3.2).
+    """
 
     def __init__(
         self,
@@ -143,14 +155,17 @@ class Engine:
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
         kernels: processor.Kernels | None = None,
+        averaged: int = 0,
     ) -> None:
         self.device = feed.device
         self.objective = objective.to(self.device).to(memory_format=torch.channels_last)  # as images are
         self.feed = feed
         self.batch_size = schedule.batch_size
         self.masks = masks
-        trained = [value for value in objective.parameters() if value.requires_grad]
-        weights = [value for value in trained if masks is None or value is not masks.e]
+        self.trained = [value for value in objective.parameters() if value.requires_grad]
+        weights = [value for value in self.trained if masks is None or value is not masks.e]
+        self.first_averaged = schedule.epochs - averaged  # epoch, counted from 0
+        self.means = [torch.zeros_like(value) for value in self.trained] if averaged else []
         self.rates = [torch.tensor(schedule.learning_rate, device=self.device) for _ in range(2)]
         groups = [Group(weights, self.rates[0], schedule.weight_decay)]
         if masks is not None:
@@ -203,10 +218,21 @@ class Engine:
             self.masks.clamp()
         self.totals += torch.stack([part.detach() for part in loss]) * len(labels_B)
 
+    def average(self, epoch: int) -> None:
+        """After an epoch, counted from 0: take the weights into their mean, if it is one of the last."""
+        if self.means and epoch >= self.first_averaged:
+            get_swa_multi_avg_fn()([*self.means], [*self.trained], epoch - self.first_averaged)
+
+    @torch.no_grad()
+    def place_means(self) -> None:
+        """Replace the weights by their means; batch normalisation's statistics are then to be estimated."""
+        for value, mean in zip(self.trained, self.means, strict=True):
+            value.copy_(mean)
+
     @torch.no_grad()
     def estimate_statistics(self, extractor: nn.Module, draws: Draws) -> None:
         """Replace batch normalisation's statistics by their means over an epoch, weighted by images."""
-        norms = [module for module in extractor.modules() if isinstance(module, nn.BatchNorm2d)]
+        norms = [module for module in extractor.modules() if isinstance(module, _BatchNorm)]
         usual = [norm.momentum for norm in norms]
         extractor.train()
         if self.layers is not None:
@@ -235,7 +261,7 @@ class Engine:
 
     def _state(self) -> list[Tensor]:
         """List every tensor that training changes; all are float32, except counters of batches."""
-        return [*self.objective.state_dict().values(), *self.optimizer.momenta.values()]
+        return [*self.objective.state_dict().values(), *self.optimizer.momenta.values(), *self.means]
 
     def release(self) -> None:
         """Restore the objective's modules except their values; the engine can train no more."""

@@ -3,7 +3,7 @@
 # B batch, C classes seen, D features of the new extractor, P features of the frozen ones
 """
 
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from der.model.architecture import Shape
 from der.model.kernels.layers import ConvNorm
 from der.model.resnet import BasicBlock, PadShortcut, ResNet
-from der.settings.sections import MaskSettings
+from der.settings.sections import DistillationSettings, MaskSettings
 
 LIMIT = 6.0  # of |e|, as in HAT (Serra et al. 2018, section 2.5)
+TEMPERATURE = 2.0  # of distilled logits, as in TCIL's code
 
 
 class Compensated(torch.autograd.Function):
@@ -180,6 +181,59 @@ def share_correct(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     return hits_B.mean() if len(hits_B) else hits_B.sum()
 
 
+class Distillation(nn.Module):
+    """What the new network learns from the previous one, at two levels (TCIL: Huang et al. 2023).
+
+    That is the paper's multi-level knowledge distillation, with what its code has as "MTKD"
+    (github.com/YellowPancake/TCIL, inclearn/models/incmodel.py), for batches whose frozen features are known:
+
+        features * mean_x [x is of an old class] sum_k mean_d (F_t(x)_d - F_k(x)_d)^2, k < t
+        logits * T^2 mean_x KL(softmax(H_{t-1}(x) / T) || softmax(H_t(x)_old / T)), T = 2
+
+    The first compares each channel of the new extractor with the same channel of every frozen one, where
+    that was not pruned; the second compares scores for old classes, of all images, with those of the
+    previous classifier as its checkpoint has it. Only F_t and H_t learn. The code's weights are 0.5 and 0.5.
+    It differs in the first term: it also compares maps before pooling, takes the mean over old images alone,
+    which several processes could not add up, and lets the weight rise over 50 epochs.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    same_PD: Tensor
+    share_P: Tensor
+
+    def __init__(
+        self, settings: DistillationSettings, head: nn.Linear, channels: list[list[int]], features: int
+    ) -> None:
+        """Distil from the previous ``head``; ``channels`` are those that each frozen extractor has."""
+        super().__init__()
+        self.settings = settings
+        self.old_classes = head.out_features
+        buffers = {
+            "weight": head.weight.detach(),
+            "bias": None if head.bias is None else head.bias.detach(),
+            # As a product, because a captured step has no deterministic gradient of an indexing.
+            "same_PD": torch.eye(features)[[*chain(*channels)]],
+            "share_P": torch.tensor([1 / len(own) for own in channels for _ in own]),
+        }
+        for name, values in buffers.items():
+            self.register_buffer(name, values, persistent=False)
+
+    def forward(self, features_BD: Tensor, logits_BC: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> Tensor:
+        """Compute both terms, weighted; 0 without images, which one of several ranks may have."""
+        total = torch.zeros((), device=frozen_BP.device)
+        if self.settings.features:
+            gaps_BP = F.linear(features_BD, self.same_PD) - frozen_BP
+            is_old_B = (labels_B < self.old_classes).float()
+            total = total + self.settings.features * (is_old_B @ gaps_BP.square() @ self.share_P)
+        if self.settings.logits:
+            known_BO = F.linear(frozen_BP, self.weight, self.bias) / TEMPERATURE
+            learned_BO = (logits_BC[:, : self.old_classes] / TEMPERATURE).log_softmax(1)
+            divergence = F.kl_div(learned_BO, known_BO.softmax(1), reduction="sum")
+            total = total + self.settings.logits * TEMPERATURE**2 * divergence
+        return total / max(1, len(labels_B))
+
+
 class RepresentationObjective(nn.Module):
     """L = CE(H_t(u), y) + lambda_a CE(H^a_t(F_t(x)), y_aux) [+ lambda_s L_S] (DER, sections 3.2 and 3.3).
 
@@ -195,6 +249,7 @@ class RepresentationObjective(nn.Module):
         auxiliary: nn.Linear,
         auxiliary_weight: float,
         masks: ChannelMasks | None,
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
         self.extractor = extractor
@@ -202,6 +257,7 @@ class RepresentationObjective(nn.Module):
         self.head = head
         self.auxiliary = auxiliary
         self.auxiliary_weight = auxiliary_weight
+        self.distillation = distillation
         self.old_classes = head.out_features - (auxiliary.out_features - 1)
 
     def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
@@ -219,6 +275,8 @@ class RepresentationObjective(nn.Module):
             auxiliary_B = (labels_B - self.old_classes + 1).clamp(min=0)
             auxiliary = cross_entropy(self.auxiliary(features_BD), auxiliary_B)
             total = total + self.auxiliary_weight * auxiliary
+        if self.distillation is not None:
+            total = total + self.distillation(features_BD, logits_BC, frozen_BP, labels_B)
         if self.masks is not None and sparsity is not None:
             total = total + self.masks.settings.sparsity_weight * sparsity
         return Loss(total, auxiliary.detach(), share_correct(logits_BC, labels_B))

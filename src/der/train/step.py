@@ -37,7 +37,7 @@ from der.settings import sections
 from der.train import log
 from der.train.batches import TrainingImages, gather_step
 from der.train.engine import StepRun, run_phase
-from der.train.objective import ChannelMasks, ClassifierObjective, RepresentationObjective
+from der.train.objective import ChannelMasks, ClassifierObjective, Distillation, RepresentationObjective
 from der.train.resume import StateKeeper
 
 FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
@@ -146,7 +146,7 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
     stream = generator(settings.seed, "initialization", step)
     network = networks.expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
     networks.try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
-    network, records, trained = learn_representation(run, network, images, network_settings)
+    network, records, trained = learn_representation(run, network, images, network_settings, before.head)
     rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
     check_scores(network, normalization, images, inputs.device, step)
     metadata = Metadata(
@@ -167,17 +167,24 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
 
 
 def learn_representation(
-    run: StepRun, network: Network, images: TrainingImages, network_settings: sections.NetworkSettings
+    run: StepRun,
+    network: Network,
+    images: TrainingImages,
+    network_settings: sections.NetworkSettings,
+    previous_head: nn.Linear | None = None,
 ) -> tuple[Network, list[log.EpochRecord], int]:
     """Train the newest extractor and the classifier of ``network`` (DER, sections 3.2 and 3.3).
 
     The other extractors do not change. With masks, the newest extractor of the result lacks the channels that
-    the masks removed. Returns the network, its epochs, and the number of trained parameters, auxiliary
-    classifier and masks included. Raises UserError like ``run_phase``, and for a batch of one or no masks.
+    the masks removed. With averaging, all that an extractor's training changes, masks too, becomes its mean
+    over the last epochs; a classifier alone has a convex problem, whose last weights need no mean. Step
+    t - 1's ``previous_head`` is needed where its network is distilled. Returns the network, its epochs, and
+    the number of trained parameters, auxiliary classifier and masks included. Raises UserError like
+    ``run_phase``, and for a batch of one or no masks.
     """
     *frozen, newest = network.extractors
     settings, phase, count = run.settings, run.phase, len(images.labels)
-    masks, heads = None, [network.head]
+    masks, heads, averaged = None, [network.head], 0
     objective: ClassifierObjective | RepresentationObjective
     if network_settings.tuned == "none":
         frozen.append(newest)
@@ -196,8 +203,16 @@ def learn_representation(
         )
         heads.append(auxiliary)
         auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
-        objective = RepresentationObjective(newest, network.head, auxiliary, auxiliary_weight, masks)
-    engine = run.wire_engine(objective, frozen, images, phase, masks)
+        distillation, weights = None, settings.incremental.distillation
+        if frozen and previous_head is not None and weights != sections.NO_DISTILLATION:
+            channels = [networks.kept_features(extractor) for extractor in frozen]
+            distillation = Distillation(weights, previous_head, channels, newest.features)
+        objective = RepresentationObjective(
+            newest, network.head, auxiliary, auxiliary_weight, masks, distillation
+        )
+        if settings.averaging is not None:
+            averaged = max(1, round(settings.averaging * phase.epochs))
+    engine = run.wire_engine(objective, frozen, images, phase, masks, averaged)
 
     def start_heads_anew() -> None:
         stream = generator(settings.seed, "heads after warm-up", run.step)
@@ -206,9 +221,14 @@ def learn_representation(
 
     when_warm = start_heads_anew if phase.reinitialize_heads else None
     records = run_phase(run, log.REPRESENTATION, engine, phase, count, when_warm)
+    if averaged:
+        engine.place_means()
     if masks is not None:
         masks.harden()
-        engine.estimate_statistics(newest, run.draws(log.REPRESENTATION, count, phase.epochs))
+    if averaged or masks is not None:
+        with run.lend(log.REPRESENTATION, engine, phase.epochs):
+            engine.estimate_statistics(newest, run.draws(log.REPRESENTATION, count, phase.epochs))
+    if masks is not None:
         network = networks.prune_newest(network, masks.shape(), network_settings)
         masks.release()
     engine.release()
