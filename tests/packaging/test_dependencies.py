@@ -29,9 +29,9 @@ BROUGHT_BY = {
 }
 FOR_DVC = {"ruamel.yaml.clib"}  # which DVC's parser imports where it is there
 # What rooms of the library import inside functions, for one use alone, and where.
-FOR_ONE_USE = {
+FOR_ONE_USE: dict[str, str | tuple[str, ...]] = {
     "pyarrow": "der.data.sources.",  # of extra parquet: its source is imported when it is named
-    "torchvision": "der.data.sources.",  # of extra pipeline: downloads
+    "torchvision": ("der.data.sources.", "der.train.policies"),  # of extra pipeline: downloads, policies
     "onnxruntime": "der.inference.",  # of extra onnx
     "onnxscript": "der.inference.",
     "timm": "der.model.",  # of extra photos: backbones of its family

@@ -20,6 +20,7 @@ from der.pipeline.edits import SCHEMA, check_weights, complete_params, make_sche
 from der.pipeline.plan import read_workspace
 from der.pipeline.presets import load_settings
 from der.pipeline.project import CHAIN, PARAMS, read_params, write_chain
+from der.pipeline.provenance import nearest_preset, shown_parameters
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
 from tests.builders import network_settings
@@ -37,6 +38,14 @@ def refusal() -> str:
     message = str(ended.value.code)
     assert "\n" not in message
     return message
+
+
+def test_a_file_from_before_a_setting_s_time_is_good() -> None:
+    for name in ("policy", "cutout"):
+        PARAMS.write_text(re.sub(rf"^ +{name}: .*\n", "", PARAMS.read_text(), flags=re.MULTILINE))
+    main(["check"])
+    assert "policy" not in PARAMS.read_text()
+    assert nearest_preset(shown_parameters(load_settings())) == ("digits", [])
 
 
 def test_what_is_good(capsys: pytest.CaptureFixture[str]) -> None:
@@ -308,6 +317,7 @@ def test_the_schema_is_current() -> None:
             [None, [0.08, 1.0], [1, 1]],
             [0.5, True, "half", [], [0.5], [0, 1], [0.5, 1.1], [0.1, 0.5, 1.0], ["a", "b"], [None, 1], {}],
         ),
+        ("train.augmentation.policy", [None, "autoaugment", "trivial"], ["AutoAugment", True]),
         ("train.base.milestones", [[], [0], [3, 5]], [None, 3, [-1], [3, 3], ["a"], [2**31]]),
     ],
 )

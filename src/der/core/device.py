@@ -11,6 +11,7 @@ from functools import cache
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from der.core.cost import processor_name
 from der.core.errors import UserError
@@ -160,6 +161,13 @@ def reuse_freed_memory() -> None:
             libc.madvise(start, (end - start) // LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE)
     for block in blocks:
         libc.free(block)
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy ``tensor`` to ``device`` without making the host wait for a GPU."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def name_arithmetic(device: torch.device) -> list[str]:

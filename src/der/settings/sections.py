@@ -235,8 +235,11 @@ Precision = Literal["float32", "bfloat16"]  # torch's names
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-class AugmentationSettings(Section, frozen=True):
-    """Random changes of training images, applied in this order; zero or false turns one off."""
+Policy = Literal["autoaugment", "trivial"]
+
+
+class AugmentationSettings(Section, frozen=True, omit_defaults=True):
+    """Random changes of training images, applied in this order; zero, false or null turns one off."""
 
     resized_crop: Annotated[
         Annotated[list[ShareAboveZero], Meta(extra_json_schema={"minItems": 2, "maxItems": 2})] | None,
@@ -250,6 +253,16 @@ class AugmentationSettings(Section, frozen=True):
     ]
     horizontal_flip: Annotated[bool, Meta(description="With probability 1/2.")]
     brightness: Annotated[Share, Meta(description="Factor drawn from 1 -+ this; 0 turns it off.")]
+    policy: Annotated[
+        Policy | None,
+        Meta(
+            description="autoaugment: the policy of Cubuk et al. (2019) for CIFAR-10; trivial: "
+            "TrivialAugment's wide space (Müller, Hutter 2021); null: off."
+        ),
+    ] = None
+    cutout: Annotated[
+        CountOrZero, Meta(description="Side in pixels of a square of the mean colour; 0 turns it off.")
+    ] = 0
 
     def __post_init__(self) -> None:
         crop = self.resized_crop

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from der.core import distributed
+from der.core.device import upload
 from der.core.randomness import generator
 from der.data.arrays import ImageRows, Memory, every_row, join
 from der.model.architecture import Normalization
 from der.model.network import Extractor, Normalize, place_folded
 from der.settings.sections import AugmentationSettings
+from der.train.policies import Operations, draw_operations
 
 WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
 
@@ -65,6 +67,8 @@ class Draws:
     left: Tensor  # int64, likewise columns
     flip: Tensor  # bool
     brightness: Tensor  # float32, factor
+    operations: Tensor  # int64 (N, K), numbers of a policy's operations; K is 0 without one
+    hole: Tensor  # float32 (N, 2), row and column of the middle of cutout's square, as fractions of the side
 
     def to(self, device: torch.device) -> "Draws":
         """Copy the draws to ``device``."""
@@ -93,6 +97,8 @@ def draw_epoch(
         left=torch.randint(offsets, (images,), generator=stream("crop left")),
         flip=flip if settings.horizontal_flip else torch.zeros_like(flip),
         brightness=1 + settings.brightness * spread,
+        operations=draw_operations(settings.policy, images, stream("policy")),
+        hole=torch.rand(images, 2 if settings.cutout else 0, generator=stream("cutout")),
     )
 
 
@@ -151,6 +157,18 @@ def resize_crops(images_BCHW: Tensor, box_B4: Tensor) -> Tensor:
     return crops.round().to(torch.uint8)
 
 
+def cut_out(inputs_BCHW: Tensor, hole_B2: Tensor, size: int) -> Tensor:
+    """Set a square of normalised images to 0, the mean colour (DeVries, Taylor 2017, section 3.2).
+
+    Its middle is any pixel, so a part of it may lie outside the image.
+    """
+    side = inputs_BCHW.shape[3]
+    first_B2 = (hole_B2 * side).long() - size // 2
+    from_first_B2S = torch.arange(side, device=inputs_BCHW.device) - first_B2[:, :, None]
+    inside_B2S = (from_first_B2S >= 0) & (from_first_B2S < size)
+    return inputs_BCHW.masked_fill((inside_B2S[:, 0, :, None] & inside_B2S[:, 1, None])[:, None], 0)
+
+
 class Batch(NamedTuple):
     """The inputs of one step of gradient descent on the device; with several ranks, this rank's shard."""
 
@@ -182,6 +200,8 @@ class Feed:
         self.frozen = [place_folded(extractor, device, precision) for extractor in frozen]
         self.normalize = Normalize(normalization).to(device)
         self.augmentation = augmentation
+        policy = augmentation.policy
+        self.operations = None if policy is None else Operations(policy, images.side, device)
         self.pixels = images.pixels
         self.labels = torch.from_numpy(images.labels).to(device)
         self.resident: Tensor | None = None  # all images on the device, if they fit there
@@ -211,7 +231,7 @@ class Feed:
         images = self._images([own.order for own, *_ in parts])
         for (own, sizes, wholes), images_WHWC in zip(parts, images, strict=True):
             placed = own.to(self.device)
-            yield self._prepare(images_WHWC, placed), self.labels[placed.order], sizes, wholes
+            yield self._prepare(images_WHWC, placed, own.operations), self.labels[placed.order], sizes, wholes
 
     def _images(self, orders: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield images (W, H, W, C) uint8 on the device: from its memory if all fit, else read one by one."""
@@ -222,8 +242,13 @@ class Feed:
                 yield upload(torch.from_numpy(images_WHWC), self.device)
 
     @torch.no_grad()
-    def _prepare(self, images_WHWC: Tensor, draws: Draws) -> Tensor:
-        inputs_WCHW: Tensor = self.normalize(augment(images_WHWC, draws, self.augmentation))
+    def _prepare(self, images_WHWC: Tensor, draws: Draws, operations_WK: Tensor) -> Tensor:
+        images_WCHW = augment(images_WHWC, draws, self.augmentation)
+        if self.operations is not None:
+            images_WCHW = self.operations(images_WCHW, operations_WK)
+        inputs_WCHW: Tensor = self.normalize(images_WCHW)
+        if self.augmentation.cutout:
+            inputs_WCHW = cut_out(inputs_WCHW, draws.hole, self.augmentation.cutout)
         return inputs_WCHW.to(self.precision).contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -248,10 +273,3 @@ def fits(images: ImageRows, device: torch.device) -> bool:
         return False
     room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 2**30
     return len(images) * math.prod(images.shape) <= room
-
-
-def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy ``tensor`` to ``device`` without making the host wait for a GPU."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
