@@ -1,0 +1,147 @@
+"""`python -m bench.additions`: what each addition to the training brings on 20 classes of CIFAR-100.
+
+docs/results.md says what is compared. A finished run is a line of bench/results/additions.jsonl, and is not
+run again; the steps of an unfinished one are kept in --scratch. Several processes may take different seeds.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import der
+from bench.results_file import describe_processor
+
+RESULTS = Path("bench/results/additions.jsonl")
+CLASSES, STEP = 20, 5
+TRAINED, HELD_OUT = 300, 50  # of the 500 training images of a class; the tests are all 100
+ORDER = 1993  # plus the seed: that of the order of classes, and of the images
+EPOCHS = 60
+# The notebook's milestones, shortened like its 201 and 171 epochs.
+MILESTONES = {"base": [18, 36, 51], "incremental": [21, 42, 59]}
+ARMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "autoaugment": {"train__augmentation__policy": "autoaugment"},
+    "trivial": {"train__augmentation__policy": "trivial"},
+    "cutout": {"train__augmentation__cutout": 8},
+    "cutmix": {"train__augmentation__cutmix": 1.0},
+    "averaging": {"train__averaging": 0.25},
+    "distillation": {"train__incremental__distillation": {"features": 0.5, "logits": 0.5}},
+}
+MEASURES = ("held_out", "test")
+
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+def classifier_of(arm: str, seed: int) -> der.DERClassifier:
+    """The notebook's recipe with fewer epochs and exemplars, and the arm's additions, joined by "+"."""
+    changes: dict[str, Any] = {"train__seed": seed, "memory__budget": 200}
+    for phase, milestones in MILESTONES.items():
+        changes |= {f"train__{phase}__epochs": EPOCHS, f"train__{phase}__milestones": milestones}
+    for addition in arm.split("+"):
+        changes |= ARMS[addition]
+    return der.DERClassifier(der.preset("notebook"), device="cpu", **changes)
+
+
+def read_steps(images: Path, seed: int) -> list[tuple[list[int], dict[str, Arrays]]]:
+    """The classes of every step, and the step's images by use: "train", "held_out", "test"."""
+    arrays = np.load(images)
+    draw = np.random.RandomState(ORDER + seed)
+    order = draw.permutation(100)[:CLASSES].tolist()
+    rows = {label: draw.permutation(np.flatnonzero(arrays["train_y"] == label)) for label in order}
+    steps = []
+    for start in range(0, CLASSES, STEP):
+        classes = order[start : start + STEP]
+        uses = {
+            "train": ("train", np.concatenate([rows[label][:TRAINED] for label in classes])),
+            "held_out": ("train", np.concatenate([rows[label][-HELD_OUT:] for label in classes])),
+            "test": ("test", np.flatnonzero(np.isin(arrays["test_y"], classes))),
+        }
+        steps.append(
+            (classes, {use: (arrays[f"{of}_x"][at], arrays[f"{of}_y"][at]) for use, (of, at) in uses.items()})
+        )
+    return steps
+
+
+def run(arm: str, seed: int, images: Path, scratch: Path) -> dict[str, Any]:
+    """Teach all steps; returns top-1 after each, in percent, and what that took."""
+    model, steps = classifier_of(arm, seed), read_steps(images, seed)
+    found: dict[str, Any] = {"arm": arm, "seed": seed, **{use: [] for use in MEASURES}, "core_seconds": 0.0}
+    kept = scratch / f"{arm}-{seed}"
+    if (kept / "model").exists():
+        model, found = der.load(kept / "model", device="cpu"), json.loads((kept / "found.json").read_text())
+    learned = len(model.classes_) // STEP if model.__sklearn_is_fitted__() else 0
+    found |= {use: found[use][:learned] for use in MEASURES}
+    for number in range(learned, len(steps)):
+        classes, parts = steps[number]
+        busy = time.process_time()
+        model.partial_fit(*parts["train"], order=classes)
+        found["core_seconds"] += round(time.process_time() - busy, 1)
+        for use in MEASURES:
+            seen = [uses[use] for _, uses in steps[: number + 1]]
+            score = model.score(np.concatenate([x for x, _ in seen]), np.concatenate([y for _, y in seen]))
+            found[use].append(round(100 * score, 2))
+        print(arm, seed, number + 1, found["test"][-1], flush=True)
+        kept.mkdir(parents=True, exist_ok=True)
+        (kept / "found.json").write_text(json.dumps(found), encoding="utf-8")
+        model.save(kept / "model")  # last: it tells which steps are finished
+    return found | {"machine": describe_processor()}
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The finished runs."""
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    )
+
+
+def format_rows(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each arm: means over seeds, and the mean paired difference with its standard error."""
+    found = {(row["arm"], row["seed"]): row for row in rows}
+    head = [
+        "addition",
+        "seeds",
+        *(f"{use}: {what}, gain" for use in ("test", "held out") for what in ("average", "last")),
+    ]
+    lines = [head, ["---", *["---:"] * 5]]
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        seeds = [seed for one, seed in found if one == arm and ("plain", seed) in found]
+        cells = []
+        for use in ("test", "held_out"):
+            for measure in (np.mean, lambda values: values[-1]):
+                own, plain = (
+                    np.array([measure(found[one, seed][use]) for seed in seeds]) for one in (arm, "plain")
+                )
+                error = np.std(own - plain, ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else math.nan
+                cells.append(f"{own.mean():.2f}, {(own - plain).mean():+.2f} ± {error:.2f}")
+        lines.append([arm, str(len(seeds)), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, help="CIFAR-100 as .npz: train_x, train_y, test_x, test_y")
+    parser.add_argument("--scratch", type=Path, help="directory for unfinished runs")
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), help="additions, or several joined by +")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[*range(5)])
+    options = parser.parse_args()
+    for seed in options.seeds if options.images else ():
+        for arm in options.arms:
+            if any((row["arm"], row["seed"]) == (arm, seed) for row in read_rows(RESULTS)):
+                continue
+            found = run(arm, seed, options.images, options.scratch)
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found) + "\n")
+    print(format_rows(read_rows(RESULTS)))
+
+
+if __name__ == "__main__":
+    main()
