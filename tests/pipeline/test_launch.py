@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -70,7 +71,7 @@ def test_what_ends_one_ends_all_in_one_sentence(ranks: str, what: str, sentence:
     variables = {"DER_PROCESSES": "2", "DER_DEVICE": "cpu"}
     with running("-m", PROGRAM, ranks, what, **variables, **network) as process:
         stdout, stderr = process.communicate()
-    assert process.returncode == 1 and not stdout
+    assert process.returncode == 1 and "error" not in stdout  # torch 2.10 says who is connected
     assert re.fullmatch(f"error: {sentence}\n", stderr), stderr
 
 
@@ -78,8 +79,8 @@ def test_what_ends_one_ends_all_in_one_sentence(ranks: str, what: str, sentence:
 def test_no_rank_outlives_its_launcher(how: signal.Signals) -> None:
     with running("-m", PROGRAM, "01", "waits", DER_PROCESSES="2", DER_DEVICE="cpu") as process:
         assert process.stdout is not None and process.stderr is not None
-        for _ in range(2):
-            assert process.stdout.readline() == "waiting\n"
+        waiting = (line for line in process.stdout if line.endswith("waiting\n"))
+        assert len([*islice(waiting, 2)]) == 2
         process.send_signal(how)
         said = process.stderr.read()
     assert process.returncode

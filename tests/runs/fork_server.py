@@ -75,7 +75,8 @@ Running = dict[int, tuple[int, socket.socket]]  # a fork's pidfd -> its number, 
 def serve(directory: Path) -> list[str]:
     """Write the program and answer it; returns in each fork, with a module's name and its arguments."""
     for name in PRELOADED:
-        importlib.import_module(name)
+        with suppress(ModuleNotFoundError):  # as in an older version of a package
+            importlib.import_module(name)
     PIL.Image.init()  # its plugins
     draw_elsewhere(str(directory / "drawer"))
     forget_ends()

@@ -268,8 +268,11 @@ def encode(kind: str) -> bytes:
     """A picture of noise, turned by a quarter where the format can say so."""
     stream, exif = BytesIO(), Image.Exif()
     exif[0x0112] = 6
-    options = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}
-    Image.fromarray(pixels_of("")).convert(KINDS[kind]).save(stream, kind, **options)
+    options: dict[str, Any] = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}
+    image = Image.fromarray(pixels_of("")).convert(KINDS[kind])
+    if kind == "ICO":
+        options["sizes"] = [image.size]  # Pillow 11 saves none of less than 16 pixels by itself
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 

@@ -179,6 +179,10 @@ def folded_layer(x: Tensor, conv: nn.Conv2d, residual: Tensor | None, relu: bool
     convolve = torch.ops.mkldnn._convolution_pointwise  # which torch's own compiler uses for this
     if residual is None:
         y: Tensor = convolve(x, values, bias, *form, activation or "none", [], "")
-    else:
+        return y
+    try:
         y = convolve.binary(x, residual, values, bias, *form, "add", 1.0, activation, [], None)
+    except RuntimeError:  # of torch 2.10, for results of one channel or one pixel
+        y = convolve(x, values, bias, *form, "none", [], "") + residual
+        y = y.relu_() if relu else y
     return y
