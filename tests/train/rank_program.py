@@ -52,6 +52,7 @@ class Case(NamedTuple):
     precision: str = "float32"
     masked: bool = False
     resized_crop: list[float] | None = None
+    mixed: bool = False
 
 
 CASES = {
@@ -59,6 +60,7 @@ CASES = {
     # Of the last batch, of one, all ranks but one have nothing.
     "one image beyond a batch": Case(images=9),
     "fewer images than three ranks, cropped": Case(images=2, resized_crop=[0.5, 1.0]),
+    "images mixed after a policy": Case(images=7, mixed=True),
     "masks": Case(masked=True),
     "bfloat16": Case(precision="bfloat16"),
 }
@@ -80,7 +82,8 @@ def train_epoch(case: Case) -> Any:
         masks = ChannelMasks(network.extractors[-1], mask_settings(), stream)  # type: ignore[arg-type]
     shares = [images // 4 + (label < images % 4) for label in range(4)]
     objective = build_objective(network, 2, masks=masks)
-    augmentation = augmentation_settings(resized_crop=case.resized_crop)
+    mixing: dict[str, Any] = {"policy": "autoaugment", "cutmix": 1.0} if case.mixed else {}
+    augmentation = augmentation_settings(resized_crop=case.resized_crop, **mixing)
     heard: list[int] = []
     engine = build_engine(
         objective,

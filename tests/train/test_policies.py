@@ -1,18 +1,29 @@
-"""Policies of augmentation and Cutout: torchvision's pixels, image by image, and draws as published."""
+"""Policies of augmentation, Cutout and CutMix: torchvision's pixels, draws as published, mixed labels."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, v2
 
+from der.core import distributed
 from der.settings.sections import Policy
 from der.train import batches as batch_module
 from der.train.batches import Feed, augment, cut_out
+from der.train.objective import ClassifierObjective, Pasted
 from der.train.policies import LEVELS, OPERATIONS, Operations, draw_operations
-from tests.builders import CPU, NORMALIZATION, augmentation_settings, draws_of, training_images
+from tests.builders import (
+    CPU,
+    NORMALIZATION,
+    augmentation_settings,
+    build_objective,
+    draws_of,
+    random_network,
+    training_images,
+)
 
 CLASSES: dict[Policy, Any] = {
     "autoaugment": v2.AutoAugment(AutoAugmentPolicy.CIFAR10),
@@ -122,3 +133,84 @@ def test_cutout_zeroes_a_square_around_any_pixel(size: int) -> None:
         top, left = row - size // 2, column - size // 2
         image[:, max(top, 0) : max(top + size, 0), max(left, 0) : max(left + size, 0)] = 0
     assert torch.equal(found, expected)
+
+
+class GivenDraws:
+    """In place of the Beta distribution and torch.randint, in CutMix."""
+
+    def __init__(self, share: float, middle: list[int]) -> None:
+        self.share, self.middle = share, middle
+
+    def sample(self, _: tuple[()]) -> float:
+        return self.share
+
+    def randint(self, *_: Any, **__: Any) -> Tensor:
+        return torch.tensor([self.middle.pop()])  # the column first
+
+
+@pytest.mark.parametrize("window", [1, 2048 * 3 * 32 * 32])
+def test_cutmix_is_torchvision_s(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "WINDOW_VALUES", window)
+    images = training_images(1, [30, 20, 3])
+    plain, mixing = (augmentation_settings(policy="trivial", cutmix=alpha) for alpha in (0.0, 0.7))
+    draws = draws_of(53, mixing)
+    feeds = [Feed(images, [], NORMALIZATION, one, torch.float32, CPU) for one in (plain, mixing)]
+    areas = []
+    for start, (before, after) in enumerate(zip(*(one.batches(draws, 8) for one in feeds), strict=True)):
+        share, *middle = draws.mix[8 * start].tolist()
+        transform = v2.CutMix(alpha=0.7, num_classes=3)
+        transform._dist = given = GivenDraws(share, [int(at * images.side) for at in middle])
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "randint", given.randint)
+            expected, labels = transform(before.images_BCHW, before.labels_B)
+        assert torch.equal(after.images_BCHW, expected)
+        assert after.images_BCHW.is_contiguous(memory_format=torch.channels_last)
+        (kept,), (pasted_B,) = after.kept_M, after.pasted_BM.unbind(1)
+        ours = kept * F.one_hot(after.labels_B, 3) + (1 - kept) * F.one_hot(pasted_B, 3)
+        torch.testing.assert_close(ours, labels)
+        assert before.pasted_BM.shape == (len(before.labels_B), 0) and before.kept_M.shape == (0,)
+        areas.append(float(kept))
+    assert min(areas) < 1 and len(set(areas)) > 3
+
+
+def test_ranks_mix_the_images_that_one_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = augmentation_settings(policy="autoaugment", cutout=2, cutmix=1.0)
+    feed = Feed(training_images(1, [10, 7]), [], NORMALIZATION, settings, torch.float32, CPU)
+    whole, shards = [*feed.batches(draws := draws_of(17, settings), 8)], []
+    for rank in range(3):  # of the last batch, of one image, two have nothing
+        monkeypatch.setattr(distributed, "shard", lambda n, at=rank: slice(n * at // 3, n * (at + 1) // 3))
+        shards.append([*feed.batches(draws, 8)])
+    for batch, *parts in zip(whole, *shards, strict=True):
+        for field in ("images_BCHW", "labels_B", "pasted_BM"):
+            assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(batch, field))
+        assert all(torch.equal(part.kept_M, batch.kept_M) for part in parts)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
+def test_lambda_is_of_a_beta_distribution_and_middles_are_anywhere(alpha: float) -> None:
+    share, *middle = draws_of(20_000, augmentation_settings(cutmix=alpha)).mix.unbind(1)
+    assert float(share.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(share.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
+    for at in middle:
+        assert (torch.histc(at, 4, 0, 1) / 5000 - 1).abs().max() < 0.06
+
+
+def test_both_classifiers_learn_from_both_labels_as_from_shares_of_classes() -> None:
+    network, kept = random_network([2, 3]), torch.tensor(0.3)
+    objective = build_objective(network, old_classes=2)
+    images, labels = torch.randn(6, 3, 8, 8), torch.tensor([0, 1, 2, 3, 4, 4])
+    frozen, pasted = torch.randn(6, 64), labels.roll(1)
+    loss = objective(images, frozen, labels, torch.zeros(()), Pasted(pasted, kept))
+    features = objective.extractor(images)
+    shares = kept * F.one_hot(labels, 5) + (1 - kept) * F.one_hot(pasted, 5)
+    merged = torch.cat([shares[:, :2].sum(1, keepdim=True), shares[:, 2:]], dim=1)
+    main = F.cross_entropy(logits := objective.head(torch.cat([frozen, features], 1)), shares)
+    auxiliary = F.cross_entropy(objective.auxiliary(features), merged)
+    torch.testing.assert_close(loss.auxiliary, auxiliary)
+    torch.testing.assert_close(loss.total, main + objective.auxiliary_weight * auxiliary)
+    assert loss.correct == (logits.argmax(1) == pasted).float().mean()  # which has more of the pixels
+    classifier = ClassifierObjective(network.head, 2.0)
+    taught = classifier(
+        images, torch.cat([frozen, features], 1), labels, torch.zeros(()), Pasted(pasted, kept)
+    )
+    torch.testing.assert_close(taught.total, F.cross_entropy(logits / 2, shares))

@@ -263,6 +263,10 @@ class AugmentationSettings(Section, frozen=True, omit_defaults=True):
     cutout: Annotated[
         CountOrZero, Meta(description="Side in pixels of a square of the mean colour; 0 turns it off.")
     ] = 0
+    cutmix: Annotated[
+        FactorOrZero,
+        Meta(description="alpha of CutMix's Beta distribution, in representation learning alone; 0: off."),
+    ] = 0.0
 
     def __post_init__(self) -> None:
         crop = self.resized_crop

@@ -69,6 +69,9 @@ class Draws:
     brightness: Tensor  # float32, factor
     operations: Tensor  # int64 (N, K), numbers of a policy's operations; K is 0 without one
     hole: Tensor  # float32 (N, 2), row and column of the middle of cutout's square, as fractions of the side
+    mix: (
+        Tensor  # float32 (N, 3), of CutMix: lambda and the middle of the box; a batch takes its first image's
+    )
 
     def to(self, device: torch.device) -> "Draws":
         """Copy the draws to ``device``."""
@@ -99,6 +102,7 @@ def draw_epoch(
         brightness=1 + settings.brightness * spread,
         operations=draw_operations(settings.policy, images, stream("policy")),
         hole=torch.rand(images, 2 if settings.cutout else 0, generator=stream("cutout")),
+        mix=draw_mixes(images, settings.cutmix, stream("cutmix")),
     )
 
 
@@ -116,6 +120,16 @@ def draw_boxes(images: int, area: list[float], stream: torch.Generator) -> Tenso
     height = (fraction.sqrt() / ratio).clamp(max=1)
     width = (fraction.sqrt() * ratio).clamp(max=1)
     return torch.stack([height, width, top * (1 - height), left * (1 - width)], dim=1)
+
+
+def draw_mixes(images: int, alpha: float, stream: torch.Generator) -> Tensor:
+    """Draw CutMix's lambda and the middle of its box, float32 (N, 3); (N, 0) if ``alpha`` is 0."""
+    if not alpha:
+        return torch.empty(images, 0)
+    middle = torch.rand(images, 2, generator=stream)
+    seed = int(torch.randint(2**32, (), generator=stream))
+    shares = np.random.RandomState(seed).beta(alpha, alpha, images)  # torch's own takes no generator
+    return torch.cat([torch.from_numpy(shares).float()[:, None], middle], dim=1)
 
 
 def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -> Tensor:
@@ -169,12 +183,45 @@ def cut_out(inputs_BCHW: Tensor, hole_B2: Tensor, size: int) -> Tensor:
     return inputs_BCHW.masked_fill((inside_B2S[:, 0, :, None] & inside_B2S[:, 1, None])[:, None], 0)
 
 
+class Shards(NamedTuple):
+    """Batches one after the other; with several ranks, this rank's shards of S batches."""
+
+    inputs_WCHW: Tensor
+    labels_W: Tensor
+    pasted_WM: Tensor  # see Batch
+    kept_SM: Tensor
+
+
+def cut_and_mix(inputs_VCHW: Tensor, labels_V: Tensor, sizes: list[int], mixes: list[list[float]]) -> Shards:
+    """Put a box of the image before into every image of a batch (CutMix: Yun et al. 2019, section 3.1).
+
+    Equal to torchvision's v2.CutMix: one box serves a batch, what lies outside the image is cut off, and the
+    labels' weights follow the pixels. V is W and, for each shard, the image that stands before its first.
+    """
+    side, longer = inputs_VCHW.shape[3], [size + 1 for size in sizes]
+    mixed, kept = [], []
+    for images_BCHW, (share, *middle) in zip(inputs_VCHW.split(longer), mixes, strict=True):
+        half = int(0.5 * math.sqrt(1 - share) * side)
+        (top, bottom), (left, right) = (
+            (max(int(at * side) - half, 0), min(int(at * side) + half, side)) for at in middle
+        )
+        own_BCHW = images_BCHW[1:].clone()
+        own_BCHW[..., top:bottom, left:right] = images_BCHW[:-1, :, top:bottom, left:right]
+        mixed.append(own_BCHW)
+        kept.append([1 - (bottom - top) * (right - left) / side**2])
+    labels = labels_V.split(longer)
+    own_W, before_W = torch.cat([one[1:] for one in labels]), torch.cat([one[:-1] for one in labels])
+    return Shards(torch.cat(mixed), own_W, before_W[:, None], upload(torch.tensor(kept), inputs_VCHW.device))
+
+
 class Batch(NamedTuple):
     """The inputs of one step of gradient descent on the device; with several ranks, this rank's shard."""
 
     images_BCHW: Tensor  # normalised, channels last, in the feed's precision
     frozen_BP: Tensor  # features of the frozen extractors, float32
     labels_B: Tensor  # int64
+    pasted_BM: Tensor  # int64, labels of the M images of which CutMix put a part into each: one, or none
+    kept_M: Tensor  # float32, share of an image's pixels that are its own
     weight: Tensor  # float32 scalar, this rank's fraction of the whole batch's images
     whole: int  # number of images of the whole batch
 
@@ -211,27 +258,34 @@ class Feed:
 
     def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
         """Yield every image once, in the order of ``draws``, ``size`` per batch; the last may be smaller."""
-        for inputs_WCHW, labels_W, sizes, wholes in self._windows(draws, size):
+        for (inputs_WCHW, labels_W, pasted_WM, kept_SM), sizes, wholes in self._windows(draws, size):
             frozen_WP = self._frozen_features(inputs_WCHW)
-            columns = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W))
+            columns = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W, pasted_WM))
             shares = [own / whole for own, whole in zip(sizes, wholes, strict=True)]
             weights = torch.tensor(shares, device=self.device)
-            yield from map(Batch._make, zip(*columns, weights, wholes, strict=True))
+            yield from map(Batch._make, zip(*columns, kept_SM, weights, wholes, strict=True))
 
     def inputs(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, int]]:
         """Yield only the images (B, C, H, W) of ``batches``, with the size of the whole batch."""
-        for inputs_WCHW, _, sizes, wholes in self._windows(draws, size):
-            yield from zip(inputs_WCHW.split(sizes), wholes, strict=True)
+        for window, sizes, wholes in self._windows(draws, size):
+            yield from zip(window.inputs_WCHW.split(sizes), wholes, strict=True)
 
-    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor, list[int], list[int]]]:
-        """Yield inputs (W, C, H, W), labels (W,) and both sizes of this rank's shards of several batches."""
+    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Shards, list[int], list[int]]]:
+        """Yield this rank's shards of several batches, and both sizes of each."""
         window = max(1, WINDOW_VALUES // (math.prod(self.pixels.shape) * size)) * size
         starts = range(0, len(draws.order), window)
-        parts = [take_shards(draws[start : start + window], size) for start in starts]
+        mixing = self.augmentation.cutmix > 0
+        parts = [take_shards(draws[start : start + window], size, int(mixing)) for start in starts]
         images = self._images([own.order for own, *_ in parts])
-        for (own, sizes, wholes), images_WHWC in zip(parts, images, strict=True):
+        for start, (own, sizes, wholes), images_WHWC in zip(starts, parts, images, strict=True):
             placed = own.to(self.device)
-            yield self._prepare(images_WHWC, placed, own.operations), self.labels[placed.order], sizes, wholes
+            inputs = self._prepare(images_WHWC, placed, own.operations)
+            labels = self.labels[placed.order]
+            if mixing:
+                shards = cut_and_mix(inputs, labels, sizes, draws.mix[start : start + window : size].tolist())
+            else:
+                shards = Shards(inputs, labels, labels[:, None][:, :0], inputs.new_empty(len(sizes), 0))
+            yield shards, sizes, wholes
 
     def _images(self, orders: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield images (W, H, W, C) uint8 on the device: from its memory if all fit, else read one by one."""
@@ -258,13 +312,19 @@ class Feed:
         return torch.cat([extractor(inputs_WCHW) for extractor in self.frozen], dim=1)
 
 
-def take_shards(draws: Draws, size: int) -> tuple[Draws, list[int], list[int]]:
-    """Return this rank's shards of batches of ``size`` images (the last may be smaller), and both sizes."""
+def take_shards(draws: Draws, size: int, before: int) -> tuple[Draws, list[int], list[int]]:
+    """Return this rank's shards of batches of ``size`` images (the last may be smaller), and both sizes.
+
+    Each shard begins with the ``before`` images that stand before it in the batch, as if that were a circle.
+    """
     starts = range(0, len(draws.order), size)
     wholes = [min(size, len(draws.order) - start) for start in starts]
     slices = [distributed.shard(whole) for whole in wholes]
-    places = [torch.arange(at + own.start, at + own.stop) for at, own in zip(starts, slices, strict=True)]
-    return draws[torch.cat(places)], list(map(len, places)), wholes
+    places = [
+        at + torch.arange(own.start - before, own.stop) % whole
+        for at, whole, own in zip(starts, wholes, slices, strict=True)
+    ]
+    return draws[torch.cat(places)], [own.stop - own.start for own in slices], wholes
 
 
 def fits(images: ImageRows, device: torch.device) -> bool:

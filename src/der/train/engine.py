@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.sgd import sgd
@@ -30,7 +31,7 @@ from der.model.network import Extractor, may_draw
 from der.settings.sections import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.batches import Batch, Draws, Feed, TrainingImages, draw_epoch
 from der.train.log import EpochRecord, Listener
-from der.train.objective import ChannelMasks, Loss
+from der.train.objective import ChannelMasks, Loss, Pasted
 from der.train.resume import StateKeeper
 
 
@@ -60,11 +61,17 @@ class StepRun:
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
         averaged: int = 0,
+        *,
+        mixed: bool = False,
     ) -> "Engine":
-        """Make an engine for ``objective`` and ``images``; UserError if the device lacks the precision."""
+        """Make an engine for ``objective`` and ``images``, with CutMix if it may learn from ``mixed`` labels.
+
+        Raises UserError if the device lacks the precision.
+        """
         settings, device = self.settings, self.device
+        augmentation = settings.augmentation if mixed else replace(settings.augmentation, cutmix=0.0)
         precision = choose_precision(settings.precision, device, "train.precision")
-        feed = Feed(images, frozen, self.normalization, settings.augmentation, precision, device)
+        feed = Feed(images, frozen, self.normalization, augmentation, precision, device)
         return Engine(objective, feed, schedule, masks, self.kernels, averaged)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
@@ -201,12 +208,13 @@ class Engine:
         return EpochMeans(loss, auxiliary, 100 * correct)
 
     def _train_batch(self, batch: Batch, position: Tensor) -> None:
-        images_BCHW, frozen_BP, labels_B, weight, _ = batch
+        images_BCHW, frozen_BP, labels_B, pasted_BM, kept_M, weight, _ = batch
+        pasted = map(Pasted, pasted_BM.unbind(1), kept_M)
         if self.layers is not None:
             self.layers.cast_weights()
         self.optimizer.zero_grad()
         with synced_statistics():
-            loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position)
+            loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position, *pasted)
         (loss.total * weight).backward()  # type: ignore[no-untyped-call]
         if self.masks is not None:
             self.masks.release()  # gates would keep this batch's graph, and a capture the stream before it
@@ -352,8 +360,7 @@ class CapturedStep:
     def _capture(self, batch: Batch, position: Tensor) -> Captured:
         given = (*batch[:-1], position)
         inputs = tuple(tensor.clone(memory_format=torch.preserve_format) for tensor in given)
-        images, frozen, labels, weight, place = inputs
-        own = Batch(images, frozen, labels, weight, batch.whole)
+        own, place = Batch._make((*inputs[:-1], batch.whole)), inputs[-1]
         state = list(self.state())
         before = [tensor.detach().clone() for tensor in state]
         with keeping_own(torch.device("cuda")):  # a resumed epoch captures again, and makes the same draws
