@@ -47,7 +47,7 @@ from der.settings.sections import (
 from der.train.batches import Draws, Feed, TrainingImages, draw_epoch, gather_step
 from der.train.engine import Engine, StepRun
 from der.train.log import EpochRecord, Listener
-from der.train.objective import ChannelMasks, RepresentationObjective
+from der.train.objective import ChannelMasks, Distillation, RepresentationObjective
 from der.train.resume import Saved, StateKeeper
 from der.train.step import StepInputs, learn_representation, train_step
 
@@ -238,6 +238,7 @@ def build_objective(
     old_classes: int,
     auxiliary_weight: float = 1.0,
     masks: ChannelMasks | None = None,
+    distillation: Distillation | None = None,
 ) -> RepresentationObjective:
     """The objective that trains the newest extractor of ``network`` and its classifier."""
     torch_generator = torch.Generator().manual_seed(7)
@@ -250,6 +251,7 @@ def build_objective(
         auxiliary,
         auxiliary_weight,
         masks,
+        distillation,
     )
 
 

@@ -15,9 +15,9 @@ from torch._C._distributed_c10d import FileStore
 
 from der.core import distributed
 from der.model.network import run_network
-from der.settings.sections import NetworkSettings
+from der.settings.sections import DistillationSettings, NetworkSettings
 from der.train.log import Listener
-from der.train.objective import ChannelMasks
+from der.train.objective import ChannelMasks, Distillation
 from der.train.resume import StateKeeper
 from der.train.step import StepInputs, train_step
 from tests.builders import (
@@ -51,6 +51,7 @@ class Case(NamedTuple):
     images: int = BATCH
     precision: str = "float32"
     masked: bool = False
+    distilled: bool = False
     resized_crop: list[float] | None = None
     mixed: bool = False
 
@@ -62,6 +63,7 @@ CASES = {
     "fewer images than three ranks, cropped": Case(images=2, resized_crop=[0.5, 1.0]),
     "images mixed after a policy": Case(images=7, mixed=True),
     "masks": Case(masked=True),
+    "distillation of a batch that does not divide": Case(images=7, distilled=True),
     "bfloat16": Case(precision="bfloat16"),
 }
 TUNED = ("all", "last")  # of a network of timm, a step of one batch
@@ -81,7 +83,11 @@ def train_epoch(case: Case) -> Any:
         stream = torch.Generator().manual_seed(3)
         masks = ChannelMasks(network.extractors[-1], mask_settings(), stream)  # type: ignore[arg-type]
     shares = [images // 4 + (label < images % 4) for label in range(4)]
-    objective = build_objective(network, 2, masks=masks)
+    distillation = None
+    if case.distilled:
+        both = DistillationSettings(features=0.5, logits=0.5)
+        distillation = Distillation(both, random_network([2]).head, [[*range(64)]], 64)
+    objective = build_objective(network, 2, masks=masks, distillation=distillation)
     mixing: dict[str, Any] = {"policy": "autoaugment", "cutmix": 1.0} if case.mixed else {}
     augmentation = augmentation_settings(resized_crop=case.resized_crop, **mixing)
     heard: list[int] = []
@@ -113,7 +119,9 @@ def train_timm(tuned: str) -> Any:
 def train_steps(network: NetworkSettings | None = None) -> Any:
     """The weights after two whole steps, classifier learning among them."""
     settings = train_settings(
-        base=phase_settings(), incremental=incremental_settings(rebalancing="classifier_learning")
+        base=phase_settings(),
+        incremental=incremental_settings(rebalancing="classifier_learning"),
+        averaging=1.0,
     )
     first = take_step(None, [["a", "b"]], training_images(1, [11, 10]), settings, network=network)
     later = training_images(2, [5, 5, 11])
@@ -140,7 +148,11 @@ def resume_step() -> Any:
     keeper: Any = FirstEpoch() if distributed.rank() == 0 else StateKeeper()
     recorders = [Recorder(), Recorder()]
     whole, resumed = (
-        weights(take_step(None, [["a", "b"]], IMAGES, train_settings(), recorder, keeper=keeper).network)
+        weights(
+            take_step(
+                None, [["a", "b"]], IMAGES, train_settings(averaging=1.0), recorder, keeper=keeper
+            ).network
+        )
         for recorder in recorders
     )
     assert [recorder.resumed for recorder in recorders] == [[], [1]]

@@ -14,7 +14,7 @@ from torch import Tensor
 from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
 from der.model.kernels import triton
-from der.settings.sections import AugmentationSettings, MaskSettings, Policy, TrainSettings
+from der.settings import sections
 from der.train.engine import CapturedStep, Engine
 from der.train.policies import LEVELS, Operations
 from der.train.step import StepInputs, train_step
@@ -70,7 +70,7 @@ def make_engine(
     precision: str = "float32",
     *,
     captured: bool = True,
-    augmentation: AugmentationSettings = PLAIN,
+    augmentation: sections.AugmentationSettings = PLAIN,
 ) -> Engine:
     """One that trains an extractor beside a frozen one, both the same for every call."""
     network = random_network([2, 2])
@@ -105,7 +105,7 @@ def difference(left: Tensor, right: Tensor) -> float:
 
 
 @AUGMENTED
-def test_graphs_train_as_eager_steps(augmentation: AugmentationSettings) -> None:
+def test_graphs_train_as_eager_steps(augmentation: sections.AugmentationSettings) -> None:
     graphs, eager = (make_engine(captured=one, augmentation=augmentation) for one in (True, False))
     assert isinstance(graphs.step, CapturedStep)
     start = eager.pack()
@@ -118,7 +118,7 @@ def test_graphs_train_as_eager_steps(augmentation: AugmentationSettings) -> None
 
 
 @AUGMENTED
-def test_nothing_waits_for_the_gpu_inside_an_epoch(augmentation: AugmentationSettings) -> None:
+def test_nothing_waits_for_the_gpu_inside_an_epoch(augmentation: sections.AugmentationSettings) -> None:
     engine = make_engine(augmentation=augmentation)
     train(engine, range(1))  # captures
     draws = draws_of(sum(PER_CLASS), augmentation, epoch=1)
@@ -160,7 +160,7 @@ def test_streamed_images_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("policy", ["autoaugment", "trivial"])
-def test_a_policy_gives_the_pixels_of_the_processor(policy: Policy) -> None:
+def test_a_policy_gives_the_pixels_of_the_processor(policy: sections.Policy) -> None:
     numbers = torch.randperm(15 * 2 * LEVELS[policy], generator=torch.Generator().manual_seed(0))
     images = torch.randint(0, 256, (len(numbers), 3, 32, 32)).to(torch.uint8)
     ours, theirs = (
@@ -171,7 +171,9 @@ def test_a_policy_gives_the_pixels_of_the_processor(policy: Policy) -> None:
     ).all()  # a sum may be rounded once or twice
 
 
-def take_steps(device: torch.device, settings: TrainSettings, precision: str = "float32") -> Checkpoint:
+def take_steps(
+    device: torch.device, settings: sections.TrainSettings, precision: str = "float32"
+) -> Checkpoint:
     """Two whole steps of the protocol, rebalancing included, each from the one before."""
     settings = replace(settings, precision=precision)
     checkpoint: Checkpoint | None = None
@@ -195,16 +197,17 @@ def assert_near(left: Checkpoint, right: Checkpoint) -> None:
 
 @pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning", "none"])
 @pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
-def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: MaskSettings | None) -> None:
+def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: sections.MaskSettings | None) -> None:
     incremental = incremental_settings(rebalancing=rebalancing)
     settings = train_settings(masks=masks, incremental=incremental)
     assert_near(take_steps(CUDA, settings), take_steps(CPU, settings))
 
 
 @pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
-def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) -> None:
-    incremental = incremental_settings(rebalancing="classifier_learning")
-    settings = train_settings(masks=masks, incremental=incremental)
+def test_steps_in_bfloat16_give_the_same_bits_twice(masks: sections.MaskSettings | None) -> None:
+    distillation = sections.DistillationSettings(features=0.5, logits=0.5)
+    incremental = incremental_settings(rebalancing="classifier_learning", distillation=distillation)
+    settings = train_settings(masks=masks, incremental=incremental, averaging=1.0)
     one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))
     assert same_bits(weights(one.network), weights(two.network))
 

@@ -21,7 +21,6 @@ from der.data.arrays import ImageRows, Memory, every_row, join
 from der.model.architecture import Normalization
 from der.model.network import Extractor, Normalize, place_folded
 from der.settings.sections import AugmentationSettings
-from der.train.policies import Operations, draw_operations
 
 WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
 
@@ -93,6 +92,11 @@ def draw_epoch(
     offsets = 2 * settings.crop_padding + 1
     flip = torch.rand(images, generator=stream("flip")) < 0.5
     spread = 2 * torch.rand(images, generator=stream("brightness")) - 1
+    operations = torch.empty(images, 0, dtype=torch.int64)
+    if settings.policy is not None:
+        from der.train.policies import draw_operations  # torchvision takes a second
+
+        operations = draw_operations(settings.policy, images, stream("policy"))
     return Draws(
         order=torch.randperm(images, generator=stream("batch order")),
         box=draw_boxes(images, settings.resized_crop or [1.0, 1.0], stream("resized crop")),
@@ -100,7 +104,7 @@ def draw_epoch(
         left=torch.randint(offsets, (images,), generator=stream("crop left")),
         flip=flip if settings.horizontal_flip else torch.zeros_like(flip),
         brightness=1 + settings.brightness * spread,
-        operations=draw_operations(settings.policy, images, stream("policy")),
+        operations=operations,
         hole=torch.rand(images, 2 if settings.cutout else 0, generator=stream("cutout")),
         mix=draw_mixes(images, settings.cutmix, stream("cutmix")),
     )
@@ -183,35 +187,27 @@ def cut_out(inputs_BCHW: Tensor, hole_B2: Tensor, size: int) -> Tensor:
     return inputs_BCHW.masked_fill((inside_B2S[:, 0, :, None] & inside_B2S[:, 1, None])[:, None], 0)
 
 
-class Shards(NamedTuple):
-    """Batches one after the other; with several ranks, this rank's shards of S batches."""
-
-    inputs_WCHW: Tensor
-    labels_W: Tensor
-    pasted_WM: Tensor  # see Batch
-    kept_SM: Tensor
-
-
-def cut_and_mix(inputs_VCHW: Tensor, labels_V: Tensor, sizes: list[int], mixes: list[list[float]]) -> Shards:
+def cut_and_mix(
+    inputs_VCHW: Tensor, classes_VK: Tensor, sizes: list[int], mixes: list[list[float]]
+) -> tuple[Tensor, Tensor]:
     """Put a box of the image before into every image of a batch (CutMix: Yun et al. 2019, section 3.1).
 
-    Equal to torchvision's v2.CutMix: one box serves a batch, what lies outside the image is cut off, and the
-    labels' weights follow the pixels. V is W and, for each shard, the image that stands before its first.
+    Equal to torchvision's v2.CutMix: one box serves a batch, what lies outside the image is cut off, and each
+    of the K classes gets its share of the pixels. V is W and, for each shard, the image before its first.
     """
     side, longer = inputs_VCHW.shape[3], [size + 1 for size in sizes]
-    mixed, kept = [], []
-    for images_BCHW, (share, *middle) in zip(inputs_VCHW.split(longer), mixes, strict=True):
+    mixed, shares = [], []
+    columns = zip(inputs_VCHW.split(longer), classes_VK.split(longer), mixes, strict=True)
+    for images_BCHW, classes_BK, (share, *middle) in columns:
         half = int(0.5 * math.sqrt(1 - share) * side)
         (top, bottom), (left, right) = (
             (max(int(at * side) - half, 0), min(int(at * side) + half, side)) for at in middle
         )
-        own_BCHW = images_BCHW[1:].clone()
-        own_BCHW[..., top:bottom, left:right] = images_BCHW[:-1, :, top:bottom, left:right]
-        mixed.append(own_BCHW)
-        kept.append([1 - (bottom - top) * (right - left) / side**2])
-    labels = labels_V.split(longer)
-    own_W, before_W = torch.cat([one[1:] for one in labels]), torch.cat([one[:-1] for one in labels])
-    return Shards(torch.cat(mixed), own_W, before_W[:, None], upload(torch.tensor(kept), inputs_VCHW.device))
+        mixed.append(images_BCHW[1:].clone())
+        mixed[-1][..., top:bottom, left:right] = images_BCHW[:-1, :, top:bottom, left:right]
+        kept = 1 - (bottom - top) * (right - left) / side**2
+        shares.append(kept * classes_BK[1:] + (1 - kept) * classes_BK[:-1])
+    return torch.cat(mixed), torch.cat(shares)
 
 
 class Batch(NamedTuple):
@@ -219,9 +215,7 @@ class Batch(NamedTuple):
 
     images_BCHW: Tensor  # normalised, channels last, in the feed's precision
     frozen_BP: Tensor  # features of the frozen extractors, float32
-    labels_B: Tensor  # int64
-    pasted_BM: Tensor  # int64, labels of the M images of which CutMix put a part into each: one, or none
-    kept_M: Tensor  # float32, share of an image's pixels that are its own
+    labels_B: Tensor  # int64; with CutMix float32 (B, classes), the share that each class has of an image
     weight: Tensor  # float32 scalar, this rank's fraction of the whole batch's images
     whole: int  # number of images of the whole batch
 
@@ -247,10 +241,14 @@ class Feed:
         self.frozen = [place_folded(extractor, device, precision) for extractor in frozen]
         self.normalize = Normalize(normalization).to(device)
         self.augmentation = augmentation
-        policy = augmentation.policy
-        self.operations = None if policy is None else Operations(policy, images.side, device)
+        self.operations = None
+        if augmentation.policy is not None:
+            from der.train.policies import Operations
+
+            self.operations = Operations(augmentation.policy, images.side, device)
         self.pixels = images.pixels
         self.labels = torch.from_numpy(images.labels).to(device)
+        self.classes = int(images.labels.max()) + 1  # seen: a step has images of all
         self.resident: Tensor | None = None  # all images on the device, if they fit there
         if fits(images.pixels, device):
             chunks = images.pixels.chunks()
@@ -258,20 +256,20 @@ class Feed:
 
     def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
         """Yield every image once, in the order of ``draws``, ``size`` per batch; the last may be smaller."""
-        for (inputs_WCHW, labels_W, pasted_WM, kept_SM), sizes, wholes in self._windows(draws, size):
+        for inputs_WCHW, labels_W, sizes, wholes in self._windows(draws, size):
             frozen_WP = self._frozen_features(inputs_WCHW)
-            columns = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W, pasted_WM))
+            columns = (values.split(sizes) for values in (inputs_WCHW, frozen_WP, labels_W))
             shares = [own / whole for own, whole in zip(sizes, wholes, strict=True)]
             weights = torch.tensor(shares, device=self.device)
-            yield from map(Batch._make, zip(*columns, kept_SM, weights, wholes, strict=True))
+            yield from map(Batch._make, zip(*columns, weights, wholes, strict=True))
 
     def inputs(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, int]]:
         """Yield only the images (B, C, H, W) of ``batches``, with the size of the whole batch."""
-        for window, sizes, wholes in self._windows(draws, size):
-            yield from zip(window.inputs_WCHW.split(sizes), wholes, strict=True)
+        for inputs_WCHW, _, sizes, wholes in self._windows(draws, size):
+            yield from zip(inputs_WCHW.split(sizes), wholes, strict=True)
 
-    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Shards, list[int], list[int]]]:
-        """Yield this rank's shards of several batches, and both sizes of each."""
+    def _windows(self, draws: Draws, size: int) -> Iterator[tuple[Tensor, Tensor, list[int], list[int]]]:
+        """Yield inputs (W, C, H, W), labels (W,) and both sizes of this rank's shards of several batches."""
         window = max(1, WINDOW_VALUES // (math.prod(self.pixels.shape) * size)) * size
         starts = range(0, len(draws.order), window)
         mixing = self.augmentation.cutmix > 0
@@ -279,13 +277,12 @@ class Feed:
         images = self._images([own.order for own, *_ in parts])
         for start, (own, sizes, wholes), images_WHWC in zip(starts, parts, images, strict=True):
             placed = own.to(self.device)
-            inputs = self._prepare(images_WHWC, placed, own.operations)
-            labels = self.labels[placed.order]
+            inputs, labels = self._prepare(images_WHWC, placed, own.operations), self.labels[placed.order]
             if mixing:
-                shards = cut_and_mix(inputs, labels, sizes, draws.mix[start : start + window : size].tolist())
-            else:
-                shards = Shards(inputs, labels, labels[:, None][:, :0], inputs.new_empty(len(sizes), 0))
-            yield shards, sizes, wholes
+                classes = F.one_hot(labels, self.classes).float()
+                mixes = draws.mix[start : start + window : size].tolist()
+                inputs, labels = cut_and_mix(inputs, classes, sizes, mixes)
+            yield inputs, labels, sizes, wholes
 
     def _images(self, orders: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield images (W, H, W, C) uint8 on the device: from its memory if all fit, else read one by one."""

@@ -31,7 +31,7 @@ from der.model.network import Extractor, may_draw
 from der.settings.sections import PhaseSettings, ScheduleSettings, TrainSettings
 from der.train.batches import Batch, Draws, Feed, TrainingImages, draw_epoch
 from der.train.log import EpochRecord, Listener
-from der.train.objective import ChannelMasks, Loss, Pasted
+from der.train.objective import ChannelMasks, Loss
 from der.train.resume import StateKeeper
 
 
@@ -64,7 +64,7 @@ class StepRun:
         *,
         mixed: bool = False,
     ) -> "Engine":
-        """Make an engine for ``objective`` and ``images``, with CutMix if it may learn from ``mixed`` labels.
+        """Make an engine for ``objective`` and ``images``, with CutMix if it learns from ``mixed`` labels.
 
         Raises UserError if the device lacks the precision.
         """
@@ -208,13 +208,12 @@ class Engine:
         return EpochMeans(loss, auxiliary, 100 * correct)
 
     def _train_batch(self, batch: Batch, position: Tensor) -> None:
-        images_BCHW, frozen_BP, labels_B, pasted_BM, kept_M, weight, _ = batch
-        pasted = map(Pasted, pasted_BM.unbind(1), kept_M)
+        images_BCHW, frozen_BP, labels_B, weight, _ = batch
         if self.layers is not None:
             self.layers.cast_weights()
         self.optimizer.zero_grad()
         with synced_statistics():
-            loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position, *pasted)
+            loss: Loss = self.objective(images_BCHW, frozen_BP, labels_B, position)
         (loss.total * weight).backward()  # type: ignore[no-untyped-call]
         if self.masks is not None:
             self.masks.release()  # gates would keep this batch's graph, and a capture the stream before it
@@ -360,7 +359,8 @@ class CapturedStep:
     def _capture(self, batch: Batch, position: Tensor) -> Captured:
         given = (*batch[:-1], position)
         inputs = tuple(tensor.clone(memory_format=torch.preserve_format) for tensor in given)
-        own, place = Batch._make((*inputs[:-1], batch.whole)), inputs[-1]
+        images, frozen, labels, weight, place = inputs
+        own = Batch(images, frozen, labels, weight, batch.whole)
         state = list(self.state())
         before = [tensor.detach().clone() for tensor in state]
         with keeping_own(torch.device("cuda")):  # a resumed epoch captures again, and makes the same draws

@@ -3,8 +3,6 @@
 # B batch, C classes seen, D features of the new extractor, P features of the frozen ones
 """
 
-from collections.abc import Callable
-from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
@@ -172,33 +170,24 @@ class Loss(NamedTuple):
     correct: Tensor  # fraction of images whose largest logit is their class
 
 
-class Pasted(NamedTuple):
-    """What CutMix put into the images of a batch."""
-
-    labels_B: Tensor  # int64
-    kept: Tensor  # float32 scalar, share of an image's pixels that are its own
-
-
-def weigh(values_of: Callable[[Tensor], Tensor], labels_B: Tensor, pasted: Pasted | None) -> Tensor:
-    """Compute what depends on labels: for mixed images the mean over both labels, weighted by pixels."""
-    own = values_of(labels_B)
-    return own if pasted is None else values_of(pasted.labels_B).lerp(own, pasted.kept)
-
-
 def cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     """Compute the mean over the batch; 0 without images, which one of several ranks may have."""
     return F.cross_entropy(logits_BC, labels_B, reduction="mean" if len(labels_B) else "sum")
 
 
-def share_correct(logits_BC: Tensor, labels_B: Tensor, pasted: Pasted | None = None) -> Tensor:
-    """Compute the fraction of images whose largest logit is their class, of a mixed one that of more pixels.
-
-    0 without images.
-    """
-    if pasted is not None:
-        labels_B = torch.where(pasted.kept >= 0.5, labels_B, pasted.labels_B)
+def share_correct(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """Compute the fraction of images whose largest logit is their class; 0 without images."""
+    if labels_B.dim() == 2:
+        labels_B = labels_B.argmax(1)
     hits_B = (logits_BC.argmax(1) == labels_B).float()
     return hits_B.mean() if len(hits_B) else hits_B.sum()
+
+
+def merge_old(labels_B: Tensor, old_classes: int) -> Tensor:
+    """Make one class, of label 0, of the old ones; the step's new class of index j gets label j + 1."""
+    if labels_B.dim() == 1:
+        return (labels_B - old_classes + 1).clamp(min=0)
+    return torch.cat([labels_B[:, :old_classes].sum(1, keepdim=True), labels_B[:, old_classes:]], dim=1)
 
 
 class Distillation(nn.Module):
@@ -239,19 +228,13 @@ class Distillation(nn.Module):
         for name, values in buffers.items():
             self.register_buffer(name, values, persistent=False)
 
-    def forward(
-        self,
-        features_BD: Tensor,
-        logits_BC: Tensor,
-        frozen_BP: Tensor,
-        labels_B: Tensor,
-        pasted: Pasted | None = None,
-    ) -> Tensor:
+    def forward(self, features_BD: Tensor, logits_BC: Tensor, frozen_BP: Tensor, labels_B: Tensor) -> Tensor:
         """Compute both terms, weighted; 0 without images, which one of several ranks may have."""
         total = torch.zeros((), device=frozen_BP.device)
         if self.settings.features:
             gaps_BP = F.linear(features_BD, self.same_PD) - frozen_BP
-            is_old_B = weigh(lambda labels_B: (labels_B < self.old_classes).float(), labels_B, pasted)
+            old_B = merge_old(labels_B, self.old_classes)
+            is_old_B = old_B[:, 0] if old_B.dim() == 2 else (old_B == 0).float()
             total = total + self.settings.features * (is_old_B @ gaps_BP.square() @ self.share_P)
         if self.settings.logits:
             known_BO = F.linear(frozen_BP, self.weight, self.bias) / TEMPERATURE
@@ -287,38 +270,24 @@ class RepresentationObjective(nn.Module):
         self.distillation = distillation
         self.old_classes = head.out_features - (auxiliary.out_features - 1)
 
-    def forward(
-        self,
-        images_BCHW: Tensor,
-        frozen_BP: Tensor,
-        labels_B: Tensor,
-        position: Tensor,
-        pasted: Pasted | None = None,
-    ) -> Loss:
+    def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
         """Compute the loss of normalised images, their frozen features and labels over all classes seen.
 
-        ``position`` is the batch's place in its epoch, from 0 to 1; it sharpens the masks. With ``pasted``
-        both classifiers learn from both labels of every image.
+        ``position`` is the batch's place in its epoch, from 0 to 1; it sharpens the masks.
         """
         sparsity = None if self.masks is None else self.masks.sharpen(position)
         features_BD = self.extractor(images_BCHW)
         logits_BC = self.head(torch.cat([frozen_BP, features_BD], dim=1))
-        total = weigh(partial(cross_entropy, logits_BC), labels_B, pasted)
+        total = cross_entropy(logits_BC, labels_B)
         auxiliary = torch.zeros_like(total)
         if self.auxiliary_weight:
-            auxiliary_BC = self.auxiliary(features_BD)
-            # Old classes share label 0; the step's new class of index j is label j + 1.
-            auxiliary = weigh(
-                lambda labels_B: cross_entropy(auxiliary_BC, (labels_B - self.old_classes + 1).clamp(min=0)),
-                labels_B,
-                pasted,
-            )
+            auxiliary = cross_entropy(self.auxiliary(features_BD), merge_old(labels_B, self.old_classes))
             total = total + self.auxiliary_weight * auxiliary
         if self.distillation is not None:
-            total = total + self.distillation(features_BD, logits_BC, frozen_BP, labels_B, pasted)
+            total = total + self.distillation(features_BD, logits_BC, frozen_BP, labels_B)
         if self.masks is not None and sparsity is not None:
             total = total + self.masks.settings.sparsity_weight * sparsity
-        return Loss(total, auxiliary.detach(), share_correct(logits_BC, labels_B, pasted))
+        return Loss(total, auxiliary.detach(), share_correct(logits_BC, labels_B))
 
 
 class ClassifierObjective(nn.Module):
@@ -329,15 +298,8 @@ class ClassifierObjective(nn.Module):
         self.head = head
         self.temperature = temperature
 
-    def forward(
-        self,
-        images_BCHW: Tensor,
-        frozen_BP: Tensor,
-        labels_B: Tensor,
-        position: Tensor,
-        pasted: Pasted | None = None,
-    ) -> Loss:
+    def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
         """Compute the loss of super-features (B, P) and labels over all classes seen, without images."""
         logits_BC = self.head(frozen_BP) / self.temperature
-        total = weigh(partial(cross_entropy, logits_BC), labels_B, pasted)
-        return Loss(total, torch.zeros_like(total), share_correct(logits_BC, labels_B, pasted))
+        total = cross_entropy(logits_BC, labels_B)
+        return Loss(total, torch.zeros_like(total), share_correct(logits_BC, labels_B))
