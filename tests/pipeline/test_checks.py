@@ -41,7 +41,7 @@ def refusal() -> str:
 
 
 def test_a_file_from_before_a_setting_s_time_is_good() -> None:
-    for name in ("policy", "cutout"):
+    for name in ("policy", "cutout", "cutmix"):
         PARAMS.write_text(re.sub(rf"^ +{name}: .*\n", "", PARAMS.read_text(), flags=re.MULTILINE))
     main(["check"])
     assert "policy" not in PARAMS.read_text()

@@ -50,6 +50,13 @@ def test_what_is_written_has_the_values_and_the_comments(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_holds_no_later_setting_that_is_off(name: str) -> None:
+    """So checkpoints keep the bytes that they had before there was such a setting."""
+    old = ["resized_crop", "crop_padding", "horizontal_flip", "brightness"]
+    assert [*to_values(settings_of(name).train.recipe(1))["augmentation"]] == old
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_protocol(name: str) -> None:
     first, later, count = PROTOCOLS.get(name, TEN_BY_TEN)
     settings = settings_of(name)

@@ -173,6 +173,7 @@ def test_the_classes_of_another_step_are_named() -> None:
 DISTILLATION = "train.incremental.distillation"
 DEFAULTED = {
     *("network.tuned", "network.weights", "train.averaging", DISTILLATION),
+    *(f"train.augmentation.{name}" for name in ("policy", "cutout", "cutmix")),
     *(f"{DISTILLATION}.{name}" for name in ("features", "logits")),
 }
 

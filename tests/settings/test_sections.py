@@ -60,6 +60,7 @@ BOUNDS = [  # key, lowest, just below, words; highest, just above, words
     ("network.depth", 8, 7, "of at least 8", 1202, 1208, "and at most 1202"),
     ("train.augmentation.crop_padding", 0, -1, "of at least 0", 256, 257, "and at most 256"),
     ("train.augmentation.cutout", 0, -1, "of at least 0", *COUNT),
+    ("train.augmentation.cutmix", 0, -0.1, "of at least 0", *FACTOR),
     ("train.augmentation.brightness", 0, -0.01, "of at least 0", 1.0, 1.01, "and at most 1"),
     ("memory.budget", 1, 0, "of at least 1", *COUNT),
     ("evaluate.group_labels", 1, 0, "of at least 1", *COUNT),

@@ -53,6 +53,7 @@ class Case(NamedTuple):
     masked: bool = False
     distilled: bool = False
     resized_crop: list[float] | None = None
+    mixed: bool = False
 
 
 CASES = {
@@ -60,6 +61,7 @@ CASES = {
     # Of the last batch, of one, all ranks but one have nothing.
     "one image beyond a batch": Case(images=9),
     "fewer images than three ranks, cropped": Case(images=2, resized_crop=[0.5, 1.0]),
+    "images mixed after a policy": Case(images=7, mixed=True),
     "masks": Case(masked=True),
     "distillation of a batch that does not divide": Case(images=7, distilled=True),
     "bfloat16": Case(precision="bfloat16"),
@@ -86,7 +88,8 @@ def train_epoch(case: Case) -> Any:
         both = DistillationSettings(features=0.5, logits=0.5)
         distillation = Distillation(both, random_network([2]).head, [[*range(64)]], 64)
     objective = build_objective(network, 2, masks=masks, distillation=distillation)
-    augmentation = augmentation_settings(resized_crop=case.resized_crop)
+    mixing: dict[str, Any] = {"policy": "autoaugment", "cutmix": 1.0} if case.mixed else {}
+    augmentation = augmentation_settings(resized_crop=case.resized_crop, **mixing)
     heard: list[int] = []
     engine = build_engine(
         objective,

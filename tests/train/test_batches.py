@@ -129,7 +129,7 @@ def test_equal_to_torchvision(changes: dict[str, Any], channels: int) -> None:
     agree(noise(1500, 6, 6, channels), draws_of(1500, settings), settings)
 
 
-NAMES = ("order", "box", "top", "left", "flip", "brightness", "operations", "hole")
+NAMES = ("order", "box", "top", "left", "flip", "brightness", "operations", "hole", "mix")
 
 
 def equal(left: Draws, right: Draws) -> set[str]:
@@ -151,7 +151,9 @@ def test_draws_lie_in_their_ranges_and_fill_them() -> None:
 
 
 def test_every_seed_phase_step_and_epoch_has_its_own_draws() -> None:
-    settings = augmentation_settings(resized_crop=[0.1, 1.0], crop_padding=4, policy="trivial", cutout=2)
+    settings = augmentation_settings(
+        resized_crop=[0.1, 1.0], crop_padding=4, policy="trivial", cutout=2, cutmix=1.0
+    )
     plain = (1, "a", 2, 3)
     assert equal(draw_epoch(500, settings, *plain), draw_epoch(500, settings, *plain)) == set(NAMES)
     for other in ((9, "a", 2, 3), (1, "b", 2, 3), (1, "a", 9, 3), (1, "a", 2, 9), (1, "a", 3, 2)):
@@ -167,18 +169,12 @@ def test_every_seed_phase_step_and_epoch_has_its_own_draws() -> None:
         ({"brightness": 0.0}, {"brightness"}),
         ({"policy": None}, {"operations"}),
         ({"cutout": 0}, {"hole"}),
+        ({"cutmix": 0.0}, {"mix"}),
     ],
-    ids=[
-        "resized crop",
-        "crop",
-        "flip",
-        "brightness",
-        "policy",
-        "cutout",
-    ],  # a set's text differs between test processes
+    ids=lambda value: " ".join(sorted(value)),  # a set's text differs between test processes
 )
 def test_switching_one_kind_off_moves_no_other(changes: dict[str, Any], moved: set[str]) -> None:
-    everything: dict[str, Any] = {"resized_crop": [0.1, 1.0], "policy": "autoaugment", "cutout": 2}
+    everything: dict[str, Any] = {"resized_crop": [0.1, 1.0], "policy": "trivial", "cutout": 2, "cutmix": 1.0}
     plain = draws_of(500, augmentation_settings(**everything))
     without = draws_of(500, augmentation_settings(**everything | changes))
     assert equal(plain, without) == set(NAMES) - moved

@@ -14,8 +14,9 @@ from torch import Tensor
 from der.core.device import make_deterministic
 from der.model.checkpoint import Checkpoint
 from der.model.kernels import triton
-from der.settings.sections import DistillationSettings, MaskSettings, TrainSettings
+from der.settings import sections
 from der.train.engine import CapturedStep, Engine
+from der.train.policies import LEVELS, Operations
 from der.train.step import StepInputs, train_step
 from tests.builders import (
     CPU,
@@ -59,7 +60,18 @@ def deterministic() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-def make_engine(device: torch.device = CUDA, precision: str = "float32", *, captured: bool = True) -> Engine:
+PLAIN = augmentation_settings()
+MIXED = augmentation_settings(policy="trivial", cutout=3, cutmix=1.0)
+AUGMENTED = pytest.mark.parametrize("augmentation", [PLAIN, MIXED], ids=["plain", "mixed"])
+
+
+def make_engine(
+    device: torch.device = CUDA,
+    precision: str = "float32",
+    *,
+    captured: bool = True,
+    augmentation: sections.AugmentationSettings = PLAIN,
+) -> Engine:
     """One that trains an extractor beside a frozen one, both the same for every call."""
     network = random_network([2, 2])
     engine = build_engine(
@@ -67,7 +79,7 @@ def make_engine(device: torch.device = CUDA, precision: str = "float32", *, capt
         network.extractors[:1],
         training_images(0, PER_CLASS),
         phase_settings(learning_rate=RATE),
-        augmentation_settings(),
+        augmentation,
         precision,
         device=device,
     )
@@ -80,7 +92,7 @@ def train(engine: Engine, epochs: range) -> list[float]:
     """The loss of each epoch."""
     losses = []
     for epoch in epochs:
-        draws = draws_of(sum(PER_CLASS), augmentation_settings(), epoch=epoch)
+        draws = draws_of(sum(PER_CLASS), engine.feed.augmentation, epoch=epoch)
         losses.append(engine.run_epoch(draws, RATE, lambda _: None).loss)
     return losses
 
@@ -92,8 +104,9 @@ def difference(left: Tensor, right: Tensor) -> float:
     return float((left - right).norm() / right.norm())
 
 
-def test_graphs_train_as_eager_steps() -> None:
-    graphs, eager = make_engine(), make_engine(captured=False)
+@AUGMENTED
+def test_graphs_train_as_eager_steps(augmentation: sections.AugmentationSettings) -> None:
+    graphs, eager = (make_engine(captured=one, augmentation=augmentation) for one in (True, False))
     assert isinstance(graphs.step, CapturedStep)
     start = eager.pack()
     assert torch.equal(graphs.pack(), start)
@@ -104,10 +117,11 @@ def test_graphs_train_as_eager_steps() -> None:
     assert difference(eager.pack(), start) > 1e-2
 
 
-def test_nothing_waits_for_the_gpu_inside_an_epoch() -> None:
-    engine = make_engine()
+@AUGMENTED
+def test_nothing_waits_for_the_gpu_inside_an_epoch(augmentation: sections.AugmentationSettings) -> None:
+    engine = make_engine(augmentation=augmentation)
     train(engine, range(1))  # captures
-    draws = draws_of(sum(PER_CLASS), augmentation_settings(), epoch=1)
+    draws = draws_of(sum(PER_CLASS), augmentation, epoch=1)
     position = torch.ones((), device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -145,7 +159,21 @@ def test_streamed_images_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.equal(resident.pack(), streamed.pack())
 
 
-def take_steps(device: torch.device, settings: TrainSettings, precision: str = "float32") -> Checkpoint:
+@pytest.mark.parametrize("policy", ["autoaugment", "trivial"])
+def test_a_policy_gives_the_pixels_of_the_processor(policy: sections.Policy) -> None:
+    numbers = torch.randperm(15 * 2 * LEVELS[policy], generator=torch.Generator().manual_seed(0))
+    images = torch.randint(0, 256, (len(numbers), 3, 32, 32)).to(torch.uint8)
+    ours, theirs = (
+        Operations(policy, 32, one)(images.to(one), numbers[:, None]).cpu() for one in (CUDA, CPU)
+    )
+    assert (
+        (ours.int() - theirs.int()).abs().amax((1, 2, 3)) <= 1
+    ).all()  # a sum may be rounded once or twice
+
+
+def take_steps(
+    device: torch.device, settings: sections.TrainSettings, precision: str = "float32"
+) -> Checkpoint:
     """Two whole steps of the protocol, rebalancing included, each from the one before."""
     settings = replace(settings, precision=precision)
     checkpoint: Checkpoint | None = None
@@ -169,15 +197,15 @@ def assert_near(left: Checkpoint, right: Checkpoint) -> None:
 
 @pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning", "none"])
 @pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
-def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: MaskSettings | None) -> None:
+def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: sections.MaskSettings | None) -> None:
     incremental = incremental_settings(rebalancing=rebalancing)
     settings = train_settings(masks=masks, incremental=incremental)
     assert_near(take_steps(CUDA, settings), take_steps(CPU, settings))
 
 
 @pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
-def test_steps_in_bfloat16_give_the_same_bits_twice(masks: MaskSettings | None) -> None:
-    distillation = DistillationSettings(features=0.5, logits=0.5)
+def test_steps_in_bfloat16_give_the_same_bits_twice(masks: sections.MaskSettings | None) -> None:
+    distillation = sections.DistillationSettings(features=0.5, logits=0.5)
     incremental = incremental_settings(rebalancing="classifier_learning", distillation=distillation)
     settings = train_settings(masks=masks, incremental=incremental, averaging=1.0)
     one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))

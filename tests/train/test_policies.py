@@ -1,18 +1,29 @@
-"""Policies of augmentation and Cutout: torchvision's pixels, image by image, and draws as published."""
+"""Policies of augmentation, Cutout and CutMix: torchvision's pixels, draws as published, mixed labels."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, v2
 
-from der.settings.sections import Policy
+from der.core import distributed
+from der.settings.sections import DistillationSettings, Policy
 from der.train import batches as batch_module
 from der.train.batches import Feed, augment, cut_out
+from der.train.objective import ClassifierObjective, Distillation
 from der.train.policies import LEVELS, OPERATIONS, Operations, draw_operations
-from tests.builders import CPU, NORMALIZATION, augmentation_settings, draws_of, training_images
+from tests.builders import (
+    CPU,
+    NORMALIZATION,
+    augmentation_settings,
+    build_objective,
+    draws_of,
+    random_network,
+    training_images,
+)
 
 CLASSES: dict[Policy, Any] = {
     "autoaugment": v2.AutoAugment(AutoAugmentPolicy.CIFAR10),
@@ -122,3 +133,82 @@ def test_cutout_zeroes_a_square_around_any_pixel(size: int) -> None:
         top, left = row - size // 2, column - size // 2
         image[:, max(top, 0) : max(top + size, 0), max(left, 0) : max(left + size, 0)] = 0
     assert torch.equal(found, expected)
+
+
+class GivenDraws:
+    """In place of the Beta distribution and torch.randint, in CutMix."""
+
+    def __init__(self, share: float, middle: list[int]) -> None:
+        self.share, self.middle = share, middle
+
+    def sample(self, _: tuple[()]) -> float:
+        return self.share
+
+    def randint(self, *_: Any, **__: Any) -> Tensor:
+        return torch.tensor([self.middle.pop()])  # the column first
+
+
+@pytest.mark.parametrize("window", [1, 2048 * 3 * 32 * 32])
+def test_cutmix_is_torchvision_s(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "WINDOW_VALUES", window)
+    images = training_images(1, [30, 20, 3])
+    plain, mixing = (augmentation_settings(policy="trivial", cutmix=alpha) for alpha in (0.0, 0.7))
+    draws = draws_of(53, mixing)
+    feeds = [Feed(images, [], NORMALIZATION, one, torch.float32, CPU) for one in (plain, mixing)]
+    shares: set[float] = set()
+    for start, (before, after) in enumerate(zip(*(one.batches(draws, 8) for one in feeds), strict=True)):
+        share, *middle = draws.mix[8 * start].tolist()
+        transform = v2.CutMix(alpha=0.7, num_classes=3)
+        transform._dist = given = GivenDraws(share, [int(at * images.side) for at in middle])
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "randint", given.randint)
+            expected, labels = transform(before.images_BCHW, before.labels_B)
+        assert torch.equal(after.images_BCHW, expected)
+        assert after.images_BCHW.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(after.labels_B, labels)
+        assert before.labels_B.dtype == torch.int64
+        shares |= {*after.labels_B[0].tolist()}
+    assert len(shares) > 5
+
+
+def test_ranks_mix_the_images_that_one_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = augmentation_settings(policy="autoaugment", cutout=2, cutmix=1.0)
+    feed = Feed(training_images(1, [10, 7]), [], NORMALIZATION, settings, torch.float32, CPU)
+    whole, shards = [*feed.batches(draws := draws_of(17, settings), 8)], []
+    for rank in range(3):  # of the last batch, of one image, two have nothing
+        monkeypatch.setattr(distributed, "shard", lambda n, at=rank: slice(n * at // 3, n * (at + 1) // 3))
+        shards.append([*feed.batches(draws, 8)])
+    for batch, *parts in zip(whole, *shards, strict=True):
+        for field in ("images_BCHW", "labels_B"):
+            assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(batch, field))
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
+def test_lambda_is_of_a_beta_distribution_and_middles_are_anywhere(alpha: float) -> None:
+    share, *middle = draws_of(20_000, augmentation_settings(cutmix=alpha)).mix.unbind(1)
+    assert float(share.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(share.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
+    for at in middle:
+        assert (torch.histc(at, 4, 0, 1) / 5000 - 1).abs().max() < 0.06
+
+
+def test_losses_of_mixed_labels_are_means_over_both_labels() -> None:
+    network, own, other = (
+        random_network([2, 3]),
+        torch.tensor([0, 1, 2, 3, 4, 4]),
+        torch.tensor([4, 0, 1, 2, 3, 4]),
+    )
+    distillation = Distillation(DistillationSettings(0.5, 0.5), random_network([2]).head, [[*range(64)]], 64)
+    learned = build_objective(network, old_classes=2, distillation=distillation)
+    images, frozen = torch.randn(6, 3, 8, 8), torch.randn(6, 64)
+    mixed = 0.3 * F.one_hot(own, 5) + 0.7 * F.one_hot(other, 5)
+    for objective, features in (
+        (learned, frozen),
+        (ClassifierObjective(network.head, 2.0), torch.randn(6, 128)),
+    ):
+        first, second, both = (objective(images, features, y, torch.zeros(())) for y in (own, other, mixed))
+        torch.testing.assert_close(both.total, 0.3 * first.total + 0.7 * second.total)
+        torch.testing.assert_close(both.auxiliary, 0.3 * first.auxiliary + 0.7 * second.auxiliary)
+        assert both.correct == second.correct  # of the label with more of the pixels
+    nothing = [value[:0] for value in (images, frozen, mixed)]
+    assert learned.eval()(*nothing, torch.zeros(())).total == 0

@@ -100,6 +100,14 @@ def test_the_stage_against_the_textbook() -> None:
     torch.testing.assert_close(after.head.bias, head.bias, rtol=1e-4, atol=1e-5)
 
 
+def test_the_stage_learns_from_whole_images_alone() -> None:
+    with_mixes = replace(SETTINGS, augmentation=replace(NO_AUGMENTATION, cutmix=1.0))
+    (_, plain, _), (_, mixed, _) = stage(), stage(with_mixes)
+    assert same_bits(weights(plain), weights(mixed))
+    steps = [take_step(None, NAMES[:1], training_images(0, [9, 9]), one) for one in (SETTINGS, with_mixes)]
+    assert not same_bits(*(weights(step.network) for step in steps))  # representation learning does
+
+
 @pytest.mark.parametrize("counts", [[3, 4, 9, 9], [5, 5], [1, 50], [7]])
 def test_the_subset_is_balanced(counts: list[int]) -> None:
     labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))

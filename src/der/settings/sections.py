@@ -236,6 +236,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 Policy = Literal["autoaugment", "trivial"]
+NO_CUTMIX = 0.0
 
 
 class AugmentationSettings(Section, frozen=True, omit_defaults=True):
@@ -263,8 +264,14 @@ class AugmentationSettings(Section, frozen=True, omit_defaults=True):
     cutout: Annotated[
         CountOrZero, Meta(description="Side in pixels of a square of the mean colour; 0 turns it off.")
     ] = 0
+    cutmix: Annotated[
+        FactorOrZero,
+        Meta(description="alpha of CutMix's Beta distribution, in representation learning alone; 0: off."),
+    ] = NO_CUTMIX
 
     def __post_init__(self) -> None:
+        if not self.cutmix:  # msgspec leaves out only this very object
+            force_setattr(self, "cutmix", NO_CUTMIX)
         crop = self.resized_crop
         if crop is not None and (len(crop) != 2 or crop[0] > crop[1]):
             raise UserError("resized_crop: write the smallest and the largest fraction, [0.08, 1.0], or null")

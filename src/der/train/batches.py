@@ -21,7 +21,6 @@ from der.data.arrays import ImageRows, Memory, every_row, join
 from der.model.architecture import Normalization
 from der.model.network import Extractor, Normalize, place_folded
 from der.settings.sections import AugmentationSettings
-from der.train.policies import Operations, draw_operations
 
 WINDOW_VALUES = 2048 * 3 * 32 * 32  # input values prepared ahead of the batches that use them
 
@@ -69,6 +68,9 @@ class Draws:
     brightness: Tensor  # float32, factor
     operations: Tensor  # int64 (N, K), numbers of a policy's operations; K is 0 without one
     hole: Tensor  # float32 (N, 2), row and column of the middle of cutout's square, as fractions of the side
+    mix: (
+        Tensor  # float32 (N, 3), of CutMix: lambda and the middle of the box; a batch takes its first image's
+    )
 
     def to(self, device: torch.device) -> "Draws":
         """Copy the draws to ``device``."""
@@ -90,6 +92,11 @@ def draw_epoch(
     offsets = 2 * settings.crop_padding + 1
     flip = torch.rand(images, generator=stream("flip")) < 0.5
     spread = 2 * torch.rand(images, generator=stream("brightness")) - 1
+    operations = torch.empty(images, 0, dtype=torch.int64)
+    if settings.policy is not None:
+        from der.train.policies import draw_operations  # torchvision takes a second
+
+        operations = draw_operations(settings.policy, images, stream("policy"))
     return Draws(
         order=torch.randperm(images, generator=stream("batch order")),
         box=draw_boxes(images, settings.resized_crop or [1.0, 1.0], stream("resized crop")),
@@ -97,8 +104,9 @@ def draw_epoch(
         left=torch.randint(offsets, (images,), generator=stream("crop left")),
         flip=flip if settings.horizontal_flip else torch.zeros_like(flip),
         brightness=1 + settings.brightness * spread,
-        operations=draw_operations(settings.policy, images, stream("policy")),
+        operations=operations,
         hole=torch.rand(images, 2 if settings.cutout else 0, generator=stream("cutout")),
+        mix=draw_mixes(images, settings.cutmix, stream("cutmix")),
     )
 
 
@@ -116,6 +124,16 @@ def draw_boxes(images: int, area: list[float], stream: torch.Generator) -> Tenso
     height = (fraction.sqrt() / ratio).clamp(max=1)
     width = (fraction.sqrt() * ratio).clamp(max=1)
     return torch.stack([height, width, top * (1 - height), left * (1 - width)], dim=1)
+
+
+def draw_mixes(images: int, alpha: float, stream: torch.Generator) -> Tensor:
+    """Draw CutMix's lambda and the middle of its box, float32 (N, 3); (N, 0) if ``alpha`` is 0."""
+    if not alpha:
+        return torch.empty(images, 0)
+    middle = torch.rand(images, 2, generator=stream)
+    seed = int(torch.randint(2**32, (), generator=stream))
+    shares = np.random.RandomState(seed).beta(alpha, alpha, images)  # torch's own takes no generator
+    return torch.cat([torch.from_numpy(shares).float()[:, None], middle], dim=1)
 
 
 def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -> Tensor:
@@ -169,12 +187,35 @@ def cut_out(inputs_BCHW: Tensor, hole_B2: Tensor, size: int) -> Tensor:
     return inputs_BCHW.masked_fill((inside_B2S[:, 0, :, None] & inside_B2S[:, 1, None])[:, None], 0)
 
 
+def cut_and_mix(
+    inputs_VCHW: Tensor, classes_VK: Tensor, sizes: list[int], mixes: list[list[float]]
+) -> tuple[Tensor, Tensor]:
+    """Put a box of the image before into every image of a batch (CutMix: Yun et al. 2019, section 3.1).
+
+    Equal to torchvision's v2.CutMix: one box serves a batch, what lies outside the image is cut off, and each
+    of the K classes gets its share of the pixels. V is W and, for each shard, the image before its first.
+    """
+    side, longer = inputs_VCHW.shape[3], [size + 1 for size in sizes]
+    mixed, shares = [], []
+    columns = zip(inputs_VCHW.split(longer), classes_VK.split(longer), mixes, strict=True)
+    for images_BCHW, classes_BK, (share, *middle) in columns:
+        half = int(0.5 * math.sqrt(1 - share) * side)
+        (top, bottom), (left, right) = (
+            (max(int(at * side) - half, 0), min(int(at * side) + half, side)) for at in middle
+        )
+        mixed.append(images_BCHW[1:].clone())
+        mixed[-1][..., top:bottom, left:right] = images_BCHW[:-1, :, top:bottom, left:right]
+        kept = 1 - (bottom - top) * (right - left) / side**2
+        shares.append(kept * classes_BK[1:] + (1 - kept) * classes_BK[:-1])
+    return torch.cat(mixed), torch.cat(shares)
+
+
 class Batch(NamedTuple):
     """The inputs of one step of gradient descent on the device; with several ranks, this rank's shard."""
 
     images_BCHW: Tensor  # normalised, channels last, in the feed's precision
     frozen_BP: Tensor  # features of the frozen extractors, float32
-    labels_B: Tensor  # int64
+    labels_B: Tensor  # int64; with CutMix float32 (B, classes), the share that each class has of an image
     weight: Tensor  # float32 scalar, this rank's fraction of the whole batch's images
     whole: int  # number of images of the whole batch
 
@@ -200,10 +241,14 @@ class Feed:
         self.frozen = [place_folded(extractor, device, precision) for extractor in frozen]
         self.normalize = Normalize(normalization).to(device)
         self.augmentation = augmentation
-        policy = augmentation.policy
-        self.operations = None if policy is None else Operations(policy, images.side, device)
+        self.operations = None
+        if augmentation.policy is not None:
+            from der.train.policies import Operations
+
+            self.operations = Operations(augmentation.policy, images.side, device)
         self.pixels = images.pixels
         self.labels = torch.from_numpy(images.labels).to(device)
+        self.classes = int(images.labels.max()) + 1  # seen: a step has images of all
         self.resident: Tensor | None = None  # all images on the device, if they fit there
         if fits(images.pixels, device):
             chunks = images.pixels.chunks()
@@ -227,11 +272,17 @@ class Feed:
         """Yield inputs (W, C, H, W), labels (W,) and both sizes of this rank's shards of several batches."""
         window = max(1, WINDOW_VALUES // (math.prod(self.pixels.shape) * size)) * size
         starts = range(0, len(draws.order), window)
-        parts = [take_shards(draws[start : start + window], size) for start in starts]
+        mixing = self.augmentation.cutmix > 0
+        parts = [take_shards(draws[start : start + window], size, int(mixing)) for start in starts]
         images = self._images([own.order for own, *_ in parts])
-        for (own, sizes, wholes), images_WHWC in zip(parts, images, strict=True):
+        for start, (own, sizes, wholes), images_WHWC in zip(starts, parts, images, strict=True):
             placed = own.to(self.device)
-            yield self._prepare(images_WHWC, placed, own.operations), self.labels[placed.order], sizes, wholes
+            inputs, labels = self._prepare(images_WHWC, placed, own.operations), self.labels[placed.order]
+            if mixing:
+                classes = F.one_hot(labels, self.classes).float()
+                mixes = draws.mix[start : start + window : size].tolist()
+                inputs, labels = cut_and_mix(inputs, classes, sizes, mixes)
+            yield inputs, labels, sizes, wholes
 
     def _images(self, orders: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield images (W, H, W, C) uint8 on the device: from its memory if all fit, else read one by one."""
@@ -258,13 +309,19 @@ class Feed:
         return torch.cat([extractor(inputs_WCHW) for extractor in self.frozen], dim=1)
 
 
-def take_shards(draws: Draws, size: int) -> tuple[Draws, list[int], list[int]]:
-    """Return this rank's shards of batches of ``size`` images (the last may be smaller), and both sizes."""
+def take_shards(draws: Draws, size: int, before: int) -> tuple[Draws, list[int], list[int]]:
+    """Return this rank's shards of batches of ``size`` images (the last may be smaller), and both sizes.
+
+    Each shard begins with the ``before`` images that stand before it in the batch, as if that were a circle.
+    """
     starts = range(0, len(draws.order), size)
     wholes = [min(size, len(draws.order) - start) for start in starts]
     slices = [distributed.shard(whole) for whole in wholes]
-    places = [torch.arange(at + own.start, at + own.stop) for at, own in zip(starts, slices, strict=True)]
-    return draws[torch.cat(places)], list(map(len, places)), wholes
+    places = [
+        at + torch.arange(own.start - before, own.stop) % whole
+        for at, whole, own in zip(starts, wholes, slices, strict=True)
+    ]
+    return draws[torch.cat(places)], [own.stop - own.start for own in slices], wholes
 
 
 def fits(images: ImageRows, device: torch.device) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.sgd import sgd
@@ -60,11 +61,17 @@ class StepRun:
         schedule: ScheduleSettings,
         masks: ChannelMasks | None = None,
         averaged: int = 0,
+        *,
+        mixed: bool = False,
     ) -> "Engine":
-        """Make an engine for ``objective`` and ``images``; UserError if the device lacks the precision."""
+        """Make an engine for ``objective`` and ``images``, with CutMix if it learns from ``mixed`` labels.
+
+        Raises UserError if the device lacks the precision.
+        """
         settings, device = self.settings, self.device
+        augmentation = settings.augmentation if mixed else replace(settings.augmentation, cutmix=0.0)
         precision = choose_precision(settings.precision, device, "train.precision")
-        feed = Feed(images, frozen, self.normalization, settings.augmentation, precision, device)
+        feed = Feed(images, frozen, self.normalization, augmentation, precision, device)
         return Engine(objective, feed, schedule, masks, self.kernels, averaged)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:

@@ -177,8 +177,17 @@ def cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
 
 def share_correct(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     """Compute the fraction of images whose largest logit is their class; 0 without images."""
+    if labels_B.dim() == 2:
+        labels_B = labels_B.argmax(1)
     hits_B = (logits_BC.argmax(1) == labels_B).float()
     return hits_B.mean() if len(hits_B) else hits_B.sum()
+
+
+def merge_old(labels_B: Tensor, old_classes: int) -> Tensor:
+    """Make one class, of label 0, of the old ones; the step's new class of index j gets label j + 1."""
+    if labels_B.dim() == 1:
+        return (labels_B - old_classes + 1).clamp(min=0)
+    return torch.cat([labels_B[:, :old_classes].sum(1, keepdim=True), labels_B[:, old_classes:]], dim=1)
 
 
 class Distillation(nn.Module):
@@ -224,7 +233,8 @@ class Distillation(nn.Module):
         total = torch.zeros((), device=frozen_BP.device)
         if self.settings.features:
             gaps_BP = F.linear(features_BD, self.same_PD) - frozen_BP
-            is_old_B = (labels_B < self.old_classes).float()
+            old_B = merge_old(labels_B, self.old_classes)
+            is_old_B = old_B[:, 0] if old_B.dim() == 2 else (old_B == 0).float()
             total = total + self.settings.features * (is_old_B @ gaps_BP.square() @ self.share_P)
         if self.settings.logits:
             known_BO = F.linear(frozen_BP, self.weight, self.bias) / TEMPERATURE
@@ -271,9 +281,7 @@ class RepresentationObjective(nn.Module):
         total = cross_entropy(logits_BC, labels_B)
         auxiliary = torch.zeros_like(total)
         if self.auxiliary_weight:
-            # Old classes share label 0; the step's new class of index j is label j + 1.
-            auxiliary_B = (labels_B - self.old_classes + 1).clamp(min=0)
-            auxiliary = cross_entropy(self.auxiliary(features_BD), auxiliary_B)
+            auxiliary = cross_entropy(self.auxiliary(features_BD), merge_old(labels_B, self.old_classes))
             total = total + self.auxiliary_weight * auxiliary
         if self.distillation is not None:
             total = total + self.distillation(features_BD, logits_BC, frozen_BP, labels_B)

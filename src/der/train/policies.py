@@ -4,67 +4,58 @@ AutoAugment's policy for CIFAR-10 (Cubuk et al. 2019, "AutoAugment", appendix) a
 TrivialAugment (Müller, Hutter 2021). An operation at one of its magnitudes, with its sign, has a number.
 Operations that move pixels, or map each byte to another, are tables that torchvision fills once. The others
 take a magnitude of each image's own. So a batch needs a few calls, however many numbers its images drew.
+Whoever needs no policy does not import this module, nor torchvision.
 
 # N and B images, C channels, H and W pixels, K operations of an image in turn, V numbers of operations
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy  # type: ignore[import-untyped]
+from torchvision.transforms.v2 import functional as TF  # type: ignore[import-untyped]
 
 from der.core.device import upload
 from der.settings.sections import Policy
 
-MOVES = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
-MAPS = ("Brightness", "Posterize", "Solarize", "Invert")  # of single bytes
+
+def slope(by: float) -> float:
+    """Return the angle of a shear in degrees."""
+    return math.degrees(math.atan(by))
+
+
+# Functions of an image and a magnitude.
+Function = Callable[[Tensor, float], Tensor]
+MOVES: dict[str, Function] = {
+    "ShearX": lambda image, by: TF.affine(image, 0.0, [0, 0], 1.0, [slope(by), 0.0], center=[0, 0]),
+    "ShearY": lambda image, by: TF.affine(image, 0.0, [0, 0], 1.0, [0.0, slope(by)], center=[0, 0]),
+    "TranslateX": lambda image, by: TF.affine(image, 0.0, [int(by), 0], 1.0, [0.0, 0.0]),
+    "TranslateY": lambda image, by: TF.affine(image, 0.0, [0, int(by)], 1.0, [0.0, 0.0]),
+    "Rotate": TF.rotate,
+}
+MAPS: dict[str, Function] = {  # of single bytes
+    "Brightness": lambda image, by: TF.adjust_brightness(image, 1 + by),
+    "Posterize": lambda image, bits: TF.posterize(image, int(bits)),
+    "Solarize": TF.solarize,
+    "Invert": lambda image, _: TF.invert(image),
+}
 OPERATIONS = (*MOVES, *MAPS, "Color", "Contrast", "Sharpness", "AutoContrast", "Equalize", "Identity")
 LEVELS: dict[Policy, int] = {"autoaugment": 10, "trivial": 31}  # of every magnitude
 
-# The 25 pairs of operations, each with its probability and its level; no level where there is no magnitude.
-AUTOAUGMENT = (
-    (("Invert", 0.1, 0), ("Contrast", 0.2, 6)),
-    (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9)),
-    (("Sharpness", 0.8, 1), ("Sharpness", 0.9, 3)),
-    (("ShearY", 0.5, 8), ("TranslateY", 0.7, 9)),
-    (("AutoContrast", 0.5, 0), ("Equalize", 0.9, 0)),
-    (("ShearY", 0.2, 7), ("Posterize", 0.3, 7)),
-    (("Color", 0.4, 3), ("Brightness", 0.6, 7)),
-    (("Sharpness", 0.3, 9), ("Brightness", 0.7, 9)),
-    (("Equalize", 0.6, 0), ("Equalize", 0.5, 0)),
-    (("Contrast", 0.6, 7), ("Sharpness", 0.6, 5)),
-    (("Color", 0.7, 7), ("TranslateX", 0.5, 8)),
-    (("Equalize", 0.3, 0), ("AutoContrast", 0.4, 0)),
-    (("TranslateY", 0.4, 3), ("Sharpness", 0.2, 6)),
-    (("Brightness", 0.9, 6), ("Color", 0.2, 8)),
-    (("Solarize", 0.5, 2), ("Invert", 0.0, 0)),
-    (("Equalize", 0.2, 0), ("AutoContrast", 0.6, 0)),
-    (("Equalize", 0.2, 0), ("Equalize", 0.6, 0)),
-    (("Color", 0.9, 9), ("Equalize", 0.6, 0)),
-    (("AutoContrast", 0.8, 0), ("Solarize", 0.2, 8)),
-    (("Brightness", 0.1, 3), ("Color", 0.7, 0)),
-    (("Solarize", 0.4, 5), ("AutoContrast", 0.9, 0)),
-    (("TranslateY", 0.9, 9), ("TranslateY", 0.7, 9)),
-    (("AutoContrast", 0.9, 0), ("Solarize", 0.8, 3)),
-    (("Equalize", 0.8, 0), ("Invert", 0.1, 0)),
-    (("TranslateY", 0.7, 9), ("AutoContrast", 0.9, 0)),
-)
 
-
-def draw_operations(policy: Policy | None, images: int, stream: torch.Generator) -> Tensor:
-    """Draw numbers of operations, int64 (N, K); K is 2 for AutoAugment, 1 for TrivialAugment, 0 for None."""
-    if policy is None:
-        return torch.empty(images, 0, dtype=torch.int64)
+def draw_operations(policy: Policy, images: int, stream: torch.Generator) -> Tensor:
+    """Draw numbers of operations, int64 (N, K); K is 2 for AutoAugment, 1 for TrivialAugment."""
     if policy == "trivial":
         known = torch.tensor([OPERATIONS.index(name) for name in OPERATIONS if name != "Invert"])
         operations = known[torch.randint(len(known), (images, 1), generator=stream)]
         levels = torch.randint(LEVELS[policy], (images, 1), generator=stream)
     else:
         pairs = [
-            [(OPERATIONS.index(name), share, level) for name, share, level in one] for one in AUTOAUGMENT
+            [(OPERATIONS.index(name), share, level or 0) for name, share, level in pair]
+            for pair in AutoAugment(AutoAugmentPolicy.CIFAR10).policies
         ]
         drawn = torch.tensor(pairs)[torch.randint(len(pairs), (images,), generator=stream)]
         left_out = torch.rand(images, 2, generator=stream) >= drawn[..., 1]
@@ -97,29 +88,24 @@ class Operations:
     """The operations of ``policy`` on images of ``side`` pixels on ``device``."""
 
     def __init__(self, policy: Policy, side: int, device: torch.device) -> None:
-        from torchvision.transforms.v2 import functional as TF  # type: ignore[import-untyped]
-
         self.device = device
         self.numbers = 2 * LEVELS[policy]  # of an operation
         values = magnitudes(policy, side)
         factors = 1 + values.flatten()
         self.factors = factors.float().to(device)  # of an image
         self.complements = (1 - factors).float().to(device)  # of what it is blended with
-        makers = _makers(TF)
 
-        def table(names: tuple[str, ...], image: Tensor) -> Tensor:
+        def table(makers: dict[str, Function], image: Tensor) -> Tensor:
             rows = [
-                makers[name](image, value)
-                for name, of_name in zip(OPERATIONS, values, strict=True)
-                for value in of_name.flatten().tolist()
-                if name in names
+                make(image, value)
+                for name, make in makers.items()
+                for value in values[OPERATIONS.index(name)].flatten().tolist()
             ]
             return torch.stack(rows).flatten(1).to(device)
 
         # Of an image whose pixels are their places from 1 on; 0 is then what lies outside.
         self.places = table(MOVES, torch.arange(1.0, side**2 + 1).view(1, side, side)).int()
         self.bytes = table(MAPS, torch.arange(256, dtype=torch.uint8).view(1, 16, 16))
-        self.to_grey: Callable[[Tensor], Tensor] = TF.rgb_to_grayscale
         self.functions: list[Callable[[Tensor, Tensor], Tensor]] = [
             *(self._move, self._map, self._color, self._contrast, self._sharpen),
             *(lambda images, _: TF.autocontrast(images), lambda images, _: TF.equalize(images)),
@@ -151,10 +137,10 @@ class Operations:
 
     def _color(self, images_BCHW: Tensor, numbers_B: Tensor) -> Tensor:
         grey = images_BCHW.shape[1] == 1
-        return images_BCHW if grey else self._blend(images_BCHW, self.to_grey(images_BCHW), numbers_B)
+        return images_BCHW if grey else self._blend(images_BCHW, TF.rgb_to_grayscale(images_BCHW), numbers_B)
 
     def _contrast(self, images_BCHW: Tensor, numbers_B: Tensor) -> Tensor:
-        mean = self.to_grey(images_BCHW).float().mean((1, 2, 3), keepdim=True)
+        mean = TF.rgb_to_grayscale(images_BCHW).float().mean((1, 2, 3), keepdim=True)
         return self._blend(images_BCHW, mean, numbers_B)
 
     def _blend(self, images_BCHW: Tensor, others: Tensor, numbers_B: Tensor) -> Tensor:
@@ -174,26 +160,3 @@ class Operations:
 def to_bytes(values: Tensor) -> Tensor:
     """Clamp to bytes and cut off fractions."""
     return values.clamp(0, 255).to(torch.uint8)
-
-
-def _makers(TF: Any) -> dict[str, Callable[[Tensor, float], Tensor]]:
-    """Return torchvision's operations that become tables, as functions of an image and a magnitude."""
-
-    def shear(image: Tensor, x: float, y: float) -> Any:
-        degrees = [math.degrees(math.atan(one)) for one in (x, y)]
-        return TF.affine(image, 0.0, [0, 0], 1.0, degrees, center=[0, 0])
-
-    def shift(image: Tensor, x: float, y: float) -> Any:
-        return TF.affine(image, 0.0, [int(x), int(y)], 1.0, [0.0, 0.0])
-
-    return {
-        "ShearX": lambda image, value: shear(image, value, 0.0),
-        "ShearY": lambda image, value: shear(image, 0.0, value),
-        "TranslateX": lambda image, value: shift(image, value, 0.0),
-        "TranslateY": lambda image, value: shift(image, 0.0, value),
-        "Rotate": TF.rotate,
-        "Brightness": lambda image, value: TF.adjust_brightness(image, 1 + value),
-        "Posterize": lambda image, value: TF.posterize(image, int(value)),
-        "Solarize": TF.solarize,
-        "Invert": lambda image, _: TF.invert(image),
-    }

@@ -212,7 +212,7 @@ def learn_representation(
         )
         if settings.averaging is not None:
             averaged = max(1, round(settings.averaging * phase.epochs))
-    engine = run.wire_engine(objective, frozen, images, phase, masks, averaged)
+    engine = run.wire_engine(objective, frozen, images, phase, masks, averaged, mixed=True)
 
     def start_heads_anew() -> None:
         stream = generator(settings.seed, "heads after warm-up", run.step)
