@@ -55,34 +55,35 @@ def all_values(record: msgspec.Struct) -> dict[str, Any]:
 class DatasetSettings(Section, frozen=True):
     """The images of the experiment, and their form."""
 
-    source: Annotated[str, Meta(description="Where the images come from.")]
+    source: Annotated[str, Meta(description="The name of the source of images.")]
     path: Annotated[
         str,
         Meta(
-            description="What is read: for folder a directory or .zip/.tar with train/<class>/* and, if "
-            "there is one, test/<class>/*. It must exist whatever the source."
+            description="The folder or archive that the source reads: for folder a directory or .zip/.tar "
+            "with train/<class>/* and, if there are test images, test/<class>/*. It must exist "
+            "for every source."
         ),
     ]
     downloads: Annotated[
-        str, Meta(description="cifar10, cifar100 only: directory where the downloaded archives are kept.")
+        str, Meta(description="The directory of downloaded archives, for cifar10 and cifar100 only.")
     ]
     image_side: Annotated[
         ImageSide | None,
         Meta(
-            description="Pixels; other images are scaled and centre-cropped to a square of this side; null: "
-            "the backbone's, which timm knows."
+            description="The side of an image in pixels; other images are scaled and centre-cropped to a "
+            "square of this side; null: the side that the backbone expects."
         ),
     ]
-    channels: Annotated[Channels, Meta(description="1 grey, 3 colour.")]
+    channels: Annotated[Channels, Meta(description="Channels of an image: 1 grey, 3 colour.")]
     test_fraction: Annotated[
         float,
         Meta(
             ge=SMALLEST,
             lt=1,
-            description="Fraction of each class's images held out, where the source has no test images.",
+            description="Fraction of each class's images that become test images, where the source has none.",
         ),
     ]
-    seed: Annotated[Seed, Meta(description="Of the draw of test images.")]
+    seed: Annotated[Seed, Meta(description="Seed of the choice of test images.")]
 
     def __post_init__(self) -> None:
         if self.path.startswith("~"):
@@ -155,14 +156,15 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
         Meta(
             ge=8,
             le=1202,  # the deepest that He et al. trained
-            description="Weighted layers: 6n + 2 for cifar_resnet, 18 or 34 for resnet; none of timm's.",
+            description="Number of weighted layers: 6n + 2 for cifar_resnet, 18 or 34 for resnet; timm's "
+            "models ignore it.",
         ),
     ]
     stem: Annotated[
         Literal["small", "large"],
         Meta(
-            description="small: 3x3 convolution; large: 7x7 and max-pool, for images of 100 pixels and more; "
-            "not of timm's."
+            description="First layers: small, a 3x3 convolution; large, 7x7 and max-pool, for images of 100 "
+            "pixels and more; timm's models ignore it."
         ),
     ]
     head_bias: Annotated[bool, Meta(description="Whether the classifiers have biases.")]
@@ -178,28 +180,33 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
     ]
     expansion: Annotated[
         bool,
-        Meta(description="A new extractor at every step; false: one that goes on training (an ablation)."),
+        Meta(
+            description="true: every step adds an extractor; false: one extractor goes on training (an "
+            "ablation)."
+        ),
     ]
     mean: Annotated[
         list[Share] | None,
         Meta(
-            description="Per channel, of pixels in [0, 1]; null: the backbone's, or measured on step 1's "
-            "training images where it has none."
+            description="Mean of each channel, of pixels in [0, 1]; null: the backbone's, or that of "
+            "step 1's training images."
         ),
     ]
-    std: Annotated[list[Deviation] | None, Meta(description="Standard deviation, likewise.")]
+    std: Annotated[
+        list[Deviation] | None, Meta(description="Standard deviation of each channel; null as for mean.")
+    ]
     weights: Annotated[
         str | None,
         Meta(
-            description="timm only, what the first extractor starts from: null: random; pretrained: timm's "
-            "own, downloaded; a .safetensors file, or any other of PyTorch's."
+            description="Weights that a timm model starts from; null: random; pretrained: timm's own, "
+            "downloaded; or a file, .safetensors or PyTorch's."
         ),
     ] = None
     tuned: Annotated[
         Literal["all", "last", "none"],
         Meta(
-            description="How much of an extractor with such weights a step trains: all; last: its last "
-            "stage; none: one extractor serves all steps, and the classifier alone learns."
+            description="The part of a pretrained extractor that a step trains; all; last: its last stage; "
+            "none: the classifier alone, and all steps share one extractor."
         ),
     ] = "all"
 
@@ -216,19 +223,27 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
 class MemorySettings(Section, frozen=True):
     """How many exemplars of old classes are kept."""
 
-    budget: Annotated[Count, Meta(description="Exemplars (images): in all, or of each class.")]
+    budget: Annotated[
+        Count,
+        Meta(
+            description="Number of exemplars (images), of all classes together or of each class; see "
+            "allocation."
+        ),
+    ]
     allocation: Annotated[
         Literal["total", "per_class"],
         Meta(description="total: budget // classes seen for each class; per_class: budget for each class."),
     ]
     selection: Annotated[str, Meta(description="How exemplars are chosen; random is an ablation.")]
-    seed: Annotated[Seed, Meta(description="Of random selection.")]
+    seed: Annotated[Seed, Meta(description="Seed of random selection.")]
 
 
 class EvaluateSettings(Section, frozen=True):
     """How the test accuracy is broken down."""
 
-    group_labels: Annotated[Count, Meta(description="Labels per group in the accuracy by groups of labels.")]
+    group_labels: Annotated[
+        Count, Meta(description="Number of labels in a group, for the accuracy by groups of labels.")
+    ]
 
 
 Precision = Literal["float32", "bfloat16"]  # torch's names
@@ -252,8 +267,10 @@ class AugmentationSettings(Section, frozen=True, omit_defaults=True):
         int,
         Meta(ge=0, le=256, description="Pixels of zeros on every side before a random crop; 0 turns it off."),
     ]
-    horizontal_flip: Annotated[bool, Meta(description="With probability 1/2.")]
-    brightness: Annotated[Share, Meta(description="Factor drawn from 1 -+ this; 0 turns it off.")]
+    horizontal_flip: Annotated[bool, Meta(description="Flip images from left to right with probability 1/2.")]
+    brightness: Annotated[
+        Share, Meta(description="b: multiply pixels by a factor drawn from 1 - b to 1 + b; 0 turns it off.")
+    ]
     policy: Annotated[
         Policy | None,
         Meta(
@@ -266,7 +283,10 @@ class AugmentationSettings(Section, frozen=True, omit_defaults=True):
     ] = 0
     cutmix: Annotated[
         FactorOrZero,
-        Meta(description="alpha of CutMix's Beta distribution, in representation learning alone; 0: off."),
+        Meta(
+            description="alpha of CutMix's Beta distribution; it acts in representation learning only; 0 "
+            "turns it off."
+        ),
     ] = NO_CUTMIX
 
     def __post_init__(self) -> None:
@@ -282,7 +302,7 @@ class ScheduleSettings(Section, frozen=True):
 
     epochs: Annotated[Count, Meta(description="Passes over the training images.")]
     learning_rate: Annotated[
-        float, Meta(ge=SMALLEST, le=LARGEST_RATE, description="Of stochastic gradient descent.")
+        float, Meta(ge=SMALLEST, le=LARGEST_RATE, description="Learning rate of stochastic gradient descent.")
     ]
     milestones: Annotated[
         Annotated[list[CountOrZero], Meta(extra_json_schema={"uniqueItems": True})],
@@ -290,8 +310,8 @@ class ScheduleSettings(Section, frozen=True):
     ]
     decay: Annotated[ShareAboveZero, Meta(description="Factor of the rate at each milestone.")]
     weight_decay: Annotated[FactorOrZero, Meta(description="Factor of the weights' L2 penalty.")]
-    momentum: Annotated[Share, Meta(description="Of stochastic gradient descent.")]
-    batch_size: Annotated[Count, Meta(description="Images.")]
+    momentum: Annotated[Share, Meta(description="Momentum of stochastic gradient descent.")]
+    batch_size: Annotated[Count, Meta(description="Images in a batch.")]
     warmup_epochs: Annotated[
         CountOrZero, Meta(description="Epochs over which the rate rises linearly; milestones count them.")
     ]
@@ -336,8 +356,16 @@ REBALANCINGS = {
 class DistillationSettings(Section, frozen=True):
     """Weights of what a step learns from the previous network (see der.train.objective.Distillation)."""
 
-    features: Annotated[FactorOrZero, Meta(description="Of old classes' features; 0 turns it off.")] = 0.0
-    logits: Annotated[FactorOrZero, Meta(description="Of the scores for old classes; 0 turns it off.")] = 0.0
+    features: Annotated[
+        FactorOrZero,
+        Meta(
+            description="Weight of the distance between new and old features of old classes; 0 turns it off."
+        ),
+    ] = 0.0
+    logits: Annotated[
+        FactorOrZero,
+        Meta(description="Weight of the distance between new and old logits of old classes; 0 turns it off."),
+    ] = 0.0
 
 
 NO_DISTILLATION = DistillationSettings()
@@ -349,8 +377,13 @@ class IncrementalSettings(PhaseSettings, frozen=True, omit_defaults=True):
     auxiliary_weight: Annotated[
         FactorOrZero, Meta(description="lambda_a, weight of the auxiliary classifier's loss.")
     ]
-    rebalancing: Annotated[str, Meta(description="What undoes the classifier's bias towards new classes.")]
-    classifier: Annotated[ClassifierSettings, Meta(description="Of classifier_learning only.")]
+    rebalancing: Annotated[
+        str, Meta(description="The method that removes the classifier's bias towards new classes.")
+    ]
+    classifier: Annotated[
+        ClassifierSettings,
+        Meta(description="The schedule of classifier_learning; other rebalancings ignore it."),
+    ]
     distillation: Annotated[
         DistillationSettings, Meta(description="What a step learns from the previous network (TCIL).")
     ] = NO_DISTILLATION
@@ -378,7 +411,7 @@ class MaskSettings(Section, frozen=True):
 class TrainSettings(Section, frozen=True):
     """Training: the settings of all steps, then of the two phases."""
 
-    seed: Annotated[Seed, Meta(description="Of initialisation, batch order and augmentation.")]
+    seed: Annotated[Seed, Meta(description="Seed of initialisation, batch order and augmentation.")]
     precision: Annotated[
         Precision, Meta(description="bfloat16: convolutions in bfloat16, weights kept in float32.")
     ]
@@ -387,8 +420,8 @@ class TrainSettings(Section, frozen=True):
         MaskSettings | None,
         Meta(description="Channel masks and pruning: see preset digits_masks; null: off."),
     ]
-    base: Annotated[PhaseSettings, Meta(description="Step 1.")]
-    incremental: Annotated[IncrementalSettings, Meta(description="Every later step.")]
+    base: Annotated[PhaseSettings, Meta(description="The schedule of step 1.")]
+    incremental: Annotated[IncrementalSettings, Meta(description="The schedule of every later step.")]
     averaging: Annotated[
         ShareAboveZero | None,
         Meta(description="Share of a step's last epochs over which weights are averaged; null: off."),
