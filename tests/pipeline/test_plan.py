@@ -157,9 +157,7 @@ def test_a_run_in_words() -> None:
     costs["train_task@1"] = Cost(65.04)
     said = describe_run(costs).splitlines()
     assert said[5] == "train_task@1  about 65.0"
-    assert said[7] == (
-        "about 1 min 5 s in all, estimated where it says about, and 1 stage of which nothing is known here"
-    )
+    assert said[7] == ("about 1 min 5 s in all, an estimate, and 1 stage of which nothing is known here")
     del costs["train_task@1"]
     assert describe_run(costs).splitlines()[-1] == "1 stage of which nothing is known here"
 

@@ -279,8 +279,9 @@ def dump_json(rows: Sequence[Row]) -> str:
 
 def _add(costs: Collection[Cost]) -> Cost:
     """Sum up what is known of several stages."""
-    known = [cost.seconds for cost in costs if cost.seconds is not None]
-    return Cost(sum(known) if known or not costs else None, any(cost.estimated for cost in costs))
+    known = [cost for cost in costs if cost.seconds is not None]
+    seconds = sum(cost.seconds or 0.0 for cost in known) if known or not costs else None
+    return Cost(seconds, any(cost.estimated for cost in known))
 
 
 def _show(cost: Cost) -> str:
@@ -288,13 +289,9 @@ def _show(cost: Cost) -> str:
 
 
 def _sum(costs: Collection[Cost]) -> str:
-    seconds, _ = _add(costs)
-    unknown = sum(cost.seconds is None for cost in costs)
-    rest = f"{unknown} stage{'s' * (unknown > 1)} of which nothing is known here"
-    if seconds is None:
-        return rest
-    if any(cost.estimated and cost.seconds is not None for cost in costs):
-        text = f"about {show_seconds(seconds)} in all, estimated where it says about"
-    else:
-        text = f"{show_seconds(seconds)} in all, by what each took last time"
-    return f"{text}, and {rest}" if unknown else text
+    total, unknown = _add(costs), sum(cost.seconds is None for cost in costs)
+    parts = [f"{unknown} stage{'s' * (unknown > 1)} of which nothing is known here"] * (unknown > 0)
+    if total.seconds is not None:
+        text = "about {} in all, an estimate" if total.estimated else "{} in all, by what each took last time"
+        parts.insert(0, text.format(show_seconds(total.seconds)))
+    return ", and ".join(parts)

@@ -95,13 +95,9 @@ def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
     wanted, here = set(stages), str(environment.find_project())
     lines = [line for line in read_lines(environment.scratch_root() / FILE, Line) if line.project == here]
     last = _last_run(lines, here)
-    with_torch = {_name(line) for line in lines if line.torch and "@" in line.stage}
-    lines = [line for line in lines if line.torch or _name(line) not in with_torch]
+    with_torch = {line.stage.partition("@")[0] for line in lines if line.torch and "@" in line.stage}
+    lines = [line for line in lines if line.torch or line.stage.partition("@")[0] not in with_torch]
     return {line.stage: _time(line, last) for line in lines if line.stage in wanted}
-
-
-def _name(line: Line) -> str:
-    return line.stage.partition("@")[0]
 
 
 def _last_run(lines: Sequence[Line], project: str) -> str:
