@@ -1,17 +1,35 @@
 """`der plan` in words: a run, a sweep, and overrides that DVC does not understand.
 
-That it names what runs is tested on whole runs, in tests/runs/test_edits.py.
+That it names what runs is tested on whole runs, in tests/runs/test_plan.py and test_edits.py.
 """
 
+import itertools
+import json
 import re
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from der.core.cost import StageTime
 from der.core.errors import UserError
-from der.pipeline.plan import Stage, Workspace, describe_run, describe_sweep, plan_row, read_rows
-from der.pipeline.project import read_text
+from der.pipeline.edits import planned_steps
+from der.pipeline.estimate import Cost, estimate, measure_image
+from der.pipeline.plan import (
+    Row,
+    Stage,
+    Workspace,
+    describe_run,
+    describe_sweep,
+    dump_json,
+    plan_row,
+    read_rows,
+)
+from der.pipeline.presets import load_settings
+from der.pipeline.project import PARAMS, RAW, parse_section, read_text
+from der.settings.experiment import Settings
+from tests.runs.lab import set_parameters
 
 pytestmark = pytest.mark.usefixtures("clone")
 
@@ -20,11 +38,12 @@ def test_rows_have_in_common_what_they_compute_alike() -> None:
     ((_, parameters),), one = read_rows([]), Path("data/checkpoints/1")
     train = Stage({"train": parameters["train"]}, {}, {}, set(), set())
     build = Stage({"memory": parameters["memory"]}, {one: "hash"}, {one: ["train_task@1"]}, set(), set())
-    workspace = Workspace({"train_task@1": train, "build_memory@1": build}, {}, None)
+    workspace = Workspace({"train_task@1": train, "build_memory@1": build}, {}, True, None)
 
     def plan(*settings: str) -> dict[str, str]:
         ((_, values),) = read_rows(settings)
-        return plan_row(workspace, values, rewritten=bool(settings))
+        parsed = parse_section(Settings, values, PARAMS)
+        return plan_row(workspace, values, parsed, planned_steps(parsed), rewritten=bool(settings))
 
     assert plan() == {}
     assert set(plan("memory.budget=50")) == {"build_memory@1"}
@@ -59,14 +78,72 @@ def test_what_dvc_cannot_read(word: str) -> None:
     assert read_text() == before
 
 
-def time(seconds: float) -> StageTime:
-    return StageTime(seconds, 1, None, "a processor", None, True)
+def took(seconds: float, epochs: int | None = None) -> StageTime:
+    return StageTime(seconds, 1, epochs, "a processor", None, True)
+
+
+STEPS = [["0", "1", "2", "3"], ["4", "5"], ["6", "7"], ["8", "9"]]
+
+
+def never() -> float:
+    raise AssertionError("nothing is measured")
+
+
+def estimates(times: dict[str, StageTime], *stages: str) -> list[Cost]:
+    return list(estimate(stages, load_settings(), STEPS, times, never).values())
+
+
+def test_a_stage_takes_what_it_took_last_time() -> None:
+    times = {"split": took(0.5), "train_task@1": took(60.0, epochs=40)}
+    assert estimates(times, "split", "train_task@1") == [Cost(0.5, False), Cost(60.0, False)]
+
+
+def test_a_training_is_estimated_from_another_by_epochs_images_and_extractors() -> None:
+    # A digit has about 144 images, the memory 200: 4 x 144, and 2 x 144 + 200 through one frozen extractor.
+    set_parameters(PARAMS, {"train.incremental.epochs": 10})
+    (second,) = estimates({"train_task@1": took(60.0, epochs=40)}, "train_task@2")
+    assert second.estimated and second.seconds == pytest.approx(60 * 10 / 40 * 488 / 576 * 4 / 3)
+    set_parameters(PARAMS, {"network.expansion": False})
+    (second,) = estimates({"train_task@1": took(60.0, epochs=40)}, "train_task@2")
+    assert second.seconds == pytest.approx(60 * 10 / 40 * 488 / 576)
+    # Other epochs than last time; and the nearest step counts.
+    times = {"train_task@1": took(60.0, epochs=40), "train_task@2": took(5.0, epochs=5)}
+    second, third = estimates(times, "train_task@2", "train_task@3")
+    assert second == Cost(10.0)
+    assert third.seconds == pytest.approx(10 * 486 / 488)  # 200 // 6 exemplars of each of 6 classes
+
+
+def test_images_are_those_that_download_has_left() -> None:
+    set_parameters(PARAMS, {"memory.budget": 10, "network.expansion": False})
+    (RAW / "train").mkdir(parents=True)
+    for number, names in enumerate(STEPS):
+        for name in names:
+            np.save(RAW / "train" / f"{name}.npy", np.zeros((10 * number + 10, 8, 8, 1), np.uint8))
+    (third,) = estimates({"train_task@1": took(40.0, epochs=40)}, "train_task@3")
+    # 30 of each new class, and 10 // 6 exemplars of each of 6 old ones, where the first step had 40 images.
+    assert third.seconds == pytest.approx(2 * 30 + 6)
+
+
+def test_a_first_plan_measures_and_an_unused_step_takes_no_time() -> None:
+    costs = estimate(["evaluate@1", "train_task@1", "train_task@5"], load_settings(), STEPS, {}, lambda: 0.01)
+    assert costs["evaluate@1"].seconds is None
+    assert costs["train_task@1"].seconds == pytest.approx(40 * 576 * 0.01, rel=0.02)
+    assert costs["train_task@5"].seconds == pytest.approx(0, abs=0.2)
+    assert estimate(["train_task@1"], load_settings(), [], {}, never) == {"train_task@1": Cost(None)}
+
+
+def test_a_second_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by a quarter of a second whenever somebody looks."""
+    clock = itertools.count(step=0.25)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    monkeypatch.setenv("DER_DEVICE", "cpu")
+    assert measure_image(load_settings()) == 0.25 / 32
 
 
 def test_a_run_in_words() -> None:
-    assert describe_run({}, {}) == "`dvc repro` would run nothing"
-    text = describe_run({"split": "a", "train_task@1": "b"}, {"train_task@1": time(65.04)})
-    assert text.splitlines() == [
+    assert describe_run({}) == "`dvc repro` would run nothing"
+    costs = {"split": Cost(None), "train_task@1": Cost(65.04, False)}
+    lines = [
         "`dvc repro` would run 2 stages:",
         "",
         "stage         seconds",
@@ -76,13 +153,23 @@ def test_a_run_in_words() -> None:
         "",
         "1 min 5 s in all, by what each took last time, and 1 stage of which nothing is known here",
     ]
+    assert describe_run(costs).splitlines() == lines
+    costs["train_task@1"] = Cost(65.04)
+    said = describe_run(costs).splitlines()
+    assert said[5] == "train_task@1  about 65.0"
+    assert said[7] == ("about 1 min 5 s in all, an estimate, and 1 stage of which nothing is known here")
+    del costs["train_task@1"]
+    assert describe_run(costs).splitlines()[-1] == "1 stage of which nothing is known here"
+
+
+ROWS = [
+    Row(["memory.budget=5"], 2, {"train_task@1": Cost(7200.0, False), "build_memory@1": Cost(2.0, False)}),
+    Row(["memory.budget=6"], 2, {"build_memory@1": Cost(2.0, False)}),
+]
 
 
 def test_a_sweep_in_words() -> None:
-    plans = [{"train_task@1": "a", "build_memory@1": "b"}, {"train_task@1": "a", "build_memory@1": "c"}]
-    times = {"train_task@1": time(7200.0), "build_memory@1": time(2.0)}
-    text = describe_sweep([["memory.budget=5"], ["memory.budget=6"]], plans, times)
-    assert text.splitlines() == [
+    assert describe_sweep(ROWS).splitlines() == [
         "2 rows; a stage that two have in common runs once, and counts for the first:",
         "",
         "settings         stages  of its own  seconds",
@@ -92,3 +179,11 @@ def test_a_sweep_in_words() -> None:
         "",
         "2 h 0 min in all, by what each took last time",
     ]
+
+
+def test_a_plan_for_programs() -> None:
+    memory = {"stage": "build_memory@1", "seconds": 2.0, "estimated": False}
+    both = json.loads(dump_json(ROWS))
+    assert both["rows"][1] == {"settings": ["memory.budget=6"], "stages": [memory]}
+    split = {"stage": "split", "seconds": None, "estimated": True}
+    assert json.loads(dump_json([Row([], 1, {"split": Cost(None)})])) == {"stages": [split]}

@@ -108,6 +108,20 @@ def test_the_last_run_of_a_stage_in_this_project(place: Path) -> None:
     assert {stage: time.seconds for stage, time in last.items()} == {"train_task@1": 20.0}
 
 
+def test_the_time_of_a_marker_is_none_of_the_stage(place: Path) -> None:
+    keep("build_memory@1", 10.0, torch="2.9.0")
+    keep("build_memory@2", 20.0, torch="2.9.0")
+    keep("build_memory@2", 0.1, torch=None)
+    keep("build_memory@3", 0.1, torch=None)
+    keep("split", 1.0, torch=None)
+    last = read_last(["build_memory@1", "build_memory@2", "build_memory@3", "split"])
+    assert {stage: time.seconds for stage, time in last.items()} == {
+        "build_memory@1": 10.0,
+        "build_memory@2": 20.0,
+        "split": 1.0,
+    }
+
+
 def test_an_experiment_in_a_copy_is_of_the_project(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Path.cwd()
     copy = home / ".dvc/tmp/exps/standalone/tmp12"

@@ -125,7 +125,7 @@ class Pipeline:
 
     def plan(self) -> list[str]:
         """The stages that `der plan` names."""
-        return re.findall(r"^((?:\w+@)?\w+) +[-\d.]+$", self.der("plan"), re.MULTILINE)
+        return listed(self.der("plan"))
 
     def edit(self, **values: Any) -> None:
         """Change parameters; a key is a dotted path with two underscores for each dot."""
@@ -184,6 +184,11 @@ class Pipeline:
     def kept_code(self) -> Path:
         """Where stages find what code says."""
         return Path(self.environment()["DER_SCRATCH"]) / KEPT
+
+
+def listed(plan: str) -> list[str]:
+    """The stages in the table of `der plan`."""
+    return re.findall(r"^(\w+(?:@\d+)?) +(?:-|(?:about )?[\d.]+)$", plan, re.MULTILINE)
 
 
 def make_pipeline(

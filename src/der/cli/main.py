@@ -317,15 +317,17 @@ def compare(arguments: Namespace) -> None:
     default=[],
     help="as of `dvc exp run`; values with commas between them make a sweep",
 )
+@takes("--json", action="store_true", help="write JSON")
 def plan(arguments: Namespace) -> None:
     """List the stages that `dvc repro` would run, or the rows of a sweep, with their seconds, beforehand.
 
-    The seconds are those of each stage's last run in this directory. DVC restores results of earlier runs
-    from its cache, so fewer stages may run than are listed, never more.
+    The seconds are those of each stage's last run in this directory, or estimated from a step's images and
+    epochs. DVC restores results of earlier runs from its cache, so fewer stages may run than are listed,
+    never more.
     """
     from der.pipeline.plan import describe_plan
 
-    print(describe_plan(arguments.settings))
+    print(describe_plan(arguments.settings, as_json=arguments.json))
 
 
 def schema(arguments: Namespace) -> None:

@@ -9,19 +9,19 @@ more: DVC restores earlier results from its cache, and a stage may write the sam
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from der.core.cost import StageTime, show_seconds
+from der.core.cost import show_seconds
 from der.core.errors import UserError
 from der.estimator.choices import backbone_side
-from der.pipeline import project
-from der.pipeline.dvc import check_lock, md5_of
+from der.pipeline import dvc, project
 from der.pipeline.edits import Steps, planned_steps
+from der.pipeline.estimate import Cost, estimate, measure_image
 from der.pipeline.fingerprint import read_code
 from der.pipeline.inputs import STAGE as DOWNLOAD
 from der.pipeline.inputs import find_changed_classes
@@ -47,22 +47,39 @@ class Stage(NamedTuple):
     reasons: set[str]  # reasons to run with any parameters: changed paths from outside, or words
 
 
+class Row(NamedTuple):
+    """The plan of a run, or of a row of a sweep."""
+
+    words: list[str]  # its overrides
+    stages: int  # that run
+    own: dict[str, Cost]  # those of them that no row before has
+
+
 class Workspace(NamedTuple):
     """The state before anything runs."""
 
     stages: dict[str, Stage]  # each after those that it depends on
-    code: dict[str, str]  # script of a stage -> hash of its fingerprint by the code as it is
+    code: dict[Path, str]  # fingerprint of a stage -> hash of it by the code as it is
+    settled: bool  # data/raw and data/tasks are as DVC has recorded them, not as a killed stage left them
     images: set[str] | None  # classes with other images than download read; None: any may have
 
 
-def describe_plan(overrides: Sequence[str]) -> str:
+def describe_plan(overrides: Sequence[str], *, as_json: bool = False) -> str:
     """Describe what `dvc repro`, or each row of a sweep, would run; overrides as for `dvc exp run -S`."""
-    rows, workspace = read_rows(overrides), read_workspace()
-    plans = [plan_row(workspace, values, rewritten=bool(words)) for words, values in rows]
-    times = read_last(workspace.stages)
-    if not overrides:
-        return describe_run(plans[0], times)
-    return describe_sweep([words for words, _ in rows], plans, times)
+    parameters, workspace = read_rows(overrides), read_workspace()
+    every = [project.parse_section(Settings, values, project.PARAMS) for _, values in parameters]
+    measure = cache(partial(measure_image, every[0]))  # of the first row for all
+    times, rows, seen = read_last(workspace.stages), list[Row](), set[str]()
+    for (words, values), settings in zip(parameters, every, strict=True):
+        steps = planned_steps(settings)
+        plan = plan_row(workspace, values, settings, steps, rewritten=bool(words))
+        costs = estimate(plan, settings, steps or [], times, measure)
+        own = {stage: costs[stage] for stage, identity in plan.items() if identity not in seen}
+        seen |= set(plan.values())
+        rows.append(Row(words, len(plan), own))
+    if as_json:
+        return dump_json(rows)
+    return describe_sweep(rows) if overrides else describe_run(rows[0].own)
 
 
 def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
@@ -88,30 +105,30 @@ def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]
 
 def read_workspace() -> Workspace:
     """Read the repository through DVC, which takes a second; raises UserError if that fails."""
-    check_lock()  # before DVC, which does not recognise a half-written file
+    dvc.check_lock()  # before DVC, which does not recognise a half-written file
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from dvc.repo.reproduce import plan_repro
 
     try:
         index = Repo().index
-        owners = {Path(out.def_path): out for out in index.outs}
-        stages = {stage.addressing: _look_at(stage, owners) for stage in index.stages}
+        outs = {Path(out.def_path): out for out in index.outs}
+        wrong = map(project.made_of, dvc.find_misrecorded())
+        forgotten = {outs[path].hash_info.value for path in wrong if path in outs}
+        stages = {one.addressing: _look_at(one, outs, forgotten) for one in plan_repro(index.graph)}
+        settled = not any(outs[path].workspace_status() for path in (project.RAW, project.TASKS))
     except DvcException as error:
         raise UserError(f"dvc: {' '.join(str(error).split())}; run `der check`") from None
-    ahead = {name: {one for them in stage.owners.values() for one in them} for name, stage in stages.items()}
-    stages = {name: stages[name] for name in TopologicalSorter(ahead).static_order()}
     code = read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
-    changed = DOWNLOAD in stages and stages[DOWNLOAD].reasons
-    images = (
-        find_changed_classes(project.load_section(DatasetSettings, "dataset", project.read_params()))
-        if changed
-        else None
-    )
-    return Workspace(stages, {name: md5_of(text.encode()) for name, text in code.items()}, images)
+    hashes = {project.fingerprint(name): dvc.md5_of(text.encode()) for name, text in code.items()}
+    images = None
+    if stages[DOWNLOAD].reasons and settled:
+        images = find_changed_classes(project.load_section(DatasetSettings, "dataset", project.read_params()))
+    return Workspace(stages, hashes, settled, images)
 
 
-def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
-    """Read what DVC records of one stage."""
+def _look_at(stage: Any, outs: Mapping[Path, Any], forgotten: set[str]) -> Stage:
+    """Read what DVC records of one stage; ``forgotten`` are objects that stage check removes."""
     from dvc.dependency import ParamsDependency
 
     found = Stage({}, {}, {}, set(), set())
@@ -127,9 +144,9 @@ def _look_at(stage: Any, outs: Mapping[Path, Any]) -> Stage:
         found.owners[path] = [out.stage.addressing for out in owners]
         if not owners and dep.status():
             found.reasons.add(dep.def_path)
-        elif owners and not path.is_relative_to(project.FINGERPRINTS) and _is_stale(dep, owners):
+        elif owners and _is_stale(dep, owners):
             found.stale.add(path)
-    if any(map(_is_lost, stage.outs)):
+    if any(out.hash_info.value in forgotten or _is_lost(out) for out in stage.outs):
         found.reasons.add(LOST)
     return found
 
@@ -138,7 +155,7 @@ def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
     """Tell whether a stage read another version than its owners' last output, which DVC would restore."""
     owner = owners[0]
     if len(owners) > 1 or not Path(dep.def_path).is_relative_to(owner.def_path):
-        return bool(dep.status())
+        return any(one.workspace_status() for one in (dep, *owners))
     left = owner if dep.fs_path == owner.fs_path else owner.get_obj(filter_info=dep.fs_path)
     return left is None or left.hash_info != dep.hash_info
 
@@ -151,20 +168,23 @@ def _is_lost(out: Any) -> bool:
     return bool(out.workspace_status()) and not kept
 
 
-def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: bool) -> Identities:
+def plan_row(
+    workspace: Workspace, parameters: Any, settings: Settings, steps: Steps | None, *, rewritten: bool
+) -> Identities:
     """List what runs with ``parameters``, all of params.yaml, which is ``rewritten`` with them or unchanged.
 
     Two rows of a sweep with the same identity of a stage share its run. Raises UserError for impossible
     parameters.
     """
-    settings = project.parse_section(Settings, parameters, project.PARAMS)
-    steps, side = planned_steps(settings), backbone_side(settings)
+    side = backbone_side(settings)
     project.check_chain(len(steps or []))
-    written = {
-        project.INPUT: "" if project.holds_side(side) else f"{side} pixels",
-        project.PARAMS: _hash(parameters) * rewritten,
-    }
-    row = _Row(workspace, steps, written)
+    with TemporaryDirectory() as directory:
+        written = Path(directory, project.INPUT.name)
+        project.write_side(side, written)
+        known = workspace.code | {project.INPUT: dvc.md5_of(written)}
+    if rewritten:
+        known[project.PARAMS] = _hash(parameters)
+    row = _Row(workspace, steps, known)
     for name, stage in workspace.stages.items():
         row.add(name, stage, parameters)
     return row.identities
@@ -176,34 +196,28 @@ class _Row:
 
     workspace: Workspace
     steps: Steps | None
-    written: dict[Path, str]  # what is written before a run, as a hash; empty if it stays as it is
-    raw: str = ""  # the images that split reads, as a hash; empty if they stay as they are
-    images: set[str] | None = None  # classes whose images are others; None: any may be
+    known: dict[Path, str]  # hashes of what stage check, or who edits, will have written
+    images: set[str] | None = field(default_factory=set)  # classes whose images become others; None: any may
     identities: Identities = field(default_factory=dict)
 
-    def add(self, name: str, stage: Stage, parameters: dict[str, Any]) -> None:
+    def add(self, name: str, stage: Stage, parameters: Any) -> None:
         """Add the stage if it runs."""
         values = {key: project.value_at(parameters, key) for key in stage.params}
-        inputs = {path: self._input(name, stage, path) for path in stage.deps}
+        inputs = {path: self._input(stage, path) for path in stage.deps}
         if values != stage.params or any(inputs.values()) or stage.reasons:
             told = {path.as_posix(): one for path, one in inputs.items() if one}
             self.identities[name] = _hash([name, values, told])
-            if name == DOWNLOAD and values == stage.params and not told:
-                self.images = self.workspace.images
-            if name == SPLIT:
-                self.raw = inputs.get(project.RAW, "")
+            if name == DOWNLOAD:
+                same = values == stage.params and not told and NEVER_RAN not in stage.reasons
+                self.images = self.workspace.images if same else None
 
-    def _input(self, name: str, stage: Stage, path: Path) -> str:
+    def _input(self, stage: Stage, path: Path) -> str:
         """Return the hash of a stage's future input; empty if it stays the same."""
-        if path.is_relative_to(project.FINGERPRINTS):
-            return "" if self.workspace.code[name.partition("@")[0]] == stage.deps[path] else CHANGED
-        if anew := self.written.get(path):
-            return anew
+        if path in self.known:
+            return self.known[path] if self.known[path] != stage.deps[path] else ""
         if path in stage.stale:
             return CHANGED
-        if path == project.INPUT or (
-            path.is_relative_to(project.TASKS) and path != project.TASKS and self._keeps_task(path)
-        ):
+        if path.is_relative_to(project.TASKS) and path != project.TASKS and self._keeps_task(path):
             return ""
         running = [self.identities[one] for one in stage.owners[path] if one in self.identities]
         if path == project.RAW and self.images == set():
@@ -212,17 +226,17 @@ class _Row:
 
     def _keeps_task(self, path: Path) -> bool:
         """Tell whether split, if it runs, writes the same images of a step: it does for the same classes."""
-        split, step = self.workspace.stages[SPLIT], int(path.relative_to(project.TASKS).parts[0])
-        if SPLIT not in self.identities:
-            return True
-        other_code = self.workspace.code[SPLIT] != split.deps.get(project.FINGERPRINTS / SPLIT)
-        if self.steps is None or other_code or split.reasons - {project.CHAIN.as_posix()}:
+        split, code = self.workspace.stages[SPLIT], project.fingerprint(SPLIT)
+        other_code = self.known[code] != split.deps[code]
+        if self.steps is None or other_code or split.reasons - {str(project.CHAIN)}:
             return False
-        if self.raw:  # whose images may be others: those of new classes to train on, of all to test on
-            steps = self.steps[step - 1 if path.name == "train" else 0 : step]
-            classes = {name for names in steps for name in names}
-            if self.images is None or project.RAW in split.stale or self.images & classes:
-                return False
+        if not self.workspace.settled or self.images is None or project.RAW in split.stale:
+            return False
+        step = int(path.relative_to(project.TASKS).parts[0])
+        # Those of new classes to train on, of all to test on.
+        steps = self.steps[step - 1 if path.name == "train" else 0 : step]
+        if self.images & {name for names in steps for name in names}:
+            return False
         try:
             if step > len(self.steps):
                 return project.is_unused(path)
@@ -235,36 +249,49 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def describe_run(plan: Identities, times: Mapping[str, StageTime]) -> str:
+def describe_run(costs: Mapping[str, Cost]) -> str:
     """Write a line for every stage that runs, and their sum."""
-    if not plan:
+    if not costs:
         return "`dvc repro` would run nothing"
-    shown = {stage: f"{times[stage].seconds:.1f}" if stage in times else "-" for stage in plan}
-    lines = align([["stage", "seconds"], *map(list, shown.items())], "<>")
-    head = f"`dvc repro` would run {len(plan)} stage{'s' * (len(plan) > 1)}:"
-    return "\n".join([head, "", *lines, "", _sum([*plan], times)])
+    lines = align([["stage", "seconds"], *([stage, _show(cost)] for stage, cost in costs.items())], "<>")
+    head = f"`dvc repro` would run {len(costs)} stage{'s' * (len(costs) > 1)}:"
+    return "\n".join([head, "", *lines, "", _sum(costs.values())])
 
 
-def describe_sweep(
-    rows: Sequence[Sequence[str]], plans: Sequence[Identities], times: Mapping[str, StageTime]
-) -> str:
+def describe_sweep(rows: Sequence[Row]) -> str:
     """Write a line for every row with its own stages: a shared stage counts for the first row."""
-    seen: set[str] = set()
-    every: list[str] = []
     cells = [["settings", "stages", "of its own", "seconds"]]
-    for row, plan in zip(rows, plans, strict=True):
-        own = [stage for stage, identity in plan.items() if identity not in seen]
-        seen |= set(plan.values())
-        every += own
-        known = sum(times[stage].seconds for stage in own if stage in times)
-        cells.append([" ".join(row), str(len(plan)), str(len(own)), f"{known:.1f}"])
+    for words, count, own in rows:
+        cells.append([" ".join(words), str(count), str(len(own)), _show(_add(own.values()))])
     head = f"{len(rows)} rows; a stage that two have in common runs once, and counts for the first:"
-    return "\n".join([head, "", *align(cells, "<>>>"), "", _sum(every, times)])
+    every = [cost for row in rows for cost in row.own.values()]
+    return "\n".join([head, "", *align(cells, "<>>>"), "", _sum(every)])
 
 
-def _sum(stages: list[str], times: Mapping[str, StageTime]) -> str:
-    known = [times[stage].seconds for stage in stages if stage in times]
-    unknown = len(stages) - len(known)
-    text = f"{show_seconds(sum(known))} in all, by what each took last time"
-    more = f", and {unknown} stage{'s' * (unknown > 1)} of which nothing is known here"
-    return text + (more if unknown else "")
+def dump_json(rows: Sequence[Row]) -> str:
+    """Write the stages of a run, or of each row of a sweep, as JSON."""
+    listed = [[{"stage": stage, **cost._asdict()} for stage, cost in row.own.items()] for row in rows]
+    if not rows[0].words:
+        return json.dumps({"stages": listed[0]}, indent=2)
+    each = [{"settings": row.words, "stages": own} for row, own in zip(rows, listed, strict=True)]
+    return json.dumps({"rows": each}, indent=2)
+
+
+def _add(costs: Collection[Cost]) -> Cost:
+    """Sum up what is known of several stages."""
+    known = [cost for cost in costs if cost.seconds is not None]
+    seconds = sum(cost.seconds or 0.0 for cost in known) if known or not costs else None
+    return Cost(seconds, any(cost.estimated for cost in known))
+
+
+def _show(cost: Cost) -> str:
+    return "-" if cost.seconds is None else f"{'about ' * cost.estimated}{cost.seconds:.1f}"
+
+
+def _sum(costs: Collection[Cost]) -> str:
+    total, unknown = _add(costs), sum(cost.seconds is None for cost in costs)
+    parts = [f"{unknown} stage{'s' * (unknown > 1)} of which nothing is known here"] * (unknown > 0)
+    if total.seconds is not None:
+        text = "about {} in all, an estimate" if total.estimated else "{} in all, by what each took last time"
+        parts.insert(0, text.format(show_seconds(total.seconds)))
+    return ", and ".join(parts)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from io import StringIO
 from itertools import groupby
@@ -309,18 +310,12 @@ def write_text(text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_side(side: int | None) -> None:
+def write_side(side: int | None, path: Path = INPUT) -> None:
     """Write the backbone's image side, or None if params.yaml sets one; do not touch an unchanged file."""
-    if not holds_side(side):
-        files.write_sealed(INPUT, {"image_side": side})
-
-
-def holds_side(side: int | None) -> bool:
-    """Tell whether data/input.json is whole and holds that side."""
-    try:
-        return read_side() == side
-    except DamageError:
-        return False
+    with suppress(DamageError):
+        if files.read_sealed(path) == {"image_side": side}:
+            return
+    files.write_sealed(path, {"image_side": side})
 
 
 def read_side() -> int | None:

@@ -88,10 +88,15 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
 
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
-    """Read how long each of ``stages`` took when it last ran in this project, for any outputs."""
+    """Read how long each of ``stages`` took when it last ran in this project, for any outputs.
+
+    Stages of unused steps, which leave markers, do not count: they do without the torch of others.
+    """
     wanted, here = set(stages), str(environment.find_project())
     lines = [line for line in read_lines(environment.scratch_root() / FILE, Line) if line.project == here]
     last = _last_run(lines, here)
+    with_torch = {line.stage.partition("@")[0] for line in lines if line.torch and "@" in line.stage}
+    lines = [line for line in lines if line.torch or line.stage.partition("@")[0] not in with_torch]
     return {line.stage: _time(line, last) for line in lines if line.stage in wanted}
 
 

@@ -125,6 +125,7 @@ class Source:
     list_found: Callable[[DatasetSettings], list[str]] = lambda settings: []  # those; [] if unknown
     # UserError if reading is sure to fail; it would make files at the path.
     check: Callable[[DatasetSettings, Path], None] = lambda settings, scratch: None
+    images: int = 0  # that a class has for training, about; 0: unknown
 
     def list_names(self, settings: DatasetSettings) -> list[str]:
         """List the names of all classes, in alphabetical order; none if they are unknown."""
@@ -151,9 +152,9 @@ def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits, DIGITS),
-    "cifar10": Source(cifar10, CIFAR10, check=check_downloads),
-    "cifar100": Source(cifar100, CIFAR100, check=check_downloads),
+    "digits": Source(digits, DIGITS, images=144),
+    "cifar10": Source(cifar10, CIFAR10, check=check_downloads, images=5000),
+    "cifar100": Source(cifar100, CIFAR100, check=check_downloads, images=500),
     "folder": Source(folder.folder, list_found=folder.list_classes, check=folder.check_folder),
 }
 
