@@ -21,6 +21,7 @@ _PLACES = {
     "load": "der.estimator.classifier",
     "load_predictor": "der.inference.predictor",
     "preset": "der.settings.experiment",
+    "presets": "der.estimator.choices",
     "read_settings": "der.settings.experiment",
 }
 

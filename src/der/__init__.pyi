@@ -1,4 +1,5 @@
 from der.core.errors import UserError as UserError
+from der.estimator.choices import presets as presets
 from der.estimator.classifier import DERClassifier as DERClassifier
 from der.estimator.classifier import load as load
 from der.evaluation.results import StepMetrics as StepMetrics
@@ -25,5 +26,6 @@ __all__ = [
     "load",
     "load_predictor",
     "preset",
+    "presets",
     "read_settings",
 ]

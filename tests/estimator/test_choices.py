@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 
 from der.core.errors import UserError
-from der.estimator.choices import CHOICES, change_settings, check_channels, check_choices
+from der.estimator.choices import (
+    CHOICES,
+    change_settings,
+    check_channels,
+    check_choices,
+    choose_form,
+    suit,
+)
 from der.pipeline.presets import load_settings
-from der.settings.experiment import Settings
+from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
 from der.settings.sections import to_values
 from tests.locations import ROOT
@@ -93,6 +100,32 @@ def test_mean_and_deviation_are_of_as_many_channels(values: int, channels: int) 
         message = f"^network.{next(iter(other))}: {values} values for images of {channels} channels; write"
         with pytest.raises(UserError, match=message):
             check_channels(network, channels, "")
+
+
+@pytest.mark.parametrize(
+    ("images", "base", "changes"),
+    [
+        ((8, 1, 100), "digits", {"padding": 1, "flip": False}),
+        ((28, 1, 60000), "notebook", {"padding": 3, "flip": False}),
+        ((32, 3, 4999), "digits", {"padding": 4, "flip": True}),
+        ((64, 3, 5000), "notebook", {"padding": 8, "flip": True}),
+    ],
+)
+def test_settings_that_suit_small_images(
+    images: tuple[int, int, int], base: str, changes: dict[str, Any]
+) -> None:
+    found, of = suit(*images), preset(base)
+    augmentation = found.train.augmentation
+    assert found.train.base == of.train.base and found.train.incremental == of.train.incremental
+    assert {"padding": augmentation.crop_padding, "flip": augmentation.horizontal_flip} == changes
+    assert found.network.mean is None and found.memory.budget == 20
+    assert choose_form(found, {(40, 50), (99, 70)}, images[1]) == images[:2]
+
+
+def test_large_images_suit_the_photos_and_get_their_colours() -> None:
+    photos = suit(65, 1, 10)
+    assert photos == suit(1000, 3, 10**6) == preset("photos")
+    assert choose_form(photos, {(112, 112)}, 1) == (112, 3)
 
 
 def test_checking_imports_no_torch() -> None:

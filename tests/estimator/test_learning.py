@@ -23,7 +23,7 @@ def test_a_saved_classifier_goes_on_learning(tmp_path: Path) -> None:
     model = taught((1, 2))
     model.save(tmp_path / "model")
     loaded = der.load(tmp_path / "model", device="cpu")
-    assert loaded.classes_.tolist() == [1, 2] and loaded.settings == model.settings
+    assert loaded.classes_.tolist() == [1, 2] and loaded.settings_ == model.settings_
     assert state_of(loaded) == state_of(model)
     model.partial_fit(*noise(3, 4))
     loaded.partial_fit(*noise(3, 4))

@@ -11,6 +11,7 @@ from dvc.cli.parser import get_main_parser
 
 import der
 from der.cli.main import COMMANDS as OURS
+from der.estimator.choices import change_settings
 from tests.runs.lab import EDITS, REPOSITORY, Pipeline
 from tests.runs.pages import COMMANDS, PAGES, programs, read_blocks, read_page
 
@@ -148,7 +149,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     trained = {key.replace(".", "__"): value for key, value in EDITS.items() if key.startswith("train.")}
 
     def shorter(name: str) -> Any:
-        return der.DERClassifier(preset(name), network__depth=8, **trained).settings
+        return change_settings(preset(name), {"network__depth": 8, **trained})
 
     monkeypatch.setattr(der, "preset", shorter, raising=False)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from der.core.errors import UserError
 from der.core.registry import check_imported, look_up, module_of
@@ -18,10 +19,12 @@ from der.memory import SELECTIONS
 from der.model import backbones
 from der.model.architecture import COLOURS
 from der.settings import parsing, sections
-from der.settings.experiment import Settings
+from der.settings.experiment import DEFAULT, DIRECTORY, Settings, list_names, preset
 
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names nested parameters
 INERT = ("dataset", "protocol")  # sections that say nothing about arrays
+LARGEST_SMALL = 64  # pixels; a network that starts at random learns larger images slowly
+MANY = 5000  # images of a first step, from which on 201 epochs pay
 
 
 class Choice(NamedTuple):
@@ -38,6 +41,12 @@ CHOICES = {
     "train.incremental.rebalancing": Choice(sections.REBALANCINGS, 3),
     "memory.selection": Choice(SELECTIONS, 4),
 }
+
+
+def presets() -> dict[str, str]:
+    """List the presets: the name of each, as ``preset`` and ``DERClassifier`` take it, with a sentence."""
+    texts = {name: (DIRECTORY / f"{name}.yaml").read_text(encoding="utf-8") for name in list_names()}
+    return {name: text.partition("\n")[0].removeprefix("# ") for name, text in texts.items()}
 
 
 def check_choices(settings: Settings) -> None:
@@ -93,11 +102,62 @@ def backbone_side(settings: Settings) -> int | None:
     return backbone.side if side is None else None
 
 
+def suit(side: int, channels: int, images: int) -> Settings:
+    """Choose settings for a first step on so many images, the shortest side of which has so many pixels.
+
+    They are those of preset photos above 64 pixels; else those of digits, and from 5,000 images on of
+    notebook, but in float32, with 20 exemplars of each class, and augmentation and mean of the images.
+    """
+    if side > LARGEST_SMALL:
+        return preset("photos")
+    changes = {
+        "network__mean": None,
+        "network__std": None,
+        "train__precision": "float32",
+        "train__augmentation__crop_padding": side // 8,
+        "train__augmentation__horizontal_flip": channels == COLOURS,  # grey ones may be letters
+        "memory__budget": 20,
+        "memory__allocation": "per_class",
+    }
+    settings = change_settings(preset("notebook" if images >= MANY else "digits"), changes)
+    dataset = replace(settings.dataset, image_side=max(side, sections.SMALLEST_SIDE), channels=channels)
+    return replace(settings, dataset=dataset)
+
+
+def choose_form(settings: Settings, sizes: set[tuple[int, int]], channels: int) -> tuple[int, int]:
+    """Return side and channels of the network's images, from the sizes (H, W) of those of the first step.
+
+    Squares of one size keep their side. All others get dataset.image_side; null is the backbone's.
+    """
+    if settings.network.weights is not None:
+        channels = COLOURS
+    (height, width), *others = sizes or [(0, 0)]
+    if not others and height == width and sections.SMALLEST_SIDE <= height <= sections.LARGEST_SIDE:
+        return height, channels
+    return backbone_side(settings) or settings.dataset.side, channels
+
+
+def resolve(
+    settings: Settings | str | None, changes: dict[str, Any], random_state: int | None = None
+) -> Settings:
+    """Return settings, or those of a preset's name, with changes; raises UserError for what does not fit.
+
+    None checks the changes alone.
+    """
+    if settings is None:
+        settings = DEFAULT
+    found = preset(settings) if isinstance(settings, str) else settings
+    seed = {} if random_state is None else {"train__seed": random_state}
+    changed = change_settings(found, changes | seed)
+    check_choices(changed)
+    return changed
+
+
 def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
     """Return ``settings`` with other values; raises UserError for a wrong key or value, or one of INERT."""
     if not isinstance(settings, Settings):
         raise UserError(
-            f"settings: a {type(settings).__name__} does not fit; give der.preset(...) or "
+            f"settings: a {type(settings).__name__} does not fit; give a preset's name, der.preset(...) or "
             "der.read_settings(...)"
         )
     if not changes:

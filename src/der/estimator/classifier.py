@@ -7,15 +7,17 @@ checkpoint and a memory as the stages write them, with the settings for further 
 # N images, of a class where there are several arrays, H and W pixels, C channels, K classes learned
 """
 
+import dataclasses
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -26,24 +28,28 @@ from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
 from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
-from der.estimator import choices
-from der.estimator.arrays import Label, LabelKind, check_images, check_labelled, order_new, split_known
+from der.estimator import arrays, choices
+from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
 from der.memory import build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.network import features_of
+from der.model.network import Network, features_of
 from der.model.weights import read_start
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
 from der.train import resume, step
-from der.train.log import Listener
+from der.train.log import EpochRecord, Listener, Progress
+
+if TYPE_CHECKING:
+    import pandas
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
 CHECKPOINT, MEMORY = "checkpoint", "memory"  # directories of a saved classifier
 OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # its top-level entries
+OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,13 @@ class Learned:
     checkpoint: Checkpoint
     memory: Memory
     kind: LabelKind
+    records: tuple[tuple[int, EpochRecord], ...] = ()  # of every epoch, after its step's number
+    foreseen: frozenset[Label] | None = None  # all classes that will ever come, if that is known
+
+    @property
+    def form(self) -> tuple[int, int]:
+        """Side and channels of the network's images."""
+        return self.checkpoint.metadata.image_side, self.checkpoint.metadata.channels
 
     @property
     def classes(self) -> list[Label]:
@@ -82,6 +95,19 @@ class Model(sections.Section, frozen=True):
     settings: Settings
 
 
+class Several(Listener):
+    """Tells each of several listeners of every event."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        for name in vars(Listener):
+            if name.startswith("on_"):
+                setattr(self, name, partial(self._tell, [getattr(one, name) for one in listeners]))
+
+    def _tell(self, methods: Sequence[Callable[..., None]], *event: object) -> None:
+        for method in methods:
+            method(*event)
+
+
 class DERClassifier:
     """Dynamically Expandable Representation (Yan, Xie, He; CVPR 2021) on arrays of images.
 
@@ -92,12 +118,19 @@ class DERClassifier:
     Parameters
     ----------
     settings
-        ``der.preset(name)`` or ``der.read_settings(path)``. Sections dataset and protocol have no effect: the
-        arrays decide on classes, steps, image side and channels.
+        The name of a preset (``der.presets()`` lists them), ``der.preset(name)`` or
+        ``der.read_settings(path)``. None chooses by the first step's images: above 64 pixels preset photos;
+        else digits, or from 5,000 images on notebook, adapted to side and colours, with 20 exemplars of each
+        class. Sections dataset and protocol have no effect, except that images that are not squares of one
+        size are scaled to dataset.image_side.
     device
         "cuda", "cuda:1", "mps" or "cpu"; None chooses the best available one.
     callback
         An object of a class derived from ``der.Listener``, which is told of phases, batches and epochs.
+    random_state
+        A seed in place of the setting train.seed, if it is given.
+    verbose
+        Whether to show the progress of each step by ``der.Progress``.
     changes
         Single values of the settings by keyword, with two underscores for each dot: ``train__seed=1``.
 
@@ -105,6 +138,12 @@ class DERClassifier:
     ----------
     classes_ : array (K,)
         The learned labels, integers or text, in the network's order.
+    settings_ : Settings
+        The settings in use.
+    history_ : pandas.DataFrame
+        A row for every epoch.
+    network_ : torch.nn.Module
+        The network.
 
     Raises
     ------
@@ -114,32 +153,41 @@ class DERClassifier:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Settings | str | None = None,
         *,
         device: str | None = None,
         callback: Listener | None = None,
+        random_state: int | None = None,
+        verbose: bool = False,
         **changes: Any,
     ) -> None:
-        self.settings = choices.change_settings(settings, changes)
-        choices.check_choices(self.settings)
+        choices.resolve(settings, changes, random_state)
+        self.settings = settings
         self.device = device
         self.callback = callback
+        self.random_state = random_state
+        self.verbose = verbose
+        self._changes: dict[str, Any] = dict(changes)
+        self._suited: Settings | None = None  # to the images, where ``settings`` is None
         self._learned: Learned | None = None
         self._predictor: Predictor | None = None
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments, and with ``deep`` single values of the settings."""
-        own = {name: getattr(self, name) for name in self._own_names()}
-        return own | (choices.list_values(sections.all_values(self.settings)) if deep else {})
+        """Return the constructor's arguments; with ``deep`` all values of the settings, if they are given."""
+        own = {name: getattr(self, name) for name in self._own_names()} | self._changes
+        if not deep or self.settings is None:
+            return own
+        return own | choices.list_values(sections.all_values(choices.resolve(self.settings, self._changes)))
 
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor, or single values of the settings; raises UserError."""
         own = {name: params.pop(name) for name in self._own_names() if name in params}
-        settings = choices.change_settings(own.pop("settings", self.settings), params)
-        choices.check_choices(settings)
+        changes = {name: value for name, value in self._changes.items() if name not in params} | params
+        settings, seed = own.get("settings", self.settings), own.get("random_state", self.random_state)
+        choices.resolve(settings, changes, seed)
         for name, value in own.items():
             setattr(self, name, value)
-        self.settings = settings
+        self._changes = changes
         self._predictor = None  # of another device, perhaps
         return self
 
@@ -150,16 +198,17 @@ class DERClassifier:
         named = [
             name for name, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
         ]
-        return [*dict.fromkeys([*(("settings", "device", "callback") if open_ended else ()), *named])]
+        return [*dict.fromkeys([*(OWN_ARGUMENTS if open_ended else ()), *named])]
 
-    def fit(self, X: NDArray[np.uint8], y: Sequence[Label] | NDArray[Any]) -> Self:
+    def fit(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> Self:
         """Forget everything learned, and learn a first step; see ``partial_fit``."""
-        return self._learn(None, X, y, None)
+        return self._learn(None, X, y, None, None)
 
     def partial_fit(
         self,
-        X: NDArray[np.uint8],
-        y: Sequence[Label] | NDArray[Any],
+        X: Images,
+        y: Sequence[Label] | NDArray[Any] | None = None,
+        classes: Sequence[Label] | NDArray[Any] | None = None,
         *,
         order: Sequence[Label] | None = None,
     ) -> Self:
@@ -167,10 +216,21 @@ class DERClassifier:
 
         Parameters
         ----------
-        X : uint8 (N, H, W) or (N, H, W, C)
-            Images: square, grey (C = 1) or in colour (C = 3), with the same form at all steps.
+        X
+            Images, grey or in colour, of any of these forms. The first step decides on the network's side and
+            channels. Other images are converted as the pipeline does: scaled and centre-cropped.
+
+            - NumPy arrays or torch tensors (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1 or 3: uint8, or
+              floats in [0, 1];
+            - a list of such arrays of different sizes, without N;
+            - a list of PIL images;
+            - a list of files, or a column of a pandas frame with them;
+            - any object with ``__len__`` whose entries are pairs of such an image and its label, as a
+              torch ``Dataset``.
         y : (N,)
-            Labels: integers or text, of the same type at all steps.
+            Labels: integers or text, of the same type at all steps; None: those of the pairs.
+        classes
+            All classes that will ever come, as in scikit-learn. They only check the labels.
         order
             The step's labels in the order that the network will use; None: sorted.
 
@@ -180,22 +240,53 @@ class DERClassifier:
             For images or labels of another form, a known class, a memory budget too small for all classes,
             and a loss that is not finite.
         """
-        return self._learn(self._learned, X, y, order)
+        return self._learn(self._learned, X, y, order, classes)
 
     def _learn(
-        self, previous: Learned | None, images: object, labels: object, order: Sequence[Label] | None
+        self,
+        previous: Learned | None,
+        images: Images,
+        labels: object,
+        order: Sequence[Label] | None,
+        listed: object,
     ) -> Self:
-        labelled = check_labelled(images, labels)
-        classes = order_new(labelled.labels, previous.classes if previous else (), order)
-        listener = Listener() if self.callback is None else self.callback
-        if not isinstance(listener, Listener):
+        rows = arrays.take(images, previous.form[1] if previous else None)
+        suited, known, foreseen = self._suited, [], None
+        if previous is None:
+            sizes, channels = arrays.measure(rows)
+            if self.settings is None:
+                suited = choices.suit(min(map(min, sizes), default=0), channels, len(rows))
+            form = choices.choose_form(self._resolve(suited), sizes, channels)
+        else:
+            form, known, foreseen = previous.form, previous.classes, previous.foreseen
+        labelled = arrays.check_labelled(*arrays.scale(rows, *form), labels)
+        classes = order_new(labelled.labels, known, order)
+        foreseen = arrays.foresee(listed, foreseen, [*known, *classes])
+        settings = self._resolve(suited)
+        callback = Listener() if self.callback is None else self.callback
+        if not isinstance(callback, Listener):
             raise UserError("callback: give an object of a class derived from der.Listener, or None")
         parts = labelled.of_each(classes)
-        with reproducible(), torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+        number = 1 + (len(previous.checkpoint.metadata.steps) if previous else 0)
+        with (
+            reproducible(),
+            torch.inference_mode(False),  # whatever the caller is in
+            torch.enable_grad(),
+            Progress(f"step {number}") if self.verbose else nullcontext() as bar,
+        ):
+            listener = Several(callback, bar) if bar else callback
             device = choose_device(self.device)
-            learned = learn_step(previous, classes, parts, labelled.kind, self.settings, device, listener)
-        self._learned, self._predictor = learned, None
+            learned = learn_step(previous, classes, parts, labelled.kind, settings, device, listener)
+        self._learned, self._predictor, self._suited = (
+            dataclasses.replace(learned, foreseen=foreseen),
+            None,
+            suited,
+        )
         return self
+
+    def _resolve(self, suited: Settings | None) -> Settings:
+        settings = suited if self.settings is None else self.settings
+        return choices.resolve(settings, self._changes, self.random_state)
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._learned is not None
@@ -226,50 +317,84 @@ class DERClassifier:
             raise NotFittedError("this classifier has learned no class; call partial_fit first")
         return self._learned
 
-    def predict(self, X: NDArray[np.uint8]) -> NDArray[Any]:
+    @property
+    def settings_(self) -> Settings:
+        """The settings in use: those given, or chosen at the first step, with all changes."""
+        self._known()
+        return self._resolve(self._suited)
+
+    @property
+    def history_(self) -> "pandas.DataFrame":
+        """A row for every epoch since the classifier was made or loaded: its step and ``EpochRecord``."""
+        import pandas  # only now, and only here: it takes half a second
+
+        rows = [(step, *record) for step, record in self._known().records]
+        return pandas.DataFrame(rows, columns=["step", *EpochRecord._fields])
+
+    @property
+    def network_(self) -> Network:
+        """The network, from normalised images (N, C, H, W) to scores (N, K), on the CPU."""
+        return self._known().checkpoint.network
+
+    def predict(self, X: Images) -> NDArray[Any]:
         """Return the most probable class of each image (N,); see ``predict_proba``."""
         probabilities_NK = self.predict_proba(X)
         labels_N: NDArray[Any] = self.classes_[probabilities_NK.argmax(axis=1)]
         return labels_N
 
-    def predict_proba(self, X: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_proba(self, X: Images) -> NDArray[np.float32]:
         """Return the probabilities (N, K) of the classes, in the order of ``classes_``.
 
-        Images are uint8, (N, H, W) or (N, H, W, C); images with another side or number of channels are
-        converted to the network's. Raises UserError for anything else, NotFittedError before the first step.
+        ``X`` has any form that ``partial_fit`` takes, or is a single image: N is then 1. Labels in it are
+        ignored. Raises UserError for anything else, NotFittedError before the first step.
         """
-        learned = self._known()
-        checked = check_images(X)
+        images = self._scale(X)[0]
         with reproducible():
-            if self._predictor is None:
-                self._predictor = Predictor(learned.checkpoint, choose_device(self.device))
-            return self._predictor(checked)
+            return self._choose_predictor()(images)
+
+    def transform(self, X: Images) -> NDArray[np.float32]:
+        """Return the features (N, D) of all extractors side by side; ``X`` is as for ``predict_proba``."""
+        images = self._scale(X)[0]
+        with reproducible():
+            return self._choose_predictor().features(images)
+
+    def _scale(self, images: Images) -> tuple[NDArray[np.uint8], list[Any]]:
+        """Convert images to the network's form; return labels among them, too."""
+        side, channels = self._known().form
+        return arrays.scale(arrays.take(images, channels), side, channels)
+
+    def _choose_predictor(self) -> Predictor:
+        if self._predictor is None:
+            self._predictor = Predictor(self._known().checkpoint, choose_device(self.device))
+        return self._predictor
+
+    def _label(self, images: Images, labels: object) -> Labelled:
+        """Convert images to the network's form; raises UserError for labels of another type than learned."""
+        labelled = arrays.check_labelled(*self._scale(images), labels)
+        check_kind(self._known(), labelled.kind)
+        return labelled
 
     def score(
         self,
-        X: NDArray[np.uint8],
-        y: Sequence[Label] | NDArray[Any],
+        X: Images,
+        y: Sequence[Label] | NDArray[Any] | None = None,
         sample_weight: Sequence[float] | NDArray[Any] | None = None,
     ) -> float:
         """Return the accuracy of the predictions, from 0 to 1; labels may name unknown classes, too.
 
-        Raises UserError for images or labels that ``predict`` or ``evaluate`` refuses, and for labels of
-        another type than the learned ones.
+        ``X`` and ``y`` have any form that ``partial_fit`` takes. Raises UserError for anything else, and for
+        labels of another type than the learned ones.
         """
-        labelled = check_labelled(X, y)
-        check_kind(self._known(), labelled.kind)
-        return float(np.average(self.predict(X) == labelled.labels, weights=sample_weight))
+        labelled = self._label(X, y)
+        return float(np.average(self.predict(labelled.images) == labelled.labels, weights=sample_weight))
 
-    def evaluate(self, X: NDArray[np.uint8], y: Sequence[Label] | NDArray[Any]) -> StepMetrics:
+    def evaluate(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> StepMetrics:
         """Return the metrics of the last step on test images, in percent, as in the stages' metrics/steps.
 
-        Raises UserError for images or labels of another form than the learned ones, an unknown class, and a
-        class without an image.
+        ``X`` and ``y`` have any form that ``partial_fit`` takes. Raises UserError for anything else, an
+        unknown class, and a class without an image.
         """
-        learned = self._known()
-        labelled = check_labelled(X, y)
-        check_kind(learned, labelled.kind)
-        check_form(learned, labelled.images)
+        learned, labelled = self._known(), self._label(X, y)
         tests = split_known(labelled, learned.classes)
         checkpoint_bytes, memory_bytes = learned.bytes
         with reproducible():
@@ -277,7 +402,7 @@ class DERClassifier:
                 learned.checkpoint,
                 learned.memory,
                 tests,
-                self.settings.evaluate,
+                self.settings_.evaluate,
                 choose_device(self.device),
                 checkpoint_bytes=checkpoint_bytes,
                 memory_bytes=memory_bytes,
@@ -301,7 +426,7 @@ class DERClassifier:
                 raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
             with sealed_directory(path) as directory:
                 learned.save(directory)
-                write_json(directory / MODEL, sections.to_values(Model(FORMAT, learned.kind, self.settings)))
+                write_json(directory / MODEL, sections.to_values(Model(FORMAT, learned.kind, self.settings_)))
         except OSError as error:  # a full disk, a missing permission
             reason = error.strerror or error
             raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
@@ -378,12 +503,13 @@ def learn_step(
     inputs = step.prepare_step(
         before, steps, images, memory, network, settings.train, device, start, warnings.warn
     )
-    trained = step.train_step(inputs, listener, resume.StateKeeper()).checkpoint
+    trained, records = step.train_step(inputs, listener, resume.StateKeeper())
     memory = build_memory(
         memory, images, settings.memory, features_of(trained.network, trained.metadata.normalization, device)
     ).copy()
     trained.network.cpu()
-    return Learned(trained, memory, kind)
+    history = previous.records if previous else ()
+    return Learned(trained, memory, kind, (*history, *((len(steps), record) for record in records)))
 
 
 def check_continuation(

@@ -15,7 +15,7 @@ from der.core.device import choose_device, choose_precision
 from der.core.errors import UserError
 from der.data.sources.pictures import Fault, Picture, decode, is_ignored, is_no_picture, resize_all
 from der.model.checkpoint import Checkpoint, load_checkpoint
-from der.model.network import fold_network, run_network
+from der.model.network import Outputs, fold_network, run_network
 
 
 class Chunk(NamedTuple):
@@ -110,6 +110,13 @@ class Predictor:
         Images with another side or number of channels are converted as the training images were. Raises
         UserError for anything else, a single image included, and if the network's scores are not finite.
         """
+        return torch.from_numpy(self._run(images).logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the super-features (N, D) of images, which are as for a call (DER, section 3.2)."""
+        return self._run(images).features
+
+    def _run(self, images: NDArray[np.uint8]) -> Outputs:
         if not isinstance(images, np.ndarray):
             raise UserError(f"images: a {type(images).__name__} is no array; give uint8 (N, H, W, 1 or 3)")
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
@@ -117,7 +124,10 @@ class Predictor:
                 f"images: {images.dtype} {images.shape} does not fit; give uint8 (N, H, W, 1 or 3)"
             )
         if not len(images):
-            return np.empty((0, len(self.metadata.class_names)), np.float32)
+            head = self.network.head
+            return Outputs(
+                *(np.empty((0, width), np.float32) for width in (head.in_features, head.out_features))
+            )
         side, channels = self.metadata.image_side, self.metadata.channels
         if 0 in images.shape:
             raise UserError(f"images: {images.shape} is without a pixel; give each at least one")
@@ -130,7 +140,7 @@ class Predictor:
         outputs = run_network(self.network, self.metadata.normalization, images, self.device, self.precision)
         if not np.isfinite(outputs.logits).all():
             raise UserError("the network's scores are not finite; train it again")
-        return torch.from_numpy(outputs.logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
+        return outputs
 
     def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
         """Return the ``count`` most probable classes of every image, or all if there are fewer; best first.
