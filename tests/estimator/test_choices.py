@@ -4,23 +4,27 @@ import subprocess
 import sys
 from functools import reduce
 from operator import getitem
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from der.core.errors import UserError
 from der.estimator.choices import (
     CHOICES,
+    KEYWORDS,
     change_settings,
     check_channels,
     check_choices,
     choose_form,
+    describe_keywords,
+    list_values,
     suit,
 )
+from der.estimator.keywords import Changes
 from der.pipeline.presets import load_settings
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
-from der.settings.sections import to_values
+from der.settings.sections import all_values, to_values
 from tests.locations import ROOT
 
 SETTINGS = load_settings(ROOT / "params.yaml")
@@ -126,6 +130,12 @@ def test_large_images_suit_the_photos_and_get_their_colours() -> None:
     photos = suit(65, 1, 10)
     assert photos == suit(1000, 3, 10**6) == preset("photos")
     assert choose_form(photos, {(112, 112)}, 1) == (112, 3)
+
+
+def test_keywords_for_type_checkers_are_current() -> None:
+    assert KEYWORDS.read_text(encoding="utf-8") == describe_keywords(), "write it again with `der schema`"
+    values = list_values(all_values(preset("digits_masks")))
+    assert set(get_type_hints(Changes)) == set(values)
 
 
 def test_checking_imports_no_torch() -> None:

@@ -26,7 +26,7 @@ warn_unused_ignores = false
 disallow_subclassing_any = false
 disallow_untyped_decorators = false
 warn_return_any = false
-[mypy-torch.*,msgspec.*,PIL.*,fastapi.*,uvicorn.*]
+[mypy-torch.*,msgspec.*,pandas.*,PIL.*,fastapi.*,uvicorn.*]
 follow_imports = skip
 """
 VIEW = """
@@ -39,6 +39,9 @@ reveal_type(model.score(np.zeros((2, 8, 8), np.uint8), [0, 1]))
 reveal_type(der.load("model").save("again"))
 reveal_type(model.evaluate(np.zeros((2, 8, 8), np.uint8), [0, 1])["top1"])
 model.partial_fit([[0]], 3)
+der.DERClassifier("digits", random_state=1, train__seed=1, train__base__milestones=[1], train__masks=None)
+der.DERClassifier(train__sed=1)
+der.DERClassifier(train__seed="1", dataset__seed=1)
 """
 
 
@@ -101,4 +104,6 @@ def test_the_examples_are_typed_strictly(tmp_path: Path) -> None:
     notes = re.findall(r"^view\.py:\d+: note: Revealed type is \"(.+)\"$", done.stdout, re.MULTILINE)
     assert notes == ["der.estimator.classifier.DERClassifier", "float", "None", "float"]
     errors = re.findall(r"^(\S+): error: (.*)$", done.stdout, re.MULTILINE)
-    assert {place for place, _ in errors} == {"view.py:10"} and len(errors) == 2, done.stdout
+    places = [place for place, _ in errors]
+    assert places == ["view.py:10", "view.py:12", "view.py:13", "view.py:13"], done.stdout
+    assert 'Unexpected keyword argument "train__sed" for "DERClassifier"' in errors[1][1]

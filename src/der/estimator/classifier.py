@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_js
 from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
 from der.estimator import arrays, choices
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
+from der.estimator.keywords import Changes
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
@@ -159,15 +160,15 @@ class DERClassifier:
         callback: Listener | None = None,
         random_state: int | None = None,
         verbose: bool = False,
-        **changes: Any,
+        **changes: Unpack[Changes],
     ) -> None:
-        choices.resolve(settings, changes, random_state)
+        self._changes: dict[str, Any] = {**changes}
+        choices.resolve(settings, self._changes, random_state)
         self.settings = settings
         self.device = device
         self.callback = callback
         self.random_state = random_state
         self.verbose = verbose
-        self._changes: dict[str, Any] = dict(changes)
         self._suited: Settings | None = None  # to the images, where ``settings`` is None
         self._learned: Learned | None = None
         self._predictor: Predictor | None = None
