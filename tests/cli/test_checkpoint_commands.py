@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -49,6 +50,19 @@ def test_csv_holds_the_predictor_s_answers(saved: Path, capsys: pytest.CaptureFi
         said = [float(row[f"probability_{rank}"]) for rank in range(1, 6)]
         assert said == pytest.approx([one.probability for one in best], abs=1e-6)
         assert "class_6" not in row
+
+
+def test_json_holds_the_predictor_s_answers_line_by_line(
+    saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_pictures("in", 3)
+    main(["predict", str(saved), "in", "--json", "--top", "2"])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["picture"] for one in found] == [f"in/{index}.png" for index in range(3)]
+    for one, best in zip(found, load_predictor(saved, CPU).best(random_images(0, 3), 2), strict=True):
+        assert [guess["class"] for guess in one["classes"]] == [guess.name for guess in best]
+        said = [guess["probability"] for guess in one["classes"]]
+        assert said == pytest.approx([guess.probability for guess in best], abs=1e-6)
 
 
 def test_links_in_circles_are_followed_once(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:

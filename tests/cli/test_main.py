@@ -108,6 +108,18 @@ def test_commands_find_the_project_from_a_folder_of_it_and_presets_anywhere(tmp_
     assert der_says("preset", "notebook") == "error: params.yaml: not found; run from the repository's root\n"
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert not ended.value.code and [name for name in NAMES if name not in script] == []
+    if shell == "bash":
+        asked = "COMP_WORDS=(der pre); COMP_CWORD=1; _shtab_der; echo ${COMPREPLY[*]}"
+        done = subprocess.run(["bash", "-c", f"{script}\n{asked}"], capture_output=True, text=True)
+        assert set(done.stdout.split()) == {"preset", "predict"}
+
+
 def test_its_version_and_a_reader_that_ends_early(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])

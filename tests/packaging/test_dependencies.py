@@ -35,6 +35,9 @@ FOR_ONE_USE: dict[str, str | tuple[str, ...]] = {
     "onnxruntime": "der.inference.",  # of extra onnx
     "onnxscript": "der.inference.",
     "timm": "der.model.",  # of extra photos: backbones of its family
+    "huggingface_hub": "der.estimator.",  # of extra hub
+    "pandas": "der.estimator.",  # of history_
+    "shtab": "der.cli.",  # of extra pipeline
     "triton": "der.model.kernels.",  # torch's, for CUDA
 }
 WITH_TRITON = {
@@ -70,7 +73,7 @@ def test_every_list_is_of_what_is_imported(imported: dict[str, set[str]]) -> Non
     for name, place in FOR_ONE_USE.items():
         assert all(module.startswith(place) for module in imported[name]), name
     pipeline = names(EXTRAS["pipeline"]) - FOR_DVC
-    others = set(FOR_ONE_USE) - {"torchvision"}
+    others = set(FOR_ONE_USE) - {"torchvision", "shtab"}
     assert set(imported) - names(PROJECT["dependencies"]) - others == pipeline
     assert {BROUGHT_BY.get(name, name) for name in PIPELINE} == pipeline
     (developers,) = (Requirement(line) for line in EXTRAS["dev"] if line.startswith("der-pipeline"))

@@ -62,6 +62,16 @@ def test_the_changes_follow_the_table() -> None:
 
 
 @pytest.mark.usefixtures("place")
+def test_programs_get_the_summary_and_narrow_terminals_fewer_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(show_results(as_json=True)) == RESULTS
+    for width in (200, 74, 60, 48, 30):
+        monkeypatch.setenv("COLUMNS", str(width))
+        rows = sum_up().splitlines()[1:7]
+        assert max(map(len, rows)) <= width and rows[0].split()[0] == "step" and "top-1" in rows[0]
+    assert rows[0].split() == ["step", "top-1", "old", "new"]
+
+
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("text", [json.dumps(RESULTS), "", "[]", "null", '{"steps": 1}'])
 def test_nothing_is_said_where_nothing_changed_or_can_be_compared(text: str) -> None:
     commit(text)
@@ -223,6 +233,16 @@ def test_csv_holds_the_numbers_unrounded(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert row[:2] == ["null", "3"] and row[6:] == ["", ""]
     expected = [np.mean(averages), np.std(averages, ddof=1), 1, 0]
     assert [float(cell) for cell in row[2:6]] == pytest.approx(expected, abs=1e-15)
+
+
+def test_json_has_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, EXPERIMENTS)
+    found = json.loads(compare_experiments(as_json=True))
+    assert not found["own_first"] and found["others"]["queued"] == ["late", "later"]
+    first, second = found["rows"]
+    assert first["setting"] == {"memory.budget": 100, "train.masks": None} and first["runs"] == 3
+    assert first["average_top1"] == {"mean": 73.0, "deviation": 3.0}
+    assert second["forgetting"] == {"mean": None, "deviation": None}
 
 
 def test_no_value_in_csv_is_a_formula(tmp_path: Path) -> None:

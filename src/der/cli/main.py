@@ -8,6 +8,7 @@ import argparse
 import csv
 import inspect
 import io
+import json
 import os
 import sys
 from argparse import Namespace
@@ -35,7 +36,7 @@ What one does first, in a clone of the project:
 In between, `dvc repro` trains what is not trained yet.
 `der --help` lists all commands, `der COMMAND --help` what each takes."""
 # Packages that only the pipeline's commands need.
-PIPELINE = frozenset({"dvc", "hydra", "jinja2", "markupsafe", "psutil", "torchvision", "vl_convert"})
+PIPELINE = frozenset({"dvc", "hydra", "jinja2", "markupsafe", "psutil", "shtab", "torchvision", "vl_convert"})
 
 
 def main(words: list[str] | None = None) -> None:
@@ -74,10 +75,28 @@ def enter_project(arguments: Namespace) -> None:
             return
 
 
+class Completion(argparse.Action):
+    """Prints the script that completes command lines in a shell."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> None:
+        with ending_in_a_sentence("interrupted"), naming_the_extra():
+            import shtab
+
+        commands = [one.choices for one in parser._actions if isinstance(one.choices, dict)]
+        for action in (action for command in commands[0].values() for action in command._actions):
+            if action.type is Path:
+                action.complete = shtab.FILE
+        print(shtab.complete(parser, values[1]))
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="der", description=__doc__)
     parser.add_argument("--version", action="version", version=f"der {der.__version__}")
+    parser.add_argument(
+        "--print-completion", action=Completion, choices=SHELLS, help="for the shell's set-up"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         name, text = command.__name__, inspect.getdoc(command) or ""
@@ -104,6 +123,7 @@ def naming_the_extra() -> Iterator[None]:
 
 Command = Callable[[Namespace], None]
 ARGUMENTS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {}  # by command, as argparse takes them
+SHELLS = ("bash", "zsh", "fish")
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 MOST_PICTURES = 256  # that are read before the first of them is answered
 PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first
@@ -175,11 +195,12 @@ def check(arguments: Namespace) -> None:
     print("params.yaml and chain.yaml are good")
 
 
+@takes("--json", action="store_true", help="write metrics/summary.json, if it is of these results")
 def show(arguments: Namespace) -> None:
     """Show the results of the last run as a table, and where to look next."""
     from der.pipeline.runs import show_results
 
-    print(show_results())
+    print(show_results(as_json=arguments.json))
 
 
 @takes("runs", metavar="RUN", nargs="*", help="a revision of git, or the name of an experiment, to compare")
@@ -198,6 +219,7 @@ def report(arguments: Namespace) -> None:
 @takes("pictures", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
 @takes("--top", type=count, default=3, metavar="K", help="classes per picture (default: 3)")
 @takes("--csv", action="store_true", help="comma-separated, with a heading")
+@takes("--json", action="store_true", help="a line of JSON for each picture")
 @takes(
     "--precision",
     choices=PRECISIONS,
@@ -222,7 +244,9 @@ def predict(arguments: Namespace) -> None:
     files = list_pictures(arguments.pictures)
     names = predictor.metadata.class_names
     top = min(arguments.top, len(names))
-    print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
+    print_line: PrintLine = print_json
+    if not arguments.json:
+        print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
     side, channels = predictor.metadata.image_side, predictor.metadata.channels
     size = min(images_per_pass(side * side * channels), MOST_PICTURES)
     skipped = 0
@@ -271,6 +295,12 @@ def start_csv(count: int) -> PrintLine:
     return print_line
 
 
+def print_json(picture: str, predictions: Sequence["Prediction"]) -> None:
+    """Print a picture and its predictions as an object on one line."""
+    classes = [{"class": one.name, "probability": one.probability} for one in predictions]
+    print(json.dumps({"picture": picture, "classes": classes}))
+
+
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
 @takes("--format", choices=SUFFIXES, required=True, help="torch.export's .pt2, ONNX, or weights alone")
 @takes("--output", type=Path, help="file to write (default: network and the format's suffix)")
@@ -299,6 +329,7 @@ def export(arguments: Namespace) -> None:
 
 
 @takes("--csv", metavar="FILE", type=Path, help="write the table to a file, too")
+@takes("--json", action="store_true", help="write JSON")
 def compare(arguments: Namespace) -> None:
     """Compare the finished experiments of this commit: one row for every setting.
 
@@ -306,7 +337,7 @@ def compare(arguments: Namespace) -> None:
     """
     from der.pipeline.runs import compare_experiments
 
-    print(compare_experiments(arguments.csv))
+    print(compare_experiments(arguments.csv, as_json=arguments.json))
 
 
 @takes(

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -28,6 +29,7 @@ OTHER_PAGE = f"{project.REPORT} shows other results; `der report` writes the pag
 NEXT = f"""Plots: {project.PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
 
+WIDE = 1000  # columns, where there is no terminal
 REPETITION = ("train.seed", "protocol.class_order")  # runs that differ in nothing else share a row
 Finished = tuple[Any, Any]  # parameters and metrics of a run
 UNFINISHED = ("running", "queued", "failed")  # DVC's words for the states of experiments
@@ -84,8 +86,10 @@ def conclude(sentence: str) -> str:
     return sentence if os.environ.get(environment.TABLE) == "later" else f"{sentence}\n{sum_up()}"
 
 
-def show_results() -> str:
-    """Return the text of ``sum_up``, and where to look next."""
+def show_results(*, as_json: bool = False) -> str:
+    """Return the text of ``sum_up``, and where to look next; or the summary as JSON."""
+    if as_json:
+        return json.dumps(check_summary(), indent=2)
     table, page = sum_up(), NO_PAGE
     if project.REPORT.exists():
         page = OTHER_PAGE
@@ -97,7 +101,19 @@ def show_results() -> str:
 
 
 def sum_up() -> str:
-    """Return the table of metrics/summary.json and its changes; raises UserError if there is none."""
+    """Return the table of metrics/summary.json and its changes; raises UserError if there is none.
+
+    On a terminal, the table is as wide as that.
+    """
+    summary, before = check_summary(), provenance.read_summary("HEAD")
+    changes = verdict.describe_changes(before, summary) if before else []
+    lines = ["", results_table(summary, shutil.get_terminal_size((WIDE, 0)).columns), ""]
+    lines += ["Since the last commit:", *(f"  {line}" for line in changes), ""] if changes else []
+    return "\n".join(lines)
+
+
+def check_summary() -> Summary:
+    """Read metrics/summary.json; raises UserError if there is none, or it is not of the steps beside it."""
     if not project.SUMMARY.exists():
         raise UserError(f"{project.SUMMARY}: no results yet; run `dvc repro`")
     try:
@@ -109,17 +125,13 @@ def sum_up() -> str:
     steps = [int(step) for step in summary["steps"]]
     if all(project.evaluation(step).exists() for step in steps):  # a clone may lack them
         read_summary(list(map(_read_step, steps)))
-    before = provenance.read_summary("HEAD")
-    changes = verdict.describe_changes(before, summary) if before else []
-    lines = ["", results_table(summary), ""]
-    lines += ["Since the last commit:", *(f"  {line}" for line in changes), ""] if changes else []
-    return "\n".join(lines)
+    return summary
 
 
-def compare_experiments(path: Path | None = None) -> str:
+def compare_experiments(path: Path | None = None, *, as_json: bool = False) -> str:
     """Compare the commit's run with its finished experiments: a row for every setting, the commit's first.
 
-    Returns text, and writes a CSV file at ``path``. Raises UserError if no experiment is finished.
+    Returns text or JSON, and writes a CSV file at ``path``. Raises UserError if no experiment is finished.
     """
     commit = read_commit()
     fault = commit["error"] or commit["data"]["params"][str(project.PARAMS)].get("error")
@@ -149,6 +161,13 @@ def compare_experiments(path: Path | None = None) -> str:
         rows.sort(key=lambda row: row.setting != runs[0].setting)
     if path is not None:
         write_csv(path, rows)
+    if as_json:
+        listed = [
+            {"setting": row.setting, "runs": row.runs}
+            | {name: spread._asdict() for name, spread in row.metrics.items()}
+            for row in rows
+        ]
+        return json.dumps({"own_first": own is not None, "rows": listed, "others": others}, indent=2)
     return "\n".join([make_table(rows), OWN_FIRST if own else OWN_LEFT_OUT, *notes])
 
 

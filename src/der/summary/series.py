@@ -17,6 +17,13 @@ from der.evaluation.results import StepMetrics
 from der.train.log import LOG, EpochRecord
 
 HEADINGS = ["step", "classes", "top-1", "top-5", "old", "new", "NME", "parameters", "exemplars"]
+LEFT_OUT = [
+    "exemplars",
+    "top-5",
+    "parameters",
+    "NME",
+    "classes",
+]  # where the terminal is narrow, in this order
 
 
 class StepSummary(TypedDict):
@@ -146,15 +153,23 @@ def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
     return logs
 
 
-def results_table(summary: Summary) -> str:
-    """Write the summary as aligned lines, accuracies in percent, with "-" for a missing number."""
+def results_table(summary: Summary, width: int | None = None) -> str:
+    """Write the summary as aligned lines, accuracies in percent, with "-" for a missing number.
+
+    Columns that ``width`` has no room for are left out, the least important first.
+    """
     rows: list[list[str]] = []
     for name, step in summary["steps"].items():
         accuracies = (step["top1"], step["top5"], step["old"], step["new"], step["nme_top1"])
         counts = [f"{count:,}" for count in (step["parameters"], step["memory_images"])]
         rows.append([str(int(name)), str(step["classes"]), *map(show, accuracies), *counts])
     averages = (summary["average_top1"], summary["average_top5"], None, None, summary["average_nme_top1"])
-    lines = align([HEADINGS, *rows, ["mean", "", *map(show, averages), "", ""]])
+    rows = [HEADINGS, *rows, ["mean", "", *map(show, averages), "", ""]]
+    for name in LEFT_OUT:
+        if width is not None and len(align(rows)[1]) > width:
+            place = rows[0].index(name)
+            rows = [[*row[:place], *row[place + 1 :]] for row in rows]
+    lines = align(rows)
     lines.insert(-1, lines[1])
     lines += [
         "",
