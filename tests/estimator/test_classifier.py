@@ -112,7 +112,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     ([], labels, r"images: there is none"),
     (iter(images), labels, r"images: a list_iterator|images: a iterator does not fit"),
     (["nowhere.png"] * 12, labels, r"12 pictures cannot be read"),
-    (images, None, r"labels: there is none; give y, or pairs of an image and its label"),
+    (images, None, r"labels: there is none; y should be a 1d array, or X pairs of image"),
     (images, labels.astype(float), r"labels: float64 does not fit"),
     (images, labels.astype(bool), r"labels: bool does not fit"),
     (images, labels.astype(str), r"labels: text; those learned are whole numbers"),

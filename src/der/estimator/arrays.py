@@ -192,7 +192,7 @@ def check_labelled(images: NDArray[np.uint8], found: list[Any], labels: object =
     Raises UserError, which says what to give instead.
     """
     if labels is None and not found:
-        raise UserError("labels: there is none; give y, or pairs of an image and its label")
+        raise UserError("labels: there is none; y should be a 1d array, or X pairs of image and label")
     kind, values = check_labels(found if labels is None else labels)
     if len(images) != len(values):
         raise UserError(f"labels: {len(values)} for {len(images)} images; give one for each image")
