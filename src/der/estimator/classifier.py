@@ -28,7 +28,7 @@ from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
 from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
-from der.estimator import arrays, choices
+from der.estimator import arrays, choices, hub
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
 from der.estimator.keywords import Changes
 from der.evaluation.evaluate import evaluate_step
@@ -172,6 +172,7 @@ class DERClassifier:
         self._suited: Settings | None = None  # to the images, where ``settings`` is None
         self._learned: Learned | None = None
         self._predictor: Predictor | None = None
+        self._metrics: StepMetrics | None = None  # of the last step, if it was evaluated
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments; with ``deep`` all values of the settings, if they are given."""
@@ -278,11 +279,8 @@ class DERClassifier:
             listener = Several(callback, bar) if bar else callback
             device = choose_device(self.device)
             learned = learn_step(previous, classes, parts, labelled.kind, settings, device, listener)
-        self._learned, self._predictor, self._suited = (
-            dataclasses.replace(learned, foreseen=foreseen),
-            None,
-            suited,
-        )
+        self._learned = dataclasses.replace(learned, foreseen=foreseen)
+        self._predictor, self._metrics, self._suited = None, None, suited
         return self
 
     def _resolve(self, suited: Settings | None) -> Settings:
@@ -400,7 +398,7 @@ class DERClassifier:
         tests = split_known(labelled, learned.classes)
         checkpoint_bytes, memory_bytes = learned.bytes
         with reproducible():
-            return evaluate_step(
+            self._metrics = evaluate_step(
                 learned.checkpoint,
                 learned.memory,
                 tests,
@@ -409,6 +407,7 @@ class DERClassifier:
                 checkpoint_bytes=checkpoint_bytes,
                 memory_bytes=memory_bytes,
             ).metrics
+        return self._metrics
 
     def save(self, path: str | Path) -> None:
         """Write the classifier into the directory ``path``: checkpoint, memory and settings.
@@ -433,6 +432,26 @@ class DERClassifier:
             reason = error.strerror or error
             raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
 
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, token: str | None = None, **options: Any
+    ) -> str:
+        """Save the classifier in a repository of Hugging Face's hub, with a model card; return its URL.
+
+        ``der.load("hf:<repo_id>")`` reads it. The exemplars, which are training images, are sent too. The
+        card tells classes, steps, memory, and the accuracy if ``evaluate`` was called since the last step.
+        Needs huggingface_hub (``pip install 'der-pipeline[hub]'``), and raises its errors. ``options`` are
+        those of its ``upload_folder``, such as ``commit_message``.
+        """
+        learned = self._known()
+        with TemporaryDirectory() as directory:
+            place = Path(directory) / "model"
+            self.save(place)
+            card = hub.write_card(
+                repo_id, learned.checkpoint.metadata, len(learned.memory.labels), self._metrics
+            )
+            (place / hub.CARD).write_text(card, encoding="utf-8")
+            return hub.push(place, repo_id, private, token, options)
+
 
 def load(
     path: str | Path,
@@ -445,14 +464,15 @@ def load(
     """Load the classifier in ``path``, which predicts, evaluates and can learn more classes.
 
     ``path`` is a directory that ``save`` wrote, or a step's checkpoint directory of a pipeline, such as
-    data/checkpoints/2. A checkpoint also needs a ``memory`` directory and ``settings``, by default those of
-    the same project: data/memory/2 and params.yaml. Labels of a pipeline are text. ``device`` and
+    data/checkpoints/2, or "hf:" and a repository of Hugging Face's hub, as ``push_to_hub`` makes it. A
+    checkpoint also needs a ``memory`` directory and ``settings``, by default those of the same project:
+    data/memory/2 and params.yaml. Labels of a pipeline are text. ``device`` and
     ``callback`` are those of ``DERClassifier``.
 
     User-defined functions named in a saved file, module:function, are never imported automatically; import
     their modules first. Raises UserError naming files that are missing, damaged or do not belong together.
     """
-    directory = Path(path)
+    directory = hub.fetch(str(path)) if str(path).startswith(hub.PREFIX) else Path(path)
     with torch.inference_mode(False):  # in no mode of the caller: the network may learn further elsewhere
         if (directory / MODEL).is_file():
             if memory is not None:
