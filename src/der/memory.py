@@ -7,6 +7,7 @@ name it there.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -50,6 +51,12 @@ def build_memory(
     labels = np.repeat(np.arange(classes), [len(indices) for indices in kept])
     candidates = join([previous.images, every_row(new_classes)])
     return Memory(candidates.pick(np.concatenate(kept)), labels, np.stack(means))
+
+
+def describe_anew(memory: Memory, features: Features) -> Memory:
+    """Return ``memory`` with the class means of another network's ``features``."""
+    exemplars = (memory.of_class(label).copy() for label in range(len(memory.class_means)))
+    return replace(memory, class_means=np.stack([class_mean(one) for one in features(exemplars)]))
 
 
 def class_mean(features_ND: NDArray[np.floating]) -> NDArray[np.float32]:

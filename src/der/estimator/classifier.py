@@ -24,19 +24,30 @@ from numpy.typing import NDArray
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
-from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
+from der.data import arrays
+from der.data.arrays import Memory, check_budget, empty_memory, every_row, load_memory, save_memory
 from der.estimator import choices
-from der.estimator.arrays import Label, LabelKind, check_images, check_labelled, order_new, split_known
+from der.estimator.arrays import (
+    Label,
+    LabelKind,
+    check_images,
+    check_labelled,
+    name_labels,
+    order_new,
+    split_known,
+)
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
-from der.memory import build_memory
+from der.memory import build_memory, describe_anew
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.network import features_of
 from der.model.weights import read_start
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
 from der.train import resume, step
+from der.train.batches import TrainingImages
+from der.train.compress import CompressInputs, compress
 from der.train.log import Listener
 
 MODEL = "model.json"
@@ -273,6 +284,38 @@ class DERClassifier:
                 memory_bytes=memory_bytes,
             ).metrics
 
+    def compress(
+        self, images: NDArray[np.uint8] | None = None, labels: Sequence[Label] | NDArray[Any] | None = None
+    ) -> "DERClassifier":
+        """Return a classifier of one extractor, taught by this one's outputs; this one does not change.
+
+        The result is faster and a little less accurate, and can learn more classes. The settings of the
+        training are those of section compress, but for its steps. Give the training images of the last
+        step, or of any classes learned; exemplars represent the other classes, or all of them without
+        images. Raises UserError for images or labels of another form than the learned ones, and for
+        unknown classes.
+        """
+        learned, given = self._known(), dict[Label, NDArray[np.uint8]]()
+        if images is not None:
+            labelled = check_labelled(images, labels)
+            check_kind(learned, labelled.kind)
+            check_form(learned, labelled.images)
+            classes = np.unique(labelled.labels).tolist()
+            if unknown := set(classes) - set(learned.classes):
+                raise UserError(f"labels: {name_labels(unknown)} not learned; leave their images out")
+            given = dict(zip(classes, labelled.of_each(classes), strict=True))
+        parts = [
+            every_row([given[label]]) if label in given else learned.memory.of_class(number)
+            for number, label in enumerate(learned.classes)
+        ]
+        listener = Listener() if self.callback is None else self.callback
+        other = DERClassifier(self.settings, device=self.device, callback=self.callback)
+        with reproducible(), torch.inference_mode(False), torch.enable_grad():
+            other._learned = compress_step(
+                learned, parts, self.settings, choose_device(self.device), listener
+            )
+        return other
+
     def save(self, path: str | Path) -> None:
         """Write the classifier into the directory ``path``: checkpoint, memory and settings.
 
@@ -374,6 +417,27 @@ def learn_step(
     ).copy()
     trained.network.cpu()
     return Learned(trained, memory, kind)
+
+
+def compress_step(
+    learned: Learned,
+    images: Sequence[arrays.ImageRows],
+    settings: Settings,
+    device: torch.device,
+    listener: Listener,
+) -> Learned:
+    """Compress the network with ``images`` of each class, and compute the class means of memory anew."""
+    metadata, train = learned.checkpoint.metadata, settings.train
+    labels = np.repeat(np.arange(len(images)), list(map(len, images)))
+    found = TrainingImages(arrays.join(images), labels)
+    kernels = step.choose_kernels(
+        metadata.network, settings.compress, found, train.precision, device, warnings.warn
+    )
+    inputs = CompressInputs(learned.checkpoint, found, settings.compress, train, device, kernels)
+    compressed = compress(inputs, listener, resume.StateKeeper())
+    memory = describe_anew(learned.memory, features_of(compressed.network, metadata.normalization, device))
+    compressed.network.cpu()
+    return Learned(compressed, memory, learned.kind)
 
 
 def check_continuation(

@@ -18,7 +18,15 @@ from der.core.registry import check_imported
 from der.model.architecture import HEAD, METADATA, START, Normalization, Shape, extractor_file
 from der.model.backbones import choose_backbone
 from der.settings.parsing import parse
-from der.settings.sections import Channels, ImageSide, NetworkSettings, Recipe, Section, to_values
+from der.settings.sections import (
+    Channels,
+    CompressSettings,
+    ImageSide,
+    NetworkSettings,
+    Recipe,
+    Section,
+    to_values,
+)
 
 if TYPE_CHECKING:
     from der.model.network import Network
@@ -29,7 +37,7 @@ Resize = Literal["cover, centre-crop, bicubic"]
 RESIZE: Resize = get_args(Resize)[0]
 
 
-class Metadata(Section, frozen=True):
+class Metadata(Section, frozen=True, omit_defaults=True):
     """The facts that are needed to use a network, and results of its training."""
 
     format: int
@@ -44,6 +52,7 @@ class Metadata(Section, frozen=True):
     parameters: int  # of all extractors and the classifier
     parameters_trained: int  # in the last step, the auxiliary classifier included
     gamma: float | None  # factor of the last weight alignment
+    compressed: CompressSettings | None = None  # how all extractors became one; None: they did not
 
     @property
     def class_names(self) -> list[str]:

@@ -57,7 +57,13 @@ def check_project(warn: Callable[[str], None]) -> None:
         warn(printable(f"warning: {move}"))
     project.check_chain(len(steps or []), "der add" if move else None)
     check_weights(settings.network)
+    if steps is None and settings.compress.steps == "last":
+        raise UserError(
+            f"{project.PARAMS}: compress.steps: which step is the last one depends on the images; write all, "
+            "or name the classes of every step in protocol.steps"
+        )
     project.write_side(side)
+    project.write_compression(project.plan_compression(settings.compress, len(steps) if steps else None))
 
 
 def check_weights(settings: NetworkSettings) -> None:
@@ -103,7 +109,9 @@ def make_schema() -> dict[str, Any]:
     for section in schema["$defs"].values():
         # msgspec and Python differ by version
         section["description"] = inspect.cleandoc(section["description"])
-        section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
+        # params.yaml has all keys, but for sections with defaults, see parse_section.
+        properties = section["properties"].items()
+        section["required"] = [name for name, one in properties if not {"$ref", "default"} <= one.keys()]
         for one in section["properties"].values():
             one.pop("default", None)
     for path, choice in CHOICES.items():

@@ -160,8 +160,11 @@ def plan_row(workspace: Workspace, parameters: dict[str, Any], *, rewritten: boo
     settings = project.parse_section(Settings, parameters, project.PARAMS)
     steps, side = planned_steps(settings), backbone_side(settings)
     project.check_chain(len(steps or []))
-    written = {
-        project.INPUT: "" if project.holds_side(side) else f"{side} pixels",
+    checked = project.plan_compression(settings.compress, len(steps) if steps else None)
+    written = {path: _hash(one) * (not project.holds(path, one)) for path, one in checked.items()}
+    written |= {
+        project.COMPRESS: "".join(written.values()),
+        project.INPUT: "" if project.holds(project.INPUT, {"image_side": side}) else f"{side} pixels",
         project.PARAMS: _hash(parameters) * rewritten,
     }
     row = _Row(workspace, steps, written)
@@ -201,9 +204,9 @@ class _Row:
             return anew
         if path in stage.stale:
             return CHANGED
-        if path == project.INPUT or (
-            path.is_relative_to(project.TASKS) and path != project.TASKS and self._keeps_task(path)
-        ):
+        if path == project.INPUT or path.is_relative_to(project.COMPRESS):
+            return ""
+        if path.is_relative_to(project.TASKS) and path != project.TASKS and self._keeps_task(path):
             return ""
         running = [self.identities[one] for one in stage.owners[path] if one in self.identities]
         if path == project.RAW and self.images == set():

@@ -327,6 +327,39 @@ class MaskSettings(Section, frozen=True):
     start_deviation: Annotated[FactorOrZero, Meta(description="Standard deviation of e at the start.")]
 
 
+class CompressSettings(ScheduleSettings, frozen=True):
+    """Training one extractor on the whole network's outputs, as FOSTER does (Wang et al., ECCV 2022).
+
+    Precision, seed and augmentation are those of section train.
+    """
+
+    steps: Annotated[
+        Literal["last", "all"] | None,
+        Meta(description="After which steps: last: the protocol's last; all; null: none."),
+    ]
+    temperature: Annotated[Factor, Meta(description="Divides the logits of both networks.")]
+    beta: Annotated[
+        float,
+        Meta(ge=0, lt=1, description="Classes weigh (1 - beta) / (1 - beta^images); 0: all the same."),
+    ]
+
+
+# What a params.yaml without the section means.
+COMPRESS = CompressSettings(
+    epochs=40,
+    learning_rate=0.1,
+    milestones=[20, 32],
+    decay=0.1,
+    weight_decay=0.0,
+    momentum=0.9,
+    batch_size=32,
+    warmup_epochs=0,
+    steps=None,
+    temperature=2.0,
+    beta=0.97,
+)
+
+
 class TrainSettings(Section, frozen=True):
     """Training: the settings of all steps, then of the two phases."""
 

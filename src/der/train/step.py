@@ -162,6 +162,7 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
         parameters=networks.count_parameters(network),
         parameters_trained=trained,
         gamma=rebalanced.gamma,
+        compressed=None if previous is None else previous.metadata.compressed,
     )
     return TrainedStep(Checkpoint(network.eval(), metadata), [*records, *rebalanced.records])
 
@@ -183,7 +184,8 @@ def learn_representation(
         frozen.append(newest)
         objective = ClassifierObjective(network.head, temperature=1.0)
     else:
-        check_batches(run, newest, images)
+        section = f"train.{'incremental' if run.old_classes else 'base'}"
+        check_batches(phase.batch_size, section, newest, images)
         if settings.masks is not None:
             check_masks(network_settings, settings.masks)
             assert isinstance(newest, ResNet)
@@ -216,14 +218,13 @@ def learn_representation(
     return network, records, trained
 
 
-def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
+def check_batches(size: int, section: str, extractor: Extractor, images: TrainingImages) -> None:
     """Raise UserError if a batch would have one value per channel: batch normalisation needs two."""
-    size, count = run.phase.batch_size, len(images.labels)
+    count = len(images.labels)
     if 1 in (size, count % size) and not networks.takes_one_image(extractor, images.side, images.channels):
         raise UserError(
-            f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {size} leaves a "
-            f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "
-            "write another number"
+            f"{section}.batch_size: {size} leaves a batch of one of {count} images, too small for batch "
+            f"normalisation at {images.side} pixels; write another number"
         )
 
 
