@@ -5,113 +5,98 @@ Torch, which costs seconds, is imported where it is needed.
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from der.core.files import SealedDirectory, sealed_directory, write_json
-from der.data.arrays import every_row, load_memory, read_classes
+from der.data.arrays import load_memory, read_classes
 from der.evaluation.results import METRICS, StepMetrics
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.pipeline.timing import running_clock
 from der.pipeline.training import listening, name_key, training_state
-from der.settings.sections import CompressSettings, EvaluateSettings, TrainSettings, to_values
+from der.settings.sections import EvaluateSettings, TrainSettings, to_values
 from der.train.log import Listener, warn
 from der.train.resume import StateKeeper
 
 if TYPE_CHECKING:
+    import torch
+
     from der.model.checkpoint import Checkpoint
-    from der.train.compress import CompressInputs
 
 
 def run(step: int, given: Given) -> str:
-    settings = project.read_compression(step)
+    settings, new = project.read_compression(step), project.train_images(step)
     place, metrics = project.compressed(step), project.compression(step)
-    if settings is None or project.is_unused(project.train_images(step)):
+    if settings is None or project.is_unused(new):
         return project.mark_unused("compress", step, place, metrics, why="not asked for")
     # Only now: what follows imports torch, which costs seconds.
-    from der.model.checkpoint import save_checkpoint
+    from der.model.checkpoint import check_classes, load_checkpoint, save_checkpoint
+    from der.train.batches import gather_step
+    from der.train.compress import compress, seconds_per_image
+    from der.train.engine import StepRun, choose_kernels
 
-    inputs = read_inputs(step, settings, given)
+    device, train = environment.set_up_device(), given.section(TrainSettings, "train")
+    given.load(device.type)
+    whole, steps = load_checkpoint(project.checkpoint(step)), project.read_task(new, step)
+    check_classes(project.checkpoint(step), whole, steps)
+    images = gather_step(read_classes(new, steps[-1]), load_memory(project.memory(step - 1)))
+    network, normalization, kernels = whole.metadata.network, whole.metadata.normalization, None
+    if environment.count_processes() == 1:  # the kernels normalise by the images of one process
+        kernels = choose_kernels(network, settings.schedule, images, train.precision, device, warn)
+
+    def work(
+        listener: Listener, keeper: StateKeeper
+    ) -> tuple["Checkpoint", dict[str, StepMetrics], dict[str, float]]:
+        run = StepRun(step, 0, normalization, train, device, listener, keeper, kernels)
+        with environment.computing(f"compress {step}", device):
+            made = compress(run, whole, images, settings)
+            measured = measure(step, whole, made, device)
+            return made, measured, seconds_per_image({"whole": whole, "compressed": made}, images, device)
+
     if environment.is_worker():
-        work(step, inputs, Listener(), StateKeeper())
+        work(Listener(), StateKeeper())
         return ""
-    key = training_key(step, inputs, given.text)
+    decisive = [step, to_values(settings), train.seed, train.precision, to_values(train.augmentation)]
+    inputs = new, project.checkpoint(step), project.memory(step - 1)
+    key = name_key(["compress", *decisive], inputs, given.text, device, kernels)
     with training_state(key, warn) as state:
         with listening(f"compress {step}", f"compressed_{step:02}", key, warn) as listener:
-            compressed, measured, running_clock().speeds = work(step, inputs, listener, state)
+            made, measured, running_clock().speeds = work(listener, state)
         given.confirm()
-        save_checkpoint(place, compressed)
+        save_checkpoint(place, made)
         measured["compressed"]["checkpoint_bytes"] = SealedDirectory(place).bytes()
         with sealed_directory(metrics) as directory:
             write_json(directory / METRICS, measured)
         state.finish(SealedDirectory(place).digest)
-    accuracies = ", ".join(f"{one['top1']:.2f} % {name}" for name, one in measured.items())
-    return f"compress {step}: top-1 {accuracies}"
+    accuracies = [f"{one['top1']:.2f} % {name}" for name, one in measured.items()]
+    return f"compress {step}: top-1 {', '.join(accuracies)}"
 
 
-def read_inputs(step: int, settings: CompressSettings, given: Given) -> "CompressInputs":
-    """All that the network is compressed from; raises UserError for what is damaged or does not fit."""
-    from der.model.checkpoint import check_classes, load_checkpoint
-    from der.train.batches import gather_step
-    from der.train.compress import CompressInputs
-    from der.train.step import choose_kernels
+def measure(
+    step: int, whole: "Checkpoint", compressed: "Checkpoint", device: "torch.device"
+) -> dict[str, StepMetrics]:
+    """Evaluate both networks on the step's test images; the compressed one has no bytes yet.
 
-    device, train = environment.set_up_device(), given.section(TrainSettings, "train")
-    given.load(device.type)
-    new, before = project.train_images(step), project.checkpoint(step)
-    steps, checkpoint = project.read_task(new, step), load_checkpoint(before)
-    check_classes(before, checkpoint, steps)
-    images = gather_step(read_classes(new, steps[-1]), load_memory(project.memory(step - 1)))
-    network, kernels = checkpoint.metadata.network, None
-    if environment.count_processes() == 1:  # the kernels normalise by the images of one process
-        kernels = choose_kernels(network, settings, images, train.precision, device, warn)
-    return CompressInputs(checkpoint, images, settings, train, device, kernels)
-
-
-def training_key(step: int, inputs: "CompressInputs", fingerprint: str) -> str:
-    """Return the key of a compression, see ``name_key``."""
-    train = inputs.train
-    settings = ["compress", step, train.seed, train.precision]
-    settings += [to_values(inputs.settings), to_values(train.augmentation)]
-    places = project.train_images(step), project.checkpoint(step), project.memory(step - 1)
-    return name_key(settings, places, fingerprint, inputs.device, inputs.kernels)
-
-
-def work(
-    step: int, inputs: "CompressInputs", listener: Listener, keeper: StateKeeper
-) -> tuple["Checkpoint", dict[str, StepMetrics], dict[str, float]]:
-    """Compress the network; return metrics, and seconds for an image, of the whole and the compressed one.
-
-    Each predicts by the nearest of the class means that its own features of the same exemplars have. The
-    bytes of the compressed checkpoint are not known yet.
+    Each predicts by the nearest of the class means that its own features of the exemplars have.
     """
     from der.evaluation.evaluate import evaluate_step
-    from der.memory import describe_anew
-    from der.model.network import features_of, images_per_pass
-    from der.train.compress import compress, seconds_per_image
+    from der.train.compress import with_own_means
 
-    whole, device = inputs.checkpoint, inputs.device
-    normalization, names = whole.metadata.normalization, whole.metadata.class_names
-    memory, tests = load_memory(project.memory(step)), read_classes(project.test_images(step), names)
-    some = np.arange(min(images_per_pass(tests[0][0].size), sum(map(len, tests))))
-    bytes_of = [SealedDirectory(one(step)).bytes() for one in (project.checkpoint, project.memory)]
-    with environment.computing(f"compress {step}", device):
-        made = compress(inputs, listener, keeper)
-        anew = describe_anew(memory, features_of(made.network, normalization, device))
-        networks, measured = {"whole": (whole, memory), "compressed": (made, anew)}, {}
-        for name, (one, means) in networks.items():
-            measured[name] = evaluate_step(
-                one,
-                means,
-                tests,
-                EvaluateSettings(len(names)),
-                device,
-                checkpoint_bytes=bytes_of[0] if one is whole else 0,
-                memory_bytes=bytes_of[1],
-            ).metrics
-        pair = [one.network for one, _ in networks.values()]
-        seconds = seconds_per_image(pair, normalization, every_row(tests).read(some), device)
-    return made, measured, dict(zip(networks, seconds, strict=True))
+    memory = load_memory(project.memory(step))
+    tests = read_classes(project.test_images(step), whole.metadata.class_names)
+    return {
+        name: evaluate_step(
+            checkpoint,
+            means,
+            tests,
+            EvaluateSettings(len(tests)),
+            device,
+            checkpoint_bytes=size,
+            memory_bytes=SealedDirectory(project.memory(step)).bytes(),
+        ).metrics
+        for name, checkpoint, means, size in (
+            ("whole", whole, memory, SealedDirectory(project.checkpoint(step)).bytes()),
+            ("compressed", compressed, with_own_means(memory, compressed, device), 0),
+        )
+    }
 
 
 if __name__ == "__main__":

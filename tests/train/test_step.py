@@ -19,7 +19,8 @@ from der.model.kernels.processor import Kernels
 from der.model.network import Network, count_parameters, expand
 from der.settings.sections import NetworkSettings, Precision
 from der.train.batches import TrainingImages, gather_step
-from der.train.step import choose_kernels, learn_representation, worth_compiling
+from der.train.engine import choose_kernels, worth_compiling
+from der.train.step import learn_representation
 from tests.builders import (
     CHANNELS,
     CPU,

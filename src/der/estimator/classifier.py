@@ -24,30 +24,30 @@ from numpy.typing import NDArray
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
-from der.data import arrays
-from der.data.arrays import Memory, check_budget, empty_memory, every_row, load_memory, save_memory
-from der.estimator import choices
-from der.estimator.arrays import (
-    Label,
-    LabelKind,
-    check_images,
-    check_labelled,
-    name_labels,
-    order_new,
-    split_known,
+from der.data.arrays import (
+    ImageRows,
+    Memory,
+    check_budget,
+    empty_memory,
+    every_row,
+    join,
+    load_memory,
+    save_memory,
 )
+from der.estimator import arrays, choices
+from der.estimator.arrays import Label, LabelKind, check_images, check_labelled, order_new, split_known
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
-from der.memory import build_memory, describe_anew
+from der.memory import build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.network import features_of
 from der.model.weights import read_start
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
-from der.train import resume, step
+from der.train import engine, resume, step
 from der.train.batches import TrainingImages
-from der.train.compress import CompressInputs, compress
+from der.train.compress import compress, with_own_means
 from der.train.log import Listener
 
 MODEL = "model.json"
@@ -287,33 +287,24 @@ class DERClassifier:
     def compress(
         self, images: NDArray[np.uint8] | None = None, labels: Sequence[Label] | NDArray[Any] | None = None
     ) -> "DERClassifier":
-        """Return a classifier of one extractor, taught by this one's outputs; this one does not change.
+        """Return a classifier of one extractor that has learned the outputs of this one, which stays.
 
-        The result is faster and a little less accurate, and can learn more classes. The settings of the
-        training are those of section compress, but for its steps. Give the training images of the last
-        step, or of any classes learned; exemplars represent the other classes, or all of them without
-        images. Raises UserError for images or labels of another form than the learned ones, and for
-        unknown classes.
+        It can learn more classes. Give the training images of the last step; exemplars represent the classes
+        that have none. The settings are those of section compress. Raises UserError for images or labels of
+        another form than the learned ones, and for an unknown class.
         """
-        learned, given = self._known(), dict[Label, NDArray[np.uint8]]()
+        learned = self._known()
+        rows = {label: learned.memory.of_class(number) for number, label in enumerate(learned.classes)}
         if images is not None:
             labelled = check_labelled(images, labels)
             check_kind(learned, labelled.kind)
             check_form(learned, labelled.images)
-            classes = np.unique(labelled.labels).tolist()
-            if unknown := set(classes) - set(learned.classes):
-                raise UserError(f"labels: {name_labels(unknown)} not learned; leave their images out")
-            given = dict(zip(classes, labelled.of_each(classes), strict=True))
-        parts = [
-            every_row([given[label]]) if label in given else learned.memory.of_class(number)
-            for number, label in enumerate(learned.classes)
-        ]
-        listener = Listener() if self.callback is None else self.callback
+            given = arrays.check_known(labelled, learned.classes)
+            rows |= {label: every_row(labelled.of_each([label])) for label in given}
         other = DERClassifier(self.settings, device=self.device, callback=self.callback)
         with reproducible(), torch.inference_mode(False), torch.enable_grad():
-            other._learned = compress_step(
-                learned, parts, self.settings, choose_device(self.device), listener
-            )
+            device, listener = choose_device(self.device), self.callback or Listener()
+            other._learned = compress_step(learned, [*rows.values()], self.settings, device, listener)
         return other
 
     def save(self, path: str | Path) -> None:
@@ -420,22 +411,17 @@ def learn_step(
 
 
 def compress_step(
-    learned: Learned,
-    images: Sequence[arrays.ImageRows],
-    settings: Settings,
-    device: torch.device,
-    listener: Listener,
+    learned: Learned, rows: list[ImageRows], settings: Settings, device: torch.device, listener: Listener
 ) -> Learned:
-    """Compress the network with ``images`` of each class, and compute the class means of memory anew."""
-    metadata, train = learned.checkpoint.metadata, settings.train
-    labels = np.repeat(np.arange(len(images)), list(map(len, images)))
-    found = TrainingImages(arrays.join(images), labels)
-    kernels = step.choose_kernels(
-        metadata.network, settings.compress, found, train.precision, device, warnings.warn
-    )
-    inputs = CompressInputs(learned.checkpoint, found, settings.compress, train, device, kernels)
-    compressed = compress(inputs, listener, resume.StateKeeper())
-    memory = describe_anew(learned.memory, features_of(compressed.network, metadata.normalization, device))
+    """Compress the network with the images of each class, and compute the class means of memory anew."""
+    checkpoint, own, train = learned.checkpoint, settings.compress, settings.train
+    network, normalization = checkpoint.metadata.network, checkpoint.metadata.normalization
+    images = TrainingImages(join(rows), np.repeat(np.arange(len(rows)), [*map(len, rows)]))
+    kernels = engine.choose_kernels(network, own.schedule, images, train.precision, device, warnings.warn)
+    steps = len(checkpoint.metadata.steps)
+    run = engine.StepRun(steps, 0, normalization, train, device, listener, resume.StateKeeper(), kernels)
+    compressed = compress(run, checkpoint, images, own)
+    memory = with_own_means(learned.memory, compressed, device)
     compressed.network.cpu()
     return Learned(compressed, memory, learned.kind)
 

@@ -31,7 +31,7 @@ class Settings(sections.Section, frozen=True):
     train: sections.TrainSettings
     memory: sections.MemorySettings
     evaluate: sections.EvaluateSettings
-    compress: sections.CompressSettings = sections.COMPRESS
+    compress: sections.CompressSettings = sections.CompressSettings()
 
     def __post_init__(self) -> None:
         channels = self.dataset.channels

@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from der.core.errors import UserError
-from der.settings.sections import Section
+from der.settings.sections import CompressSettings, Section
 
 WIDTH = 110  # of a line that a long list is broken into
 PLAIN = re.compile(r"[\w~/.]([\w ~/.+-]*[\w~/.+-])?")  # texts that need no quotes, or get them from ruamel
@@ -134,8 +134,8 @@ def require_keys(section: Section, values: dict[str, Any], where: str = "") -> N
     """Raise UserError for a key that ``values`` lack and ``section`` has only by default."""
     for name in section.__struct_fields__:
         place, value = _join(where, name), getattr(section, name)
-        if name not in values and isinstance(value, Section):
-            continue  # DVC does not read a section that has defaults: stage check writes it down
+        if isinstance(value, CompressSettings):
+            continue  # DVC does not read it: stage check writes it down with its defaults
         if name not in values:
             raise UserError(f"{place}: missing; add it with {'null' if value is None else value}")
         if isinstance(value, Section):

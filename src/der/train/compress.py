@@ -1,12 +1,12 @@
-"""Compression: one extractor that learns the whole network's outputs, and how much faster it is.
+"""Compression: one extractor learns the whole network's outputs.
 
-# N images, B batch, H and W pixels, C channels of an image or classes seen, P features of the whole network
+# N images, B batch, C classes seen, P features of the whole network
 """
 
 import copy
+import dataclasses
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -14,19 +14,17 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from der.data.arrays import Memory
 from der.model import network as networks
-from der.model.architecture import Normalization
+from der.model.architecture import class_mean
 from der.model.checkpoint import Checkpoint
-from der.model.kernels.processor import Kernels
-from der.settings.sections import CompressSettings, TrainSettings
-from der.train import log, step
+from der.settings.sections import CompressSettings
 from der.train.batches import TrainingImages
-from der.train.engine import StepRun, run_phase
+from der.train.engine import StepRun, check_batches, check_scores, run_phase
 from der.train.objective import Loss, cross_entropy, share_correct
-from der.train.resume import StateKeeper
 
 COMPRESSION = "compression"  # the phase
-ROUNDS = 7  # passes that are timed; an odd number
+ROUNDS = 7  # passes that are timed
 
 
 class CompressionObjective(nn.Module):
@@ -67,77 +65,60 @@ def class_weights(labels_N: NDArray[np.int64], beta: float) -> Tensor:
     return torch.from_numpy(weights_C / weights_C.mean()).float()
 
 
-@dataclass(frozen=True)
-class CompressInputs:
-    """The inputs of the compression of a step's network."""
-
-    checkpoint: Checkpoint  # of the whole network
-    images: TrainingImages  # of all classes seen
-    settings: CompressSettings
-    train: TrainSettings  # of which seed, precision and augmentation have an effect
-    device: torch.device
-    kernels: Kernels | None = None  # compiled for the processor; None: torch's own operations
-
-
-def compress(inputs: CompressInputs, listener: log.Listener, keeper: StateKeeper) -> Checkpoint:
-    """Train one extractor and its classifier on the outputs of the whole network, which does not change.
+def compress(
+    run: StepRun, checkpoint: Checkpoint, images: TrainingImages, settings: CompressSettings
+) -> Checkpoint:
+    """Train one extractor and its classifier on the outputs of the network, which does not change.
 
     They start as F_1, with the channels that pruning left it, and as the part of the classifier that reads
-    F_1's features. A network of one extractor is returned as it is. Raises UserError like ``train_step``.
+    F_1's features. A network of one extractor is returned as it is. ``images`` are of all classes; seed,
+    precision and augmentation are those of ``run``. Raises UserError like ``train_step``.
     """
-    whole, settings = inputs.checkpoint.network, replace(inputs.settings, steps=None)
-    metadata, images, device = inputs.checkpoint.metadata, inputs.images, inputs.device
+    whole, metadata = checkpoint.network, replace(checkpoint.metadata, compressed=settings)
     if len(whole.extractors) == 1:
-        return Checkpoint(whole, replace(metadata, compressed=settings))
-    run = StepRun(
-        step=len(metadata.steps),
-        old_classes=0,
-        normalization=metadata.normalization,
-        settings=inputs.train,
-        device=device,
-        listener=listener,
-        keeper=keeper,
-        kernels=inputs.kernels,
-    )
-    extractor = copy.deepcopy(whole.extractors[0])
-    step.check_batches(settings.batch_size, "compress", extractor, images)
-    head = networks.blank_linear(extractor.features, whole.classes, whole.head.bias is not None)
-    with torch.no_grad():
-        head.weight.copy_(whole.head.weight[:, : extractor.features])
-        if whole.head.bias is not None:
-            head.bias.copy_(whole.head.bias)
+        return Checkpoint(whole, metadata)
+    schedule, extractor = settings.schedule, copy.deepcopy(whole.extractors[0])
+    check_batches(schedule.batch_size, "compress", extractor, images)
+    head = copy.deepcopy(whole.head)
+    head.in_features = extractor.features
+    head.weight = nn.Parameter(head.weight[:, : head.in_features].detach().clone())
     weights_C = class_weights(images.labels, settings.beta)
     objective = CompressionObjective(extractor, head, whole.head, weights_C, settings.temperature)
-    engine = run.wire_engine(objective, whole.extractors, images, settings)
-    listener.on_step({COMPRESSION: settings.epochs})
-    run_phase(run, COMPRESSION, engine, settings, len(images.labels))
+    run.listener.on_step({COMPRESSION: schedule.epochs})
+    engine = run.wire_engine(objective, whole.extractors, images, schedule)
+    run_phase(run, COMPRESSION, engine, schedule, len(images.labels))
     engine.release()
-    network = networks.Network([extractor], head)
-    step.check_scores(network, metadata.normalization, images, device, run.step)
-    compressed = replace(
-        metadata,
-        shapes=metadata.shapes[:1],
-        parameters=networks.count_parameters(network),
-        parameters_trained=sum(one.numel() for one in objective.parameters() if one.requires_grad),
-        gamma=None,
-        compressed=settings,
+    network = networks.Network([extractor], head).eval()
+    check_scores(network, run.normalization, images, run.device, run.step)
+    return Checkpoint(
+        network,
+        replace(
+            metadata,
+            shapes=metadata.shapes[:1],
+            parameters=networks.count_parameters(network),
+            parameters_trained=sum(one.numel() for one in objective.parameters() if one.requires_grad),
+            gamma=None,
+        ),
     )
-    return Checkpoint(network.eval(), compressed)
+
+
+def with_own_means(memory: Memory, checkpoint: Checkpoint, device: torch.device) -> Memory:
+    """Return ``memory`` with the class means that the network's own features of the exemplars have."""
+    features = networks.features_of(checkpoint.network, checkpoint.metadata.normalization, device)
+    exemplars = (memory.of_class(label).copy() for label in range(len(memory.class_means)))
+    return dataclasses.replace(memory, class_means=np.stack([*map(class_mean, features(exemplars))]))
 
 
 def seconds_per_image(
-    several: Sequence[networks.Network],
-    normalization: Normalization,
-    images: NDArray[np.uint8],
-    device: torch.device,
-) -> list[float]:
-    """Time the folded networks in turn on images (N, H, W, C); return each one's median of ROUNDS passes."""
-    folded = [networks.fold_network(one, device) for one in several]
-    seconds: list[list[float]] = []
-    for _ in range(1 + ROUNDS):
-        seconds.append([])
-        for network in folded:
-            begin = time.perf_counter()
-            networks.run_network(network, normalization, images, device)
-            seconds[-1].append((time.perf_counter() - begin) / len(images))
-    return np.median(seconds[1:], axis=0).tolist()  # type: ignore[no-any-return]  # the first warms up
+    several: Mapping[str, Checkpoint], images: TrainingImages, device: torch.device
+) -> dict[str, float]:
+    """Time the folded networks in turn on some of the images; return each one's median of ROUNDS passes."""
+    folded = [networks.fold_network(one.network, device) for one in several.values()]
+    (normalization, *_) = (one.metadata.normalization for one in several.values())
+    count = min(networks.images_per_pass(int(np.prod(images.pixels.shape))), len(images.labels))
+    some, seconds = images.pixels.read(np.arange(count)), np.empty((1 + ROUNDS, len(folded)))
+    for index in np.ndindex(seconds.shape):
+        begin = time.perf_counter()
+        networks.run_network(folded[index[1]], normalization, some, device)
+        seconds[index] = (time.perf_counter() - begin) / count
+    return dict(zip(several, np.median(seconds[1:], axis=0).tolist(), strict=True))  # the first warms up
