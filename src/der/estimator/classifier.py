@@ -476,4 +476,6 @@ def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
     side, channels = metadata.image_side, metadata.channels
     if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
         raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
+    if learned.memory.class_means.shape[1] != loaded.network.head.in_features:  # the whole network's means
+        return Learned(loaded, with_own_means(learned.memory, loaded, torch.device("cpu")), kind)
     return learned
