@@ -77,7 +77,7 @@ def test_what_changes_nothing_runs_nothing_and_what_is_taken_back_is_restored(
     pipeline.chain(2)
     done = pipeline.repro()
     assert done.run == ["check", "report"]  # the page is no output, and in no cache
-    assert sorted(done.restored) == sorted(numbered("split", "B1", "T2", "B2", "E2", "summarize"))
+    assert sorted(done.restored) == sorted(numbered("split", "B1", "T2", "B2", "E2", "C2", "summarize"))
     assert pipeline.results() == before
 
 
@@ -96,7 +96,7 @@ def test_other_code_with_the_same_results_runs_the_stages_that_use_it(
 
     pipeline.add_code("stages/split.py")
     pipeline.rewrite("src/der/report/page/page.css", r"\A", "/* A remark */\n")
-    assert_runs(pipeline, "split", "T1", "T2", "report")
+    assert_runs(pipeline, "split", "T1", "T2", "C1", "C2", "report")
     assert without(pipeline.results(), FINGERPRINTS, PAGE) == without(base.results(), FINGERPRINTS, PAGE)
 
 
