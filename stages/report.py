@@ -15,7 +15,7 @@ from der.train.resume import remove_finished
 def run(given: Given) -> str:
     if sentences := forget_misrecorded():
         raise UserError("; ".join(sentences))
-    for step in range(1, project.chain_length() + 1):  # nothing else uses them
+    for step in filter(project.is_compressed, range(1, project.chain_length() + 1)):
         remove_finished(scratch_root(), SealedDirectory(project.compressed(step)).digest)
     return conclude(make_page(project.parse_section(Settings, given.parameters, project.PARAMS)))
 
