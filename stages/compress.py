@@ -6,7 +6,7 @@ Torch, which costs seconds, is imported where it is needed.
 from typing import TYPE_CHECKING
 
 from der.core.files import SealedDirectory, sealed_directory, write_json
-from der.data.arrays import load_memory, read_classes
+from der.data.arrays import Memory, load_memory, read_classes
 from der.evaluation.results import METRICS, StepMetrics
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
@@ -82,20 +82,16 @@ def measure(
 
     memory = load_memory(project.memory(step))
     tests = read_classes(project.test_images(step), whole.metadata.class_names)
+    memory_bytes = SealedDirectory(project.memory(step)).bytes()
+
+    def judge(one: "Checkpoint", means: Memory, size: int) -> StepMetrics:
+        settings = EvaluateSettings(group_labels=len(tests))
+        sizes = {"checkpoint_bytes": size, "memory_bytes": memory_bytes}
+        return evaluate_step(one, means, tests, settings, device, **sizes).metrics
+
     return {
-        name: evaluate_step(
-            checkpoint,
-            means,
-            tests,
-            EvaluateSettings(len(tests)),
-            device,
-            checkpoint_bytes=size,
-            memory_bytes=SealedDirectory(project.memory(step)).bytes(),
-        ).metrics
-        for name, checkpoint, means, size in (
-            ("whole", whole, memory, SealedDirectory(project.checkpoint(step)).bytes()),
-            ("compressed", compressed, with_own_means(memory, compressed, device), 0),
-        )
+        "whole": judge(whole, memory, SealedDirectory(project.checkpoint(step)).bytes()),
+        "compressed": judge(compressed, with_own_means(memory, compressed, device), 0),
     }
 
 

@@ -76,10 +76,9 @@ def compare_compressed() -> str:
             numbers = [f"{one['parameters']:,}", f"{one['checkpoint_bytes']:,}"]
             speed = f"{1000 * time.speeds[name]:.3f}" if time and time.speeds else "-"
             rows.append([str(step), name, *map(show, measures[name][-1]), *numbers, speed])
-    if not rows:
-        return ""
-    means = [["mean", name, *map(show, map(mean, zip(*of, strict=True)))] for name, of in measures.items()]
-    return "\n".join(align([COMPRESSED, *rows, *(row + [""] * 3 for row in means)], "><>>>>>>"))
+    for name, several in measures.items() if len(rows) > 2 else ():
+        rows.append(["mean", name, *map(show, map(mean, zip(*several, strict=True))), "", "", ""])
+    return "\n".join(align([COMPRESSED, *rows], "><>>>>>>")) if rows else ""
 
 
 def read_summary(steps: list[StepMetrics]) -> Summary:
