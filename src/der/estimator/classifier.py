@@ -25,8 +25,17 @@ from numpy.typing import NDArray
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
-from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
-from der.estimator import choices
+from der.data.arrays import (
+    ImageRows,
+    Memory,
+    check_budget,
+    empty_memory,
+    every_row,
+    join,
+    load_memory,
+    save_memory,
+)
+from der.estimator import arrays, choices
 from der.estimator.arrays import Label, LabelKind, check_images, check_labelled, order_new, split_known
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
@@ -37,7 +46,9 @@ from der.model.network import features_of
 from der.model.weights import read_start
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
-from der.train import resume, step
+from der.train import engine, resume, step
+from der.train.batches import TrainingImages
+from der.train.compress import compress, with_own_means
 from der.train.log import Listener
 
 MODEL = "model.json"
@@ -283,6 +294,29 @@ class DERClassifier:
                 memory_bytes=memory_bytes,
             ).metrics
 
+    def compress(
+        self, images: NDArray[np.uint8] | None = None, labels: Sequence[Label] | NDArray[Any] | None = None
+    ) -> "DERClassifier":
+        """Return a classifier of one extractor that has learned the outputs of this one, which stays.
+
+        It can learn more classes. Give the training images of the last step; exemplars represent the classes
+        that have none. The settings are those of section compress. Raises UserError for images or labels of
+        another form than the learned ones, and for an unknown class.
+        """
+        learned = self._known()
+        rows = {label: learned.memory.of_class(number) for number, label in enumerate(learned.classes)}
+        if images is not None:
+            labelled = check_labelled(images, labels)
+            check_kind(learned, labelled.kind)
+            check_form(learned, labelled.images)
+            given = arrays.check_known(labelled, learned.classes)
+            rows |= {label: every_row(labelled.of_each([label])) for label in given}
+        other = DERClassifier(self.settings, device=self.device, callback=self.callback)
+        with reproducible(), torch.inference_mode(False), torch.enable_grad():
+            device, listener = choose_device(self.device), self.callback or Listener()
+            other._learned = compress_step(learned, [*rows.values()], self.settings, device, listener)
+        return other
+
     def save(self, path: str | Path) -> None:
         """Write the classifier into the directory ``path``: checkpoint, memory and settings.
 
@@ -386,6 +420,22 @@ def learn_step(
     return Learned(trained, memory, kind)
 
 
+def compress_step(
+    learned: Learned, rows: list[ImageRows], settings: Settings, device: torch.device, listener: Listener
+) -> Learned:
+    """Compress the network with the images of each class, and compute the class means of memory anew."""
+    checkpoint, own, train = learned.checkpoint, settings.compress, settings.train
+    network, normalization = checkpoint.metadata.network, checkpoint.metadata.normalization
+    images = TrainingImages(join(rows), np.repeat(np.arange(len(rows)), [*map(len, rows)]))
+    kernels = engine.choose_kernels(network, own.schedule, images, train.precision, device, warnings.warn)
+    steps = len(checkpoint.metadata.steps)
+    run = engine.StepRun(steps, 0, normalization, train, device, listener, resume.StateKeeper(), kernels)
+    compressed = compress(run, checkpoint, images, own)
+    memory = with_own_means(learned.memory, compressed, device)
+    compressed.network.cpu()
+    return Learned(compressed, memory, learned.kind)
+
+
 def check_continuation(
     previous: Learned | None, images: Sequence[NDArray[np.uint8]], kind: LabelKind, settings: Settings
 ) -> None:
@@ -431,4 +481,6 @@ def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
     side, channels = metadata.image_side, metadata.channels
     if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
         raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
+    if learned.memory.class_means.shape[1] != loaded.network.head.in_features:  # the whole network's means
+        return Learned(loaded, with_own_means(learned.memory, loaded, torch.device("cpu")), kind)
     return learned
