@@ -79,7 +79,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         stages=stages,
         times=timing.read_times(stages),
         digest=runs.digest_results(),
-        compressed=runs.compare_compressed(),
+        compressed=runs.compare_compressed(range(1, last + 1)),
     )
 
 

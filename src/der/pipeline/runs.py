@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean
@@ -65,11 +65,11 @@ def _read_step(step: int) -> StepMetrics:
     return metrics
 
 
-def compare_compressed() -> str:
+def compare_compressed(steps: Iterable[int]) -> str:
     """Make a table with two rows for each compressed network: of the whole one and its own; else ""."""
     rows: list[list[str]] = []
     measures: dict[str, list[list[float]]] = {"whole": [], "compressed": []}
-    for step in filter(project.is_compressed, range(1, project.chain_length() + 1)):
+    for step in filter(project.is_compressed, steps):
         time = timing.read_times([f"compress@{step}"]).get(f"compress@{step}")
         for name, one in SealedDirectory(project.compression(step)).read_json(STEP_METRICS).items():
             measures[name].append([one["top1"], one["top5"], one["nme"]["top1"]])
@@ -130,7 +130,7 @@ def sum_up() -> str:
     before = provenance.read_summary("HEAD")
     changes = verdict.describe_changes(before, summary) if before else []
     lines = ["", results_table(summary), ""]
-    if compressed := compare_compressed():
+    if compressed := compare_compressed(steps):
         lines += ["Compressed into one extractor:", "", compressed, ""]
     lines += ["Since the last commit:", *(f"  {line}" for line in changes), ""] if changes else []
     return "\n".join(lines)
