@@ -17,7 +17,7 @@ from bench.engine_predicting import EnginePrediction
 from der.core.device import set_up_device
 from der.pipeline.environment import computing
 from der.settings.sections import Precision
-from der.train.step import worth_compiling
+from der.train.engine import worth_compiling
 
 if TYPE_CHECKING:
     from bench.plain import PlainLoop

@@ -13,10 +13,9 @@ from bench.cases import SEED, Case, Start, network_settings
 from der.core.device import choose_precision
 from der.settings.sections import Precision, ScheduleSettings
 from der.train.batches import Feed, draw_epoch
-from der.train.engine import CapturedStep, Engine
+from der.train.engine import CapturedStep, Engine, choose_kernels
 from der.train.objective import RepresentationObjective
 from der.train.resume import StateStore
-from der.train.step import choose_kernels
 
 REPLAYS = 100  # of a captured step
 Layers = Literal["kernels", "torch", "inductor"]  # of a processor's engine; the last by torch.compile

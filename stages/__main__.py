@@ -10,7 +10,7 @@ from functools import partial
 from der.core import distributed
 from der.pipeline import environment, presets, project, provenance, runs
 from der.pipeline.stage import Given, ending, is_shared, perform_check, perform_stage
-from stages import build_memory, check, download, evaluate, initialize, split, summarize, train_task
+from stages import build_memory, check, compress, download, evaluate, initialize, split, summarize, train_task
 
 PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
@@ -37,6 +37,7 @@ def list_stages(steps: int) -> dict[str, Callable[[Given], str]]:
         stages[f"train_task@{step}"] = partial(train_task.run, step)
         stages[f"build_memory@{step}"] = partial(build_memory.run, step)
         stages[f"evaluate@{step}"] = partial(evaluate.run, step)
+        stages[f"compress@{step}"] = partial(compress.run, step)
     stages["summarize"] = summarize.run
     stages["report"] = run_report
     return stages

@@ -3,23 +3,19 @@
 Torch, which costs seconds, is imported where it is needed.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from der.core.errors import UserError
 from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_classes
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
-from der.pipeline.timing import running_clock
+from der.pipeline.training import listening, name_key, training_state
 from der.settings.sections import NetworkSettings, TrainSettings, to_values
-from der.train.log import Listener, Progress, TensorBoard, warn, write_log
-from der.train.resume import PREFIX, STATE, StateKeeper, StateStore, UnwritableState
+from der.train.log import Listener, warn, write_log
+from der.train.resume import StateKeeper
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +40,8 @@ def run(step: int, given: Given) -> str:
     inputs = read_inputs(step, given, device, warn)
     key = training_key(step, inputs, device, given.text)
     with training_state(key, warn) as state:
-        with listening(step, key, warn) as listener, environment.computing(f"train_task {step}", device):
+        progress = listening(f"train_task {step}", f"step_{step:02}", key, warn)
+        with progress as listener, environment.computing(f"train_task {step}", device):
             trained, records = train_step(inputs, listener, state)
         given.confirm()
         save_checkpoint(project.checkpoint(step), trained, project.checkpoint(step - 1))
@@ -54,9 +51,6 @@ def run(step: int, given: Given) -> str:
         f"train_task {step}: {trained.network.classes} classes, {trained.metadata.parameters:,} parameters, "
         f"training accuracy {records[-1].accuracy:.2f} %"
     )
-
-
-TASK = 16  # first letters of a key: they identify the training without the machine
 
 
 def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":
@@ -84,49 +78,11 @@ def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[
 
 
 def training_key(step: int, inputs: "StepInputs", device: "torch.device", fingerprint: str) -> str:
-    """Return the key of a step's training: parameters, inputs, ``fingerprint``, device and kernels.
-
-    It is a hash of everything that decides on the result, for a file's name. Keys that differ only in device,
-    processes and kernels begin with the same TASK letters.
-    """
-    from der.core.device import name_arithmetic
-
+    """Return the key of a step's training, see ``name_key``."""
     network = replace(inputs.network, weights=None)  # which the checkpoint before it holds
     settings = [step, to_values(network), to_values(inputs.recipe)]
     places = (project.train_images(step), project.checkpoint(step - 1), project.memory(step - 1))
-    digests = [SealedDirectory(place).digest for place in places]  # held to the files as those are read
-    kernels = "" if inputs.kernels is None else inputs.kernels.name
-    arithmetic = [*name_arithmetic(device), str(environment.count_processes()), kernels]
-    task = hashlib.sha256(json.dumps([settings, digests, fingerprint]).encode()).hexdigest()
-    whole = hashlib.sha256(json.dumps([task, arithmetic]).encode()).hexdigest()
-    return task[:TASK] + whole[TASK:]
-
-
-@contextmanager
-def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
-    """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of other devices' state."""
-    try:
-        with StateStore(environment.scratch_root(), key, warn, running_clock()) as store:
-            others = [
-                found.parent for found in environment.scratch_root().glob(f"{PREFIX}{key[:TASK]}*/{STATE}")
-            ]
-            if others and not store.phases:
-                warn(
-                    f"begins anew; what another device, number of processes or compiler trained: {others[0]}"
-                )
-            yield store
-    except UnwritableState as error:
-        raise UserError(
-            f"{error}, or set {environment.SCRATCH} to a directory elsewhere, and run again: it goes on from "
-            "the last state"
-        ) from None
-
-
-def listening(step: int, key: str, warn: Callable[[str], None]) -> Progress:
-    """Show the progress of ``step``, and write its curves, by ``key``, into DER_TENSORBOARD's folder."""
-    root = environment.curves_root()
-    curves = None if root is None else TensorBoard(root / f"step_{step:02}-{key[-8:]}", warn)
-    return Progress(f"train_task {step}", curves)
+    return name_key(settings, places, fingerprint, device, inputs.kernels)
 
 
 if __name__ == "__main__":

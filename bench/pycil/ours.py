@@ -28,9 +28,10 @@ from der.model.network import Network, Outputs, fold_network, run_network
 from der.settings.sections import Precision
 from der.train import step as training
 from der.train.batches import TrainingImages, gather_step
+from der.train.engine import choose_kernels
 from der.train.log import EpochRecord, Listener
 from der.train.resume import StateStore
-from der.train.step import StepInputs, choose_kernels, train_step
+from der.train.step import StepInputs, train_step
 
 
 def learn(contender: Contender, job: Job, tell: Tell) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.registry import look_up
 from der.data.arrays import Memory, check_budget, every_row, exemplars_per_class, join
-from der.model.architecture import in_parts, normalize_features
+from der.model.architecture import class_mean, in_parts, normalize_features
 from der.settings.sections import MemorySettings
 
 # Of several classes: images (N, H, W, C) of each to its features (N, D).
@@ -50,13 +50,6 @@ def build_memory(
     labels = np.repeat(np.arange(classes), [len(indices) for indices in kept])
     candidates = join([previous.images, every_row(new_classes)])
     return Memory(candidates.pick(np.concatenate(kept)), labels, np.stack(means))
-
-
-def class_mean(features_ND: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the normalised mean (D,) of the normalised features, for prediction by the nearest mean."""
-    mean = normalize_features(features_ND).mean(axis=0, keepdims=True)
-    unit: NDArray[np.float64] = normalize_features(mean)[0]
-    return unit.astype(np.float32)
 
 
 def herd(features_ND: NDArray[np.floating], exemplars: int) -> NDArray[np.int64]:

@@ -32,6 +32,23 @@ def test_a_saved_classifier_goes_on_learning(tmp_path: Path) -> None:
     assert metrics[0] == metrics[1]
 
 
+def test_a_compressed_classifier_predicts_is_saved_and_goes_on_learning(tmp_path: Path) -> None:
+    model = taught((1, 2), (3,), compress__epochs=1, compress__batch_size=6)
+    before = state_of(model)
+    small, alone = model.compress(*noise(3)), model.compress()  # alone: from exemplars
+    assert state_of(model) == before and len({before, state_of(small), state_of(alone)}) == 3
+    assert small.classes_.tolist() == [1, 2, 3] and small.predict(noise(1)[0]).shape == (6,)
+    sizes = [one.evaluate(*noise(1, 2, 3))["parameters"] for one in (small, model)]
+    assert sizes[0] < 0.6 * sizes[1]
+    small.save(tmp_path / "small")
+    loaded = der.load(tmp_path / "small", device="cpu")
+    assert state_of(loaded) == state_of(small)
+    assert loaded.partial_fit(*noise(4)).classes_.tolist() == [1, 2, 3, 4]
+    assert len(list((tmp_path / "small/checkpoint").glob("extractor_*"))) == 1
+    with pytest.raises(der.UserError, match=r"^labels: 9 not learned; leave their images out$"):
+        model.compress(*noise(3, 9))
+
+
 def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     model = taught(("a", "b"), ("c",))
     model.save(tmp_path / "one")

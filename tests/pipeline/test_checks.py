@@ -63,7 +63,7 @@ def test_what_is_good(capsys: pytest.CaptureFixture[str]) -> None:
         (r"^dataset:", "steps: 3\ndataset:", r"steps: unknown key; .+"),
         ("budget: 200", "budget: .nan", r"memory\.budget: nan does not fit; write a whole number"),
         (
-            "source: digits((.|\n)*)steps: null",
+            "source: digits((.|\n)*?)steps: null",
             r"source: cifar10\1steps: [[dgo]]",
             r"protocol\.steps: 'dgo' is no class of the data set; it has airplane, .+",
         ),

@@ -18,8 +18,9 @@ from der.pipeline.user_code import importing_named
 from der.settings.parsing import put_values
 from tests.locations import ROOT
 
-STAGES = ["build_memory", "download", "evaluate", "initialize", "report", "split", "summarize", "train_task"]
-WITH_NETWORKS = {"build_memory", "evaluate", "initialize", "train_task"}
+ONCE = ["download", "initialize", "report", "split", "summarize"]
+STAGES = sorted([*ONCE, "build_memory", "compress", "evaluate", "train_task"])
+WITH_NETWORKS = {"build_memory", "compress", "evaluate", "initialize", "train_task"}
 READ_BY = {  # whose code has the user-defined function
     "dataset.source": {"download"},
     "network.backbone": WITH_NETWORKS,

@@ -127,8 +127,8 @@ def test_what_has_changed_and_what_will_run_is_printed() -> None:
         "  memory.budget: 2000 -> 20",
         "  memory.allocation: total -> per_class",
         "chain.yaml: 10 -> 11 steps",
-        "`dvc repro` runs split, train_task@1, train_task@11, build_memory@1 to @11, evaluate@11, summarize, "
-        "report, and what follows",
+        "`dvc repro` runs split, train_task@1, train_task@11, build_memory@1 to @11, evaluate@11, "
+        "compress@11, summarize, report, and what follows",
         "dataset.path: there is no data/images, and DVC looks for it whatever the source; name what exists, "
         "data/images for one",
     ]

@@ -12,11 +12,13 @@ from der.core.errors import DamageError, UserError
 from der.core.files import sealed_directory
 from der.pipeline.project import (
     CHAIN,
+    COMPRESS,
     FINGERPRINTS,
     INPUT,
     MADE_OF,
     PARAMS,
     PLOTS,
+    STEP_STAGES,
     SUMMARY,
     WHOLE,
     chain_length,
@@ -27,6 +29,8 @@ from der.pipeline.project import (
     load_section,
     mark_unused,
     parse_section,
+    plan_compression,
+    read_compression,
     read_names,
     read_params,
     read_stages,
@@ -39,11 +43,12 @@ from der.pipeline.project import (
     with_side,
     write_chain,
     write_classes,
+    write_compression,
     write_side,
 )
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import list_missing
-from der.settings.sections import PhaseSettings, all_values
+from der.settings.sections import CompressSettings, PhaseSettings, all_values
 from tests.locations import ROOT
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -69,7 +74,7 @@ def test_every_stage_of_the_graph_has_outputs_of_its_own() -> None:
 def test_what_is_sealed_is_all_that_stages_read_of_each_other() -> None:
     stages = [stage for stages in list_stages().values() for stage in stages]
     outputs = {output for stage in stages for output in list_outputs(stage)}
-    alone = {FINGERPRINTS, INPUT, SUMMARY, PLOTS}  # with digests of their own, or for people
+    alone = {FINGERPRINTS, INPUT, COMPRESS, SUMMARY, PLOTS}  # with digests of their own, or for people
     alone |= {output for output in outputs if output.parent == MADE_OF}
     owners = [{one, *one.parents} & outputs for one in sealed(chain_length())]
     assert all(len(found) == 1 for found in owners)
@@ -80,7 +85,7 @@ def test_stages_of_a_protocol_shorter_than_the_chain() -> None:
     stages = stages_of(2)
     assert {"split", "train_task@1", "train_task@2", "evaluate@2", "report"} <= set(stages)
     assert not [stage for stage in stages if stage.endswith("@3")]
-    steps = [f"{stage}@{step}" for step in (1, 2) for stage in ("train_task", "build_memory", "evaluate")]
+    steps = [f"{stage}@{step}" for step in (1, 2) for stage in STEP_STAGES]
     assert stages == ["check", "download", "split", "initialize", *steps, "summarize", "report"]
 
 
@@ -189,7 +194,7 @@ def test_every_parameter_that_dvc_reads_is_there_or_has_a_default(
         content: Any = read_params()
         *sections, last = key.split(".")
         del reduce(getitem, sections, content)[last]
-        if key in DEFAULTED:  # stage check adds them
+        if key in DEFAULTED or key.startswith("compress"):  # stage check adds them
             assert list_missing(all_values(parse_section(Settings, content, PARAMS)), content) == [key]
             continue
         with pytest.raises(UserError, match=rf"^params\.yaml: {re.escape(key)}: missing; add it with "):
@@ -235,6 +240,26 @@ def test_the_side_that_is_written_is_read() -> None:
         with_side(dataset)
     digits = preset("digits").dataset
     assert with_side(digits) is digits
+
+
+@pytest.mark.parametrize(("steps", "wanted"), [(None, []), ("last", [3]), ("all", [1, 2, 3, 4])])
+def test_the_steps_to_compress_are_written_for_each_alone(steps: Any, wanted: list[int]) -> None:
+    write_compression(plan_compression(CompressSettings(steps, epochs=7), last=3))  # of a chain of four
+    kept = COMPRESS.stat().st_ino
+    assert [step for step in range(1, 5) if read_compression(step)] == wanted
+    assert {read_compression(step) for step in wanted} <= {CompressSettings(None, epochs=7)}
+    write_compression(plan_compression(CompressSettings(steps, epochs=7), last=3))
+    assert COMPRESS.stat().st_ino == kept
+    write_chain(2)
+    write_compression(plan_compression(CompressSettings(steps, epochs=7), last=2))
+    assert sorted(path.name for path in COMPRESS.iterdir()) == ["1.json", "2.json"]
+
+
+@pytest.mark.parametrize("edit", ["", "compress: {steps: last}\n"])
+def test_keys_of_compress_may_be_absent(edit: str) -> None:
+    PARAMS.write_text(COMMITTED[: COMMITTED.index("compress:")] + edit)
+    settings = parse_section(Settings, read_params(), PARAMS)
+    assert settings.compress == CompressSettings("last" if edit else None)
 
 
 STEPS = [[f"name {step}-{label}" for label in range(25)] for step in range(5)]

@@ -16,10 +16,11 @@ from der.core.files import seal
 from der.model.kernels.processor import Kernels
 from der.pipeline import environment
 from der.pipeline.environment import scratch_root
+from der.pipeline.training import listening, training_state
 from der.settings.sections import NetworkSettings
 from der.train.log import EpochRecord
 from der.train.step import StepInputs
-from stages.train_task import listening, training_key, training_state
+from stages.train_task import training_key
 from tests.builders import (
     CPU,
     NETWORK,
@@ -220,7 +221,7 @@ def test_curves_are_written_where_a_folder_is_named(place: Path, monkeypatch: py
     for named in (None, "runs"):
         if named:
             monkeypatch.setenv("DER_TENSORBOARD", named)
-        with listening(3, "0123456789", print) as listener:
+        with listening("train_task 3", "step_03", "0123456789", print) as listener:
             listener.on_step({"representation": 1})
             listener.on_phase("representation", 1, 10)
             listener.on_epoch(EpochRecord("representation", 1, 0.1, 1.0, 0.5, 90.0))

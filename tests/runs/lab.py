@@ -24,7 +24,10 @@ CHAIN = 2  # steps, as many as the protocol has
 IMAGES = 8  # per class, two of them held out
 # `der` and `dvc` in a shell: of the copy and this environment.
 PROGRAMS = 'der() { python -m der "$@"; }\ndvc() { python -m dvc "$@"; }\n'
-RESULTS = ("data/fingerprints", "data/raw", "data/tasks", "data/checkpoints", "data/memory", "metrics")
+RESULTS = (
+    *("data/fingerprints", "data/raw", "data/tasks", "data/checkpoints", "data/memory", "data/compressed"),
+    "metrics",
+)
 PAGE = "metrics/report.html"
 MEASURED = re.compile(rb"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
 KINDS = ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")  # of DVC's folders outside the project
@@ -255,8 +258,8 @@ def repeatable(root: Path, names: Sequence[str] = (".",)) -> Digests:
 
 def numbered(*stages: str) -> list[str]:
     """["T1", "B2", "E3"] as DVC names the stages, other names as they are."""
-    names = {"T": "train_task", "B": "build_memory", "E": "evaluate"}
-    return [re.sub(r"^([TBE])(\d+)$", lambda match: f"{names[match[1]]}@{match[2]}", one) for one in stages]
+    names = {"T": "train_task", "B": "build_memory", "E": "evaluate", "C": "compress"}
+    return [re.sub(r"^([TBEC])(\d+)$", lambda match: f"{names[match[1]]}@{match[2]}", one) for one in stages]
 
 
 # What DVC itself makes of dvc.yaml: per stage its command and the paths and parameters it names.

@@ -20,7 +20,8 @@ from der.model.kernels.processor import Kernels
 from der.model.network import Network, count_parameters, expand, run_network
 from der.settings.sections import DistillationSettings, NetworkSettings, Precision, to_values
 from der.train.batches import TrainingImages, gather_step
-from der.train.step import choose_kernels, learn_representation, worth_compiling
+from der.train.engine import choose_kernels, worth_compiling
+from der.train.step import learn_representation
 from tests.builders import (
     CHANNELS,
     CPU,

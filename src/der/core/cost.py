@@ -41,6 +41,7 @@ class WorkClock:
         self.begin = working_time()
         self.earlier = Spent(0.0, 0)  # what processes before this one spent
         self.epochs: dict[str, int] = {}
+        self.speeds: dict[str, float] | None = None  # seconds that a network takes for an image, by its name
 
     def spent(self) -> Spent:
         """Sum up this process and those before it."""
@@ -56,6 +57,7 @@ class StageTime(NamedTuple):
     device: str  # name of the processor or GPU
     torch: str | None  # version; None for a stage without torch
     computed: bool  # by the newest run that made the results; else from an earlier one
+    speeds: dict[str, float] | None = None  # seconds that a network takes for an image, by its name
 
 
 def show_seconds(seconds: float) -> str:

@@ -254,12 +254,18 @@ def foresee(
 
 def split_known(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
     """Split images by known class; raises UserError for other classes, and for a class without images."""
-    present = set(np.unique(labelled.labels).tolist())
-    if unknown := present - set(classes):
-        raise UserError(f"labels: {name_labels(unknown)} not learned; leave their images out")
+    present = check_known(labelled, classes)
     if missing := [label for label in classes if label not in present]:
         raise UserError(f"labels: {name_labels(missing)} without an image; give some of every class learned")
     return labelled.of_each(classes)
+
+
+def check_known(labelled: Labelled, classes: Sequence[Label]) -> set[Label]:
+    """Return the labels that are present; raises UserError if one is not among ``classes``."""
+    present = set(np.unique(labelled.labels).tolist())
+    if unknown := present - set(classes):
+        raise UserError(f"labels: {name_labels(unknown)} not learned; leave their images out")
+    return present
 
 
 def name_labels(labels: Iterable[Label]) -> str:

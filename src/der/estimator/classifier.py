@@ -9,11 +9,9 @@ checkpoint and a memory as the stages write them, with the settings for further 
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,26 +19,30 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import torch
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
-from der.data.arrays import Memory, check_budget, empty_memory, load_memory, save_memory
+from der.data.arrays import every_row
 from der.estimator import arrays, choices, hub
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
 from der.estimator.keywords import Changes
+from der.estimator.learned import (
+    CHECKPOINT,
+    MEMORY,
+    Learned,
+    check_kind,
+    compress_step,
+    learn_step,
+    read_pair,
+)
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
-from der.memory import build_memory
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.network import Network, features_of
-from der.model.weights import read_start
+from der.model.network import Network
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
-from der.train import resume, step
 from der.train.log import EpochRecord, Listener, Progress
 
 if TYPE_CHECKING:
@@ -48,44 +50,8 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
-CHECKPOINT, MEMORY = "checkpoint", "memory"  # directories of a saved classifier
 OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # its top-level entries
 OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
-
-
-@dataclass(frozen=True)
-class Learned:
-    """The network after a step, the exemplars, and the type of the labels."""
-
-    checkpoint: Checkpoint
-    memory: Memory
-    kind: LabelKind
-    records: tuple[tuple[int, EpochRecord], ...] = ()  # of every epoch, after its step's number
-    foreseen: frozenset[Label] | None = None  # all classes that will ever come, if that is known
-
-    @property
-    def form(self) -> tuple[int, int]:
-        """Side and channels of the network's images."""
-        return self.checkpoint.metadata.image_side, self.checkpoint.metadata.channels
-
-    @property
-    def classes(self) -> list[Label]:
-        """The labels of all classes, in the network's order."""
-        names = self.checkpoint.metadata.class_names
-        return [int(name) for name in names] if self.kind == "int" else [*names]
-
-    @cached_property
-    def bytes(self) -> tuple[int, int]:
-        """Return the bytes of the checkpoint's files and of the memory's files."""
-        with TemporaryDirectory() as directory:
-            self.save(Path(directory))
-            sizes = [SealedDirectory(Path(directory) / name).bytes() for name in (CHECKPOINT, MEMORY)]
-        return sizes[0], sizes[1]
-
-    def save(self, directory: Path) -> None:
-        """Write checkpoint and memory into ``directory``, as the stages do."""
-        save_checkpoint(directory / CHECKPOINT, self.checkpoint)
-        save_memory(directory / MEMORY, self.memory)
 
 
 class Model(sections.Section, frozen=True):
@@ -409,6 +375,27 @@ class DERClassifier:
             ).metrics
         return self._metrics
 
+    def compress(
+        self, X: Images | None = None, y: Sequence[Label] | NDArray[Any] | None = None
+    ) -> "DERClassifier":
+        """Return a classifier of one extractor that has learned the outputs of this one, which stays.
+
+        It can learn more classes. Give the training images of the last step, in any form that ``partial_fit``
+        takes; exemplars represent the classes that have none. The settings are those of section compress.
+        Raises UserError for labels of another type than the learned ones, and for an unknown class.
+        """
+        learned = self._known()
+        rows = {label: learned.memory.of_class(number) for number, label in enumerate(learned.classes)}
+        if X is not None:
+            labelled = self._label(X, y)
+            given = arrays.check_known(labelled, learned.classes)
+            rows |= {label: every_row(labelled.of_each([label])) for label in given}
+        other = DERClassifier(self.settings_, device=self.device, callback=self.callback)
+        with reproducible(), torch.inference_mode(False), torch.enable_grad():
+            device, listener = choose_device(self.device), self.callback or Listener()
+            other._learned = compress_step(learned, [*rows.values()], self.settings_, device, listener)
+        return other
+
     def save(self, path: str | Path) -> None:
         """Write the classifier into the directory ``path``: checkpoint, memory and settings.
 
@@ -499,84 +486,3 @@ def load(
     model = DERClassifier(settings or found, device=device, callback=callback)
     model._learned = learned
     return model
-
-
-def learn_step(
-    previous: Learned | None,
-    classes: Sequence[Label],
-    images: Sequence[NDArray[np.uint8]],
-    kind: LabelKind,
-    settings: Settings,
-    device: torch.device,
-    listener: Listener,
-) -> Learned:
-    """Teach ``classes`` after ``previous``, which does not change (DER, section 3).
-
-    ``images`` holds the training images (N, H, W, C) of each class. Raises UserError if they, the labels or
-    the settings do not fit the earlier steps, and where ``train_step`` and ``build_memory`` raise it.
-    """
-    check_continuation(previous, images, kind, settings)
-    before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
-    steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
-    check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
-    network, start = settings.network, None
-    if before is None and network.weights is not None:
-        start = read_start(network, network.weights)
-    inputs = step.prepare_step(
-        before, steps, images, memory, network, settings.train, device, start, warnings.warn
-    )
-    trained, records = step.train_step(inputs, listener, resume.StateKeeper())
-    memory = build_memory(
-        memory, images, settings.memory, features_of(trained.network, trained.metadata.normalization, device)
-    ).copy()
-    trained.network.cpu()
-    history = previous.records if previous else ()
-    return Learned(trained, memory, kind, (*history, *((len(steps), record) for record in records)))
-
-
-def check_continuation(
-    previous: Learned | None, images: Sequence[NDArray[np.uint8]], kind: LabelKind, settings: Settings
-) -> None:
-    """Raise UserError unless a step on ``images`` can follow ``previous``."""
-    if previous is None:
-        channels = images[0].shape[3]
-        choices.check_channels(settings.network, channels, "give images in colour, or None")
-        return
-    check_form(previous, images[0])
-    check_kind(previous, kind)
-    if replace(settings.network, weights=None) != replace(previous.checkpoint.metadata.network, weights=None):
-        raise UserError("settings: the network differs from the one learned before; begin anew with fit")
-
-
-def check_kind(learned: Learned, kind: LabelKind) -> None:
-    """Raise UserError unless labels have the type of the learned ones: the text "1" is not the number 1."""
-    if kind != learned.kind:
-        words = {"int": "whole numbers", "str": "text"}
-        raise UserError(f"labels: {words[kind]}; those learned are {words[learned.kind]}, give the same")
-
-
-def check_form(learned: Learned, images: NDArray[np.uint8]) -> None:
-    """Raise UserError unless images have the side and channels of the learned ones."""
-    _, side, _, channels = images.shape
-    metadata = learned.checkpoint.metadata
-    if (side, channels) != (metadata.image_side, metadata.channels):
-        raise UserError(
-            f"images: {side} pixels a side and {channels} channels; those learned have "
-            f"{metadata.image_side} and {metadata.channels}, give the same"
-        )
-
-
-def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
-    """Read a step's checkpoint and memory; raises UserError if they belong to different steps."""
-    loaded = load_checkpoint(checkpoint)
-    if not memory.is_dir():
-        raise UserError(
-            f"{memory}: there is no memory of the step in {checkpoint}; give its directory, or take "
-            "der.load_predictor, which needs none"
-        )
-    learned = Learned(loaded, load_memory(memory), kind)
-    classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
-    side, channels = metadata.image_side, metadata.channels
-    if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
-        raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
-    return learned

@@ -79,3 +79,10 @@ class Changes(TypedDict, total=False):
     memory__seed: int
     evaluate: Mapping[str, Any]
     evaluate__group_labels: int
+    compress: Mapping[str, Any]
+    compress__steps: Literal["last", "all"] | None
+    compress__epochs: int
+    compress__learning_rate: float
+    compress__batch_size: int
+    compress__temperature: float
+    compress__beta: float

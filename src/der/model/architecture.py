@@ -92,6 +92,13 @@ def normalize_features(features_ND: NDArray[np.floating]) -> NDArray[np.float64]
     return wide
 
 
+def class_mean(features_ND: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the normalised mean (D,) of the normalised features, for prediction by the nearest mean."""
+    mean = normalize_features(features_ND).mean(axis=0, keepdims=True)
+    unit: NDArray[np.float64] = normalize_features(mean)[0]
+    return unit.astype(np.float32)
+
+
 def in_parts(features_ND: NDArray[Real]) -> Iterator[NDArray[Real]]:
     """Yield views of neighbouring rows, for work that would otherwise double the memory."""
     for start in range(0, len(features_ND), ROWS):

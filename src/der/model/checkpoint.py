@@ -17,8 +17,8 @@ from der.core.files import SealedDirectory, link_or_copy, sealed_directory, writ
 from der.core.registry import check_imported
 from der.model.architecture import HEAD, METADATA, START, Normalization, Shape, extractor_file
 from der.model.backbones import choose_backbone
+from der.settings import sections
 from der.settings.parsing import parse
-from der.settings.sections import Channels, ImageSide, NetworkSettings, Recipe, Section, to_values
 
 if TYPE_CHECKING:
     from der.model.network import Network
@@ -29,21 +29,22 @@ Resize = Literal["cover, centre-crop, bicubic"]
 RESIZE: Resize = get_args(Resize)[0]
 
 
-class Metadata(Section, frozen=True):
+class Metadata(sections.Section, frozen=True, omit_defaults=True):
     """The facts that are needed to use a network, and results of its training."""
 
     format: int
     steps: list[list[str]]  # class names in label order, by the step that brought them
-    image_side: ImageSide
-    channels: Channels
+    image_side: sections.ImageSide
+    channels: sections.Channels
     resize: Resize  # how other images are brought to the side
     normalization: Normalization
-    network: NetworkSettings
-    recipes: list[Recipe]  # of every step's training
+    network: sections.NetworkSettings
+    recipes: list[sections.Recipe]  # of every step's training
     shapes: list[Shape | None]  # channels kept by each extractor; None: all
     parameters: int  # of all extractors and the classifier
     parameters_trained: int  # in the last step, the auxiliary classifier included
     gamma: float | None  # factor of the last weight alignment
+    compressed: sections.CompressSettings | None = None  # how all extractors became one; None: they did not
 
     @property
     def class_names(self) -> list[str]:
@@ -79,7 +80,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
             else:
                 save_weights(extractor, directory / name)
         save_weights(checkpoint.network.head, directory / HEAD)
-        write_json(directory / METADATA, to_values(checkpoint.metadata))
+        write_json(directory / METADATA, sections.to_values(checkpoint.metadata))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -50,7 +50,8 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     before, parameters = read_earlier(summary), provenance.shown_parameters(settings)
     preset, changes = provenance.nearest_preset(parameters)
     digests = "".join(SealedDirectory(project.RAW / split).digest for split in SPLITS)
-    stages = [stage for stage in project.stages_of(last) if stage not in ASIDE]
+    idle = [f"compress@{step}" for step in range(1, last + 1) if not project.is_compressed(step)]
+    stages = [stage for stage in project.stages_of(last) if stage not in (*ASIDE, *idle)]
     return report_page.FinishedRun(
         summary=summary,
         steps=steps,
@@ -78,6 +79,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         stages=stages,
         times=timing.read_times(stages),
         digest=runs.digest_results(),
+        compressed=runs.compare_compressed(range(1, last + 1)),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from der.core.cost import show_seconds
 from der.core.errors import UserError
+from der.core.files import write_sealed
 from der.estimator.choices import backbone_side
 from der.pipeline import dvc, project
 from der.pipeline.edits import Steps, planned_steps
@@ -178,10 +179,15 @@ def plan_row(
     """
     side = backbone_side(settings)
     project.check_chain(len(steps or []))
+    checked = project.plan_compression(settings.compress, len(steps) if steps else None)
+    checked[project.INPUT] = {"image_side": side}
+    known = dict(workspace.code)
     with TemporaryDirectory() as directory:
-        written = Path(directory, project.INPUT.name)
-        project.write_side(side, written)
-        known = workspace.code | {project.INPUT: dvc.md5_of(written)}
+        for path, values in checked.items():
+            written = Path(directory, path)
+            written.parent.mkdir(parents=True, exist_ok=True)
+            write_sealed(written, values)
+            known[path] = dvc.md5_of(written)
     if rewritten:
         known[project.PARAMS] = _hash(parameters)
     row = _Row(workspace, steps, known)

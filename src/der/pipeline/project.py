@@ -3,10 +3,9 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import cache
 from io import StringIO
-from itertools import groupby
+from itertools import groupby, starmap
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +15,7 @@ from ruamel.yaml import YAML
 from der.core import files
 from der.core.errors import DamageError, UserError, naming
 from der.settings import parsing
-from der.settings.sections import SPLITS, DatasetSettings, Section
+from der.settings.sections import SPLITS, CompressSettings, DatasetSettings, Section, to_values
 
 MEND = "run `der verify --repair`, then `dvc repro`"  # what to do about damage
 PARAMS = Path("params.yaml")
@@ -24,6 +23,7 @@ GRAPH = Path("dvc.yaml")
 CHAIN = Path("chain.yaml")
 FINGERPRINTS = Path("data/fingerprints")
 INPUT = Path("data/input.json")
+COMPRESS = Path("data/compress")
 WEIGHTS = Path("data/weights")
 RAW = Path("data/raw")
 TASKS = Path("data/tasks")
@@ -34,14 +34,15 @@ PLOTS = Path("metrics/plots")
 REPORT = Path("metrics/report.html")
 COMPARISON = Path("metrics/comparison.html")
 
+STEP_STAGES = ("train_task", "build_memory", "evaluate", "compress")
 OUTPUTS = ("outs", "metrics")  # the keys of outputs in dvc.yaml
 MARKER = "unused.json"  # the only file of an output of a step past the protocol's last
 WHOLE = 1 << 20  # bytes; larger files are not hashed, because that would take longer than some stages
 CLASSES = "classes.json"  # which split keeps beside a step's images
 HEADER = """\
-# The numbered steps of dvc.yaml's train_task, build_memory and evaluate: the longest protocol that
+# The numbered steps of dvc.yaml's train_task, build_memory, evaluate and compress: the longest protocol that
 # `dvc repro` can run. Written by `der chain`: as long as the protocol in params.yaml, or longer, for a sweep;
-# a number past a protocol's last step costs three stages of about a second each, which leave markers.
+# a number past a protocol's last step costs four stages of about a second each, which leave markers.
 # DVC reads unquoted numbers as no stages at all.
 """
 
@@ -81,6 +82,21 @@ def evaluation(step: int) -> Path:
     return Path("metrics/steps") / str(step)
 
 
+def compressed(step: int) -> Path:
+    """Checkpoint directory of one extractor, into which the network after a step was compressed."""
+    return Path("data/compressed") / str(step)
+
+
+def compression(step: int) -> Path:
+    """Test metrics of that one, and of the whole network beside it."""
+    return Path("metrics/compressed") / str(step)
+
+
+def is_compressed(step: int) -> bool:
+    """Tell whether there is a compressed network of a step."""
+    return compression(step).exists() and not is_unused(compression(step))
+
+
 def made_of(stage: str) -> Path:
     """What ``stage``, train_task@2, was given when it began: an output that no other stage reads."""
     return MADE_OF / f"{stage.replace('@', '_')}.json"
@@ -90,12 +106,12 @@ def outputs(step: int) -> list[Path]:
     """All that the stages of a step leave."""
     return [
         *_results(step),
-        *(made_of(f"{stage}@{step}") for stage in ("train_task", "build_memory", "evaluate")),
+        *(made_of(f"{stage}@{step}") for stage in STEP_STAGES),
     ]
 
 
 def _results(step: int) -> list[Path]:
-    return [of(step) for of in (checkpoint, memory, training, evaluation)]
+    return [of(step) for of in (checkpoint, memory, training, evaluation, compressed, compression)]
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -202,12 +218,12 @@ def stages_of(last: int) -> list[str]:
     return stages
 
 
-def mark_unused(stage: str, step: int, *outputs: Path) -> str:
-    """Write a marker as each output, with the same bytes every time."""
+def mark_unused(stage: str, step: int, *outputs: Path, why: str = "not in the protocol") -> str:
+    """Write a marker as each output, with the same bytes every time; ``why`` goes into the sentence."""
     for output in outputs:
         with files.sealed_directory(output) as directory:
             files.write_json(directory / MARKER, {"unused": True})
-    return f"{stage} {step}: not in the protocol, nothing to do"
+    return f"{stage} {step}: {why}, nothing to do"
 
 
 def is_unused(output: Path) -> bool:
@@ -310,18 +326,51 @@ def write_text(text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_side(side: int | None, path: Path = INPUT) -> None:
+def write_side(side: int | None) -> None:
     """Write the backbone's image side, or None if params.yaml sets one; do not touch an unchanged file."""
-    with suppress(DamageError):
-        if files.read_sealed(path) == {"image_side": side}:
-            return
-    files.write_sealed(path, {"image_side": side})
+    if not holds(INPUT, {"image_side": side}):
+        files.write_sealed(INPUT, {"image_side": side})
+
+
+def holds(path: Path, values: dict[str, Any]) -> bool:
+    """Tell whether a file that stage check writes is whole and holds ``values``."""
+    try:
+        return bool(files.read_sealed(path) == values)
+    except DamageError:
+        return False
 
 
 def read_side() -> int | None:
     """Read the side that stage check wrote; raises DamageError if the file is missing or damaged."""
     side: int | None = files.read_sealed(INPUT)["image_side"]
     return side
+
+
+def plan_compression(settings: CompressSettings, last: int | None) -> dict[Path, dict[str, Any]]:
+    """Return what stage check writes of section compress: a file for each step, empty where it is off.
+
+    So other steps stay where one more is compressed. ``last`` is the protocol's last step, None if only the
+    images tell.
+    """
+    contents: dict[Path, dict[str, Any]] = {}
+    for step in range(1, chain_length() + 1):
+        wanted = settings.steps == "all" or (settings.steps == "last" and step == last)
+        contents[COMPRESS / f"{step}.json"] = to_values(replace(settings, steps=None)) if wanted else {}
+    return contents
+
+
+def write_compression(contents: dict[Path, dict[str, Any]]) -> None:
+    """Write ``plan_compression``; do not touch an unchanged folder."""
+    if {*COMPRESS.glob("*")} != contents.keys() or not all(starmap(holds, contents.items())):
+        with files.atomic_directory(COMPRESS) as directory:
+            for path, values in contents.items():
+                files.write_sealed(directory / path.name, values)
+
+
+def read_compression(step: int) -> CompressSettings | None:
+    """Read the settings with which the network after ``step`` is compressed; None: it is not."""
+    values = files.read_sealed(COMPRESS / f"{step}.json")
+    return parsing.parse(CompressSettings, values) if values else None
 
 
 def with_side(settings: DatasetSettings) -> DatasetSettings:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean
@@ -17,12 +17,13 @@ from der.core.errors import DamageError, UserError, csv_cell
 from der.core.files import SealedDirectory, atomic_file, read_json
 from der.evaluation.results import METRICS as STEP_METRICS
 from der.evaluation.results import StepMetrics
-from der.pipeline import dvc, environment, inputs, project, provenance
+from der.pipeline import dvc, environment, inputs, project, provenance, timing
 from der.pipeline.presets import load_preset
 from der.settings.sections import ProtocolSettings
 from der.summary import verdict
 from der.summary.series import Curve, Summary, align, results_table, show, summarise
 
+COMPRESSED = ["step", "network", "top-1", "top-5", "NME", "parameters", "bytes", "ms an image"]
 PAGE = f"A page to look at, in any browser: {project.REPORT}"
 NO_PAGE = f"`der report` writes a page to look at, in any browser: {project.REPORT}"
 OTHER_PAGE = f"{project.REPORT} shows other results; `der report` writes the page of these"
@@ -66,6 +67,22 @@ def _read_step(step: int) -> StepMetrics:
     return metrics
 
 
+def compare_compressed(steps: Iterable[int]) -> str:
+    """Make a table with two rows for each compressed network: of the whole one and its own; else ""."""
+    rows: list[list[str]] = []
+    measures: dict[str, list[list[float]]] = {"whole": [], "compressed": []}
+    for step in filter(project.is_compressed, steps):
+        time = timing.read_times([f"compress@{step}"]).get(f"compress@{step}")
+        for name, one in SealedDirectory(project.compression(step)).read_json(STEP_METRICS).items():
+            measures[name].append([one["top1"], one["top5"], one["nme"]["top1"]])
+            numbers = [f"{one['parameters']:,}", f"{one['checkpoint_bytes']:,}"]
+            speed = f"{1000 * time.speeds[name]:.3f}" if time and time.speeds else "-"
+            rows.append([str(step), name, *map(show, measures[name][-1]), *numbers, speed])
+    for name, several in measures.items() if len(rows) > 2 else ():
+        rows.append(["mean", name, *map(show, map(mean, zip(*several, strict=True))), "", "", ""])
+    return "\n".join(align([COMPRESSED, *rows], "><>>>>>>")) if rows else ""
+
+
 def read_summary(steps: list[StepMetrics]) -> Summary:
     """Read metrics/summary.json, which git has; raises DamageError unless it belongs to ``steps``."""
     summary = summarise(steps)
@@ -77,7 +94,8 @@ def read_summary(steps: list[StepMetrics]) -> Summary:
 def digest_results() -> str:
     """Digest the summary and all measurements of its steps; their page carries this digest."""
     steps = range(1, len(read_json(project.SUMMARY)["steps"]) + 1)
-    folders = [place(step) for place in (project.evaluation, project.training) for step in steps]
+    places = project.evaluation, project.training, project.compression
+    folders = [place(step) for place in places for step in steps]
     return project.digest_files([project.SUMMARY, *folders])
 
 
@@ -108,6 +126,8 @@ def sum_up() -> str:
     summary, before = check_summary(), provenance.read_summary("HEAD")
     changes = verdict.describe_changes(before, summary) if before else []
     lines = ["", results_table(summary, shutil.get_terminal_size((WIDE, 0)).columns), ""]
+    if compressed := compare_compressed([int(step) for step in summary["steps"]]):
+        lines += ["Compressed into one extractor:", "", compressed, ""]
     lines += ["Since the last commit:", *(f"  {line}" for line in changes), ""] if changes else []
     return "\n".join(lines)
 

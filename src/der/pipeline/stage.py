@@ -25,6 +25,7 @@ SHARED = {
     "train_task": project.train_images,
     "build_memory": project.train_images,
     "evaluate": project.test_images,
+    "compress": project.train_images,
 }
 CUDA_KERNELS = "der.model.kernels.triton"
 MOST_NAMED = 3  # changes in a message
@@ -213,6 +214,8 @@ def perform_stage(name: str, run: StageWork) -> None:
 def is_shared(name: str) -> bool:
     """Tell whether several processes may work on a stage."""
     stage, _, step = name.partition("@")
+    if stage == "compress" and project.read_compression(int(step)) is None:
+        return False
     return stage in SHARED and not project.is_unused(SHARED[stage](int(step)))
 
 

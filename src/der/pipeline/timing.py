@@ -32,6 +32,7 @@ class Line(msgspec.Struct, frozen=True):
     epochs: int | None
     device: str
     torch: str | None
+    speeds: dict[str, float] | None = None  # seconds that a network takes for an image, by its name
 
 
 Kept = TypeVar("Kept")
@@ -52,10 +53,12 @@ def timed(stage: str) -> Iterator[None]:
         yield
     finally:
         _running.reset(token)
-    keep_time(stage, clock.spent(), sum(clock.epochs.values()) or None)
+    keep_time(stage, clock.spent(), sum(clock.epochs.values()) or None, clock.speeds)
 
 
-def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
+def keep_time(
+    stage: str, spent: Spent, epochs: int | None = None, speeds: dict[str, float] | None = None
+) -> None:
     """Append a line for ``stage``, which has just written its outputs; ignore errors of writing."""
     with suppress(OSError, UserError):
         line = Line(
@@ -66,6 +69,7 @@ def keep_time(stage: str, spent: Spent, epochs: int | None = None) -> None:
             seconds=round(spent.seconds, 3),
             runs=spent.runs,
             epochs=epochs,
+            speeds=speeds,
             **environment.describe_machine_in_use(),
         )
         append(environment.scratch_root() / FILE, line)
@@ -106,7 +110,7 @@ def _last_run(lines: Sequence[Line], project: str) -> str:
 
 def _time(line: Line, last_run: str) -> StageTime:
     return StageTime(
-        line.seconds, line.runs, line.epochs, line.device, line.torch, computed=line.run == last_run
+        line.seconds, line.runs, line.epochs, line.device, line.torch, line.run == last_run, line.speeds
     )
 
 

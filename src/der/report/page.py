@@ -59,6 +59,7 @@ class FinishedRun:
     stages: list[str]  # that made the results, in the order in which they can run
     times: Mapping[str, StageTime]  # of those whose time is known, in that order
     digest: str  # of the results, by which the page is told from that of others
+    compressed: str = ""  # table of compressed networks
 
     @property
     def images(self) -> NDArray[np.int64]:

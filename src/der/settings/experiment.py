@@ -31,6 +31,7 @@ class Settings(sections.Section, frozen=True):
     train: sections.TrainSettings
     memory: sections.MemorySettings
     evaluate: sections.EvaluateSettings
+    compress: sections.CompressSettings = sections.CompressSettings()
 
     def __post_init__(self) -> None:
         distilled = self.train.incremental.distillation != sections.NO_DISTILLATION

@@ -408,6 +408,34 @@ class MaskSettings(Section, frozen=True):
     start_deviation: Annotated[FactorOrZero, Meta(description="Standard deviation of e at the start.")]
 
 
+class CompressSettings(Section, frozen=True):
+    """Training one extractor on the whole network's outputs, as FOSTER does (Wang et al., ECCV 2022).
+
+    Seed, precision and augmentation are those of section train.
+    """
+
+    steps: Annotated[
+        Literal["last", "all"] | None,
+        Meta(description="After which steps: last: the protocol's last; all; null: none."),
+    ] = None
+    epochs: Annotated[Count, Meta(description="Passes over the training images.")] = 40
+    learning_rate: Annotated[
+        float,
+        Meta(ge=SMALLEST, le=LARGEST_RATE, description="A tenth after 1/2, a hundredth after 4/5 of epochs."),
+    ] = 0.1
+    batch_size: Annotated[Count, Meta(description="Images.")] = 32
+    temperature: Annotated[Factor, Meta(description="Divides the logits of both networks.")] = 2.0
+    beta: Annotated[
+        float, Meta(ge=0, lt=1, description="Classes weigh 1 / (1 - beta^images); 0: all the same.")
+    ] = 0.97
+
+    @property
+    def schedule(self) -> ScheduleSettings:
+        """The schedule of the epochs."""
+        ends = sorted({self.epochs // 2, 4 * self.epochs // 5} - {0})
+        return ScheduleSettings(self.epochs, self.learning_rate, ends, 0.1, 0.0, 0.9, self.batch_size, 0)
+
+
 class TrainSettings(Section, frozen=True):
     """Training: the settings of all steps, then of the two phases."""
 

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from msgspec.structs import replace
@@ -25,10 +26,11 @@ from der.core import distributed
 from der.core.device import choose_precision
 from der.core.errors import UserError
 from der.core.randomness import generator, keeping_own, lending
+from der.model import network as networks
 from der.model.architecture import Normalization
 from der.model.kernels import layers, processor
-from der.model.network import Extractor, may_draw
-from der.settings.sections import PhaseSettings, ScheduleSettings, TrainSettings
+from der.model.network import Extractor, Network, may_draw
+from der.settings.sections import NetworkSettings, PhaseSettings, Precision, ScheduleSettings, TrainSettings
 from der.train.batches import Batch, Draws, Feed, TrainingImages, draw_epoch
 from der.train.log import EpochRecord, Listener
 from der.train.objective import ChannelMasks, Loss
@@ -474,3 +476,64 @@ class SyncedNorm(torch.autograd.Function):
         means = means / values
         dx = (dy - means[0].view(form) - hat * means[1].view(form)) * (scale * deviation).view(form)
         return dx.to(x.dtype), dscale, dshift, None, None
+
+
+CHECKED = 64  # images that a trained network is tried on
+# When kernels compiled for the processor are worth it. Only parameters and the machine decide, no measured
+# time: a repeated run must compute the same.
+BATCH_PIXELS = 2**16  # with fewer, calls may take longer than what they save
+LARGEST_SIDE = 64  # pixels, in bfloat16: at 224 torch's own operations were faster (docs/speed.md)
+TRAINING_PIXELS = 2**25  # which take about a minute; compiling takes a second or two
+
+
+def choose_kernels(
+    network: NetworkSettings,
+    schedule: ScheduleSettings,
+    images: TrainingImages,
+    precision: Precision,
+    device: torch.device,
+    warn: Callable[[str], None],
+) -> processor.Kernels | None:
+    """Return kernels for a processor, or None if not worth it; ``warn`` tells of a missing compiler."""
+    if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
+        return None
+    extractor = networks.build_extractor(network, images.channels)
+    if not any(isinstance(module, layers.ConvNorm) for module in extractor.modules()):
+        return None  # no layer that kernels train
+    try:
+        return processor.compiled_kernels()
+    except processor.Unavailable as error:
+        warn(f"{error}; training goes on without, and takes up to 1.5 times as long: install g++")
+        return None
+
+
+def worth_compiling(schedule: ScheduleSettings, images: int, side: int, precision: Precision) -> bool:
+    """Tell whether training on so many images of ``side`` pixels is long enough, and its batches large."""
+    pixels = side**2
+    return (
+        (precision != "bfloat16" or side <= LARGEST_SIDE)
+        and schedule.batch_size * pixels >= BATCH_PIXELS
+        and schedule.epochs * images * pixels >= TRAINING_PIXELS
+    )
+
+
+def check_batches(size: int, section: str, extractor: Extractor, images: TrainingImages) -> None:
+    """Raise UserError if a batch would have one value per channel: batch normalisation needs two."""
+    count = len(images.labels)
+    if 1 in (size, count % size) and not networks.takes_one_image(extractor, images.side, images.channels):
+        raise UserError(
+            f"{section}.batch_size: {size} leaves a batch of one of {count} images, too small for batch "
+            f"normalisation at {images.side} pixels; write another number"
+        )
+
+
+def check_scores(
+    network: Network, normalization: Normalization, images: TrainingImages, device: torch.device, step: int
+) -> None:
+    """Raise UserError if the network's scores are not finite: the very last update may have diverged."""
+    sample = images.pixels.read(np.arange(min(CHECKED, len(images.labels))))
+    if not np.isfinite(networks.run_network(network.to(device), normalization, sample, device).logits).all():
+        raise UserError(
+            f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
+            "images"
+        )

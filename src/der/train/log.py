@@ -30,7 +30,7 @@ class EpochRecord(NamedTuple):
     Attributes
     ----------
     phase
-        "representation", or "classifier" if rebalancing trains the classifier again.
+        "representation", "classifier" if rebalancing trains the classifier again, or "compression".
     epoch
         Which epoch of the phase, counted from 1.
     learning_rate

@@ -28,25 +28,18 @@ from der.model import network as networks
 from der.model.architecture import Normalization, measure_normalization
 from der.model.backbones import check_masks, choose_backbone, torch_uniform
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
-from der.model.kernels.layers import ConvNorm
-from der.model.kernels.processor import Kernels, Unavailable, compiled_kernels
-from der.model.network import Extractor, Network
+from der.model.kernels.processor import Kernels
+from der.model.network import Network
 from der.model.resnet import ResNet
 from der.model.weights import Start
 from der.settings import sections
 from der.train import log
 from der.train.batches import TrainingImages, gather_step
-from der.train.engine import StepRun, run_phase
+from der.train.engine import StepRun, check_batches, check_scores, choose_kernels, run_phase
 from der.train.objective import ChannelMasks, ClassifierObjective, Distillation, RepresentationObjective
 from der.train.resume import StateKeeper
 
 FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
-CHECKED = 64  # images that a trained network is tried on
-# When kernels compiled for the processor are worth it. Only parameters and the machine decide, no measured
-# time: a repeated run must compute the same.
-BATCH_PIXELS = 2**16  # with fewer, calls may take longer than what they save
-LARGEST_SIDE = 64  # pixels, in bfloat16: at 224 torch's own operations were faster (docs/speed.md)
-TRAINING_PIXELS = 2**25  # which take about a minute; compiling takes a second or two
 
 
 @dataclass(frozen=True)
@@ -162,6 +155,7 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
         parameters=networks.count_parameters(network),
         parameters_trained=trained,
         gamma=rebalanced.gamma,
+        compressed=None if previous is None else previous.metadata.compressed,
     )
     return TrainedStep(Checkpoint(network.eval(), metadata), [*records, *rebalanced.records])
 
@@ -190,7 +184,8 @@ def learn_representation(
         frozen.append(newest)
         objective = ClassifierObjective(network.head, temperature=1.0)
     else:
-        check_batches(run, newest, images)
+        section = f"train.{'incremental' if run.old_classes else 'base'}"
+        check_batches(phase.batch_size, section, newest, images)
         if settings.masks is not None:
             check_masks(network_settings, settings.masks)
             assert isinstance(newest, ResNet)
@@ -236,29 +231,6 @@ def learn_representation(
     return network, records, trained
 
 
-def check_batches(run: StepRun, extractor: Extractor, images: TrainingImages) -> None:
-    """Raise UserError if a batch would have one value per channel: batch normalisation needs two."""
-    size, count = run.phase.batch_size, len(images.labels)
-    if 1 in (size, count % size) and not networks.takes_one_image(extractor, images.side, images.channels):
-        raise UserError(
-            f"train.{'incremental' if run.old_classes else 'base'}.batch_size: {size} leaves a "
-            f"batch of one of {count} images, too small for batch normalisation at {images.side} pixels; "
-            "write another number"
-        )
-
-
-def check_scores(
-    network: Network, normalization: Normalization, images: TrainingImages, device: torch.device, step: int
-) -> None:
-    """Raise UserError if the network's scores are not finite: the very last update may have diverged."""
-    sample = images.pixels.read(np.arange(min(CHECKED, len(images.labels))))
-    if not np.isfinite(networks.run_network(network.to(device), normalization, sample, device).logits).all():
-        raise UserError(
-            f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
-            "images"
-        )
-
-
 def choose_normalization(
     previous: Checkpoint | None, settings: sections.NetworkSettings, images: TrainingImages
 ) -> Normalization:
@@ -271,39 +243,6 @@ def choose_normalization(
     if expected is not None and len(expected.mean) == images.channels:
         return expected
     return measure_normalization(images.pixels.chunks())
-
-
-def choose_kernels(
-    network: sections.NetworkSettings,
-    schedule: sections.ScheduleSettings,
-    images: TrainingImages,
-    precision: sections.Precision,
-    device: torch.device,
-    warn: Callable[[str], None],
-) -> Kernels | None:
-    """Return kernels for a processor, or None if not worth it; ``warn`` tells of a missing compiler."""
-    if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
-        return None
-    extractor = networks.build_extractor(network, images.channels)
-    if not any(isinstance(module, ConvNorm) for module in extractor.modules()):
-        return None  # no layer that kernels train
-    try:
-        return compiled_kernels()
-    except Unavailable as error:
-        warn(f"{error}; training goes on without, and takes up to 1.5 times as long: install g++")
-        return None
-
-
-def worth_compiling(
-    schedule: sections.ScheduleSettings, images: int, side: int, precision: sections.Precision
-) -> bool:
-    """Tell whether training on so many images of ``side`` pixels is long enough, and its batches large."""
-    pixels = side**2
-    return (
-        (precision != "bfloat16" or side <= LARGEST_SIDE)
-        and schedule.batch_size * pixels >= BATCH_PIXELS
-        and schedule.epochs * images * pixels >= TRAINING_PIXELS
-    )
 
 
 class Rebalanced(NamedTuple):

@@ -1,0 +1,164 @@
+"""What a classifier has learned, the steps that change it, and its files.
+
+# N images, of a class where there are several arrays, H and W pixels, C channels
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from der.core.errors import UserError
+from der.core.files import SealedDirectory
+from der.data.arrays import (
+    ImageRows,
+    Memory,
+    check_budget,
+    empty_memory,
+    join,
+    load_memory,
+    save_memory,
+)
+from der.estimator import choices
+from der.estimator.arrays import Label, LabelKind
+from der.memory import build_memory
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from der.model.network import features_of
+from der.model.weights import read_start
+from der.settings.experiment import Settings
+from der.train import engine, resume, step
+from der.train.batches import TrainingImages
+from der.train.compress import compress, with_own_means
+from der.train.log import EpochRecord, Listener
+
+CHECKPOINT, MEMORY = "checkpoint", "memory"  # directories of a saved classifier
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The network after a step, the exemplars, and the type of the labels."""
+
+    checkpoint: Checkpoint
+    memory: Memory
+    kind: LabelKind
+    records: tuple[tuple[int, EpochRecord], ...] = ()  # of every epoch, after its step's number
+    foreseen: frozenset[Label] | None = None  # all classes that will ever come, if that is known
+
+    @property
+    def form(self) -> tuple[int, int]:
+        """Side and channels of the network's images."""
+        return self.checkpoint.metadata.image_side, self.checkpoint.metadata.channels
+
+    @property
+    def classes(self) -> list[Label]:
+        """The labels of all classes, in the network's order."""
+        names = self.checkpoint.metadata.class_names
+        return [int(name) for name in names] if self.kind == "int" else [*names]
+
+    @cached_property
+    def bytes(self) -> tuple[int, int]:
+        """Return the bytes of the checkpoint's files and of the memory's files."""
+        with TemporaryDirectory() as directory:
+            self.save(Path(directory))
+            sizes = [SealedDirectory(Path(directory) / name).bytes() for name in (CHECKPOINT, MEMORY)]
+        return sizes[0], sizes[1]
+
+    def save(self, directory: Path) -> None:
+        """Write checkpoint and memory into ``directory``, as the stages do."""
+        save_checkpoint(directory / CHECKPOINT, self.checkpoint)
+        save_memory(directory / MEMORY, self.memory)
+
+
+def learn_step(
+    previous: Learned | None,
+    classes: Sequence[Label],
+    images: Sequence[NDArray[np.uint8]],
+    kind: LabelKind,
+    settings: Settings,
+    device: torch.device,
+    listener: Listener,
+) -> Learned:
+    """Teach ``classes`` after ``previous``, which does not change (DER, section 3).
+
+    ``images`` holds the training images (N, H, W, C) of each class. Raises UserError if they, the labels or
+    the settings do not fit the earlier steps, and where ``train_step`` and ``build_memory`` raise it.
+    """
+    check_continuation(previous, images, kind, settings)
+    before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
+    steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
+    check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
+    network, start = settings.network, None
+    if before is None and network.weights is not None:
+        start = read_start(network, network.weights)
+    inputs = step.prepare_step(
+        before, steps, images, memory, network, settings.train, device, start, warnings.warn
+    )
+    trained, records = step.train_step(inputs, listener, resume.StateKeeper())
+    memory = build_memory(
+        memory, images, settings.memory, features_of(trained.network, trained.metadata.normalization, device)
+    ).copy()
+    trained.network.cpu()
+    history = previous.records if previous else ()
+    return Learned(trained, memory, kind, (*history, *((len(steps), record) for record in records)))
+
+
+def compress_step(
+    learned: Learned, rows: list[ImageRows], settings: Settings, device: torch.device, listener: Listener
+) -> Learned:
+    """Compress the network with the images of each class, and compute the class means of memory anew."""
+    checkpoint, own, train = learned.checkpoint, settings.compress, settings.train
+    network, normalization = checkpoint.metadata.network, checkpoint.metadata.normalization
+    images = TrainingImages(join(rows), np.repeat(np.arange(len(rows)), [*map(len, rows)]))
+    kernels = engine.choose_kernels(network, own.schedule, images, train.precision, device, warnings.warn)
+    steps = len(checkpoint.metadata.steps)
+    run = engine.StepRun(steps, 0, normalization, train, device, listener, resume.StateKeeper(), kernels)
+    compressed = compress(run, checkpoint, images, own)
+    memory = with_own_means(learned.memory, compressed, device)
+    compressed.network.cpu()
+    return dataclasses.replace(learned, checkpoint=compressed, memory=memory)
+
+
+def check_continuation(
+    previous: Learned | None, images: Sequence[NDArray[np.uint8]], kind: LabelKind, settings: Settings
+) -> None:
+    """Raise UserError unless a step on ``images`` can follow ``previous``."""
+    if previous is None:
+        channels = images[0].shape[3]
+        choices.check_channels(settings.network, channels, "give images in colour, or None")
+        return
+    check_kind(previous, kind)
+    if replace(settings.network, weights=None) != replace(previous.checkpoint.metadata.network, weights=None):
+        raise UserError("settings: the network differs from the one learned before; begin anew with fit")
+
+
+def check_kind(learned: Learned, kind: LabelKind) -> None:
+    """Raise UserError unless labels have the type of the learned ones: the text "1" is not the number 1."""
+    if kind != learned.kind:
+        words = {"int": "whole numbers", "str": "text"}
+        raise UserError(f"labels: {words[kind]}; those learned are {words[learned.kind]}, give the same")
+
+
+def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
+    """Read a step's checkpoint and memory; raises UserError if they belong to different steps."""
+    loaded = load_checkpoint(checkpoint)
+    if not memory.is_dir():
+        raise UserError(
+            f"{memory}: there is no memory of the step in {checkpoint}; give its directory, or take "
+            "der.load_predictor, which needs none"
+        )
+    learned = Learned(loaded, load_memory(memory), kind)
+    classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
+    side, channels = metadata.image_side, metadata.channels
+    if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
+        raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
+    if learned.memory.class_means.shape[1] != loaded.network.head.in_features:  # the whole network's means
+        return Learned(loaded, with_own_means(learned.memory, loaded, torch.device("cpu")), kind)
+    return learned

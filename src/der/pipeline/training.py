@@ -1,0 +1,71 @@
+"""What the stages that train share: the key of their state, the state itself, the display of progress."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from der.core.errors import UserError
+from der.core.files import SealedDirectory
+from der.pipeline import environment
+from der.pipeline.timing import running_clock
+from der.train.log import Progress, TensorBoard
+from der.train.resume import PREFIX, STATE, StateStore, UnwritableState
+
+if TYPE_CHECKING:
+    import torch
+
+    from der.model.kernels.processor import Kernels
+
+TASK = 16  # first letters of a key: they identify the training without the machine
+
+
+def name_key(
+    settings: Sequence[Any],
+    places: Sequence[Path],
+    fingerprint: str,
+    device: "torch.device",
+    kernels: "Kernels | None",
+) -> str:
+    """Return the key of a training: settings, inputs at ``places``, ``fingerprint``, device and kernels.
+
+    It is a hash of everything that decides on the result, for a file's name. Keys that differ only in device,
+    processes and kernels begin with the same TASK letters.
+    """
+    from der.core.device import name_arithmetic  # only now: torch costs seconds
+
+    digests = [SealedDirectory(place).digest for place in places]  # held to the files as those are read
+    named = "" if kernels is None else kernels.name
+    arithmetic = [*name_arithmetic(device), str(environment.count_processes()), named]
+    task = hashlib.sha256(json.dumps([settings, digests, fingerprint]).encode()).hexdigest()
+    whole = hashlib.sha256(json.dumps([task, arithmetic]).encode()).hexdigest()
+    return task[:TASK] + whole[TASK:]
+
+
+@contextmanager
+def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
+    """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of other devices' state."""
+    try:
+        with StateStore(environment.scratch_root(), key, warn, running_clock()) as store:
+            others = [
+                found.parent for found in environment.scratch_root().glob(f"{PREFIX}{key[:TASK]}*/{STATE}")
+            ]
+            if others and not store.phases:
+                warn(
+                    f"begins anew; what another device, number of processes or compiler trained: {others[0]}"
+                )
+            yield store
+    except UnwritableState as error:
+        raise UserError(
+            f"{error}, or set {environment.SCRATCH} to a directory elsewhere, and run again: it goes on from "
+            "the last state"
+        ) from None
+
+
+def listening(title: str, folder: str, key: str, warn: Callable[[str], None]) -> Progress:
+    """Show progress under ``title``, and write curves into DER_TENSORBOARD's ``folder`` of this ``key``."""
+    root = environment.curves_root()
+    curves = None if root is None else TensorBoard(root / f"{folder}-{key[-8:]}", warn)
+    return Progress(title, curves)

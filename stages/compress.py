@@ -1,0 +1,99 @@
+"""compress@k: one extractor that has learned the outputs of the network after step k, measured beside it.
+
+Torch, which costs seconds, is imported where it is needed.
+"""
+
+from typing import TYPE_CHECKING
+
+from der.core.files import SealedDirectory, sealed_directory, write_json
+from der.data.arrays import Memory, load_memory, read_classes
+from der.evaluation.results import METRICS, StepMetrics
+from der.pipeline import environment, project
+from der.pipeline.stage import Given, run_step
+from der.pipeline.timing import running_clock
+from der.pipeline.training import listening, name_key, training_state
+from der.settings.sections import EvaluateSettings, TrainSettings, to_values
+from der.train.log import Listener, warn
+from der.train.resume import StateKeeper
+
+if TYPE_CHECKING:
+    import torch
+
+    from der.model.checkpoint import Checkpoint
+
+
+def run(step: int, given: Given) -> str:
+    settings, new = project.read_compression(step), project.train_images(step)
+    place, metrics = project.compressed(step), project.compression(step)
+    if settings is None or project.is_unused(new):
+        return project.mark_unused("compress", step, place, metrics, why="not asked for")
+    # Only now: what follows imports torch, which costs seconds.
+    from der.model.checkpoint import check_classes, load_checkpoint, save_checkpoint
+    from der.train.batches import gather_step
+    from der.train.compress import compress, seconds_per_image
+    from der.train.engine import StepRun, choose_kernels
+
+    device, train = environment.set_up_device(), given.section(TrainSettings, "train")
+    given.load(device.type)
+    whole, steps = load_checkpoint(project.checkpoint(step)), project.read_task(new, step)
+    check_classes(project.checkpoint(step), whole, steps)
+    images = gather_step(read_classes(new, steps[-1]), load_memory(project.memory(step - 1)))
+    network, normalization, kernels = whole.metadata.network, whole.metadata.normalization, None
+    if environment.count_processes() == 1:  # the kernels normalise by the images of one process
+        kernels = choose_kernels(network, settings.schedule, images, train.precision, device, warn)
+
+    def work(
+        listener: Listener, keeper: StateKeeper
+    ) -> tuple["Checkpoint", dict[str, StepMetrics], dict[str, float]]:
+        run = StepRun(step, 0, normalization, train, device, listener, keeper, kernels)
+        with environment.computing(f"compress {step}", device):
+            made = compress(run, whole, images, settings)
+            measured = measure(step, whole, made, device)
+            return made, measured, seconds_per_image({"whole": whole, "compressed": made}, images, device)
+
+    if environment.is_worker():
+        work(Listener(), StateKeeper())
+        return ""
+    decisive = [step, to_values(settings), train.seed, train.precision, to_values(train.augmentation)]
+    inputs = new, project.checkpoint(step), project.memory(step - 1)
+    key = name_key(["compress", *decisive], inputs, given.text, device, kernels)
+    with training_state(key, warn) as state:
+        with listening(f"compress {step}", f"compressed_{step:02}", key, warn) as listener:
+            made, measured, running_clock().speeds = work(listener, state)
+        given.confirm()
+        save_checkpoint(place, made)
+        measured["compressed"]["checkpoint_bytes"] = SealedDirectory(place).bytes()
+        with sealed_directory(metrics) as directory:
+            write_json(directory / METRICS, measured)
+        state.finish(SealedDirectory(place).digest)
+    accuracies = [f"{one['top1']:.2f} % {name}" for name, one in measured.items()]
+    return f"compress {step}: top-1 {', '.join(accuracies)}"
+
+
+def measure(
+    step: int, whole: "Checkpoint", compressed: "Checkpoint", device: "torch.device"
+) -> dict[str, StepMetrics]:
+    """Evaluate both networks on the step's test images; the compressed one has no bytes yet.
+
+    Each predicts by the nearest of the class means that its own features of the exemplars have.
+    """
+    from der.evaluation.evaluate import evaluate_step
+    from der.train.compress import with_own_means
+
+    memory = load_memory(project.memory(step))
+    tests = read_classes(project.test_images(step), whole.metadata.class_names)
+    memory_bytes = SealedDirectory(project.memory(step)).bytes()
+
+    def judge(one: "Checkpoint", means: Memory, size: int) -> StepMetrics:
+        settings = EvaluateSettings(group_labels=len(tests))
+        sizes = {"checkpoint_bytes": size, "memory_bytes": memory_bytes}
+        return evaluate_step(one, means, tests, settings, device, **sizes).metrics
+
+    return {
+        "whole": judge(whole, memory, SealedDirectory(project.checkpoint(step)).bytes()),
+        "compressed": judge(compressed, with_own_means(memory, compressed, device), 0),
+    }
+
+
+if __name__ == "__main__":
+    run_step("compress", run)
