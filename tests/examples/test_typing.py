@@ -28,6 +28,8 @@ disallow_untyped_decorators = false
 warn_return_any = false
 [mypy-torch.*,msgspec.*,pandas.*,PIL.*,fastapi.*,uvicorn.*]
 follow_imports = skip
+[mypy-mlflow.*,wandb.*]
+ignore_missing_imports = true
 """
 VIEW = """
 import numpy as np

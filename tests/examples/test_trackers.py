@@ -1,0 +1,33 @@
+"""examples/trackers write every epoch where the tracker, if it is installed, finds it again."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.estimator.tiny import noise, tiny_classifier
+from tests.examples.programs import load_program
+
+
+def test_mlflow_has_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="too large for the tests' environment")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    model = tiny_classifier(load_program("trackers/mlflow_tracker.py").MLflowTracker())
+    with mlflow.start_run() as run:
+        model.partial_fit(*noise(1, 2)).partial_fit(*noise(3))
+    found = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
+    assert [one.step for one in found] == [1, 2]
+    assert [one.value for one in found] == pytest.approx(model.history_["loss"].tolist())
+
+
+def test_weights_and_biases_keeps_every_epoch_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb", reason="too large for the tests' environment")
+    monkeypatch.chdir(tmp_path)
+    with wandb.init(project="der", mode="offline", dir=tmp_path) as run:
+        tracker = load_program("trackers/wandb_tracker.py").WandbTracker(run)
+        model = tiny_classifier(tracker, train__base__epochs=2).partial_fit(*noise(1, 2))
+        assert run.summary["loss"] == model.history_["loss"].iloc[-1] and run.step == 2
+    assert [*tmp_path.rglob("*.wandb")]
