@@ -118,17 +118,18 @@ def test_mean_and_deviation_are_of_as_many_channels(values: int, channels: int) 
 def test_settings_that_suit_small_images(
     images: tuple[int, int, int], base: str, changes: dict[str, Any]
 ) -> None:
-    found, of = suit(*images), preset(base)
+    side, channels, count = images
+    found, of = suit({(side, side + 9), (side, side), (9, 9), (200, 300)}, channels, count), preset(base)
     augmentation = found.train.augmentation
     assert found.train.base == of.train.base and found.train.incremental == of.train.incremental
     assert {"padding": augmentation.crop_padding, "flip": augmentation.horizontal_flip} == changes
     assert found.network.mean is None and found.memory.budget == 20
-    assert choose_form(found, {(40, 50), (99, 70)}, images[1]) == images[:2]
+    assert choose_form(found, {(40, 50), (99, 70)}, channels) == (side, channels)
 
 
 def test_large_images_suit_the_photos_and_get_their_colours() -> None:
-    photos = suit(65, 1, 10)
-    assert photos == suit(1000, 3, 10**6) == preset("photos")
+    photos = suit({(65, 65)}, 1, 10)
+    assert photos == suit({(1000, 700), (40, 40), (900, 900)}, 3, 10**6) == preset("photos")
     assert choose_form(photos, {(112, 112)}, 1) == (112, 3)
 
 

@@ -220,10 +220,10 @@ def test_classes_that_will_come_are_only_checked(known: der.DERClassifier) -> No
     assert state_of(model) == state_of(taught((1, 2), (4,)))
     assert model.predict_proba(noise(1)[0]).shape == (6, 3)
     for of, listed, sentence in [
-        (model, None, r"^classes: 9 is missing; list all that will ever come, or none$"),
+        (model, None, r"^classes: without 9; list all that will ever come, or none$"),
         (model, [1, 2, 4, 9], r"^classes: others than at an earlier step; give the same, or leave them out$"),
-        (known, [1, 9], r"^classes: 2 is missing"),
-        (known, ["1", "2", "9"], r"^classes: 1, 2, 9 is missing"),
+        (known, [1, 9], r"^classes: without 2;"),
+        (known, ["1", "2", "9"], r"^classes: without 1, 2, 9;"),
     ]:
         before = state_of(of)
         with pytest.raises(der.UserError, match=sentence):
@@ -267,10 +267,10 @@ class Named(der.DERClassifier):
 
 
 def test_a_subclass_is_cloned_with_its_own_arguments() -> None:
-    model = Named(tiny_classifier().settings, name="first", device="cpu", train__seed=7)
+    model = Named(tiny_classifier().settings, name="first", device="cpu", random_state=8, train__seed=7)
     copied = clone(model)
     assert isinstance(copied, Named) and (copied.name, copied.device) == ("first", "cpu")
-    assert copied.get_params()["train__seed"] == 7
+    assert copied.get_params()["train__seed"] == 7 and copied.random_state == 8
     assert copied.set_params(name="second").get_params()["name"] == "second"
 
 

@@ -110,6 +110,23 @@ def test_images_of_other_sizes_are_cropped_as_the_pipeline_does(form: str, tmp_p
         assert state_of(model.partial_fit(given[:2], [3, 3])) == state_of(same)
 
 
+def test_pictures_are_turned_as_files_are(
+    colour: der.DERClassifier, images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # turned by 90 degrees
+    Image.fromarray(images[0]).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as picture:
+        found = colour.transform([picture, tmp_path / "turned.png", np.rot90(images[0], -1)])
+    assert (found == found[0]).all() and (found[0] != colour.transform(images[:1])).any()
+
+
+def test_rows_of_pixels_are_no_images() -> None:
+    images, labels = noise(1, 2)
+    with pytest.raises(der.UserError, match=r"^images: uint8 of shape \(12, 64\) does not fit; give"):
+        tiny_classifier().fit(images.reshape(12, 64), labels)
+
+
 def test_squares_of_one_size_keep_it(tmp_path: Path) -> None:
     images, labels = noise(1, 2, side=11)
     model = tiny_classifier().fit([*map(Image.fromarray, images)], labels)

@@ -70,7 +70,7 @@ def test_a_backbone(tmp_path: Path) -> None:
     loaded = der.load(tmp_path / "model")
     images, _ = noise(0, 1, 2, 3)
     assert np.array_equal(loaded.predict_proba(images), model.predict_proba(images))
-    extractor = build_extractor(model.settings.network, 1)
+    extractor = build_extractor(model.settings_.network, 1)
     shapes = [tuple(values.shape[:2]) for values in extractor.parameters() if values.dim() == 4]
     assert shapes == [(16, 1), (16, 16), (16, 16), (32, 16), (32, 32), (64, 32), (64, 64)]
 

@@ -162,7 +162,8 @@ def _to_numpy(images: torch.Tensor) -> NDArray[Any]:
 def _with_channels(images: NDArray[Any], channels: int | None) -> NDArray[Any]:
     """View images as (N, H, W, C): those of torch have C before H, and one image may lack N."""
     shape, several = images.shape, images
-    if images.ndim == 2 or (images.ndim == 3 and (shape[2] in CHANNELS or (shape[0] == COLOURS == channels))):
+    single = images.ndim == 3 and (shape[2] in CHANNELS or (shape[0] == COLOURS == channels))
+    if single or (images.ndim == 2 and channels):  # who learns a first step gives no single image
         several = images[None]
     if several.ndim == 3:
         several = several[..., None]
@@ -248,7 +249,7 @@ def foresee(
     if earlier not in (None, foreseen):
         raise UserError("classes: others than at an earlier step; give the same, or leave them out")
     if others := [label for label in known if label not in foreseen]:
-        raise UserError(f"classes: {name_labels(others)} is missing; list all that will ever come, or none")
+        raise UserError(f"classes: without {name_labels(others)}; list all that will ever come, or none")
     return foreseen
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from inspect import signature
 from operator import attrgetter
 from pathlib import Path
+from statistics import median_low
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -105,12 +106,14 @@ def backbone_side(settings: Settings) -> int | None:
     return backbone.side if side is None else None
 
 
-def suit(side: int, channels: int, images: int) -> Settings:
-    """Choose settings for a first step on so many images, the shortest side of which has so many pixels.
+def suit(sizes: set[tuple[int, int]], channels: int, images: int) -> Settings:
+    """Choose settings for a first step on so many images of these sizes (H, W).
 
-    They are those of preset photos above 64 pixels; else those of digits, and from 5,000 images on of
-    notebook, but in float32, with 20 exemplars of each class, and augmentation and mean of the images.
+    They are those of preset photos if the median of the shorter sides is above 64 pixels; else those of
+    digits, and from 5,000 images on of notebook, but in float32, with 20 exemplars of each class, and with
+    augmentation and mean that suit the images.
     """
+    side = median_low(map(min, sizes)) if sizes else 0
     if side > LARGEST_SMALL:
         return preset("photos")
     changes = {

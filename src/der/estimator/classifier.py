@@ -223,7 +223,7 @@ class DERClassifier:
         if previous is None:
             sizes, channels = arrays.measure(rows)
             if self.settings is None:
-                suited = choices.suit(min(map(min, sizes), default=0), channels, len(rows))
+                suited = choices.suit(sizes, channels, len(rows))
             form = choices.choose_form(self._resolve(suited), sizes, channels)
         else:
             form, known, foreseen = previous.form, previous.classes, previous.foreseen
