@@ -54,7 +54,7 @@ def test_what_is_good(capsys: pytest.CaptureFixture[str]) -> None:
         (r"^dataset:", "steps: 3\ndataset:", r"steps: unknown key; .+"),
         ("budget: 200", "budget: .nan", r"memory\.budget: nan does not fit; write a whole number"),
         (
-            "source: digits((.|\n)*)steps: null",
+            "source: digits((.|\n)*?)steps: null",
             r"source: cifar10\1steps: [[dgo]]",
             r"protocol\.steps: 'dgo' is no class of the data set; it has airplane, .+",
         ),
@@ -323,7 +323,9 @@ def properties(schema: dict[str, Any], kind: str = "Settings", prefix: str = "")
 def test_every_key_is_described_and_every_choice_enumerated() -> None:
     found = properties(make_schema())
     assert len(found) > 40
-    assert all(one["required"] == [*one["properties"]] for one in make_schema()["$defs"].values())
+    for name, one in make_schema()["$defs"].items():
+        absent = {"Settings": {"compress"}, "CompressSettings": set(one["properties"])}.get(name, set())
+        assert one["required"] == [key for key in one["properties"] if key not in absent]
     assert [key for key, entry in found.items() if not entry.get("description")] == []
     for key, choice in CHOICES.items():
         names, *families, own = found[key]["anyOf"]

@@ -109,11 +109,11 @@ def make_schema() -> dict[str, Any]:
     for section in schema["$defs"].values():
         # msgspec and Python differ by version
         section["description"] = inspect.cleandoc(section["description"])
-        # params.yaml has all keys, but for sections with defaults, see parse_section.
-        properties = section["properties"].items()
-        section["required"] = [name for name, one in properties if not {"$ref", "default"} <= one.keys()]
+        section["required"] = list(section["properties"])  # params.yaml has all keys, see parse_section
         for one in section["properties"].values():
             one.pop("default", None)
+    schema["$defs"]["Settings"]["required"].remove("compress")
+    schema["$defs"]["CompressSettings"]["required"] = []
     for path, choice in CHOICES.items():
         families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if is_family(one)]
         named = [one for one in choice.registry if not is_family(one)]

@@ -69,7 +69,7 @@ def compare_compressed() -> str:
     """Make a table with two rows for each compressed network: of the whole one and its own; else ""."""
     rows: list[list[str]] = []
     measures: dict[str, list[list[float]]] = {"whole": [], "compressed": []}
-    for step in filter(project.is_compressed, range(1, project.chain_length() + 1)):
+    for step in filter(project.is_compressed, project.steps_in(project.compression(1).parent)):
         time = timing.read_times([f"compress@{step}"]).get(f"compress@{step}")
         for name, one in SealedDirectory(project.compression(step)).read_json(STEP_METRICS).items():
             measures[name].append([one["top1"], one["top5"], one["nme"]["top1"]])
