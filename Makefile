@@ -24,7 +24,7 @@ run: $(RUNS) # the last stage leaves the table to `der show`, which is there als
 	der show
 
 check: SELECTED := -n 2 -m 'not slow'
-test: SELECTED := -n 3 $(if $(TORTURE),--torture $(TORTURE)) $(if $(SLURM),--slurm)
+test: SELECTED := -n 2 $(if $(TORTURE),--torture $(TORTURE)) $(if $(SLURM),--slurm)
 check test: static
 	$(MAKE) --no-print-directory --jobs 2 types tests SELECTED="$(SELECTED)"
 

@@ -11,15 +11,14 @@ from der.evaluation.results import METRICS, StepMetrics
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.pipeline.timing import running_clock
-from der.pipeline.training import listening, name_key, training_state
 from der.settings.sections import EvaluateSettings, TrainSettings, to_values
-from der.train.log import Listener, warn
-from der.train.resume import StateKeeper
 
 if TYPE_CHECKING:
     import torch
 
     from der.model.checkpoint import Checkpoint
+    from der.train.log import Listener
+    from der.train.resume import StateKeeper
 
 
 def run(step: int, given: Given) -> str:
@@ -29,9 +28,12 @@ def run(step: int, given: Given) -> str:
         return project.mark_unused("compress", step, place, metrics, why="not asked for")
     # Only now: what follows imports torch, which costs seconds.
     from der.model.checkpoint import check_classes, load_checkpoint, save_checkpoint
+    from der.pipeline.training import listening, name_key, training_state
     from der.train.batches import gather_step
     from der.train.compress import compress, seconds_per_image
     from der.train.engine import StepRun, choose_kernels
+    from der.train.log import Listener, warn
+    from der.train.resume import StateKeeper
 
     device, train = environment.set_up_device(), given.section(TrainSettings, "train")
     given.load(device.type)
@@ -43,7 +45,7 @@ def run(step: int, given: Given) -> str:
         kernels = choose_kernels(network, settings.schedule, images, train.precision, device, warn)
 
     def work(
-        listener: Listener, keeper: StateKeeper
+        listener: "Listener", keeper: "StateKeeper"
     ) -> tuple["Checkpoint", dict[str, StepMetrics], dict[str, float]]:
         run = StepRun(step, 0, normalization, train, device, listener, keeper, kernels)
         with environment.computing(f"compress {step}", device):

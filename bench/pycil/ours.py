@@ -26,7 +26,7 @@ from der.memory import build_memory
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, Outputs, fold_network, run_network
 from der.settings.sections import Precision
-from der.train import step as training
+from der.train import engine as training
 from der.train.batches import TrainingImages, gather_step
 from der.train.engine import choose_kernels
 from der.train.log import EpochRecord, Listener

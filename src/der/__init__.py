@@ -6,7 +6,6 @@ part of every stage's code.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _PLACES = {
@@ -30,6 +29,9 @@ __all__ = list(_PLACES)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        # Only now: every stage would wait for it.
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             return version("der-pipeline")
         except PackageNotFoundError:  # run from a clone
@@ -40,11 +42,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [
-        *(
-            name
-            for name in globals()
-            if name not in ("Any", "PackageNotFoundError", "import_module", "version")
-        ),
-        *__all__,
-    ]
+    return [*(name for name in globals() if name not in ("Any", "import_module")), *__all__]

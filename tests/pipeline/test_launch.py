@@ -75,6 +75,7 @@ def test_what_ends_one_ends_all_in_one_sentence(ranks: str, what: str, sentence:
     assert re.fullmatch(f"error: {sentence}\n", stderr), stderr
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_rank_outlives_its_launcher(how: signal.Signals) -> None:
     with running("-m", PROGRAM, "01", "waits", DER_PROCESSES="2", DER_DEVICE="cpu") as process:

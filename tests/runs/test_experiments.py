@@ -83,6 +83,7 @@ def enqueue(pipeline: Pipeline, *settings: str) -> list[str]:
     return re.findall("'(.+)' for future", pipeline.succeed(*line.split(), *words))
 
 
+@pytest.mark.torture
 def test_sweep(queue: Pipeline, tmp_path: Path) -> None:
     refused = queue.command("python", "-m", "der", "compare", PYTHONPATH="src").stderr
     assert "error: no finished experiment of this commit" in refused

@@ -257,5 +257,5 @@ def test_the_plan_names_what_runs(pipeline: Pipeline) -> None:
     end(pipeline, "left", 2)  # split has written what dvc.lock does not know
     counts = compare(pipeline, partial(end, pipeline, "edited", 3))  # which build_memory@1 was not made of
     counts += compare(pipeline, partial(repro, pipeline))
-    counts += walk(pipeline, random.Random(0), 2, signals=False)
+    counts += walk(pipeline, random.Random(0), 1, signals=False)
     assert counts["ran"] and not counts["refused"]

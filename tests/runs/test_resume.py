@@ -158,6 +158,7 @@ def test_what_a_kill_left_serves_the_same_training_only(long: Pipeline, uninterr
     assert_nothing_left(long)
 
 
+@pytest.mark.torture
 def test_two_at_once(long: Pipeline, uninterrupted: Digests) -> None:
     with stopped_in_training(long, *TRAIN) as (first, trainer), started(long, *TRAIN) as second:
         wait_for(lambda: second.ended() or "\n" in second.printed)

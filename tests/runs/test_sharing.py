@@ -123,7 +123,7 @@ def test_a_folder(pipeline: Pipeline, tmp_path: Path) -> None:
     colleague = clone(pipeline, "clone", images=False)
     colleague.edit(train__incremental__learning_rate=0.05)
     assert sorted(pull(colleague, WITHOUT_IMAGES)) == sorted(
-        numbered("T2", "B2", "E2", "summarize", "report")
+        numbered("T2", "B2", "E2", "C2", "summarize", "report")
     )
     theirs, ours = colleague.results(), pipeline.results()
     kept = ("data/checkpoints/1/", "data/memory/1/", "data/tasks/")

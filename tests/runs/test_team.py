@@ -3,6 +3,7 @@
 import shutil
 
 import psutil
+import pytest
 
 from tests.runs.killing import PATIENCE, Started, has_status, started
 from tests.runs.lab import Pipeline, digests
@@ -29,6 +30,7 @@ def find_ranks(run: Started) -> dict[int, psutil.Process]:
     return found
 
 
+@pytest.mark.torture
 def test_one_that_is_killed_ends_all_and_the_next_run_goes_on_to_the_bytes_of_torchrun(
     pipeline: Pipeline,
 ) -> None:
