@@ -1,10 +1,11 @@
 """What params.yaml chooses by name is looked up where it is made."""
 
+import re
 import subprocess
 import sys
 from functools import reduce
 from operator import getitem
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,6 @@ from der.estimator.choices import (
     list_values,
     suit,
 )
-from der.estimator.keywords import Changes
 from der.pipeline.presets import load_settings
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
@@ -136,7 +136,7 @@ def test_large_images_suit_the_photos_and_get_their_colours() -> None:
 def test_keywords_for_type_checkers_are_current() -> None:
     assert KEYWORDS.read_text(encoding="utf-8") == describe_keywords(), "write it again with `der schema`"
     values = list_values(all_values(preset("digits_masks")))
-    assert set(get_type_hints(Changes)) == set(values)
+    assert set(re.findall(r"^    (\w+): ", describe_keywords(), re.MULTILINE)) == set(values)
 
 
 def test_checking_imports_no_torch() -> None:

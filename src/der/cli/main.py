@@ -362,7 +362,7 @@ def plan(arguments: Namespace) -> None:
 
 
 def schema(arguments: Namespace) -> None:
-    """Write params.schema.json and keywords.py again, after an edit of a setting or of a registry."""
+    """Write params.schema.json and keywords.pyi again, after an edit of a setting or of a registry."""
     from der.core.files import write_json
     from der.estimator.choices import KEYWORDS, describe_keywords
     from der.pipeline.edits import SCHEMA, make_schema

@@ -24,7 +24,7 @@ from der.model.architecture import COLOURS
 from der.settings import parsing, sections
 from der.settings.experiment import DEFAULT, DIRECTORY, Settings, list_names, preset
 
-KEYWORDS = Path(__file__).with_name("keywords.py")
+KEYWORDS = Path(__file__).with_name("keywords.pyi")
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names nested parameters
 INERT = ("dataset", "protocol")  # sections that say nothing about arrays
 LARGEST_SMALL = 64  # pixels; a network that starts at random learns larger images slowly
@@ -206,13 +206,12 @@ def list_values(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def describe_keywords() -> str:
-    """Return the text of keywords.py, from which type checkers know the keywords of ``DERClassifier``."""
+    """Return the text of keywords.pyi, from which type checkers know the keywords of ``DERClassifier``."""
     lines = "\n".join(f"    {name}: {kind}" for name, kind in _list_types(Settings))
     return f'''"""The settings as keywords of the classifier; `der schema` writes this file again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
-
 
 class Changes(TypedDict, total=False):
     """Values of the settings by keyword, with two underscores for each dot."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-
 class Changes(TypedDict, total=False):
     """Values of the settings by keyword, with two underscores for each dot."""
 
