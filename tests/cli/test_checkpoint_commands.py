@@ -101,9 +101,10 @@ def test_what_is_no_readable_picture_is_reported_and_skipped(
     no_picture = "cannot be read as a picture; convert it to JPEG or remove it"
     assert printed.err.splitlines() == [
         *(f"skipped: in/{one}.png: {no_picture}" for one in "12"),
-        "skipped: in/dangling.png: cannot be reached; repair or remove it (No such file or directory)",
-        "skipped: in/shut: this folder cannot be listed; allow it",
-        "skipped: pipe.png: neither file nor folder; remove it",
+        "skipped: in/dangling.png: cannot be read as a picture; repair or remove it "
+        "([Errno 2] No such file or directory: 'in/dangling.png')",
+        "skipped: in/shut: no file, or a folder that cannot be listed; allow it or remove it",
+        "skipped: pipe.png: no file, or a folder that cannot be listed; allow it or remove it",
     ]
 
 

@@ -11,10 +11,9 @@ from der.core.errors import DamageError, UserError
 from der.core.registry import check_imported
 from der.data import protocol
 from der.estimator.choices import CHOICES
-from der.pipeline.fingerprint import read_code, write_fingerprints
+from der.pipeline.fingerprint import importing_named, read_code, write_fingerprints
 from der.pipeline.project import FINGERPRINTS, GRAPH, PARAMS, fingerprint, write_text
 from der.pipeline.stage import Given
-from der.pipeline.user_code import importing_named
 from der.settings.parsing import put_values
 from tests.locations import ROOT
 

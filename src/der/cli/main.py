@@ -236,10 +236,10 @@ def predict(arguments: Namespace) -> None:
 
     from der.inference.predictor import list_pictures, load_predictor, read_chunks
     from der.model.network import images_per_pass
-    from der.pipeline import environment, user_code
+    from der.pipeline import environment, fingerprint
 
     device = environment.set_up_device()
-    with user_code.importing_named():
+    with fingerprint.importing_named():
         predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     names = predictor.metadata.class_names
@@ -313,7 +313,7 @@ def export(arguments: Namespace) -> None:
     """
     from der.inference.export import export_onnx, export_safetensors, export_torch
     from der.model.checkpoint import load_checkpoint
-    from der.pipeline.user_code import importing_named
+    from der.pipeline.fingerprint import importing_named
 
     with importing_named():
         checkpoint = load_checkpoint(arguments.checkpoint)

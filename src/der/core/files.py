@@ -4,12 +4,13 @@ They are written beside their final place and then renamed. Reading runs nothing
 bit that flips on the disk, or in a cache that trusts its objects, is an error and never a wrong number.
 """
 
+import csv
 import hashlib
 import json
 import mmap
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,12 @@ def read_json(path: Path) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows as CSV in UTF-8; texts of users need ``csv_cell`` first."""
+    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import pickle
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -250,23 +250,17 @@ def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
     except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
         raise UserError(f"{where}: cannot be read as weights ({_reason(error)}); give another file") from None
     wanted = model.state_dict()
-    fault = next(_find_faults(found, wanted, known), None)
-    if fault is not None:
-        raise UserError(f"{where}: timm:{known.name} has {fault}; give a file of its state_dict()")
-    return {name: found[name] for name in wanted}
-
-
-def _find_faults(found: Mapping[str, Any], wanted: Mapping[str, Tensor], known: TimmModel) -> Iterator[str]:
-    for name, value in wanted.items():
-        if name not in found:
-            yield f"a tensor {name}, which is not there"
-        elif _form(found[name]) != _form(value):
-            yield f"{name} of {_form(value)}, not {_form(found[name])}"
-    others = [name for name in found if name not in wanted and not name.endswith(COUNTER)]
-    if others:
+    wrong = [name for name, value in wanted.items() if _form(found.get(name)) != _form(value)]
+    if not wrong and any(name not in wanted for name in found):
         with Diverted():
             whole = _create(known.name, num_classes=1).state_dict()
-        yield from (f"no tensor {name}" for name in others if name not in whole)
+        wrong = [name for name in found if name not in whole and not name.endswith(COUNTER)]
+    if wrong:
+        raise UserError(
+            f"{where}: not the weights of timm:{known.name}, as {wrong[0]} shows; give a file of its "
+            "state_dict()"
+        )
+    return {name: found[name] for name in wanted}
 
 
 def _reason(error: Exception) -> str:
@@ -277,12 +271,9 @@ def _reason(error: Exception) -> str:
     return said
 
 
-def _form(value: Any) -> str:
-    """Describe a tensor without its values and precision; describe other values by their type."""
-    if not isinstance(value, Tensor):
-        return type(value).__name__
-    kind = "floating-point numbers" if value.is_floating_point() else str(value.dtype)
-    return f"shape {tuple(value.shape)}, {kind}"
+def _form(value: Any) -> Any:
+    """Return a tensor's shape, and whether its numbers have fractions; None for anything else."""
+    return (value.shape, value.is_floating_point()) if isinstance(value, Tensor) else None
 
 
 class Mean(nn.Module):

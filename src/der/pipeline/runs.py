@@ -1,6 +1,5 @@
 """Reads finished runs: metrics, table, changes, comparison of experiments, and published results."""
 
-import csv
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from statistics import mean
 from typing import Any
 
 from der.core.errors import DamageError, UserError, csv_cell
-from der.core.files import SealedDirectory, atomic_file, read_json
+from der.core.files import SealedDirectory, read_json, write_csv
 from der.evaluation.results import METRICS as STEP_METRICS
 from der.evaluation.results import StepMetrics
 from der.pipeline import dvc, environment, inputs, project, provenance, timing
@@ -180,7 +179,7 @@ def compare_experiments(path: Path | None = None, *, as_json: bool = False) -> s
     if own:
         rows.sort(key=lambda row: row.setting != runs[0].setting)
     if path is not None:
-        write_csv(path, rows)
+        write_rows(path, rows)
     if as_json:
         listed = [
             {"setting": row.setting, "runs": row.runs}
@@ -236,19 +235,17 @@ def make_table(rows: list[verdict.Row]) -> str:
     return "\n".join([*align(lines), "", note])
 
 
-def write_csv(path: Path, rows: list[verdict.Row]) -> None:
-    """Write the same numbers unrounded, empty if missing; no value becomes a formula."""
-    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        numbers = [f"{name}_{kind}" for name in verdict.METRICS for kind in verdict.Spread._fields]
-        writer.writerow([*rows[0].setting, "runs", *numbers])
-        for row in rows:
-            texts = [
-                csv_cell(project.one_line(value)) if isinstance(value, str) else project.one_line(value)
-                for value in row.setting.values()  # only text can be a formula
-            ]
-            measures = [one for name in verdict.METRICS for one in row.metrics[name]]
-            writer.writerow([*texts, row.runs, *measures])
+def write_rows(path: Path, rows: list[verdict.Row]) -> None:
+    """Write the same numbers unrounded as CSV, empty if missing; no value becomes a formula."""
+    numbers = [f"{name}_{kind}" for name in verdict.METRICS for kind in verdict.Spread._fields]
+    lines: list[list[object]] = [[*rows[0].setting, "runs", *numbers]]
+    for row in rows:
+        texts = [
+            csv_cell(project.one_line(value)) if isinstance(value, str) else project.one_line(value)
+            for value in row.setting.values()  # only text can be a formula
+        ]
+        lines.append([*texts, row.runs, *(one for name in verdict.METRICS for one in row.metrics[name])])
+    write_csv(path, lines)
 
 
 RESULTS = Path("results")

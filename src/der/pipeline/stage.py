@@ -15,9 +15,8 @@ from der.core.files import remove, write_sealed
 from der.core.registry import imported_own
 from der.pipeline import project
 from der.pipeline.environment import end_with_parent, is_worker, run_together, telling_the_launcher
-from der.pipeline.fingerprint import Code, check_fingerprint, describe
+from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
 from der.pipeline.timing import timed
-from der.pipeline.user_code import named_modules
 from der.settings.sections import Section
 
 # Stages that several processes work on, and the input that says whether there is work at a step.

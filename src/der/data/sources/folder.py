@@ -5,7 +5,7 @@ import shutil
 import unicodedata
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 
 from der.core.errors import UserError, naming
@@ -15,7 +15,6 @@ from der.data.sources.archives import Entry, check_archive, lists_members, surve
 from der.settings.sections import SPLITS, DatasetSettings
 
 Splits = dict[str, dict[str, list[Entry]]]  # split -> class -> files in the order of their names
-Divided = tuple[str, list[Entry], list[Entry]]  # a class, the files of its training and its test images
 
 
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
@@ -193,11 +192,21 @@ def _classes(
     entries: list[Entry], where: str, settings: DatasetSettings, scratch: Path
 ) -> Generator[ClassImages, None, None]:
     splits, passed_over = _sort(entries, where)
-    classes = [_divide(splits, name, settings) for name in sorted(splits["train"])]
-    total = sum(len(train) + len(test) for _, train, test in classes)
+    classes: list[tuple[str, list[Entry], list[Entry]]] = []  # names, files of training and of test images
+    for name, train in sorted(splits["train"].items()):
+        if "test" in splits:
+            classes.append((name, train, splits["test"][name]))
+        else:
+            is_test = choose_tests(name, len(train), settings)
+            classes.append((name, [*compress(train, ~is_test)], [*compress(train, is_test)]))
+    listed = [
+        pictures.Picture("/".join((where, *parts)), file)
+        for _, *both in classes
+        for parts, file in chain(*both)
+        if file is not None
+    ]
     faults: list[pictures.Fault] = []
-    listed = _pictures(classes, where)
-    with closing(pictures.decode(listed, settings.side, settings.channels, total)) as decoded:
+    with closing(pictures.decode(listed, settings.side, settings.channels, len(listed))) as decoded:
         for number, (name, *parts) in enumerate(classes):
             files = [scratch / f"{number}.{split}.npy" for split in SPLITS]
             found = [
@@ -207,25 +216,8 @@ def _classes(
             ]
             faults += found if "test" in splits else sorted(found)
             if not faults:  # else read the other pictures, so that one message names all faults
-                train, test = (read_array(file, mapped=True) for file in files)
-                yield ClassImages(name, train, test, passed_over)
+                read = [read_array(file, mapped=True) for file in files]
+                yield ClassImages(name, read[0], read[1], passed_over)
                 passed_over = 0
     if faults:
         raise UserError(pictures.describe(faults))
-
-
-def _divide(splits: Splits, name: str, settings: DatasetSettings) -> Divided:
-    """Divide the files of a class into training and test files."""
-    train = splits["train"][name]
-    if "test" in splits:
-        return name, train, splits["test"][name]
-    is_test = choose_tests(name, len(train), settings)
-    return name, list(compress(train, ~is_test)), list(compress(train, is_test))
-
-
-def _pictures(classes: list[Divided], where: str) -> Iterator[pictures.Picture]:
-    """Yield each class's training pictures, then its test pictures."""
-    for _, train, test in classes:
-        for parts, file in (*train, *test):
-            assert file is not None, parts
-            yield pictures.Picture("/".join((where, *parts)), file)

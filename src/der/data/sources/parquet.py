@@ -181,8 +181,7 @@ def _read_column(file: Path, column: str) -> Iterator[Any]:
     """Yield the values of a column, with only some rows in memory at a time."""
     with _opening(file) as (_, batches):
         for batch in batches(column):
-            for start in range(0, batch.num_rows, ROWS):
-                yield from batch.column(column).slice(start, ROWS).to_pylist()
+            yield from batch.column(0).to_pylist()
 
 
 @contextmanager
@@ -193,12 +192,8 @@ def _opening(file: Path) -> Iterator[tuple[Any, Any]]:
             with pa.memory_map(str(file)) as source:
                 is_indexed = source.read(6) == b"ARROW1"  # as other programs write; `datasets` saves streams
                 source.seek(0)
-                if is_indexed:
-                    reader = pa.ipc.open_file(source)
-                    yield reader.schema, lambda _: map(reader.get_batch, range(reader.num_record_batches))
-                else:
-                    stream = pa.ipc.open_stream(source)
-                    yield stream.schema, lambda _: stream
+                table = (pa.ipc.open_file if is_indexed else pa.ipc.open_stream)(source).read_all()
+                yield table.schema, lambda column: table.select([column]).to_batches(ROWS)
         else:
             with pq.ParquetFile(file) as found:
                 read = partial(found.iter_batches, ROWS, use_threads=False)

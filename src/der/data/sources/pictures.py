@@ -2,7 +2,6 @@
 
 import io
 import os
-import stat
 import struct
 import threading
 import zlib
@@ -100,14 +99,11 @@ def _decode(picture: Picture, side: int, channels: int) -> Images | Fault:
     try:
         if isinstance(content, bytes):
             return read_picture(io.BytesIO(content), place, side, channels)
-        mode = content.stat().st_mode  # before it is opened: opening a pipe waits for someone to write
-        if stat.S_ISDIR(mode):
-            return Fault(place, f"{place}: this folder cannot be listed; allow it")
-        if not stat.S_ISREG(mode):
-            return Fault(place, f"{place}: neither file nor folder; remove it")
+        if os.path.exists(content) and not os.path.isfile(
+            content
+        ):  # opening a pipe waits for someone to write
+            return Fault(place, f"{place}: no file, or a folder that cannot be listed; allow it or remove it")
         return read_picture(content, place, side, channels)
-    except OSError as error:
-        return Fault(place, f"{place}: cannot be reached; repair or remove it ({error.strerror})")
     except UserError as error:
         return Fault(place, str(error))
 

@@ -4,9 +4,10 @@ To add one, write a function like ``digits`` and put it into SOURCES. Public dat
 libraries that provide them.
 """
 
+import json
 import os
 import unicodedata
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -23,24 +24,8 @@ from der.data.sources import ClassImages, Images, check_name, folder, hold_out
 from der.data.sources.pictures import resize_all
 from der.settings.sections import SPLITS, DatasetSettings
 
-# Names of the classes, in alphabetical order.
-DIGITS = tuple("0123456789")
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-# fmt: off
-CIFAR100 = (
-    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl",
-    "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair",
-    "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin",
-    "elephant", "flatfish", "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp",
-    "lawn_mower", "leopard", "lion", "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain",
-    "mouse", "mushroom", "oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck",
-    "pine_tree", "plain", "plate", "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road",
-    "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider",
-    "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone", "television",
-    "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf",
-    "woman", "worm",
-)
-
+# Names of the classes of public data sets, in alphabetical order.
+CLASSES: dict[str, list[str]] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 BRIGHTEST = 16  # the white of scikit-learn's digits
 
 
@@ -121,7 +106,7 @@ class Source:
     """A source of images, and the facts that are known before it is read."""
 
     read: Read
-    classes: tuple[str, ...] | None = None  # None: those that the user puts there, now and later
+    classes: Sequence[str] | None = None  # None: those that the user puts there, now and later
     list_found: Callable[[DatasetSettings], list[str]] = lambda settings: []  # those; [] if unknown
     # UserError if reading is sure to fail; it would make files at the path.
     check: Callable[[DatasetSettings, Path], None] = lambda settings, scratch: None
@@ -152,9 +137,9 @@ def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits, DIGITS, images=144),
-    "cifar10": Source(cifar10, CIFAR10, check=check_downloads, images=5000),
-    "cifar100": Source(cifar100, CIFAR100, check=check_downloads, images=500),
+    "digits": Source(digits, CLASSES["digits"], images=144),
+    "cifar10": Source(cifar10, CLASSES["cifar10"], check=check_downloads, images=5000),
+    "cifar100": Source(cifar100, CLASSES["cifar100"], check=check_downloads, images=500),
     "folder": Source(folder.folder, list_found=folder.list_classes, check=folder.check_folder),
 }
 
