@@ -140,7 +140,9 @@ def check_parameters(name: str, preset: Any, settings: Settings, expected: Expec
     Where the images come from is free if an identity is ``expected`` of them.
     """
     for change in compare(shown_parameters(settings), preset):
-        if change.key in FREE or (expected is not None and expected.admits(change)):
+        section, _, key = change.key.partition(".")
+        known = expected is not None and (key == "source" or key not in expected.dataset)
+        if change.key in FREE or (section == "dataset" and known):  # an identity says which images these are
             continue
         other = Change(f"{PARAMS}: not preset {name}, which changes {change.key}", change.old, change.new)
         if change.key == "dataset.source":

@@ -37,20 +37,16 @@ def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
     try:
         yield
     except (UserError, OSError) as error:
-        sys.exit(
-            f"error: {printable(describe_error(error))}"
-        )  # in one line, whatever the names of files hold
+        sys.exit(f"error: {printable(describe_error(error))}")  # in one line, whatever names of files hold
     except KeyboardInterrupt:
         sys.exit(interrupted)
 
 
 def describe_error(error: UserError | OSError) -> str:
     """Describe an error; for an error of the system, such as a full disk, with the file."""
-    return (
-        str(error)
-        if isinstance(error, UserError)
-        else f"{error.filename or 'files'}: {error.strerror or error}"
-    )
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{error.filename or 'files'}: {error.strerror or error}"
 
 
 @contextmanager
@@ -69,16 +65,6 @@ def printable(text: str) -> str:
         if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in TURNS
         else letter
         for letter in text
-    )
-
-
-def columns(text: str) -> int:
-    """Count the terminal columns of ``text``: two for wide letters, none for accents."""
-    wide = ("W", "F")
-    return sum(
-        2 if unicodedata.east_asian_width(letter) in wide else 1
-        for letter in text
-        if unicodedata.category(letter) not in ("Mn", "Me", "Cf")
     )
 
 

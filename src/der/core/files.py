@@ -178,14 +178,6 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def expand_home(path: str) -> Path:
-    """Replace "~" in ``path`` by the user's home directory; raises UserError if there is none."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise UserError(f"{path}: there is no such home directory; write the whole path") from None
-
-
 def from_here(path: Path) -> Path:
     """Return ``path`` from the current directory, if it lies below."""
     here = Path.cwd()

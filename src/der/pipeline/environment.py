@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, TypedDict
 from der.core import distributed
 from der.core.cost import processor_name, waiting
 from der.core.errors import UserError, describe_error, naming
-from der.core.files import expand_home
 
 if TYPE_CHECKING:
     import psutil
@@ -105,8 +104,7 @@ def set_up_device() -> "torch.device":
 def scratch_root() -> Path:
     """Return DER_SCRATCH, or a directory in the user's cache, the same for all copies of the repository."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    with naming(SCRATCH):
-        return expand_home(os.environ.get(SCRATCH) or f"{cache}/der/scratch").absolute()
+    return Path(os.path.expanduser(os.environ.get(SCRATCH) or f"{cache}/der/scratch")).absolute()
 
 
 def curves_root() -> Path | None:
@@ -118,14 +116,8 @@ def curves_root() -> Path | None:
         raise UserError(
             f"{CURVES}: tensorboard is missing; pip install 'der-pipeline[tensorboard]', or unset {CURVES}"
         )
-    with naming(CURVES):
-        root = find_project() / expand_home(named)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{CURVES}: {root} cannot be made ({error.strerror}); name another folder, or unset {CURVES}"
-        ) from None
+    root = find_project() / os.path.expanduser(named)
+    root.mkdir(parents=True, exist_ok=True)
     return root
 
 
@@ -243,19 +235,17 @@ def computing(stage: str, device: "torch.device") -> Iterator[None]:
     Torch's threads wait for each other by spinning: two stages with more threads than cores take many times
     as long as one after the other. If OMP_NUM_THREADS is at most half of the cores, the stage does not wait.
     """
+    import torch  # which is there by now
+
     with ExitStack() as stack:
-        if not is_worker() and device.type == "cpu" and _takes_most_cores():
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = torch.get_num_threads() * count_here()
+        waits = "OMP_NUM_THREADS" not in os.environ or 2 * threads > cores
+        if waits and not is_worker() and device.type == "cpu":
             with suppress(OSError), waiting():  # without a lock work goes on
                 stack.enter_context(_processor(stage))
         distributed.barrier()  # rank 0 may have waited, also for another run of the same step
         yield
-
-
-def _takes_most_cores() -> bool:
-    import torch  # which is there by now
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return "OMP_NUM_THREADS" not in os.environ or 2 * torch.get_num_threads() * count_here() > cores
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,17 +24,11 @@ STAGE = "download"
 Classes = dict[str, str]  # a class -> digest of its files' names, sizes and times, training and test
 
 
-@dataclass(frozen=True)
-class ExpectedImages:
+class ExpectedImages(NamedTuple):
     """The images of a public data set in one form."""
 
     dataset: dict[str, Any]  # the parameters of section dataset that decide which images these are
     sha256: str  # see der.data.protocol.identify
-
-    def admits(self, change: project.Change) -> bool:
-        """Tell whether a parameter only says where images come from; the identity says what they are."""
-        section, _, name = change.key.partition(".")
-        return section == "dataset" and (name == "source" or name not in self.dataset)
 
 
 def find_expected(preset: Any) -> ExpectedImages | None:

@@ -133,7 +133,6 @@ def render(run: FinishedRun) -> str:
         "album": album,
         "bins": bins,
         "ece": verdict.expected_calibration_error(bins),
-        "least_ece": verdict.least_calibration_error(bins),
         "seconds": (computed, sum(time.seconds for time in times) - computed),
         "untimed": [stage for stage in run.stages if stage not in run.times],
         "devices": list(dict.fromkeys(time.device for time in times if time.torch)),

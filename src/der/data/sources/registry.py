@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from der.core.errors import UserError, naming
-from der.core.files import expand_home, seal
+from der.core.files import seal
 from der.core.registry import look_up
 from der.data.arrays import class_file, every_row, write_images
 from der.data.sources import ClassImages, Images, check_name, folder, hold_out
@@ -58,7 +58,7 @@ def _cifar(
     # Here, because it takes seconds that the other sources need not spend.
     from torchvision import datasets  # type: ignore[import-untyped]
 
-    directory = expand_home(settings.downloads)
+    directory = Path(os.path.expanduser(settings.downloads))
     train, test = (_load(getattr(datasets, kind), directory, is_train) for is_train in (True, False))
     for label, name in sorted(enumerate(train.classes), key=lambda pair: pair[1]):
         train_images, test_images = (
@@ -130,7 +130,7 @@ class Counts:
 def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
     """Raise UserError if the directory for downloads cannot exist."""
     with naming("dataset.downloads"):
-        wanted = expand_home(settings.downloads)
+        wanted = Path(os.path.expanduser(settings.downloads))
         place = next(one for one in (wanted, *wanted.absolute().parents) if one.exists())
         if not place.is_dir() or not os.access(place, os.W_OK):
             raise UserError(f"{place}: no directory to write into; name another")
