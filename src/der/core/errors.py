@@ -68,6 +68,11 @@ def printable(text: str) -> str:
     )
 
 
+def composed(text: str) -> str:
+    """Return ``text`` in Unicode NFC: an editor or a file system may write a letter and its accent apart."""
+    return unicodedata.normalize("NFC", text)
+
+
 def csv_cell(text: str) -> str:
     """Put an apostrophe before a spreadsheet's formula or a leading apostrophe; it can be undone."""
     return QUOTE + text if text.startswith((*FORMULA, QUOTE)) else text

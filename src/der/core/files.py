@@ -250,6 +250,11 @@ def find_damage(path: Path) -> list[DamageError]:
     return damage
 
 
+def digest(content: bytes) -> str:
+    """Compute the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def digest_file(path: Path) -> str:
     """Compute the SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
@@ -279,4 +284,4 @@ def _read_sealed(path: Path, key: str) -> dict[str, Any]:
 
 
 def _digest_of(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return digest(json.dumps(values, sort_keys=True).encode())

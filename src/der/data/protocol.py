@@ -5,16 +5,14 @@ N images, S side in pixels, C channels
 
 import hashlib
 import json
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
+from der.core.errors import UserError, composed
 from der.data.arrays import list_classes, read_classes
 from der.settings.sections import SPLITS, ProtocolSettings
 
@@ -40,7 +38,7 @@ def order_classes(names: list[str], order: int | list[int | str] | str) -> list[
     if order == "alphabetical":
         return names
     if isinstance(order, list) and order and isinstance(order[0], str):
-        listed = _normalize(order)
+        listed = [composed(str(name)) for name in order]
         _check_names("protocol.class_order", listed, names)
         if len(listed) != len(names):
             missing = next(name for name in names if name not in listed)
@@ -81,14 +79,9 @@ def _check_steps(steps: list[list[str]], names: list[str]) -> list[list[str]]:
     for step, classes in enumerate(steps, start=1):
         if not classes:
             raise UserError(f"protocol.steps: step {step} has no class; name at least one")
-    normalized = [_normalize(step) for step in steps]
+    normalized = [[*map(composed, step)] for step in steps]
     _check_names("protocol.steps", [name for step in normalized for name in step], names)
     return normalized
-
-
-def _normalize(written: Iterable[object]) -> list[str]:
-    """Convert names to Unicode NFC, the form of the data set's names; an editor may write another form."""
-    return [unicodedata.normalize("NFC", str(name)) for name in written]
 
 
 def _check_names(where: str, listed: list[str], names: list[str]) -> None:

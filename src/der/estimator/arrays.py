@@ -23,7 +23,6 @@ LabelKind = Literal["int", "str"]
 FORM = "uint8 or floats in [0, 1] of shape (n, side, side) or (n, side, side, channels), 1 or 3 channels"
 CHANNELS = (1, COLOURS)
 MOST_NAMED = 10  # labels in a message
-UNREADABLE = (*pictures.DAMAGE, Image.DecompressionBombError)
 
 
 class DataSet(Protocol):
@@ -90,7 +89,7 @@ def measure(rows: Rows) -> tuple[set[tuple[int, int]], int]:
             with Image.open(image) if isinstance(image, Path) else nullcontext(image) as picture:
                 sizes.add((picture.height, picture.width))
                 channels = channels if Image.getmodebase(picture.mode) == "L" else COLOURS
-        except UNREADABLE:  # ``scale`` says what is wrong
+        except Exception:  # ``scale`` says what is wrong
             continue
     return sizes, channels
 

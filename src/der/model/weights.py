@@ -7,13 +7,10 @@ imported only when such a name is used.
 """
 
 import difflib
-import hashlib
 import pickle
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from der.core.errors import UserError
+from der.core.files import digest
 from der.core.randomness import Diverted, lending
 from der.model.architecture import COLOURS, Normalization
 from der.model.kernels.layers import fold_pairs
@@ -283,16 +281,15 @@ class Mean(nn.Module):
         return x_BDHW.mean((2, 3), keepdim=True)
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """Start weights of the first extractor, by its own names."""
 
     tensors: Mapping[str, Tensor]
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """The identity of the weights, whatever their file, format or name."""
-        return f"sha256:{hashlib.sha256(self.content()).hexdigest()}"
+        return f"sha256:{digest(self.content())}"
 
     def content(self) -> bytes:
         """Return the weights as the bytes of a safetensors file."""

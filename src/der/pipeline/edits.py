@@ -2,14 +2,13 @@
 
 import inspect
 import os
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from der.core.errors import DamageError, UserError, naming, printable
+from der.core.errors import DamageError, UserError, composed, naming, printable
 from der.core.files import read_json, remove
 from der.core.registry import is_family
 from der.data.arrays import check_budget, list_classes
@@ -208,7 +207,7 @@ def finished_steps() -> Steps:
 def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings) -> list[str]:
     """Choose the classes of the new step: ``names``, or all classes that are in no step of ``before``."""
     known = {name: step for step, classes in enumerate(before, start=1) for name in classes}
-    chosen = list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
+    chosen = list(dict.fromkeys(composed(name) for name in names))
     for name in chosen:
         if name in known:
             raise UserError(f"{name}: in step {known[name]} already; name classes that are new")

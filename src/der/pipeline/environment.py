@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
@@ -305,7 +304,7 @@ def name_run() -> str:
     if "DVC_STAGE" in os.environ and (dvc := find_dvc()) is not None:
         # Its hash is of its number and of when it began, by a clock that nobody sets.
         return f"{platform.node()}-{dvc.pid}-{hash(dvc) & 0xFFFFFFFF:08x}"
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def find_dvc() -> "psutil.Process | None":

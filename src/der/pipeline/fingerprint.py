@@ -5,7 +5,6 @@ tree without docstrings, and files of its name beside it, as of a C++ kernel. It
 """
 
 import ast
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import msgspec
 
 from der.core import registry
 from der.core.errors import DamageError, ForeignCodeError, UserError
-from der.core.files import atomic_directory, from_here, read_sealed, write_sealed
+from der.core.files import atomic_directory, digest, from_here, read_sealed, write_sealed
 from der.pipeline import environment, project
 
 PACKAGES = {"der": Path("src/der"), "stages": Path("stages")}  # ours, and where they lie from the root
@@ -90,12 +89,12 @@ class Code:
         beside = sorted(one for one in path.parent.glob(f"{path.stem}.*") if one.suffix[:3] != ".py")
         sources = [one.read_bytes() for one in (path, *beside)]
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        key = _sha256(_MADE_BY + repr((package, sources)).encode())
+        key = digest(_MADE_BY + repr((package, sources)).encode())
         if key not in self._read:
             try:
                 if (said := self._kept.get(key)) is None:
                     tree = ast.parse(sources[0])
-                    code = _sha256(dump(tree).encode() + b"".join(sources[1:]))
+                    code = digest(dump(tree).encode() + b"".join(sources[1:]))
                     said = code, list(_imported(tree, package))
                 self._read[key] = said
             except (SyntaxError, ValueError, RecursionError) as error:
@@ -153,14 +152,14 @@ def write_fingerprints(texts: dict[str, str]) -> list[str]:
 
 def describe(hashes: Hashes) -> str:
     """Write a fingerprint as text: a line for every module, and the SHA-256 of all these."""
-    text = "".join(f"{digest} {name}\n" for name, digest in hashes.items())
-    return f"{text}{_sha256(text.encode())} {SEAL}\n"
+    text = "".join(f"{code} {name}\n" for name, code in hashes.items())
+    return f"{text}{digest(text.encode())} {SEAL}\n"
 
 
 def check_fingerprint(path: Path) -> None:
     """Raise DamageError if a file of data/fingerprints was changed after it was written."""
     *lines, seal = path.read_bytes().splitlines(keepends=True) or [b""]
-    if seal != f"{_sha256(b''.join(lines))} {SEAL}\n".encode():
+    if seal != f"{digest(b''.join(lines))} {SEAL}\n".encode():
         raise DamageError(f"{path}: damaged, its bytes are not those that were written")
 
 
@@ -232,10 +231,6 @@ def _meaning(node: ast.AST, name: str) -> Any:
     if name == "values" and isinstance(node, ast.JoinedStr):  # Python 3.12 ends some with an empty text
         return [part for part in value if not isinstance(part, ast.Constant) or part.value]
     return value
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 @contextmanager

@@ -1,12 +1,11 @@
 """Makes the page of the finished run, and the page that compares several runs in git."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from der.core.errors import UserError
-from der.core.files import SealedDirectory
+from der.core.files import SealedDirectory, digest
 from der.data.arrays import load_memory, read_labels
 from der.evaluation import results
 from der.pipeline import dvc, inputs, project, provenance, runs, timing
@@ -71,7 +70,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         ],
         parameters=parameters,
         source=settings.dataset.source,
-        identity=hashlib.sha256(digests.encode()).hexdigest(),
+        identity=digest(digests.encode()),
         preset=preset,
         differences=[(one.key, project.shorten(one.new), project.shorten(one.old)) for one in changes],
         seed=settings.train.seed,

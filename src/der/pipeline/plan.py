@@ -11,7 +11,6 @@ one of each frozen extractor. The seconds of an image are those of another step'
 first one they are measured, for a second.
 """
 
-import hashlib
 import json
 import shutil
 import time
@@ -27,7 +26,7 @@ from msgspec.structs import replace
 
 from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
-from der.core.files import read_array, write_sealed
+from der.core.files import digest, read_array, write_sealed
 from der.data.arrays import exemplars_per_class
 from der.data.sources import folder, registry
 from der.estimator.choices import backbone_side
@@ -269,7 +268,7 @@ class _Row:
 
 
 def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return digest(json.dumps(content).encode())
 
 
 def estimate(

@@ -1,6 +1,5 @@
 """What the stages that train share: the key of their state, the state itself, the display of progress."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from der.core.errors import UserError
-from der.core.files import SealedDirectory
+from der.core.files import SealedDirectory, digest
 from der.pipeline import environment
 from der.pipeline.timing import running_clock
 from der.train.log import Progress, TensorBoard
@@ -39,8 +38,8 @@ def name_key(
     digests = [SealedDirectory(place).digest for place in places]  # held to the files as those are read
     named = "" if kernels is None else kernels.name
     arithmetic = [*name_arithmetic(device), str(environment.count_processes()), named]
-    task = hashlib.sha256(json.dumps([settings, digests, fingerprint]).encode()).hexdigest()
-    whole = hashlib.sha256(json.dumps([task, arithmetic]).encode()).hexdigest()
+    task = digest(json.dumps([settings, digests, fingerprint]).encode())
+    whole = digest(json.dumps([task, arithmetic]).encode())
     return task[:TASK] + whole[TASK:]
 
 

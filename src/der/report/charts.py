@@ -8,14 +8,12 @@ from itertools import accumulate, cycle, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import vl_convert
-from numpy.typing import NDArray
 
 from der.core.cost import StageTime, show_seconds
 from der.core.files import atomic_directory, write_json
 from der.evaluation.results import StepMetrics, read_confusion
-from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, one_line, shortened
+from der.report.matrices import Matrix, Places, accuracy_matrix_chart, confusion_chart, one_line, shortened
 from der.summary.series import Curve, Summary, accuracy_matrix, read_logs, summarise, write_tables
 from der.summary.verdict import Bin, wilson
 from der.train.log import EpochRecord
@@ -333,7 +331,7 @@ def reliability_chart(bins: Sequence[Bin]) -> Chart:
     return Chart("Accuracy by confidence after the last step", "confidence (%)", (0.0, 102.0), panels)
 
 
-def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
+def memory_chart(exemplars: Sequence[Places]) -> Chart:
     """Show exemplars per class after every step (fewest, mean, most), and of all classes.
 
     ``exemplars`` has the number for each class seen, after every step.

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from der.core.errors import UserError
 from der.core.files import atomic_directory
-from der.data.sources.archives import unpack
-from der.data.sources.folder import check_folder, list_classes
+from der.data.sources.folder import check_folder, list_classes, unpack
 from der.data.sources.registry import Counts, download
 from tests.data.sources.image_trees import (
     Contents,

@@ -8,10 +8,8 @@ features in a schema's metadata (arrow_writer.py).
 import json
 import re
 import shutil
-import unicodedata
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from der.core.errors import UserError
+from der.core.errors import UserError, composed
 from der.core.files import read_array
 from der.data.sources import ClassImages, choose_tests, folder, pictures
 from der.settings.sections import DatasetSettings
@@ -162,7 +160,7 @@ def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
                     f"{file}: label {label} of row {row} has no name; {len(columns.names)} are known, from 0"
                 )
             label = columns.names[label]
-        yield unicodedata.normalize("NFC", str(label))
+        yield composed(str(label))
 
 
 def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[pictures.Picture]:
@@ -196,8 +194,8 @@ def _opening(file: Path) -> Iterator[tuple[Any, Any]]:
                 yield table.schema, lambda column: table.select([column]).to_batches(ROWS)
         else:
             with pq.ParquetFile(file) as found:
-                read = partial(found.iter_batches, ROWS, use_threads=False)
-                yield found.schema_arrow, lambda column: read(columns=[column])
+                read = found.iter_batches
+                yield found.schema_arrow, lambda column: read(ROWS, columns=[column], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{file}: cannot be read as Parquet or Arrow ({reason}); get it again") from None

@@ -6,17 +6,15 @@ libraries that provide them.
 
 import json
 import os
-import unicodedata
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from der.core.errors import UserError, naming
+from der.core.errors import UserError, composed, naming
 from der.core.files import seal
 from der.core.registry import look_up
 from der.data.arrays import class_file, every_row, write_images
@@ -72,7 +70,7 @@ def _load(dataset: Any, directory: Path, is_train: bool) -> Any:
     """Load a torchvision data set; torchvision checks its MD5 and downloads it if it is not complete."""
     try:
         return dataset(directory, train=is_train, download=True)
-    except (OSError, RuntimeError, HTTPException) as error:
+    except Exception as error:  # of the network, of the file, of the data set's code
         raise UserError(
             f"{directory / dataset.filename}: could not be downloaded and verified ({error}); put the file "
             f"from {dataset.url} there yourself (MD5 {dataset.tgz_md5}), and delete the directory "
@@ -208,7 +206,7 @@ def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
         raise UserError(f"yields {_kind(one)}, no class by name; yield a ClassImages for every class")
     with naming(f"{one.name!r}"):
         check_name(one.name)
-    if one.name != unicodedata.normalize("NFC", one.name):
+    if one.name != composed(one.name):
         raise UserError(f"{one.name!r} is not in Unicode NFC; normalise the name")
     if before is not None and one.name <= before:
         raise UserError(f"class {one.name!r} comes after {before!r}; yield every class once, names sorted")
