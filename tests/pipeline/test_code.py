@@ -104,7 +104,7 @@ def test_the_code_of_a_function_belongs_to_the_stages_that_run_it(key: str) -> N
 
 
 def test_a_stage_is_held_to_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("der.pipeline.stage.imported_own", imported := {"own.earlier"})
+    monkeypatch.setattr("der.core.registry.imported_own", imported := {"own.earlier"})
     given = Given("build_memory")
     given.confirm()
     imported.add("own.names")  # of a function that was named after stage check

@@ -15,7 +15,6 @@ import pytest
 from der.core.errors import UserError
 from der.core.files import sealed_directory
 from der.data.sources.registry import CLASSES
-from der.pipeline import edits
 from der.pipeline.dvc import LOCK
 from der.pipeline.edits import planned_steps
 from der.pipeline.presets import load_settings
@@ -126,7 +125,7 @@ def images(request: pytest.FixtureRequest, clone: Path, monkeypatch: pytest.Monk
         with sealed_directory(RAW / split) as directory:
             for name in ("ant", "bee", "cat", "dog"):
                 (directory / f"{name}.npy").write_bytes(b"pixels")
-    monkeypatch.setattr(edits, "read_code", lambda stages: dict.fromkeys(stages, CODE))
+    monkeypatch.setattr("der.pipeline.fingerprint.read_code", lambda stages: dict.fromkeys(stages, CODE))
     lock = {"schema": "2.0", "stages": {"download": record(path, file)}}
     LOCK.write_text(json.dumps(lock) + "\n")
     return file

@@ -154,7 +154,7 @@ ARITHMETIC: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "threads": lambda patch: patch.setattr(torch, "get_num_threads", lambda: 99),
     "torch": lambda patch: patch.setattr(torch, "__version__", "99.0"),
     "python": lambda patch: patch.setattr(sys, "version", "99.0"),
-    "processor": lambda patch: patch.setattr("der.core.device.processor_name", lambda: "Z80"),
+    "processor": lambda patch: patch.setattr("der.core.cost.processor_name", lambda: "Z80"),
     "instructions": lambda patch: patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "MMX"),
     "torch's kernels": lambda patch: patch.setenv("ATEN_CPU_CAPABILITY", "default"),
     "oneDNN's kernels": lambda patch: patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41"),

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from der.core.errors import DamageError, UserError
 from der.core.files import SealedDirectory, atomic_file, find_damage, from_here, read_sealed, remove
-from der.pipeline import project
-from der.pipeline.provenance import read_committed
+from der.pipeline import project, provenance
 from der.settings.parsing import parse_yaml
 
 LOCK = Path("dvc.lock")
@@ -156,7 +155,7 @@ def count_same_steps(revision: str, most: int) -> int:
     It compares both dvc.lock files; without them the count is 0.
     """
     try:
-        now, then = read_records(), _parse(read_committed(LOCK, revision).decode())
+        now, then = read_records(), _parse(provenance.read_committed(LOCK, revision).decode())
         steps = [(_find_images(now, step), _find_images(then, step)) for step in range(1, most + 1)]
     except (UserError, ValueError, KeyError, TypeError, AttributeError):  # no lock as DVC writes it
         return 0
@@ -174,9 +173,9 @@ def is_recorded(parameters: Any) -> bool:
 
     It checks stage report, the last one, which depends on all parameters and on the summary.
     """
-    report = _parse(read_committed(LOCK).decode()).get("report", {})
+    report = _parse(provenance.read_committed(LOCK).decode()).get("report", {})
     return report.get("params", {}).get(str(project.PARAMS)) == parameters and (
-        read_hashes(report, "deps").get(project.SUMMARY) == md5_of(read_committed(project.SUMMARY))
+        read_hashes(report, "deps").get(project.SUMMARY) == md5_of(provenance.read_committed(project.SUMMARY))
     )
 
 

@@ -21,8 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from der.core import distributed
-from der.core.cost import processor_name, waiting
+from der.core import cost, distributed
 from der.core.errors import UserError, describe_error, naming
 
 if TYPE_CHECKING:
@@ -133,14 +132,16 @@ def describe_machine() -> Machine:
 
     device = find_device()
     name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()} ({device.type})"
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{cost.processor_name()} ({device.type})"
     )
     return {"device": name, "torch": str(torch.__version__)}  # a str of a class of its own
 
 
 def describe_machine_in_use() -> Machine:
     """Like describe_machine if this process works with torch; else name only the processor."""
-    return describe_machine() if "torch" in sys.modules else {"device": processor_name(), "torch": None}
+    return describe_machine() if "torch" in sys.modules else {"device": cost.processor_name(), "torch": None}
 
 
 AGAIN = "run again: it goes on from the last epoch"
@@ -241,7 +242,7 @@ def computing(stage: str, device: "torch.device") -> Iterator[None]:
         threads = torch.get_num_threads() * count_here()
         waits = "OMP_NUM_THREADS" not in os.environ or 2 * threads > cores
         if waits and not is_worker() and device.type == "cpu":
-            with suppress(OSError), waiting():  # without a lock work goes on
+            with suppress(OSError), cost.waiting():  # without a lock work goes on
                 stack.enter_context(_processor(stage))
         distributed.barrier()  # rank 0 may have waited, also for another run of the same step
         yield
@@ -259,7 +260,7 @@ def _processor(stage: str) -> Iterator[None]:
         lock.acquire(timeout=SILENT)
     except Timeout:
         named = holder.read_text(encoding="utf-8") if holder.exists() else ""
-        said = f"{stage}: waiting for {named or 'another run'}, which computes here"
+        said = f"{stage}: cost.waiting for {named or 'another run'}, which computes here"
         print(said, file=sys.stderr, flush=True)
         lock.acquire(poll_interval=0.2)
     try:

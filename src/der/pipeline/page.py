@@ -8,14 +8,11 @@ from der.core.errors import UserError
 from der.core.files import SealedDirectory, digest
 from der.data.arrays import load_memory, read_labels
 from der.evaluation import results
-from der.pipeline import dvc, inputs, project, provenance, runs, timing
-from der.pipeline.presets import PLACES
+from der.pipeline import dvc, inputs, presets, project, provenance, runs, timing
 from der.report import page as report_page
+from der.settings import parsing, sections
 from der.settings.experiment import Settings
-from der.settings.parsing import parse_yaml
-from der.settings.sections import SPLITS
-from der.summary.series import Summary, read_logs
-from der.summary.verdict import Reference, chance, earlier
+from der.summary import series, verdict
 
 ASIDE = ("check", "report")  # stages that are no part of the work, or cannot know their own time
 
@@ -48,7 +45,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     images, protocol = inputs.RunImages(settings.dataset.source), settings.protocol
     before, parameters = read_earlier(summary), provenance.shown_parameters(settings)
     preset, changes = provenance.nearest_preset(parameters)
-    digests = "".join(SealedDirectory(project.RAW / split).digest for split in SPLITS)
+    digests = "".join(SealedDirectory(project.RAW / split).digest for split in sections.SPLITS)
     idle = [f"compress@{step}" for step in range(1, last + 1) if not project.is_compressed(step)]
     stages = [stage for stage in project.stages_of(last) if stage not in (*ASIDE, *idle)]
     return report_page.FinishedRun(
@@ -56,7 +53,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         steps=steps,
         confusions=[counts for counts, _ in confusions],
         names=confusions[-1][1],
-        logs=read_logs(project.training(step) for step in range(1, last + 1)),
+        logs=series.read_logs(project.training(step) for step in range(1, last + 1)),
         memory=memory,
         exemplars=[np.bincount(read_labels(project.memory(step))) for step in range(1, last + 1)],
         predictions=results.read_predictions(evaluations[-1]),
@@ -65,7 +62,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         joint=runs.joint_accuracy(images, classes),
         references=[
             *runs.published_references(images, protocol),
-            chance([step["classes"] for step in steps]),
+            verdict.chance([step["classes"] for step in steps]),
             *([before] if before else []),
         ],
         parameters=parameters,
@@ -82,7 +79,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     )
 
 
-def read_earlier(own: Summary) -> Reference | None:
+def read_earlier(own: series.Summary) -> verdict.Reference | None:
     """Find the newest committed results other than ``own``, over the steps with the same images in both.
 
     None if there are none, as after another data set or protocol, and if these steps have not changed, as
@@ -98,9 +95,9 @@ def read_earlier(own: Summary) -> Reference | None:
         return None
     name, source = "before the last edit", f"{project.SUMMARY} of commit {revision}"
     if steps == len(own["steps"]) == len(before["steps"]):
-        return earlier(name, source, before)
+        return verdict.earlier(name, source, before)
     name += f", steps 1 to {steps}" if steps > 1 else ", step 1"
-    return earlier(name, f"{source}, over the steps that have the same images", before, steps)
+    return verdict.earlier(name, f"{source}, over the steps that have the same images", before, steps)
 
 
 def make_comparison(names: Sequence[str]) -> str:
@@ -127,9 +124,9 @@ def read_compared(names: Sequence[str]) -> list[report_page.ComparedRun]:
             )
         found.append(report_page.ComparedRun(name, revision, summary, {}))
         text = provenance.read_committed(project.PARAMS, revision).decode()
-        parameters.append(parse_yaml(text, project.PARAMS))
+        parameters.append(parsing.parse_yaml(text, project.PARAMS))
     changes = [change for one in parameters for change in project.compare(parameters[0], one)]
-    for key in dict.fromkeys(change.key for change in changes if change.key not in PLACES):
+    for key in dict.fromkeys(change.key for change in changes if change.key not in presets.PLACES):
         for run, values in zip(found, parameters, strict=True):
             run.differing[key] = project.shorten(project.value_at(values, key))
     return found

@@ -11,8 +11,7 @@ from der.core.errors import UserError
 from der.core.files import SealedDirectory
 from der.data.protocol import plan_steps
 from der.model.architecture import METADATA, START
-from der.pipeline import project
-from der.pipeline.presets import PLACES, list_presets, load_preset
+from der.pipeline import presets, project
 from der.settings.experiment import Settings
 from der.settings.sections import all_values, to_values
 from der.summary.series import Summary
@@ -24,8 +23,10 @@ OTHERWISE = f"trained with other parameters than {project.PARAMS} has; run `dvc 
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
     """Find the preset that differs in the fewest ``parameters``, the first of equal ones, and these."""
-    presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}  # as plain lists
-    changes = {name: list(project.compare(values, parameters)) for name, values in presets.items()}
+    plain = {
+        name: json.loads(json.dumps(presets.load_preset(name))) for name in presets.list_presets()
+    }  # lists, numbers
+    changes = {name: list(project.compare(values, parameters)) for name, values in plain.items()}
     nearest = min(changes, key=lambda name: len(changes[name]))
     return nearest, changes[nearest]
 
@@ -33,7 +34,7 @@ def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change
 def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return all parameters except places on the user's machine."""
     sections = all_values(settings)
-    for place in PLACES:
+    for place in presets.PLACES:
         section, _, name = place.partition(".")
         del sections[section][name]
     return sections

@@ -14,10 +14,8 @@ from typing import Any
 
 from der.core.errors import DamageError, UserError, csv_cell
 from der.core.files import SealedDirectory, read_json, write_csv
-from der.evaluation.results import METRICS as STEP_METRICS
-from der.evaluation.results import StepMetrics
-from der.pipeline import dvc, environment, inputs, project, provenance, timing
-from der.pipeline.presets import load_preset
+from der.evaluation.results import METRICS, StepMetrics
+from der.pipeline import dvc, environment, inputs, presets, project, provenance, timing
 from der.settings.sections import ProtocolSettings
 from der.summary import verdict
 from der.summary.series import Curve, Summary, align, results_table, show, summarise
@@ -58,9 +56,9 @@ def read_steps() -> list[StepMetrics]:
 
 def _read_step(step: int) -> StepMetrics:
     path = project.evaluation(step)
-    metrics: StepMetrics = SealedDirectory(path).read_json(STEP_METRICS)
+    metrics: StepMetrics = SealedDirectory(path).read_json(METRICS)
     if not isinstance(metrics, dict) or not metrics.keys() >= StepMetrics.__required_keys__:
-        raise UserError(f"{path / STEP_METRICS}: no metrics of a step; run the step's evaluation again")
+        raise UserError(f"{path / METRICS}: no metrics of a step; run the step's evaluation again")
     if metrics["step"] != step:
         raise DamageError(f"{path}: the metrics of step {metrics['step']}")
     return metrics
@@ -72,7 +70,7 @@ def compare_compressed(steps: Iterable[int]) -> str:
     measures: dict[str, list[list[float]]] = {"whole": [], "compressed": []}
     for step in filter(project.is_compressed, steps):
         time = timing.read_times([f"compress@{step}"]).get(f"compress@{step}")
-        for name, one in SealedDirectory(project.compression(step)).read_json(STEP_METRICS).items():
+        for name, one in SealedDirectory(project.compression(step)).read_json(METRICS).items():
             measures[name].append([one["top1"], one["top5"], one["nme"]["top1"]])
             numbers = [f"{one['parameters']:,}", f"{one['checkpoint_bytes']:,}"]
             speed = f"{1000 * time.speeds[name]:.3f}" if time and time.speeds else "-"
@@ -283,14 +281,14 @@ def _find_published(images: inputs.RunImages, protocol: ProtocolSettings) -> Ite
     content = read_json(PUBLISHED)
     shared: dict[tuple[str, str], list[str]] = {}
     for name, kinds in content["presets"].items():
-        preset = load_preset(name)
+        preset = presets.load_preset(name)
         sizes = [preset["protocol"][key] for key in ("first_classes", "later_classes")]
         if sizes == [protocol.first_classes, protocol.later_classes] and images.are_those_of(preset):
             for kind, results in kinds.items():
                 shared.setdefault((kind, json.dumps(results)), []).append(name)
-    for (kind, text), presets in shared.items():
+    for (kind, text), names in shared.items():
         results = json.loads(text)
-        name = f"{' and '.join(presets)}, {KINDS[kind]} ({results['source']})"
+        name = f"{' and '.join(names)}, {KINDS[kind]} ({results['source']})"
         yield name, content["sources"][results["source"]], results
 
 
@@ -305,6 +303,6 @@ def joint_accuracy(images: inputs.RunImages, classes: int) -> float | None:
     It is also None if the run learned only some of the classes; ``classes`` is their number.
     """
     records = [read_json(path) for path in sorted(RESULTS.glob(f"{JOINT}-*.json"))]
-    if not records or classes != len(images.classes) or not images.are_those_of(load_preset(JOINT)):
+    if not records or classes != len(images.classes) or not images.are_those_of(presets.load_preset(JOINT)):
         return None
     return float(mean(record["metrics"]["last_top1"] for record in records))

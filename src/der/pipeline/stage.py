@@ -10,13 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from der.core import files, registry
 from der.core.errors import UserError, advising, ending_in_a_sentence
-from der.core.files import remove, write_sealed
-from der.core.registry import imported_own
-from der.pipeline import project
-from der.pipeline.environment import end_with_parent, is_worker, run_together, telling_the_launcher
-from der.pipeline.fingerprint import Code, check_fingerprint, describe, named_modules
-from der.pipeline.timing import timed
+from der.pipeline import environment, fingerprint, project, timing
 from der.settings.sections import Section
 
 # Stages that several processes work on, and the input that says whether there is work at a step.
@@ -49,14 +45,14 @@ class Given:
         if not path.is_file():
             raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
         said = path.read_text(encoding="utf-8", errors="replace")
-        self.named = named_modules(self.parameters)
-        code = Code(self.named)
+        self.named = fingerprint.named_modules(self.parameters)
+        code = fingerprint.Code(self.named)
         self.hashes = code.hash_stage(stage)
-        self.text = describe(self.hashes)
+        self.text = fingerprint.describe(self.hashes)
         self.confirmed = self._loaded()
-        self.earlier = frozenset(imported_own)
+        self.earlier = frozenset(registry.imported_own)
         if said != self.text:
-            check_fingerprint(path)
+            fingerprint.check_fingerprint(path)
             raise self._changed()
 
     def section(self, kind: type[S], key: str) -> S:
@@ -98,9 +94,11 @@ class Given:
                 f"{self.name}: edited while it ran: {'; '.join(changes[:MOST_NAMED])}. It left nothing; run "
                 "`dvc repro` again, or take the edit back first to keep what it has trained"
             )
-        if not imported_own - self.earlier <= self.hashes.keys():  # params.yaml names others than check read
+        if (
+            not registry.imported_own - self.earlier <= self.hashes.keys()
+        ):  # params.yaml names others than check read
             raise self._changed()
-        loaded, code = self._loaded(), Code(self.named)
+        loaded, code = self._loaded(), fingerprint.Code(self.named)
         for name in loaded - self.confirmed:
             if code.hash_module(name) != self.hashes[name]:
                 raise self._changed()
@@ -111,7 +109,7 @@ class Given:
         path = project.made_of(self.name)
         if path in project.list_outputs(self.name):
             params = {key: project.value_at(self.parameters, key) for key in self.keys}
-            write_sealed(path, {"params": params, "files": self.hashes_of_dvc})
+            files.write_sealed(path, {"params": params, "files": self.hashes_of_dvc})
 
     def _loaded(self) -> set[str]:
         """List the modules of its code that this process has imported."""
@@ -168,7 +166,7 @@ def run_step(stage: str, run: Callable[[int, Given], str]) -> None:
     work = partial(perform_stage, name, partial(run, step))
     with ending():
         if is_shared(name):
-            run_together(work, f"stages.{stage}", str(step))
+            environment.run_together(work, f"stages.{stage}", str(step))
         else:
             work()
 
@@ -179,7 +177,7 @@ def _read_arguments(stage: str, **helps: str) -> list[int]:
     for name, text in helps.items():
         parser.add_argument(name, type=int, help=text)
     arguments = vars(parser.parse_args())
-    end_with_parent()
+    environment.end_with_parent()
     return [arguments[name] for name in helps]
 
 
@@ -191,7 +189,7 @@ def perform_check(run: Callable[[], str]) -> None:
 
 def perform_stage(name: str, run: StageWork) -> None:
     """Run a stage, `train_task@2` in DVC's graph, and print its sentence; a worker prints nothing."""
-    if is_worker():
+    if environment.is_worker():
         with ending():
             given = Given(name)
             run(given)
@@ -204,7 +202,7 @@ def perform_stage(name: str, run: StageWork) -> None:
             given.confirm()
         except UserError:
             for output in project.list_outputs(name):
-                remove(output)
+                files.remove(output)
             raise
         given.keep()
         print(sentence, flush=True)
@@ -221,12 +219,12 @@ def is_shared(name: str) -> bool:
 @contextmanager
 def framing(name: str) -> Iterator[None]:
     """Store how long a stage took, and end it as ``ending`` does."""
-    with ending(), timed(name):
+    with ending(), timing.timed(name):
         yield
 
 
 @contextmanager
 def ending() -> Iterator[None]:
     """End the program with one line and exit status 1 after an error that users can fix."""
-    with ending_in_a_sentence(INTERRUPTED), telling_the_launcher(), advising(project.MEND):
+    with ending_in_a_sentence(INTERRUPTED), environment.telling_the_launcher(), advising(project.MEND):
         yield

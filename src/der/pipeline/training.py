@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from der.core.errors import UserError
 from der.core.files import SealedDirectory, digest
-from der.pipeline import environment
-from der.pipeline.timing import running_clock
+from der.pipeline import environment, timing
 from der.train.log import Progress, TensorBoard
 from der.train.resume import PREFIX, STATE, StateStore, UnwritableState
 
@@ -47,7 +46,7 @@ def name_key(
 def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
     """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of other devices' state."""
     try:
-        with StateStore(environment.scratch_root(), key, warn, running_clock()) as store:
+        with StateStore(environment.scratch_root(), key, warn, timing.running_clock()) as store:
             others = [
                 found.parent for found in environment.scratch_root().glob(f"{PREFIX}{key[:TASK]}*/{STATE}")
             ]

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import vl_convert
 
-from der.core.cost import StageTime, show_seconds
-from der.core.files import atomic_directory, write_json
+from der.core import cost, files
 from der.evaluation.results import StepMetrics, read_confusion
 from der.report.matrices import Matrix, Places, accuracy_matrix_chart, confusion_chart, one_line, shortened
 from der.summary.series import Curve, Summary, accuracy_matrix, read_logs, summarise, write_tables
@@ -391,7 +390,7 @@ def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
     ]
 
 
-def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
+def timeline(times: Mapping[str, cost.StageTime], steps: int, size: Size) -> Spec:
     """Show where a run's time went: a row for every step, and one each for the stages before and after.
 
     ``times`` are the known times of stages, in the order in which they run; stages that the last run did
@@ -427,11 +426,11 @@ def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
     }
 
 
-def describe_stage(time: StageTime) -> str:
+def describe_stage(time: cost.StageTime) -> str:
     """Return the script's text for the bar of a stage."""
     computed = "computed by the last run" if time.computed else "taken from the cache"
     parts = f", in {time.runs} parts" if time.runs > 1 else ""
-    return f"{show_seconds(time.seconds)}, {computed}{parts}"
+    return f"{cost.show_seconds(time.seconds)}, {computed}{parts}"
 
 
 def matrix(chart: Matrix) -> Spec:
@@ -500,9 +499,9 @@ def write_summary(
         "confusion": matrix(confusion_chart(counts_CC, names, sizes, len(steps))),
         "training": training_chart(logs).spec(FILE),
     }
-    with atomic_directory(plots) as directory:
+    with files.atomic_directory(plots) as directory:
         write_tables(directory, summary, accuracy_matrix(steps), logs)
         for name, spec in specs.items():
             draw(spec, directory / f"{name}.png")
-    write_json(summary_json, summary)
+    files.write_json(summary_json, summary)
     return summary

@@ -14,9 +14,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from der.core import files, registry
 from der.core.errors import UserError, composed, naming
-from der.core.files import seal
-from der.core.registry import look_up
 from der.data.arrays import class_file, every_row, write_images
 from der.data.sources import ClassImages, Images, check_name, folder, hold_out
 from der.data.sources.pictures import resize_all
@@ -144,7 +143,7 @@ SOURCES: dict[str, Source] = {
 
 def find_source(settings: DatasetSettings) -> Source:
     """Find the source that ``settings`` name, or a user's function; raises UserError if there is none."""
-    found: Source | Read = look_up(SOURCES, settings.source, "dataset.source")
+    found: Source | Read = registry.look_up(SOURCES, settings.source, "dataset.source")
     return found if isinstance(found, Source) else Source(found)
 
 
@@ -164,7 +163,7 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
                 _put(images, file, destination / SCRATCH)
             counts += (1, len(one.train), len(one.test), one.passed_over)
     for split in SPLITS:
-        seal(destination / split, {})
+        files.seal(destination / split, {})
     return Counts(*counts.tolist())
 
 
