@@ -60,7 +60,11 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     last step takes the remainder. Raises UserError for an unknown, repeated or missing class.
     """
     if settings.steps is not None:
-        return _check_steps(settings.steps, names)
+        steps = [[*map(composed, step)] for step in settings.steps]
+        if not steps or [] in steps:
+            raise UserError("protocol.steps: no step, or one without a class; name the classes of every step")
+        _check_names("protocol.steps", [name for step in steps for name in step], names)
+        return steps
     ordered = order_classes(names, settings.class_order)
     first = settings.first_classes or len(names)
     if first > len(names):
@@ -71,17 +75,6 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     starts = range(first, len(ordered), settings.later_classes)
     later = [ordered[start : start + settings.later_classes] for start in starts]
     return [ordered[:first], *later]
-
-
-def _check_steps(steps: list[list[str]], names: list[str]) -> list[list[str]]:
-    if not steps:
-        raise UserError("protocol.steps: no step; write a list of class names for every step, or null")
-    for step, classes in enumerate(steps, start=1):
-        if not classes:
-            raise UserError(f"protocol.steps: step {step} has no class; name at least one")
-    normalized = [[*map(composed, step)] for step in steps]
-    _check_names("protocol.steps", [name for step in normalized for name in step], names)
-    return normalized
 
 
 def _check_names(where: str, listed: list[str], names: list[str]) -> None:
@@ -97,8 +90,7 @@ def _check_names(where: str, listed: list[str], names: list[str]) -> None:
 def identify(directory: Path) -> Identity:
     """Identify the images in ``directory/{train,test}/<class>.npy``, uint8 (N, S, S, C).
 
-    The identity depends only on class names and pixels, not on file names, the order within a class or the
-    format. Raises UserError naming a file that is missing or damaged.
+    It depends only on class names and pixels, not on file names, the order within a class or the format.
     """
     parts = []
     for split in SPLITS:

@@ -97,8 +97,7 @@ def measure(rows: Rows) -> tuple[set[tuple[int, int]], int]:
 def scale(rows: Rows, side: int, channels: int) -> tuple[NDArray[np.uint8], list[Any]]:
     """Convert images as the pipeline does, to uint8 (N, side, side, channels); return a data set's labels.
 
-    An image of another size is scaled until it covers the square, and centre-cropped. Raises UserError
-    naming what is no image, and files that cannot be read.
+    Raises UserError naming what is no image, and files that cannot be read.
     """
     if isinstance(rows, np.ndarray) and rows.shape[1:] == (side, side, channels):
         return rows, []
@@ -187,10 +186,7 @@ def _to_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def check_labelled(images: NDArray[np.uint8], found: list[Any], labels: object = None) -> Labelled:
-    """Join images (N, H, W, C) with their labels, those ``found`` among them if none are given.
-
-    Raises UserError, which says what to give instead.
-    """
+    """Join images (N, H, W, C) with ``labels``, or with those ``found`` among them; raises UserError."""
     if labels is None and not found:
         raise UserError("labels: there is none; y should be a 1d array, or X pairs of image and label")
     kind, values = check_labels(found if labels is None else labels)

@@ -146,10 +146,7 @@ def choose_form(settings: Settings, sizes: set[tuple[int, int]], channels: int) 
 def resolve(
     settings: Settings | str | None, changes: dict[str, Any], random_state: int | None = None
 ) -> Settings:
-    """Return settings, or those of a preset's name, with changes; raises UserError for what does not fit.
-
-    None checks the changes alone.
-    """
+    """Return settings, a preset's or for None the default's, with changes; raises UserError for misfits."""
     if settings is None:
         settings = DEFAULT
     found = preset(settings) if isinstance(settings, str) else settings

@@ -31,8 +31,7 @@ def list_pictures(paths: Sequence[Path]) -> list[Path]:
 
     Links are followed, but each directory is searched once. In directories, hidden files and files whose
     names are no pictures' are skipped, as in a folder of training images. Unreadable entries, such as broken
-    links, are listed too: ``read_chunks`` says what is wrong with them. Raises UserError for a path that does
-    not exist, and for a directory without pictures.
+    links, are listed too: ``read_chunks`` says what is wrong with them.
     """
     files: list[Path] = []
     for path in paths:

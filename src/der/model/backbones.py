@@ -53,10 +53,7 @@ class BackboneFunction(Protocol):
 
 
 def cifar_resnet(settings: NetworkSettings) -> Backbone:
-    """The residual networks for small images of He et al. 2016, section 4.2.
-
-    Raises UserError, the key first, for a depth or stem that none of them has.
-    """
+    """The residual networks for small images of He et al. 2016, section 4.2."""
     if (settings.depth - 2) % 6:
         raise UserError(f"depth: {settings.depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110")
     if settings.stem == "large":
@@ -70,8 +67,7 @@ def cifar_resnet(settings: NetworkSettings) -> Backbone:
 def resnet(settings: NetworkSettings) -> Backbone:
     """The residual networks of basic blocks of He et al. 2016, table 1: 18 and 34 layers.
 
-    A block starts as its shortcut (Goyal et al. 2017, section 5.1; the authors' code). Raises UserError, the
-    key first, for any other depth.
+    A block starts as its shortcut (Goyal et al. 2017, section 5.1; the authors' code).
     """
     if settings.depth not in BLOCKS:
         raise UserError(f"depth: {settings.depth} is no depth of backbone resnet; write 18 or 34")

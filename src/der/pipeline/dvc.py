@@ -150,10 +150,7 @@ def stages_to_run(parameters: Any) -> list[str]:
 
 
 def count_same_steps(revision: str, most: int) -> int:
-    """Count the steps, of the first ``most``, whose training and test images are the same in a commit as now.
-
-    It compares both dvc.lock files; without them the count is 0.
-    """
+    """Count the first steps, ``most`` of them, whose images are by dvc.lock the same in a commit as now."""
     try:
         now, then = read_records(), _parse(provenance.read_committed(LOCK, revision).decode())
         steps = [(_find_images(now, step), _find_images(then, step)) for step in range(1, most + 1)]

@@ -25,10 +25,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def check_project(warn: Callable[[str], None]) -> None:
-    """Raise UserError if a run with these parameters and this chain would fail; ``warn`` gets warnings.
-
-    Writes the backbone's image side for stage download.
-    """
+    """Raise UserError if a run of these parameters would fail; write what stages need to know of them."""
     settings = presets.load_settings()
     environment.curves_root()  # here, not with a training's output gone
     environment.check_work()
@@ -172,9 +169,7 @@ def describe_missing_images(path: str) -> list[str]:
 def add_classes(names: Sequence[str]) -> str:
     """Add a step of the classes ``names``, by default all new ones, to the finished steps in params.yaml.
 
-    Added steps that are not trained yet stay. Returns what `dvc repro` will train. Raises UserError, and
-    changes nothing, if no step is finished, a class is unknown or already in a step, or other parameters
-    are invalid.
+    Added steps that are not trained yet stay. Returns what `dvc repro` will train. An error changes nothing.
     """
     settings, length = presets.load_settings(), project.chain_length()
     finished = finished_steps()

@@ -136,10 +136,7 @@ def read_code(stages: Iterable[str], *, keep: bool = False) -> dict[str, str]:
 
 
 def write_fingerprints(texts: dict[str, str]) -> list[str]:
-    """Write the fingerprints of ``read_code`` if any is new; return the stages with a new one.
-
-    Raises UserError if code was edited since.
-    """
+    """Write the fingerprints of ``read_code`` if any is new; return the stages with a new one."""
     old = {path.name: path.read_text("utf-8", "replace") for path in project.FINGERPRINTS.glob("*")}
     if texts != old:
         with atomic_directory(project.FINGERPRINTS) as directory:

@@ -18,20 +18,14 @@ ASIDE = ("check", "report")  # stages that are no part of the work, or cannot kn
 
 
 def make_page(settings: Settings) -> str:
-    """Write metrics/report.html of the run with ``settings``; returns a sentence that says where.
-
-    Raises UserError for results of which dvc.lock says what is not so.
-    """
+    """Write metrics/report.html of the run with ``settings``; returns a sentence that says where."""
     if sentences := dvc.find_misrecorded().values():
         raise UserError(f"{'; '.join(sentences)}: run `dvc repro` again")
     return report_page.write_page(report_page.render(read_run(settings)), project.REPORT)
 
 
 def read_run(settings: Settings) -> report_page.FinishedRun:
-    """Read the results of the other stages; raises UserError for a missing, damaged or foreign file.
-
-    Files are also foreign if they were trained with other parameters than ``settings``.
-    """
+    """Read the results of the other stages; raises UserError for those of other parameters, or damaged."""
     steps = runs.read_steps()
     last = len(steps)
     provenance.check_training(last, settings)
@@ -101,10 +95,7 @@ def read_earlier(own: series.Summary) -> verdict.Reference | None:
 
 
 def make_comparison(names: Sequence[str]) -> str:
-    """Write metrics/comparison.html of revisions or experiments; returns a sentence that says where.
-
-    Raises UserError for fewer than two names, and for a name without a finished run.
-    """
+    """Write metrics/comparison.html of revisions or experiments; returns a sentence that says where."""
     if len(names) < 2:
         raise UserError(f"der report: {names[0]} alone; name two or more revisions or experiments to compare")
     return report_page.write_page(report_page.render_comparison(read_compared(names)), project.COMPARISON)

@@ -191,8 +191,7 @@ def plan_row(
 ) -> Identities:
     """List what runs with ``parameters``, all of params.yaml, which is ``rewritten`` with them or unchanged.
 
-    Two rows of a sweep with the same identity of a stage share its run. Raises UserError for impossible
-    parameters.
+    Two rows of a sweep with the same identity of a stage share its run.
     """
     side = backbone_side(settings)
     project.check_chain(len(steps or []))

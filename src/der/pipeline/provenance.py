@@ -73,7 +73,7 @@ def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
         return [[step["classes"], step["top1"], step["nme_top1"]] for step in summary["steps"].values()]
 
     log = git("log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(project.SUMMARY))
-    for revision in log.split():
+    for revision in log.decode().split():
         summary = read_summary(revision)
         if summary is not None and accuracies(summary) != accuracies(own):
             return revision, summary
@@ -82,9 +82,9 @@ def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
 
 def find_commit(name: str) -> str | None:
     """Find the short revision of a commit, or of an experiment with that name; None if there is neither."""
-    experiments = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    experiments = git("for-each-ref", "--format=%(refname)", "refs/exps").decode().split()
     for one in (name, *(ref for ref in experiments if ref.rpartition("/")[2] == name)):
-        revision = git("rev-parse", "--verify", "--quiet", "--short", f"{one}^{{commit}}").strip()
+        revision = git("rev-parse", "--verify", "--quiet", "--short", f"{one}^{{commit}}").decode().strip()
         if revision:
             return revision
     return None
@@ -92,7 +92,7 @@ def find_commit(name: str) -> str | None:
 
 def code_revision() -> str | None:
     """Name the commit that last changed the code, "-dirty" if it differs from that; None without git."""
-    revision = git("log", "--max-count=1", "--format=%h", "--", *CODE).strip()
+    revision = git("log", "--max-count=1", "--format=%h", "--", *CODE).decode().strip()
     return revision + ("-dirty" if is_code_changed() else "") if revision else None
 
 
@@ -112,15 +112,11 @@ def read_summary(revision: str) -> Summary | None:
 
 def read_committed(path: Path, revision: str = "HEAD") -> bytes:
     """Read a file from a commit; empty if the commit lacks it, or without a commit or git."""
-    return _run_git("show", f"{revision}:./{path.as_posix()}")
+    return git("show", f"{revision}:./{path.as_posix()}")
 
 
-def git(*words: str) -> str:
+def git(*words: str) -> bytes:
     """Return the output of git, or nothing if it fails."""
-    return _run_git(*words).decode()
-
-
-def _run_git(*words: str) -> bytes:
     line = ["git", "--no-optional-locks", *words]  # `git status` may write its index
     try:
         return subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, check=True).stdout

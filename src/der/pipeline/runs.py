@@ -116,10 +116,7 @@ def show_results(*, as_json: bool = False) -> str:
 
 
 def sum_up() -> str:
-    """Return the table of metrics/summary.json and its changes; raises UserError if there is none.
-
-    On a terminal, the table is as wide as that.
-    """
+    """Return the table of metrics/summary.json, at most as wide as the terminal, and its changes."""
     summary, before = check_summary(), provenance.read_summary("HEAD")
     changes = verdict.describe_changes(before, summary) if before else []
     lines = ["", results_table(summary, shutil.get_terminal_size((WIDE, 0)).columns), ""]
@@ -146,10 +143,7 @@ def check_summary() -> Summary:
 
 
 def compare_experiments(path: Path | None = None, *, as_json: bool = False) -> str:
-    """Compare the commit's run with its finished experiments: a row for every setting, the commit's first.
-
-    Returns text or JSON, and writes a CSV file at ``path``. Raises UserError if no experiment is finished.
-    """
+    """Compare the commit's run with its finished experiments, in a row for every setting; ``path``: CSV."""
     commit = read_commit()
     fault = commit["error"] or commit["data"]["params"][str(project.PARAMS)].get("error")
     if fault:
@@ -298,10 +292,7 @@ def make_curve(name: str, source: str, first: int, later: int, top1: list[float]
 
 
 def joint_accuracy(images: inputs.RunImages, classes: int) -> float | None:
-    """Return the mean top-1 of recorded joint trainings on these images; None if there are none.
-
-    It is also None if the run learned only some of the classes; ``classes`` is their number.
-    """
+    """Return the mean top-1 of recorded joint trainings on all these ``classes``; None if there are none."""
     records = [read_json(path) for path in sorted(RESULTS.glob(f"{JOINT}-*.json"))]
     if not records or classes != len(images.classes) or not images.are_those_of(presets.load_preset(JOINT)):
         return None

@@ -183,7 +183,7 @@ def _read_arguments(stage: str, **helps: str) -> list[int]:
 
 def perform_check(run: Callable[[], str]) -> None:
     """Run the work of stage check, and print its sentence."""
-    with framing("check"):
+    with ending(), timing.timed("check"):
         print(run(), flush=True)
 
 
@@ -195,7 +195,7 @@ def perform_stage(name: str, run: StageWork) -> None:
             run(given)
             given.confirm()
         return
-    with framing(name):
+    with ending(), timing.timed(name):
         given = Given(name)
         sentence = run(given)
         try:
@@ -214,13 +214,6 @@ def is_shared(name: str) -> bool:
     if stage == "compress" and project.read_compression(int(step)) is None:
         return False
     return stage in SHARED and not project.is_unused(SHARED[stage](int(step)))
-
-
-@contextmanager
-def framing(name: str) -> Iterator[None]:
-    """Store how long a stage took, and end it as ``ending`` does."""
-    with ending(), timing.timed(name):
-        yield
 
 
 @contextmanager

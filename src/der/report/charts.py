@@ -331,10 +331,7 @@ def reliability_chart(bins: Sequence[Bin]) -> Chart:
 
 
 def memory_chart(exemplars: Sequence[Places]) -> Chart:
-    """Show exemplars per class after every step (fewest, mean, most), and of all classes.
-
-    ``exemplars`` has the number for each class seen, after every step.
-    """
+    """Show after every step the exemplars of a class (fewest, mean, most), and of all classes."""
     x, totals = [float(len(counts)) for counts in exemplars], [float(counts.sum()) for counts in exemplars]
     means = [float(counts.mean()) for counts in exemplars]
     band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
@@ -487,9 +484,7 @@ def write_summary(
     """Write the summary of steps 1..T and return it.
 
     ``last`` is the directory of the last step's evaluation; ``training`` has the logs of steps 1..T.
-    ``summary_json`` gets the summary; the directory ``plots`` gets four PNG plots and three CSV tables. The
-    plot of accuracies also shows ``published`` curves and the upper bound, ``joint``. Raises UserError naming
-    a missing or damaged file; nothing is written then.
+    The directory ``plots`` gets four PNG plots and three CSV tables. An error leaves nothing written.
     """
     counts_CC, names = read_confusion(last)
     logs, summary, sizes = read_logs(training), summarise(steps), [one["classes"] for one in steps]

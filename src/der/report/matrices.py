@@ -147,10 +147,7 @@ class Matrix:
 def accuracy_matrix_chart(
     steps: list[StepMetrics], names: Sequence[str], images: Sequence[int] = ()
 ) -> Matrix:
-    """Show the accuracy after each step (row) on each step's classes (column), shaded by the loss since.
-
-    ``images`` are the test images of each class.
-    """
+    """Show the accuracy after each step (row) on each step's classes (column), shaded by the loss since."""
     accuracy_TT = accuracy_matrix(steps)
     accuracy = [row[: after + 1] for after, row in enumerate(accuracy_TT.tolist())]
     lost_TT = np.diag(accuracy_TT) - accuracy_TT

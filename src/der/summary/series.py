@@ -50,11 +50,7 @@ class Summary(TypedDict):
 
 
 def summarise(steps: list[StepMetrics]) -> Summary:
-    """Sum up the metrics of steps 1..T.
-
-    Averages are means over all steps, the first included ("average incremental accuracy").
-    ``forgetting`` is None if T = 1.
-    """
+    """Sum up the metrics of steps 1..T; averages are over all steps ("average incremental accuracy")."""
     digits = len(str(len(steps)))  # `dvc metrics diff` orders keys as text
     rows = {}
     for one in steps:
@@ -133,10 +129,7 @@ def write_tables(
 
 
 def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
-    """Read the records of steps 1, 2, ...; a value that a log leaves empty is NaN.
-
-    Raises UserError naming a missing or damaged file.
-    """
+    """Read the records of steps 1, 2, ...; a value that a log leaves empty is NaN."""
     logs = []
     for directory in directories:
         text = SealedDirectory(directory).file(LOG).read_text(encoding="utf-8")

@@ -67,7 +67,6 @@ def list_classes(settings: DatasetSettings) -> list[str]:
     """List the classes in a directory or an archive, in alphabetical order.
 
     The list is empty if nothing is there, and for a compressed .tar, which would have to be read completely.
-    Raises UserError for an archive that cannot be unpacked, or holds no classes.
     """
     path = Path(settings.path)
     if path.exists() and not path.is_dir():
@@ -99,9 +98,7 @@ def build_tree(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
     """Sort entries into splits and classes (names in Unicode NFC); ``where`` names the root in messages.
 
     Hidden entries, and entries beside train and test, are left out. The second result is the number of other
-    files whose names are no pictures' names. Raises UserError for a missing train folder, a file outside a
-    class folder, a folder inside one, two class folders of one split whose names coincide, and a class name
-    that no file can have.
+    files whose names are no pictures' names. Raises UserError for every mistake in the tree.
     """
     tree: Splits = {}
     passed_over = 0
