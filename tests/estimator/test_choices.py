@@ -12,12 +12,10 @@ import pytest
 from der.core.errors import UserError
 from der.estimator.choices import (
     CHOICES,
-    KEYWORDS,
     change_settings,
     check_channels,
     check_choices,
     choose_form,
-    describe_keywords,
     list_values,
     suit,
 )
@@ -26,6 +24,7 @@ from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
 from der.settings.sections import all_values, to_values
 from tests.locations import ROOT
+from tools.keywords import KEYWORDS, describe_keywords
 
 SETTINGS = load_settings(ROOT / "params.yaml")
 
@@ -134,7 +133,9 @@ def test_large_images_suit_the_photos_and_get_their_colours() -> None:
 
 
 def test_keywords_for_type_checkers_are_current() -> None:
-    assert KEYWORDS.read_text(encoding="utf-8") == describe_keywords(), "write it again with `der schema`"
+    assert KEYWORDS.read_text(encoding="utf-8") == describe_keywords(), (
+        "write it again with `python -m tools.keywords`"
+    )
     values = list_values(all_values(preset("digits_masks")))
     assert set(re.findall(r"^    (\w+): ", describe_keywords(), re.MULTILINE)) == set(values)
 

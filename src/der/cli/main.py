@@ -357,14 +357,12 @@ def plan(arguments: Namespace) -> None:
 
 
 def schema(arguments: Namespace) -> None:
-    """Write params.schema.json and keywords.pyi again, after an edit of a setting or of a registry."""
+    """Write params.schema.json again, after an edit of a setting or of a registry."""
     from der.core.files import write_json
-    from der.estimator.choices import KEYWORDS, describe_keywords
     from der.pipeline.edits import SCHEMA, make_schema
 
     write_json(SCHEMA, make_schema())
-    KEYWORDS.write_text(describe_keywords(), encoding="utf-8")
-    print(SCHEMA, KEYWORDS.name, sep="\n")
+    print(SCHEMA)
 
 
 @takes("--repair", action="store_true", help="remove what is damaged, or put it back")

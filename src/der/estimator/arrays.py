@@ -108,8 +108,11 @@ def scale(rows: Rows, side: int, channels: int) -> tuple[NDArray[np.uint8], list
         labels += label
         if isinstance(image, Path):
             files.append((place, pictures.Picture(str(image), image)))
+        elif isinstance(image, Image.Image):
+            images[place] = pictures.to_pixels(ImageOps.exif_transpose(image), side, channels)
         else:
-            images[place] = _fit(image, side, channels)
+            plain = image[..., 0] if image.shape[2] == 1 else image
+            images[place] = pictures.to_pixels(Image.fromarray(plain), side, channels)
     faults = []
     for (place, _), found in zip(
         files, pictures.decode((one for _, one in files), side, channels), strict=True
@@ -140,15 +143,6 @@ def _entries(rows: Rows) -> Iterator[tuple[NDArray[np.uint8] | Image.Image | Pat
                 f"images: a {type(entry).__name__} among them; give {FORM}, pictures or their files"
             )
         yield entry, [one.item() if isinstance(one, torch.Tensor) else one for one in label]
-
-
-def _fit(image: NDArray[np.uint8] | Image.Image, side: int, channels: int) -> NDArray[np.uint8]:
-    if isinstance(image, Image.Image):
-        return pictures.to_pixels(ImageOps.exif_transpose(image), side, channels)
-    if image.shape == (side, side, channels):
-        return image
-    plain = image[..., 0] if image.shape[2] == 1 else image
-    return pictures.to_pixels(Image.fromarray(plain), side, channels)
 
 
 def _to_numpy(images: torch.Tensor) -> NDArray[Any]:

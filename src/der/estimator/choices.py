@@ -3,13 +3,11 @@
 Stages must not import this module: it would put every registry into their fingerprint.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from inspect import signature
 from operator import attrgetter
-from pathlib import Path
 from statistics import median_low
-from types import NoneType, UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,7 +22,6 @@ from der.model.architecture import COLOURS
 from der.settings import parsing, sections
 from der.settings.experiment import DEFAULT, DIRECTORY, Settings, list_names, preset
 
-KEYWORDS = Path(__file__).with_name("keywords.pyi")
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names nested parameters
 INERT = ("dataset", "protocol")  # sections that say nothing about arrays
 LARGEST_SMALL = 64  # pixels; a network that starts at random learns larger images slowly
@@ -200,41 +197,3 @@ def list_values(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             found |= list_values(value, prefix + name + SEPARATOR)
     return found
-
-
-def describe_keywords() -> str:
-    """Return the text of keywords.pyi, from which type checkers know the keywords of ``DERClassifier``."""
-    lines = "\n".join(f"    {name}: {kind}" for name, kind in _list_types(Settings))
-    return f'''"""The settings as keywords of the classifier; `der schema` writes this file again."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
-
-class Changes(TypedDict, total=False):
-    """Values of the settings by keyword, with two underscores for each dot."""
-
-{lines}
-'''
-
-
-def _list_types(section: type[sections.Section], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield all keys of a section, as ``list_values`` does, each with its type as text."""
-    for name, hint in get_type_hints(section).items():
-        if name in INERT:
-            continue
-        options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        yield prefix + name, " | ".join(map(_name_type, options))
-        for one in options:
-            if _is_section(one):
-                yield from _list_types(one, prefix + name + SEPARATOR)
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, sections.Section)
-
-
-def _name_type(kind: Any) -> str:
-    if _is_section(kind):
-        return "Mapping[str, Any]"
-    text = "None" if kind is NoneType else str(kind) if get_args(kind) else kind.__name__
-    return text.removeprefix("typing.").replace("'", '"').replace("list", "Sequence")

@@ -246,7 +246,11 @@ def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
         found = load_state_dict(str(path), weights_only=True)
         found = translate({name.removeprefix(AROUND): value for name, value in found.items()}, model)
     except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
-        raise UserError(f"{where}: cannot be read as weights ({_reason(error)}); give another file") from None
+        reason = str(error).partition("\n")[0]
+        # For pickles and programs, torch's and timm's messages advise to run them: replace these.
+        if not reason or isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
+            reason = "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
+        raise UserError(f"{where}: cannot be read as weights ({reason}); give another file") from None
     wanted = model.state_dict()
     wrong = [name for name, value in wanted.items() if _form(found.get(name)) != _form(value)]
     if not wrong and any(name not in wanted for name in found):
@@ -259,14 +263,6 @@ def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
             "state_dict()"
         )
     return {name: found[name] for name in wanted}
-
-
-def _reason(error: Exception) -> str:
-    said = str(error).partition("\n")[0]
-    # For pickles and programs, torch's and timm's messages advise to run them: replace these.
-    if not said or isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
-        return "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
-    return said
 
 
 def _form(value: Any) -> Any:

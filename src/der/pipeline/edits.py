@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from der.core import files, registry
+from der.core import files
 from der.core.errors import DamageError, UserError, composed, naming, printable
 from der.data.arrays import check_budget, list_classes
 from der.data.protocol import plan_steps
@@ -114,8 +114,8 @@ def make_schema() -> dict[str, Any]:
         for one in section["properties"].values():
             one.pop("default", None)
     for path, choice in CHOICES.items():
-        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if registry.is_family(one)]
-        named = [one for one in choice.registry if not registry.is_family(one)]
+        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if one.endswith(":")]
+        named = [one for one in choice.registry if not one.endswith(":")]
         place = schema
         for key in path.split("."):
             place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]

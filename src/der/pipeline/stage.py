@@ -1,6 +1,5 @@
 """The frame of every stage: its code, its command line, its time, and errors in one line."""
 
-import argparse
 import importlib
 import os
 import sys
@@ -149,19 +148,20 @@ StageWork = Callable[[Given], str]  # a stage's work; returns a sentence for use
 
 def run_check(run: Callable[[], str]) -> None:
     """Run stage check as the program; it writes the fingerprints for the other stages."""
-    _read_arguments("check")
+    environment.end_with_parent()
     perform_check(run)
 
 
 def run_stage(stage: str, run: StageWork) -> None:
     """Run another stage as the program, without arguments."""
-    _read_arguments(stage)
+    environment.end_with_parent()
     perform_stage(stage, run)
 
 
 def run_step(stage: str, run: Callable[[int, Given], str]) -> None:
     """Like run_stage, with the step from the command line, and in several processes if requested."""
-    (step,) = _read_arguments(stage, step="the incremental step, from 1")
+    environment.end_with_parent()
+    step = int(sys.argv[1])
     name = f"{stage}@{step}"
     work = partial(perform_stage, name, partial(run, step))
     with ending():
@@ -169,16 +169,6 @@ def run_step(stage: str, run: Callable[[int, Given], str]) -> None:
             environment.run_together(work, f"stages.{stage}", str(step))
         else:
             work()
-
-
-def _read_arguments(stage: str, **helps: str) -> list[int]:
-    """Read integers from the command line, each with its help; then make the process end with its parent."""
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}")
-    for name, text in helps.items():
-        parser.add_argument(name, type=int, help=text)
-    arguments = vars(parser.parse_args())
-    environment.end_with_parent()
-    return [arguments[name] for name in helps]
 
 
 def perform_check(run: Callable[[], str]) -> None:

@@ -12,7 +12,7 @@ import vl_convert
 
 from der.core import cost, files
 from der.evaluation.results import StepMetrics, read_confusion
-from der.report.matrices import Matrix, Places, accuracy_matrix_chart, confusion_chart, one_line, shortened
+from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, one_line, shortened
 from der.summary.series import Curve, Summary, accuracy_matrix, read_logs, summarise, write_tables
 from der.summary.verdict import Bin, wilson
 from der.train.log import EpochRecord
@@ -328,20 +328,6 @@ def reliability_chart(bins: Sequence[Bin]) -> Chart:
         Panel("images", "%", 130, [Line("share of all test images", x, shares, BROWN, shape="square")]),
     ]
     return Chart("Accuracy by confidence after the last step", "confidence (%)", (0.0, 102.0), panels)
-
-
-def memory_chart(exemplars: Sequence[Places]) -> Chart:
-    """Show after every step the exemplars of a class (fewest, mean, most), and of all classes."""
-    x, totals = [float(len(counts)) for counts in exemplars], [float(counts.sum()) for counts in exemplars]
-    means = [float(counts.mean()) for counts in exemplars]
-    band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
-    share = Line("exemplars per class", x, means, KINDS["memory"], 2.0, shape="circle", band=band)
-    total = Line("exemplars of all classes", x, totals, GREY, shape="circle")
-    panels = [
-        Panel("per class", "", 220, [share]),
-        Panel("in all", "", 160, [total], {"domain": [0, 1.1 * max(totals)]}),
-    ]
-    return _by_classes("Exemplars per class, and of all classes", panels)
 
 
 def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:

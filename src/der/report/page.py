@@ -39,7 +39,6 @@ class FinishedRun:
     names: list[str]  # of classes, in label order
     logs: list[list[EpochRecord]]  # of the training of each step
     memory: Memory
-    exemplars: list[NDArray[np.int64]]  # of every step, (K_k,): how many each class has
     predictions: Predictions  # (B,)
     mistakes: list[Mistakes]  # of every step
     published: list[Curve]
@@ -180,7 +179,6 @@ def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]
         "accuracy": (charts.accuracy_chart(run.summary, run.published, run.joint), after, charts.PAGE),
         "old_and_new": (charts.old_and_new_chart(run.summary), after, charts.PAGE),
         "reliability": (charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
-        "memory": (charts.memory_chart(run.exemplars), after, charts.HALF),
         "training": (charts.training_chart(run.logs), lambda epoch: epochs[int(epoch) - 1], charts.PAGE),
     }
     if len(run.steps) == 1:

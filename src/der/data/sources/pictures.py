@@ -138,7 +138,11 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
     """
     try:
         with _open(file) as image:
-            _check_format(image, file)
+            if image.format == "EPS":
+                raise ValueError("EPS is a program that draws; save what it draws as PNG")
+            suffix = file.suffix.lower() if isinstance(file, Path) else ""
+            if image.format == "TIFF" and suffix and suffix not in Image.registered_extensions():
+                raise UnidentifiedImageError  # a camera's raw file, of which Pillow reads only the thumbnail
             with decoding_large if _draft(image, side) > ONE_AT_A_TIME else nullcontext():
                 _turn(image)
                 return to_pixels(image, side, channels)
@@ -156,15 +160,6 @@ def _open(file: Path | IO[bytes]) -> Image.Image:
         is_jpeg = stream.read(len(JPEG)) == JPEG
         stream.seek(0)
     return JpegImageFile(file) if is_jpeg else Image.open(file)
-
-
-def _check_format(image: Image.Image, file: Path | IO[bytes]) -> None:
-    """Refuse a PostScript program, and a camera's raw file, of which Pillow reads only the thumbnail."""
-    if image.format == "EPS":
-        raise ValueError("EPS is a program that draws; save what it draws as PNG")
-    suffix = file.suffix.lower() if isinstance(file, Path) else ""
-    if image.format == "TIFF" and suffix and suffix not in Image.registered_extensions():
-        raise UnidentifiedImageError
 
 
 def _draft(image: Image.Image, side: int) -> int:

@@ -183,7 +183,7 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
     where = f"dataset.source: {settings.source}"
     found: object = find_source(settings).read(settings, scratch)
     if not isinstance(found, Iterable):
-        raise UserError(f"{where}: returns {_kind(found)}; yield a ClassImages for every class")
+        raise UserError(f"{where}: returns a {type(found).__name__}; yield a ClassImages for every class")
     before: str | None = None
     count = 0
     try:
@@ -202,7 +202,7 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
 def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
     """Raise UserError unless a source's class fits the description in ``Read``."""
     if not isinstance(one, ClassImages):
-        raise UserError(f"yields {_kind(one)}, no class by name; yield a ClassImages for every class")
+        raise UserError(f"yields a {type(one).__name__}; yield a ClassImages for every class")
     with naming(f"{one.name!r}"):
         check_name(one.name)
     if one.name != composed(one.name):
@@ -217,7 +217,3 @@ def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
             raise UserError(f"{what} is {images.dtype} of shape {images.shape}; give uint8 of (n, {wanted})")
         if not len(images):
             raise UserError(f"{what} has no image; give at least one, or leave the class out")
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
