@@ -10,7 +10,6 @@ from statistics import median_low
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 from msgspec.structs import replace
 
 from der.core.errors import UserError
@@ -167,23 +166,14 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
         section, where = values, key.replace(SEPARATOR, ".")
         if where.partition(".")[0] in INERT:
             raise UserError(f"{where}: arrays decide on it; leave it out")
-
-        def convert(inner: Any, where: str = where) -> Any:
-            """What YAML has for arrays and numbers of NumPy."""
-            if isinstance(inner, np.generic | np.ndarray):
-                return inner.tolist()
-            kind = type(inner).__name__
-            raise UserError(
-                f"{where}: a {kind} does not fit; give a number, text, a list, True, False or None"
-            )
-
         *above, last = key.split(SEPARATOR)
         for name in above:
             inner = section.get(name)
             if not isinstance(inner, dict):  # masks may be None: its value is given as a whole
                 raise UserError(f"{where}: there is no section {name!r} to change")
             section = inner
-        section[last] = msgspec.to_builtins(value, enc_hook=convert)
+        # What YAML has for arrays and numbers of NumPy; anything else is refused as text.
+        section[last] = msgspec.to_builtins(value, enc_hook=lambda one: getattr(one, "tolist", one.__str__)())
     return parsing.parse(Settings, values)
 
 

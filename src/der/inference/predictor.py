@@ -116,8 +116,7 @@ class Predictor:
         return self._run(images).features
 
     def _run(self, images: NDArray[np.uint8]) -> Outputs:
-        if not isinstance(images, np.ndarray):
-            raise UserError(f"images: a {type(images).__name__} is no array; give uint8 (N, H, W, 1 or 3)")
+        images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
             raise UserError(
                 f"images: {images.dtype} {images.shape} does not fit; give uint8 (N, H, W, 1 or 3)"
@@ -128,8 +127,6 @@ class Predictor:
                 *(np.empty((0, width), np.float32) for width in (head.in_features, head.out_features))
             )
         side, channels = self.metadata.image_side, self.metadata.channels
-        if 0 in images.shape:
-            raise UserError(f"images: {images.shape} is without a pixel; give each at least one")
         if channels == 3 and images.ndim == 3 and images.shape[2] == 3:
             raise UserError(
                 f"images: {images.shape} is one in colour, or grey ones 3 pixels wide; give (N, H, W, 3)"
@@ -142,12 +139,7 @@ class Predictor:
         return outputs
 
     def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
-        """Return the ``count`` most probable classes of every image, or all if there are fewer; best first.
-
-        Raises UserError for a count below 1, and for the images that a call refuses.
-        """
-        if count < 1:
-            raise UserError(f"count: {count} is none; give at least 1")
+        """Return the ``count`` most probable classes of every image, or all of fewer; best first."""
         names, rows = self.metadata.class_names, self(images)
         orders = np.argsort(-rows, axis=1, kind="stable")[:, :count]  # of equal ones the smaller label first
         return [

@@ -28,7 +28,9 @@ def check_project(warn: Callable[[str], None]) -> None:
     """Raise UserError if a run of these parameters would fail; write what stages need to know of them."""
     settings = presets.load_settings()
     environment.curves_root()  # here, not with a training's output gone
-    environment.check_work()
+    environment.count_processes()
+    if os.environ.get(environment.DEVICE) not in (None, "", "cpu"):
+        environment.find_device()  # can it work?
     with naming(project.PARAMS):
         check_choices(settings)
         advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
@@ -260,8 +262,6 @@ def fit_chain(length: int, steps: int) -> list[str]:
 
 def resize_chain(length: int | None) -> int:
     """Give chain.yaml ``length`` steps, by default the protocol's, never fewer; return how many it has."""
-    if not project.GRAPH.is_file():
-        raise UserError(f"{project.GRAPH}: not found; run from the repository's root")
     steps = planned_steps(presets.load_settings())
     if length is None and steps is None:
         raise UserError(

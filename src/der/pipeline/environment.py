@@ -39,13 +39,6 @@ MOST = 1024  # processes
 COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a project
 
 
-def check_work() -> None:
-    """Raise UserError for a device, if the user names one, or a number of processes that cannot work."""
-    count_processes()
-    if os.environ.get(DEVICE) not in (None, "", "cpu"):
-        find_device()
-
-
 def is_launched() -> bool:
     """Tell whether torch's launcher started this process, by torchrun or by DER_PROCESSES."""
     return LAUNCHED in os.environ

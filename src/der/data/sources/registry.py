@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -38,20 +39,10 @@ def digits(settings: DatasetSettings, scratch: Path | None = None) -> Generator[
         yield hold_out(str(digit), images, settings)
 
 
-def cifar10(settings: DatasetSettings, scratch: Path | None = None) -> Generator[ClassImages, None, None]:
-    """Yield CIFAR-10's ten classes by name, in alphabetical order; errors as ``_load``."""
-    return _cifar("CIFAR10", settings)
-
-
-def cifar100(settings: DatasetSettings, scratch: Path | None = None) -> Generator[ClassImages, None, None]:
-    """Yield CIFAR-100's hundred fine classes by name, in alphabetical order; errors as ``_load``."""
-    return _cifar("CIFAR100", settings)
-
-
-def _cifar(
-    kind: Literal["CIFAR10", "CIFAR100"], settings: DatasetSettings
+def cifar(
+    kind: Literal["CIFAR10", "CIFAR100"], settings: DatasetSettings, scratch: Path | None = None
 ) -> Generator[ClassImages, None, None]:
-    """Yield the classes of a data set of Krizhevsky's (2009)."""
+    """Yield the classes of a data set of Krizhevsky's (2009) by name, in alphabetical order."""
     # Here, because it takes seconds that the other sources need not spend.
     from torchvision import datasets  # type: ignore[import-untyped]
 
@@ -135,8 +126,8 @@ def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
 
 SOURCES: dict[str, Source] = {
     "digits": Source(digits, CLASSES["digits"], images=144),
-    "cifar10": Source(cifar10, CLASSES["cifar10"], check=check_downloads, images=5000),
-    "cifar100": Source(cifar100, CLASSES["cifar100"], check=check_downloads, images=500),
+    "cifar10": Source(partial(cifar, "CIFAR10"), CLASSES["cifar10"], check=check_downloads, images=5000),
+    "cifar100": Source(partial(cifar, "CIFAR100"), CLASSES["cifar100"], check=check_downloads, images=500),
     "folder": Source(folder.folder, list_found=folder.list_classes, check=folder.check_folder),
 }
 
