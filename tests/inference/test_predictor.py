@@ -153,6 +153,6 @@ def test_chunks_hold_every_file_once(tmp_path: Path) -> None:
     save_pictures(tmp_path, 7)
     files = list_pictures([tmp_path])
     chunks = list(read_chunks(files, 8, 3, 3))
-    assert [len(chunk.files) for chunk in chunks] == [3, 3, 1]
-    assert [file for chunk in chunks for file in chunk.files] == files
-    np.testing.assert_array_equal(np.concatenate([chunk.images for chunk in chunks]), random_images(0, 7))
+    assert [len(found) for found, _, _ in chunks] == [3, 3, 1]
+    assert [file for found, _, _ in chunks for file in found] == files
+    np.testing.assert_array_equal(np.concatenate([images for _, images, _ in chunks]), random_images(0, 7))

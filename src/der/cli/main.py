@@ -251,14 +251,14 @@ def predict(arguments: Namespace) -> None:
     size = min(images_per_pass(side * side * channels), MOST_PICTURES)
     skipped = 0
     with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:
-        for chunk in read_chunks(files, side, channels, size):
+        for found, images, faults in read_chunks(files, side, channels, size):
             with bar.external_write_mode():
-                for fault in chunk.faults:
+                for fault in faults:
                     print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
-                for file, predictions in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
+                for file, predictions in zip(found, predictor.best(images, top), strict=True):
                     print_line(str(file), predictions)
-            skipped += len(chunk.faults)
-            bar.update(len(chunk.files) + len(chunk.faults))
+            skipped += len(faults)
+            bar.update(len(found) + len(faults))
     if skipped:
         sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
 

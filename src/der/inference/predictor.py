@@ -17,13 +17,8 @@ from der.data.sources.pictures import Fault, Picture, decode, is_ignored, is_no_
 from der.model.checkpoint import Checkpoint, load_checkpoint
 from der.model.network import Outputs, fold_network, run_network
 
-
-class Chunk(NamedTuple):
-    """Pictures read together."""
-
-    files: list[Path]  # that could be read
-    images: NDArray[np.uint8]  # (n, side, side, channels), one for each of ``files``
-    faults: list[str]  # a sentence for everything else
+# Files that could be read, an image (n, side, side, channels) for each, and a sentence for every other file.
+Chunk = tuple[list[Path], NDArray[np.uint8], list[str]]
 
 
 def list_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -76,7 +71,7 @@ def read_chunks(files: Sequence[Path], side: int, channels: int, chunk: int) -> 
             good = [(file, one) for file, one in results if not isinstance(one, Fault)]
             images = np.array([one for _, one in good], np.uint8).reshape(-1, side, side, channels)
             faults = [one.sentence for _, one in results if isinstance(one, Fault)]
-            yield Chunk([file for file, _ in good], images, faults)
+            yield [file for file, _ in good], images, faults
 
 
 class Prediction(NamedTuple):

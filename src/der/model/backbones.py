@@ -1,9 +1,7 @@
 """The feature extractors and starts of classifiers that section network of the parameters can name.
 
-To add a backbone, write a function like ``cifar_resnet`` and name it in BACKBONES. Its modules need only the
-members of der.model.network.Extractor. To add a start of classifiers, write a function like ``torch_uniform``
-and name it in HEAD_INITIALIZATIONS. Names and parameters need no torch, which is imported only to build and
-to draw.
+To add one, write a function like ``cifar_resnet`` or ``torch_uniform`` and name it in BACKBONES or in
+HEAD_INITIALIZATIONS. Torch is imported only to build and to draw.
 """
 
 from __future__ import annotations

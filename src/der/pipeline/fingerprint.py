@@ -83,8 +83,12 @@ class Code:
 
     def _module(self, name: str) -> Said | None:
         """Read a module of this project or of the user; None for any other name."""
-        path = find_module(name, self.root)
-        if path is None or not (is_ours(name) or is_own(name, path, self._packages, self.root)):
+        path, top = find_module(name, self.root), name.partition(".")[0]
+        if path is None:
+            return None
+        # An environment may lie below root, Python and all.
+        below = path.resolve().is_relative_to(self.root.resolve()) and top not in sys.stdlib_module_names
+        if not (is_ours(name) or top in self._packages or (below and not is_installed(path))):
             return None
         beside = sorted(one for one in path.parent.glob(f"{path.stem}.*") if one.suffix[:3] != ".py")
         sources = [one.read_bytes() for one in (path, *beside)]
@@ -163,16 +167,6 @@ def check_fingerprint(path: Path) -> None:
 def is_ours(name: str) -> bool:
     """Tell whether a module is one of this project's packages."""
     return name.partition(".")[0] in PACKAGES
-
-
-def is_own(name: str, path: Path, packages: Iterable[str], root: Path) -> bool:
-    """Tell whether a module is the user's: in one of ``packages``, or below ``root`` and not installed."""
-    package = name.partition(".")[0]
-    return package in packages or (
-        path.resolve().is_relative_to(root.resolve())
-        and not is_installed(path)
-        and package not in sys.stdlib_module_names  # an environment may lie below root, Python and all
-    )
 
 
 def is_installed(path: Path) -> bool:

@@ -5,10 +5,9 @@ their outputs. It knows some inputs more exactly: fingerprints, the side of imag
 for a step, which depend only on the classes up to that step and their images. Fewer stages may run, never
 more: DVC restores earlier results from its cache, and a stage may write the same results as before.
 
-The seconds are those of last time. A training with other epochs is estimated: it takes as long as its epochs,
-images and extractors say. An image takes three forward passes of the newest extractor, which is trained, and
-one of each frozen extractor. The seconds of an image are those of another step's last training here; before a
-first one they are measured, for a second.
+The seconds are those of last time, or estimated: an image takes three forward passes of the newest extractor,
+which is trained, and one of each frozen extractor, as long as in another step's last training here, or in a
+second of training on noise.
 """
 
 import json

@@ -1,8 +1,4 @@
-"""Reads params.yaml as a whole, and lists and writes presets.
-
-Presets come from the clone in the current directory, so that users can add their own; elsewhere from the
-installed package.
-"""
+"""Reads params.yaml; lists and writes presets, those of the clone around, else of the installed package."""
 
 from pathlib import Path
 from typing import Any

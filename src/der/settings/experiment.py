@@ -1,8 +1,7 @@
 """The settings of a whole experiment, read from a file like params.yaml or from a preset.
 
 A preset is a file in der/presets. Every one but digits names another as its ``base`` and holds only what
-differs from it. digits holds every value, so that any preset sets all of them, and the default paths, which
-are not part of a preset because they depend on the user's machine.
+differs from it. digits holds every value, and the default paths, which are in no preset.
 """
 
 import difflib

@@ -194,10 +194,9 @@ def _entries(options: list[inspect.Type]) -> list[inspect.Type]:
 
 def _describe(options: list[inspect.Type]) -> str:
     """Say in words what to write for one of these types."""
-    return " or ".join(_describe_one(one) for one in options)
-
-
-def _describe_one(option: inspect.Type) -> str:
+    if len(options) > 1:
+        return " or ".join(_describe([one]) for one in options)
+    option = options[0]
     if isinstance(option, inspect.StructType):
         return f"the keys {', '.join(_fields([option]))}"
     if isinstance(option, inspect.LiteralType):

@@ -1,7 +1,6 @@
 """Reports of training: a record of every epoch, listeners, the step's log, and the display of progress.
 
-The display is a bar on a terminal, a dozen lines per step elsewhere, and live curves in TensorBoard. Reading
-the log needs no torch.
+The display is a bar on a terminal, a dozen lines per step elsewhere, and live curves in TensorBoard.
 """
 
 import sys

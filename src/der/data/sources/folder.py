@@ -71,7 +71,7 @@ def list_classes(settings: DatasetSettings) -> list[str]:
     path = Path(settings.path)
     if path.exists() and not path.is_dir():
         check_archive(path)
-        if not lists_members(path):
+        if not path.name.lower().endswith((".zip", ".tar")):
             return []
         where, entries = unwrap(path, survey(path))
         return sorted(_sort(entries, where)[0]["train"])
@@ -237,11 +237,6 @@ def check_archive(path: Path) -> None:
     """Raise UserError for a file whose name is no archive's name."""
     if not path.is_file() or not path.name.lower().endswith(ARCHIVES):
         raise UserError(f"{path}: neither a directory nor a {', '.join(ARCHIVES)} file; edit dataset.path")
-
-
-def lists_members(archive: Path) -> bool:
-    """Tell whether an archive can be listed quickly; a compressed .tar must be read completely for that."""
-    return archive.name.lower().endswith((".zip", ".tar"))
 
 
 def survey(archive: Path) -> list[Entry]:

@@ -1,8 +1,7 @@
 """Reads pictures and labels from Parquet or Arrow files, or from a folder of Hugging Face's `datasets`.
 
-Use it like a user-defined source: dataset.source is der.data.sources.parquet:parquet. It follows the code of
-`datasets` 4.x for names of splits (data_files.py), for the files of save_to_disk (arrow_dataset.py), and for
-features in a schema's metadata (arrow_writer.py).
+Use it like a user-defined source: dataset.source is der.data.sources.parquet:parquet. Names of splits, files
+of save_to_disk and a schema's metadata are as in the code of `datasets` 4.x.
 """
 
 import json

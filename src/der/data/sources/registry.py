@@ -1,8 +1,4 @@
-"""The sources of images that dataset.source can name, and the reading of one into class arrays.
-
-To add one, write a function like ``digits`` and put it into SOURCES. Public data sets are read with the
-libraries that provide them.
-"""
+"""The sources of images that dataset.source can name, and the reading of one into class arrays."""
 
 import json
 import os
@@ -115,19 +111,10 @@ class Counts:
     passed_over: int = 0  # files that are no pictures by their names
 
 
-def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
-    """Raise UserError if the directory for downloads cannot exist."""
-    with naming("dataset.downloads"):
-        wanted = Path(os.path.expanduser(settings.downloads))
-        place = next(one for one in (wanted, *wanted.absolute().parents) if one.exists())
-        if not place.is_dir() or not os.access(place, os.W_OK):
-            raise UserError(f"{place}: no directory to write into; name another")
-
-
 SOURCES: dict[str, Source] = {
     "digits": Source(digits, CLASSES["digits"], images=144),
-    "cifar10": Source(partial(cifar, "CIFAR10"), CLASSES["cifar10"], check=check_downloads, images=5000),
-    "cifar100": Source(partial(cifar, "CIFAR100"), CLASSES["cifar100"], check=check_downloads, images=500),
+    "cifar10": Source(partial(cifar, "CIFAR10"), CLASSES["cifar10"], images=5000),
+    "cifar100": Source(partial(cifar, "CIFAR100"), CLASSES["cifar100"], images=500),
     "folder": Source(folder.folder, list_found=folder.list_classes, check=folder.check_folder),
 }
 
