@@ -10,7 +10,6 @@ from statistics import median_low
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from der.core.errors import UserError
 from der.core.registry import check_imported, look_up, module_of
@@ -122,8 +121,10 @@ def suit(sizes: set[tuple[int, int]], channels: int, images: int) -> Settings:
         "memory__allocation": "per_class",
     }
     settings = change_settings(preset("notebook" if images >= MANY else "digits"), changes)
-    dataset = replace(settings.dataset, image_side=max(side, sections.SMALLEST_SIDE), channels=channels)
-    return replace(settings, dataset=dataset)
+    dataset = msgspec.structs.replace(
+        settings.dataset, image_side=max(side, sections.SMALLEST_SIDE), channels=channels
+    )
+    return msgspec.structs.replace(settings, dataset=dataset)
 
 
 def choose_form(settings: Settings, sizes: set[tuple[int, int]], channels: int) -> tuple[int, int]:

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 from der.core.errors import UserError
 from der.core.registry import look_up
 from der.model.architecture import Architecture, Normalization, Shape
-from der.settings.sections import PRETRAINED, NetworkSettings
+from der.settings.sections import PRETRAINED, MaskSettings, NetworkSettings
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-    from der.settings.sections import MaskSettings
 
 BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}  # by depth: of each stage of resnet
 

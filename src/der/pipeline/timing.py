@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from der.core.cost import Spent, StageTime, WorkClock
 from der.core.errors import UserError
@@ -73,11 +72,9 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
     if _running.get(None) is not None:
         last = environment.name_run()
     same = [line for line in lines if wanted.get(line.stage) == line.left]
-    same.sort(key=lambda line: (line.project == here, line.run == last))
-    found = {line.stage: line for line in same}
-    return {
-        stage: replace(found[stage], computed=found[stage].run == last) for stage in wanted if stage in found
-    }
+    marked = [msgspec.structs.replace(line, computed=line.run == last) for line in same]
+    found = {line.stage: line for line in sorted(marked, key=lambda one: (one.project == here, one.computed))}
+    return {stage: found[stage] for stage in wanted if stage in found}
 
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
