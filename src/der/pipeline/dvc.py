@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -279,9 +278,7 @@ def repair(damages: list[Damage]) -> Iterator[str]:
                 partial.write_bytes(intact if isinstance(intact, bytes) else intact.read_bytes())
                 partial.chmod(CACHE_MODE)
             yield f"{sentence}; put back"
-        elif path.is_dir():
-            shutil.rmtree(path)
-            yield f"{sentence}; removed {path}"
         else:
-            path.unlink(missing_ok=True)
-            yield f"{sentence}; removed"
+            gone = f" {path}" if path.is_dir() else ""
+            remove(path)
+            yield f"{sentence}; removed{gone}"

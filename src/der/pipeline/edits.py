@@ -41,7 +41,7 @@ def check_project(warn: Callable[[str], None]) -> None:
             from der.model.network import try_side
 
             try_side(settings.network, side or settings.dataset.side, settings.dataset.channels)
-    find_source(settings.dataset).check(settings.dataset, project.RAW)  # download would, with its output gone
+    find_source(settings.dataset).check(settings.dataset)  # download would, with its output gone
     steps = planned_steps(settings)
     move = describe_move(settings, steps) if steps is not None else None
     if move:

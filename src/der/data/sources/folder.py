@@ -54,7 +54,7 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def check_folder(settings: DatasetSettings, scratch: Path) -> None:
+def check_folder(settings: DatasetSettings) -> None:
     """Raise UserError for a directory without a tree of classes, and for a file that cannot be unpacked."""
     path = Path(settings.path)
     if path.is_dir():

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -42,26 +42,21 @@ def cifar(
     # Here, because it takes seconds that the other sources need not spend.
     from torchvision import datasets  # type: ignore[import-untyped]
 
-    directory = Path(os.path.expanduser(settings.downloads))
-    train, test = (_load(getattr(datasets, kind), directory, is_train) for is_train in (True, False))
-    for label, name in sorted(enumerate(train.classes), key=lambda pair: pair[1]):
-        train_images, test_images = (
-            resize_all(split.data[np.array(split.targets) == label], settings.side, settings.channels)
-            for split in (train, test)
-        )
-        yield ClassImages(name, train_images, test_images)
-
-
-def _load(dataset: Any, directory: Path, is_train: bool) -> Any:
-    """Load a torchvision data set; torchvision checks its MD5 and downloads it if it is not complete."""
-    try:
-        return dataset(directory, train=is_train, download=True)
+    directory, dataset = Path(os.path.expanduser(settings.downloads)), getattr(datasets, kind)
+    try:  # torchvision checks the MD5, and downloads what is not complete
+        train, test = (dataset(directory, train=is_train, download=True) for is_train in (True, False))
     except Exception as error:  # of the network, of the file, of the data set's code
         raise UserError(
             f"{directory / dataset.filename}: could not be downloaded and verified ({error}); put the file "
             f"from {dataset.url} there yourself (MD5 {dataset.tgz_md5}), and delete the directory "
             f"{directory / dataset.base_folder} if it exists"
         ) from None
+    for label, name in sorted(enumerate(train.classes), key=lambda pair: pair[1]):
+        train_images, test_images = (
+            resize_all(split.data[np.array(split.targets) == label], settings.side, settings.channels)
+            for split in (train, test)
+        )
+        yield ClassImages(name, train_images, test_images)
 
 
 SCRATCH = "unpacked"  # below the directory that is filled
@@ -92,8 +87,7 @@ class Source:
     read: Read
     classes: Sequence[str] | None = None  # None: those that the user puts there, now and later
     list_found: Callable[[DatasetSettings], list[str]] = lambda settings: []  # those; [] if unknown
-    # UserError if reading is sure to fail; it would make files at the path.
-    check: Callable[[DatasetSettings, Path], None] = lambda settings, scratch: None
+    check: Callable[[DatasetSettings], None] = lambda settings: None  # UserError if reading is sure to fail
     images: int = 0  # that a class has for training, about; 0: unknown
 
     def list_names(self, settings: DatasetSettings) -> list[str]:
