@@ -153,7 +153,7 @@ def test_the_chain_is_as_long_as_the_protocol_where_that_is_known(name: str, len
         (("paper_b0_10", "podnet"), "podnet: no class order of that name; did you mean podnet_3"),
         (
             ("digits", "podnet_1"),
-            "params.yaml: protocol.class_order: 'aquarium_fish' is no class of the data",
+            "params.yaml: protocol.class_order: 'television' is no class of the data",
         ),
         (("wrong",), "params.yaml: memory.budgets: unknown key; did you mean budget?"),
         (("worse",), "params.yaml: memory.budget: 0 is out of range; write a number of at least 1 and at"),

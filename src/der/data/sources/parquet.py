@@ -50,9 +50,8 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     test, or from validation if there is no test; without both, a fraction of every class is held out. Files
     of other splits are skipped and counted.
 
-    Labels are read first, then pictures into ``scratch``, which takes as much room as the result and is
-    removed at the end. Raises UserError naming the file for every mistake in it, and one message for all
-    pictures that cannot be read.
+    Pictures are read into ``scratch``, which takes as much room as the result. Raises UserError naming the
+    file for every mistake in it, and one message for all pictures that cannot be read.
     """
     root = Path(settings.path)
     found = _list_files(root)
