@@ -192,17 +192,6 @@ def test_the_root(
     assert scratch_root() == Path(expected.format(home=tmp_path / "home", here=tmp_path))
 
 
-def test_state_of_other_arithmetic_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DER_SCRATCH", str(tmp_path))
-    heard: list[str] = []
-    for key in ("a" * 16 + "1", "b" * 16 + "1", "a" * 16 + "2"):
-        with training_state(key, heard.append) as store:
-            store.save("representation", [], lambda: torch.zeros(1), last=True)
-    assert len(heard) == 1 and heard[0].startswith("begins anew; ") and heard[0].endswith("a1")
-    with training_state("a" * 16 + "1", heard.append):
-        assert len(heard) == 1
-
-
 def test_a_place_that_cannot_be_written_names_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

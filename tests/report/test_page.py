@@ -83,7 +83,7 @@ def test_every_part_is_there_in_order_and_nothing_is_fetched(name: str, tmp_path
         *(["timeline"] if run.times else []),
         *(["accuracy_matrix", "old_and_new"] if several else []),
         "confusion",
-        *("reliability", "memory", "training"),
+        *("reliability", "training"),
     ]
     assert set(figures) - {"timeline"} <= reader.data.keys()
     assert all(one["aria-label"] for tag, one in reader.elements if tag == "figure")

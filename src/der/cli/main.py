@@ -13,7 +13,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,28 +75,10 @@ def enter_project(arguments: Namespace) -> None:
             return
 
 
-class Completion(argparse.Action):
-    """Prints the script that completes command lines in a shell."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> None:
-        with ending_in_a_sentence("interrupted"), naming_the_extra():
-            import shtab
-
-        commands = [one.choices for one in parser._actions if isinstance(one.choices, dict)]
-        for action in (action for command in commands[0].values() for action in command._actions):
-            if action.type is Path:
-                action.complete = shtab.FILE
-        print(shtab.complete(parser, values[1]))
-        parser.exit()
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="der", description=__doc__)
     parser.add_argument("--version", action="version", version=f"der {der.__version__}")
-    parser.add_argument(
-        "--print-completion", action=Completion, choices=SHELLS, help="for the shell's set-up"
-    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         name, text = command.__name__, inspect.getdoc(command) or ""
@@ -104,6 +86,13 @@ def build_parser() -> argparse.ArgumentParser:
         for names, options in ARGUMENTS.get(name, []):
             one.add_argument(*names, **options)
         one.set_defaults(run=command)
+    with suppress(ModuleNotFoundError):  # DVC brings it
+        import shtab
+
+        shtab.add_argument_to(parser, help="for the shell's set-up")
+        for action in (action for one in commands.choices.values() for action in one._actions):
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
     return parser
 
 
@@ -123,7 +112,6 @@ def naming_the_extra() -> Iterator[None]:
 
 Command = Callable[[Namespace], None]
 ARGUMENTS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {}  # by command, as argparse takes them
-SHELLS = ("bash", "zsh", "fish")
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 MOST_PICTURES = 256  # that are read before the first of them is answered
 PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first

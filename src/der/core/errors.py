@@ -74,10 +74,5 @@ def composed(text: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Put an apostrophe before a spreadsheet's formula or a leading apostrophe; it can be undone."""
+    """Put an apostrophe, QUOTE, before a spreadsheet's formula or a leading apostrophe."""
     return QUOTE + text if text.startswith((*FORMULA, QUOTE)) else text
-
-
-def text_of_cell(cell: str) -> str:
-    """Return what ``csv_cell`` was given."""
-    return cell.removeprefix(QUOTE)

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import csv_cell, text_of_cell
+from der.core.errors import QUOTE, csv_cell
 from der.core.files import SealedDirectory, write_array, write_csv, write_json
 from der.data.arrays import every_row
 from der.model.architecture import in_parts, normalize_features
@@ -165,7 +165,7 @@ def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
     path = SealedDirectory(directory).file(CONFUSION)
     with path.open(encoding="utf-8", newline="") as stream:
         head, *rows = csv.reader(stream, strict=True)
-    return np.array([row[1:] for row in rows], np.int64), [text_of_cell(cell) for cell in head[1:]]
+    return np.array([row[1:] for row in rows], np.int64), [cell.removeprefix(QUOTE) for cell in head[1:]]
 
 
 def nearest_mean_scores(

@@ -224,11 +224,13 @@ def _describe_training(text: str, first: int, last: int) -> str:
         stages, steps = f"{stages} to @{last}", f"steps {first} to {last}"
     if all(one == stages for one in trained):
         return f"`dvc repro` trains {steps}, and no other while the images of the others are the same"
-    return (
-        f"`dvc repro` trains {', '.join(trained)}, for other parameters have changed, too, or {dvc.LOCK} "
-        "does not record all finished steps, as after `python -m stages`; to keep them, take the edit back "
-        "and run `dvc commit -f` before `der add`"
-    )
+    reason = "other parameters have changed, too"
+    if not dvc.read_lock().keys() >= {f"{TRAINING}{step}" for step in range(1, first)}:
+        reason = (
+            f"{dvc.LOCK} does not record all finished steps, as after `python -m stages`; to keep them, take "
+            "the edit back and run `dvc commit -f` before `der add`"
+        )
+    return f"`dvc repro` trains {', '.join(trained)}, for {reason}"
 
 
 def describe_move(settings: Settings, planned: Steps) -> str | None:

@@ -30,6 +30,10 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     summary = runs.read_summary(steps)
     evaluations = [project.evaluation(step) for step in range(1, last + 1)]
     confusions = [results.read_confusion(evaluation) for evaluation in evaluations]
+    memory, classes = load_memory(project.memory(last)), steps[-1]["classes"]
+    if len(memory.class_means) != classes:
+        found = f"of {len(memory.class_means)} classes, but step {last} has {classes}"
+        raise UserError(f"{project.memory(last)}: {found}; run `dvc repro`")
     images, protocol = inputs.RunImages(settings.dataset.source), settings.protocol
     before, parameters = read_earlier(summary), provenance.shown_parameters(settings)
     preset, changes = provenance.nearest_preset(parameters)
@@ -42,11 +46,11 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         confusions=[counts for counts, _ in confusions],
         names=confusions[-1][1],
         logs=series.read_logs(project.training(step) for step in range(1, last + 1)),
-        memory=load_memory(project.memory(last)),
+        memory=memory,
         predictions=results.read_predictions(evaluations[-1]),
         mistakes=[results.read_mistakes(evaluation) for evaluation in evaluations],
         published=runs.published_curves(images, protocol),
-        joint=runs.joint_accuracy(images, steps[-1]["classes"]),
+        joint=runs.joint_accuracy(images, classes),
         references=[
             *runs.published_references(images, protocol),
             verdict.chance([step["classes"] for step in steps]),
