@@ -130,7 +130,10 @@ def check_summary() -> Summary:
     """Read metrics/summary.json; raises UserError if there is none, or it is not of the steps beside it."""
     if not project.SUMMARY.exists():
         raise UserError(f"{project.SUMMARY}: no results yet; run `dvc repro`")
-    summary: Summary = read_json(project.SUMMARY)
+    try:
+        summary: Summary = read_json(project.SUMMARY)
+    except UserError as error:
+        raise UserError(f"{error}; {project.MEND}") from None
     if not isinstance(summary, dict) or not summary.keys() >= Summary.__required_keys__:
         raise UserError(f"{project.SUMMARY}: no summary of steps; run `dvc repro`")
     steps = [int(step) for step in summary["steps"]]
