@@ -124,11 +124,9 @@ def describe_machine() -> Machine:
     import torch  # only now: it costs seconds
 
     device = find_device()
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{cost.processor_name()} ({device.type})"
-    )
+    name = f"{cost.processor_name()} ({device.type})"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
     return {"device": name, "torch": str(torch.__version__)}  # a str of a class of its own
 
 
@@ -253,7 +251,7 @@ def _processor(stage: str) -> Iterator[None]:
         lock.acquire(timeout=SILENT)
     except Timeout:
         named = holder.read_text(encoding="utf-8") if holder.exists() else ""
-        said = f"{stage}: cost.waiting for {named or 'another run'}, which computes here"
+        said = f"{stage}: waiting for {named or 'another run'}, which computes here"
         print(said, file=sys.stderr, flush=True)
         lock.acquire(poll_interval=0.2)
     try:

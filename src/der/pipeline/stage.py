@@ -87,9 +87,8 @@ class Given:
                 f"{self.name}: edited while it ran: {'; '.join(changes[:MOST_NAMED])}. It left nothing; run "
                 "`dvc repro` again, or take the edit back first to keep what it has trained"
             )
-        if (
-            not registry.imported_own - self.earlier <= self.hashes.keys()
-        ):  # params.yaml names others than check read
+        own = registry.imported_own - self.earlier
+        if not own <= self.hashes.keys():  # params.yaml names others than check read
             raise self._changed()
         loaded, code = self._loaded(), fingerprint.Code(self.named)
         for name in loaded - self.confirmed:
