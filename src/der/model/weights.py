@@ -253,10 +253,11 @@ def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
         raise UserError(f"{where}: cannot be read as weights ({reason}); give another file") from None
     wanted = model.state_dict()
     wrong = [name for name, value in wanted.items() if _form(found.get(name)) != _form(value)]
-    if not wrong and any(name not in wanted for name in found):
+    others = [name for name in found if name not in wanted and not name.endswith(COUNTER)]
+    if others and not wrong:
         with Diverted():
             whole = _create(known.name, num_classes=1).state_dict()
-        wrong = [name for name in found if name not in whole and not name.endswith(COUNTER)]
+        wrong = [name for name in others if name not in whole]
     if wrong:
         raise UserError(
             f"{where}: not the weights of timm:{known.name}, as {wrong[0]} shows; give a file of its "
