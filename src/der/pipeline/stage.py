@@ -14,7 +14,13 @@ from der.core.errors import UserError, advising, ending_in_a_sentence
 from der.pipeline import environment, fingerprint, project, timing
 from der.settings.sections import Section
 
-SHARED = ("train_task", "build_memory", "evaluate", "compress")  # stages that several processes work on
+# Stages that several processes work on, and the input that says whether there is work at a step.
+SHARED = {
+    "train_task": project.train_images,
+    "build_memory": project.train_images,
+    "evaluate": project.test_images,
+    "compress": project.train_images,
+}
 CUDA_KERNELS = "der.model.kernels.triton"
 MOST_NAMED = 3  # changes in a message
 S = TypeVar("S", bound=Section)
@@ -196,7 +202,7 @@ def is_shared(name: str) -> bool:
     stage, _, step = name.partition("@")
     if stage == "compress" and project.read_compression(int(step)) is None:
         return False
-    return stage in SHARED and not project.is_unused(project.train_images(int(step)))
+    return stage in SHARED and not project.is_unused(SHARED[stage](int(step)))
 
 
 @contextmanager
