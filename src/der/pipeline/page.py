@@ -71,11 +71,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
 
 
 def read_earlier(own: series.Summary) -> verdict.Reference | None:
-    """Find the newest committed results other than ``own``, over the steps with the same images in both.
-
-    None if there are none, as after another data set or protocol, and if these steps have not changed, as
-    after `der add`.
-    """
+    """Find the newest other results in git, over the first steps that have the same images, if any changed."""
     committed = provenance.last_other_summary(own)
     if committed is None:
         return None

@@ -62,10 +62,7 @@ def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
 
 
 def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
-    """Find the newest committed summary with other results than ``own``, and its short revision.
-
-    None if there is none, or no git. The answer is the same before and after a commit of the results.
-    """
+    """Find the newest committed summary with other results than ``own``, and its short revision, if any."""
 
     def accuracies(summary: Summary) -> list[Any]:
         return [[step["classes"], step["top1"], step["nme_top1"]] for step in summary["steps"].values()]

@@ -266,10 +266,7 @@ def published_references(images: inputs.RunImages, protocol: ProtocolSettings) -
 
 
 def _find_published(images: inputs.RunImages, protocol: ProtocolSettings) -> Iterator[tuple[str, str, Any]]:
-    """Find name, source and numbers of each result; presets that share a result are named together.
-
-    There is none for a protocol that names its steps' classes, or has one step of all classes.
-    """
+    """Find name, source and numbers of each result; presets that share a result are named together."""
     if protocol.steps is not None or protocol.first_classes is None:
         return
     content = read_json(PUBLISHED)

@@ -25,10 +25,7 @@ def name_key(
     device: "torch.device",
     kernels: "Kernels | None",
 ) -> str:
-    """Return the key of a training: settings, inputs at ``places``, ``fingerprint``, device and kernels.
-
-    It is a hash of everything that decides on the result, for a file's name.
-    """
+    """Return the key of a training: a hash, for a file's name, of all that decides on the result."""
     from der.core.device import name_arithmetic  # only now: torch costs seconds
 
     digests = [SealedDirectory(place).digest for place in places]  # held to the files as those are read

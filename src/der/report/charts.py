@@ -246,10 +246,7 @@ def svg(spec: Spec, size: Size) -> str:
 
 
 def accuracy_chart(summary: Summary, published: Sequence[Curve] = (), joint: float | None = None) -> Chart:
-    """Show top-1 by classes seen: measured, with its band, and published.
-
-    ``joint`` is the accuracy of training on all classes at once, the upper bound after the last step.
-    """
+    """Show top-1 by classes seen: measured, published, and of training on all classes at once, ``joint``."""
     nearest = "this run, by nearest mean of exemplars"
     lines = [
         measured_line("this run", summary, "top1", BLUE, 2.5, SOLID, "circle"),

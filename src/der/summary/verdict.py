@@ -71,10 +71,7 @@ def reliability(confidence_B: NDArray[np.floating], right_B: NDArray[np.bool_]) 
 
 
 def expected_calibration_error(bins: list[Bin]) -> Measured:
-    """Compute the ECE in points: the mean over images of their bin's gap between accuracy and confidence.
-
-    Every bin has its own images, and the sampling error of its accuracy.
-    """
+    """Compute the ECE in points: the mean over images of their bin's gap between accuracy and confidence."""
     images = sum(one.images for one in bins)
     gaps = [one.images * abs(one.accuracy - one.confidence) for one in bins]
     errors = [one.images * sampling_error(one.accuracy, one.images) for one in bins]
