@@ -71,7 +71,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
 
 
 def read_earlier(own: series.Summary) -> verdict.Reference | None:
-    """Find the newest other results in git, over the first steps that have the same images, if any changed."""
+    """Find the newest other results in git, over the first steps of the same images, if any changed."""
     committed = provenance.last_other_summary(own)
     if committed is None:
         return None
