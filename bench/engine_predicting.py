@@ -35,8 +35,8 @@ class EnginePrediction:
         side, channels = metadata.image_side, metadata.channels
         files = list_pictures([self.directory])
         total = 0.0
-        for chunk in read_chunks(files, side, channels, images_per_pass(side * side * channels)):
-            total += sum(best.probability for (best,) in self.predictor.best(chunk.images))
+        for _, images, _ in read_chunks(files, side, channels, images_per_pass(side * side * channels)):
+            total += sum(best.probability for (best,) in self.predictor.best(images))
         return total / self.images
 
 

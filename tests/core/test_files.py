@@ -23,7 +23,6 @@ from der.core.files import (
     SealedDirectory,
     atomic_directory,
     atomic_file,
-    expand_home,
     find_damage,
     link_or_copy,
     prefetch,
@@ -231,14 +230,6 @@ def test_a_copy_where_links_are_impossible(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "copied").read_bytes() == b"bytes"
     same = [(tmp_path / name).samefile(tmp_path / "source") for name in ("linked", "copied")]
     assert same == [True, False]
-
-
-def test_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    assert expand_home("~/images") == Path("/home/me/images")
-    assert expand_home("images/~") == Path("images/~")
-    with pytest.raises(UserError, match=r"^~nobody-of-this-name/a: there is no such home directory; write "):
-        expand_home("~nobody-of-this-name/a")
 
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)

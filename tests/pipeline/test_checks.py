@@ -83,8 +83,6 @@ def test_bad_parameters(pattern: str, replacement: str, message: str) -> None:
             {"network.backbone": "timm:resnet18", "network.weights": "pretrained"},
             "params.yaml: network.weights: those of timm:resnet18 are for images of 3 ",
         ),
-        ({"dataset.source": "cifar10", "dataset.downloads": "params.yaml/x"}, "dataset.downloads: "),
-        ({"dataset.source": "cifar10", "dataset.downloads": "~nobody-of-that-name/x"}, "dataset.downloads: "),
         ({"dataset.path": ""}, "dataset.path: there is no path without a name, "),
         ({"dataset.path": "my.zip"}, "dataset.path: there is no my.zip, and DVC looks for it whatever the "),
         *(

@@ -11,10 +11,9 @@ from der.core.errors import DamageError, UserError
 from der.core.registry import check_imported
 from der.data import protocol
 from der.estimator.choices import CHOICES
-from der.pipeline.fingerprint import read_code, write_fingerprints
+from der.pipeline.fingerprint import importing_named, read_code, write_fingerprints
 from der.pipeline.project import FINGERPRINTS, GRAPH, PARAMS, fingerprint, write_text
 from der.pipeline.stage import Given
-from der.pipeline.user_code import importing_named
 from der.settings.parsing import put_values
 from tests.locations import ROOT
 
@@ -105,7 +104,7 @@ def test_the_code_of_a_function_belongs_to_the_stages_that_run_it(key: str) -> N
 
 
 def test_a_stage_is_held_to_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("der.pipeline.stage.imported_own", imported := {"own.earlier"})
+    monkeypatch.setattr("der.core.registry.imported_own", imported := {"own.earlier"})
     given = Given("build_memory")
     given.confirm()
     imported.add("own.names")  # of a function that was named after stage check

@@ -15,14 +15,16 @@ import pytest
 from der.core.cost import StageTime
 from der.core.errors import UserError
 from der.pipeline.edits import planned_steps
-from der.pipeline.estimate import Cost, estimate, measure_image
 from der.pipeline.plan import (
+    Cost,
     Row,
     Stage,
     Workspace,
     describe_run,
     describe_sweep,
     dump_json,
+    estimate,
+    measure_image,
     plan_row,
     read_rows,
 )

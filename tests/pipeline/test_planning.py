@@ -14,8 +14,7 @@ import pytest
 
 from der.core.errors import UserError
 from der.core.files import sealed_directory
-from der.data.sources.registry import CIFAR100
-from der.pipeline import edits
+from der.data.sources.registry import CLASSES
 from der.pipeline.dvc import LOCK
 from der.pipeline.edits import planned_steps
 from der.pipeline.presets import load_settings
@@ -83,7 +82,7 @@ def test_data_sets_that_are_the_same_everywhere() -> None:
         ({"protocol__first_classes": 11}, r"protocol\.first_classes: 11, but the data set has 10 classes"),
         ({**FOLDER, "protocol__steps": NAMED}, r"protocol\.steps: 'elk' is no class of the data set"),
         (
-            {"dataset__source": "cifar100", "protocol__class_order": list(CIFAR100[1:])},
+            {"dataset__source": "cifar100", "protocol__class_order": CLASSES["cifar100"][1:]},
             r"protocol\.class_order: 'apple' is missing; list every class once",
         ),
         ({**ARCHIVE, "protocol__steps": [["ant"], ["ant"]]}, r"protocol\.steps: 'ant' stands 2 times"),
@@ -126,7 +125,7 @@ def images(request: pytest.FixtureRequest, clone: Path, monkeypatch: pytest.Monk
         with sealed_directory(RAW / split) as directory:
             for name in ("ant", "bee", "cat", "dog"):
                 (directory / f"{name}.npy").write_bytes(b"pixels")
-    monkeypatch.setattr(edits, "read_code", lambda stages: dict.fromkeys(stages, CODE))
+    monkeypatch.setattr("der.pipeline.fingerprint.read_code", lambda stages: dict.fromkeys(stages, CODE))
     lock = {"schema": "2.0", "stages": {"download": record(path, file)}}
     LOCK.write_text(json.dumps(lock) + "\n")
     return file

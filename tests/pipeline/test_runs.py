@@ -13,7 +13,7 @@ from der.core.files import sealed_directory, write_json
 from der.evaluation.results import METRICS, StepMetrics
 from der.pipeline import runs
 from der.pipeline.project import SUMMARY, evaluation
-from der.pipeline.runs import compare_experiments, conclude, show_results, sum_up, write_csv
+from der.pipeline.runs import compare_experiments, conclude, show_results, sum_up, write_rows
 from der.summary import verdict
 from der.summary.series import results_table, summarise
 from der.summary.verdict import SweepRun, summarise_runs
@@ -248,7 +248,7 @@ def test_json_has_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_value_in_csv_is_a_formula(tmp_path: Path) -> None:
     values = ["=1+1", "@a", "a", -1, ["=1"], None]
     settings = [SweepRun({"value": one}, {}, dict.fromkeys(verdict.METRICS, 1.0)) for one in values]
-    write_csv(tmp_path / "a.csv", summarise_runs(settings))
+    write_rows(tmp_path / "a.csv", summarise_runs(settings))
     rows = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert {row.split(",")[0] for row in rows} == {"-1", "'=1+1", "''@a'", "a", "[=1]", "null"}
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from der.report import matrices
 from der.report.matrices import (
     CONFUSION,
     EMPTY,
@@ -83,17 +82,6 @@ def test_a_cell_is_a_pixel_of_its_shade_and_an_empty_one_is_transparent() -> Non
         np.testing.assert_array_equal(pixels[..., 3] == 0, counts == 0)
         for row, column, shade, _ in chart.cells:
             assert bytes(pixels[row, column, :3].tolist()) == bytes.fromhex(getattr(shade, scheme)[1:])
-
-
-def test_cells_that_share_a_pixel_show_the_darkest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matrices, "LARGEST", 60)
-    counts = np.random.default_rng(0).poisson(0.3, (120, 120))
-    chart = confusion_chart(counts, ["x"] * len(counts), [len(counts)], 1)
-    light = [sum(bytes.fromhex(shade.light[1:])) for shade in chart.shades]
-    cells = np.append(light, 999)[chart.places]  # EMPTY, -1, is the lightest
-    darkest = cells.reshape(60, 2, 60, 2).min(axis=(1, 3))
-    shown = decode(chart.pictures["light"]).astype(int)
-    assert np.array_equal(np.where(shown[..., 3] == 0, 999, shown[..., :3].sum(axis=2)), darkest)
 
 
 def test_numbers_and_errors_can_be_told_from_what_is_behind_them() -> None:

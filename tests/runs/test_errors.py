@@ -61,7 +61,7 @@ def test_code_and_a_network_that_do_not_fit_leave_every_result(pipeline: Pipelin
     pipeline.edit(dataset__channels=3, network__backbone=BACKBONE, network__weights="data/weights/other.pth")
     done = pipeline.command("dvc", "repro", "initialize")
     assert re.findall("Running stage '(.+)'", done.stdout) == ["check"]
-    assert "error: params.yaml: network.weights: data/weights/other.pth: timm:" in done.stderr
+    assert "network.weights: data/weights/other.pth: not the weights of timm:" in done.stderr
     pipeline.edit(dataset__image_side=16, network__backbone="timm:test_convnext", network__weights=None)
     done = pipeline.command("dvc", "repro")
     assert re.findall("Running stage '(.+)'", done.stdout) == ["check"]

@@ -41,7 +41,7 @@ def undeclared(opened: Opened, stage: Stage, root: Path) -> bool:
     path = opened.path
     if (root / path).is_dir():
         return False  # a folder is opened only to bring its names to the disk
-    if path.endswith((".py", ".cpp")) and not opened.written:
+    if (path.endswith(".py") or path.startswith("src/")) and not opened.written:
         return not declares([*stage.deps, *code(stage, root)], path)
     parts = path.split("/")
     whole = "/".join(part.removesuffix(PARTIAL) for part in parts)
@@ -67,7 +67,7 @@ def read_code(root: Path) -> Code:
 
 
 def code(stage: Stage, root: Path) -> list[str]:
-    """Their files, and those beside them that are called alike, as a module's C++ is."""
+    """Their files, and those beside them that are called alike, as a module's C++ or JSON is."""
     found = [find_module(name, root) for name in importable(stage.name, root)]
     files = [one for file in found if file is not None for one in file.parent.glob(f"{file.stem}.*")]
     return [file.relative_to(root).as_posix() for file in files]

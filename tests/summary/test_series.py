@@ -36,7 +36,6 @@ from der.summary.verdict import (
     earlier,
     expected_calibration_error,
     judge,
-    least_calibration_error,
     reliability,
     sampling_error,
     spread,
@@ -315,11 +314,3 @@ def test_bins_and_error_match_the_definition() -> None:
     assert next(bins, None) is None
     ece = expected_calibration_error(reliability(confidence, right))
     assert ece.value == pytest.approx(100 * expected)
-
-
-def test_sampling_alone_makes_a_calibration_error() -> None:
-    rng = np.random.default_rng(0)
-    confidences = rng.uniform(0.4, 1, (300, 400))
-    bins = [reliability(one, rng.uniform(size=400) < one) for one in confidences]
-    mean = np.mean([expected_calibration_error(one).value for one in bins])
-    assert least_calibration_error(bins[0]) == pytest.approx(mean, rel=0.1)

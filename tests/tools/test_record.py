@@ -137,7 +137,7 @@ def test_the_digits_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(ROOT)
     download(load_settings().dataset, tmp_path / "digits")
     expected = find_expected(load_preset("digits"))
-    assert expected is not None and expected.sha256 == identify(tmp_path / "digits").sha256
+    assert expected is not None and expected["sha256"] == identify(tmp_path / "digits").sha256
 
 
 def test_a_run_that_was_trained_otherwise() -> None:

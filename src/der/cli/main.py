@@ -13,12 +13,12 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import der
-from der.core.errors import UserError, advising, columns, csv_cell, ending_in_a_sentence, printable
+from der.core.errors import UserError, advising, csv_cell, ending_in_a_sentence, printable
 from der.settings.sections import PRECISIONS
 
 if TYPE_CHECKING:
@@ -75,28 +75,10 @@ def enter_project(arguments: Namespace) -> None:
             return
 
 
-class Completion(argparse.Action):
-    """Prints the script that completes command lines in a shell."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> None:
-        with ending_in_a_sentence("interrupted"), naming_the_extra():
-            import shtab
-
-        commands = [one.choices for one in parser._actions if isinstance(one.choices, dict)]
-        for action in (action for command in commands[0].values() for action in command._actions):
-            if action.type is Path:
-                action.complete = shtab.FILE
-        print(shtab.complete(parser, values[1]))
-        parser.exit()
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="der", description=__doc__)
     parser.add_argument("--version", action="version", version=f"der {der.__version__}")
-    parser.add_argument(
-        "--print-completion", action=Completion, choices=SHELLS, help="for the shell's set-up"
-    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         name, text = command.__name__, inspect.getdoc(command) or ""
@@ -104,6 +86,13 @@ def build_parser() -> argparse.ArgumentParser:
         for names, options in ARGUMENTS.get(name, []):
             one.add_argument(*names, **options)
         one.set_defaults(run=command)
+    with suppress(ModuleNotFoundError):  # DVC brings it
+        import shtab
+
+        shtab.add_argument_to(parser, help="for the shell's set-up")
+        for action in (action for one in commands.choices.values() for action in one._actions):
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
     return parser
 
 
@@ -123,7 +112,6 @@ def naming_the_extra() -> Iterator[None]:
 
 Command = Callable[[Namespace], None]
 ARGUMENTS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {}  # by command, as argparse takes them
-SHELLS = ("bash", "zsh", "fish")
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 MOST_PICTURES = 256  # that are read before the first of them is answered
 PrintLine = Callable[[str, Sequence["Prediction"]], None]  # of a picture and its predictions, the best first
@@ -236,10 +224,10 @@ def predict(arguments: Namespace) -> None:
 
     from der.inference.predictor import list_pictures, load_predictor, read_chunks
     from der.model.network import images_per_pass
-    from der.pipeline import environment, user_code
+    from der.pipeline import environment, fingerprint
 
     device = environment.set_up_device()
-    with user_code.importing_named():
+    with fingerprint.importing_named():
         predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     names = predictor.metadata.class_names
@@ -251,35 +239,30 @@ def predict(arguments: Namespace) -> None:
     size = min(images_per_pass(side * side * channels), MOST_PICTURES)
     skipped = 0
     with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:
-        for chunk in read_chunks(files, side, channels, size):
+        for found, images, faults in read_chunks(files, side, channels, size):
             with bar.external_write_mode():
-                for fault in chunk.faults:
+                for fault in faults:
                     print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
-                for file, predictions in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
+                for file, predictions in zip(found, predictor.best(images, top), strict=True):
                     print_line(str(file), predictions)
-            skipped += len(chunk.faults)
-            bar.update(len(chunk.files) + len(chunk.faults))
+            skipped += len(faults)
+            bar.update(len(found) + len(faults))
     if skipped:
         sys.exit(f"error: {skipped} of {len(files)} files could not be read as pictures")
 
 
 def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
     """Print the heading of a table for ``files`` and classes ``names``, ``count`` predictions each."""
-    first = max([len("picture"), *(columns(printable(str(file))) for file in files)])
-    width = max(columns(printable(name)) for name in names)
+    first = max([len("picture"), *(len(printable(str(file))) for file in files)])
+    width = max(len(printable(name)) for name in names)
 
     def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
-        cells = [f"{_pad(one.name, width)} {100 * one.probability:6.2f} %" for one in predictions]
-        print("  ".join([_pad(picture, first), *cells]))
+        cells = [f"{printable(one.name):{width}} {100 * one.probability:6.2f} %" for one in predictions]
+        print("  ".join([f"{printable(picture):{first}}", *cells]))
 
     headings = [f"{f'top-{rank}':<{width + 9}}" for rank in range(1, count + 1)]
     print("  ".join([f"{'picture':<{first}}", *headings]).rstrip())
     return print_line
-
-
-def _pad(name: str, width: int) -> str:
-    text = printable(name)
-    return text + " " * (width - columns(text))
 
 
 def start_csv(count: int) -> PrintLine:
@@ -313,7 +296,7 @@ def export(arguments: Namespace) -> None:
     """
     from der.inference.export import export_onnx, export_safetensors, export_torch
     from der.model.checkpoint import load_checkpoint
-    from der.pipeline.user_code import importing_named
+    from der.pipeline.fingerprint import importing_named
 
     with importing_named():
         checkpoint = load_checkpoint(arguments.checkpoint)
@@ -362,14 +345,12 @@ def plan(arguments: Namespace) -> None:
 
 
 def schema(arguments: Namespace) -> None:
-    """Write params.schema.json and keywords.py again, after an edit of a setting or of a registry."""
+    """Write params.schema.json again, after an edit of a setting or of a registry."""
     from der.core.files import write_json
-    from der.estimator.choices import KEYWORDS, describe_keywords
     from der.pipeline.edits import SCHEMA, make_schema
 
     write_json(SCHEMA, make_schema())
-    KEYWORDS.write_text(describe_keywords(), encoding="utf-8")
-    print(SCHEMA, KEYWORDS.name, sep="\n")
+    print(SCHEMA)
 
 
 @takes("--repair", action="store_true", help="remove what is damaged, or put it back")

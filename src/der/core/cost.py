@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 _waited = 0.0  # seconds that this process has waited for others
 
 
@@ -48,7 +50,7 @@ class WorkClock:
         return Spent(self.earlier.seconds + working_time() - self.begin, self.earlier.runs + 1)
 
 
-class StageTime(NamedTuple):
+class StageTime(msgspec.Struct, frozen=True, omit_defaults=True):
     """The time that one stage needed for its outputs, and its machine."""
 
     seconds: float  # wall time, of all its parts if it was interrupted and went on
@@ -56,8 +58,12 @@ class StageTime(NamedTuple):
     epochs: int | None  # of training; None for other stages
     device: str  # name of the processor or GPU
     torch: str | None  # version; None for a stage without torch
-    computed: bool  # by the newest run that made the results; else from an earlier one
+    computed: bool = False  # by the newest run that made the results; else from an earlier one
     speeds: dict[str, float] | None = None  # seconds that a network takes for an image, by its name
+    stage: str = ""  # its name in DVC's graph, "train_task@2"
+    left: str = ""  # digest of its outputs
+    run: str = ""  # name of the `dvc repro` that it was part of
+    project: str = ""  # directory
 
 
 def show_seconds(seconds: float) -> str:

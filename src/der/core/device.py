@@ -13,9 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from der.core.cost import processor_name
+from der.core import cost, registry
 from der.core.errors import UserError
-from der.core.registry import look_up
 
 # Of the extractors' arithmetic; weights, classifiers, losses and updates stay in float32.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -56,7 +55,7 @@ def set_up_device(override: str | None) -> torch.device:
 
 def choose_precision(name: str, device: torch.device, where: str) -> torch.dtype:
     """Return the dtype of images and layers; raises UserError if the GPU does not support it."""
-    dtype = look_up(PRECISIONS, name, where)
+    dtype = registry.look_up(PRECISIONS, name, where)
     is_old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
     if dtype == torch.bfloat16 and is_old:
         raise UserError(f"{where}: this GPU has no bfloat16; write float32")
@@ -172,7 +171,7 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
 
 def name_arithmetic(device: torch.device) -> list[str]:
     """List everything outside the program that decides on the bits of sums on ``device``."""
-    named = [torch.__version__, sys.version, str(device), processor_name(), str(torch.get_num_threads())]
+    named = [torch.__version__, sys.version, str(device), cost.processor_name(), str(torch.get_num_threads())]
     named.append(torch.backends.cpu.get_cpu_capability())
     named += [os.environ.get(name, "") for name in CHOOSING_KERNELS]
     if device.type == "cuda":

@@ -1,7 +1,6 @@
 """Barriers and reductions over the processes that work on one step; without ``join`` a process is alone.
 
-Every rank calls the same functions in the same order. All get the same numbers, because sums and lists are
-made in the order of the ranks.
+Every rank calls the same functions in the same order, and gets the same numbers.
 """
 
 import os

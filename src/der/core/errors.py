@@ -37,20 +37,16 @@ def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
     try:
         yield
     except (UserError, OSError) as error:
-        sys.exit(
-            f"error: {printable(describe_error(error))}"
-        )  # in one line, whatever the names of files hold
+        sys.exit(f"error: {printable(describe_error(error))}")  # in one line, whatever names of files hold
     except KeyboardInterrupt:
         sys.exit(interrupted)
 
 
 def describe_error(error: UserError | OSError) -> str:
     """Describe an error; for an error of the system, such as a full disk, with the file."""
-    return (
-        str(error)
-        if isinstance(error, UserError)
-        else f"{error.filename or 'files'}: {error.strerror or error}"
-    )
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{error.filename or 'files'}: {error.strerror or error}"
 
 
 @contextmanager
@@ -72,21 +68,11 @@ def printable(text: str) -> str:
     )
 
 
-def columns(text: str) -> int:
-    """Count the terminal columns of ``text``: two for wide letters, none for accents."""
-    wide = ("W", "F")
-    return sum(
-        2 if unicodedata.east_asian_width(letter) in wide else 1
-        for letter in text
-        if unicodedata.category(letter) not in ("Mn", "Me", "Cf")
-    )
+def composed(text: str) -> str:
+    """Return ``text`` in Unicode NFC: an editor or a file system may write a letter and its accent apart."""
+    return unicodedata.normalize("NFC", text)
 
 
 def csv_cell(text: str) -> str:
-    """Put an apostrophe before a spreadsheet's formula or a leading apostrophe; it can be undone."""
+    """Put an apostrophe, QUOTE, before a spreadsheet's formula or a leading apostrophe."""
     return QUOTE + text if text.startswith((*FORMULA, QUOTE)) else text
-
-
-def text_of_cell(cell: str) -> str:
-    """Return what ``csv_cell`` was given."""
-    return cell.removeprefix(QUOTE)

@@ -4,12 +4,13 @@ They are written beside their final place and then renamed. Reading runs nothing
 bit that flips on the disk, or in a cache that trusts its objects, is an error and never a wrong number.
 """
 
+import csv
 import hashlib
 import json
 import mmap
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,12 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows as CSV in UTF-8; texts of users need ``csv_cell`` first."""
+    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+
+
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write a .npy file."""
     with atomic_file(path) as partial, partial.open("wb") as stream:
@@ -169,14 +176,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def expand_home(path: str) -> Path:
-    """Replace "~" in ``path`` by the user's home directory; raises UserError if there is none."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise UserError(f"{path}: there is no such home directory; write the whole path") from None
 
 
 def from_here(path: Path) -> Path:
@@ -251,6 +250,11 @@ def find_damage(path: Path) -> list[DamageError]:
     return damage
 
 
+def digest(content: bytes) -> str:
+    """Compute the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def digest_file(path: Path) -> str:
     """Compute the SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
@@ -280,4 +284,4 @@ def _read_sealed(path: Path, key: str) -> dict[str, Any]:
 
 
 def _digest_of(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return digest(json.dumps(values, sort_keys=True).encode())

@@ -30,14 +30,9 @@ def look_up(choices: Mapping[str, T], name: str, where: str) -> T:
         return cast(T, own)
     family, colon, _ = name.partition(OWN)
     if (key := family + colon) not in choices:
-        known = " or ".join(f"{one}<name>" if is_family(one) else one for one in choices)
+        known = " or ".join(f"{one}<name>" if one.endswith(OWN) else one for one in choices)
         raise UserError(f"{where}: {name!r} does not fit; write {known}, or module:function of your own")
     return choices[key]
-
-
-def is_family(key: str) -> bool:
-    """Tell whether a key of choices is a family: many choices, each with its name after the colon."""
-    return key.endswith(OWN)
 
 
 def module_of(name: str) -> str | None:

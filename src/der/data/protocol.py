@@ -5,16 +5,14 @@ N images, S side in pixels, C channels
 
 import hashlib
 import json
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
+from der.core.errors import UserError, composed
 from der.data.arrays import list_classes, read_classes
 from der.settings.sections import SPLITS, ProtocolSettings
 
@@ -40,7 +38,7 @@ def order_classes(names: list[str], order: int | list[int | str] | str) -> list[
     if order == "alphabetical":
         return names
     if isinstance(order, list) and order and isinstance(order[0], str):
-        listed = _normalize(order)
+        listed = [composed(str(name)) for name in order]
         _check_names("protocol.class_order", listed, names)
         if len(listed) != len(names):
             missing = next(name for name in names if name not in listed)
@@ -62,7 +60,11 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     last step takes the remainder. Raises UserError for an unknown, repeated or missing class.
     """
     if settings.steps is not None:
-        return _check_steps(settings.steps, names)
+        steps = [[*map(composed, step)] for step in settings.steps]
+        if not steps or [] in steps:
+            raise UserError("protocol.steps: no step, or one without a class; name the classes of every step")
+        _check_names("protocol.steps", [name for step in steps for name in step], names)
+        return steps
     ordered = order_classes(names, settings.class_order)
     first = settings.first_classes or len(names)
     if first > len(names):
@@ -73,22 +75,6 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     starts = range(first, len(ordered), settings.later_classes)
     later = [ordered[start : start + settings.later_classes] for start in starts]
     return [ordered[:first], *later]
-
-
-def _check_steps(steps: list[list[str]], names: list[str]) -> list[list[str]]:
-    if not steps:
-        raise UserError("protocol.steps: no step; write a list of class names for every step, or null")
-    for step, classes in enumerate(steps, start=1):
-        if not classes:
-            raise UserError(f"protocol.steps: step {step} has no class; name at least one")
-    normalized = [_normalize(step) for step in steps]
-    _check_names("protocol.steps", [name for step in normalized for name in step], names)
-    return normalized
-
-
-def _normalize(written: Iterable[object]) -> list[str]:
-    """Convert names to Unicode NFC, the form of the data set's names; an editor may write another form."""
-    return [unicodedata.normalize("NFC", str(name)) for name in written]
 
 
 def _check_names(where: str, listed: list[str], names: list[str]) -> None:
@@ -104,8 +90,7 @@ def _check_names(where: str, listed: list[str], names: list[str]) -> None:
 def identify(directory: Path) -> Identity:
     """Identify the images in ``directory/{train,test}/<class>.npy``, uint8 (N, S, S, C).
 
-    The identity depends only on class names and pixels, not on file names, the order within a class or the
-    format. Raises UserError naming a file that is missing or damaged.
+    It depends only on class names and pixels, not on file names, the order within a class or the format.
     """
     parts = []
     for split in SPLITS:

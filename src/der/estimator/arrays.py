@@ -23,7 +23,6 @@ LabelKind = Literal["int", "str"]
 FORM = "uint8 or floats in [0, 1] of shape (n, side, side) or (n, side, side, channels), 1 or 3 channels"
 CHANNELS = (1, COLOURS)
 MOST_NAMED = 10  # labels in a message
-UNREADABLE = (*pictures.DAMAGE, Image.DecompressionBombError)
 
 
 class DataSet(Protocol):
@@ -90,7 +89,7 @@ def measure(rows: Rows) -> tuple[set[tuple[int, int]], int]:
             with Image.open(image) if isinstance(image, Path) else nullcontext(image) as picture:
                 sizes.add((picture.height, picture.width))
                 channels = channels if Image.getmodebase(picture.mode) == "L" else COLOURS
-        except UNREADABLE:  # ``scale`` says what is wrong
+        except Exception:  # ``scale`` says what is wrong
             continue
     return sizes, channels
 
@@ -98,8 +97,7 @@ def measure(rows: Rows) -> tuple[set[tuple[int, int]], int]:
 def scale(rows: Rows, side: int, channels: int) -> tuple[NDArray[np.uint8], list[Any]]:
     """Convert images as the pipeline does, to uint8 (N, side, side, channels); return a data set's labels.
 
-    An image of another size is scaled until it covers the square, and centre-cropped. Raises UserError
-    naming what is no image, and files that cannot be read.
+    Raises UserError naming what is no image, and files that cannot be read.
     """
     if isinstance(rows, np.ndarray) and rows.shape[1:] == (side, side, channels):
         return rows, []
@@ -110,8 +108,11 @@ def scale(rows: Rows, side: int, channels: int) -> tuple[NDArray[np.uint8], list
         labels += label
         if isinstance(image, Path):
             files.append((place, pictures.Picture(str(image), image)))
+        elif isinstance(image, Image.Image):
+            images[place] = pictures.to_pixels(ImageOps.exif_transpose(image), side, channels)
         else:
-            images[place] = _fit(image, side, channels)
+            plain = image[..., 0] if image.shape[2] == 1 else image
+            images[place] = pictures.to_pixels(Image.fromarray(plain), side, channels)
     faults = []
     for (place, _), found in zip(
         files, pictures.decode((one for _, one in files), side, channels), strict=True
@@ -142,15 +143,6 @@ def _entries(rows: Rows) -> Iterator[tuple[NDArray[np.uint8] | Image.Image | Pat
                 f"images: a {type(entry).__name__} among them; give {FORM}, pictures or their files"
             )
         yield entry, [one.item() if isinstance(one, torch.Tensor) else one for one in label]
-
-
-def _fit(image: NDArray[np.uint8] | Image.Image, side: int, channels: int) -> NDArray[np.uint8]:
-    if isinstance(image, Image.Image):
-        return pictures.to_pixels(ImageOps.exif_transpose(image), side, channels)
-    if image.shape == (side, side, channels):
-        return image
-    plain = image[..., 0] if image.shape[2] == 1 else image
-    return pictures.to_pixels(Image.fromarray(plain), side, channels)
 
 
 def _to_numpy(images: torch.Tensor) -> NDArray[Any]:
@@ -188,10 +180,7 @@ def _to_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def check_labelled(images: NDArray[np.uint8], found: list[Any], labels: object = None) -> Labelled:
-    """Join images (N, H, W, C) with their labels, those ``found`` among them if none are given.
-
-    Raises UserError, which says what to give instead.
-    """
+    """Join images (N, H, W, C) with ``labels``, or with those ``found`` among them; raises UserError."""
     if labels is None and not found:
         raise UserError("labels: there is none; y should be a 1d array, or X pairs of image and label")
     kind, values = check_labels(found if labels is None else labels)

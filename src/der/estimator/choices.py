@@ -3,17 +3,13 @@
 Stages must not import this module: it would put every registry into their fingerprint.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from inspect import signature
 from operator import attrgetter
-from pathlib import Path
 from statistics import median_low
-from types import NoneType, UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
-from msgspec.structs import replace
 
 from der.core.errors import UserError
 from der.core.registry import check_imported, look_up, module_of
@@ -24,7 +20,6 @@ from der.model.architecture import COLOURS
 from der.settings import parsing, sections
 from der.settings.experiment import DEFAULT, DIRECTORY, Settings, list_names, preset
 
-KEYWORDS = Path(__file__).with_name("keywords.py")
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names nested parameters
 INERT = ("dataset", "protocol")  # sections that say nothing about arrays
 LARGEST_SMALL = 64  # pixels; a network that starts at random learns larger images slowly
@@ -126,8 +121,10 @@ def suit(sizes: set[tuple[int, int]], channels: int, images: int) -> Settings:
         "memory__allocation": "per_class",
     }
     settings = change_settings(preset("notebook" if images >= MANY else "digits"), changes)
-    dataset = replace(settings.dataset, image_side=max(side, sections.SMALLEST_SIDE), channels=channels)
-    return replace(settings, dataset=dataset)
+    dataset = msgspec.structs.replace(
+        settings.dataset, image_side=max(side, sections.SMALLEST_SIDE), channels=channels
+    )
+    return msgspec.structs.replace(settings, dataset=dataset)
 
 
 def choose_form(settings: Settings, sizes: set[tuple[int, int]], channels: int) -> tuple[int, int]:
@@ -146,10 +143,7 @@ def choose_form(settings: Settings, sizes: set[tuple[int, int]], channels: int) 
 def resolve(
     settings: Settings | str | None, changes: dict[str, Any], random_state: int | None = None
 ) -> Settings:
-    """Return settings, or those of a preset's name, with changes; raises UserError for what does not fit.
-
-    None checks the changes alone.
-    """
+    """Return settings, a preset's or for None the default's, with changes; raises UserError for misfits."""
     if settings is None:
         settings = DEFAULT
     found = preset(settings) if isinstance(settings, str) else settings
@@ -173,23 +167,14 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
         section, where = values, key.replace(SEPARATOR, ".")
         if where.partition(".")[0] in INERT:
             raise UserError(f"{where}: arrays decide on it; leave it out")
-
-        def convert(inner: Any, where: str = where) -> Any:
-            """What YAML has for arrays and numbers of NumPy."""
-            if isinstance(inner, np.generic | np.ndarray):
-                return inner.tolist()
-            kind = type(inner).__name__
-            raise UserError(
-                f"{where}: a {kind} does not fit; give a number, text, a list, True, False or None"
-            )
-
         *above, last = key.split(SEPARATOR)
         for name in above:
             inner = section.get(name)
             if not isinstance(inner, dict):  # masks may be None: its value is given as a whole
                 raise UserError(f"{where}: there is no section {name!r} to change")
             section = inner
-        section[last] = msgspec.to_builtins(value, enc_hook=convert)
+        # What YAML has for arrays and numbers of NumPy; anything else is refused as text.
+        section[last] = msgspec.to_builtins(value, enc_hook=lambda one: getattr(one, "tolist", one.__str__)())
     return parsing.parse(Settings, values)
 
 
@@ -203,42 +188,3 @@ def list_values(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             found |= list_values(value, prefix + name + SEPARATOR)
     return found
-
-
-def describe_keywords() -> str:
-    """Return the text of keywords.py, from which type checkers know the keywords of ``DERClassifier``."""
-    lines = "\n".join(f"    {name}: {kind}" for name, kind in _list_types(Settings))
-    return f'''"""The settings as keywords of the classifier; `der schema` writes this file again."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
-
-
-class Changes(TypedDict, total=False):
-    """Values of the settings by keyword, with two underscores for each dot."""
-
-{lines}
-'''
-
-
-def _list_types(section: type[sections.Section], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield all keys of a section, as ``list_values`` does, each with its type as text."""
-    for name, hint in get_type_hints(section).items():
-        if name in INERT:
-            continue
-        options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        yield prefix + name, " | ".join(map(_name_type, options))
-        for one in options:
-            if _is_section(one):
-                yield from _list_types(one, prefix + name + SEPARATOR)
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, sections.Section)
-
-
-def _name_type(kind: Any) -> str:
-    if _is_section(kind):
-        return "Mapping[str, Any]"
-    text = "None" if kind is NoneType else str(kind) if get_args(kind) else kind.__name__
-    return text.removeprefix("typing.").replace("'", '"').replace("list", "Sequence")

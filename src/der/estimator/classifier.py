@@ -27,7 +27,6 @@ from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_js
 from der.data.arrays import every_row
 from der.estimator import arrays, choices, hub
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
-from der.estimator.keywords import Changes
 from der.estimator.learned import (
     CHECKPOINT,
     MEMORY,
@@ -47,6 +46,8 @@ from der.train.log import EpochRecord, Listener, Progress
 
 if TYPE_CHECKING:
     import pandas
+
+    from der.estimator.keywords import Changes
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
@@ -126,7 +127,7 @@ class DERClassifier:
         callback: Listener | None = None,
         random_state: int | None = None,
         verbose: bool = False,
-        **changes: Unpack[Changes],
+        **changes: "Unpack[Changes]",
     ) -> None:
         self._changes: dict[str, Any] = {**changes}
         choices.resolve(settings, self._changes, random_state)

@@ -10,34 +10,7 @@ from der.model.checkpoint import Metadata
 PREFIX = "hf:"  # of a repository of the hub, where ``load`` takes a directory
 FILES = ["*.json", "*.safetensors", "*.npy"]  # all of a saved classifier; nothing in them runs
 CARD = "README.md"
-TEXT = """\
----
-library_name: der-pipeline
-pipeline_tag: image-classification
-tags:
-- class-incremental-learning
----
-
-# {name}
-
-An image classifier that learned {classes} classes in {count}. The method is Dynamically Expandable
-Representation (Yan, Xie, He, CVPR 2021). It can learn more classes.
-
-```python
-import der  # pip install 'der-pipeline[hub]'
-
-model = der.load("hf:{name}")
-model.predict(["picture.jpg"])
-```
-
-{steps}
-
-- Images: {side} x {side} pixels, {channels}; others are scaled and cropped.
-- Accuracy: {accuracy}
-- Network: {parameters:,} parameters.
-- Memory: {exemplars:,} exemplars. They are training images, and everybody who can read this can see them.
-- Licence: none is given. Write one above as `license: ...`, and say where the images come from.
-"""
+TEXT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")  # of the card
 
 
 def write_card(name: str, metadata: Metadata, exemplars: int, metrics: StepMetrics | None) -> str:

@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import csv_cell, text_of_cell
-from der.core.files import SealedDirectory, atomic_file, write_array, write_json
+from der.core.errors import QUOTE, csv_cell
+from der.core.files import SealedDirectory, write_array, write_csv, write_json
 from der.data.arrays import every_row
 from der.model.architecture import in_parts, normalize_features
 
@@ -155,14 +155,9 @@ def confusion_matrix(
 
 def write_confusion(directory: Path, matrix: NDArray[np.int64], names: list[str]) -> None:
     """Write counts (C, C), a row per true class, a column per predicted class; no name becomes a formula."""
-    with (
-        atomic_file(directory / CONFUSION) as partial,
-        partial.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        cells = [csv_cell(name) for name in names]
-        writer.writerow(["true", *cells])
-        writer.writerows([cell, *counts] for cell, counts in zip(cells, matrix.tolist(), strict=True))
+    cells = [csv_cell(name) for name in names]
+    rows = [[cell, *counts] for cell, counts in zip(cells, matrix.tolist(), strict=True)]
+    write_csv(directory / CONFUSION, [["true", *cells], *rows])
 
 
 def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
@@ -170,7 +165,7 @@ def read_confusion(directory: Path) -> tuple[NDArray[np.int64], list[str]]:
     path = SealedDirectory(directory).file(CONFUSION)
     with path.open(encoding="utf-8", newline="") as stream:
         head, *rows = csv.reader(stream, strict=True)
-    return np.array([row[1:] for row in rows], np.int64), [text_of_cell(cell) for cell in head[1:]]
+    return np.array([row[1:] for row in rows], np.int64), [cell.removeprefix(QUOTE) for cell in head[1:]]
 
 
 def nearest_mean_scores(

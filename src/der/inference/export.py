@@ -48,11 +48,7 @@ def export_torch(network: Network, metadata: Metadata, path: Path) -> None:
 
 
 def export_onnx(network: Network, metadata: Metadata, path: Path) -> None:
-    """Write ONNX with the metadata.
-
-    Weights of over 1.5 GB go into a second file, ``path`` with ".data" added: ONNX holds at most 2 GB.
-    Raises UserError if the packages that this needs are not installed.
-    """
+    """Write ONNX with the metadata; weights of over 1.5 GB go into a second file, ``path`` with ".data"."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  (torch's exporter needs it)
@@ -109,11 +105,7 @@ def accompany(metadata: Metadata) -> dict[str, str]:
 
 
 def describe_input(metadata: Metadata) -> dict[str, Any]:
-    """Describe in JSON how a picture becomes a network's input, in the order of the operations.
-
-    ``docs/exports.md`` explains each entry. Mean and deviation are for programs that normalise themselves;
-    the formats with a graph do it inside.
-    """
+    """Describe how a picture becomes a network's input, step by step; docs/exports.md explains each entry."""
     scaling, crop, kernel = metadata.resize.split(", ")
     return {
         "jpeg_draft": DRAFT,

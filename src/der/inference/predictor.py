@@ -17,13 +17,8 @@ from der.data.sources.pictures import Fault, Picture, decode, is_ignored, is_no_
 from der.model.checkpoint import Checkpoint, load_checkpoint
 from der.model.network import Outputs, fold_network, run_network
 
-
-class Chunk(NamedTuple):
-    """Pictures read together."""
-
-    files: list[Path]  # that could be read
-    images: NDArray[np.uint8]  # (n, side, side, channels), one for each of ``files``
-    faults: list[str]  # a sentence for everything else
+# Files that could be read, an image (n, side, side, channels) for each, and a sentence for every other file.
+Chunk = tuple[list[Path], NDArray[np.uint8], list[str]]
 
 
 def list_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -31,8 +26,7 @@ def list_pictures(paths: Sequence[Path]) -> list[Path]:
 
     Links are followed, but each directory is searched once. In directories, hidden files and files whose
     names are no pictures' are skipped, as in a folder of training images. Unreadable entries, such as broken
-    links, are listed too: ``read_chunks`` says what is wrong with them. Raises UserError for a path that does
-    not exist, and for a directory without pictures.
+    links, are listed too: ``read_chunks`` says what is wrong with them.
     """
     files: list[Path] = []
     for path in paths:
@@ -77,7 +71,7 @@ def read_chunks(files: Sequence[Path], side: int, channels: int, chunk: int) -> 
             good = [(file, one) for file, one in results if not isinstance(one, Fault)]
             images = np.array([one for _, one in good], np.uint8).reshape(-1, side, side, channels)
             faults = [one.sentence for _, one in results if isinstance(one, Fault)]
-            yield Chunk([file for file, _ in good], images, faults)
+            yield [file for file, _ in good], images, faults
 
 
 class Prediction(NamedTuple):
@@ -117,8 +111,7 @@ class Predictor:
         return self._run(images).features
 
     def _run(self, images: NDArray[np.uint8]) -> Outputs:
-        if not isinstance(images, np.ndarray):
-            raise UserError(f"images: a {type(images).__name__} is no array; give uint8 (N, H, W, 1 or 3)")
+        images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
             raise UserError(
                 f"images: {images.dtype} {images.shape} does not fit; give uint8 (N, H, W, 1 or 3)"
@@ -129,8 +122,6 @@ class Predictor:
                 *(np.empty((0, width), np.float32) for width in (head.in_features, head.out_features))
             )
         side, channels = self.metadata.image_side, self.metadata.channels
-        if 0 in images.shape:
-            raise UserError(f"images: {images.shape} is without a pixel; give each at least one")
         if channels == 3 and images.ndim == 3 and images.shape[2] == 3:
             raise UserError(
                 f"images: {images.shape} is one in colour, or grey ones 3 pixels wide; give (N, H, W, 3)"
@@ -143,12 +134,7 @@ class Predictor:
         return outputs
 
     def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
-        """Return the ``count`` most probable classes of every image, or all if there are fewer; best first.
-
-        Raises UserError for a count below 1, and for the images that a call refuses.
-        """
-        if count < 1:
-            raise UserError(f"count: {count} is none; give at least 1")
+        """Return the ``count`` most probable classes of every image, or all of fewer; best first."""
         names, rows = self.metadata.class_names, self(images)
         orders = np.argsort(-rows, axis=1, kind="stable")[:, :count]  # of equal ones the smaller label first
         return [

@@ -1,9 +1,7 @@
 """The feature extractors and starts of classifiers that section network of the parameters can name.
 
-To add a backbone, write a function like ``cifar_resnet`` and name it in BACKBONES. Its modules need only the
-members of der.model.network.Extractor. To add a start of classifiers, write a function like ``torch_uniform``
-and name it in HEAD_INITIALIZATIONS. Names and parameters need no torch, which is imported only to build and
-to draw.
+To add one, write a function like ``cifar_resnet`` or ``torch_uniform`` and name it in BACKBONES or in
+HEAD_INITIALIZATIONS. Torch is imported only to build and to draw.
 """
 
 from __future__ import annotations
@@ -15,13 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 from der.core.errors import UserError
 from der.core.registry import look_up
 from der.model.architecture import Architecture, Normalization, Shape
-from der.settings.sections import PRETRAINED, NetworkSettings
+from der.settings.sections import PRETRAINED, MaskSettings, NetworkSettings
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-    from der.settings.sections import MaskSettings
 
 BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}  # by depth: of each stage of resnet
 
@@ -53,10 +49,7 @@ class BackboneFunction(Protocol):
 
 
 def cifar_resnet(settings: NetworkSettings) -> Backbone:
-    """The residual networks for small images of He et al. 2016, section 4.2.
-
-    Raises UserError, the key first, for a depth or stem that none of them has.
-    """
+    """The residual networks for small images of He et al. 2016, section 4.2."""
     if (settings.depth - 2) % 6:
         raise UserError(f"depth: {settings.depth} is not 6n + 2; write 8, 14, 20, 26, 32, 44, 56 or 110")
     if settings.stem == "large":
@@ -70,8 +63,7 @@ def cifar_resnet(settings: NetworkSettings) -> Backbone:
 def resnet(settings: NetworkSettings) -> Backbone:
     """The residual networks of basic blocks of He et al. 2016, table 1: 18 and 34 layers.
 
-    A block starts as its shortcut (Goyal et al. 2017, section 5.1; the authors' code). Raises UserError, the
-    key first, for any other depth.
+    A block starts as its shortcut (Goyal et al. 2017, section 5.1; the authors' code).
     """
     if settings.depth not in BLOCKS:
         raise UserError(f"depth: {settings.depth} is no depth of backbone resnet; write 18 or 34")

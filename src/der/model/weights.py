@@ -7,13 +7,10 @@ imported only when such a name is used.
 """
 
 import difflib
-import hashlib
 import pickle
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from der.core.errors import UserError
+from der.core.files import digest
 from der.core.randomness import Diverted, lending
 from der.model.architecture import COLOURS, Normalization
 from der.model.kernels.layers import fold_pairs
@@ -248,41 +246,29 @@ def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
         found = load_state_dict(str(path), weights_only=True)
         found = translate({name.removeprefix(AROUND): value for name, value in found.items()}, model)
     except Exception as error:  # whatever reading a damaged file comes to: struct.error, KeyError, ...
-        raise UserError(f"{where}: cannot be read as weights ({_reason(error)}); give another file") from None
+        reason = str(error).partition("\n")[0]
+        # For pickles and programs, torch's and timm's messages advise to run them: replace these.
+        if not reason or isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
+            reason = "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
+        raise UserError(f"{where}: cannot be read as weights ({reason}); give another file") from None
     wanted = model.state_dict()
-    fault = next(_find_faults(found, wanted, known), None)
-    if fault is not None:
-        raise UserError(f"{where}: timm:{known.name} has {fault}; give a file of its state_dict()")
+    wrong = [name for name, value in wanted.items() if _form(found.get(name)) != _form(value)]
+    others = [name for name in found if name not in wanted and not name.endswith(COUNTER)]
+    if others and not wrong:
+        with Diverted():
+            whole = _create(known.name, num_classes=1).state_dict()
+        wrong = [name for name in others if name not in whole]
+    if wrong:
+        raise UserError(
+            f"{where}: not the weights of timm:{known.name}, as {wrong[0]} shows; give a file of its "
+            "state_dict()"
+        )
     return {name: found[name] for name in wanted}
 
 
-def _find_faults(found: Mapping[str, Any], wanted: Mapping[str, Tensor], known: TimmModel) -> Iterator[str]:
-    for name, value in wanted.items():
-        if name not in found:
-            yield f"a tensor {name}, which is not there"
-        elif _form(found[name]) != _form(value):
-            yield f"{name} of {_form(value)}, not {_form(found[name])}"
-    others = [name for name in found if name not in wanted and not name.endswith(COUNTER)]
-    if others:
-        with Diverted():
-            whole = _create(known.name, num_classes=1).state_dict()
-        yield from (f"no tensor {name}" for name in others if name not in whole)
-
-
-def _reason(error: Exception) -> str:
-    said = str(error).partition("\n")[0]
-    # For pickles and programs, torch's and timm's messages advise to run them: replace these.
-    if not said or isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
-        return "not tensors alone, or not of torch.save; a file of safetensors ends in .safetensors"
-    return said
-
-
-def _form(value: Any) -> str:
-    """Describe a tensor without its values and precision; describe other values by their type."""
-    if not isinstance(value, Tensor):
-        return type(value).__name__
-    kind = "floating-point numbers" if value.is_floating_point() else str(value.dtype)
-    return f"shape {tuple(value.shape)}, {kind}"
+def _form(value: Any) -> Any:
+    """Return a tensor's shape, and whether its numbers have fractions; None for anything else."""
+    return (value.shape, value.is_floating_point()) if isinstance(value, Tensor) else None
 
 
 class Mean(nn.Module):
@@ -292,16 +278,15 @@ class Mean(nn.Module):
         return x_BDHW.mean((2, 3), keepdim=True)
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """Start weights of the first extractor, by its own names."""
 
     tensors: Mapping[str, Tensor]
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """The identity of the weights, whatever their file, format or name."""
-        return f"sha256:{hashlib.sha256(self.content()).hexdigest()}"
+        return f"sha256:{digest(self.content())}"
 
     def content(self) -> bytes:
         """Return the weights as the bytes of a safetensors file."""

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -14,8 +13,7 @@ from typing import Any, NamedTuple
 
 from der.core.errors import DamageError, UserError
 from der.core.files import SealedDirectory, atomic_file, find_damage, from_here, read_sealed, remove
-from der.pipeline import project
-from der.pipeline.provenance import read_committed
+from der.pipeline import project, provenance
 from der.settings.parsing import parse_yaml
 
 LOCK = Path("dvc.lock")
@@ -151,12 +149,9 @@ def stages_to_run(parameters: Any) -> list[str]:
 
 
 def count_same_steps(revision: str, most: int) -> int:
-    """Count the steps, of the first ``most``, whose training and test images are the same in a commit as now.
-
-    It compares both dvc.lock files; without them the count is 0.
-    """
+    """Count the first steps, ``most`` of them, whose images are by dvc.lock the same in a commit as now."""
     try:
-        now, then = read_records(), _parse(read_committed(LOCK, revision).decode())
+        now, then = read_records(), _parse(provenance.read_committed(LOCK, revision).decode())
         steps = [(_find_images(now, step), _find_images(then, step)) for step in range(1, most + 1)]
     except (UserError, ValueError, KeyError, TypeError, AttributeError):  # no lock as DVC writes it
         return 0
@@ -174,9 +169,9 @@ def is_recorded(parameters: Any) -> bool:
 
     It checks stage report, the last one, which depends on all parameters and on the summary.
     """
-    report = _parse(read_committed(LOCK).decode()).get("report", {})
+    report = _parse(provenance.read_committed(LOCK).decode()).get("report", {})
     return report.get("params", {}).get(str(project.PARAMS)) == parameters and (
-        read_hashes(report, "deps").get(project.SUMMARY) == md5_of(read_committed(project.SUMMARY))
+        read_hashes(report, "deps").get(project.SUMMARY) == md5_of(provenance.read_committed(project.SUMMARY))
     )
 
 
@@ -283,9 +278,7 @@ def repair(damages: list[Damage]) -> Iterator[str]:
                 partial.write_bytes(intact if isinstance(intact, bytes) else intact.read_bytes())
                 partial.chmod(CACHE_MODE)
             yield f"{sentence}; put back"
-        elif path.is_dir():
-            shutil.rmtree(path)
-            yield f"{sentence}; removed {path}"
         else:
-            path.unlink(missing_ok=True)
-            yield f"{sentence}; removed"
+            gone = f" {path}" if path.is_dir() else ""
+            remove(path)
+            yield f"{sentence}; removed{gone}"

@@ -2,29 +2,22 @@
 
 import inspect
 import os
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from der.core.errors import DamageError, UserError, naming, printable
-from der.core.files import read_json, remove
-from der.core.registry import is_family
+from der.core import files
+from der.core.errors import DamageError, UserError, composed, naming, printable
 from der.data.arrays import check_budget, list_classes
 from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
 from der.model.architecture import COLOURS, METADATA
-from der.pipeline import dvc, project
-from der.pipeline.environment import check_work, curves_root
-from der.pipeline.fingerprint import read_code
-from der.pipeline.inputs import STAGE as DOWNLOAD
-from der.pipeline.presets import PLACES, load_settings, parse_settings, write_preset
+from der.pipeline import dvc, environment, fingerprint, inputs, presets, project
+from der.settings import parsing, sections
 from der.settings.experiment import Settings
-from der.settings.parsing import list_missing, parse_yaml, put_values
-from der.settings.sections import PRETRAINED, DatasetSettings, NetworkSettings, all_values, to_values
 
 SCHEMA = Path("params.schema.json")
 USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
@@ -32,13 +25,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def check_project(warn: Callable[[str], None]) -> None:
-    """Raise UserError if a run with these parameters and this chain would fail; ``warn`` gets warnings.
-
-    Writes the backbone's image side for stage download.
-    """
-    settings = load_settings()
-    curves_root()  # here, not with a training's output gone
-    check_work()
+    """Raise UserError if a run of these parameters would fail; write what stages need to know of them."""
+    settings = presets.load_settings()
+    environment.curves_root()  # here, not with a training's output gone
+    environment.count_processes()
+    if os.environ.get(environment.DEVICE) not in (None, "", "cpu"):
+        environment.find_device()  # can it work?
     with naming(project.PARAMS):
         check_choices(settings)
         advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
@@ -49,7 +41,7 @@ def check_project(warn: Callable[[str], None]) -> None:
             from der.model.network import try_side
 
             try_side(settings.network, side or settings.dataset.side, settings.dataset.channels)
-    find_source(settings.dataset).check(settings.dataset, project.RAW)  # download would, with its output gone
+    find_source(settings.dataset).check(settings.dataset)  # download would, with its output gone
     steps = planned_steps(settings)
     move = describe_move(settings, steps) if steps is not None else None
     if move:
@@ -70,22 +62,22 @@ def complete_params() -> list[str]:
 
     Stage check does this before all others: DVC knows no defaults, and fails where a stage's key is missing.
     """
-    whole = all_values(load_settings())
-    missing = list_missing(whole, project.read_params())
+    whole = sections.all_values(presets.load_settings())
+    missing = parsing.list_missing(whole, project.read_params())
     if missing:
-        project.write_text(put_values(project.read_text(), whole))
+        project.write_text(parsing.put_values(project.read_text(), whole))
     return missing
 
 
-def check_weights(settings: NetworkSettings) -> None:
+def check_weights(settings: sections.NetworkSettings) -> None:
     """Raise UserError if the file holds no such weights, or if DVC does not track it."""
-    if settings.weights in (None, PRETRAINED):
+    if settings.weights in (None, sections.PRETRAINED):
         return
     path = Path(settings.weights)
     if not path.is_file():
         raise UserError(
             f"{project.PARAMS}: network.weights: there is no file {path}; put one into {project.WEIGHTS} and "
-            f"write its path, or {PRETRAINED}, or null"
+            f"write its path, or {sections.PRETRAINED}, or null"
         )
     watched = [Path(os.path.abspath(dep)) for dep in project.read_stages()["initialize"]["deps"]]
     if not any(Path(os.path.abspath(path)).is_relative_to(place) for place in watched):
@@ -102,7 +94,7 @@ def check_weights(settings: NetworkSettings) -> None:
 
 def check_images() -> None:
     """Raise UserError if dataset.path does not exist or overlaps with outputs: DVC would fail at once."""
-    path = load_settings().dataset.path
+    path = presets.load_settings().dataset.path
     for sentence in describe_missing_images(path):
         raise UserError(sentence)
     place = Path(os.path.abspath(path))
@@ -124,8 +116,8 @@ def make_schema() -> dict[str, Any]:
         for one in section["properties"].values():
             one.pop("default", None)
     for path, choice in CHOICES.items():
-        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if is_family(one)]
-        named = [one for one in choice.registry if not is_family(one)]
+        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if one.endswith(":")]
+        named = [one for one in choice.registry if not one.endswith(":")]
         place = schema
         for key in path.split("."):
             place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
@@ -142,10 +134,12 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
     """Write preset ``name`` to params.yaml; return what changed and what `dvc repro` will recompute."""
     old, length = project.read_params(), project.chain_length()
     places = {
-        key.partition(".")[2]: place for key in PLACES if (place := project.value_at(old, key)) is not None
+        key.partition(".")[2]: place
+        for key in presets.PLACES
+        if (place := project.value_at(old, key)) is not None
     }
-    new = write_preset(name, places, class_order)
-    values = parse_yaml(new, project.PARAMS)
+    new = presets.write_preset(name, places, class_order)
+    values = parsing.parse_yaml(new, project.PARAMS)
     settings = project.parse_section(Settings, values, project.PARAMS)
     with naming(project.PARAMS):
         check_choices(settings)
@@ -177,19 +171,17 @@ def describe_missing_images(path: str) -> list[str]:
 def add_classes(names: Sequence[str]) -> str:
     """Add a step of the classes ``names``, by default all new ones, to the finished steps in params.yaml.
 
-    Added steps that are not trained yet stay. Returns what `dvc repro` will train. Raises UserError, and
-    changes nothing, if no step is finished, a class is unknown or already in a step, or other parameters
-    are invalid.
+    Added steps that are not trained yet stay. Returns what `dvc repro` will train. An error changes nothing.
     """
-    settings, length = load_settings(), project.chain_length()
+    settings, length = presets.load_settings(), project.chain_length()
     finished = finished_steps()
     if not finished:
         raise UserError(f"{project.CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
     named = settings.protocol.steps or []
     before = named if named[: len(finished)] == finished else finished
     steps = [*before, choose_classes(names, before, settings.dataset)]
-    edited = put_values(project.read_text(), {"protocol": {"steps": steps}})
-    planned_steps(parse_settings(edited))  # raises what does not fit
+    edited = parsing.put_values(project.read_text(), {"protocol": {"steps": steps}})
+    planned_steps(presets.parse_settings(edited))  # raises what does not fit
     fitted = fit_chain(length, len(steps))
     project.write_text(edited)
     kept = "step 1 stays as it was" if len(finished) == 1 else f"steps 1 to {len(finished)} stay as they were"
@@ -199,16 +191,16 @@ def add_classes(names: Sequence[str]) -> str:
 
 def finished_steps() -> Steps:
     """Read the steps of the newest checkpoint from its network.json; empty if no step is finished."""
-    files = [project.checkpoint(step) / METADATA for step in project.steps_in(project.CHECKPOINTS)]
-    finished = [file for file in files if file.exists()]
-    steps: Steps = read_json(finished[-1])["steps"] if finished else []
+    placed = [project.checkpoint(step) / METADATA for step in project.steps_in(project.CHECKPOINTS)]
+    finished = [file for file in placed if file.exists()]
+    steps: Steps = files.read_json(finished[-1])["steps"] if finished else []
     return steps
 
 
-def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings) -> list[str]:
+def choose_classes(names: Sequence[str], before: Steps, dataset: sections.DatasetSettings) -> list[str]:
     """Choose the classes of the new step: ``names``, or all classes that are in no step of ``before``."""
     known = {name: step for step, classes in enumerate(before, start=1) for name in classes}
-    chosen = list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
+    chosen = list(dict.fromkeys(composed(name) for name in names))
     for name in chosen:
         if name in known:
             raise UserError(f"{name}: in step {known[name]} already; name classes that are new")
@@ -224,15 +216,16 @@ def choose_classes(names: Sequence[str], before: Steps, dataset: DatasetSettings
 
 def _describe_training(text: str, first: int, last: int) -> str:
     """Say what `dvc repro` will train: the steps ``first`` to ``last``, which have no checkpoint."""
-    trained = [one for one in dvc.stages_to_run(parse_yaml(text, project.PARAMS)) if one.startswith(TRAINING)]
+    trained = [
+        one for one in dvc.stages_to_run(parsing.parse_yaml(text, project.PARAMS)) if one.startswith(TRAINING)
+    ]
     stages, steps = f"{TRAINING}{first}", f"step {first}"
     if last > first:
         stages, steps = f"{stages} to @{last}", f"steps {first} to {last}"
     if all(one == stages for one in trained):
         return f"`dvc repro` trains {steps}, and no other while the images of the others are the same"
-    if dvc.read_lock().keys() >= {f"{TRAINING}{step}" for step in range(1, first)}:
-        reason = "other parameters have changed, too"
-    else:
+    reason = "other parameters have changed, too"
+    if not dvc.read_lock().keys() >= {f"{TRAINING}{step}" for step in range(1, first)}:
         reason = (
             f"{dvc.LOCK} does not record all finished steps, as after `python -m stages`; to keep them, take "
             "the edit back and run `dvc commit -f` before `der add`"
@@ -268,9 +261,7 @@ def fit_chain(length: int, steps: int) -> list[str]:
 
 def resize_chain(length: int | None) -> int:
     """Give chain.yaml ``length`` steps, by default the protocol's, never fewer; return how many it has."""
-    if not project.GRAPH.is_file():
-        raise UserError(f"{project.GRAPH}: not found; run from the repository's root")
-    steps = planned_steps(load_settings())
+    steps = planned_steps(presets.load_settings())
     if length is None and steps is None:
         raise UserError(
             "protocol: how many steps it has depends on the images; write their number, `der chain N`"
@@ -311,7 +302,7 @@ def resize(length: int) -> None:
             )
     project.write_chain(length)
     for output in left:
-        remove(output)
+        files.remove(output)
 
 
 def _is_marker(output: Path) -> bool:
@@ -348,18 +339,18 @@ def _plan(names: list[str], settings: Settings) -> Steps:
     return steps
 
 
-def _names_read_last(dataset: DatasetSettings) -> list[str]:
+def _names_read_last(dataset: sections.DatasetSettings) -> list[str]:
     """List the classes in data/raw, or none if parameters, code or file sizes have changed since."""
     entries = _recorded()
     ran_with = (
-        dvc.read_records().get(DOWNLOAD, {}).get("params", {}).get(str(project.PARAMS), {}).get("dataset")
+        dvc.read_records().get(inputs.STAGE, {}).get("params", {}).get(str(project.PARAMS), {}).get("dataset")
     )
-    if ran_with != to_values(dataset) or not all(
+    if ran_with != sections.to_values(dataset) or not all(
         _has_size(entries, one) for one in (project.RAW, _path(dataset))
     ):
         return []
-    if entries.get(project.fingerprint(DOWNLOAD), {}).get("md5") != dvc.md5_of(
-        read_code([DOWNLOAD])[DOWNLOAD].encode()
+    if entries.get(project.fingerprint(inputs.STAGE), {}).get("md5") != dvc.md5_of(
+        fingerprint.read_code([inputs.STAGE])[inputs.STAGE].encode()
     ):
         return []
     try:
@@ -368,19 +359,16 @@ def _names_read_last(dataset: DatasetSettings) -> list[str]:
         return []
 
 
-def _path(dataset: DatasetSettings) -> Path:
+def _path(dataset: sections.DatasetSettings) -> Path:
     return Path(os.path.normpath(dataset.path))  # as DVC writes it
 
 
 def _recorded() -> dict[Path, dict[str, Any]]:
     """Read dvc.lock's entries of all inputs and outputs of stage download, by path."""
-    record = dvc.read_records().get(DOWNLOAD, {})
+    record = dvc.read_records().get(inputs.STAGE, {})
     return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
 
 
 def _has_size(entries: dict[Path, dict[str, Any]], path: Path) -> bool:
-    files, entry = dvc.find_files(path), entries.get(path, {})
-    return (sum(file.stat().st_size for file in files), len(files)) == (
-        entry.get("size"),
-        entry.get("nfiles", 1),
-    )
+    sizes, entry = [file.stat().st_size for file in dvc.find_files(path)], entries.get(path, {})
+    return (sum(sizes), len(sizes)) == (entry.get("size"), entry.get("nfiles", 1))

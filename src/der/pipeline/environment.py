@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
@@ -22,10 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from der.core import distributed
-from der.core.cost import processor_name, waiting
+from der.core import cost, distributed
 from der.core.errors import UserError, describe_error, naming
-from der.core.files import expand_home
 
 if TYPE_CHECKING:
     import psutil
@@ -40,13 +37,6 @@ TABLE = "DER_TABLE"  # "later" where `make run` shows the results, whether or no
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torch's launcher, with the other variables that are read here
 MOST = 1024  # processes
 COPIES = Path(".dvc/tmp/exps")  # where DVC runs experiments in copies of a project
-
-
-def check_work() -> None:
-    """Raise UserError for a device, if the user names one, or a number of processes that cannot work."""
-    count_processes()
-    if os.environ.get(DEVICE) not in (None, "", "cpu"):
-        find_device()
 
 
 def is_launched() -> bool:
@@ -105,8 +95,7 @@ def set_up_device() -> "torch.device":
 def scratch_root() -> Path:
     """Return DER_SCRATCH, or a directory in the user's cache, the same for all copies of the repository."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    with naming(SCRATCH):
-        return expand_home(os.environ.get(SCRATCH) or f"{cache}/der/scratch").absolute()
+    return Path(os.path.expanduser(os.environ.get(SCRATCH) or f"{cache}/der/scratch")).absolute()
 
 
 def curves_root() -> Path | None:
@@ -118,14 +107,8 @@ def curves_root() -> Path | None:
         raise UserError(
             f"{CURVES}: tensorboard is missing; pip install 'der-pipeline[tensorboard]', or unset {CURVES}"
         )
-    with naming(CURVES):
-        root = find_project() / expand_home(named)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{CURVES}: {root} cannot be made ({error.strerror}); name another folder, or unset {CURVES}"
-        ) from None
+    root = find_project() / os.path.expanduser(named)
+    root.mkdir(parents=True, exist_ok=True)
     return root
 
 
@@ -141,15 +124,15 @@ def describe_machine() -> Machine:
     import torch  # only now: it costs seconds
 
     device = find_device()
-    name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()} ({device.type})"
-    )
+    name = f"{cost.processor_name()} ({device.type})"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
     return {"device": name, "torch": str(torch.__version__)}  # a str of a class of its own
 
 
 def describe_machine_in_use() -> Machine:
     """Like describe_machine if this process works with torch; else name only the processor."""
-    return describe_machine() if "torch" in sys.modules else {"device": processor_name(), "torch": None}
+    return describe_machine() if "torch" in sys.modules else {"device": cost.processor_name(), "torch": None}
 
 
 AGAIN = "run again: it goes on from the last epoch"
@@ -243,19 +226,17 @@ def computing(stage: str, device: "torch.device") -> Iterator[None]:
     Torch's threads wait for each other by spinning: two stages with more threads than cores take many times
     as long as one after the other. If OMP_NUM_THREADS is at most half of the cores, the stage does not wait.
     """
+    import torch  # which is there by now
+
     with ExitStack() as stack:
-        if not is_worker() and device.type == "cpu" and _takes_most_cores():
-            with suppress(OSError), waiting():  # without a lock work goes on
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = torch.get_num_threads() * count_here()
+        waits = "OMP_NUM_THREADS" not in os.environ or 2 * threads > cores
+        if waits and not is_worker() and device.type == "cpu":
+            with suppress(OSError), cost.waiting():  # without a lock work goes on
                 stack.enter_context(_processor(stage))
         distributed.barrier()  # rank 0 may have waited, also for another run of the same step
         yield
-
-
-def _takes_most_cores() -> bool:
-    import torch  # which is there by now
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return "OMP_NUM_THREADS" not in os.environ or 2 * torch.get_num_threads() * count_here() > cores
 
 
 @contextmanager
@@ -315,7 +296,7 @@ def name_run() -> str:
     if "DVC_STAGE" in os.environ and (dvc := find_dvc()) is not None:
         # Its hash is of its number and of when it began, by a clock that nobody sets.
         return f"{platform.node()}-{dvc.pid}-{hash(dvc) & 0xFFFFFFFF:08x}"
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def find_dvc() -> "psutil.Process | None":

@@ -24,25 +24,13 @@ STAGE = "download"
 Classes = dict[str, str]  # a class -> digest of its files' names, sizes and times, training and test
 
 
-@dataclass(frozen=True)
-class ExpectedImages:
-    """The images of a public data set in one form."""
+def find_expected(preset: Any) -> dict[str, Any] | None:
+    """Return what is known about a preset's images, None if nothing is.
 
-    dataset: dict[str, Any]  # the parameters of section dataset that decide which images these are
-    sha256: str  # see der.data.protocol.identify
-
-    def admits(self, change: project.Change) -> bool:
-        """Tell whether a parameter only says where images come from; the identity says what they are."""
-        section, _, name = change.key.partition(".")
-        return section == "dataset" and (name == "source" or name not in self.dataset)
-
-
-def find_expected(preset: Any) -> ExpectedImages | None:
-    """Return the known facts about a preset's images; None if there are none."""
-    for entry in read_json(IDENTITIES):
-        if entry["dataset"].items() <= preset["dataset"].items():
-            return ExpectedImages(**entry)
-    return None
+    That is "sha256", see ``der.data.protocol.identify``, and "dataset", the parameters that decide on it.
+    """
+    known: list[dict[str, Any]] = read_json(IDENTITIES)
+    return next((one for one in known if one["dataset"].items() <= preset["dataset"].items()), None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +62,7 @@ class RunImages:
             return False
         expected = find_expected(preset)
         if expected is not None:
-            return self._identity == expected.sha256
+            return bool(self._identity == expected["sha256"])
         if dataset["source"] != FOLDER:
             return bool(self.source == dataset["source"])
         return isinstance(order, list) and sorted(map(str, order)) == self.classes

@@ -1,41 +1,29 @@
 """Makes the page of the finished run, and the page that compares several runs in git."""
 
-import hashlib
 from collections.abc import Sequence
 
-import numpy as np
-
 from der.core.errors import UserError
-from der.core.files import SealedDirectory
-from der.data.arrays import load_memory, read_labels
+from der.core.files import SealedDirectory, digest
+from der.data.arrays import load_memory
 from der.evaluation import results
-from der.pipeline import dvc, inputs, project, provenance, runs, timing
-from der.pipeline.presets import PLACES
+from der.pipeline import dvc, inputs, presets, project, provenance, runs, timing
 from der.report import page as report_page
+from der.settings import parsing, sections
 from der.settings.experiment import Settings
-from der.settings.parsing import parse_yaml
-from der.settings.sections import SPLITS
-from der.summary.series import Summary, read_logs
-from der.summary.verdict import Reference, chance, earlier
+from der.summary import series, verdict
 
 ASIDE = ("check", "report")  # stages that are no part of the work, or cannot know their own time
 
 
 def make_page(settings: Settings) -> str:
-    """Write metrics/report.html of the run with ``settings``; returns a sentence that says where.
-
-    Raises UserError for results of which dvc.lock says what is not so.
-    """
+    """Write metrics/report.html of the run with ``settings``; returns a sentence that says where."""
     if sentences := dvc.find_misrecorded().values():
         raise UserError(f"{'; '.join(sentences)}: run `dvc repro` again")
     return report_page.write_page(report_page.render(read_run(settings)), project.REPORT)
 
 
 def read_run(settings: Settings) -> report_page.FinishedRun:
-    """Read the results of the other stages; raises UserError for a missing, damaged or foreign file.
-
-    Files are also foreign if they were trained with other parameters than ``settings``.
-    """
+    """Read the results of the other stages; raises UserError for those of other parameters, or damaged."""
     steps = runs.read_steps()
     last = len(steps)
     provenance.check_training(last, settings)
@@ -49,7 +37,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     images, protocol = inputs.RunImages(settings.dataset.source), settings.protocol
     before, parameters = read_earlier(summary), provenance.shown_parameters(settings)
     preset, changes = provenance.nearest_preset(parameters)
-    digests = "".join(SealedDirectory(project.RAW / split).digest for split in SPLITS)
+    digests = "".join(SealedDirectory(project.RAW / split).digest for split in sections.SPLITS)
     idle = [f"compress@{step}" for step in range(1, last + 1) if not project.is_compressed(step)]
     stages = [stage for stage in project.stages_of(last) if stage not in (*ASIDE, *idle)]
     return report_page.FinishedRun(
@@ -57,21 +45,20 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         steps=steps,
         confusions=[counts for counts, _ in confusions],
         names=confusions[-1][1],
-        logs=read_logs(project.training(step) for step in range(1, last + 1)),
+        logs=series.read_logs(project.training(step) for step in range(1, last + 1)),
         memory=memory,
-        exemplars=[np.bincount(read_labels(project.memory(step))) for step in range(1, last + 1)],
         predictions=results.read_predictions(evaluations[-1]),
         mistakes=[results.read_mistakes(evaluation) for evaluation in evaluations],
         published=runs.published_curves(images, protocol),
         joint=runs.joint_accuracy(images, classes),
         references=[
             *runs.published_references(images, protocol),
-            chance([step["classes"] for step in steps]),
+            verdict.chance([step["classes"] for step in steps]),
             *([before] if before else []),
         ],
         parameters=parameters,
         source=settings.dataset.source,
-        identity=hashlib.sha256(digests.encode()).hexdigest(),
+        identity=digest(digests.encode()),
         preset=preset,
         differences=[(one.key, project.shorten(one.new), project.shorten(one.old)) for one in changes],
         seed=settings.train.seed,
@@ -83,12 +70,8 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     )
 
 
-def read_earlier(own: Summary) -> Reference | None:
-    """Find the newest committed results other than ``own``, over the steps with the same images in both.
-
-    None if there are none, as after another data set or protocol, and if these steps have not changed, as
-    after `der add`.
-    """
+def read_earlier(own: series.Summary) -> verdict.Reference | None:
+    """Find the newest other results in git, over the first steps of the same images, if any changed."""
     committed = provenance.last_other_summary(own)
     if committed is None:
         return None
@@ -99,16 +82,13 @@ def read_earlier(own: Summary) -> Reference | None:
         return None
     name, source = "before the last edit", f"{project.SUMMARY} of commit {revision}"
     if steps == len(own["steps"]) == len(before["steps"]):
-        return earlier(name, source, before)
+        return verdict.earlier(name, source, before)
     name += f", steps 1 to {steps}" if steps > 1 else ", step 1"
-    return earlier(name, f"{source}, over the steps that have the same images", before, steps)
+    return verdict.earlier(name, f"{source}, over the steps that have the same images", before, steps)
 
 
 def make_comparison(names: Sequence[str]) -> str:
-    """Write metrics/comparison.html of revisions or experiments; returns a sentence that says where.
-
-    Raises UserError for fewer than two names, and for a name without a finished run.
-    """
+    """Write metrics/comparison.html of revisions or experiments; returns a sentence that says where."""
     if len(names) < 2:
         raise UserError(f"der report: {names[0]} alone; name two or more revisions or experiments to compare")
     return report_page.write_page(report_page.render_comparison(read_compared(names)), project.COMPARISON)
@@ -128,9 +108,9 @@ def read_compared(names: Sequence[str]) -> list[report_page.ComparedRun]:
             )
         found.append(report_page.ComparedRun(name, revision, summary, {}))
         text = provenance.read_committed(project.PARAMS, revision).decode()
-        parameters.append(parse_yaml(text, project.PARAMS))
+        parameters.append(parsing.parse_yaml(text, project.PARAMS))
     changes = [change for one in parameters for change in project.compare(parameters[0], one)]
-    for key in dict.fromkeys(change.key for change in changes if change.key not in PLACES):
+    for key in dict.fromkeys(change.key for change in changes if change.key not in presets.PLACES):
         for run, values in zip(found, parameters, strict=True):
             run.differing[key] = project.shorten(project.value_at(values, key))
     return found

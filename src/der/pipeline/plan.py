@@ -1,32 +1,35 @@
-"""`der plan`: the stages that `dvc repro`, or a sweep, would run at most, and their seconds of last time.
+"""`der plan`: the stages that `dvc repro`, or a sweep, would run at most, and their seconds.
 
 DVC's own --dry shows only stages whose inputs have already changed. This plan adds all stages that depend on
 their outputs. It knows some inputs more exactly: fingerprints, the side of images, and the outputs of split
 for a step, which depend only on the classes up to that step and their images. Fewer stages may run, never
 more: DVC restores earlier results from its cache, and a stage may write the same results as before.
+
+The seconds are those of last time, or estimated: an image takes three forward passes of the newest extractor,
+which is trained, and one of each frozen extractor, as long as in another step's last training here, or in a
+second of training on noise.
 """
 
-import hashlib
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from der.core.cost import show_seconds
+from msgspec.structs import replace
+
+from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
-from der.core.files import write_sealed
+from der.core.files import digest, read_array, write_sealed
+from der.data.arrays import exemplars_per_class
+from der.data.sources import folder, registry
 from der.estimator.choices import backbone_side
-from der.pipeline import dvc, project
-from der.pipeline.edits import Steps, planned_steps
-from der.pipeline.estimate import Cost, estimate, measure_image
-from der.pipeline.fingerprint import read_code
-from der.pipeline.inputs import STAGE as DOWNLOAD
-from der.pipeline.inputs import find_changed_classes
-from der.pipeline.timing import read_last
+from der.pipeline import dvc, edits, environment, fingerprint, inputs, project, timing
 from der.settings.experiment import Settings
 from der.settings.sections import DatasetSettings
 from der.summary.series import align
@@ -34,6 +37,10 @@ from der.summary.series import align
 SPLIT = "split"
 CHANGED = "changed"  # in place of the hash of an input
 NEVER_RAN, LOST = "never ran", "lost"  # reasons to run, beside paths that have changed
+MARKER = 0.1  # seconds of a stage of an unused step
+START = 2.0  # seconds until torch is imported
+SECOND = 1.0  # of training
+PIXELS = 2**14  # of its batches on a processor, which takes as long for an image of a larger one
 
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
 
@@ -46,6 +53,13 @@ class Stage(NamedTuple):
     owners: dict[Path, list[str]]  # what it reads -> the stages that leave it, a part of it, or more
     stale: set[Path]  # inputs that other stages have since written differently
     reasons: set[str]  # reasons to run with any parameters: changed paths from outside, or words
+
+
+class Cost(NamedTuple):
+    """How long a stage will take."""
+
+    seconds: float | None  # None: nothing is known
+    estimated: bool = True  # else it took so long last time
 
 
 class Row(NamedTuple):
@@ -70,9 +84,9 @@ def describe_plan(overrides: Sequence[str], *, as_json: bool = False) -> str:
     parameters, workspace = read_rows(overrides), read_workspace()
     every = [project.parse_section(Settings, values, project.PARAMS) for _, values in parameters]
     measure = cache(partial(measure_image, every[0]))  # of the first row for all
-    times, rows, seen = read_last(workspace.stages), list[Row](), set[str]()
+    times, rows, seen = timing.read_last(workspace.stages), list[Row](), set[str]()
     for (words, values), settings in zip(parameters, every, strict=True):
-        steps = planned_steps(settings)
+        steps = edits.planned_steps(settings)
         plan = plan_row(workspace, values, settings, steps, rewritten=bool(words))
         costs = estimate(plan, settings, steps or [], times, measure)
         own = {stage: costs[stage] for stage, identity in plan.items() if identity not in seen}
@@ -120,11 +134,13 @@ def read_workspace() -> Workspace:
         settled = not any(outs[path].workspace_status() for path in (project.RAW, project.TASKS))
     except DvcException as error:
         raise UserError(f"dvc: {' '.join(str(error).split())}; run `der check`") from None
-    code = read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
+    code = fingerprint.read_code(sorted({name.partition("@")[0] for name in stages} - {"check"}))
     hashes = {project.fingerprint(name): dvc.md5_of(text.encode()) for name, text in code.items()}
     images = None
-    if stages[DOWNLOAD].reasons and settled:
-        images = find_changed_classes(project.load_section(DatasetSettings, "dataset", project.read_params()))
+    if stages[inputs.STAGE].reasons and settled:
+        images = inputs.find_changed_classes(
+            project.load_section(DatasetSettings, "dataset", project.read_params())
+        )
     return Workspace(stages, hashes, settled, images)
 
 
@@ -170,12 +186,11 @@ def _is_lost(out: Any) -> bool:
 
 
 def plan_row(
-    workspace: Workspace, parameters: Any, settings: Settings, steps: Steps | None, *, rewritten: bool
+    workspace: Workspace, parameters: Any, settings: Settings, steps: edits.Steps | None, *, rewritten: bool
 ) -> Identities:
     """List what runs with ``parameters``, all of params.yaml, which is ``rewritten`` with them or unchanged.
 
-    Two rows of a sweep with the same identity of a stage share its run. Raises UserError for impossible
-    parameters.
+    Two rows of a sweep with the same identity of a stage share its run.
     """
     side = backbone_side(settings)
     project.check_chain(len(steps or []))
@@ -201,7 +216,7 @@ class _Row:
     """The stages of one set of parameters, added one by one."""
 
     workspace: Workspace
-    steps: Steps | None
+    steps: edits.Steps | None
     known: dict[Path, str]  # hashes of what stage check, or who edits, will have written
     images: set[str] | None = field(default_factory=set)  # classes whose images become others; None: any may
     identities: Identities = field(default_factory=dict)
@@ -209,11 +224,10 @@ class _Row:
     def add(self, name: str, stage: Stage, parameters: Any) -> None:
         """Add the stage if it runs."""
         values = {key: project.value_at(parameters, key) for key in stage.params}
-        inputs = {path: self._input(stage, path) for path in stage.deps}
-        if values != stage.params or any(inputs.values()) or stage.reasons:
-            told = {path.as_posix(): one for path, one in inputs.items() if one}
+        told = {path.as_posix(): one for path in stage.deps if (one := self._input(stage, path))}
+        if values != stage.params or told or stage.reasons:
             self.identities[name] = _hash([name, values, told])
-            if name == DOWNLOAD:
+            if name == inputs.STAGE:
                 same = values == stage.params and not told and NEVER_RAN not in stage.reasons
                 self.images = self.workspace.images if same else None
 
@@ -252,7 +266,100 @@ class _Row:
 
 
 def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return digest(json.dumps(content).encode())
+
+
+def estimate(
+    stages: Iterable[str],
+    settings: Settings,
+    steps: edits.Steps,
+    times: Mapping[str, StageTime],
+    measure: Callable[[], float],
+) -> dict[str, Cost]:
+    """Estimate each stage of a plan; ``steps`` are empty if unknown, ``measure`` is ``measure_image``."""
+    images = count_images(settings, steps)
+
+    def work(step: int, epochs: int) -> float:
+        frozen = step - 1 if settings.network.expansion else 0
+        return epochs * images[step - 1] * (1 + frozen / 3)
+
+    trained = {
+        step: last.seconds / work(step, last.epochs)
+        for step in range(1, len(images) + 1)
+        if (last := times.get(f"{edits.TRAINING}{step}")) and last.epochs
+    }
+
+    def cost(stage: str) -> Cost:
+        step, last = int(stage.partition("@")[2] or 0), times.get(stage)
+        if steps and step > len(steps):
+            return Cost(MARKER)
+        epochs = None
+        if stage.startswith(edits.TRAINING):
+            again = step > 1 and settings.train.incremental.rebalancing == "classifier_learning"
+            later = settings.train.incremental.classifier.epochs if again else 0
+            epochs = settings.train.phase(step).epochs + later
+        if last is not None and epochs in (None, last.epochs):
+            return Cost(last.seconds, estimated=False)
+        if epochs is None or not images:
+            return Cost(None)
+        if trained:
+            return Cost(trained[min(trained, key=lambda one: abs(one - step))] * work(step, epochs))
+        return Cost(START + measure() * work(step, epochs))
+
+    return {stage: cost(stage) for stage in stages}
+
+
+def count_images(settings: Settings, steps: edits.Steps) -> list[float]:
+    """Count the training images of each step, exemplars among them; empty if only reading them would tell.
+
+    Of a folder the files count; of other sources, the images in data/raw, or the usual number of a class.
+    """
+    dataset, path, counts = settings.dataset, Path(settings.dataset.path), dict[str, float]()
+    with suppress(UserError):
+        if dataset.source == inputs.FOLDER and path.is_dir():
+            tree, _ = folder.build_tree(folder.scan(path), str(path))
+            share = 1 if "test" in tree else 1 - dataset.test_fraction
+            counts = {name: share * len(files) for name, files in tree["train"].items()}
+        else:
+            files = (project.RAW / "train").glob("*.npy")
+            counts = {file.stem: len(read_array(file, mapped=True)) for file in files}
+    usual = sum(counts.values()) / len(counts) if counts else registry.find_source(dataset).images
+    found, old = [], list[float]()
+    for names in steps if usual else []:
+        new = [counts.get(name, usual) for name in names]
+        most = exemplars_per_class(settings.memory, len(old)) if old else 0
+        found.append(sum(new) + sum(min(most, count) for count in old))
+        old += new
+    return found
+
+
+def measure_image(settings: Settings) -> float:
+    """Train an extractor on noise for a second; return the seconds of an image, of the fastest batch."""
+    import torch  # it costs seconds, as do modules that import it
+
+    from der.model.network import random_extractor
+
+    device, dataset, size = environment.set_up_device(), settings.dataset, settings.train.base.batch_size
+    side, network = (
+        backbone_side(settings) or dataset.side,
+        replace(settings.network, weights=None, tuned="all"),
+    )
+    if device.type == "cpu":
+        size = min(size, max(4, PIXELS // side**2))
+    extractor = random_extractor(network, dataset.channels, torch.Generator())
+    extractor.to(device).to(memory_format=torch.channels_last)
+    images_BCHW = torch.rand(size, dataset.channels, side, side, device=device)
+    images_BCHW = images_BCHW.to(memory_format=torch.channels_last)
+    seconds: list[float] = []
+    while sum(seconds) < SECOND or len(seconds) < 2:
+        begin = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.train.precision == "bfloat16"):
+            features_BD = extractor(images_BCHW)
+        features_BD.sum().backward()
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds) / size
 
 
 def describe_run(costs: Mapping[str, Cost]) -> str:

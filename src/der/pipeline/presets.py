@@ -1,13 +1,8 @@
-"""Reads params.yaml as a whole, and lists and writes presets.
-
-Presets come from the clone in the current directory, so that users can add their own; elsewhere from the
-installed package.
-"""
+"""Reads params.yaml; lists and writes presets, those of the clone around, else of the installed package."""
 
 from pathlib import Path
 from typing import Any
 
-from der.core.errors import UserError
 from der.pipeline.project import PARAMS, parse_section, read_params
 from der.settings import experiment, parsing
 
@@ -41,14 +36,8 @@ def write_preset(name: str, places: dict[str, Any], class_order: str | None = No
 def load_preset(name: str, class_order: str | None = None) -> Any:
     """Read all values of a preset, nested as in params.yaml, with another class order if one is named."""
     values = experiment.read_preset(name, _directory())
-    if class_order is None:
-        return values
-    if values["dataset"]["source"] != "cifar100":
-        raise UserError(
-            f"--class-order: {class_order} names the classes of CIFAR-100, but preset {name} teaches "
-            f"{values['dataset']['source']}; leave it out"
-        )
-    values["protocol"]["class_order"] = load_order(class_order)
+    if class_order is not None:
+        values["protocol"]["class_order"] = load_order(class_order)
     return values
 
 

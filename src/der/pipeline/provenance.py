@@ -11,8 +11,7 @@ from der.core.errors import UserError
 from der.core.files import SealedDirectory
 from der.data.protocol import plan_steps
 from der.model.architecture import METADATA, START
-from der.pipeline import project
-from der.pipeline.presets import PLACES, list_presets, load_preset
+from der.pipeline import presets, project
 from der.settings.experiment import Settings
 from der.settings.sections import all_values, to_values
 from der.summary.series import Summary
@@ -24,8 +23,8 @@ OTHERWISE = f"trained with other parameters than {project.PARAMS} has; run `dvc 
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
     """Find the preset that differs in the fewest ``parameters``, the first of equal ones, and these."""
-    presets = {name: json.loads(json.dumps(load_preset(name))) for name in list_presets()}  # as plain lists
-    changes = {name: list(project.compare(values, parameters)) for name, values in presets.items()}
+    plain = {name: json.loads(json.dumps(presets.load_preset(name))) for name in presets.list_presets()}
+    changes = {name: list(project.compare(values, parameters)) for name, values in plain.items()}
     nearest = min(changes, key=lambda name: len(changes[name]))
     return nearest, changes[nearest]
 
@@ -33,7 +32,7 @@ def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change
 def shown_parameters(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return all parameters except places on the user's machine."""
     sections = all_values(settings)
-    for place in PLACES:
+    for place in presets.PLACES:
         section, _, name = place.partition(".")
         del sections[section][name]
     return sections
@@ -63,16 +62,13 @@ def check_recipes(last: int, settings: Settings) -> dict[str, Any]:
 
 
 def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
-    """Find the newest committed summary with other results than ``own``, and its short revision.
-
-    None if there is none, or no git. The answer is the same before and after a commit of the results.
-    """
+    """Find the newest committed summary with other results than ``own``, and its short revision, if any."""
 
     def accuracies(summary: Summary) -> list[Any]:
         return [[step["classes"], step["top1"], step["nme_top1"]] for step in summary["steps"].values()]
 
     log = git("log", f"--max-count={LOOKED_BACK}", "--format=%h", "--", str(project.SUMMARY))
-    for revision in log.split():
+    for revision in log.decode().split():
         summary = read_summary(revision)
         if summary is not None and accuracies(summary) != accuracies(own):
             return revision, summary
@@ -81,9 +77,9 @@ def last_other_summary(own: Summary) -> tuple[str, Summary] | None:
 
 def find_commit(name: str) -> str | None:
     """Find the short revision of a commit, or of an experiment with that name; None if there is neither."""
-    experiments = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    experiments = git("for-each-ref", "--format=%(refname)", "refs/exps").decode().split()
     for one in (name, *(ref for ref in experiments if ref.rpartition("/")[2] == name)):
-        revision = git("rev-parse", "--verify", "--quiet", "--short", f"{one}^{{commit}}").strip()
+        revision = git("rev-parse", "--verify", "--quiet", "--short", f"{one}^{{commit}}").decode().strip()
         if revision:
             return revision
     return None
@@ -91,7 +87,7 @@ def find_commit(name: str) -> str | None:
 
 def code_revision() -> str | None:
     """Name the commit that last changed the code, "-dirty" if it differs from that; None without git."""
-    revision = git("log", "--max-count=1", "--format=%h", "--", *CODE).strip()
+    revision = git("log", "--max-count=1", "--format=%h", "--", *CODE).decode().strip()
     return revision + ("-dirty" if is_code_changed() else "") if revision else None
 
 
@@ -111,15 +107,11 @@ def read_summary(revision: str) -> Summary | None:
 
 def read_committed(path: Path, revision: str = "HEAD") -> bytes:
     """Read a file from a commit; empty if the commit lacks it, or without a commit or git."""
-    return _run_git("show", f"{revision}:./{path.as_posix()}")
+    return git("show", f"{revision}:./{path.as_posix()}")
 
 
-def git(*words: str) -> str:
+def git(*words: str) -> bytes:
     """Return the output of git, or nothing if it fails."""
-    return _run_git(*words).decode()
-
-
-def _run_git(*words: str) -> bytes:
     line = ["git", "--no-optional-locks", *words]  # `git status` may write its index
     try:
         return subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, check=True).stdout

@@ -1,6 +1,5 @@
 """Reads finished runs: metrics, table, changes, comparison of experiments, and published results."""
 
-import csv
 import json
 import os
 import shutil
@@ -14,11 +13,9 @@ from statistics import mean
 from typing import Any
 
 from der.core.errors import DamageError, UserError, csv_cell
-from der.core.files import SealedDirectory, atomic_file, read_json
-from der.evaluation.results import METRICS as STEP_METRICS
-from der.evaluation.results import StepMetrics
-from der.pipeline import dvc, environment, inputs, project, provenance, timing
-from der.pipeline.presets import load_preset
+from der.core.files import SealedDirectory, read_json, write_csv
+from der.evaluation.results import METRICS, StepMetrics
+from der.pipeline import dvc, environment, inputs, presets, project, provenance, timing
 from der.settings.sections import ProtocolSettings
 from der.summary import verdict
 from der.summary.series import Curve, Summary, align, results_table, show, summarise
@@ -59,9 +56,9 @@ def read_steps() -> list[StepMetrics]:
 
 def _read_step(step: int) -> StepMetrics:
     path = project.evaluation(step)
-    metrics: StepMetrics = SealedDirectory(path).read_json(STEP_METRICS)
+    metrics: StepMetrics = SealedDirectory(path).read_json(METRICS)
     if not isinstance(metrics, dict) or not metrics.keys() >= StepMetrics.__required_keys__:
-        raise UserError(f"{path / STEP_METRICS}: no metrics of a step; run the step's evaluation again")
+        raise UserError(f"{path / METRICS}: no metrics of a step; run the step's evaluation again")
     if metrics["step"] != step:
         raise DamageError(f"{path}: the metrics of step {metrics['step']}")
     return metrics
@@ -73,7 +70,7 @@ def compare_compressed(steps: Iterable[int]) -> str:
     measures: dict[str, list[list[float]]] = {"whole": [], "compressed": []}
     for step in filter(project.is_compressed, steps):
         time = timing.read_times([f"compress@{step}"]).get(f"compress@{step}")
-        for name, one in SealedDirectory(project.compression(step)).read_json(STEP_METRICS).items():
+        for name, one in SealedDirectory(project.compression(step)).read_json(METRICS).items():
             measures[name].append([one["top1"], one["top5"], one["nme"]["top1"]])
             numbers = [f"{one['parameters']:,}", f"{one['checkpoint_bytes']:,}"]
             speed = f"{1000 * time.speeds[name]:.3f}" if time and time.speeds else "-"
@@ -119,10 +116,7 @@ def show_results(*, as_json: bool = False) -> str:
 
 
 def sum_up() -> str:
-    """Return the table of metrics/summary.json and its changes; raises UserError if there is none.
-
-    On a terminal, the table is as wide as that.
-    """
+    """Return the table of metrics/summary.json, at most as wide as the terminal, and its changes."""
     summary, before = check_summary(), provenance.read_summary("HEAD")
     changes = verdict.describe_changes(before, summary) if before else []
     lines = ["", results_table(summary, shutil.get_terminal_size((WIDE, 0)).columns), ""]
@@ -149,10 +143,7 @@ def check_summary() -> Summary:
 
 
 def compare_experiments(path: Path | None = None, *, as_json: bool = False) -> str:
-    """Compare the commit's run with its finished experiments: a row for every setting, the commit's first.
-
-    Returns text or JSON, and writes a CSV file at ``path``. Raises UserError if no experiment is finished.
-    """
+    """Compare the commit's run with its finished experiments, in a row for every setting; ``path``: CSV."""
     commit = read_commit()
     fault = commit["error"] or commit["data"]["params"][str(project.PARAMS)].get("error")
     if fault:
@@ -180,7 +171,7 @@ def compare_experiments(path: Path | None = None, *, as_json: bool = False) -> s
     if own:
         rows.sort(key=lambda row: row.setting != runs[0].setting)
     if path is not None:
-        write_csv(path, rows)
+        write_rows(path, rows)
     if as_json:
         listed = [
             {"setting": row.setting, "runs": row.runs}
@@ -236,19 +227,17 @@ def make_table(rows: list[verdict.Row]) -> str:
     return "\n".join([*align(lines), "", note])
 
 
-def write_csv(path: Path, rows: list[verdict.Row]) -> None:
-    """Write the same numbers unrounded, empty if missing; no value becomes a formula."""
-    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        numbers = [f"{name}_{kind}" for name in verdict.METRICS for kind in verdict.Spread._fields]
-        writer.writerow([*rows[0].setting, "runs", *numbers])
-        for row in rows:
-            texts = [
-                csv_cell(project.one_line(value)) if isinstance(value, str) else project.one_line(value)
-                for value in row.setting.values()  # only text can be a formula
-            ]
-            measures = [one for name in verdict.METRICS for one in row.metrics[name]]
-            writer.writerow([*texts, row.runs, *measures])
+def write_rows(path: Path, rows: list[verdict.Row]) -> None:
+    """Write the same numbers unrounded as CSV, empty if missing; no value becomes a formula."""
+    numbers = [f"{name}_{kind}" for name in verdict.METRICS for kind in verdict.Spread._fields]
+    lines: list[list[object]] = [[*rows[0].setting, "runs", *numbers]]
+    for row in rows:
+        texts = [
+            csv_cell(project.one_line(value)) if isinstance(value, str) else project.one_line(value)
+            for value in row.setting.values()  # only text can be a formula
+        ]
+        lines.append([*texts, row.runs, *(one for name in verdict.METRICS for one in row.metrics[name])])
+    write_csv(path, lines)
 
 
 RESULTS = Path("results")
@@ -277,23 +266,20 @@ def published_references(images: inputs.RunImages, protocol: ProtocolSettings) -
 
 
 def _find_published(images: inputs.RunImages, protocol: ProtocolSettings) -> Iterator[tuple[str, str, Any]]:
-    """Find name, source and numbers of each result; presets that share a result are named together.
-
-    There is none for a protocol that names its steps' classes, or has one step of all classes.
-    """
+    """Find name, source and numbers of each result; presets that share a result are named together."""
     if protocol.steps is not None or protocol.first_classes is None:
         return
     content = read_json(PUBLISHED)
     shared: dict[tuple[str, str], list[str]] = {}
     for name, kinds in content["presets"].items():
-        preset = load_preset(name)
+        preset = presets.load_preset(name)
         sizes = [preset["protocol"][key] for key in ("first_classes", "later_classes")]
         if sizes == [protocol.first_classes, protocol.later_classes] and images.are_those_of(preset):
             for kind, results in kinds.items():
                 shared.setdefault((kind, json.dumps(results)), []).append(name)
-    for (kind, text), presets in shared.items():
+    for (kind, text), names in shared.items():
         results = json.loads(text)
-        name = f"{' and '.join(presets)}, {KINDS[kind]} ({results['source']})"
+        name = f"{' and '.join(names)}, {KINDS[kind]} ({results['source']})"
         yield name, content["sources"][results["source"]], results
 
 
@@ -303,11 +289,8 @@ def make_curve(name: str, source: str, first: int, later: int, top1: list[float]
 
 
 def joint_accuracy(images: inputs.RunImages, classes: int) -> float | None:
-    """Return the mean top-1 of recorded joint trainings on these images; None if there are none.
-
-    It is also None if the run learned only some of the classes; ``classes`` is their number.
-    """
+    """Return the mean top-1 of recorded joint trainings on all these ``classes``; None if there are none."""
     records = [read_json(path) for path in sorted(RESULTS.glob(f"{JOINT}-*.json"))]
-    if not records or classes != len(images.classes) or not images.are_those_of(load_preset(JOINT)):
+    if not records or classes != len(images.classes) or not images.are_those_of(presets.load_preset(JOINT)):
         return None
     return float(mean(record["metrics"]["last_top1"] for record in records))

@@ -1,6 +1,5 @@
 """The frame of every stage: its code, its command line, its time, and errors in one line."""
 
-import argparse
 import importlib
 import os
 import sys
@@ -10,14 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from der.core import files, registry
 from der.core.errors import UserError, advising, ending_in_a_sentence
-from der.core.files import remove, write_sealed
-from der.core.registry import imported_own
-from der.pipeline import project
-from der.pipeline.environment import end_with_parent, is_worker, run_together, telling_the_launcher
-from der.pipeline.fingerprint import Code, check_fingerprint, describe
-from der.pipeline.timing import timed
-from der.pipeline.user_code import named_modules
+from der.pipeline import environment, fingerprint, project, timing
 from der.settings.sections import Section
 
 # Stages that several processes work on, and the input that says whether there is work at a step.
@@ -50,14 +44,14 @@ class Given:
         if not path.is_file():
             raise UserError(f"{path}: missing; run `dvc repro`, without --single-item")
         said = path.read_text(encoding="utf-8", errors="replace")
-        self.named = named_modules(self.parameters)
-        code = Code(self.named)
+        self.named = fingerprint.named_modules(self.parameters)
+        code = fingerprint.Code(self.named)
         self.hashes = code.hash_stage(stage)
-        self.text = describe(self.hashes)
+        self.text = fingerprint.describe(self.hashes)
         self.confirmed = self._loaded()
-        self.earlier = frozenset(imported_own)
+        self.earlier = frozenset(registry.imported_own)
         if said != self.text:
-            check_fingerprint(path)
+            fingerprint.check_fingerprint(path)
             raise self._changed()
 
     def section(self, kind: type[S], key: str) -> S:
@@ -99,9 +93,10 @@ class Given:
                 f"{self.name}: edited while it ran: {'; '.join(changes[:MOST_NAMED])}. It left nothing; run "
                 "`dvc repro` again, or take the edit back first to keep what it has trained"
             )
-        if not imported_own - self.earlier <= self.hashes.keys():  # params.yaml names others than check read
+        own = registry.imported_own - self.earlier
+        if not own <= self.hashes.keys():  # params.yaml names others than check read
             raise self._changed()
-        loaded, code = self._loaded(), Code(self.named)
+        loaded, code = self._loaded(), fingerprint.Code(self.named)
         for name in loaded - self.confirmed:
             if code.hash_module(name) != self.hashes[name]:
                 raise self._changed()
@@ -112,7 +107,7 @@ class Given:
         path = project.made_of(self.name)
         if path in project.list_outputs(self.name):
             params = {key: project.value_at(self.parameters, key) for key in self.keys}
-            write_sealed(path, {"params": params, "files": self.hashes_of_dvc})
+            files.write_sealed(path, {"params": params, "files": self.hashes_of_dvc})
 
     def _loaded(self) -> set[str]:
         """List the modules of its code that this process has imported."""
@@ -152,60 +147,51 @@ StageWork = Callable[[Given], str]  # a stage's work; returns a sentence for use
 
 def run_check(run: Callable[[], str]) -> None:
     """Run stage check as the program; it writes the fingerprints for the other stages."""
-    _read_arguments("check")
+    environment.end_with_parent()
     perform_check(run)
 
 
 def run_stage(stage: str, run: StageWork) -> None:
     """Run another stage as the program, without arguments."""
-    _read_arguments(stage)
+    environment.end_with_parent()
     perform_stage(stage, run)
 
 
 def run_step(stage: str, run: Callable[[int, Given], str]) -> None:
     """Like run_stage, with the step from the command line, and in several processes if requested."""
-    (step,) = _read_arguments(stage, step="the incremental step, from 1")
+    environment.end_with_parent()
+    step = int(sys.argv[1])
     name = f"{stage}@{step}"
     work = partial(perform_stage, name, partial(run, step))
     with ending():
         if is_shared(name):
-            run_together(work, f"stages.{stage}", str(step))
+            environment.run_together(work, f"stages.{stage}", str(step))
         else:
             work()
 
 
-def _read_arguments(stage: str, **helps: str) -> list[int]:
-    """Read integers from the command line, each with its help; then make the process end with its parent."""
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}")
-    for name, text in helps.items():
-        parser.add_argument(name, type=int, help=text)
-    arguments = vars(parser.parse_args())
-    end_with_parent()
-    return [arguments[name] for name in helps]
-
-
 def perform_check(run: Callable[[], str]) -> None:
     """Run the work of stage check, and print its sentence."""
-    with framing("check"):
+    with ending(), timing.timed("check"):
         print(run(), flush=True)
 
 
 def perform_stage(name: str, run: StageWork) -> None:
     """Run a stage, `train_task@2` in DVC's graph, and print its sentence; a worker prints nothing."""
-    if is_worker():
+    if environment.is_worker():
         with ending():
             given = Given(name)
             run(given)
             given.confirm()
         return
-    with framing(name):
+    with ending(), timing.timed(name):
         given = Given(name)
         sentence = run(given)
         try:
             given.confirm()
         except UserError:
             for output in project.list_outputs(name):
-                remove(output)
+                files.remove(output)
             raise
         given.keep()
         print(sentence, flush=True)
@@ -220,14 +206,7 @@ def is_shared(name: str) -> bool:
 
 
 @contextmanager
-def framing(name: str) -> Iterator[None]:
-    """Store how long a stage took, and end it as ``ending`` does."""
-    with ending(), timed(name):
-        yield
-
-
-@contextmanager
 def ending() -> Iterator[None]:
     """End the program with one line and exit status 1 after an error that users can fix."""
-    with ending_in_a_sentence(INTERRUPTED), telling_the_launcher(), advising(project.MEND):
+    with ending_in_a_sentence(INTERRUPTED), environment.telling_the_launcher(), advising(project.MEND):
         yield

@@ -1,11 +1,10 @@
 """Stores how long every stage took, beside the training state, outside the repository and DVC.
 
 The digest of the stage's outputs finds a line again, so that results that DVC restored from its cache have
-their own seconds, not those of the last run. A stage that DVC skips or restores runs no code and adds no
-line. Copies of the repository in which experiments run share the lines.
+their own seconds. Copies of the repository in which experiments run share the lines.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,21 +17,6 @@ from der.core.errors import UserError
 from der.pipeline import environment, project
 
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
-
-
-class Line(msgspec.Struct, frozen=True):
-    """One stage that ran to its end."""
-
-    stage: str  # its name in DVC's graph, "train_task@2"
-    left: str  # digest of its outputs
-    run: str  # name of the `dvc repro` that it was part of
-    project: str  # directory
-    seconds: float
-    runs: int
-    epochs: int | None
-    device: str
-    torch: str | None
-    speeds: dict[str, float] | None = None  # seconds that a network takes for an image, by its name
 
 
 Kept = TypeVar("Kept")
@@ -61,7 +45,7 @@ def keep_time(
 ) -> None:
     """Append a line for ``stage``, which has just written its outputs; ignore errors of writing."""
     with suppress(OSError, UserError):
-        line = Line(
+        line = StageTime(
             stage=stage,
             left=project.digest_outputs(stage),
             run=environment.name_run(),
@@ -83,12 +67,14 @@ def read_times(stages: Iterable[str]) -> dict[str, StageTime]:
     project on this machine, or another experiment, may have ended later.
     """
     wanted = {stage: project.digest_outputs(stage) for stage in stages}
-    lines, here = [*read_lines(environment.scratch_root() / FILE, Line)], str(environment.find_project())
-    last = environment.name_run() if _running.get(None) is not None else _last_run(lines, here)
+    lines, here = [*read_lines(environment.scratch_root() / FILE, StageTime)], str(environment.find_project())
+    last = next((line.run for line in reversed(lines) if line.project == here), "")
+    if _running.get(None) is not None:
+        last = environment.name_run()
     same = [line for line in lines if wanted.get(line.stage) == line.left]
-    same.sort(key=lambda line: (line.project == here, line.run == last))
-    found = {line.stage: line for line in same}
-    return {stage: _time(found[stage], last) for stage in wanted if stage in found}
+    marked = [msgspec.structs.replace(line, computed=line.run == last) for line in same]
+    found = {line.stage: line for line in sorted(marked, key=lambda one: (one.project == here, one.computed))}
+    return {stage: found[stage] for stage in wanted if stage in found}
 
 
 def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
@@ -97,21 +83,11 @@ def read_last(stages: Iterable[str]) -> dict[str, StageTime]:
     Stages of unused steps, which leave markers, do not count: they do without the torch of others.
     """
     wanted, here = set(stages), str(environment.find_project())
-    lines = [line for line in read_lines(environment.scratch_root() / FILE, Line) if line.project == here]
-    last = _last_run(lines, here)
+    every = read_lines(environment.scratch_root() / FILE, StageTime)
+    lines = [line for line in every if line.project == here]
     with_torch = {line.stage.partition("@")[0] for line in lines if line.torch and "@" in line.stage}
     lines = [line for line in lines if line.torch or line.stage.partition("@")[0] not in with_torch]
-    return {line.stage: _time(line, last) for line in lines if line.stage in wanted}
-
-
-def _last_run(lines: Sequence[Line], project: str) -> str:
-    return next((line.run for line in reversed(lines) if line.project == project), "")
-
-
-def _time(line: Line, last_run: str) -> StageTime:
-    return StageTime(
-        line.seconds, line.runs, line.epochs, line.device, line.torch, line.run == last_run, line.speeds
-    )
+    return {line.stage: line for line in lines if line.stage in wanted}
 
 
 def append(path: Path, line: msgspec.Struct) -> None:

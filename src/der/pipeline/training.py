@@ -1,6 +1,5 @@
 """What the stages that train share: the key of their state, the state itself, the display of progress."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,18 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from der.core.errors import UserError
-from der.core.files import SealedDirectory
-from der.pipeline import environment
-from der.pipeline.timing import running_clock
+from der.core.files import SealedDirectory, digest
+from der.pipeline import environment, timing
 from der.train.log import Progress, TensorBoard
-from der.train.resume import PREFIX, STATE, StateStore, UnwritableState
+from der.train.resume import StateStore, UnwritableState
 
 if TYPE_CHECKING:
     import torch
 
     from der.model.kernels.processor import Kernels
-
-TASK = 16  # first letters of a key: they identify the training without the machine
 
 
 def name_key(
@@ -29,33 +25,20 @@ def name_key(
     device: "torch.device",
     kernels: "Kernels | None",
 ) -> str:
-    """Return the key of a training: settings, inputs at ``places``, ``fingerprint``, device and kernels.
-
-    It is a hash of everything that decides on the result, for a file's name. Keys that differ only in device,
-    processes and kernels begin with the same TASK letters.
-    """
+    """Return the key of a training: a hash, for a file's name, of all that decides on the result."""
     from der.core.device import name_arithmetic  # only now: torch costs seconds
 
     digests = [SealedDirectory(place).digest for place in places]  # held to the files as those are read
     named = "" if kernels is None else kernels.name
     arithmetic = [*name_arithmetic(device), str(environment.count_processes()), named]
-    task = hashlib.sha256(json.dumps([settings, digests, fingerprint]).encode()).hexdigest()
-    whole = hashlib.sha256(json.dumps([task, arithmetic]).encode()).hexdigest()
-    return task[:TASK] + whole[TASK:]
+    return digest(json.dumps([settings, digests, fingerprint, arithmetic]).encode())
 
 
 @contextmanager
 def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
-    """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of other devices' state."""
+    """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of damage, and of waiting."""
     try:
-        with StateStore(environment.scratch_root(), key, warn, running_clock()) as store:
-            others = [
-                found.parent for found in environment.scratch_root().glob(f"{PREFIX}{key[:TASK]}*/{STATE}")
-            ]
-            if others and not store.phases:
-                warn(
-                    f"begins anew; what another device, number of processes or compiler trained: {others[0]}"
-                )
+        with StateStore(environment.scratch_root(), key, warn, timing.running_clock()) as store:
             yield store
     except UnwritableState as error:
         raise UserError(

@@ -8,12 +8,9 @@ from itertools import accumulate, cycle, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import vl_convert
-from numpy.typing import NDArray
 
-from der.core.cost import StageTime, show_seconds
-from der.core.files import atomic_directory, write_json
+from der.core import cost, files
 from der.evaluation.results import StepMetrics, read_confusion
 from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, one_line, shortened
 from der.summary.series import Curve, Summary, accuracy_matrix, read_logs, summarise, write_tables
@@ -249,10 +246,7 @@ def svg(spec: Spec, size: Size) -> str:
 
 
 def accuracy_chart(summary: Summary, published: Sequence[Curve] = (), joint: float | None = None) -> Chart:
-    """Show top-1 by classes seen: measured, with its band, and published.
-
-    ``joint`` is the accuracy of training on all classes at once, the upper bound after the last step.
-    """
+    """Show top-1 by classes seen: measured, published, and of training on all classes at once, ``joint``."""
     nearest = "this run, by nearest mean of exemplars"
     lines = [
         measured_line("this run", summary, "top1", BLUE, 2.5, SOLID, "circle"),
@@ -308,46 +302,21 @@ def over_classes(
     least = min([*lows, *(y for line in lines for y in line.y if y is not None)])
     floor = max(0.0, min(100 - LEAST_SPAN, 10.0 * math.floor((least - 1) / 10)))
     panel = Panel(axis, "%", height, lines, {"domain": [floor, 100 + 0.03 * (100 - floor)]})
-    return _by_classes(title, [panel])
-
-
-def _by_classes(title: str, panels: Sequence[Panel]) -> Chart:
-    x = sorted({x for panel in panels for line in panel.lines for x in line.x})
+    x = sorted({x for line in lines for x in line.x})
     room, ticks = 0.03 * (x[-1] - x[0]) or 1.0, x if len(x) <= MOST_LISTED else ()
-    return Chart(title, "classes seen", (x[0] - room, x[-1] + room), panels, ticks)
+    return Chart(title, "classes seen", (x[0] - room, x[-1] + room), [panel], ticks)
 
 
 def reliability_chart(bins: Sequence[Bin]) -> Chart:
-    """Show the accuracy by mean confidence of each bin with its 95 % band, and each bin's images."""
-    x, images = [one.confidence for one in bins], sum(one.images for one in bins)
+    """Show the accuracy by mean confidence of each bin, with its 95 % band."""
+    x = [one.confidence for one in bins]
     right, band = [one.accuracy for one in bins], [wilson(one.accuracy, one.images) for one in bins]
     lines = [
         Line("accuracy", x, right, BLUE, 2.0, shape="circle", band=band),
         Line("as sure as right", (0.0, 100.0), (0.0, 100.0), GREY, 1.0, (4, 3)),
     ]
-    shares = [100 * one.images / images for one in bins]
-    panels = [
-        Panel("accuracy", "%", 260, lines, {"domain": [0, 103]}),
-        Panel("images", "%", 130, [Line("share of all test images", x, shares, BROWN, shape="square")]),
-    ]
-    return Chart("Accuracy by confidence after the last step", "confidence (%)", (0.0, 102.0), panels)
-
-
-def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
-    """Show exemplars per class after every step (fewest, mean, most), and of all classes.
-
-    ``exemplars`` has the number for each class seen, after every step.
-    """
-    x, totals = [float(len(counts)) for counts in exemplars], [float(counts.sum()) for counts in exemplars]
-    means = [float(counts.mean()) for counts in exemplars]
-    band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
-    share = Line("exemplars per class", x, means, KINDS["memory"], 2.0, shape="circle", band=band)
-    total = Line("exemplars of all classes", x, totals, GREY, shape="circle")
-    panels = [
-        Panel("per class", "", 220, [share]),
-        Panel("in all", "", 160, [total], {"domain": [0, 1.1 * max(totals)]}),
-    ]
-    return _by_classes("Exemplars per class, and of all classes", panels)
+    panel = Panel("accuracy", "%", 260, lines, {"domain": [0, 103]})
+    return Chart("Accuracy by confidence after the last step", "confidence (%)", (0.0, 102.0), [panel])
 
 
 def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:
@@ -393,7 +362,7 @@ def _phases(logs: Sequence[Sequence[EpochRecord]], measure: str) -> list[Line]:
     ]
 
 
-def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
+def timeline(times: Mapping[str, cost.StageTime], steps: int, size: Size) -> Spec:
     """Show where a run's time went: a row for every step, and one each for the stages before and after.
 
     ``times`` are the known times of stages, in the order in which they run; stages that the last run did
@@ -429,11 +398,11 @@ def timeline(times: Mapping[str, StageTime], steps: int, size: Size) -> Spec:
     }
 
 
-def describe_stage(time: StageTime) -> str:
+def describe_stage(time: cost.StageTime) -> str:
     """Return the script's text for the bar of a stage."""
     computed = "computed by the last run" if time.computed else "taken from the cache"
     parts = f", in {time.runs} parts" if time.runs > 1 else ""
-    return f"{show_seconds(time.seconds)}, {computed}{parts}"
+    return f"{cost.show_seconds(time.seconds)}, {computed}{parts}"
 
 
 def matrix(chart: Matrix) -> Spec:
@@ -490,9 +459,7 @@ def write_summary(
     """Write the summary of steps 1..T and return it.
 
     ``last`` is the directory of the last step's evaluation; ``training`` has the logs of steps 1..T.
-    ``summary_json`` gets the summary; the directory ``plots`` gets four PNG plots and three CSV tables. The
-    plot of accuracies also shows ``published`` curves and the upper bound, ``joint``. Raises UserError naming
-    a missing or damaged file; nothing is written then.
+    The directory ``plots`` gets four PNG plots and three CSV tables. An error leaves nothing written.
     """
     counts_CC, names = read_confusion(last)
     logs, summary, sizes = read_logs(training), summarise(steps), [one["classes"] for one in steps]
@@ -502,9 +469,9 @@ def write_summary(
         "confusion": matrix(confusion_chart(counts_CC, names, sizes, len(steps))),
         "training": training_chart(logs).spec(FILE),
     }
-    with atomic_directory(plots) as directory:
+    with files.atomic_directory(plots) as directory:
         write_tables(directory, summary, accuracy_matrix(steps), logs)
         for name, spec in specs.items():
             draw(spec, directory / f"{name}.png")
-    write_json(summary_json, summary)
+    files.write_json(summary_json, summary)
     return summary

@@ -28,7 +28,6 @@ GRADES = 16  # of a scale of shades
 EXAMPLES = (1, 5, 20, 50, 100)  # percent, in the key
 LEAST_SCALE = 20.0  # points to the end of the scale, where no more were lost or gained
 MOST_WRITTEN = 20  # rows of a matrix whose cells hold numbers, and whose names all have room
-LARGEST = 500  # pixels of a side of the page's picture: a screen leaves out what lies closer than its own
 MOST_CELLS = 4_000_000  # of all steps' matrices in a page; of more some steps are left out
 LONGEST = 16  # characters of a name beside a matrix
 COHORT = 10  # characters of a name, and of the names of all classes of a step
@@ -117,11 +116,6 @@ class Matrix:
         return len(self.names) > MOST_WRITTEN
 
     @property
-    def shared(self) -> bool:
-        """Tell whether neighbouring cells share a pixel."""
-        return len(self.names) > LARGEST
-
-    @property
     def classes(self) -> str:
         """List the CSS classes."""
         longest = max((len(text) for row in self.texts or [] for text in row), default=0)
@@ -133,25 +127,13 @@ class Matrix:
         return " ".join(name for name, has in known.items() if has)
 
     def spared(self, place: int) -> str:
-        """List the screens that show only every 1st, 2nd, 5th, 10th, ... name without zoom."""
-        steps = [int(f"{factor}{'0' * power}") for power in range(6) for factor in (1, 2, 5)]
-        every = {kind: next(one for one in steps if len(self.names) <= one * ROOM[kind]) for kind in ROOM}
-        return " ".join(kind for kind, one in every.items() if place % one)
+        """List the screens that show the name at ``place`` only with zoom, for they have not room for all."""
+        return " ".join(kind for kind, room in ROOM.items() if place % -(-len(self.names) // room))
 
     @property
     def pictures(self) -> dict[str, str]:
-        """Draw the cells as PNG files in data: URIs, one pixel each, for a light and a dark page.
-
-        With more than LARGEST rows, neighbours share a pixel, which shows the darkest of them.
-        """
+        """Draw the cells as PNG files in data: URIs, one pixel each, for a light and a dark page."""
         places = np.where(self.places == EMPTY, len(self.shades), self.places)
-        if self.shared:
-            darkness = [-sum(bytes.fromhex(shade.light[1:])) for shade in self.shades]
-            order = np.array([len(self.shades), *np.argsort(darkness, kind="stable")])  # from empty to dark
-            rows = np.arange(len(places)) * LARGEST // len(places)
-            darkest = np.zeros((LARGEST, LARGEST), np.int64)
-            np.maximum.at(darkest, (rows[:, None], rows), np.argsort(order)[places])
-            places = order[darkest]
         found = {}
         for scheme in ("light", "dark"):
             colours = [getattr(shade, scheme) for shade in self.shades]
@@ -165,10 +147,7 @@ class Matrix:
 def accuracy_matrix_chart(
     steps: list[StepMetrics], names: Sequence[str], images: Sequence[int] = ()
 ) -> Matrix:
-    """Show the accuracy after each step (row) on each step's classes (column), shaded by the loss since.
-
-    ``images`` are the test images of each class.
-    """
+    """Show the accuracy after each step (row) on each step's classes (column), shaded by the loss since."""
     accuracy_TT = accuracy_matrix(steps)
     accuracy = [row[: after + 1] for after, row in enumerate(accuracy_TT.tolist())]
     lost_TT = np.diag(accuracy_TT) - accuracy_TT
@@ -225,7 +204,10 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
     places = np.full((len(names), len(names)), EMPTY)
     places[:seen, :seen] = np.where(counts_KK == 0, EMPTY, grades_KK)
     rows = zip(counts_KK.tolist(), images_K.tolist(), strict=True) if seen <= MOST_WRITTEN else ()
-    texts = [[_percent(count, images) for count in row] for row, images in rows]
+    texts = [
+        ["" if not n else "<1" if 200 * n < images else show_share(n, images) for n in row]
+        for row, images in rows
+    ]
     return Matrix(
         name="confusion",
         title=f"Confusion after step {step}, percent of the true class",
@@ -248,13 +230,6 @@ def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int
 def grade_share(share: Numbers) -> Places:
     """Find the place in GRADES by the square root, because most confusions are rare."""
     return np.asarray(np.minimum(GRADES * np.sqrt(share), GRADES - 1), np.int64)
-
-
-def _percent(count: int, images: int) -> str:
-    """Write the text of a cell: whole percent of the row, or nothing for zero."""
-    if count == 0:
-        return ""
-    return "<1" if 200 * count < images else show_share(count, images)
 
 
 def kept_steps(classes: int, steps: int) -> list[int]:

@@ -16,20 +16,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from der.core.cost import StageTime, show_seconds
-from der.core.errors import TURNS
-from der.core.files import atomic_file
+from der.core import cost, errors, files
 from der.data.arrays import Memory
 from der.evaluation.results import Mistakes, Predictions, StepMetrics
-from der.report import charts
-from der.report.matrices import Matrix, accuracy_matrix_chart, confusion_chart, kept_steps, sparse
-from der.report.thumbnails import COLUMNS, Album, exemplar_sheets, mistake_album
+from der.report import charts, matrices, thumbnails
 from der.summary import verdict
 from der.summary.series import Curve, Summary, accuracy_matrix, show_share
 from der.train.log import EpochRecord
 
 MOST_PAIRS = 1000  # rows of confused pairs
-TURNED = {ord(letter): f"U+{ord(letter):04X}" for letter in TURNS}
+TURNED = {ord(letter): f"U+{ord(letter):04X}" for letter in errors.TURNS}
 LONGEST_WORD = 40  # letters; words of so many have room beside the numbers
 
 
@@ -43,7 +39,6 @@ class FinishedRun:
     names: list[str]  # of classes, in label order
     logs: list[list[EpochRecord]]  # of the training of each step
     memory: Memory
-    exemplars: list[NDArray[np.int64]]  # of every step, (K_k,): how many each class has
     predictions: Predictions  # (B,)
     mistakes: list[Mistakes]  # of every step
     published: list[Curve]
@@ -57,7 +52,7 @@ class FinishedRun:
     seed: int
     revision: str | None  # of the code; None outside of a repository
     stages: list[str]  # that made the results, in the order in which they can run
-    times: Mapping[str, StageTime]  # of those whose time is known, in that order
+    times: Mapping[str, cost.StageTime]  # of those whose time is known, in that order
     digest: str  # of the results, by which the page is told from that of others
     compressed: str = ""  # table of compressed networks
 
@@ -99,16 +94,16 @@ class ClassRow(NamedTuple):
 
 def write_page(page: str, path: Path) -> str:
     """Write a page to a file; returns a sentence that says where."""
-    with atomic_file(path) as partial:
+    with files.atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
     return f"report: {path}, {show_bytes(path.stat().st_size)}"
 
 
 def render(run: FinishedRun) -> str:
     """Make the page of a run as HTML; the same run gives the same bytes."""
-    album = mistake_album(run.mistakes, run.confusions, run.names)
+    album = thumbnails.mistake_album(run.mistakes, run.confusions, run.names)
     confusion, confusion_data = confusions(run, album)
-    forgetting = accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
+    forgetting = matrices.accuracy_matrix_chart(run.steps, run.names, run.images.tolist())
     labels_B = np.repeat(np.arange(len(run.names)), run.images)
     bins = verdict.reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
     pairs, figures, times = confused_pairs(run), draw_figures(run, bins), run.times.values()
@@ -129,11 +124,10 @@ def render(run: FinishedRun) -> str:
         "classes": class_rows(run, pairs),
         "pairs": pairs[:MOST_PAIRS],
         "all_pairs": len(pairs),
-        "exemplars": exemplar_sheets(run.memory, len(run.names)),
+        "exemplars": thumbnails.exemplar_sheets(run.memory, len(run.names)),
         "album": album,
         "bins": bins,
         "ece": verdict.expected_calibration_error(bins),
-        "least_ece": verdict.least_calibration_error(bins),
         "seconds": (computed, sum(time.seconds for time in times) - computed),
         "untimed": [stage for stage in run.stages if stage not in run.times],
         "devices": list(dict.fromkeys(time.device for time in times if time.torch)),
@@ -157,7 +151,7 @@ def fill(template: str, values: dict[str, Any]) -> str:
     environment.filters |= {
         "bytes": show_bytes,
         "breakable": breakable,
-        "time": show_seconds,
+        "time": cost.show_seconds,
         "parameters": show_parameters,
         "share": show_share,
         "value": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
@@ -185,7 +179,6 @@ def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]
         "accuracy": (charts.accuracy_chart(run.summary, run.published, run.joint), after, charts.PAGE),
         "old_and_new": (charts.old_and_new_chart(run.summary), after, charts.PAGE),
         "reliability": (charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
-        "memory": (charts.memory_chart(run.exemplars), after, charts.HALF),
         "training": (charts.training_chart(run.logs), lambda epoch: epochs[int(epoch) - 1], charts.PAGE),
     }
     if len(run.steps) == 1:
@@ -206,14 +199,14 @@ def figure(
     return Figure(name, {one: Markup(charts.svg(spec(size), size)) for one, size in sizes.items()}, data)
 
 
-def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
+def confusions(run: FinishedRun, album: thumbnails.Album) -> tuple[matrices.Matrix, dict[str, Any]]:
     """Make the confusion after the last step; for the script after all steps, with pictures of mistakes."""
     sizes = [step["classes"] for step in run.steps]
     steps = []
-    for step in kept_steps(len(run.names), len(sizes)):
+    for step in matrices.kept_steps(len(run.names), len(sizes)):
         counts_KK = run.confusions[step - 1]
-        last = confusion_chart(counts_KK, run.names, sizes, step)
-        data = {"step": step, "counts": sparse(counts_KK), "shots": album.shots[step - 1]}
+        last = matrices.confusion_chart(counts_KK, run.names, sizes, step)
+        data = {"step": step, "counts": matrices.sparse(counts_KK), "shots": album.shots[step - 1]}
         steps.append(data | last.pictures)
     return last, {
         "names": run.names,
@@ -221,7 +214,7 @@ def confusions(run: FinishedRun, album: Album) -> tuple[Matrix, dict[str, Any]]:
         "sizes": sizes,
         "steps": steps,
         "sheets": [[sheet.side, sheet.pitch, sheet.width, sheet.height] for sheet in album.sheets],
-        "columns": COLUMNS,
+        "columns": thumbnails.COLUMNS,
         "texts": [[shade.light_text, shade.dark_text] for shade in last.shades] if last.texts else None,
     }
 

@@ -1,8 +1,7 @@
 """The settings of a whole experiment, read from a file like params.yaml or from a preset.
 
 A preset is a file in der/presets. Every one but digits names another as its ``base`` and holds only what
-differs from it. digits holds every value, so that any preset sets all of them, and the default paths, which
-are not part of a preset because they depend on the user's machine.
+differs from it. digits holds every value, and the default paths, which are in no preset.
 """
 
 import difflib
@@ -52,19 +51,12 @@ def read_settings(path: str | Path) -> Settings:
 
 def preset(name: str) -> Settings:
     """Read the settings of preset ``name`` from the package; raises UserError if there is no such preset."""
-    values = json.dumps(_read_preset(name, DIRECTORY))  # numbers without the forms they are written in
+    values = json.dumps(read_preset(name, places=True))  # numbers without the forms they are written in
     return parsing.parse(Settings, json.loads(values))
 
 
-def read_preset(name: str, directory: Path = DIRECTORY) -> Any:
-    """Read all values of a preset except paths, nested as in params.yaml; a class order becomes a list."""
-    values = _read_preset(name, directory)
-    for place in PLACES:
-        values["dataset"].pop(place, None)
-    return values
-
-
-def _read_preset(name: str, directory: Path) -> Any:
+def read_preset(name: str, directory: Path = DIRECTORY, *, places: bool = False) -> Any:
+    """Read all values of a preset, paths only if asked for; a class order becomes a list."""
     texts = [_read(directory, name, "preset")]
     while base := _parse(texts[0]).get("base"):
         texts.insert(0, _read(directory, base, "preset"))
@@ -72,6 +64,8 @@ def _read_preset(name: str, directory: Path) -> Any:
     order = values["protocol"]["class_order"]
     if isinstance(order, str) and order != "alphabetical":
         values["protocol"]["class_order"] = read_order(order, directory)
+    for place in () if places else PLACES:
+        values["dataset"].pop(place, None)
     return values
 
 

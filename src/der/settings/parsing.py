@@ -39,20 +39,16 @@ def parse_yaml(text: str, path: Path) -> Any:
     try:
         return deepcopy(_parse(text))
     except (YAMLError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: not valid YAML ({_describe_place(error)})") from None
+        reason = " ".join(str(error).split())
+        if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:  # without ruamel's advice
+            reason = f"line {error.problem_mark.line + 1}: {' '.join(str(error.problem).split())}"
+        raise UserError(f"{path}: not valid YAML ({reason})") from None
 
 
 # Several callers read the same files: parsing takes ten times as long as copying the result.
 @lru_cache(maxsize=8)
 def _parse(text: str) -> Any:
     return YAML(typ="safe").load(text)
-
-
-def _describe_place(error: Exception) -> str:
-    """Say in one line what is wrong, and where, without ruamel's advice for programmers."""
-    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
-        return " ".join(str(error).split())
-    return f"line {error.problem_mark.line + 1}: {' '.join(str(error.problem).split())}"
 
 
 def load_document(text: str) -> Any:
@@ -153,9 +149,14 @@ def _explain(error: msgspec.ValidationError, kind: Any, value: Any, where: str) 
         return _join(where, str(error.__cause__))
     if isinstance(value, dict) and (fields := _fields(options)):
         return _explain_keys(fields, value, where)
-    if type(value) in NUMBERS.get(type(options[0]), ()) and (bounds := _bounds(options[0])):
+    bounds = [
+        f"{words} {at}"
+        for name, words in BOUNDS.items()
+        if (at := getattr(options[0], name, None)) is not None
+    ]
+    if bounds and type(value) in NUMBERS.get(type(options[0]), ()):
         name = where.partition("[")[0]  # the bounds are those of every entry of a list
-        return f"{name}: {_shorten(value)} is out of range; write a number {bounds}"
+        return f"{name}: {_shorten(value)} is out of range; write a number {' and '.join(bounds)}"
     found = "is empty" if value is None else f"{_shorten(value)} does not fit"
     return f"{where or 'the file'}: {found}; write {_describe(options)}"
 
@@ -191,18 +192,11 @@ def _entries(options: list[inspect.Type]) -> list[inspect.Type]:
     return next(_options(one.item_type) for one in options if isinstance(one, inspect.ListType))
 
 
-def _bounds(option: inspect.Type) -> str:
-    """Write the bounds of a number in words; empty if there are none."""
-    bounds = ((words, getattr(option, name)) for name, words in BOUNDS.items())
-    return " and ".join(f"{words} {bound}" for words, bound in bounds if bound is not None)
-
-
 def _describe(options: list[inspect.Type]) -> str:
     """Say in words what to write for one of these types."""
-    return " or ".join(_describe_one(one) for one in options)
-
-
-def _describe_one(option: inspect.Type) -> str:
+    if len(options) > 1:
+        return " or ".join(_describe([one]) for one in options)
+    option = options[0]
     if isinstance(option, inspect.StructType):
         return f"the keys {', '.join(_fields([option]))}"
     if isinstance(option, inspect.LiteralType):

@@ -12,18 +12,12 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.files import SealedDirectory
+from der.core.files import SealedDirectory, write_csv
 from der.evaluation.results import StepMetrics
 from der.train.log import LOG, EpochRecord
 
 HEADINGS = ["step", "classes", "top-1", "top-5", "old", "new", "NME", "parameters", "exemplars"]
-LEFT_OUT = [
-    "exemplars",
-    "top-5",
-    "parameters",
-    "NME",
-    "classes",
-]  # where the terminal is narrow, in this order
+LEFT_OUT = ["exemplars", "top-5", "parameters", "NME", "classes"]  # in turn, where the terminal is narrow
 
 
 class StepSummary(TypedDict):
@@ -56,11 +50,7 @@ class Summary(TypedDict):
 
 
 def summarise(steps: list[StepMetrics]) -> Summary:
-    """Sum up the metrics of steps 1..T.
-
-    Averages are means over all steps, the first included ("average incremental accuracy").
-    ``forgetting`` is None if T = 1.
-    """
+    """Sum up the metrics of steps 1..T; averages are over all steps ("average incremental accuracy")."""
     digits = len(str(len(steps)))  # `dvc metrics diff` orders keys as text
     rows = {}
     for one in steps:
@@ -131,18 +121,15 @@ def write_tables(
         tables["accuracy_matrix.csv"].append([step, *matrix[step - 1].tolist()])
     for step, log in enumerate(logs, start=1):
         tables["training.csv"] += [[step, *record] for record in log]
-    for name, rows in tables.items():
-        with (directory / name).open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            for cells in rows:  # with NaN for None: `dvc plots` draws an empty cell as zero
-                writer.writerow("NaN" if cell is None or cell != cell else cell for cell in cells)
+    for name, rows in tables.items():  # with NaN for None: `dvc plots` draws an empty cell as zero
+        write_csv(
+            directory / name,
+            (["NaN" if cell is None or cell != cell else cell for cell in cells] for cells in rows),
+        )
 
 
 def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
-    """Read the records of steps 1, 2, ...; a value that a log leaves empty is NaN.
-
-    Raises UserError naming a missing or damaged file.
-    """
+    """Read the records of steps 1, 2, ...; a value that a log leaves empty is NaN."""
     logs = []
     for directory in directories:
         text = SealedDirectory(directory).file(LOG).read_text(encoding="utf-8")

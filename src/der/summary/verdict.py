@@ -71,24 +71,11 @@ def reliability(confidence_B: NDArray[np.floating], right_B: NDArray[np.bool_]) 
 
 
 def expected_calibration_error(bins: list[Bin]) -> Measured:
-    """Compute the ECE in points: the mean over images of their bin's gap between accuracy and confidence.
-
-    Every bin has its own images, and the sampling error of its accuracy.
-    """
+    """Compute the ECE in points: the mean over images of their bin's gap between accuracy and confidence."""
     images = sum(one.images for one in bins)
     gaps = [one.images * abs(one.accuracy - one.confidence) for one in bins]
     errors = [one.images * sampling_error(one.accuracy, one.images) for one in bins]
     return Measured(sum(gaps) / images, math.hypot(*errors) / images)
-
-
-def least_calibration_error(bins: list[Bin]) -> float:
-    """Compute the mean ECE of a perfectly calibrated network, with these images in these bins.
-
-    It comes from sampling: the mean absolute value of a normal deviate is sqrt(2 / pi) standard deviations.
-    """
-    images = sum(one.images for one in bins)
-    deviations = [math.sqrt(one.images * one.confidence * (100 - one.confidence)) for one in bins]
-    return math.sqrt(2 / math.pi) * sum(deviations) / images
 
 
 METRICS = ("average_top1", "last_top1", "forgetting")  # of metrics/summary.json

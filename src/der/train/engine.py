@@ -66,10 +66,7 @@ class StepRun:
         *,
         mixed: bool = False,
     ) -> "Engine":
-        """Make an engine for ``objective`` and ``images``, with CutMix if it learns from ``mixed`` labels.
-
-        Raises UserError if the device lacks the precision.
-        """
+        """Make an engine for ``objective`` and ``images``, with CutMix if it learns from ``mixed`` labels."""
         settings, device = self.settings, self.device
         augmentation = settings.augmentation if mixed else replace(settings.augmentation, cutmix=0.0)
         precision = choose_precision(settings.precision, device, "train.precision")

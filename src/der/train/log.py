@@ -1,10 +1,8 @@
 """Reports of training: a record of every epoch, listeners, the step's log, and the display of progress.
 
-The display is a bar on a terminal, a dozen lines per step elsewhere, and live curves in TensorBoard. Reading
-the log needs no torch.
+The display is a bar on a terminal, a dozen lines per step elsewhere, and live curves in TensorBoard.
 """
 
-import csv
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm import tqdm
 
-from der.core.files import sealed_directory
+from der.core.files import sealed_directory, write_csv
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -72,13 +70,8 @@ class Listener:
 
 def write_log(path: Path, records: Iterable[EpochRecord]) -> None:
     """Write the sealed directory ``path`` of the log: one line of CSV per epoch, with a header."""
-    with (
-        sealed_directory(path) as directory,
-        (directory / LOG).open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(EpochRecord._fields)
-        writer.writerows(records)
+    with sealed_directory(path) as directory:
+        write_csv(directory / LOG, [EpochRecord._fields, *records])
 
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from der.core.errors import UserError
 from der.core.files import atomic_directory
-from der.data.sources.archives import unpack
-from der.data.sources.folder import check_folder, list_classes
+from der.data.sources.folder import check_folder, list_classes, unpack
 from der.data.sources.registry import Counts, download
 from tests.data.sources.image_trees import (
     Contents,
@@ -52,7 +51,7 @@ def failure(archive: Path, tmp_path: Path) -> str:
 def check_failure(archive: Path, tmp_path: Path) -> str:
     """The message of the check before a run takes any result away; the same as download()'s."""
     with pytest.raises(UserError) as caught:
-        check_folder(settings_for(archive), tmp_path / "raw")
+        check_folder(settings_for(archive))
     assert str(caught.value) == failure(archive, tmp_path)
     return str(caught.value)
 
@@ -191,7 +190,7 @@ def test_classes_of_an_archive_as_it_is_now(tmp_path: Path, monkeypatch: pytest.
     assert list_classes(settings_for(archive)) == ["Füchse 狐", "cat", "dog"]
     archive = write_tar(tmp_path / "a.tar.gz", TREE)  # which would have to be read whole
     monkeypatch.setattr(tarfile, "open", unexpected)
-    check_folder(settings_for(archive), tmp_path / "raw")
+    check_folder(settings_for(archive))
     assert list_classes(settings_for(archive)) == []
 
 

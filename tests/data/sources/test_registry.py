@@ -69,14 +69,14 @@ def test_what_is_as_described_passes() -> None:
     [
         ([named("a")], "yields 1 of the two classes that are needed; add classes"),
         ([], "yields 0 of the two classes that are needed; add classes"),
-        ([("a",)], "yields a tuple, no class by name; yield a ClassImages for every class"),
+        ([("a",)], "yields a tuple; yield a ClassImages for every class"),
         ([named("b"), named("a")], "class 'a' comes after 'b'; yield every class once, names sorted"),
         ([named("a"), named("a")], "class 'a' comes after 'a'; yield every class once, names sorted"),
-        ([named("a/b")], "'a/b': a class name cannot have control characters, slashes,"),
-        ([named("a\n")], "'a\\n': a class name cannot have control characters, slashes,"),
-        ([named("")], "'': a class name cannot be empty or begin with a dot; rename it"),
-        ([named("..")], "'..': a class name cannot be empty or begin with a dot; rename it"),
-        ([named("é" * 121)], f"'{'é' * 121}': a class name of over 240 bytes; shorten it"),
+        ([named("a/b")], "'a/b': a class name has 1 to 240 bytes, "),
+        ([named("a\n")], "'a\\n': a class name has 1 to 240 bytes, "),
+        ([named("")], "'': a class name has 1 to 240 bytes, "),
+        ([named("..")], "'..': a class name has 1 to 240 bytes, "),
+        ([named("é" * 121)], f"'{'é' * 121}': a class name has 1 to 240 bytes, "),
         ([named(DECOMPOSED)], f"'{DECOMPOSED}' is not in Unicode NFC; normalise the name"),
         ([named("a", test=images(0))], "test of class 'a' has no image; give at least one, or leave"),
         *[
@@ -96,7 +96,7 @@ def test_a_list_of_classes_will_do_and_nothing_will_not(tmp_path: Path) -> None:
     YIELDED.append([named("a"), named("b")])
     assert download(settings("own_source:returned"), tmp_path) == Counts(classes=2, train=4, test=2)
     YIELDED[0] = None
-    with pytest.raises(UserError, match=r"^dataset\.source: own_source:returned: returns None; yield a "):
+    with pytest.raises(UserError, match=r"^dataset\.source: own_source:returned: returns a NoneType; "):
         list(read_source(settings("own_source:returned"), Path("nowhere")))
 
 

@@ -48,11 +48,9 @@ def choose_tests(name: str, count: int, settings: DatasetSettings) -> NDArray[np
 
 def check_name(name: str) -> None:
     """Raise UserError unless every system allows the class name as the name of a visible file."""
-    if "/" in name or "\\" in name or any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
+    odd = any(letter in "/\\" or unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+    if odd or not name or name.startswith(".") or len(name.encode()) > LONGEST_NAME:
         raise UserError(
-            "a class name cannot have control characters, slashes, backslashes or invalid UTF-8; rename it"
+            f"a class name has 1 to {LONGEST_NAME} bytes, no dot in front, and no control characters, "
+            "slashes, backslashes or invalid UTF-8; rename it"
         )
-    if not name or name.startswith("."):
-        raise UserError("a class name cannot be empty or begin with a dot; rename it")
-    if len(name.encode()) > LONGEST_NAME:
-        raise UserError(f"a class name of over {LONGEST_NAME} bytes; shorten it")

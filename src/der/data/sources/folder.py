@@ -2,20 +2,32 @@
 
 import os
 import shutil
-import unicodedata
+import tarfile
+import zipfile
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
-from itertools import compress
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from itertools import chain, compress
 from pathlib import Path
+from typing import NamedTuple
 
-from der.core.errors import UserError, naming
+from der.core.errors import UserError, composed, naming
 from der.core.files import read_array
 from der.data.sources import ClassImages, check_name, choose_tests, pictures
-from der.data.sources.archives import Entry, check_archive, lists_members, survey, unpack
 from der.settings.sections import SPLITS, DatasetSettings
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
+LARGEST_RATIO = 500  # unpacked bytes per packed byte: pictures stay far below, deflate reaches 1,032
+
+
+class Entry(NamedTuple):
+    """A file or folder of a tree."""
+
+    parts: tuple[str, ...]  # of its path below the root
+    file: Path | None  # where the content can be read; None for a folder
+
+
 Splits = dict[str, dict[str, list[Entry]]]  # split -> class -> files in the order of their names
-Divided = tuple[str, list[Entry], list[Entry]]  # a class, the files of its training and its test images
 
 
 def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, None, None]:
@@ -42,7 +54,7 @@ def folder(settings: DatasetSettings, scratch: Path) -> Generator[ClassImages, N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def check_folder(settings: DatasetSettings, scratch: Path) -> None:
+def check_folder(settings: DatasetSettings) -> None:
     """Raise UserError for a directory without a tree of classes, and for a file that cannot be unpacked."""
     path = Path(settings.path)
     if path.is_dir():
@@ -55,12 +67,11 @@ def list_classes(settings: DatasetSettings) -> list[str]:
     """List the classes in a directory or an archive, in alphabetical order.
 
     The list is empty if nothing is there, and for a compressed .tar, which would have to be read completely.
-    Raises UserError for an archive that cannot be unpacked, or holds no classes.
     """
     path = Path(settings.path)
     if path.exists() and not path.is_dir():
         check_archive(path)
-        if not lists_members(path):
+        if not path.name.lower().endswith((".zip", ".tar")):
             return []
         where, entries = unwrap(path, survey(path))
         return sorted(_sort(entries, where)[0]["train"])
@@ -69,7 +80,7 @@ def list_classes(settings: DatasetSettings) -> list[str]:
         return []
     with os.scandir(train) as found:
         folders = [item.name for item in found if item.is_dir() and not pictures.is_ignored(item.name)]
-    return sorted({unicodedata.normalize("NFC", name) for name in folders})
+    return sorted({composed(name) for name in folders})
 
 
 def scan(root: Path) -> Iterator[Entry]:
@@ -87,9 +98,7 @@ def build_tree(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
     """Sort entries into splits and classes (names in Unicode NFC); ``where`` names the root in messages.
 
     Hidden entries, and entries beside train and test, are left out. The second result is the number of other
-    files whose names are no pictures' names. Raises UserError for a missing train folder, a file outside a
-    class folder, a folder inside one, two class folders of one split whose names coincide, and a class name
-    that no file can have.
+    files whose names are no pictures' names. Raises UserError for every mistake in the tree.
     """
     tree: Splits = {}
     passed_over = 0
@@ -109,7 +118,7 @@ def build_tree(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
             raise UserError(f"{place}: a file outside the class folders; move it into one or remove it")
         classes = tree.setdefault(split, {})
         if below:
-            name = unicodedata.normalize("NFC", below[0])
+            name = composed(below[0])
             with naming(repr(place)):
                 check_name(name)
             if spelt.setdefault((split, name), below[0]) != below[0]:
@@ -193,11 +202,21 @@ def _classes(
     entries: list[Entry], where: str, settings: DatasetSettings, scratch: Path
 ) -> Generator[ClassImages, None, None]:
     splits, passed_over = _sort(entries, where)
-    classes = [_divide(splits, name, settings) for name in sorted(splits["train"])]
-    total = sum(len(train) + len(test) for _, train, test in classes)
+    classes: list[tuple[str, list[Entry], list[Entry]]] = []  # names, files of training and of test images
+    for name, train in sorted(splits["train"].items()):
+        if "test" in splits:
+            classes.append((name, train, splits["test"][name]))
+        else:
+            is_test = choose_tests(name, len(train), settings)
+            classes.append((name, [*compress(train, ~is_test)], [*compress(train, is_test)]))
+    listed = [
+        pictures.Picture("/".join((where, *parts)), file)
+        for _, *both in classes
+        for parts, file in chain(*both)
+        if file is not None
+    ]
     faults: list[pictures.Fault] = []
-    listed = _pictures(classes, where)
-    with closing(pictures.decode(listed, settings.side, settings.channels, total)) as decoded:
+    with closing(pictures.decode(listed, settings.side, settings.channels, len(listed))) as decoded:
         for number, (name, *parts) in enumerate(classes):
             files = [scratch / f"{number}.{split}.npy" for split in SPLITS]
             found = [
@@ -207,25 +226,100 @@ def _classes(
             ]
             faults += found if "test" in splits else sorted(found)
             if not faults:  # else read the other pictures, so that one message names all faults
-                train, test = (read_array(file, mapped=True) for file in files)
-                yield ClassImages(name, train, test, passed_over)
+                read = [read_array(file, mapped=True) for file in files]
+                yield ClassImages(name, read[0], read[1], passed_over)
                 passed_over = 0
     if faults:
         raise UserError(pictures.describe(faults))
 
 
-def _divide(splits: Splits, name: str, settings: DatasetSettings) -> Divided:
-    """Divide the files of a class into training and test files."""
-    train = splits["train"][name]
-    if "test" in splits:
-        return name, train, splits["test"][name]
-    is_test = choose_tests(name, len(train), settings)
-    return name, list(compress(train, ~is_test)), list(compress(train, is_test))
+def check_archive(path: Path) -> None:
+    """Raise UserError for a file whose name is no archive's name."""
+    if not path.is_file() or not path.name.lower().endswith(ARCHIVES):
+        raise UserError(f"{path}: neither a directory nor a {', '.join(ARCHIVES)} file; edit dataset.path")
 
 
-def _pictures(classes: list[Divided], where: str) -> Iterator[pictures.Picture]:
-    """Yield each class's training pictures, then its test pictures."""
-    for _, train, test in classes:
-        for parts, file in (*train, *test):
-            assert file is not None, parts
-            yield pictures.Picture("/".join((where, *parts)), file)
+def survey(archive: Path) -> list[Entry]:
+    """List an archive's entries, the archive in place of each file; raises UserError for damage and traps."""
+    status = archive.stat()
+    return _survey(archive, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # seconds for 100,000 members, and asked for several times
+def _survey(archive: Path, packed: int, _moment: int) -> list[Entry]:
+    entries: list[Entry] = []
+    files: set[tuple[str, ...]] = set()
+    total = 0
+    with _readable(archive):
+        for name, is_folder, size in _members(archive):
+            parts = tuple(part for part in name.split("/") if part not in ("", "."))
+            if name.startswith("/") or ".." in parts:
+                raise UserError(f"{archive}: the member {name!r} would leave the archive's folder; remove it")
+            if parts in files:
+                raise UserError(f"{archive}: holds the member {name!r} twice; remove or rename one")
+            entries.append(Entry(parts, None if is_folder else archive))
+            if not is_folder:
+                files.add(parts)
+            total += size
+            if total > LARGEST_RATIO * packed:
+                advice = "as pictures do not; unpack it yourself if you trust it"
+                raise UserError(f"{archive}: unpacks to over {LARGEST_RATIO} times its size, {advice}")
+    return entries
+
+
+def unpack(archive: Path, scratch: Path) -> list[Entry]:
+    """Unpack an archive into the directory ``scratch``; return what it held."""
+    entries = survey(archive)
+    with _readable(archive):
+        if _is_zip(archive):
+            with _open_zip(archive) as zipped:
+                for info in zipped.infolist():
+                    zipped.extract(info, scratch)
+        else:
+            with tarfile.open(archive) as tarred:
+                tarred.extractall(scratch, filter="data")
+    return [Entry(parts, file and scratch.joinpath(*parts)) for parts, file in entries]
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """Turn every error of reading an archive into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # those of tarfile, zipfile and every compression
+        reason = " ".join(str(error).split())  # tarfile's has a line for every compression it tried
+        raise UserError(f"{archive}: cannot be unpacked ({reason}); get it or pack it again") from None
+
+
+def _is_zip(archive: Path) -> bool:
+    return archive.name.lower().endswith(".zip")
+
+
+def _open_zip(archive: Path) -> zipfile.ZipFile:
+    """Open a .zip file; read names without a known encoding as UTF-8 if possible, as macOS writes them."""
+    try:
+        opened = zipfile.ZipFile(archive, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        opened = zipfile.ZipFile(archive)
+    for info in opened.infolist():
+        info.filename = info.filename.replace("\\", "/")  # some Windows programs write those
+    return opened
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bool, int]]:
+    """Yield each member's name, whether it is a folder, and its size in bytes."""
+    if _is_zip(archive):
+        with _open_zip(archive) as zipped:
+            yield from ((one.filename, one.is_dir(), one.file_size) for one in zipped.infolist())
+        return
+    with tarfile.open(archive) as tarred:
+        yield from ((one.name, one.isdir(), one.size) for one in tarred)
+        # tarfile takes a damaged header for the end, and stops short of the last checksum.
+        assert tarred.fileobj is not None
+        tarred.fileobj.seek(tarred.offset)
+        if tarred.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it ends too early")
+        while tarred.fileobj.read(2**20):
+            pass

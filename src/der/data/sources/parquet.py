@@ -1,17 +1,14 @@
 """Reads pictures and labels from Parquet or Arrow files, or from a folder of Hugging Face's `datasets`.
 
-Use it like a user-defined source: dataset.source is der.data.sources.parquet:parquet. It follows the code of
-`datasets` 4.x for names of splits (data_files.py), for the files of save_to_disk (arrow_dataset.py), and for
-features in a schema's metadata (arrow_writer.py).
+Use it like a user-defined source: dataset.source is der.data.sources.parquet:parquet. Names of splits, files
+of save_to_disk and a schema's metadata are as in the code of `datasets` 4.x.
 """
 
 import json
 import re
 import shutil
-import unicodedata
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from der.core.errors import UserError
+from der.core.errors import UserError, composed
 from der.core.files import read_array
 from der.data.sources import ClassImages, choose_tests, folder, pictures
 from der.settings.sections import DatasetSettings
@@ -53,9 +50,8 @@ def parquet(settings: DatasetSettings, scratch: Path) -> Iterator[ClassImages]:
     test, or from validation if there is no test; without both, a fraction of every class is held out. Files
     of other splits are skipped and counted.
 
-    Labels are read first, then pictures into ``scratch``, which takes as much room as the result and is
-    removed at the end. Raises UserError naming the file for every mistake in it, and one message for all
-    pictures that cannot be read.
+    Pictures are read into ``scratch``, which takes as much room as the result. Raises UserError naming the
+    file for every mistake in it, and one message for all pictures that cannot be read.
     """
     root = Path(settings.path)
     found = _list_files(root)
@@ -162,7 +158,7 @@ def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
                     f"{file}: label {label} of row {row} has no name; {len(columns.names)} are known, from 0"
                 )
             label = columns.names[label]
-        yield unicodedata.normalize("NFC", str(label))
+        yield composed(str(label))
 
 
 def _pictures(files: list[tuple[Path, Columns]]) -> Iterator[pictures.Picture]:
@@ -181,8 +177,7 @@ def _read_column(file: Path, column: str) -> Iterator[Any]:
     """Yield the values of a column, with only some rows in memory at a time."""
     with _opening(file) as (_, batches):
         for batch in batches(column):
-            for start in range(0, batch.num_rows, ROWS):
-                yield from batch.column(column).slice(start, ROWS).to_pylist()
+            yield from batch.column(0).to_pylist()
 
 
 @contextmanager
@@ -193,16 +188,12 @@ def _opening(file: Path) -> Iterator[tuple[Any, Any]]:
             with pa.memory_map(str(file)) as source:
                 is_indexed = source.read(6) == b"ARROW1"  # as other programs write; `datasets` saves streams
                 source.seek(0)
-                if is_indexed:
-                    reader = pa.ipc.open_file(source)
-                    yield reader.schema, lambda _: map(reader.get_batch, range(reader.num_record_batches))
-                else:
-                    stream = pa.ipc.open_stream(source)
-                    yield stream.schema, lambda _: stream
+                table = (pa.ipc.open_file if is_indexed else pa.ipc.open_stream)(source).read_all()
+                yield table.schema, lambda column: table.select([column]).to_batches(ROWS)
         else:
             with pq.ParquetFile(file) as found:
-                read = partial(found.iter_batches, ROWS, use_threads=False)
-                yield found.schema_arrow, lambda column: read(columns=[column])
+                read = found.iter_batches
+                yield found.schema_arrow, lambda column: read(ROWS, columns=[column], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{file}: cannot be read as Parquet or Arrow ({reason}); get it again") from None

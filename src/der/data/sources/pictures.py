@@ -2,14 +2,10 @@
 
 import io
 import os
-import stat
-import struct
 import threading
-import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -45,11 +41,6 @@ ONE_AT_A_TIME = 16_000_000  # pixels; pictures with more, 4 to 8 bytes each, wai
 DRAFT = 2  # times the wanted side: large JPEGs are decoded at a fraction of their size, but at least so large
 BACKGROUND = "white"  # behind what is transparent
 JPEG = b"\xff\xd8\xff"  # its first bytes
-# Pillow's decoders raise all of these on damaged files.
-DAMAGE = (
-    *(OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, EOFError),
-    *(RuntimeError, AssertionError, struct.error, zlib.error),
-)
 
 decoding_large = threading.Lock()
 
@@ -90,7 +81,7 @@ def decode(
         tqdm(total=total, unit="picture", disable=None if total else True, leave=False) as bar,
     ):
         while chunk := list(islice(left, CHUNK)):
-            for found in pool.map(partial(_decode, side=side, channels=channels), chunk):
+            for found in pool.map(lambda one: _decode(one, side, channels), chunk):
                 bar.update()
                 yield found
 
@@ -100,14 +91,11 @@ def _decode(picture: Picture, side: int, channels: int) -> Images | Fault:
     try:
         if isinstance(content, bytes):
             return read_picture(io.BytesIO(content), place, side, channels)
-        mode = content.stat().st_mode  # before it is opened: opening a pipe waits for someone to write
-        if stat.S_ISDIR(mode):
-            return Fault(place, f"{place}: this folder cannot be listed; allow it")
-        if not stat.S_ISREG(mode):
-            return Fault(place, f"{place}: neither file nor folder; remove it")
+        if os.path.exists(content) and not os.path.isfile(
+            content
+        ):  # opening a pipe waits for someone to write
+            return Fault(place, f"{place}: no file, or a folder that cannot be listed; allow it or remove it")
         return read_picture(content, place, side, channels)
-    except OSError as error:
-        return Fault(place, f"{place}: cannot be reached; repair or remove it ({error.strerror})")
     except UserError as error:
         return Fault(place, str(error))
 
@@ -150,7 +138,11 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
     """
     try:
         with _open(file) as image:
-            _check_format(image, file)
+            if image.format == "EPS":
+                raise ValueError("EPS is a program that draws; save what it draws as PNG")
+            suffix = file.suffix.lower() if isinstance(file, Path) else ""
+            if image.format == "TIFF" and suffix and suffix not in Image.registered_extensions():
+                raise UnidentifiedImageError  # a camera's raw file, of which Pillow reads only the thumbnail
             with decoding_large if _draft(image, side) > ONE_AT_A_TIME else nullcontext():
                 _turn(image)
                 return to_pixels(image, side, channels)
@@ -158,7 +150,7 @@ def read_picture(file: Path | IO[bytes], where: str, side: int, channels: int) -
         raise UserError(f"{where}: too many pixels; make it smaller ({error})") from None
     except UnidentifiedImageError:
         raise UserError(f"{where}: cannot be read as a picture; convert it to JPEG or remove it") from None
-    except DAMAGE as error:
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise UserError(f"{where}: cannot be read as a picture; repair or remove it ({error})") from None
 
 
@@ -168,15 +160,6 @@ def _open(file: Path | IO[bytes]) -> Image.Image:
         is_jpeg = stream.read(len(JPEG)) == JPEG
         stream.seek(0)
     return JpegImageFile(file) if is_jpeg else Image.open(file)
-
-
-def _check_format(image: Image.Image, file: Path | IO[bytes]) -> None:
-    """Refuse a PostScript program, and a camera's raw file, of which Pillow reads only the thumbnail."""
-    if image.format == "EPS":
-        raise ValueError("EPS is a program that draws; save what it draws as PNG")
-    suffix = file.suffix.lower() if isinstance(file, Path) else ""
-    if image.format == "TIFF" and suffix and suffix not in Image.registered_extensions():
-        raise UnidentifiedImageError
 
 
 def _draft(image: Image.Image, side: int) -> int:
@@ -194,7 +177,7 @@ def _turn(image: Image.Image) -> None:
     image.load()
     try:
         image.getexif()
-    except DAMAGE:
+    except Exception:
         return
     for key in ("exif", "Raw profile type exif"):
         image.info.pop(key, None)  # else Pillow writes it again, which fails for unexpected values

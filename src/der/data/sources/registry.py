@@ -1,46 +1,25 @@
-"""The sources of images that dataset.source can name, and the reading of one into class arrays.
+"""The sources of images that dataset.source can name, and the reading of one into class arrays."""
 
-To add one, write a function like ``digits`` and put it into SOURCES. Public data sets are read with the
-libraries that provide them.
-"""
-
+import json
 import os
-import unicodedata
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
-from der.core.errors import UserError, naming
-from der.core.files import expand_home, seal
-from der.core.registry import look_up
+from der.core import files, registry
+from der.core.errors import UserError, composed, naming
 from der.data.arrays import class_file, every_row, write_images
 from der.data.sources import ClassImages, Images, check_name, folder, hold_out
 from der.data.sources.pictures import resize_all
 from der.settings.sections import SPLITS, DatasetSettings
 
-# Names of the classes, in alphabetical order.
-DIGITS = tuple("0123456789")
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-# fmt: off
-CIFAR100 = (
-    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl",
-    "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair",
-    "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin",
-    "elephant", "flatfish", "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp",
-    "lawn_mower", "leopard", "lion", "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain",
-    "mouse", "mushroom", "oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck",
-    "pine_tree", "plain", "plate", "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road",
-    "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider",
-    "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone", "television",
-    "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf",
-    "woman", "worm",
-)
-
+# Names of the classes of public data sets, in alphabetical order.
+CLASSES: dict[str, list[str]] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 BRIGHTEST = 16  # the white of scikit-learn's digits
 
 
@@ -56,43 +35,28 @@ def digits(settings: DatasetSettings, scratch: Path | None = None) -> Generator[
         yield hold_out(str(digit), images, settings)
 
 
-def cifar10(settings: DatasetSettings, scratch: Path | None = None) -> Generator[ClassImages, None, None]:
-    """Yield CIFAR-10's ten classes by name, in alphabetical order; errors as ``_load``."""
-    return _cifar("CIFAR10", settings)
-
-
-def cifar100(settings: DatasetSettings, scratch: Path | None = None) -> Generator[ClassImages, None, None]:
-    """Yield CIFAR-100's hundred fine classes by name, in alphabetical order; errors as ``_load``."""
-    return _cifar("CIFAR100", settings)
-
-
-def _cifar(
-    kind: Literal["CIFAR10", "CIFAR100"], settings: DatasetSettings
+def cifar(
+    kind: Literal["CIFAR10", "CIFAR100"], settings: DatasetSettings, scratch: Path | None = None
 ) -> Generator[ClassImages, None, None]:
-    """Yield the classes of a data set of Krizhevsky's (2009)."""
+    """Yield the classes of a data set of Krizhevsky's (2009) by name, in alphabetical order."""
     # Here, because it takes seconds that the other sources need not spend.
     from torchvision import datasets  # type: ignore[import-untyped]
 
-    directory = expand_home(settings.downloads)
-    train, test = (_load(getattr(datasets, kind), directory, is_train) for is_train in (True, False))
+    directory, dataset = Path(os.path.expanduser(settings.downloads)), getattr(datasets, kind)
+    try:  # torchvision checks the MD5, and downloads what is not complete
+        train, test = (dataset(directory, train=is_train, download=True) for is_train in (True, False))
+    except Exception as error:  # of the network, of the file, of the data set's code
+        raise UserError(
+            f"{directory / dataset.filename}: could not be downloaded and verified ({error}); put the file "
+            f"from {dataset.url} there yourself (MD5 {dataset.tgz_md5}), and delete the directory "
+            f"{directory / dataset.base_folder} if it exists"
+        ) from None
     for label, name in sorted(enumerate(train.classes), key=lambda pair: pair[1]):
         train_images, test_images = (
             resize_all(split.data[np.array(split.targets) == label], settings.side, settings.channels)
             for split in (train, test)
         )
         yield ClassImages(name, train_images, test_images)
-
-
-def _load(dataset: Any, directory: Path, is_train: bool) -> Any:
-    """Load a torchvision data set; torchvision checks its MD5 and downloads it if it is not complete."""
-    try:
-        return dataset(directory, train=is_train, download=True)
-    except (OSError, RuntimeError, HTTPException) as error:
-        raise UserError(
-            f"{directory / dataset.filename}: could not be downloaded and verified ({error}); put the file "
-            f"from {dataset.url} there yourself (MD5 {dataset.tgz_md5}), and delete the directory "
-            f"{directory / dataset.base_folder} if it exists"
-        ) from None
 
 
 SCRATCH = "unpacked"  # below the directory that is filled
@@ -121,10 +85,9 @@ class Source:
     """A source of images, and the facts that are known before it is read."""
 
     read: Read
-    classes: tuple[str, ...] | None = None  # None: those that the user puts there, now and later
+    classes: Sequence[str] | None = None  # None: those that the user puts there, now and later
     list_found: Callable[[DatasetSettings], list[str]] = lambda settings: []  # those; [] if unknown
-    # UserError if reading is sure to fail; it would make files at the path.
-    check: Callable[[DatasetSettings, Path], None] = lambda settings, scratch: None
+    check: Callable[[DatasetSettings], None] = lambda settings: None  # UserError if reading is sure to fail
     images: int = 0  # that a class has for training, about; 0: unknown
 
     def list_names(self, settings: DatasetSettings) -> list[str]:
@@ -142,26 +105,17 @@ class Counts:
     passed_over: int = 0  # files that are no pictures by their names
 
 
-def check_downloads(settings: DatasetSettings, scratch: Path) -> None:
-    """Raise UserError if the directory for downloads cannot exist."""
-    with naming("dataset.downloads"):
-        wanted = expand_home(settings.downloads)
-        place = next(one for one in (wanted, *wanted.absolute().parents) if one.exists())
-        if not place.is_dir() or not os.access(place, os.W_OK):
-            raise UserError(f"{place}: no directory to write into; name another")
-
-
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits, DIGITS, images=144),
-    "cifar10": Source(cifar10, CIFAR10, check=check_downloads, images=5000),
-    "cifar100": Source(cifar100, CIFAR100, check=check_downloads, images=500),
+    "digits": Source(digits, CLASSES["digits"], images=144),
+    "cifar10": Source(partial(cifar, "CIFAR10"), CLASSES["cifar10"], images=5000),
+    "cifar100": Source(partial(cifar, "CIFAR100"), CLASSES["cifar100"], images=500),
     "folder": Source(folder.folder, list_found=folder.list_classes, check=folder.check_folder),
 }
 
 
 def find_source(settings: DatasetSettings) -> Source:
     """Find the source that ``settings`` name, or a user's function; raises UserError if there is none."""
-    found: Source | Read = look_up(SOURCES, settings.source, "dataset.source")
+    found: Source | Read = registry.look_up(SOURCES, settings.source, "dataset.source")
     return found if isinstance(found, Source) else Source(found)
 
 
@@ -181,7 +135,7 @@ def download(settings: DatasetSettings, destination: Path) -> Counts:
                 _put(images, file, destination / SCRATCH)
             counts += (1, len(one.train), len(one.test), one.passed_over)
     for split in SPLITS:
-        seal(destination / split, {})
+        files.seal(destination / split, {})
     return Counts(*counts.tolist())
 
 
@@ -201,7 +155,7 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
     where = f"dataset.source: {settings.source}"
     found: object = find_source(settings).read(settings, scratch)
     if not isinstance(found, Iterable):
-        raise UserError(f"{where}: returns {_kind(found)}; yield a ClassImages for every class")
+        raise UserError(f"{where}: returns a {type(found).__name__}; yield a ClassImages for every class")
     before: str | None = None
     count = 0
     try:
@@ -220,10 +174,10 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
 def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
     """Raise UserError unless a source's class fits the description in ``Read``."""
     if not isinstance(one, ClassImages):
-        raise UserError(f"yields {_kind(one)}, no class by name; yield a ClassImages for every class")
+        raise UserError(f"yields a {type(one).__name__}; yield a ClassImages for every class")
     with naming(f"{one.name!r}"):
         check_name(one.name)
-    if one.name != unicodedata.normalize("NFC", one.name):
+    if one.name != composed(one.name):
         raise UserError(f"{one.name!r} is not in Unicode NFC; normalise the name")
     if before is not None and one.name <= before:
         raise UserError(f"class {one.name!r} comes after {before!r}; yield every class once, names sorted")
@@ -235,7 +189,3 @@ def _check(one: object, before: str | None, settings: DatasetSettings) -> None:
             raise UserError(f"{what} is {images.dtype} of shape {images.shape}; give uint8 of (n, {wanted})")
         if not len(images):
             raise UserError(f"{what} has no image; give at least one, or leave the class out")
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"

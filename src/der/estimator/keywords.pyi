@@ -1,8 +1,7 @@
-"""The settings as keywords of the classifier; `der schema` writes this file again."""
+"""The settings as keywords of the classifier; `python -m tools.keywords` writes this file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
-
 
 class Changes(TypedDict, total=False):
     """Values of the settings by keyword, with two underscores for each dot."""
