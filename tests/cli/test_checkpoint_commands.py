@@ -159,15 +159,17 @@ def test_names_that_no_terminal_shows(saved: Path) -> None:
     assert done.stdout.splitlines()[1].startswith(rb"in/a\nb\x1b[31m\udcff ")
 
 
-def test_columns_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["katze", "x\ny"]  # one that breaks lines
-    print_line = start_table([Path("a.png"), Path("b\r")], names, 1)
+def test_columns_stand_below_each_other_whatever_the_letters(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["katze", "猫", "cafe\u0301", "x\ny"]  # of five, two and four columns, and one that breaks lines
+    print_line = start_table([Path("猫.png"), Path("b\r")], names, 1)
     for name in names:
-        print_line("a.png", [Prediction(name, 0.5)])
+        print_line("猫.png", [Prediction(name, 0.5)])
     print_line("b\r", [Prediction("katze", 0.25)])
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "a.png    katze  50.00 %",
-        "a.png    x\\ny   50.00 %",
+        "猫.png   katze  50.00 %",
+        "猫.png   猫     50.00 %",
+        "猫.png   cafe\u0301   50.00 %",
+        "猫.png   x\\ny   50.00 %",
         "b\\r      katze  25.00 %",
     ]
 

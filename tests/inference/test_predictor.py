@@ -104,6 +104,8 @@ def test_best_of_every_image(saved: Path) -> None:
             Prediction(f"class {second}", float(row[second])),
         ]
     assert len(predictor.best(images, 9)[0]) == 5
+    with pytest.raises(UserError, match=r"^count: 0 is none; give at least 1$"):
+        predictor.best(images, 0)
 
 
 def test_finite_weights_that_overflow_when_folded_are_refused() -> None:

@@ -62,6 +62,7 @@ def make_run(
         names=names,
         logs=logs,
         memory=memory,
+        exemplars=[np.full(count, exemplars * classes // count) for count in seen],
         predictions=evaluated[-1][2],
         mistakes=[mistakes for *_, mistakes in evaluated],
         published=[],

@@ -158,7 +158,7 @@ def test_without_the_script_verdict_tables_and_figures_are_there(browser: Browse
     with browser.new_context(offline=True, java_script_enabled=False) as context, context.new_page() as page:
         page.goto(pages["names"].page.url)
         expect(page.locator(".verdict")).to_contain_text("8 classes in 3 steps")
-        for figure in ("accuracy", "timeline", "old_and_new", "reliability", "training"):
+        for figure in ("accuracy", "timeline", "old_and_new", "reliability", "memory", "training"):
             painted = pixels(page, f"#figure-{figure} .drawing.wide")
             assert len(np.unique(painted.reshape(-1, 3), axis=0)) > 10, figure
         assert len(np.unique(pixels(page, "#figure-confusion .cells").reshape(-1, 3), axis=0)) > 4

@@ -23,6 +23,7 @@ from der.report.charts import (
     axis_name,
     describe_stage,
     draw,
+    memory_chart,
     old_and_new_chart,
     over_classes,
     reliability_chart,
@@ -67,10 +68,16 @@ def test_accuracies_and_their_bands() -> None:
     ]
 
 
-def test_calibration() -> None:
+def test_calibration_and_memory() -> None:
     bins = reliability(np.array([0.9, 0.9, 0.55, 0.55]), np.array([True, False, True, True]))
     shown = values(reliability_chart(bins))
-    assert shown == [{"accuracy": [100, 50], "as sure as right": [0, 100]}]
+    assert shown == [
+        {"accuracy": [100, 50], "as sure as right": [0, 100]},
+        {"share of all test images": [50, 50]},
+    ]
+    chart = memory_chart([np.array([5, 5]), np.array([3, 3, 2, 2])])
+    assert values(chart) == [{"exemplars per class": [5, 2.5]}, {"exemplars of all classes": [10, 10]}]
+    assert chart.panels[0].lines[0].band == [(5, 5), (2, 3)]
 
 
 @pytest.mark.parametrize(("lowest", "floor"), [(99.5, 80), (80.9, 70), (81.0, 80), (3.0, 0), (0.0, 0)])

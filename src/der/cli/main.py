@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import der
-from der.core.errors import UserError, advising, csv_cell, ending_in_a_sentence, printable
+from der.core.errors import UserError, advising, columns, csv_cell, ending_in_a_sentence, printable
 from der.settings.sections import PRECISIONS
 
 if TYPE_CHECKING:
@@ -253,12 +253,16 @@ def predict(arguments: Namespace) -> None:
 
 def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> PrintLine:
     """Print the heading of a table for ``files`` and classes ``names``, ``count`` predictions each."""
-    first = max([len("picture"), *(len(printable(str(file))) for file in files)])
-    width = max(len(printable(name)) for name in names)
+    first = max([len("picture"), *(columns(printable(str(file))) for file in files)])
+    width = max(columns(printable(name)) for name in names)
+
+    def padded(name: str, width: int) -> str:
+        text = printable(name)
+        return text + " " * (width - columns(text))
 
     def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
-        cells = [f"{printable(one.name):{width}} {100 * one.probability:6.2f} %" for one in predictions]
-        print("  ".join([f"{printable(picture):{first}}", *cells]))
+        cells = [f"{padded(one.name, width)} {100 * one.probability:6.2f} %" for one in predictions]
+        print("  ".join([padded(picture, first), *cells]))
 
     headings = [f"{f'top-{rank}':<{width + 9}}" for rank in range(1, count + 1)]
     print("  ".join([f"{'picture':<{first}}", *headings]).rstrip())

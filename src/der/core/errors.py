@@ -73,6 +73,12 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def columns(text: str) -> int:
+    """Count the terminal columns of ``text``: two for wide letters, none for accents."""
+    wide = [unicodedata.east_asian_width(one) in "WF" for one in text]
+    return len(text) + sum(wide) - sum(unicodedata.category(one) in ("Mn", "Me", "Cf") for one in text)
+
+
 def csv_cell(text: str) -> str:
     """Put an apostrophe, QUOTE, before a spreadsheet's formula or a leading apostrophe."""
     return QUOTE + text if text.startswith((*FORMULA, QUOTE)) else text

@@ -135,6 +135,8 @@ class Predictor:
 
     def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
         """Return the ``count`` most probable classes of every image, or all of fewer; best first."""
+        if count < 1:
+            raise UserError(f"count: {count} is none; give at least 1")
         names, rows = self.metadata.class_names, self(images)
         orders = np.argsort(-rows, axis=1, kind="stable")[:, :count]  # of equal ones the smaller label first
         return [

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from der.core.errors import UserError
 from der.core.files import SealedDirectory, digest
-from der.data.arrays import load_memory
+from der.data.arrays import load_memory, read_labels
 from der.evaluation import results
 from der.pipeline import dvc, inputs, presets, project, provenance, runs, timing
 from der.report import page as report_page
@@ -47,6 +49,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         names=confusions[-1][1],
         logs=series.read_logs(project.training(step) for step in range(1, last + 1)),
         memory=memory,
+        exemplars=[np.bincount(read_labels(project.memory(step))) for step in range(1, last + 1)],
         predictions=results.read_predictions(evaluations[-1]),
         mistakes=[results.read_mistakes(evaluation) for evaluation in evaluations],
         published=runs.published_curves(images, protocol),

@@ -8,7 +8,9 @@ from itertools import accumulate, cycle, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import vl_convert
+from numpy.typing import NDArray
 
 from der.core import cost, files
 from der.evaluation.results import StepMetrics, read_confusion
@@ -302,21 +304,46 @@ def over_classes(
     least = min([*lows, *(y for line in lines for y in line.y if y is not None)])
     floor = max(0.0, min(100 - LEAST_SPAN, 10.0 * math.floor((least - 1) / 10)))
     panel = Panel(axis, "%", height, lines, {"domain": [floor, 100 + 0.03 * (100 - floor)]})
-    x = sorted({x for line in lines for x in line.x})
+    return _by_classes(title, [panel])
+
+
+def _by_classes(title: str, panels: Sequence[Panel]) -> Chart:
+    x = sorted({x for panel in panels for line in panel.lines for x in line.x})
     room, ticks = 0.03 * (x[-1] - x[0]) or 1.0, x if len(x) <= MOST_LISTED else ()
-    return Chart(title, "classes seen", (x[0] - room, x[-1] + room), [panel], ticks)
+    return Chart(title, "classes seen", (x[0] - room, x[-1] + room), panels, ticks)
 
 
 def reliability_chart(bins: Sequence[Bin]) -> Chart:
-    """Show the accuracy by mean confidence of each bin, with its 95 % band."""
-    x = [one.confidence for one in bins]
+    """Show the accuracy by mean confidence of each bin with its 95 % band, and each bin's images."""
+    x, images = [one.confidence for one in bins], sum(one.images for one in bins)
     right, band = [one.accuracy for one in bins], [wilson(one.accuracy, one.images) for one in bins]
     lines = [
         Line("accuracy", x, right, BLUE, 2.0, shape="circle", band=band),
         Line("as sure as right", (0.0, 100.0), (0.0, 100.0), GREY, 1.0, (4, 3)),
     ]
-    panel = Panel("accuracy", "%", 260, lines, {"domain": [0, 103]})
-    return Chart("Accuracy by confidence after the last step", "confidence (%)", (0.0, 102.0), [panel])
+    shares = [100 * one.images / images for one in bins]
+    panels = [
+        Panel("accuracy", "%", 260, lines, {"domain": [0, 103]}),
+        Panel("images", "%", 130, [Line("share of all test images", x, shares, BROWN, shape="square")]),
+    ]
+    return Chart("Accuracy by confidence after the last step", "confidence (%)", (0.0, 102.0), panels)
+
+
+def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
+    """Show exemplars per class after every step (fewest, mean, most), and of all classes.
+
+    ``exemplars`` has the number for each class seen, after every step.
+    """
+    x, totals = [float(len(counts)) for counts in exemplars], [float(counts.sum()) for counts in exemplars]
+    means = [float(counts.mean()) for counts in exemplars]
+    band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
+    share = Line("exemplars per class", x, means, KINDS["memory"], 2.0, shape="circle", band=band)
+    total = Line("exemplars of all classes", x, totals, GREY, shape="circle")
+    panels = [
+        Panel("per class", "", 220, [share]),
+        Panel("in all", "", 160, [total], {"domain": [0, 1.1 * max(totals)]}),
+    ]
+    return _by_classes("Exemplars per class, and of all classes", panels)
 
 
 def training_chart(logs: Sequence[Sequence[EpochRecord]]) -> Chart:

@@ -39,6 +39,7 @@ class FinishedRun:
     names: list[str]  # of classes, in label order
     logs: list[list[EpochRecord]]  # of the training of each step
     memory: Memory
+    exemplars: list[NDArray[np.int64]]  # of every step, (K_k,): how many each class has
     predictions: Predictions  # (B,)
     mistakes: list[Mistakes]  # of every step
     published: list[Curve]
@@ -128,6 +129,7 @@ def render(run: FinishedRun) -> str:
         "album": album,
         "bins": bins,
         "ece": verdict.expected_calibration_error(bins),
+        "least_ece": verdict.least_calibration_error(bins),
         "seconds": (computed, sum(time.seconds for time in times) - computed),
         "untimed": [stage for stage in run.stages if stage not in run.times],
         "devices": list(dict.fromkeys(time.device for time in times if time.torch)),
@@ -179,6 +181,7 @@ def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]
         "accuracy": (charts.accuracy_chart(run.summary, run.published, run.joint), after, charts.PAGE),
         "old_and_new": (charts.old_and_new_chart(run.summary), after, charts.PAGE),
         "reliability": (charts.reliability_chart(bins), "sure of {:.1f} %".format, charts.HALF),
+        "memory": (charts.memory_chart(run.exemplars), after, charts.HALF),
         "training": (charts.training_chart(run.logs), lambda epoch: epochs[int(epoch) - 1], charts.PAGE),
     }
     if len(run.steps) == 1:

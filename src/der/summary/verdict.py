@@ -78,6 +78,16 @@ def expected_calibration_error(bins: list[Bin]) -> Measured:
     return Measured(sum(gaps) / images, math.hypot(*errors) / images)
 
 
+def least_calibration_error(bins: list[Bin]) -> float:
+    """Compute the mean ECE of a perfectly calibrated network, with these images in these bins.
+
+    It comes from sampling: the mean absolute value of a normal deviate is sqrt(2 / pi) standard deviations.
+    """
+    images = sum(one.images for one in bins)
+    deviations = [math.sqrt(one.images * one.confidence * (100 - one.confidence)) for one in bins]
+    return math.sqrt(2 / math.pi) * sum(deviations) / images
+
+
 METRICS = ("average_top1", "last_top1", "forgetting")  # of metrics/summary.json
 POINTS = {
     "average_top1": "average top-1",
