@@ -254,14 +254,6 @@ def directory(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_written_is_read(directory: Path) -> None:
-    opened = SealedDirectory(directory)
-    assert np.array_equal(opened.read_array("array.npy"), ARRAY)
-    assert np.array_equal(opened.read_array("array.npy", mapped=True), ARRAY)
-    assert opened.read_json("inner/value.json") == {"a": [1, 2]}
-    assert find_damage(directory) == []
-
-
 @pytest.mark.parametrize("name", ["array.npy", "inner/value.json", MANIFEST])
 def test_a_bit_flipped_anywhere_is_named(directory: Path, name: str) -> None:
     content = (directory / name).read_bytes()

@@ -19,7 +19,7 @@ from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
 from der.pipeline.edits import SCHEMA, check_weights, complete_params, make_schema
 from der.pipeline.plan import read_workspace
 from der.pipeline.presets import load_settings
-from der.pipeline.project import CHAIN, PARAMS, read_params, write_chain
+from der.pipeline.project import PARAMS, read_params, write_chain
 from der.pipeline.provenance import nearest_preset, shown_parameters
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
@@ -127,12 +127,6 @@ def test_the_side_of_images_is_the_backbone_s_where_none_is_set(
             backbone_side(settings)
     else:
         assert backbone_side(settings) == expected
-
-
-def test_a_bad_chain() -> None:
-    """Of one kind; test_project.py has them all."""
-    CHAIN.write_text(CHAIN.read_text().replace("previous: 1", "previous: 0"))
-    assert refusal() == "error: chain.yaml: missing or damaged; run `der chain`"
 
 
 @pytest.mark.parametrize(("name", "text"), [("DER_PROCESSES", "two"), ("DER_DEVICE", "gpu7")])

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from der.core.cost import StageTime
-from der.core.errors import DamageError
 from der.core.files import seal, sealed_directory
 from der.evaluation.results import StepMetrics, write_confusion
 from der.report import charts
@@ -264,11 +263,3 @@ def test_files_are_complete_and_repeat_byte_for_byte(steps: int, tmp_path: Path)
     for name in PLOTS:
         with Image.open(tmp_path / "first" / name) as image:
             assert len(np.unique(np.asarray(image.convert("L")))) > 2  # something is drawn
-
-
-def test_what_is_damaged_leaves_nothing(tmp_path: Path) -> None:
-    steps = write_inputs(tmp_path, [2, 2], list("abcd"))
-    (tmp_path / "2/log.csv").unlink()
-    with pytest.raises(DamageError, match=r"2/log\.csv: cannot be read"):
-        summarise_folder(tmp_path, steps, tmp_path / "plots")
-    assert not (tmp_path / "plots").exists() and not (tmp_path / "summary.json").exists()

@@ -45,11 +45,12 @@ PRELOADED = (
     *("dvc_s3", "aiobotocore.session"),
 )
 # The program: has the server run modules of the project and of DVC, and is Python for all else.
+# A module of_dvc is one that a test has written, which needs DVC.
 CLIENT = """#!{python} -IS
 import sys
 
 line = sys.argv[1:]
-if line[:1] == ["-m"] and line[1].partition(".")[0] in ("stages", "der", "dvc"):
+if line[:1] == ["-m"] and line[1].partition(".")[0] in ("stages", "der", "dvc", "of_dvc"):
     import _socket, array, marshal, os
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     server.connect("{address}")
@@ -145,7 +146,7 @@ def forget_ends() -> None:
 
 
 def read_and_write_yaml_fast() -> None:
-    """Have DVC parse no text twice, and write dvc.lock as JSON, which is YAML as well: half of its seconds."""
+    """Have DVC parse no text twice, and write dvc.lock as JSON, which is YAML, too: half of its seconds."""
     from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
 

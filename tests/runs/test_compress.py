@@ -73,6 +73,7 @@ def assert_usable(root: Path, metrics: dict[str, float]) -> None:
     assert 100 * np.mean(model.classes_[predictor(tests[0]).argmax(1)] == tests[1]) == metrics["top1"]
 
 
+@pytest.mark.torture
 def test_a_killed_one_goes_on_to_the_same_bytes_and_the_page_ends_its_state(pipeline: Pipeline) -> None:
     pipeline.edit(compress__steps="last", compress__epochs=60, compress__batch_size=8)
     scratch = Path(pipeline.environment()["DER_SCRATCH"])
