@@ -182,7 +182,7 @@ def test_no_name_in_csv_is_a_formula(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_it_says_what_it_wrote(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of one format; tests/inference/test_exports_page.py runs them all."""
+    """Of one format; tests/inference/test_export.py has them all."""
     main(["export", str(saved), "--format", "safetensors", "--output", "new/ü.safetensors"])
     assert Path("new/ü.safetensors").stat().st_size
     assert capsys.readouterr().out == (

@@ -66,10 +66,10 @@ def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_torch_in_batches_of_any_size_on_any_processor(tmp_path: Path) -> None:
-    export_with(export_torch, random_checkpoint(CLASSES), tmp_path / "network.pt2")
+def check_torch(place: Path) -> None:
+    """It takes batches of any size, on any processor."""
     names = {"class_names": ""}
-    program = torch.export.load(tmp_path / "network.pt2", extra_files=names)
+    program = torch.export.load(place / "network.pt2", extra_files=names)
     assert json.loads(names["class_names"]) == NAMES
     module = program.module()
     for batch in (1, 3, 16):
@@ -80,17 +80,17 @@ def test_torch_in_batches_of_any_size_on_any_processor(tmp_path: Path) -> None:
     assert [call for call in calls if not call.startswith(("aten.", "<built-in"))] == []
 
 
-def test_onnx_in_batches_of_any_size(tmp_path: Path) -> None:
-    export_with(export_onnx, random_checkpoint(CLASSES), tmp_path / "network.onnx")
-    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]  # the weights are inside
-    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+def check_onnx(place: Path) -> None:
+    """It takes batches of any size; its weights are inside."""
+    assert [path.name for path in place.glob("*.onnx*")] == ["network.onnx"]
+    session = onnxruntime.InferenceSession(place / "network.onnx")
     (given,), (made,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 8, 8, 3])
     assert (made.name, made.type, made.shape) == ("probabilities", "tensor(float)", ["batch", 5])
     for batch in (1, 3, 16):
         images = random_images(9, batch)
         np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
-    model = onnx.load(tmp_path / "network.onnx")
+    model = onnx.load(place / "network.onnx")
     onnx.checker.check_model(model, full_check=True)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(metadata["class_names"]) == NAMES
@@ -182,16 +182,17 @@ def grey_checkpoint() -> Checkpoint:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_onnx_with_pillow_and_numpy_and_the_same_metadata_in_every_form(
+def test_every_form_in_batches_and_onnx_with_pillow_and_numpy(
     channels: int, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = random_checkpoint([3]) if channels == 3 else grey_checkpoint()
+    checkpoint = random_checkpoint(CLASSES) if channels == 3 else grey_checkpoint()
     pictures = paint(place)
-    save_steps(place, checkpoint)
+    steps = [checkpoint] if channels == 1 else [random_checkpoint(CLASSES[:1]), checkpoint]
+    number = save_steps(place, *steps).name
     monkeypatch.setenv("DER_DEVICE", "cpu")
-    export_as("onnx", "1")
+    export_as("onnx", number)
     capsys.readouterr()
-    main(["predict", "1", *pictures, "--csv"])
+    main(["predict", number, *pictures, "--csv"])
     table = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1:]
     assert [row[0] for row in table] == pictures
 
@@ -208,13 +209,15 @@ def test_onnx_with_pillow_and_numpy_and_the_same_metadata_in_every_form(
         found = ast.literal_eval(line.removeprefix(f"{name} "))
         assert found == pytest.approx(expected, abs=1e-5), name
     if channels == 3:
+        for form in ("torch", "safetensors"):
+            export_as(form, number)
+        check_onnx(place)
+        check_torch(place)
         check_metadata(place)
 
 
 def check_metadata(place: Path) -> None:
     """Every form carries the same."""
-    for form in ("torch", "safetensors"):
-        export_as(form, "1")
     extra = {"class_names": "", "input": ""}
     torch.export.load(place / "network.pt2", extra_files=extra)
     graph = {entry.key: entry.value for entry in onnx.load(place / "network.onnx").metadata_props}

@@ -7,7 +7,6 @@ import tomllib
 from itertools import chain
 from typing import Any
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
@@ -15,7 +14,6 @@ from ruamel.yaml import YAML
 from tests.locations import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
 def read_yaml(name: str) -> Any:
@@ -37,18 +35,6 @@ def test_citation() -> None:
     assert [content[key] for key in keys] == [PROJECT[key] for key in keys]
     # GitHub's reader of the file takes no aliases.
     assert not re.search(r"[:-] [&*]\w", (ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows(path: Any) -> None:
-    check("vendor.github-workflows", path)
-    text, content = path.read_text(encoding="utf-8"), read_yaml(path)
-    used = re.findall(r"uses: (\S+)", text)
-    assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one) for one in used)  # none that can move
-    assert content["permissions"] == {"contents": "read"} and "secrets." not in text
-    targets = re.findall(r"run: make (\w+)", text)
-    made = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert targets and all(re.search(rf"^{one}:", made, re.MULTILINE) for one in targets)
 
 
 def test_the_pinned_versions_are_of_what_the_ranges_admit() -> None:

@@ -299,20 +299,10 @@ def test_the_schema_is_current() -> None:
     [
         ("dataset.image_side", [8, None], [7, "8"]),
         ("memory.selection", ["random", "my.module:f"], [None]),
-        ("network.tuned", ["last"], ["first"]),
-        ("train.masks", [None], [{}]),
-        (
-            "protocol.class_order",
-            [0, 2**32 - 1, "alphabetical", [0], [1993, 2], ["a", "b"]],
-            [-1, 2**32, 1.5, True, None, "random", [], [-1], [2**32], [1, "a"], [True], [[1]], {}],
-        ),
-        (
-            "train.augmentation.resized_crop",
-            [None, [0.08, 1.0], [1, 1]],
-            [0.5, True, "half", [], [0.5], [0, 1], [0.5, 1.1], [0.1, 0.5, 1.0], ["a", "b"], [None, 1], {}],
-        ),
-        ("train.augmentation.policy", [None, "autoaugment", "trivial"], ["AutoAugment", True]),
-        ("train.base.milestones", [[], [0], [3, 5]], [None, 3, [-1], [3, 3], ["a"], [2**31]]),
+        ("protocol.class_order", [2**32 - 1, "alphabetical", [0], ["a"]], [-1, True, "random", [], [1, "a"]]),
+        ("train.augmentation.resized_crop", [None, [0.08, 1.0]], [0.5, [0.5], [0.5, 1.1], [0.1, 0.5, 1.0]]),
+        ("train.augmentation.policy", [None, "autoaugment"], ["AutoAugment", True]),
+        ("train.base.milestones", [[], [3, 5]], [None, 3, [-1], [3, 3], ["a"]]),
     ],
 )
 def test_the_schema_refuses_what_the_settings_refuse(key: str, good: list[Any], bad: list[Any]) -> None:

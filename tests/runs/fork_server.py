@@ -150,7 +150,7 @@ def read_and_write_yaml_fast() -> None:
     from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
 
-    usual, known = _yaml.parse_yaml, dict[str, bytes]()
+    usual, write, known = _yaml.parse_yaml, _yaml._dump, dict[str, bytes]()
 
     def parse(text: str, path: str, typ: str = "safe") -> object:
         if typ != "safe":  # for where an error is
@@ -160,6 +160,9 @@ def read_and_write_yaml_fast() -> None:
         return pickle.loads(known[text])
 
     def dump(data: object, stream: TextIO) -> None:
+        if stream.name.endswith(".yaml"):  # which people read
+            write(data, stream)
+            return
         text = json.dumps(data) + "\n"
         known[text] = pickle.dumps(json.loads(text))
         stream.write(text)

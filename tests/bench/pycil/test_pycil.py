@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from bench.pycil.accuracy import format_accuracy, paired, standard_error
-from bench.pycil.contenders import CONTENDERS, Epoch, Job, Step
+from bench.pycil.contenders import CONTENDERS, Job
 from bench.pycil.images import prepare_job
 from bench.pycil.parity import compare_changes
 from bench.pycil.plans import Plan
-from bench.pycil.process import Learner, start_learners
 from bench.pycil.results import Results
 from der.core.errors import UserError
 
@@ -35,23 +34,6 @@ def archive(tmp_path: Path) -> Path:
 def job(archive: Path) -> Iterator[Job]:
     with prepare_job(archive, PLAN, 0, "cpu") as prepared:
         yield prepared
-
-
-@pytest.fixture(scope="module")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
-    with start_learners([OURS], tmp_path_factory.mktemp("checkout")) as learners:
-        yield learners[0]
-
-
-def test_ours_tells_of_every_epoch_and_step(job: Job, learner: Learner) -> None:
-    events = list(learner.events(job))
-    again = list(learner.events(job))
-    epochs = [(one.step, one.epoch, one.images) for one in events if isinstance(one, Epoch)]
-    assert epochs == [(1, 0, 10), (1, 1, 10), (2, 0, 18), (2, 1, 18)]
-    steps = [one for one in events if isinstance(one, Step)]
-    assert [one.step for one in steps] == [1, 2] and steps[0].gamma is None and steps[1].gamma is not None
-    assert [one for one in again if isinstance(one, Step)] == steps
-    assert learner.peak_mb > 0
 
 
 def test_our_changes_of_images_are_those_of_torchvision(job: Job) -> None:
