@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from bench.__main__ import TOGETHER
-from bench.arithmetic import epoch_operations, measure_operations
 from bench.cases import Case, list_cases, load_noise, prepare
 from bench.engine_loop import EngineLoop
 from bench.engine_predicting import EnginePrediction, write_pictures
@@ -21,9 +20,9 @@ from bench.plain import PlainLoop
 from bench.plain_predicting import PlainPrediction
 from bench.results_file import RESULTS, describe_machine, round_figures, write_results
 from bench.table import format_summary
-from bench.traffic import Volume, epoch_bytes, measure_volume
-from der.model.network import build_extractor, run_network
-from tests.builders import CPU, NETWORK, NO_AUGMENTATION
+from bench.traffic import Volume, epoch_bytes
+from der.model.network import run_network
+from tests.builders import CPU, NO_AUGMENTATION
 
 CASE = Case(
     name="tiny",
@@ -62,13 +61,6 @@ def test_plain_loop_and_engine_train_alike(frozen: int) -> None:
     engine.release()
 
 
-def test_volume_of_a_network_counted_by_hand() -> None:
-    # 8x8 pixels: the stem, then two layers of 16 channels at 8x8, of 32 at 4x4, of 64 at 2x2.
-    inputs = [3 * 64, 16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4]
-    outputs = [16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4, 64 * 4]
-    assert measure_volume(build_extractor(NETWORK, 3), 3, 8) == Volume(3 * 64, sum(inputs), sum(outputs))
-
-
 def test_bytes_of_an_epoch_counted_by_hand() -> None:
     # One layer from 3 to 5 values with 7 parameters; 10 images make 3 batches of at most 4.
     forward, backward = 3 + 5, 5 + 5 + 3
@@ -78,15 +70,6 @@ def test_bytes_of_an_epoch_counted_by_hand() -> None:
     assert epoch_bytes(volume, parameters=7, frozen=0, images=10, batch=4, width=2) == expected
     expected += 10 * 2 * 2 * forward
     assert epoch_bytes(volume, parameters=7, frozen=2, images=10, batch=4, width=2) == expected
-
-
-def test_operations_of_a_network_counted_by_hand() -> None:
-    # Of 9 taps: the stem of 3 channels, then, as often as there are pixels, from 16, 32 and 64 channels.
-    stem = 64 * 16 * 3
-    blocks = 64 * 16 * 16 * 2 + 16 * 32 * (16 + 32) + 4 * 64 * (32 + 64)
-    found = measure_operations(build_extractor(NETWORK, 3), 3, 8)
-    assert found == (2 * 9 * (stem + blocks), 2 * 9 * stem)
-    assert epoch_operations((100, 10), frozen=2, images=3) == 3 * (2 * 100 + 100 + 100 + 90)
 
 
 @pytest.fixture

@@ -181,16 +181,6 @@ def test_no_name_in_csv_is_a_formula(capsys: pytest.CaptureFixture[str]) -> None
 # der export
 
 
-def test_it_says_what_it_wrote(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of one format; tests/inference/test_export.py has them all."""
-    main(["export", str(saved), "--format", "safetensors", "--output", "new/ü.safetensors"])
-    assert Path("new/ü.safetensors").stat().st_size
-    assert capsys.readouterr().out == (
-        "new/ü.safetensors: images uint8 (batch, 8, 8, 3) to probabilities float32 (batch, 5), "
-        "compared with the network\n"
-    )
-
-
 @pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
 def test_onnx_needs_its_packages(package: str, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)

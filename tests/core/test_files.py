@@ -1,6 +1,5 @@
 """Files and directories are whole or absent, wherever writing stops; damage is named."""
 
-import errno
 import json
 import os
 import pickle
@@ -25,7 +24,6 @@ from der.core.files import (
     atomic_file,
     expand_home,
     find_damage,
-    link_or_copy,
     prefetch,
     read_array,
     read_json,
@@ -218,19 +216,6 @@ def test_a_damaged_array_is_named_and_never_unpickled(kind: str, mapped: bool, t
         path.write_bytes(contents[kind])
     with pytest.raises(UserError, match=r"a\.npy: cannot be read as a \.npy array \("):
         read_array(path, mapped=mapped)
-
-
-def test_a_copy_where_links_are_impossible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EXDEV, "no link between file systems")
-
-    (tmp_path / "source").write_bytes(b"bytes")
-    link_or_copy(tmp_path / "source", tmp_path / "linked")
-    monkeypatch.setattr(os, "link", refuse)
-    link_or_copy(tmp_path / "source", tmp_path / "copied")
-    assert (tmp_path / "copied").read_bytes() == b"bytes"
-    same = [(tmp_path / name).samefile(tmp_path / "source") for name in ("linked", "copied")]
-    assert same == [True, False]
 
 
 def test_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from der.train.log import EpochRecord, Progress, TensorBoard, warn, write_log
+from der.train.log import EpochRecord, Progress, TensorBoard, warn
 
 # Of packages that TensorBoard imports.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -74,17 +74,6 @@ def test_an_unplanned_phase_is_shown_too(capsys: pytest.CaptureFixture[str]) -> 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("a step, representation: epoch 1/1, ")
     assert lines[1].startswith("a step, own: epoch 1/2, ") and len(lines) == 2
-
-
-def test_the_log_of_two_epochs(tmp_path: Path) -> None:
-    write_log(
-        tmp_path / "1",
-        [EpochRecord("first", 1, 0.1, 2.5, 0.0, 12.5), EpochRecord("second", 2, 0.01, 1.0, 0.5, 100.0)],
-    )
-    assert (tmp_path / "1/log.csv").read_bytes() == (
-        b"phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
-        b"first,1,0.1,2.5,0.0,12.5\nsecond,2,0.01,1.0,0.5,100.0\n"
-    )
 
 
 TAGS = {"loss", "auxiliary_loss", "accuracy", "learning_rate", "images_per_second"}
