@@ -144,7 +144,7 @@ def test_a_wrong_path_is_named_before_any_work(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_names_that_no_terminal_shows(saved: Path) -> None:
     save_pictures("in", 2)
     os.rename(b"in/0.png", b"in/a\nb\x1b[31m\xff \xc3\xbc.png")  # no UTF-8, and a letter that ASCII lacks
