@@ -42,7 +42,6 @@ from der.settings.sections import (
     NetworkSettings,
     PhaseSettings,
     TrainSettings,
-    to_values,
 )
 from der.train.batches import Draws, Feed, TrainingImages, draw_epoch, gather_step
 from der.train.engine import Engine, StepRun
@@ -59,102 +58,52 @@ NORMALIZATION = Normalization([0.5, 0.4, 0.6], [0.25, 0.3, 0.2])
 Weights = dict[str, torch.Tensor]
 
 
-def network_settings(**changes: Any) -> NetworkSettings:
-    """The smallest extractor."""
-    values: dict[str, Any] = {
-        "backbone": "cifar_resnet",
-        "depth": 8,
-        "stem": "small",
-        "head_bias": True,
-        "head_initialization": "torch_uniform",
-        "inherit_head": True,
-        "expansion": True,
-        "mean": None,
-        "std": None,
-    }
-    return NetworkSettings(**(values | changes))
+def defaults(kind: Callable[..., Any], **values: Any) -> Callable[..., Any]:
+    """What makes settings of a kind: ``values``, but for the changes that it is given."""
+    return lambda **changes: kind(**(values | changes))
 
 
+# The smallest extractor.
+network_settings = defaults(
+    NetworkSettings,
+    **{"backbone": "cifar_resnet", "depth": 8, "stem": "small", "head_bias": True, "inherit_head": True},
+    **{"head_initialization": "torch_uniform", "expansion": True, "mean": None, "std": None},
+)
 NETWORK = network_settings()
 RESNET18 = network_settings(backbone="resnet", depth=18, head_bias=False)
-
-
-def augmentation_settings(**changes: Any) -> AugmentationSettings:
-    """Every kind on but the resized crop."""
-    values: dict[str, Any] = {
-        "resized_crop": None,
-        "crop_padding": 1,
-        "horizontal_flip": True,
-        "brightness": 0.25,
-    }
-    return AugmentationSettings(**(values | changes))
-
-
+# Every kind on but the resized crop.
+augmentation_settings = defaults(
+    AugmentationSettings, resized_crop=None, crop_padding=1, horizontal_flip=True, brightness=0.25
+)
 NO_AUGMENTATION = augmentation_settings(crop_padding=0, horizontal_flip=False, brightness=0.0)
-
-
-def phase_settings(**changes: Any) -> PhaseSettings:
-    """A short base phase."""
-    values: dict[str, Any] = {
-        "epochs": 2,
-        "learning_rate": 0.05,
-        "milestones": [1],
-        "decay": 0.1,
-        "weight_decay": 5e-4,
-        "momentum": 0.9,
-        "batch_size": 8,
-        "warmup_epochs": 0,
-        "reinitialize_heads": False,
-    }
-    return PhaseSettings(**(values | changes))
-
-
-def classifier_settings(**changes: Any) -> ClassifierSettings:
-    """A short classifier learning stage."""
-    schedule = to_values(phase_settings())
-    del schedule["reinitialize_heads"]
-    return ClassifierSettings(**(schedule | {"temperature": 5.0} | changes))
-
-
-def mask_settings(**changes: Any) -> MaskSettings:
-    """Masks that leave about half of the channels."""
-    values: dict[str, Any] = {
-        "sparsity_weight": 1.0,
-        "sharpness": 400.0,
-        "rate_factor": 10.0,
-        "start_mean": 0.0,
-        "start_deviation": 0.5,
-    }
-    return MaskSettings(**(values | changes))
-
-
-def memory_settings(**changes: Any) -> MemorySettings:
-    """Herding of a fixed total."""
-    values: dict[str, Any] = {"budget": 15, "allocation": "total", "selection": "herding", "seed": 0}
-    return MemorySettings(**(values | changes))
-
-
-def incremental_settings(**changes: Any) -> IncrementalSettings:
-    """A short incremental phase."""
-    own: dict[str, Any] = {
-        "auxiliary_weight": 1.0,
-        "rebalancing": "weight_alignment",
-        "classifier": classifier_settings(),
-    }
-    return IncrementalSettings(**(to_values(phase_settings()) | own | changes))
-
-
-def train_settings(**changes: Any) -> TrainSettings:
-    """Two epochs for either phase, every augmentation on."""
-    values: dict[str, Any] = {
-        "seed": 0,
-        "precision": "float32",
-        "augmentation": augmentation_settings(),
-        "masks": None,
-        "base": phase_settings(),
-        "incremental": incremental_settings(),
-    }
-    return TrainSettings(**(values | changes))
+# A short phase.
+SCHEDULE: dict[str, Any] = {
+    **{"epochs": 2, "learning_rate": 0.05, "milestones": [1], "decay": 0.1, "weight_decay": 5e-4},
+    **{"momentum": 0.9, "batch_size": 8, "warmup_epochs": 0},
+}
+phase_settings = defaults(PhaseSettings, **SCHEDULE, reinitialize_heads=False)
+classifier_settings = defaults(ClassifierSettings, **SCHEDULE, temperature=5.0)
+incremental_settings = defaults(
+    IncrementalSettings,
+    **SCHEDULE,
+    reinitialize_heads=False,
+    auxiliary_weight=1.0,
+    rebalancing="weight_alignment",
+    classifier=classifier_settings(),
+)
+# Masks that leave about half of the channels.
+mask_settings = defaults(
+    MaskSettings,
+    **{"sparsity_weight": 1.0, "sharpness": 400.0, "rate_factor": 10.0},
+    **{"start_mean": 0.0, "start_deviation": 0.5},
+)
+memory_settings = defaults(MemorySettings, budget=15, allocation="total", selection="herding", seed=0)
+# Two epochs for either phase, every augmentation on.
+train_settings = defaults(
+    TrainSettings,
+    **{"seed": 0, "precision": "float32", "augmentation": augmentation_settings(), "masks": None},
+    **{"base": phase_settings(), "incremental": incremental_settings()},
+)
 
 
 def random_images(seed: int, count: int, side: int = SIDE, channels: int = CHANNELS) -> NDArray[np.uint8]:
@@ -245,14 +194,8 @@ def build_objective(
     auxiliary = nn.Linear(64, network.classes - old_classes + 1)
     for parameter in auxiliary.parameters():
         nn.init.normal_(parameter, generator=torch_generator)
-    return RepresentationObjective(
-        network.extractors[-1],
-        network.head,
-        auxiliary,
-        auxiliary_weight,
-        masks,
-        distillation,
-    )
+    layers = network.extractors[-1], network.head, auxiliary
+    return RepresentationObjective(*layers, auxiliary_weight, masks, distillation)
 
 
 def build_engine(

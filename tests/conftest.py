@@ -133,6 +133,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: rank(item.path))
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Collect no garbage among what lasts: modules, tests, their parameters."""
+    gc.disable()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what collection made out of the garbage collector's rounds: modules, tests, their parameters."""
+    """Leave all that out of the garbage collector's rounds."""
     gc.freeze()
+    gc.enable()

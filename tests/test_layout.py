@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,33 +91,6 @@ def test_what_a_page_names_exists(page: str) -> None:
         assert re.search(rf"^(class )?{name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), (
             name
         )
-
-
-def test_a_newcomer_reads_fifteen_files_at_most() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    section = text.split("## One train step, from the top")[1].split("\n## ")[0]
-    named = re.findall(r"^\d+\. `([^`]+)`: \w", section, re.MULTILINE)
-    assert 10 <= len(named) <= 15
-    assert [name for name in named if not (ROOT / name).is_file()] == []
-
-
-def test_every_room_is_drawn() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    rooms |= {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
-    assert set(re.findall(r"^\| `src/der/(\w+)(?:/|\.py)` \|", text, re.MULTILINE)) == rooms
-    drawn = text.split("| room |")[0]
-    assert set(re.findall(r"der\.(\w+)", drawn)) == rooms
-    (contract,) = [one for one in contracts() if one["id"] == "layers"]
-    layers = [set(re.findall(r"\w+", layer)) for layer in contract["layers"]]
-    lines = [set(re.findall(r"der\.(\w+)", line)) for line in drawn.splitlines()]
-    assert [line for line in lines if line] == layers
-
-
-def contracts() -> list[dict[str, list[str]]]:
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    listed: list[dict[str, list[str]]] = settings["tool"]["importlinter"]["contracts"]
-    return listed
 
 
 def test_what_does_without_torch_leaves_it_alone() -> None:

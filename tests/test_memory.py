@@ -131,17 +131,6 @@ def test_means_of_all_classes_are_renewed() -> None:
             np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_no_exemplar_is_copied_before_it_is_read() -> None:
-    classes = [random_images(0, 9), random_images(1, 7)]
-    first = build_memory(empty_memory(), classes, TOTAL, each_at(1))
-    assert all(np.shares_memory(*pair) for pair in zip(first.images.arrays, classes, strict=True))
-    own = first.copy()
-    np.testing.assert_array_equal(own.images.copy(), first.images.copy())
-    assert not any(np.shares_memory(array, own.images.arrays[0]) for array in classes)
-    classes[0][:] = 0
-    assert not np.array_equal(own.images.copy(), first.images.copy())
-
-
 RANDOM = memory_settings(selection="random")
 
 

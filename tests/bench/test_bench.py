@@ -12,22 +12,17 @@ import pytest
 import torch
 
 from bench.__main__ import TOGETHER
-from bench.arithmetic import epoch_operations, measure_operations
 from bench.cases import Case, list_cases, load_noise, prepare
-from bench.contender import Contender, Footprint, layers_of
 from bench.engine_loop import EngineLoop
 from bench.engine_predicting import EnginePrediction, write_pictures
-from bench.measure import Measured, Speeds, measure_step
+from bench.measure import Measured
 from bench.plain import PlainLoop
 from bench.plain_predicting import PlainPrediction
-from bench.processes import differences
 from bench.results_file import RESULTS, describe_machine, round_figures, write_results
 from bench.table import format_summary
-from bench.traffic import Volume, epoch_bytes, measure_volume, predict_bytes
-from der.model.kernels.layers import ConvNorm
-from der.model.kernels.processor import Kernels
-from der.model.network import build_extractor, run_network
-from tests.builders import CPU, NETWORK, NO_AUGMENTATION
+from bench.traffic import Volume, epoch_bytes
+from der.model.network import run_network
+from tests.builders import CPU, NO_AUGMENTATION
 
 CASE = Case(
     name="tiny",
@@ -66,13 +61,6 @@ def test_plain_loop_and_engine_train_alike(frozen: int) -> None:
     engine.release()
 
 
-def test_volume_of_a_network_counted_by_hand() -> None:
-    # 8x8 pixels: the stem, then two layers of 16 channels at 8x8, of 32 at 4x4, of 64 at 2x2.
-    inputs = [3 * 64, 16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4]
-    outputs = [16 * 64, 16 * 64, 16 * 64, 32 * 16, 32 * 16, 64 * 4, 64 * 4]
-    assert measure_volume(build_extractor(NETWORK, 3), 3, 8) == Volume(3 * 64, sum(inputs), sum(outputs))
-
-
 def test_bytes_of_an_epoch_counted_by_hand() -> None:
     # One layer from 3 to 5 values with 7 parameters; 10 images make 3 batches of at most 4.
     forward, backward = 3 + 5, 5 + 5 + 3
@@ -82,57 +70,6 @@ def test_bytes_of_an_epoch_counted_by_hand() -> None:
     assert epoch_bytes(volume, parameters=7, frozen=0, images=10, batch=4, width=2) == expected
     expected += 10 * 2 * 2 * forward
     assert epoch_bytes(volume, parameters=7, frozen=2, images=10, batch=4, width=2) == expected
-
-
-class Scripted(Contender):
-    """Claims the seconds it is given, and keeps the order of calls."""
-
-    def __init__(self, name: str, seconds: list[float], calls: list[str]) -> None:
-        self.name = name
-        self.seconds = iter(seconds)
-        self.calls = calls
-
-    def warm_up(self, frozen: int) -> float:
-        self.calls.append(f"warm {self.name}")
-        return 0.0
-
-    def time_epoch(self) -> float:
-        self.calls.append(self.name)
-        return next(self.seconds)
-
-    def measure(self) -> Footprint:
-        return Footprint(5_000_000, 0.5)
-
-
-def test_contenders_take_turns_and_ratios_are_of_a_turn() -> None:
-    calls: list[str] = []
-    plain = Scripted("plain", [2.0, 8.0, 6.0], calls)
-    engine = Scripted("engine bfloat16", [1.0, 2.0, 2.0], calls)
-    case = replace(CASE, repetitions=3)
-    first, second = measure_step(case, 1, [plain, engine], Speeds(1e9, {4: 1e12, 2: 4e12}))
-    warm, turn = ["warm plain", "warm engine bfloat16"], ["plain", "engine bfloat16"]
-    assert calls == warm + 3 * turn
-    assert (first.step, first.images, first.seconds_per_epoch, first.times_plain) == (2, 30, 6, 1)
-    assert (second.images_per_second, second.times_plain) == (15, 3)  # the median of 2, 4 and 3
-    assert (second.peak_memory_mb, second.step_ms) == (5, 0.5)
-
-
-def test_operations_of_a_network_counted_by_hand() -> None:
-    # Of 9 taps: the stem of 3 channels, then, as often as there are pixels, from 16, 32 and 64 channels.
-    stem = 64 * 16 * 3
-    blocks = 64 * 16 * 16 * 2 + 16 * 32 * (16 + 32) + 4 * 64 * (32 + 64)
-    found = measure_operations(build_extractor(NETWORK, 3), 3, 8)
-    assert found == (2 * 9 * (stem + blocks), 2 * 9 * stem)
-    assert epoch_operations((100, 10), frozen=2, images=3) == 3 * (2 * 100 + 100 + 100 + 90)
-
-
-@pytest.mark.parametrize("name", ["engine bfloat16", "engine bfloat16 uncompiled"])
-def test_the_engine_has_the_kernels_of_a_long_training(name: str, kernels: Kernels) -> None:
-    (case,) = (case for case in list_cases(CPU, quick=True) if case.name == "colour, 32x32, 20 steps")
-    loop = EngineLoop(case, prepare(case, 0), CPU, "bfloat16", layers_of(name))
-    layers = [module for module in loop.engine.objective.modules() if isinstance(module, ConvNorm)]
-    assert layers and all((layer.kernels is not None) == (name == "engine bfloat16") for layer in layers)
-    loop.release()
 
 
 @pytest.fixture
@@ -149,12 +86,6 @@ def test_plain_and_engine_predict_alike(prediction: Case) -> None:
     best = torch.from_numpy(logits).softmax(dim=1).max(dim=1).values.mean().item()
     assert plain == pytest.approx(best, abs=1e-5)
     assert EnginePrediction(prediction, start, CPU, "float32").run_epoch(0) == pytest.approx(best, abs=1e-5)
-
-
-def test_bytes_of_prediction_are_those_of_frozen_extractors() -> None:
-    volume = Volume(first=3, inputs=3, outputs=5)
-    frozen = [epoch_bytes(volume, 0, extractors, images=10, batch=4, width=2) for extractors in (0, 3)]
-    assert predict_bytes(volume, extractors=3, images=10, width=2) == frozen[1] - frozen[0]
 
 
 def test_results_are_sorted_rounded_and_name_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,12 +114,3 @@ def test_the_page_quotes_the_results() -> None:
 def test_the_page_names_cases_that_there_are() -> None:
     named = re.findall(r'--case "(.+)"', Path("docs/speed.md").read_text(encoding="utf-8"))
     assert named and {*named} <= {TOGETHER, *(case.name for case in list_cases(CPU, quick=False))}
-
-
-def test_differences_are_of_two_processes_to_one_at_the_same_seed() -> None:
-    runs = [(0, 1, 99, 98), (0, 2, 98, 98.5), (1, 1, 97, 90), (1, 2, 99, 90)]
-    keys = ("seed", "processes", "average_top1", "last_top1")
-    assert differences([dict(zip(keys, run, strict=True)) for run in runs]) == {
-        "average_top1": {"by_seed": [-1, 2], "mean": 0.5},
-        "last_top1": {"by_seed": [0.5, 0], "mean": 0.25},
-    }

@@ -6,7 +6,7 @@ import pytest
 
 from bench import many_steps
 from bench.photos import memory
-from bench.pipeline_copy import copy_pipeline, disk, edit_parameters
+from bench.pipeline_copy import copy_pipeline, edit_parameters
 from der.pipeline.edits import apply_preset, resize_chain
 from der.pipeline.presets import load_settings
 from der.pipeline.project import read_params, value_at
@@ -30,11 +30,3 @@ def test_parameters_of_a_copy(
     load_settings()
     found = read_params()
     assert all(value_at(found, key) == value for key, value in values.items() if "_classes" not in key)
-
-
-def test_files_with_several_links_lie_on_the_disk_once(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/one").write_bytes(bytes(5000))
-    alone = disk(tmp_path, "a")
-    (tmp_path / "a/other").hardlink_to(tmp_path / "a/one")
-    assert disk(tmp_path, "a") == alone >= 5000

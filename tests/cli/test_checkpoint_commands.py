@@ -145,7 +145,7 @@ def test_a_wrong_path_is_named_before_any_work(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_names_that_no_terminal_shows(saved: Path) -> None:
     save_pictures("in", 2)
     os.rename(b"in/0.png", b"in/a\nb\x1b[31m\xff \xc3\xbc.png")  # no UTF-8, and a letter that ASCII lacks
@@ -180,16 +180,6 @@ def test_no_name_in_csv_is_a_formula(capsys: pytest.CaptureFixture[str]) -> None
 
 
 # der export
-
-
-def test_it_says_what_it_wrote(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of one format; tests/inference/test_exports_page.py runs them all."""
-    main(["export", str(saved), "--format", "safetensors", "--output", "new/ü.safetensors"])
-    assert Path("new/ü.safetensors").stat().st_size
-    assert capsys.readouterr().out == (
-        "new/ü.safetensors: images uint8 (batch, 8, 8, 3) to probabilities float32 (batch, 5), "
-        "compared with the network\n"
-    )
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])

@@ -23,29 +23,16 @@ from der.train.batches import TrainingImages, gather_step
 from der.train.engine import StepRun
 from der.train.resume import HOLDER, LOCK, PREFIX, StateKeeper, StateStore
 from der.train.step import classifier_learning
-from tests.builders import (
-    CPU,
-    NORMALIZATION,
-    Killed,
-    Killer,
-    MemoryKeeper,
-    Recorder,
-    classifier_settings,
-    incremental_settings,
-    mask_settings,
-    memory_settings,
-    take_step,
-    train_settings,
-)
+from tests import builders
 
 FOLDER = Path(__file__).parent / "previous"
 CHECKPOINT, MEMORY, SCRATCH, NUMBERS = "checkpoints/2", "memory/2", "scratch", "numbers"
 REVISION = "revision.json"
 STEPS = [["ant", "bee"], ["cat", "dog"], ["elk"]]  # the last is that of tomorrow
-CLASSIFIER = classifier_settings(epochs=4, batch_size=4)
-SETTINGS = train_settings(
-    masks=mask_settings(start_mean=-1.0),
-    incremental=incremental_settings(rebalancing="classifier_learning", classifier=CLASSIFIER),
+CLASSIFIER = builders.classifier_settings(epochs=4, batch_size=4)
+SETTINGS = builders.train_settings(
+    masks=builders.mask_settings(start_mean=-1.0),
+    incremental=builders.incremental_settings(rebalancing="classifier_learning", classifier=CLASSIFIER),
 )
 KEY = "interrupted"  # of the training state
 BATCHES = 2  # of an epoch of classifier learning
@@ -67,7 +54,9 @@ def main() -> None:
     save_memory(FOLDER / MEMORY, memory)
     make_interrupted(memory)
     numbers = predict(load_checkpoint(FOLDER / CHECKPOINT), memory)
-    numbers["head"] = learn_head(load_checkpoint(FOLDER / CHECKPOINT), memory, MemoryKeeper(), Recorder())
+    numbers["head"] = learn_head(
+        load_checkpoint(FOLDER / CHECKPOINT), memory, builders.MemoryKeeper(), builders.Recorder()
+    )
     for name, values in numbers.items():
         write_array(FOLDER / NUMBERS / f"{name}.npy", values)
 
@@ -75,8 +64,8 @@ def main() -> None:
 def make_interrupted(memory: Memory) -> None:
     """The state of a training that was killed in its second epoch."""
     scratch = FOLDER / SCRATCH
-    with suppress(Killed), StateStore(scratch, KEY, print) as keeper:
-        learn_head(load_checkpoint(FOLDER / CHECKPOINT), memory, keeper, Killer(BATCHES))
+    with suppress(builders.Killed), StateStore(scratch, KEY, print) as keeper:
+        learn_head(load_checkpoint(FOLDER / CHECKPOINT), memory, keeper, builders.Killer(BATCHES))
     for name in (LOCK, HOLDER):
         (scratch / f"{PREFIX}{KEY}" / name).unlink(missing_ok=True)
 
@@ -92,31 +81,36 @@ def images_of(step: int) -> list[NDArray[np.uint8]]:
 
 def train(step: int, previous: Checkpoint | None, memory: Memory) -> Checkpoint:
     """The checkpoint of a step."""
-    return take_step(previous, STEPS[:step], gather_step(images_of(step), memory), SETTINGS)
+    return builders.take_step(previous, STEPS[:step], gather_step(images_of(step), memory), SETTINGS)
 
 
 def remember(step: int, checkpoint: Checkpoint, memory: Memory) -> Memory:
     """The memory after a step."""
 
     def features(classes: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        return (run_network(checkpoint.network, NORMALIZATION, images, CPU).features for images in classes)
+        return (
+            run_network(checkpoint.network, builders.NORMALIZATION, images, builders.CPU).features
+            for images in classes
+        )
 
-    return build_memory(memory, images_of(step), memory_settings(budget=8), features)
+    return build_memory(memory, images_of(step), builders.memory_settings(budget=8), features)
 
 
 def predict(checkpoint: Checkpoint, memory: Memory) -> dict[str, Numbers]:
     """What the network says of all images of the first two steps, and what the means of the exemplars say."""
     images = np.concatenate([*images_of(1), *images_of(2)])
-    outputs = run_network(checkpoint.network, NORMALIZATION, images, CPU)
+    outputs = run_network(checkpoint.network, builders.NORMALIZATION, images, builders.CPU)
     return {
         "logits": outputs.logits,
         "nearest_mean": nearest_mean_scores(outputs.features, memory.class_means),
     }
 
 
-def learn_head(checkpoint: Checkpoint, memory: Memory, keeper: StateKeeper, listener: Recorder) -> Numbers:
+def learn_head(
+    checkpoint: Checkpoint, memory: Memory, keeper: StateKeeper, listener: builders.Recorder
+) -> Numbers:
     """The classifier's weights after it was learned anew, in place, on the exemplars alone."""
-    run = StepRun(2, len(STEPS[0]), NORMALIZATION, SETTINGS, CPU, listener, keeper)
+    run = StepRun(2, len(STEPS[0]), builders.NORMALIZATION, SETTINGS, builders.CPU, listener, keeper)
     classifier_learning(run, checkpoint.network, TrainingImages(memory.images, memory.labels))
     weights: Numbers = checkpoint.network.head.weight.detach().numpy()
     return weights

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from der.core.errors import UserError, advising
-from der.core.files import read_array, read_json, seal, write_array
+from der.core.errors import UserError
+from der.core.files import read_array, read_json
 from der.data.arrays import load_memory
 from der.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
-from der.pipeline.project import MEND
 from der.train.resume import PREFIX, STATE, StateStore
 from tests.builders import MemoryKeeper, Recorder
 from tests.compatibility import make
@@ -89,29 +88,3 @@ def test_a_checkpoint_of_another_format_is_refused(format: int, previous: Path) 
     edit(previous / CHECKPOINT, format=format)
     with pytest.raises(UserError, match=REFUSED):
         load_checkpoint(previous / CHECKPOINT)
-
-
-def test_a_memory_of_another_form_is_refused(previous: Path) -> None:
-    memory = previous / MEMORY
-    means = read_array(memory / "class_means.npy")
-    says_what_to_do = r"^[^\n]+; (build it again|run `der verify --repair`, then `dvc repro`)$"
-    for changed in (means.astype(np.float64), means[1:]):
-        write_array(memory / "class_means.npy", changed)
-        seal(memory, {})
-        with pytest.raises(UserError, match=says_what_to_do), advising(MEND):
-            load_memory(memory)
-    (memory / "manifest.json").unlink()  # as before directories were sealed
-    with pytest.raises(UserError, match=says_what_to_do), advising(MEND):
-        load_memory(memory)
-
-
-def test_training_state_of_another_form_is_set_aside_and_training_starts_anew(previous: Path) -> None:
-    path = previous / SCRATCH / f"{PREFIX}{KEY}" / STATE
-    path.write_bytes(b"version 2\n" + bytes(100))
-    warnings, listener = list[str](), Recorder()
-    memory = load_memory(previous / MEMORY)
-    with StateStore(previous / SCRATCH, KEY, warnings.append) as keeper:
-        head = learn_head(load_checkpoint(previous / CHECKPOINT), memory, keeper, listener)
-    assert warnings == [f"{path}: damaged, set aside; the step begins anew"]
-    assert not listener.resumed
-    assert np.allclose(head, numbers("head"), atol=CLOSE)

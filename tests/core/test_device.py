@@ -1,10 +1,7 @@
 """The choice of device and precision, determinism, and the reuse of memory."""
 
 import os
-import platform
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -119,22 +116,3 @@ def test_the_last_thread_to_leave_puts_the_modes_back() -> None:
     with ThreadPoolExecutor(2) as pool:
         assert [one.result() for one in [pool.submit(first), pool.submit(second)]] == [(True, False)] * 2
     assert torch.get_deterministic_debug_mode() == 0 and torch.backends.cudnn.benchmark
-
-
-COUNT_PAGE_FAULTS = """
-import resource, torch
-from der.core.device import reuse_freed_memory
-reuse_freed_memory()
-for _ in range(20):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [torch.zeros(2_000_000) for _ in range(8)]
-    del blocks
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.slow  # torch in a process of its own
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_memory_of_freed_tensors_serves_again() -> None:
-    faults = int(subprocess.check_output([sys.executable, "-c", COUNT_PAGE_FAULTS], text=True))
-    assert faults < 100  # of 15,625 pages; without it, 11,687 are cleared anew each time

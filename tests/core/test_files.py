@@ -1,6 +1,5 @@
 """Files and directories are whole or absent, wherever writing stops; damage is named."""
 
-import errno
 import json
 import os
 import pickle
@@ -24,7 +23,6 @@ from der.core.files import (
     atomic_directory,
     atomic_file,
     find_damage,
-    link_or_copy,
     prefetch,
     read_array,
     read_json,
@@ -219,19 +217,6 @@ def test_a_damaged_array_is_named_and_never_unpickled(kind: str, mapped: bool, t
         read_array(path, mapped=mapped)
 
 
-def test_a_copy_where_links_are_impossible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EXDEV, "no link between file systems")
-
-    (tmp_path / "source").write_bytes(b"bytes")
-    link_or_copy(tmp_path / "source", tmp_path / "linked")
-    monkeypatch.setattr(os, "link", refuse)
-    link_or_copy(tmp_path / "source", tmp_path / "copied")
-    assert (tmp_path / "copied").read_bytes() == b"bytes"
-    same = [(tmp_path / name).samefile(tmp_path / "source") for name in ("linked", "copied")]
-    assert same == [True, False]
-
-
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
 
@@ -243,14 +228,6 @@ def directory(tmp_path: Path) -> Path:
         write_array(partial / "array.npy", ARRAY)
         write_json(partial / "inner/value.json", {"a": [1, 2]})
     return path
-
-
-def test_what_was_written_is_read(directory: Path) -> None:
-    opened = SealedDirectory(directory)
-    assert np.array_equal(opened.read_array("array.npy"), ARRAY)
-    assert np.array_equal(opened.read_array("array.npy", mapped=True), ARRAY)
-    assert opened.read_json("inner/value.json") == {"a": [1, 2]}
-    assert find_damage(directory) == []
 
 
 @pytest.mark.parametrize("name", ["array.npy", "inner/value.json", MANIFEST])

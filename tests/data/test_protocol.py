@@ -3,22 +3,18 @@
 import hashlib
 import json
 import unicodedata
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from der.core.errors import UserError
 from der.core.files import seal, write_array
 from der.data.arrays import class_file
 from der.data.protocol import Identity, identify, order_classes, plan_steps
-from der.data.sources.registry import download
 from der.settings.sections import SPLITS, ProtocolSettings
-from tests.data.sources.image_trees import settings_for
 
 HUNDRED = [f"{number:02}" for number in range(100)]
 FIVE = ["ant", "bee", "cat", "dog", "eel"]
@@ -138,24 +134,3 @@ def test_identity_by_its_formula(tmp_path: Path, seed: int) -> None:
     train, test = (sum(map(len, data_set[split].values())) for split in ("train", "test"))
     wanted = Identity(digest(text.encode()).hex(), len(data_set["train"]), train, test)
     assert identify(write(tmp_path, data_set)) == wanted
-
-
-def test_names_order_and_format_of_files_do_not_matter(tmp_path: Path) -> None:
-    draw = np.random.RandomState(0)
-    images = {name: draw.randint(0, 256, (5, 8, 8, 3)).astype(np.uint8) for name in ("cat", "dog")}
-
-    def found(ending: str, first: int) -> Identity:
-        """Of pictures named by numbers that fall from ``first``."""
-        for split, (name, pictures) in product(SPLITS, images.items()):
-            place = tmp_path / ending / split / name
-            place.mkdir(parents=True)
-            for number, picture in enumerate(pictures):
-                Image.fromarray(picture).save(place / f"{first - number:04}.{ending}")
-        download(settings_for(tmp_path / ending), tmp_path / f"raw.{ending}")
-        return identify(tmp_path / f"raw.{ending}")
-
-    one = found("png", 9)
-    images["cat"] = images["cat"][::-1]
-    assert found("bmp", 50) == one == Identity(one.sha256, classes=2, train=10, test=10)
-    images["dog"][2, 3, 4, 1] ^= 1
-    assert found("tiff", 7).sha256 != one.sha256

@@ -4,15 +4,11 @@ import os
 import re
 import subprocess
 import sys
-from html import unescape
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 import der
-from der.settings.sections import all_values
 from tests.locations import ROOT
 from tests.runs.pages import PAGES, read_page
 
@@ -56,31 +52,6 @@ def test_the_reference_has_all_that_is_public(site: Path) -> None:
         assert f'id="der.{name}"' in text, name
     methods = {name for name in vars(der.DERClassifier) if not name.startswith("_")} - {"of"}
     assert {name for name in methods if f'id="der.DERClassifier.{name}"' not in text} == set()
-
-
-def test_the_reference_explains_every_setting(site: Path) -> None:
-    rows = re.findall(
-        r"<tr><td><code>([\w.]+)</code></td>(.*?)</tr>", (site / "api/index.html").read_text("utf-8")
-    )
-    values = all_values(der.preset("digits_masks"))
-    assert {key for key, _ in rows} == set(list_keys(values))
-    shown = unescape("".join(cells for _, cells in rows))
-    said = msgspec.json.schema(der.Settings)["$defs"]
-    for one in said.values():
-        for key, value in one["properties"].items():
-            assert "description" in (said[value["$ref"].rpartition("/")[2]] if "$ref" in value else value), (
-                key
-            )
-            assert f"<td>{value.get('description', '')}" in shown, key
-    assert "cifar_resnet or resnet or timm:<name> or module:function" in shown
-
-
-def list_keys(values: dict[str, Any]) -> list[str]:
-    """All keys, with dots."""
-    inner = [
-        f"{key}.{one}" for key, value in values.items() if isinstance(value, dict) for one in list_keys(value)
-    ]
-    return [*values, *inner]
 
 
 def test_links_out_of_the_site_lead_to_files_of_the_repository(site: Path) -> None:

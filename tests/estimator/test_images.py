@@ -121,23 +121,9 @@ def test_pictures_are_turned_as_files_are(
     assert (found == found[0]).all() and (found[0] != colour.transform(images[:1])).any()
 
 
-def test_rows_of_pixels_are_no_images() -> None:
-    images, labels = noise(1, 2)
-    with pytest.raises(der.UserError, match=r"^images: uint8 of shape \(12, 64\) does not fit; give"):
-        tiny_classifier().fit(images.reshape(12, 64), labels)
-
-
 def test_squares_of_one_size_keep_it(tmp_path: Path) -> None:
     images, labels = noise(1, 2, side=11)
     model = tiny_classifier().fit([*map(Image.fromarray, images)], labels)
     model.save(tmp_path / "model")
     assert der.load_predictor(tmp_path / "model/checkpoint").metadata.image_side == 11
     assert model.evaluate(images, labels)["test_images"] == len(images)
-
-
-def test_a_file_that_cannot_be_read_is_named(colour: der.DERClassifier, tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(der.UserError, match=r"broken\.jpg: cannot be read as a picture"):
-        colour.predict([tmp_path / "broken.jpg"])
-    with pytest.raises(der.UserError, match=r"broken\.jpg: cannot be read as a picture"):
-        tiny_classifier().fit([tmp_path / "broken.jpg"], [1])

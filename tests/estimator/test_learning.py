@@ -49,19 +49,6 @@ def test_a_compressed_classifier_predicts_is_saved_and_goes_on_learning(tmp_path
         model.compress(*noise(3, 9))
 
 
-def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    model = taught(("a", "b"), ("c",))
-    model.save(tmp_path / "one")
-    der.load(tmp_path / "one").save(tmp_path / "two")
-    files = sorted(
-        path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()
-    )
-    assert len(files) > 8
-    assert all(
-        (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files
-    )
-
-
 def test_saving_replaces_a_saved_classifier_alone(tmp_path: Path) -> None:
     model = taught((1, 2))
     model.save(tmp_path / "model")

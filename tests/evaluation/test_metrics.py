@@ -14,26 +14,8 @@ from numpy.typing import NDArray
 
 from der.core.errors import DamageError, UserError
 from der.core.files import read_json, sealed_directory, write_array
+from der.evaluation import results
 from der.evaluation.evaluate import judge_tests
-from der.evaluation.results import (
-    MOST,
-    MOST_PIXELS,
-    SUREST,
-    TOP_K,
-    breakdown,
-    confusion_matrix,
-    find_mistakes,
-    most_mistakes,
-    predict,
-    ranks,
-    read_confusion,
-    read_mistakes,
-    read_predictions,
-    with_images,
-    write_confusion,
-    write_mistakes,
-    write_predictions,
-)
 from der.model.network import run_network
 from tests.builders import CPU, random_checkpoint, random_images
 
@@ -46,7 +28,7 @@ def test_breakdown_of_a_hand_made_table() -> None:
     ranks_B = np.array([0, 0, 0, 5, 0, 1, 0, 4, 5, 0])
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 3, 3, 3])
     steps = [["a", "b"], ["c"], ["d"]]
-    assert breakdown(ranks_B, labels, steps, group_labels=3) == {
+    assert results.breakdown(ranks_B, labels, steps, group_labels=3) == {
         "top1": 60.0,
         "top5": 80.0,  # ranks 0 to 4
         "old": 71.4286,  # 5 of the 7 images of labels 0, 1, 2, not the mean of their accuracies
@@ -81,7 +63,7 @@ def steps_of(draw: st.DrawFn, classes: int) -> list[list[str]]:
 @given(scored())
 def test_a_rank_is_the_place_in_the_sorted_row(given_: tuple[Scores, Labels]) -> None:
     scores, labels = given_
-    for row, label, rank in zip(scores.tolist(), labels.tolist(), ranks(scores, labels), strict=True):
+    for row, label, rank in zip(scores.tolist(), labels.tolist(), results.ranks(scores, labels), strict=True):
         order = sorted(range(len(row)), key=lambda c: (-row[c], c))
         assert order[rank] == label
 
@@ -91,8 +73,8 @@ def test_a_breakdown_adds_up(given_: tuple[Scores, Labels], group_labels: int, d
     scores, labels = given_
     classes = scores.shape[1]
     steps = data.draw(steps_of(classes))
-    ranks_B = ranks(scores, labels)
-    found = breakdown(ranks_B, labels, steps, group_labels)
+    ranks_B = results.ranks(scores, labels)
+    found = results.breakdown(ranks_B, labels, steps, group_labels)
     right = ranks_B == 0
     counts = np.bincount(labels, minlength=classes)
     names = [name for step in steps for name in step]
@@ -115,7 +97,7 @@ def test_a_breakdown_adds_up(given_: tuple[Scores, Labels], group_labels: int, d
     ):
         assert images_right(accuracies, sizes) == pytest.approx(right.sum(), abs=1e-3)
     assert found["top1"] == pytest.approx(100 * right.mean(), abs=1e-4)
-    assert found["top1"] <= found["top5"] == pytest.approx(100 * (ranks_B < TOP_K).mean(), abs=1e-4)
+    assert found["top1"] <= found["top5"] == pytest.approx(100 * (ranks_B < results.TOP_K).mean(), abs=1e-4)
     assert found["new"] == found["per_step"][str(len(steps))]
     assert (found["old"] is None) == (len(steps) == 1)
 
@@ -124,10 +106,10 @@ def test_a_breakdown_adds_up(given_: tuple[Scores, Labels], group_labels: int, d
 def test_a_confusion_matrix_holds_every_image_once(given_: tuple[Scores, Labels]) -> None:
     scores, labels = given_
     predicted = scores.argmax(axis=1)
-    counts = confusion_matrix(labels, predicted, scores.shape[1])
+    counts = results.confusion_matrix(labels, predicted, scores.shape[1])
     np.testing.assert_array_equal(counts.sum(axis=1), np.bincount(labels, minlength=scores.shape[1]))
     np.testing.assert_array_equal(counts.sum(axis=0), np.bincount(predicted, minlength=scores.shape[1]))
-    assert np.trace(counts) == (ranks(scores, labels) == 0).sum()
+    assert np.trace(counts) == (results.ranks(scores, labels) == 0).sum()
 
 
 def test_any_class_name_survives_the_confusion_file(tmp_path: Path) -> None:
@@ -135,8 +117,8 @@ def test_any_class_name_survives_the_confusion_file(tmp_path: Path) -> None:
     names += ["=1+1", "'quoted", "@a"]
     counts = np.random.default_rng(7).integers(0, 50, size=(len(names), len(names)))
     with sealed_directory(tmp_path / "1") as directory:
-        write_confusion(directory, counts, names)
-    read, read_names = read_confusion(tmp_path / "1")
+        results.write_confusion(directory, counts, names)
+    read, read_names = results.read_confusion(tmp_path / "1")
     assert read_names == names
     np.testing.assert_array_equal(read, counts)
     text = (tmp_path / "1/confusion.csv").read_text(encoding="utf-8")
@@ -183,12 +165,12 @@ def softmax(logits: list[float]) -> list[float]:
     return [power / math.fsum(powers) for power in powers]
 
 
-def find(logits: Any, labels: Any, most: int = MOST) -> Any:
-    return find_mistakes(predict(np.asarray(logits)), np.asarray(labels), NAMES, most)
+def find(logits: Any, labels: Any, most: int = results.MOST) -> Any:
+    return results.find_mistakes(results.predict(np.asarray(logits)), np.asarray(labels), NAMES, most)
 
 
 def test_of_equal_logits_the_first_is_predicted_and_large_ones_do_not_overflow() -> None:
-    predictions = predict(np.array([[1.0, 2.0, 2.0], [1e5, 0.0, -1e5]], np.float32))
+    predictions = results.predict(np.array([[1.0, 2.0, 2.0], [1e5, 0.0, -1e5]], np.float32))
     assert predictions.predicted.tolist() == [1, 0]
     assert predictions.confidence[1] == 1
 
@@ -212,29 +194,29 @@ def test_order_matches_sorting_by_softmax(images: int) -> None:
 
 
 def test_equal_probabilities_keep_their_order() -> None:
-    logits = np.tile(np.array([[2.0, 0.0, 0.0, 0.0]]), (2 * SUREST, 1))
+    logits = np.tile(np.array([[2.0, 0.0, 0.0, 0.0]]), (2 * results.SUREST, 1))
     logits[70] = [9.0, 0.0, 0.0, 0.0]
-    found = find(logits, np.ones(2 * SUREST, np.int64), SUREST)
-    assert [entry.index for entry in found] == [70, *range(SUREST - 1)]
+    found = find(logits, np.ones(2 * results.SUREST, np.int64), results.SUREST)
+    assert [entry.index for entry in found] == [70, *range(results.SUREST - 1)]
 
 
 def test_every_pair_has_its_turn_after_the_surest() -> None:
     # 60 sure mistakes of one pair, then 5 unsure ones of another: there is room for three beyond the surest.
     logits = np.array([[5.0, 0, 0, 0]] * 60 + [[0, 0, 1.0, 0]] * 5)
-    found = find(logits, [1] * 60 + [3] * 5, SUREST + 3)
-    assert [entry.index for entry in found] == [*range(SUREST), 60, 61, 62]
+    found = find(logits, [1] * 60 + [3] * 5, results.SUREST + 3)
+    assert [entry.index for entry in found] == [*range(results.SUREST), 60, 61, 62]
 
 
 def test_how_many_are_kept_depends_on_their_size() -> None:
-    assert most_mistakes(8 * 8) == most_mistakes(32 * 32) == MOST
-    assert most_mistakes(64 * 64) == MOST_PIXELS // 64**2
-    assert most_mistakes(224 * 224) == SUREST
+    assert results.most_mistakes(8 * 8) == results.most_mistakes(32 * 32) == results.MOST
+    assert results.most_mistakes(64 * 64) == results.MOST_PIXELS // 64**2
+    assert results.most_mistakes(224 * 224) == results.SUREST
 
 
 def test_pictures_are_those_of_the_indices() -> None:
     tests = [random_images(label, count) for label, count in enumerate((3, 1, 5))]
     entries = find(np.eye(3)[[1, 0, 1, 0, 0, 1, 2, 1, 0]], np.repeat([0, 1, 2], (3, 1, 5)))
-    mistakes = with_images(entries, tests)
+    mistakes = results.with_images(entries, tests)
     together = np.concatenate(tests)
     assert len(entries) == 7
     for image, entry in zip(mistakes.images, entries, strict=True):
@@ -243,12 +225,12 @@ def test_pictures_are_those_of_the_indices() -> None:
 
 def test_files_hold_what_was_written(tmp_path: Path) -> None:
     logits = np.random.default_rng(1).normal(0, 1, (9, 3))
-    predictions, tests = predict(logits), [random_images(0, 9)]
-    mistakes = with_images(find(logits, np.zeros(9, int)), tests)
+    predictions, tests = results.predict(logits), [random_images(0, 9)]
+    mistakes = results.with_images(find(logits, np.zeros(9, int)), tests)
     with sealed_directory(tmp_path / "1") as directory:
-        write_predictions(directory, predictions)
-        write_mistakes(directory, mistakes)
-    read, again = read_predictions(tmp_path / "1"), read_mistakes(tmp_path / "1")
+        results.write_predictions(directory, predictions)
+        results.write_mistakes(directory, mistakes)
+    read, again = results.read_predictions(tmp_path / "1"), results.read_mistakes(tmp_path / "1")
     np.testing.assert_array_equal(read.predicted, predictions.predicted)
     np.testing.assert_array_equal(read.confidence, predictions.confidence)
     assert (read.predicted.dtype, read.confidence.dtype) == (np.int32, np.float32)
@@ -258,4 +240,4 @@ def test_files_hold_what_was_written(tmp_path: Path) -> None:
     assert [*written[0]] == ["true", "predicted", "probability", "number"]
     write_array(tmp_path / "1/confidence.npy", np.ones(9, np.float32))
     with pytest.raises(DamageError, match=r"confidence\.npy: damaged"):
-        read_predictions(tmp_path / "1")
+        results.read_predictions(tmp_path / "1")

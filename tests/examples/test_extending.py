@@ -93,17 +93,6 @@ def test_a_rebalancing() -> None:
     assert losses[1] < losses[0] - 0.1 and 0 < slope < 1
 
 
-def test_a_rebalancing_in_a_step() -> None:
-    model = tiny_classifier(train__incremental__rebalancing="bias_correction:correct_bias")
-    other = tiny_classifier(train__incremental__rebalancing="none")
-    images, _ = noise(0, 1, 2, 3)
-    for one in (model, other):
-        one.partial_fit(*noise(0, 1)).partial_fit(*noise(2, 3))
-    ours, theirs = model.predict_proba(images), other.predict_proba(images)
-    np.testing.assert_allclose(ours[:, 0] / ours[:, 1], theirs[:, 0] / theirs[:, 1], rtol=1e-3)
-    assert not np.allclose(ours[:, 2:], theirs[:, 2:])
-
-
 def test_a_selection(tmp_path: Path) -> None:
     model = tiny_classifier(memory__selection="nearest_to_mean:nearest_to_mean", memory__budget=4)
     model.partial_fit(*noise(0, 1)).save(tmp_path / "model")

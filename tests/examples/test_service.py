@@ -3,7 +3,6 @@
 import io
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 
@@ -107,19 +106,6 @@ def test_it_predicts_what_the_classifier_does_and_takes_over_a_new_checkpoint(
     check(ask(client, IMAGES[1], top=4), models[1], IMAGES[1])
     shutil.rmtree(place)
     check(ask(client, IMAGES[2], top=4), models[1], IMAGES[2])
-
-
-def test_many_at_once_while_a_checkpoint_arrives(
-    client: httpx.Client, place: Path, models: list[der.DERClassifier]
-) -> None:
-    with ThreadPoolExecutor(16) as pool:
-        answers = [pool.submit(ask, client, image, 4) for image in IMAGES for _ in range(2)]
-        add_step(models[1], place)
-        answers += [pool.submit(ask, client, image, 4) for image in IMAGES for _ in range(2)]
-    for index, answer in enumerate(answers):
-        said = answer.result()
-        check(said, models[0] if len(said) == 2 else models[1], IMAGES[index // 2 % len(IMAGES)])
-    assert len(answers[-1].result()) == 4
 
 
 def test_a_saved_classifier_is_served_too_and_nothing_is_not(

@@ -62,7 +62,7 @@ def test_the_stub_lists_what_is_public() -> None:
 
 @pytest.mark.parametrize("name", der.__all__)
 def test_what_is_public_is_documented(name: str) -> None:
-    """Functions, classes and what these have; tests/docs/test_site.py looks at the settings."""
+    """Functions, classes and what these have; tests/pipeline/test_checks.py looks at the settings."""
     public = getattr(der, name)
     if not isinstance(public, type | FunctionType):  # an alias, whose own documentation is another's
         return
@@ -74,11 +74,6 @@ def test_what_is_public_is_documented(name: str) -> None:
         if not member.startswith("_") and isinstance(value, FunctionType | property | classmethod)
     ]
     assert [one for one in own if not getattr(public, one).__doc__] == []
-
-
-def test_a_look_at_the_package_shows_what_is_public() -> None:
-    names = [name for name in dir(der) if not name.startswith("_")]
-    assert set(der.__all__) <= set(names) and not {"Any", "import_module"} & set(names)
 
 
 def environment(place: Path) -> Path:

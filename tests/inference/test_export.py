@@ -30,21 +30,7 @@ from der.model.checkpoint import Checkpoint, Metadata
 from der.model.network import Network, run_network
 from der.settings.sections import MaskSettings, NetworkSettings
 from der.train.batches import gather_step
-from tests.builders import (
-    CPU,
-    NETWORK,
-    NORMALIZATION,
-    RESNET18,
-    mask_settings,
-    network_settings,
-    phase_settings,
-    random_checkpoint,
-    random_images,
-    save_steps,
-    take_step,
-    train_settings,
-    training_images,
-)
+from tests import builders
 from tests.locations import ROOT
 from tests.model.tiny_timm import settings_for, teach, write_weights
 from tests.runs.pages import blocks, programs
@@ -61,36 +47,38 @@ def export_with(export_to: Export, checkpoint: Checkpoint, path: Path) -> None:
 
 
 def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    logits = run_network(random_checkpoint(CLASSES).network, NORMALIZATION, images, CPU).logits
+    logits = run_network(
+        builders.random_checkpoint(CLASSES).network, builders.NORMALIZATION, images, builders.CPU
+    ).logits
     powers = np.exp(logits.astype(np.float64))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_torch_in_batches_of_any_size_on_any_processor(tmp_path: Path) -> None:
-    export_with(export_torch, random_checkpoint(CLASSES), tmp_path / "network.pt2")
+def check_torch(place: Path) -> None:
+    """It takes batches of any size, on any processor."""
     names = {"class_names": ""}
-    program = torch.export.load(tmp_path / "network.pt2", extra_files=names)
+    program = torch.export.load(place / "network.pt2", extra_files=names)
     assert json.loads(names["class_names"]) == NAMES
     module = program.module()
     for batch in (1, 3, 16):
-        images = random_images(9, batch)
+        images = builders.random_images(9, batch)
         np.testing.assert_allclose(module(torch.from_numpy(images)), expected(images), atol=1e-5)
     calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert any(call.startswith("aten.") for call in calls)
     assert [call for call in calls if not call.startswith(("aten.", "<built-in"))] == []
 
 
-def test_onnx_in_batches_of_any_size(tmp_path: Path) -> None:
-    export_with(export_onnx, random_checkpoint(CLASSES), tmp_path / "network.onnx")
-    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]  # the weights are inside
-    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+def check_onnx(place: Path) -> None:
+    """It takes batches of any size; its weights are inside."""
+    assert [path.name for path in place.glob("*.onnx*")] == ["network.onnx"]
+    session = onnxruntime.InferenceSession(place / "network.onnx")
     (given,), (made,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 8, 8, 3])
     assert (made.name, made.type, made.shape) == ("probabilities", "tensor(float)", ["batch", 5])
     for batch in (1, 3, 16):
-        images = random_images(9, batch)
+        images = builders.random_images(9, batch)
         np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
-    model = onnx.load(tmp_path / "network.onnx")
+    model = onnx.load(place / "network.onnx")
     onnx.checker.check_model(model, full_check=True)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(metadata["class_names"]) == NAMES
@@ -100,12 +88,12 @@ def test_onnx_of_a_large_network_in_two_files_that_move(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
-    export_with(export_onnx, random_checkpoint(CLASSES), tmp_path / "new" / "large.onnx")
+    export_with(export_onnx, builders.random_checkpoint(CLASSES), tmp_path / "new" / "large.onnx")
     names = ["large.onnx", "large.onnx.data"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
     (tmp_path / "new").rename(tmp_path / "moved")
     session = onnxruntime.InferenceSession(tmp_path / "moved" / "large.onnx")
-    images = random_images(9, 3)
+    images = builders.random_images(9, 3)
     np.testing.assert_allclose(session.run(None, {"images": images})[0], expected(images), atol=1e-5)
 
 
@@ -117,12 +105,12 @@ def test_an_export_that_differs_is_removed(
 ) -> None:
     if large:
         monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
-    other = random_checkpoint(CLASSES, seed=1).network
+    other = builders.random_checkpoint(CLASSES, seed=1).network
     build = export.ExportableNetwork
     monkeypatch.setattr(export, "ExportableNetwork", lambda _, normalization: build(other, normalization))
     path = tmp_path / "network.out"
     with pytest.raises(UserError, match=f"{path}: not written, its probabilities differ from the network's"):
-        export_with(export_to, random_checkpoint(CLASSES), path)
+        export_with(export_to, builders.random_checkpoint(CLASSES), path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -175,23 +163,24 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def grey_checkpoint() -> Checkpoint:
-    settings = replace(NETWORK, mean=[0.4], std=[0.3])
-    images = training_images(0, [7, 7, 7])
+    settings = replace(builders.NETWORK, mean=[0.4], std=[0.3])
+    images = builders.training_images(0, [7, 7, 7])
     images = gather_step([array[..., :1] for array in images.pixels.arrays], empty_memory())
-    return take_step(None, [["ä", "b", "c"]], images, train_settings(), network=settings)
+    return builders.take_step(None, [["ä", "b", "c"]], images, builders.train_settings(), network=settings)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_onnx_with_pillow_and_numpy_and_the_same_metadata_in_every_form(
+def test_every_form_in_batches_and_onnx_with_pillow_and_numpy(
     channels: int, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = random_checkpoint([3]) if channels == 3 else grey_checkpoint()
+    checkpoint = builders.random_checkpoint(CLASSES) if channels == 3 else grey_checkpoint()
     pictures = paint(place)
-    save_steps(place, checkpoint)
+    steps = [checkpoint] if channels == 1 else [builders.random_checkpoint(CLASSES[:1]), checkpoint]
+    number = builders.save_steps(place, *steps).name
     monkeypatch.setenv("DER_DEVICE", "cpu")
-    export_as("onnx", "1")
+    export_as("onnx", number)
     capsys.readouterr()
-    main(["predict", "1", *pictures, "--csv"])
+    main(["predict", number, *pictures, "--csv", "--top", "9"])  # all
     table = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1:]
     assert [row[0] for row in table] == pictures
 
@@ -208,13 +197,15 @@ def test_onnx_with_pillow_and_numpy_and_the_same_metadata_in_every_form(
         found = ast.literal_eval(line.removeprefix(f"{name} "))
         assert found == pytest.approx(expected, abs=1e-5), name
     if channels == 3:
+        for form in ("torch", "safetensors"):
+            export_as(form, number)
+        check_onnx(place)
+        check_torch(place)
         check_metadata(place)
 
 
 def check_metadata(place: Path) -> None:
     """Every form carries the same."""
-    for form in ("torch", "safetensors"):
-        export_as(form, "1")
     extra = {"class_names": "", "input": ""}
     torch.export.load(place / "network.pt2", extra_files=extra)
     graph = {entry.key: entry.value for entry in onnx.load(place / "network.onnx").metadata_props}
@@ -225,21 +216,28 @@ def check_metadata(place: Path) -> None:
 
 
 def pruned_checkpoint(settings: NetworkSettings, masks: MaskSettings | None) -> Checkpoint:
-    settings = replace(settings, mean=NORMALIZATION.mean, std=NORMALIZATION.std)
-    train = train_settings(masks=masks, base=phase_settings(epochs=1, milestones=[]))
-    first = take_step(None, [["a", "b"]], training_images(0, [9, 9]), train, network=settings)
+    settings = replace(settings, mean=builders.NORMALIZATION.mean, std=builders.NORMALIZATION.std)
+    train = builders.train_settings(masks=masks, base=builders.phase_settings(epochs=1, milestones=[]))
+    first = builders.take_step(
+        None, [["a", "b"]], builders.training_images(0, [9, 9]), train, network=settings
+    )
     if settings.backbone == "resnet":  # a step of these takes a second
         return first
-    images = training_images(1, [4, 5, 9])
-    return take_step(first, [["a", "b"], ["c"]], images, train, network=settings)
+    images = builders.training_images(1, [4, 5, 9])
+    return builders.take_step(first, [["a", "b"], ["c"]], images, train, network=settings)
 
 
-LARGE = network_settings(backbone="resnet", depth=18, stem="large", head_bias=False)
+LARGE = builders.network_settings(backbone="resnet", depth=18, stem="large", head_bias=False)
 
 
 @pytest.mark.parametrize(
     ("settings", "masks"),
-    [(NETWORK, None), (NETWORK, mask_settings()), (RESNET18, mask_settings()), (LARGE, None)],
+    [
+        (builders.NETWORK, None),
+        (builders.NETWORK, builders.mask_settings()),
+        (builders.RESNET18, builders.mask_settings()),
+        (LARGE, None),
+    ],
     ids=["cifar", "cifar pruned", "resnet pruned", "large"],
 )
 def test_safetensors_with_torch(settings: NetworkSettings, masks: MaskSettings | None, place: Path) -> None:
@@ -247,8 +245,8 @@ def test_safetensors_with_torch(settings: NetworkSettings, masks: MaskSettings |
     export_safetensors(checkpoint.network, checkpoint.metadata, place / "network.safetensors")
     names: dict[str, object] = {}
     exec((ROOT / "examples/safetensors_network.py").read_text(encoding="utf-8"), names)
-    images = random_images(5, 6)
-    expected = Predictor(checkpoint, CPU)(images)
+    images = builders.random_images(5, 6)
+    expected = Predictor(checkpoint, builders.CPU)(images)
     found = names["classify"](torch.from_numpy(images))  # type: ignore[operator]
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert names["names"] == checkpoint.metadata.class_names

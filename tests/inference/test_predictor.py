@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from der.core.device import choose_device
 from der.core.errors import UserError
 from der.data.sources.pictures import resize_all
-from der.inference.predictor import Prediction, Predictor, list_pictures, load_predictor, read_chunks
+from der.inference.predictor import Prediction, Predictor, list_pictures, load_predictor
 from tests.builders import CPU, NORMALIZATION, random_checkpoint, random_images, save_steps
 
 CLASSES = [3, 2]
@@ -126,12 +125,6 @@ def test_scores_that_are_no_numbers_are_no_probabilities() -> None:
         predictor(random_images(0, 2))
 
 
-def save_pictures(directory: Path, count: int) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(random_images(0, count)):
-        Image.fromarray(image).save(directory / f"{number}.png")
-
-
 def test_files_are_found_at_any_depth_in_order_without_debris(tmp_path: Path) -> None:
     for name in ("b/2.png", "b/10.png", "a.png", ".hidden.png", "b/.git/x.png", "b/Thumbs.db", "c/ü d.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -149,12 +142,3 @@ def test_what_is_no_picture_by_its_name_is_passed_over_in_directories_alone(tmp_
     assert [path.name for path in found] == ["a.txt", "e", "f.png"]
     with pytest.raises(UserError, match=r"c: there is no picture in this directory$"):
         list_pictures([tmp_path / "c"])
-
-
-def test_chunks_hold_every_file_once(tmp_path: Path) -> None:
-    save_pictures(tmp_path, 7)
-    files = list_pictures([tmp_path])
-    chunks = list(read_chunks(files, 8, 3, 3))
-    assert [len(found) for found, _, _ in chunks] == [3, 3, 1]
-    assert [file for found, _, _ in chunks for file in found] == files
-    np.testing.assert_array_equal(np.concatenate([images for _, images, _ in chunks]), random_images(0, 7))

@@ -8,31 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from der.core.errors import UserError
-from der.model.backbones import (
-    BACKBONES,
-    Backbone,
-    HeadInitialization,
-    lecun_normal,
-    lecun_uniform,
-    torch_uniform,
-)
+from der.model import backbones
 from der.model.network import blank_linear, fold_network, run_network
 from der.settings.sections import NetworkSettings
-from tests.builders import (
-    CPU,
-    NORMALIZATION,
-    Recorder,
-    assert_saved,
-    incremental_settings,
-    mask_settings,
-    network_settings,
-    random_images,
-    same_bits,
-    take_step,
-    train_settings,
-    training_images,
-    weights,
-)
+from tests import builders
 
 
 class Plain(nn.Module):
@@ -55,9 +34,11 @@ def draw_plain(extractor: nn.Module, generator: torch.Generator) -> None:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> NetworkSettings:
     """Settings of a network of ``Plain``."""
-    backbone = Backbone(build=lambda channels, shape: Plain(channels), initialize=draw_plain)
-    monkeypatch.setitem(BACKBONES, "plain", lambda settings: backbone)
-    return network_settings(backbone="plain", mean=NORMALIZATION.mean, std=NORMALIZATION.std)
+    backbone = backbones.Backbone(build=lambda channels, shape: Plain(channels), initialize=draw_plain)
+    monkeypatch.setitem(backbones.BACKBONES, "plain", lambda settings: backbone)
+    return builders.network_settings(
+        backbone="plain", mean=builders.NORMALIZATION.mean, std=builders.NORMALIZATION.std
+    )
 
 
 NAMES = [["a", "b"], ["c"]]
@@ -65,25 +46,31 @@ NAMES = [["a", "b"], ["c"]]
 
 @pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning"])
 def test_another_backbone_grows_and_is_read(plain: NetworkSettings, rebalancing: str, tmp_path: Path) -> None:
-    settings = train_settings(incremental=incremental_settings(rebalancing=rebalancing))
-    first = take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, network=plain)
-    second = take_step(first, NAMES, training_images(2, [3, 3, 9]), settings, network=plain)
+    settings = builders.train_settings(incremental=builders.incremental_settings(rebalancing=rebalancing))
+    first = builders.take_step(None, NAMES[:1], builders.training_images(1, [9, 7]), settings, network=plain)
+    second = builders.take_step(first, NAMES, builders.training_images(2, [3, 3, 9]), settings, network=plain)
     assert [type(one) for one in second.network.extractors] == [Plain, Plain]
-    assert same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[0]))
-    assert not same_bits(weights(first.network.extractors[0]), weights(second.network.extractors[1]))
+    assert builders.same_bits(
+        builders.weights(first.network.extractors[0]), builders.weights(second.network.extractors[0])
+    )
+    assert not builders.same_bits(
+        builders.weights(first.network.extractors[0]), builders.weights(second.network.extractors[1])
+    )
     assert second.network.head.weight.shape == (3, 24)
     expected, found = (
-        run_network(one, NORMALIZATION, random_images(0, 5), CPU).features
-        for one in (second.network, fold_network(second.network, CPU))
+        run_network(one, builders.NORMALIZATION, builders.random_images(0, 5), builders.CPU).features
+        for one in (second.network, fold_network(second.network, builders.CPU))
     )
     torch.testing.assert_close(found, expected)
-    assert_saved(tmp_path, first, second)
+    builders.assert_saved(tmp_path, first, second)
 
 
 def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) -> None:
-    recorder, settings = Recorder(), train_settings(masks=mask_settings())
+    recorder, settings = builders.Recorder(), builders.train_settings(masks=builders.mask_settings())
     with pytest.raises(UserError) as caught:
-        take_step(None, NAMES[:1], training_images(1, [9, 7]), settings, recorder, network=plain)
+        builders.take_step(
+            None, NAMES[:1], builders.training_images(1, [9, 7]), settings, recorder, network=plain
+        )
     assert str(caught.value) == (
         "train.masks: backbone plain has no channel masks, for only of cifar_resnet and resnet it is known "
         "which layers must lose a channel together; write null"
@@ -94,13 +81,16 @@ def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) ->
 @pytest.mark.parametrize(
     ("draw", "torchs"),
     [
-        (torch_uniform, lambda layer: layer.reset_parameters()),
-        (lecun_uniform, lambda layer: nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")),
-        (lecun_normal, lambda layer: nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")),
+        (backbones.torch_uniform, lambda layer: layer.reset_parameters()),
+        (
+            backbones.lecun_uniform,
+            lambda layer: nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear"),
+        ),
+        (backbones.lecun_normal, lambda layer: nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")),
     ],
 )
 def test_torch_draws_the_same_numbers(
-    draw: HeadInitialization, torchs: Callable[[nn.Linear], object]
+    draw: backbones.HeadInitialization, torchs: Callable[[nn.Linear], object]
 ) -> None:
     layer, own = nn.Linear(48, 30), blank_linear(48, 30, bias=True)
     with torch.random.fork_rng(devices=[]):
@@ -108,7 +98,7 @@ def test_torch_draws_the_same_numbers(
         torchs(layer)
     draw(own, torch.Generator().manual_seed(3))
     torch.testing.assert_close(own.weight, layer.weight, rtol=1e-5, atol=1e-7)
-    if draw is torch_uniform:
+    if draw is backbones.torch_uniform:
         torch.testing.assert_close(own.bias, layer.bias, rtol=1e-5, atol=1e-7)
     else:
         assert not own.bias.any()

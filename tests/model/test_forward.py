@@ -17,16 +17,7 @@ from der.core.files import read_array, write_array
 from der.model.architecture import Normalization, measure_normalization
 from der.model.kernels.layers import fold_pairs
 from der.model.network import Normalize, Outputs, fold_batchnorm, outputs_by_class, run_network
-from tests.builders import (
-    CPU,
-    NORMALIZATION,
-    random_checkpoint,
-    random_extractor,
-    random_images,
-    random_network,
-    same_bits,
-    weights,
-)
+from tests import builders
 
 
 def assert_alike(found: Outputs, expected: Outputs) -> None:
@@ -35,50 +26,52 @@ def assert_alike(found: Outputs, expected: Outputs) -> None:
 
 
 def test_features_and_logits_against_the_modules_one_image_at_a_time(tmp_path: Path) -> None:
-    network, images = random_network([3, 2]), random_images(0, 7)
-    before = weights(network)
-    outputs = run_network(network.train(), NORMALIZATION, images, CPU)
+    network, images = builders.random_network([3, 2]), builders.random_images(0, 7)
+    before = builders.weights(network)
+    outputs = run_network(network.train(), builders.NORMALIZATION, images, builders.CPU)
     assert outputs.features.shape == (7, 128)
     assert outputs.logits.shape == (7, 5)
     assert outputs.features.dtype == outputs.logits.dtype == np.float32
     for image, features, logits in zip(images, outputs.features, outputs.logits, strict=True):
-        pixels = (image / 255 - np.array(NORMALIZATION.mean)) / np.array(NORMALIZATION.std)
+        pixels = (image / 255 - np.array(builders.NORMALIZATION.mean)) / np.array(builders.NORMALIZATION.std)
         inputs = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
         with torch.no_grad():
             expected = torch.cat([extractor(inputs) for extractor in network.extractors], 1)
             assert_alike(
                 Outputs(features, logits), Outputs(expected[0].numpy(), network.head(expected)[0].numpy())
             )
-    assert same_bits(weights(network), before)
+    assert builders.same_bits(builders.weights(network), before)
     assert all(parameter.grad is None for parameter in network.parameters())
     write_array(tmp_path / "images.npy", images)
-    mapped = run_network(network, NORMALIZATION, read_array(tmp_path / "images.npy", mapped=True), CPU)
+    mapped = run_network(
+        network, builders.NORMALIZATION, read_array(tmp_path / "images.npy", mapped=True), builders.CPU
+    )
     np.testing.assert_array_equal(mapped.logits, outputs.logits)
 
 
-CHECKPOINT = random_checkpoint([3])
+CHECKPOINT = builders.random_checkpoint([3])
 
 
 @cache
 def alone(seed: int, count: int) -> Outputs:
     """What the network makes of a class that has a pass for itself."""
-    images = random_images(seed, count)
-    return run_network(CHECKPOINT.network, CHECKPOINT.metadata.normalization, images, CPU)
+    images = builders.random_images(seed, count)
+    return run_network(CHECKPOINT.network, CHECKPOINT.metadata.normalization, images, builders.CPU)
 
 
 @given(st.lists(st.integers(1, 9), max_size=8), st.integers(1, 6))
 def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], most: int) -> None:
     passes = []
-    classes = [random_images(seed, count) for seed, count in enumerate(counts)]
+    classes = [builders.random_images(seed, count) for seed, count in enumerate(counts)]
 
     def run(*given: Any) -> Outputs:
         passes.append(len(given[2]))
         return run_network(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("der.model.network.PASS_VALUES", most * random_images(0, 1).size)
+        patch.setattr("der.model.network.PASS_VALUES", most * builders.random_images(0, 1).size)
         patch.setattr("der.model.network.run_network", run)
-        together = [*outputs_by_class(CHECKPOINT.network, NORMALIZATION, classes, CPU)]
+        together = [*outputs_by_class(CHECKPOINT.network, builders.NORMALIZATION, classes, builders.CPU)]
     for one, other in zip(together, starmap(alone, enumerate(counts)), strict=True):
         assert_alike(one, other)
     assert sum(passes) == sum(counts)
@@ -89,7 +82,8 @@ def test_classes_share_passes_that_are_no_longer_than_others(counts: list[int], 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pixels_are_measured_and_normalised_over_all_arrays_in_any_order(channels: int) -> None:
     arrays = [
-        random_images(seed, count, channels=channels) // (seed + 1) for seed, count in enumerate((7, 1, 4))
+        builders.random_images(seed, count, channels=channels) // (seed + 1)
+        for seed, count in enumerate((7, 1, 4))
     ]
     pixels = np.concatenate(arrays) / 255
     found = measure_normalization(arrays)
@@ -106,15 +100,15 @@ def test_pixels_are_measured_and_normalised_over_all_arrays_in_any_order(channel
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_folding_keeps_the_features_and_leaves_the_extractor(channels: int, training: bool) -> None:
-    extractor = random_extractor(1, channels)
+    extractor = builders.random_extractor(1, channels)
     images = torch.randn(16, channels, 8, 8, generator=torch.Generator().manual_seed(0))
-    expected, before = extractor(images), weights(extractor)
+    expected, before = extractor(images), builders.weights(extractor)
     folded = fold_batchnorm(extractor.train(training))
     found = folded(images)
     assert found.dtype == torch.float32 and not found.requires_grad
     assert (found - expected).abs().max() <= 2e-6 * expected.abs().max()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-    assert same_bits(weights(extractor), before) and extractor.training is training
+    assert builders.same_bits(builders.weights(extractor), before) and extractor.training is training
     assert all(parameter.requires_grad for parameter in extractor.parameters())
 
 

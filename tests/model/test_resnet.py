@@ -19,28 +19,7 @@ from der.settings.sections import NetworkSettings
 from der.train.batches import Draws, TrainingImages
 from der.train.objective import ChannelMasks
 from der.train.step import learn_representation
-from tests.builders import (
-    CHANNELS,
-    NETWORK,
-    NO_AUGMENTATION,
-    NORMALIZATION,
-    RESNET18,
-    Recorder,
-    assert_saved,
-    draws_of,
-    incremental_settings,
-    mask_settings,
-    network_settings,
-    phase_settings,
-    random_extractor,
-    random_network,
-    same_bits,
-    step_run,
-    take_step,
-    train_settings,
-    training_images,
-    weights,
-)
+from tests import builders
 
 
 @pytest.mark.parametrize("depth", [8, 20, 44])
@@ -50,7 +29,7 @@ def test_parameters_by_formula(depth: int, channels: int) -> None:
     expected = 9 * channels * 16 + 2 * 16
     for width, before in ((16, 16), (32, 16), (64, 32)):
         expected += 9 * width * (before + (2 * blocks - 1) * width) + 2 * blocks * 2 * width
-    assert count_parameters(build_extractor(network_settings(depth=depth), channels)) == expected
+    assert count_parameters(build_extractor(builders.network_settings(depth=depth), channels)) == expected
 
 
 def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:
@@ -70,7 +49,7 @@ def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:
 
     x = conv_bn(x.double()).relu()
     for stage in range(3):
-        for block in range((NETWORK.depth - 2) // 6):
+        for block in range((builders.NETWORK.depth - 2) // 6):
             stride = 2 if stage > 0 and block == 0 else 1
             y = conv_bn(conv_bn(x, stride).relu())
             short = x[:, :, ::2, ::2] if stride == 2 else x
@@ -82,7 +61,7 @@ def textbook_forward(extractor: ResNet, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 8), (3, 9)])
 def test_forward_against_the_textbook(channels: int, side: int) -> None:
-    extractor = random_extractor(1, channels)
+    extractor = builders.random_extractor(1, channels)
     x = torch.randn(4, channels, side, side, generator=torch.Generator().manual_seed(0))
     features = extractor(x)
     assert features.shape == (4, extractor.features)
@@ -90,7 +69,9 @@ def test_forward_against_the_textbook(channels: int, side: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "layers"), [(network_settings(depth=32), 31), (RESNET18, 1 + 16 + 3)], ids=["32", "18"]
+    ("settings", "layers"),
+    [(builders.network_settings(depth=32), 31), (builders.RESNET18, 1 + 16 + 3)],
+    ids=["32", "18"],
 )
 def test_initial_values(settings: NetworkSettings, layers: int) -> None:
     """Convolutions have the deviation of their outputs; a block of the larger networks is its shortcut."""
@@ -106,19 +87,21 @@ def test_initial_values(settings: NetworkSettings, layers: int) -> None:
         assert one.bias is None
     for name, bn in extractor.named_modules():
         if isinstance(bn, nn.BatchNorm2d):
-            assert bn.weight.eq(0 if settings is RESNET18 and ".second." in name else 1).all()
+            assert bn.weight.eq(0 if settings is builders.RESNET18 and ".second." in name else 1).all()
             assert bn.running_mean is not None and bn.running_var is not None
             assert bn.bias.eq(0).all() and bn.running_mean.eq(0).all() and bn.running_var.eq(1).all()
     other, again = build_extractor(settings, channels=3), build_extractor(settings, channels=3)
     for twin, seed in ((other, 1), (again, 0)):
         choose_backbone(settings).initialize(twin, torch.Generator().manual_seed(seed))
-    assert same_bits(weights(extractor), weights(again))
-    assert not same_bits(weights(extractor), weights(other))
+    assert builders.same_bits(builders.weights(extractor), builders.weights(again))
+    assert not builders.same_bits(builders.weights(extractor), builders.weights(other))
 
 
 @pytest.mark.parametrize(("depth", "stem"), [(18, "large"), (34, "small")])
 def test_larger_resnets_against_torchvision(depth: int, stem: str) -> None:
-    extractor = random_extractor(1, settings=network_settings(backbone="resnet", depth=depth, stem=stem))
+    extractor = builders.random_extractor(
+        1, settings=builders.network_settings(backbone="resnet", depth=depth, stem=stem)
+    )
     theirs = {18: resnet.resnet18, 34: resnet.resnet34}[depth]()
     theirs.fc = nn.Identity()
     if stem == "small":
@@ -134,25 +117,29 @@ def test_larger_resnets_against_torchvision(depth: int, stem: str) -> None:
 
 
 def pictures(count: int = 4, side: int = 8) -> torch.Tensor:
-    return torch.randn(count, CHANNELS, side, side, generator=torch.Generator().manual_seed(0))
+    return torch.randn(count, builders.CHANNELS, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def hardened(settings: NetworkSettings, seed: int, **changes: Any) -> tuple[ResNet, ChannelMasks]:
-    extractor = random_extractor(seed, settings=settings)
-    masks = ChannelMasks(extractor, mask_settings(**changes), torch.Generator().manual_seed(seed))
+    extractor = builders.random_extractor(seed, settings=settings)
+    masks = ChannelMasks(extractor, builders.mask_settings(**changes), torch.Generator().manual_seed(seed))
     masks.harden()
     return extractor, masks
 
 
 def prune(extractor: ResNet, masks: ChannelMasks, settings: NetworkSettings) -> ResNet:
-    pruned = build_extractor(settings, CHANNELS, masks.shape())
+    pruned = build_extractor(settings, builders.CHANNELS, masks.shape())
     copy_channels(extractor, pruned)
     return pruned.eval()
 
 
 @pytest.mark.parametrize(
     ("settings", "starts"),
-    [(NETWORK, [-0.8, 0.0, 0.8]), (network_settings(depth=14), [-0.8, 0.0, 0.8]), (RESNET18, [0.0])],
+    [
+        (builders.NETWORK, [-0.8, 0.0, 0.8]),
+        (builders.network_settings(depth=14), [-0.8, 0.0, 0.8]),
+        (builders.RESNET18, [0.0]),
+    ],
     ids=["cifar_resnet 8", "cifar_resnet 14", "resnet 18"],
 )
 @torch.no_grad()
@@ -175,13 +162,13 @@ def test_pruned_equals_masked(settings: NetworkSettings, starts: list[float]) ->
 @pytest.mark.parametrize("bias", [True, False])
 @torch.no_grad()
 def test_pruning_leaves_the_logits(bias: bool) -> None:
-    settings = network_settings(head_bias=bias)
-    network = random_network([3, 2])
+    settings = builders.network_settings(head_bias=bias)
+    network = builders.random_network([3, 2])
     if not bias:
         network.head.register_parameter("bias", None)
-    masks = ChannelMasks(network.extractors[-1], mask_settings(), torch.Generator().manual_seed(0))
+    masks = ChannelMasks(network.extractors[-1], builders.mask_settings(), torch.Generator().manual_seed(0))
     masks.harden()
-    before, frozen = network(pictures()), weights(network.extractors[0])
+    before, frozen = network(pictures()), builders.weights(network.extractors[0])
     pruned = prune_newest(network, masks.shape(), settings).eval()
     masks.release()
     assert pruned.head.weight.shape == (5, 64 + len(masks.shape().streams[-1]))
@@ -189,42 +176,44 @@ def test_pruning_leaves_the_logits(bias: bool) -> None:
     torch.testing.assert_close(pruned(pictures()), before, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(network(pictures()), before)  # without the masks
     assert pruned.extractors[0] is network.extractors[0]
-    assert same_bits(weights(pruned.extractors[0]), frozen)
+    assert builders.same_bits(builders.weights(pruned.extractors[0]), frozen)
 
 
-@pytest.mark.parametrize("settings", [NETWORK, RESNET18], ids=["cifar_resnet", "resnet"])
+@pytest.mark.parametrize("settings", [builders.NETWORK, builders.RESNET18], ids=["cifar_resnet", "resnet"])
 def test_a_full_extractor_takes_the_channels_it_shares_with_a_pruned_one(settings: NetworkSettings) -> None:
     shape = hardened(settings, 1)[1].shape()
-    source, again = (build_extractor(settings, CHANNELS, shape) for _ in range(2))
+    source, again = (build_extractor(settings, builders.CHANNELS, shape) for _ in range(2))
     for value in source.state_dict().values():
         value.uniform_(5, 6)  # unlike any in the target
-    target = random_extractor(2, settings=settings)
+    target = builders.random_extractor(2, settings=settings)
     copy_channels(source, target)
     taken = sum(int(value.ge(5).sum()) for value in target.state_dict().values())
     assert taken == sum(value.numel() for value in source.state_dict().values())
     copy_channels(target, again)
-    assert same_bits(weights(again), weights(source))
+    assert builders.same_bits(builders.weights(again), builders.weights(source))
 
 
 @pytest.fixture(scope="module")
 def steps() -> list[Any]:
     """None, and the checkpoints of three steps."""
-    settings = train_settings(
-        masks=mask_settings(rate_factor=100.0, start_mean=0.2, sparsity_weight=0.5),
-        base=phase_settings(),
-        incremental=incremental_settings(rebalancing="none"),
+    settings = builders.train_settings(
+        masks=builders.mask_settings(rate_factor=100.0, start_mean=0.2, sparsity_weight=0.5),
+        base=builders.phase_settings(),
+        incremental=builders.incremental_settings(rebalancing="none"),
     )
     names = [["a", "b"], ["c", "d"], ["e"]]
     counts = [[9, 9], [3, 3, 9, 9], [2, 2, 3, 3, 9]]
     checkpoints: list[Checkpoint | None] = [None]
     for step, count in enumerate(counts, start=1):
-        images = training_images(step, count)
-        checkpoints.append(take_step(checkpoints[-1], names[:step], images, settings, Recorder()))
+        images = builders.training_images(step, count)
+        checkpoints.append(
+            builders.take_step(checkpoints[-1], names[:step], images, settings, builders.Recorder())
+        )
     return checkpoints
 
 
 def test_every_step_stores_a_smaller_extractor(steps: list[Any]) -> None:
-    whole = count_parameters(build_extractor(NETWORK, CHANNELS))
+    whole = count_parameters(build_extractor(builders.NETWORK, builders.CHANNELS))
     for step, checkpoint in enumerate(steps[1:], start=1):
         extractors, metadata = checkpoint.network.extractors, checkpoint.metadata
         assert len(extractors) == len(metadata.shapes) == step
@@ -241,7 +230,7 @@ def test_every_step_stores_a_smaller_extractor(steps: list[Any]) -> None:
 
 
 def test_checkpoints_of_pruned_extractors(steps: list[Any], tmp_path: Path) -> None:
-    assert_saved(tmp_path, *steps[1:])
+    builders.assert_saved(tmp_path, *steps[1:])
     read = load_checkpoint(tmp_path / "3")
     assert torch.equal(read.network(pictures()), steps[3].network(pictures()))
     size = 4 * sum(value.numel() for value in steps[1].network.extractors[0].state_dict().values())
@@ -252,7 +241,7 @@ def test_checkpoints_of_pruned_extractors(steps: list[Any], tmp_path: Path) -> N
 def assert_statistics(extractor: ResNet, images: TrainingImages, draws: Draws) -> None:
     """Those of batch normalisation are the means over batches of 8 images, by the images in each."""
     pixels = torch.from_numpy(images.pixels.read(draws.order.numpy())).double() / 255
-    x = (pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)
+    x = (pixels - torch.tensor(builders.NORMALIZATION.mean)) / torch.tensor(builders.NORMALIZATION.std)
     reference = copy.deepcopy(extractor).double().train()
     inputs: dict[str, list[torch.Tensor]] = {}
     for name, module in reference.named_modules():
@@ -272,12 +261,12 @@ def assert_statistics(extractor: ResNet, images: TrainingImages, draws: Draws) -
 
 
 def test_statistics_of_a_pruned_extractor_are_those_without_its_channels() -> None:
-    network = random_network([2, 2])
-    settings = train_settings(masks=mask_settings(), augmentation=NO_AUGMENTATION)
-    images = training_images(0, [3, 3, 7, 6])
-    learned, *_ = learn_representation(step_run(2, settings), network, images, NETWORK)
+    network = builders.random_network([2, 2])
+    settings = builders.train_settings(masks=builders.mask_settings(), augmentation=builders.NO_AUGMENTATION)
+    images = builders.training_images(0, [3, 3, 7, 6])
+    learned, *_ = learn_representation(builders.step_run(2, settings), network, images, builders.NETWORK)
     epochs = settings.incremental.epochs
-    draws = draws_of(19, NO_AUGMENTATION, step=2, epoch=epochs)
+    draws = builders.draws_of(19, builders.NO_AUGMENTATION, step=2, epoch=epochs)
     assert_statistics(learned.extractors[1], images, draws)
     assert all(getattr(one, "gate", None) is None for one in (*network.modules(), *learned.modules()))
     assert learned.extractors[1].is_pruned

@@ -21,17 +21,7 @@ from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, s
 from der.model.network import build_extractor, fold_network, random_extractor, run_network
 from der.model.weights import begin, list_tuned
 from der.settings.sections import NetworkSettings
-from tests.builders import (
-    CPU,
-    Killed,
-    Killer,
-    MemoryKeeper,
-    Recorder,
-    network_settings,
-    random_images,
-    same_bits,
-    weights,
-)
+from tests import builders
 from tests.model.tiny_timm import BACKBONE, SIDE, settings_for, start_for, teach, whole_model, write_weights
 
 pytestmark = pytest.mark.slow
@@ -54,10 +44,10 @@ def test_features_are_those_that_timm_s_classifier_gets(settings: NetworkSetting
 
 def test_random_weights_are_a_function_of_the_generator_alone(settings: NetworkSettings) -> None:
     def draw(seed: int) -> dict[str, torch.Tensor]:
-        return weights(random_extractor(settings, 1, torch.Generator().manual_seed(seed)))
+        return builders.weights(random_extractor(settings, 1, torch.Generator().manual_seed(seed)))
 
     first, again, other = draw(0), draw(0), draw(1)
-    assert same_bits(first, again) and not same_bits(first, other)
+    assert builders.same_bits(first, again) and not builders.same_bits(first, other)
     assert first["model.conv_stem.weight"].shape[1] == 1
 
 
@@ -90,7 +80,7 @@ def test_all_or_the_last_stage_is_trained_statistics_included(
     start = start_for(settings).tensors
     last = {name for name in start if name.startswith(("model.blocks.4.", "model.conv_head", "model.bn2."))}
     for tuned, expected in (("all", set(start)), ("last", last)):
-        found = weights(taught(tuned)[0].network.extractors[0])
+        found = builders.weights(taught(tuned)[0].network.extractors[0])
         assert {name for name, value in found.items() if not torch.equal(value, start[name])} == expected
     assert len(last) < len(start) / 2
 
@@ -111,7 +101,7 @@ def test_what_is_not_tuned_is_stored_once(settings: NetworkSettings, taught: Tau
     steps, start = taught("none"), start_for(settings)
     save_empty_checkpoint(tmp_path / "0", start)
     for step, checkpoint in enumerate(steps, start=1):
-        assert same_bits(weights(checkpoint.network.extractors[0]), dict(start.tensors))
+        assert builders.same_bits(builders.weights(checkpoint.network.extractors[0]), dict(start.tensors))
         save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
     names = sorted(path.name for path in (tmp_path / "2").iterdir())
     assert names == ["extractor_1.safetensors", "head.safetensors", "manifest.json", "network.json"]
@@ -120,30 +110,32 @@ def test_what_is_not_tuned_is_stored_once(settings: NetworkSettings, taught: Tau
     assert files[0].read_bytes() == (tmp_path / "0/start.safetensors").read_bytes()
     assert steps[1].network.head.weight.shape == (3, steps[1].network.extractors[0].features)
     assert steps[1].metadata.parameters_trained == steps[1].network.head.weight.numel() + 3
-    assert same_bits(weights(load_checkpoint(tmp_path / "2").network), weights(steps[1].network))
+    assert builders.same_bits(
+        builders.weights(load_checkpoint(tmp_path / "2").network), builders.weights(steps[1].network)
+    )
     assert not torch.equal(steps[1].network.head.weight[:2], steps[0].network.head.weight)  # it learns
 
 
 @pytest.mark.parametrize("tuned", ["all", "last", "none"])
 def test_a_resumed_step_gives_the_same_bits(tuned: str, settings: NetworkSettings, taught: Taught) -> None:
-    kept, keeper = replace(settings, tuned=tuned), MemoryKeeper()
-    with pytest.raises(Killed):
-        teach(kept, keeper, Killer(3))
-    recorder = Recorder()
+    kept, keeper = replace(settings, tuned=tuned), builders.MemoryKeeper()
+    with pytest.raises(builders.Killed):
+        teach(kept, keeper, builders.Killer(3))
+    recorder = builders.Recorder()
     resumed = teach(kept, keeper, recorder)
     assert recorder.resumed == [1]
     for one, other in zip(resumed, taught(tuned), strict=True):
-        assert same_bits(weights(one.network), weights(other.network))
+        assert builders.same_bits(builders.weights(one.network), builders.weights(other.network))
 
 
 def test_folding_leaves_no_normalisation_and_the_same_features(taught: Taught) -> None:
     checkpoint = taught("all")[1]
     network = checkpoint.network.eval()
-    folded = fold_network(network, CPU)
+    folded = fold_network(network, builders.CPU)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.extractors[1].modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.extractors[1].modules())
-    normalization, pixels = checkpoint.metadata.normalization, random_images(0, 5, SIDE)
-    found, expected = (run_network(one, normalization, pixels, CPU) for one in (folded, network))
+    normalization, pixels = checkpoint.metadata.normalization, builders.random_images(0, 5, SIDE)
+    found, expected = (run_network(one, normalization, pixels, builders.CPU) for one in (folded, network))
     torch.testing.assert_close(found.features, expected.features, rtol=1e-4, atol=1e-5)
 
 
@@ -164,23 +156,23 @@ def test_folding_leaves_no_normalisation_and_the_same_features(taught: Taught) -
 )
 def test_settings_that_describe_none(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=rf"^network\.{message}"):
-        choose_backbone(network_settings(**{"backbone": BACKBONE, "weights": "a", **changes}))
+        choose_backbone(builders.network_settings(**{"backbone": BACKBONE, "weights": "a", **changes}))
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UserError) as caught:
-        choose_backbone(network_settings(backbone=BACKBONE))
+        choose_backbone(builders.network_settings(backbone=BACKBONE))
     assert str(caught.value) == (
         f"network.backbone: {BACKBONE} needs timm, which is missing; pip install 'der-pipeline[photos]'"
     )
 
 
 def test_a_model_of_one_side_refuses_others() -> None:
-    extractor = build_extractor(network_settings(backbone="timm:test_vit"), 3).eval()
+    extractor = build_extractor(builders.network_settings(backbone="timm:test_vit"), 3).eval()
     with pytest.raises(UserError, match=r"takes images of 160 pixels alone, not of 32; give images of 160$"):
         extractor(torch.zeros(1, 3, SIDE, SIDE))
-    assert choose_backbone(network_settings(backbone="timm:test_vit")).fixed_side
+    assert choose_backbone(builders.network_settings(backbone="timm:test_vit")).fixed_side
 
 
 def test_a_model_that_does_not_tell_its_stages() -> None:

@@ -14,15 +14,7 @@ from der.model.weights import Start, read_start
 from der.settings.sections import NetworkSettings
 from der.train.batches import TrainingImages, gather_step
 from der.train.step import StepInputs, train_step
-from tests.builders import (
-    CPU,
-    MemoryKeeper,
-    Recorder,
-    network_settings,
-    phase_settings,
-    random_images,
-    train_settings,
-)
+from tests import builders
 
 NAME = "test_efficientnet"
 BACKBONE = f"timm:{NAME}"
@@ -51,7 +43,7 @@ def write_weights(directory: Path, name: str = NAME) -> Path:
 
 
 def settings_for(path: Path, **changes: Any) -> NetworkSettings:
-    return network_settings(**{"backbone": BACKBONE, "weights": str(path), **changes})
+    return builders.network_settings(**{"backbone": BACKBONE, "weights": str(path), **changes})
 
 
 def start_for(settings: NetworkSettings) -> Start:
@@ -60,21 +52,25 @@ def start_for(settings: NetworkSettings) -> Start:
 
 
 def images(seed: int, *per_class: int) -> TrainingImages:
-    arrays = [random_images(1000 * seed + label, count, SIDE) for label, count in enumerate(per_class)]
+    arrays = [
+        builders.random_images(1000 * seed + label, count, SIDE) for label, count in enumerate(per_class)
+    ]
     return gather_step(arrays, empty_memory())
 
 
-SETTINGS = train_settings(base=phase_settings(batch_size=4, epochs=2))
+SETTINGS = builders.train_settings(base=builders.phase_settings(batch_size=4, epochs=2))
 
 
 def teach(
-    settings: NetworkSettings, keeper: MemoryKeeper | None = None, listener: Recorder | None = None
+    settings: NetworkSettings,
+    keeper: builders.MemoryKeeper | None = None,
+    listener: builders.Recorder | None = None,
 ) -> list[Checkpoint]:
     """Two steps; ``keeper`` and ``listener`` are of the first."""
     start = start_for(settings) if settings.weights else None
-    listener, keeper = listener or Recorder(), keeper or MemoryKeeper()
-    inputs = StepInputs(None, STEPS[:1], images(1, 4, 4), settings, SETTINGS, CPU, start)
+    listener, keeper = listener or builders.Recorder(), keeper or builders.MemoryKeeper()
+    inputs = StepInputs(None, STEPS[:1], images(1, 4, 4), settings, SETTINGS, builders.CPU, start)
     first = train_step(inputs, listener, keeper).checkpoint
-    inputs = StepInputs(first, STEPS, images(2, 3, 3, 6), settings, SETTINGS, CPU)
-    second = train_step(inputs, Recorder(), MemoryKeeper()).checkpoint
+    inputs = StepInputs(first, STEPS, images(2, 3, 3, 6), settings, SETTINGS, builders.CPU)
+    second = train_step(inputs, builders.Recorder(), builders.MemoryKeeper()).checkpoint
     return [first, second]

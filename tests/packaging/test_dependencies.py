@@ -1,6 +1,5 @@
 """Every list of dependencies is what the code that it is for imports, and the library needs no other."""
 
-import ast
 import json
 import re
 import subprocess
@@ -87,28 +86,6 @@ def test_the_page_on_machines_without_dvc_names_what_stages_import(imported: dic
     modules = set().union(*(Code({}, ROOT).hash_stage(one) for one in stages if one != "report"))
     needed = {name for name, by in imported.items() if by & modules} - {"torch", "triton", "dvc"}
     assert {name for name in imported if re.search(rf"\b{re.escape(name)}\b", sentence)} == needed
-
-
-def imported_by(source: str) -> set[str]:
-    """The distributions that a program imports, but for ours and Python's own modules."""
-    nodes = list(ast.walk(ast.parse(source)))
-    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    tops = {name.partition(".")[0] for name in modules} - {"der", *sys.stdlib_module_names}
-    return {BROUGHT_BY.get(top, top) for top in tops}
-
-
-def test_the_examples_say_what_they_need() -> None:
-    files = [path for path in (ROOT / "examples").rglob("*.py") if path.parent.name != "trackers"]
-    programs = [path.read_text(encoding="utf-8") for path in files]
-    notebook = json.loads((ROOT / "examples/quickstart.ipynb").read_text(encoding="utf-8"))
-    programs += ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    needed = set().union(*map(imported_by, programs)) - names(PROJECT["dependencies"])
-    lines = (ROOT / "examples/requirements.txt").read_text(encoding="utf-8").splitlines()
-    listed = [Requirement(text) for line in lines if (text := line.partition("#")[0].strip())]
-    assert {one.name for one in listed} == needed | {"ipykernel"}
-    known = {str(Requirement(line)) for line in (*EXTRAS["dev"], *EXTRAS["pipeline"])}
-    assert {str(one) for one in listed} <= known
 
 
 def test_importing_the_library_brings_nothing_heavy_but_torch() -> None:

@@ -1,6 +1,5 @@
 """What people look for before they adopt: licence, citation, changelog, the workflow of the tests."""
 
-import datetime
 import re
 import subprocess
 import sys
@@ -8,7 +7,6 @@ import tomllib
 from itertools import chain
 from typing import Any
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
@@ -16,7 +14,6 @@ from ruamel.yaml import YAML
 from tests.locations import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
 def read_yaml(name: str) -> Any:
@@ -38,42 +35,6 @@ def test_citation() -> None:
     assert [content[key] for key in keys] == [PROJECT[key] for key in keys]
     # GitHub's reader of the file takes no aliases.
     assert not re.search(r"[:-] [&*]\w", (ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-
-
-def test_changelog() -> None:
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    first, *released = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    assert first == "[Unreleased]"
-    versions = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", one) for one in released]
-    assert all(versions), released
-    dates = [datetime.date.fromisoformat(one[2]) for one in versions if one]
-    assert dates == sorted(dates, reverse=True)
-    links = re.findall(r"^\[(.+)\]: https://\S+$", text, re.MULTILINE)
-    assert links == ["Unreleased", *(one[1] for one in versions if one)]
-    newest = versions[0][1] if versions and versions[0] else None
-    assert newest == PROJECT["version"] or f"version {PROJECT['version']}" in text.partition("### ")[0]
-
-
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows(path: Any) -> None:
-    check("vendor.github-workflows", path)
-    text, content = path.read_text(encoding="utf-8"), read_yaml(path)
-    used = re.findall(r"uses: (\S+)", text)
-    assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one) for one in used)  # none that can move
-    assert content["permissions"] == {"contents": "read"} and "secrets." not in text
-    targets = re.findall(r"run: make (\w+)", text)
-    made = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert targets and all(re.search(rf"^{one}:", made, re.MULTILINE) for one in targets)
-
-
-def test_workflows_run_the_oldest_and_the_newest_python() -> None:
-    classifiers = "\n".join(PROJECT["classifiers"])
-    versions = re.findall(r"^Programming Language :: Python :: (3\.\d+)$", classifiers, re.MULTILINE)
-    assert PROJECT["requires-python"] == f">={versions[0]}"
-    jobs = read_yaml(".github/workflows/tests.yml")["jobs"]
-    rows = jobs["linux"]["strategy"]["matrix"]["include"]
-    assert {row["python"] for row in rows} == {versions[0], versions[-1]}
-    assert [row["versions"] for row in rows] == ["pinned", "newest", "lowest"]
 
 
 def test_the_pinned_versions_are_of_what_the_ranges_admit() -> None:

@@ -19,7 +19,7 @@ from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
 from der.pipeline.edits import SCHEMA, check_weights, complete_params, make_schema
 from der.pipeline.plan import read_workspace
 from der.pipeline.presets import load_settings
-from der.pipeline.project import CHAIN, PARAMS, read_params, write_chain
+from der.pipeline.project import PARAMS, read_params, write_chain
 from der.pipeline.provenance import nearest_preset, shown_parameters
 from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
@@ -125,12 +125,6 @@ def test_the_side_of_images_is_the_backbone_s_where_none_is_set(
             backbone_side(settings)
     else:
         assert backbone_side(settings) == expected
-
-
-def test_a_bad_chain() -> None:
-    """Of one kind; test_project.py has them all."""
-    CHAIN.write_text(CHAIN.read_text().replace("previous: 1", "previous: 0"))
-    assert refusal() == "error: chain.yaml: missing or damaged; run `der chain`"
 
 
 @pytest.mark.parametrize(("name", "text"), [("DER_PROCESSES", "two"), ("DER_DEVICE", "gpu7")])
@@ -303,20 +297,10 @@ def test_the_schema_is_current() -> None:
     [
         ("dataset.image_side", [8, None], [7, "8"]),
         ("memory.selection", ["random", "my.module:f"], [None]),
-        ("network.tuned", ["last"], ["first"]),
-        ("train.masks", [None], [{}]),
-        (
-            "protocol.class_order",
-            [0, 2**32 - 1, "alphabetical", [0], [1993, 2], ["a", "b"]],
-            [-1, 2**32, 1.5, True, None, "random", [], [-1], [2**32], [1, "a"], [True], [[1]], {}],
-        ),
-        (
-            "train.augmentation.resized_crop",
-            [None, [0.08, 1.0], [1, 1]],
-            [0.5, True, "half", [], [0.5], [0, 1], [0.5, 1.1], [0.1, 0.5, 1.0], ["a", "b"], [None, 1], {}],
-        ),
-        ("train.augmentation.policy", [None, "autoaugment", "trivial"], ["AutoAugment", True]),
-        ("train.base.milestones", [[], [0], [3, 5]], [None, 3, [-1], [3, 3], ["a"], [2**31]]),
+        ("protocol.class_order", [2**32 - 1, "alphabetical", [0], ["a"]], [-1, True, "random", [], [1, "a"]]),
+        ("train.augmentation.resized_crop", [None, [0.08, 1.0]], [0.5, [0.5], [0.5, 1.1], [0.1, 0.5, 1.0]]),
+        ("train.augmentation.policy", [None, "autoaugment"], ["AutoAugment", True]),
+        ("train.base.milestones", [[], [3, 5]], [None, 3, [-1], [3, 3], ["a"]]),
     ],
 )
 def test_the_schema_refuses_what_the_settings_refuse(key: str, good: list[Any], bad: list[Any]) -> None:

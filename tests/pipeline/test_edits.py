@@ -15,22 +15,10 @@ import yaml
 
 from der.core.errors import UserError
 from der.core.files import sealed_directory
-from der.pipeline import dvc
+from der.pipeline import dvc, project
 from der.pipeline.dvc import LOCK
 from der.pipeline.edits import add_classes, apply_preset, describe_move, planned_steps, resize_chain
 from der.pipeline.presets import PRESETS, load_order, load_settings
-from der.pipeline.project import (
-    PARAMS,
-    chain_length,
-    checkpoint,
-    compare,
-    mark_unused,
-    memory,
-    read_params,
-    read_text,
-    value_at,
-    write_chain,
-)
 from der.settings.parsing import put_values
 from tests.locations import ROOT
 from tests.pipeline.clones import COMMITTED, NAMES
@@ -51,13 +39,13 @@ def place(clone: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def finished() -> None:
     """Two finished steps of the clone's own images, the checkpoint of a third a marker."""
-    PARAMS.write_text(put_values(COMMITTED, FOLDER), encoding="utf-8")
+    project.PARAMS.write_text(put_values(COMMITTED, FOLDER), encoding="utf-8")
     for name in ("bee", "cat", "dog"):
         bring(name)
         write(Path("data/raw/train", f"{name}.npy"))
     for step in (0, 1, 2):
-        write(checkpoint(step) / "network.json", json.dumps({"steps": FINISHED[:step]}))
-    write(checkpoint(3) / "unused.json")
+        write(project.checkpoint(step) / "network.json", json.dumps({"steps": FINISHED[:step]}))
+    write(project.checkpoint(3) / "unused.json")
     for name in ("3.partial", "4_old", "exports", "3\u00b2"):  # no steps
         write(Path("data/checkpoints", name, "network.json"), json.dumps({"steps": [["x"]]}))
 
@@ -78,7 +66,7 @@ def steps() -> Any:
 
 def lock_all() -> None:
     """Leave the dvc.lock of a run with the parameters of params.yaml, as far as parameters go."""
-    content = read_params()
+    content = project.read_params()
     graph = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     links = yaml.safe_load(Path("chain.yaml").read_text(encoding="utf-8"))["steps"]
     stages: dict[str, Any] = {}
@@ -87,7 +75,7 @@ def lock_all() -> None:
         body = stage["do"] if "foreach" in stage else stage
         for full, phase in (phases if "foreach" in stage else {name: ""}).items():
             keys = [key.replace("${item.phase}", phase) for key in body.get("params", [])]
-            locked = {key: value_at(content, key) for key in keys}
+            locked = {key: project.value_at(content, key) for key in keys}
             stages[full] = {"cmd": "...", "outs": []} | ({"params": {"params.yaml": locked}} if keys else {})
     LOCK.write_text(json.dumps({"schema": "2.0", "stages": stages}) + "\n", encoding="utf-8")
 
@@ -101,13 +89,15 @@ def test_what_was_there_before_goes_but_for_places() -> None:
         "milestones: [20, 32]", "milestones:\n    - 3"
     )
     for name in ("paper_b0_10_masks", "digits"):
-        PARAMS.write_text(mine, encoding="utf-8")
+        project.PARAMS.write_text(mine, encoding="utf-8")
         apply_preset(name)
-        first = read_text()
-        assert value_at(read_params(), "dataset.path") == "/my images" and "# mine" not in first
+        first = project.read_text()
+        assert (
+            project.value_at(project.read_params(), "dataset.path") == "/my images" and "# mine" not in first
+        )
         apply_preset("joint")
         apply_preset(name)
-        assert read_text() == first
+        assert project.read_text() == first
 
 
 def test_what_has_changed_and_what_will_run_is_printed() -> None:
@@ -142,7 +132,7 @@ def test_what_has_changed_and_what_will_run_is_printed() -> None:
 @pytest.mark.parametrize(("name", "length"), [("joint", 1), ("paper_b0_50", 50), ("imagenet100_b0_10", 4)])
 def test_the_chain_is_as_long_as_the_protocol_where_that_is_known(name: str, length: int) -> None:
     apply_preset(name)
-    assert chain_length() == length
+    assert project.chain_length() == length
     assert "chain.yaml" not in apply_preset(name)
 
 
@@ -162,11 +152,11 @@ def test_the_chain_is_as_long_as_the_protocol_where_that_is_known(name: str, len
 def test_a_preset_that_cannot_be_applied_changes_nothing(words: tuple[str, ...], message: str) -> None:
     (PRESETS / "wrong.yaml").write_text("# Wrong.\nbase: digits\nmemory:\n  budgets: 3\n", encoding="utf-8")
     (PRESETS / "worse.yaml").write_text("# Worse.\nbase: digits\nmemory:\n  budget: 0\n", encoding="utf-8")
-    before = read_text()
+    before = project.read_text()
     with pytest.raises(UserError) as caught:
         apply_preset(*words)
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
-    assert read_text() == before
+    assert project.read_text() == before
 
 
 def test_presets_are_listed() -> None:
@@ -181,19 +171,19 @@ def test_presets_are_listed() -> None:
 @pytest.mark.usefixtures("finished")
 def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
     bring("ant", "emu", "fox", "gnu")
-    before = read_params()
+    before = project.read_params()
     assert add_classes(["fox", "ant", "fox"]).splitlines() == [
         "params.yaml: step 3 is fox, ant; steps 1 to 2 stay as they were",
         "chain.yaml: 4 -> 3 steps",
         "`dvc repro` trains train_task@1 to @3, for dvc.lock does not record all finished steps, as after "
         "`python -m stages`; to keep them, take the edit back and run `dvc commit -f` before `der add`",
     ]
-    assert steps() == [*FINISHED, ["fox", "ant"]] and chain_length() == 3
+    assert steps() == [*FINISHED, ["fox", "ant"]] and project.chain_length() == 3
     # A step that was added and not trained yet stays.
     assert add_classes([]).startswith("params.yaml: step 4 is emu, gnu; steps 1 to 2 stay as they were\n")
     assert steps() == [*FINISHED, ["fox", "ant"], ["emu", "gnu"]]
-    assert [change.key for change in compare(before, read_params())] == ["protocol.steps"]
-    assert re.findall("#.*", read_text()) == re.findall("#.*", COMMITTED)
+    assert [change.key for change in project.compare(before, project.read_params())] == ["protocol.steps"]
+    assert re.findall("#.*", project.read_text()) == re.findall("#.*", COMMITTED)
     assert describe_move(load_settings(), steps()) is None
     with pytest.raises(UserError, match=r"^fox: in step 3 already; name classes that are new$"):
         add_classes(["fox"])
@@ -203,14 +193,14 @@ def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
 def test_what_trains_is_said() -> None:
     bring("ant", "emu")
     add_classes(["ant"])
-    write_chain(2)
+    project.write_chain(2)
     lock_all()
-    set_parameters(PARAMS, {"protocol.steps": None})
+    set_parameters(project.PARAMS, {"protocol.steps": None})
     assert add_classes(["ant"]).splitlines()[-1] == (
         "`dvc repro` trains step 3, and no other while the images of the others are the same"
     )
     assert add_classes(["emu"]).splitlines()[-1].startswith("`dvc repro` trains steps 3 to 4, and no other ")
-    set_parameters(PARAMS, {"train.seed": 7, "protocol.steps": None})
+    set_parameters(project.PARAMS, {"train.seed": 7, "protocol.steps": None})
     assert add_classes(["ant"]).splitlines()[-1] == (
         "`dvc repro` trains train_task@1 to @3, for other parameters have changed, too"
     )
@@ -247,11 +237,11 @@ def test_what_cannot_be_added_changes_nothing(
 ) -> None:
     Path("i.tar.gz").write_bytes(b"\x1f\x8b")
     bring(*new)
-    set_parameters(PARAMS, values)
-    before = read_text()
+    set_parameters(project.PARAMS, values)
+    before = project.read_text()
     with pytest.raises(UserError, match=f"^{message}$"):
         add_classes(names)
-    assert (read_text(), chain_length()) == (before, 4)
+    assert (project.read_text(), project.chain_length()) == (before, 4)
 
 
 def test_without_a_finished_step() -> None:
@@ -276,7 +266,7 @@ def test_new_classes_that_move_known_ones_are_announced(
     new: list[str], values: dict[str, Any], first: int | None
 ) -> None:
     bring(*new)
-    set_parameters(PARAMS, values)
+    set_parameters(project.PARAMS, values)
     settings = load_settings()
     sentence = describe_move(settings, planned_steps(settings) or [])
     start = f"known classes move, for {', '.join(new)} come among them: step {first} and all after it train "
@@ -288,8 +278,8 @@ def test_new_classes_that_move_known_ones_are_announced(
 
 def leave_results() -> list[Path]:
     """Outputs of a step past the protocol's last."""
-    write_chain(STEP)
-    outputs = [checkpoint(STEP), memory(STEP)]
+    project.write_chain(STEP)
+    outputs = [project.checkpoint(STEP), project.memory(STEP)]
     for output in outputs:
         with sealed_directory(output) as directory:
             (directory / "values").write_text(str(output))
@@ -307,7 +297,7 @@ def put(cache: Path, output: Path) -> None:
 def test_what_the_cache_lacks_stays(place: Path) -> None:
     outputs = leave_results()
     finished = [["0", "1", "2", "3"], ["4", "5"], ["6", "7"]]
-    write(checkpoint(1) / "network.json", json.dumps({"steps": finished}))
+    write(project.checkpoint(1) / "network.json", json.dumps({"steps": finished}))
     for output in outputs:
         before = digests(Path())
         for shorten in (
@@ -331,8 +321,8 @@ def test_what_the_cache_has_and_markers_go(place: Path) -> None:
     put(place / "cache", kept)
     (kept / ".DS_Store").touch()
     shutil.rmtree(marker)
-    mark_unused("build_memory", STEP, marker)
-    assert resize_chain(None) == 4 == chain_length()
+    project.mark_unused("build_memory", STEP, marker)
+    assert resize_chain(None) == 4 == project.chain_length()
     assert not kept.exists() and not marker.exists()
 
 
@@ -341,4 +331,4 @@ def test_lengths_of_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [resize_chain(length) for length in (4, 9, None)] == [4, 9, 4]
     with pytest.raises(UserError, match=r"^protocol: 4 steps, which 3 would cut off; shorten it in params"):
         resize_chain(3)
-    assert chain_length() == 4
+    assert project.chain_length() == 4

@@ -61,7 +61,7 @@ def running(*line: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     ("ranks", "what", "sentence"),
     [
         ("0", "stopped", rf"a process has ended, or does not answer \(.+\); {AGAIN}"),
-        ("1", "refuses", "here: wrong; write it"),
+        pytest.param("1", "refuses", "here: wrong; write it", marks=pytest.mark.torture),
         ("", "no interface", ".+ for: nosuch; set GLOO_SOCKET_IFNAME to the network .+"),
     ],
 )

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from der.core.cost import Spent, StageTime, processor_name
-from der.pipeline.environment import name_run
+from der.core.cost import Spent, processor_name
 from der.pipeline.project import list_outputs
 from der.pipeline.timing import FILE, keep_time, read_last, read_times, running_clock, timed
 from tests.locations import ROOT
@@ -82,19 +81,6 @@ def test_what_the_last_run_computed_is_told_from_what_was_kept(place: Path) -> N
     assert [time.computed for time in read_times(stages).values()] == [False, False, True]
 
 
-def test_a_stage_that_runs_is_of_the_last_run_and_other_projects_come_last(place: Path) -> None:
-    for stage, run in (("train_task@1", name_run()), ("evaluate@1", "another")):
-        leave(stage, "first")
-        keep(stage, 10.0, run=run)
-        keep(stage, 99.0, run="theirs", project="/another")
-    with timed("report"):
-        times = read_times(["evaluate@1", "train_task@1"])
-    assert {stage: (time.seconds, time.computed) for stage, time in times.items()} == {
-        "evaluate@1": (10.0, False),
-        "train_task@1": (10.0, True),
-    }
-
-
 def test_the_last_run_of_a_stage_in_this_project(place: Path) -> None:
     leave("train_task@1", "first")
     keep("train_task@1", 10.0)
@@ -136,17 +122,6 @@ def test_an_experiment_in_a_copy_is_of_the_project(place: Path, monkeypatch: pyt
     assert read_last(["evaluate@1"])["evaluate@1"].seconds == 10.0
     leave("evaluate@1", "of the experiment")  # `dvc exp apply`
     assert seconds_of(["evaluate@1"]) == {"evaluate@1": 10.0}
-
-
-def test_what_is_kept_of_a_stage_without_torch(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    with timed("evaluate@1"):
-        leave("evaluate@1", "{}")
-    before = sorted(Path().rglob("*"))
-    (time,) = read_times(["evaluate@1"]).values()
-    known = time.runs, time.epochs, time.device, time.torch, time.computed
-    assert known == (1, None, processor_name(), None, True)
-    assert sorted(Path().rglob("*")) == before and [path.name for path in place.iterdir()] == [FILE]
 
 
 def test_the_machine_and_the_epochs_of_a_training(place: Path) -> None:

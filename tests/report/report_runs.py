@@ -10,16 +10,7 @@ from numpy.typing import NDArray
 
 from der.core.cost import StageTime
 from der.data.arrays import Memory, every_row
-from der.evaluation.results import (
-    Mistakes,
-    Predictions,
-    StepMetrics,
-    breakdown,
-    confusion_matrix,
-    find_mistakes,
-    most_mistakes,
-    with_images,
-)
+from der.evaluation import results
 from der.report.page import FinishedRun
 from der.summary.series import summarise
 from der.summary.verdict import chance
@@ -99,7 +90,7 @@ def draw_images(rng: np.random.Generator, count: int, shape: tuple[int, int, int
 def without_mistakes(run: FinishedRun) -> FinishedRun:
     """The same, had every test image been recognised at every step."""
     counts = [IMAGES * np.eye(len(one), dtype=np.int64) for one in run.confusions]
-    mistakes = [Mistakes(one.images[:0], []) for one in run.mistakes]
+    mistakes = [results.Mistakes(one.images[:0], []) for one in run.mistakes]
     return replace(run, confusions=counts, mistakes=mistakes)
 
 
@@ -139,22 +130,22 @@ def _evaluate(
     tests: Sequence[NDArray[np.uint8]],
     right: float,
     rng: np.random.Generator,
-) -> tuple[StepMetrics, NDArray[np.int64], Predictions, Mistakes]:
+) -> tuple[results.StepMetrics, NDArray[np.int64], results.Predictions, results.Mistakes]:
     """Metrics, confusion, predictions and mistakes after a step."""
     seen = sum(sizes)
     labels = np.repeat(np.arange(seen), IMAGES)
     hit = rng.uniform(size=len(labels)) < right
     guesses = np.where(hit, labels, rng.integers(0, seen, len(labels)))
     confidence = rng.uniform(0.3, 1, len(labels)).astype(np.float32)
-    predictions = Predictions(guesses.astype(np.int32), confidence)
+    predictions = results.Predictions(guesses.astype(np.int32), confidence)
     cohorts = [names[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
     ranks = (guesses != labels).astype(np.int64)
     measures: dict[str, Any] = {
         "step": step,
         "classes": seen,
         "test_images": len(labels),
-        **breakdown(ranks, labels, cohorts, 10),
-        "nme": breakdown(ranks, labels, cohorts, 10),
+        **results.breakdown(ranks, labels, cohorts, 10),
+        "nme": results.breakdown(ranks, labels, cohorts, 10),
         "parameters": 463504 * step,
         "parameters_trained": 463504,
         "checkpoint_bytes": 1_900_000 * step,
@@ -163,6 +154,6 @@ def _evaluate(
         "gamma": None if step == 1 else 0.123456,
     }
     side = tests[0].shape[1]
-    entries = find_mistakes(predictions, labels, names, most_mistakes(side * side))
-    counts = confusion_matrix(labels, predictions.predicted, seen)
-    return StepMetrics(**measures), counts, predictions, with_images(entries, tests[:seen])  # type: ignore[typeddict-item]
+    entries = results.find_mistakes(predictions, labels, names, results.most_mistakes(side * side))
+    counts = results.confusion_matrix(labels, predictions.predicted, seen)
+    return results.StepMetrics(**measures), counts, predictions, results.with_images(entries, tests[:seen])  # type: ignore[typeddict-item]

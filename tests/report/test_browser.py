@@ -216,22 +216,6 @@ def test_pointer_and_keyboard_show_the_images_that_were_mistaken(opened: Page) -
     expect(tip).to_be_hidden()
 
 
-@pytest.mark.parametrize("opened", ["100 classes"], indirect=True)
-def test_the_page_follows_the_keyboard(opened: Page) -> None:
-    opened.set_viewport_size({"width": 1280, "height": 500})  # less than the matrix is high
-    opened.evaluate("scrollTo(0, 0)")
-    opened.locator("#figure-confusion").focus()
-    opened.keyboard.press("ArrowLeft")
-    cursor, tip = opened.locator("#figure-confusion .cursor"), opened.locator("#tip")
-    expect(cursor).to_be_in_viewport()
-    expect(tip).to_be_visible()
-    for _ in range(60):
-        opened.keyboard.press("ArrowUp")
-    expect(cursor).to_be_in_viewport()
-    expect(tip).to_contain_text("class 39 taken for class 98")
-    opened.keyboard.press("Escape")
-
-
 def test_a_tap_shows_what_is_there_until_one_taps_elsewhere(browser: Browser, pages: Pages) -> None:
     with browser.new_context(offline=True, viewport=PHONE, has_touch=True) as context:  # type: ignore[arg-type]
         page = context.new_page()

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from der.core.cost import StageTime
-from der.core.errors import DamageError
 from der.core.files import seal, sealed_directory
 from der.evaluation.results import StepMetrics, write_confusion
 from der.report import charts
@@ -18,14 +17,12 @@ from der.report.charts import (
     FILE,
     PAGE,
     Chart,
-    Line,
     accuracy_chart,
     axis_name,
     describe_stage,
     draw,
     memory_chart,
     old_and_new_chart,
-    over_classes,
     reliability_chart,
     svg,
     timeline,
@@ -80,16 +77,6 @@ def test_calibration_and_memory() -> None:
     assert chart.panels[0].lines[0].band == [(5, 5), (2, 3)]
 
 
-@pytest.mark.parametrize(("lowest", "floor"), [(99.5, 80), (80.9, 70), (81.0, 80), (3.0, 0), (0.0, 0)])
-def test_the_axis_begins_below_the_lowest_curve_or_band(lowest: float, floor: float) -> None:
-    for line in (
-        Line("low", [4.0, 8.0], [lowest, None], "#000000"),
-        Line("band", [4.0], [99.0], "#000000", band=[(lowest, 99.0)]),
-    ):
-        low, high = over_classes("", [line]).panels[0].scale["domain"]
-        assert low == floor and high > 100
-
-
 def make_log(phases: list[str], loss: float = 1.0, auxiliary: float = 0.0) -> list[EpochRecord]:
     return [
         EpochRecord(phase, epoch, 0.1, loss / epoch, auxiliary, 50.0 + epoch)
@@ -118,15 +105,6 @@ def test_steps_of_training_stand_side_by_side_with_a_line_for_each_phase() -> No
         panels = training_chart([make_log(["representation"], auxiliary=missing)]).panels
         assert [panel.title for panel in panels] == [titles[0], *titles[2:]]
         assert panels[-1].scale["zero"]  # of a rate that is constant
-
-
-@pytest.mark.parametrize(
-    ("losses", "logarithmic"), [((1, 0.1 * 0.1 * 10), True), ((1, 0.11), False), ((1, 0), False)]
-)
-def test_what_falls_to_a_tenth_has_a_logarithmic_axis(losses: tuple[float, float], logarithmic: bool) -> None:
-    log = [EpochRecord("representation", i + 1, 0.1, loss, 0.0, 50.0) for i, loss in enumerate(losses)]
-    panel = training_chart([log]).panels[0]
-    assert (panel.scale.get("type") == "log") == logarithmic
 
 
 def took(seconds: float, *, computed: bool = True, runs: int = 1) -> StageTime:
@@ -264,11 +242,3 @@ def test_files_are_complete_and_repeat_byte_for_byte(steps: int, tmp_path: Path)
     for name in PLOTS:
         with Image.open(tmp_path / "first" / name) as image:
             assert len(np.unique(np.asarray(image.convert("L")))) > 2  # something is drawn
-
-
-def test_what_is_damaged_leaves_nothing(tmp_path: Path) -> None:
-    steps = write_inputs(tmp_path, [2, 2], list("abcd"))
-    (tmp_path / "2/log.csv").unlink()
-    with pytest.raises(DamageError, match=r"2/log\.csv: cannot be read"):
-        summarise_folder(tmp_path, steps, tmp_path / "plots")
-    assert not (tmp_path / "plots").exists() and not (tmp_path / "summary.json").exists()

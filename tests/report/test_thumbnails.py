@@ -8,17 +8,7 @@ import pytest
 from PIL import Image
 
 from der.evaluation.results import Mistake
-from der.report.thumbnails import (
-    COLUMNS,
-    LARGEST,
-    MOST_EXEMPLARS,
-    MOST_MISTAKES,
-    MOST_PIXELS,
-    choose_mistakes,
-    exemplar_sheets,
-    mistake_album,
-    side_of,
-)
+from der.report import thumbnails
 from tests.report.report_runs import make_run
 
 
@@ -28,14 +18,14 @@ def decode(uri: str) -> np.ndarray:
 
 
 def tile(pixels: np.ndarray, place: int, side: int, pitch: int) -> np.ndarray:
-    top, left = place // COLUMNS * pitch, place % COLUMNS * pitch
+    top, left = place // thumbnails.COLUMNS * pitch, place % thumbnails.COLUMNS * pitch
     return pixels[top : top + side, left : left + side]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sheets_of_small_images_show_every_pixel_in_order(channels: int) -> None:
     run = make_run([2, 1], exemplars=13, channels=channels)
-    for label, sheet in enumerate(exemplar_sheets(run.memory, 3)):
+    for label, sheet in enumerate(thumbnails.exemplar_sheets(run.memory, 3)):
         pixels = decode(sheet.uri)
         assert pixels.shape == (2 * 9, 10 * 9, 4) and (sheet.shown, sheet.total) == (13, 13)
         assert sheet.width / pixels.shape[1] == sheet.height / pixels.shape[0] == sheet.pitch / 9
@@ -47,15 +37,21 @@ def test_sheets_of_small_images_show_every_pixel_in_order(channels: int) -> None
 
 
 def test_pictures_are_bounded() -> None:
-    run = make_run([4], exemplars=MOST_EXEMPLARS + 5, side=100, channels=3)
-    sheets = exemplar_sheets(run.memory, 4)
-    assert [(sheet.side, sheet.shown, sheet.total) for sheet in sheets] == [(LARGEST, MOST_EXEMPLARS, 25)] * 4
-    assert side_of(40, 3000) ** 2 * 3000 <= MOST_PIXELS < (side_of(40, 3000) + 1) ** 2 * 3000
+    run = make_run([4], exemplars=thumbnails.MOST_EXEMPLARS + 5, side=100, channels=3)
+    sheets = thumbnails.exemplar_sheets(run.memory, 4)
+    assert [(sheet.side, sheet.shown, sheet.total) for sheet in sheets] == [
+        (thumbnails.LARGEST, thumbnails.MOST_EXEMPLARS, 25)
+    ] * 4
+    assert (
+        thumbnails.side_of(40, 3000) ** 2 * 3000
+        <= thumbnails.MOST_PIXELS
+        < (thumbnails.side_of(40, 3000) + 1) ** 2 * 3000
+    )
 
 
 def test_every_mistake_finds_its_picture_at_every_step() -> None:
     run = make_run([2, 2, 2], right=0.7)
-    album = mistake_album(run.mistakes, run.confusions, run.names)
+    album = thumbnails.mistake_album(run.mistakes, run.confusions, run.names)
     sheets = [decode(sheet.uri) for sheet in album.sheets]
     found = 0
     for mistakes, by_label in zip(run.mistakes, album.shots, strict=True):
@@ -73,17 +69,17 @@ def test_every_mistake_finds_its_picture_at_every_step() -> None:
 
 def test_of_many_mistakes_some_are_shown_and_all_are_counted() -> None:
     run = make_run([2, 60], right=0.0)
-    album = mistake_album(run.mistakes, run.confusions, run.names)
+    album = thumbnails.mistake_album(run.mistakes, run.confusions, run.names)
     for label, sheet in enumerate(album.sheets):
         known = {
             entry.index for one in run.mistakes for entry in one.entries if entry.true == run.names[label]
         }
         wrong = [int(one[label].sum() - one[label, label]) for one in run.confusions if label < len(one)]
         assert sheet.total == max(len(known), *wrong) >= sheet.shown
-        assert sheet.shown == min(len(known), MOST_MISTAKES)
+        assert sheet.shown == min(len(known), thumbnails.MOST_MISTAKES)
     assert not album.whole  # the evaluation kept 1,000
     few = make_run([2, 2])
-    assert mistake_album(few.mistakes, few.confusions, few.names).whole
+    assert thumbnails.mistake_album(few.mistakes, few.confusions, few.names).whole
 
 
 def mistake(number: int, predicted: str, probability: float) -> Mistake:
@@ -94,6 +90,6 @@ def test_chosen_mistakes_are_of_every_step_and_every_pair() -> None:
     """Forty sure mistakes of one pair after the last step do not displace the others."""
     first = [mistake(100 + n, "b", 0.9) for n in range(5)]
     last = [mistake(n, "b", 0.9) for n in range(40)] + [mistake(50, "c", 0.5), mistake(51, "d", 0.4)]
-    chosen = choose_mistakes([first, [], last], 6)
+    chosen = thumbnails.choose_mistakes([first, [], last], 6)
     assert chosen == [0, 50, 51, 100, 101, 102]  # the last step's first, as sure as they were
-    assert choose_mistakes([first, [], last], 3) == [0, 50, 100]
+    assert thumbnails.choose_mistakes([first, [], last], 3) == [0, 50, 100]

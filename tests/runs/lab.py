@@ -90,6 +90,13 @@ class Pipeline:
         assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def with_dvc(self, text: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a program that imports DVC."""
+        place = self.root.parent / "programs"
+        place.mkdir(exist_ok=True)
+        (place / "of_dvc.py").write_text(text, encoding="utf-8")
+        return self.command("python", "-m", "of_dvc", *words, PYTHONPATH=str(place))
+
     def der(self, *words: str) -> str:
         """As ``succeed``, for the copy's command `der`."""
         return self.succeed("python", "-m", "der", *words, PYTHONPATH="src")
@@ -292,7 +299,7 @@ class Stage(NamedTuple):
 
 def read_graph(pipeline: Pipeline) -> dict[str, Stage]:
     """The stages of a pipeline by name."""
-    content = json.loads(pipeline.succeed("python", "-c", GRAPH_SCRIPT))
+    content = json.loads(pipeline.with_dvc(GRAPH_SCRIPT).stdout)
     return {name: Stage(*fields) for name, fields in content.items()}
 
 

@@ -18,14 +18,6 @@ LEFT = ("data/compressed/", "metrics/compressed/")
 STAGE = ("stages.compress", "2")
 
 
-def run(pipeline: Pipeline) -> list[str]:
-    """What `dvc repro` runs, without what it restores; `der plan` has named all."""
-    planned = pipeline.plan()
-    done = pipeline.repro()
-    assert {*done.run, *done.restored} <= set(planned)
-    return done.run
-
-
 def others(results: Digests) -> Digests:
     """The results but those of compression and the page."""
     return {path: digest for path, digest in results.items() if not path.startswith((*LEFT, PAGE))}
@@ -39,10 +31,11 @@ def test_it_is_a_leaf_and_leaves_a_checkpoint(base: Pipeline, pipeline: Pipeline
     assert [path for path in before if path.startswith(LEFT)] == places  # markers alone
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(text[: text.index("compress:")])  # as before there was such a section
-    assert run(pipeline) == ["check"]
+    assert pipeline.repro().run == ["check"]
     (root / "params.yaml").write_text(text)
     pipeline.edit(compress__steps="last", **SHORT)
-    assert run(pipeline) == ["check", "compress@2", "report"]
+    planned = pipeline.plan()
+    assert pipeline.repro().run == ["check", "compress@2", "report"] and "compress@2" in planned
     assert others(pipeline.results()) == others(before)
     metrics = json.loads((root / "metrics/compressed/2/metrics.json").read_text())
     assert metrics["whole"] == json.loads((root / "metrics/steps/2/metrics.json").read_text())
@@ -52,11 +45,11 @@ def test_it_is_a_leaf_and_leaves_a_checkpoint(base: Pipeline, pipeline: Pipeline
         assert re.search(row, shown, re.MULTILINE)
         assert re.search(row.lstrip("^").rstrip("$"), (root / PAGE).read_text())
     pipeline.edit(compress__steps="all")  # what is compressed stays
-    assert run(pipeline) == ["check", "compress@1", "report"]
+    assert pipeline.repro().run == ["check", "compress@1", "report"]
     assert pipeline.der("verify") == "no damage\n"
     assert_usable(root, metrics["compressed"])
     pipeline.edit(compress__steps=None)
-    assert run(pipeline) == ["check", "report"]
+    assert pipeline.repro().run == ["check", "report"]
     assert others(pipeline.results()) == others(before)
     assert [path for path in pipeline.results() if path.startswith(LEFT)] == places
 
@@ -73,6 +66,7 @@ def assert_usable(root: Path, metrics: dict[str, float]) -> None:
     assert 100 * np.mean(model.classes_[predictor(tests[0]).argmax(1)] == tests[1]) == metrics["top1"]
 
 
+@pytest.mark.torture
 def test_a_killed_one_goes_on_to_the_same_bytes_and_the_page_ends_its_state(pipeline: Pipeline) -> None:
     pipeline.edit(compress__steps="last", compress__epochs=60, compress__batch_size=8)
     scratch = Path(pipeline.environment()["DER_SCRATCH"])

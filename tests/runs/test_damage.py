@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from tests.runs.lab import Pipeline, numbered
@@ -107,19 +106,6 @@ def test_every_damaged_file_and_object_is_found_and_mended_without_training(
     assert verify(pipeline)[1] == swapped
     assert verify(pipeline, "--repair")[0] == 0
     assert pipeline.repro().run == []
-
-
-def disk(paths: Iterable[Path]) -> int:
-    """Bytes of files, one with several links once."""
-    return sum({(one.st_dev, one.st_ino): one.st_size for one in map(Path.stat, paths)}.values())
-
-
-def test_images_lie_on_disk_twice_however_many_steps_test_on_them(base: Pipeline) -> None:
-    raw = list((base.root / "data/raw").rglob("*.npy"))
-    tasks = list((base.root / "data/tasks").rglob("*.npy"))
-    assert sum(path.stat().st_size for path in tasks) > disk(raw)
-    objects = {cached(base, str(path.relative_to(base.root))) for path in raw}
-    assert disk([*raw, *tasks, *objects]) <= 2 * disk(raw)
 
 
 def test_restored_results_are_the_cache_s_files_and_damage_of_both_is_found(pipeline: Pipeline) -> None:

@@ -7,13 +7,13 @@ import random
 import shutil
 import subprocess
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.runs.lab import RESULTS, Pipeline
+from tests.runs.lab import IMAGES, RESULTS, Pipeline, Repro
+from tests.runs.test_plan import VALUES
 
 # Chooses exemplars, and edits the project while it does: what EDIT holds is done once.
 SELECTION = """
@@ -52,43 +52,46 @@ def rewrite(key: str, old: str, new: str) -> str:
     return f"""p = Path("params.yaml"); p.write_text(p.read_text().replace("{key}: {old}", "{key}: {new}"))"""
 
 
-@pytest.fixture
-def selecting(pipeline: Pipeline) -> Pipeline:
-    """A pipeline after a run by SELECTION."""
+STAGE = "build_memory@1"
+
+
+def exemplars(pipeline: Pipeline) -> int:
+    """How many the memory holds after step 1."""
+    return len(np.load(pipeline.root / "data/memory/1/labels.npy"))
+
+
+def test_a_stage_whose_parameters_are_edited_leaves_nothing(pipeline: Pipeline) -> None:
     (pipeline.root / "src/own.py").write_text(SELECTION, encoding="utf-8")
     pipeline.edit(memory__selection="own:select")
-    pipeline.repro()
-    return pipeline
-
-
-def test_a_stage_whose_parameters_are_edited_leaves_nothing(selecting: Pipeline) -> None:
-    before = selecting.results()
-    selecting.edit(memory__budget=10)
-    (selecting.root / "edit.py").write_text(rewrite("budget", "10", "12"), encoding="utf-8")
-    done = selecting.command("dvc", "repro")
-    said = (
-        "error: build_memory@1: edited while it ran: params.yaml: memory.budget: 10 -> 12. It left nothing;"
-    )
+    pipeline.repro(STAGE)
+    pipeline.edit(memory__budget=10)
+    (pipeline.root / "edit.py").write_text(rewrite("budget", "10", "12"), encoding="utf-8")
+    done = pipeline.command("dvc", "repro", STAGE)
+    said = f"error: {STAGE}: edited while it ran: params.yaml: memory.budget: 10 -> 12. It left nothing;"
     assert done.returncode and said in done.stderr
-    assert not (selecting.root / "data/memory/1").exists()
+    assert not (pipeline.root / "data/memory/1").exists()
     # What it does not depend on may be edited meanwhile.
-    (selecting.root / "edit.py").write_text(rewrite("group_labels", "10", "20"), encoding="utf-8")
-    selecting.repro()
-    assert not (selecting.root / "edit.py").exists()
-    assert selecting.results() == selecting.from_scratch() != before
+    (pipeline.root / "edit.py").write_text(rewrite("group_labels", "10", "20"), encoding="utf-8")
+    assert STAGE in pipeline.repro(STAGE).run and exemplars(pipeline) == 12
+    assert not (pipeline.root / "edit.py").exists()
 
 
 SEEN_BY_DVC_ALONE = (
     ("download", ADD_AN_IMAGE, "data/images as it is now, but that was edited meanwhile"),
-    ("build_memory@1", rewrite("budget", "8", "12"), "memory.budget 12, but it was 8"),
+    (STAGE, rewrite("budget", "8", "12"), "memory.budget 12, but it was 8"),
 )
 
 
 def test_edits_that_dvc_alone_sees_are_told_and_not_taken_from_the_cache(pipeline: Pipeline) -> None:
     """By whoever has the lock and the cache: a clone, or the same one after an edit and back."""
+
+    def images(pipeline: Pipeline) -> int:
+        """How many of the class with the image that is added."""
+        return sum(len(np.load(pipeline.root / f"data/raw/{split}/bee.npy")) for split in ("train", "test"))
+
     pipeline.edit(dataset__seed=1)  # all stages run
     script = DVC_AND_EDITS.format(edits={stage: edit for stage, edit, _ in SEEN_BY_DVC_ALONE})
-    pipeline.command("python", "-c", script.replace('["repro"]', '["repro", "build_memory@1"]'))
+    pipeline.with_dvc(script.replace('["repro"]', f'["repro", "{STAGE}"]'))
     wrong = [f"{stage}: dvc.lock says that it was made of {what}" for stage, _, what in SEEN_BY_DVC_ALONE]
     told = (
         pipeline.der("show"),
@@ -96,45 +99,33 @@ def test_edits_that_dvc_alone_sees_are_told_and_not_taken_from_the_cache(pipelin
         pipeline.command("python", "-m", "der", "report", PYTHONPATH="src").stderr,
     )
     assert all(sentence in text for text in told for sentence in wrong), told
+    assert (exemplars(pipeline), images(pipeline)) == (8, IMAGES)
     clone = pipeline.copy_to(pipeline.root.with_name("clone"))
     for directory in RESULTS:
         shutil.rmtree(clone.root / directory)
     stages = {stage for stage, *_ in SEEN_BY_DVC_ALONE}
-    assert stages <= set(clone.repro().run)
-    assert clone.results() == clone.from_scratch()
+    assert stages <= set(clone.repro(STAGE).run)
+    assert (exemplars(clone), images(clone)) == (12, IMAGES + 1)
     # Stage report, which a `dvc repro` ends with, tells it and has the next one make them again.
     done = pipeline.command("dvc", "repro", "--single-item", "report")
     assert done.returncode and all(sentence in done.stderr for sentence in wrong)
     # What was made of 8, without the image, is not in DVC's cache of runs as made of 12, either.
     (pipeline.root / "data/images/train/bee/9.png").unlink()
     pipeline.edit(memory__budget=8)
-    assert stages <= set(pipeline.repro().run)
+    assert stages <= set(pipeline.repro(STAGE).run)
     pipeline.edit(memory__budget=12)
-    assert "build_memory@1" in pipeline.repro().run
-    assert pipeline.results() == pipeline.from_scratch()
-    assert pipeline.repro().run == []
+    assert STAGE in pipeline.repro(STAGE).run and (exemplars(pipeline), images(pipeline)) == (12, IMAGES)
+    assert pipeline.repro(STAGE) == Repro([], [])
 
 
-VALUES: dict[str, list[Any]] = {
-    "dataset.test_fraction": [0.25, 0.5],
-    "protocol.class_order": [0, 1],
-    "protocol.first_classes": [2, 3],
-    "network.depth": [8, 14],
-    "train.seed": [0, 1],
-    "train.base.learning_rate": [0.1, 0.05],
-    "train.incremental.learning_rate": [0.1, 0.05],
-    "memory.budget": [8, 12],
-    "evaluate.group_labels": [1, 10],
-}
-
-
+CHANGED = sorted(VALUES.keys() - {"protocol.later_classes", "protocol.steps"})  # the steps fit the chain
 DISTURBED = 10  # runs in a test
 
 
 def edit_at_random(pipeline: Pipeline, draw: random.Random) -> str:
     """Change a value or an image, as an editor does, in one write."""
     if draw.random() < 0.7:
-        key = draw.choice(sorted(VALUES))
+        key = draw.choice(CHANGED)
         value = draw.choice(VALUES[key])
         with suppress(FileNotFoundError):
             pipeline.edit(**{key.replace(".", "__"): value})

@@ -30,12 +30,9 @@ def without(results: Digests, *starts: str) -> Digests:
 
 
 def test_edits_run_what_they_reach(pipeline: Pipeline) -> None:
-    measured = ("evaluate@1", "evaluate@2")
     # Farthest from the mean instead of nearest: other exemplars.
     pipeline.rewrite("src/der/memory.py", r"where\(free, cost", "where(free, -cost")
-    assert_runs(pipeline, "B1", "E1", "T2", "B2", "E2", targets=measured)
-    pipeline.edit(train__incremental__learning_rate=0.05)
-    assert_runs(pipeline, "T2", "B2", "E2", targets=measured)
+    assert_runs(pipeline, "B1", "E1", "T2", "B2", "E2", targets=("evaluate@1", "evaluate@2"))
     before = pipeline.results()
     # A step more: of one class, as the one before it.
     pipeline.chain(3)

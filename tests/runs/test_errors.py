@@ -148,22 +148,6 @@ def test_results_that_are_missing(pipeline: Pipeline) -> None:
     assert_refuses(pipeline, "stages.split", f"{missing}; {MEND}")
 
 
-def test_bad_images(pipeline: Pipeline) -> None:
-    images = pipeline.root / "data/images"
-
-    def refused(message: str) -> None:
-        assert_refuses(
-            pipeline, "stages.download", rf"data/images{message}"
-        )  # what an earlier run left stays
-
-    picture = images / "train/bee/3.png"
-    picture.write_bytes(picture.read_bytes()[:40])
-    refused(r"/train/bee/3\.png: cannot be read as a picture; .+")
-    shutil.rmtree(images)
-    shutil.rmtree(pipeline.root / "data/raw")
-    refused(r": there is no such directory or archive; .+")  # and a first run leaves nothing
-
-
 def test_after_a_picture_that_is_none_all_comes_back(pipeline: Pipeline) -> None:
     before = digests(pipeline.root, RESULTS)
     broken = pipeline.root / f"data/images/train/{CLASSES[0]}/broken.png"

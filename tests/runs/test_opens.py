@@ -5,6 +5,8 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from der.pipeline.fingerprint import Code, find_module
 from tests.runs.lab import Pipeline, Stage, declares, digests, read_graph
 from tests.runs.opens import Opened, loaded_modules, opens_inside
@@ -104,11 +106,13 @@ def test_every_module_that_a_stage_loads_is_in_its_fingerprint(base: Pipeline) -
     assert "der.train.engine" in loaded["train_task@2"]
 
 
+@pytest.mark.torture
 def test_stages_load_what_takes_long_only_where_they_use_it(pipeline: Pipeline) -> None:
     printed = pipeline.plain().succeed("python", "-c", RUN)
     assert json.loads(printed.splitlines()[-1]) == LOADED
 
 
+@pytest.mark.torture
 def test_declared_dependencies_suffice(base: Pipeline, tmp_path: Path) -> None:
     """Where nothing else is, a stage that reads weights does the same: also C code opens nothing else."""
     stage = read_graph(base)["train_task@2"]

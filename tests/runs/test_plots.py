@@ -118,19 +118,6 @@ def test_no_single_image_looks_like_a_collapse(page: Page, tmp_path: Path) -> No
     assert 0 < last["y"] - first["y"] < box["height"] / 20
 
 
-def test_a_plot_of_another_form_is_a_table_of_its_values(page: Page, tmp_path: Path) -> None:
-    from dvc_render import render_html
-    from dvc_render.vega import VegaRenderer
-
-    rows = [{"actual": "<b>ant", "predicted": "bee", "rev": "workspace"}]
-    plot = VegaRenderer(rows, "classes.csv", x="predicted", y="actual", template="confusion", title="Classes")
-    render_html([plot], tmp_path / "index.html", html_template=ROOT / ".dvc/plots.html")
-    page.goto((tmp_path / "index.html").as_uri())
-    assert page.locator("h2").inner_text() == "Classes"
-    assert page.locator("th").all_inner_texts()[:2] == ["actual", "predicted"]
-    assert page.locator("td").all_inner_texts()[:2] == ["<b>ant", "bee"]
-
-
 def test_the_page_names_no_other_place() -> None:
     text = (ROOT / ".dvc/plots.html").read_text(encoding="utf-8")
     assert "{plot_divs}" in text and "{scripts}" not in text

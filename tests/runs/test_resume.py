@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -12,7 +11,7 @@ import psutil
 import pytest
 
 from tests.runs.conftest import build_once
-from tests.runs.killing import PATIENCE, Started, has_status, started, wait_for
+from tests.runs.killing import Started, has_status, started, wait_for
 from tests.runs.lab import Digests, Pipeline, digests
 
 COMPARED = ("data/checkpoints", "data/memory", "metrics/steps", "metrics/training")
@@ -101,7 +100,7 @@ def assert_nothing_left(pipeline: Pipeline) -> None:
     assert [path for path in scratch(pipeline).iterdir() if path.is_dir()] == []
 
 
-@pytest.mark.parametrize("between", [False, True], ids=["a child of dvc", "a shell between"])
+@pytest.mark.parametrize("between", [False, pytest.param(True, marks=pytest.mark.torture)])
 def test_training_does_not_outlive_dvc(between: bool, long: Pipeline) -> None:
     long.edit(train__base__epochs=10**6)  # more than it can finish before it notices
     shell = long.root.parent / "shell"  # DVC runs commands in it
@@ -156,59 +155,3 @@ def test_what_a_kill_left_serves_the_same_training_only(long: Pipeline, uninterr
     )
     assert_same(long, uninterrupted, *FIRST_STEP)
     assert_nothing_left(long)
-
-
-@pytest.mark.torture
-def test_two_at_once(long: Pipeline, uninterrupted: Digests) -> None:
-    with stopped_in_training(long, *TRAIN) as (first, trainer), started(long, *TRAIN) as second:
-        wait_for(lambda: second.ended() or "\n" in second.printed)
-        directory = re.escape(str(scratch(long)))
-        message = (
-            f"warning: {directory}/der-[0-9a-f]+: in use by process {trainer.pid}; waiting until it ends\n"
-        )
-        assert re.fullmatch(message, second.printed)
-        trainer.resume()
-        assert first.process.wait(PATIENCE) == 0
-        assert second.process.wait(PATIENCE) == 0
-    assert GOING_ON in second.printed  # nothing is trained twice
-    assert_same(long, uninterrupted, *FIRST_STEP)
-    assert_nothing_left(long)
-
-
-@contextmanager
-def small_disk(path: Path, size: str) -> Iterator[None]:
-    path.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no permission to mount")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-def assert_stops(pipeline: Pipeline, message: str) -> None:
-    """Training ends with this one line (a regular expression)."""
-    done = pipeline.command("python", "-m", *TRAIN)
-    assert done.returncode == 1 and re.fullmatch(f"error: {message}\n", done.stderr), done.stderr
-
-
-def test_a_disk_is_full(long: Pipeline, uninterrupted: Digests) -> None:
-    root, checkpoints = scratch(long), long.root / "data/checkpoints"
-    with small_disk(root, "900k"):  # one state, but not the next beside it
-        full = r"training state cannot be written \(No space left on device\); make room there, or set .*"
-        assert_stops(long, rf"{root}/der-[0-9a-f]+: {full}")
-        assert len(states(long)) == 1
-        assert not list(root.rglob("*.partial"))
-        subprocess.run(["mount", "-o", "remount,size=5m", str(root)], check=True)
-
-        # There is room for the state again, but none for the results.
-        shutil.rmtree(checkpoints / "1")
-        shutil.copytree(checkpoints, long.root.parent / "checkpoints")
-        with small_disk(checkpoints, "200k"):
-            shutil.copytree(long.root.parent / "checkpoints/0", checkpoints / "0")
-            assert_stops(long, r"data/checkpoints/1.*: cannot be written \(.*No space left on device.*\)")
-            assert [path.name for path in checkpoints.iterdir()] == ["0"]
-        assert GOING_ON in long.succeed("python", "-m", *TRAIN)
-        assert_nothing_left(long)
-    assert_same(long, uninterrupted, *FIRST_STEP)

@@ -22,8 +22,7 @@ from der.settings.sections import to_values
 from der.summary.series import summarise
 from tests.locations import ROOT
 from tests.tools.finished_run import finish, metrics_of, write_raw
-from tools.results.__main__ import main
-from tools.results.record import LOCK, find_revision, record_run
+from tools.results.record import LOCK, record_run
 
 GIT = ["git", "-c", "user.name=Tests", "-c", "user.email=tests@example.org"]
 RECORD = Path("results/digits-alphabetical-seed0.json")
@@ -100,21 +99,6 @@ def test_another_seed_and_another_order_are_runs_of_the_preset() -> None:
             assert record_run("digits").startswith(f"results/digits-{name}-seed7.json: ")
     shutil.rmtree("results")
     refuse("params.yaml: protocol.class_order is no list of src/der/presets/class_orders; add it there")
-
-
-def test_a_run_in_another_clone(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(place, clone := place.parent / "clone")
-    monkeypatch.chdir(clone)
-    (clone / PRESETS / "digits.yaml").unlink()  # presets are those of the clone that keeps the record
-    (clone / IDENTITIES).unlink()
-    revision = find_revision()
-    monkeypatch.chdir(place)
-    main(["record", "digits", "--clone", "../clone"])
-    assert capsys.readouterr().out.startswith(f"{RECORD}: ")
-    assert read_json(RECORD)["revision"] == revision and revision.endswith("-dirty")
-    assert not (clone / "results").exists()
 
 
 def test_a_run_is_known_by_its_images() -> None:

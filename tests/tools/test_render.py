@@ -1,6 +1,5 @@
 """What README and docs show of records and of published results."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from der.core.files import write_json
 from der.pipeline.presets import PRESETS
 from tests.locations import ROOT
 from tests.tools.finished_run import metrics_of
-from tools.results.record import Record, read_records, record_metrics
-from tools.results.render import BLOCKS, curves_beside, measured_table, renew_pages
+from tools.results.record import Record, record_metrics
+from tools.results.render import BLOCKS, measured_table, renew_pages
 
 
 def record_of(name: str, *classes: int, order: str = "podnet_1", seed: int = 0, **metrics: Any) -> Record:
@@ -85,33 +84,3 @@ def test_only_what_was_measured_has_a_row() -> None:
         "| a | 71.50 / 60.75 |  |  | 2.50 | 2: podnet_1 seed 3; random5 seed 0 |",
         "| c | 1.00 / 2.00 | 75.36 / 65.22 | 75.36 / 65.22 |  | 1: podnet_1 seed 0 |",
     ]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [({"preset": "digits"}, "no record of a run"), (record_of("odd"), "odd is no preset; rename it there")],
-)
-def test_files_that_are_no_records(content: Any, message: str, place: Path) -> None:
-    write_json(Path("results/digits-x-seed0.json"), content)
-    with pytest.raises(UserError, match=rf"^results/digits-x-seed0\.json: {message}"):
-        read_records()
-
-
-@pytest.mark.parametrize(
-    ("name", "beside"),
-    [
-        ("notebook", ["notebook", "paper_b0_5"]),
-        ("paper_b0_10_masks", ["paper_b0_10_masks"]),
-        ("pycil_b0_10", ["paper_b0_10"]),
-        ("digits", []),
-        ("imagenet100_b0_10", []),  # published as top-5 alone
-    ],
-)
-def test_own_curve_and_the_papers_of_the_nearest_protocol(name: str, beside: list[str], place: Path) -> None:
-    published = json.loads(Path("results/published.json").read_text(encoding="utf-8"))
-    curves = curves_beside(name)
-    assert [curve.name for curve in curves] == beside
-    for curve in curves:
-        numbers = published["presets"][curve.name]["pruned" if name.endswith("masks") else "unpruned"]
-        assert curve.top1 == numbers["top1"] and curve.source == published["sources"][numbers["source"]]
-        assert curve.classes[-1] == 100 and len(curve.classes) == len(curve.top1)

@@ -20,25 +20,7 @@ from der.train.log import Listener
 from der.train.objective import ChannelMasks, Distillation
 from der.train.resume import StateKeeper
 from der.train.step import StepInputs, train_step
-from tests.builders import (
-    CPU,
-    NORMALIZATION,
-    MemoryKeeper,
-    Recorder,
-    augmentation_settings,
-    build_engine,
-    build_objective,
-    draws_of,
-    incremental_settings,
-    mask_settings,
-    phase_settings,
-    random_images,
-    random_network,
-    take_step,
-    train_settings,
-    training_images,
-    weights,
-)
+from tests import builders
 from tests.model import tiny_timm
 from tests.train import dropping
 
@@ -71,71 +53,75 @@ STEPS = "two steps"
 DROPPING = "two steps with dropout"
 OUTPUTS = "what a network makes of images"
 RESUMED = "a step that goes on from what rank 0 has kept"
-IMAGES = training_images(1, [4, 4])
+IMAGES = builders.training_images(1, [4, 4])
 
 
 def train_epoch(case: Case) -> Any:
     """All that training changes, the means, and how many images were heard of."""
     images = case.images
-    network = random_network([2, 2])
+    network = builders.random_network([2, 2])
     masks = None
     if case.masked:
         stream = torch.Generator().manual_seed(3)
-        masks = ChannelMasks(network.extractors[-1], mask_settings(), stream)  # type: ignore[arg-type]
+        masks = ChannelMasks(network.extractors[-1], builders.mask_settings(), stream)  # type: ignore[arg-type]
     shares = [images // 4 + (label < images % 4) for label in range(4)]
     distillation = None
     if case.distilled:
         both = DistillationSettings(features=0.5, logits=0.5)
-        distillation = Distillation(both, random_network([2]).head, [[*range(64)]], 64)
-    objective = build_objective(network, 2, masks=masks, distillation=distillation)
+        distillation = Distillation(both, builders.random_network([2]).head, [[*range(64)]], 64)
+    objective = builders.build_objective(network, 2, masks=masks, distillation=distillation)
     mixing: dict[str, Any] = {"policy": "autoaugment", "cutmix": 1.0} if case.mixed else {}
-    augmentation = augmentation_settings(resized_crop=case.resized_crop, **mixing)
+    augmentation = builders.augmentation_settings(resized_crop=case.resized_crop, **mixing)
     heard: list[int] = []
-    engine = build_engine(
+    engine = builders.build_engine(
         objective,
         network.extractors[:-1],
-        training_images(1, shares),
-        phase_settings(batch_size=BATCH),
+        builders.training_images(1, shares),
+        builders.phase_settings(batch_size=BATCH),
         augmentation,
         case.precision,
         masks,
     )
-    means = engine.run_epoch(draws_of(images, augmentation, step=2), 0.05, heard.append)
+    means = engine.run_epoch(builders.draws_of(images, augmentation, step=2), 0.05, heard.append)
     return {"state": engine.pack(), "means": torch.tensor(means), "heard": torch.tensor(heard)}
 
 
 def train_timm(tuned: str) -> Any:
     """The weights of a network of timm after a step of the optimiser."""
-    settings = train_settings(base=phase_settings(epochs=1, batch_size=BATCH))
+    settings = builders.train_settings(base=builders.phase_settings(epochs=1, batch_size=BATCH))
     images = tiny_timm.images(1, 4, 4)
     with TemporaryDirectory() as directory:
         network = tiny_timm.settings_for(tiny_timm.write_weights(Path(directory)), tuned=tuned)
         start = tiny_timm.start_for(network)
-    inputs = StepInputs(None, [["a", "b"]], images, network, settings, CPU, start)
+    inputs = StepInputs(None, [["a", "b"]], images, network, settings, builders.CPU, start)
     taken = train_step(inputs, Listener(), StateKeeper()).checkpoint
-    return {"weights": torch.cat([value.reshape(-1) for value in weights(taken.network).values()])}
+    return {"weights": torch.cat([value.reshape(-1) for value in builders.weights(taken.network).values()])}
 
 
 def train_steps(network: NetworkSettings | None = None) -> Any:
     """The weights after two whole steps, classifier learning among them."""
-    settings = train_settings(
-        base=phase_settings(),
-        incremental=incremental_settings(rebalancing="classifier_learning"),
+    settings = builders.train_settings(
+        base=builders.phase_settings(),
+        incremental=builders.incremental_settings(rebalancing="classifier_learning"),
         averaging=1.0,
     )
-    first = take_step(None, [["a", "b"]], training_images(1, [11, 10]), settings, network=network)
-    later = training_images(2, [5, 5, 11])
-    second = take_step(first, [["a", "b"], ["c"]], later, settings, network=network)
-    return weights(second.network)
+    first = builders.take_step(
+        None, [["a", "b"]], builders.training_images(1, [11, 10]), settings, network=network
+    )
+    later = builders.training_images(2, [5, 5, 11])
+    second = builders.take_step(first, [["a", "b"], ["c"]], later, settings, network=network)
+    return builders.weights(second.network)
 
 
 def run_images() -> Any:
     """Features and scores of seven images, which no two ranks share evenly."""
-    outputs = run_network(random_network([3, 2]), NORMALIZATION, random_images(0, 7), CPU)
+    outputs = run_network(
+        builders.random_network([3, 2]), builders.NORMALIZATION, builders.random_images(0, 7), builders.CPU
+    )
     return {"features": torch.from_numpy(outputs.features), "logits": torch.from_numpy(outputs.logits)}
 
 
-class FirstEpoch(MemoryKeeper):
+class FirstEpoch(builders.MemoryKeeper):
     """Keeps the state after all epochs but the last."""
 
     def save(self, phase: str, records: Any, pack: Any, *, last: bool) -> None:
@@ -146,11 +132,11 @@ class FirstEpoch(MemoryKeeper):
 def resume_step() -> Any:
     """How far a step is from itself where only rank 0 has the state after the first of two epochs."""
     keeper: Any = FirstEpoch() if distributed.rank() == 0 else StateKeeper()
-    recorders = [Recorder(), Recorder()]
+    recorders = [builders.Recorder(), builders.Recorder()]
     whole, resumed = (
-        weights(
-            take_step(
-                None, [["a", "b"]], IMAGES, train_settings(averaging=1.0), recorder, keeper=keeper
+        builders.weights(
+            builders.take_step(
+                None, [["a", "b"]], IMAGES, builders.train_settings(averaging=1.0), recorder, keeper=keeper
             ).network
         )
         for recorder in recorders
@@ -163,7 +149,7 @@ def run_rank(rank: int, count: int, place: Path) -> None:
     """One of ``count`` processes."""
     torch.set_num_threads(1)
     if count > 1:
-        distributed.join(rank, count, CPU, FileStore(str(place / "store"), count))
+        distributed.join(rank, count, builders.CPU, FileStore(str(place / "store"), count))
     found = {name: train_epoch(case) for name, case in CASES.items()}
     found |= {tuned: train_timm(tuned) for tuned in TUNED} | {OUTPUTS: run_images()}
     found |= {STEPS: train_steps(), DROPPING: train_steps(dropping.SETTINGS), RESUMED: resume_step()}

@@ -15,28 +15,12 @@ from torchvision.transforms import functional as TF
 from der.data import arrays as array_module
 from der.data.arrays import Memory, empty_memory, every_row, write_images
 from der.settings.sections import AugmentationSettings
+from der.train import batches
 from der.train import batches as batch_module
-from der.train.batches import (
-    Draws,
-    TrainingImages,
-    augment,
-    draw_boxes,
-    draw_epoch,
-    gather_step,
-    resize_crops,
-)
-from tests.builders import (
-    augmentation_settings,
-    build_engine,
-    build_objective,
-    draws_of,
-    phase_settings,
-    random_images,
-    random_network,
-)
+from tests import builders
 
 
-def flat(images: TrainingImages) -> list[tuple[int, bytes]]:
+def flat(images: batches.TrainingImages) -> list[tuple[int, bytes]]:
     pixels = images.pixels.copy()
     return [(int(label), image.tobytes()) for label, image in zip(images.labels, pixels, strict=True)]
 
@@ -46,12 +30,12 @@ def labelled(images: np.ndarray, label: int) -> list[tuple[int, bytes]]:
 
 
 def test_new_classes_are_labelled_on_from_memory() -> None:
-    new = [random_images(1, 3), random_images(2, 4)]
-    exemplars = random_images(3, 5)
+    new = [builders.random_images(1, 3), builders.random_images(2, 4)]
+    exemplars = builders.random_images(3, 5)
     memory = Memory(every_row([exemplars]), np.array([0, 0, 1, 2, 2]), np.zeros((3, 2), np.float32))
     expected = labelled(new[0], 3) + labelled(new[1], 4)
     expected += labelled(exemplars[:2], 0) + labelled(exemplars[2:3], 1) + labelled(exemplars[3:], 2)
-    assert sorted(flat(gather_step(new, memory))) == sorted(expected)
+    assert sorted(flat(batches.gather_step(new, memory))) == sorted(expected)
 
 
 def test_training_on_mapped_images_gives_the_same_bytes(
@@ -59,16 +43,16 @@ def test_training_on_mapped_images_gives_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(array_module, "HELD", 6 * 8 * 8 * 3)  # let go of in the midst of an epoch
     monkeypatch.setattr(batch_module, "WINDOW_VALUES", 1)
-    arrays = [random_images(1, 7), random_images(2, 6)]
+    arrays = [builders.random_images(1, 7), builders.random_images(2, 6)]
     for number, array in enumerate(arrays):
         write_images(tmp_path / f"{number}.npy", every_row([array]))
     on_disk = [np.load(tmp_path / f"{number}.npy", mmap_mode="r") for number in range(2)]
     states = []
     for found in (arrays, on_disk):
-        objective = build_objective(random_network([2]), 0)
-        images, phase = gather_step(found, empty_memory()), phase_settings(batch_size=4)
-        engine = build_engine(objective, [], images, phase, augmentation_settings())
-        means = engine.run_epoch(draws_of(13, augmentation_settings()), 0.1, lambda _: None)
+        objective = builders.build_objective(builders.random_network([2]), 0)
+        images, phase = batches.gather_step(found, empty_memory()), builders.phase_settings(batch_size=4)
+        engine = builders.build_engine(objective, [], images, phase, builders.augmentation_settings())
+        means = engine.run_epoch(builders.draws_of(13, builders.augmentation_settings()), 0.1, lambda _: None)
         states.append((means, engine.pack().numpy().tobytes()))
     assert states[0] == states[1]
 
@@ -77,7 +61,7 @@ OFF: dict[str, Any] = {"resized_crop": None, "crop_padding": 0, "horizontal_flip
 
 
 def torchvision_on_pil(
-    images: NDArray[np.uint8], draws: Draws, settings: AugmentationSettings
+    images: NDArray[np.uint8], draws: batches.Draws, settings: AugmentationSettings
 ) -> NDArray[np.uint8]:
     """RandomCrop, RandomHorizontalFlip and ColorJitter(brightness) on one PIL image after the other."""
     _, height, width, channels = images.shape
@@ -95,8 +79,8 @@ def torchvision_on_pil(
     return np.stack(results)
 
 
-def agree(images: NDArray[np.uint8], draws: Draws, settings: AugmentationSettings) -> None:
-    result = augment(torch.from_numpy(images), draws, settings)
+def agree(images: NDArray[np.uint8], draws: batches.Draws, settings: AugmentationSettings) -> None:
+    result = batches.augment(torch.from_numpy(images), draws, settings)
     assert result.dtype == torch.uint8
     np.testing.assert_array_equal(
         result.permute(0, 2, 3, 1).numpy(), torchvision_on_pil(images, draws, settings)
@@ -125,20 +109,20 @@ def noise(count: int, height: int, width: int, channels: int) -> NDArray[np.uint
     ids=str,
 )
 def test_equal_to_torchvision(changes: dict[str, Any], channels: int) -> None:
-    settings = augmentation_settings(**changes)
-    agree(noise(1500, 6, 6, channels), draws_of(1500, settings), settings)
+    settings = builders.augmentation_settings(**changes)
+    agree(noise(1500, 6, 6, channels), builders.draws_of(1500, settings), settings)
 
 
 NAMES = ("order", "box", "top", "left", "flip", "brightness", "operations", "hole", "mix")
 
 
-def equal(left: Draws, right: Draws) -> set[str]:
+def equal(left: batches.Draws, right: batches.Draws) -> set[str]:
     """Names of the draws that are the same."""
     return {name for name in NAMES if torch.equal(getattr(left, name), getattr(right, name))}
 
 
 def test_draws_lie_in_their_ranges_and_fill_them() -> None:
-    draws = draws_of(20_000, augmentation_settings(crop_padding=3, brightness=0.25))
+    draws = builders.draws_of(20_000, builders.augmentation_settings(crop_padding=3, brightness=0.25))
     assert torch.equal(draws.order.sort().values, torch.arange(20_000))
     for offsets in (draws.top, draws.left):
         counts = torch.bincount(offsets, minlength=7)
@@ -151,13 +135,18 @@ def test_draws_lie_in_their_ranges_and_fill_them() -> None:
 
 
 def test_every_seed_phase_step_and_epoch_has_its_own_draws() -> None:
-    settings = augmentation_settings(
+    settings = builders.augmentation_settings(
         resized_crop=[0.1, 1.0], crop_padding=4, policy="trivial", cutout=2, cutmix=1.0
     )
     plain = (1, "a", 2, 3)
-    assert equal(draw_epoch(500, settings, *plain), draw_epoch(500, settings, *plain)) == set(NAMES)
+    assert equal(batches.draw_epoch(500, settings, *plain), batches.draw_epoch(500, settings, *plain)) == set(
+        NAMES
+    )
     for other in ((9, "a", 2, 3), (1, "b", 2, 3), (1, "a", 9, 3), (1, "a", 2, 9), (1, "a", 3, 2)):
-        assert equal(draw_epoch(500, settings, *plain), draw_epoch(500, settings, *other)) == set()
+        assert (
+            equal(batches.draw_epoch(500, settings, *plain), batches.draw_epoch(500, settings, *other))
+            == set()
+        )
 
 
 @pytest.mark.parametrize(
@@ -175,8 +164,8 @@ def test_every_seed_phase_step_and_epoch_has_its_own_draws() -> None:
 )
 def test_switching_one_kind_off_moves_no_other(changes: dict[str, Any], moved: set[str]) -> None:
     everything: dict[str, Any] = {"resized_crop": [0.1, 1.0], "policy": "trivial", "cutout": 2, "cutmix": 1.0}
-    plain = draws_of(500, augmentation_settings(**everything))
-    without = draws_of(500, augmentation_settings(**everything | changes))
+    plain = builders.draws_of(500, builders.augmentation_settings(**everything))
+    without = builders.draws_of(500, builders.augmentation_settings(**everything | changes))
     assert equal(plain, without) == set(NAMES) - moved
     assert torch.equal(without.box, whole_boxes(500)) or "box" not in moved
     assert not without.top.any() or "top" not in moved
@@ -193,7 +182,7 @@ def test_a_resized_crop_is_torchvision_s(side: int) -> None:
         height, width = (int(one) for one in rng.randint(2, side + 1, 2))
         top, left = int(rng.randint(side - height + 1)), int(rng.randint(side - width + 1))
         box = torch.tensor([[height, width, top, left]]) / side
-        ours = resize_crops(image[None], box)[0]
+        ours = batches.resize_crops(image[None], box)[0]
         theirs = TF.resized_crop(image, top, left, height, width, [side, side], antialias=False)
         inside = [
             (place >= 0) & (place <= length - 1)
@@ -210,7 +199,7 @@ def test_a_resized_crop_is_torchvision_s(side: int) -> None:
 
 @pytest.mark.parametrize("area", [[0.08, 1.0], [0.3, 0.3], [0.9, 1.0]])
 def test_boxes_keep_to_their_area_and_aspect(area: list[float]) -> None:
-    height, width, top, left = draw_boxes(20_000, area, torch.Generator().manual_seed(0)).unbind(1)
+    height, width, top, left = batches.draw_boxes(20_000, area, torch.Generator().manual_seed(0)).unbind(1)
     for start, length in ((top, height), (left, width)):
         assert length.min() > 0 and length.max() <= 1
         assert start.min() >= 0 and (start + length).max() <= 1 + 1e-6

@@ -14,34 +14,23 @@ from der.model.network import count_parameters
 from der.settings.sections import CompressSettings
 from der.train.batches import TrainingImages
 from der.train.compress import CompressionObjective, class_weights, compress
-from tests.builders import (
-    Killed,
-    Killer,
-    MemoryKeeper,
-    Recorder,
-    mask_settings,
-    random_checkpoint,
-    same_bits,
-    step_run,
-    take_step,
-    train_settings,
-    training_images,
-    weights,
-)
+from tests import builders
 
 SETTINGS = CompressSettings(epochs=5, batch_size=8, learning_rate=0.02)
-IMAGES = training_images(0, [3, 3, 8, 9])
-WHOLE = random_checkpoint([2, 2])
+IMAGES = builders.training_images(0, [3, 3, 8, 9])
+WHOLE = builders.random_checkpoint([2, 2])
 
 
 def compressed(
-    listener: Recorder | None = None,
-    keeper: MemoryKeeper | None = None,
+    listener: builders.Recorder | None = None,
+    keeper: builders.MemoryKeeper | None = None,
     whole: Checkpoint = WHOLE,
     images: TrainingImages = IMAGES,
     settings: CompressSettings = SETTINGS,
 ) -> Checkpoint:
-    return compress(step_run(0, train_settings(), 2, listener, keeper), whole, images, settings)
+    return compress(
+        builders.step_run(0, builders.train_settings(), 2, listener, keeper), whole, images, settings
+    )
 
 
 def test_the_loss_is_the_cross_entropy_with_weighted_softened_outputs() -> None:
@@ -77,14 +66,18 @@ def test_classes_weigh_one_over_their_effective_number_of_images() -> None:
 
 
 def test_one_extractor_learns_the_outputs_and_no_label() -> None:
-    before, recorder = weights(WHOLE.network), Recorder()
+    before, recorder = builders.weights(WHOLE.network), builders.Recorder()
     alike = replace(SETTINGS, beta=0.0)
     made = compressed(recorder, settings=alike)
-    assert same_bits(weights(WHOLE.network), before)
+    assert builders.same_bits(builders.weights(WHOLE.network), before)
     assert recorder.records[-1].loss < recorder.records[0].loss
     other = TrainingImages(IMAGES.pixels, np.roll(IMAGES.labels, 7))
-    assert same_bits(weights(compressed(images=other, settings=alike).network), weights(made.network))
-    assert not same_bits(weights(compressed(images=other).network), weights(made.network))
+    assert builders.same_bits(
+        builders.weights(compressed(images=other, settings=alike).network), builders.weights(made.network)
+    )
+    assert not builders.same_bits(
+        builders.weights(compressed(images=other).network), builders.weights(made.network)
+    )
 
 
 def test_it_starts_as_the_first_extractor_and_its_part_of_the_classifier() -> None:
@@ -97,24 +90,26 @@ def test_it_starts_as_the_first_extractor_and_its_part_of_the_classifier() -> No
 
 
 def test_a_killed_one_goes_on_to_the_same_bits() -> None:
-    keeper, listener = MemoryKeeper(), Recorder()
-    with pytest.raises(Killed):
-        compressed(Killer(2 * 3 + 1), keeper)  # in the third epoch of three batches
+    keeper, listener = builders.MemoryKeeper(), builders.Recorder()
+    with pytest.raises(builders.Killed):
+        compressed(builders.Killer(2 * 3 + 1), keeper)  # in the third epoch of three batches
     resumed = compressed(listener, keeper)
     assert listener.resumed == [2]
-    assert same_bits(weights(resumed.network), weights(compressed().network))
+    assert builders.same_bits(builders.weights(resumed.network), builders.weights(compressed().network))
 
 
 def test_a_pruned_extractor_is_kept_and_read(tmp_path: Path) -> None:
-    masked = train_settings(masks=mask_settings())
-    first = take_step(None, [["a", "b"]], training_images(0, [4, 4]), masked)
-    whole = take_step(first, [["a", "b"], ["c", "d"]], IMAGES, masked)
+    masked = builders.train_settings(masks=builders.mask_settings())
+    first = builders.take_step(None, [["a", "b"]], builders.training_images(0, [4, 4]), masked)
+    whole = builders.take_step(first, [["a", "b"], ["c", "d"]], IMAGES, masked)
     made = compressed(whole=whole)
     save_checkpoint(tmp_path / "made", made)
     read = load_checkpoint(tmp_path / "made")
-    assert read.metadata == made.metadata and same_bits(weights(read.network), weights(made.network))
+    assert read.metadata == made.metadata and builders.same_bits(
+        builders.weights(read.network), builders.weights(made.network)
+    )
     assert read.metadata.shapes == whole.metadata.shapes[:1] != [None]
     assert read.metadata.parameters == count_parameters(read.network) < whole.metadata.parameters
     assert read.metadata.steps == whole.metadata.steps and read.metadata.compressed == SETTINGS
-    alone = compressed(whole=first, images=training_images(0, [4, 4]))
-    assert same_bits(weights(alone.network), weights(first.network))
+    alone = compressed(whole=first, images=builders.training_images(0, [4, 4]))
+    assert builders.same_bits(builders.weights(alone.network), builders.weights(first.network))

@@ -18,26 +18,7 @@ from der.settings import sections
 from der.train.engine import CapturedStep, Engine
 from der.train.policies import LEVELS, Operations
 from der.train.step import StepInputs, train_step
-from tests.builders import (
-    CPU,
-    NETWORK,
-    Killed,
-    Killer,
-    MemoryKeeper,
-    Recorder,
-    augmentation_settings,
-    build_engine,
-    build_objective,
-    draws_of,
-    incremental_settings,
-    mask_settings,
-    phase_settings,
-    random_network,
-    same_bits,
-    train_settings,
-    training_images,
-    weights,
-)
+from tests import builders
 from tests.train import dropping
 
 pytestmark = [
@@ -60,8 +41,8 @@ def deterministic() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-PLAIN = augmentation_settings()
-MIXED = augmentation_settings(policy="trivial", cutout=3, cutmix=1.0)
+PLAIN = builders.augmentation_settings()
+MIXED = builders.augmentation_settings(policy="trivial", cutout=3, cutmix=1.0)
 AUGMENTED = pytest.mark.parametrize("augmentation", [PLAIN, MIXED], ids=["plain", "mixed"])
 
 
@@ -73,12 +54,12 @@ def make_engine(
     augmentation: sections.AugmentationSettings = PLAIN,
 ) -> Engine:
     """One that trains an extractor beside a frozen one, both the same for every call."""
-    network = random_network([2, 2])
-    engine = build_engine(
-        build_objective(network, old_classes=2),
+    network = builders.random_network([2, 2])
+    engine = builders.build_engine(
+        builders.build_objective(network, old_classes=2),
         network.extractors[:1],
-        training_images(0, PER_CLASS),
-        phase_settings(learning_rate=RATE),
+        builders.training_images(0, PER_CLASS),
+        builders.phase_settings(learning_rate=RATE),
         augmentation,
         precision,
         device=device,
@@ -92,7 +73,7 @@ def train(engine: Engine, epochs: range) -> list[float]:
     """The loss of each epoch."""
     losses = []
     for epoch in epochs:
-        draws = draws_of(sum(PER_CLASS), engine.feed.augmentation, epoch=epoch)
+        draws = builders.draws_of(sum(PER_CLASS), engine.feed.augmentation, epoch=epoch)
         losses.append(engine.run_epoch(draws, RATE, lambda _: None).loss)
     return losses
 
@@ -121,7 +102,7 @@ def test_graphs_train_as_eager_steps(augmentation: sections.AugmentationSettings
 def test_nothing_waits_for_the_gpu_inside_an_epoch(augmentation: sections.AugmentationSettings) -> None:
     engine = make_engine(augmentation=augmentation)
     train(engine, range(1))  # captures
-    draws = draws_of(sum(PER_CLASS), augmentation, epoch=1)
+    draws = builders.draws_of(sum(PER_CLASS), augmentation, epoch=1)
     position = torch.ones((), device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -132,20 +113,20 @@ def test_nothing_waits_for_the_gpu_inside_an_epoch(augmentation: sections.Augmen
 
 
 def test_a_resumed_run_gives_the_same_bits_where_layers_draw() -> None:
-    def teach(keeper: MemoryKeeper, listener: Recorder) -> Checkpoint:
-        images = training_images(0, [7, 7])
-        settings = train_settings(base=phase_settings(epochs=3))
+    def teach(keeper: builders.MemoryKeeper, listener: builders.Recorder) -> Checkpoint:
+        images = builders.training_images(0, [7, 7])
+        settings = builders.train_settings(base=builders.phase_settings(epochs=3))
         names, network = [["a", "b"]], dropping.SETTINGS
         inputs = StepInputs(None, names, images, network, settings, CUDA)
         return train_step(inputs, listener, keeper).checkpoint
 
-    keeper = MemoryKeeper()
-    with pytest.raises(Killed):
-        teach(keeper, Killer(3))
+    keeper = builders.MemoryKeeper()
+    with pytest.raises(builders.Killed):
+        teach(keeper, builders.Killer(3))
     torch.rand(3, device=CUDA)
     before = torch.cuda.get_rng_state()
-    resumed, whole = teach(keeper, Recorder()), teach(MemoryKeeper(), Recorder())
-    assert same_bits(weights(resumed.network), weights(whole.network))
+    resumed, whole = teach(keeper, builders.Recorder()), teach(builders.MemoryKeeper(), builders.Recorder())
+    assert builders.same_bits(builders.weights(resumed.network), builders.weights(whole.network))
     assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
@@ -164,7 +145,7 @@ def test_a_policy_gives_the_pixels_of_the_processor(policy: sections.Policy) -> 
     numbers = torch.randperm(15 * 2 * LEVELS[policy], generator=torch.Generator().manual_seed(0))
     images = torch.randint(0, 256, (len(numbers), 3, 32, 32)).to(torch.uint8)
     ours, theirs = (
-        Operations(policy, 32, one)(images.to(one), numbers[:, None]).cpu() for one in (CUDA, CPU)
+        Operations(policy, 32, one)(images.to(one), numbers[:, None]).cpu() for one in (CUDA, builders.CPU)
     )
     assert (
         (ours.int() - theirs.int()).abs().amax((1, 2, 3)) <= 1
@@ -178,10 +159,10 @@ def take_steps(
     settings = replace(settings, precision=precision)
     checkpoint: Checkpoint | None = None
     for steps, per_class in (([["a", "b"]], [7, 7]), ([["a", "b"], ["c", "d"]], PER_CLASS)):
-        images = training_images(0, per_class)
-        inputs = StepInputs(checkpoint, steps, images, NETWORK, settings, device)
-        checkpoint = train_step(inputs, Recorder(), MemoryKeeper()).checkpoint
-        checkpoint.network.to(CPU)
+        images = builders.training_images(0, per_class)
+        inputs = StepInputs(checkpoint, steps, images, builders.NETWORK, settings, device)
+        checkpoint = train_step(inputs, builders.Recorder(), builders.MemoryKeeper()).checkpoint
+        checkpoint.network.to(builders.CPU)
     assert checkpoint is not None
     return checkpoint
 
@@ -196,20 +177,20 @@ def assert_near(left: Checkpoint, right: Checkpoint) -> None:
 
 
 @pytest.mark.parametrize("rebalancing", ["weight_alignment", "classifier_learning", "none"])
-@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
+@pytest.mark.parametrize("masks", [None, builders.mask_settings()], ids=["full", "masked"])
 def test_steps_of_the_protocol_as_on_the_cpu(rebalancing: str, masks: sections.MaskSettings | None) -> None:
-    incremental = incremental_settings(rebalancing=rebalancing)
-    settings = train_settings(masks=masks, incremental=incremental)
-    assert_near(take_steps(CUDA, settings), take_steps(CPU, settings))
+    incremental = builders.incremental_settings(rebalancing=rebalancing)
+    settings = builders.train_settings(masks=masks, incremental=incremental)
+    assert_near(take_steps(CUDA, settings), take_steps(builders.CPU, settings))
 
 
-@pytest.mark.parametrize("masks", [None, mask_settings()], ids=["full", "masked"])
+@pytest.mark.parametrize("masks", [None, builders.mask_settings()], ids=["full", "masked"])
 def test_steps_in_bfloat16_give_the_same_bits_twice(masks: sections.MaskSettings | None) -> None:
     distillation = sections.DistillationSettings(features=0.5, logits=0.5)
-    incremental = incremental_settings(rebalancing="classifier_learning", distillation=distillation)
-    settings = train_settings(masks=masks, incremental=incremental, averaging=1.0)
+    incremental = builders.incremental_settings(rebalancing="classifier_learning", distillation=distillation)
+    settings = builders.train_settings(masks=masks, incremental=incremental, averaging=1.0)
     one, two = (take_steps(CUDA, settings, "bfloat16") for _ in range(2))
-    assert same_bits(weights(one.network), weights(two.network))
+    assert builders.same_bits(builders.weights(one.network), builders.weights(two.network))
 
 
 @pytest.mark.parametrize("channels", [(16, 16), (16, 32), (32, 32), (64, 64)])

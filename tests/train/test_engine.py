@@ -1,10 +1,6 @@
 """Training against the loop of a textbook (tests/train/textbook.py), on torch's own optimiser."""
 
-import gc
 import math
-import subprocess
-import sys
-import weakref
 
 import pytest
 import torch
@@ -16,21 +12,15 @@ from der.train.engine import learning_rate
 from tests.builders import (
     CHANNELS,
     NETWORK,
-    NO_AUGMENTATION,
     Killed,
     Killer,
     MemoryKeeper,
     Recorder,
-    build_engine,
-    build_objective,
-    draws_of,
     largest_difference,
     phase_settings,
-    random_network,
     same_bits,
     take_step,
     train_settings,
-    training_images,
     weights,
 )
 from tests.train.textbook import (
@@ -136,37 +126,6 @@ def test_a_loss_that_is_not_finite_names_step_and_epoch() -> None:
         take_step(None, class_names(1), DATA[0], settings, recorder)
     assert len(recorder.records) == 1
     assert math.isfinite(recorder.records[0].loss)
-
-
-def test_a_released_engine_is_gone_at_once() -> None:
-    network = random_network([2])
-    one = build_engine(build_objective(network, 0), [], training_images(0, [5, 5]), phase_settings())
-    one.run_epoch(draws_of(10, NO_AUGMENTATION), 0.1, lambda _: None)
-    gone = weakref.ref(one)
-    gc.disable()
-    try:
-        one.release()
-        del one
-        assert gone() is None
-    finally:
-        gc.enable()
-
-
-def test_training_leaves_torch_s_compiler_alone() -> None:
-    """It costs seconds, and torch's own class imports it."""
-    script = """
-import sys
-import torch
-from der.train.engine import SGD, Group
-value = torch.nn.Parameter(torch.ones(2))
-descent = SGD([Group([value], torch.tensor(0.1), 0.0)], 0.9, torch.device("cpu"))
-value.sum().backward()
-descent.step()
-descent.zero_grad()
-print("torch._dynamo" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_the_rates_of_the_notebook() -> None:

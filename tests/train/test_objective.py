@@ -13,22 +13,7 @@ from der.model.network import build_extractor
 from der.model.resnet import BasicBlock, ResNet
 from der.settings.sections import DistillationSettings, NetworkSettings
 from der.train.objective import ChannelMasks, Compensated, Distillation, Loss, RepresentationObjective
-from tests.builders import (
-    CHANNELS,
-    NETWORK,
-    NO_AUGMENTATION,
-    RESNET18,
-    build_engine,
-    build_objective,
-    draws_of,
-    mask_settings,
-    phase_settings,
-    random_extractor,
-    random_network,
-    same_bits,
-    training_images,
-    weights,
-)
+from tests import builders
 
 Wide = NDArray[np.float64]
 
@@ -156,8 +141,8 @@ def test_distillation_without_images_is_0_and_adds_nothing_to_the_state() -> Non
 
 
 def test_bfloat16_is_for_the_extractor_alone() -> None:
-    network = random_network([3, 2])
-    objective = build_objective(network, old_classes=3).eval()
+    network = builders.random_network([3, 2])
+    objective = builders.build_objective(network, old_classes=3).eval()
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     frozen = torch.randn(6, 64, generator=torch.Generator().manual_seed(1))
     labels = torch.tensor([0, 1, 2, 3, 4, 4])
@@ -172,12 +157,14 @@ def test_bfloat16_is_for_the_extractor_alone() -> None:
     assert loss.total.item() == pytest.approx(main + auxiliary, rel=1e-5)
 
 
-BACKBONES = [NETWORK, RESNET18]
+BACKBONES = [builders.NETWORK, builders.RESNET18]
 
 
-def masked(settings: NetworkSettings = NETWORK, **changes: Any) -> tuple[ResNet, ChannelMasks]:
-    extractor = random_extractor(1, settings=settings)
-    return extractor, ChannelMasks(extractor, mask_settings(**changes), torch.Generator().manual_seed(0))
+def masked(settings: NetworkSettings = builders.NETWORK, **changes: Any) -> tuple[ResNet, ChannelMasks]:
+    extractor = builders.random_extractor(1, settings=settings)
+    return extractor, ChannelMasks(
+        extractor, builders.mask_settings(**changes), torch.Generator().manual_seed(0)
+    )
 
 
 def blocks(extractor: ResNet) -> list[list[BasicBlock]]:
@@ -190,11 +177,16 @@ def blocks(extractor: ResNet) -> list[list[BasicBlock]]:
 )
 def test_the_annealing_table(batches: int, table: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     # s of batch b of B, seen in a mask whose e is so small that sigmoid(s e) = 1/2 + s e / 4.
-    network = random_network([2])
-    masks = ChannelMasks(network.extractors[0], mask_settings(), torch.Generator().manual_seed(0))
-    objective = build_objective(network, 0, masks=masks)
-    engine = build_engine(
-        objective, [], training_images(0, [4 * batches] * 2), phase_settings(), NO_AUGMENTATION, masks=masks
+    network = builders.random_network([2])
+    masks = ChannelMasks(network.extractors[0], builders.mask_settings(), torch.Generator().manual_seed(0))
+    objective = builders.build_objective(network, 0, masks=masks)
+    engine = builders.build_engine(
+        objective,
+        [],
+        builders.training_images(0, [4 * batches] * 2),
+        builders.phase_settings(),
+        builders.NO_AUGMENTATION,
+        masks=masks,
     )
     seen: list[float] = []
 
@@ -204,7 +196,7 @@ def test_the_annealing_table(batches: int, table: list[float], monkeypatch: pyte
 
     monkeypatch.setattr(Compensated, "apply", spy)
     for _ in range(2):  # anew in each epoch
-        engine.run_epoch(draws_of(8 * batches, NO_AUGMENTATION), 1e-30, lambda _: None)
+        engine.run_epoch(builders.draws_of(8 * batches, builders.NO_AUGMENTATION), 1e-30, lambda _: None)
     assert seen == pytest.approx(2 * table, rel=1e-5)
 
 
@@ -234,7 +226,7 @@ def test_sparsity_is_the_share_of_convolution_weights(settings: NetworkSettings,
 
     extractor, masks = masked(settings, start_mean=start)
     assert masks.sparsity(torch.ones(sum(masks.sizes))).item() == 1
-    pruned = build_extractor(settings, CHANNELS, masks.shape())
+    pruned = build_extractor(settings, builders.CHANNELS, masks.shape())
     hard = (masks.e > 0).float()
     assert masks.sparsity(hard).item() == pytest.approx(count(pruned) / count(extractor), rel=1e-6)
     assert 0.001 < count(pruned) / count(extractor) < 0.9
@@ -248,7 +240,7 @@ def test_a_channel_turned_off_is_zero_all_along_its_stream(settings: NetworkSett
     outputs: list[Tensor] = []
     for module in [extractor.stem, *itertools.chain(*blocks(extractor))]:
         module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    extractor(torch.randn(4, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0)))
+    extractor(torch.randn(4, builders.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0)))
     streams = [0, *(index for index, stage in enumerate(blocks(extractor)) for _ in stage)]
     assert len(outputs) == len(streams)
     for output, index in zip(outputs, streams, strict=True):
@@ -278,14 +270,14 @@ def test_a_group_keeps_its_largest_at_least(clamped: bool) -> None:
 
 def test_released_layers_have_no_gate_and_answer_as_before() -> None:
     extractor, masks = masked()
-    images = torch.randn(4, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
-    before, values = extractor(images), weights(extractor)
+    images = torch.randn(4, builders.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
+    before, values = extractor(images), builders.weights(extractor)
     masks.sharpen(torch.tensor(0.1))
     assert not torch.equal(extractor(images), before)
     masks.release()
     assert torch.equal(extractor(images), before)
     assert all(getattr(module, "gate", None) is None for module in extractor.modules())
-    assert same_bits(weights(extractor), values)
+    assert builders.same_bits(builders.weights(extractor), values)
 
 
 @pytest.mark.parametrize("settings", BACKBONES, ids=["cifar_resnet", "resnet"])
@@ -301,13 +293,17 @@ def test_a_shared_mask_learns_from_the_mean_of_its_layers(settings: NetworkSetti
 
 def trained(rate: float, weight_decay: float = 0.0, **changes: Any) -> tuple[Tensor, Tensor, Any]:
     """e before and after one batch, and the gradient it stepped by."""
-    network = random_network([2])
-    masks = ChannelMasks(network.extractors[0], mask_settings(**changes), torch.Generator().manual_seed(0))
+    network = builders.random_network([2])
+    masks = ChannelMasks(
+        network.extractors[0], builders.mask_settings(**changes), torch.Generator().manual_seed(0)
+    )
     before = masks.e.detach().clone()
-    phase = phase_settings(weight_decay=weight_decay)
-    objective = build_objective(network, 0, masks=masks)
-    engine = build_engine(objective, [], training_images(0, [4, 4]), phase, NO_AUGMENTATION, masks=masks)
-    engine.run_epoch(draws_of(8, NO_AUGMENTATION), rate, lambda _: None)
+    phase = builders.phase_settings(weight_decay=weight_decay)
+    objective = builders.build_objective(network, 0, masks=masks)
+    engine = builders.build_engine(
+        objective, [], builders.training_images(0, [4, 4]), phase, builders.NO_AUGMENTATION, masks=masks
+    )
+    engine.run_epoch(builders.draws_of(8, builders.NO_AUGMENTATION), rate, lambda _: None)
     return before, masks.e.detach(), masks.e.grad
 
 

@@ -10,22 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from der.train.log import EpochRecord, Listener, Progress, TensorBoard, warn, write_log
-from der.train.step import StepInputs, TrainedStep, train_step
-from tests.builders import (
-    CPU,
-    NETWORK,
-    Killed,
-    MemoryKeeper,
-    Recorder,
-    classifier_settings,
-    incremental_settings,
-    phase_settings,
-    same_bits,
-    train_settings,
-    training_images,
-    weights,
-)
+from der.train.log import EpochRecord, Progress, TensorBoard, warn
 
 # Of packages that TensorBoard imports.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -91,24 +76,7 @@ def test_an_unplanned_phase_is_shown_too(capsys: pytest.CaptureFixture[str]) -> 
     assert lines[1].startswith("a step, own: epoch 1/2, ") and len(lines) == 2
 
 
-def test_the_log_of_two_epochs(tmp_path: Path) -> None:
-    write_log(
-        tmp_path / "1",
-        [EpochRecord("first", 1, 0.1, 2.5, 0.0, 12.5), EpochRecord("second", 2, 0.01, 1.0, 0.5, 100.0)],
-    )
-    assert (tmp_path / "1/log.csv").read_bytes() == (
-        b"phase,epoch,learning_rate,loss,auxiliary_loss,accuracy\n"
-        b"first,1,0.1,2.5,0.0,12.5\nsecond,2,0.01,1.0,0.5,100.0\n"
-    )
-
-
 TAGS = {"loss", "auxiliary_loss", "accuracy", "learning_rate", "images_per_second"}
-SETTINGS = train_settings(
-    base=phase_settings(epochs=5),
-    incremental=incremental_settings(
-        epochs=5, rebalancing="classifier_learning", classifier=classifier_settings(epochs=3)
-    ),
-)
 
 
 def refuse(sentence: str) -> None:
@@ -145,44 +113,6 @@ def test_a_resumed_phase_has_each_epoch_once_and_a_new_one_forgets_the_old(tmp_p
     assert [value for _, value in found["learning_rate"][:3]] == pytest.approx([0.1, 0.05, 0.1 / 3])
     write(tmp_path, 1, loss=lambda epoch: 7.0)
     assert points(tmp_path / "representation")["loss"] == [(1, 7.0)]
-
-
-def teach(listener: Listener, keeper: MemoryKeeper | None = None) -> TrainedStep:
-    """Two steps; the second one's result."""
-    steps = [["a", "b"], ["c"]]
-    first = StepInputs(None, steps[:1], training_images(0, [9, 9]), NETWORK, SETTINGS, CPU)
-    before = train_step(first, Recorder(), MemoryKeeper()).checkpoint
-    second = StepInputs(before, steps, training_images(1, [4, 4, 9]), NETWORK, SETTINGS, CPU)
-    return train_step(second, listener, keeper or MemoryKeeper())
-
-
-class Dying(Progress):
-    """Ends the run during the batch after so many batches."""
-
-    def __init__(self, curves: Path, batches: int) -> None:
-        super().__init__("train_task 2", TensorBoard(curves, refuse))
-        self.left = batches
-
-    def on_images(self, images: int) -> None:
-        if not self.left:
-            raise Killed
-        self.left -= 1
-
-
-@pytest.mark.slow
-def test_a_killed_training_goes_on_in_its_curves_and_gives_the_same_bytes(tmp_path: Path) -> None:
-    keeper = MemoryKeeper()
-    for batches in (2 * 3 + 1, 4):  # in the third epoch, then in the one after it
-        with pytest.raises(Killed):
-            teach(Dying(tmp_path, batches), keeper)
-    trained, alone = teach(Dying(tmp_path, 1000), keeper), teach(Recorder())
-    assert same_bits(weights(trained.checkpoint.network), weights(alone.checkpoint.network))
-    assert trained.records == alone.records
-    for phase in ("representation", "classifier"):
-        losses = {one.epoch: one.loss for one in alone.records if one.phase == phase}
-        found = points(tmp_path / phase)["loss"]
-        assert [epoch for epoch, _ in found] == list(losses)
-        assert dict(found) == pytest.approx(losses, rel=1e-6)
 
 
 @pytest.mark.slow

@@ -26,26 +26,7 @@ from der.train.step import (
     warn_of_few,
     weight_alignment,
 )
-from tests.builders import (
-    NETWORK,
-    NO_AUGMENTATION,
-    NORMALIZATION,
-    Killed,
-    Killer,
-    MemoryKeeper,
-    Recorder,
-    classifier_settings,
-    incremental_settings,
-    mask_settings,
-    random_checkpoint,
-    random_network,
-    same_bits,
-    step_run,
-    take_step,
-    train_settings,
-    training_images,
-    weights,
-)
+from tests import builders
 
 
 def test_by_hand() -> None:
@@ -53,28 +34,32 @@ def test_by_hand() -> None:
     with torch.no_grad():
         network.head.weight.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0], [-6.0, 8.0]]))  # norms 5, 1 and 10
         network.head.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
-    assert weight_alignment(step_run(2, train_settings()), network, IMAGES).gamma == pytest.approx(0.3)
+    assert weight_alignment(
+        builders.step_run(2, builders.train_settings()), network, IMAGES
+    ).gamma == pytest.approx(0.3)
     torch.testing.assert_close(network.head.weight.detach()[2], torch.tensor([-1.8, 2.4]))
     assert network.head.bias.tolist() == [1.0, 2.0, 3.0]
 
 
-STAGE = classifier_settings(epochs=3, learning_rate=0.2, milestones=[1], temperature=5.0, batch_size=4)
+STAGE = builders.classifier_settings(
+    epochs=3, learning_rate=0.2, milestones=[1], temperature=5.0, batch_size=4
+)
 
-SETTINGS = train_settings(
-    augmentation=NO_AUGMENTATION,
-    incremental=incremental_settings(rebalancing="classifier_learning", classifier=STAGE),
+SETTINGS = builders.train_settings(
+    augmentation=builders.NO_AUGMENTATION,
+    incremental=builders.incremental_settings(rebalancing="classifier_learning", classifier=STAGE),
 )
 
 NAMES = [["a", "b"], ["c", "d"]]
 
-IMAGES = training_images(0, [3, 4, 9, 9])
+IMAGES = builders.training_images(0, [3, 4, 9, 9])
 
 
-def stage(settings: TrainSettings = SETTINGS) -> tuple[Network, Network, Recorder]:
+def stage(settings: TrainSettings = SETTINGS) -> tuple[Network, Network, builders.Recorder]:
     """A random network before and after the stage, and what the listener heard."""
-    network, recorder = random_network([2, 2]), Recorder()
+    network, recorder = builders.random_network([2, 2]), builders.Recorder()
     before = copy.deepcopy(network)
-    run = step_run(2, settings, listener=recorder)
+    run = builders.step_run(2, settings, listener=recorder)
     classifier_learning(run, network, IMAGES)
     return before, network, recorder
 
@@ -83,15 +68,17 @@ def test_the_stage_against_the_textbook() -> None:
     before, after, _ = stage()
     numbers = balanced_subset(IMAGES.labels, generator(0, "balanced subset", 2))
     pixels = torch.from_numpy(IMAGES.pixels.read(numbers)) / 255
-    x = ((pixels - torch.tensor(NORMALIZATION.mean)) / torch.tensor(NORMALIZATION.std)).permute(0, 3, 1, 2)
+    x = (
+        (pixels - torch.tensor(builders.NORMALIZATION.mean)) / torch.tensor(builders.NORMALIZATION.std)
+    ).permute(0, 3, 1, 2)
     y = torch.from_numpy(IMAGES.labels[numbers])
-    head = random_linear(128, 4, NETWORK, generator(0, "classifier", 2))
+    head = random_linear(128, 4, builders.NETWORK, generator(0, "classifier", 2))
     optimizer = torch.optim.SGD(head.parameters(), lr=0.2, momentum=0.9, weight_decay=5e-4)
     with torch.no_grad():
         features = before.features(x.float())
     for epoch, rate in enumerate([0.2, 0.02, 0.02]):
         optimizer.param_groups[0]["lr"] = rate
-        order = draw_epoch(len(y), NO_AUGMENTATION, 0, "classifier", 2, epoch).order
+        order = draw_epoch(len(y), builders.NO_AUGMENTATION, 0, "classifier", 2, epoch).order
         for batch in order.split(4):
             optimizer.zero_grad()
             F.cross_entropy(head(features[batch]) / 5, y[batch]).backward()
@@ -101,11 +88,16 @@ def test_the_stage_against_the_textbook() -> None:
 
 
 def test_the_stage_learns_from_whole_images_alone() -> None:
-    with_mixes = replace(SETTINGS, augmentation=replace(NO_AUGMENTATION, cutmix=1.0))
+    with_mixes = replace(SETTINGS, augmentation=replace(builders.NO_AUGMENTATION, cutmix=1.0))
     (_, plain, _), (_, mixed, _) = stage(), stage(with_mixes)
-    assert same_bits(weights(plain), weights(mixed))
-    steps = [take_step(None, NAMES[:1], training_images(0, [9, 9]), one) for one in (SETTINGS, with_mixes)]
-    assert not same_bits(*(weights(step.network) for step in steps))  # representation learning does
+    assert builders.same_bits(builders.weights(plain), builders.weights(mixed))
+    steps = [
+        builders.take_step(None, NAMES[:1], builders.training_images(0, [9, 9]), one)
+        for one in (SETTINGS, with_mixes)
+    ]
+    assert not builders.same_bits(
+        *(builders.weights(step.network) for step in steps)
+    )  # representation learning does
 
 
 @pytest.mark.parametrize("counts", [[3, 4, 9, 9], [5, 5], [1, 50], [7]])
@@ -119,8 +111,8 @@ def test_the_subset_is_balanced(counts: list[int]) -> None:
 
 def warnings_of(steps: list[list[str]], counts: list[int], rebalancing: str) -> list[str]:
     heard: list[str] = []
-    settings = replace(SETTINGS, incremental=incremental_settings(rebalancing=rebalancing))
-    warn_of_few(steps, training_images(0, counts), settings, heard.append)
+    settings = replace(SETTINGS, incremental=builders.incremental_settings(rebalancing=rebalancing))
+    warn_of_few(steps, builders.training_images(0, counts), settings, heard.append)
     return heard
 
 
@@ -137,21 +129,21 @@ def test_a_new_class_of_few_images_is_told_of() -> None:
 
 
 def take(settings: TrainSettings = SETTINGS, **changes: Any) -> Checkpoint:
-    return take_step(random_checkpoint([2]), NAMES, IMAGES, settings, **changes)
+    return builders.take_step(builders.random_checkpoint([2]), NAMES, IMAGES, settings, **changes)
 
 
 def test_in_a_step_it_follows_representation_learning() -> None:
-    recorder = Recorder()
+    recorder = builders.Recorder()
     learned = take(listener=recorder)
     plain = take(replace(SETTINGS, incremental=replace(SETTINGS.incremental, rebalancing="none")))
     assert recorder.phases == [("representation", 2, 25), ("classifier", 3, 12)]
     for one, other in zip(learned.network.extractors, plain.network.extractors, strict=True):
-        assert same_bits(weights(one), weights(other))
+        assert builders.same_bits(builders.weights(one), builders.weights(other))
     assert not torch.equal(learned.network.head.weight, plain.network.head.weight)
     assert learned.metadata is not None and learned.metadata.gamma is None
-    run = step_run(2, SETTINGS)
+    run = builders.step_run(2, SETTINGS)
     classifier_learning(run, plain.network, IMAGES)
-    assert same_bits(weights(plain.network), weights(learned.network))
+    assert builders.same_bits(builders.weights(plain.network), builders.weights(learned.network))
 
 
 # Two epochs of four batches of the representation, then three of three of the classifier.
@@ -160,23 +152,23 @@ def test_in_a_step_it_follows_representation_learning() -> None:
     [(7, [1], 1 + 3, False), (8, [2], 3, True), (12, [2, 1], 2, False)],
 )
 def test_resumed_it_gives_the_same_bits(batches: int, resumed: list[int], left: int, masked: bool) -> None:
-    settings = replace(SETTINGS, masks=mask_settings() if masked else None)
-    keeper, listener = MemoryKeeper(), Recorder()
-    with pytest.raises(Killed):
-        take(settings, listener=Killer(batches), keeper=keeper)
+    settings = replace(SETTINGS, masks=builders.mask_settings() if masked else None)
+    keeper, listener = builders.MemoryKeeper(), builders.Recorder()
+    with pytest.raises(builders.Killed):
+        take(settings, listener=builders.Killer(batches), keeper=keeper)
     again = take(settings, listener=listener, keeper=keeper)
     whole = take(settings)
     assert again.metadata == whole.metadata
-    assert same_bits(weights(again.network), weights(whole.network))
+    assert builders.same_bits(builders.weights(again.network), builders.weights(whole.network))
     assert listener.resumed == resumed
     assert len(listener.records) == left
 
 
-FEW_IMAGES = training_images(1, [3, 3, 5])
+FEW_IMAGES = builders.training_images(1, [3, 3, 5])
 
 
 def rebalance(name: str, network: Network) -> Rebalanced:
-    return find_rebalancing(name)(step_run(2, train_settings()), network, FEW_IMAGES)
+    return find_rebalancing(name)(builders.step_run(2, builders.train_settings()), network, FEW_IMAGES)
 
 
 @torch.no_grad()
@@ -222,5 +214,5 @@ def test_what_else_it_does_is_refused(
 
     monkeypatch.setattr(sys.modules[__name__], "own", own, raising=False)
     with pytest.raises(UserError) as caught:
-        rebalance(f"{__name__}:own", random_network([2, 1]))
+        rebalance(f"{__name__}:own", builders.random_network([2, 1]))
     assert str(caught.value).startswith(f"train.incremental.rebalancing: {__name__}:own {fault}")

@@ -139,14 +139,6 @@ def test_a_recipe_is_silent_on_what_is_off() -> None:
     assert recipe["incremental"]["distillation"] == {"features": 0.5, "logits": 0.5}
 
 
-def test_without_the_auxiliary_loss_there_is_none() -> None:
-    for weight in (0.0, 1.0):
-        recorder = Recorder()
-        phase = incremental_settings(auxiliary_weight=weight)
-        learn_from(random_network([2, 2]), 2, IMAGES, train_settings(incremental=phase), recorder)
-        assert all((record.auxiliary_loss > 0) is (weight > 0) for record in recorder.records)
-
-
 ONE_PIXEL = 4  # of side: the extractor reduces it to one pixel
 
 

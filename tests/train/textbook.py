@@ -24,18 +24,7 @@ from der.model.checkpoint import Checkpoint
 from der.model.network import Network, empty_network, expand, fold_batchnorm, random_linear
 from der.settings.sections import TrainSettings
 from der.train.batches import Draws, TrainingImages
-from tests.builders import (
-    CHANNELS,
-    NETWORK,
-    NORMALIZATION,
-    Recorder,
-    draws_of,
-    incremental_settings,
-    phase_settings,
-    take_step,
-    train_settings,
-    training_images,
-)
+from tests import builders
 
 NEW_CLASSES = [2, 2, 3]
 PER_CLASS = [[11, 10], [4, 3, 9, 9], [2, 2, 3, 3, 9, 8, 3]]  # images; in batches of 8 the last is partial
@@ -44,13 +33,13 @@ DRAWS = 2  # of the images
 
 def step_images(draw: int) -> list[TrainingImages]:
     """The training images of the three steps."""
-    return [training_images(10 * draw + step, counts) for step, counts in enumerate(PER_CLASS)]
+    return [builders.training_images(10 * draw + step, counts) for step, counts in enumerate(PER_CLASS)]
 
 
 DATA = step_images(0)
-SETTINGS = train_settings(
-    base=phase_settings(epochs=4, milestones=[1, 3], decay=0.2, weight_decay=0.01),
-    incremental=incremental_settings(
+SETTINGS = builders.train_settings(
+    base=builders.phase_settings(epochs=4, milestones=[1, 3], decay=0.2, weight_decay=0.01),
+    incremental=builders.incremental_settings(
         epochs=3,
         learning_rate=0.03,
         milestones=[2],
@@ -73,7 +62,9 @@ def augmented(images: TrainingImages, draws: Draws, settings: TrainSettings) -> 
         image = TF.crop(image, int(draws.top[visit]), int(draws.left[visit]), *pixels.shape[1:3])
         image = TF.hflip(image) if draws.flip[visit] else image
         image = TF.adjust_brightness(image, float(draws.brightness[visit]))
-        inputs.append(TF.normalize(TF.to_tensor(image), NORMALIZATION.mean, NORMALIZATION.std))
+        inputs.append(
+            TF.normalize(TF.to_tensor(image), builders.NORMALIZATION.mean, builders.NORMALIZATION.std)
+        )
     return torch.stack(inputs)
 
 
@@ -98,8 +89,10 @@ class Textbook:
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
         old, new = previous.classes, NEW_CLASSES[step - 1]
         phase = SETTINGS.incremental if old else SETTINGS.base
-        network = expand(previous, new, NETWORK, CHANNELS, generator(0, "initialization", step))
-        auxiliary = random_linear(64, new + 1, NETWORK, generator(0, "auxiliary classifier", step))
+        network = expand(
+            previous, new, builders.NETWORK, builders.CHANNELS, generator(0, "initialization", step)
+        )
+        auxiliary = random_linear(64, new + 1, builders.NETWORK, generator(0, "auxiliary classifier", step))
         *frozen, newest = network.extractors
         newest.train().to(memory_format=memory_format)
         optimizer = torch.optim.SGD(
@@ -113,7 +106,7 @@ class Textbook:
         losses = []
         for epoch, rate in enumerate(RATES[min(step, 2) - 1]):
             optimizer.param_groups[0]["lr"] = rate
-            draws = draws_of(len(images.labels), SETTINGS.augmentation, 0, step, epoch)
+            draws = builders.draws_of(len(images.labels), SETTINGS.augmentation, 0, step, epoch)
             x = augmented(images, draws, SETTINGS).contiguous(memory_format=memory_format)
             y = torch.from_numpy(images.labels)[draws.order]
             sum_of_losses = 0.0
@@ -145,7 +138,7 @@ class TextbookRun:
 
     data: list[TrainingImages]
     checkpoints: list[Checkpoint | None]  # after steps 0 to 3
-    recorders: list[Recorder]
+    recorders: list[builders.Recorder]
 
     @property
     def networks(self) -> list[Network]:
@@ -165,6 +158,8 @@ def run_steps(data: list[TrainingImages], settings: TrainSettings = SETTINGS) ->
     checkpoints: list[Checkpoint | None] = [None]
     recorders = []
     for step, images in enumerate(data, start=1):
-        recorders.append(Recorder())
-        checkpoints.append(take_step(checkpoints[-1], class_names(step), images, settings, recorders[-1]))
+        recorders.append(builders.Recorder())
+        checkpoints.append(
+            builders.take_step(checkpoints[-1], class_names(step), images, settings, recorders[-1])
+        )
     return TextbookRun(data, checkpoints, recorders)

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.pycil.accuracy import format_accuracy, learn_seeds, paired, standard_error
-from bench.pycil.contenders import CONTENDERS, Epoch, Job, Step
-from bench.pycil.images import prepare_job, read_images, write_images
+from bench.pycil.accuracy import format_accuracy, paired, standard_error
+from bench.pycil.contenders import CONTENDERS, Job
+from bench.pycil.images import prepare_job
 from bench.pycil.parity import compare_changes
 from bench.pycil.plans import Plan
-from bench.pycil.process import Learner, start_learners
-from bench.pycil.results import Record, Results
+from bench.pycil.results import Results
 from der.core.errors import UserError
 
 PLAN = Plan("short", (2, 2), "seed", 5, 3, 8, 1, 8, 2, (1,), 4, 8, 1)
@@ -35,52 +34,6 @@ def archive(tmp_path: Path) -> Path:
 def job(archive: Path) -> Iterator[Job]:
     with prepare_job(archive, PLAN, 0, "cpu") as prepared:
         yield prepared
-
-
-def test_a_seed_has_its_own_classes_and_images_and_always_the_same(archive: Path, tmp_path: Path) -> None:
-    written = []
-    for number, seed in enumerate((1, 1, 2)):
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        write_images(archive, PLAN, seed, directory)
-        written.append(np.stack([read_images(directory, "train", label) for label in range(4)]))
-        assert read_images(directory, "test", 3).shape == (3, 8, 8, 3)
-    assert written[0].shape == (4, 5, 8, 8, 3)
-    assert np.array_equal(written[0], written[1])
-    assert not np.array_equal(written[0], written[2])
-
-
-@pytest.fixture(scope="module")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
-    with start_learners([OURS], tmp_path_factory.mktemp("checkout")) as learners:
-        yield learners[0]
-
-
-def test_ours_tells_of_every_epoch_and_step(job: Job, learner: Learner) -> None:
-    events = list(learner.events(job))
-    again = list(learner.events(job))
-    epochs = [(one.step, one.epoch, one.images) for one in events if isinstance(one, Epoch)]
-    assert epochs == [(1, 0, 10), (1, 1, 10), (2, 0, 18), (2, 1, 18)]
-    steps = [one for one in events if isinstance(one, Step)]
-    assert [one.step for one in steps] == [1, 2] and steps[0].gamma is None and steps[1].gamma is not None
-    assert [one for one in again if isinstance(one, Step)] == steps
-    assert learner.peak_mb > 0
-
-
-def test_an_error_names_the_program(learner: Learner, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)ours: .*train-0\.npy"):
-        next(learner.events(Job(PLAN, tmp_path / "missing", 0, "cpu")))
-
-
-def test_runs_that_are_done_are_left_out(archive: Path, learner: Learner, tmp_path: Path) -> None:
-    results = Results(tmp_path / "short.json", {"case": "short"})
-    done: Record = {"program": "ours", "seed": 0, "average": -1.0}
-    results.add(done)
-    said: list[str] = []
-    learn_seeds([learner], lambda seed: prepare_job(archive, PLAN, seed, "cpu"), [0, 1], results, said.append)
-    first, second = results.read()
-    assert first == done
-    assert (second["program"], second["seed"], len(second["top1"]), len(said)) == ("ours", 1, 2, 1)
 
 
 def test_our_changes_of_images_are_those_of_torchvision(job: Job) -> None:

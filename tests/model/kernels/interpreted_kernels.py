@@ -92,8 +92,6 @@ def test_convolution_with_its_moments_and_gradients(shape: tuple[int, ...], tile
         ((16, 3, 7), False, False, 0.0, 2),
         ((16, 3, 7), True, True, 1000.0, 256),
         ((24, 2, 5), True, False, 1000.0, 2),
-        ((24, 2, 5), False, True, 0.0, 256),
-        ((80, 2, 5), True, True, 0.0, 2),
         ((80, 2, 5), False, False, 1000.0, 256),
     ],
     indirect=["tiles"],
@@ -168,9 +166,8 @@ LAYERS = [(16, 16, 3, 1), (16, 32, 3, 1), (16, 32, 3, 2), (16, 16, 1, 1), (3, 16
 # With ReLU, with a residual, channels last.
 CASES = [
     (LAYERS[0], True, True, True),
-    (LAYERS[0], False, False, False),
-    (LAYERS[1], True, False, False),
-    (LAYERS[1], False, True, True),
+    (LAYERS[1], False, False, False),
+    (LAYERS[1], True, True, True),
     (LAYERS[2], True, True, False),
     (LAYERS[3], False, True, True),
     (LAYERS[4], True, False, True),

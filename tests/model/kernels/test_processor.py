@@ -1,7 +1,5 @@
 """Layers on processors, in training and frozen, against formulas in float64 and torch's own gradients."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -206,34 +204,6 @@ def test_a_frozen_layer_against_convolution_addition_and_relu(
     found = folded_layer(x, random_conv(*form), residual, relu)
     assert found.dtype == dtype
     assert error_of(found, expected) <= bound
-
-
-# Compiles something small on two threads, and says how many OpenMPs the process has then.
-PARALLEL = r"""
-import re, torch
-from der.model.kernels.processor import compile_source
-torch.ones(9).sum()
-library, _ = compile_source('''
-    #include <omp.h>
-    extern "C" int call() {
-        int threads = 0;
-        #pragma omp parallel num_threads(2)
-        #pragma omp atomic
-        ++threads;
-        return threads;
-    }
-''')
-maps = open("/proc/self/maps").read()
-print(library.call(), len(set(re.findall(r"/\S*lib(?:gomp|omp|iomp5)\S*", maps))))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
-@pytest.mark.usefixtures("kernels")
-def test_no_second_team_of_threads() -> None:
-    """One OpenMP in a process that has trained with them: two would keep each other from the cores."""
-    done = subprocess.run([sys.executable, "-c", PARALLEL], capture_output=True, text=True, check=True)
-    assert done.stdout == "2 1\n"
 
 
 @pytest.mark.parametrize(
