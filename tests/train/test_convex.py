@@ -61,10 +61,10 @@ def test_lda_is_scikit_learns(features: int) -> None:
         rows_RP, labels_R
     )
     sums = convex.sums_of((rows_RP[labels_R == label] for label in range(3)), features)
-    ours = convex.lda(sums, 0.4)
+    weight_DK, bias_K = convex.lda(sums, 0.4)
     np.testing.assert_allclose(convex.metric(sums, 0.4), textbook_metric(drawn, 0.4), atol=1e-10)
-    np.testing.assert_allclose(ours.weight_DK.T, known.coef_, rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(ours.bias_K - np.log(3), known.intercept_, rtol=1e-7)
+    np.testing.assert_allclose(weight_DK.T, known.coef_, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(bias_K - np.log(3), known.intercept_, rtol=1e-7)
     fitted = logits(convex.fit_convex(drawn, "lda", 0.4), rows_RP)
     theirs = known.decision_function(rows_RP)
     theirs -= theirs.mean(axis=1, keepdims=True)
@@ -88,20 +88,20 @@ def test_logistic_reaches_scikit_learns_optimum(penalty: float) -> None:
     known = LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=10_000)
     known.fit(white, labels_R, sample_weight=1 / (3 * np.bincount(labels_R))[labels_R])
     sums = convex.sums_of((rows_RP[labels_R == label] for label in range(3)), 6)
-    ours = convex.logistic(rows_RP, labels_R, sums, 0.5, penalty, 1e-9)
+    weight_DK, bias_K = convex.logistic(rows_RP, labels_R, sums, 0.5, penalty, 1e-9)
     theirs = known.decision_function(white)
-    mine = rows_RP @ ours.weight_DK + ours.bias_K
+    mine = rows_RP @ weight_DK + bias_K
     np.testing.assert_allclose(
         mine - mine.mean(axis=1, keepdims=True), theirs - theirs.mean(axis=1, keepdims=True), atol=1e-5
     )
 
 
 @pytest.mark.parametrize("method", ["lda", "logistic"])
-def test_images_given_twice_or_more_change_no_decision(method: convex.Method) -> None:
+def test_images_given_more_than_once_change_no_decision(method: convex.Method) -> None:
     drawn = draw((10, 10, 10), features=20)
     rows_RP, _ = rows(drawn)
     often = convex.fit_convex([np.repeat(drawn[0], 7, axis=0), *drawn[1:]], method, 0.5)
-    proportional(logits(often, rows_RP), logits(convex.fit_convex(drawn, method, 0.5), rows_RP), 1e-4)
+    proportional(logits(often, rows_RP), logits(convex.fit_convex(drawn, method, 0.5), rows_RP), 1e-3)
 
 
 @pytest.mark.parametrize("method", ["lda", "logistic"])
@@ -109,14 +109,36 @@ def test_more_features_than_rows(method: convex.Method) -> None:
     """The fit in the span of the rows is the fit in all dimensions."""
     drawn = draw(features=90)
     rows_RP, labels_R = rows(drawn)
-    fitted = convex.fit_convex(drawn, method, 0.5)
     sums = convex.sums_of((rows_RP[labels_R == label] for label in range(3)), 90)
     if method == "lda":
-        whole = convex.lda(sums, 0.5)
+        weight_DK, bias_K = convex.lda(sums, 0.5)
     else:
-        whole = convex.logistic(rows_RP, labels_R, sums, 0.5, convex.PENALTY, 1e-8)
-    expected = rows_RP @ whole.weight_DK + whole.bias_K
-    proportional(logits(fitted, rows_RP), expected - expected.mean(axis=1, keepdims=True), 1e-4)
+        weight_DK, bias_K = convex.logistic(rows_RP, labels_R, sums, 0.5, convex.PENALTY, 1e-8)
+    expected = rows_RP @ weight_DK + bias_K
+    expected -= expected.mean(axis=1, keepdims=True)
+    proportional(logits(convex.fit_convex(drawn, method, 0.5), rows_RP), expected, 1e-3)
+
+
+def test_auto_is_half_each() -> None:
+    """Near enough: the scales of the parts are those that suit each alone."""
+    drawn = draw((30, 30, 30), apart=0.7)
+    rows_RP, _ = rows(drawn)
+    both = logits(convex.fit_convex(drawn, "lda"), rows_RP) + logits(
+        convex.fit_convex(drawn, "logistic"), rows_RP
+    )
+    proportional(logits(convex.fit_convex(drawn), rows_RP), both, 0.02)
+
+
+@pytest.mark.parametrize(("variances", "best"), [((1, 1, 1, 1), 0.9), ((9, 1, 0.1, 0.01), 0.2)])
+def test_shrinks_as_much_as_the_data_ask_for(variances: tuple[float, ...], best: float) -> None:
+    """Features that vary alike are best measured alike; classes that differ in the quiet ones are not."""
+    stream = np.random.default_rng(3)
+    spread = np.sqrt(variances).repeat(10)
+    means = spread * stream.normal(size=(6, 40)) * 0.35
+    drawn = [(mean + spread * stream.normal(size=(12, 1, 40))).astype(np.float32) for mean in means]
+    shares = convex.fit_convex(drawn, "lda").shares
+    assert max(shares, key=lambda choice: shares[choice]).shrinkage == best
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("method", ["lda", "logistic", "auto"])
@@ -138,8 +160,8 @@ def test_views_of_an_image_are_held_out_together() -> None:
 @pytest.mark.parametrize("method", ["lda", "logistic", "auto"])
 def test_probabilities_hold_for_new_images(method: convex.Method) -> None:
     known, new = (
-        [one[half] for one in draw((200, 200, 200), apart=0.6, views=1)]
-        for half in (slice(100), slice(100, 200))
+        [one[half] for one in draw((1100, 1100, 1100), apart=0.6, views=1)]
+        for half in (slice(100), slice(100, 1100))
     )
     fitted = convex.fit_convex(known, method)
     rows_RP, labels_R = rows(new)

@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve, solve_triangular  # type: ignore[import-untyped]
 from scipy.optimize import minimize, minimize_scalar  # type: ignore[import-untyped]
-from scipy.special import logsumexp  # type: ignore[import-untyped]
+from scipy.special import logsumexp, softmax  # type: ignore[import-untyped]
 
 Method = Literal["auto", "logistic", "lda"]
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Linear = tuple[Array, Array]  # weights (D, K) and biases (K,): the logits of x are x @ weights + biases
 
-FOLDS = 5
-# To choose from, the first where nothing can be compared. Logistic regression depends little on both numbers.
-SHRINKAGES, PENALTY = {"lda": (0.65, 0.35, 0.9), "logistic": (0.9,)}, 1.0
-LOOSE, TIGHT = 1e-3, 1e-6  # the slope at which a fit ends: to be compared, and to be kept
+FOLDS = 4
+SHRINKAGES = {"lda": (0.6, 0.2, 0.9), "logistic": (0.9, 0.3)}  # the first where nothing can be compared
+PENALTY = 1.0
+ALIKE = 0.03  # nats of cross-entropy: a choice that is worse by this has 1 / e of the best one's share
+LOOSE, TIGHT = 1e-3, 1e-5  # the slope at which a fit ends: to be compared, and to be kept
 
 
 class Choice(NamedTuple):
@@ -33,13 +35,6 @@ class Choice(NamedTuple):
 
     method: str
     shrinkage: float
-
-
-class Linear(NamedTuple):
-    """A classifier: the logits of features x are ``x @ weight_DK + bias_K``."""
-
-    weight_DK: Array
-    bias_K: Array
 
 
 class Sums(NamedTuple):
@@ -51,11 +46,11 @@ class Sums(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A classifier in float32: the logits of features x are ``weight_KP @ x + bias_K``."""
+    """A classifier: the logits of features x are ``weight_KP @ x + bias_K``."""
 
     weight_KP: NDArray[np.float32]
     bias_K: NDArray[np.float32]
-    chosen: list[Choice]
+    shares: dict[Choice, float]  # of the logits, within a method
     loss: float  # cross-entropy of images held out, in nats; NaN if there were none
 
 
@@ -64,8 +59,9 @@ def fit_convex(
 ) -> Fitted:
     """Fit a classifier to the features (N, V, P) of each class's images; view 0 is the image as it is.
 
-    ``auto`` takes the mean of both methods' logits. Logits are scaled so that the probabilities of images
-    held out fit best. ``shrinkage``, above 0 and up to 1, is used instead of those of the methods.
+    Choices of a method whose images held out are predicted about as well share its logits; ``auto`` takes the
+    mean of both methods' logits. Logits are scaled so that the probabilities of images held out fit best.
+    ``shrinkage``, above 0 and up to 1, is used instead of those of the methods.
     """
     classes, (views, features) = len(features_by_class), features_by_class[0].shape[1:]
     labels_N = np.repeat(np.arange(classes), [len(one) for one in features_by_class])
@@ -79,39 +75,44 @@ def fit_convex(
         rows_RD = rows_RD @ basis_PD
 
     names = ("lda", "logistic") if method == "auto" else (method,)
-    ways = [[Choice(name, one) for one in ([shrinkage] if shrinkage else SHRINKAGES[name])] for name in names]
-    chosen, scales, loss = [way[0] for way in ways], np.full(len(ways), 1 / len(ways)), float("nan")
+    used = [[Choice(name, one) for one in ([shrinkage] if shrinkage else SHRINKAGES[name])] for name in names]
+    shares, loss = {choices[0]: 1.0 for choices in used}, float("nan")
+    scales = np.full(len(used), 1 / len(used))
     held_N = folds_N >= 0
     if classes > 1 and held_N.any():
-        logits = {choice: np.zeros((len(labels_N), classes)) for way in ways for choice in way}
+        logits = {choice: np.zeros((len(labels_N), classes)) for choices in used for choice in choices}
         for fold in range(FOLDS):
             rest_R, out_N = np.repeat(folds_N != fold, views), folds_N == fold
-            for choice, linear in fits(rows_RD[rest_R], labels_R[rest_R], features, logits, LOOSE):
-                logits[choice][out_N] = rows_RD[::views][out_N] @ linear.weight_DK + linear.bias_K
+            fitted = fits(rows_RD[rest_R], labels_R[rest_R], features, logits, LOOSE)
+            for choice, (weight_DK, bias_K) in fitted.items():
+                logits[choice][out_N] = rows_RD[::views][out_N] @ weight_DK + bias_K
         fitness = {choice: calibrate(logits[choice][held_N], labels_N[held_N]) for choice in logits}
-        chosen = [min(way, key=lambda choice: fitness[choice][1]) for way in ways]
-        scales = np.array([fitness[choice][0] for choice in chosen])
-        sum_NK = np.tensordot(scales, [logits[choice][held_N] for choice in chosen], axes=1)
+        for choices in used:
+            each = softmax([-fitness[choice][1] / ALIKE for choice in choices])
+            shares |= dict(zip(choices, each.tolist(), strict=True))
+        scales = np.array([share * fitness[choice][0] for choice, share in shares.items()])
+        sum_NK = np.tensordot(scales, [logits[choice][held_N] for choice in shares], axes=1)
         factor, loss = calibrate(sum_NK, labels_N[held_N])
         scales *= factor
-    kept = [linear for _, linear in fits(rows_RD, labels_R, features, chosen, TIGHT)]
-    weight_PK = np.tensordot(scales, [linear.weight_DK for linear in kept], axes=1)
+    weights, biases = zip(*fits(rows_RD, labels_R, features, shares, TIGHT).values(), strict=True)
+    weight_PK = np.tensordot(scales, weights, axes=1)
     if basis_PD is not None:
         weight_PK = basis_PD @ weight_PK
-    bias_K = scales @ np.array([linear.bias_K for linear in kept]) - centre_P @ weight_PK
-    return Fitted(weight_PK.T.astype(np.float32), bias_K.astype(np.float32), chosen, loss)
+    bias_K = scales @ np.array(biases) - centre_P @ weight_PK
+    return Fitted(weight_PK.T.astype(np.float32), bias_K.astype(np.float32), shares, loss)
 
 
 def fits(
     rows_RD: Array, labels_R: Labels, features: int, choices: Iterable[Choice], slope: float
-) -> Iterable[tuple[Choice, Linear]]:
-    """Yield each choice with its classifier."""
+) -> dict[Choice, Linear]:
+    """Return the classifier of each choice."""
     sums = sums_of((rows_RD[labels_R == label] for label in range(labels_R.max() + 1)), features)
-    for choice in choices:
-        if choice.method == "lda":
-            yield choice, lda(sums, choice.shrinkage)
-        else:
-            yield choice, logistic(rows_RD, labels_R, sums, choice.shrinkage, PENALTY, slope)
+    return {
+        choice: lda(sums, choice.shrinkage)
+        if choice.method == "lda"
+        else logistic(rows_RD, labels_R, sums, choice.shrinkage, PENALTY, slope)
+        for choice in choices
+    }
 
 
 def sums_of(rows_by_class: Iterable[Array], features: int, before: Sums | None = None) -> Sums:
@@ -135,7 +136,7 @@ def metric(sums: Sums, shrinkage: float) -> Array:
 def lda(sums: Sums, shrinkage: float) -> Linear:
     """Return the discriminants of equally frequent classes with covariance H."""
     weight_DK = solve(metric(sums, shrinkage), sums.means_KD.T, assume_a="pos")
-    return Linear(weight_DK, -0.5 * (sums.means_KD.T * weight_DK).sum(axis=0))
+    return weight_DK, -0.5 * (sums.means_KD.T * weight_DK).sum(axis=0)
 
 
 def logistic(
@@ -152,7 +153,8 @@ def logistic(
 
     def linear(flat: Array) -> Linear:
         point = flat.reshape(-1, classes)
-        return Linear(solve_triangular(root_DD, point[:-1], lower=True, trans="T"), stretch * point[-1])
+        weight_DK = solve_triangular(root_DD, point[:-1], lower=True, trans="T", check_finite=False)
+        return weight_DK, stretch * point[-1]
 
     def loss_and_slopes(flat: Array) -> tuple[float, Array]:
         weight_DK, bias_K = linear(flat)
@@ -164,7 +166,7 @@ def logistic(
         loss = weights_R @ (np.log(sums_R) - logits_RK[index_R, labels_R]) + (weight_DK * pull_DK).sum() / 2
         errors_RK *= (weights_R / sums_R)[:, None]
         errors_RK[index_R, labels_R] -= weights_R
-        slopes_DK = solve_triangular(root_DD, rows_RD.T @ errors_RK + pull_DK, lower=True)
+        slopes_DK = solve_triangular(root_DD, rows_RD.T @ errors_RK + pull_DK, lower=True, check_finite=False)
         return float(loss), np.vstack([slopes_DK, stretch * errors_RK.sum(axis=0)]).ravel()
 
     start = np.zeros((len(root_DD) + 1) * classes)
