@@ -12,8 +12,9 @@ def run(step: int, given: Given) -> str:
     if project.is_unused(project.train_images(step)):
         return project.mark_unused("build_memory", step, project.memory(step))
     # Only now: what follows imports torch, which costs seconds.
-    from der.memory import build_memory
+    from der.memory import Features, build_memory
     from der.model.checkpoint import check_classes, load_checkpoint
+    from der.model.features import FrozenFeatures, read_records
     from der.model.network import features_of
 
     settings = given.section(MemorySettings, "memory")
@@ -23,8 +24,13 @@ def run(step: int, given: Given) -> str:
     checkpoint = load_checkpoint(project.checkpoint(step))
     check_classes(project.checkpoint(step), checkpoint, steps)
     new_classes = read_classes(project.train_images(step), steps[-1])
+    metadata, network = checkpoint.metadata, checkpoint.network
     with environment.computing(f"build_memory {step}", device):
-        features = features_of(checkpoint.network, checkpoint.metadata.normalization, device)
+        if metadata.network.tuned == "none":
+            known = read_records(project.features(project.train_images(step))).values()
+            features: Features = FrozenFeatures(network, metadata.normalization, device, known)
+        else:
+            features = features_of(network, metadata.normalization, device)
         memory = build_memory(load_memory(project.memory(step - 1)), new_classes, settings, features)
     if environment.is_worker():
         return ""

@@ -88,8 +88,9 @@ def measure(
 
     def judge(one: "Checkpoint", means: Memory, size: int) -> StepMetrics:
         settings = EvaluateSettings(group_labels=len(tests))
-        sizes = {"checkpoint_bytes": size, "memory_bytes": memory_bytes}
-        return evaluate_step(one, means, tests, settings, device, **sizes).metrics
+        return evaluate_step(
+            one, means, tests, settings, device, checkpoint_bytes=size, memory_bytes=memory_bytes
+        ).metrics
 
     return {
         "whole": judge(whole, memory, SealedDirectory(project.checkpoint(step)).bytes()),

@@ -13,6 +13,7 @@ def run(step: int, given: Given) -> str:
     from der.data.arrays import load_memory, read_classes
     from der.evaluation.evaluate import evaluate_step, save_evaluation
     from der.model.checkpoint import check_classes, load_checkpoint
+    from der.model.features import FrozenFeatures, read_records
 
     settings = given.section(EvaluateSettings, "evaluate")
     device = environment.set_up_device()
@@ -22,7 +23,10 @@ def run(step: int, given: Given) -> str:
     tests = read_classes(project.test_images(step), names)
     checkpoint = load_checkpoint(project.checkpoint(step))
     check_classes(project.checkpoint(step), checkpoint, steps)
-    memory = load_memory(project.memory(step))
+    memory, features = load_memory(project.memory(step)), None
+    if checkpoint.metadata.network.tuned == "none":
+        known = read_records(project.features(project.test_images(step))).values()
+        features = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, known)
     with environment.computing(f"evaluate {step}", device):
         evaluation = evaluate_step(
             checkpoint,
@@ -32,6 +36,7 @@ def run(step: int, given: Given) -> str:
             device,
             checkpoint_bytes=SealedDirectory(project.checkpoint(step)).bytes(),
             memory_bytes=SealedDirectory(project.memory(step)).bytes(),
+            features=features,
         )
     if environment.is_worker():
         return ""

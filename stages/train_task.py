@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from der.core.files import SealedDirectory
-from der.data.arrays import load_memory, read_classes
+from der.data.arrays import class_file, load_memory, read_classes
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.pipeline.training import listening, name_key, training_state
@@ -56,6 +56,7 @@ def run(step: int, given: Given) -> str:
 def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":
     """All that ``step`` is trained from; raises UserError for what is missing, damaged or does not fit."""
     from der.model.checkpoint import check_classes, load_previous, load_start
+    from der.model.features import read_records
     from der.train.step import prepare_step
 
     network, train = given.section(NetworkSettings, "network"), given.section(TrainSettings, "train")
@@ -63,6 +64,11 @@ def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[
     steps = project.read_task(images, step)
     previous = load_previous(before)
     check_classes(before, previous, steps[:-1])
+    features = None
+    if network.tuned == "none":
+        names = [name for classes in steps for name in classes]
+        known = read_records(project.features(images))
+        features = [known[class_file(name)]["features"] for name in names]
     return prepare_step(
         previous,
         steps,
@@ -74,6 +80,7 @@ def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[
         load_start(before),
         warn,
         processes=environment.count_processes(),
+        features=features,
     )
 
 

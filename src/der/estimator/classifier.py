@@ -30,12 +30,13 @@ from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, 
 from der.estimator.keywords import Changes
 from der.estimator.learned import (
     CHECKPOINT,
+    FEATURES,
     MEMORY,
     Learned,
     check_kind,
     compress_step,
     learn_step,
-    read_pair,
+    read_learned,
 )
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
-OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # its top-level entries
+OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY, FEATURES}  # its top-level entries
 OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
@@ -180,7 +181,10 @@ class DERClassifier:
         *,
         order: Sequence[Label] | None = None,
     ) -> Self:
-        """Learn one step: new classes only.
+        """Learn one step: new classes, and perhaps more images of old ones.
+
+        Images of old classes join a frozen network's features (``network.tuned: none``), and may come alone.
+        They train another network beside the exemplars, in this step alone.
 
         Parameters
         ----------
@@ -205,7 +209,7 @@ class DERClassifier:
         Raises
         ------
         UserError
-            For images or labels of another form, a known class, a memory budget too small for all classes,
+            For images or labels of another form, no new class, a memory budget too small for all classes,
             and a loss that is not finite.
         """
         return self._learn(self._learned, X, y, order, classes)
@@ -229,13 +233,17 @@ class DERClassifier:
             form, known, foreseen = previous.form, previous.classes, previous.foreseen
         labelled = arrays.check_labelled(*arrays.scale(rows, *form), labels)
         classes = order_new(labelled.labels, known, order)
-        foreseen = arrays.foresee(listed, foreseen, [*known, *classes])
         settings = self._resolve(suited)
+        if not classes and settings.network.tuned != "none":
+            raise UserError(
+                "labels: no new class; only a frozen network (network.tuned: none) learns old ones"
+            )
+        foreseen = arrays.foresee(listed, foreseen, [*known, *classes])
         callback = Listener() if self.callback is None else self.callback
         if not isinstance(callback, Listener):
             raise UserError("callback: give an object of a class derived from der.Listener, or None")
-        parts = labelled.of_each(classes)
-        number = 1 + (len(previous.checkpoint.metadata.steps) if previous else 0)
+        parts = labelled.of_each([*known, *classes])
+        number = bool(classes) + (len(previous.checkpoint.metadata.steps) if previous else 0)
         with (
             reproducible(),
             torch.inference_mode(False),  # whatever the caller is in
@@ -468,7 +476,9 @@ def load(
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
-            learned = read_pair(directory / CHECKPOINT, directory / MEMORY, saved.labels)
+            learned = read_learned(
+                directory / CHECKPOINT, directory / MEMORY, directory / FEATURES, saved.labels
+            )
             found = saved.settings
         else:  # a step of a pipeline
             place = Path(os.path.abspath(directory))  # "." has no name
@@ -478,7 +488,8 @@ def load(
                 )
             root = place.parent.parent.parent
             beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
-            learned = read_pair(directory, beside, "str")
+            features = root / "data" / FEATURES / place.name / "train"
+            learned = read_learned(directory, beside, features, "str")
             found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):

@@ -16,6 +16,7 @@ from der.core.files import sealed_directory, write_json
 from der.data.arrays import Memory
 from der.evaluation import results
 from der.model.checkpoint import Checkpoint
+from der.model.features import FrozenFeatures
 from der.model.network import fold_network, outputs_by_class
 from der.settings.sections import EvaluateSettings
 
@@ -39,15 +40,16 @@ def evaluate_step(
     *,
     checkpoint_bytes: int,
     memory_bytes: int,
+    features: FrozenFeatures | None = None,
 ) -> Evaluation:
-    """Evaluate a checkpoint.
+    """Evaluate a checkpoint; ``features`` are those of its network, if it is frozen.
 
     ``tests`` holds the test images (N, H, W, C) of each class seen, in label order. ``memory`` is the
     memory of the same step, for prediction by the nearest mean of exemplars. The metrics include the
     sizes of their files. Raises UserError if the network's scores are not finite.
     """
     metadata = checkpoint.metadata
-    judged = judge_tests(checkpoint, memory.class_means, tests, device)
+    judged = judge_tests(checkpoint, memory.class_means, tests, device, features)
     labels, predictions = judged.labels, judged.predictions
     metrics: results.StepMetrics = {
         "step": len(metadata.steps),
@@ -94,12 +96,17 @@ def judge_tests(
     means_KD: NDArray[np.float32],
     tests: Sequence[NDArray[np.uint8]],
     device: torch.device,
+    features: FrozenFeatures | None = None,
 ) -> Judgement:
     """Rank and predict each class's test images (N, H, W, C); raises UserError if a score is not finite."""
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
     means, start, found = means_KD.astype(np.float64), 0, []
-    network = fold_network(checkpoint.network, device)
-    for outputs in outputs_by_class(network, checkpoint.metadata.normalization, tests, device):
+    if features is not None:
+        every = features.outputs(tests)
+    else:
+        network = fold_network(checkpoint.network, device)
+        every = outputs_by_class(network, checkpoint.metadata.normalization, tests, device)
+    for outputs in every:
         logits = outputs.logits
         if not np.isfinite(logits).all():
             step = len(checkpoint.metadata.steps)

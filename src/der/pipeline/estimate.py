@@ -75,7 +75,9 @@ def estimate(
 
 
 def count_epochs(settings: Settings, step: int) -> int:
-    """Count the epochs of a step, those of classifier learning among them."""
+    """Count the epochs of a step, those of classifier learning among them; fitting on features is one."""
+    if settings.network.tuned == "none":
+        return 1
     incremental = settings.train.incremental
     again = step > 1 and incremental.rebalancing == "classifier_learning"
     return settings.train.phase(step).epochs + again * incremental.classifier.epochs

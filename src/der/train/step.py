@@ -28,15 +28,24 @@ from der.model import network as networks
 from der.model.architecture import Normalization, measure_normalization
 from der.model.backbones import check_masks, choose_backbone, torch_uniform
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
+from der.model.features import FrozenFeatures
 from der.model.kernels.processor import Kernels
 from der.model.network import Network
 from der.model.resnet import ResNet
-from der.model.weights import Start
+from der.model.weights import Start, begin
 from der.settings import sections
 from der.train import log
 from der.train.batches import TrainingImages, gather_step
+from der.train.convex import Method, fit_convex
 from der.train.engine import StepRun, check_batches, check_scores, choose_kernels, run_phase
-from der.train.objective import ChannelMasks, ClassifierObjective, Distillation, RepresentationObjective
+from der.train.objective import (
+    ChannelMasks,
+    ClassifierObjective,
+    Distillation,
+    RepresentationObjective,
+    cross_entropy,
+    share_correct,
+)
 from der.train.resume import StateKeeper
 
 FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
@@ -54,6 +63,7 @@ class StepInputs:
     device: torch.device
     start: Start | None = None  # the start weights of step 1, if any; ``network`` then names them
     kernels: Kernels | None = None  # compiled for the processor; None: torch's own operations
+    features: Sequence[NDArray[np.float32]] | None = None  # (N, V, D) of each class, of a frozen network
 
     @property
     def recipe(self) -> sections.Recipe:
@@ -80,9 +90,15 @@ def prepare_step(
     warn: Callable[[str], None],
     *,
     processes: int = 1,
+    features: Sequence[NDArray[np.float32]] | None = None,
 ) -> StepInputs:
-    """Gather the step's images (n, H, W, C) and exemplars; ``warn`` tells of few images or no compiler."""
+    """Gather the step's images (n, H, W, C) and exemplars; ``warn`` tells of few images or no compiler.
+
+    A frozen network needs the ``features`` (N, V, D) of all classes instead.
+    """
     images = gather_step(new_classes, memory)
+    if features is not None:
+        return StepInputs(previous, steps, images, network, settings, device, start, features=features)
     warn_of_few(steps, images, settings, warn)
     kernels = None
     if processes == 1:  # the kernels normalise by the images of one process
@@ -132,16 +148,23 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
     run = StepRun(
         step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
     )
-    epochs = {log.REPRESENTATION: run.phase.epochs}
-    if run.old_classes and settings.incremental.rebalancing == "classifier_learning":
-        epochs[log.CLASSIFIER] = settings.incremental.classifier.epochs  # user-defined ones may add others
-    listener.on_step(epochs)
+    convex = inputs.features is not None or settings.incremental.rebalancing in ("logistic", "lda")
+    if convex and not inputs.network.head_bias:
+        raise UserError("network.head_bias: false, but logistic and lda fit biases; write true")
     stream = generator(settings.seed, "initialization", step)
     network = networks.expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
     networks.try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
-    network, records, trained = learn_representation(run, network, images, network_settings, before.head)
-    rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
-    check_scores(network, normalization, images, inputs.device, step)
+    rebalanced = Rebalanced([])
+    if inputs.features is not None:
+        listener.on_step({log.CLASSIFIER: 1})
+        records = [fit_classifier(run, network.head, inputs.features, settings.classifier)]
+        trained = networks.count_parameters(network.head)
+    else:
+        listener.on_step(count_epochs(run))
+        network, records, trained = learn_representation(run, network, images, network_settings, before.head)
+        if run.old_classes:
+            rebalanced = rebalance(run, network, images)
+        check_scores(network, normalization, images, inputs.device, step)
     metadata = Metadata(
         format=FORMAT,
         steps=steps,
@@ -160,6 +183,14 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
     return TrainedStep(Checkpoint(network.eval(), metadata), [*records, *rebalanced.records])
 
 
+def count_epochs(run: StepRun) -> dict[str, int]:
+    """Return the epochs of each phase of the step; a user-defined rebalancing may add others."""
+    epochs = {log.REPRESENTATION: run.phase.epochs}
+    if run.old_classes and run.settings.incremental.rebalancing == "classifier_learning":
+        epochs[log.CLASSIFIER] = run.settings.incremental.classifier.epochs
+    return epochs
+
+
 def learn_representation(
     run: StepRun,
     network: Network,
@@ -171,47 +202,38 @@ def learn_representation(
 
     The other extractors do not change. With masks, the newest extractor of the result lacks the channels that
     the masks removed. With averaging, all that an extractor's training changes, masks too, becomes its mean
-    over the last epochs; a classifier alone has a convex problem, whose last weights need no mean. Step
-    t - 1's ``previous_head`` is needed where its network is distilled. Returns the network, its epochs, and
-    the number of trained parameters, auxiliary classifier and masks included. Raises UserError like
-    ``run_phase``, and for a batch of one or no masks.
+    over the last epochs. Step t - 1's ``previous_head`` is needed where its network is distilled. Returns
+    the network, its epochs, and the number of trained parameters, auxiliary classifier and masks included.
+    Raises UserError like ``run_phase``, and for a batch of one or no masks.
     """
     *frozen, newest = network.extractors
     settings, phase, count = run.settings, run.phase, len(images.labels)
-    masks, heads, averaged = None, [network.head], 0
-    objective: ClassifierObjective | RepresentationObjective
-    if network_settings.tuned == "none":
-        frozen.append(newest)
-        objective = ClassifierObjective(network.head, temperature=1.0)
-    else:
-        section = f"train.{'incremental' if run.old_classes else 'base'}"
-        check_batches(phase.batch_size, section, newest, images)
-        if settings.masks is not None:
-            check_masks(network_settings, settings.masks)
-            assert isinstance(newest, ResNet)
-            masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
-        auxiliary = networks.random_linear(
-            newest.features,
-            network.classes - run.old_classes + 1,
-            network_settings,
-            generator(settings.seed, "auxiliary classifier", run.step),
-        )
-        heads.append(auxiliary)
-        auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
-        distillation, weights = None, settings.incremental.distillation
-        if frozen and previous_head is not None and weights != sections.NO_DISTILLATION:
-            channels = [networks.kept_features(extractor) for extractor in frozen]
-            distillation = Distillation(weights, previous_head, channels, newest.features)
-        objective = RepresentationObjective(
-            newest, network.head, auxiliary, auxiliary_weight, masks, distillation
-        )
-        if settings.averaging is not None:
-            averaged = max(1, round(settings.averaging * phase.epochs))
+    check_batches(phase.batch_size, f"train.{'incremental' if run.old_classes else 'base'}", newest, images)
+    masks = None
+    if settings.masks is not None:
+        check_masks(network_settings, settings.masks)
+        assert isinstance(newest, ResNet)
+        masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
+    auxiliary = networks.random_linear(
+        newest.features,
+        network.classes - run.old_classes + 1,
+        network_settings,
+        generator(settings.seed, "auxiliary classifier", run.step),
+    )
+    auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
+    distillation, weights = None, settings.incremental.distillation
+    if frozen and previous_head is not None and weights != sections.NO_DISTILLATION:
+        channels = [networks.kept_features(extractor) for extractor in frozen]
+        distillation = Distillation(weights, previous_head, channels, newest.features)
+    objective = RepresentationObjective(
+        newest, network.head, auxiliary, auxiliary_weight, masks, distillation
+    )
+    averaged = 0 if settings.averaging is None else max(1, round(settings.averaging * phase.epochs))
     engine = run.wire_engine(objective, frozen, images, phase, masks, averaged, mixed=True)
 
     def start_heads_anew() -> None:
         stream = generator(settings.seed, "heads after warm-up", run.step)
-        for head in heads:
+        for head in (network.head, auxiliary):
             torch_uniform(head, stream)
 
     when_warm = start_heads_anew if phase.reinitialize_heads else None
@@ -229,6 +251,17 @@ def learn_representation(
     engine.release()
     trained = sum(value.numel() for value in objective.parameters() if value.requires_grad)
     return network, records, trained
+
+
+def start_frozen(
+    settings: sections.NetworkSettings, images: TrainingImages, start: Start
+) -> tuple[Network, Normalization]:
+    """Make a frozen network without classes, as step 1 begins with; ``images`` are those of step 1."""
+    extractor = networks.build_extractor(settings, images.channels)
+    begin(extractor, start)
+    networks.try_extractor(extractor, settings, images.side, images.channels)
+    head = networks.blank_linear(extractor.features, 0, bias=True)
+    return Network([extractor], head), choose_normalization(None, settings, images)
 
 
 def choose_normalization(
@@ -293,6 +326,50 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
     records = run_phase(run, log.CLASSIFIER, engine, schedule, len(indices))
     engine.release()
     return Rebalanced(records)
+
+
+def logistic(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
+    """Fit the classifier anew by logistic regression on all images; see ``fit_classifier``."""
+    return Rebalanced([_refit(run, network, images, "logistic")])
+
+
+def lda(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
+    """Fit the classifier anew by linear discriminant analysis of the features; see ``fit_classifier``."""
+    return Rebalanced([_refit(run, network, images, "lda")])
+
+
+def _refit(run: StepRun, network: Network, images: TrainingImages, method: Method) -> log.EpochRecord:
+    frozen = FrozenFeatures(network, run.normalization, run.device)
+    classes = [images.pixels.pick(np.flatnonzero(images.labels == label)) for label in range(network.classes)]
+    views = count_views(run.settings)
+    features = [frozen.records([one.copy()], views)[0]["features"] for one in classes]
+    return fit_classifier(run, network.head, features, method)
+
+
+def count_views(settings: sections.TrainSettings) -> int:
+    """Count the views of an image that a convex classifier learns: as it is, and flipped if that is on."""
+    return 1 + settings.augmentation.horizontal_flip
+
+
+@torch.no_grad()
+def fit_classifier(
+    run: StepRun, head: nn.Linear, features: Sequence[NDArray[np.float32]], method: Method
+) -> log.EpochRecord:
+    """Fit ``head`` to the features (N, V, D) of all classes, which weigh the same: a convex problem.
+
+    It takes the place of an epoch, and is told to the listener as one.
+    """
+    run.listener.on_phase(log.CLASSIFIER, 1, sum(map(len, features)))
+    fitted = fit_convex(features, method, run.settings.shrinkage)
+    head.weight.copy_(torch.from_numpy(fitted.weight_KP))
+    head.bias.copy_(torch.from_numpy(fitted.bias_K))
+    labels = torch.arange(len(features)).repeat_interleave(torch.tensor([len(one) for one in features]))
+    seen = torch.from_numpy(np.concatenate([one[:, 0] for one in features]))
+    logits = seen @ torch.from_numpy(fitted.weight_KP).T + torch.from_numpy(fitted.bias_K)
+    loss, correct = float(cross_entropy(logits, labels)), float(share_correct(logits, labels))
+    record = log.EpochRecord(log.CLASSIFIER, 1, 0.0, loss, 0.0, 100 * correct)
+    run.listener.on_epoch(record)
+    return record
 
 
 def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDArray[np.int64]:
