@@ -89,7 +89,7 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
     return f"{features.computed} of {bar.n:,} images were new"
 
 
-def read_known(key: str) -> Iterator[Records]:
+def read_known(key: str) -> Iterator["Records"]:
     """Read the records that an earlier run left, if they are of the same ``key``, without damaged ones."""
     from der.model.features import read_records
 
