@@ -57,12 +57,13 @@ class FrozenFeatures:
         found: list[Records] = []
         missing: list[tuple[int, int, int]] = []
         width = self._network.head.in_features
+        nothing = np.empty((0, width), np.float32)
         form = [("image", "u1", (IDENTITY,)), ("features", "<f4", (views, width))]
         for images in classes:
             records = np.empty(len(images), form)
             for row, image in enumerate(images):
                 identity = hashlib.blake2b(image.tobytes(), digest_size=IDENTITY).digest()
-                known = self._known.get(identity, ())
+                known = self._known.get(identity, nothing)
                 records["image"][row] = np.frombuffer(identity, np.uint8)
                 records["features"][row, : len(known)] = known[:views]
                 missing += [(len(found), row, view) for view in range(len(known), views)]
