@@ -10,20 +10,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from der.core import files
 from der.core.errors import DamageError
 from der.data.arrays import class_file, empty_memory, read_classes
+from der.model.records import Records, read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_stage
 from der.settings.sections import NetworkSettings, TrainSettings, to_values
 
-if TYPE_CHECKING:
-    from der.model.features import Records
-
+NETWORK = "network"  # a checkpoint without classes
 KEY = "key.json"  # of what the features depend on besides the images
 GROUP = 512  # images that are computed before they are kept for a run that goes on from here
 PAUSE = 10.0  # seconds between signs of progress
@@ -39,6 +37,8 @@ def run(given: Given) -> str:
         for step in range(used + 1, steps + 1):
             for images in (project.train_images(step), project.test_images(step)):
                 project.mark_unused("features", step, directory / images.relative_to(project.TASKS))
+        if not used:
+            project.mark_unused("features", 0, directory / NETWORK)
         given.confirm()
     return f"features: {sentence}"
 
@@ -47,22 +47,23 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
     """Write the features of all ``steps`` into ``directory``, of which those of old classes are links."""
     # Only now: what follows imports torch, which costs seconds.
     from der.core.device import name_arithmetic
-    from der.model.checkpoint import load_start
+    from der.model.checkpoint import load_start, save_checkpoint
     from der.model.features import FrozenFeatures
     from der.train.batches import gather_step
-    from der.train.step import count_views, start_frozen
+    from der.train.convex import count_views
+    from der.train.step import start_frozen
 
     device, base = environment.set_up_device(), project.train_images(1)
     given.load(device.type)
     images = gather_step(read_classes(base, project.read_task(base, 1)[0]), empty_memory())
     start, digest = load_start(project.checkpoint(0)), files.SealedDirectory(project.checkpoint(0)).digest
     assert start is not None  # section network demands weights of what is frozen
-    network, normalization = start_frozen(settings, images, start)
-    decisive = [to_values(settings), to_values(normalization), name_arithmetic(device), digest, given.text]
+    checkpoint = start_frozen(settings, images, start)
+    decisive = [to_values(checkpoint.metadata), name_arithmetic(device), digest, given.text]
     key = hashlib.sha256(repr(decisive).encode()).hexdigest()
     scratch = environment.scratch_root() / f"features-{key[:32]}"
     known = [*read_known(key), *map(files.read_array, sorted(scratch.glob("*.npy")))]
-    features = FrozenFeatures(network, normalization, device, known)
+    features = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, known)
     views = count_views(given.section(TrainSettings, "train"))
     with environment.computing("features", device), tqdm(desc="features", unit=" images") as bar:
         bar.mininterval = bar.mininterval if sys.stderr.isatty() else PAUSE
@@ -83,16 +84,15 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
                         files.write_array(folder / class_file(name), records)
                         files.write_array(scratch / f"{place.name}{step}-{class_file(name)}", records)
                         bar.update(len(records))
+    save_checkpoint(directory / NETWORK, checkpoint)
     given.confirm()
     shutil.rmtree(scratch, ignore_errors=True)
     files.write_sealed(directory / KEY, {"key": key})
-    return f"{features.computed} of {bar.n:,} images were new"
+    return f"{features.computed} views of {bar.n:,} images were new"
 
 
-def read_known(key: str) -> Iterator["Records"]:
+def read_known(key: str) -> Iterator[Records]:
     """Read the records that an earlier run left, if they are of the same ``key``, without damaged ones."""
-    from der.model.features import read_records
-
     if not project.holds(project.FEATURES / KEY, {"key": key}):
         return
     for manifest in project.FEATURES.glob(f"*/*/{files.MANIFEST}"):

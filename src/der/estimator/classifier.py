@@ -41,7 +41,7 @@ from der.estimator.learned import (
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
-from der.model.network import Network
+from der.model.network import Network, fold_network, outputs_by_class
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
 from der.train.log import EpochRecord, Listener, Progress
@@ -372,12 +372,14 @@ class DERClassifier:
         tests = split_known(labelled, learned.classes)
         checkpoint_bytes, memory_bytes = learned.bytes
         with reproducible():
+            metadata, device = learned.checkpoint.metadata, choose_device(self.device)
+            network = fold_network(learned.checkpoint.network, device)
             self._metrics = evaluate_step(
-                learned.checkpoint,
+                metadata,
                 learned.memory,
                 tests,
+                outputs_by_class(network, metadata.normalization, tests, device),
                 self.settings_.evaluate,
-                choose_device(self.device),
                 checkpoint_bytes=checkpoint_bytes,
                 memory_bytes=memory_bytes,
             ).metrics

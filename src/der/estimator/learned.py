@@ -3,7 +3,6 @@
 # N images, of a class where there are several arrays, H and W pixels, C channels
 """
 
-import copy
 import dataclasses
 import warnings
 from collections.abc import Sequence
@@ -32,15 +31,18 @@ from der.data.arrays import (
 )
 from der.estimator import choices
 from der.estimator.arrays import Label, LabelKind
-from der.memory import build_memory
+from der.memory import Features, build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.features import FrozenFeatures, Records, read_records
-from der.model.network import Network, features_of
+from der.model.features import FrozenFeatures
+from der.model.network import Network, blank_linear, features_of
+from der.model.records import Records, read_records
 from der.model.weights import Start, read_start
 from der.settings.experiment import Settings
+from der.settings.sections import TrainSettings
 from der.train import engine, resume, step
 from der.train.batches import TrainingImages
 from der.train.compress import compress, with_own_means
+from der.train.convex import count_views, fit_classifier
 from der.train.log import CLASSIFIER, EpochRecord, Listener
 
 CHECKPOINT, MEMORY, FEATURES = "checkpoint", "memory", "features"  # directories of a saved classifier
@@ -105,27 +107,34 @@ def learn_step(
     check_continuation(previous, images, kind, settings)
     before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
     again, new = images[: len(images) - len(classes)], images[len(images) - len(classes) :]
-    steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
+    names = [str(label) for label in classes]
+    steps = [*([] if before is None else before.metadata.steps), names]
     check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
     network, start = settings.network, None
     if before is None and network.weights is not None:
         start = read_start(network, network.weights)
-    frozen, known = None, list[Records]()
+    known: list[Records] = []
+    compute: Features
     if network.tuned == "none":
-        frozen, known = add_features(previous, images, settings, start, device)
-    if previous is not None and not classes:
-        return refit(previous, known, settings, device, listener)
-    features = [one["features"] for one in known] or None
-    beside, labels = memory, np.repeat(np.arange(len(again)), [len(one) for one in again])
-    if len(labels):
-        joined = join([memory.images, every_row([one for one in again if len(one)])])
-        beside = dataclasses.replace(memory, images=joined, labels=np.concatenate([memory.labels, labels]))
-    inputs = step.prepare_step(
-        before, steps, new, beside, network, settings.train, device, start, warnings.warn, features=features
-    )
-    trained, records = step.train_step(inputs, listener, resume.StateKeeper())
-    compute = frozen or features_of(trained.network, trained.metadata.normalization, device)
-    memory = build_memory(memory, new, settings.memory, compute).copy()
+        listener.on_step({CLASSIFIER: 1})
+        listener.on_phase(CLASSIFIER, 1, sum(map(len, images)))
+        frozen, compute, known = add_features(previous, images, settings, start, device)
+        trained, record = fit_frozen(frozen, names, known, settings.train)
+        records = [record]
+        listener.on_epoch(record)
+    else:
+        beside, labels = memory, np.repeat(np.arange(len(again)), [len(one) for one in again])
+        if len(labels):
+            joined = join([memory.images, every_row([one for one in again if len(one)])])
+            labels = np.concatenate([memory.labels, labels])
+            beside = dataclasses.replace(memory, images=joined, labels=labels)
+        inputs = step.prepare_step(
+            before, steps, new, beside, network, settings.train, device, start, warnings.warn
+        )
+        trained, records = step.train_step(inputs, listener, resume.StateKeeper())
+        compute = features_of(trained.network, trained.metadata.normalization, device)
+    if new:
+        memory = build_memory(memory, new, settings.memory, compute).copy()
     trained.network.cpu()
     history = (*(previous.records if previous else ()), *((len(steps), record) for record in records))
     return Learned(trained, memory, kind, history, features=tuple(known))
@@ -137,49 +146,35 @@ def add_features(
     settings: Settings,
     start: Start | None,
     device: torch.device,
-) -> tuple[FrozenFeatures, list[Records]]:
-    """Compute the features of new images (N, H, W, C) of each class; return them with those there were."""
+) -> tuple[Checkpoint, FrozenFeatures, list[Records]]:
+    """Return the frozen network, and the features of each class's old and new images (N, H, W, C)."""
+    if previous is not None and len(previous.features) != len(previous.classes):
+        raise UserError("features: those of the classes learned before are missing; begin anew with fit")
     known = () if previous is None else previous.features
-    if previous is None:
+    if previous is not None:
+        checkpoint = previous.checkpoint
+    else:
         assert start is not None  # section network demands weights of what is frozen
         shown = TrainingImages(every_row(images), np.empty(0, np.int64))
-        network, normalization = step.start_frozen(settings.network, shown, start)
-    else:
-        network, normalization = previous.checkpoint.network, previous.checkpoint.metadata.normalization
-        if len(known) != len(previous.classes):
-            raise UserError("features: those of the classes learned before are missing; begin anew with fit")
-    frozen = FrozenFeatures(network, normalization, device, known)
-    fresh = frozen.records(images, step.count_views(settings.train))
+        checkpoint = step.start_frozen(settings.network, shown, start)
+    frozen = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, known)
+    fresh = frozen.records(images, count_views(settings.train))
     old = [np.concatenate(pair) for pair in zip(known, fresh, strict=False)]
-    return frozen, [*old, *fresh[len(old) :]]
+    return checkpoint, frozen, [*old, *fresh[len(old) :]]
 
 
-def refit(
-    learned: Learned, known: list[Records], settings: Settings, device: torch.device, listener: Listener
-) -> Learned:
-    """Fit a frozen network's classifier anew, where there are new images of old classes alone."""
-    before = learned.checkpoint
-    network = Network(before.network.extractors, copy.deepcopy(before.network.head))
-    run = engine.StepRun(
-        len(before.metadata.steps),
-        len(known),
-        before.metadata.normalization,
-        settings.train,
-        device,
-        listener,
-        resume.StateKeeper(),
-    )
-    listener.on_step({CLASSIFIER: 1})
-    record = step.fit_classifier(
-        run, network.head, [one["features"] for one in known], settings.train.classifier
-    )
-    history = (*learned.records, (run.step, record))
-    return dataclasses.replace(
-        learned,
-        checkpoint=Checkpoint(network.eval(), before.metadata),
-        records=history,
-        features=tuple(known),
-    )
+def fit_frozen(
+    before: Checkpoint, names: list[str], known: list[Records], train: TrainSettings
+) -> tuple[Checkpoint, EpochRecord]:
+    """Fit a classifier of the classes before and of ``names`` on all features."""
+    fitted, record = fit_classifier([one["features"] for one in known], train.classifier, train.shrinkage)
+    head = blank_linear(fitted.weight_KP.shape[1], len(known), bias=True)
+    step.place_classifier(head, fitted)
+    metadata = before.metadata
+    if names:  # else there are only more images of old classes
+        recipe = train.recipe(len(metadata.steps) + 1)
+        metadata = metadata.taught(names, recipe, fitted.weight_KP.size + len(known))
+    return Checkpoint(Network(before.network.extractors, head).eval(), metadata), record
 
 
 def compress_step(
@@ -219,7 +214,7 @@ def check_kind(learned: Learned, kind: LabelKind) -> None:
 
 
 def read_learned(checkpoint: Path, memory: Path, features: Path, kind: LabelKind) -> Learned:
-    """Read a step's checkpoint and memory, and features if there are any.
+    """Read a step's checkpoint and memory, and a frozen network's features if they are there.
 
     Raises UserError if checkpoint and memory belong to different steps.
     """

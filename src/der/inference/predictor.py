@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from der.core.device import choose_device, choose_precision
 from der.core.errors import UserError
 from der.data.sources.pictures import Fault, Picture, decode, is_ignored, is_no_picture, resize_all
+from der.model.architecture import Outputs
 from der.model.checkpoint import Checkpoint, load_checkpoint
-from der.model.network import Outputs, fold_network, run_network
+from der.model.network import fold_network, run_network
 
 
 class Chunk(NamedTuple):

@@ -57,6 +57,14 @@ class Architecture:
         return Shape([list(range(width)) for width in self.widths], inner)
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of a network for N images."""
+
+    features: NDArray[np.float32]  # (N, D)
+    logits: NDArray[np.float32]  # (N, classes)
+
+
 class Normalization(Section, frozen=True):
     """Per-channel mean and standard deviation of pixels in [0, 1]."""
 

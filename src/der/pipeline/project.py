@@ -128,7 +128,7 @@ def steps_in(folder: Path) -> list[int]:
 
 def sealed(length: int) -> list[Path]:
     """List the output directories with a manifest, for a chain of ``length`` steps."""
-    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0)]
+    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0), FEATURES / "network"]
     for step in range(1, length + 1):
         images = train_images(step), test_images(step)
         found += [*images, *map(features, images), *_results(step)]

@@ -438,6 +438,9 @@ class CompressSettings(Section, frozen=True):
         return ScheduleSettings(self.epochs, self.learning_rate, ends, 0.1, 0.0, 0.9, self.batch_size, 0)
 
 
+ConvexMethod = Literal["auto", "logistic", "lda"]
+
+
 class TrainSettings(Section, frozen=True):
     """Training: the settings of all steps, then of the two phases."""
 
@@ -457,7 +460,7 @@ class TrainSettings(Section, frozen=True):
         Meta(description="Share of a step's last epochs over which weights are averaged; null: off."),
     ] = None
     classifier: Annotated[
-        Literal["auto", "logistic", "lda"],
+        ConvexMethod,
         Meta(
             description="The classifier on the features of a frozen network (network.tuned: none): logistic "
             "regression, linear discriminant analysis, or auto: the mean of both."
@@ -500,5 +503,5 @@ class Recipe(Section, frozen=True, omit_defaults=True):
     base: PhaseSettings | None
     incremental: IncrementalSettings | None
     averaging: float | None = None
-    classifier: str = "auto"
+    classifier: ConvexMethod = "auto"
     shrinkage: float | None = None

@@ -10,7 +10,7 @@ the same, however many images they have. Cross-validation sees the given images 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from scipy.linalg import cholesky, solve, solve_triangular  # type: ignore[impor
 from scipy.optimize import minimize, minimize_scalar  # type: ignore[import-untyped]
 from scipy.special import logsumexp, softmax  # type: ignore[import-untyped]
 
-Method = Literal["auto", "logistic", "lda"]
+from der.settings.sections import ConvexMethod, TrainSettings
+from der.train.log import CLASSIFIER, EpochRecord
+
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Linear = tuple[Array, Array]  # weights (D, K) and biases (K,): the logits of x are x @ weights + biases
@@ -55,7 +57,9 @@ class Fitted(NamedTuple):
 
 
 def fit_convex(
-    features_by_class: Sequence[NDArray[np.floating]], method: Method = "auto", shrinkage: float | None = None
+    features_by_class: Sequence[NDArray[np.floating]],
+    method: ConvexMethod = "auto",
+    shrinkage: float | None = None,
 ) -> Fitted:
     """Fit a classifier to the features (N, V, P) of each class's images; view 0 is the image as it is.
 
@@ -102,6 +106,27 @@ def fit_convex(
     return Fitted(weight_PK.T.astype(np.float32), bias_K.astype(np.float32), shares, loss)
 
 
+def count_views(settings: TrainSettings) -> int:
+    """Count the views of an image for a fitted classifier: as it is, and flipped where training flips."""
+    return 1 + settings.augmentation.horizontal_flip
+
+
+def fit_classifier(
+    features_by_class: Sequence[NDArray[np.floating]], method: ConvexMethod, shrinkage: float | None
+) -> tuple[Fitted, EpochRecord]:
+    """Call ``fit_convex``; return its result, and a record of loss and accuracy on the images as they are."""
+    from scipy.special import logsumexp  # type: ignore[import-untyped]
+
+    fitted = fit_convex(features_by_class, method, shrinkage)
+    labels_N = np.repeat(np.arange(len(features_by_class)), [len(one) for one in features_by_class])
+    seen_NP = np.concatenate([one[:, 0] for one in features_by_class])
+    logits_NK = seen_NP @ fitted.weight_KP.T.astype(np.float64) + fitted.bias_K
+    own_N = logits_NK[np.arange(len(labels_N)), labels_N]
+    loss = float(np.mean(logsumexp(logits_NK, axis=1) - own_N))
+    accuracy = float(100 * np.mean(logits_NK.argmax(axis=1) == labels_N))
+    return fitted, EpochRecord(CLASSIFIER, 1, 0.0, loss, 0.0, accuracy)
+
+
 def fits(
     rows_RD: Array, labels_R: Labels, features: int, choices: Iterable[Choice], slope: float
 ) -> dict[Choice, Linear]:
@@ -115,10 +140,9 @@ def fits(
     }
 
 
-def sums_of(rows_by_class: Iterable[Array], features: int, before: Sums | None = None) -> Sums:
-    """Return the sums of classes' rows (R, D), joined to those ``before``: the same bits as all at once."""
-    means = [] if before is None else list(before.means_KD)
-    covariances_DD = np.zeros(()) if before is None else before.covariances_DD
+def sums_of(rows_by_class: Iterable[Array], features: int) -> Sums:
+    """Return the sums of classes' rows (R, D)."""
+    means, covariances_DD = [], np.zeros(())
     for rows_RD in rows_by_class:
         means.append(rows_RD.mean(axis=0))
         rest_RD = rows_RD - means[-1]

@@ -36,16 +36,9 @@ from der.model.weights import Start, begin
 from der.settings import sections
 from der.train import log
 from der.train.batches import TrainingImages, gather_step
-from der.train.convex import Method, fit_convex
+from der.train.convex import Fitted, count_views, fit_classifier
 from der.train.engine import StepRun, check_batches, check_scores, choose_kernels, run_phase
-from der.train.objective import (
-    ChannelMasks,
-    ClassifierObjective,
-    Distillation,
-    RepresentationObjective,
-    cross_entropy,
-    share_correct,
-)
+from der.train.objective import ChannelMasks, ClassifierObjective, Distillation, RepresentationObjective
 from der.train.resume import StateKeeper
 
 FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
@@ -63,7 +56,6 @@ class StepInputs:
     device: torch.device
     start: Start | None = None  # the start weights of step 1, if any; ``network`` then names them
     kernels: Kernels | None = None  # compiled for the processor; None: torch's own operations
-    features: Sequence[NDArray[np.float32]] | None = None  # (N, V, D) of each class, of a frozen network
 
     @property
     def recipe(self) -> sections.Recipe:
@@ -90,15 +82,9 @@ def prepare_step(
     warn: Callable[[str], None],
     *,
     processes: int = 1,
-    features: Sequence[NDArray[np.float32]] | None = None,
 ) -> StepInputs:
-    """Gather the step's images (n, H, W, C) and exemplars; ``warn`` tells of few images or no compiler.
-
-    A frozen network needs the ``features`` (N, V, D) of all classes instead.
-    """
+    """Gather the step's images (n, H, W, C) and exemplars; ``warn`` tells of few images or no compiler."""
     images = gather_step(new_classes, memory)
-    if features is not None:
-        return StepInputs(previous, steps, images, network, settings, device, start, features=features)
     warn_of_few(steps, images, settings, warn)
     kernels = None
     if processes == 1:  # the kernels normalise by the images of one process
@@ -137,7 +123,10 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
     """
     previous, steps, images, settings = inputs.previous, inputs.steps, inputs.images, inputs.settings
     step = len(steps)
-    rebalance = find_rebalancing(settings.incremental.rebalancing)
+    name = settings.incremental.rebalancing
+    rebalance = find_rebalancing(name)
+    if name in ("logistic", "lda") and not inputs.network.head_bias:
+        raise UserError(f"network.head_bias: false, but rebalancing {name} fits biases; write true")
     before = networks.empty_network() if previous is None else previous.network
     if previous is not None:
         weights = previous.metadata.network.weights
@@ -148,23 +137,16 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
     run = StepRun(
         step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
     )
-    convex = inputs.features is not None or settings.incremental.rebalancing in ("logistic", "lda")
-    if convex and not inputs.network.head_bias:
-        raise UserError("network.head_bias: false, but logistic and lda fit biases; write true")
+    epochs = {log.REPRESENTATION: run.phase.epochs}
+    if run.old_classes and settings.incremental.rebalancing == "classifier_learning":
+        epochs[log.CLASSIFIER] = settings.incremental.classifier.epochs  # user-defined ones may add others
+    listener.on_step(epochs)
     stream = generator(settings.seed, "initialization", step)
     network = networks.expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
     networks.try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
-    rebalanced = Rebalanced([])
-    if inputs.features is not None:
-        listener.on_step({log.CLASSIFIER: 1})
-        records = [fit_classifier(run, network.head, inputs.features, settings.classifier)]
-        trained = networks.count_parameters(network.head)
-    else:
-        listener.on_step(count_epochs(run))
-        network, records, trained = learn_representation(run, network, images, network_settings, before.head)
-        if run.old_classes:
-            rebalanced = rebalance(run, network, images)
-        check_scores(network, normalization, images, inputs.device, step)
+    network, records, trained = learn_representation(run, network, images, network_settings, before.head)
+    rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
+    check_scores(network, normalization, images, inputs.device, step)
     metadata = Metadata(
         format=FORMAT,
         steps=steps,
@@ -181,14 +163,6 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
         compressed=None if previous is None else previous.metadata.compressed,
     )
     return TrainedStep(Checkpoint(network.eval(), metadata), [*records, *rebalanced.records])
-
-
-def count_epochs(run: StepRun) -> dict[str, int]:
-    """Return the epochs of each phase of the step; a user-defined rebalancing may add others."""
-    epochs = {log.REPRESENTATION: run.phase.epochs}
-    if run.old_classes and run.settings.incremental.rebalancing == "classifier_learning":
-        epochs[log.CLASSIFIER] = run.settings.incremental.classifier.epochs
-    return epochs
 
 
 def learn_representation(
@@ -253,15 +227,28 @@ def learn_representation(
     return network, records, trained
 
 
-def start_frozen(
-    settings: sections.NetworkSettings, images: TrainingImages, start: Start
-) -> tuple[Network, Normalization]:
-    """Make a frozen network without classes, as step 1 begins with; ``images`` are those of step 1."""
+def start_frozen(settings: sections.NetworkSettings, images: TrainingImages, start: Start) -> Checkpoint:
+    """Make a frozen network before step 1, without classes; ``images`` are those of step 1."""
+    network_settings = replace(settings, weights=start.identity)
     extractor = networks.build_extractor(settings, images.channels)
     begin(extractor, start)
     networks.try_extractor(extractor, settings, images.side, images.channels)
+    metadata = Metadata(
+        format=FORMAT,
+        steps=[],
+        image_side=images.side,
+        channels=images.channels,
+        resize=RESIZE,
+        normalization=choose_normalization(None, network_settings, images),
+        network=network_settings,
+        recipes=[],
+        shapes=[None],
+        parameters=networks.count_parameters(extractor),
+        parameters_trained=0,
+        gamma=None,
+    )
     head = networks.blank_linear(extractor.features, 0, bias=True)
-    return Network([extractor], head), choose_normalization(None, settings, images)
+    return Checkpoint(Network([extractor], head).eval(), metadata)
 
 
 def choose_normalization(
@@ -329,47 +316,33 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
 
 
 def logistic(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Fit the classifier anew by logistic regression on all images; see ``fit_classifier``."""
-    return Rebalanced([_refit(run, network, images, "logistic")])
+    """Fit the classifier anew to the features of all images by logistic regression (der.train.convex)."""
+    return _refit(run, network, images, "logistic")
 
 
 def lda(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Fit the classifier anew by linear discriminant analysis of the features; see ``fit_classifier``."""
-    return Rebalanced([_refit(run, network, images, "lda")])
+    """Fit the classifier anew to the features of all images by linear discriminant analysis."""
+    return _refit(run, network, images, "lda")
 
 
-def _refit(run: StepRun, network: Network, images: TrainingImages, method: Method) -> log.EpochRecord:
-    frozen = FrozenFeatures(network, run.normalization, run.device)
+def _refit(
+    run: StepRun, network: Network, images: TrainingImages, method: sections.ConvexMethod
+) -> Rebalanced:
+    views, frozen = count_views(run.settings), FrozenFeatures(network, run.normalization, run.device)
     classes = [images.pixels.pick(np.flatnonzero(images.labels == label)) for label in range(network.classes)]
-    views = count_views(run.settings)
+    run.listener.on_phase(log.CLASSIFIER, 1, len(images.labels))
     features = [frozen.records([one.copy()], views)[0]["features"] for one in classes]
-    return fit_classifier(run, network.head, features, method)
-
-
-def count_views(settings: sections.TrainSettings) -> int:
-    """Count the views of an image that a convex classifier learns: as it is, and flipped if that is on."""
-    return 1 + settings.augmentation.horizontal_flip
+    fitted, record = fit_classifier(features, method, run.settings.shrinkage)
+    place_classifier(network.head, fitted)
+    run.listener.on_epoch(record)
+    return Rebalanced([record])
 
 
 @torch.no_grad()
-def fit_classifier(
-    run: StepRun, head: nn.Linear, features: Sequence[NDArray[np.float32]], method: Method
-) -> log.EpochRecord:
-    """Fit ``head`` to the features (N, V, D) of all classes, which weigh the same: a convex problem.
-
-    It takes the place of an epoch, and is told to the listener as one.
-    """
-    run.listener.on_phase(log.CLASSIFIER, 1, sum(map(len, features)))
-    fitted = fit_convex(features, method, run.settings.shrinkage)
+def place_classifier(head: nn.Linear, fitted: Fitted) -> None:
+    """Copy a fitted classifier into ``head``."""
     head.weight.copy_(torch.from_numpy(fitted.weight_KP))
     head.bias.copy_(torch.from_numpy(fitted.bias_K))
-    labels = torch.arange(len(features)).repeat_interleave(torch.tensor([len(one) for one in features]))
-    seen = torch.from_numpy(np.concatenate([one[:, 0] for one in features]))
-    logits = seen @ torch.from_numpy(fitted.weight_KP).T + torch.from_numpy(fitted.bias_K)
-    loss, correct = float(cross_entropy(logits, labels)), float(share_correct(logits, labels))
-    record = log.EpochRecord(log.CLASSIFIER, 1, 0.0, loss, 0.0, 100 * correct)
-    run.listener.on_epoch(record)
-    return record
 
 
 def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDArray[np.int64]:
