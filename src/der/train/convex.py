@@ -103,7 +103,7 @@ def fit_convex(
     if basis_PD is not None:
         weight_PK = basis_PD @ weight_PK
     bias_K = scales @ np.array(biases) - centre_P @ weight_PK
-    return Fitted(weight_PK.T.astype(np.float32), bias_K.astype(np.float32), shares, loss)
+    return Fitted(np.ascontiguousarray(weight_PK.T, np.float32), bias_K.astype(np.float32), shares, loss)
 
 
 def count_views(settings: TrainSettings) -> int:
