@@ -7,6 +7,7 @@ from scipy.special import logsumexp  # type: ignore[import-untyped]
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
+from der.settings.sections import ConvexMethod
 from der.train import convex
 
 Array = NDArray[np.float64]
@@ -71,14 +72,6 @@ def test_lda_is_scikit_learns(features: int) -> None:
     proportional(fitted, theirs, 1e-4)
 
 
-def test_sums_of_steps_are_sums_of_all() -> None:
-    classes = [one.reshape(-1, 6).astype(np.float64) for one in draw((7, 5, 9, 4))]
-    grown = convex.sums_of(classes[2:], 6, convex.sums_of(classes[:2], 6))
-    at_once = convex.sums_of(classes, 6)
-    assert grown.means_KD.tobytes() == at_once.means_KD.tobytes()
-    assert grown.covariances_DD.tobytes() == at_once.covariances_DD.tobytes()
-
-
 @pytest.mark.parametrize("penalty", [10.0, 0.1])
 def test_logistic_reaches_scikit_learns_optimum(penalty: float) -> None:
     drawn = draw()
@@ -97,7 +90,7 @@ def test_logistic_reaches_scikit_learns_optimum(penalty: float) -> None:
 
 
 @pytest.mark.parametrize("method", ["lda", "logistic"])
-def test_images_given_more_than_once_change_no_decision(method: convex.Method) -> None:
+def test_images_given_more_than_once_change_no_decision(method: ConvexMethod) -> None:
     drawn = draw((10, 10, 10), features=20)
     rows_RP, _ = rows(drawn)
     often = convex.fit_convex([np.repeat(drawn[0], 7, axis=0), *drawn[1:]], method, 0.5)
@@ -105,7 +98,7 @@ def test_images_given_more_than_once_change_no_decision(method: convex.Method) -
 
 
 @pytest.mark.parametrize("method", ["lda", "logistic"])
-def test_more_features_than_rows(method: convex.Method) -> None:
+def test_more_features_than_rows(method: ConvexMethod) -> None:
     """The fit in the span of the rows is the fit in all dimensions."""
     drawn = draw(features=90)
     rows_RP, labels_R = rows(drawn)
@@ -142,7 +135,7 @@ def test_shrinks_as_much_as_the_data_ask_for(variances: tuple[float, ...], best:
 
 
 @pytest.mark.parametrize("method", ["lda", "logistic", "auto"])
-def test_loss_is_of_images_held_out(method: convex.Method) -> None:
+def test_loss_is_of_images_held_out(method: ConvexMethod) -> None:
     """Labels that mean nothing can be learned by heart, 1000 features to 60 images, but not guessed."""
     noise = list(np.random.default_rng(1).normal(size=(3, 20, 1, 1000)).astype(np.float32))
     fitted = convex.fit_convex(noise, method)
@@ -158,7 +151,7 @@ def test_views_of_an_image_are_held_out_together() -> None:
 
 
 @pytest.mark.parametrize("method", ["lda", "logistic", "auto"])
-def test_probabilities_hold_for_new_images(method: convex.Method) -> None:
+def test_probabilities_hold_for_new_images(method: ConvexMethod) -> None:
     known, new = (
         [one[half] for one in draw((1100, 1100, 1100), apart=0.6, views=1)]
         for half in (slice(100), slice(100, 1100))
@@ -195,7 +188,7 @@ def test_probabilities_hold_for_new_images(method: convex.Method) -> None:
         "constant features",
     ],
 )
-def test_degenerate(method: convex.Method, features_by_class: list[NDArray[np.float32]]) -> None:
+def test_degenerate(method: ConvexMethod, features_by_class: list[NDArray[np.float32]]) -> None:
     fitted = convex.fit_convex(features_by_class, method)
     assert fitted.weight_KP.shape == (len(features_by_class), features_by_class[0].shape[2])
     assert np.isfinite(fitted.weight_KP).all() and np.isfinite(fitted.bias_K).all()
@@ -203,7 +196,7 @@ def test_degenerate(method: convex.Method, features_by_class: list[NDArray[np.fl
 
 @pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("method", ["lda", "logistic", "auto"])
-def test_one_image_of_each_class_is_recognised(method: convex.Method, views: int) -> None:
+def test_one_image_of_each_class_is_recognised(method: ConvexMethod, views: int) -> None:
     drawn = draw((1, 1, 1, 1), features=30, views=views)
     fitted = convex.fit_convex(drawn, method)
     assert (logits(fitted, rows(drawn)[0]).argmax(axis=1) == rows(drawn)[1]).all()

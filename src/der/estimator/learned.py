@@ -136,7 +136,10 @@ def learn_step(
     if new:
         memory = build_memory(memory, new, settings.memory, compute).copy()
     trained.network.cpu()
-    history = (*(previous.records if previous else ()), *((len(steps), record) for record in records))
+    history = (
+        *(previous.records if previous else ()),
+        *((len(trained.metadata.steps), record) for record in records),
+    )
     return Learned(trained, memory, kind, history, features=tuple(known))
 
 
