@@ -68,8 +68,11 @@ def fit_step(step: int, given: Given) -> str:
     features = [records[class_file(name)]["features"] for names in steps for name in names]
     fitted, record = fit_classifier(features, recipe.classifier, recipe.shrinkage)
     given.confirm()
-    metadata = metadata.taught(steps[-1], recipe, fitted.weight_KP.size + fitted.bias_K.size)
-    save_classifier(project.checkpoint(step), metadata, fitted.weight_KP, fitted.bias_K, network)
+    values = fitted.weight_KP.size + fitted.bias_K.size
+    metadata = metadata.taught(steps[-1], recipe, values, fitted.familiarity)
+    save_classifier(
+        project.checkpoint(step), metadata, fitted.weight_KP, fitted.bias_K, fitted.means_KP, network
+    )
     write_log(project.training(step), [record])
     return (
         f"train_task {step}: {len(features)} classes, fitted on {sum(map(len, features)):,} images, "

@@ -1,5 +1,6 @@
 """A classifier on a frozen network's features: exactly incremental, with more images of old classes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,25 @@ def test_rebalancing_fits_the_features_of_all_images(method: str) -> None:
     assert model.score(images, labels) > plain.score(images, labels)
     with pytest.raises(der.UserError, match=r"^network\.head_bias: false, but rebalancing"):
         taught((1, 2), (3, 4), **changes, network__head_bias=False)
+
+
+def test_images_less_familiar_than_most_are_unknown(weights: str, tmp_path: Path) -> None:
+    model = frozen(weights).partial_fit(*photos(1, 2, 3, count=12))
+    images = np.concatenate([photos(1, 2, 3, count=12, seed=1)[0], random_images(0, 20, SIDE)])
+    features, logits = model.transform(images).astype(float), np.log(model.predict_proba(images))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    of_each = model.transform(photos(1, 2, 3, count=12)[0]).astype(float).reshape(3, 12, -1)
+    means = (of_each / np.linalg.norm(of_each, axis=2, keepdims=True)).mean(axis=1)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    model.save(tmp_path / "model")
+    found = json.loads((tmp_path / "model/checkpoint/network.json").read_text())["familiarity"]
+    score = (
+        np.log(np.exp(centred).sum(axis=1)) / found["energy"]
+        + (features @ means.T).max(axis=1) / found["likeness"]
+    )
+    expected = np.where(score >= found["least"], model.predict(images), -1)
+    assert 0 < (expected == -1).sum() < len(images)
+    assert model.predict(images, unknown=-1).tolist() == expected.tolist()
+    with pytest.raises(der.UserError, match=r"^unknown: this network cannot tell; one that stays frozen can"):
+        taught((1, 2)).predict(noise(1)[0], unknown=-1)

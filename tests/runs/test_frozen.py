@@ -1,4 +1,4 @@
-"""A frozen network in the pipeline: only new images are computed, and every step's classifier is fitted anew."""
+"""A frozen network in the pipeline: only new images are computed, and classifiers are fitted anew."""
 
 import re
 
@@ -8,7 +8,6 @@ from PIL import Image
 import der
 from tests.model.tiny_timm import BACKBONE, write_weights
 from tests.runs.lab import Pipeline, numbered
-
 
 
 def add_photos(pipeline: Pipeline, name: str, count: int, seed: int) -> None:

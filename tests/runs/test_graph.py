@@ -40,7 +40,7 @@ def graph(base: Pipeline) -> Graph:
 
 
 def test_stages(graph: Graph) -> None:
-    once = ["check", "download", "split", "initialize", "summarize", "report"]
+    once = ["check", "download", "split", "initialize", "features", "summarize", "report"]
     assert sorted(graph) == sorted([*once, *numbered("T1", "B1", "E1", "T2", "B2", "E2"), *DISTILLING])
     scripts = {file.stem for file in (REPOSITORY / "stages").glob("*.py")} - {"__init__", "__main__"}
     assert scripts == {stage.name for stage in graph.values()}

@@ -7,6 +7,7 @@ from scipy.special import logsumexp  # type: ignore[import-untyped]
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
+from der.model.architecture import Outputs
 from der.settings.sections import ConvexMethod
 from der.train import convex
 
@@ -210,3 +211,21 @@ def test_depends_on_nothing_but_the_features() -> None:
     first, second = convex.fit_convex(draw()), convex.fit_convex(draw())
     assert first.weight_KP.tobytes() == second.weight_KP.tobytes()
     assert np.random.random() == drawn  # noqa: NPY002
+
+
+def test_nineteen_of_twenty_known_images_are_familiar_and_others_are_not() -> None:
+    stream = np.random.default_rng(1)
+    centres = 4 * stream.normal(size=(6, 20))
+
+    def images(centre: Array, count: int) -> NDArray[np.float32]:
+        return (5 + centre + stream.normal(size=(count, 1, 20))).astype(np.float32)
+
+    fitted = convex.fit_convex([images(centre, 60) for centre in centres])
+    assert fitted.familiarity is not None
+
+    def share_familiar(seen: NDArray[np.float32]) -> float:
+        outputs = Outputs(seen[:, 0], seen[:, 0] @ fitted.weight_KP.T + fitted.bias_K)
+        return float((fitted.familiarity.score(outputs, fitted.means_KP) >= fitted.familiarity.least).mean())
+
+    assert 0.92 < share_familiar(np.concatenate([images(centre, 300) for centre in centres])) < 0.98
+    assert share_familiar(np.concatenate([images(4 * stream.normal(size=20), 10) for _ in range(50)])) < 0.2

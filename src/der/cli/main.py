@@ -220,6 +220,7 @@ def report(arguments: Namespace) -> None:
 @takes("--top", type=count, default=3, metavar="K", help="classes per picture (default: 3)")
 @takes("--csv", action="store_true", help="comma-separated, with a heading")
 @takes("--json", action="store_true", help="a line of JSON for each picture")
+@takes("--unknown", nargs="?", const="unknown", metavar="NAME", help="name pictures like no class so")
 @takes(
     "--precision",
     choices=PRECISIONS,
@@ -242,7 +243,7 @@ def predict(arguments: Namespace) -> None:
     with user_code.importing_named():
         predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
-    names = predictor.metadata.class_names
+    names = [*predictor.metadata.class_names, *([arguments.unknown] if arguments.unknown else [])]
     top = min(arguments.top, len(names))
     print_line: PrintLine = print_json
     if not arguments.json:
@@ -255,7 +256,9 @@ def predict(arguments: Namespace) -> None:
             with bar.external_write_mode():
                 for fault in chunk.faults:
                     print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
-                for file, predictions in zip(chunk.files, predictor.best(chunk.images, top), strict=True):
+                for file, predictions in zip(
+                    chunk.files, predictor.best(chunk.images, top, unknown=arguments.unknown), strict=True
+                ):
                     print_line(str(file), predictions)
             skipped += len(chunk.faults)
             bar.update(len(chunk.files) + len(chunk.faults))

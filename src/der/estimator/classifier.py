@@ -310,11 +310,19 @@ class DERClassifier:
         """The network, from normalised images (N, C, H, W) to scores (N, K), on the CPU."""
         return self._known().checkpoint.network
 
-    def predict(self, X: Images) -> NDArray[Any]:
-        """Return the most probable class of each image (N,); see ``predict_proba``."""
+    def predict(self, X: Images, unknown: Label | None = None) -> NDArray[Any]:
+        """Return the most probable class of each image (N,); see ``predict_proba``.
+
+        With ``unknown``, a label of the same type as the others, a frozen network (``network.tuned: none``)
+        gives it to images that are like none of its classes.
+        """
         probabilities_NK = self.predict_proba(X)
         labels_N: NDArray[Any] = self.classes_[probabilities_NK.argmax(axis=1)]
-        return labels_N
+        if unknown is None:
+            return labels_N
+        with reproducible():
+            known_N = self._choose_predictor().is_known(self._scale(X)[0])
+        return np.where(known_N, labels_N, unknown)
 
     def predict_proba(self, X: Images) -> NDArray[np.float32]:
         """Return the probabilities (N, K) of the classes, in the order of ``classes_``.

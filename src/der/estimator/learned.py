@@ -174,10 +174,13 @@ def fit_frozen(
     head = blank_linear(fitted.weight_KP.shape[1], len(known), bias=True)
     step.place_classifier(head, fitted)
     metadata = before.metadata
-    if names:  # else there are only more images of old classes
-        recipe = train.recipe(len(metadata.steps) + 1)
-        metadata = metadata.taught(names, recipe, fitted.weight_KP.size + len(known))
-    return Checkpoint(Network(before.network.extractors, head).eval(), metadata), record
+    if names:
+        recipe, values = train.recipe(len(metadata.steps) + 1), fitted.weight_KP.size + len(known)
+        metadata = metadata.taught(names, recipe, values, fitted.familiarity)
+    else:  # more images of old classes alone
+        metadata = replace(metadata, familiarity=fitted.familiarity)
+    network = Network(before.network.extractors, head).eval()
+    return Checkpoint(network, metadata, fitted.means_KP), record
 
 
 def compress_step(

@@ -17,9 +17,18 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.core.files import SealedDirectory, link_or_copy, sealed_directory, write_json
+from der.core.files import SealedDirectory, link_or_copy, sealed_directory, write_array, write_json
 from der.core.registry import check_imported
-from der.model.architecture import HEAD, METADATA, START, Normalization, Shape, extractor_file
+from der.model.architecture import (
+    HEAD,
+    MEANS,
+    METADATA,
+    START,
+    Familiarity,
+    Normalization,
+    Shape,
+    extractor_file,
+)
 from der.model.backbones import choose_backbone
 from der.settings import sections
 from der.settings.parsing import parse
@@ -51,13 +60,16 @@ class Metadata(sections.Section, frozen=True, omit_defaults=True):
     parameters_trained: int  # in the last step, the auxiliary classifier included
     gamma: float | None  # factor of the last weight alignment
     compressed: sections.CompressSettings | None = None  # how all extractors became one; None: they did not
+    familiarity: Familiarity | None = None  # of images of a frozen network's classes
 
     @property
     def class_names(self) -> list[str]:
         """All class names in label order."""
         return [name for step in self.steps for name in step]
 
-    def taught(self, names: list[str], recipe: sections.Recipe, values: int) -> Metadata:
+    def taught(
+        self, names: list[str], recipe: sections.Recipe, values: int, familiarity: Familiarity | None
+    ) -> Metadata:
         """Describe a frozen network whose new classifier, of so many ``values``, also knows ``names``."""
         return replace(
             self,
@@ -65,6 +77,7 @@ class Metadata(sections.Section, frozen=True, omit_defaults=True):
             recipes=[*self.recipes, recipe],
             parameters=self.parameters - self.parameters_trained + values,
             parameters_trained=values,
+            familiarity=familiarity,
         )
 
 
@@ -74,6 +87,7 @@ class Checkpoint:
 
     network: Network
     metadata: Metadata
+    means: Array | None = None  # normalised, of a frozen network's features of each class
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = None) -> None:
@@ -96,10 +110,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
             else:
                 save_weights(extractor, directory / name)
         save_weights(checkpoint.network.head, directory / HEAD)
+        if checkpoint.means is not None:
+            write_array(directory / MEANS, checkpoint.means)
         write_json(directory / METADATA, sections.to_values(checkpoint.metadata))
 
 
-def save_classifier(path: Path, metadata: Metadata, weight: Array, bias: Array, network: Path) -> None:
+def save_classifier(
+    path: Path, metadata: Metadata, weight: Array, bias: Array, means: Array, network: Path
+) -> None:
     """Write the checkpoint of a frozen network, which is linked from ``network``, with a new classifier.
 
     It writes the same files as ``save_checkpoint``, without torch.
@@ -110,6 +128,7 @@ def save_classifier(path: Path, metadata: Metadata, weight: Array, bias: Array, 
     with sealed_directory(path, {name: SealedDirectory(network).digests[name]}) as directory:
         link_or_copy(network / name, directory / name)
         (directory / HEAD).write_bytes(save({"bias": bias, "weight": weight}))
+        write_array(directory / MEANS, means)
         write_json(directory / METADATA, sections.to_values(metadata))
 
 
@@ -160,7 +179,8 @@ def load_previous(path: Path) -> Checkpoint | None:
     features = sum(extractor.features for extractor in extractors)
     head = blank_linear(features, len(metadata.class_names), metadata.network.head_bias)
     load_weights(head, sealed.file(HEAD), METADATA)
-    return Checkpoint(Network(extractors, head).eval(), metadata)
+    means = sealed.read_array(MEANS) if MEANS in sealed.digests else None
+    return Checkpoint(Network(extractors, head).eval(), metadata, means)
 
 
 def check_classes(path: Path, metadata: Metadata | None, steps: list[list[str]]) -> None:

@@ -18,6 +18,7 @@ from scipy.linalg import cholesky, solve, solve_triangular  # type: ignore[impor
 from scipy.optimize import minimize, minimize_scalar  # type: ignore[import-untyped]
 from scipy.special import logsumexp, softmax  # type: ignore[import-untyped]
 
+from der.model.architecture import Familiarity, class_mean, energy, likeness
 from der.settings.sections import ConvexMethod, TrainSettings
 from der.train.log import CLASSIFIER, EpochRecord
 
@@ -26,6 +27,7 @@ Labels = NDArray[np.int64]
 Linear = tuple[Array, Array]  # weights (D, K) and biases (K,): the logits of x are x @ weights + biases
 
 FOLDS = 4
+KEPT = 0.95  # share of held-out images that are familiar enough
 SHRINKAGES = {"lda": (0.6, 0.2, 0.9), "logistic": (0.9, 0.3)}  # the first where nothing can be compared
 PENALTY = 1.0
 ALIKE = 0.03  # nats of cross-entropy: a choice that is worse by this has 1 / e of the best one's share
@@ -54,6 +56,8 @@ class Fitted(NamedTuple):
     bias_K: NDArray[np.float32]
     shares: dict[Choice, float]  # of the logits, within a method
     loss: float  # cross-entropy of images held out, in nats; NaN if there were none
+    means_KP: NDArray[np.float32]  # normalised
+    familiarity: Familiarity | None  # of images held out; None if there were none
 
 
 def fit_convex(
@@ -80,14 +84,18 @@ def fit_convex(
 
     names = ("lda", "logistic") if method == "auto" else (method,)
     used = [[Choice(name, one) for one in ([shrinkage] if shrinkage else SHRINKAGES[name])] for name in names]
-    shares, loss = {choices[0]: 1.0 for choices in used}, float("nan")
+    shares, loss, familiar = {choices[0]: 1.0 for choices in used}, float("nan"), None
+    plain = [one[:, 0] for one in features_by_class]
     scales = np.full(len(used), 1 / len(used))
     held_N = folds_N >= 0
     if classes > 1 and held_N.any():
         logits = {choice: np.zeros((len(labels_N), classes)) for choices in used for choice in choices}
+        near_N, seen_NP = np.zeros(len(labels_N)), np.concatenate(plain)
         for fold in range(FOLDS):
             rest_R, out_N = np.repeat(folds_N != fold, views), folds_N == fold
             fitted = fits(rows_RD[rest_R], labels_R[rest_R], features, logits, LOOSE)
+            means = [class_mean(seen_NP[(labels_N == label) & ~out_N]) for label in range(classes)]
+            near_N[out_N] = likeness(seen_NP[out_N], np.stack(means))
             for choice, (weight_DK, bias_K) in fitted.items():
                 logits[choice][out_N] = rows_RD[::views][out_N] @ weight_DK + bias_K
         fitness = {choice: calibrate(logits[choice][held_N], labels_N[held_N]) for choice in logits}
@@ -98,12 +106,18 @@ def fit_convex(
         sum_NK = np.tensordot(scales, [logits[choice][held_N] for choice in shares], axes=1)
         factor, loss = calibrate(sum_NK, labels_N[held_N])
         scales *= factor
+        energy_N, near_N = energy(factor * sum_NK), near_N[held_N]
+        deviations = float(energy_N.std() or 1.0), float(near_N.std() or 1.0)
+        score_N = energy_N / deviations[0] + near_N / deviations[1]
+        familiar = Familiarity(*deviations, float(np.quantile(score_N, 1 - KEPT)))
     weights, biases = zip(*fits(rows_RD, labels_R, features, shares, TIGHT).values(), strict=True)
     weight_PK = np.tensordot(scales, weights, axes=1)
     if basis_PD is not None:
         weight_PK = basis_PD @ weight_PK
     bias_K = scales @ np.array(biases) - centre_P @ weight_PK
-    return Fitted(np.ascontiguousarray(weight_PK.T, np.float32), bias_K.astype(np.float32), shares, loss)
+    weight_KP = np.ascontiguousarray(weight_PK.T, np.float32)
+    means_KP = np.stack([*map(class_mean, plain)])
+    return Fitted(weight_KP, bias_K.astype(np.float32), shares, loss, means_KP, familiar)
 
 
 def count_views(settings: TrainSettings) -> int:
