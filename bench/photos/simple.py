@@ -127,8 +127,8 @@ def main() -> None:
     rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     for folder in options.folders:
         features, seconds = compute(read_folder(folder, options.side), options.weights)
-        smallest = min(map(len, features["train"]))
-        for count in [one for one in options.images if one <= smallest or one == min(options.images)]:
+        usual = sorted(map(len, features["train"]))[len(features["train"]) // 2]
+        for count in [one for one in options.images if one <= usual]:  # rarer classes have fewer
             every = [measure(features, count, options.steps, seed) for seed in range(options.seeds)]
             form = {
                 "folder": folder.name,
