@@ -10,7 +10,18 @@ from functools import partial
 from der.core import distributed
 from der.pipeline import environment, presets, project, provenance, runs
 from der.pipeline.stage import Given, ending, is_shared, perform_check, perform_stage
-from stages import build_memory, check, compress, download, evaluate, initialize, split, summarize, train_task
+from stages import (
+    build_memory,
+    check,
+    compress,
+    download,
+    evaluate,
+    features,
+    initialize,
+    split,
+    summarize,
+    train_task,
+)
 
 PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
@@ -32,6 +43,7 @@ def list_stages(steps: int) -> dict[str, Callable[[Given], str]]:
         "download": download.run,
         "split": split.run,
         "initialize": initialize.run,
+        "features": features.run,
     }
     for step in range(1, steps + 1):
         stages[f"train_task@{step}"] = partial(train_task.run, step)

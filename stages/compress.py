@@ -38,7 +38,7 @@ def run(step: int, given: Given) -> str:
     device, train = environment.set_up_device(), given.section(TrainSettings, "train")
     given.load(device.type)
     whole, steps = load_checkpoint(project.checkpoint(step)), project.read_task(new, step)
-    check_classes(project.checkpoint(step), whole, steps)
+    check_classes(project.checkpoint(step), whole.metadata, steps)
     images = gather_step(read_classes(new, steps[-1]), load_memory(project.memory(step - 1)))
     network, normalization, kernels = whole.metadata.network, whole.metadata.normalization, None
     if environment.count_processes() == 1:  # the kernels normalise by the images of one process
@@ -80,6 +80,7 @@ def measure(
     Each predicts by the nearest of the class means that its own features of the exemplars have.
     """
     from der.evaluation.evaluate import evaluate_step
+    from der.model.network import fold_network, outputs_by_class
     from der.train.compress import with_own_means
 
     memory = load_memory(project.memory(step))
@@ -88,8 +89,10 @@ def measure(
 
     def judge(one: "Checkpoint", means: Memory, size: int) -> StepMetrics:
         settings = EvaluateSettings(group_labels=len(tests))
+        network, normalization = fold_network(one.network, device), one.metadata.normalization
+        outputs = outputs_by_class(network, normalization, tests, device)
         sizes = {"checkpoint_bytes": size, "memory_bytes": memory_bytes}
-        return evaluate_step(one, means, tests, settings, device, **sizes).metrics
+        return evaluate_step(one.metadata, means, tests, outputs, settings, **sizes).metrics
 
     return {
         "whole": judge(whole, memory, SealedDirectory(project.checkpoint(step)).bytes()),

@@ -1,6 +1,13 @@
 """evaluate@k: the test metrics after step k."""
 
+from collections.abc import Iterable
+
 from der.core.files import SealedDirectory
+from der.data.arrays import load_memory, read_classes
+from der.evaluation.evaluate import Evaluation, evaluate_step, save_evaluation
+from der.model.architecture import Outputs
+from der.model.checkpoint import Metadata, check_classes, load_classifier
+from der.model.records import KnownFeatures, read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.settings.sections import EvaluateSettings
@@ -9,32 +16,40 @@ from der.settings.sections import EvaluateSettings
 def run(step: int, given: Given) -> str:
     if project.is_unused(project.test_images(step)):
         return project.mark_unused("evaluate", step, project.evaluation(step))
-    # Only now: what follows imports torch, which costs seconds.
-    from der.data.arrays import load_memory, read_classes
-    from der.evaluation.evaluate import evaluate_step, save_evaluation
-    from der.model.checkpoint import check_classes, load_checkpoint
-
-    settings = given.section(EvaluateSettings, "evaluate")
-    device = environment.set_up_device()
-    given.load(device.type)
-    steps = project.read_task(project.test_images(step), step)
+    images, place = project.test_images(step), project.checkpoint(step)
+    steps = project.read_task(images, step)
     names = [name for classes in steps for name in classes]
-    tests = read_classes(project.test_images(step), names)
-    checkpoint = load_checkpoint(project.checkpoint(step))
-    check_classes(project.checkpoint(step), checkpoint, steps)
-    memory = load_memory(project.memory(step))
-    with environment.computing(f"evaluate {step}", device):
-        evaluation = evaluate_step(
-            checkpoint,
-            memory,
+    tests = read_classes(images, names)
+
+    def judge(metadata: Metadata, outputs: Iterable[Outputs]) -> Evaluation:
+        check_classes(place, metadata, steps)
+        return evaluate_step(
+            metadata,
+            load_memory(project.memory(step)),
             tests,
-            settings,
-            device,
-            checkpoint_bytes=SealedDirectory(project.checkpoint(step)).bytes(),
+            outputs,
+            given.section(EvaluateSettings, "evaluate"),
+            checkpoint_bytes=SealedDirectory(place).bytes(),
             memory_bytes=SealedDirectory(project.memory(step)).bytes(),
         )
-    if environment.is_worker():
-        return ""
+
+    if not project.is_unused(project.features(images)):  # of a frozen network
+        metadata, weight, bias = load_classifier(place)
+        known = KnownFeatures(read_records(project.features(images)).values())
+        evaluation = judge(metadata, known.outputs(tests, weight, bias))
+    else:
+        # Only now: what follows imports torch, which costs seconds.
+        from der.model.checkpoint import load_checkpoint
+        from der.model.network import fold_network, outputs_by_class
+
+        device = environment.set_up_device()
+        given.load(device.type)
+        checkpoint = load_checkpoint(place)
+        network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
+        with environment.computing(f"evaluate {step}", device):
+            evaluation = judge(checkpoint.metadata, outputs_by_class(network, normalization, tests, device))
+        if environment.is_worker():
+            return ""
     given.confirm()
     save_evaluation(project.evaluation(step), evaluation, names)
     return f"evaluate {step}: top-1 {evaluation.metrics['top1']:.2f} % over {len(names)} classes"

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from der.core.files import SealedDirectory
-from der.data.arrays import load_memory, read_classes
+from der.data.arrays import class_file, load_memory, read_classes
+from der.model.checkpoint import check_classes, load_classifier, save_classifier
+from der.model.records import read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.pipeline.training import listening, name_key, training_state
 from der.settings.sections import NetworkSettings, TrainSettings, to_values
+from der.train.convex import fit_classifier
 from der.train.log import Listener, warn, write_log
 from der.train.resume import StateKeeper
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 def run(step: int, given: Given) -> str:
     if project.is_unused(project.train_images(step)):
         return project.mark_unused("train_task", step, project.checkpoint(step), project.training(step))
+    if given.section(NetworkSettings, "network").tuned == "none":
+        return fit_step(step, given)
     # Only now: what follows imports torch, which costs seconds.
     from der.model.checkpoint import save_checkpoint
     from der.train.step import train_step
@@ -53,16 +58,38 @@ def run(step: int, given: Given) -> str:
     )
 
 
+def fit_step(step: int, given: Given) -> str:
+    """Fit a classifier on the features of all images under a frozen network, without torch."""
+    images, network = project.train_images(step), project.FEATURES / "network"
+    steps, recipe = project.read_task(images, step), given.section(TrainSettings, "train").recipe(step)
+    metadata, _, _ = load_classifier(network if step == 1 else project.checkpoint(step - 1))
+    check_classes(project.checkpoint(step - 1), metadata, steps[:-1])
+    records = read_records(project.features(images))
+    features = [records[class_file(name)]["features"] for names in steps for name in names]
+    fitted, record = fit_classifier(features, recipe.classifier, recipe.shrinkage)
+    given.confirm()
+    values = fitted.weight_KP.size + fitted.bias_K.size
+    metadata = metadata.taught(steps[-1], recipe, values, fitted.familiarity)
+    save_classifier(
+        project.checkpoint(step), metadata, fitted.weight_KP, fitted.bias_K, fitted.means_KP, network
+    )
+    write_log(project.training(step), [record])
+    return (
+        f"train_task {step}: {len(features)} classes, fitted on {sum(map(len, features)):,} images, "
+        f"training accuracy {record.accuracy:.2f} %"
+    )
+
+
 def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[[str], None]) -> "StepInputs":
     """All that ``step`` is trained from; raises UserError for what is missing, damaged or does not fit."""
-    from der.model.checkpoint import check_classes, load_previous, load_start
+    from der.model.checkpoint import load_previous, load_start
     from der.train.step import prepare_step
 
     network, train = given.section(NetworkSettings, "network"), given.section(TrainSettings, "train")
     images, before = project.train_images(step), project.checkpoint(step - 1)
     steps = project.read_task(images, step)
     previous = load_previous(before)
-    check_classes(before, previous, steps[:-1])
+    check_classes(before, previous.metadata if previous else None, steps[:-1])
     return prepare_step(
         previous,
         steps,

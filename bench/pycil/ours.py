@@ -23,8 +23,9 @@ from bench.pycil.recipe import NORMALIZATION, memory_settings, network_settings,
 from der.core.device import set_up_device
 from der.data.arrays import Memory, empty_memory
 from der.memory import build_memory
+from der.model.architecture import Outputs
 from der.model.checkpoint import Checkpoint
-from der.model.network import Network, Outputs, fold_network, run_network
+from der.model.network import Network, fold_network, run_network
 from der.settings.sections import Precision
 from der.train import engine as training
 from der.train.batches import TrainingImages, gather_step

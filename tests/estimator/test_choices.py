@@ -52,7 +52,10 @@ def refusal(settings: Settings) -> str:
         ("dataset.source", "digits or cifar10 or cifar100 or folder"),
         ("network.backbone", "cifar_resnet or resnet or timm:<name>"),
         ("network.head_initialization", "torch_uniform or lecun_uniform or lecun_normal"),
-        ("train.incremental.rebalancing", "weight_alignment or classifier_learning or none"),
+        (
+            "train.incremental.rebalancing",
+            "weight_alignment or classifier_learning or logistic or lda or none",
+        ),
         ("memory.selection", "herding or random"),
     ],
 )

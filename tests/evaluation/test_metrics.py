@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from der.core.errors import DamageError, UserError
 from der.core.files import read_json, sealed_directory, write_array
 from der.evaluation import results
 from der.evaluation.evaluate import judge_tests
-from der.model.network import run_network
+from der.model.architecture import Outputs
+from der.model.checkpoint import Checkpoint
+from der.model.network import fold_network, outputs_by_class, run_network
 from tests.builders import CPU, random_checkpoint, random_images
 
 Scores = NDArray[np.float32]
@@ -131,8 +134,13 @@ MEANS = np.random.RandomState(0).rand(5, 128).astype(np.float32)
 TESTS = [random_images(seed, count) for seed, count in enumerate([4, 1, 6, 3, 2])]
 
 
+def outputs_of(checkpoint: Checkpoint) -> Iterator[Outputs]:
+    network = fold_network(checkpoint.network, CPU)
+    return outputs_by_class(network, checkpoint.metadata.normalization, TESTS, CPU)
+
+
 def test_ranks_and_predictions_are_those_of_the_network_s_scores() -> None:
-    judged = judge_tests(CHECKPOINT, MEANS, TESTS, CPU)
+    judged = judge_tests(CHECKPOINT.metadata, MEANS, TESTS, outputs_of(CHECKPOINT))
     whole = run_network(CHECKPOINT.network, CHECKPOINT.metadata.normalization, np.concatenate(TESTS), CPU)
     expected = np.array([0] * 4 + [1] + [2] * 6 + [3] * 3 + [4] * 2)
     assert judged.labels.tolist() == expected.tolist()
@@ -153,7 +161,7 @@ def test_scores_that_are_not_finite_are_refused() -> None:
     checkpoint = random_checkpoint([3, 2])
     checkpoint.network.head.bias.data[1] = float("inf")
     with pytest.raises(UserError, match=r"^step 2: the network's scores are not finite; train it again$"):
-        judge_tests(checkpoint, MEANS, TESTS, CPU)
+        judge_tests(checkpoint.metadata, MEANS, TESTS, outputs_of(checkpoint))
 
 
 NAMES = ["ant", "bee", "cat", "dog"]

@@ -98,13 +98,13 @@ def test_before_step_1_there_is_no_checkpoint(saved: Path) -> None:
 
 
 def test_other_classes_than_those_of_the_protocol_are_named(saved: Path) -> None:
-    checkpoint = load_checkpoint(saved)
+    metadata = load_checkpoint(saved).metadata
     steps = [["class 0", "class 1", "class 2"], ["class 3", "class 4"]]
-    check_classes(saved, checkpoint, steps)
+    check_classes(saved, metadata, steps)
     check_classes(saved.parent / "0", None, [])
     for other in ([], steps[:1], [steps[0], steps[1][::-1]], [[*steps[0], *steps[1]]]):
         with pytest.raises(UserError, match=r"2: of other classes than the protocol's; train its step again"):
-            check_classes(saved, checkpoint, other)
+            check_classes(saved, metadata, other)
 
 
 class Trap:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from der.core.files import read_array, write_array
-from der.model.architecture import Normalization, measure_normalization
+from der.model.architecture import Normalization, Outputs, measure_normalization
 from der.model.kernels.layers import fold_pairs
-from der.model.network import Normalize, Outputs, fold_batchnorm, outputs_by_class, run_network
+from der.model.network import Normalize, fold_batchnorm, outputs_by_class, run_network
 from tests import builders
 
 

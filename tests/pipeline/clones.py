@@ -20,7 +20,7 @@ PROTOCOLS = {
     "digits_masks": (4, 2, 4),
     "notebook": (25, 25, 4),
     "joint": (100, 0, 1),
-    "photos": (100, 0, 1),  # all classes of a folder
+    **dict.fromkeys(("photos", "photos_tuned"), (100, 0, 1)),  # all classes of a folder
     "paper_b0_5": (20, 20, 5),
     "paper_b0_20": (5, 5, 20),
     "paper_b0_50": (2, 2, 50),

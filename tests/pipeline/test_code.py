@@ -17,9 +17,9 @@ from der.pipeline.stage import Given
 from der.settings.parsing import put_values
 from tests.locations import ROOT
 
-ONCE = ["download", "initialize", "report", "split", "summarize"]
+ONCE = ["download", "features", "initialize", "report", "split", "summarize"]
 STAGES = sorted([*ONCE, "build_memory", "compress", "evaluate", "train_task"])
-WITH_NETWORKS = {"build_memory", "compress", "evaluate", "initialize", "train_task"}
+WITH_NETWORKS = {"build_memory", "compress", "evaluate", "features", "initialize", "train_task"}
 READ_BY = {  # whose code has the user-defined function
     "dataset.source": {"download"},
     "network.backbone": WITH_NETWORKS,

@@ -23,7 +23,12 @@ from tests.builders import CPU, random_images
 from tests.pipeline.clones import NAMES, settings_of
 
 STEPS = [["ant", "bee"], ["cat", "dog"]]
-WHOLE = ("digits", "paper_b0_10", "imagenet100_b0_10", "photos")  # of every backbone, stem and depth one
+WHOLE = (
+    "digits",
+    "paper_b0_10",
+    "imagenet100_b0_10",
+    "photos_tuned",
+)  # of every backbone, stem and depth one
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +56,7 @@ def draw_start(settings: Settings) -> Start:
     return Start(tensors_of(extractor))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"photos"}))  # which trains nothing
 def test_every_phase_runs(name: str) -> None:
     """Two steps of two classes, of noise: two images a class, of fewer pixels."""
     settings = settings_of(name)

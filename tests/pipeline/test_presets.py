@@ -105,7 +105,8 @@ def test_what_else_the_authors_recipes_say() -> None:
 def test_classifiers_start_as_in_the_program_whose_recipe_it_is(name: str) -> None:
     network = settings_of(name).network
     own, pycil, authors = ("torch_uniform", True), ("lecun_uniform", True), ("lecun_normal", False)
-    others = {"digits": own, "digits_masks": own, "notebook": own, "photos": own, "pycil_b0_10": pycil}
+    others = {"digits": own, "digits_masks": own, "notebook": own, "pycil_b0_10": pycil}
+    others |= {"photos": own, "photos_tuned": own}
     assert (network.head_initialization, network.inherit_head) == others.get(name, authors)
 
 

@@ -57,7 +57,7 @@ def test_stages_of_a_protocol_shorter_than_the_chain() -> None:
     assert {"split", "train_task@1", "train_task@2", "evaluate@2", "report"} <= set(stages)
     assert not [stage for stage in stages if stage.endswith("@3")]
     steps = [f"{stage}@{step}" for step in (1, 2) for stage in project.STEP_STAGES]
-    assert stages == ["check", "download", "split", "initialize", *steps, "summarize", "report"]
+    assert stages == ["check", "download", "split", "initialize", "features", *steps, "summarize", "report"]
 
 
 def test_large_files_are_told_by_their_size() -> None:
@@ -154,7 +154,14 @@ def test_the_classes_of_another_step_are_named() -> None:
 
 DISTILLATION = "train.incremental.distillation"
 DEFAULTED = {
-    *("network.tuned", "network.weights", "train.averaging", DISTILLATION),
+    *(
+        "network.tuned",
+        "network.weights",
+        "train.averaging",
+        "train.classifier",
+        "train.shrinkage",
+        DISTILLATION,
+    ),
     *(f"train.augmentation.{name}" for name in ("policy", "cutout", "cutmix")),
     *(f"{DISTILLATION}.{name}" for name in ("features", "logits")),
 }

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from der.core.cost import Spent, processor_name
+from der.core.cost import Spent, StageTime, processor_name
 from der.pipeline.project import list_outputs
 from der.pipeline.timing import FILE, keep_time, read_last, read_times, running_clock, timed
 from tests.locations import ROOT

@@ -25,8 +25,8 @@ IMAGES = 8  # per class, two of them held out
 # `der` and `dvc` in a shell: of the copy and this environment.
 PROGRAMS = 'der() { python -m der "$@"; }\ndvc() { python -m dvc "$@"; }\n'
 RESULTS = (
-    *("data/fingerprints", "data/raw", "data/tasks", "data/checkpoints", "data/memory", "data/compressed"),
-    "metrics",
+    *("data/fingerprints", "data/raw", "data/tasks", "data/features", "data/checkpoints", "data/memory"),
+    *("data/compressed", "metrics"),
 )
 PAGE = "metrics/report.html"
 MEASURED = re.compile(rb"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)

@@ -42,7 +42,7 @@ def test_added_classes(forks: Path | None, tmp_path: Path) -> None:
     before = pipeline.results()
     stages, _ = run(pipeline, f"der add{SECOND}")
     assert sorted(stages) == sorted(
-        ["check", "split", *numbered("T4", "B4", "E4", "C4"), "summarize", "report"]
+        ["check", "split", "features", *numbered("T4", "B4", "E4", "C4"), "summarize", "report"]
     )
     _, prediction = run(pipeline, PICTURE)
     assert prediction.startswith("nine.png ")
@@ -77,7 +77,15 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     planned = pipeline.plan()
     printed = pipeline.shell(repro)
     ran = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
-    expected = ["check", "download", "split", *numbered("T3", "B3", "E3", "C3"), "summarize", "report"]
+    expected = [
+        "check",
+        "download",
+        "split",
+        "features",
+        *numbered("T3", "B3", "E3", "C3"),
+        "summarize",
+        "report",
+    ]
     assert sorted(ran) == sorted(expected) and set(ran) <= set(planned)
     assert not {"train_task@1", "train_task@2"} & set(planned)
     assert "; passed over, by their names no pictures: 1\n" in printed

@@ -38,7 +38,8 @@ def test_edits_run_what_they_reach(pipeline: Pipeline) -> None:
     pipeline.chain(3)
     pipeline.edit(protocol__later_classes=1)
     markers = "C1", "C2", "C3"  # of compress, which is off; the first since the exemplars are others
-    assert_runs(pipeline, "split", "T2", "B2", "E2", "T3", "B3", "E3", *markers, "summarize", "report")
+    once = "split", "features", "summarize", "report"
+    assert_runs(pipeline, *once, "T2", "B2", "E2", "T3", "B3", "E3", *markers)
     assert pipeline.results() == pipeline.from_scratch()
     kept = ("data/checkpoints/1/", "data/memory/1/", "metrics/steps/1/")
     assert all(pipeline.results()[path] == before[path] for path in before if path.startswith(kept))
@@ -66,7 +67,7 @@ def test_what_changes_nothing_runs_nothing_and_what_is_taken_back_is_restored(
     assert before[PAGE] != after[PAGE] and without(before, PAGE) == without(after, PAGE)
     pipeline.edit(protocol__steps=[["ant", "bee"]])  # a step fewer, in protocol and chain
     pipeline.chain(1)
-    assert_runs(pipeline, "split", "summarize", "report")
+    assert_runs(pipeline, "split", "features", "summarize", "report")
     summary = json.loads((pipeline.root / "metrics/summary.json").read_text(encoding="utf-8"))
     assert list(summary["steps"]) == ["1"]
 
@@ -74,7 +75,9 @@ def test_what_changes_nothing_runs_nothing_and_what_is_taken_back_is_restored(
     pipeline.chain(2)
     done = pipeline.repro()
     assert done.run == ["check", "report"]  # the page is no output, and in no cache
-    assert sorted(done.restored) == sorted(numbered("split", "B1", "T2", "B2", "E2", "C2", "summarize"))
+    assert sorted(done.restored) == sorted(
+        numbered("split", "features", "B1", "T2", "B2", "E2", "C2", "summarize")
+    )
     assert pipeline.results() == before
 
 
@@ -111,7 +114,7 @@ def test_deleted_outputs_are_restored_and_what_the_cache_has_lost_is_computed_ag
     done = pipeline.repro()
     # What check leaves is in no cache of runs: it takes less time than to look there. The page is no output.
     assert done.run == ["check"]
-    restored = ["download", "split", "initialize", "summarize", *STEPS]
+    restored = ["download", "split", "initialize", "features", "summarize", *STEPS]
     assert sorted(done.restored) == sorted(numbered(*restored))
     assert without(pipeline.results(), PAGE) == without(base.results(), PAGE)
 

@@ -20,9 +20,11 @@ TRACKED_BY = {
     "dataset.source": ["download", "summarize", "report"],
     "dataset": ["download", "report"],
     "protocol": ["split", "summarize", "report"],
-    "network.backbone": ["initialize", *TRAINING],
+    "network.backbone": ["initialize", "features", *TRAINING],
     "network.weights": ["initialize", "report"],
+    **{f"network.{key}": ["features", *TRAINING] for key in ("depth", "stem", "tuned", "mean", "std")},
     "network": TRAINING,
+    "train.augmentation.horizontal_flip": ["features", *TRAINING, *DISTILLING],
     **{f"train.{key}": [*TRAINING, *DISTILLING] for key in ("seed", "precision", "augmentation")},
     "train.base": numbered("T1", "report"),
     "train.incremental": numbered("T2", "report"),
@@ -40,7 +42,7 @@ def graph(base: Pipeline) -> Graph:
 
 
 def test_stages(graph: Graph) -> None:
-    once = ["check", "download", "split", "initialize", "summarize", "report"]
+    once = ["check", "download", "split", "initialize", "features", "summarize", "report"]
     assert sorted(graph) == sorted([*once, *numbered("T1", "B1", "E1", "T2", "B2", "E2"), *DISTILLING])
     scripts = {file.stem for file in (REPOSITORY / "stages").glob("*.py")} - {"__init__", "__main__"}
     assert scripts == {stage.name for stage in graph.values()}
@@ -57,7 +59,7 @@ def test_chain_alone_writes_the_committed_one_and_a_number_a_longer_one(pipeline
         shutil.copyfile(REPOSITORY / name, pipeline.root / name)
     assert pipeline.der("chain", "20") == "chain.yaml: 20 steps\n"
     graph = read_graph(pipeline)
-    assert len(graph) == 4 * 20 + 6
+    assert len(graph) == 4 * 20 + 7
     assert graph["train_task@20"].outs[0] == "data/checkpoints/20"
     assert pipeline.der("chain") == "chain.yaml: 4 steps\n"  # of 4, 2, 2 and 2 digits
     assert (pipeline.root / "chain.yaml").read_bytes() == (REPOSITORY / "chain.yaml").read_bytes()

@@ -208,6 +208,7 @@ def report(arguments: Namespace) -> None:
 @takes("--top", type=count, default=3, metavar="K", help="classes per picture (default: 3)")
 @takes("--csv", action="store_true", help="comma-separated, with a heading")
 @takes("--json", action="store_true", help="a line of JSON for each picture")
+@takes("--unknown", nargs="?", const="unknown", metavar="NAME", help="name pictures like no class so")
 @takes(
     "--precision",
     choices=PRECISIONS,
@@ -230,7 +231,7 @@ def predict(arguments: Namespace) -> None:
     with fingerprint.importing_named():
         predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
-    names = predictor.metadata.class_names
+    names = [*predictor.metadata.class_names, *([arguments.unknown] if arguments.unknown else [])]
     top = min(arguments.top, len(names))
     print_line: PrintLine = print_json
     if not arguments.json:
@@ -243,7 +244,8 @@ def predict(arguments: Namespace) -> None:
             with bar.external_write_mode():
                 for fault in faults:
                     print(f"skipped: {printable(fault)}", file=sys.stderr, flush=True)
-                for file, predictions in zip(found, predictor.best(images, top), strict=True):
+                best = predictor.best(images, top, unknown=arguments.unknown)
+                for file, predictions in zip(found, best, strict=True):
                     print_line(str(file), predictions)
             skipped += len(faults)
             bar.update(len(found) + len(faults))

@@ -213,12 +213,9 @@ def _kind_of(value: object) -> LabelKind | None:
 
 
 def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Label] | None) -> list[Label]:
-    """Return new labels, sorted or in ``order``; raises UserError for ``known`` labels and a wrong order."""
-    new: list[Label] = np.unique(labels).tolist()
-    if old := [label for label in new if label in set(known)]:
-        raise UserError(
-            f"labels: {name_labels(old)} learned at an earlier step; give a step images of new classes only"
-        )
+    """Return labels that are not ``known``, sorted or in ``order``; raises UserError for a wrong order."""
+    old = {*known}
+    new: list[Label] = [label for label in np.unique(labels).tolist() if label not in old]
     if order is None:
         return new
     listed = list(order)

@@ -29,17 +29,18 @@ from der.estimator import arrays, choices, hub
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
 from der.estimator.learned import (
     CHECKPOINT,
+    FEATURES,
     MEMORY,
     Learned,
     check_kind,
     compress_step,
     learn_step,
-    read_pair,
+    read_learned,
 )
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
-from der.model.network import Network
+from der.model.network import Network, fold_network, outputs_by_class
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
 from der.train.log import EpochRecord, Listener, Progress
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
-OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY}  # its top-level entries
+OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY, FEATURES}  # its top-level entries
 OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
@@ -181,7 +182,10 @@ class DERClassifier:
         *,
         order: Sequence[Label] | None = None,
     ) -> Self:
-        """Learn one step: new classes only.
+        """Learn one step: new classes, and perhaps more images of old ones.
+
+        Images of old classes join a frozen network's features (``network.tuned: none``), and may come alone.
+        They train another network beside the exemplars, in this step alone.
 
         Parameters
         ----------
@@ -206,7 +210,7 @@ class DERClassifier:
         Raises
         ------
         UserError
-            For images or labels of another form, a known class, a memory budget too small for all classes,
+            For images or labels of another form, no new class, a memory budget too small for all classes,
             and a loss that is not finite.
         """
         return self._learn(self._learned, X, y, order, classes)
@@ -230,13 +234,17 @@ class DERClassifier:
             form, known, foreseen = previous.form, previous.classes, previous.foreseen
         labelled = arrays.check_labelled(*arrays.scale(rows, *form), labels)
         classes = order_new(labelled.labels, known, order)
-        foreseen = arrays.foresee(listed, foreseen, [*known, *classes])
         settings = self._resolve(suited)
+        if not classes and settings.network.tuned != "none":
+            raise UserError(
+                "labels: no new class; only a frozen network (network.tuned: none) learns old ones"
+            )
+        foreseen = arrays.foresee(listed, foreseen, [*known, *classes])
         callback = Listener() if self.callback is None else self.callback
         if not isinstance(callback, Listener):
             raise UserError("callback: give an object of a class derived from der.Listener, or None")
-        parts = labelled.of_each(classes)
-        number = 1 + (len(previous.checkpoint.metadata.steps) if previous else 0)
+        parts = labelled.of_each([*known, *classes])
+        number = bool(classes) + (len(previous.checkpoint.metadata.steps) if previous else 0)
         with (
             reproducible(),
             torch.inference_mode(False),  # whatever the caller is in
@@ -303,11 +311,19 @@ class DERClassifier:
         """The network, from normalised images (N, C, H, W) to scores (N, K), on the CPU."""
         return self._known().checkpoint.network
 
-    def predict(self, X: Images) -> NDArray[Any]:
-        """Return the most probable class of each image (N,); see ``predict_proba``."""
+    def predict(self, X: Images, unknown: Label | None = None) -> NDArray[Any]:
+        """Return the most probable class of each image (N,); see ``predict_proba``.
+
+        With ``unknown``, a label of the same type as the others, a frozen network (``network.tuned: none``)
+        gives it to images that are like none of its classes.
+        """
         probabilities_NK = self.predict_proba(X)
         labels_N: NDArray[Any] = self.classes_[probabilities_NK.argmax(axis=1)]
-        return labels_N
+        if unknown is None:
+            return labels_N
+        with reproducible():
+            known_N = self._choose_predictor().is_known(self._scale(X)[0])
+        return np.where(known_N, labels_N, unknown)
 
     def predict_proba(self, X: Images) -> NDArray[np.float32]:
         """Return the probabilities (N, K) of the classes, in the order of ``classes_``.
@@ -365,12 +381,14 @@ class DERClassifier:
         tests = split_known(labelled, learned.classes)
         checkpoint_bytes, memory_bytes = learned.bytes
         with reproducible():
+            metadata, device = learned.checkpoint.metadata, choose_device(self.device)
+            network = fold_network(learned.checkpoint.network, device)
             self._metrics = evaluate_step(
-                learned.checkpoint,
+                metadata,
                 learned.memory,
                 tests,
+                outputs_by_class(network, metadata.normalization, tests, device),
                 self.settings_.evaluate,
-                choose_device(self.device),
                 checkpoint_bytes=checkpoint_bytes,
                 memory_bytes=memory_bytes,
             ).metrics
@@ -469,7 +487,9 @@ def load(
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
-            learned = read_pair(directory / CHECKPOINT, directory / MEMORY, saved.labels)
+            learned = read_learned(
+                directory / CHECKPOINT, directory / MEMORY, directory / FEATURES, saved.labels
+            )
             found = saved.settings
         else:  # a step of a pipeline
             place = Path(os.path.abspath(directory))  # "." has no name
@@ -479,7 +499,8 @@ def load(
                 )
             root = place.parent.parent.parent
             beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
-            learned = read_pair(directory, beside, "str")
+            features = root / "data" / FEATURES / place.name / "train"
+            learned = read_learned(directory, beside, features, "str")
             found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):

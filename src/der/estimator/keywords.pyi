@@ -71,6 +71,8 @@ class Changes(TypedDict, total=False):
     train__incremental__distillation__features: float
     train__incremental__distillation__logits: float
     train__averaging: float | None
+    train__classifier: Literal["auto", "logistic", "lda"]
+    train__shrinkage: float | None
     memory: Mapping[str, Any]
     memory__budget: int
     memory__allocation: Literal["total", "per_class"]

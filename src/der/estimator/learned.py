@@ -17,40 +17,47 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
-from der.core.files import SealedDirectory
+from der.core.files import SealedDirectory, sealed_directory, write_array
 from der.data.arrays import (
     ImageRows,
     Memory,
     check_budget,
+    class_file,
     empty_memory,
+    every_row,
     join,
     load_memory,
     save_memory,
 )
 from der.estimator import choices
 from der.estimator.arrays import Label, LabelKind
-from der.memory import build_memory
+from der.memory import Features, build_memory
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.network import features_of
-from der.model.weights import read_start
+from der.model.features import FrozenFeatures, start_frozen
+from der.model.network import Network, blank_linear, features_of
+from der.model.records import Records, read_records
+from der.model.weights import Start, read_start
 from der.settings.experiment import Settings
+from der.settings.sections import TrainSettings
 from der.train import engine, resume, step
 from der.train.batches import TrainingImages
 from der.train.compress import compress, with_own_means
-from der.train.log import EpochRecord, Listener
+from der.train.convex import count_views, fit_classifier
+from der.train.log import CLASSIFIER, EpochRecord, Listener
 
-CHECKPOINT, MEMORY = "checkpoint", "memory"  # directories of a saved classifier
+CHECKPOINT, MEMORY, FEATURES = "checkpoint", "memory", "features"  # directories of a saved classifier
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The network after a step, the exemplars, and the type of the labels."""
+    """The network after a step, the exemplars, the type of the labels; a frozen network's features."""
 
     checkpoint: Checkpoint
     memory: Memory
     kind: LabelKind
     records: tuple[tuple[int, EpochRecord], ...] = ()  # of every epoch, after its step's number
     foreseen: frozenset[Label] | None = None  # all classes that will ever come, if that is known
+    features: tuple[Records, ...] = ()  # of all images of each class, if the network is frozen
 
     @property
     def form(self) -> tuple[int, int]:
@@ -75,6 +82,10 @@ class Learned:
         """Write checkpoint and memory into ``directory``, as the stages do."""
         save_checkpoint(directory / CHECKPOINT, self.checkpoint)
         save_memory(directory / MEMORY, self.memory)
+        if self.features:
+            with sealed_directory(directory / FEATURES) as folder:
+                for name, records in zip(self.checkpoint.metadata.class_names, self.features, strict=True):
+                    write_array(folder / class_file(name), records)
 
 
 def learn_step(
@@ -88,26 +99,87 @@ def learn_step(
 ) -> Learned:
     """Teach ``classes`` after ``previous``, which does not change (DER, section 3).
 
-    ``images`` holds the training images (N, H, W, C) of each class. Raises UserError if they, the labels or
-    the settings do not fit the earlier steps, and where ``train_step`` and ``build_memory`` raise it.
+    ``images`` holds the training images (N, H, W, C) of each class, old ones first. Images of old classes
+    join a frozen network's features; they count beside the exemplars of another network, in this step alone.
+    Raises UserError if images, labels or settings do not fit the earlier steps, and where ``train_step`` and
+    ``build_memory`` raise it.
     """
     check_continuation(previous, images, kind, settings)
     before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
-    steps = [*([] if before is None else before.metadata.steps), [str(label) for label in classes]]
+    again, new = images[: len(images) - len(classes)], images[len(images) - len(classes) :]
+    names = [str(label) for label in classes]
+    steps = [*([] if before is None else before.metadata.steps), names]
     check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
     network, start = settings.network, None
     if before is None and network.weights is not None:
         start = read_start(network, network.weights)
-    inputs = step.prepare_step(
-        before, steps, images, memory, network, settings.train, device, start, warnings.warn
-    )
-    trained, records = step.train_step(inputs, listener, resume.StateKeeper())
-    memory = build_memory(
-        memory, images, settings.memory, features_of(trained.network, trained.metadata.normalization, device)
-    ).copy()
+    known: list[Records] = []
+    compute: Features
+    if network.tuned == "none":
+        listener.on_step({CLASSIFIER: 1})
+        listener.on_phase(CLASSIFIER, 1, sum(map(len, images)))
+        frozen, compute, known = add_features(previous, images, settings, start, device)
+        trained, record = fit_frozen(frozen, names, known, settings.train)
+        records = [record]
+        listener.on_epoch(record)
+    else:
+        beside, labels = memory, np.repeat(np.arange(len(again)), [len(one) for one in again])
+        if len(labels):
+            joined = join([memory.images, every_row([one for one in again if len(one)])])
+            labels = np.concatenate([memory.labels, labels])
+            beside = dataclasses.replace(memory, images=joined, labels=labels)
+        inputs = step.prepare_step(
+            before, steps, new, beside, network, settings.train, device, start, warnings.warn
+        )
+        trained, records = step.train_step(inputs, listener, resume.StateKeeper())
+        compute = features_of(trained.network, trained.metadata.normalization, device)
+    if new:
+        memory = build_memory(memory, new, settings.memory, compute).copy()
     trained.network.cpu()
-    history = previous.records if previous else ()
-    return Learned(trained, memory, kind, (*history, *((len(steps), record) for record in records)))
+    history = (
+        *(previous.records if previous else ()),
+        *((len(trained.metadata.steps), record) for record in records),
+    )
+    return Learned(trained, memory, kind, history, features=tuple(known))
+
+
+def add_features(
+    previous: Learned | None,
+    images: Sequence[NDArray[np.uint8]],
+    settings: Settings,
+    start: Start | None,
+    device: torch.device,
+) -> tuple[Checkpoint, FrozenFeatures, list[Records]]:
+    """Return the frozen network, and the features of each class's old and new images (N, H, W, C)."""
+    if previous is not None and len(previous.features) != len(previous.classes):
+        raise UserError("features: those of the classes learned before are missing; begin anew with fit")
+    known = () if previous is None else previous.features
+    if previous is not None:
+        checkpoint = previous.checkpoint
+    else:
+        assert start is not None  # section network demands weights of what is frozen
+        checkpoint = start_frozen(settings.network, images, start)
+    frozen = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, known)
+    fresh = frozen.records(images, count_views(settings.train))
+    old = [np.concatenate(pair) for pair in zip(known, fresh, strict=False)]
+    return checkpoint, frozen, [*old, *fresh[len(old) :]]
+
+
+def fit_frozen(
+    before: Checkpoint, names: list[str], known: list[Records], train: TrainSettings
+) -> tuple[Checkpoint, EpochRecord]:
+    """Fit a classifier of the classes before and of ``names`` on all features."""
+    fitted, record = fit_classifier([one["features"] for one in known], train.classifier, train.shrinkage)
+    head = blank_linear(fitted.weight_KP.shape[1], len(known), bias=True)
+    step.place_classifier(head, fitted)
+    metadata = before.metadata
+    if names:
+        recipe, values = train.recipe(len(metadata.steps) + 1), fitted.weight_KP.size + len(known)
+        metadata = metadata.taught(names, recipe, values, fitted.familiarity)
+    else:  # more images of old classes alone
+        metadata = replace(metadata, familiarity=fitted.familiarity)
+    network = Network(before.network.extractors, head).eval()
+    return Checkpoint(network, metadata, fitted.means_KP), record
 
 
 def compress_step(
@@ -146,19 +218,26 @@ def check_kind(learned: Learned, kind: LabelKind) -> None:
         raise UserError(f"labels: {words[kind]}; those learned are {words[learned.kind]}, give the same")
 
 
-def read_pair(checkpoint: Path, memory: Path, kind: LabelKind) -> Learned:
-    """Read a step's checkpoint and memory; raises UserError if they belong to different steps."""
+def read_learned(checkpoint: Path, memory: Path, features: Path, kind: LabelKind) -> Learned:
+    """Read a step's checkpoint and memory, and a frozen network's features if they are there.
+
+    Raises UserError if checkpoint and memory belong to different steps.
+    """
     loaded = load_checkpoint(checkpoint)
     if not memory.is_dir():
         raise UserError(
             f"{memory}: there is no memory of the step in {checkpoint}; give its directory, or take "
             "der.load_predictor, which needs none"
         )
-    learned = Learned(loaded, load_memory(memory), kind)
+    known = read_records(features) if features.is_dir() else {}
+    order = [class_file(name) for name in loaded.metadata.class_names]
+    kept = tuple(known[name] for name in order) if known.keys() == {*order} else ()
+    learned = Learned(loaded, load_memory(memory), kind, features=kept)
     classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
     side, channels = metadata.image_side, metadata.channels
     if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
         raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
     if learned.memory.class_means.shape[1] != loaded.network.head.in_features:  # the whole network's means
-        return Learned(loaded, with_own_means(learned.memory, loaded, torch.device("cpu")), kind)
+        own = with_own_means(learned.memory, loaded, torch.device("cpu"))
+        return dataclasses.replace(learned, memory=own)
     return learned

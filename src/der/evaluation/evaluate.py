@@ -3,20 +3,19 @@
 N test images of a class, B of all classes in label order, H and W pixels, C channels, K classes, D features
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.core.files import sealed_directory, write_json
 from der.data.arrays import Memory
 from der.evaluation import results
-from der.model.checkpoint import Checkpoint
-from der.model.network import fold_network, outputs_by_class
+from der.model.architecture import Outputs
+from der.model.checkpoint import Metadata
 from der.settings.sections import EvaluateSettings
 
 
@@ -31,23 +30,22 @@ class Evaluation:
 
 
 def evaluate_step(
-    checkpoint: Checkpoint,
+    metadata: Metadata,
     memory: Memory,
     tests: Sequence[NDArray[np.uint8]],
+    outputs: Iterable[Outputs],
     settings: EvaluateSettings,
-    device: torch.device,
     *,
     checkpoint_bytes: int,
     memory_bytes: int,
 ) -> Evaluation:
-    """Evaluate a checkpoint.
+    """Evaluate a network by its ``outputs`` for the test images of each class.
 
     ``tests`` holds the test images (N, H, W, C) of each class seen, in label order. ``memory`` is the
     memory of the same step, for prediction by the nearest mean of exemplars. The metrics include the
     sizes of their files. Raises UserError if the network's scores are not finite.
     """
-    metadata = checkpoint.metadata
-    judged = judge_tests(checkpoint, memory.class_means, tests, device)
+    judged = judge_tests(metadata, memory.class_means, tests, outputs)
     labels, predictions = judged.labels, judged.predictions
     metrics: results.StepMetrics = {
         "step": len(metadata.steps),
@@ -90,24 +88,24 @@ class Judgement:
 
 
 def judge_tests(
-    checkpoint: Checkpoint,
+    metadata: Metadata,
     means_KD: NDArray[np.float32],
     tests: Sequence[NDArray[np.uint8]],
-    device: torch.device,
+    outputs: Iterable[Outputs],
 ) -> Judgement:
     """Rank and predict each class's test images (N, H, W, C); raises UserError if a score is not finite."""
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
     means, start, found = means_KD.astype(np.float64), 0, []
-    network = fold_network(checkpoint.network, device)
-    for outputs in outputs_by_class(network, checkpoint.metadata.normalization, tests, device):
-        logits = outputs.logits
+    for some in outputs:
+        logits = some.logits
         if not np.isfinite(logits).all():
-            step = len(checkpoint.metadata.steps)
-            raise UserError(f"step {step}: the network's scores are not finite; train it again")
+            raise UserError(
+                f"step {len(metadata.steps)}: the network's scores are not finite; train it again"
+            )
         own = labels[start : start + len(logits)]
-        by_means = results.ranks(results.nearest_mean_scores(outputs.features, means), own)
-        some = results.predict(logits)
-        found.append((results.ranks(logits, own), by_means, some.predicted, some.confidence))
+        by_means = results.ranks(results.nearest_mean_scores(some.features, means), own)
+        guess = results.predict(logits)
+        found.append((results.ranks(logits, own), by_means, guess.predicted, guess.confidence))
         start += len(logits)
     ranks, nme_ranks, predicted, confidence = map(np.concatenate, zip(*found, strict=True))
     return Judgement(labels, ranks, nme_ranks, results.Predictions(predicted, confidence))

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from der.core.device import choose_device, choose_precision
 from der.core.errors import UserError
 from der.data.sources.pictures import Fault, Picture, decode, is_ignored, is_no_picture, resize_all
+from der.model.architecture import Outputs
 from der.model.checkpoint import Checkpoint, load_checkpoint
-from der.model.network import Outputs, fold_network, run_network
+from der.model.network import fold_network, run_network
 
 # Files that could be read, an image (n, side, side, channels) for each, and a sentence for every other file.
 Chunk = tuple[list[Path], NDArray[np.uint8], list[str]]
@@ -89,7 +90,7 @@ class Predictor:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
-        self.metadata = checkpoint.metadata
+        self.metadata, self.means = checkpoint.metadata, checkpoint.means
         self.device = device
         self.precision = choose_precision(precision, device, "precision")
         self.network = fold_network(checkpoint.network, device, self.precision)
@@ -133,16 +134,40 @@ class Predictor:
             raise UserError("the network's scores are not finite; train it again")
         return outputs
 
-    def best(self, images: NDArray[np.uint8], count: int = 1) -> list[list[Prediction]]:
-        """Return the ``count`` most probable classes of every image, or all of fewer; best first."""
+    def is_known(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Tell of each image whether it may be of a known class: whether it is as familiar as 95 % of those.
+
+        Raises UserError for the images that a call refuses, and for a network that was not frozen.
+        """
+        familiarity = self.metadata.familiarity
+        if familiarity is None or self.means is None:
+            raise UserError(
+                "unknown: this network cannot tell; one that stays frozen can (network.tuned: none), with at "
+                "least two images of a class"
+            )
+        known_N: NDArray[np.bool_] = familiarity.score(self._run(images), self.means) >= familiarity.least
+        return known_N
+
+    def best(
+        self, images: NDArray[np.uint8], count: int = 1, *, unknown: str | None = None
+    ) -> list[list[Prediction]]:
+        """Return the ``count`` most probable classes of every image, or all if there are fewer; best first.
+
+        With ``unknown``, this name is that of the best prediction where ``is_known`` is false. Raises
+        UserError for a count below 1, and for the images that a call refuses.
+        """
         if count < 1:
             raise UserError(f"count: {count} is none; give at least 1")
         names, rows = self.metadata.class_names, self(images)
         orders = np.argsort(-rows, axis=1, kind="stable")[:, :count]  # of equal ones the smaller label first
-        return [
+        found = [
             [Prediction(names[label], float(row[label])) for label in order]
             for row, order in zip(rows, orders, strict=True)
         ]
+        if unknown is not None:
+            for predictions, known in zip(found, self.is_known(images), strict=True):
+                predictions[0] = predictions[0] if known else Prediction(unknown, predictions[0].probability)
+        return found
 
 
 def load_predictor(

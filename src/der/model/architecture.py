@@ -18,6 +18,7 @@ EPSILON = 1e-8  # added to norms, so that a zero feature stays zero
 # The files of a checkpoint directory.
 METADATA = "network.json"
 HEAD = "head.safetensors"
+MEANS = "means.npy"  # of a frozen network's features of each class
 START = "start.safetensors"  # before step 1: what the first extractor starts from
 COLOURS = 3  # channels of the images that weights to start from are of
 
@@ -55,6 +56,44 @@ class Architecture:
             for width, blocks in zip(self.widths, self.blocks, strict=True)
         ]
         return Shape([list(range(width)) for width in self.widths], inner)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of a network for N images."""
+
+    features: NDArray[np.float32]  # (N, D)
+    logits: NDArray[np.float32]  # (N, classes)
+
+
+def energy(logits_NK: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Compute log sum exp of the logits minus their mean (N,): low for images of unknown classes.
+
+    Liu et al. 2020, "Energy-based Out-of-distribution Detection", section 3.1, with the sign turned.
+    """
+    logits_NK = logits_NK.astype(np.float64) - logits_NK.mean(axis=1, keepdims=True)
+    top_N1 = logits_NK.max(axis=1, keepdims=True)
+    total_N: NDArray[np.float64] = np.log(np.exp(logits_NK - top_N1).sum(axis=1)) + top_N1[:, 0]
+    return total_N
+
+
+def likeness(features_ND: NDArray[np.floating], means_KD: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Compute the cosine of features and the nearest of the normalised class means (N,)."""
+    nearest_N: NDArray[np.float64] = (normalize_features(features_ND) @ means_KD.T).max(axis=1)
+    return nearest_N
+
+
+class Familiarity(Section, frozen=True):
+    """How familiar an image is: its energy and its likeness, each divided by its deviation."""
+
+    energy: float  # the deviation over held-out images of known classes
+    likeness: float
+    least: float  # 95 % of these images are at least so familiar
+
+    def score(self, outputs: Outputs, means_KD: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Compute the familiarity of each image (N,)."""
+        near_N = likeness(outputs.features, means_KD)
+        return energy(outputs.logits) / self.energy + near_N / self.likeness
 
 
 class Normalization(Section, frozen=True):

@@ -12,10 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
 from der.core.errors import UserError
-from der.core.files import SealedDirectory, link_or_copy, sealed_directory, write_json
+from der.core.files import SealedDirectory, link_or_copy, sealed_directory, write_array, write_json
 from der.core.registry import check_imported
-from der.model.architecture import HEAD, METADATA, START, Normalization, Shape, extractor_file
+from der.model.architecture import (
+    HEAD,
+    MEANS,
+    METADATA,
+    START,
+    Familiarity,
+    Normalization,
+    Shape,
+    extractor_file,
+)
 from der.model.backbones import choose_backbone
 from der.settings import sections
 from der.settings.parsing import parse
@@ -25,6 +38,8 @@ if TYPE_CHECKING:
     from der.model.weights import Start
 
 FORMAT = 2
+EMPTY = {"format": FORMAT, "steps": []}  # what network.json holds before step 1
+Array = NDArray[np.float32]
 Resize = Literal["cover, centre-crop, bicubic"]
 RESIZE: Resize = get_args(Resize)[0]
 
@@ -45,11 +60,25 @@ class Metadata(sections.Section, frozen=True, omit_defaults=True):
     parameters_trained: int  # in the last step, the auxiliary classifier included
     gamma: float | None  # factor of the last weight alignment
     compressed: sections.CompressSettings | None = None  # how all extractors became one; None: they did not
+    familiarity: Familiarity | None = None  # of images of a frozen network's classes
 
     @property
     def class_names(self) -> list[str]:
         """All class names in label order."""
         return [name for step in self.steps for name in step]
+
+    def taught(
+        self, names: list[str], recipe: sections.Recipe, values: int, familiarity: Familiarity | None
+    ) -> Metadata:
+        """Describe a frozen network whose new classifier, of so many ``values``, also knows ``names``."""
+        return replace(
+            self,
+            steps=[*self.steps, names],
+            recipes=[*self.recipes, recipe],
+            parameters=self.parameters - self.parameters_trained + values,
+            parameters_trained=values,
+            familiarity=familiarity,
+        )
 
 
 @dataclass(frozen=True)
@@ -58,6 +87,7 @@ class Checkpoint:
 
     network: Network
     metadata: Metadata
+    means: Array | None = None  # normalised, of a frozen network's features of each class
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = None) -> None:
@@ -80,7 +110,36 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
             else:
                 save_weights(extractor, directory / name)
         save_weights(checkpoint.network.head, directory / HEAD)
+        if checkpoint.means is not None:
+            write_array(directory / MEANS, checkpoint.means)
         write_json(directory / METADATA, sections.to_values(checkpoint.metadata))
+
+
+def save_classifier(
+    path: Path, metadata: Metadata, weight: Array, bias: Array, means: Array, network: Path
+) -> None:
+    """Write the checkpoint of a frozen network, which is linked from ``network``, with a new classifier.
+
+    It writes the same files as ``save_checkpoint``, without torch.
+    """
+    from safetensors.numpy import save
+
+    name = extractor_file(1)
+    with sealed_directory(path, {name: SealedDirectory(network).digests[name]}) as directory:
+        link_or_copy(network / name, directory / name)
+        (directory / HEAD).write_bytes(save({"bias": bias, "weight": weight}))
+        write_array(directory / MEANS, means)
+        write_json(directory / METADATA, sections.to_values(metadata))
+
+
+def load_classifier(path: Path) -> tuple[Metadata, Array, Array]:
+    """Read the description and the classifier of a checkpoint of the pipeline's own, without torch."""
+    from safetensors.numpy import load
+
+    sealed = SealedDirectory(path)
+    metadata = parse(Metadata, sealed.read_json(METADATA), str(path / METADATA))
+    head = load(sealed.file(HEAD).read_bytes())
+    return metadata, head["weight"], head["bias"]
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -120,22 +179,22 @@ def load_previous(path: Path) -> Checkpoint | None:
     features = sum(extractor.features for extractor in extractors)
     head = blank_linear(features, len(metadata.class_names), metadata.network.head_bias)
     load_weights(head, sealed.file(HEAD), METADATA)
-    return Checkpoint(Network(extractors, head).eval(), metadata)
+    means = sealed.read_array(MEANS) if MEANS in sealed.digests else None
+    return Checkpoint(Network(extractors, head).eval(), metadata, means)
 
 
-def check_classes(path: Path, checkpoint: Checkpoint | None, steps: list[list[str]]) -> None:
-    """Raise UserError, naming ``path``, unless the checkpoint's classes arrived in ``steps``."""
-    if ([] if checkpoint is None else checkpoint.metadata.steps) != steps:
+def check_classes(path: Path, metadata: Metadata | None, steps: list[list[str]]) -> None:
+    """Raise UserError, naming ``path``, unless its checkpoint's classes arrived in ``steps``."""
+    if ([] if metadata is None else metadata.steps) != steps:
         raise UserError(f"{path}: of other classes than the protocol's; train its step again")
 
 
 def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
     """Read network.json, None for step 0; raises UserError naming a damaged or foreign file."""
-    where = checkpoint.path / METADATA
-    content = checkpoint.read_json(METADATA)
+    where, content = checkpoint.path / METADATA, checkpoint.read_json(METADATA)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{where}: not a DER checkpoint of format {FORMAT}; train it again")
-    if content.get("steps") == []:
+    if content == EMPTY:
         return None
     metadata = parse(Metadata, content, str(where))
     # Checkpoints come from strangers, too: a user-defined backbone must have been imported.
@@ -149,7 +208,7 @@ def save_empty_checkpoint(path: Path, start: Start | None = None) -> None:
     with sealed_directory(path) as directory:
         if start is not None:
             (directory / START).write_bytes(start.content())
-        write_json(directory / METADATA, {"format": FORMAT, "steps": []})
+        write_json(directory / METADATA, EMPTY)
 
 
 def load_start(path: Path) -> Start | None:

@@ -8,7 +8,6 @@ It also has forward passes over many images, without gradients and with folded n
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import numpy as np
@@ -22,7 +21,7 @@ from der.core.files import release
 from der.core.randomness import Diverted, keeping_own
 from der.core.registry import look_up
 from der.model import backbones, weights
-from der.model.architecture import Normalization, Shape
+from der.model.architecture import Normalization, Outputs, Shape
 from der.model.kernels.layers import ConvNorm
 from der.model.resnet import ResNet, copy_channels
 from der.settings.sections import NetworkSettings
@@ -266,14 +265,6 @@ def try_side(settings: NetworkSettings, side: int, channels: int) -> None:
 
 
 PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory for large images
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The outputs of a network for N images."""
-
-    features: NDArray[np.float32]  # (N, D)
-    logits: NDArray[np.float32]  # (N, C)
 
 
 @torch.inference_mode()

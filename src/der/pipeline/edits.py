@@ -144,8 +144,11 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
     with naming(project.PARAMS):
         check_choices(settings)
     changes = list(project.compare(old, values))
-    steps = planned_steps(settings)
-    fitted = fit_chain(length, len(steps) if steps else length)
+    steps, protocol = planned_steps(settings), settings.protocol
+    if steps is None and protocol.steps is None and protocol.first_classes is None:
+        fitted = fit_chain(length, 1)  # whatever the classes are, step 1 has all
+    else:
+        fitted = fit_chain(length, len(steps) if steps else length)
     project.write_text(new)
     lines = [
         f"preset {name}: {len(changes)} values of {project.PARAMS} changed",

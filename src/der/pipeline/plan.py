@@ -297,7 +297,8 @@ def estimate(
         if stage.startswith(edits.TRAINING):
             again = step > 1 and settings.train.incremental.rebalancing == "classifier_learning"
             later = settings.train.incremental.classifier.epochs if again else 0
-            epochs = settings.train.phase(step).epochs + later
+            fitted = settings.network.tuned == "none"
+            epochs = 1 if fitted else settings.train.phase(step).epochs + later
         if last is not None and epochs in (None, last.epochs):
             return Cost(last.seconds, estimated=False)
         if epochs is None or not images:

@@ -27,6 +27,7 @@ COMPRESS = Path("data/compress")
 WEIGHTS = Path("data/weights")
 RAW = Path("data/raw")
 TASKS = Path("data/tasks")
+FEATURES = Path("data/features")
 CHECKPOINTS = Path("data/checkpoints")
 MADE_OF = Path("data/made_of")
 SUMMARY = Path("metrics/summary.json")
@@ -60,6 +61,11 @@ def train_images(step: int) -> Path:
 def test_images(step: int) -> Path:
     """Test images of all classes seen at a step, and their names."""
     return TASKS / str(step) / "test"
+
+
+def features(images: Path) -> Path:
+    """A frozen network's features of the training or test images of all classes seen at a step."""
+    return FEATURES / images.relative_to(TASKS)
 
 
 def checkpoint(step: int) -> Path:
@@ -122,9 +128,10 @@ def steps_in(folder: Path) -> list[int]:
 
 def sealed(length: int) -> list[Path]:
     """List the output directories with a manifest, for a chain of ``length`` steps."""
-    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0)]
+    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0), FEATURES / "network"]
     for step in range(1, length + 1):
-        found += [train_images(step), test_images(step), *_results(step)]
+        images = train_images(step), test_images(step)
+        found += [*images, *map(features, images), *_results(step)]
     return found
 
 

@@ -202,7 +202,12 @@ def is_shared(name: str) -> bool:
     stage, _, step = name.partition("@")
     if stage == "compress" and project.read_compression(int(step)) is None:
         return False
-    return stage in SHARED and not project.is_unused(SHARED[stage](int(step)))
+    images = SHARED[stage](int(step)) if stage in SHARED else None
+    if images is None or project.is_unused(images):
+        return False
+    return stage == "compress" or project.is_unused(
+        project.features(images)
+    )  # a frozen network takes seconds
 
 
 @contextmanager

@@ -206,7 +206,7 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
         Literal["all", "last", "none"],
         Meta(
             description="The part of a pretrained extractor that a step trains; all; last: its last stage; "
-            "none: the classifier alone, and all steps share one extractor."
+            "none: nothing, only a classifier is fitted on the features of all images of all classes."
         ),
     ] = "all"
 
@@ -349,6 +349,8 @@ class ClassifierSettings(ScheduleSettings, frozen=True):
 REBALANCINGS = {
     "weight_alignment": "der.train.step:weight_alignment",
     "classifier_learning": "der.train.step:classifier_learning",
+    "logistic": "der.train.step:logistic",
+    "lda": "der.train.step:lda",
     "none": "der.train.step:no_rebalancing",
 }
 
@@ -436,6 +438,9 @@ class CompressSettings(Section, frozen=True):
         return ScheduleSettings(self.epochs, self.learning_rate, ends, 0.1, 0.0, 0.9, self.batch_size, 0)
 
 
+ConvexMethod = Literal["auto", "logistic", "lda"]
+
+
 class TrainSettings(Section, frozen=True):
     """Training: the settings of all steps, then of the two phases."""
 
@@ -454,6 +459,20 @@ class TrainSettings(Section, frozen=True):
         ShareAboveZero | None,
         Meta(description="Share of a step's last epochs over which weights are averaged; null: off."),
     ] = None
+    classifier: Annotated[
+        ConvexMethod,
+        Meta(
+            description="The classifier on the features of a frozen network (network.tuned: none): logistic "
+            "regression, linear discriminant analysis, or auto: the mean of both."
+        ),
+    ] = "auto"
+    shrinkage: Annotated[
+        ShareAboveZero | None,
+        Meta(
+            description="Shrinkage of the covariance within classes, for logistic and lda, as classifier or "
+            "as rebalancing; null: cross-validation on the training images weighs some."
+        ),
+    ] = None
 
     def phase(self, step: int) -> PhaseSettings:
         """Return the settings of representation learning at step ``step``, counted from 1."""
@@ -469,6 +488,8 @@ class TrainSettings(Section, frozen=True):
             base=self.base if step == 1 else None,
             incremental=self.incremental if step > 1 else None,
             averaging=self.averaging,
+            classifier=self.classifier,
+            shrinkage=self.shrinkage,
         )
 
 
@@ -482,3 +503,5 @@ class Recipe(Section, frozen=True, omit_defaults=True):
     base: PhaseSettings | None
     incremental: IncrementalSettings | None
     averaging: float | None = None
+    classifier: ConvexMethod = "auto"
+    shrinkage: float | None = None

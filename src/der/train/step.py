@@ -25,9 +25,9 @@ from der.core.randomness import generator
 from der.core.registry import look_up
 from der.data.arrays import Memory
 from der.model import network as networks
-from der.model.architecture import Normalization, measure_normalization
-from der.model.backbones import check_masks, choose_backbone, torch_uniform
+from der.model.backbones import check_masks, torch_uniform
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
+from der.model.features import FrozenFeatures, choose_normalization
 from der.model.kernels.processor import Kernels
 from der.model.network import Network
 from der.model.resnet import ResNet
@@ -35,6 +35,7 @@ from der.model.weights import Start
 from der.settings import sections
 from der.train import log
 from der.train.batches import TrainingImages, gather_step
+from der.train.convex import Fitted, count_views, fit_classifier
 from der.train.engine import StepRun, check_batches, check_scores, choose_kernels, run_phase
 from der.train.objective import ChannelMasks, ClassifierObjective, Distillation, RepresentationObjective
 from der.train.resume import StateKeeper
@@ -121,14 +122,20 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
     """
     previous, steps, images, settings = inputs.previous, inputs.steps, inputs.images, inputs.settings
     step = len(steps)
-    rebalance = find_rebalancing(settings.incremental.rebalancing)
+    name = settings.incremental.rebalancing
+    rebalance = find_rebalancing(name)
+    if name in ("logistic", "lda") and not inputs.network.head_bias:
+        raise UserError(f"network.head_bias: false, but rebalancing {name} fits biases; write true")
     before = networks.empty_network() if previous is None else previous.network
     if previous is not None:
         weights = previous.metadata.network.weights
     else:  # the identity of what step 1 started from in place of the file's name
         weights = None if inputs.start is None else inputs.start.identity
     network_settings = replace(inputs.network, weights=weights)
-    normalization = choose_normalization(previous, network_settings, images)
+    if previous is None:
+        normalization = choose_normalization(network_settings, images.channels, images.pixels.chunks())
+    else:
+        normalization = previous.metadata.normalization
     run = StepRun(
         step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
     )
@@ -171,47 +178,38 @@ def learn_representation(
 
     The other extractors do not change. With masks, the newest extractor of the result lacks the channels that
     the masks removed. With averaging, all that an extractor's training changes, masks too, becomes its mean
-    over the last epochs; a classifier alone has a convex problem, whose last weights need no mean. Step
-    t - 1's ``previous_head`` is needed where its network is distilled. Returns the network, its epochs, and
-    the number of trained parameters, auxiliary classifier and masks included. Raises UserError like
-    ``run_phase``, and for a batch of one or no masks.
+    over the last epochs. Step t - 1's ``previous_head`` is needed where its network is distilled. Returns
+    the network, its epochs, and the number of trained parameters, auxiliary classifier and masks included.
+    Raises UserError like ``run_phase``, and for a batch of one or no masks.
     """
     *frozen, newest = network.extractors
     settings, phase, count = run.settings, run.phase, len(images.labels)
-    masks, heads, averaged = None, [network.head], 0
-    objective: ClassifierObjective | RepresentationObjective
-    if network_settings.tuned == "none":
-        frozen.append(newest)
-        objective = ClassifierObjective(network.head, temperature=1.0)
-    else:
-        section = f"train.{'incremental' if run.old_classes else 'base'}"
-        check_batches(phase.batch_size, section, newest, images)
-        if settings.masks is not None:
-            check_masks(network_settings, settings.masks)
-            assert isinstance(newest, ResNet)
-            masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
-        auxiliary = networks.random_linear(
-            newest.features,
-            network.classes - run.old_classes + 1,
-            network_settings,
-            generator(settings.seed, "auxiliary classifier", run.step),
-        )
-        heads.append(auxiliary)
-        auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
-        distillation, weights = None, settings.incremental.distillation
-        if frozen and previous_head is not None and weights != sections.NO_DISTILLATION:
-            channels = [networks.kept_features(extractor) for extractor in frozen]
-            distillation = Distillation(weights, previous_head, channels, newest.features)
-        objective = RepresentationObjective(
-            newest, network.head, auxiliary, auxiliary_weight, masks, distillation
-        )
-        if settings.averaging is not None:
-            averaged = max(1, round(settings.averaging * phase.epochs))
+    check_batches(phase.batch_size, f"train.{'incremental' if run.old_classes else 'base'}", newest, images)
+    masks = None
+    if settings.masks is not None:
+        check_masks(network_settings, settings.masks)
+        assert isinstance(newest, ResNet)
+        masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
+    auxiliary = networks.random_linear(
+        newest.features,
+        network.classes - run.old_classes + 1,
+        network_settings,
+        generator(settings.seed, "auxiliary classifier", run.step),
+    )
+    auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
+    distillation, weights = None, settings.incremental.distillation
+    if frozen and previous_head is not None and weights != sections.NO_DISTILLATION:
+        channels = [networks.kept_features(extractor) for extractor in frozen]
+        distillation = Distillation(weights, previous_head, channels, newest.features)
+    objective = RepresentationObjective(
+        newest, network.head, auxiliary, auxiliary_weight, masks, distillation
+    )
+    averaged = 0 if settings.averaging is None else max(1, round(settings.averaging * phase.epochs))
     engine = run.wire_engine(objective, frozen, images, phase, masks, averaged, mixed=True)
 
     def start_heads_anew() -> None:
         stream = generator(settings.seed, "heads after warm-up", run.step)
-        for head in heads:
+        for head in (network.head, auxiliary):
             torch_uniform(head, stream)
 
     when_warm = start_heads_anew if phase.reinitialize_heads else None
@@ -229,20 +227,6 @@ def learn_representation(
     engine.release()
     trained = sum(value.numel() for value in objective.parameters() if value.requires_grad)
     return network, records, trained
-
-
-def choose_normalization(
-    previous: Checkpoint | None, settings: sections.NetworkSettings, images: TrainingImages
-) -> Normalization:
-    """Return step t - 1's normalisation; at step 1 the configured, the backbone's, or its images' own."""
-    if previous is not None:
-        return previous.metadata.normalization
-    if settings.mean is not None and settings.std is not None:
-        return Normalization(settings.mean, settings.std)
-    expected = choose_backbone(settings).normalization
-    if expected is not None and len(expected.mean) == images.channels:
-        return expected
-    return measure_normalization(images.pixels.chunks())
 
 
 class Rebalanced(NamedTuple):
@@ -293,6 +277,36 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
     records = run_phase(run, log.CLASSIFIER, engine, schedule, len(indices))
     engine.release()
     return Rebalanced(records)
+
+
+def logistic(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
+    """Fit the classifier anew to the features of all images by logistic regression (der.train.convex)."""
+    return _refit(run, network, images, "logistic")
+
+
+def lda(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
+    """Fit the classifier anew to the features of all images by linear discriminant analysis."""
+    return _refit(run, network, images, "lda")
+
+
+def _refit(
+    run: StepRun, network: Network, images: TrainingImages, method: sections.ConvexMethod
+) -> Rebalanced:
+    views, frozen = count_views(run.settings), FrozenFeatures(network, run.normalization, run.device)
+    classes = [images.pixels.pick(np.flatnonzero(images.labels == label)) for label in range(network.classes)]
+    run.listener.on_phase(log.CLASSIFIER, 1, len(images.labels))
+    features = [frozen.records([one.copy()], views)[0]["features"] for one in classes]
+    fitted, record = fit_classifier(features, method, run.settings.shrinkage)
+    place_classifier(network.head, fitted)
+    run.listener.on_epoch(record)
+    return Rebalanced([record])
+
+
+@torch.no_grad()
+def place_classifier(head: nn.Linear, fitted: Fitted) -> None:
+    """Copy a fitted classifier into ``head``."""
+    head.weight.copy_(torch.from_numpy(fitted.weight_KP))
+    head.bias.copy_(torch.from_numpy(fitted.bias_K))
 
 
 def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDArray[np.int64]:

@@ -1,0 +1,102 @@
+"""features: the features of all images under a frozen network, which every image goes through once.
+
+Where the network learns, it leaves markers. What earlier runs have computed of the same images, it takes.
+"""
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+
+from tqdm import tqdm
+
+from der.core import files
+from der.core.errors import DamageError
+from der.data.arrays import class_file, read_classes
+from der.model.records import Records, read_records
+from der.pipeline import environment, project
+from der.pipeline.stage import Given, run_stage
+from der.settings.sections import NetworkSettings, TrainSettings, to_values
+
+NETWORK = "network"  # a checkpoint without classes
+KEY = "key.json"  # of what the features depend on besides the images
+GROUP = 512  # images that are computed before they are kept for a run that goes on from here
+PAUSE = 10.0  # seconds between signs of progress
+
+
+def run(given: Given) -> str:
+    settings, steps = given.section(NetworkSettings, "network"), len(project.steps_in(project.TASKS))
+    used = 0
+    if settings.tuned == "none":
+        used = sum(not project.is_unused(project.train_images(step)) for step in range(1, steps + 1))
+    with files.atomic_directory(project.FEATURES) as directory:
+        sentence = compute(directory, used, settings, given) if used else "the network learns, nothing to do"
+        for step in range(used + 1, steps + 1):
+            for images in (project.train_images(step), project.test_images(step)):
+                project.mark_unused("features", step, directory / images.relative_to(project.TASKS))
+        if not used:
+            project.mark_unused("features", 0, directory / NETWORK)
+        given.confirm()
+    return f"features: {sentence}"
+
+
+def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given) -> str:
+    """Write the features of all ``steps`` into ``directory``, of which those of old classes are links."""
+    # Only now: what follows imports torch, which costs seconds.
+    from der.core.device import name_arithmetic
+    from der.model.checkpoint import load_start, save_checkpoint
+    from der.model.features import FrozenFeatures, start_frozen
+    from der.train.convex import count_views
+
+    device, base = environment.set_up_device(), project.train_images(1)
+    given.load(device.type)
+    classes = read_classes(base, project.read_task(base, 1)[0])
+    start, digest = load_start(project.checkpoint(0)), files.SealedDirectory(project.checkpoint(0)).digest
+    assert start is not None  # section network demands weights of what is frozen
+    checkpoint = start_frozen(settings, classes, start)
+    decisive = [to_values(checkpoint.metadata), name_arithmetic(device), digest, given.text]
+    key = hashlib.sha256(repr(decisive).encode()).hexdigest()
+    scratch = environment.scratch_root() / f"features-{key[:32]}"
+    known = [*read_known(key), *map(files.read_array, sorted(scratch.glob("*.npy")))]
+    features = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, known)
+    views = count_views(given.section(TrainSettings, "train"))
+    with environment.computing("features", device), tqdm(desc="features", unit=" images") as bar:
+        bar.mininterval = bar.mininterval if sys.stderr.isatty() else PAUSE
+        for step, (of, count) in product(
+            range(1, steps + 1), ((project.train_images, views), (project.test_images, 1))
+        ):
+            names = project.read_task(of(step), step)[-1]
+            before, place = (directory / of(one).relative_to(project.TASKS) for one in (step - 1, step))
+            old = files.SealedDirectory(before).digests if step > 1 else {}
+            classes = read_classes(of(step), names)
+            size = max(1, GROUP // max(map(len, classes)))
+            with files.sealed_directory(place, old) as folder:
+                for name in old:
+                    files.link_or_copy(before / name, folder / name)
+                for first in range(0, len(names), size):
+                    some = features.records(classes[first : first + size], count)
+                    for name, records in zip(names[first : first + size], some, strict=True):
+                        files.write_array(folder / class_file(name), records)
+                        files.write_array(scratch / f"{place.name}{step}-{class_file(name)}", records)
+                        bar.update(len(records))
+    save_checkpoint(directory / NETWORK, checkpoint)
+    given.confirm()
+    shutil.rmtree(scratch, ignore_errors=True)
+    files.write_sealed(directory / KEY, {"key": key})
+    return f"{features.computed} views of {bar.n:,} images were new"
+
+
+def read_known(key: str) -> Iterator[Records]:
+    """Read the records that an earlier run left, if they are of the same ``key``, without damaged ones."""
+    if not project.holds(project.FEATURES / KEY, {"key": key}):
+        return
+    for manifest in project.FEATURES.glob(f"*/*/{files.MANIFEST}"):
+        with suppress(DamageError):
+            yield from read_records(manifest.parent).values()
+
+
+if __name__ == "__main__":
+    run_stage("features", run)

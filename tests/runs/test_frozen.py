@@ -1,0 +1,74 @@
+"""A frozen network in the pipeline: only new images are computed, and classifiers are fitted anew."""
+
+import re
+
+import numpy as np
+from PIL import Image
+
+import der
+from tests.model.tiny_timm import BACKBONE, write_weights
+from tests.runs.lab import Pipeline, numbered
+
+
+def add_photos(pipeline: Pipeline, name: str, count: int, seed: int) -> None:
+    folder = pipeline.root / "data/images/train" / name
+    folder.mkdir(exist_ok=True)
+    pixels = np.random.RandomState(seed).randint(0, 256, (count, 32, 32, 3), np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"new{seed}_{number}.png")
+
+
+def computed(printed: str) -> int:
+    """The views that stage features has computed."""
+    found = re.search(r"^features: ([\d,]+) views", printed, re.MULTILINE)
+    assert found, printed
+    return int(found[1].replace(",", ""))
+
+
+def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> None:
+    pipeline.der("preset", "photos")
+    write_weights(pipeline.root / "data/weights").rename(pipeline.root / "data/weights/tiny.pth")
+    pipeline.edit(
+        dataset__image_side=32,
+        network__backbone=BACKBONE,
+        network__weights="data/weights/tiny.pth",
+        protocol__steps=[["ant", "bee"], ["cat", "dog"]],
+    )
+    pipeline.chain(2)
+    assert computed(pipeline.succeed("dvc", "repro")) == 4 * (2 * 6 + 2)  # flipped as well, to train on
+    one, two = (pipeline.root / f"data/checkpoints/{step}/extractor_1.safetensors" for step in (1, 2))
+    assert one.read_bytes() == two.read_bytes() and not two.with_name("extractor_2.safetensors").exists()
+
+    # A new class: its images, and what follows; steps before it stay.
+    add_photos(pipeline, "eel", 5, seed=1)
+    pipeline.edit(protocol__steps=[["ant", "bee"], ["cat", "dog"], ["eel"]])
+    pipeline.chain(3)
+    printed = pipeline.succeed("dvc", "repro")
+    assert computed(printed) == 2 * 4 + 1
+    run = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
+    assert {*run} == {
+        *("check", "download", "split", "features", "compress@3", "summarize", "report"),
+        *numbered("T3", "B3", "E3"),
+    }
+
+    # New photos of an old class: only they are computed, and the steps that know the class are fitted again.
+    add_photos(pipeline, "cat", 4, seed=2)
+    printed = pipeline.succeed("dvc", "repro")
+    assert computed(printed) in (4, 5, 6, 7, 8)  # images that change sides are known, but perhaps not flipped
+    run = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
+    assert {*numbered("T2", "T3")} <= {*run} and not {*numbered("T1", "B1", "E1")} & {*run}
+
+    # Another order of classes, another classifier: no image is computed.
+    pipeline.edit(protocol__steps=[["dog", "bee"], ["cat", "ant"], ["eel"]], train__classifier="lda")
+    assert computed(pipeline.succeed("dvc", "repro")) == 0
+
+    # All of it is what a run from nothing gives, and what the library goes on from.
+    assert pipeline.results() == pipeline.from_scratch()
+    model = der.load(pipeline.root / "data/checkpoints/2", device="cpu")
+    images = [np.load(pipeline.root / f"data/raw/train/{name}.npy") for name in ("eel",)]
+    model.partial_fit(images[0], ["eel"] * len(images[0]))
+    third = der.load(pipeline.root / "data/checkpoints/3", device="cpu")
+    tests = np.concatenate(
+        [np.load(file) for file in sorted((pipeline.root / "data/raw/test").glob("*.npy"))]
+    )
+    assert model.predict_proba(tests).tobytes() == third.predict_proba(tests).tobytes()
