@@ -96,7 +96,7 @@ def measure(features: dict[str, list[Features]], count: int, steps: int, seed: i
     """Average and last top-1 in percent, and seconds of a core for all fits, by way."""
     stream = np.random.default_rng([seed, count])
     drawn = [one[stream.permutation(len(one))[:count]] for one in features["train"]]
-    ends = np.linspace(0, len(drawn), steps + 1).round().astype(int)[1:].tolist()
+    ends = np.linspace(0, len(drawn), steps + 1).round().astype(int)[1:].clip(2).tolist()
     found = {}
     for name, fit in WAYS.items():
         begin, accuracies = time.process_time(), []

@@ -41,7 +41,7 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
     preset, changes = provenance.nearest_preset(parameters)
     digests = "".join(SealedDirectory(project.RAW / split).digest for split in sections.SPLITS)
     idle = [f"compress@{step}" for step in range(1, last + 1) if not project.is_compressed(step)]
-    idle += ["features"] * project.is_unused(project.FEATURES / "network")
+    idle += ["features"] * (settings.network.tuned != "none")
     stages = [stage for stage in project.stages_of(last) if stage not in (*ASIDE, *idle)]
     return report_page.FinishedRun(
         summary=summary,
