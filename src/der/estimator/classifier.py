@@ -26,17 +26,8 @@ from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
 from der.data.arrays import every_row
 from der.estimator import arrays, choices, hub
+from der.estimator import learned as learning
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
-from der.estimator.learned import (
-    CHECKPOINT,
-    FEATURES,
-    MEMORY,
-    Learned,
-    check_kind,
-    compress_step,
-    learn_step,
-    read_learned,
-)
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
@@ -52,7 +43,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
-OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY, FEATURES}  # its top-level entries
+OWN = {MODEL, MANIFEST, learning.CHECKPOINT, learning.MEMORY, learning.FEATURES}  # its top-level entries
 OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
@@ -138,7 +129,7 @@ class DERClassifier:
         self.random_state = random_state
         self.verbose = verbose
         self._suited: Settings | None = None  # to the images, where ``settings`` is None
-        self._learned: Learned | None = None
+        self._learned: learning.Learned | None = None
         self._predictor: Predictor | None = None
         self._metrics: StepMetrics | None = None  # of the last step, if it was evaluated
 
@@ -217,7 +208,7 @@ class DERClassifier:
 
     def _learn(
         self,
-        previous: Learned | None,
+        previous: learning.Learned | None,
         images: Images,
         labels: object,
         order: Sequence[Label] | None,
@@ -253,7 +244,7 @@ class DERClassifier:
         ):
             listener = Several(callback, bar) if bar else callback
             device = choose_device(self.device)
-            learned = learn_step(previous, classes, parts, labelled.kind, settings, device, listener)
+            learned = learning.learn_step(previous, classes, parts, labelled.kind, settings, device, listener)
         self._learned = dataclasses.replace(learned, foreseen=foreseen)
         self._predictor, self._metrics, self._suited = None, None, suited
         return self
@@ -285,7 +276,7 @@ class DERClassifier:
         """The learned labels (K,), in the network's order."""
         return np.array(self._known().classes)
 
-    def _known(self) -> Learned:
+    def _known(self) -> learning.Learned:
         if self._learned is None:
             from sklearn.exceptions import NotFittedError
 
@@ -354,7 +345,7 @@ class DERClassifier:
     def _label(self, images: Images, labels: object) -> Labelled:
         """Convert images to the network's form; raises UserError for labels of another type than learned."""
         labelled = arrays.check_labelled(*self._scale(images), labels)
-        check_kind(self._known(), labelled.kind)
+        learning.check_kind(self._known(), labelled.kind)
         return labelled
 
     def score(
@@ -412,7 +403,9 @@ class DERClassifier:
         other = DERClassifier(self.settings_, device=self.device, callback=self.callback)
         with reproducible(), torch.inference_mode(False), torch.enable_grad():
             device, listener = choose_device(self.device), self.callback or Listener()
-            other._learned = compress_step(learned, [*rows.values()], self.settings_, device, listener)
+            other._learned = learning.compress_step(
+                learned, [*rows.values()], self.settings_, device, listener
+            )
         return other
 
     def save(self, path: str | Path) -> None:
@@ -487,20 +480,23 @@ def load(
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
-            learned = read_learned(
-                directory / CHECKPOINT, directory / MEMORY, directory / FEATURES, saved.labels
+            learned = learning.read_learned(
+                directory / learning.CHECKPOINT,
+                directory / learning.MEMORY,
+                directory / learning.FEATURES,
+                saved.labels,
             )
             found = saved.settings
         else:  # a step of a pipeline
             place = Path(os.path.abspath(directory))  # "." has no name
-            if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
+            if memory is None and place.name == learning.CHECKPOINT and (place.parent / MODEL).is_file():
                 raise UserError(
                     f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}"
                 )
             root = place.parent.parent.parent
             beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
-            features = root / "data" / FEATURES / place.name / "train"
-            learned = read_learned(directory, beside, features, "str")
+            features = root / "data" / learning.FEATURES / place.name / "train"
+            learned = learning.read_learned(directory, beside, features, "str")
             found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):

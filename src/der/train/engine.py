@@ -31,10 +31,9 @@ from der.model.architecture import Normalization
 from der.model.kernels import layers, processor
 from der.model.network import Extractor, Network, may_draw
 from der.settings.sections import NetworkSettings, PhaseSettings, Precision, ScheduleSettings, TrainSettings
+from der.train import log, resume
 from der.train.batches import Batch, Draws, Feed, TrainingImages, draw_epoch
-from der.train.log import EpochRecord, Listener
 from der.train.objective import ChannelMasks, Loss
-from der.train.resume import StateKeeper
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class StepRun:
     normalization: Normalization
     settings: TrainSettings
     device: torch.device
-    listener: Listener
-    keeper: StateKeeper
+    listener: log.Listener
+    keeper: resume.StateKeeper
     kernels: processor.Kernels | None = None  # of a processor; None: torch's own operations
 
     @property
@@ -92,7 +91,7 @@ def run_phase(
     schedule: ScheduleSettings,
     images: int,
     when_warm: Callable[[], None] | None = None,
-) -> list[EpochRecord]:
+) -> list[log.EpochRecord]:
     """Train for ``schedule.epochs`` epochs over ``images`` images; skip epochs restored from saved state.
 
     An epoch is a function of the state before it, its index and the settings, so a resumed phase ends like
@@ -100,7 +99,7 @@ def run_phase(
     UserError naming step and epoch if the loss is not finite.
     """
     run.listener.on_phase(name, schedule.epochs, images)
-    records: list[EpochRecord] = []
+    records: list[log.EpochRecord] = []
     saved = run.keeper.load(name)  # rank 0's; the workers keep none
     distributed.barrier()  # reading may take longer than the time limit of a rank
     if (saved := distributed.broadcast(saved)) is not None:
@@ -117,7 +116,7 @@ def run_phase(
         except UserError as error:
             raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
         engine.average(epoch)
-        records.append(EpochRecord(name, epoch + 1, rate, *means))
+        records.append(log.EpochRecord(name, epoch + 1, rate, *means))
         run.keeper.save(name, records, engine.pack, last=epoch == schedule.epochs - 1)
         run.listener.on_epoch(records[-1])
         distributed.barrier()  # rank 0 writes state, which may take longer than the time limit of a rank
