@@ -164,9 +164,7 @@ class Engine:
     ) -> None:
         self.device = feed.device
         self.objective = objective.to(self.device).to(memory_format=torch.channels_last)  # as images are
-        self.feed = feed
-        self.batch_size = schedule.batch_size
-        self.masks = masks
+        self.feed, self.batch_size, self.masks = feed, schedule.batch_size, masks
         self.trained = [value for value in objective.parameters() if value.requires_grad]
         weights = [value for value in self.trained if masks is None or value is not masks.e]
         self.first_averaged = schedule.epochs - averaged  # epoch, counted from 0
@@ -273,7 +271,7 @@ class Engine:
         if self.layers is not None:
             self.layers.release()
         if isinstance(self.step, CapturedStep):
-            self.step.release()
+            self.step.graphs.clear()  # and their memory
         del self.step  # holds this engine, which would live on with its images until a collection
 
 
@@ -292,19 +290,16 @@ class SGD:
     """
 
     def __init__(self, groups: Sequence[Group], momentum: float, device: torch.device) -> None:
-        self.groups = groups
-        self.momentum = momentum
+        self.groups, self.momentum = groups, momentum
         self.fused = device.type in ("cuda", "cpu")
         # Zeros are what torch's first step assumes; made now, so that a captured step is like all others.
         self.momenta = {value: torch.zeros_like(value) for group in groups for value in group.parameters}
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
         for value in self.momenta:
             value.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """The gradients of all parameters that have one."""
         return [value.grad for value in self.momenta if value.grad is not None]
 
     @torch.no_grad()
@@ -335,12 +330,11 @@ class CapturedStep:
     The last partial batch has its own graph, because padding would corrupt the batch statistics. All ranks
     capture it, also a rank whose shard is as large as before, because a capture makes more reductions than a
     replay.
-    ``state`` lists every tensor that a step changes. Call ``release`` when done, before others capture.
+    ``state`` lists every tensor that a step changes. Clear ``graphs`` when done, before others capture.
     """
 
     def __init__(self, train_batch: TrainBatch, state: Callable[[], Iterable[Tensor]]) -> None:
-        self.train_batch = train_batch
-        self.state = state
+        self.train_batch, self.state = train_batch, state
         self.graphs: dict[int, Captured] = {}
         # One for warm-up and capture: autograd's nodes and cuBLAS's workspaces belong to a stream, and a
         # graph that is freed takes the workspaces of its stream along.
@@ -381,10 +375,6 @@ class CapturedStep:
             gc.enable()
         return graph, inputs
 
-    def release(self) -> None:
-        """Free the graphs and their memory."""
-        self.graphs.clear()
-
 
 def synced_statistics() -> AbstractContextManager[Any]:
     """Make every batch normalisation in the block use the statistics of all ranks' batches together."""
@@ -420,8 +410,7 @@ def batch_norm(
             running_var.lerp_(variance * (values / (values - 1)), momentum)
     scale = torch.ones_like(mean) if weight is None else weight
     shift = torch.zeros_like(mean) if bias is None else bias
-    normalized: Tensor = SyncedNorm.apply(input, scale, shift, statistics, eps)
-    return normalized
+    return SyncedNorm.apply(input, scale, shift, statistics, eps)  # type: ignore[no-any-return]
 
 
 Statistics = tuple[Tensor, Tensor, Tensor]  # number of values per channel, mean (C,), biased variance (C,)
@@ -493,8 +482,8 @@ def choose_kernels(
     """Return kernels for a processor, or None if not worth it; ``warn`` tells of a missing compiler."""
     if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
         return None
-    extractor = networks.build_extractor(network, images.channels)
-    if not any(isinstance(module, layers.ConvNorm) for module in extractor.modules()):
+    modules = networks.build_extractor(network, images.channels).modules()
+    if not any(isinstance(module, layers.ConvNorm) for module in modules):
         return None  # no layer that kernels train
     try:
         return processor.compiled_kernels()
@@ -529,7 +518,5 @@ def check_scores(
     """Raise UserError if the network's scores are not finite: the very last update may have diverged."""
     sample = images.pixels.read(np.arange(min(CHECKED, len(images.labels))))
     if not np.isfinite(networks.run_network(network.to(device), normalization, sample, device).logits).all():
-        raise UserError(
-            f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
-            "images"
-        )
+        fault = "the trained network's scores are not finite"
+        raise UserError(f"step {step}: {fault}; lower the learning rate or check the images")

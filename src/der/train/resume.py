@@ -104,7 +104,6 @@ class StateStore(StateKeeper):
         self.lock.release()
 
     def load(self, phase: str) -> Saved | None:
-        """The newest state of ``phase``, if there is any."""
         if (saved := self.phases.get(phase)) is not None:
             self.clock.epochs[phase] = len(saved.records)
         return saved

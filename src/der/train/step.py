@@ -117,21 +117,17 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: resume.StateK
     trained network's scores are not finite.
     """
     previous, steps, images, settings = inputs.previous, inputs.steps, inputs.images, inputs.settings
-    step = len(steps)
-    name = settings.incremental.rebalancing
+    step, name = len(steps), settings.incremental.rebalancing
     rebalance = find_rebalancing(name)
     if name in ("logistic", "lda") and not inputs.network.head_bias:
         raise UserError(f"network.head_bias: false, but rebalancing {name} fits biases; write true")
-    before = networks.empty_network() if previous is None else previous.network
-    if previous is not None:
-        weights = previous.metadata.network.weights
-    else:  # the identity of what step 1 started from in place of the file's name
+    if previous is None:  # the identity of what step 1 starts from in place of the file's name
         weights = None if inputs.start is None else inputs.start.identity
-    network_settings = replace(inputs.network, weights=weights)
-    if previous is None:
+        network_settings, before = replace(inputs.network, weights=weights), networks.empty_network()
         normalization = choose_normalization(network_settings, images.channels, images.pixels.chunks())
     else:
-        normalization = previous.metadata.normalization
+        network_settings = replace(inputs.network, weights=previous.metadata.network.weights)
+        before, normalization = previous.network, previous.metadata.normalization
     run = StepRun(
         step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
     )
@@ -197,9 +193,8 @@ def learn_representation(
     if frozen and previous_head is not None and weights != sections.NO_DISTILLATION:
         channels = [networks.kept_features(extractor) for extractor in frozen]
         distillation = Distillation(weights, previous_head, channels, newest.features)
-    objective = RepresentationObjective(
-        newest, network.head, auxiliary, auxiliary_weight, masks, distillation
-    )
+    learned = newest, network.head, auxiliary, auxiliary_weight
+    objective = RepresentationObjective(*learned, masks, distillation)
     averaged = 0 if settings.averaging is None else max(1, round(settings.averaging * phase.epochs))
     engine = run.wire_engine(objective, frozen, images, phase, masks, averaged, mixed=True)
 
