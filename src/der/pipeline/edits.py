@@ -3,6 +3,8 @@
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from der.settings.experiment import Settings
 SCHEMA = Path("params.schema.json")
 DESCRIPTIONS = Path(sections.__file__).with_name("descriptions.yaml")  # of settings, by section
 USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
+CHECKED = "model.json"  # in the scratch directory
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -32,23 +35,13 @@ def check_project(warn: Callable[[str], None]) -> None:
     environment.count_processes()
     if os.environ.get(environment.DEVICE) not in (None, "", "cpu"):
         environment.find_device()  # can it work?
-    with naming(project.PARAMS):
-        check_choices(settings)
-        advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
-        check_channels(settings.network, settings.dataset.channels, advice)
-        side = backbone_side(settings)
-        if settings.network.backbone.startswith("timm:"):  # does the model take the images?
-            # Only now: torch costs seconds, which the name of the backbone has cost already.
-            from der.model.network import try_side
-
-            try_side(settings.network, side or settings.dataset.side, settings.dataset.channels)
+    side = check_model(settings)
     find_source(settings.dataset).check(settings.dataset)  # download would, with its output gone
     steps = planned_steps(settings)
     move = describe_move(settings, steps) if steps is not None else None
     if move:
         warn(printable(f"warning: {move}"))
     project.check_chain(len(steps or []), "der add" if move else None)
-    check_weights(settings.network)
     if steps is None and settings.compress.steps == "last":
         raise UserError(
             f"{project.PARAMS}: compress.steps: which step is the last one depends on the images; write all, "
@@ -56,6 +49,37 @@ def check_project(warn: Callable[[str], None]) -> None:
         )
     project.write_side(side)
     project.write_compression(project.plan_compression(settings.compress, len(steps) if steps else None))
+
+
+def check_model(settings: Settings) -> int | None:
+    """Check what names code, and network and images; return the side that the backbone asks for.
+
+    A model of timm costs seconds: that it was right is kept for the same settings, weights and versions.
+    """
+    network, dataset = settings.network, settings.dataset
+    values = [sections.to_values(one) for one in (dataset, network, settings.train, settings.memory)]
+    found, of_timm = environment.scratch_root() / CHECKED, network.backbone.startswith("timm:")
+    if of_timm:
+        with suppress(DamageError, KeyError, metadata.PackageNotFoundError):
+            file = Path(network.weights or "")
+            state = (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None
+            key = files.digest(repr([values, state, *map(metadata.version, ("timm", "torch"))]).encode())
+            kept: dict[str, int | None] = files.read_sealed(found)
+            return kept[key]
+    with naming(project.PARAMS):
+        check_choices(settings)
+        advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
+        check_channels(network, dataset.channels, advice)
+        side = backbone_side(settings)
+        if of_timm:  # does the model take the images?
+            # Only now: torch costs seconds, which the name of the backbone has cost already.
+            from der.model.network import try_side
+
+            try_side(network, side or dataset.side, dataset.channels)
+    check_weights(network)
+    if of_timm:
+        files.write_sealed(found, {key: side})
+    return side
 
 
 def complete_params() -> list[str]:
