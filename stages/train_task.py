@@ -103,7 +103,6 @@ def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[
 
 
 def training_key(step: int, inputs: "StepInputs", device: "torch.device", fingerprint: str) -> str:
-    """Return the key of a step's training, see ``name_key``."""
     network = replace(inputs.network, weights=None)  # which the checkpoint before it holds
     settings = [step, to_values(network), to_values(inputs.recipe)]
     places = (project.train_images(step), project.checkpoint(step - 1), project.memory(step - 1))

@@ -9,10 +9,10 @@ checkpoint and a memory as the stages write them, with the settings for further 
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
+from der.core.registry import check_imported
 from der.data.arrays import every_row
 from der.estimator import arrays, choices, hub
 from der.estimator import learned as learning
@@ -61,11 +62,8 @@ class Several(Listener):
     def __init__(self, *listeners: Listener) -> None:
         for name in vars(Listener):
             if name.startswith("on_"):
-                setattr(self, name, partial(self._tell, [getattr(one, name) for one in listeners]))
-
-    def _tell(self, methods: Sequence[Callable[..., None]], *event: object) -> None:
-        for method in methods:
-            method(*event)
+                methods = [getattr(one, name) for one in listeners]
+                setattr(self, name, lambda *event, methods=methods: [one(*event) for one in methods])
 
 
 class DERClassifier:
@@ -123,11 +121,8 @@ class DERClassifier:
     ) -> None:
         self._changes: dict[str, Any] = {**changes}
         choices.resolve(settings, self._changes, random_state)
-        self.settings = settings
-        self.device = device
-        self.callback = callback
-        self.random_state = random_state
-        self.verbose = verbose
+        self.settings, self.device, self.callback = settings, device, callback
+        self.random_state, self.verbose = random_state, verbose
         self._suited: Settings | None = None  # to the images, where ``settings`` is None
         self._learned: learning.Learned | None = None
         self._predictor: Predictor | None = None
@@ -154,11 +149,10 @@ class DERClassifier:
 
     def _own_names(self) -> list[str]:
         """List the constructor's arguments, those of a subclass too, without single values of settings."""
-        parameters = signature(type(self)).parameters
-        open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-        named = [
-            name for name, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
-        ]
+        kinds = {name: one.kind for name, one in signature(type(self)).parameters.items()}
+        open_ended = Parameter.VAR_KEYWORD in kinds.values()
+        several = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+        named = [name for name, kind in kinds.items() if kind not in several]
         return [*dict.fromkeys([*(OWN_ARGUMENTS if open_ended else ()), *named])]
 
     def fit(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> Self:
@@ -476,7 +470,7 @@ def load(
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")
-            content, where = SealedDirectory(directory).read_json(MODEL), f"{directory / MODEL}"
+            content, where = SealedDirectory(directory).read_json(MODEL), str(directory / MODEL)
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
@@ -500,7 +494,8 @@ def load(
             found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):
-            choices.check_choices_imported(found)
+            for key in choices.CHOICES:
+                check_imported(attrgetter(key)(found), key)
     model = DERClassifier(settings or found, device=device, callback=callback)
     model._learned = learned
     return model

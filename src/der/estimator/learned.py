@@ -49,12 +49,10 @@ class Learned:
 
     @property
     def form(self) -> tuple[int, int]:
-        """Side and channels of the network's images."""
         return self.checkpoint.metadata.image_side, self.checkpoint.metadata.channels
 
     @property
     def classes(self) -> list[Label]:
-        """The labels of all classes, in the network's order."""
         names = self.checkpoint.metadata.class_names
         return [int(name) for name in names] if self.kind == "int" else [*names]
 
@@ -67,7 +65,6 @@ class Learned:
         return sizes[0], sizes[1]
 
     def save(self, directory: Path) -> None:
-        """Write checkpoint and memory into ``directory``, as the stages do."""
         save_checkpoint(directory / CHECKPOINT, self.checkpoint)
         arrays.save_memory(directory / MEMORY, self.memory)
         if self.features:

@@ -55,7 +55,6 @@ class Metadata(sections.Section, frozen=True, omit_defaults=True):
 
     @property
     def class_names(self) -> list[str]:
-        """All class names in label order."""
         return [name for step in self.steps for name in step]
 
     def taught(

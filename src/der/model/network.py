@@ -54,7 +54,6 @@ class Network(nn.Module):
 
     @property
     def classes(self) -> int:
-        """The number of classes seen."""
         return self.head.out_features
 
     def features(self, images_BCHW: Tensor) -> Tensor:
@@ -67,7 +66,6 @@ class Network(nn.Module):
 
 
 def empty_network() -> Network:
-    """Make the network before step 1: no extractor, no class."""
     return Network([], blank_linear(0, 0, bias=True))
 
 
@@ -198,14 +196,7 @@ def pruned_shape(extractor: nn.Module) -> architecture.Shape | None:
     return extractor.shape if isinstance(extractor, resnet.ResNet) and extractor.is_pruned else None
 
 
-def kept_features(extractor: Extractor) -> list[int]:
-    """List which of the features of a whole extractor this one, perhaps pruned, computes."""
-    shape = pruned_shape(extractor)
-    return [*range(extractor.features)] if shape is None else shape.streams[-1]
-
-
 def count_parameters(*modules: nn.Module) -> int:
-    """Count the learnable values in all ``modules`` together."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 

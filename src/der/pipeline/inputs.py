@@ -40,7 +40,6 @@ class RunImages:
 
     @cached_property
     def classes(self) -> list[str]:
-        """The names of all classes, in alphabetical order."""
         return arrays.list_classes(project.RAW / SPLITS[0])
 
     @cached_property

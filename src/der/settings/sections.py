@@ -281,7 +281,6 @@ class CompressSettings(Section, frozen=True):
 
     @property
     def schedule(self) -> ScheduleSettings:
-        """The schedule of the epochs."""
         ends = sorted({self.epochs // 2, 4 * self.epochs // 5} - {0})
         return ScheduleSettings(self.epochs, self.learning_rate, ends, 0.1, 0.0, 0.9, self.batch_size, 0)
 

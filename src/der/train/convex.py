@@ -139,7 +139,6 @@ def fit_classifier(
 def fits(
     rows_RD: Array, labels_R: Labels, features: int, choices: Iterable[Choice], slope: float
 ) -> dict[Choice, Linear]:
-    """Return the classifier of each choice."""
     sums = sums_of((rows_RD[labels_R == label] for label in range(labels_R.max() + 1)), features)
     return {
         choice: lda(sums, choice.shrinkage)
@@ -150,7 +149,6 @@ def fits(
 
 
 def sums_of(rows_by_class: Iterable[Array], features: int) -> Sums:
-    """Return the sums of classes' rows (R, D)."""
     means, covariances_DD = [], np.zeros(())
     for rows_RD in rows_by_class:
         means.append(rows_RD.mean(axis=0))

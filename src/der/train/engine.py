@@ -51,7 +51,6 @@ class StepRun:
 
     @property
     def phase(self) -> PhaseSettings:
-        """The settings of representation learning at this step."""
         return self.settings.incremental if self.old_classes else self.settings.base
 
     def wire_engine(
@@ -73,7 +72,6 @@ class StepRun:
         return Engine(objective, feed, schedule, masks, self.kernels, averaged)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
-        """Draw the order and augmentation of an epoch's images."""
         return draw_epoch(images, self.settings.augmentation, self.settings.seed, phase, self.step, epoch)
 
     def lend(self, phase: str, engine: "Engine", epoch: int) -> AbstractContextManager[Any]:
@@ -256,7 +254,6 @@ class Engine:
 
     @torch.no_grad()
     def unpack(self, state: Tensor) -> None:
-        """Restore the result of ``pack`` of an identical engine."""
         values = self._state()
         parts = state.to(self.device).split([value.numel() for value in values])
         for value, part in zip(values, parts, strict=True):
@@ -304,7 +301,6 @@ class SGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
         for group in self.groups:
             moved = [value for value in group.parameters if value.grad is not None]
             sgd(

@@ -104,11 +104,9 @@ class TensorBoard:
         self.phase, self.done = phase, done
 
     def add(self, record: EpochRecord, speed: float) -> None:
-        """Write the points of an epoch."""
         self._attempt(lambda: self._write(record, speed))
 
     def close(self) -> None:
-        """End the events of a phase."""
         if self.writer is not None:
             self._attempt(self.writer.close)
         self.writer = None

@@ -144,13 +144,11 @@ class ChannelMasks(nn.Module):
         return masks
 
     def shape(self) -> Shape:
-        """Return the channels that the hardened masks keep."""
         kept = [torch.nonzero(hard)[:, 0].tolist() for hard in self._hard()]
         streams = [kept[group] for group in self.stream_groups]
         return Shape(streams, [[kept[group] for group in stage] for stage in self.inner_groups])
 
     def release(self) -> None:
-        """Remove the gates from the layers."""
         self._set(None)
 
     def _set(self, gates: Tensor | None) -> None:

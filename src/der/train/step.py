@@ -54,7 +54,6 @@ class StepInputs:
 
     @property
     def recipe(self) -> sections.Recipe:
-        """The settings that decide on this step."""
         return self.settings.recipe(len(self.steps))
 
 
@@ -191,7 +190,8 @@ def learn_representation(
     auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
     distillation, weights = None, settings.incremental.distillation
     if frozen and previous_head is not None and weights != sections.NO_DISTILLATION:
-        channels = [networks.kept_features(extractor) for extractor in frozen]
+        shapes = [(one, networks.pruned_shape(one)) for one in frozen]
+        channels = [shape.streams[-1] if shape else [*range(one.features)] for one, shape in shapes]
         distillation = Distillation(weights, previous_head, channels, newest.features)
     learned = newest, network.head, auxiliary, auxiliary_weight
     objective = RepresentationObjective(*learned, masks, distillation)
@@ -297,7 +297,6 @@ def _refit(
 
 @torch.no_grad()
 def place_classifier(head: nn.Linear, fitted: convex.Fitted) -> None:
-    """Copy a fitted classifier into ``head``."""
     head.weight.copy_(torch.from_numpy(fitted.weight_KP))
     head.bias.copy_(torch.from_numpy(fitted.bias_K))
 
