@@ -80,9 +80,8 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
 def _check_names(where: str, listed: list[str], names: list[str]) -> None:
     for name, count in Counter(listed).items():
         if name not in names:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            known = ", ".join(names[:10])
-            raise UserError(f"{where}: {name!r} is no class of the data set; it has {known}{more}")
+            known = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+            raise UserError(f"{where}: {name!r} is no class of the data set; it has {known}")
         if count > 1:
             raise UserError(f"{where}: {name!r} stands {count} times; name every class once")
 

@@ -101,8 +101,7 @@ def scale(rows: Rows, side: int, channels: int) -> tuple[NDArray[np.uint8], list
     if isinstance(rows, np.ndarray) and rows.shape[1:] == (side, side, channels):
         return rows, []
     images = np.empty((len(rows), side, side, channels), np.uint8)
-    labels: list[Any] = []
-    files: list[tuple[int, pictures.Picture]] = []
+    labels, files = list[Any](), list[tuple[int, pictures.Picture]]()
     for place, (image, label) in enumerate(_entries(rows)):
         labels += label
         if isinstance(image, Path):
@@ -112,10 +111,8 @@ def scale(rows: Rows, side: int, channels: int) -> tuple[NDArray[np.uint8], list
         else:
             plain = image[..., 0] if image.shape[2] == 1 else image
             images[place] = pictures.to_pixels(Image.fromarray(plain), side, channels)
-    faults = []
-    for (place, _), found in zip(
-        files, pictures.decode((one for _, one in files), side, channels), strict=True
-    ):
+    faults, decoded = [], pictures.decode((one for _, one in files), side, channels)
+    for (place, _), found in zip(files, decoded, strict=True):
         if isinstance(found, pictures.Fault):
             faults.append(found)
         else:
@@ -138,16 +135,14 @@ def _entries(rows: Rows) -> Iterator[tuple[NDArray[np.uint8] | Image.Image | Pat
         if isinstance(entry, np.ndarray):
             entry = _to_pixels(_with_channels(entry[None], None))[0]
         if not isinstance(entry, np.ndarray | Image.Image | Path):
-            raise UserError(
-                f"images: a {type(entry).__name__} among them; give {FORM}, pictures or their files"
-            )
+            what = type(entry).__name__
+            raise UserError(f"images: a {what} among them; give {FORM}, pictures or their files")
         yield entry, [one.item() if isinstance(one, torch.Tensor) else one for one in label]
 
 
 def _to_numpy(images: torch.Tensor) -> NDArray[Any]:
     values = images.detach().cpu()
-    array: NDArray[Any] = (values.float() if values.is_floating_point() else values).numpy()
-    return array  # NumPy has no bfloat16
+    return (values.float() if values.is_floating_point() else values).numpy()  # NumPy has no bfloat16
 
 
 def _with_channels(images: NDArray[Any], channels: int | None) -> NDArray[Any]:

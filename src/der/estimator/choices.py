@@ -58,10 +58,8 @@ def check_choices(settings: Settings) -> None:
             try:
                 called.bind(*range(choice.arguments))
             except TypeError:
-                raise UserError(
-                    f"{key}: {name} takes {called}, but gets {choice.arguments} arguments; "
-                    "see docs/extending.md"
-                ) from None
+                misfit = f"{key}: {name} takes {called}, but gets {choice.arguments} arguments"
+                raise UserError(f"{misfit}; see docs/extending.md") from None
     backbones.choose_backbone(settings.network)
     backbones.check_masks(settings.network, settings.train.masks)
 
@@ -69,15 +67,12 @@ def check_choices(settings: Settings) -> None:
 def check_channels(network: sections.NetworkSettings, channels: int, advice: str) -> None:
     """Raise UserError if start weights, then with ``advice``, or mean and std do not fit the images."""
     if network.weights is not None and channels != COLOURS:
-        raise UserError(
-            f"network.weights: those of {network.backbone} are for images of {COLOURS} channels, "
-            f"not of {channels}; {advice}"
-        )
+        fit = f"network.weights: those of {network.backbone} are for images of {COLOURS} channels"
+        raise UserError(f"{fit}, not of {channels}; {advice}")
     for name, values in (("mean", network.mean), ("std", network.std)):
         if values is not None and len(values) != channels:
-            raise UserError(
-                f"network.{name}: {len(values)} values for images of {channels} channels; write {channels}"
-            )
+            found = f"{len(values)} values for images of {channels} channels"
+            raise UserError(f"network.{name}: {found}; write {channels}")
 
 
 def backbone_side(settings: Settings) -> int | None:
@@ -88,10 +83,8 @@ def backbone_side(settings: Settings) -> int | None:
             f"dataset.image_side: backbone {settings.network.backbone} takes images of any; write the pixels"
         )
     if backbone.fixed_side and side not in (None, backbone.side):
-        raise UserError(
-            f"dataset.image_side: {settings.network.backbone} takes images of {backbone.side} pixels alone; "
-            "write null"
-        )
+        takes = f"{settings.network.backbone} takes images of {backbone.side} pixels alone"
+        raise UserError(f"dataset.image_side: {takes}; write null")
     return backbone.side if side is None else None
 
 

@@ -153,9 +153,8 @@ def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
             raise UserError(f"{file}: labels are of type {type(label).__name__}; write whole numbers or text")
         if isinstance(label, int) and columns.names is not None:
             if not 0 <= label < len(columns.names):
-                raise UserError(
-                    f"{file}: label {label} of row {row} has no name; {len(columns.names)} are known, from 0"
-                )
+                known = f"{len(columns.names)} are known, from 0"
+                raise UserError(f"{file}: label {label} of row {row} has no name; {known}")
             label = columns.names[label]
         yield composed(str(label))
 
