@@ -203,9 +203,8 @@ def is_shared(name: str) -> bool:
     images = SHARED[stage](int(step)) if stage in SHARED else None
     if images is None or project.is_unused(images):
         return False
-    return stage == "compress" or project.is_unused(
-        project.features(images)
-    )  # a frozen network takes seconds
+    # A frozen network takes seconds.
+    return stage == "compress" or project.is_unused(project.features(images))
 
 
 @contextmanager
