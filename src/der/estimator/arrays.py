@@ -65,10 +65,8 @@ def take(images: object, channels: int | None = None) -> Rows:
     if isinstance(images, Image.Image | str | Path):
         return [images]
     if isinstance(images, dict) or not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
-        raise UserError(
-            f"images: a {type(images).__name__} does not fit; give {FORM}, pictures, their files, or pairs "
-            "of an image and its label"
-        )
+        fault = f"images: a {type(images).__name__} does not fit"
+        raise UserError(f"{fault}; give {FORM}, pictures, their files, or pairs of an image and its label")
     if not len(images):
         raise UserError("images: there is none; give at least one")
     return images
@@ -166,10 +164,8 @@ def _to_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
     if images.dtype.kind != "f":
         raise UserError(f"images: {images.dtype} of shape {images.shape} does not fit; give {FORM}")
     if images.size and not (images.min() >= 0 and images.max() <= 1):
-        raise UserError(
-            f"images: {images.dtype} from {images.min():g} to {images.max():g}; give floats in [0, 1], not "
-            "normalised, or uint8"
-        )
+        fault = f"images: {images.dtype} from {images.min():g} to {images.max():g}"
+        raise UserError(f"{fault}; give floats in [0, 1], not normalised, or uint8")
     return (images * 255).round().astype(np.uint8)
 
 

@@ -79,9 +79,8 @@ def backbone_side(settings: Settings) -> int | None:
     """Return the image side of the backbone, or None if settings name a side; raises UserError if unknown."""
     backbone, side = backbones.choose_backbone(settings.network), settings.dataset.image_side
     if side is None and backbone.side is None:
-        raise UserError(
-            f"dataset.image_side: backbone {settings.network.backbone} takes images of any; write the pixels"
-        )
+        fault = f"dataset.image_side: backbone {settings.network.backbone} takes images of any"
+        raise UserError(f"{fault}; write the pixels")
     if backbone.fixed_side and side not in (None, backbone.side):
         takes = f"{settings.network.backbone} takes images of {backbone.side} pixels alone"
         raise UserError(f"dataset.image_side: {takes}; write null")
@@ -143,10 +142,8 @@ def resolve(
 def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
     """Return ``settings`` with other values; raises UserError for a wrong key or value, or one of INERT."""
     if not isinstance(settings, Settings):
-        raise UserError(
-            f"settings: a {type(settings).__name__} does not fit; give a preset's name, der.preset(...) or "
-            "der.read_settings(...)"
-        )
+        fault = f"settings: a {type(settings).__name__} does not fit"
+        raise UserError(f"{fault}; give a preset's name, der.preset(...) or der.read_settings(...)")
     if not changes:
         return settings
     values = sections.all_values(settings)

@@ -212,8 +212,7 @@ class DERClassifier:
         suited, known, foreseen = self._suited, [], None
         if previous is None:
             sizes, channels = arrays.measure(rows)
-            if self.settings is None:
-                suited = choices.suit(sizes, channels, len(rows))
+            suited = choices.suit(sizes, channels, len(rows)) if self.settings is None else suited
             form = choices.choose_form(self._resolve(suited), sizes, channels)
         else:
             form, known, foreseen = previous.form, previous.classes, previous.foreseen
@@ -221,9 +220,8 @@ class DERClassifier:
         classes = order_new(labelled.labels, known, order)
         settings = self._resolve(suited)
         if not classes and settings.network.tuned != "none":
-            raise UserError(
-                "labels: no new class; only a frozen network (network.tuned: none) learns old ones"
-            )
+            fault = "labels: no new class"
+            raise UserError(f"{fault}; only a frozen network (network.tuned: none) learns old ones")
         foreseen = arrays.foresee(listed, foreseen, [*known, *classes])
         callback = Listener() if self.callback is None else self.callback
         if not isinstance(callback, Listener):
@@ -364,18 +362,14 @@ class DERClassifier:
         """
         learned, labelled = self._known(), self._label(X, y)
         tests = split_known(labelled, learned.classes)
-        checkpoint_bytes, memory_bytes = learned.bytes
         with reproducible():
             metadata, device = learned.checkpoint.metadata, choose_device(self.device)
             network = fold_network(learned.checkpoint.network, device)
+            outputs, sizes = outputs_by_class(network, metadata.normalization, tests, device), learned.bytes
             self._metrics = evaluate_step(
-                metadata,
-                learned.memory,
-                tests,
-                outputs_by_class(network, metadata.normalization, tests, device),
-                self.settings_.evaluate,
-                checkpoint_bytes=checkpoint_bytes,
-                memory_bytes=memory_bytes,
+                *(metadata, learned.memory, tests, outputs, self.settings_.evaluate),
+                checkpoint_bytes=sizes[0],
+                memory_bytes=sizes[1],
             ).metrics
         return self._metrics
 
@@ -397,9 +391,8 @@ class DERClassifier:
         other = DERClassifier(self.settings_, device=self.device, callback=self.callback)
         with reproducible(), torch.inference_mode(False), torch.enable_grad():
             device, listener = choose_device(self.device), self.callback or Listener()
-            other._learned = learning.compress_step(
-                learned, [*rows.values()], self.settings_, device, listener
-            )
+            known = learned, [*rows.values()], self.settings_
+            other._learned = learning.compress_step(*known, device, listener)
         return other
 
     def save(self, path: str | Path) -> None:
@@ -439,9 +432,8 @@ class DERClassifier:
         with TemporaryDirectory() as directory:
             place = Path(directory) / "model"
             self.save(place)
-            card = hub.write_card(
-                repo_id, learned.checkpoint.metadata, len(learned.memory.labels), self._metrics
-            )
+            exemplars = len(learned.memory.labels)
+            card = hub.write_card(repo_id, learned.checkpoint.metadata, exemplars, self._metrics)
             (place / hub.CARD).write_text(card, encoding="utf-8")
             return hub.push(place, repo_id, private, token, options)
 
@@ -474,23 +466,18 @@ def load(
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
-            learned = learning.read_learned(
-                directory / learning.CHECKPOINT,
-                directory / learning.MEMORY,
-                directory / learning.FEATURES,
-                saved.labels,
-            )
+            places = [directory / name for name in (learning.CHECKPOINT, learning.MEMORY, learning.FEATURES)]
+            learned = learning.read_learned(*places, kind=saved.labels)
             found = saved.settings
         else:  # a step of a pipeline
             place = Path(os.path.abspath(directory))  # "." has no name
             if memory is None and place.name == learning.CHECKPOINT and (place.parent / MODEL).is_file():
-                raise UserError(
-                    f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}"
-                )
+                fault = f"{directory}: the checkpoint alone of a saved classifier"
+                raise UserError(f"{fault}; give {place.parent}")
             root = place.parent.parent.parent
             beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
             features = root / "data" / learning.FEATURES / place.name / "train"
-            learned = learning.read_learned(directory, beside, features, "str")
+            learned = learning.read_learned(directory, beside, features, kind="str")
             found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):

@@ -95,9 +95,8 @@ class Predictor:
         self.precision = choose_precision(precision, device, "precision")
         self.network = fold_network(checkpoint.network, device, self.precision)
         if not all(values.isfinite().all() for values in self.network.parameters()):
-            raise UserError(
-                "the network's weights overflow where its normalisation is folded; train it again"
-            )
+            fault = "the network's weights overflow where its normalisation is folded"
+            raise UserError(f"{fault}; train it again")
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities (N, K), in label order, of images uint8 (N, H, W, C), or (N, H, W) if grey.
@@ -114,9 +113,8 @@ class Predictor:
     def _run(self, images: NDArray[np.uint8]) -> Outputs:
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
-            raise UserError(
-                f"images: {images.dtype} {images.shape} does not fit; give uint8 (N, H, W, 1 or 3)"
-            )
+            fault = f"images: {images.dtype} {images.shape} does not fit"
+            raise UserError(f"{fault}; give uint8 (N, H, W, 1 or 3)")
         if not len(images):
             head = self.network.head
             return Outputs(
@@ -124,9 +122,8 @@ class Predictor:
             )
         side, channels = self.metadata.image_side, self.metadata.channels
         if channels == 3 and images.ndim == 3 and images.shape[2] == 3:
-            raise UserError(
-                f"images: {images.shape} is one in colour, or grey ones 3 pixels wide; give (N, H, W, 3)"
-            )
+            fault = f"images: {images.shape} is one in colour, or grey ones 3 pixels wide"
+            raise UserError(f"{fault}; give (N, H, W, 3)")
         if images.shape[1:] != (side, side, channels):
             images = resize_all(images[..., 0] if images.shape[3:] == (1,) else images, side, channels)
         outputs = run_network(self.network, self.metadata.normalization, images, self.device, self.precision)

@@ -43,10 +43,8 @@ def check_project(warn: Callable[[str], None]) -> None:
         warn(printable(f"warning: {move}"))
     project.check_chain(len(steps or []), "der add" if move else None)
     if steps is None and settings.compress.steps == "last":
-        raise UserError(
-            f"{project.PARAMS}: compress.steps: which step is the last one depends on the images; write all, "
-            "or name the classes of every step in protocol.steps"
-        )
+        fault = f"{project.PARAMS}: compress.steps: which step is the last one depends on the images"
+        raise UserError(f"{fault}; write all, or name the classes of every step in protocol.steps")
     project.write_side(side)
     project.write_compression(project.plan_compression(settings.compress, len(steps) if steps else None))
 

@@ -126,9 +126,8 @@ def check_chain(steps: int, mend: str | None = None) -> None:
     """Raise UserError, with the command ``mend``, if chain.yaml is damaged or shorter than ``steps``."""
     length = chain_length()
     if steps > length:
-        raise UserError(
-            f"protocol: {steps} steps, but {CHAIN} holds {length}; run `{mend or f'der chain {steps}'}`"
-        )
+        fault = f"protocol: {steps} steps, but {CHAIN} holds {length}"
+        raise UserError(f"{fault}; run `{mend or f'der chain {steps}'}`")
 
 
 def write_chain(length: int) -> None:

@@ -102,9 +102,8 @@ class ProtocolSettings(Section, frozen=True):
             raise UserError(f"class_order: {self.class_order!r} does not fit; write {FORMS}")
         for seed in seeds:
             if isinstance(seed, int) and not 0 <= seed <= LARGEST_SEED:
-                raise UserError(
-                    f"class_order: {seed} is no seed; write whole numbers from 0 to {LARGEST_SEED}"
-                )
+                fault = f"class_order: {seed} is no seed"
+                raise UserError(f"{fault}; write whole numbers from 0 to {LARGEST_SEED}")
 
 
 SPLITS = ("train", "test")  # names of the folders of training and test images
@@ -206,14 +205,11 @@ class PhaseSettings(ScheduleSettings, frozen=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reinitialize_heads and not self.warmup_epochs:
-            raise UserError(
-                "reinitialize_heads: there is no warm-up to end; write false, or warmup_epochs above 0"
-            )
+            fault = "reinitialize_heads: there is no warm-up to end"
+            raise UserError(f"{fault}; write false, or warmup_epochs above 0")
         if self.reinitialize_heads and self.warmup_epochs >= self.epochs:
-            raise UserError(
-                f"reinitialize_heads: warm-up ends after all {self.epochs} epochs; write false, or fewer "
-                "warmup_epochs"
-            )
+            fault = f"reinitialize_heads: warm-up ends after all {self.epochs} epochs"
+            raise UserError(f"{fault}; write false, or fewer warmup_epochs")
 
 
 class ClassifierSettings(ScheduleSettings, frozen=True):

@@ -138,10 +138,8 @@ def _find_columns(file: Path) -> Columns:
         label = max(labels, key=lambda name: len(labels[name]), default=LABEL)
         label = LABEL if LABEL in labels else label
         if len(images) != 1 or label not in schema.names:
-            raise UserError(
-                f"{file}: the columns {', '.join(schema.names)} are not one of pictures and one of labels; "
-                f"name them {IMAGE[0]} and {LABEL}"
-            )
+            fault = f"{file}: the columns {', '.join(schema.names)} are not one of pictures and one of labels"
+            raise UserError(f"{fault}; name them {IMAGE[0]} and {LABEL}")
     return Columns(images[0], label, labels.get(label))
 
 
