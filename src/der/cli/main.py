@@ -193,10 +193,10 @@ def report(arguments: Namespace) -> None:
 
     With two or more revisions or experiments, write metrics/comparison.html, which compares their results.
     """
-    from der.pipeline.page import make_comparison, make_page
-    from der.pipeline.presets import load_settings
+    from der.pipeline import page, presets
 
-    print(make_comparison(arguments.runs) if arguments.runs else make_page(load_settings()))
+    runs = arguments.runs
+    print(page.make_comparison(runs) if runs else page.make_page(presets.load_settings()))
 
 
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")

@@ -21,16 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.core import files, registry
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
-from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
-from der.core.registry import check_imported
 from der.data.arrays import every_row
 from der.estimator import arrays, choices, hub
 from der.estimator import learned as learning
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
-from der.evaluation.evaluate import evaluate_step
-from der.evaluation.results import StepMetrics
+from der.evaluation import evaluate, results
 from der.inference.predictor import Predictor
 from der.model.network import Network, fold_network, outputs_by_class
 from der.settings import parsing, sections
@@ -44,7 +42,13 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
-OWN = {MODEL, MANIFEST, learning.CHECKPOINT, learning.MEMORY, learning.FEATURES}  # its top-level entries
+OWN = {
+    MODEL,
+    files.MANIFEST,
+    learning.CHECKPOINT,
+    learning.MEMORY,
+    learning.FEATURES,
+}  # its top-level entries
 OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
@@ -126,7 +130,7 @@ class DERClassifier:
         self._suited: Settings | None = None  # to the images, where ``settings`` is None
         self._learned: learning.Learned | None = None
         self._predictor: Predictor | None = None
-        self._metrics: StepMetrics | None = None  # of the last step, if it was evaluated
+        self._metrics: results.StepMetrics | None = None  # of the last step, if it was evaluated
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments; with ``deep`` all values of the settings, if they are given."""
@@ -354,7 +358,7 @@ class DERClassifier:
         labelled = self._label(X, y)
         return float(np.average(self.predict(labelled.images) == labelled.labels, weights=sample_weight))
 
-    def evaluate(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> StepMetrics:
+    def evaluate(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> results.StepMetrics:
         """Return the metrics of the last step on test images, in percent, as in the stages' metrics/steps.
 
         ``X`` and ``y`` have any form that ``partial_fit`` takes. Raises UserError for anything else, an
@@ -366,7 +370,7 @@ class DERClassifier:
             metadata, device = learned.checkpoint.metadata, choose_device(self.device)
             network = fold_network(learned.checkpoint.network, device)
             outputs, sizes = outputs_by_class(network, metadata.normalization, tests, device), learned.bytes
-            self._metrics = evaluate_step(
+            self._metrics = evaluate.evaluate_step(
                 *(metadata, learned.memory, tests, outputs, self.settings_.evaluate),
                 checkpoint_bytes=sizes[0],
                 memory_bytes=sizes[1],
@@ -411,9 +415,11 @@ class DERClassifier:
             found = {one.name for one in path.iterdir()} if path.is_dir() else set()
             if found and not {MODEL} <= found <= OWN:
                 raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
-            with sealed_directory(path) as directory:
+            with files.sealed_directory(path) as directory:
                 learned.save(directory)
-                write_json(directory / MODEL, sections.to_values(Model(FORMAT, learned.kind, self.settings_)))
+                files.write_json(
+                    directory / MODEL, sections.to_values(Model(FORMAT, learned.kind, self.settings_))
+                )
         except OSError as error:  # a full disk, a missing permission
             reason = error.strerror or error
             raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
@@ -462,7 +468,7 @@ def load(
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")
-            content, where = SealedDirectory(directory).read_json(MODEL), str(directory / MODEL)
+            content, where = files.SealedDirectory(directory).read_json(MODEL), str(directory / MODEL)
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
@@ -482,7 +488,7 @@ def load(
     if settings is None:
         with naming(directory):
             for key in choices.CHOICES:
-                check_imported(attrgetter(key)(found), key)
+                registry.check_imported(attrgetter(key)(found), key)
     model = DERClassifier(settings or found, device=device, callback=callback)
     model._learned = learned
     return model

@@ -138,10 +138,8 @@ class Predictor:
         """
         familiarity = self.metadata.familiarity
         if familiarity is None or self.means is None:
-            raise UserError(
-                "unknown: this network cannot tell; one that stays frozen can (network.tuned: none), with at "
-                "least two images of a class"
-            )
+            mend = "one that stays frozen can (network.tuned: none), with at least two images of a class"
+            raise UserError(f"unknown: this network cannot tell; {mend}")
         known_N: NDArray[np.bool_] = familiarity.score(self._run(images), self.means) >= familiarity.least
         return known_N
 
@@ -157,10 +155,8 @@ class Predictor:
             raise UserError(f"count: {count} is none; give at least 1")
         names, rows = self.metadata.class_names, self(images)
         orders = np.argsort(-rows, axis=1, kind="stable")[:, :count]  # of equal ones the smaller label first
-        found = [
-            [Prediction(names[label], float(row[label])) for label in order]
-            for row, order in zip(rows, orders, strict=True)
-        ]
+        pairs = zip(rows, orders, strict=True)
+        found = [[Prediction(names[label], float(row[label])) for label in order] for row, order in pairs]
         if unknown is not None:
             for predictions, known in zip(found, self.is_known(images), strict=True):
                 predictions[0] = predictions[0] if known else Prediction(unknown, predictions[0].probability)

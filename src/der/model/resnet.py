@@ -19,8 +19,7 @@ class PadShortcut(nn.Module):
 
     def __init__(self, sources: list[int], channels_in: int, stride: int) -> None:
         super().__init__()
-        self.stride = stride
-        self.added = len(sources) - channels_in
+        self.stride, self.added = stride, len(sources) - channels_in
         self.simple = sources == [*range(channels_in), *[-1] * self.added]
         places = [channels_in if source < 0 else source for source in sources]
         self.register_buffer("places", torch.tensor(places), persistent=False)

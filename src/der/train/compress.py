@@ -41,8 +41,7 @@ class CompressionObjective(nn.Module):
         self, extractor: nn.Module, head: nn.Linear, whole: nn.Linear, weights_C: Tensor, temperature: float
     ) -> None:
         super().__init__()
-        self.extractor = extractor
-        self.head = head
+        self.extractor, self.head = extractor, head
         self.whole = copy.deepcopy(whole).requires_grad_(False)
         self.register_buffer("weights", weights_C, persistent=False)
         self.temperature = temperature

@@ -304,11 +304,8 @@ def place_classifier(head: nn.Linear, fitted: convex.Fitted) -> None:
 def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDArray[np.int64]:
     """Choose at random as many images of each class as the rarest class has; return sorted indices."""
     rarest = int(np.bincount(labels_N)[np.unique(labels_N)].min())
-    chosen = []
-    for label in np.unique(labels_N):
-        indices = np.flatnonzero(labels_N == label)
-        order = torch.randperm(len(indices), generator=stream).numpy()
-        chosen.append(indices[order[:rarest]])
+    groups = [np.flatnonzero(labels_N == label) for label in np.unique(labels_N)]
+    chosen = [one[torch.randperm(len(one), generator=stream).numpy()[:rarest]] for one in groups]
     return np.sort(np.concatenate(chosen))
 
 
