@@ -23,15 +23,10 @@ def run(step: int, given: Given) -> str:
 
     def judge(metadata: Metadata, outputs: Iterable[Outputs]) -> Evaluation:
         check_classes(place, metadata, steps)
-        return evaluate_step(
-            metadata,
-            load_memory(project.memory(step)),
-            tests,
-            outputs,
-            given.section(EvaluateSettings, "evaluate"),
-            checkpoint_bytes=SealedDirectory(place).bytes(),
-            memory_bytes=SealedDirectory(project.memory(step)).bytes(),
-        )
+        settings, kept = given.section(EvaluateSettings, "evaluate"), project.memory(step)
+        sizes = {"checkpoint_bytes": SealedDirectory(place), "memory_bytes": SealedDirectory(kept)}
+        in_bytes = {name: directory.bytes() for name, directory in sizes.items()}
+        return evaluate_step(metadata, load_memory(kept), tests, outputs, settings, **in_bytes)
 
     if not project.is_unused(project.features(images)):  # of a frozen network
         metadata, weight, bias = load_classifier(place)

@@ -84,18 +84,9 @@ def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[
     steps = project.read_task(images, step)
     previous = checkpoint.load_previous(before)
     checkpoint.check_classes(before, previous.metadata if previous else None, steps[:-1])
-    return prepare_step(
-        previous,
-        steps,
-        read_classes(images, steps[-1]),
-        load_memory(project.memory(step - 1)),
-        network,
-        train,
-        device,
-        checkpoint.load_start(before),
-        log.warn,
-        processes=environment.count_processes(),
-    )
+    own = previous, steps, read_classes(images, steps[-1]), load_memory(project.memory(step - 1))
+    start, processes = checkpoint.load_start(before), environment.count_processes()
+    return prepare_step(*own, network, train, device, start, warn, processes=processes)
 
 
 def training_key(step: int, inputs: "StepInputs", device: "torch.device", fingerprint: str) -> str:

@@ -42,13 +42,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
-OWN = {
-    MODEL,
-    files.MANIFEST,
-    learning.CHECKPOINT,
-    learning.MEMORY,
-    learning.FEATURES,
-}  # its top-level entries
+OWN = {MODEL, files.MANIFEST, *learning.DIRECTORIES}  # its top-level entries
 OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
@@ -369,11 +363,11 @@ class DERClassifier:
         with reproducible():
             metadata, device = learned.checkpoint.metadata, choose_device(self.device)
             network = fold_network(learned.checkpoint.network, device)
-            outputs, sizes = outputs_by_class(network, metadata.normalization, tests, device), learned.bytes
+            outputs = outputs_by_class(network, metadata.normalization, tests, device)
+            judged = metadata, learned.memory, tests, outputs, self.settings_.evaluate
+            sizes = learned.bytes
             self._metrics = evaluate.evaluate_step(
-                *(metadata, learned.memory, tests, outputs, self.settings_.evaluate),
-                checkpoint_bytes=sizes[0],
-                memory_bytes=sizes[1],
+                *judged, checkpoint_bytes=sizes[0], memory_bytes=sizes[1]
             ).metrics
         return self._metrics
 
@@ -472,7 +466,7 @@ def load(
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
-            places = [directory / name for name in (learning.CHECKPOINT, learning.MEMORY, learning.FEATURES)]
+            places = [directory / name for name in learning.DIRECTORIES]
             learned = learning.read_learned(*places, kind=saved.labels)
             found = saved.settings
         else:  # a step of a pipeline

@@ -33,7 +33,7 @@ from der.train import batches, convex, engine, resume, step
 from der.train.compress import compress, with_own_means
 from der.train.log import CLASSIFIER, EpochRecord, Listener
 
-CHECKPOINT, MEMORY, FEATURES = "checkpoint", "memory", "features"  # directories of a saved classifier
+DIRECTORIES = CHECKPOINT, MEMORY, FEATURES = "checkpoint", "memory", "features"  # of a saved classifier
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,5 @@ def _fill(values: Tensor | None, draw: Callable[[Tensor], Tensor]) -> None:
 
 
 HEAD_INITIALIZATIONS: dict[str, HeadInitialization] = {
-    "torch_uniform": torch_uniform,
-    "lecun_uniform": lecun_uniform,
-    "lecun_normal": lecun_normal,
+    one.__name__: one for one in (torch_uniform, lecun_uniform, lecun_normal)
 }

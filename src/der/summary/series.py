@@ -129,13 +129,11 @@ def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
     """Read the records of steps 1, 2, ...; a value that a log leaves empty is NaN."""
     files = [SealedDirectory(directory).file(LOG) for directory in directories]
     tables = [list(csv.reader(file.read_text(encoding="utf-8").splitlines()))[1:] for file in files]
-    return [
-        [
-            EpochRecord(phase, int(epoch), *(float(one or "nan") for one in numbers))
-            for phase, epoch, *numbers in rows
-        ]
-        for rows in tables
-    ]
+
+    def record(phase: str, epoch: str, *numbers: str) -> EpochRecord:
+        return EpochRecord(phase, int(epoch), *(float(one or "nan") for one in numbers))
+
+    return [[record(*row) for row in rows] for rows in tables]
 
 
 def results_table(summary: Summary, width: int | None = None) -> str:

@@ -89,16 +89,9 @@ def compress(
     engine.release()
     network = networks.Network([extractor], head).eval()
     check_scores(network, run.normalization, images, run.device, run.step)
-    return Checkpoint(
-        network,
-        replace(
-            metadata,
-            shapes=metadata.shapes[:1],
-            parameters=networks.count_parameters(network),
-            parameters_trained=sum(one.numel() for one in objective.parameters() if one.requires_grad),
-            gamma=None,
-        ),
-    )
+    trained = sum(one.numel() for one in objective.parameters() if one.requires_grad)
+    sizes = {"parameters": networks.count_parameters(network), "parameters_trained": trained}
+    return Checkpoint(network, replace(metadata, shapes=metadata.shapes[:1], **sizes, gamma=None))
 
 
 def with_own_means(memory: Memory, checkpoint: Checkpoint, device: torch.device) -> Memory:

@@ -181,11 +181,9 @@ def learn_representation(
         backbones.check_masks(network_settings, settings.masks)
         assert isinstance(newest, resnet.ResNet)
         masks = ChannelMasks(newest, settings.masks, randomness.generator(settings.seed, "masks", run.step))
+    stream, classes = randomness.generator(settings.seed, "auxiliary classifier", run.step), network.classes
     auxiliary = networks.random_linear(
-        newest.features,
-        network.classes - run.old_classes + 1,
-        network_settings,
-        randomness.generator(settings.seed, "auxiliary classifier", run.step),
+        newest.features, classes - run.old_classes + 1, network_settings, stream
     )
     auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
     distillation, weights = None, settings.incremental.distillation

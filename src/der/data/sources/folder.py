@@ -202,21 +202,15 @@ def _classes(
         else:
             is_test = choose_tests(name, len(train), settings)
             classes.append((name, [*compress(train, ~is_test)], [*compress(train, is_test)]))
-    listed = [
-        pictures.Picture("/".join((where, *parts)), file)
-        for _, *both in classes
-        for parts, file in chain(*both)
-        if file is not None
-    ]
+    every = [one for _, *both in classes for one in chain(*both)]
+    listed = [pictures.Picture("/".join((where, *parts)), file) for parts, file in every if file is not None]
     faults: list[pictures.Fault] = []
     with closing(pictures.decode(listed, settings.side, settings.channels, len(listed))) as decoded:
         for number, (name, *parts) in enumerate(classes):
             files = [scratch / f"{number}.{split}.npy" for split in SPLITS]
-            found = [
-                fault
-                for file, part in zip(files, parts, strict=True)
-                for fault in pictures.write_decoded(file, range(len(part)), decoded, settings)
-            ]
+            found = list[pictures.Fault]()
+            for file, part in zip(files, parts, strict=True):
+                found += pictures.write_decoded(file, range(len(part)), decoded, settings)
             faults += found if "test" in splits else sorted(found)
             if not faults:  # else read the other pictures, so that one message names all faults
                 read = [read_array(file, mapped=True) for file in files]
