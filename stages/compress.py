@@ -9,11 +9,9 @@ from der.core.files import SealedDirectory, sealed_directory, write_json
 from der.data.arrays import Memory, load_memory, read_classes
 from der.evaluation.results import METRICS, StepMetrics
 from der.model.checkpoint import Checkpoint, check_classes, load_checkpoint, save_checkpoint
-from der.pipeline import environment, project, timing, training
+from der.pipeline import environment, project, timing
 from der.pipeline.stage import Given, run_step
 from der.settings.sections import EvaluateSettings, TrainSettings, to_values
-from der.train.log import Listener, warn
-from der.train.resume import StateKeeper
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +23,8 @@ def run(step: int, given: Given) -> str:
     if settings is None or project.is_unused(new):
         return project.mark_unused("compress", step, place, metrics, why="not asked for")
     # Only now: what follows imports torch, which costs seconds.
+    from der.pipeline import training
+    from der.train import log, resume
     from der.train.batches import gather_step
     from der.train.compress import compress, seconds_per_image
     from der.train.engine import StepRun, choose_kernels
@@ -36,10 +36,10 @@ def run(step: int, given: Given) -> str:
     images = gather_step(read_classes(new, steps[-1]), load_memory(project.memory(step - 1)))
     network, normalization, kernels = whole.metadata.network, whole.metadata.normalization, None
     if environment.count_processes() == 1:  # the kernels normalise by the images of one process
-        kernels = choose_kernels(network, settings.schedule, images, train.precision, device, warn)
+        kernels = choose_kernels(network, settings.schedule, images, train.precision, device, log.warn)
 
     def work(
-        listener: Listener, keeper: StateKeeper
+        listener: log.Listener, keeper: resume.StateKeeper
     ) -> tuple[Checkpoint, dict[str, StepMetrics], dict[str, float]]:
         run = StepRun(step, 0, normalization, train, device, listener, keeper, kernels)
         with environment.computing(f"compress {step}", device):
@@ -48,13 +48,13 @@ def run(step: int, given: Given) -> str:
             return made, measured, seconds_per_image({"whole": whole, "compressed": made}, images, device)
 
     if environment.is_worker():
-        work(Listener(), StateKeeper())
+        work(log.Listener(), resume.StateKeeper())
         return ""
     decisive = [step, to_values(settings), train.seed, train.precision, to_values(train.augmentation)]
     inputs = new, project.checkpoint(step), project.memory(step - 1)
     key = training.name_key(["compress", *decisive], inputs, given.text, device, kernels)
-    with training.training_state(key, warn) as state:
-        with training.listening(f"compress {step}", f"compressed_{step:02}", key, warn) as listener:
+    with training.training_state(key, log.warn) as state:
+        with training.listening(f"compress {step}", f"compressed_{step:02}", key, log.warn) as listener:
             made, measured, timing.running_clock().speeds = work(listener, state)
         given.confirm()
         save_checkpoint(place, made)

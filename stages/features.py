@@ -20,7 +20,6 @@ from der.model.records import Records, read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_stage
 from der.settings.sections import NetworkSettings, TrainSettings, to_values
-from der.train.convex import count_views
 
 NETWORK = "network"  # a checkpoint without classes
 KEY = "key.json"  # of what the features depend on besides the images
@@ -46,8 +45,9 @@ def run(given: Given) -> str:
 
 def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given) -> str:
     """Write the features of all ``steps`` into ``directory``, of which those of old classes are links."""
-    from der.core.device import name_arithmetic  # only now: they import torch, which costs seconds
+    from der.core.device import name_arithmetic  # only now: torch costs seconds
     from der.model.features import FrozenFeatures, start_frozen
+    from der.train.convex import count_views
 
     device, base = environment.set_up_device(), project.train_images(1)
     given.load(device.type)

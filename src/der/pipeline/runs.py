@@ -229,11 +229,9 @@ def write_rows(path: Path, rows: list[verdict.Row]) -> None:
     numbers = [f"{name}_{kind}" for name in verdict.METRICS for kind in verdict.Spread._fields]
     lines: list[list[object]] = [[*rows[0].setting, "runs", *numbers]]
     for row in rows:
-        texts = [project.one_line(value) for value in row.setting.values()]
-        pairs = zip(texts, row.setting.values(), strict=True)
-        texts = [
-            csv_cell(text) if isinstance(value, str) else text for text, value in pairs
-        ]  # else no formula
+        pairs = [(project.one_line(value), value) for value in row.setting.values()]
+        # Only text can be a formula.
+        texts = [csv_cell(text) if isinstance(value, str) else text for text, value in pairs]
         lines.append([*texts, row.runs, *(one for name in verdict.METRICS for one in row.metrics[name])])
     write_csv(path, lines)
 
