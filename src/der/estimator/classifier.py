@@ -411,9 +411,8 @@ class DERClassifier:
                 raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
             with files.sealed_directory(path) as directory:
                 learned.save(directory)
-                files.write_json(
-                    directory / MODEL, sections.to_values(Model(FORMAT, learned.kind, self.settings_))
-                )
+                saved = Model(FORMAT, learned.kind, self.settings_)
+                files.write_json(directory / MODEL, sections.to_values(saved))
         except OSError as error:  # a full disk, a missing permission
             reason = error.strerror or error
             raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
