@@ -91,8 +91,7 @@ class Predictor:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
         self.metadata, self.means = checkpoint.metadata, checkpoint.means
-        self.device = device
-        self.precision = choose_precision(precision, device, "precision")
+        self.device, self.precision = device, choose_precision(precision, device, "precision")
         self.network = fold_network(checkpoint.network, device, self.precision)
         if not all(values.isfinite().all() for values in self.network.parameters()):
             fault = "the network's weights overflow where its normalisation is folded"
@@ -116,10 +115,8 @@ class Predictor:
             fault = f"images: {images.dtype} {images.shape} does not fit"
             raise UserError(f"{fault}; give uint8 (N, H, W, 1 or 3)")
         if not len(images):
-            head = self.network.head
-            return Outputs(
-                *(np.empty((0, width), np.float32) for width in (head.in_features, head.out_features))
-            )
+            widths = self.network.head.in_features, self.network.head.out_features
+            return Outputs(*(np.empty((0, width), np.float32) for width in widths))
         side, channels = self.metadata.image_side, self.metadata.channels
         if channels == 3 and images.ndim == 3 and images.shape[2] == 3:
             fault = f"images: {images.shape} is one in colour, or grey ones 3 pixels wide"

@@ -77,10 +77,7 @@ class DatasetSettings(Section, frozen=True):
 FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
 # For the JSON schema alone; __post_init__ checks the same with a clearer message.
 OrderSeed = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": LARGEST_SEED})]
-ALIKE: dict[str, Any] = {
-    "minItems": 1,
-    "anyOf": [{"items": {"type": kind}} for kind in ("integer", "string")],
-}
+ALIKE: dict[str, Any] = {"minItems": 1, "anyOf": [{"items": {"type": one}} for one in ("integer", "string")]}
 ClassOrder = (
     OrderSeed | Annotated[list[OrderSeed | str], Meta(extra_json_schema=ALIKE)] | Literal["alphabetical"]
 )

@@ -309,10 +309,8 @@ def take_shards(draws: Draws, size: int, before: int) -> tuple[Draws, list[int],
     starts = range(0, len(draws.order), size)
     wholes = [min(size, len(draws.order) - start) for start in starts]
     slices = [distributed.shard(whole) for whole in wholes]
-    places = [
-        at + torch.arange(own.start - before, own.stop) % whole
-        for at, whole, own in zip(starts, wholes, slices, strict=True)
-    ]
+    rows = zip(starts, wholes, slices, strict=True)
+    places = [at + torch.arange(own.start - before, own.stop) % whole for at, whole, own in rows]
     return draws[torch.cat(places)], [own.stop - own.start for own in slices], wholes
 
 
