@@ -13,8 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from der.core import files
-from der.core.errors import DamageError
+from der.core import errors, files
 from der.data.arrays import class_file, read_classes
 from der.model.records import Records, read_records
 from der.pipeline import environment, project
@@ -94,7 +93,7 @@ def read_known(key: str) -> Iterator[Records]:
     if not project.holds(project.FEATURES / KEY, {"key": key}):
         return
     for manifest in project.FEATURES.glob(f"*/*/{files.MANIFEST}"):
-        with suppress(DamageError):
+        with suppress(errors.DamageError):
             yield from read_records(manifest.parent).values()
 
 

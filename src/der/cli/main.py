@@ -76,7 +76,6 @@ def enter_project(arguments: Namespace) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="der", description=__doc__)
     parser.add_argument("--version", action="version", version=f"der {der.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -302,7 +301,6 @@ def start_csv(count: int) -> PrintLine:
 
 
 def print_json(picture: str, predictions: Sequence["Prediction"]) -> None:
-    """Print a picture and its predictions as an object on one line."""
     classes = [{"class": one.name, "probability": one.probability} for one in predictions]
     print(json.dumps({"picture": picture, "classes": classes}))
 

@@ -22,6 +22,7 @@ from der.settings import parsing, sections
 from der.settings.experiment import Settings
 
 SCHEMA = Path("params.schema.json")
+DESCRIPTIONS = Path(sections.__file__).with_name("descriptions.yaml")  # of settings, by section
 USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
 CHECKED = "model.json"  # in the scratch directory
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -133,12 +134,16 @@ def check_images() -> None:
 def make_schema() -> dict[str, Any]:
     """Make the JSON schema: types, bounds and descriptions of the sections, names in the registries."""
     schema = msgspec.json.schema(Settings)
-    for section in schema["$defs"].values():
+    texts = parsing.parse_yaml(DESCRIPTIONS.read_text(encoding="utf-8"), DESCRIPTIONS)
+    for kind, section in schema["$defs"].items():
         # msgspec and Python differ by version
         section["description"] = inspect.cleandoc(section["description"])
         section["required"] = list(section["properties"])  # see complete_params
-        for one in section["properties"].values():
+        for name, one in section["properties"].items():
             one.pop("default", None)
+            ours = {key: one.pop(key) for key in ("uniqueItems",) if key in one}  # stays before what it means
+            said = {"description": texts[kind][name]} if name in texts.get(kind, {}) else {}
+            section["properties"][name] = ours | said | one
     for path, choice in CHOICES.items():
         families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if one.endswith(":")]
         named = [one for one in choice.registry if not one.endswith(":")]

@@ -178,7 +178,6 @@ def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
 
 
 def _is_lost(out: Any) -> bool:
-    """Tell whether an output has changed and DVC cannot restore it."""
     if out.use_cache and not out.persist:  # DVC's run cache has none of these
         return bool(out.changed_cache())
     kept = not out.persist and out.repo.cache.local.exists(out.hash_info.value or "")
@@ -222,7 +221,6 @@ class _Row:
     identities: Identities = field(default_factory=dict)
 
     def add(self, name: str, stage: Stage, parameters: Any) -> None:
-        """Add the stage if it runs."""
         values = {key: project.value_at(parameters, key) for key in stage.params}
         told = {path.as_posix(): one for path in stage.deps if (one := self._input(stage, path))}
         if values != stage.params or told or stage.reasons:
@@ -392,7 +390,6 @@ def dump_json(rows: Sequence[Row]) -> str:
 
 
 def _add(costs: Collection[Cost]) -> Cost:
-    """Sum up what is known of several stages."""
     known = [cost for cost in costs if cost.seconds is not None]
     seconds = sum(cost.seconds or 0.0 for cost in known) if known or not costs else None
     return Cost(seconds, any(cost.estimated for cost in known))

@@ -81,7 +81,6 @@ def fit_convex(
     basis_PD = np.linalg.qr(rows_RD.T)[0] if len(rows_RD) < features else None
     if basis_PD is not None:
         rows_RD = rows_RD @ basis_PD
-
     names = ("lda", "logistic") if method == "auto" else (method,)
     used = [[Choice(name, one) for one in ([shrinkage] if shrinkage else SHRINKAGES[name])] for name in names]
     shares, loss, familiar = {choices[0]: 1.0 for choices in used}, float("nan"), None
@@ -115,8 +114,7 @@ def fit_convex(
     if basis_PD is not None:
         weight_PK = basis_PD @ weight_PK
     bias_K = scales @ np.array(biases) - centre_P @ weight_PK
-    weight_KP = np.ascontiguousarray(weight_PK.T, np.float32)
-    means_KP = np.stack([*map(class_mean, plain)])
+    weight_KP, means_KP = np.ascontiguousarray(weight_PK.T, np.float32), np.stack([*map(class_mean, plain)])
     return Fitted(weight_KP, bias_K.astype(np.float32), shares, loss, means_KP, familiar)
 
 
@@ -129,22 +127,18 @@ def fit_classifier(
     features_by_class: Sequence[NDArray[np.floating]], method: ConvexMethod, shrinkage: float | None
 ) -> tuple[Fitted, EpochRecord]:
     """Call ``fit_convex``; return its result, and a record of loss and accuracy on the images as they are."""
-    from scipy.special import logsumexp  # type: ignore[import-untyped]
-
     fitted = fit_convex(features_by_class, method, shrinkage)
     labels_N = np.repeat(np.arange(len(features_by_class)), [len(one) for one in features_by_class])
     seen_NP = np.concatenate([one[:, 0] for one in features_by_class])
     logits_NK = seen_NP @ fitted.weight_KP.T.astype(np.float64) + fitted.bias_K
     own_N = logits_NK[np.arange(len(labels_N)), labels_N]
-    loss = float(np.mean(logsumexp(logits_NK, axis=1) - own_N))
-    accuracy = float(100 * np.mean(logits_NK.argmax(axis=1) == labels_N))
-    return fitted, EpochRecord(CLASSIFIER, 1, 0.0, loss, 0.0, accuracy)
+    loss, right_N = np.mean(logsumexp(logits_NK, axis=1) - own_N), logits_NK.argmax(axis=1) == labels_N
+    return fitted, EpochRecord(CLASSIFIER, 1, 0.0, float(loss), 0.0, float(100 * np.mean(right_N)))
 
 
 def fits(
     rows_RD: Array, labels_R: Labels, features: int, choices: Iterable[Choice], slope: float
 ) -> dict[Choice, Linear]:
-    """Return the classifier of each choice."""
     sums = sums_of((rows_RD[labels_R == label] for label in range(labels_R.max() + 1)), features)
     return {
         choice: lda(sums, choice.shrinkage)
@@ -155,7 +149,6 @@ def fits(
 
 
 def sums_of(rows_by_class: Iterable[Array], features: int) -> Sums:
-    """Return the sums of classes' rows (R, D)."""
     means, covariances_DD = [], np.zeros(())
     for rows_RD in rows_by_class:
         means.append(rows_RD.mean(axis=0))
