@@ -55,7 +55,7 @@ def run(step: int, given: Given) -> str:
 
 def fit_step(step: int, given: Given) -> str:
     """Fit a classifier on the features of all images under a frozen network, without torch."""
-    images, network = project.train_images(step), project.FEATURES / "network"
+    images, network = project.train_images(step), project.NETWORK
     steps, recipe = project.read_task(images, step), given.section(TrainSettings, "train").recipe(step)
     metadata, _, _ = checkpoint.load_classifier(network if step == 1 else project.checkpoint(step - 1))
     checkpoint.check_classes(project.checkpoint(step - 1), metadata, steps[:-1])

@@ -165,6 +165,23 @@ def add(arguments: Namespace) -> None:
     print(add_classes(arguments.names))
 
 
+@takes("names", nargs="+", metavar="NAME", help="a class, as its folder is named")
+def remove(arguments: Namespace) -> None:
+    """Take classes out of the protocol; their images stay, and `der add` brings them back."""
+    from der.pipeline.edits import remove_classes
+
+    print(remove_classes(arguments.names))
+
+
+@takes("old", metavar="OLD", help="a class, as its folder is named")
+@takes("new", metavar="NEW", help="its new name")
+def rename(arguments: Namespace) -> None:
+    """Rename a class, and its folders of images."""
+    from der.pipeline.edits import rename_class
+
+    print(rename_class(arguments.old, arguments.new))
+
+
 def check(arguments: Namespace) -> None:
     """Say in one sentence what is wrong with params.yaml or chain.yaml, if anything is.
 
@@ -374,4 +391,5 @@ def verify(arguments: Namespace) -> None:
 
 
 # In the order of `der --help`.
-COMMANDS = (preset, chain, add, check, show, report, predict, export, compare, plan, schema, verify)
+EDITS = (preset, chain, add, remove, rename)
+COMMANDS = (*EDITS, check, show, report, predict, export, compare, plan, schema, verify)

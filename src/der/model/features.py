@@ -38,6 +38,7 @@ class FrozenFeatures:
         self.normalization, self.device = normalization, device
         self.known = KnownFeatures(known)
         self.computed = 0  # images, each as often as it has views
+        self.new: list[records.Records] = []  # of images of which anything was computed
 
     def records(self, classes: Sequence[NDArray[np.uint8]], views: int) -> list[Records]:
         """Return the records of each class's images (N, H, W, C); ``views`` is 1, or 2 with the flipped.
@@ -62,6 +63,8 @@ class FrozenFeatures:
                 found[label]["features"][row, view] = features[place]
         if not all(np.isfinite(one["features"]).all() for one in found):
             raise UserError("network.weights: not all features are finite; take other weights")
+        if rows := sorted({(label, row) for label, row, _ in missing}):
+            self.new.append(np.array([found[label][row] for label, row in rows]))
         return found
 
     def __call__(self, classes: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:

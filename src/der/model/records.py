@@ -39,7 +39,8 @@ class KnownFeatures:
     """Features of images by their bytes."""
 
     def __init__(self, known: Iterable[Records]) -> None:
-        self._known = {one["image"].tobytes(): one["features"] for records in known for one in records}
+        by_views = sorted(known, key=lambda records: records["features"].shape[1])  # the last one counts
+        self._known = {one["image"].tobytes(): one["features"] for records in by_views for one in records}
 
     def fill(self, records: Records) -> Iterator[tuple[int, int]]:
         """Fill in what is known; yield row and view of the rest."""

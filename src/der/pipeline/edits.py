@@ -209,6 +209,55 @@ def add_classes(names: Sequence[str]) -> str:
     return "\n".join([said, *fitted, _describe_training(edited, len(finished) + 1, len(steps))])
 
 
+def remove_classes(names: Sequence[str]) -> str:
+    """Take classes out of the protocol in params.yaml; their images stay. An error changes nothing."""
+    gone = {composed(name) for name in names}
+    steps = _known_steps(gone)
+    kept = [left for step in steps if (left := [name for name in step if name not in gone])]
+    if not kept:
+        raise UserError("these are all classes; leave at least one")
+    return _write_steps(kept, f"without {', '.join(sorted(gone))}, whose images stay")
+
+
+def rename_class(old: str, new: str) -> str:
+    """Rename a class in the protocol and its folders of images. An error changes nothing."""
+    old, new = composed(old), composed(new)
+    steps, dataset = _known_steps({old}), presets.load_settings().dataset
+    root, known = Path(dataset.path), [name for step in steps for name in step]
+    if dataset.source != inputs.FOLDER or not root.is_dir():
+        raise UserError("dataset.source: only classes that are folders can be renamed")
+    folders = [place for place in (root / split / old for split in sections.SPLITS) if place.is_dir()]
+    if new in known or any(one.with_name(new).exists() for one in folders):
+        raise UserError(f"{new}: there is such a class; put the images of {old} into its folder")
+    renamed = [[new if name == old else name for name in step] for step in steps]
+    said = _write_steps(renamed, f"{old} is {new}")
+    for folder in folders:
+        folder.rename(folder.with_name(new))
+    return said
+
+
+def _known_steps(names: set[str]) -> Steps:
+    """Return the classes of each step; raises UserError for a name that is in none."""
+    steps = planned_steps(presets.load_settings()) or finished_steps()
+    known = [name for step in steps for name in step]
+    if missing := sorted(names - {*known}):
+        raise UserError(f"{missing[0]}: is in no step; the classes are {', '.join(known)}")
+    return steps
+
+
+def _write_steps(steps: Steps, said: str) -> str:
+    """Write the classes of each step into params.yaml; return ``said`` with what `dvc repro` will do."""
+    settings, length = presets.load_settings(), project.chain_length()
+    edited = parsing.put_values(project.read_text(), {"protocol": {"steps": steps}})
+    presets.parse_settings(edited)  # raises what does not fit
+    fitted = fit_chain(length, len(steps))
+    project.write_text(edited)
+    costs = "trains the steps that knew the class, and all after them, anew; `der plan` says what that takes"
+    if settings.network.tuned == "none":
+        costs = "fits the classifiers anew, which takes seconds; no feature is computed again"
+    return "\n".join([f"{project.PARAMS}: {said}", *fitted, f"`dvc repro` {costs}"])
+
+
 def finished_steps() -> Steps:
     """Read the steps of the newest checkpoint from its network.json; empty if no step is finished."""
     placed = (project.checkpoint(step) / METADATA for step in project.steps_in(project.CHECKPOINTS))

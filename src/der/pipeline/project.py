@@ -28,6 +28,7 @@ WEIGHTS = Path("data/weights")
 RAW = Path("data/raw")
 TASKS = Path("data/tasks")
 FEATURES = Path("data/features")
+NETWORK = FEATURES / "network"  # a frozen one, without classes
 CHECKPOINTS = Path("data/checkpoints")
 MADE_OF = Path("data/made_of")
 SUMMARY = Path("metrics/summary.json")
@@ -95,7 +96,7 @@ def steps_in(folder: Path) -> list[int]:
 
 def sealed(length: int) -> list[Path]:
     """List the output directories with a manifest, for a chain of ``length`` steps."""
-    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0), FEATURES / "network"]
+    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0), NETWORK]
     for step in range(1, length + 1):
         images = train_images(step), test_images(step)
         found += [*images, *map(features, images), *(of(step) for of in RESULTS)]
