@@ -30,8 +30,6 @@ def working_time() -> float:
 
 
 class Spent(NamedTuple):
-    """The cost of a piece of work so far."""
-
     seconds: float  # wall time, without what passed in ``waiting``
     runs: int  # processes that worked on it, one after the other
 

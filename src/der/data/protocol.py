@@ -19,8 +19,6 @@ from der.settings.sections import SPLITS, ProtocolSettings
 
 @dataclass(frozen=True)
 class Identity:
-    """The identity of a data set's images."""
-
     sha256: str  # of the classes' names and the multiset of images of each, in hexadecimal
     classes: int
     train: int  # images

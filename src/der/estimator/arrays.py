@@ -38,8 +38,6 @@ Rows = NDArray[np.uint8] | DataSet  # (N, H, W, C); or entries of other forms
 
 
 class Labelled(NamedTuple):
-    """Images with their labels."""
-
     images: NDArray[np.uint8]  # (N, H, W, C)
     labels: NDArray[Any]  # (N,) of text or whole numbers
     kind: LabelKind

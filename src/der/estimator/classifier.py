@@ -47,8 +47,6 @@ OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
 class Model(sections.Section, frozen=True):
-    """The content of model.json."""
-
     format: int
     labels: LabelKind
     settings: Settings

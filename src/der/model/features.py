@@ -38,7 +38,7 @@ class FrozenFeatures:
         self.normalization, self.device = normalization, device
         self.known = KnownFeatures(known)
         self.computed = 0  # images, each as often as it has views
-        self.new: list[records.Records] = []  # of images of which anything was computed
+        self.new: list[Records] = []  # of images of which anything was computed
 
     def records(self, classes: Sequence[NDArray[np.uint8]], views: int) -> list[Records]:
         """Return the records of each class's images (N, H, W, C); ``views`` is 1, or 2 with the flipped.

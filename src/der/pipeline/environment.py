@@ -109,8 +109,6 @@ def curves_root() -> Path | None:
 
 
 class Machine(TypedDict):
-    """The machine that stages ran on."""
-
     device: str  # name of the processor or GPU
     torch: str | None  # version; None for a stage that did without
 

@@ -56,8 +56,6 @@ class Stage(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """How long a stage will take."""
-
     seconds: float | None  # None: nothing is known
     estimated: bool = True  # else it took so long last time
 

@@ -344,8 +344,6 @@ def with_side(settings: DatasetSettings) -> DatasetSettings:
 
 
 class Change(NamedTuple):
-    """A value of params.yaml, before and after."""
-
     key: str  # dotted path
     old: Any
     new: Any

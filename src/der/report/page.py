@@ -64,8 +64,6 @@ class FinishedRun:
 
 
 class Figure(NamedTuple):
-    """A chart in the page."""
-
     name: str  # in ids
     drawings: dict[str, Markup]  # for wide and for narrow screens
     data: dict[str, Any]  # for the script
@@ -81,8 +79,6 @@ class Pair(NamedTuple):
 
 
 class ClassRow(NamedTuple):
-    """The results of one class."""
-
     label: int
     name: str
     step: int  # that brought it
@@ -259,8 +255,6 @@ def show_parameters(count: int) -> str:
 
 
 class ComparedRun(NamedTuple):
-    """A finished run from git."""
-
     name: str  # as it was asked for
     revision: str  # of the commit, short
     summary: Summary

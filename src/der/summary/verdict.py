@@ -220,8 +220,6 @@ def _move(name: str, before: float | None, now: float | None) -> str:
 
 
 class SweepRun(NamedTuple):
-    """One finished run."""
-
     setting: dict[str, Any]  # parameters that tell settings apart; the same keys for all runs
     repetition: dict[str, Any]  # parameters that tell runs of one setting apart
     metrics: dict[str, float | None]  # by METRICS; None where a measure does not exist
@@ -235,8 +233,6 @@ class Spread(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One setting."""
-
     setting: dict[str, Any]
     runs: int
     metrics: dict[str, Spread]  # by METRICS

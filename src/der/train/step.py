@@ -58,8 +58,6 @@ class StepInputs:
 
 
 class TrainedStep(NamedTuple):
-    """The results of a step."""
-
     checkpoint: Checkpoint
     records: list[log.EpochRecord]
 

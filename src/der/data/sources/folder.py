@@ -21,8 +21,6 @@ LARGEST_RATIO = 500  # unpacked bytes per packed byte: pictures stay far below, 
 
 
 class Entry(NamedTuple):
-    """A file or folder of a tree."""
-
     parts: tuple[str, ...]  # of its path below the root
     file: Path | None  # where the content can be read; None for a folder
 

@@ -34,8 +34,6 @@ IMAGE, LABEL = ("image", "img"), "label"  # names of columns, where no metadata 
 
 
 class Columns(NamedTuple):
-    """The two columns to read from a file."""
-
     image: str
     label: str
     names: list[str] | None  # of labels that are whole numbers; None: the number itself, or the label is text

@@ -38,15 +38,11 @@ decoding_large = threading.Lock()
 
 
 class Picture(NamedTuple):
-    """A picture to decode."""
-
     place: str  # where it is, for messages
     content: Path | bytes  # the file, or what is in it
 
 
 class Fault(NamedTuple):
-    """A picture that cannot be read."""
-
     place: str
     sentence: str
 

@@ -97,8 +97,6 @@ class Source:
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of classes and images of a data set."""
-
     classes: int
     train: int  # images
     test: int  # images
