@@ -3,6 +3,7 @@
 from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_classes, save_memory
 from der.memory import build_memory
+from der.model.checkpoint import check_classes, load_checkpoint
 from der.model.records import KnownFeatures, read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
@@ -20,9 +21,7 @@ def run(step: int, given: Given) -> str:
         known = KnownFeatures(read_records(project.features(images)).values())
         memory = build_memory(before, new_classes, settings, known)
     else:
-        # Only now: what follows imports torch, which costs seconds.
-        from der.model.checkpoint import check_classes, load_checkpoint
-        from der.model.network import features_of
+        from der.model.network import features_of  # only now: it imports torch, which costs seconds
 
         device = environment.set_up_device()
         given.load(device.type)

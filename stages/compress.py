@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 from der.core.files import SealedDirectory, sealed_directory, write_json
 from der.data.arrays import Memory, load_memory, read_classes
 from der.evaluation.results import METRICS, StepMetrics
-from der.pipeline import environment, project
+from der.model.checkpoint import Checkpoint, check_classes, load_checkpoint, save_checkpoint
+from der.pipeline import environment, project, timing
 from der.pipeline.stage import Given, run_step
-from der.pipeline.timing import running_clock
 from der.settings.sections import EvaluateSettings, TrainSettings, to_values
 
 if TYPE_CHECKING:
     import torch
-
-    from der.model.checkpoint import Checkpoint
-    from der.train.log import Listener
-    from der.train.resume import StateKeeper
 
 
 def run(step: int, given: Given) -> str:
@@ -27,13 +23,11 @@ def run(step: int, given: Given) -> str:
     if settings is None or project.is_unused(new):
         return project.mark_unused("compress", step, place, metrics, why="not asked for")
     # Only now: what follows imports torch, which costs seconds.
-    from der.model.checkpoint import check_classes, load_checkpoint, save_checkpoint
-    from der.pipeline.training import listening, name_key, training_state
+    from der.pipeline import training
+    from der.train import log, resume
     from der.train.batches import gather_step
     from der.train.compress import compress, seconds_per_image
     from der.train.engine import StepRun, choose_kernels
-    from der.train.log import Listener, warn
-    from der.train.resume import StateKeeper
 
     device, train = environment.set_up_device(), given.section(TrainSettings, "train")
     given.load(device.type)
@@ -42,11 +36,11 @@ def run(step: int, given: Given) -> str:
     images = gather_step(read_classes(new, steps[-1]), load_memory(project.memory(step - 1)))
     network, normalization, kernels = whole.metadata.network, whole.metadata.normalization, None
     if environment.count_processes() == 1:  # the kernels normalise by the images of one process
-        kernels = choose_kernels(network, settings.schedule, images, train.precision, device, warn)
+        kernels = choose_kernels(network, settings.schedule, images, train.precision, device, log.warn)
 
     def work(
-        listener: "Listener", keeper: "StateKeeper"
-    ) -> tuple["Checkpoint", dict[str, StepMetrics], dict[str, float]]:
+        listener: log.Listener, keeper: resume.StateKeeper
+    ) -> tuple[Checkpoint, dict[str, StepMetrics], dict[str, float]]:
         run = StepRun(step, 0, normalization, train, device, listener, keeper, kernels)
         with environment.computing(f"compress {step}", device):
             made = compress(run, whole, images, settings)
@@ -54,14 +48,14 @@ def run(step: int, given: Given) -> str:
             return made, measured, seconds_per_image({"whole": whole, "compressed": made}, images, device)
 
     if environment.is_worker():
-        work(Listener(), StateKeeper())
+        work(log.Listener(), resume.StateKeeper())
         return ""
     decisive = [step, to_values(settings), train.seed, train.precision, to_values(train.augmentation)]
     inputs = new, project.checkpoint(step), project.memory(step - 1)
-    key = name_key(["compress", *decisive], inputs, given.text, device, kernels)
-    with training_state(key, warn) as state:
-        with listening(f"compress {step}", f"compressed_{step:02}", key, warn) as listener:
-            made, measured, running_clock().speeds = work(listener, state)
+    key = training.name_key(["compress", *decisive], inputs, given.text, device, kernels)
+    with training.training_state(key, log.warn) as state:
+        with training.listening(f"compress {step}", f"compressed_{step:02}", key, log.warn) as listener:
+            made, measured, timing.running_clock().speeds = work(listener, state)
         given.confirm()
         save_checkpoint(place, made)
         measured["compressed"]["checkpoint_bytes"] = SealedDirectory(place).bytes()
@@ -73,7 +67,7 @@ def run(step: int, given: Given) -> str:
 
 
 def measure(
-    step: int, whole: "Checkpoint", compressed: "Checkpoint", device: "torch.device"
+    step: int, whole: Checkpoint, compressed: Checkpoint, device: "torch.device"
 ) -> dict[str, StepMetrics]:
     """Evaluate both networks on the step's test images; the compressed one has no bytes yet.
 
@@ -87,7 +81,7 @@ def measure(
     tests = read_classes(project.test_images(step), whole.metadata.class_names)
     memory_bytes = SealedDirectory(project.memory(step)).bytes()
 
-    def judge(one: "Checkpoint", means: Memory, size: int) -> StepMetrics:
+    def judge(one: Checkpoint, means: Memory, size: int) -> StepMetrics:
         settings = EvaluateSettings(group_labels=len(tests))
         network, normalization = fold_network(one.network, device), one.metadata.normalization
         outputs = outputs_by_class(network, normalization, tests, device)

@@ -6,7 +6,7 @@ from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_classes
 from der.evaluation.evaluate import Evaluation, evaluate_step, save_evaluation
 from der.model.architecture import Outputs
-from der.model.checkpoint import Metadata, check_classes, load_classifier
+from der.model.checkpoint import Metadata, check_classes, load_checkpoint, load_classifier
 from der.model.records import KnownFeatures, read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
@@ -23,24 +23,17 @@ def run(step: int, given: Given) -> str:
 
     def judge(metadata: Metadata, outputs: Iterable[Outputs]) -> Evaluation:
         check_classes(place, metadata, steps)
-        return evaluate_step(
-            metadata,
-            load_memory(project.memory(step)),
-            tests,
-            outputs,
-            given.section(EvaluateSettings, "evaluate"),
-            checkpoint_bytes=SealedDirectory(place).bytes(),
-            memory_bytes=SealedDirectory(project.memory(step)).bytes(),
-        )
+        settings, kept = given.section(EvaluateSettings, "evaluate"), project.memory(step)
+        sizes = {"checkpoint_bytes": SealedDirectory(place), "memory_bytes": SealedDirectory(kept)}
+        in_bytes = {name: directory.bytes() for name, directory in sizes.items()}
+        return evaluate_step(metadata, load_memory(kept), tests, outputs, settings, **in_bytes)
 
     if not project.is_unused(project.features(images)):  # of a frozen network
         metadata, weight, bias = load_classifier(place)
         known = KnownFeatures(read_records(project.features(images)).values())
         evaluation = judge(metadata, known.outputs(tests, weight, bias))
     else:
-        # Only now: what follows imports torch, which costs seconds.
-        from der.model.checkpoint import load_checkpoint
-        from der.model.network import fold_network, outputs_by_class
+        from der.model.network import fold_network, outputs_by_class  # only now: torch costs seconds
 
         device = environment.set_up_device()
         given.load(device.type)

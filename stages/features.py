@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from der.core import errors, files
 from der.data.arrays import class_file, read_classes
+from der.model.checkpoint import load_start, save_checkpoint
 from der.model.records import Records, read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_stage
@@ -42,9 +43,7 @@ def run(given: Given) -> str:
 
 def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given) -> str:
     """Write the features of all ``steps`` into ``directory``, of which those of old classes are links."""
-    # Only now: what follows imports torch, which costs seconds.
-    from der.core.device import name_arithmetic
-    from der.model.checkpoint import load_start, save_checkpoint
+    from der.core.device import name_arithmetic  # only now: torch costs seconds
     from der.model.features import FrozenFeatures, start_frozen
     from der.train.convex import count_views
 
@@ -64,9 +63,8 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
     views = count_views(given.section(TrainSettings, "train"))
     with environment.computing("features", device), tqdm(desc="features", unit=" images") as bar:
         bar.mininterval = bar.mininterval if sys.stderr.isatty() else PAUSE
-        for step, (of, count) in product(
-            range(1, steps + 1), ((project.train_images, views), (project.test_images, 1))
-        ):
+        kinds = (project.train_images, views), (project.test_images, 1)
+        for step, (of, count) in product(range(1, steps + 1), kinds):
             names = project.read_task(of(step), step)[-1]
             before, place = (directory / of(one).relative_to(project.TASKS) for one in (step - 1, step))
             old = files.SealedDirectory(before).digests if step > 1 else {}

@@ -12,15 +12,9 @@ def run(given: Given) -> str:
     steps = read_steps()
     logs = [project.training(step) for step in range(1, len(steps) + 1)]
     images = RunImages(given.section(DatasetSettings, "dataset").source)
-    summary = write_summary(
-        steps,
-        project.evaluation(len(steps)),
-        logs,
-        project.SUMMARY,
-        project.PLOTS,
-        published=published_curves(images, given.section(ProtocolSettings, "protocol")),
-        joint=joint_accuracy(images, steps[-1]["classes"]),
-    )
+    published = published_curves(images, given.section(ProtocolSettings, "protocol"))
+    joint, own = joint_accuracy(images, steps[-1]["classes"]), (steps, project.evaluation(len(steps)), logs)
+    summary = write_summary(*own, project.SUMMARY, project.PLOTS, published=published, joint=joint)
     return (
         f"summarize: {len(steps)} steps, average incremental accuracy {summary['average_top1']:.2f} %, "
         f"last {summary['last_top1']:.2f} %"

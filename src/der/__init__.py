@@ -8,23 +8,18 @@ part of every stage's code.
 from importlib import import_module
 from typing import Any
 
-_PLACES = {
-    "DERClassifier": "der.estimator.classifier",
-    "EpochRecord": "der.train.log",
-    "Listener": "der.train.log",
-    "Predictor": "der.inference.predictor",
-    "Progress": "der.train.log",
-    "Settings": "der.settings.experiment",
-    "StepMetrics": "der.evaluation.results",
-    "UserError": "der.core.errors",
-    "load": "der.estimator.classifier",
-    "load_predictor": "der.inference.predictor",
-    "preset": "der.settings.experiment",
-    "presets": "der.estimator.choices",
-    "read_settings": "der.settings.experiment",
+_NAMES = {
+    "der.core.errors": ["UserError"],
+    "der.estimator.choices": ["presets"],
+    "der.estimator.classifier": ["DERClassifier", "load"],
+    "der.evaluation.results": ["StepMetrics"],
+    "der.inference.predictor": ["Predictor", "load_predictor"],
+    "der.settings.experiment": ["Settings", "preset", "read_settings"],
+    "der.train.log": ["EpochRecord", "Listener", "Progress"],
 }
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = list(_PLACES)
+__all__ = sorted(_PLACES)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,7 +84,8 @@ def test_help_of_all_stages_needs_no_project_and_a_stage_that_is_none_a_sentence
         assert (ended.value.code or 0) == code
         printed = capsys.readouterr()
         assert text in printed.out + printed.err
-        write_chain(2)  # for the second
+        write_chain(2)  # for the second, with the graph
+        shutil.copy(ROOT / "dvc.yaml", tmp_path)
 
 
 @pytest.mark.parametrize("name", [*sorted(PIPELINE), "numpy", "dvcx"])

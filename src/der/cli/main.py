@@ -24,7 +24,6 @@ from der.settings.sections import PRECISIONS
 if TYPE_CHECKING:
     from der.inference.predictor import Prediction
 
-
 FIRST = """\
 What one does first, in a clone of the project:
 
@@ -68,9 +67,8 @@ def enter_project(arguments: Namespace) -> None:
     here = Path.cwd()
     for root in (here, *here.parents):
         if (root / "dvc.yaml").is_file() and (root / "params.yaml").is_file():
-            for name, value in vars(arguments).items():
-                if isinstance(value, Path):
-                    setattr(arguments, name, here / value)
+            paths = {name: value for name, value in vars(arguments).items() if isinstance(value, Path)}
+            vars(arguments).update({name: here / value for name, value in paths.items()})
             os.chdir(root)
             return
 
@@ -104,9 +102,8 @@ def naming_the_extra() -> Iterator[None]:
         name = (error.name or "").partition(".")[0]
         if name not in PIPELINE:
             raise
-        raise UserError(
-            f"{name} is missing, which this command needs; pip install 'der-pipeline[pipeline]'"
-        ) from None
+        fault = f"{name} is missing, which this command needs"
+        raise UserError(f"{fault}; pip install 'der-pipeline[pipeline]'") from None
 
 
 Command = Callable[[Namespace], None]
@@ -213,10 +210,10 @@ def report(arguments: Namespace) -> None:
 
     With two or more revisions or experiments, write metrics/comparison.html, which compares their results.
     """
-    from der.pipeline.page import make_comparison, make_page
-    from der.pipeline.presets import load_settings
+    from der.pipeline import page, presets
 
-    print(make_comparison(arguments.runs) if arguments.runs else make_page(load_settings()))
+    runs = arguments.runs
+    print(page.make_comparison(runs) if runs else page.make_page(presets.load_settings()))
 
 
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
@@ -247,14 +244,13 @@ def predict(arguments: Namespace) -> None:
     with fingerprint.importing_named():
         predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
-    names = [*predictor.metadata.class_names, *([arguments.unknown] if arguments.unknown else [])]
+    names = [*predictor.metadata.class_names, *filter(None, [arguments.unknown])]
     top = min(arguments.top, len(names))
     print_line: PrintLine = print_json
     if not arguments.json:
         print_line = start_csv(top) if arguments.csv else start_table(files, names, top)
     side, channels = predictor.metadata.image_side, predictor.metadata.channels
-    size = min(images_per_pass(side * side * channels), MOST_PICTURES)
-    skipped = 0
+    size, skipped = min(images_per_pass(side * side * channels), MOST_PICTURES), 0
     with tqdm(total=len(files), unit="picture", leave=False, disable=None) as bar:
         for found, images, faults in read_chunks(files, side, channels, size):
             with bar.external_write_mode():
@@ -315,7 +311,7 @@ def export(arguments: Namespace) -> None:
 
     The command reads the file back and compares it with the network on a few images.
     """
-    from der.inference.export import export_onnx, export_safetensors, export_torch
+    from der.inference import export as exports
     from der.model.checkpoint import load_checkpoint
     from der.pipeline.fingerprint import importing_named
 
@@ -323,8 +319,7 @@ def export(arguments: Namespace) -> None:
         checkpoint = load_checkpoint(arguments.checkpoint)
     metadata = checkpoint.metadata
     path = arguments.output or Path(f"network{SUFFIXES[arguments.format]}")
-    exports = {"torch": export_torch, "onnx": export_onnx, "safetensors": export_safetensors}
-    exports[arguments.format](checkpoint.network, metadata, path)
+    getattr(exports, f"export_{arguments.format}")(checkpoint.network, metadata, path)
     side, channels = metadata.image_side, metadata.channels
     print(
         f"{path}: images uint8 (batch, {side}, {side}, {channels}) to probabilities float32 "

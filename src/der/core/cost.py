@@ -30,8 +30,6 @@ def working_time() -> float:
 
 
 class Spent(NamedTuple):
-    """The cost of a piece of work so far."""
-
     seconds: float  # wall time, without what passed in ``waiting``
     runs: int  # processes that worked on it, one after the other
 
@@ -70,18 +68,14 @@ def show_seconds(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
 
 
 def processor_name() -> str:
     """Read the processor's model, as far as the system tells."""
     details = Path("/proc/cpuinfo")  # Linux
-    if details.exists():
-        named = re.search(r"^model name\s*:\s*(.+)$", details.read_text(encoding="utf-8"), re.MULTILINE)
-        if named:
-            return named[1]
-    return platform.processor() or platform.machine()
+    text = details.read_text(encoding="utf-8") if details.exists() else ""
+    named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return named[1] if named else platform.processor() or platform.machine()

@@ -67,10 +67,8 @@ def take_part(device: torch.device, local_rank: int, count: int, threads_are_set
     if device.type == "cuda":
         gpus = torch.cuda.device_count()
         if count > gpus:
-            raise UserError(
-                f"{count} processes on this machine, which has {gpus} GPU{'' if gpus == 1 else 's'}; start "
-                "at most as many"
-            )
+            has = f"{gpus} GPU{'' if gpus == 1 else 's'}"
+            raise UserError(f"{count} processes on this machine, which has {has}; start at most as many")
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     elif not threads_are_set:
@@ -90,18 +88,16 @@ def make_deterministic() -> None:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = DETERMINISTIC_WORKSPACES[0]  # read once, when CUDA starts
     # As use_deterministic_algorithms(True), which imports the compiler: seconds for every stage.
     torch.set_deterministic_debug_mode("error")
-    # Filling fresh memory guards against reading it; nothing here does, and it costs a kernel each time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    for place, name in _MODES:
+        setattr(place, name, False)
     torch.set_flush_denormal(True)  # old weights decay towards zero; denormals are slow on CPUs
 
 
 _reproducible = threading.Lock()
 # For every thread in a block of ``reproducible``: the state that the first thread found.
 _before: list[tuple[object, ...]] = []
-_MODES = (  # which ``make_deterministic`` sets for all threads, beside the debug mode
+_MODES = (  # which ``make_deterministic`` turns off for all threads, beside the debug mode
+    # Filling fresh memory guards against reading it; nothing here does, and it costs a kernel each time.
     (torch.utils.deterministic, "fill_uninitialized_memory"),
     (torch.backends.cudnn, "benchmark"),
     (torch.backends.cuda.matmul, "allow_tf32"),

@@ -13,9 +13,6 @@ from der.core.errors import UserError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a single process does not need it
     import torch
-    from torch import Tensor
-    from torch._C._distributed_c10d import Store
-    from torch.distributed import ProcessGroup
 
 T = TypeVar("T")
 
@@ -36,15 +33,15 @@ class Group(NamedTuple):
 
     rank: int
     size: int
-    working: "ProcessGroup"  # with time-outs of ANSWER
-    waiting: "ProcessGroup"  # of WAITING
+    working: "torch.distributed.ProcessGroup"  # with time-outs of ANSWER
+    waiting: "torch.distributed.ProcessGroup"  # of WAITING
 
 
 _group: Group | None = None
 
 
-def join(rank: int, size: int, device: "torch.device", store: "Store | None" = None) -> None:
-    """Join the others as ``rank`` of ``size`` by NCCL or Gloo, at ``store`` or at torchrun's address."""
+def join(rank: int, size: int, device: "torch.device", store: Any = None) -> None:
+    """Join the others as ``rank`` of ``size`` by NCCL or Gloo, at torch's ``store`` or torchrun's address."""
     global _group
     import torch.distributed as dist
 
@@ -89,7 +86,7 @@ def barrier() -> None:
         _call("barrier", _group.waiting)
 
 
-def all_reduce(tensors: "Sequence[Tensor]") -> None:
+def all_reduce(tensors: "Sequence[torch.Tensor]") -> None:
     """Replace ``tensors`` of one dtype by their sums over the ranks, with the same bits each time."""
     if _group is None:
         return
@@ -101,7 +98,7 @@ def all_reduce(tensors: "Sequence[Tensor]") -> None:
         tensor.copy_(total.view(tensor.shape))
 
 
-def all_gather(tensor: "Tensor") -> "Tensor":
+def all_gather(tensor: "torch.Tensor") -> "torch.Tensor":
     """Stack the ranks' ``tensor`` (...), in their order: (ranks, ...). Raises LostRank."""
     if _group is None:
         return tensor[None]

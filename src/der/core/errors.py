@@ -60,12 +60,8 @@ def advising(advice: str) -> Iterator[None]:
 
 def printable(text: str) -> str:
     """Return ``text`` on one line, in the order written: escape controls and invalid UTF-8 as Python does."""
-    return "".join(
-        letter.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in TURNS
-        else letter
-        for letter in text
-    )
+    odd = {one for one in text if unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in TURNS}
+    return "".join(one.encode("unicode_escape").decode("ascii") if one in odd else one for one in text)
 
 
 def composed(text: str) -> str:

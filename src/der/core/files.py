@@ -155,9 +155,8 @@ def mapped_bytes(array: NDArray[Any]) -> int:
 def _map_of(array: NDArray[Any]) -> mmap.mmap | None:
     """Return the memory map of a whole file, unless it is writable: changes would be lost."""
     found = getattr(array, "_mmap", None)
-    if not isinstance(found, mmap.mmap) or not isinstance(array, np.memmap):
-        return None
-    return found if array.mode != "c" else None
+    is_read = isinstance(found, mmap.mmap) and isinstance(array, np.memmap) and array.mode != "c"
+    return found if is_read else None
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -30,8 +30,7 @@ _own = threading.RLock()  # held by the thread that has torch's own generators
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
     """Make a CPU generator for one purpose; it draws the same on every device and machine."""
-    text = "/".join(str(part) for part in (seed, *purpose))
-    digest = hashlib.sha256(text.encode()).digest()
+    digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 

@@ -43,11 +43,9 @@ def module_of(name: str) -> str | None:
 
 def check_imported(name: str, where: str) -> None:
     """Raise ForeignCodeError, ``where`` first, for a function of a module that was not imported."""
-    module = module_of(name)
-    if module is not None and module not in sys.modules:
-        raise ForeignCodeError(
-            f"{where}: {name!r} is code that may be anyone's; import {module} first, if you trust it"
-        )
+    if (module := module_of(name)) is not None and module not in sys.modules:
+        advice = f"import {module} first, if you trust it"
+        raise ForeignCodeError(f"{where}: {name!r} is code that may be anyone's; {advice}")
 
 
 def refuse_pythons(module: str, where: str) -> None:

@@ -116,8 +116,7 @@ def class_file(name: str) -> str:
 
 def write_images(path: Path, images: ImageRows) -> None:
     """Write images (N, H, W, C) as a .npy file, some megabytes at a time."""
-    shape = (len(images), *images.shape)
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), *images.shape)}
     with files.atomic_file(path) as partial, partial.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for chunk in images.chunks():
@@ -182,10 +181,8 @@ def exemplars_per_class(settings: MemorySettings, classes: int) -> int:
 def check_budget(settings: MemorySettings, classes: int) -> None:
     """Raise UserError if the memory budget allows no exemplar for each of ``classes``."""
     if not exemplars_per_class(settings, classes):
-        raise UserError(
-            f"memory.budget: {settings.budget} leaves no exemplar for each of {classes} classes; "
-            f"write at least {classes}"
-        )
+        budget = f"memory.budget: {settings.budget} leaves no exemplar for each of {classes} classes"
+        raise UserError(f"{budget}; write at least {classes}")
 
 
 def save_memory(path: Path, memory: Memory) -> None:
@@ -205,10 +202,9 @@ def load_memory(path: Path) -> Memory:
     fit = len(images) == len(labels) and len(np.unique(labels)) == len(means)
     if forms != [("uint8", 4), ("int64", 1), ("float32", 2)] or not fit:
         raise UserError(f"{path}: its arrays are no memory's, or not of one; build it again")
-    memory = Memory(every_row([images]), labels, means)
-    if not np.isfinite(memory.class_means).all():  # every distance to it would be wrong
+    if not np.isfinite(means).all():  # every distance to it would be wrong
         raise UserError(f"{path / 'class_means.npy'}: not all means are finite; build it again")
-    return memory
+    return Memory(every_row([images]), labels, means)
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:

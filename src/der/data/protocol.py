@@ -19,8 +19,6 @@ from der.settings.sections import SPLITS, ProtocolSettings
 
 @dataclass(frozen=True)
 class Identity:
-    """The identity of a data set's images."""
-
     sha256: str  # of the classes' names and the multiset of images of each, in hexadecimal
     classes: int
     train: int  # images
@@ -45,10 +43,8 @@ def order_classes(names: list[str], order: int | list[int | str] | str) -> list[
             raise UserError(f"protocol.class_order: {missing!r} is missing; list every class once")
         return listed
     if isinstance(order, list) and sorted(map(str, order)) == sorted(names):
-        raise UserError(
-            "protocol.class_order: whole numbers are seeds, and these are the names of all classes; put the "
-            f"names in quotes, ['{order[0]}', ...]"
-        )
+        fault = "protocol.class_order: whole numbers are seeds, and these are the names of all classes"
+        raise UserError(f"{fault}; put the names in quotes, ['{order[0]}', ...]")
     permutation = np.random.RandomState(order).permutation(len(names))  # type: ignore[arg-type]
     return [names[index] for index in permutation]
 
@@ -68,10 +64,8 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     ordered = order_classes(names, settings.class_order)
     first = settings.first_classes or len(names)
     if first > len(names):
-        raise UserError(
-            f"protocol.first_classes: {settings.first_classes}, but the data set has {len(names)} classes; "
-            f"write at most {len(names)}"
-        )
+        fault = f"protocol.first_classes: {settings.first_classes}, but the data set has {len(names)} classes"
+        raise UserError(f"{fault}; write at most {len(names)}")
     starts = range(first, len(ordered), settings.later_classes)
     later = [ordered[start : start + settings.later_classes] for start in starts]
     return [ordered[:first], *later]
@@ -80,9 +74,8 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
 def _check_names(where: str, listed: list[str], names: list[str]) -> None:
     for name, count in Counter(listed).items():
         if name not in names:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            known = ", ".join(names[:10])
-            raise UserError(f"{where}: {name!r} is no class of the data set; it has {known}{more}")
+            known = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+            raise UserError(f"{where}: {name!r} is no class of the data set; it has {known}")
         if count > 1:
             raise UserError(f"{where}: {name!r} stands {count} times; name every class once")
 

@@ -38,8 +38,6 @@ Rows = NDArray[np.uint8] | DataSet  # (N, H, W, C); or entries of other forms
 
 
 class Labelled(NamedTuple):
-    """Images with their labels."""
-
     images: NDArray[np.uint8]  # (N, H, W, C)
     labels: NDArray[Any]  # (N,) of text or whole numbers
     kind: LabelKind
@@ -65,10 +63,8 @@ def take(images: object, channels: int | None = None) -> Rows:
     if isinstance(images, Image.Image | str | Path):
         return [images]
     if isinstance(images, dict) or not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
-        raise UserError(
-            f"images: a {type(images).__name__} does not fit; give {FORM}, pictures, their files, or pairs "
-            "of an image and its label"
-        )
+        fault = f"images: a {type(images).__name__} does not fit"
+        raise UserError(f"{fault}; give {FORM}, pictures, their files, or pairs of an image and its label")
     if not len(images):
         raise UserError("images: there is none; give at least one")
     return images
@@ -101,8 +97,7 @@ def scale(rows: Rows, side: int, channels: int) -> tuple[NDArray[np.uint8], list
     if isinstance(rows, np.ndarray) and rows.shape[1:] == (side, side, channels):
         return rows, []
     images = np.empty((len(rows), side, side, channels), np.uint8)
-    labels: list[Any] = []
-    files: list[tuple[int, pictures.Picture]] = []
+    labels, files = list[Any](), list[tuple[int, pictures.Picture]]()
     for place, (image, label) in enumerate(_entries(rows)):
         labels += label
         if isinstance(image, Path):
@@ -112,10 +107,8 @@ def scale(rows: Rows, side: int, channels: int) -> tuple[NDArray[np.uint8], list
         else:
             plain = image[..., 0] if image.shape[2] == 1 else image
             images[place] = pictures.to_pixels(Image.fromarray(plain), side, channels)
-    faults = []
-    for (place, _), found in zip(
-        files, pictures.decode((one for _, one in files), side, channels), strict=True
-    ):
+    faults, decoded = [], pictures.decode((one for _, one in files), side, channels)
+    for (place, _), found in zip(files, decoded, strict=True):
         if isinstance(found, pictures.Fault):
             faults.append(found)
         else:
@@ -138,16 +131,14 @@ def _entries(rows: Rows) -> Iterator[tuple[NDArray[np.uint8] | Image.Image | Pat
         if isinstance(entry, np.ndarray):
             entry = _to_pixels(_with_channels(entry[None], None))[0]
         if not isinstance(entry, np.ndarray | Image.Image | Path):
-            raise UserError(
-                f"images: a {type(entry).__name__} among them; give {FORM}, pictures or their files"
-            )
+            what = type(entry).__name__
+            raise UserError(f"images: a {what} among them; give {FORM}, pictures or their files")
         yield entry, [one.item() if isinstance(one, torch.Tensor) else one for one in label]
 
 
 def _to_numpy(images: torch.Tensor) -> NDArray[Any]:
     values = images.detach().cpu()
-    array: NDArray[Any] = (values.float() if values.is_floating_point() else values).numpy()
-    return array  # NumPy has no bfloat16
+    return (values.float() if values.is_floating_point() else values).numpy()  # NumPy has no bfloat16
 
 
 def _with_channels(images: NDArray[Any], channels: int | None) -> NDArray[Any]:
@@ -171,10 +162,8 @@ def _to_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
     if images.dtype.kind != "f":
         raise UserError(f"images: {images.dtype} of shape {images.shape} does not fit; give {FORM}")
     if images.size and not (images.min() >= 0 and images.max() <= 1):
-        raise UserError(
-            f"images: {images.dtype} from {images.min():g} to {images.max():g}; give floats in [0, 1], not "
-            "normalised, or uint8"
-        )
+        fault = f"images: {images.dtype} from {images.min():g} to {images.max():g}"
+        raise UserError(f"{fault}; give floats in [0, 1], not normalised, or uint8")
     return (images * 255).round().astype(np.uint8)
 
 

@@ -58,10 +58,8 @@ def check_choices(settings: Settings) -> None:
             try:
                 called.bind(*range(choice.arguments))
             except TypeError:
-                raise UserError(
-                    f"{key}: {name} takes {called}, but gets {choice.arguments} arguments; "
-                    "see docs/extending.md"
-                ) from None
+                misfit = f"{key}: {name} takes {called}, but gets {choice.arguments} arguments"
+                raise UserError(f"{misfit}; see docs/extending.md") from None
     backbones.choose_backbone(settings.network)
     backbones.check_masks(settings.network, settings.train.masks)
 
@@ -69,29 +67,23 @@ def check_choices(settings: Settings) -> None:
 def check_channels(network: sections.NetworkSettings, channels: int, advice: str) -> None:
     """Raise UserError if start weights, then with ``advice``, or mean and std do not fit the images."""
     if network.weights is not None and channels != COLOURS:
-        raise UserError(
-            f"network.weights: those of {network.backbone} are for images of {COLOURS} channels, "
-            f"not of {channels}; {advice}"
-        )
+        fit = f"network.weights: those of {network.backbone} are for images of {COLOURS} channels"
+        raise UserError(f"{fit}, not of {channels}; {advice}")
     for name, values in (("mean", network.mean), ("std", network.std)):
         if values is not None and len(values) != channels:
-            raise UserError(
-                f"network.{name}: {len(values)} values for images of {channels} channels; write {channels}"
-            )
+            found = f"{len(values)} values for images of {channels} channels"
+            raise UserError(f"network.{name}: {found}; write {channels}")
 
 
 def backbone_side(settings: Settings) -> int | None:
     """Return the image side of the backbone, or None if settings name a side; raises UserError if unknown."""
     backbone, side = backbones.choose_backbone(settings.network), settings.dataset.image_side
     if side is None and backbone.side is None:
-        raise UserError(
-            f"dataset.image_side: backbone {settings.network.backbone} takes images of any; write the pixels"
-        )
+        fault = f"dataset.image_side: backbone {settings.network.backbone} takes images of any"
+        raise UserError(f"{fault}; write the pixels")
     if backbone.fixed_side and side not in (None, backbone.side):
-        raise UserError(
-            f"dataset.image_side: {settings.network.backbone} takes images of {backbone.side} pixels alone; "
-            "write null"
-        )
+        takes = f"{settings.network.backbone} takes images of {backbone.side} pixels alone"
+        raise UserError(f"dataset.image_side: {takes}; write null")
     return backbone.side if side is None else None
 
 
@@ -150,10 +142,8 @@ def resolve(
 def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
     """Return ``settings`` with other values; raises UserError for a wrong key or value, or one of INERT."""
     if not isinstance(settings, Settings):
-        raise UserError(
-            f"settings: a {type(settings).__name__} does not fit; give a preset's name, der.preset(...) or "
-            "der.read_settings(...)"
-        )
+        fault = f"settings: a {type(settings).__name__} does not fit"
+        raise UserError(f"{fault}; give a preset's name, der.preset(...) or der.read_settings(...)")
     if not changes:
         return settings
     values = sections.all_values(settings)

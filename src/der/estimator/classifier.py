@@ -21,16 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from der.core import files, registry
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
-from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
-from der.core.registry import check_imported
 from der.data.arrays import every_row
 from der.estimator import arrays, choices, hub
 from der.estimator import learned as learning
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
-from der.evaluation.evaluate import evaluate_step
-from der.evaluation.results import StepMetrics
+from der.evaluation import evaluate, results
 from der.inference.predictor import Predictor
 from der.model.network import Network, fold_network, outputs_by_class
 from der.settings import parsing, sections
@@ -44,13 +42,11 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
-OWN = {MODEL, MANIFEST, learning.CHECKPOINT, learning.MEMORY, learning.FEATURES}  # its top-level entries
+OWN = {MODEL, files.MANIFEST, *learning.DIRECTORIES}  # its top-level entries
 OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
 class Model(sections.Section, frozen=True):
-    """The content of model.json."""
-
     format: int
     labels: LabelKind
     settings: Settings
@@ -126,7 +122,7 @@ class DERClassifier:
         self._suited: Settings | None = None  # to the images, where ``settings`` is None
         self._learned: learning.Learned | None = None
         self._predictor: Predictor | None = None
-        self._metrics: StepMetrics | None = None  # of the last step, if it was evaluated
+        self._metrics: results.StepMetrics | None = None  # of the last step, if it was evaluated
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments; with ``deep`` all values of the settings, if they are given."""
@@ -212,8 +208,7 @@ class DERClassifier:
         suited, known, foreseen = self._suited, [], None
         if previous is None:
             sizes, channels = arrays.measure(rows)
-            if self.settings is None:
-                suited = choices.suit(sizes, channels, len(rows))
+            suited = choices.suit(sizes, channels, len(rows)) if self.settings is None else suited
             form = choices.choose_form(self._resolve(suited), sizes, channels)
         else:
             form, known, foreseen = previous.form, previous.classes, previous.foreseen
@@ -221,9 +216,8 @@ class DERClassifier:
         classes = order_new(labelled.labels, known, order)
         settings = self._resolve(suited)
         if not classes and settings.network.tuned != "none":
-            raise UserError(
-                "labels: no new class; only a frozen network (network.tuned: none) learns old ones"
-            )
+            fault = "labels: no new class"
+            raise UserError(f"{fault}; only a frozen network (network.tuned: none) learns old ones")
         foreseen = arrays.foresee(listed, foreseen, [*known, *classes])
         callback = Listener() if self.callback is None else self.callback
         if not isinstance(callback, Listener):
@@ -356,7 +350,7 @@ class DERClassifier:
         labelled = self._label(X, y)
         return float(np.average(self.predict(labelled.images) == labelled.labels, weights=sample_weight))
 
-    def evaluate(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> StepMetrics:
+    def evaluate(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> results.StepMetrics:
         """Return the metrics of the last step on test images, in percent, as in the stages' metrics/steps.
 
         ``X`` and ``y`` have any form that ``partial_fit`` takes. Raises UserError for anything else, an
@@ -364,18 +358,14 @@ class DERClassifier:
         """
         learned, labelled = self._known(), self._label(X, y)
         tests = split_known(labelled, learned.classes)
-        checkpoint_bytes, memory_bytes = learned.bytes
         with reproducible():
             metadata, device = learned.checkpoint.metadata, choose_device(self.device)
             network = fold_network(learned.checkpoint.network, device)
-            self._metrics = evaluate_step(
-                metadata,
-                learned.memory,
-                tests,
-                outputs_by_class(network, metadata.normalization, tests, device),
-                self.settings_.evaluate,
-                checkpoint_bytes=checkpoint_bytes,
-                memory_bytes=memory_bytes,
+            outputs = outputs_by_class(network, metadata.normalization, tests, device)
+            judged = metadata, learned.memory, tests, outputs, self.settings_.evaluate
+            sizes = learned.bytes
+            self._metrics = evaluate.evaluate_step(
+                *judged, checkpoint_bytes=sizes[0], memory_bytes=sizes[1]
             ).metrics
         return self._metrics
 
@@ -397,9 +387,8 @@ class DERClassifier:
         other = DERClassifier(self.settings_, device=self.device, callback=self.callback)
         with reproducible(), torch.inference_mode(False), torch.enable_grad():
             device, listener = choose_device(self.device), self.callback or Listener()
-            other._learned = learning.compress_step(
-                learned, [*rows.values()], self.settings_, device, listener
-            )
+            known = learned, [*rows.values()], self.settings_
+            other._learned = learning.compress_step(*known, device, listener)
         return other
 
     def save(self, path: str | Path) -> None:
@@ -418,9 +407,10 @@ class DERClassifier:
             found = {one.name for one in path.iterdir()} if path.is_dir() else set()
             if found and not {MODEL} <= found <= OWN:
                 raise UserError(f"{path}: holds other files than a saved classifier; give another directory")
-            with sealed_directory(path) as directory:
+            with files.sealed_directory(path) as directory:
                 learned.save(directory)
-                write_json(directory / MODEL, sections.to_values(Model(FORMAT, learned.kind, self.settings_)))
+                saved = Model(FORMAT, learned.kind, self.settings_)
+                files.write_json(directory / MODEL, sections.to_values(saved))
         except OSError as error:  # a full disk, a missing permission
             reason = error.strerror or error
             raise UserError(f"{path}: cannot be written ({reason}); give a directory that can be") from None
@@ -439,9 +429,8 @@ class DERClassifier:
         with TemporaryDirectory() as directory:
             place = Path(directory) / "model"
             self.save(place)
-            card = hub.write_card(
-                repo_id, learned.checkpoint.metadata, len(learned.memory.labels), self._metrics
-            )
+            exemplars = len(learned.memory.labels)
+            card = hub.write_card(repo_id, learned.checkpoint.metadata, exemplars, self._metrics)
             (place / hub.CARD).write_text(card, encoding="utf-8")
             return hub.push(place, repo_id, private, token, options)
 
@@ -470,32 +459,27 @@ def load(
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")
-            content, where = SealedDirectory(directory).read_json(MODEL), str(directory / MODEL)
+            content, where = files.SealedDirectory(directory).read_json(MODEL), str(directory / MODEL)
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
-            learned = learning.read_learned(
-                directory / learning.CHECKPOINT,
-                directory / learning.MEMORY,
-                directory / learning.FEATURES,
-                saved.labels,
-            )
+            places = [directory / name for name in learning.DIRECTORIES]
+            learned = learning.read_learned(*places, kind=saved.labels)
             found = saved.settings
         else:  # a step of a pipeline
             place = Path(os.path.abspath(directory))  # "." has no name
             if memory is None and place.name == learning.CHECKPOINT and (place.parent / MODEL).is_file():
-                raise UserError(
-                    f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}"
-                )
+                fault = f"{directory}: the checkpoint alone of a saved classifier"
+                raise UserError(f"{fault}; give {place.parent}")
             root = place.parent.parent.parent
             beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
             features = root / "data" / learning.FEATURES / place.name / "train"
-            learned = learning.read_learned(directory, beside, features, "str")
+            learned = learning.read_learned(directory, beside, features, kind="str")
             found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):
             for key in choices.CHOICES:
-                check_imported(attrgetter(key)(found), key)
+                registry.check_imported(attrgetter(key)(found), key)
     model = DERClassifier(settings or found, device=device, callback=callback)
     model._learned = learned
     return model

@@ -15,9 +15,8 @@ TEXT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")  # of the c
 
 def write_card(name: str, metadata: Metadata, exemplars: int, metrics: StepMetrics | None) -> str:
     """Write the card of a classifier; ``metrics`` are None where it was not evaluated after its last step."""
-    steps = [
-        f"- Step {step}: {', '.join(map(printable, names))}" for step, names in enumerate(metadata.steps, 1)
-    ]
+    named = [", ".join(map(printable, names)) for names in metadata.steps]
+    steps = [f"- Step {step}: {names}" for step, names in enumerate(named, start=1)]
     accuracy = "not evaluated."
     if metrics is not None:
         accuracy = f"top-1 {metrics['top1']:.2f} % of {metrics['test_images']:,} test images."

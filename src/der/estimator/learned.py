@@ -33,7 +33,7 @@ from der.train import batches, convex, engine, resume, step
 from der.train.compress import compress, with_own_means
 from der.train.log import CLASSIFIER, EpochRecord, Listener
 
-CHECKPOINT, MEMORY, FEATURES = "checkpoint", "memory", "features"  # directories of a saved classifier
+DIRECTORIES = CHECKPOINT, MEMORY, FEATURES = "checkpoint", "memory", "features"  # of a saved classifier
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ def learn_step(
     ``build_memory`` raise it.
     """
     check_continuation(previous, images, kind, settings)
-    before, memory = (
-        (None, arrays.empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
-    )
+    before, memory = (previous.checkpoint, previous.memory) if previous else (None, arrays.empty_memory())
     again, new = images[: len(images) - len(classes)], images[len(images) - len(classes) :]
     names = [str(label) for label in classes]
     steps = [*([] if before is None else before.metadata.steps), names]
@@ -115,18 +113,15 @@ def learn_step(
             joined = arrays.join([memory.images, arrays.every_row([one for one in again if len(one)])])
             labels = np.concatenate([memory.labels, labels])
             beside = dataclasses.replace(memory, images=joined, labels=labels)
-        inputs = step.prepare_step(
-            before, steps, new, beside, network, settings.train, device, start, warnings.warn
-        )
+        given = before, steps, new, beside, network, settings.train, device, start
+        inputs = step.prepare_step(*given, warnings.warn)
         trained, records = step.train_step(inputs, listener, resume.StateKeeper())
         compute = features_of(trained.network, trained.metadata.normalization, device)
     if new:
         memory = build_memory(memory, new, settings.memory, compute).copy()
     trained.network.cpu()
-    history = (
-        *(previous.records if previous else ()),
-        *((len(trained.metadata.steps), record) for record in records),
-    )
+    history = tuple((len(trained.metadata.steps), record) for record in records)
+    history = (previous.records if previous else ()) + history
     return Learned(trained, memory, kind, history, features=tuple(known))
 
 
@@ -138,14 +133,13 @@ def add_features(
     device: torch.device,
 ) -> tuple[Checkpoint, FrozenFeatures, list[Records]]:
     """Return the frozen network, and the features of each class's old and new images (N, H, W, C)."""
-    if previous is not None and len(previous.features) != len(previous.classes):
-        raise UserError("features: those of the classes learned before are missing; begin anew with fit")
-    known = () if previous is None else previous.features
     if previous is not None:
-        checkpoint = previous.checkpoint
+        checkpoint, known = previous.checkpoint, previous.features
+        if len(known) != len(previous.classes):
+            raise UserError("features: those of the classes learned before are missing; begin anew with fit")
     else:
         assert start is not None  # section network demands weights of what is frozen
-        checkpoint = start_frozen(settings.network, images, start)
+        checkpoint, known = start_frozen(settings.network, images, start), ()
     frozen = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, known)
     fresh = frozen.records(images, convex.count_views(settings.train))
     old = [np.concatenate(pair) for pair in zip(known, fresh, strict=False)]
@@ -156,9 +150,8 @@ def fit_frozen(
     before: Checkpoint, names: list[str], known: list[Records], train: TrainSettings
 ) -> tuple[Checkpoint, EpochRecord]:
     """Fit a classifier of the classes before and of ``names`` on all features."""
-    fitted, record = convex.fit_classifier(
-        [one["features"] for one in known], train.classifier, train.shrinkage
-    )
+    features = [one["features"] for one in known]
+    fitted, record = convex.fit_classifier(features, train.classifier, train.shrinkage)
     head = blank_linear(fitted.weight_KP.shape[1], len(known), bias=True)
     step.place_classifier(head, fitted)
     metadata = before.metadata
@@ -196,8 +189,7 @@ def check_continuation(
 ) -> None:
     """Raise UserError unless a step on ``images`` can follow ``previous``."""
     if previous is None:
-        channels = images[0].shape[3]
-        choices.check_channels(settings.network, channels, "give images in colour, or None")
+        choices.check_channels(settings.network, images[0].shape[3], "give images in colour, or None")
         return
     check_kind(previous, kind)
     if replace(settings.network, weights=None) != replace(previous.checkpoint.metadata.network, weights=None):
@@ -211,24 +203,21 @@ def check_kind(learned: Learned, kind: LabelKind) -> None:
         raise UserError(f"labels: {words[kind]}; those learned are {words[learned.kind]}, give the same")
 
 
-def read_learned(checkpoint: Path, memory: Path, features: Path, kind: LabelKind) -> Learned:
+def read_learned(checkpoint: Path, memory: Path, features: Path, *, kind: LabelKind) -> Learned:
     """Read a step's checkpoint and memory, and a frozen network's features if they are there.
 
     Raises UserError if checkpoint and memory belong to different steps.
     """
     loaded = load_checkpoint(checkpoint)
     if not memory.is_dir():
-        raise UserError(
-            f"{memory}: there is no memory of the step in {checkpoint}; give its directory, or take "
-            "der.load_predictor, which needs none"
-        )
+        fault = f"{memory}: there is no memory of the step in {checkpoint}"
+        raise UserError(f"{fault}; give its directory, or take der.load_predictor, which needs none")
     known = read_records(features) if features.is_dir() else {}
     order = [arrays.class_file(name) for name in loaded.metadata.class_names]
     kept = tuple(known[name] for name in order) if known.keys() == {*order} else ()
     learned = Learned(loaded, arrays.load_memory(memory), kind, features=kept)
-    classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
-    side, channels = metadata.image_side, metadata.channels
-    if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):
+    classes, (side, channels) = len(learned.memory.class_means), learned.form
+    if classes != len(order) or learned.memory.images.shape != (side, side, channels):
         raise UserError(f"{memory}: the memory of another step than {checkpoint}; give that of the same")
     if learned.memory.class_means.shape[1] != loaded.network.head.in_features:  # the whole network's means
         own = with_own_means(learned.memory, loaded, torch.device("cpu"))

@@ -98,9 +98,8 @@ def judge_tests(
     for some in outputs:
         logits = some.logits
         if not np.isfinite(logits).all():
-            raise errors.UserError(
-                f"step {len(metadata.steps)}: the network's scores are not finite; train it again"
-            )
+            step = len(metadata.steps)
+            raise errors.UserError(f"step {step}: the network's scores are not finite; train it again")
         own = labels[start : start + len(logits)]
         by_means = results.ranks(results.nearest_mean_scores(some.features, means), own)
         guess = results.predict(logits)

@@ -254,15 +254,10 @@ def find_mistakes(
     places = np.array([next(earlier[pair]) for pair in pairs_n.tolist()], np.int64)
     places[:SUREST] = -1
     kept = np.sort(np.argsort(places, kind="stable")[:most])
-    return [
-        Mistake(
-            names[labels_B[index]],
-            names[predictions.predicted[index]],
-            round(float(predictions.confidence[index]), 6),
-            int(index),
-        )
-        for index in wrong_n[kept]
-    ]
+    wrong_n = wrong_n[kept]
+    true, predicted = ([names[one] for one in found[wrong_n]] for found in (labels_B, predictions.predicted))
+    probabilities = [round(float(one), 6) for one in predictions.confidence[wrong_n]]
+    return list(map(Mistake, true, predicted, probabilities, wrong_n.tolist()))
 
 
 def most_mistakes(pixels: int) -> int:

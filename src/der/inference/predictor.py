@@ -91,13 +91,11 @@ class Predictor:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
         self.metadata, self.means = checkpoint.metadata, checkpoint.means
-        self.device = device
-        self.precision = choose_precision(precision, device, "precision")
+        self.device, self.precision = device, choose_precision(precision, device, "precision")
         self.network = fold_network(checkpoint.network, device, self.precision)
         if not all(values.isfinite().all() for values in self.network.parameters()):
-            raise UserError(
-                "the network's weights overflow where its normalisation is folded; train it again"
-            )
+            fault = "the network's weights overflow where its normalisation is folded"
+            raise UserError(f"{fault}; train it again")
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities (N, K), in label order, of images uint8 (N, H, W, C), or (N, H, W) if grey.
@@ -114,19 +112,15 @@ class Predictor:
     def _run(self, images: NDArray[np.uint8]) -> Outputs:
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
-            raise UserError(
-                f"images: {images.dtype} {images.shape} does not fit; give uint8 (N, H, W, 1 or 3)"
-            )
+            fault = f"images: {images.dtype} {images.shape} does not fit"
+            raise UserError(f"{fault}; give uint8 (N, H, W, 1 or 3)")
         if not len(images):
-            head = self.network.head
-            return Outputs(
-                *(np.empty((0, width), np.float32) for width in (head.in_features, head.out_features))
-            )
+            widths = self.network.head.in_features, self.network.head.out_features
+            return Outputs(*(np.empty((0, width), np.float32) for width in widths))
         side, channels = self.metadata.image_side, self.metadata.channels
         if channels == 3 and images.ndim == 3 and images.shape[2] == 3:
-            raise UserError(
-                f"images: {images.shape} is one in colour, or grey ones 3 pixels wide; give (N, H, W, 3)"
-            )
+            fault = f"images: {images.shape} is one in colour, or grey ones 3 pixels wide"
+            raise UserError(f"{fault}; give (N, H, W, 3)")
         if images.shape[1:] != (side, side, channels):
             images = resize_all(images[..., 0] if images.shape[3:] == (1,) else images, side, channels)
         outputs = run_network(self.network, self.metadata.normalization, images, self.device, self.precision)
@@ -141,10 +135,8 @@ class Predictor:
         """
         familiarity = self.metadata.familiarity
         if familiarity is None or self.means is None:
-            raise UserError(
-                "unknown: this network cannot tell; one that stays frozen can (network.tuned: none), with at "
-                "least two images of a class"
-            )
+            mend = "one that stays frozen can (network.tuned: none), with at least two images of a class"
+            raise UserError(f"unknown: this network cannot tell; {mend}")
         known_N: NDArray[np.bool_] = familiarity.score(self._run(images), self.means) >= familiarity.least
         return known_N
 
@@ -160,10 +152,8 @@ class Predictor:
             raise UserError(f"count: {count} is none; give at least 1")
         names, rows = self.metadata.class_names, self(images)
         orders = np.argsort(-rows, axis=1, kind="stable")[:, :count]  # of equal ones the smaller label first
-        found = [
-            [Prediction(names[label], float(row[label])) for label in order]
-            for row, order in zip(rows, orders, strict=True)
-        ]
+        pairs = zip(rows, orders, strict=True)
+        found = [[Prediction(names[label], float(row[label])) for label in order] for row, order in pairs]
         if unknown is not None:
             for predictions, known in zip(found, self.is_known(images), strict=True):
                 predictions[0] = predictions[0] if known else Prediction(unknown, predictions[0].probability)

@@ -51,11 +51,9 @@ class Architecture:
 
     def full_shape(self) -> Shape:
         """The shape that keeps every channel."""
-        inner = [
-            [list(range(width)) for _ in range(blocks)]
-            for width, blocks in zip(self.widths, self.blocks, strict=True)
-        ]
-        return Shape([list(range(width)) for width in self.widths], inner)
+        stages = [list(range(width)) for width in self.widths]
+        inner = [[[*one] for _ in range(blocks)] for one, blocks in zip(stages, self.blocks, strict=True)]
+        return Shape(stages, inner)
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,7 @@ def measure_normalization(arrays: Iterable[NDArray[np.uint8]]) -> Normalization:
         histogram = counts if histogram is None else histogram + counts
     assert histogram is not None
     # From whole-number counts the sums are exact, whatever the order of images.
-    values = np.arange(256) / 255
-    total = histogram.sum(1)
+    values, total = np.arange(256) / 255, histogram.sum(1)
     mean = histogram @ values / total
     std = np.sqrt(np.maximum(histogram @ values**2 / total - mean**2, 0))
     std = np.where(std > 1e-6, std, 1.0)

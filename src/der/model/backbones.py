@@ -55,9 +55,8 @@ def cifar_resnet(settings: NetworkSettings) -> Backbone:
     if settings.stem == "large":
         raise UserError("stem: large goes with backbone resnet; write small")
     blocks = [(settings.depth - 2) // 6] * 3
-    return _residual(
-        Architecture([16, 32, 64], blocks, large_stem=False, learned_shortcuts=False, zero_blocks=False)
-    )
+    plan = Architecture([16, 32, 64], blocks, large_stem=False, learned_shortcuts=False, zero_blocks=False)
+    return _residual(plan)
 
 
 def resnet(settings: NetworkSettings) -> Backbone:
@@ -67,12 +66,9 @@ def resnet(settings: NetworkSettings) -> Backbone:
     """
     if settings.depth not in BLOCKS:
         raise UserError(f"depth: {settings.depth} is no depth of backbone resnet; write 18 or 34")
-    widths, large = [64, 128, 256, 512], settings.stem == "large"
-    return _residual(
-        Architecture(
-            widths, BLOCKS[settings.depth], large_stem=large, learned_shortcuts=True, zero_blocks=True
-        )
-    )
+    widths, large = [64, 128, 256, 512], {"large_stem": settings.stem == "large"}
+    plan = Architecture(widths, BLOCKS[settings.depth], **large, learned_shortcuts=True, zero_blocks=True)
+    return _residual(plan)
 
 
 def timm(settings: NetworkSettings) -> Backbone:
@@ -81,10 +77,8 @@ def timm(settings: NetworkSettings) -> Backbone:
 
     known = find_model(settings.backbone)
     if settings.weights == PRETRAINED and not known.has_weights:
-        raise UserError(
-            f"weights: timm has none of {settings.backbone}; write the path of a file of them, or null"
-        )
-
+        mend = "write the path of a file of them, or null"
+        raise UserError(f"weights: timm has none of {settings.backbone}; {mend}")
     return Backbone(
         build=lambda channels, shape: build_timm(known, channels, settings.tuned),
         initialize=lambda extractor, generator: draw_timm(extractor, known, generator),
@@ -103,10 +97,8 @@ def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbo
     if settings.weights is not None and not settings.backbone.startswith("timm:"):
         raise UserError(f"{where}.weights: backbone {settings.backbone} starts at random; write null")
     if settings.weights is None and settings.tuned != "all":
-        raise UserError(
-            f"{where}.tuned: {settings.tuned} would keep weights that are random; write all, or name some in "
-            f"{where}.weights"
-        )
+        fault = f"{settings.tuned} would keep weights that are random"
+        raise UserError(f"{where}.tuned: {fault}; write all, or name some in {where}.weights")
     try:
         return function(settings)
     except UserError as error:
@@ -174,7 +166,5 @@ def _fill(values: Tensor | None, draw: Callable[[Tensor], Tensor]) -> None:
 
 
 HEAD_INITIALIZATIONS: dict[str, HeadInitialization] = {
-    "torch_uniform": torch_uniform,
-    "lecun_uniform": lecun_uniform,
-    "lecun_normal": lecun_normal,
+    one.__name__: one for one in (torch_uniform, lecun_uniform, lecun_normal)
 }

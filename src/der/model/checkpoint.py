@@ -88,9 +88,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
     """
     from der.model.weights import save_weights  # only now: torch costs seconds
 
-    files = {
-        architecture.extractor_file(k): one for k, one in enumerate(checkpoint.network.extractors, start=1)
-    }
+    every = enumerate(checkpoint.network.extractors, start=1)
+    files = {architecture.extractor_file(step): one for step, one in every}
     frozen = [*files] if checkpoint.metadata.network.tuned == "none" else [*files][:-1]
     # At step 1 there is none, and its previous directory has no such file.
     digests = {} if previous is None or not frozen else SealedDirectory(previous).digests

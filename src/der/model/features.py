@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.core.files import release
-from der.model import architecture, backbones, checkpoint, records, weights
+from der.model import architecture, backbones, checkpoint, weights
 from der.model import network as networks
+from der.model.records import KnownFeatures, Records, empty_records
 from der.settings.sections import NetworkSettings
 
 MOST = 16  # images of a batch
@@ -31,23 +32,23 @@ class FrozenFeatures:
         network: networks.Network,
         normalization: architecture.Normalization,
         device: torch.device,
-        known: Iterable[records.Records] = (),
+        known: Iterable[Records] = (),
     ) -> None:
         self.network = networks.fold_network(network, device)
         self.normalization, self.device = normalization, device
-        self.known = records.KnownFeatures(known)
+        self.known = KnownFeatures(known)
         self.computed = 0  # images, each as often as it has views
-        self.new: list[records.Records] = []  # of images of which anything was computed
+        self.new: list[Records] = []  # of images of which anything was computed
 
-    def records(self, classes: Sequence[NDArray[np.uint8]], views: int) -> list[records.Records]:
+    def records(self, classes: Sequence[NDArray[np.uint8]], views: int) -> list[Records]:
         """Return the records of each class's images (N, H, W, C); ``views`` is 1, or 2 with the flipped.
 
         Raises UserError if a feature is not finite.
         """
-        found: list[records.Records] = []
+        found: list[Records] = []
         missing: list[tuple[int, int, int]] = []
         for label, images in enumerate(classes):
-            found.append(records.empty_records(images, views, self.network.head.in_features))
+            found.append(empty_records(images, views, self.network.head.in_features))
             missing += [(label, row, view) for row, view in self.known.fill(found[-1])]
             release(images)
         self.computed += len(missing)

@@ -168,16 +168,13 @@ def draw_repeatably(
     draw: Callable[[torch.Generator], M], generator: torch.Generator, key: str, settings: NetworkSettings
 ) -> M:
     """Return the result of ``draw`` for ``generator``; raises UserError unless a second call repeats it."""
-    twin = torch.Generator()
-    twin.set_state(generator.get_state())
+    twin = generator.clone_state()
     module = draw(generator)
     values, others = module.state_dict(), draw(twin).state_dict()
     unlike = [name for name, value in values.items() if not torch.equal(value, others[name])]
     if unlike:
-        raise UserError(
-            f"network.{key}: {getattr(settings, key)} draws {unlike[0]} from something else than its "
-            "generator, or not at all; draw all from it"
-        )
+        fault = f"draws {unlike[0]} from something else than its generator, or not at all"
+        raise UserError(f"network.{key}: {getattr(settings, key)} {fault}; draw all from it")
     return module
 
 
@@ -225,16 +222,13 @@ def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, ch
 
     It processes images (B, channels, side, side) of zeros in evaluation mode, and does not change.
     """
-    was_training = extractor.training
-    device = next(extractor.parameters()).device
+    was_training, device = extractor.training, next(extractor.parameters()).device
     try:
         found = extractor.eval()(torch.zeros(TRIED, channels, side, side, device=device))
     except (RuntimeError, AssertionError) as error:  # of torch and timm, where a layer cannot take the images
         reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"network.backbone: {settings.backbone} takes no images of {side} pixels ({reason}); write "
-            "another dataset.image_side"
-        ) from error
+        fault = f"network.backbone: {settings.backbone} takes no images of {side} pixels ({reason})"
+        raise UserError(f"{fault}; write another dataset.image_side") from error
     finally:
         extractor.train(was_training)
     if found.shape != (TRIED, extractor.features) or found.dtype != torch.float32:
@@ -269,8 +263,8 @@ def run_network(
     per_pass = images_per_pass(images[0].size)
     # Of several ranks each takes a row of images; passes of other lengths may round another way.
     part = distributed.shard(len(images))
-    features = torch.zeros(len(images), network.head.in_features)
-    logits = torch.zeros(len(images), network.head.out_features)
+    sizes = network.head.in_features, network.head.out_features
+    features, logits = (torch.zeros(len(images), size) for size in sizes)
     for start in range(part.start, part.stop, per_pass):
         own = slice(start, min(start + per_pass, part.stop))
         batch = torch.from_numpy(np.array(images[own])).to(device)

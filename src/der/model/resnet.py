@@ -19,8 +19,7 @@ class PadShortcut(nn.Module):
 
     def __init__(self, sources: list[int], channels_in: int, stride: int) -> None:
         super().__init__()
-        self.stride = stride
-        self.added = len(sources) - channels_in
+        self.stride, self.added = stride, len(sources) - channels_in
         self.simple = sources == [*range(channels_in), *[-1] * self.added]
         places = [channels_in if source < 0 else source for source in sources]
         self.register_buffer("places", torch.tensor(places), persistent=False)
@@ -104,9 +103,8 @@ def initialize_resnet(extractor: nn.Module, plan: Architecture, generator: torch
 def copy_channels(source: ResNet, target: ResNet) -> None:
     """Copy the values of ``source`` to ``target``, on any device, for channels that both have."""
     place = target.stem.conv.weight.device
-    for (old, old_out, old_in), (new, new_out, new_in) in zip(
-        layer_channels(source), layer_channels(target), strict=True
-    ):
+    pairs = zip(layer_channels(source), layer_channels(target), strict=True)
+    for (old, old_out, old_in), (new, new_out, new_in) in pairs:
         old_rows, new_rows = _places(old_out, new_out)
         old_columns, new_columns = _places(old_in, new_in)
         weights = old.conv.weight[old_rows[:, None], old_columns]
@@ -124,8 +122,7 @@ def layer_channels(extractor: ResNet) -> list[tuple[ConvNorm, list[int], list[in
     for stage, stream, inner in zip(extractor.stages, shape.streams, shape.inner, strict=True):
         for block, kept in zip(stage.children(), inner, strict=True):
             assert isinstance(block, BasicBlock)
-            layers.append((block.first, kept, before))
-            layers.append((block.second, stream, kept))
+            layers += [(block.first, kept, before), (block.second, stream, kept)]
             if isinstance(block.shortcut, ConvNorm):
                 layers.append((block.shortcut, stream, before))
             before = stream

@@ -66,9 +66,8 @@ def check_weights(module: nn.Module, path: Path, described_in: str) -> Mapping[s
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as weights ({error})") from None
     if _forms(found) != _forms(module.state_dict()):
-        raise UserError(
-            f"{path}: not the weights of the network that {described_in} describes; train it again"
-        )
+        network = f"the network that {described_in} describes"
+        raise UserError(f"{path}: not the weights of {network}; train it again")
     return found
 
 
@@ -102,9 +101,8 @@ def find_model(backbone: str) -> TimmModel:
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"backbone: {backbone} needs {error.name}, which is missing; pip install 'der-pipeline[photos]'"
-        ) from None
+        fault = f"{backbone} needs {error.name}, which is missing"
+        raise UserError(f"backbone: {fault}; pip install 'der-pipeline[photos]'") from None
     name = backbone.partition(":")[2]
     try:
         configuration: Any = timm.models.get_pretrained_cfg(name, allow_unregistered=False)
@@ -131,8 +129,7 @@ class TimmExtractor(nn.Module):
 
     def __init__(self, model: Any, channels: int, known: TimmModel, tuned: Tuned) -> None:
         super().__init__()
-        self.model = model
-        self.channels = channels
+        self.model, self.channels = model, channels
         self.features = int(getattr(model, "head_hidden_size", None) or model.num_features)
         self.side = known.side if known.fixed_side else None
         names = set(list_tuned(model, tuned, known.name))
@@ -145,11 +142,9 @@ class TimmExtractor(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.side not in (None, x_BCHW.shape[-1]):
-            raise UserError(
-                f"network.backbone: this model takes images of {self.side} pixels alone, not of "
-                f"{x_BCHW.shape[-1]}; give images of {self.side}"
-            )
-        if x_BCHW.dtype == torch.float32 or x_BCHW.dtype == torch.float64:
+            takes = f"this model takes images of {self.side} pixels alone, not of {x_BCHW.shape[-1]}"
+            raise UserError(f"network.backbone: {takes}; give images of {self.side}")
+        if x_BCHW.dtype in (torch.float32, torch.float64):
             return self.model(x_BCHW)  # type: ignore[no-any-return]
         # No cache of cast weights: a captured step would keep those of its first batch.
         with torch.autocast(x_BCHW.device.type, x_BCHW.dtype, cache_enabled=False):
@@ -257,10 +252,8 @@ def read_file(path: Path, model: Any, known: TimmModel) -> Mapping[str, Tensor]:
             whole = _create(known.name, num_classes=1).state_dict()
         wrong = [name for name in others if name not in whole]
     if wrong:
-        raise UserError(
-            f"{where}: not the weights of timm:{known.name}, as {wrong[0]} shows; give a file of its "
-            "state_dict()"
-        )
+        fault = f"not the weights of timm:{known.name}, as {wrong[0]} shows"
+        raise UserError(f"{where}: {fault}; give a file of its state_dict()")
     return {name: found[name] for name in wanted}
 
 
@@ -295,25 +288,20 @@ def read_start(settings: NetworkSettings, weights: str) -> Start:
     known = find_model(settings.backbone)
     with Diverted():
         extractor = build_timm(known, COLOURS, settings.tuned)
-    if weights == PRETRAINED:
-        fill(extractor.model, download(known))
-    else:
-        fill(extractor.model, read_file(Path(weights), extractor.model, known))
+    is_file, model = weights != PRETRAINED, extractor.model
+    fill(model, read_file(Path(weights), model, known) if is_file else download(known))
     values = tensors_of(extractor)
     variances = {name: value for name, value in values.items() if name.endswith("running_var")}
     negative = next((name for name, value in variances.items() if (value < 0).any()), None)
     if name := _find_infinite(values) or negative:
-        raise UserError(
-            f"network.weights: {weights}: {name} holds no weights, but infinity, NaN or a variance below 0"
-        )
+        fault = f"{name} holds no weights, but infinity, NaN or a variance below 0"
+        raise UserError(f"network.weights: {weights}: {fault}")
     return Start(values)
 
 
 def begin(extractor: nn.Module, start: Start) -> None:
     """Copy the weights of ``start`` into ``extractor``; raises UserError if they do not fit."""
     if _forms(start.tensors) != _forms(extractor.state_dict()):
-        raise UserError(
-            "network.weights: not of this network for images of these channels; write "
-            f"dataset.channels: {COLOURS}"
-        )
+        fault = "not of this network for images of these channels"
+        raise UserError(f"network.weights: {fault}; write dataset.channels: {COLOURS}")
     fill(extractor, start.tensors)

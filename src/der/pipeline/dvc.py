@@ -28,9 +28,9 @@ def read_records() -> dict[str, Any]:
     with _whole(LOCK):
         text = LOCK.read_text(encoding="utf-8") if LOCK.exists() else "\n"
         stages = _parse(text)
-        left = [entry for name, stage in stages.items() if name != "report" for entry in stage["outs"]]
-        read = [entry for stage in stages.values() for entry in stage.get("deps", [])]
-        if not text.endswith("\n") or not all("md5" in entry for entry in (*left, *read)):
+        entries = [entry for name, stage in stages.items() if name != "report" for entry in stage["outs"]]
+        entries += [entry for stage in stages.values() for entry in stage.get("deps", [])]
+        if not text.endswith("\n") or not all("md5" in entry for entry in entries):
             raise ValueError
     return stages
 
@@ -78,9 +78,8 @@ def find_misrecorded() -> dict[str, str]:
     between the stage's last look at them and that moment is recorded as if the results were made of it.
     """
     found = {stage: _misrecorded(stage, entry) for stage, entry in read_records().items()}
-    return {
-        stage: f"{stage}: {LOCK} says that it was made of {wrong}" for stage, wrong in found.items() if wrong
-    }
+    said = f"{LOCK} says that it was made of"
+    return {stage: f"{stage}: {said} {wrong}" for stage, wrong in found.items() if wrong}
 
 
 def _misrecorded(stage: str, entry: dict[str, Any]) -> str | None:
@@ -243,10 +242,9 @@ def find_all_damage() -> Iterator[Damage]:
         yield from (Damage(str(error), directory) for error in find_damage(directory))
     for step in range(1, project.chain_length() + 1):
         with suppress(DamageError, UserError):  # said above
-            metrics = SealedDirectory(project.evaluation(step)).read_json("metrics.json")
-            if metrics["step"] != step:
-                path = project.evaluation(step)
-                yield Damage(f"{path}: the metrics of step {metrics['step']}", path)
+            path = project.evaluation(step)
+            if (found := SealedDirectory(path).read_json("metrics.json")["step"]) != step:
+                yield Damage(f"{path}: the metrics of step {found}", path)
     for record in sorted(project.MADE_OF.glob("*.json")):
         try:
             read_sealed(record)
@@ -271,8 +269,7 @@ def repair(damages: list[Damage]) -> Iterator[str]:
     for sentence, path in damages:  # objects first: their bytes may lie beside another file that is damaged
         if sentence in forgotten:
             continue
-        intact = copies.get(path.parent.name + path.name)
-        if intact is not None:
+        if (intact := copies.get(path.parent.name + path.name)) is not None:
             with atomic_file(path) as partial:
                 partial.write_bytes(intact if isinstance(intact, bytes) else intact.read_bytes())
                 partial.chmod(CACHE_MODE)

@@ -43,10 +43,8 @@ def check_project(warn: Callable[[str], None]) -> None:
         warn(printable(f"warning: {move}"))
     project.check_chain(len(steps or []), "der add" if move else None)
     if steps is None and settings.compress.steps == "last":
-        raise UserError(
-            f"{project.PARAMS}: compress.steps: which step is the last one depends on the images; write all, "
-            "or name the classes of every step in protocol.steps"
-        )
+        fault = f"{project.PARAMS}: compress.steps: which step is the last one depends on the images"
+        raise UserError(f"{fault}; write all, or name the classes of every step in protocol.steps")
     project.write_side(side)
     project.write_compression(project.plan_compression(settings.compress, len(steps) if steps else None))
 
@@ -125,10 +123,8 @@ def check_images() -> None:
     place = Path(os.path.abspath(path))
     for out in (out for stage in project.read_stages() for out in project.list_outputs(stage)):
         if place.is_relative_to(out.absolute()) or out.absolute().is_relative_to(place):
-            raise UserError(
-                f"dataset.path: {path} holds what stages write, {out}, or lies in it; name another place, "
-                "data/images for one"
-            )
+            fault = f"{path} holds what stages write, {out}, or lies in it"
+            raise UserError(f"dataset.path: {fault}; name another place, data/images for one")
 
 
 def make_schema() -> dict[str, Any]:
@@ -162,11 +158,8 @@ Steps = list[list[str]]  # class names by step
 def apply_preset(name: str, class_order: str | None = None) -> str:
     """Write preset ``name`` to params.yaml; return what changed and what `dvc repro` will recompute."""
     old, length = project.read_params(), project.chain_length()
-    places = {
-        key.partition(".")[2]: place
-        for key in presets.PLACES
-        if (place := project.value_at(old, key)) is not None
-    }
+    places = {key.partition(".")[2]: project.value_at(old, key) for key in presets.PLACES}
+    places = {name: place for name, place in places.items() if place is not None}
     new = presets.write_preset(name, places, class_order)
     values = parsing.parse_yaml(new, project.PARAMS)
     settings = project.parse_section(Settings, values, project.PARAMS)
@@ -179,11 +172,8 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
     else:
         fitted = fit_chain(length, len(steps) if steps else length)
     project.write_text(new)
-    lines = [
-        f"preset {name}: {len(changes)} values of {project.PARAMS} changed",
-        *(f"  {one}" for one in changes),
-    ]
-    lines += fitted
+    lines = [f"preset {name}: {len(changes)} values of {project.PARAMS} changed"]
+    lines += [*(f"  {one}" for one in changes), *fitted]
     if wanted := dvc.stages_to_run(values):
         lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
     lines += describe_missing_images(settings.dataset.path)
@@ -194,10 +184,8 @@ def describe_missing_images(path: str) -> list[str]:
     """Return a sentence if dataset.path does not exist: DVC would fail before any stage."""
     if path and Path(path).exists():
         return []
-    return [
-        f"dataset.path: there is no {path or 'path without a name'}, and DVC looks for it whatever the "
-        "source; name what exists, data/images for one"
-    ]
+    missing = f"dataset.path: there is no {path or 'path without a name'}"
+    return [f"{missing}, and DVC looks for it whatever the source; name what exists, data/images for one"]
 
 
 def add_classes(names: Sequence[str]) -> str:
@@ -272,10 +260,9 @@ def _write_steps(steps: Steps, said: str) -> str:
 
 def finished_steps() -> Steps:
     """Read the steps of the newest checkpoint from its network.json; empty if no step is finished."""
-    placed = [project.checkpoint(step) / METADATA for step in project.steps_in(project.CHECKPOINTS)]
+    placed = (project.checkpoint(step) / METADATA for step in project.steps_in(project.CHECKPOINTS))
     finished = [file for file in placed if file.exists()]
-    steps: Steps = files.read_json(finished[-1])["steps"] if finished else []
-    return steps
+    return files.read_json(finished[-1])["steps"] if finished else []
 
 
 def choose_classes(names: Sequence[str], before: Steps, dataset: sections.DatasetSettings) -> list[str]:
@@ -297,9 +284,8 @@ def choose_classes(names: Sequence[str], before: Steps, dataset: sections.Datase
 
 def _describe_training(text: str, first: int, last: int) -> str:
     """Say what `dvc repro` will train: the steps ``first`` to ``last``, which have no checkpoint."""
-    trained = [
-        one for one in dvc.stages_to_run(parsing.parse_yaml(text, project.PARAMS)) if one.startswith(TRAINING)
-    ]
+    wanted = dvc.stages_to_run(parsing.parse_yaml(text, project.PARAMS))
+    trained = [one for one in wanted if one.startswith(TRAINING)]
     stages, steps = f"{TRAINING}{first}", f"step {first}"
     if last > first:
         stages, steps = f"{stages} to @{last}", f"steps {first} to {last}"
@@ -344,17 +330,14 @@ def resize_chain(length: int | None) -> int:
     """Give chain.yaml ``length`` steps, by default the protocol's, never fewer; return how many it has."""
     steps = planned_steps(presets.load_settings())
     if length is None and steps is None:
-        raise UserError(
-            "protocol: how many steps it has depends on the images; write their number, `der chain N`"
-        )
+        fault = "how many steps it has depends on the images"
+        raise UserError(f"protocol: {fault}; write their number, `der chain N`")
     least = len(steps or [])
     if length is not None and length < least:
-        raise UserError(
-            f"protocol: {least} steps, which {length} would cut off; shorten it in {project.PARAMS} first"
-        )
-    length = least if length is None else length
-    resize(length)
-    return length
+        fault = f"{least} steps, which {length} would cut off"
+        raise UserError(f"protocol: {fault}; shorten it in {project.PARAMS} first")
+    resize(length or least)
+    return length or least
 
 
 def resize(length: int) -> None:
@@ -363,13 +346,9 @@ def resize(length: int) -> None:
     Otherwise they would be inputs of summarize and report, which read whole folders. Raises UserError, and
     changes nothing, if DVC's cache lacks such an output, because it could not be restored.
     """
-    steps = {
-        step
-        for output in project.outputs(length)
-        for step in project.steps_in(output.parent)
-        if step > length
-    }
-    left = [output for step in sorted(steps) for output in project.outputs(step) if output.exists()]
+    steps = {step for output in project.outputs(length) for step in project.steps_in(output.parent)}
+    later = sorted(step for step in steps if step > length)
+    left = [output for step in later for output in project.outputs(step) if output.exists()]
     results = [output for output in left if not _is_marker(output)]
     try:
         cache = dvc.find_cache() if results else None
@@ -407,9 +386,8 @@ def planned_steps(settings: Settings) -> Steps | None:
                 raise
     if not names:  # then those that the protocol names, if it names all that it teaches
         listed = [protocol.class_order] if protocol.steps is None else protocol.steps
-        names = sorted(
-            {one for row in listed if isinstance(row, list) for one in row if isinstance(one, str)}
-        )
+        rows = [row for row in listed if isinstance(row, list)]
+        names = sorted({one for row in rows for one in row if isinstance(one, str)})
     return _plan(names, settings) if names else None
 
 
@@ -423,16 +401,13 @@ def _plan(names: list[str], settings: Settings) -> Steps:
 def _names_read_last(dataset: sections.DatasetSettings) -> list[str]:
     """List the classes in data/raw, or none if parameters, code or file sizes have changed since."""
     entries = _recorded()
-    ran_with = (
-        dvc.read_records().get(inputs.STAGE, {}).get("params", {}).get(str(project.PARAMS), {}).get("dataset")
-    )
-    if ran_with != sections.to_values(dataset) or not all(
-        _has_size(entries, one) for one in (project.RAW, _path(dataset))
-    ):
+    ran_with = dvc.read_records().get(inputs.STAGE, {}).get("params", {}).get(str(project.PARAMS), {})
+    if ran_with.get("dataset") != sections.to_values(dataset):
         return []
-    if entries.get(project.fingerprint(inputs.STAGE), {}).get("md5") != dvc.md5_of(
-        fingerprint.read_code([inputs.STAGE])[inputs.STAGE].encode()
-    ):
+    if not all(_has_size(entries, one) for one in (project.RAW, _path(dataset))):
+        return []
+    code = dvc.md5_of(fingerprint.read_code([inputs.STAGE])[inputs.STAGE].encode())
+    if entries.get(project.fingerprint(inputs.STAGE), {}).get("md5") != code:
         return []
     try:
         return list_classes(project.RAW / "train")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import psutil
     import torch
 
-
 PROCESSES = "DER_PROCESSES"
 DEVICE = "DER_DEVICE"
 SCRATCH = "DER_SCRATCH"
@@ -102,17 +101,14 @@ def curves_root() -> Path | None:
     if not named:
         return None
     if find_spec("tensorboard") is None:
-        raise UserError(
-            f"{CURVES}: tensorboard is missing; pip install 'der-pipeline[tensorboard]', or unset {CURVES}"
-        )
+        mend = f"pip install 'der-pipeline[tensorboard]', or unset {CURVES}"
+        raise UserError(f"{CURVES}: tensorboard is missing; {mend}")
     root = find_project() / os.path.expanduser(named)
     root.mkdir(parents=True, exist_ok=True)
     return root
 
 
 class Machine(TypedDict):
-    """The machine that stages ran on."""
-
     device: str  # name of the processor or GPU
     torch: str | None  # version; None for a stage that did without
 
@@ -122,9 +118,8 @@ def describe_machine() -> Machine:
     import torch  # only now: it costs seconds
 
     device = find_device()
-    name = f"{cost.processor_name()} ({device.type})"
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
+    on_gpu, processor = device.type == "cuda", f"{cost.processor_name()} ({device.type})"
+    name = torch.cuda.get_device_name(device) if on_gpu else processor
     return {"device": name, "torch": str(torch.__version__)}  # a str of a class of its own
 
 
@@ -151,9 +146,8 @@ def run_together(work: Callable[[], None], module: str, *arguments: str) -> None
         try:
             distributed.join(own_rank(), count, set_up_device())
         except UserError as error:
-            raise UserError(
-                f"{error}; set {INTERFACE} to the network interface by which they do, or unset it"
-            ) from None
+            mend = f"set {INTERFACE} to the network interface by which they do, or unset it"
+            raise UserError(f"{error}; {mend}") from None
         work()
         distributed.leave()
 
@@ -190,9 +184,8 @@ def _launch(count: int, module: str, *arguments: str) -> None:
                 raise UserError(failure.message) from None
             if failure.exitcode > 0:  # it has shown its traceback
                 sys.exit(1)
-            raise UserError(
-                f"process {rank} of {count} (counted from 0) was ended by {failure.signal_name()}; {AGAIN}"
-            ) from None
+            ended = f"was ended by {failure.signal_name()}; {AGAIN}"
+            raise UserError(f"process {rank} of {count} (counted from 0) {ended}") from None
 
 
 @contextmanager
@@ -243,18 +236,16 @@ def _processor(stage: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     user = os.getuid() if hasattr(os, "getuid") else ""
-    lock = FileLock(Path(tempfile.gettempdir()) / f"der-processor-{user}.lock")
-    holder = Path(lock.lock_file).with_suffix(".holder")  # says who that is
+    named = Path(tempfile.gettempdir()) / f"der-processor-{user}.lock"
+    lock, holder = FileLock(named), named.with_suffix(".holder")  # which says who holds it
     try:
         lock.acquire(timeout=SILENT)
     except Timeout:
-        named = holder.read_text(encoding="utf-8") if holder.exists() else ""
-        said = f"{stage}: waiting for {named or 'another run'}, which computes here"
-        print(said, file=sys.stderr, flush=True)
+        other = (holder.read_text(encoding="utf-8") if holder.exists() else "") or "another run"
+        print(f"{stage}: waiting for {other}, which computes here", file=sys.stderr, flush=True)
         lock.acquire(poll_interval=0.2)
     try:
-        text = f"{stage} in {Path.cwd()} (process {os.getpid()})"
-        holder.write_text(text, encoding="utf-8", errors="replace")
+        holder.write_text(f"{stage} in {Path.cwd()} (process {os.getpid()})", "utf-8", "replace")
         yield
     finally:
         lock.release()
@@ -280,10 +271,7 @@ def end_with_parent() -> None:
 def find_project() -> Path:
     """Find the project's directory, also from a copy in which DVC runs an experiment."""
     here = Path.cwd()
-    for above in here.parents:
-        if here.is_relative_to(above / COPIES):
-            return above
-    return here
+    return next((above for above in here.parents if here.is_relative_to(above / COPIES)), here)
 
 
 @cache

@@ -7,7 +7,7 @@ tree without docstrings, and files of its name beside it, as of a C++ kernel. It
 import ast
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,8 @@ class Code:
 
     def keep(self) -> None:
         """Store the parsed code, so that stages need not parse it again; no fingerprint depends on this."""
-        try:
+        with suppress(OSError, UserError):
             write_sealed(environment.scratch_root() / KEPT, dict(sorted(self._read.items())))
-        except (OSError, UserError):
-            return
 
     def hash_stage(self, stage: str) -> Hashes:
         """Hash every module that a stage may import, also inside functions, and their packages."""
@@ -65,8 +63,7 @@ class Code:
 
     def hash_module(self, name: str) -> str | None:
         """Hash one module's code; None if there is no such module."""
-        said = self._module(name)
-        return said and said[0]
+        return (said := self._module(name)) and said[0]
 
     def _hash(self, todo: list[str]) -> Hashes:
         hashes, seen = Hashes(), set[str]()
@@ -108,12 +105,9 @@ class Code:
 
 def named_modules(parameters: Any) -> dict[str, str]:
     """List the user's modules named in ``parameters``, all of params.yaml, by key."""
-    texts = {key: project.value_at(parameters, key) for key in LOOKED_UP_IN}
-    return {
-        key: module
-        for key, text in texts.items()
-        if isinstance(text, str) and (module := registry.module_of(text))
-    }
+    found = {key: project.value_at(parameters, key) for key in LOOKED_UP_IN}
+    texts = {key: text for key, text in found.items() if isinstance(text, str)}
+    return {key: module for key, text in texts.items() if (module := registry.module_of(text))}
 
 
 def read_code(stages: Iterable[str], *, keep: bool = False) -> dict[str, str]:
@@ -231,6 +225,5 @@ def importing_named() -> Iterator[None]:
     try:
         yield
     except ForeignCodeError as error:
-        raise UserError(
-            f"{error}, as der does with what the {project.PARAMS} of the current directory names"
-        ) from None
+        named = f"with what the {project.PARAMS} of the current directory names"
+        raise UserError(f"{error}, as der does {named}") from None

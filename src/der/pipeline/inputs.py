@@ -85,8 +85,7 @@ def list_files_of_classes(settings: DatasetSettings) -> Classes | None:
                 digest = found.setdefault(name, hashlib.sha256())
                 for parts, file in entries:
                     assert file is not None
-                    status = file.stat()
-                    told = (*parts, status.st_size, status.st_mtime_ns)
+                    told = (*parts, file.stat().st_size, file.stat().st_mtime_ns)
                     digest.update(repr(told).encode(errors="surrogateescape"))
     except (errors.UserError, OSError):
         return None

@@ -109,9 +109,8 @@ def read_compared(names: Sequence[str]) -> list[report_page.ComparedRun]:
             raise UserError(f"{name}: neither a revision nor an experiment; see `git log` and `dvc exp list`")
         summary = provenance.read_summary(revision)
         if summary is None:
-            raise UserError(
-                f"{name}: its commit {revision} holds no {project.SUMMARY} of a finished run; name another"
-            )
+            fault = f"{name}: its commit {revision} holds no {project.SUMMARY} of a finished run"
+            raise UserError(f"{fault}; name another")
         found.append(report_page.ComparedRun(name, revision, summary, {}))
         text = provenance.read_committed(project.PARAMS, revision).decode()
         parameters.append(parsing.parse_yaml(text, project.PARAMS))

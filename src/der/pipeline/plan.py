@@ -56,8 +56,6 @@ class Stage(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """How long a stage will take."""
-
     seconds: float | None  # None: nothing is known
     estimated: bool = True  # else it took so long last time
 
@@ -138,9 +136,8 @@ def read_workspace() -> Workspace:
     hashes = {project.fingerprint(name): dvc.md5_of(text.encode()) for name, text in code.items()}
     images = None
     if stages[inputs.STAGE].reasons and settled:
-        images = inputs.find_changed_classes(
-            project.load_section(DatasetSettings, "dataset", project.read_params())
-        )
+        dataset = project.load_section(DatasetSettings, "dataset", project.read_params())
+        images = inputs.find_changed_classes(dataset)
     return Workspace(stages, hashes, settled, images)
 
 
@@ -352,16 +349,14 @@ def measure_image(settings: Settings) -> float:
     from der.model.network import random_extractor
 
     device, dataset, size = environment.set_up_device(), settings.dataset, settings.train.base.batch_size
-    side, network = (
-        backbone_side(settings) or dataset.side,
-        replace(settings.network, weights=None, tuned="all"),
-    )
+    side = backbone_side(settings) or dataset.side
+    network = replace(settings.network, weights=None, tuned="all")
     if device.type == "cpu":
         size = min(size, max(4, PIXELS // side**2))
     extractor = random_extractor(network, dataset.channels, torch.Generator())
     extractor.to(device).to(memory_format=torch.channels_last)
-    images_BCHW = torch.rand(size, dataset.channels, side, side, device=device)
-    images_BCHW = images_BCHW.to(memory_format=torch.channels_last)
+    images = torch.rand(size, dataset.channels, side, side, device=device)
+    images_BCHW = images.to(memory_format=torch.channels_last)
     seconds: list[float] = []
     while sum(seconds) < SECOND or len(seconds) < 2:
         begin = time.perf_counter()
@@ -386,8 +381,10 @@ def describe_run(costs: Mapping[str, Cost]) -> str:
 def describe_sweep(rows: Sequence[Row]) -> str:
     """Write a line for every row with its own stages: a shared stage counts for the first row."""
     cells = [["settings", "stages", "of its own", "seconds"]]
-    for words, count, own in rows:
-        cells.append([" ".join(words), str(count), str(len(own)), _show(_add(own.values()))])
+    cells += [
+        [" ".join(one.words), f"{one.stages}", f"{len(one.own)}", _show(_add(one.own.values()))]
+        for one in rows
+    ]
     head = f"{len(rows)} rows; a stage that two have in common runs once, and counts for the first:"
     every = [cost for row in rows for cost in row.own.values()]
     return "\n".join([head, "", *align(cells, "<>>>"), "", _sum(every)])

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from io import StringIO
-from itertools import groupby, starmap
+from itertools import groupby, islice, starmap
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -127,9 +127,8 @@ def check_chain(steps: int, mend: str | None = None) -> None:
     """Raise UserError, with the command ``mend``, if chain.yaml is damaged or shorter than ``steps``."""
     length = chain_length()
     if steps > length:
-        raise UserError(
-            f"protocol: {steps} steps, but {CHAIN} holds {length}; run `{mend or f'der chain {steps}'}`"
-        )
+        fault = f"protocol: {steps} steps, but {CHAIN} holds {length}"
+        raise UserError(f"{fault}; run `{mend or f'der chain {steps}'}`")
 
 
 def write_chain(length: int) -> None:
@@ -345,8 +344,6 @@ def with_side(settings: DatasetSettings) -> DatasetSettings:
 
 
 class Change(NamedTuple):
-    """A value of params.yaml, before and after."""
-
     key: str  # dotted path
     old: Any
     new: Any
@@ -375,10 +372,8 @@ def shorten(value: Any, longest: int = SHOWN) -> str:
     """Write a value as YAML in one line; a long list is cut to its first entries and its length."""
     if not isinstance(value, list) or len(one_line(value)) <= longest:
         return one_line(value)
-    entries = [
-        shorten(one, SHOWN_INSIDE) if isinstance(one, list) else one_line([one])[1:-1]
-        for one in value[:FIRST]
-    ]
+    shown = (shorten(one, SHOWN_INSIDE) if isinstance(one, list) else one_line([one])[1:-1] for one in value)
+    entries = islice(shown, FIRST)
     return f"[{', '.join(entries)}{f', ... {len(value)} in all' if len(value) > FIRST else ''}]"
 
 

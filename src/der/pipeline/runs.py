@@ -173,11 +173,9 @@ def compare_experiments(path: Path | None = None, *, as_json: bool = False) -> s
     if path is not None:
         write_rows(path, rows)
     if as_json:
-        listed = [
-            {"setting": row.setting, "runs": row.runs}
-            | {name: spread._asdict() for name, spread in row.metrics.items()}
-            for row in rows
-        ]
+        listed = [{"setting": row.setting, "runs": row.runs} for row in rows]
+        for one, row in zip(listed, rows, strict=True):
+            one |= {name: spread._asdict() for name, spread in row.metrics.items()}
         return json.dumps({"own_first": own is not None, "rows": listed, "others": others}, indent=2)
     return "\n".join([make_table(rows), OWN_FIRST if own else OWN_LEFT_OUT, *notes])
 
@@ -231,10 +229,9 @@ def write_rows(path: Path, rows: list[verdict.Row]) -> None:
     numbers = [f"{name}_{kind}" for name in verdict.METRICS for kind in verdict.Spread._fields]
     lines: list[list[object]] = [[*rows[0].setting, "runs", *numbers]]
     for row in rows:
-        texts = [
-            csv_cell(project.one_line(value)) if isinstance(value, str) else project.one_line(value)
-            for value in row.setting.values()  # only text can be a formula
-        ]
+        pairs = [(project.one_line(value), value) for value in row.setting.values()]
+        # Only text can be a formula.
+        texts = [csv_cell(text) if isinstance(value, str) else text for text, value in pairs]
         lines.append([*texts, row.runs, *(one for name in verdict.METRICS for one in row.metrics[name])])
     write_csv(path, lines)
 
@@ -248,11 +245,8 @@ KINDS = {"unpruned": "without pruning", "pruned": "with pruning"}
 def published_curves(images: inputs.RunImages, protocol: ProtocolSettings) -> list[Curve]:
     """Return the published curves of presets with these images and this protocol."""
     first, later = protocol.first_classes or 0, protocol.later_classes
-    return [
-        make_curve(name, source, first, later, results["top1"])
-        for name, source, results in _find_published(images, protocol)
-        if "top1" in results
-    ]
+    found = [one for one in _find_published(images, protocol) if "top1" in one[2]]
+    return [make_curve(name, source, first, later, results["top1"]) for name, source, results in found]
 
 
 def published_references(images: inputs.RunImages, protocol: ProtocolSettings) -> list[verdict.Reference]:

@@ -15,12 +15,8 @@ from der.pipeline import environment, fingerprint, project, timing
 from der.settings.sections import Section
 
 # Stages that several processes work on, and the input that says whether there is work at a step.
-SHARED = {
-    "train_task": project.train_images,
-    "build_memory": project.train_images,
-    "evaluate": project.test_images,
-    "compress": project.train_images,
-}
+SHARED = dict.fromkeys(("train_task", "build_memory", "compress"), project.train_images)
+SHARED["evaluate"] = project.test_images
 CUDA_KERNELS = "der.model.kernels.triton"
 MOST_NAMED = 3  # changes in a message
 S = TypeVar("S", bound=Section)
@@ -203,9 +199,8 @@ def is_shared(name: str) -> bool:
     images = SHARED[stage](int(step)) if stage in SHARED else None
     if images is None or project.is_unused(images):
         return False
-    return stage == "compress" or project.is_unused(
-        project.features(images)
-    )  # a frozen network takes seconds
+    # A frozen network takes seconds.
+    return stage == "compress" or project.is_unused(project.features(images))
 
 
 @contextmanager

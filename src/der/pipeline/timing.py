@@ -18,7 +18,6 @@ from der.pipeline import environment, project
 
 FILE = "seconds.jsonl"  # in the scratch directory: a line for every stage that ran
 
-
 Kept = TypeVar("Kept")
 _running: ContextVar[WorkClock] = ContextVar("_running")
 

@@ -177,13 +177,9 @@ def _legend(lines: Sequence[Line], size: Size) -> list[Spec]:
         return []
     names = ["\n".join(textwrap.wrap(name, 24 if size.file else size.width // 8)) for name in named]
     longest = max(len(row) for name in names for row in name.split("\n"))
-    colours = [line.colour for line in named.values()]
-    ranges: dict[str, Sequence[Any]] = {
-        "fill": colours,
-        "stroke": colours,
-        "strokeDash": [line.dashes for line in named.values()],
-        "shape": [line.shape if len(line.x) == 1 else "stroke" for line in named.values()],
-    }
+    ranges: dict[str, list[Any]] = {"fill": [line.colour for line in named.values()]}
+    ranges |= {"stroke": ranges["fill"], "strokeDash": [line.dashes for line in named.values()]}
+    ranges["shape"] = [line.shape if len(line.x) == 1 else "stroke" for line in named.values()]
     columns = 1 if size.file else max(min(len(names), size.width // (7 * longest + 40)), 1)
     return [key_layer(names, ranges, columns=columns)]
 
@@ -334,10 +330,8 @@ def memory_chart(exemplars: Sequence[NDArray[np.int64]]) -> Chart:
     band = [(float(counts.min()), float(counts.max())) for counts in exemplars]
     share = Line("exemplars per class", x, means, KINDS["memory"], 2.0, shape="circle", band=band)
     total = Line("exemplars of all classes", x, totals, GREY, shape="circle")
-    panels = [
-        Panel("per class", "", 220, [share]),
-        Panel("in all", "", 160, [total], {"domain": [0, 1.1 * max(totals)]}),
-    ]
+    panel = Panel("in all", "", 160, [total], {"domain": [0, 1.1 * max(totals)]})
+    panels = [Panel("per class", "", 220, [share]), panel]
     return _by_classes("Exemplars per class, and of all classes", panels)
 
 

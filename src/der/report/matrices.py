@@ -180,12 +180,11 @@ def grade_lost(points: Numbers, scale: float) -> Places:
 
 def name_cohorts(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
     """Name the classes of each step: all of them, or the first and the last."""
-    cohorts = []
-    for start, end in pairwise([0, *sizes]):
-        short = [shortened(one_line(name), COHORT) for name in names[start:end]]
-        listed = ", ".join(short)
-        cohorts.append(listed if len(listed) <= COHORT else f"{short[0]} … {short[-1]}")
-    return cohorts
+    short = [shortened(one_line(name), COHORT) for name in names]
+    cohorts = [short[start:end] for start, end in pairwise([0, *sizes])]
+    listed = [", ".join(cohort) for cohort in cohorts]
+    pairs = zip(listed, cohorts, strict=True)
+    return [text if len(text) <= COHORT else f"{cohort[0]} … {cohort[-1]}" for text, cohort in pairs]
 
 
 def confusion_chart(counts_KK: Places, names: Sequence[str], sizes: Sequence[int], step: int) -> Matrix:

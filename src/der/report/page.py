@@ -64,8 +64,6 @@ class FinishedRun:
 
 
 class Figure(NamedTuple):
-    """A chart in the page."""
-
     name: str  # in ids
     drawings: dict[str, Markup]  # for wide and for narrow screens
     data: dict[str, Any]  # for the script
@@ -81,8 +79,6 @@ class Pair(NamedTuple):
 
 
 class ClassRow(NamedTuple):
-    """The results of one class."""
-
     label: int
     name: str
     step: int  # that brought it
@@ -164,11 +160,8 @@ def fill(template: str, values: dict[str, Any]) -> str:
 
 def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]:
     sizes = [step["classes"] for step in run.steps]
-    epochs = [
-        f"step {step}, {record.phase}, epoch {record.epoch}"
-        for step, log in enumerate(run.logs, start=1)
-        for record in log
-    ]
+    every = [(step, record) for step, log in enumerate(run.logs, start=1) for record in log]
+    epochs = [f"step {step}, {record.phase}, epoch {record.epoch}" for step, record in every]
 
     def after(classes: float) -> str:
         step = f"step {sizes.index(int(classes)) + 1}, " if classes in sizes else ""
@@ -183,10 +176,8 @@ def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]
     }
     if len(run.steps) == 1:
         del shown["old_and_new"]
-    return {
-        name: figure(name, chart.spec, chart.places(say), sizes)
-        for name, (chart, say, sizes) in shown.items()
-    }
+    rows = [(name, *one) for name, one in shown.items()]
+    return {name: figure(name, chart.spec, chart.places(say), sizes) for name, chart, say, sizes in rows}
 
 
 def figure(
@@ -264,8 +255,6 @@ def show_parameters(count: int) -> str:
 
 
 class ComparedRun(NamedTuple):
-    """A finished run from git."""
-
     name: str  # as it was asked for
     revision: str  # of the commit, short
     summary: Summary
@@ -300,7 +289,8 @@ def measures_beside(
 ) -> list[tuple[verdict.Measured | None, verdict.Measured | None]]:
     """List average, end and forgetting of a run, each with its difference to the first run's or None."""
     own, others = verdict.judge(run.summary), verdict.judge(first.summary)
+    rows = list(zip(own, others, strict=True))
     return [
-        (one, None if run is first or one is None or other is None else verdict.difference(one, other))
-        for one, other in zip(own, others, strict=True)
+        (one, verdict.difference(one, other) if one and other and run is not first else None)
+        for one, other in rows
     ]

@@ -64,10 +64,8 @@ def exemplar_sheets(memory: Memory, classes: int) -> list[Sheet]:
     most = most_of_a_class(MOST_EXEMPLARS, classes)
     groups = [memory.of_class(label) for label in range(classes)]
     side = side_of(memory.images.shape[0], sum(min(len(images), most) for images in groups))
-    return [
-        make_sheet(images.pick(np.arange(min(most, len(images)))).copy(), side, len(images))
-        for images in groups
-    ]
+    shown = [images.pick(np.arange(min(most, len(images)))).copy() for images in groups]
+    return [make_sheet(some, side, len(images)) for some, images in zip(shown, groups, strict=True)]
 
 
 def mistake_album(
@@ -94,11 +92,10 @@ def mistake_album(
         sheets.append(make_sheet(pixels, side, total))
         places = {number: place for place, number in enumerate(numbers)}
         for found, mistaken in zip(shots, entries[label], strict=True):
-            known = [entry for entry in mistaken if entry.index in places]
-            if known:
-                found[label] = [
-                    (places[one.index], labels[one.predicted], round(100 * one.probability)) for one in known
-                ]
+            if known := [entry for entry in mistaken if entry.index in places]:
+                shares = [round(100 * one.probability) for one in known]
+                taken_for = [(places[one.index], labels[one.predicted]) for one in known]
+                found[label] = [(*pair, share) for pair, share in zip(taken_for, shares, strict=True)]
     counts = [len(one.entries) for one in mistakes]
     return Album(sheets, shots, whole=counts == [one.sum() for one in wrong])
 

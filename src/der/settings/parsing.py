@@ -96,8 +96,7 @@ def _quoted(value: Any) -> Any:
 
 def _editor() -> YAML:
     editor = YAML()
-    editor.preserve_quotes = True
-    editor.width = WIDTH
+    editor.preserve_quotes, editor.width = True, WIDTH
     null = ("tag:yaml.org,2002:null", "null")
     editor.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar(*null))
     return editor
@@ -149,11 +148,8 @@ def _explain(error: msgspec.ValidationError, kind: Any, value: Any, where: str) 
         return _join(where, str(error.__cause__))
     if isinstance(value, dict) and (fields := _fields(options)):
         return _explain_keys(fields, value, where)
-    bounds = [
-        f"{words} {at}"
-        for name, words in BOUNDS.items()
-        if (at := getattr(options[0], name, None)) is not None
-    ]
+    limits = [(words, getattr(options[0], name, None)) for name, words in BOUNDS.items()]
+    bounds = [f"{words} {at}" for words, at in limits if at is not None]
     if bounds and type(value) in NUMBERS.get(type(options[0]), ()):
         name = where.partition("[")[0]  # the bounds are those of every entry of a list
         return f"{name}: {_shorten(value)} is out of range; write a number {' and '.join(bounds)}"

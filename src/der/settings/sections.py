@@ -77,10 +77,7 @@ class DatasetSettings(Section, frozen=True):
 FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
 # For the JSON schema alone; __post_init__ checks the same with a clearer message.
 OrderSeed = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": LARGEST_SEED})]
-ALIKE: dict[str, Any] = {
-    "minItems": 1,
-    "anyOf": [{"items": {"type": kind}} for kind in ("integer", "string")],
-}
+ALIKE: dict[str, Any] = {"minItems": 1, "anyOf": [{"items": {"type": one}} for one in ("integer", "string")]}
 ClassOrder = (
     OrderSeed | Annotated[list[OrderSeed | str], Meta(extra_json_schema=ALIKE)] | Literal["alphabetical"]
 )
@@ -102,9 +99,8 @@ class ProtocolSettings(Section, frozen=True):
             raise UserError(f"class_order: {self.class_order!r} does not fit; write {FORMS}")
         for seed in seeds:
             if isinstance(seed, int) and not 0 <= seed <= LARGEST_SEED:
-                raise UserError(
-                    f"class_order: {seed} is no seed; write whole numbers from 0 to {LARGEST_SEED}"
-                )
+                fault = f"class_order: {seed} is no seed"
+                raise UserError(f"{fault}; write whole numbers from 0 to {LARGEST_SEED}")
 
 
 SPLITS = ("train", "test")  # names of the folders of training and test images
@@ -206,14 +202,11 @@ class PhaseSettings(ScheduleSettings, frozen=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reinitialize_heads and not self.warmup_epochs:
-            raise UserError(
-                "reinitialize_heads: there is no warm-up to end; write false, or warmup_epochs above 0"
-            )
+            fault = "reinitialize_heads: there is no warm-up to end"
+            raise UserError(f"{fault}; write false, or warmup_epochs above 0")
         if self.reinitialize_heads and self.warmup_epochs >= self.epochs:
-            raise UserError(
-                f"reinitialize_heads: warm-up ends after all {self.epochs} epochs; write false, or fewer "
-                "warmup_epochs"
-            )
+            fault = f"reinitialize_heads: warm-up ends after all {self.epochs} epochs"
+            raise UserError(f"{fault}; write false, or fewer warmup_epochs")
 
 
 class ClassifierSettings(ScheduleSettings, frozen=True):
@@ -224,12 +217,8 @@ class ClassifierSettings(ScheduleSettings, frozen=True):
 
 # What rebalancing names, and the functions that do it, which need torch.
 REBALANCINGS = {
-    "weight_alignment": "der.train.step:weight_alignment",
-    "classifier_learning": "der.train.step:classifier_learning",
-    "logistic": "der.train.step:logistic",
-    "lda": "der.train.step:lda",
-    "none": "der.train.step:no_rebalancing",
-}
+    name: f"der.train.step:{name}" for name in ("weight_alignment", "classifier_learning", "logistic", "lda")
+} | {"none": "der.train.step:no_rebalancing"}
 
 
 class DistillationSettings(Section, frozen=True):

@@ -121,22 +121,19 @@ def write_tables(
     for step, log in enumerate(logs, start=1):
         tables["training.csv"] += [[step, *record] for record in log]
     for name, rows in tables.items():  # with NaN for None: `dvc plots` draws an empty cell as zero
-        write_csv(
-            directory / name,
-            (["NaN" if cell is None or cell != cell else cell for cell in cells] for cells in rows),
-        )
+        shown = [["NaN" if cell is None or cell != cell else cell for cell in cells] for cells in rows]
+        write_csv(directory / name, shown)
 
 
 def read_logs(directories: Iterable[Path]) -> list[list[EpochRecord]]:
     """Read the records of steps 1, 2, ...; a value that a log leaves empty is NaN."""
-    logs = []
-    for directory in directories:
-        text = SealedDirectory(directory).file(LOG).read_text(encoding="utf-8")
-        log = []
-        for phase, epoch, *numbers in list(csv.reader(text.splitlines()))[1:]:
-            log.append(EpochRecord(phase, int(epoch), *(float(number or "nan") for number in numbers)))
-        logs.append(log)
-    return logs
+    files = [SealedDirectory(directory).file(LOG) for directory in directories]
+    tables = [list(csv.reader(file.read_text(encoding="utf-8").splitlines()))[1:] for file in files]
+
+    def record(phase: str, epoch: str, *numbers: str) -> EpochRecord:
+        return EpochRecord(phase, int(epoch), *(float(one or "nan") for one in numbers))
+
+    return [[record(*row) for row in rows] for rows in tables]
 
 
 def results_table(summary: Summary, width: int | None = None) -> str:

@@ -149,12 +149,8 @@ def forgetting_error(summary: Summary, matrix: NDArray[np.float64] | None) -> fl
         best, last = np.full(len(images), min(max(after + lost, 0.0), 100.0)), np.full(len(images), after)
     else:
         best, last = np.nanmax(matrix[:-1, :-1], axis=0), matrix[-1, :-1]
-    errors = [
-        sampling_error(accuracy, count)
-        for accuracies in (best, last)
-        for accuracy, count in zip(accuracies.tolist(), images, strict=True)
-    ]
-    return math.hypot(*errors) / len(images)
+    pairs = zip([*best.tolist(), *last.tolist()], [*images, *images], strict=True)
+    return math.hypot(*(sampling_error(accuracy, count) for accuracy, count in pairs)) / len(images)
 
 
 def compare(summary: Summary, reference: Reference) -> tuple[Measured, Measured]:
@@ -200,10 +196,8 @@ def describe_changes(before: Summary, now: Summary) -> list[str]:
         if old["classes"] != new["classes"]:  # no accuracy from here on can be compared
             lines.append(f"{new['classes']} instead of {old['classes']} classes after step {step}")
             break
-    for key, name in POINTS.items():
-        was, is_now = before[key], now[key]  # type: ignore[literal-required]
-        if was != is_now:
-            lines.append(_move(name, was, is_now))
+    measures = [(name, before[key], now[key]) for key, name in POINTS.items()]  # type: ignore[literal-required]
+    lines += [_move(name, was, is_now) for name, was, is_now in measures if was != is_now]
     moved = {
         step: (old["top1"], new["top1"])
         for step, (old, new) in pairs.items()
@@ -226,8 +220,6 @@ def _move(name: str, before: float | None, now: float | None) -> str:
 
 
 class SweepRun(NamedTuple):
-    """One finished run."""
-
     setting: dict[str, Any]  # parameters that tell settings apart; the same keys for all runs
     repetition: dict[str, Any]  # parameters that tell runs of one setting apart
     metrics: dict[str, float | None]  # by METRICS; None where a measure does not exist
@@ -241,8 +233,6 @@ class Spread(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One setting."""
-
     setting: dict[str, Any]
     runs: int
     metrics: dict[str, Spread]  # by METRICS

@@ -67,9 +67,7 @@ class Draws:
     brightness: Tensor  # float32, factor
     operations: Tensor  # int64 (N, K), numbers of a policy's operations; K is 0 without one
     hole: Tensor  # float32 (N, 2), row and column of the middle of cutout's square, as fractions of the side
-    mix: (
-        Tensor  # float32 (N, 3), of CutMix: lambda and the middle of the box; a batch takes its first image's
-    )
+    mix: Tensor  # float32 (N, 3), CutMix's lambda and middle of the box; a batch takes its first image's
 
     def to(self, device: torch.device) -> "Draws":
         return Draws(*(upload(getattr(self, name), device) for name in self.__dataclass_fields__))
@@ -119,8 +117,7 @@ def draw_boxes(images: int, area: list[float], stream: torch.Generator) -> Tenso
     ratio = (4 / 3) ** ((2 * aspect - 1) / 2)  # the square root of width over height
     if area[0] == 1:
         ratio = torch.ones_like(ratio)
-    height = (fraction.sqrt() / ratio).clamp(max=1)
-    width = (fraction.sqrt() * ratio).clamp(max=1)
+    height, width = (fraction.sqrt() / ratio).clamp(max=1), (fraction.sqrt() * ratio).clamp(max=1)
     return torch.stack([height, width, top * (1 - height), left * (1 - width)], dim=1)
 
 
@@ -155,8 +152,7 @@ def augment(images_BHWC: Tensor, draws: Draws, settings: AugmentationSettings) -
         images = torch.where(draws.flip[:, None, None, None], images.flip(3), images)
     if settings.brightness:
         # Truncation, not rounding: Pillow's blend casts to bytes.
-        brighter = (images * draws.brightness[:, None, None, None]).clamp(0, 255)
-        images = brighter.to(torch.uint8)
+        images = (images * draws.brightness[:, None, None, None]).clamp(0, 255).to(torch.uint8)
     return images
 
 
@@ -234,8 +230,7 @@ class Feed:
         precision: torch.dtype,
         device: torch.device,
     ) -> None:
-        self.device = device
-        self.precision = precision
+        self.device, self.precision = device, precision
         self.frozen = [place_folded(extractor, device, precision) for extractor in frozen]
         self.normalize = Normalize(normalization).to(device)
         self.augmentation = augmentation
@@ -244,13 +239,12 @@ class Feed:
             from der.train.policies import Operations
 
             self.operations = Operations(augmentation.policy, images.side, device)
-        self.pixels = images.pixels
-        self.labels = torch.from_numpy(images.labels).to(device)
+        self.pixels, self.labels = images.pixels, torch.from_numpy(images.labels).to(device)
         self.classes = int(images.labels.max()) + 1  # seen: a step has images of all
         self.resident: Tensor | None = None  # all images on the device, if they fit there
         if fits(images.pixels, device):
-            chunks = images.pixels.chunks()
-            self.resident = torch.cat([torch.from_numpy(chunk).to(device) for chunk in chunks])
+            chunks = [torch.from_numpy(chunk).to(device) for chunk in images.pixels.chunks()]
+            self.resident = torch.cat(chunks)
 
     def batches(self, draws: Draws, size: int) -> Iterator[Batch]:
         """Yield every image once, in the order of ``draws``, ``size`` per batch; the last may be smaller."""
@@ -315,10 +309,8 @@ def take_shards(draws: Draws, size: int, before: int) -> tuple[Draws, list[int],
     starts = range(0, len(draws.order), size)
     wholes = [min(size, len(draws.order) - start) for start in starts]
     slices = [distributed.shard(whole) for whole in wholes]
-    places = [
-        at + torch.arange(own.start - before, own.stop) % whole
-        for at, whole, own in zip(starts, wholes, slices, strict=True)
-    ]
+    rows = zip(starts, wholes, slices, strict=True)
+    places = [at + torch.arange(own.start - before, own.stop) % whole for at, whole, own in rows]
     return draws[torch.cat(places)], [own.stop - own.start for own in slices], wholes
 
 

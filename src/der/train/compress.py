@@ -41,8 +41,7 @@ class CompressionObjective(nn.Module):
         self, extractor: nn.Module, head: nn.Linear, whole: nn.Linear, weights_C: Tensor, temperature: float
     ) -> None:
         super().__init__()
-        self.extractor = extractor
-        self.head = head
+        self.extractor, self.head = extractor, head
         self.whole = copy.deepcopy(whole).requires_grad_(False)
         self.register_buffer("weights", weights_C, persistent=False)
         self.temperature = temperature
@@ -90,16 +89,9 @@ def compress(
     engine.release()
     network = networks.Network([extractor], head).eval()
     check_scores(network, run.normalization, images, run.device, run.step)
-    return Checkpoint(
-        network,
-        replace(
-            metadata,
-            shapes=metadata.shapes[:1],
-            parameters=networks.count_parameters(network),
-            parameters_trained=sum(one.numel() for one in objective.parameters() if one.requires_grad),
-            gamma=None,
-        ),
-    )
+    trained = sum(one.numel() for one in objective.parameters() if one.requires_grad)
+    sizes = {"parameters": networks.count_parameters(network), "parameters_trained": trained}
+    return Checkpoint(network, replace(metadata, shapes=metadata.shapes[:1], **sizes, gamma=None))
 
 
 def with_own_means(memory: Memory, checkpoint: Checkpoint, device: torch.device) -> Memory:

@@ -133,10 +133,8 @@ def fit_classifier(
     seen_NP = np.concatenate([one[:, 0] for one in features_by_class])
     logits_NK = seen_NP @ fitted.weight_KP.T.astype(np.float64) + fitted.bias_K
     own_N = logits_NK[np.arange(len(labels_N)), labels_N]
-    loss, right_N = (
-        np.mean(special.logsumexp(logits_NK, axis=1) - own_N),
-        logits_NK.argmax(axis=1) == labels_N,
-    )
+    loss = np.mean(special.logsumexp(logits_NK, axis=1) - own_N)
+    right_N = logits_NK.argmax(axis=1) == labels_N
     return fitted, EpochRecord(CLASSIFIER, 1, 0.0, float(loss), 0.0, float(100 * np.mean(right_N)))
 
 

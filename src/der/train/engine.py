@@ -303,18 +303,11 @@ class SGD:
     def step(self) -> None:
         for group in self.groups:
             moved = [value for value in group.parameters if value.grad is not None]
-            sgd(
-                [*moved],
-                [value.grad for value in moved if value.grad is not None],
-                [self.momenta[value] for value in moved] if self.momentum else [],
-                fused=self.fused,
-                weight_decay=group.weight_decay,
-                momentum=self.momentum,
-                lr=group.rate,
-                dampening=0,
-                nesterov=False,
-                maximize=False,
-            )
+            gradients = [value.grad for value in moved if value.grad is not None]
+            momenta: list[Tensor | None] = [self.momenta[one] for one in moved] if self.momentum else []
+            own: dict[str, Any] = {"lr": group.rate, "weight_decay": group.weight_decay}
+            own |= {"momentum": self.momentum, "fused": self.fused}
+            sgd([*moved], gradients, momenta, **own, dampening=0, nesterov=False, maximize=False)
 
 
 Captured = tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]  # and the tensors that it reads

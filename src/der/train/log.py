@@ -93,8 +93,7 @@ class TensorBoard:
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
-        self.directory = directory
-        self.warn = warn
+        self.directory, self.warn = directory, warn
         self.writer: SummaryWriter | None = None
         self.usable = True
 
@@ -150,8 +149,7 @@ class Progress(Listener):
     """
 
     def __init__(self, title: str, curves: TensorBoard | None = None) -> None:
-        self.title = title
-        self.curves = curves
+        self.title, self.curves = title, curves
         self.later: dict[str, int] = {}  # epochs of the phases to come
         self.done = 0  # epochs of the step
         self.bar = tqdm(desc=title, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True)

@@ -211,8 +211,7 @@ class Distillation(nn.Module):
     ) -> None:
         """Distil from the previous ``head``; ``channels`` are those that each frozen extractor has."""
         super().__init__()
-        self.settings = settings
-        self.old_classes = head.out_features
+        self.settings, self.old_classes = settings, head.out_features
         buffers = {
             "weight": head.weight.detach(),
             "bias": None if head.bias is None else head.bias.detach(),

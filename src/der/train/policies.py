@@ -53,10 +53,8 @@ def draw_operations(policy: Policy, images: int, stream: torch.Generator) -> Ten
         operations = known[torch.randint(len(known), (images, 1), generator=stream)]
         levels = torch.randint(LEVELS[policy], (images, 1), generator=stream)
     else:
-        pairs = [
-            [(OPERATIONS.index(name), share, level or 0) for name, share, level in pair]
-            for pair in AutoAugment(AutoAugmentPolicy.CIFAR10).policies
-        ]
+        listed = AutoAugment(AutoAugmentPolicy.CIFAR10).policies
+        pairs = [[(OPERATIONS.index(name), share, at or 0) for name, share, at in pair] for pair in listed]
         drawn = torch.tensor(pairs)[torch.randint(len(pairs), (images,), generator=stream)]
         left_out = torch.rand(images, 2, generator=stream) >= drawn[..., 1]
         operations = drawn[..., 0].long().masked_fill(left_out, OPERATIONS.index("Identity"))

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from der.core import errors, files
-from der.core.cost import Spent, WorkClock, waiting
+from der.core import cost, errors, files
 from der.train.log import EpochRecord
 
 if TYPE_CHECKING:  # removing state needs no torch, which takes seconds to import
@@ -66,10 +65,9 @@ class StateStore(StateKeeper):
     tells of this, and of damaged state. ``clock`` counts the training's cost, earlier runs included.
     """
 
-    def __init__(self, root: Path, key: str, warn: Warn, clock: WorkClock | None = None) -> None:
-        self.directory = root / f"{PREFIX}{key}"
-        self.warn = warn
-        self.clock = clock or WorkClock()
+    def __init__(self, root: Path, key: str, warn: Warn, clock: cost.WorkClock | None = None) -> None:
+        self.directory, self.warn = root / f"{PREFIX}{key}", warn
+        self.clock = clock or cost.WorkClock()
         self.phases: dict[str, Saved] = {}
         self.next_write = 0.0  # when, as of time.perf_counter
 
@@ -83,7 +81,7 @@ class StateStore(StateKeeper):
             except Timeout:
                 named = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
                 self.warn(f"{self.directory}: in use by {named}; waiting until it ends")
-                with waiting():
+                with cost.waiting():
                     lock.acquire()
             holder.write_text(f"process {os.getpid()}", encoding="utf-8")
             remove_old(self.directory.parent)
@@ -128,9 +126,8 @@ class StateStore(StateKeeper):
         (self.directory / FINISHED).write_text(checkpoint, encoding="utf-8")
 
     def _unwritable(self, error: OSError) -> UnwritableState:
-        return UnwritableState(
-            f"{self.directory}: training state cannot be written ({error.strerror}); make room there"
-        )
+        fault = f"training state cannot be written ({error.strerror})"
+        return UnwritableState(f"{self.directory}: {fault}; make room there")
 
 
 def remove_finished(root: Path, checkpoint: str) -> None:
@@ -152,7 +149,7 @@ def _remove_unused(root: Path, wanted: Callable[[Path], bool]) -> None:
                     shutil.rmtree(found, ignore_errors=True)
 
 
-def serialize(phases: Mapping[str, Saved], spent: Spent) -> bytes:
+def serialize(phases: Mapping[str, Saved], spent: cost.Spent) -> bytes:
     """Write a file's bytes: the SHA-256 of the rest, a line of JSON, and the phases' states in a row."""
     header = [(name, saved.records, saved.state.numel()) for name, saved in phases.items()]
     states = b"".join(saved.state.numpy().tobytes() for saved in phases.values())
@@ -160,7 +157,7 @@ def serialize(phases: Mapping[str, Saved], spent: Spent) -> bytes:
     return hashlib.sha256(content).digest() + content
 
 
-def deserialize(content: bytes) -> tuple[dict[str, Saved], Spent]:
+def deserialize(content: bytes) -> tuple[dict[str, Saved], cost.Spent]:
     """Read the bytes of ``serialize``; raises ValueError if they are not whole."""
     import torch
 
@@ -170,4 +167,4 @@ def deserialize(content: bytes) -> tuple[dict[str, Saved], Spent]:
     spent, header = json.loads(line)
     states = torch.from_numpy(np.frombuffer(values, np.float32).copy()).split([size for *_, size in header])
     records = {name: [EpochRecord(*one) for one in listed] for name, listed, _ in header}
-    return dict(zip(records, map(Saved, records.values(), states), strict=True)), Spent(*spent)
+    return dict(zip(records, map(Saved, records.values(), states), strict=True)), cost.Spent(*spent)

@@ -58,8 +58,6 @@ class StepInputs:
 
 
 class TrainedStep(NamedTuple):
-    """The results of a step."""
-
     checkpoint: Checkpoint
     records: list[log.EpochRecord]
 
@@ -181,11 +179,9 @@ def learn_representation(
         backbones.check_masks(network_settings, settings.masks)
         assert isinstance(newest, resnet.ResNet)
         masks = ChannelMasks(newest, settings.masks, randomness.generator(settings.seed, "masks", run.step))
+    stream, classes = randomness.generator(settings.seed, "auxiliary classifier", run.step), network.classes
     auxiliary = networks.random_linear(
-        newest.features,
-        network.classes - run.old_classes + 1,
-        network_settings,
-        randomness.generator(settings.seed, "auxiliary classifier", run.step),
+        newest.features, classes - run.old_classes + 1, network_settings, stream
     )
     auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
     distillation, weights = None, settings.incremental.distillation
@@ -304,11 +300,8 @@ def place_classifier(head: nn.Linear, fitted: convex.Fitted) -> None:
 def balanced_subset(labels_N: NDArray[np.int64], stream: torch.Generator) -> NDArray[np.int64]:
     """Choose at random as many images of each class as the rarest class has; return sorted indices."""
     rarest = int(np.bincount(labels_N)[np.unique(labels_N)].min())
-    chosen = []
-    for label in np.unique(labels_N):
-        indices = np.flatnonzero(labels_N == label)
-        order = torch.randperm(len(indices), generator=stream).numpy()
-        chosen.append(indices[order[:rarest]])
+    groups = [np.flatnonzero(labels_N == label) for label in np.unique(labels_N)]
+    chosen = [one[torch.randperm(len(one), generator=stream).numpy()[:rarest]] for one in groups]
     return np.sort(np.concatenate(chosen))
 
 

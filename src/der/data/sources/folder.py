@@ -21,8 +21,6 @@ LARGEST_RATIO = 500  # unpacked bytes per packed byte: pictures stay far below, 
 
 
 class Entry(NamedTuple):
-    """A file or folder of a tree."""
-
     parts: tuple[str, ...]  # of its path below the root
     file: Path | None  # where the content can be read; None for a folder
 
@@ -59,7 +57,7 @@ def check_folder(settings: DatasetSettings) -> None:
     path = Path(settings.path)
     if path.is_dir():
         _sort(scan(path), str(path))
-    elif path.exists():
+    else:
         list_classes(settings)
 
 
@@ -133,9 +131,8 @@ def build_tree(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
 
 def check_no_link(directory: Path) -> None:
     if directory.is_symlink():
-        raise UserError(
-            f"{directory}: a link to a directory, in which DVC notices no change; put the directory there"
-        )
+        fault = "a link to a directory, in which DVC notices no change"
+        raise UserError(f"{directory}: {fault}; put the directory there")
 
 
 def unwrap(archive: Path, entries: list[Entry]) -> tuple[str, list[Entry]]:
@@ -161,12 +158,8 @@ def _scan(root: Path, parts: tuple[str, ...], levels: int) -> Iterator[Entry]:
     except OSError as error:
         raise UserError(f"{directory}: cannot be read ({error.strerror})") from None
     for item in items:
-        try:
-            item.name.encode()  # DVC and JSON have no other names
-        except UnicodeEncodeError:
-            raise UserError(
-                f"{directory}: {item.name!a} is no UTF-8, as names of files are; rename it"
-            ) from None
+        if any(0xD800 <= ord(letter) <= 0xDFFF for letter in item.name):  # DVC and JSON have no such names
+            raise UserError(f"{directory}: {item.name!a} is no UTF-8, as names of files are; rename it")
         inside = (*parts, item.name)
         if item.is_dir():
             if not pictures.is_ignored(item.name):
@@ -186,12 +179,11 @@ def _sort(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
         counts = {split: len(tree[split].get(name, [])) for split in SPLITS if split in tree}
         for split, count in counts.items():
             if not count:
-                kind = "training" if split == "train" else "test"
+                kind = {"train": "training", "test": "test"}[split]
                 raise UserError(f"{where}/{split}/{name}: the class has no {kind} images; add some there")
         if sum(counts.values()) < 2:
-            raise UserError(
-                f"{where}/train/{name}: one image cannot be divided into training and test images; add more"
-            )
+            fault = "one image cannot be divided into training and test images"
+            raise UserError(f"{where}/train/{name}: {fault}; add more")
     if len(names) < 2:
         raise UserError(f"{where}: has {len(names)} of the two classes that are needed; add train/<class>/")
     return tree, passed_over
@@ -208,21 +200,15 @@ def _classes(
         else:
             is_test = choose_tests(name, len(train), settings)
             classes.append((name, [*compress(train, ~is_test)], [*compress(train, is_test)]))
-    listed = [
-        pictures.Picture("/".join((where, *parts)), file)
-        for _, *both in classes
-        for parts, file in chain(*both)
-        if file is not None
-    ]
+    every = [one for _, *both in classes for one in chain(*both)]
+    listed = [pictures.Picture("/".join((where, *parts)), file) for parts, file in every if file is not None]
     faults: list[pictures.Fault] = []
     with closing(pictures.decode(listed, settings.side, settings.channels, len(listed))) as decoded:
         for number, (name, *parts) in enumerate(classes):
             files = [scratch / f"{number}.{split}.npy" for split in SPLITS]
-            found = [
-                fault
-                for file, part in zip(files, parts, strict=True)
-                for fault in pictures.write_decoded(file, range(len(part)), decoded, settings)
-            ]
+            found = list[pictures.Fault]()
+            for file, part in zip(files, parts, strict=True):
+                found += pictures.write_decoded(file, range(len(part)), decoded, settings)
             faults += found if "test" in splits else sorted(found)
             if not faults:  # else read the other pictures, so that one message names all faults
                 read = [read_array(file, mapped=True) for file in files]
@@ -245,9 +231,7 @@ def survey(archive: Path) -> list[Entry]:
 
 @lru_cache(maxsize=1)  # seconds for 100,000 members, and asked for several times
 def _survey(archive: Path, packed: int, _moment: int) -> list[Entry]:
-    entries: list[Entry] = []
-    files: set[tuple[str, ...]] = set()
-    total = 0
+    entries, files, total = list[Entry](), set[tuple[str, ...]](), 0
     with _readable(archive):
         for name, is_folder, size in _members(archive):
             parts = tuple(part for part in name.split("/") if part not in ("", "."))

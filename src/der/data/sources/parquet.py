@@ -34,8 +34,6 @@ IMAGE, LABEL = ("image", "img"), "label"  # names of columns, where no metadata 
 
 
 class Columns(NamedTuple):
-    """The two columns to read from a file."""
-
     image: str
     label: str
     names: list[str] | None  # of labels that are whole numbers; None: the number itself, or the label is text
@@ -138,10 +136,8 @@ def _find_columns(file: Path) -> Columns:
         label = max(labels, key=lambda name: len(labels[name]), default=LABEL)
         label = LABEL if LABEL in labels else label
         if len(images) != 1 or label not in schema.names:
-            raise UserError(
-                f"{file}: the columns {', '.join(schema.names)} are not one of pictures and one of labels; "
-                f"name them {IMAGE[0]} and {LABEL}"
-            )
+            fault = f"{file}: the columns {', '.join(schema.names)} are not one of pictures and one of labels"
+            raise UserError(f"{fault}; name them {IMAGE[0]} and {LABEL}")
     return Columns(images[0], label, labels.get(label))
 
 
@@ -153,9 +149,8 @@ def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
             raise UserError(f"{file}: labels are of type {type(label).__name__}; write whole numbers or text")
         if isinstance(label, int) and columns.names is not None:
             if not 0 <= label < len(columns.names):
-                raise UserError(
-                    f"{file}: label {label} of row {row} has no name; {len(columns.names)} are known, from 0"
-                )
+                known = f"{len(columns.names)} are known, from 0"
+                raise UserError(f"{file}: label {label} of row {row} has no name; {known}")
             label = columns.names[label]
         yield composed(str(label))
 

@@ -21,16 +21,8 @@ from der.data.sources import Images
 from der.settings.sections import DatasetSettings
 
 DEBRIS = ("__macosx", "icon\r", "thumbs.db", "desktop.ini", "@eadir")  # what operating systems leave behind
-OTHER_FILES = (  # suffixes of what people and programs keep beside pictures, and Pillow does not read
-    *(".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".odt", ".log"),
-    *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".xls", ".xlsx"),
-    *(".npy", ".npz", ".pkl", ".mat", ".h5", ".db", ".sqlite", ".py", ".ipynb", ".sh", ".md5", ".sha256"),
-    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".mp3", ".m4a", ".wav"),
-    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv", ".flv", ".ogv"),
-    *(".3gp", ".3g2", ".mts", ".m2ts", ".vob", ".lrv"),
-    *(".bak", ".tmp", ".part", ".crdownload", ".lock", ".dvc", ".aae", ".xmp", ".thm", ".pp3", ".dop"),
-    *(".lnk", ".url", ".webloc"),
-)
+# Suffixes of what people and programs keep beside pictures, and Pillow does not read.
+OTHER_FILES = tuple(Path(__file__).with_suffix(".txt").read_text(encoding="ascii").split())
 
 MOST_WORKERS = 8  # threads; each holds a whole picture in memory
 CHUNK = 128  # pictures decoded before the next are begun
@@ -46,15 +38,11 @@ decoding_large = threading.Lock()
 
 
 class Picture(NamedTuple):
-    """A picture to decode."""
-
     place: str  # where it is, for messages
     content: Path | bytes  # the file, or what is in it
 
 
 class Fault(NamedTuple):
-    """A picture that cannot be read."""
-
     place: str
     sentence: str
 
@@ -73,10 +61,9 @@ def decode(
 ) -> Generator[Images | Fault, None, None]:
     """Decode pictures in threads, a chunk at a time; yield each image, or its fault, in order."""
     Image.init()  # two threads could miss a format while Pillow still loads its formats
-    workers = min(os.cpu_count() or 1, MOST_WORKERS)
     left = iter(pictures)
     with (
-        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_WORKERS)) as pool,
         tqdm(total=total, unit="picture", disable=None if total else True, leave=False) as bar,
     ):
         while chunk := list(islice(left, CHUNK)):
@@ -90,9 +77,7 @@ def _decode(picture: Picture, side: int, channels: int) -> Images | Fault:
     try:
         if isinstance(content, bytes):
             return read_picture(io.BytesIO(content), place, side, channels)
-        if os.path.exists(content) and not os.path.isfile(
-            content
-        ):  # opening a pipe waits for someone to write
+        if content.exists() and not content.is_file():  # opening a pipe waits for someone to write
             return Fault(place, f"{place}: no file, or a folder that cannot be listed; allow it or remove it")
         return read_picture(content, place, side, channels)
     except UserError as error:

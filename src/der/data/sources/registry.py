@@ -97,8 +97,6 @@ class Source:
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of classes and images of a data set."""
-
     classes: int
     train: int  # images
     test: int  # images
@@ -156,8 +154,7 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
     found: object = find_source(settings).read(settings, scratch)
     if not isinstance(found, Iterable):
         raise UserError(f"{where}: returns a {type(found).__name__}; yield a ClassImages for every class")
-    before: str | None = None
-    count = 0
+    before, count = None, 0
     try:
         for one in found:
             with naming(where):

@@ -215,9 +215,8 @@ def _find_pairs(module: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, str]]
         before: Any = node.args[0] if node.args else None
         if not _calls(module, node, nn.BatchNorm2d) or not isinstance(before, fx.Node):
             continue
-        if not _calls(module, before, nn.Conv2d) or len(before.users) != 1:
-            continue
-        if calls[node.target] == calls[before.target] == 1:
+        alone = len(before.users) == calls[node.target] == calls[before.target] == 1
+        if alone and _calls(module, before, nn.Conv2d):
             yield str(before.target), str(node.target)
 
 

@@ -134,9 +134,8 @@ def compile_source(source: str) -> tuple[ctypes.CDLL, str]:
     """
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
-        raise Unavailable(
-            f"there is no C++ compiler, neither {', '.join(COMPILERS[:-1])} nor {COMPILERS[-1]}"
-        )
+        *some, last = COMPILERS
+        raise Unavailable(f"there is no C++ compiler, neither {', '.join(some)} nor {last}")
     try:
         with TemporaryDirectory() as directory:
             unit, library = (str(Path(directory) / name) for name in ("kernels.o", "kernels.so"))
