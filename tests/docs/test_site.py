@@ -20,13 +20,14 @@ FETCHED = re.compile(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as `make docs` builds it."""
+    """The site as `make docs` builds it, with the outputs of the tutorial on record."""
     (line,) = re.findall(r"^docs: .*\n\t(?:\w+=\w+ )*mkdocs (.+)$", read_page("Makefile"), re.MULTILINE)
     place = tmp_path_factory.mktemp("site")
     words = [sys.executable, "-m", "mkdocs", *line.split(), "--site-dir", str(place)]
     # mkdocs follows the proxy of the environment: one where nobody answers.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     environment = os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "ignore"}
+    environment["DOCS_RECORDED"] = "1"
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return place
@@ -43,6 +44,12 @@ def test_every_page_is_built_and_fetches_nothing_from_elsewhere(site: Path) -> N
     assert not (site / "hooks.py").exists()
     styles = "".join(path.read_text(encoding="utf-8") for path in (site / "assets").rglob("*.css"))
     assert not re.search(r"@import|url\(['\"]?(?:https?:)?//", styles)
+
+
+def test_the_tutorial_is_a_page_with_its_outputs(site: Path) -> None:
+    text = (site / "tutorial/index.html").read_text(encoding="utf-8")
+    assert text.count('src="data:image/png;base64,') == 2 and "DERClassifier(learned 10 classes) True" in text
+    assert 'href="tutorial/"' in (site / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_reference_has_all_that_is_public(site: Path) -> None:
