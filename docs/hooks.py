@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: the tutorial as a page, links out of docs/ to the repository, and the table of settings."""
+"""Hooks of mkdocs: the tutorial as a page, links out of docs/, and the table of settings."""
 
 import os
 import re
