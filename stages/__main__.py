@@ -6,22 +6,13 @@ The files are those of `dvc repro`; on a machine with DVC, `dvc commit` takes th
 import argparse
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
+from typing import Any
 
 from der.core import distributed
 from der.pipeline import environment, presets, project, provenance, runs
 from der.pipeline.stage import Given, ending, is_shared, perform_check, perform_stage
-from stages import (
-    build_memory,
-    check,
-    compress,
-    download,
-    evaluate,
-    features,
-    initialize,
-    split,
-    summarize,
-    train_task,
-)
+from stages import check
 
 PAGE_NEEDS = ("jinja2",)  # packages that only the page needs
 
@@ -39,19 +30,11 @@ def run_report(given: Given) -> str:
 
 def list_stages(steps: int) -> dict[str, Callable[[Given], str]]:
     """List every stage after check by its name in DVC, in the order of a run."""
-    stages: dict[str, Callable[[Given], str]] = {
-        "download": download.run,
-        "split": split.run,
-        "initialize": initialize.run,
-        "features": features.run,
-    }
-    for step in range(1, steps + 1):
-        stages[f"train_task@{step}"] = partial(train_task.run, step)
-        stages[f"build_memory@{step}"] = partial(build_memory.run, step)
-        stages[f"evaluate@{step}"] = partial(evaluate.run, step)
-        stages[f"compress@{step}"] = partial(compress.run, step)
-    stages["summarize"] = summarize.run
-    stages["report"] = run_report
+    stages: dict[str, Callable[[Given], str]] = {}
+    for stage in project.stages_of(steps)[1:]:
+        name, _, step = stage.partition("@")
+        run: Any = run_report if name == "report" else import_module(f"stages.{name}").run
+        stages[stage] = partial(run, int(step)) if step else run
     return stages
 
 

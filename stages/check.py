@@ -11,7 +11,6 @@ from der.pipeline.stage import run_check
 
 
 def list_fingerprinted() -> list[str]:
-    """List the stages after this one by their scripts."""
     names = [path.stem for path in Path(__file__).parent.glob("*.py")]
     return sorted(name for name in names if not name.startswith("__") and name != "check")
 

@@ -3,9 +3,8 @@
 Where the network learns, it leaves markers. What earlier runs have computed of the same images, it takes.
 """
 
-import hashlib
-import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
@@ -13,17 +12,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from der.core import files
-from der.core.errors import DamageError
+from der.core import errors, files
 from der.data.arrays import class_file, read_classes
 from der.model.records import Records, read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_stage
 from der.settings.sections import NetworkSettings, TrainSettings, to_values
 
-NETWORK = "network"  # a checkpoint without classes
-KEY = "key.json"  # of what the features depend on besides the images
 GROUP = 512  # images that are computed before they are kept for a run that goes on from here
+MONTH = 30 * 24 * 3600.0  # seconds
 PAUSE = 10.0  # seconds between signs of progress
 
 
@@ -38,7 +35,7 @@ def run(given: Given) -> str:
             for images in (project.train_images(step), project.test_images(step)):
                 project.mark_unused("features", step, directory / images.relative_to(project.TASKS))
         if not used:
-            project.mark_unused("features", 0, directory / NETWORK)
+            project.mark_unused("features", 0, directory / project.NETWORK.name)
         given.confirm()
     return f"features: {sentence}"
 
@@ -58,10 +55,12 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
     assert start is not None  # section network demands weights of what is frozen
     checkpoint = start_frozen(settings, classes, start)
     decisive = [to_values(checkpoint.metadata), name_arithmetic(device), digest, given.text]
-    key = hashlib.sha256(repr(decisive).encode()).hexdigest()
-    scratch = environment.scratch_root() / f"features-{key[:32]}"
-    known = [*read_known(key), *map(files.read_array, sorted(scratch.glob("*.npy")))]
-    features = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, known)
+    key = files.digest(repr(decisive).encode())
+    store = environment.scratch_root() / f"features-{key[:32]}"
+    remove_old(store)
+    computer = FrozenFeatures(
+        checkpoint.network, checkpoint.metadata.normalization, device, read_store(store)
+    )
     views = count_views(given.section(TrainSettings, "train"))
     with environment.computing("features", device), tqdm(desc="features", unit=" images") as bar:
         bar.mininterval = bar.mininterval if sys.stderr.isatty() else PAUSE
@@ -77,25 +76,40 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
                 for name in old:
                     files.link_or_copy(before / name, folder / name)
                 for first in range(0, len(names), size):
-                    some = features.records(classes[first : first + size], count)
+                    some = computer.records(classes[first : first + size], count)
                     for name, records in zip(names[first : first + size], some, strict=True):
                         files.write_array(folder / class_file(name), records)
-                        files.write_array(scratch / f"{place.name}{step}-{class_file(name)}", records)
                         bar.update(len(records))
-    save_checkpoint(directory / NETWORK, checkpoint)
-    given.confirm()
-    shutil.rmtree(scratch, ignore_errors=True)
-    files.write_sealed(directory / KEY, {"key": key})
-    return f"{features.computed} views of {bar.n:,} images were new"
+                    keep(store, computer.new)
+    save_checkpoint(directory / project.NETWORK.name, checkpoint)
+    return f"{computer.computed} views of {bar.n:,} images were new"
 
 
-def read_known(key: str) -> Iterator[Records]:
-    """Read the records that an earlier run left, if they are of the same ``key``, without damaged ones."""
-    if not project.holds(project.FEATURES / KEY, {"key": key}):
-        return
-    for manifest in project.FEATURES.glob(f"*/*/{files.MANIFEST}"):
-        with suppress(DamageError):
-            yield from read_records(manifest.parent).values()
+# In the scratch directory, what was computed waits for runs that need it again, or go on after an
+# interruption. No result depends on it.
+
+
+def keep(store: Path, new: list[Records]) -> None:
+    """Move the ``new`` records to the store."""
+    while new:
+        records = new.pop()
+        name = files.digest(records["image"].tobytes())[:32]
+        with files.sealed_directory(store / f"{name}-{records['features'].shape[1]}") as folder:
+            files.write_array(folder / "records.npy", records)
+
+
+def read_store(store: Path) -> Iterator[Records]:
+    """Read the records of images in the store, without damaged ones."""
+    for place in sorted(store.glob("*-[12]")):
+        with suppress(errors.DamageError):
+            yield from read_records(place).values()
+
+
+def remove_old(store: Path) -> None:
+    """Remove other stores that no run has added to for a month."""
+    for other in store.parent.glob("features-*"):
+        if other != store and time.time() - other.stat().st_mtime > MONTH:
+            files.remove(other)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """report: write the run as one HTML page, and print the table of results at the end."""
 
-from der.core.errors import UserError
-from der.core.files import SealedDirectory
+from der.core import errors, files
 from der.pipeline import project
 from der.pipeline.dvc import forget_misrecorded
 from der.pipeline.environment import scratch_root
@@ -14,9 +13,9 @@ from der.train.resume import remove_finished
 
 def run(given: Given) -> str:
     if sentences := forget_misrecorded():
-        raise UserError(f"{'; '.join(sentences)}: run `dvc repro` again")
+        raise errors.UserError(f"{'; '.join(sentences)}: run `dvc repro` again")
     for step in filter(project.is_compressed, range(1, project.chain_length() + 1)):
-        remove_finished(scratch_root(), SealedDirectory(project.compressed(step)).digest)
+        remove_finished(scratch_root(), files.SealedDirectory(project.compressed(step)).digest)
     return conclude(make_page(project.parse_section(Settings, given.parameters, project.PARAMS)))
 
 

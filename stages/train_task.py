@@ -16,9 +16,7 @@ from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.pipeline.training import listening, name_key, training_state
 from der.settings.sections import NetworkSettings, TrainSettings, to_values
-from der.train.convex import fit_classifier
-from der.train.log import Listener, warn, write_log
-from der.train.resume import StateKeeper
+from der.train import convex, log, resume
 
 if TYPE_CHECKING:
     import torch
@@ -40,17 +38,17 @@ def run(step: int, given: Given) -> str:
     if environment.is_worker():
         inputs = read_inputs(step, given, device, lambda sentence: None)
         with environment.computing(f"train_task {step}", device):
-            train_step(inputs, Listener(), StateKeeper())
+            train_step(inputs, log.Listener(), resume.StateKeeper())
         return ""
-    inputs = read_inputs(step, given, device, warn)
+    inputs = read_inputs(step, given, device, log.warn)
     key = training_key(step, inputs, device, given.text)
-    with training_state(key, warn) as state:
-        progress = listening(f"train_task {step}", f"step_{step:02}", key, warn)
+    with training_state(key, log.warn) as state:
+        progress = listening(f"train_task {step}", f"step_{step:02}", key, log.warn)
         with progress as listener, environment.computing(f"train_task {step}", device):
             trained, records = train_step(inputs, listener, state)
         given.confirm()
         save_checkpoint(project.checkpoint(step), trained, project.checkpoint(step - 1))
-        write_log(project.training(step), records)
+        log.write_log(project.training(step), records)
         state.finish(SealedDirectory(project.checkpoint(step)).digest)
     return (
         f"train_task {step}: {trained.network.classes} classes, {trained.metadata.parameters:,} parameters, "
@@ -60,20 +58,20 @@ def run(step: int, given: Given) -> str:
 
 def fit_step(step: int, given: Given) -> str:
     """Fit a classifier on the features of all images under a frozen network, without torch."""
-    images, network = project.train_images(step), project.FEATURES / "network"
+    images, network = project.train_images(step), project.NETWORK
     steps, recipe = project.read_task(images, step), given.section(TrainSettings, "train").recipe(step)
     metadata, _, _ = load_classifier(network if step == 1 else project.checkpoint(step - 1))
     check_classes(project.checkpoint(step - 1), metadata, steps[:-1])
     records = read_records(project.features(images))
     features = [records[class_file(name)]["features"] for names in steps for name in names]
-    fitted, record = fit_classifier(features, recipe.classifier, recipe.shrinkage)
+    fitted, record = convex.fit_classifier(features, recipe.classifier, recipe.shrinkage)
     given.confirm()
     values = fitted.weight_KP.size + fitted.bias_K.size
     metadata = metadata.taught(steps[-1], recipe, values, fitted.familiarity)
     save_classifier(
         project.checkpoint(step), metadata, fitted.weight_KP, fitted.bias_K, fitted.means_KP, network
     )
-    write_log(project.training(step), [record])
+    log.write_log(project.training(step), [record])
     return (
         f"train_task {step}: {len(features)} classes, fitted on {sum(map(len, features)):,} images, "
         f"training accuracy {record.accuracy:.2f} %"
@@ -99,13 +97,12 @@ def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[
         train,
         device,
         load_start(before),
-        warn,
+        log.warn,
         processes=environment.count_processes(),
     )
 
 
 def training_key(step: int, inputs: "StepInputs", device: "torch.device", fingerprint: str) -> str:
-    """Return the key of a step's training, see ``name_key``."""
     network = replace(inputs.network, weights=None)  # which the checkpoint before it holds
     settings = [step, to_values(network), to_values(inputs.recipe)]
     places = (project.train_images(step), project.checkpoint(step - 1), project.memory(step - 1))

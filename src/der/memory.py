@@ -12,8 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
-from der.core.registry import look_up
+from der.core import errors, registry
 from der.data.arrays import Memory, check_budget, every_row, exemplars_per_class, join
 from der.model.architecture import class_mean, in_parts, normalize_features
 from der.settings.sections import MemorySettings
@@ -106,7 +105,7 @@ SELECTIONS: dict[str, Selection] = {
 def find_selection(settings: MemorySettings) -> Selection:
     """Return the selection that ``settings`` name; it raises UserError for results unlike ``Selection``."""
     name = settings.selection
-    select = look_up(SELECTIONS, name, "memory.selection")
+    select = registry.look_up(SELECTIONS, name, "memory.selection")
 
     def checked(
         features_ND: NDArray[np.float32], exemplars: int, settings: MemorySettings, label: int, /
@@ -126,6 +125,6 @@ def find_selection(settings: MemorySettings) -> Selection:
             fault = f"chooses images {chosen.min()} to {chosen.max()}; choose from 0 to {images - 1}"
         else:
             return chosen.astype(np.int64)
-        raise UserError(f"memory.selection: {name} {fault}")
+        raise errors.UserError(f"memory.selection: {name} {fault}")
 
     return checked

@@ -16,13 +16,13 @@ from der.core.files import read_json
 from der.estimator.choices import CHOICES, backbone_side
 from der.pipeline import edits
 from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
-from der.pipeline.edits import SCHEMA, check_weights, complete_params, make_schema
+from der.pipeline.edits import DESCRIPTIONS, SCHEMA, check_weights, complete_params, make_schema
 from der.pipeline.plan import read_workspace
 from der.pipeline.presets import load_settings
 from der.pipeline.project import PARAMS, read_params, write_chain
 from der.pipeline.provenance import nearest_preset, shown_parameters
 from der.settings.experiment import Settings, preset
-from der.settings.parsing import parse
+from der.settings.parsing import parse, parse_yaml
 from tests.builders import network_settings
 from tests.locations import ROOT
 from tests.model.tiny_timm import BACKBONE, NAME, write_weights
@@ -329,6 +329,9 @@ def test_every_key_is_described_and_every_choice_enumerated() -> None:
     assert len(found) > 40
     assert all(one["required"] == [*one["properties"]] for one in make_schema()["$defs"].values())
     assert [key for key, entry in found.items() if not entry.get("description")] == []
+    known = {name for kind in make_schema()["$defs"].values() for name in kind["properties"]}
+    described = parse_yaml(DESCRIPTIONS.read_text(encoding="utf-8"), DESCRIPTIONS)
+    assert {name for texts in described.values() for name in texts} <= known, "of a setting that is gone"
     for key, choice in CHOICES.items():
         names, *families, own = found[key]["anyOf"]
         assert names == {"enum": [one for one in choice.registry if not one.endswith(":")]}

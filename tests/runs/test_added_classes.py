@@ -97,4 +97,4 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     # Another picture of a class: what its step and later ones train on.
     write_images(pipeline.root / "more", ["dog"])
     (pipeline.root / "more/dog/0.png").rename(pipeline.root / "data/images/train/dog/more.png")
-    assert pipeline.repro("train_task@2").run == ["check", "download", "split", "train_task@2"]
+    assert pipeline.repro("train_task@2").run == ["check", "download", "split", "features", "train_task@2"]

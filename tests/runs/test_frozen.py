@@ -25,7 +25,8 @@ def computed(printed: str) -> int:
     return int(found[1].replace(",", ""))
 
 
-def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> None:
+def apply_preset(pipeline: Pipeline) -> None:
+    """Preset photos with timm's smallest model, two steps of two classes."""
     pipeline.der("preset", "photos")
     write_weights(pipeline.root / "data/weights").rename(pipeline.root / "data/weights/tiny.pth")
     pipeline.edit(
@@ -35,6 +36,10 @@ def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> N
         protocol__steps=[["ant", "bee"], ["cat", "dog"]],
     )
     pipeline.chain(2)
+
+
+def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> None:
+    apply_preset(pipeline)
     assert computed(pipeline.succeed("dvc", "repro")) == 4 * (2 * 6 + 2)  # flipped as well, to train on
     one, two = (pipeline.root / f"data/checkpoints/{step}/extractor_1.safetensors" for step in (1, 2))
     assert one.read_bytes() == two.read_bytes() and not two.with_name("extractor_2.safetensors").exists()
@@ -72,3 +77,32 @@ def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> N
         [np.load(file) for file in sorted((pipeline.root / "data/raw/test").glob("*.npy"))]
     )
     assert model.predict_proba(tests).tobytes() == third.predict_proba(tests).tobytes()
+
+
+def test_a_class_is_renamed_or_removed_without_computing_a_feature(pipeline: Pipeline) -> None:
+    apply_preset(pipeline)
+    for folder in sorted((pipeline.root / "data/images/train").iterdir()):  # else others are held out then
+        tests = pipeline.root / "data/images/test" / folder.name
+        tests.mkdir(parents=True)
+        for image in sorted(folder.iterdir())[:2]:
+            image.rename(tests / image.name)
+    pipeline.repro("evaluate@2")
+    before = pipeline.der("predict", "data/checkpoints/2", "data/images/train/cat", "--csv", "--top", "9")
+    said = pipeline.der("rename", "cat", "yak").splitlines()
+    assert said[0] == "params.yaml: cat is yak" and "no feature is computed again" in said[-1]
+    assert computed(pipeline.succeed("dvc", "repro", "evaluate@2")) == 0
+    after = pipeline.der("predict", "data/checkpoints/2", "data/images/train/yak", "--csv", "--top", "9")
+    assert after == before.replace("/cat/", "/yak/").replace(",cat,", ",yak,")
+
+    said = pipeline.der("remove", "bee", "ant").splitlines()
+    assert said[:2] == ["params.yaml: without ant, bee, whose images stay", "chain.yaml: 2 -> 1 steps"]
+    assert computed(pipeline.succeed("dvc", "repro", "evaluate@1")) == 0
+    assert der.load(pipeline.root / "data/checkpoints/1", device="cpu").classes_.tolist() == ["yak", "dog"]
+    for words, sentence in [
+        (("rename", "dog", "yak"), "yak: there is such a class; put the images of dog into its folder"),
+        (("remove", "dog", "yak"), "these are all classes; leave at least one"),
+        (("remove", "bee"), "bee: is in no step; the classes are yak, dog"),
+    ]:
+        done = pipeline.command("python", "-m", "der", *words, PYTHONPATH="src")
+        assert done.returncode == 1 and f"error: {sentence}\n" in done.stderr
+    assert (pipeline.root / "data/images/train/dog").is_dir()

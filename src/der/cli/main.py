@@ -76,7 +76,6 @@ def enter_project(arguments: Namespace) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="der", description=__doc__)
     parser.add_argument("--version", action="version", version=f"der {der.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -167,6 +166,23 @@ def add(arguments: Namespace) -> None:
     from der.pipeline.edits import add_classes
 
     print(add_classes(arguments.names))
+
+
+@takes("names", nargs="+", metavar="NAME", help="a class, as its folder is named")
+def remove(arguments: Namespace) -> None:
+    """Take classes out of the protocol; their images stay, and `der add` brings them back."""
+    from der.pipeline.edits import remove_classes
+
+    print(remove_classes(arguments.names))
+
+
+@takes("old", metavar="OLD", help="a class, as its folder is named")
+@takes("new", metavar="NEW", help="its new name")
+def rename(arguments: Namespace) -> None:
+    """Rename a class, and its folders of images."""
+    from der.pipeline.edits import rename_class
+
+    print(rename_class(arguments.old, arguments.new))
 
 
 def check(arguments: Namespace) -> None:
@@ -285,7 +301,6 @@ def start_csv(count: int) -> PrintLine:
 
 
 def print_json(picture: str, predictions: Sequence["Prediction"]) -> None:
-    """Print a picture and its predictions as an object on one line."""
     classes = [{"class": one.name, "probability": one.probability} for one in predictions]
     print(json.dumps({"picture": picture, "classes": classes}))
 
@@ -381,4 +396,5 @@ def verify(arguments: Namespace) -> None:
 
 
 # In the order of `der --help`.
-COMMANDS = (preset, chain, add, check, show, report, predict, export, compare, plan, schema, verify)
+EDITS = (preset, chain, add, remove, rename)
+COMMANDS = (*EDITS, check, show, report, predict, export, compare, plan, schema, verify)

@@ -46,7 +46,6 @@ class WorkClock:
         self.speeds: dict[str, float] | None = None  # seconds that a network takes for an image, by its name
 
     def spent(self) -> Spent:
-        """Sum up this process and those before it."""
         return Spent(self.earlier.seconds + working_time() - self.begin, self.earlier.runs + 1)
 
 

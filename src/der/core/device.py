@@ -133,7 +133,6 @@ def reproducible() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Tell whether this thread treats numbers near zero as zero."""
     return not (torch.full((), 2.0**-1060, dtype=torch.float64) * 1).count_nonzero().item()
 
 

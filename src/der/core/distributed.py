@@ -63,7 +63,6 @@ def join(rank: int, size: int, device: "torch.device", store: "Store | None" = N
 
 
 def leave() -> None:
-    """Leave the other processes: this process is alone again."""
     global _group
     import torch.distributed as dist
 
@@ -72,12 +71,10 @@ def leave() -> None:
 
 
 def rank() -> int:
-    """Return this process's rank, from 0."""
     return _group.rank if _group else 0
 
 
 def world_size() -> int:
-    """Return the number of processes that work together."""
     return _group.size if _group else 1
 
 

@@ -111,7 +111,6 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write a .npy file."""
     with atomic_file(path) as partial, partial.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
 
@@ -120,13 +119,12 @@ def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     """Read a .npy file, as a read-only memory map if ``mapped``; never unpickles."""
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        return array
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: cannot be read as a .npy array ({_reason(error)})") from None
-    return array
 
 
 def _reason(error: Exception) -> str:
-    """Describe an error of the system without its number and path."""
     return getattr(error, "strerror", None) or str(error)
 
 
@@ -171,7 +169,6 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -223,15 +220,12 @@ class SealedDirectory:
         return path
 
     def read_json(self, name: str) -> Any:
-        """Read a JSON file."""
         return read_json(self.file(name))
 
     def read_array(self, name: str, *, mapped: bool = False) -> NDArray[Any]:
-        """Read a .npy array, as a read-only memory map if ``mapped``."""
         return read_array(self.file(name), mapped=mapped)
 
     def bytes(self) -> int:
-        """Sum the bytes of all files but the manifest."""
         return sum((self.path / name).stat().st_size for name in self.digests)
 
 
@@ -251,12 +245,10 @@ def find_damage(path: Path) -> list[DamageError]:
 
 
 def digest(content: bytes) -> str:
-    """Compute the SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """Compute the SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

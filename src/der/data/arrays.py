@@ -46,7 +46,6 @@ class ImageRows:
         return height, width, channels
 
     def pick(self, indices_B: NDArray[np.int64]) -> "ImageRows":
-        """Return the images with these indices without copying them."""
         return ImageRows(self.arrays, self.rows_N[indices_B])
 
     def read(self, indices_B: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -95,7 +94,6 @@ class ImageRows:
 
 
 def every_row(arrays: Sequence[NDArray[np.uint8]]) -> ImageRows:
-    """Return all images of ``arrays``."""
     return ImageRows(arrays, np.arange(sum(map(len, arrays))))
 
 
@@ -161,11 +159,9 @@ class Memory:
     class_means: NDArray[np.float32]  # (K, D), of the current network's features
 
     def indices_of(self, label: int) -> NDArray[np.int64]:
-        """Return the indices of one class's exemplars, in herding order."""
         return np.flatnonzero(self.labels == label)
 
     def of_class(self, label: int) -> ImageRows:
-        """Return the exemplars of one class, in herding order."""
         return self.images.pick(self.indices_of(label))
 
     def copy(self) -> "Memory":
@@ -174,7 +170,6 @@ class Memory:
 
 
 def empty_memory() -> Memory:
-    """Return the memory before step 1."""
     images = every_row([np.empty((0, 0, 0, 0), np.uint8)])
     return Memory(images, np.empty(0, np.int64), np.empty((0, 0), np.float32))
 

@@ -45,7 +45,6 @@ class Labelled(NamedTuple):
     kind: LabelKind
 
     def of_each(self, classes: Sequence[Label]) -> list[NDArray[np.uint8]]:
-        """Return the images of each of ``classes``, in the given order."""
         return [self.images[self.labels == label] for label in classes]
 
 
@@ -256,7 +255,6 @@ def check_known(labelled: Labelled, classes: Sequence[Label]) -> set[Label]:
 
 
 def name_labels(labels: Iterable[Label]) -> str:
-    """Write labels as messages name them."""
     names = [repr(label) for label in labels]
     shown = ", ".join(names[:MOST_NAMED])
     return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"

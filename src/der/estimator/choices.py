@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from der.core.errors import UserError
-from der.core.registry import check_imported, look_up, module_of
+from der.core.registry import look_up, module_of
 from der.data.sources.registry import SOURCES
 from der.memory import SELECTIONS
 from der.model import backbones
@@ -64,12 +64,6 @@ def check_choices(settings: Settings) -> None:
                 ) from None
     backbones.choose_backbone(settings.network)
     backbones.check_masks(settings.network, settings.train.masks)
-
-
-def check_choices_imported(settings: Settings) -> None:
-    """Raise UserError for a user-defined function that was not imported; see ``check_imported``."""
-    for key in CHOICES:
-        check_imported(attrgetter(key)(settings), key)
 
 
 def check_channels(network: sections.NetworkSettings, channels: int, advice: str) -> None:

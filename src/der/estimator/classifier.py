@@ -9,10 +9,10 @@ checkpoint and a memory as the stages write them, with the settings for further 
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -24,19 +24,11 @@ from numpy.typing import NDArray
 from der.core.device import choose_device, reproducible
 from der.core.errors import UserError, naming
 from der.core.files import MANIFEST, SealedDirectory, sealed_directory, write_json
+from der.core.registry import check_imported
 from der.data.arrays import every_row
 from der.estimator import arrays, choices, hub
+from der.estimator import learned as learning
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
-from der.estimator.learned import (
-    CHECKPOINT,
-    FEATURES,
-    MEMORY,
-    Learned,
-    check_kind,
-    compress_step,
-    learn_step,
-    read_learned,
-)
 from der.evaluation.evaluate import evaluate_step
 from der.evaluation.results import StepMetrics
 from der.inference.predictor import Predictor
@@ -52,7 +44,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 FORMAT = 1  # of that file
-OWN = {MODEL, MANIFEST, CHECKPOINT, MEMORY, FEATURES}  # its top-level entries
+OWN = {MODEL, MANIFEST, learning.CHECKPOINT, learning.MEMORY, learning.FEATURES}  # its top-level entries
 OWN_ARGUMENTS = ("settings", "device", "callback", "random_state", "verbose")
 
 
@@ -70,11 +62,8 @@ class Several(Listener):
     def __init__(self, *listeners: Listener) -> None:
         for name in vars(Listener):
             if name.startswith("on_"):
-                setattr(self, name, partial(self._tell, [getattr(one, name) for one in listeners]))
-
-    def _tell(self, methods: Sequence[Callable[..., None]], *event: object) -> None:
-        for method in methods:
-            method(*event)
+                methods = [getattr(one, name) for one in listeners]
+                setattr(self, name, lambda *event, methods=methods: [one(*event) for one in methods])
 
 
 class DERClassifier:
@@ -132,13 +121,10 @@ class DERClassifier:
     ) -> None:
         self._changes: dict[str, Any] = {**changes}
         choices.resolve(settings, self._changes, random_state)
-        self.settings = settings
-        self.device = device
-        self.callback = callback
-        self.random_state = random_state
-        self.verbose = verbose
+        self.settings, self.device, self.callback = settings, device, callback
+        self.random_state, self.verbose = random_state, verbose
         self._suited: Settings | None = None  # to the images, where ``settings`` is None
-        self._learned: Learned | None = None
+        self._learned: learning.Learned | None = None
         self._predictor: Predictor | None = None
         self._metrics: StepMetrics | None = None  # of the last step, if it was evaluated
 
@@ -163,11 +149,10 @@ class DERClassifier:
 
     def _own_names(self) -> list[str]:
         """List the constructor's arguments, those of a subclass too, without single values of settings."""
-        parameters = signature(type(self)).parameters
-        open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-        named = [
-            name for name, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
-        ]
+        kinds = {name: one.kind for name, one in signature(type(self)).parameters.items()}
+        open_ended = Parameter.VAR_KEYWORD in kinds.values()
+        several = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+        named = [name for name, kind in kinds.items() if kind not in several]
         return [*dict.fromkeys([*(OWN_ARGUMENTS if open_ended else ()), *named])]
 
     def fit(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> Self:
@@ -217,7 +202,7 @@ class DERClassifier:
 
     def _learn(
         self,
-        previous: Learned | None,
+        previous: learning.Learned | None,
         images: Images,
         labels: object,
         order: Sequence[Label] | None,
@@ -253,7 +238,7 @@ class DERClassifier:
         ):
             listener = Several(callback, bar) if bar else callback
             device = choose_device(self.device)
-            learned = learn_step(previous, classes, parts, labelled.kind, settings, device, listener)
+            learned = learning.learn_step(previous, classes, parts, labelled.kind, settings, device, listener)
         self._learned = dataclasses.replace(learned, foreseen=foreseen)
         self._predictor, self._metrics, self._suited = None, None, suited
         return self
@@ -285,7 +270,7 @@ class DERClassifier:
         """The learned labels (K,), in the network's order."""
         return np.array(self._known().classes)
 
-    def _known(self) -> Learned:
+    def _known(self) -> learning.Learned:
         if self._learned is None:
             from sklearn.exceptions import NotFittedError
 
@@ -354,7 +339,7 @@ class DERClassifier:
     def _label(self, images: Images, labels: object) -> Labelled:
         """Convert images to the network's form; raises UserError for labels of another type than learned."""
         labelled = arrays.check_labelled(*self._scale(images), labels)
-        check_kind(self._known(), labelled.kind)
+        learning.check_kind(self._known(), labelled.kind)
         return labelled
 
     def score(
@@ -412,7 +397,9 @@ class DERClassifier:
         other = DERClassifier(self.settings_, device=self.device, callback=self.callback)
         with reproducible(), torch.inference_mode(False), torch.enable_grad():
             device, listener = choose_device(self.device), self.callback or Listener()
-            other._learned = compress_step(learned, [*rows.values()], self.settings_, device, listener)
+            other._learned = learning.compress_step(
+                learned, [*rows.values()], self.settings_, device, listener
+            )
         return other
 
     def save(self, path: str | Path) -> None:
@@ -483,28 +470,32 @@ def load(
         if (directory / MODEL).is_file():
             if memory is not None:
                 raise UserError(f"memory: {directory} holds its own; leave the argument out")
-            content, where = SealedDirectory(directory).read_json(MODEL), f"{directory / MODEL}"
+            content, where = SealedDirectory(directory).read_json(MODEL), str(directory / MODEL)
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise UserError(f"{where}: not a classifier of format {FORMAT}; teach and save it again")
             saved = parsing.parse(Model, content, where)
-            learned = read_learned(
-                directory / CHECKPOINT, directory / MEMORY, directory / FEATURES, saved.labels
+            learned = learning.read_learned(
+                directory / learning.CHECKPOINT,
+                directory / learning.MEMORY,
+                directory / learning.FEATURES,
+                saved.labels,
             )
             found = saved.settings
         else:  # a step of a pipeline
             place = Path(os.path.abspath(directory))  # "." has no name
-            if memory is None and place.name == CHECKPOINT and (place.parent / MODEL).is_file():
+            if memory is None and place.name == learning.CHECKPOINT and (place.parent / MODEL).is_file():
                 raise UserError(
                     f"{directory}: the checkpoint alone of a saved classifier; give {place.parent}"
                 )
             root = place.parent.parent.parent
             beside = root / "data" / "memory" / place.name if memory is None else Path(memory)
-            features = root / "data" / FEATURES / place.name / "train"
-            learned = read_learned(directory, beside, features, "str")
+            features = root / "data" / learning.FEATURES / place.name / "train"
+            learned = learning.read_learned(directory, beside, features, "str")
             found = settings or read_settings(root / "params.yaml")
     if settings is None:
         with naming(directory):
-            choices.check_choices_imported(found)
+            for key in choices.CHOICES:
+                check_imported(attrgetter(key)(found), key)
     model = DERClassifier(settings or found, device=device, callback=callback)
     model._learned = learned
     return model

@@ -18,17 +18,7 @@ from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.core.files import SealedDirectory, sealed_directory, write_array
-from der.data.arrays import (
-    ImageRows,
-    Memory,
-    check_budget,
-    class_file,
-    empty_memory,
-    every_row,
-    join,
-    load_memory,
-    save_memory,
-)
+from der.data import arrays
 from der.estimator import choices
 from der.estimator.arrays import Label, LabelKind
 from der.memory import Features, build_memory
@@ -39,10 +29,8 @@ from der.model.records import Records, read_records
 from der.model.weights import Start, read_start
 from der.settings.experiment import Settings
 from der.settings.sections import TrainSettings
-from der.train import engine, resume, step
-from der.train.batches import TrainingImages
+from der.train import batches, convex, engine, resume, step
 from der.train.compress import compress, with_own_means
-from der.train.convex import count_views, fit_classifier
 from der.train.log import CLASSIFIER, EpochRecord, Listener
 
 CHECKPOINT, MEMORY, FEATURES = "checkpoint", "memory", "features"  # directories of a saved classifier
@@ -53,7 +41,7 @@ class Learned:
     """The network after a step, the exemplars, the type of the labels; a frozen network's features."""
 
     checkpoint: Checkpoint
-    memory: Memory
+    memory: arrays.Memory
     kind: LabelKind
     records: tuple[tuple[int, EpochRecord], ...] = ()  # of every epoch, after its step's number
     foreseen: frozenset[Label] | None = None  # all classes that will ever come, if that is known
@@ -61,12 +49,10 @@ class Learned:
 
     @property
     def form(self) -> tuple[int, int]:
-        """Side and channels of the network's images."""
         return self.checkpoint.metadata.image_side, self.checkpoint.metadata.channels
 
     @property
     def classes(self) -> list[Label]:
-        """The labels of all classes, in the network's order."""
         names = self.checkpoint.metadata.class_names
         return [int(name) for name in names] if self.kind == "int" else [*names]
 
@@ -79,13 +65,12 @@ class Learned:
         return sizes[0], sizes[1]
 
     def save(self, directory: Path) -> None:
-        """Write checkpoint and memory into ``directory``, as the stages do."""
         save_checkpoint(directory / CHECKPOINT, self.checkpoint)
-        save_memory(directory / MEMORY, self.memory)
+        arrays.save_memory(directory / MEMORY, self.memory)
         if self.features:
             with sealed_directory(directory / FEATURES) as folder:
                 for name, records in zip(self.checkpoint.metadata.class_names, self.features, strict=True):
-                    write_array(folder / class_file(name), records)
+                    write_array(folder / arrays.class_file(name), records)
 
 
 def learn_step(
@@ -105,11 +90,13 @@ def learn_step(
     ``build_memory`` raise it.
     """
     check_continuation(previous, images, kind, settings)
-    before, memory = (None, empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
+    before, memory = (
+        (None, arrays.empty_memory()) if previous is None else (previous.checkpoint, previous.memory)
+    )
     again, new = images[: len(images) - len(classes)], images[len(images) - len(classes) :]
     names = [str(label) for label in classes]
     steps = [*([] if before is None else before.metadata.steps), names]
-    check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
+    arrays.check_budget(settings.memory, sum(map(len, steps)))  # here, not after hours of training
     network, start = settings.network, None
     if before is None and network.weights is not None:
         start = read_start(network, network.weights)
@@ -125,7 +112,7 @@ def learn_step(
     else:
         beside, labels = memory, np.repeat(np.arange(len(again)), [len(one) for one in again])
         if len(labels):
-            joined = join([memory.images, every_row([one for one in again if len(one)])])
+            joined = arrays.join([memory.images, arrays.every_row([one for one in again if len(one)])])
             labels = np.concatenate([memory.labels, labels])
             beside = dataclasses.replace(memory, images=joined, labels=labels)
         inputs = step.prepare_step(
@@ -160,7 +147,7 @@ def add_features(
         assert start is not None  # section network demands weights of what is frozen
         checkpoint = start_frozen(settings.network, images, start)
     frozen = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, known)
-    fresh = frozen.records(images, count_views(settings.train))
+    fresh = frozen.records(images, convex.count_views(settings.train))
     old = [np.concatenate(pair) for pair in zip(known, fresh, strict=False)]
     return checkpoint, frozen, [*old, *fresh[len(old) :]]
 
@@ -169,7 +156,9 @@ def fit_frozen(
     before: Checkpoint, names: list[str], known: list[Records], train: TrainSettings
 ) -> tuple[Checkpoint, EpochRecord]:
     """Fit a classifier of the classes before and of ``names`` on all features."""
-    fitted, record = fit_classifier([one["features"] for one in known], train.classifier, train.shrinkage)
+    fitted, record = convex.fit_classifier(
+        [one["features"] for one in known], train.classifier, train.shrinkage
+    )
     head = blank_linear(fitted.weight_KP.shape[1], len(known), bias=True)
     step.place_classifier(head, fitted)
     metadata = before.metadata
@@ -183,12 +172,16 @@ def fit_frozen(
 
 
 def compress_step(
-    learned: Learned, rows: list[ImageRows], settings: Settings, device: torch.device, listener: Listener
+    learned: Learned,
+    rows: list[arrays.ImageRows],
+    settings: Settings,
+    device: torch.device,
+    listener: Listener,
 ) -> Learned:
     """Compress the network with the images of each class, and compute the class means of memory anew."""
     checkpoint, own, train = learned.checkpoint, settings.compress, settings.train
     network, normalization = checkpoint.metadata.network, checkpoint.metadata.normalization
-    images = TrainingImages(join(rows), np.repeat(np.arange(len(rows)), [*map(len, rows)]))
+    images = batches.TrainingImages(arrays.join(rows), np.repeat(np.arange(len(rows)), [*map(len, rows)]))
     kernels = engine.choose_kernels(network, own.schedule, images, train.precision, device, warnings.warn)
     steps = len(checkpoint.metadata.steps)
     run = engine.StepRun(steps, 0, normalization, train, device, listener, resume.StateKeeper(), kernels)
@@ -230,9 +223,9 @@ def read_learned(checkpoint: Path, memory: Path, features: Path, kind: LabelKind
             "der.load_predictor, which needs none"
         )
     known = read_records(features) if features.is_dir() else {}
-    order = [class_file(name) for name in loaded.metadata.class_names]
+    order = [arrays.class_file(name) for name in loaded.metadata.class_names]
     kept = tuple(known[name] for name in order) if known.keys() == {*order} else ()
-    learned = Learned(loaded, load_memory(memory), kind, features=kept)
+    learned = Learned(loaded, arrays.load_memory(memory), kind, features=kept)
     classes, metadata = len(learned.memory.class_means), learned.checkpoint.metadata
     side, channels = metadata.image_side, metadata.channels
     if classes != len(metadata.class_names) or learned.memory.images.shape != (side, side, channels):

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import UserError
-from der.core.files import sealed_directory, write_json
+from der.core import errors, files
 from der.data.arrays import Memory
 from der.evaluation import results
 from der.model.architecture import Outputs
@@ -70,8 +69,8 @@ def evaluate_step(
 
 def save_evaluation(path: Path, evaluation: Evaluation, names: list[str]) -> None:
     """Write a step's evaluation as a sealed directory; ``names`` are the classes in label order."""
-    with sealed_directory(path) as directory:
-        write_json(directory / results.METRICS, evaluation.metrics)
+    with files.sealed_directory(path) as directory:
+        files.write_json(directory / results.METRICS, evaluation.metrics)
         results.write_confusion(directory, evaluation.confusion, names)
         results.write_predictions(directory, evaluation.predictions)
         results.write_mistakes(directory, evaluation.mistakes)
@@ -99,7 +98,7 @@ def judge_tests(
     for some in outputs:
         logits = some.logits
         if not np.isfinite(logits).all():
-            raise UserError(
+            raise errors.UserError(
                 f"step {len(metadata.steps)}: the network's scores are not finite; train it again"
             )
         own = labels[start : start + len(logits)]

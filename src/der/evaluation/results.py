@@ -124,7 +124,6 @@ def breakdown(
     right_B = ranks_B == 0
 
     def top1(low: int, high: int) -> float:
-        """Compute top-1 over the images of labels low..high-1."""
         return percent(right_B[(labels_B >= low) & (labels_B < high)])
 
     groups = [(low, min(low + group_labels, len(names))) for low in range(0, len(names), group_labels)]
@@ -213,7 +212,6 @@ def predict(logits_BK: NDArray[np.floating[Any]]) -> Predictions:
 
 
 def write_predictions(directory: Path, predictions: Predictions) -> None:
-    """Write both arrays into the directory of a step's evaluation."""
     write_array(directory / PREDICTED, predictions.predicted)
     write_array(directory / CONFIDENCE, predictions.confidence)
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from der.core.errors import UserError
-from der.core.files import PARTIAL, atomic_file
+from der.core import errors, files
 from der.data.sources.pictures import BACKGROUND, DRAFT, resize_all
 from der.model import architecture, resnet, weights
 from der.model.checkpoint import Metadata
@@ -39,7 +38,7 @@ def export_torch(network: Network, metadata: Metadata, path: Path) -> None:
     example = torch.from_numpy(sample_images(metadata)[:2])
     usable = ExportableNetwork(network, metadata.normalization)
     program = torch.export.export(usable, (example,), dynamic_shapes={"images": {0: batch}})
-    with atomic_file(path) as partial:
+    with files.atomic_file(path) as partial:
         with partial.open("wb") as stream:
             torch.export.save(program, stream, extra_files=accompany(metadata))
         with partial.open("rb") as stream:
@@ -53,7 +52,7 @@ def export_onnx(network: Network, metadata: Metadata, path: Path) -> None:
         import onnxruntime
         import onnxscript  # noqa: F401  (torch's exporter needs it)
     except ImportError as error:
-        raise UserError(f"ONNX needs {error.name}; pip install onnx onnxruntime onnxscript") from None
+        raise errors.UserError(f"ONNX needs {error.name}; pip install onnx onnxruntime onnxscript") from None
     batch = torch.export.Dim("batch", min=1)
     example = torch.from_numpy(sample_images(metadata)[:2])
     program: Any = torch.onnx.export(
@@ -67,14 +66,14 @@ def export_onnx(network: Network, metadata: Metadata, path: Path) -> None:
     )
     program.model.metadata_props.update(accompany(metadata))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.", suffix=PARTIAL) as directory:
+    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.", suffix=files.PARTIAL) as directory:
         model = Path(directory, path.name)
         program.save(model)
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         check_equal(lambda images: session.run(None, {"images": images})[0], network, metadata, path)
         # The model last: it names the file of its weights.
         for file in (*model.parent.glob("*.data"), model):
-            with atomic_file(path.with_name(file.name)) as partial:
+            with files.atomic_file(path.with_name(file.name)) as partial:
                 file.replace(partial)
 
 
@@ -91,7 +90,7 @@ def export_safetensors(network: Network, metadata: Metadata, path: Path) -> None
         if isinstance(layer, resnet.PadShortcut):
             named[f"{name}.places"] = layer.places
     texts = {**accompany(metadata), "network": json.dumps(to_values(metadata.network))}
-    with atomic_file(path) as partial:
+    with files.atomic_file(path) as partial:
         save_file({name.removeprefix("_"): value for name, value in named.items()}, partial, texts)
         found = load_file(partial)
         values = {name: found[name.removeprefix("_")] for name in usable.network.state_dict()}
@@ -152,7 +151,7 @@ def check_equal(exported: ExportedNetwork, network: Network, metadata: Metadata,
     differences = np.abs(np.maximum(found, SMALLEST) - np.maximum(expected, SMALLEST))
     difference = float((differences / (1 + np.abs(expected).max(axis=1, keepdims=True))).max())
     if not difference <= LARGEST_DIFFERENCE:
-        raise UserError(
+        raise errors.UserError(
             f"{path}: not written, its probabilities differ from the network's, their logarithms by "
             f"{difference:.1g} of the largest; take the other --format"
         )

@@ -19,17 +19,8 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.files import SealedDirectory, link_or_copy, sealed_directory, write_array, write_json
 from der.core.registry import check_imported
-from der.model.architecture import (
-    HEAD,
-    MEANS,
-    METADATA,
-    START,
-    Familiarity,
-    Normalization,
-    Shape,
-    extractor_file,
-)
-from der.model.backbones import choose_backbone
+from der.model import architecture, backbones
+from der.model.architecture import HEAD, MEANS, METADATA, START, Familiarity, Normalization, Shape
 from der.settings import sections
 from der.settings.parsing import parse
 
@@ -64,7 +55,6 @@ class Metadata(sections.Section, frozen=True, omit_defaults=True):
 
     @property
     def class_names(self) -> list[str]:
-        """All class names in label order."""
         return [name for step in self.steps for name in step]
 
     def taught(
@@ -98,7 +88,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = 
     """
     from der.model.weights import save_weights  # only now: torch costs seconds
 
-    files = {extractor_file(k): one for k, one in enumerate(checkpoint.network.extractors, start=1)}
+    files = {
+        architecture.extractor_file(k): one for k, one in enumerate(checkpoint.network.extractors, start=1)
+    }
     frozen = [*files] if checkpoint.metadata.network.tuned == "none" else [*files][:-1]
     # At step 1 there is none, and its previous directory has no such file.
     digests = {} if previous is None or not frozen else SealedDirectory(previous).digests
@@ -124,7 +116,7 @@ def save_classifier(
     """
     from safetensors.numpy import save
 
-    name = extractor_file(1)
+    name = architecture.extractor_file(1)
     with sealed_directory(path, {name: SealedDirectory(network).digests[name]}) as directory:
         link_or_copy(network / name, directory / name)
         (directory / HEAD).write_bytes(save({"bias": bias, "weight": weight}))
@@ -172,9 +164,9 @@ def load_previous(path: Path) -> Checkpoint | None:
         if index == 1 and metadata.network.backbone.startswith("timm:"):
             with torch.device("meta"):  # a stranger's file may name a giant without having its weights
                 described = build_extractor(metadata.network, metadata.channels, shape)
-            check_weights(described, sealed.file(extractor_file(index)), METADATA)
+            check_weights(described, sealed.file(architecture.extractor_file(index)), METADATA)
         extractor = build_extractor(metadata.network, metadata.channels, shape)
-        load_weights(extractor, sealed.file(extractor_file(index)), METADATA)
+        load_weights(extractor, sealed.file(architecture.extractor_file(index)), METADATA)
         extractors.append(extractor)
     features = sum(extractor.features for extractor in extractors)
     head = blank_linear(features, len(metadata.class_names), metadata.network.head_bias)
@@ -199,7 +191,7 @@ def read_metadata(checkpoint: SealedDirectory) -> Metadata | None:
     metadata = parse(Metadata, content, str(where))
     # Checkpoints come from strangers, too: a user-defined backbone must have been imported.
     check_imported(metadata.network.backbone, f"{where}.network.backbone")
-    choose_backbone(metadata.network, f"{where}.network")
+    backbones.choose_backbone(metadata.network, f"{where}.network")
     return metadata
 
 

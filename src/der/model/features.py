@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 
 from der.core.errors import UserError
 from der.core.files import release
+from der.model import architecture, backbones, checkpoint, records, weights
 from der.model import network as networks
-from der.model.architecture import Normalization, measure_normalization
-from der.model.backbones import choose_backbone
-from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
-from der.model.records import KnownFeatures, Records, empty_records
-from der.model.weights import Start, begin
 from der.settings.sections import NetworkSettings
 
 MOST = 16  # images of a batch
@@ -33,24 +29,25 @@ class FrozenFeatures:
     def __init__(
         self,
         network: networks.Network,
-        normalization: Normalization,
+        normalization: architecture.Normalization,
         device: torch.device,
-        known: Iterable[Records] = (),
+        known: Iterable[records.Records] = (),
     ) -> None:
         self.network = networks.fold_network(network, device)
         self.normalization, self.device = normalization, device
-        self.known = KnownFeatures(known)
+        self.known = records.KnownFeatures(known)
         self.computed = 0  # images, each as often as it has views
+        self.new: list[records.Records] = []  # of images of which anything was computed
 
-    def records(self, classes: Sequence[NDArray[np.uint8]], views: int) -> list[Records]:
+    def records(self, classes: Sequence[NDArray[np.uint8]], views: int) -> list[records.Records]:
         """Return the records of each class's images (N, H, W, C); ``views`` is 1, or 2 with the flipped.
 
         Raises UserError if a feature is not finite.
         """
-        found: list[Records] = []
+        found: list[records.Records] = []
         missing: list[tuple[int, int, int]] = []
         for label, images in enumerate(classes):
-            found.append(empty_records(images, views, self.network.head.in_features))
+            found.append(records.empty_records(images, views, self.network.head.in_features))
             missing += [(label, row, view) for row, view in self.known.fill(found[-1])]
             release(images)
         self.computed += len(missing)
@@ -65,6 +62,8 @@ class FrozenFeatures:
                 found[label]["features"][row, view] = features[place]
         if not all(np.isfinite(one["features"]).all() for one in found):
             raise UserError("network.weights: not all features are finite; take other weights")
+        if rows := sorted({(label, row) for label, row, _ in missing}):
+            self.new.append(np.array([found[label][row] for label, row in rows]))
         return found
 
     def __call__(self, classes: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
@@ -72,19 +71,21 @@ class FrozenFeatures:
         return (self.records([images], 1)[0]["features"][:, 0] for images in classes)
 
 
-def start_frozen(settings: NetworkSettings, classes: Sequence[NDArray[np.uint8]], start: Start) -> Checkpoint:
+def start_frozen(
+    settings: NetworkSettings, classes: Sequence[NDArray[np.uint8]], start: weights.Start
+) -> checkpoint.Checkpoint:
     """Make a frozen network before step 1, whose ``classes`` have images (N, H, W, C); it knows no class."""
     _, side, _, channels = classes[0].shape
     extractor = networks.build_extractor(settings, channels)
-    begin(extractor, start)
+    weights.begin(extractor, start)
     networks.try_extractor(extractor, settings, side, channels)
     described = replace(settings, weights=start.identity)
-    metadata = Metadata(
-        format=FORMAT,
+    metadata = checkpoint.Metadata(
+        format=checkpoint.FORMAT,
         steps=[],
         image_side=side,
         channels=3 if channels == 3 else 1,
-        resize=RESIZE,
+        resize=checkpoint.RESIZE,
         normalization=choose_normalization(described, channels, classes),
         network=described,
         recipes=[],
@@ -94,16 +95,16 @@ def start_frozen(settings: NetworkSettings, classes: Sequence[NDArray[np.uint8]]
         gamma=None,
     )
     head = networks.blank_linear(extractor.features, 0, bias=True)
-    return Checkpoint(networks.Network([extractor], head).eval(), metadata)
+    return checkpoint.Checkpoint(networks.Network([extractor], head).eval(), metadata)
 
 
 def choose_normalization(
     settings: NetworkSettings, channels: int, images: Iterable[NDArray[np.uint8]]
-) -> Normalization:
+) -> architecture.Normalization:
     """Return the configured normalisation, the backbone's, or that of step 1's ``images`` (n, H, W, C)."""
     if settings.mean is not None and settings.std is not None:
-        return Normalization(settings.mean, settings.std)
-    expected = choose_backbone(settings).normalization
+        return architecture.Normalization(settings.mean, settings.std)
+    expected = backbones.choose_backbone(settings).normalization
     if expected is not None and len(expected.mean) == channels:
         return expected
-    return measure_normalization(images)
+    return architecture.measure_normalization(images)

@@ -15,15 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from der.core import distributed
+from der.core import distributed, files, randomness, registry
 from der.core.errors import UserError
-from der.core.files import release
-from der.core.randomness import Diverted, keeping_own
-from der.core.registry import look_up
-from der.model import backbones, weights
-from der.model.architecture import Normalization, Outputs, Shape
+from der.model import architecture, backbones, resnet, weights
 from der.model.kernels.layers import ConvNorm
-from der.model.resnet import ResNet, copy_channels
 from der.settings.sections import NetworkSettings
 
 M = TypeVar("M", bound=nn.Module)
@@ -59,7 +54,6 @@ class Network(nn.Module):
 
     @property
     def classes(self) -> int:
-        """The number of classes seen."""
         return self.head.out_features
 
     def features(self, images_BCHW: Tensor) -> Tensor:
@@ -72,7 +66,6 @@ class Network(nn.Module):
 
 
 def empty_network() -> Network:
-    """Make the network before step 1: no extractor, no class."""
     return Network([], blank_linear(0, 0, bias=True))
 
 
@@ -95,8 +88,8 @@ def expand(
     """
     newest = random_extractor(settings, channels, generator)
     before = previous.extractors[-1] if previous.extractors else None
-    if isinstance(before, ResNet) and isinstance(newest, ResNet):
-        copy_channels(before, newest)
+    if isinstance(before, resnet.ResNet) and isinstance(newest, resnet.ResNet):
+        resnet.copy_channels(before, newest)
     elif before is not None:
         weights.fill(newest, before.state_dict())
     elif start is not None:
@@ -106,7 +99,7 @@ def expand(
     head = random_linear(features, previous.classes + new_classes, settings, generator)
     if settings.inherit_head and before is not None:
         columns = list(range(previous.head.in_features))
-        if not settings.grows and isinstance(before, ResNet):
+        if not settings.grows and isinstance(before, resnet.ResNet):
             columns = before.shape.streams[-1]  # the features that the pruned extractor had
         head.weight[: previous.classes, torch.tensor(columns)] = previous.head.weight
         if head.bias is not None:
@@ -115,16 +108,16 @@ def expand(
 
 
 @torch.no_grad()
-def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> Network:
+def prune_newest(network: Network, shape: architecture.Shape, settings: NetworkSettings) -> Network:
     """Return the network with only the channels of ``shape`` in its newest extractor, a whole ResNet.
 
     The classifier loses its weights for removed features (DER, section 3.3); the rest is copied.
     """
     *kept, newest = network.extractors
-    assert isinstance(newest, ResNet)
+    assert isinstance(newest, resnet.ResNet)
     pruned = build_extractor(settings, newest.stem.conv.in_channels, shape)
-    assert isinstance(pruned, ResNet)
-    copy_channels(newest, pruned)
+    assert isinstance(pruned, resnet.ResNet)
+    resnet.copy_channels(newest, pruned)
     old_features = network.head.in_features - newest.features
     columns = [*range(old_features), *(old_features + channel for channel in shape.streams[-1])]
     head = blank_linear(len(columns), network.classes, settings.head_bias)
@@ -134,10 +127,12 @@ def prune_newest(network: Network, shape: Shape, settings: NetworkSettings) -> N
     return Network([*kept, pruned], head)
 
 
-def build_extractor(settings: NetworkSettings, channels: int, shape: Shape | None = None) -> Extractor:
+def build_extractor(
+    settings: NetworkSettings, channels: int, shape: architecture.Shape | None = None
+) -> Extractor:
     """Build an uninitialised extractor for images of so many channels; ``shape`` is a pruned one's."""
     build = backbones.choose_backbone(settings).build
-    with Diverted():
+    with randomness.Diverted():
         return cast(Extractor, build(channels, shape))
 
 
@@ -157,7 +152,7 @@ def random_linear(
 ) -> nn.Linear:
     """Draw a new classifier of so many classes as ``settings`` say; raises UserError for an unknown way."""
     choices, name = backbones.HEAD_INITIALIZATIONS, settings.head_initialization
-    initialize = look_up(choices, name, "network.head_initialization")
+    initialize = registry.look_up(choices, name, "network.head_initialization")
 
     def draw(stream: torch.Generator) -> nn.Linear:
         layer = blank_linear(features, classes, settings.head_bias)
@@ -188,7 +183,7 @@ def draw_repeatably(
 
 def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
     """Make an uninitialised linear layer; both numbers may be zero."""
-    with Diverted():
+    with randomness.Diverted():
         layer = nn.Linear(1, 1)  # torch warns of an empty one
     layer.in_features, layer.out_features = features, classes
     layer.weight = nn.Parameter(torch.empty(classes, features))
@@ -196,19 +191,12 @@ def blank_linear(features: int, classes: int, bias: bool) -> nn.Linear:
     return layer
 
 
-def pruned_shape(extractor: nn.Module) -> Shape | None:
+def pruned_shape(extractor: nn.Module) -> architecture.Shape | None:
     """Return the channels that a pruned extractor keeps; None: all."""
-    return extractor.shape if isinstance(extractor, ResNet) and extractor.is_pruned else None
-
-
-def kept_features(extractor: Extractor) -> list[int]:
-    """List which of the features of a whole extractor this one, perhaps pruned, computes."""
-    shape = pruned_shape(extractor)
-    return [*range(extractor.features)] if shape is None else shape.streams[-1]
+    return extractor.shape if isinstance(extractor, resnet.ResNet) and extractor.is_pruned else None
 
 
 def count_parameters(*modules: nn.Module) -> int:
-    """Count the learnable values in all ``modules`` together."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
@@ -224,7 +212,7 @@ def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
     copied = copy.deepcopy(extractor).train()
     device = next(copied.parameters()).device
     try:
-        with keeping_own(device) if may_draw(copied) else nullcontext():
+        with randomness.keeping_own(device) if may_draw(copied) else nullcontext():
             copied(torch.zeros(1, channels, side, side, device=device))
     except ValueError:
         return False
@@ -270,11 +258,11 @@ PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory 
 @torch.inference_mode()
 def run_network(
     network: Network,
-    normalization: Normalization,
+    normalization: architecture.Normalization,
     images: NDArray[np.uint8],
     device: torch.device,
     precision: torch.dtype = torch.float32,
-) -> Outputs:
+) -> architecture.Outputs:
     """Compute super-features and logits of images (N, H, W, C) uint8, in evaluation mode, on its device."""
     network.eval()
     normalize = Normalize(normalization).to(device)
@@ -286,28 +274,31 @@ def run_network(
     for start in range(part.start, part.stop, per_pass):
         own = slice(start, min(start + per_pass, part.stop))
         batch = torch.from_numpy(np.array(images[own])).to(device)
-        release(images)
+        files.release(images)
         inputs = normalize(batch.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
         features_BD = network.features(inputs.to(precision))
         features[own] = features_BD.cpu()
         logits[own] = network.head(features_BD).cpu()
     distributed.all_reduce([features, logits])
-    return Outputs(features.numpy(), logits.numpy())
+    return architecture.Outputs(features.numpy(), logits.numpy())
 
 
 def outputs_by_class(
-    network: Network, normalization: Normalization, classes: Iterable[NDArray[np.uint8]], device: torch.device
-) -> Iterator[Outputs]:
+    network: Network,
+    normalization: architecture.Normalization,
+    classes: Iterable[NDArray[np.uint8]],
+    device: torch.device,
+) -> Iterator[architecture.Outputs]:
     """Yield a folded network's outputs for each class's images (N, H, W, C); small classes share a pass."""
     for some in _passes(classes):
         images = some[0]
         if len(some) > 1:
             images = np.concatenate(some)
             for one in some:
-                release(one)
+                files.release(one)
         outputs = run_network(network, normalization, images, device)
         ends = np.cumsum([len(one) for one in some])[:-1]
-        yield from map(Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
+        yield from map(architecture.Outputs, np.split(outputs.features, ends), np.split(outputs.logits, ends))
 
 
 def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
@@ -323,7 +314,7 @@ def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
 
 
 def features_of(
-    network: Network, normalization: Normalization, device: torch.device
+    network: Network, normalization: architecture.Normalization, device: torch.device
 ) -> Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]:
     """Return a function from classes' images (N, H, W, C) to super-features (N, D), with a folded network."""
     folded = fold_network(network, device)
@@ -343,7 +334,7 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, normalization: Normalization) -> None:
+    def __init__(self, normalization: architecture.Normalization) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(normalization.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(normalization.std)[:, None, None])

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from der.core.errors import DamageError
-from der.core.files import SealedDirectory
+from der.core import errors, files
 from der.model.architecture import Outputs
 
 # The features of a class's images (N,): for each image its identity, and its features (V, D) float32. View 0
@@ -32,7 +31,7 @@ def empty_records(images: NDArray[np.uint8], views: int, features: int) -> Recor
 
 def read_records(directory: Path) -> dict[str, Records]:
     """Map the records in a sealed directory, by their files' names; raises DamageError naming a bad file."""
-    sealed = SealedDirectory(directory)
+    sealed = files.SealedDirectory(directory)
     return {name: sealed.read_array(name, mapped=True) for name in sealed.digests if name.endswith(".npy")}
 
 
@@ -40,7 +39,8 @@ class KnownFeatures:
     """Features of images by their bytes."""
 
     def __init__(self, known: Iterable[Records]) -> None:
-        self._known = {one["image"].tobytes(): one["features"] for records in known for one in records}
+        by_views = sorted(known, key=lambda records: records["features"].shape[1])  # the last one counts
+        self._known = {one["image"].tobytes(): one["features"] for records in by_views for one in records}
 
     def fill(self, records: Records) -> Iterator[tuple[int, int]]:
         """Fill in what is known; yield row and view of the rest."""
@@ -63,5 +63,5 @@ class KnownFeatures:
         for images in classes:
             records = empty_records(images, 1, width)
             if any(self.fill(records)):
-                raise DamageError("data/features: without the features of some image")
+                raise errors.DamageError("data/features: without the features of some image")
             yield records["features"][:, 0]

@@ -78,14 +78,12 @@ def _forms(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 @torch.no_grad()
 def fill(module: nn.Module, found: Mapping[str, Tensor]) -> None:
-    """Copy values into ``module`` by name."""
     # Not load_state_dict: it wants a batch counter that our batch normalisations do not keep.
     for name, value in module.state_dict().items():
         value.copy_(found[name])
 
 
 def _find_infinite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Find the name of a tensor that holds NaN or infinity."""
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
@@ -289,7 +287,6 @@ class Start(NamedTuple):
         return f"sha256:{digest(self.content())}"
 
     def content(self) -> bytes:
-        """Return the weights as the bytes of a safetensors file."""
         return save(dict(self.tensors))
 
 

@@ -192,7 +192,6 @@ def _find_cache(root: Path) -> Path:
 
 
 def find_object(cache: Path, name: str) -> Path:
-    """Find where the cache has, or would have, an object."""
     return cache / name[:2] / name[2:]
 
 

@@ -3,6 +3,8 @@
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from der.settings import parsing, sections
 from der.settings.experiment import Settings
 
 SCHEMA = Path("params.schema.json")
+DESCRIPTIONS = Path(sections.__file__).with_name("descriptions.yaml")  # of settings, by section
 USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
+CHECKED = "model.json"  # in the scratch directory
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -31,23 +35,13 @@ def check_project(warn: Callable[[str], None]) -> None:
     environment.count_processes()
     if os.environ.get(environment.DEVICE) not in (None, "", "cpu"):
         environment.find_device()  # can it work?
-    with naming(project.PARAMS):
-        check_choices(settings)
-        advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
-        check_channels(settings.network, settings.dataset.channels, advice)
-        side = backbone_side(settings)
-        if settings.network.backbone.startswith("timm:"):  # does the model take the images?
-            # Only now: torch costs seconds, which the name of the backbone has cost already.
-            from der.model.network import try_side
-
-            try_side(settings.network, side or settings.dataset.side, settings.dataset.channels)
+    side = check_model(settings)
     find_source(settings.dataset).check(settings.dataset)  # download would, with its output gone
     steps = planned_steps(settings)
     move = describe_move(settings, steps) if steps is not None else None
     if move:
         warn(printable(f"warning: {move}"))
     project.check_chain(len(steps or []), "der add" if move else None)
-    check_weights(settings.network)
     if steps is None and settings.compress.steps == "last":
         raise UserError(
             f"{project.PARAMS}: compress.steps: which step is the last one depends on the images; write all, "
@@ -55,6 +49,37 @@ def check_project(warn: Callable[[str], None]) -> None:
         )
     project.write_side(side)
     project.write_compression(project.plan_compression(settings.compress, len(steps) if steps else None))
+
+
+def check_model(settings: Settings) -> int | None:
+    """Check what names code, and network and images; return the side that the backbone asks for.
+
+    A model of timm costs seconds: that it was right is kept for the same settings, weights and versions.
+    """
+    network, dataset = settings.network, settings.dataset
+    values = [sections.to_values(one) for one in (dataset, network, settings.train, settings.memory)]
+    found, of_timm = environment.scratch_root() / CHECKED, network.backbone.startswith("timm:")
+    if of_timm:
+        with suppress(DamageError, KeyError, metadata.PackageNotFoundError):
+            file = Path(network.weights or "")
+            state = (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None
+            key = files.digest(repr([values, state, *map(metadata.version, ("timm", "torch"))]).encode())
+            kept: dict[str, int | None] = files.read_sealed(found)
+            return kept[key]
+    with naming(project.PARAMS):
+        check_choices(settings)
+        advice = f"write dataset.channels: {COLOURS}, or network.weights: null"
+        check_channels(network, dataset.channels, advice)
+        side = backbone_side(settings)
+        if of_timm:  # does the model take the images?
+            # Only now: torch costs seconds, which the name of the backbone has cost already.
+            from der.model.network import try_side
+
+            try_side(network, side or dataset.side, dataset.channels)
+    check_weights(network)
+    if of_timm:
+        files.write_sealed(found, {key: side})
+    return side
 
 
 def complete_params() -> list[str]:
@@ -109,12 +134,16 @@ def check_images() -> None:
 def make_schema() -> dict[str, Any]:
     """Make the JSON schema: types, bounds and descriptions of the sections, names in the registries."""
     schema = msgspec.json.schema(Settings)
-    for section in schema["$defs"].values():
+    texts = parsing.parse_yaml(DESCRIPTIONS.read_text(encoding="utf-8"), DESCRIPTIONS)
+    for kind, section in schema["$defs"].items():
         # msgspec and Python differ by version
         section["description"] = inspect.cleandoc(section["description"])
         section["required"] = list(section["properties"])  # see complete_params
-        for one in section["properties"].values():
+        for name, one in section["properties"].items():
             one.pop("default", None)
+            ours = {key: one.pop(key) for key in ("uniqueItems",) if key in one}  # stays before what it means
+            said = {"description": texts[kind][name]} if name in texts.get(kind, {}) else {}
+            section["properties"][name] = ours | said | one
     for path, choice in CHOICES.items():
         families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if one.endswith(":")]
         named = [one for one in choice.registry if not one.endswith(":")]
@@ -190,6 +219,55 @@ def add_classes(names: Sequence[str]) -> str:
     kept = "step 1 stays as it was" if len(finished) == 1 else f"steps 1 to {len(finished)} stay as they were"
     said = f"{project.PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {kept}"
     return "\n".join([said, *fitted, _describe_training(edited, len(finished) + 1, len(steps))])
+
+
+def remove_classes(names: Sequence[str]) -> str:
+    """Take classes out of the protocol in params.yaml; their images stay. An error changes nothing."""
+    gone = {composed(name) for name in names}
+    steps = _known_steps(gone)
+    kept = [left for step in steps if (left := [name for name in step if name not in gone])]
+    if not kept:
+        raise UserError("these are all classes; leave at least one")
+    return _write_steps(kept, f"without {', '.join(sorted(gone))}, whose images stay")
+
+
+def rename_class(old: str, new: str) -> str:
+    """Rename a class in the protocol and its folders of images. An error changes nothing."""
+    old, new = composed(old), composed(new)
+    steps, dataset = _known_steps({old}), presets.load_settings().dataset
+    root, known = Path(dataset.path), [name for step in steps for name in step]
+    if dataset.source != inputs.FOLDER or not root.is_dir():
+        raise UserError("dataset.source: only classes that are folders can be renamed")
+    folders = [place for place in (root / split / old for split in sections.SPLITS) if place.is_dir()]
+    if new in known or any(one.with_name(new).exists() for one in folders):
+        raise UserError(f"{new}: there is such a class; put the images of {old} into its folder")
+    renamed = [[new if name == old else name for name in step] for step in steps]
+    said = _write_steps(renamed, f"{old} is {new}")
+    for folder in folders:
+        folder.rename(folder.with_name(new))
+    return said
+
+
+def _known_steps(names: set[str]) -> Steps:
+    """Return the classes of each step; raises UserError for a name that is in none."""
+    steps = planned_steps(presets.load_settings()) or finished_steps()
+    known = [name for step in steps for name in step]
+    if missing := sorted(names - {*known}):
+        raise UserError(f"{missing[0]}: is in no step; the classes are {', '.join(known)}")
+    return steps
+
+
+def _write_steps(steps: Steps, said: str) -> str:
+    """Write the classes of each step into params.yaml; return ``said`` with what `dvc repro` will do."""
+    settings, length = presets.load_settings(), project.chain_length()
+    edited = parsing.put_values(project.read_text(), {"protocol": {"steps": steps}})
+    presets.parse_settings(edited)  # raises what does not fit
+    fitted = fit_chain(length, len(steps))
+    project.write_text(edited)
+    costs = "trains the steps that knew the class, and all after them, anew; `der plan` says what that takes"
+    if settings.network.tuned == "none":
+        costs = "fits the classifiers anew, which takes seconds; no feature is computed again"
+    return "\n".join([f"{project.PARAMS}: {said}", *fitted, f"`dvc repro` {costs}"])
 
 
 def finished_steps() -> Steps:

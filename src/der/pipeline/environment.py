@@ -55,12 +55,10 @@ def count_processes() -> int:
 
 
 def count_here() -> int:
-    """Count those of them that run on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if is_launched() else count_processes()
 
 
 def own_rank() -> int:
-    """Return this process's rank, from 0."""
     return int(os.environ["RANK"]) if is_launched() else 0
 
 

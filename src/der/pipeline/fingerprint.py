@@ -165,7 +165,6 @@ def check_fingerprint(path: Path) -> None:
 
 
 def is_ours(name: str) -> bool:
-    """Tell whether a module is one of this project's packages."""
     return name.partition(".")[0] in PACKAGES
 
 
@@ -215,7 +214,6 @@ def dump(node: Any) -> str:
 
 
 def _meaning(node: ast.AST, name: str) -> Any:
-    """Return the value of a node's field, the same on every Python."""
     value: Any = getattr(node, name, None)
     if name == "body" and isinstance(node, HAVE_DOCSTRINGS):
         return value[ast.get_docstring(node, clean=False) is not None :]

@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from der.core.errors import UserError
-from der.core.files import read_json
+from der.core import errors, files
 from der.data import arrays, protocol
 from der.data.sources.folder import build_tree, scan
 from der.pipeline import environment, presets, project, timing
@@ -29,7 +28,7 @@ def find_expected(preset: Any) -> dict[str, Any] | None:
 
     That is "sha256", see ``der.data.protocol.identify``, and "dataset", the parameters that decide on it.
     """
-    known: list[dict[str, Any]] = read_json(IDENTITIES)
+    known: list[dict[str, Any]] = files.read_json(IDENTITIES)
     return next((one for one in known if one["dataset"].items() <= preset["dataset"].items()), None)
 
 
@@ -41,7 +40,6 @@ class RunImages:
 
     @cached_property
     def classes(self) -> list[str]:
-        """The names of all classes, in alphabetical order."""
         return arrays.list_classes(project.RAW / SPLITS[0])
 
     @cached_property
@@ -90,7 +88,7 @@ def list_files_of_classes(settings: DatasetSettings) -> Classes | None:
                     status = file.stat()
                     told = (*parts, status.st_size, status.st_mtime_ns)
                     digest.update(repr(told).encode(errors="surrogateescape"))
-    except (UserError, OSError):
+    except (errors.UserError, OSError):
         return None
     return {name: digest.hexdigest() for name, digest in found.items()}
 
@@ -98,7 +96,7 @@ def list_files_of_classes(settings: DatasetSettings) -> Classes | None:
 def keep_files_of_classes(classes: Classes | None) -> None:
     """Store which files the last download read; do nothing if that cannot be written."""
     if classes is not None:
-        with suppress(OSError, UserError):
+        with suppress(OSError, errors.UserError):
             timing.append(environment.scratch_root() / FILE, Line(project.digest_outputs(STAGE), classes))
 
 

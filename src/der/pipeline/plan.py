@@ -34,7 +34,7 @@ from der.settings.experiment import Settings
 from der.settings.sections import DatasetSettings
 from der.summary.series import align
 
-SPLIT = "split"
+SPLIT, FEATURES = "split", "features"
 CHANGED = "changed"  # in place of the hash of an input
 NEVER_RAN, LOST = "never ran", "lost"  # reasons to run, beside paths that have changed
 MARKER = 0.1  # seconds of a stage of an unused step
@@ -178,7 +178,6 @@ def _is_stale(dep: Any, owners: Sequence[Any]) -> bool:
 
 
 def _is_lost(out: Any) -> bool:
-    """Tell whether an output has changed and DVC cannot restore it."""
     if out.use_cache and not out.persist:  # DVC's run cache has none of these
         return bool(out.changed_cache())
     kept = not out.persist and out.repo.cache.local.exists(out.hash_info.value or "")
@@ -220,9 +219,9 @@ class _Row:
     known: dict[Path, str]  # hashes of what stage check, or who edits, will have written
     images: set[str] | None = field(default_factory=set)  # classes whose images become others; None: any may
     identities: Identities = field(default_factory=dict)
+    only_images: bool = True  # nothing but images makes stage features run, if anything does
 
     def add(self, name: str, stage: Stage, parameters: Any) -> None:
-        """Add the stage if it runs."""
         values = {key: project.value_at(parameters, key) for key in stage.params}
         told = {path.as_posix(): one for path in stage.deps if (one := self._input(stage, path))}
         if values != stage.params or told or stage.reasons:
@@ -230,6 +229,9 @@ class _Row:
             if name == inputs.STAGE:
                 same = values == stage.params and not told and NEVER_RAN not in stage.reasons
                 self.images = self.workspace.images if same else None
+        if name == FEATURES:
+            others = told.keys() - {project.TASKS.as_posix()}
+            self.only_images = values == stage.params and not others and not stage.reasons
 
     def _input(self, stage: Stage, path: Path) -> str:
         """Return the hash of a stage's future input; empty if it stays the same."""
@@ -239,10 +241,19 @@ class _Row:
             return CHANGED
         if path.is_relative_to(project.TASKS) and path != project.TASKS and self._keeps_task(path):
             return ""
+        if path.is_relative_to(project.FEATURES) and path != project.FEATURES and self._keeps_features(path):
+            return ""
         running = [self.identities[one] for one in stage.owners[path] if one in self.identities]
         if path == project.RAW and self.images == set():
             running = []
         return _hash([path.as_posix(), running]) if running else ""
+
+    def _keeps_features(self, path: Path) -> bool:
+        """Tell whether stage features, if it runs, writes the same ones: it does for the same images."""
+        first, *rest = path.relative_to(project.FEATURES).parts
+        step, part = (1, "train") if first == project.NETWORK.name else (int(first), rest[0])
+        of = range(1, step + 1) if part == "train" else [step]  # of all classes seen
+        return self.only_images and all(self._keeps_task(project.TASKS / str(one) / part) for one in of)
 
     def _keeps_task(self, path: Path) -> bool:
         """Tell whether split, if it runs, writes the same images of a step: it does for the same classes."""
@@ -392,7 +403,6 @@ def dump_json(rows: Sequence[Row]) -> str:
 
 
 def _add(costs: Collection[Cost]) -> Cost:
-    """Sum up what is known of several stages."""
     known = [cost for cost in costs if cost.seconds is not None]
     seconds = sum(cost.seconds or 0.0 for cost in known) if known or not costs else None
     return Cost(seconds, any(cost.estimated for cost in known))

@@ -47,17 +47,14 @@ def load_order(name: str) -> list[str]:
 
 
 def list_presets() -> list[str]:
-    """List the names of presets."""
     return experiment.list_names(_directory())
 
 
 def list_orders() -> list[str]:
-    """List the names of CIFAR-100's class orders."""
     return experiment.list_names(_directory() / experiment.ORDERS)
 
 
 def describe_preset(name: str) -> str:
-    """Return the comment in the first line of a preset."""
     return (_directory() / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 

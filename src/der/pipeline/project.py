@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from io import StringIO
 from itertools import groupby, starmap
@@ -28,6 +28,7 @@ WEIGHTS = Path("data/weights")
 RAW = Path("data/raw")
 TASKS = Path("data/tasks")
 FEATURES = Path("data/features")
+NETWORK = FEATURES / "network"  # a frozen one, without classes
 CHECKPOINTS = Path("data/checkpoints")
 MADE_OF = Path("data/made_of")
 SUMMARY = Path("metrics/summary.json")
@@ -53,14 +54,19 @@ def fingerprint(stage: str) -> Path:
     return FINGERPRINTS / stage
 
 
-def train_images(step: int) -> Path:
-    """Training images of a step's classes, and the names of all classes seen."""
-    return TASKS / str(step) / "train"
+def _of_step(folder: Path, *below: str) -> Callable[[int], Path]:
+    return lambda step: folder.joinpath(str(step), *below)
 
 
-def test_images(step: int) -> Path:
-    """Test images of all classes seen at a step, and their names."""
-    return TASKS / str(step) / "test"
+train_images = _of_step(TASKS, "train")  # of a step's classes, and the names of all classes seen
+test_images = _of_step(TASKS, "test")  # of all classes seen at a step, and their names
+checkpoint = _of_step(CHECKPOINTS)  # step 0 is the empty network
+memory = _of_step(Path("data/memory"))  # exemplars after a step; step 0 is the empty memory
+training = _of_step(Path("metrics/training"))  # loss and accuracy per epoch
+evaluation = _of_step(Path("metrics/steps"))  # test metrics, confusion matrix, predictions, mistakes
+compressed = _of_step(Path("data/compressed"))  # checkpoint of one extractor, which the network became
+compression = _of_step(Path("metrics/compressed"))  # test metrics of that one, and of the whole network
+RESULTS = (checkpoint, memory, training, evaluation, compressed, compression)
 
 
 def features(images: Path) -> Path:
@@ -68,38 +74,7 @@ def features(images: Path) -> Path:
     return FEATURES / images.relative_to(TASKS)
 
 
-def checkpoint(step: int) -> Path:
-    """Checkpoint directory after a step; step 0 is the empty network."""
-    return CHECKPOINTS / str(step)
-
-
-def memory(step: int) -> Path:
-    """Exemplars after a step; step 0 is the empty memory."""
-    return Path("data/memory") / str(step)
-
-
-def training(step: int) -> Path:
-    """Loss and accuracy per epoch."""
-    return Path("metrics/training") / str(step)
-
-
-def evaluation(step: int) -> Path:
-    """After a step: test metrics, confusion matrix, predictions, pictures of mistakes."""
-    return Path("metrics/steps") / str(step)
-
-
-def compressed(step: int) -> Path:
-    """Checkpoint directory of one extractor, into which the network after a step was compressed."""
-    return Path("data/compressed") / str(step)
-
-
-def compression(step: int) -> Path:
-    """Test metrics of that one, and of the whole network beside it."""
-    return Path("metrics/compressed") / str(step)
-
-
 def is_compressed(step: int) -> bool:
-    """Tell whether there is a compressed network of a step."""
     return compression(step).exists() and not is_unused(compression(step))
 
 
@@ -110,14 +85,7 @@ def made_of(stage: str) -> Path:
 
 def outputs(step: int) -> list[Path]:
     """All that the stages of a step leave."""
-    return [
-        *_results(step),
-        *(made_of(f"{stage}@{step}") for stage in STEP_STAGES),
-    ]
-
-
-def _results(step: int) -> list[Path]:
-    return [of(step) for of in (checkpoint, memory, training, evaluation, compressed, compression)]
+    return [of(step) for of in RESULTS] + [made_of(f"{stage}@{step}") for stage in STEP_STAGES]
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -128,10 +96,10 @@ def steps_in(folder: Path) -> list[int]:
 
 def sealed(length: int) -> list[Path]:
     """List the output directories with a manifest, for a chain of ``length`` steps."""
-    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0), FEATURES / "network"]
+    found = [*(RAW / split for split in SPLITS), checkpoint(0), memory(0), NETWORK]
     for step in range(1, length + 1):
         images = train_images(step), test_images(step)
-        found += [*images, *map(features, images), *_results(step)]
+        found += [*images, *map(features, images), *(of(step) for of in RESULTS)]
     return found
 
 
@@ -165,11 +133,8 @@ def check_chain(steps: int, mend: str | None = None) -> None:
 
 
 def write_chain(length: int) -> None:
-    """Write chain.yaml for ``length`` steps."""
-    lines = [
-        f'  "{step}": {{previous: {link["previous"]}, phase: {link["phase"]}}}\n'
-        for step, link in _links(length).items()
-    ]
+    form = '  "{}": {{previous: {previous}, phase: {phase}}}\n'
+    lines = [form.format(step, **link) for step, link in _links(length).items()]
     with files.atomic_file(CHAIN) as partial:
         partial.write_text(HEADER + "steps:\n" + "".join(lines), encoding="utf-8")
 
@@ -267,7 +232,6 @@ def list_inputs(stage: str, parameters: Any) -> tuple[list[str], list[Path]]:
 
 
 def digest_outputs(stage: str) -> str:
-    """Apply ``digest_files`` to the outputs of ``stage``."""
     return digest_files(output for output in list_outputs(stage) if output != made_of(stage))
 
 
@@ -287,7 +251,6 @@ def digest_files(outputs: Iterable[Path]) -> str:
 
 
 def _telling(output: Path) -> Iterator[Path]:
-    """List the files that distinguish one result from another."""
     if (output / files.MANIFEST).is_file():
         yield output / files.MANIFEST
     elif output.is_dir():
@@ -328,7 +291,6 @@ def read_text(path: Path = PARAMS) -> str:
 
 
 def write_text(text: str) -> None:
-    """Replace params.yaml by ``text``."""
     with files.atomic_file(PARAMS) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -347,23 +309,16 @@ def holds(path: Path, values: dict[str, Any]) -> bool:
         return False
 
 
-def read_side() -> int | None:
-    """Read the side that stage check wrote; raises DamageError if the file is missing or damaged."""
-    side: int | None = files.read_sealed(INPUT)["image_side"]
-    return side
-
-
 def plan_compression(settings: CompressSettings, last: int | None) -> dict[Path, dict[str, Any]]:
     """Return what stage check writes of section compress: a file for each step, empty where it is off.
 
     So other steps stay where one more is compressed. ``last`` is the protocol's last step, None if only the
     images tell.
     """
-    contents: dict[Path, dict[str, Any]] = {}
-    for step in range(1, chain_length() + 1):
-        wanted = settings.steps == "all" or (settings.steps == "last" and step == last)
-        contents[COMPRESS / f"{step}.json"] = to_values(replace(settings, steps=None)) if wanted else {}
-    return contents
+    steps = range(1, chain_length() + 1)
+    wanted = {"all": steps, "last": [last]}.get(settings.steps or "", [])
+    values = to_values(replace(settings, steps=None))
+    return {COMPRESS / f"{step}.json": values if step in wanted else {} for step in steps}
 
 
 def write_compression(contents: dict[Path, dict[str, Any]]) -> None:
@@ -381,11 +336,10 @@ def read_compression(step: int) -> CompressSettings | None:
 
 
 def with_side(settings: DatasetSettings) -> DatasetSettings:
-    """Replace an ``image_side`` of null by the backbone's side; raises UserError if it is unknown."""
+    """Replace an ``image_side`` of null by the side that stage check wrote; raises UserError without one."""
     if settings.image_side is not None:
         return settings
-    side = read_side()
-    if side is None:
+    if (side := files.read_sealed(INPUT)["image_side"]) is None:
         raise UserError(f"{INPUT}: holds no side; run `dvc repro`, without --single-item")
     return replace(settings, image_side=side)
 
@@ -429,7 +383,6 @@ def shorten(value: Any, longest: int = SHOWN) -> str:
 
 
 def one_line(value: Any) -> str:
-    """Write a value as YAML in one line."""
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = True
     writer.width = 2**31  # no line is longer

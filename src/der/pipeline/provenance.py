@@ -92,7 +92,6 @@ def code_revision() -> str | None:
 
 
 def is_code_changed() -> bool:
-    """Tell whether the code differs from the current commit's."""
     return bool(git("status", "--porcelain", "--", *CODE))
 
 
@@ -111,7 +110,6 @@ def read_committed(path: Path, revision: str = "HEAD") -> bytes:
 
 
 def git(*words: str) -> bytes:
-    """Return the output of git, or nothing if it fails."""
     line = ["git", "--no-optional-locks", *words]  # `git status` may write its index
     try:
         return subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, check=True).stdout

@@ -216,7 +216,6 @@ def _read_finished(data: Any) -> Finished | None:
 
 
 def make_table(rows: list[verdict.Row]) -> str:
-    """Make a table of aligned lines, with "-" for a missing number."""
     headings = [text for name in verdict.METRICS for text in (verdict.POINTS[name], "±")]
     lines = [[*rows[0].setting, "runs", *headings]]
     for row in rows:

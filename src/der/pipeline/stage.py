@@ -55,7 +55,6 @@ class Given:
             raise self._changed()
 
     def section(self, kind: type[S], key: str) -> S:
-        """The section ``key`` of the parameters."""
         return project.load_section(kind, key, self.parameters)
 
     def reads(self, path: Path) -> None:
@@ -110,7 +109,6 @@ class Given:
             files.write_sealed(path, {"params": params, "files": self.hashes_of_dvc})
 
     def _loaded(self) -> set[str]:
-        """List the modules of its code that this process has imported."""
         return sys.modules.keys() & self.hashes.keys()
 
     def _changed(self) -> UserError:

@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from der.core.errors import UserError
-from der.core.files import SealedDirectory, digest
+from der.core import errors, files
 from der.pipeline import environment, timing
-from der.train.log import Progress, TensorBoard
-from der.train.resume import StateStore, UnwritableState
+from der.train import log, resume
 
 if TYPE_CHECKING:
     import torch
@@ -28,27 +26,27 @@ def name_key(
     """Return the key of a training: a hash, for a file's name, of all that decides on the result."""
     from der.core.device import name_arithmetic  # only now: torch costs seconds
 
-    digests = [SealedDirectory(place).digest for place in places]  # held to the files as those are read
+    digests = [files.SealedDirectory(place).digest for place in places]  # held to the files as those are read
     named = "" if kernels is None else kernels.name
     arithmetic = [*name_arithmetic(device), str(environment.count_processes()), named]
-    return digest(json.dumps([settings, digests, fingerprint, arithmetic]).encode())
+    return files.digest(json.dumps([settings, digests, fingerprint, arithmetic]).encode())
 
 
 @contextmanager
-def training_state(key: str, warn: Callable[[str], None]) -> Iterator[StateStore]:
+def training_state(key: str, warn: Callable[[str], None]) -> Iterator[resume.StateStore]:
     """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of damage, and of waiting."""
     try:
-        with StateStore(environment.scratch_root(), key, warn, timing.running_clock()) as store:
+        with resume.StateStore(environment.scratch_root(), key, warn, timing.running_clock()) as store:
             yield store
-    except UnwritableState as error:
-        raise UserError(
+    except resume.UnwritableState as error:
+        raise errors.UserError(
             f"{error}, or set {environment.SCRATCH} to a directory elsewhere, and run again: it goes on from "
             "the last state"
         ) from None
 
 
-def listening(title: str, folder: str, key: str, warn: Callable[[str], None]) -> Progress:
+def listening(title: str, folder: str, key: str, warn: Callable[[str], None]) -> log.Progress:
     """Show progress under ``title``, and write curves into DER_TENSORBOARD's ``folder`` of this ``key``."""
     root = environment.curves_root()
-    curves = None if root is None else TensorBoard(root / f"{folder}-{key[-8:]}", warn)
-    return Progress(title, curves)
+    curves = None if root is None else log.TensorBoard(root / f"{folder}-{key[-8:]}", warn)
+    return log.Progress(title, curves)

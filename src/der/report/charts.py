@@ -113,7 +113,6 @@ class Chart(NamedTuple):
     steps: Sequence[float] = ()  # where each step ends, if the axis is parted by them
 
     def spec(self, size: Size) -> Spec:
-        """Make the chart's Vega-Lite specification."""
         views = [self._view(panel, size) for panel in self.panels]
         views[-1]["encoding"]["x"]["axis"] |= {"labels": True, "title": self.axis}
         views[0]["layer"] += _legend([line for panel in self.panels for line in panel.lines], size)
@@ -201,12 +200,10 @@ def key_layer(names: Sequence[str], ranges: Mapping[str, Sequence[Any]], **legen
 
 
 def layer(mark: Spec, rows: Sequence[Spec], **encoding: Any) -> Spec:
-    """Make a layer of marks for rows of values."""
     return {"mark": mark, "data": {"values": rows}, "encoding": encoding}
 
 
 def number(field: str, **more: Any) -> Spec:
-    """Make a channel of numbers."""
     return {"field": field, "type": "quantitative", **more}
 
 
@@ -216,7 +213,6 @@ def rounded(value: float) -> float:
 
 
 def config(size: Size) -> Spec:
-    """Return the common style of all charts."""
     text = {"color": size.muted, "fontSize": 12, "fontWeight": "normal"}
     titles = {"titleColor": size.muted, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8}
     labels = {"labelColor": size.muted, "labelFontSize": 12, "labelPadding": 6}
@@ -243,7 +239,6 @@ def draw(spec: Spec, path: Path) -> None:
 
 
 def svg(spec: Spec, size: Size) -> str:
-    """Draw the chart as an element of the page."""
     return vl_convert.vegalite_to_svg(spec | {"config": config(size)}, VEGA_LITE, allowed_base_urls=[])
 
 
@@ -426,14 +421,12 @@ def timeline(times: Mapping[str, cost.StageTime], steps: int, size: Size) -> Spe
 
 
 def describe_stage(time: cost.StageTime) -> str:
-    """Return the script's text for the bar of a stage."""
     computed = "computed by the last run" if time.computed else "taken from the cache"
     parts = f", in {time.runs} parts" if time.runs > 1 else ""
     return f"{cost.show_seconds(time.seconds)}, {computed}{parts}"
 
 
 def matrix(chart: Matrix) -> Spec:
-    """Make the chart of a matrix for a file."""
     count, names = len(chart.names), list(map(axis_name, chart.names, chart.numbers))
     side = min(max(36 * count, 280), 760)
     axis = {"labelExpr": "names[datum.value]", "labelLimit": 400, "grid": False, "domain": False}

@@ -93,7 +93,6 @@ class Matrix:
 
     @property
     def cells(self) -> list[tuple[int, int, Shade, str]]:
-        """List row, column, shade and text of the coloured cells."""
         written = self.texts or []
         return [
             (row, column, self.shades[self.places[row, column]], written[row][column] if written else "")
@@ -102,7 +101,6 @@ class Matrix:
 
     @property
     def short_names(self) -> list[str]:
-        """Shorten the names to the available room."""
         return [shortened(one_line(name), self.longest) for name in self.names]
 
     @property
@@ -117,7 +115,6 @@ class Matrix:
 
     @property
     def classes(self) -> str:
-        """List the CSS classes."""
         longest = max((len(text) for row in self.texts or [] for text in row), default=0)
         known = {
             "dense": longest * len(self.names) > NARROW,  # no room for numbers on narrow screens
@@ -177,7 +174,6 @@ def accuracy_matrix_chart(
 
 
 def grade_lost(points: Numbers, scale: float) -> Places:
-    """Find the place in LOSSES for so many lost points."""
     graded = np.rint(np.clip(np.divide(points, scale), -1, 1) * (GRADES - 1))
     return np.asarray(GRADES - 1 + graded, np.int64)
 

@@ -94,7 +94,6 @@ class ClassRow(NamedTuple):
 
 
 def write_page(page: str, path: Path) -> str:
-    """Write a page to a file; returns a sentence that says where."""
     with files.atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
     return f"report: {path}, {show_bytes(path.stat().st_size)}"
@@ -142,7 +141,6 @@ def render(run: FinishedRun) -> str:
 
 
 def fill(template: str, values: dict[str, Any]) -> str:
-    """Fill a template of the folder with ``values``."""
     environment = Environment(
         loader=PackageLoader("der.report", "page"),
         autoescape=True,
@@ -165,7 +163,6 @@ def fill(template: str, values: dict[str, Any]) -> str:
 
 
 def draw_figures(run: FinishedRun, bins: list[verdict.Bin]) -> dict[str, Figure]:
-    """Draw the line charts by name."""
     sizes = [step["classes"] for step in run.steps]
     epochs = [
         f"step {step}, {record.phase}, epoch {record.epoch}"
@@ -198,7 +195,6 @@ def figure(
     data: dict[str, Any],
     sizes: Mapping[str, charts.Size] = charts.PAGE,
 ) -> Figure:
-    """Draw a chart at several sizes, with its text for the script."""
     return Figure(name, {one: Markup(charts.svg(spec(size), size)) for one, size in sizes.items()}, data)
 
 
@@ -233,7 +229,6 @@ def confused_pairs(run: FinishedRun) -> list[Pair]:
 
 
 def class_rows(run: FinishedRun, pairs: list[Pair]) -> list[ClassRow]:
-    """Make a row for each class, in label order."""
     taken_for: dict[str, list[Pair]] = {name: [] for name in run.names}
     for pair in pairs:
         taken_for[pair.true].append(pair)
@@ -256,7 +251,6 @@ def breakable(name: str) -> Markup:
 
 
 def show_bytes(count: int) -> str:
-    """Write a number of bytes with a decimal unit."""
     power = next((power for power in range(4) if count < 999.5 * 1000**power), 4)
     return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 

@@ -173,7 +173,6 @@ def _explain_keys(fields: dict[str, list[inspect.Type]], value: dict[Any, Any], 
 
 
 def _options(declared: inspect.Type) -> list[inspect.Type]:
-    """List the plain types that a declared type admits."""
     if isinstance(declared, inspect.Metadata):
         return _options(declared.type)
     if isinstance(declared, inspect.UnionType):
@@ -188,12 +187,10 @@ def _fields(options: list[inspect.Type]) -> dict[str, list[inspect.Type]]:
 
 
 def _entries(options: list[inspect.Type]) -> list[inspect.Type]:
-    """List the types that the entries of a list may have."""
     return next(_options(one.item_type) for one in options if isinstance(one, inspect.ListType))
 
 
 def _describe(options: list[inspect.Type]) -> str:
-    """Say in words what to write for one of these types."""
     if len(options) > 1:
         return " or ".join(_describe([one]) for one in options)
     option = options[0]

@@ -1,6 +1,6 @@
 """The sections of params.yaml as frozen records; msgspec checks their types and bounds.
 
-They know nothing of YAML or files.
+They know nothing of YAML or files. descriptions.yaml says what each setting means.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -19,13 +19,13 @@ LARGEST_FACTOR = 10**6
 # Lower bound of what is above 0: a bound of gt=0 admits 0 where the processor flushes tiny numbers to 0.
 SMALLEST = 1e-12
 LEAST_DEVIATION = 1e-6  # of pixels in [0, 1]
-LARGEST_RATE = 1e30  # times a factor, it is still a float32
 
 Seed = Annotated[int, Meta(ge=0, le=LARGEST_SEED)]
 Count = Annotated[int, Meta(ge=1, le=MOST)]
 CountOrZero = Annotated[int, Meta(ge=0, le=MOST)]
 Factor = Annotated[float, Meta(ge=SMALLEST, le=LARGEST_FACTOR)]
 FactorOrZero = Annotated[float, Meta(ge=0, le=LARGEST_FACTOR)]
+Rate = Annotated[float, Meta(ge=SMALLEST, le=1e30)]  # times a factor, it is still a float32
 Share = Annotated[float, Meta(ge=0, le=1)]
 ShareAboveZero = Annotated[float, Meta(ge=SMALLEST, le=1)]
 Deviation = Annotated[float, Meta(ge=LEAST_DEVIATION, le=1)]
@@ -55,35 +55,13 @@ def all_values(record: msgspec.Struct) -> dict[str, Any]:
 class DatasetSettings(Section, frozen=True):
     """The images of the experiment, and their form."""
 
-    source: Annotated[str, Meta(description="The name of the source of images.")]
-    path: Annotated[
-        str,
-        Meta(
-            description="The folder or archive that the source reads: for folder a directory or .zip/.tar "
-            "with train/<class>/* and, if there are test images, test/<class>/*. It must exist "
-            "for every source."
-        ),
-    ]
-    downloads: Annotated[
-        str, Meta(description="The directory of downloaded archives, for cifar10 and cifar100 only.")
-    ]
-    image_side: Annotated[
-        ImageSide | None,
-        Meta(
-            description="The side of an image in pixels; other images are scaled and centre-cropped to a "
-            "square of this side; null: the side that the backbone expects."
-        ),
-    ]
-    channels: Annotated[Channels, Meta(description="Channels of an image: 1 grey, 3 colour.")]
-    test_fraction: Annotated[
-        float,
-        Meta(
-            ge=SMALLEST,
-            lt=1,
-            description="Fraction of each class's images that become test images, where the source has none.",
-        ),
-    ]
-    seed: Annotated[Seed, Meta(description="Seed of the choice of test images.")]
+    source: str
+    path: str
+    downloads: str
+    image_side: ImageSide | None
+    channels: Channels
+    test_fraction: Annotated[float, Meta(ge=SMALLEST, lt=1)]
+    seed: Seed
 
     def __post_init__(self) -> None:
         if self.path.startswith("~"):
@@ -98,33 +76,23 @@ class DatasetSettings(Section, frozen=True):
 
 FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
 # For the JSON schema alone; __post_init__ checks the same with a clearer message.
-SEED: dict[str, Any] = {"minimum": 0, "maximum": LARGEST_SEED}
+OrderSeed = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": LARGEST_SEED})]
 ALIKE: dict[str, Any] = {
     "minItems": 1,
     "anyOf": [{"items": {"type": kind}} for kind in ("integer", "string")],
 }
+ClassOrder = (
+    OrderSeed | Annotated[list[OrderSeed | str], Meta(extra_json_schema=ALIKE)] | Literal["alphabetical"]
+)
 
 
 class ProtocolSettings(Section, frozen=True):
     """Which classes arrive at which step."""
 
-    first_classes: Annotated[Count | None, Meta(description="Classes at step 1; null: all there are.")]
-    later_classes: Annotated[
-        Count, Meta(description="Classes at every later step; a remainder goes to the last one.")
-    ]
-    class_order: Annotated[
-        Annotated[int, Meta(extra_json_schema=SEED)]
-        | Annotated[list[Annotated[int, Meta(extra_json_schema=SEED)] | str], Meta(extra_json_schema=ALIKE)]
-        | Literal["alphabetical"],
-        Meta(description="alphabetical, a seed (1993), a list of seeds ([1993]) or all class names."),
-    ]
-    steps: Annotated[
-        list[list[str]] | None,
-        Meta(
-            description="Instead of the three above: a list of class names for every step, "
-            "[[cat, dog], [bird]]."
-        ),
-    ]
+    first_classes: Count | None
+    later_classes: Count
+    class_order: ClassOrder
+    steps: list[list[str]] | None
 
     def __post_init__(self) -> None:
         seeds = self.class_order if isinstance(self.class_order, list) else [self.class_order]
@@ -150,65 +118,17 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
     or for classifier learning, is always torch_uniform.
     """
 
-    backbone: Annotated[str, Meta(description="The feature extractor.")]
-    depth: Annotated[
-        int,
-        Meta(
-            ge=8,
-            le=1202,  # the deepest that He et al. trained
-            description="Number of weighted layers: 6n + 2 for cifar_resnet, 18 or 34 for resnet; timm's "
-            "models ignore it.",
-        ),
-    ]
-    stem: Annotated[
-        Literal["small", "large"],
-        Meta(
-            description="First layers: small, a 3x3 convolution; large, 7x7 and max-pool, for images of 100 "
-            "pixels and more; timm's models ignore it."
-        ),
-    ]
-    head_bias: Annotated[bool, Meta(description="Whether the classifiers have biases.")]
-    head_initialization: Annotated[
-        str,
-        Meta(
-            description="torch_uniform: weights and biases uniform in +-1/sqrt(features); lecun_uniform: "
-            "weights in +-sqrt(3/features), biases 0; lecun_normal: deviation 1/sqrt(features), biases 0."
-        ),
-    ]
-    inherit_head: Annotated[
-        bool, Meta(description="Whether a step's classifier starts with the weights that old classes had.")
-    ]
-    expansion: Annotated[
-        bool,
-        Meta(
-            description="true: every step adds an extractor; false: one extractor goes on training (an "
-            "ablation)."
-        ),
-    ]
-    mean: Annotated[
-        list[Share] | None,
-        Meta(
-            description="Mean of each channel, of pixels in [0, 1]; null: the backbone's, or that of "
-            "step 1's training images."
-        ),
-    ]
-    std: Annotated[
-        list[Deviation] | None, Meta(description="Standard deviation of each channel; null as for mean.")
-    ]
-    weights: Annotated[
-        str | None,
-        Meta(
-            description="Weights that a timm model starts from; null: random; pretrained: timm's own, "
-            "downloaded; or a file, .safetensors or PyTorch's."
-        ),
-    ] = None
-    tuned: Annotated[
-        Literal["all", "last", "none"],
-        Meta(
-            description="The part of a pretrained extractor that a step trains; all; last: its last stage; "
-            "none: nothing, only a classifier is fitted on the features of all images of all classes."
-        ),
-    ] = "all"
+    backbone: str
+    depth: Annotated[int, Meta(ge=8, le=1202)]  # the deepest that He et al. trained
+    stem: Literal["small", "large"]
+    head_bias: bool
+    head_initialization: str
+    inherit_head: bool
+    expansion: bool
+    mean: list[Share] | None
+    std: list[Deviation] | None
+    weights: str | None = None
+    tuned: Literal["all", "last", "none"] = "all"
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
@@ -223,71 +143,35 @@ class NetworkSettings(Section, frozen=True, omit_defaults=True):
 class MemorySettings(Section, frozen=True):
     """How many exemplars of old classes are kept."""
 
-    budget: Annotated[
-        Count,
-        Meta(
-            description="Number of exemplars (images), of all classes together or of each class; see "
-            "allocation."
-        ),
-    ]
-    allocation: Annotated[
-        Literal["total", "per_class"],
-        Meta(description="total: budget // classes seen for each class; per_class: budget for each class."),
-    ]
-    selection: Annotated[str, Meta(description="How exemplars are chosen; random is an ablation.")]
-    seed: Annotated[Seed, Meta(description="Seed of random selection.")]
+    budget: Count
+    allocation: Literal["total", "per_class"]
+    selection: str
+    seed: Seed
 
 
 class EvaluateSettings(Section, frozen=True):
     """How the test accuracy is broken down."""
 
-    group_labels: Annotated[
-        Count, Meta(description="Number of labels in a group, for the accuracy by groups of labels.")
-    ]
+    group_labels: Count
 
 
 Precision = Literal["float32", "bfloat16"]  # torch's names
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-
 Policy = Literal["autoaugment", "trivial"]
 NO_CUTMIX = 0.0
+PAIR: dict[str, Any] = {"minItems": 2, "maxItems": 2}  # like ALIKE
 
 
 class AugmentationSettings(Section, frozen=True, omit_defaults=True):
     """Random changes of training images, applied in this order; zero, false or null turns one off."""
 
-    resized_crop: Annotated[
-        Annotated[list[ShareAboveZero], Meta(extra_json_schema={"minItems": 2, "maxItems": 2})] | None,
-        Meta(
-            description="Smallest and largest fraction of the area of a random crop, [0.08, 1.0]; null: off."
-        ),
-    ]
-    crop_padding: Annotated[
-        int,
-        Meta(ge=0, le=256, description="Pixels of zeros on every side before a random crop; 0 turns it off."),
-    ]
-    horizontal_flip: Annotated[bool, Meta(description="Flip images from left to right with probability 1/2.")]
-    brightness: Annotated[
-        Share, Meta(description="b: multiply pixels by a factor drawn from 1 - b to 1 + b; 0 turns it off.")
-    ]
-    policy: Annotated[
-        Policy | None,
-        Meta(
-            description="autoaugment: the policy of Cubuk et al. (2019) for CIFAR-10; trivial: "
-            "TrivialAugment's wide space (Müller, Hutter 2021); null: off."
-        ),
-    ] = None
-    cutout: Annotated[
-        CountOrZero, Meta(description="Side in pixels of a square of the mean colour; 0 turns it off.")
-    ] = 0
-    cutmix: Annotated[
-        FactorOrZero,
-        Meta(
-            description="alpha of CutMix's Beta distribution; it acts in representation learning only; 0 "
-            "turns it off."
-        ),
-    ] = NO_CUTMIX
+    resized_crop: Annotated[list[ShareAboveZero], Meta(extra_json_schema=PAIR)] | None
+    crop_padding: Annotated[int, Meta(ge=0, le=256)]
+    horizontal_flip: bool
+    brightness: Share
+    policy: Policy | None = None
+    cutout: CountOrZero = 0
+    cutmix: FactorOrZero = NO_CUTMIX
 
     def __post_init__(self) -> None:
         if not self.cutmix:  # msgspec leaves out only this very object
@@ -300,21 +184,14 @@ class AugmentationSettings(Section, frozen=True, omit_defaults=True):
 class ScheduleSettings(Section, frozen=True):
     """Stochastic gradient descent over epochs."""
 
-    epochs: Annotated[Count, Meta(description="Passes over the training images.")]
-    learning_rate: Annotated[
-        float, Meta(ge=SMALLEST, le=LARGEST_RATE, description="Learning rate of stochastic gradient descent.")
-    ]
-    milestones: Annotated[
-        Annotated[list[CountOrZero], Meta(extra_json_schema={"uniqueItems": True})],
-        Meta(description="Epochs, counted from 0, at which the rate is multiplied by decay."),
-    ]
-    decay: Annotated[ShareAboveZero, Meta(description="Factor of the rate at each milestone.")]
-    weight_decay: Annotated[FactorOrZero, Meta(description="Factor of the weights' L2 penalty.")]
-    momentum: Annotated[Share, Meta(description="Momentum of stochastic gradient descent.")]
-    batch_size: Annotated[Count, Meta(description="Images in a batch.")]
-    warmup_epochs: Annotated[
-        CountOrZero, Meta(description="Epochs over which the rate rises linearly; milestones count them.")
-    ]
+    epochs: Count
+    learning_rate: Rate
+    milestones: Annotated[list[CountOrZero], Meta(extra_json_schema={"uniqueItems": True})]
+    decay: ShareAboveZero
+    weight_decay: FactorOrZero
+    momentum: Share
+    batch_size: Count
+    warmup_epochs: CountOrZero
 
     def __post_init__(self) -> None:
         if self.milestones != sorted(set(self.milestones)):
@@ -324,7 +201,7 @@ class ScheduleSettings(Section, frozen=True):
 class PhaseSettings(ScheduleSettings, frozen=True):
     """Representation learning of one phase (base or incremental)."""
 
-    reinitialize_heads: Annotated[bool, Meta(description="Draw both classifiers anew when warm-up ends.")]
+    reinitialize_heads: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -342,7 +219,7 @@ class PhaseSettings(ScheduleSettings, frozen=True):
 class ClassifierSettings(ScheduleSettings, frozen=True):
     """The classifier learning stage (DER, section 3.4)."""
 
-    temperature: Annotated[Factor, Meta(description="Divides the logits.")]
+    temperature: Factor
 
 
 # What rebalancing names, and the functions that do it, which need torch.
@@ -358,16 +235,8 @@ REBALANCINGS = {
 class DistillationSettings(Section, frozen=True):
     """Weights of what a step learns from the previous network (see der.train.objective.Distillation)."""
 
-    features: Annotated[
-        FactorOrZero,
-        Meta(
-            description="Weight of the distance between new and old features of old classes; 0 turns it off."
-        ),
-    ] = 0.0
-    logits: Annotated[
-        FactorOrZero,
-        Meta(description="Weight of the distance between new and old logits of old classes; 0 turns it off."),
-    ] = 0.0
+    features: FactorOrZero = 0.0
+    logits: FactorOrZero = 0.0
 
 
 NO_DISTILLATION = DistillationSettings()
@@ -376,19 +245,10 @@ NO_DISTILLATION = DistillationSettings()
 class IncrementalSettings(PhaseSettings, frozen=True, omit_defaults=True):
     """Like PhaseSettings, with the settings that only later steps have."""
 
-    auxiliary_weight: Annotated[
-        FactorOrZero, Meta(description="lambda_a, weight of the auxiliary classifier's loss.")
-    ]
-    rebalancing: Annotated[
-        str, Meta(description="The method that removes the classifier's bias towards new classes.")
-    ]
-    classifier: Annotated[
-        ClassifierSettings,
-        Meta(description="The schedule of classifier_learning; other rebalancings ignore it."),
-    ]
-    distillation: Annotated[
-        DistillationSettings, Meta(description="What a step learns from the previous network (TCIL).")
-    ] = NO_DISTILLATION
+    auxiliary_weight: FactorOrZero
+    rebalancing: str
+    classifier: ClassifierSettings
+    distillation: DistillationSettings = NO_DISTILLATION
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -399,15 +259,11 @@ class IncrementalSettings(PhaseSettings, frozen=True, omit_defaults=True):
 class MaskSettings(Section, frozen=True):
     """Channel masks and pruning (DER, section 3.3)."""
 
-    sparsity_weight: Annotated[FactorOrZero, Meta(description="lambda_s, weight of the sparsity loss.")]
-    sharpness: Annotated[
-        float, Meta(gt=1, le=LARGEST_FACTOR, description="s_max, the largest slope of the masks' sigmoid.")
-    ]
-    rate_factor: Annotated[
-        Factor, Meta(description="Learning rate of the masks' parameters e over that of the weights.")
-    ]
-    start_mean: Annotated[float, Meta(ge=-6, le=6, description="Mean of e at the start.")]
-    start_deviation: Annotated[FactorOrZero, Meta(description="Standard deviation of e at the start.")]
+    sparsity_weight: FactorOrZero
+    sharpness: Annotated[float, Meta(gt=1, le=LARGEST_FACTOR)]
+    rate_factor: Factor
+    start_mean: Annotated[float, Meta(ge=-6, le=6)]
+    start_deviation: FactorOrZero
 
 
 class CompressSettings(Section, frozen=True):
@@ -416,24 +272,15 @@ class CompressSettings(Section, frozen=True):
     Seed, precision and augmentation are those of section train.
     """
 
-    steps: Annotated[
-        Literal["last", "all"] | None,
-        Meta(description="After which steps: last: the protocol's last; all; null: none."),
-    ] = None
-    epochs: Annotated[Count, Meta(description="Passes over the training images.")] = 40
-    learning_rate: Annotated[
-        float,
-        Meta(ge=SMALLEST, le=LARGEST_RATE, description="A tenth after 1/2, a hundredth after 4/5 of epochs."),
-    ] = 0.1
-    batch_size: Annotated[Count, Meta(description="Images.")] = 32
-    temperature: Annotated[Factor, Meta(description="Divides the logits of both networks.")] = 2.0
-    beta: Annotated[
-        float, Meta(ge=0, lt=1, description="Classes weigh 1 / (1 - beta^images); 0: all the same.")
-    ] = 0.97
+    steps: Literal["last", "all"] | None = None
+    epochs: Count = 40
+    learning_rate: Rate = 0.1
+    batch_size: Count = 32
+    temperature: Factor = 2.0
+    beta: Annotated[float, Meta(ge=0, lt=1)] = 0.97
 
     @property
     def schedule(self) -> ScheduleSettings:
-        """The schedule of the epochs."""
         ends = sorted({self.epochs // 2, 4 * self.epochs // 5} - {0})
         return ScheduleSettings(self.epochs, self.learning_rate, ends, 0.1, 0.0, 0.9, self.batch_size, 0)
 
@@ -444,35 +291,15 @@ ConvexMethod = Literal["auto", "logistic", "lda"]
 class TrainSettings(Section, frozen=True):
     """Training: the settings of all steps, then of the two phases."""
 
-    seed: Annotated[Seed, Meta(description="Seed of initialisation, batch order and augmentation.")]
-    precision: Annotated[
-        Precision, Meta(description="bfloat16: convolutions in bfloat16, weights kept in float32.")
-    ]
+    seed: Seed
+    precision: Precision
     augmentation: AugmentationSettings
-    masks: Annotated[
-        MaskSettings | None,
-        Meta(description="Channel masks and pruning: see preset digits_masks; null: off."),
-    ]
-    base: Annotated[PhaseSettings, Meta(description="The schedule of step 1.")]
-    incremental: Annotated[IncrementalSettings, Meta(description="The schedule of every later step.")]
-    averaging: Annotated[
-        ShareAboveZero | None,
-        Meta(description="Share of a step's last epochs over which weights are averaged; null: off."),
-    ] = None
-    classifier: Annotated[
-        ConvexMethod,
-        Meta(
-            description="The classifier on the features of a frozen network (network.tuned: none): logistic "
-            "regression, linear discriminant analysis, or auto: the mean of both."
-        ),
-    ] = "auto"
-    shrinkage: Annotated[
-        ShareAboveZero | None,
-        Meta(
-            description="Shrinkage of the covariance within classes, for logistic and lda, as classifier or "
-            "as rebalancing; null: cross-validation on the training images weighs some."
-        ),
-    ] = None
+    masks: MaskSettings | None
+    base: PhaseSettings
+    incremental: IncrementalSettings
+    averaging: ShareAboveZero | None = None
+    classifier: ConvexMethod = "auto"
+    shrinkage: ShareAboveZero | None = None
 
     def phase(self, step: int) -> PhaseSettings:
         """Return the settings of representation learning at step ``step``, counted from 1."""
@@ -480,17 +307,8 @@ class TrainSettings(Section, frozen=True):
 
     def recipe(self, step: int) -> "Recipe":
         """Return the settings of step ``step``, counted from 1."""
-        return Recipe(
-            self.seed,
-            self.precision,
-            self.augmentation,
-            self.masks,
-            base=self.base if step == 1 else None,
-            incremental=self.incremental if step > 1 else None,
-            averaging=self.averaging,
-            classifier=self.classifier,
-            shrinkage=self.shrinkage,
-        )
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return Recipe(**values | {"base" if step > 1 else "incremental": None})
 
 
 class Recipe(Section, frozen=True, omit_defaults=True):

@@ -71,7 +71,6 @@ def summarise(steps: list[StepMetrics]) -> Summary:
 
 
 def average(values: Sequence[float]) -> float:
-    """Compute the mean, rounded like all measures."""
     return round(sum(values) / len(values), 4)
 
 
@@ -180,7 +179,6 @@ def align(rows: list[list[str]], sides: str = "") -> list[str]:
 
 
 def show(value: float | None) -> str:
-    """Write a measure with two decimals, "-" for None."""
     return "-" if value is None else f"{value:.2f}"
 
 

@@ -258,5 +258,4 @@ def spread(values: Sequence[float | None]) -> Spread:
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:
-    """Sort numbers by value, before other values by their text."""
     return (False, value, "") if isinstance(value, int | float) else (True, 0, json.dumps(value))

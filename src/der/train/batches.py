@@ -34,7 +34,6 @@ class TrainingImages:
 
     @property
     def side(self) -> int:
-        """The side of an image in pixels."""
         return self.pixels.shape[0]
 
     @property
@@ -73,7 +72,6 @@ class Draws:
     )
 
     def to(self, device: torch.device) -> "Draws":
-        """Copy the draws to ``device``."""
         return Draws(*(upload(getattr(self, name), device) for name in self.__dataclass_fields__))
 
     def __getitem__(self, part: slice | Tensor) -> "Draws":

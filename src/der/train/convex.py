@@ -14,9 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve, solve_triangular  # type: ignore[import-untyped]
-from scipy.optimize import minimize, minimize_scalar  # type: ignore[import-untyped]
-from scipy.special import logsumexp, softmax  # type: ignore[import-untyped]
 
 from der.model.architecture import Familiarity, class_mean, energy, likeness
 from der.settings.sections import ConvexMethod, TrainSettings
@@ -71,6 +68,8 @@ def fit_convex(
     mean of both methods' logits. Logits are scaled so that the probabilities of images held out fit best.
     ``shrinkage``, above 0 and up to 1, is used instead of those of the methods.
     """
+    from scipy import special  # type: ignore[import-untyped]  # here: it takes half a second
+
     classes, (views, features) = len(features_by_class), features_by_class[0].shape[1:]
     labels_N = np.repeat(np.arange(classes), [len(one) for one in features_by_class])
     folds_N = np.concatenate([folds(len(one)) for one in features_by_class])
@@ -81,7 +80,6 @@ def fit_convex(
     basis_PD = np.linalg.qr(rows_RD.T)[0] if len(rows_RD) < features else None
     if basis_PD is not None:
         rows_RD = rows_RD @ basis_PD
-
     names = ("lda", "logistic") if method == "auto" else (method,)
     used = [[Choice(name, one) for one in ([shrinkage] if shrinkage else SHRINKAGES[name])] for name in names]
     shares, loss, familiar = {choices[0]: 1.0 for choices in used}, float("nan"), None
@@ -100,7 +98,7 @@ def fit_convex(
                 logits[choice][out_N] = rows_RD[::views][out_N] @ weight_DK + bias_K
         fitness = {choice: calibrate(logits[choice][held_N], labels_N[held_N]) for choice in logits}
         for choices in used:
-            each = softmax([-fitness[choice][1] / ALIKE for choice in choices])
+            each = special.softmax([-fitness[choice][1] / ALIKE for choice in choices])
             shares |= dict(zip(choices, each.tolist(), strict=True))
         scales = np.array([share * fitness[choice][0] for choice, share in shares.items()])
         sum_NK = np.tensordot(scales, [logits[choice][held_N] for choice in shares], axes=1)
@@ -115,8 +113,7 @@ def fit_convex(
     if basis_PD is not None:
         weight_PK = basis_PD @ weight_PK
     bias_K = scales @ np.array(biases) - centre_P @ weight_PK
-    weight_KP = np.ascontiguousarray(weight_PK.T, np.float32)
-    means_KP = np.stack([*map(class_mean, plain)])
+    weight_KP, means_KP = np.ascontiguousarray(weight_PK.T, np.float32), np.stack([*map(class_mean, plain)])
     return Fitted(weight_KP, bias_K.astype(np.float32), shares, loss, means_KP, familiar)
 
 
@@ -129,22 +126,23 @@ def fit_classifier(
     features_by_class: Sequence[NDArray[np.floating]], method: ConvexMethod, shrinkage: float | None
 ) -> tuple[Fitted, EpochRecord]:
     """Call ``fit_convex``; return its result, and a record of loss and accuracy on the images as they are."""
-    from scipy.special import logsumexp  # type: ignore[import-untyped]
+    from scipy import special  # type: ignore[import-untyped]
 
     fitted = fit_convex(features_by_class, method, shrinkage)
     labels_N = np.repeat(np.arange(len(features_by_class)), [len(one) for one in features_by_class])
     seen_NP = np.concatenate([one[:, 0] for one in features_by_class])
     logits_NK = seen_NP @ fitted.weight_KP.T.astype(np.float64) + fitted.bias_K
     own_N = logits_NK[np.arange(len(labels_N)), labels_N]
-    loss = float(np.mean(logsumexp(logits_NK, axis=1) - own_N))
-    accuracy = float(100 * np.mean(logits_NK.argmax(axis=1) == labels_N))
-    return fitted, EpochRecord(CLASSIFIER, 1, 0.0, loss, 0.0, accuracy)
+    loss, right_N = (
+        np.mean(special.logsumexp(logits_NK, axis=1) - own_N),
+        logits_NK.argmax(axis=1) == labels_N,
+    )
+    return fitted, EpochRecord(CLASSIFIER, 1, 0.0, float(loss), 0.0, float(100 * np.mean(right_N)))
 
 
 def fits(
     rows_RD: Array, labels_R: Labels, features: int, choices: Iterable[Choice], slope: float
 ) -> dict[Choice, Linear]:
-    """Return the classifier of each choice."""
     sums = sums_of((rows_RD[labels_R == label] for label in range(labels_R.max() + 1)), features)
     return {
         choice: lda(sums, choice.shrinkage)
@@ -155,7 +153,6 @@ def fits(
 
 
 def sums_of(rows_by_class: Iterable[Array], features: int) -> Sums:
-    """Return the sums of classes' rows (R, D)."""
     means, covariances_DD = [], np.zeros(())
     for rows_RD in rows_by_class:
         means.append(rows_RD.mean(axis=0))
@@ -173,7 +170,9 @@ def metric(sums: Sums, shrinkage: float) -> Array:
 
 def lda(sums: Sums, shrinkage: float) -> Linear:
     """Return the discriminants of equally frequent classes with covariance H."""
-    weight_DK = solve(metric(sums, shrinkage), sums.means_KD.T, assume_a="pos")
+    from scipy import linalg  # type: ignore[import-untyped]
+
+    weight_DK = linalg.solve(metric(sums, shrinkage), sums.means_KD.T, assume_a="pos")
     return weight_DK, -0.5 * (sums.means_KD.T * weight_DK).sum(axis=0)
 
 
@@ -184,14 +183,16 @@ def logistic(
 
     The search is in coordinates in which the Hessian at 0 is about the identity, so that it takes few steps.
     """
+    from scipy import linalg, optimize  # type: ignore[import-untyped]
+
     weights_R, index_R, classes = class_weights(labels_R), np.arange(len(labels_R)), len(sums.means_KD)
     metric_DD, stretch = metric(sums, shrinkage), np.sqrt(classes)
     total_DD = (sums.covariances_DD + sums.means_KD.T @ sums.means_KD) / classes
-    root_DD = cholesky(total_DD / classes + penalty * metric_DD, lower=True)
+    root_DD = linalg.cholesky(total_DD / classes + penalty * metric_DD, lower=True)
 
     def linear(flat: Array) -> Linear:
         point = flat.reshape(-1, classes)
-        weight_DK = solve_triangular(root_DD, point[:-1], lower=True, trans="T", check_finite=False)
+        weight_DK = linalg.solve_triangular(root_DD, point[:-1], lower=True, trans="T", check_finite=False)
         return weight_DK, stretch * point[-1]
 
     def loss_and_slopes(flat: Array) -> tuple[float, Array]:
@@ -204,12 +205,14 @@ def logistic(
         loss = weights_R @ (np.log(sums_R) - logits_RK[index_R, labels_R]) + (weight_DK * pull_DK).sum() / 2
         errors_RK *= (weights_R / sums_R)[:, None]
         errors_RK[index_R, labels_R] -= weights_R
-        slopes_DK = solve_triangular(root_DD, rows_RD.T @ errors_RK + pull_DK, lower=True, check_finite=False)
+        slopes_DK = linalg.solve_triangular(
+            root_DD, rows_RD.T @ errors_RK + pull_DK, lower=True, check_finite=False
+        )
         return float(loss), np.vstack([slopes_DK, stretch * errors_RK.sum(axis=0)]).ravel()
 
     start = np.zeros((len(root_DD) + 1) * classes)
     limits = {"gtol": slope, "ftol": 0, "maxiter": 1000, "maxfun": 2000}
-    return linear(minimize(loss_and_slopes, start, jac=True, method="L-BFGS-B", options=limits).x)
+    return linear(optimize.minimize(loss_and_slopes, start, jac=True, method="L-BFGS-B", options=limits).x)
 
 
 def calibrate(logits_NK: Array, labels_N: Labels) -> tuple[float, float]:
@@ -218,6 +221,8 @@ def calibrate(logits_NK: Array, labels_N: Labels) -> tuple[float, float]:
     The true class's target is (n + 1) / (n + 2) for a class of n images (Platt 1999, "Probabilistic
     Outputs"), so that the factor stays finite where all images are right.
     """
+    from scipy import optimize, special  # type: ignore[import-untyped]
+
     weights_N, classes = class_weights(labels_N), logits_NK.shape[1]
     logits_NK = logits_NK - logits_NK.mean(axis=1, keepdims=True)
     doubts_N = 1 / (np.bincount(labels_N)[labels_N] + 2)
@@ -225,10 +230,10 @@ def calibrate(logits_NK: Array, labels_N: Labels) -> tuple[float, float]:
 
     def loss(logarithm: float) -> float:
         factor = np.exp(logarithm)
-        return float(weights_N @ (logsumexp(factor * logits_NK, axis=1) - factor * own_N))
+        return float(weights_N @ (special.logsumexp(factor * logits_NK, axis=1) - factor * own_N))
 
     middle = -np.log(logits_NK.std() or 1.0)
-    found = minimize_scalar(loss, bounds=(middle - 5, middle + 5), method="bounded")
+    found = optimize.minimize_scalar(loss, bounds=(middle - 5, middle + 5), method="bounded")
     return float(np.exp(found.x)), float(found.fun)
 
 

@@ -31,10 +31,9 @@ from der.model.architecture import Normalization
 from der.model.kernels import layers, processor
 from der.model.network import Extractor, Network, may_draw
 from der.settings.sections import NetworkSettings, PhaseSettings, Precision, ScheduleSettings, TrainSettings
+from der.train import log, resume
 from der.train.batches import Batch, Draws, Feed, TrainingImages, draw_epoch
-from der.train.log import EpochRecord, Listener
 from der.train.objective import ChannelMasks, Loss
-from der.train.resume import StateKeeper
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,12 @@ class StepRun:
     normalization: Normalization
     settings: TrainSettings
     device: torch.device
-    listener: Listener
-    keeper: StateKeeper
+    listener: log.Listener
+    keeper: resume.StateKeeper
     kernels: processor.Kernels | None = None  # of a processor; None: torch's own operations
 
     @property
     def phase(self) -> PhaseSettings:
-        """The settings of representation learning at this step."""
         return self.settings.incremental if self.old_classes else self.settings.base
 
     def wire_engine(
@@ -74,7 +72,6 @@ class StepRun:
         return Engine(objective, feed, schedule, masks, self.kernels, averaged)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
-        """Draw the order and augmentation of an epoch's images."""
         return draw_epoch(images, self.settings.augmentation, self.settings.seed, phase, self.step, epoch)
 
     def lend(self, phase: str, engine: "Engine", epoch: int) -> AbstractContextManager[Any]:
@@ -92,7 +89,7 @@ def run_phase(
     schedule: ScheduleSettings,
     images: int,
     when_warm: Callable[[], None] | None = None,
-) -> list[EpochRecord]:
+) -> list[log.EpochRecord]:
     """Train for ``schedule.epochs`` epochs over ``images`` images; skip epochs restored from saved state.
 
     An epoch is a function of the state before it, its index and the settings, so a resumed phase ends like
@@ -100,7 +97,7 @@ def run_phase(
     UserError naming step and epoch if the loss is not finite.
     """
     run.listener.on_phase(name, schedule.epochs, images)
-    records: list[EpochRecord] = []
+    records: list[log.EpochRecord] = []
     saved = run.keeper.load(name)  # rank 0's; the workers keep none
     distributed.barrier()  # reading may take longer than the time limit of a rank
     if (saved := distributed.broadcast(saved)) is not None:
@@ -117,7 +114,7 @@ def run_phase(
         except UserError as error:
             raise UserError(f"step {run.step}, {name}, epoch {epoch + 1}: {error}") from None
         engine.average(epoch)
-        records.append(EpochRecord(name, epoch + 1, rate, *means))
+        records.append(log.EpochRecord(name, epoch + 1, rate, *means))
         run.keeper.save(name, records, engine.pack, last=epoch == schedule.epochs - 1)
         run.listener.on_epoch(records[-1])
         distributed.barrier()  # rank 0 writes state, which may take longer than the time limit of a rank
@@ -165,9 +162,7 @@ class Engine:
     ) -> None:
         self.device = feed.device
         self.objective = objective.to(self.device).to(memory_format=torch.channels_last)  # as images are
-        self.feed = feed
-        self.batch_size = schedule.batch_size
-        self.masks = masks
+        self.feed, self.batch_size, self.masks = feed, schedule.batch_size, masks
         self.trained = [value for value in objective.parameters() if value.requires_grad]
         weights = [value for value in self.trained if masks is None or value is not masks.e]
         self.first_averaged = schedule.epochs - averaged  # epoch, counted from 0
@@ -259,7 +254,6 @@ class Engine:
 
     @torch.no_grad()
     def unpack(self, state: Tensor) -> None:
-        """Restore the result of ``pack`` of an identical engine."""
         values = self._state()
         parts = state.to(self.device).split([value.numel() for value in values])
         for value, part in zip(values, parts, strict=True):
@@ -274,7 +268,7 @@ class Engine:
         if self.layers is not None:
             self.layers.release()
         if isinstance(self.step, CapturedStep):
-            self.step.release()
+            self.step.graphs.clear()  # and their memory
         del self.step  # holds this engine, which would live on with its images until a collection
 
 
@@ -293,24 +287,20 @@ class SGD:
     """
 
     def __init__(self, groups: Sequence[Group], momentum: float, device: torch.device) -> None:
-        self.groups = groups
-        self.momentum = momentum
+        self.groups, self.momentum = groups, momentum
         self.fused = device.type in ("cuda", "cpu")
         # Zeros are what torch's first step assumes; made now, so that a captured step is like all others.
         self.momenta = {value: torch.zeros_like(value) for group in groups for value in group.parameters}
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
         for value in self.momenta:
             value.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """The gradients of all parameters that have one."""
         return [value.grad for value in self.momenta if value.grad is not None]
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
         for group in self.groups:
             moved = [value for value in group.parameters if value.grad is not None]
             sgd(
@@ -336,12 +326,11 @@ class CapturedStep:
     The last partial batch has its own graph, because padding would corrupt the batch statistics. All ranks
     capture it, also a rank whose shard is as large as before, because a capture makes more reductions than a
     replay.
-    ``state`` lists every tensor that a step changes. Call ``release`` when done, before others capture.
+    ``state`` lists every tensor that a step changes. Clear ``graphs`` when done, before others capture.
     """
 
     def __init__(self, train_batch: TrainBatch, state: Callable[[], Iterable[Tensor]]) -> None:
-        self.train_batch = train_batch
-        self.state = state
+        self.train_batch, self.state = train_batch, state
         self.graphs: dict[int, Captured] = {}
         # One for warm-up and capture: autograd's nodes and cuBLAS's workspaces belong to a stream, and a
         # graph that is freed takes the workspaces of its stream along.
@@ -382,10 +371,6 @@ class CapturedStep:
             gc.enable()
         return graph, inputs
 
-    def release(self) -> None:
-        """Free the graphs and their memory."""
-        self.graphs.clear()
-
 
 def synced_statistics() -> AbstractContextManager[Any]:
     """Make every batch normalisation in the block use the statistics of all ranks' batches together."""
@@ -421,8 +406,7 @@ def batch_norm(
             running_var.lerp_(variance * (values / (values - 1)), momentum)
     scale = torch.ones_like(mean) if weight is None else weight
     shift = torch.zeros_like(mean) if bias is None else bias
-    normalized: Tensor = SyncedNorm.apply(input, scale, shift, statistics, eps)
-    return normalized
+    return SyncedNorm.apply(input, scale, shift, statistics, eps)  # type: ignore[no-any-return]
 
 
 Statistics = tuple[Tensor, Tensor, Tensor]  # number of values per channel, mean (C,), biased variance (C,)
@@ -494,8 +478,8 @@ def choose_kernels(
     """Return kernels for a processor, or None if not worth it; ``warn`` tells of a missing compiler."""
     if device.type != "cpu" or not worth_compiling(schedule, len(images.labels), images.side, precision):
         return None
-    extractor = networks.build_extractor(network, images.channels)
-    if not any(isinstance(module, layers.ConvNorm) for module in extractor.modules()):
+    modules = networks.build_extractor(network, images.channels).modules()
+    if not any(isinstance(module, layers.ConvNorm) for module in modules):
         return None  # no layer that kernels train
     try:
         return processor.compiled_kernels()
@@ -530,7 +514,5 @@ def check_scores(
     """Raise UserError if the network's scores are not finite: the very last update may have diverged."""
     sample = images.pixels.read(np.arange(min(CHECKED, len(images.labels))))
     if not np.isfinite(networks.run_network(network.to(device), normalization, sample, device).logits).all():
-        raise UserError(
-            f"step {step}: the trained network's scores are not finite; lower the learning rate or check the "
-            "images"
-        )
+        fault = "the trained network's scores are not finite"
+        raise UserError(f"step {step}: {fault}; lower the learning rate or check the images")

@@ -16,7 +16,6 @@ from der.core.files import sealed_directory, write_csv
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-
 LOG = "log.csv"
 REPRESENTATION = "representation"  # the phase that every step begins with
 CLASSIFIER = "classifier"  # the phase that rebalancing by classifier learning adds
@@ -105,14 +104,12 @@ class TensorBoard:
         self.phase, self.done = phase, done
 
     def add(self, record: EpochRecord, speed: float) -> None:
-        """Write the points of an epoch."""
         self._attempt(lambda: self._write(record, speed))
 
     def close(self) -> None:
-        """End the events of a phase."""
-        writer, self.writer = self.writer, None
-        if writer is not None:
-            self._attempt(writer.close)
+        if self.writer is not None:
+            self._attempt(self.writer.close)
+        self.writer = None
 
     def _write(self, record: EpochRecord, speed: float) -> None:
         self.writer = self.writer or self._open()
@@ -168,13 +165,11 @@ class Progress(Listener):
             self.curves.close()
 
     def on_step(self, epochs: Mapping[str, int]) -> None:
-        """A step begins, with its planned epochs of each phase."""
         self.later, self.done = dict(epochs), 0
         self.bar.reset(total=sum(epochs.values()))
 
     def on_phase(self, name: str, epochs: int, images: int) -> None:
-        """A phase begins, planned or not: a user-defined rebalancing may train more phases."""
-        self.later.pop(name, None)
+        self.later.pop(name, None)  # or unplanned: a user-defined rebalancing may train more phases
         self.phase, self.epochs, self.images = name, epochs, images
         self.total = self.bar.total = self.done + epochs + sum(self.later.values())
         if self.curves is not None:
@@ -182,7 +177,6 @@ class Progress(Listener):
         self.begin = time.perf_counter()
 
     def on_resume(self, epochs: int) -> None:
-        """The first ``epochs`` epochs of the phase were done by an earlier run."""
         self.done += epochs
         self.bar.initial = self.bar.n = self.done  # they say nothing of the speed
         self.bar.clear()
@@ -192,17 +186,14 @@ class Progress(Listener):
         self.begin = time.perf_counter()
 
     def on_images(self, images: int) -> None:
-        """A batch of ``images`` was trained on."""
         self.bar.update(images / self.images)
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """An epoch has ended."""
         seconds = max(time.perf_counter() - self.begin, 1e-9)
         speed = f"{self.images / seconds:,.0f} images/s"
         self.done += 1
-        self.bar.set_postfix_str(
-            f"epoch {self.done}/{self.total}, {speed}, loss {record.loss:.4f}", refresh=False
-        )
+        state = f"epoch {self.done}/{self.total}, {speed}, loss {record.loss:.4f}"
+        self.bar.set_postfix_str(state, refresh=False)
         tenths = [LINES * done // self.total for done in (self.done - 1, self.done)]
         if self.bar.disable and (record.epoch in (1, self.epochs) or tenths[0] < tenths[1]):
             left = tqdm.format_interval((self.total - self.done) * seconds)

@@ -56,8 +56,7 @@ class ChannelMasks(nn.Module):
 
     def __init__(self, extractor: ResNet, settings: MaskSettings, generator: torch.Generator) -> None:
         super().__init__()
-        self.settings = settings
-        self.image_channels = extractor.stem.conv.in_channels
+        self.settings, self.image_channels = settings, extractor.stem.conv.in_channels
         self.gated: list[list[ConvNorm | PadShortcut]] = []  # what each group gates
         self.weights: list[Weights] = []
         self.sizes: list[int] = []
@@ -117,11 +116,9 @@ class ChannelMasks(nn.Module):
 
         ``gates`` holds the masks of all groups in a row; |m| of the image is its number of channels.
         """
-        used = [gates[low:high].sum() for low, high in self.bounds]
-        part = torch.zeros_like(used[0])
-        whole = 0
+        used, image = [gates[low:high].sum() for low, high in self.bounds], self.image_channels
+        part, whole = torch.zeros_like(used[0]), 0
         for area, inputs, outputs in self.weights:
-            image = self.image_channels
             part = part + area * used[outputs] * (image if inputs is None else used[inputs])
             whole += area * self.sizes[outputs] * (image if inputs is None else self.sizes[inputs])
         return part / whole
@@ -147,13 +144,11 @@ class ChannelMasks(nn.Module):
         return masks
 
     def shape(self) -> Shape:
-        """Return the channels that the hardened masks keep."""
         kept = [torch.nonzero(hard)[:, 0].tolist() for hard in self._hard()]
         streams = [kept[group] for group in self.stream_groups]
         return Shape(streams, [[kept[group] for group in stage] for stage in self.inner_groups])
 
     def release(self) -> None:
-        """Remove the gates from the layers."""
         self._set(None)
 
     def _set(self, gates: Tensor | None) -> None:
@@ -262,12 +257,8 @@ class RepresentationObjective(nn.Module):
         distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
-        self.extractor = extractor
-        self.masks = masks
-        self.head = head
-        self.auxiliary = auxiliary
-        self.auxiliary_weight = auxiliary_weight
-        self.distillation = distillation
+        self.extractor, self.masks, self.head = extractor, masks, head
+        self.auxiliary, self.auxiliary_weight, self.distillation = auxiliary, auxiliary_weight, distillation
         self.old_classes = head.out_features - (auxiliary.out_features - 1)
 
     def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
@@ -295,8 +286,7 @@ class ClassifierObjective(nn.Module):
 
     def __init__(self, head: nn.Linear, temperature: float) -> None:
         super().__init__()
-        self.head = head
-        self.temperature = temperature
+        self.head, self.temperature = head, temperature
 
     def forward(self, images_BCHW: Tensor, frozen_BP: Tensor, labels_B: Tensor, position: Tensor) -> Loss:
         """Compute the loss of super-features (B, P) and labels over all classes seen, without images."""

@@ -158,5 +158,4 @@ class Operations:
 
 
 def to_bytes(values: Tensor) -> Tensor:
-    """Clamp to bytes and cut off fractions."""
     return values.clamp(0, 255).to(torch.uint8)

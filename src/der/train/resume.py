@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
+from der.core import errors, files
 from der.core.cost import Spent, WorkClock, waiting
-from der.core.errors import UserError
-from der.core.files import atomic_file
 from der.train.log import EpochRecord
 
 if TYPE_CHECKING:  # removing state needs no torch, which takes seconds to import
@@ -55,7 +54,7 @@ class StateKeeper:
         """Store the state of ``phase`` after an epoch, which ``pack`` copies; always after the ``last``."""
 
 
-class UnwritableState(UserError):
+class UnwritableState(errors.UserError):
     """There is no room for training state, or no permission to write it."""
 
 
@@ -105,7 +104,6 @@ class StateStore(StateKeeper):
         self.lock.release()
 
     def load(self, phase: str) -> Saved | None:
-        """The newest state of ``phase``, if there is any."""
         if (saved := self.phases.get(phase)) is not None:
             self.clock.epochs[phase] = len(saved.records)
         return saved
@@ -118,7 +116,7 @@ class StateStore(StateKeeper):
             return
         self.phases[phase] = Saved(list(records), pack())
         try:
-            with atomic_file(self.directory / STATE) as partial:
+            with files.atomic_file(self.directory / STATE) as partial:
                 partial.write_bytes(serialize(self.phases, self.clock.spent()))
         except OSError as error:
             raise self._unwritable(error) from None

@@ -20,25 +20,21 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import nn
 
+from der.core import randomness, registry
 from der.core.errors import UserError, printable
-from der.core.randomness import generator
-from der.core.registry import look_up
 from der.data.arrays import Memory
+from der.model import backbones, resnet
 from der.model import network as networks
-from der.model.backbones import check_masks, torch_uniform
 from der.model.checkpoint import FORMAT, RESIZE, Checkpoint, Metadata
 from der.model.features import FrozenFeatures, choose_normalization
 from der.model.kernels.processor import Kernels
 from der.model.network import Network
-from der.model.resnet import ResNet
 from der.model.weights import Start
 from der.settings import sections
-from der.train import log
+from der.train import convex, log, resume
 from der.train.batches import TrainingImages, gather_step
-from der.train.convex import Fitted, count_views, fit_classifier
 from der.train.engine import StepRun, check_batches, check_scores, choose_kernels, run_phase
 from der.train.objective import ChannelMasks, ClassifierObjective, Distillation, RepresentationObjective
-from der.train.resume import StateKeeper
 
 FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
 
@@ -58,7 +54,6 @@ class StepInputs:
 
     @property
     def recipe(self) -> sections.Recipe:
-        """The settings that decide on this step."""
         return self.settings.recipe(len(self.steps))
 
 
@@ -113,7 +108,7 @@ def warn_of_few(
         )
 
 
-def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) -> TrainedStep:
+def train_step(inputs: StepInputs, listener: log.Listener, keeper: resume.StateKeeper) -> TrainedStep:
     """Train step t from the checkpoint of step t - 1, which does not change.
 
     ``listener`` is told of every batch and epoch; ``keeper`` stores state to resume from. Raises UserError
@@ -121,21 +116,17 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
     trained network's scores are not finite.
     """
     previous, steps, images, settings = inputs.previous, inputs.steps, inputs.images, inputs.settings
-    step = len(steps)
-    name = settings.incremental.rebalancing
+    step, name = len(steps), settings.incremental.rebalancing
     rebalance = find_rebalancing(name)
     if name in ("logistic", "lda") and not inputs.network.head_bias:
         raise UserError(f"network.head_bias: false, but rebalancing {name} fits biases; write true")
-    before = networks.empty_network() if previous is None else previous.network
-    if previous is not None:
-        weights = previous.metadata.network.weights
-    else:  # the identity of what step 1 started from in place of the file's name
+    if previous is None:  # the identity of what step 1 starts from in place of the file's name
         weights = None if inputs.start is None else inputs.start.identity
-    network_settings = replace(inputs.network, weights=weights)
-    if previous is None:
+        network_settings, before = replace(inputs.network, weights=weights), networks.empty_network()
         normalization = choose_normalization(network_settings, images.channels, images.pixels.chunks())
     else:
-        normalization = previous.metadata.normalization
+        network_settings = replace(inputs.network, weights=previous.metadata.network.weights)
+        before, normalization = previous.network, previous.metadata.normalization
     run = StepRun(
         step, before.classes, normalization, settings, inputs.device, listener, keeper, inputs.kernels
     )
@@ -143,7 +134,7 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: StateKeeper) 
     if run.old_classes and settings.incremental.rebalancing == "classifier_learning":
         epochs[log.CLASSIFIER] = settings.incremental.classifier.epochs  # user-defined ones may add others
     listener.on_step(epochs)
-    stream = generator(settings.seed, "initialization", step)
+    stream = randomness.generator(settings.seed, "initialization", step)
     network = networks.expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
     networks.try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
     network, records, trained = learn_representation(run, network, images, network_settings, before.head)
@@ -187,30 +178,30 @@ def learn_representation(
     check_batches(phase.batch_size, f"train.{'incremental' if run.old_classes else 'base'}", newest, images)
     masks = None
     if settings.masks is not None:
-        check_masks(network_settings, settings.masks)
-        assert isinstance(newest, ResNet)
-        masks = ChannelMasks(newest, settings.masks, generator(settings.seed, "masks", run.step))
+        backbones.check_masks(network_settings, settings.masks)
+        assert isinstance(newest, resnet.ResNet)
+        masks = ChannelMasks(newest, settings.masks, randomness.generator(settings.seed, "masks", run.step))
     auxiliary = networks.random_linear(
         newest.features,
         network.classes - run.old_classes + 1,
         network_settings,
-        generator(settings.seed, "auxiliary classifier", run.step),
+        randomness.generator(settings.seed, "auxiliary classifier", run.step),
     )
     auxiliary_weight = settings.incremental.auxiliary_weight if run.old_classes else 0.0
     distillation, weights = None, settings.incremental.distillation
     if frozen and previous_head is not None and weights != sections.NO_DISTILLATION:
-        channels = [networks.kept_features(extractor) for extractor in frozen]
+        shapes = [(one, networks.pruned_shape(one)) for one in frozen]
+        channels = [shape.streams[-1] if shape else [*range(one.features)] for one, shape in shapes]
         distillation = Distillation(weights, previous_head, channels, newest.features)
-    objective = RepresentationObjective(
-        newest, network.head, auxiliary, auxiliary_weight, masks, distillation
-    )
+    learned = newest, network.head, auxiliary, auxiliary_weight
+    objective = RepresentationObjective(*learned, masks, distillation)
     averaged = 0 if settings.averaging is None else max(1, round(settings.averaging * phase.epochs))
     engine = run.wire_engine(objective, frozen, images, phase, masks, averaged, mixed=True)
 
     def start_heads_anew() -> None:
-        stream = generator(settings.seed, "heads after warm-up", run.step)
+        stream = randomness.generator(settings.seed, "heads after warm-up", run.step)
         for head in (network.head, auxiliary):
-            torch_uniform(head, stream)
+            backbones.torch_uniform(head, stream)
 
     when_warm = start_heads_anew if phase.reinitialize_heads else None
     records = run_phase(run, log.REPRESENTATION, engine, phase, count, when_warm)
@@ -270,8 +261,10 @@ def weight_alignment(run: StepRun, network: Network, images: TrainingImages) -> 
 def classifier_learning(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
     """Draw the classifier again and train it on a balanced subset, extractors frozen (DER, section 3.4)."""
     schedule = run.settings.incremental.classifier
-    torch_uniform(network.head, generator(run.settings.seed, "classifier", run.step))
-    indices = balanced_subset(images.labels, generator(run.settings.seed, "balanced subset", run.step))
+    backbones.torch_uniform(network.head, randomness.generator(run.settings.seed, "classifier", run.step))
+    indices = balanced_subset(
+        images.labels, randomness.generator(run.settings.seed, "balanced subset", run.step)
+    )
     objective = ClassifierObjective(network.head, schedule.temperature)
     engine = run.wire_engine(objective, network.extractors, images.pick(indices), schedule)
     records = run_phase(run, log.CLASSIFIER, engine, schedule, len(indices))
@@ -292,19 +285,18 @@ def lda(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
 def _refit(
     run: StepRun, network: Network, images: TrainingImages, method: sections.ConvexMethod
 ) -> Rebalanced:
-    views, frozen = count_views(run.settings), FrozenFeatures(network, run.normalization, run.device)
+    views, frozen = convex.count_views(run.settings), FrozenFeatures(network, run.normalization, run.device)
     classes = [images.pixels.pick(np.flatnonzero(images.labels == label)) for label in range(network.classes)]
     run.listener.on_phase(log.CLASSIFIER, 1, len(images.labels))
     features = [frozen.records([one.copy()], views)[0]["features"] for one in classes]
-    fitted, record = fit_classifier(features, method, run.settings.shrinkage)
+    fitted, record = convex.fit_classifier(features, method, run.settings.shrinkage)
     place_classifier(network.head, fitted)
     run.listener.on_epoch(record)
     return Rebalanced([record])
 
 
 @torch.no_grad()
-def place_classifier(head: nn.Linear, fitted: Fitted) -> None:
-    """Copy a fitted classifier into ``head``."""
+def place_classifier(head: nn.Linear, fitted: convex.Fitted) -> None:
     head.weight.copy_(torch.from_numpy(fitted.weight_KP))
     head.bias.copy_(torch.from_numpy(fitted.bias_K))
 
@@ -327,7 +319,7 @@ def no_rebalancing(run: StepRun, network: Network, images: TrainingImages) -> Re
 
 def find_rebalancing(name: str) -> Rebalancing:
     """Find the rebalancing of that name; it raises UserError for a result unlike ``Rebalancing``."""
-    function: Rebalancing = look_up(
+    function: Rebalancing = registry.look_up(
         {}, sections.REBALANCINGS.get(name, name), "train.incremental.rebalancing"
     )
 

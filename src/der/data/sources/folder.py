@@ -132,7 +132,6 @@ def build_tree(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
 
 
 def check_no_link(directory: Path) -> None:
-    """Raise UserError for a link to a directory."""
     if directory.is_symlink():
         raise UserError(
             f"{directory}: a link to a directory, in which DVC notices no change; put the directory there"
@@ -234,7 +233,6 @@ def _classes(
 
 
 def check_archive(path: Path) -> None:
-    """Raise UserError for a file whose name is no archive's name."""
     if not path.is_file() or not path.name.lower().endswith(ARCHIVES):
         raise UserError(f"{path}: neither a directory nor a {', '.join(ARCHIVES)} file; edit dataset.path")
 
@@ -283,7 +281,6 @@ def unpack(archive: Path, scratch: Path) -> list[Entry]:
 
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
-    """Turn every error of reading an archive into a UserError."""
     try:
         yield
     except UserError:
@@ -309,7 +306,6 @@ def _open_zip(archive: Path) -> zipfile.ZipFile:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bool, int]]:
-    """Yield each member's name, whether it is a folder, and its size in bytes."""
     if _is_zip(archive):
         with _open_zip(archive) as zipped:
             yield from ((one.filename, one.is_dir(), one.file_size) for one in zipped.infolist())

@@ -146,7 +146,6 @@ def _find_columns(file: Path) -> Columns:
 
 
 def _read_labels(file: Path, columns: Columns) -> Iterator[str]:
-    """Yield the name of each row's class."""
     for row, label in enumerate(_read_column(file, columns.label)):
         if label is None:
             raise UserError(f"{file}: row {row} has no label; write one or leave the row out")

@@ -65,7 +65,6 @@ def is_ignored(name: str) -> bool:
 
 
 def is_no_picture(name: str) -> bool:
-    """Tell whether a search for pictures skips a file of this name."""
     return is_ignored(name) or name.lower().endswith(OTHER_FILES)
 
 
@@ -206,7 +205,6 @@ def to_pixels(image: Image.Image, side: int, channels: int) -> Images:
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """Convert a picture to ``mode``, L or RGB."""
     if image.mode.startswith(("I", "F")):
         # A PNG's single transparent grey; 8 bits could not distinguish it from its neighbours.
         values = np.asarray(image)

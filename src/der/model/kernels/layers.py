@@ -67,7 +67,6 @@ class ConvNorm(nn.Module):
         return self.by_torch(x_BCHW, residual_BCHW)
 
     def by_torch(self, x_BCHW: Tensor, residual_BCHW: Tensor | None) -> Tensor:
-        """Compute the layer with torch's own operations."""
         weight, bias = self.conv.weight.to(x_BCHW.dtype), self.conv.bias
         bias = None if bias is None else bias.to(x_BCHW.dtype)
         y_BCHW = F.conv2d(x_BCHW, weight, bias, self.conv.stride, self.conv.padding)
@@ -180,12 +179,10 @@ class FusedLayers:
             torch._foreach_copy_(values, [layer.conv.weight.detach() for layer in self.layers])
 
     def join(self) -> None:
-        """Make the current stream wait for the weights' gradients."""
         if self.side is not None and self.layers:  # else a capture must not wait for other work
             torch.cuda.current_stream().wait_stream(self.side)
 
     def release(self) -> None:
-        """Restore the layers to their earlier state."""
         for layer in self.layers:
             layer.side = layer.values = layer.kernels = None
 

@@ -72,7 +72,6 @@ class Kernels:
             function.argtypes, function.restype = arguments, None
 
     def serve(self, x: Tensor, channels: int) -> bool:
-        """Tell whether the kernels can compute a layer of ``x``."""
         return x.device.type == "cpu" and x.dtype in DTYPES and channels % LANES == 0
 
     def normalize(
