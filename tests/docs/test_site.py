@@ -69,8 +69,9 @@ def test_links_out_of_the_site_lead_to_files_of_the_repository(site: Path) -> No
 
 
 def test_the_pages_are_short() -> None:
-    """CONTRIBUTING.md has the limits."""
-    assert sum(len(read_page(page).split()) for page in PAGES[1:]) <= 10_000
+    """CONTRIBUTING.md has the limits. Numbers, and the lines of tables, are no words."""
+    words = [word for page in PAGES[1:] for word in read_page(page).split() if re.search("[a-z]", word, re.I)]
+    assert len(words) <= 10_000
     assert len(read_page("README.md").splitlines()) <= 130
 
 
