@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,9 +118,11 @@ def test_answers_come_long_before_the_last_picture_is_read(
     sizes: list[int] = []
     best = Predictor.best
 
-    def count(predictor: Predictor, images: NDArray[np.uint8], top: int) -> list[list[Prediction]]:
+    def count(
+        predictor: Predictor, images: NDArray[np.uint8], top: int, **options: Any
+    ) -> list[list[Prediction]]:
         sizes.append(len(images))
-        return best(predictor, images, top)
+        return best(predictor, images, top, **options)
 
     monkeypatch.setattr(Predictor, "best", count)
     main(["predict", str(saved), "in/0.png", "--csv"])

@@ -112,7 +112,7 @@ def test_stage_reads_the_run_that_was_written(finished: Path) -> None:
     np.testing.assert_array_equal(read.memory.images.copy(), run.memory.images.copy())
     assert [counts.tolist() for counts in read.exemplars] == [[2] * 4, [2] * 6]
     assert (read.seed, read.source) == (0, "digits") and read.joint is None
-    assert [one.name for one in read.references] == ["chance"]
+    assert [one.name for one in read.references] == ["chance", "nearest mean"]
     assert len(read.stages) == 3 + 3 * 2 + 1 and read.times == {}  # of the chain's third step nothing
     assert {key for key, *_ in read.differences} == {"protocol.class_order"}
     assert make_page(load_settings()).startswith("report: metrics/report.html, ")

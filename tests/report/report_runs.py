@@ -13,7 +13,7 @@ from der.data.arrays import Memory, every_row
 from der.evaluation import results
 from der.report.page import FinishedRun
 from der.summary.series import summarise
-from der.summary.verdict import chance
+from der.summary.verdict import baselines
 from der.train.log import EpochRecord
 
 IMAGES = 20  # test images per class
@@ -58,7 +58,7 @@ def make_run(
         mistakes=[mistakes for *_, mistakes in evaluated],
         published=[],
         joint=None,
-        references=[chance(seen)],
+        references=baselines([np.full(count, 20) for count in seen], [50.0] * len(seen)),
         parameters={"dataset": {"source": "folder", "seed": 0}, "train": {"base": {"milestones": [1, 2]}}},
         source="folder",
         identity="0123456789abcdef" * 4,

@@ -30,7 +30,7 @@ from der.summary.verdict import (
     Reference,
     Spread,
     SweepRun,
-    chance,
+    baselines,
     compare,
     describe_changes,
     earlier,
@@ -173,9 +173,12 @@ def test_error_of_forgetting_is_of_the_classes_own_images() -> None:
     assert judge(SUMMARY).forgetting == (17.5, pytest.approx(math.sqrt(sum(squares)) / 2))
 
 
-def test_chance_by_hand() -> None:
-    assert chance([2, 4]).average == (pytest.approx((50 + 25) / 2), None)
-    assert chance([2, 4]).last == (25, None)
+def test_baselines_by_hand() -> None:
+    chance, largest, nearest = baselines([np.array([3, 1]), np.array([3, 1, 2])], [70.0, 60.0])
+    assert (chance.average.value, chance.last.value) == (pytest.approx((50 + 100 / 3) / 2), 100 / 3)
+    assert (largest.average.value, largest.last.value) == (pytest.approx((75 + 50) / 2), 50)
+    assert (nearest.average.value, nearest.last.value) == (65, 60)
+    assert [one.name for one in baselines([np.array([2, 2])], [1.0])] == ["chance", "nearest mean"]
 
 
 def test_comparison_has_the_errors_of_both_as_far_as_they_are_known() -> None:

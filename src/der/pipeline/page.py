@@ -57,7 +57,9 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         joint=runs.joint_accuracy(images, classes),
         references=[
             *runs.published_references(images, protocol),
-            verdict.chance([step["classes"] for step in steps]),
+            *verdict.baselines(
+                [counts.sum(axis=1) for counts, _ in confusions], [step["nme"]["top1"] for step in steps]
+            ),
             *([before] if before else []),
         ],
         parameters=parameters,

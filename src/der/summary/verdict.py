@@ -163,11 +163,23 @@ def compare(summary: Summary, reference: Reference) -> tuple[Measured, Measured]
     return difference(mean, reference.average), difference(last, reference.last)
 
 
-def chance(sizes: Sequence[int]) -> Reference:
-    """Return the accuracy of guessing among the classes seen after each step."""
-    shares = [100 / size for size in sizes]
-    mean = Measured(sum(shares) / len(shares))
-    return Reference("chance", "guessing among all classes seen", mean, Measured(shares[-1]))
+def baselines(images: Sequence[NDArray[np.int64]], nearest: Sequence[float]) -> list[Reference]:
+    """Return the accuracies without a classifier, on so many test ``images`` (K,) of each class by step.
+
+    They are those of guessing, of naming the largest class where sizes differ, and ``nearest``, top-1 by the
+    nearest mean of exemplars.
+    """
+    found = {
+        "chance": ("guessing among all classes seen", [100 / len(counts) for counts in images]),
+        "largest class": ("always the class of the most images", [100 * c.max() / c.sum() for c in images]),
+        "nearest mean": ("of the exemplars' features in the same network", nearest),
+    }
+    if all(counts.min() == counts.max() for counts in images):
+        del found["largest class"]
+    return [
+        Reference(name, source, Measured(statistics.fmean(shares)), Measured(float(shares[-1])))
+        for name, (source, shares) in found.items()
+    ]
 
 
 def earlier(name: str, source: str, summary: Summary, steps: int | None = None) -> Reference:
