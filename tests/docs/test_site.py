@@ -20,13 +20,14 @@ FETCHED = re.compile(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as `make docs` builds it."""
+    """The site as `make docs` builds it, with the outputs of the tutorial on record."""
     (line,) = re.findall(r"^docs: .*\n\t(?:\w+=\w+ )*mkdocs (.+)$", read_page("Makefile"), re.MULTILINE)
     place = tmp_path_factory.mktemp("site")
     words = [sys.executable, "-m", "mkdocs", *line.split(), "--site-dir", str(place)]
     # mkdocs follows the proxy of the environment: one where nobody answers.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     environment = os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "ignore"}
+    environment["DOCS_RECORDED"] = "1"
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return place
@@ -45,6 +46,12 @@ def test_every_page_is_built_and_fetches_nothing_from_elsewhere(site: Path) -> N
     assert not re.search(r"@import|url\(['\"]?(?:https?:)?//", styles)
 
 
+def test_the_tutorial_is_a_page_with_its_outputs(site: Path) -> None:
+    text = (site / "tutorial/index.html").read_text(encoding="utf-8")
+    assert text.count('src="data:image/png;base64,') == 2 and "DERClassifier(learned 10 classes) True" in text
+    assert 'href="tutorial/"' in (site / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_reference_has_all_that_is_public(site: Path) -> None:
     text = (site / "api/index.html").read_text(encoding="utf-8")
     assert set(re.findall(r"^::: der\.(\w+)$", read_page("docs/api.md"), re.MULTILINE)) == set(der.__all__)
@@ -61,10 +68,16 @@ def test_links_out_of_the_site_lead_to_files_of_the_repository(site: Path) -> No
     assert 'href="../' not in "".join(re.findall(r'<a href="\.\./\.\./[^"]*\.md', built))
 
 
+def test_the_pages_are_short() -> None:
+    """CONTRIBUTING.md has the limits. Numbers, and the lines of tables, are no words."""
+    words = [word for page in PAGES[1:] for word in read_page(page).split() if re.search("[a-z]", word, re.I)]
+    assert len(words) <= 10_000
+    assert len(read_page("README.md").splitlines()) <= 130
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_in_the_repository(page: str) -> None:
-    """Files and headings, as one reads the page in a clone; README.md is short."""
-    assert page != "README.md" or len(read_page(page).splitlines()) <= 130
+    """Files and headings, as one reads the page in a clone."""
     for link in re.findall(r"\]\(([^)\s]+)\)", read_page(page)):
         path, _, anchor = link.partition("#")
         if "://" in path:

@@ -1,5 +1,6 @@
 """What people look for before they adopt: licence, citation, changelog, the workflow of the tests."""
 
+import json
 import re
 import subprocess
 import sys
@@ -35,6 +36,32 @@ def test_citation() -> None:
     assert [content[key] for key in keys] == [PROJECT[key] for key in keys]
     # GitHub's reader of the file takes no aliases.
     assert not re.search(r"[:-] [&*]\w", (ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+
+
+def test_workflow() -> None:
+    check("vendor.github-workflows", ".github/workflows/tests.yml")
+    jobs = read_yaml(".github/workflows/tests.yml")["jobs"]
+    steps = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    targets = set(re.findall(r"^([\w ]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    made = {line.split()[1] for line in steps if line.startswith("make ")}
+    assert made == {"check", "docs", "test"} and made <= {word for one in targets for word in one.split()}
+    assert {"macos-latest", "windows-latest"} <= set(jobs["others"]["strategy"]["matrix"]["system"])
+
+
+def test_the_containers_name_what_there_is() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r'^CMD \["make", "run"\]$', text, re.MULTILINE) and "\nrun: $(RUNS)" in makefile
+    # What the image builds is the environment of `make run`, with the pinned versions.
+    assert "RUN make .venv/.runs" in text and "\nVENV := .venv\nRUNS := $(VENV)/.runs\n" in makefile
+    assert "\nCONSTRAINTS ?= constraints.txt\n" in makefile
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    build = container["build"]
+    assert (ROOT / ".devcontainer" / build["dockerfile"]).samefile(ROOT / "Dockerfile")
+    assert f"AS {build['target']}\n" in text and container["postCreateCommand"] == "make run"
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        if line.startswith("!"):
+            assert (ROOT / line[1:]).is_dir(), line
 
 
 def test_the_pinned_versions_are_of_what_the_ranges_admit() -> None:
