@@ -1,7 +1,7 @@
 """`python -m bench.baselines`: DER and simple baselines on the digits, in the steps of preset digits.
 
 docs/baselines.md says what is compared; this renews its table. A finished run is kept in
-bench/results/baselines.json and is not run again.
+bench/results/baselines/digits.json and is not run again.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from der.core.files import atomic_file
 from der.data.sources.registry import digits
 from tools.results.render import put_block
 
-RESULTS, PAGE = Path("bench/results/baselines.json"), Path("docs/baselines.md")
+RESULTS, PAGE = Path("bench/results/baselines/digits.json"), Path("docs/baselines.md")
 SEEDS = range(4)
 STEPS = ((0, 4), (4, 6), (6, 8), (8, 10))  # first label of each step, and the one after its last
 REPLAY = {  # one extractor goes on training

@@ -17,7 +17,7 @@ from torch import nn
 from der.core.errors import UserError
 from der.core.files import seal
 from der.model.backbones import choose_backbone
-from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_empty_checkpoint
+from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from der.model.network import build_extractor, fold_network, random_extractor, run_network
 from der.model.weights import begin, list_tuned
 from der.settings.sections import NetworkSettings
@@ -97,26 +97,7 @@ def test_the_last_stage_is_that_of_the_network_not_what_follows_it(name: str, fi
     assert tuned == names[names.index(tuned[0]) :] and len(tuned) <= count
 
 
-def test_what_is_not_tuned_is_stored_once(settings: NetworkSettings, taught: Taught, tmp_path: Path) -> None:
-    steps, start = taught("none"), start_for(settings)
-    save_empty_checkpoint(tmp_path / "0", start)
-    for step, checkpoint in enumerate(steps, start=1):
-        assert builders.same_bits(builders.weights(checkpoint.network.extractors[0]), dict(start.tensors))
-        save_checkpoint(tmp_path / str(step), checkpoint, tmp_path / str(step - 1))
-    names = sorted(path.name for path in (tmp_path / "2").iterdir())
-    assert names == ["extractor_1.safetensors", "head.safetensors", "manifest.json", "network.json"]
-    files = [tmp_path / str(step) / "extractor_1.safetensors" for step in (1, 2)]
-    assert files[0].samefile(files[1])
-    assert files[0].read_bytes() == (tmp_path / "0/start.safetensors").read_bytes()
-    assert steps[1].network.head.weight.shape == (3, steps[1].network.extractors[0].features)
-    assert steps[1].metadata.parameters_trained == steps[1].network.head.weight.numel() + 3
-    assert builders.same_bits(
-        builders.weights(load_checkpoint(tmp_path / "2").network), builders.weights(steps[1].network)
-    )
-    assert not torch.equal(steps[1].network.head.weight[:2], steps[0].network.head.weight)  # it learns
-
-
-@pytest.mark.parametrize("tuned", ["all", "last", "none"])
+@pytest.mark.parametrize("tuned", ["all", "last"])
 def test_a_resumed_step_gives_the_same_bits(tuned: str, settings: NetworkSettings, taught: Taught) -> None:
     kept, keeper = replace(settings, tuned=tuned), builders.MemoryKeeper()
     with pytest.raises(builders.Killed):

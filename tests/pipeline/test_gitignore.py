@@ -31,7 +31,7 @@ LEFT = {
         *("metrics/steps/1/metrics.json", "metrics/training/1/log.csv", "metrics/plots/accuracy.csv"),
         "metrics/report.html",
     ],
-    "Put them into `data/images`": ["data/images/train/cat/0.png"],
+    "Put the photos into `data/images`": ["data/images/train/cat/0.png"],
 }
 KEPT = ["dvc.lock", "metrics/summary.json", "params.yaml", "results/a.json", "docs/page.png"]
 

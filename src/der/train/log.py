@@ -163,10 +163,12 @@ class Progress(Listener):
             self.curves.close()
 
     def on_step(self, epochs: Mapping[str, int]) -> None:
+        """A step begins, with its planned epochs of each phase."""
         self.later, self.done = dict(epochs), 0
         self.bar.reset(total=sum(epochs.values()))
 
     def on_phase(self, name: str, epochs: int, images: int) -> None:
+        """A phase begins, planned or not: a user-defined rebalancing may train more phases."""
         self.later.pop(name, None)  # or unplanned: a user-defined rebalancing may train more phases
         self.phase, self.epochs, self.images = name, epochs, images
         self.total = self.bar.total = self.done + epochs + sum(self.later.values())
@@ -175,6 +177,7 @@ class Progress(Listener):
         self.begin = time.perf_counter()
 
     def on_resume(self, epochs: int) -> None:
+        """The first ``epochs`` epochs of the phase were done by an earlier run."""
         self.done += epochs
         self.bar.initial = self.bar.n = self.done  # they say nothing of the speed
         self.bar.clear()
@@ -184,9 +187,11 @@ class Progress(Listener):
         self.begin = time.perf_counter()
 
     def on_images(self, images: int) -> None:
+        """A batch of ``images`` was trained on."""
         self.bar.update(images / self.images)
 
     def on_epoch(self, record: EpochRecord) -> None:
+        """An epoch has ended."""
         seconds = max(time.perf_counter() - self.begin, 1e-9)
         speed = f"{self.images / seconds:,.0f} images/s"
         self.done += 1
