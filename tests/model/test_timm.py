@@ -133,6 +133,7 @@ def test_folding_leaves_no_normalisation_and_the_same_features(taught: Taught) -
         ),
         ({"weights": None, "tuned": "last"}, r"tuned: last would keep weights that are random; "),
         ({"weights": None, "tuned": "none"}, r"tuned: none would keep weights that are random; "),
+        ({"tuned": "none", "head_bias": False}, r"head_bias: false, but what is fitted to a frozen network"),
     ],
 )
 def test_settings_that_describe_none(changes: dict[str, Any], message: str) -> None:

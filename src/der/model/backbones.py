@@ -99,6 +99,10 @@ def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbo
     if settings.weights is None and settings.tuned != "all":
         fault = f"{settings.tuned} would keep weights that are random"
         raise UserError(f"{where}.tuned: {fault}; write all, or name some in {where}.weights")
+    if settings.tuned == "none" and not settings.head_bias:
+        raise UserError(
+            f"{where}.head_bias: false, but what is fitted to a frozen network has biases; write true"
+        )
     try:
         return function(settings)
     except UserError as error:
