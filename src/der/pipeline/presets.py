@@ -27,15 +27,15 @@ def parse_settings(text: str) -> experiment.Settings:
 
 def write_preset(name: str, places: dict[str, Any], class_order: str | None = None) -> str:
     """Write a preset as text of params.yaml, with comments; ``places`` has the paths of section dataset."""
-    values = load_preset(name, class_order)
+    values = load_preset(name, class_order, forms=True)
     values["dataset"] |= places
     template = (_directory() / f"{experiment.DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
     return parsing.put_values(TOP + template, values)
 
 
-def load_preset(name: str, class_order: str | None = None) -> Any:
+def load_preset(name: str, class_order: str | None = None, *, forms: bool = False) -> Any:
     """Read all values of a preset, nested as in params.yaml, with another class order if one is named."""
-    values = experiment.read_preset(name, _directory())
+    values = experiment.read_preset(name, _directory(), forms=forms)
     if class_order is not None:
         values["protocol"]["class_order"] = load_order(class_order)
     return values
