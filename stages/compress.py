@@ -74,7 +74,7 @@ def measure(
     Each predicts by the nearest of the class means that its own features of the exemplars have.
     """
     from der.evaluation.evaluate import evaluate_step
-    from der.model.network import fold_network, outputs_by_class
+    from der.model.network import outputs_of
     from der.train.compress import with_own_means
 
     memory = load_memory(project.memory(step))
@@ -83,8 +83,7 @@ def measure(
 
     def judge(one: Checkpoint, means: Memory, size: int) -> StepMetrics:
         settings = EvaluateSettings(group_labels=len(tests))
-        network, normalization = fold_network(one.network, device), one.metadata.normalization
-        outputs = outputs_by_class(network, normalization, tests, device)
+        outputs = outputs_of(one.network, one.metadata.normalization, device)(tests)
         sizes = {"checkpoint_bytes": size, "memory_bytes": memory_bytes}
         return evaluate_step(one.metadata, means, tests, outputs, settings, **sizes).metrics
 

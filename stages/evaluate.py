@@ -33,14 +33,14 @@ def run(step: int, given: Given) -> str:
         known = KnownFeatures(read_records(project.features(images)).values())
         evaluation = judge(metadata, known.outputs(tests, weight, bias))
     else:
-        from der.model.network import fold_network, outputs_by_class  # only now: torch costs seconds
+        from der.model.network import outputs_of  # only now: torch costs seconds
 
         device = environment.set_up_device()
         given.load(device.type)
         checkpoint = load_checkpoint(place)
-        network, normalization = fold_network(checkpoint.network, device), checkpoint.metadata.normalization
+        compute = outputs_of(checkpoint.network, checkpoint.metadata.normalization, device)
         with environment.computing(f"evaluate {step}", device):
-            evaluation = judge(checkpoint.metadata, outputs_by_class(network, normalization, tests, device))
+            evaluation = judge(checkpoint.metadata, compute(tests))
         if environment.is_worker():
             return ""
     given.confirm()

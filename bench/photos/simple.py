@@ -94,8 +94,7 @@ def compute(
 
 def measure(features: dict[str, list[Features]], count: int, steps: int, seed: int) -> dict[str, list[float]]:
     """Average and last top-1 in percent, and seconds of a core for all fits, by way."""
-    stream = np.random.default_rng([seed, count])
-    drawn = [one[stream.permutation(len(one))[:count]] for one in features["train"]]
+    drawn = draw(features["train"], count, [seed, count])
     ends = np.linspace(0, len(drawn), steps + 1).round().astype(int)[1:].clip(2).tolist()
     found = {}
     for name, fit in WAYS.items():
@@ -109,13 +108,25 @@ def measure(features: dict[str, list[Features]], count: int, steps: int, seed: i
     return found
 
 
-def main() -> None:
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """The parser of folders, and of what their features are computed with."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--weights", default="pretrained", help="a file, or timm's own")
     parser.add_argument("--side", type=int, default=112)
+    return parser
+
+
+def draw(classes: Sequence[Features], count: int, seed: int | list[int]) -> list[Features]:
+    """As many images of each class at random, or all of a rarer one."""
+    stream = np.random.default_rng(seed)
+    return [one[stream.permutation(len(one))[:count]] for one in classes]
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[10, 30, 100])
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=3)

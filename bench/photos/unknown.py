@@ -5,7 +5,6 @@ classes in turn, and tells its test images from those of the others; "far" tells
 folders from its own. AUROC is the probability that a known image is more familiar than an unknown one.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from bench.photos.simple import Features, compute, read_folder
+from bench.photos.simple import Features, compute, draw, make_parser, read_folder
 from bench.results_file import describe_processor
 from der.model.architecture import Outputs
 from der.train.convex import fit_convex
@@ -40,8 +39,7 @@ def measure(
     train: Sequence[Features], tests: Sequence[Features], others: NDArray[np.float32], count: int
 ) -> dict[str, float]:
     """Return the AUROCs, and the percent of known and of other images that are taken for known."""
-    stream = np.random.default_rng(count)
-    drawn = [one[stream.permutation(len(one))[:count]] for one in train]
+    drawn = draw(train, count, count)
     plain, near = [one[:, 0] for one in tests], []
     for label in range(0, len(drawn), -(-len(drawn) // LEFT_OUT)):
         rest = [number for number in range(len(drawn)) if number != label]
@@ -56,12 +54,7 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--weights", default="pretrained", help="a file, or timm's own")
-    parser.add_argument("--side", type=int, default=112)
+    parser = make_parser(__doc__)
     parser.add_argument("--images", type=int, default=30, help="of a class")
     options = parser.parse_args()
     every = {

@@ -30,7 +30,7 @@ from der.estimator import learned as learning
 from der.estimator.arrays import Images, Label, LabelKind, Labelled, order_new, split_known
 from der.evaluation import evaluate, results
 from der.inference.predictor import Predictor
-from der.model.network import Network, fold_network, outputs_by_class
+from der.model.network import Network, outputs_of
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
 from der.train.log import EpochRecord, Listener, Progress
@@ -296,13 +296,13 @@ class DERClassifier:
         With ``unknown``, a label of the same type as the others, a frozen network (``network.tuned: none``)
         gives it to images that are like none of its classes.
         """
-        probabilities_NK = self.predict_proba(X)
-        labels_N: NDArray[Any] = self.classes_[probabilities_NK.argmax(axis=1)]
         if unknown is None:
+            labels_N: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
             return labels_N
+        images = self._scale(X)[0]
         with reproducible():
-            known_N = self._choose_predictor().is_known(self._scale(X)[0])
-        return np.where(known_N, labels_N, unknown)
+            probabilities_NK, known_N = self._choose_predictor().judge(images)
+        return np.where(known_N, self.classes_[probabilities_NK.argmax(axis=1)], unknown)
 
     def predict_proba(self, X: Images) -> NDArray[np.float32]:
         """Return the probabilities (N, K) of the classes, in the order of ``classes_``.
@@ -360,8 +360,7 @@ class DERClassifier:
         tests = split_known(labelled, learned.classes)
         with reproducible():
             metadata, device = learned.checkpoint.metadata, choose_device(self.device)
-            network = fold_network(learned.checkpoint.network, device)
-            outputs = outputs_by_class(network, metadata.normalization, tests, device)
+            outputs = outputs_of(learned.checkpoint.network, metadata.normalization, device)(tests)
             judged = metadata, learned.memory, tests, outputs, self.settings_.evaluate
             sizes = learned.bytes
             self._metrics = evaluate.evaluate_step(

@@ -103,7 +103,7 @@ class Predictor:
         Images with another side or number of channels are converted as the training images were. Raises
         UserError for anything else, a single image included, and if the network's scores are not finite.
         """
-        return torch.from_numpy(self._run(images).logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
+        return _softmax(self._run(images))
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the super-features (N, D) of images, which are as for a call (DER, section 3.2)."""
@@ -128,8 +128,8 @@ class Predictor:
             raise UserError("the network's scores are not finite; train it again")
         return outputs
 
-    def is_known(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Tell of each image whether it may be of a known class: whether it is as familiar as 95 % of those.
+    def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the probabilities (N, K), and whether each image is as familiar as 95 % of known ones (N,).
 
         Raises UserError for the images that a call refuses, and for a network that was not frozen.
         """
@@ -137,27 +137,32 @@ class Predictor:
         if familiarity is None or self.means is None:
             mend = "one that stays frozen can (network.tuned: none), with at least two images of a class"
             raise UserError(f"unknown: this network cannot tell; {mend}")
-        known_N: NDArray[np.bool_] = familiarity.score(self._run(images), self.means) >= familiarity.least
-        return known_N
+        outputs = self._run(images)
+        return _softmax(outputs), familiarity.score(outputs, self.means) >= familiarity.least
 
     def best(
         self, images: NDArray[np.uint8], count: int = 1, *, unknown: str | None = None
     ) -> list[list[Prediction]]:
         """Return the ``count`` most probable classes of every image, or all if there are fewer; best first.
 
-        With ``unknown``, this name is that of the best prediction where ``is_known`` is false. Raises
+        With ``unknown``, this name is that of the best prediction of an image that is not familiar. Raises
         UserError for a count below 1, and for the images that a call refuses.
         """
         if count < 1:
             raise UserError(f"count: {count} is none; give at least 1")
-        names, rows = self.metadata.class_names, self(images)
+        rows, known_N = (self(images), None) if unknown is None else self.judge(images)
+        names = self.metadata.class_names
         orders = np.argsort(-rows, axis=1, kind="stable")[:, :count]  # of equal ones the smaller label first
         pairs = zip(rows, orders, strict=True)
         found = [[Prediction(names[label], float(row[label])) for label in order] for row, order in pairs]
-        if unknown is not None:
-            for predictions, known in zip(found, self.is_known(images), strict=True):
-                predictions[0] = predictions[0] if known else Prediction(unknown, predictions[0].probability)
+        if unknown is not None and known_N is not None:
+            for row in np.flatnonzero(~known_N).tolist():
+                found[row][0] = Prediction(unknown, found[row][0].probability)
         return found
+
+
+def _softmax(outputs: Outputs) -> NDArray[np.float32]:
+    return torch.from_numpy(outputs.logits).softmax(dim=1).numpy()  # type: ignore[no-any-return]
 
 
 def load_predictor(

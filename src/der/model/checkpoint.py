@@ -83,14 +83,13 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = None) -> None:
     """Write ``checkpoint``; extractors that its step did not train come from ``previous``, if given.
 
-    A step trains only the newest extractor, or none if only the classifier learned. Raises UserError for
-    weights that are not finite.
+    A step trains only the newest extractor. Raises UserError for weights that are not finite.
     """
     from der.model.weights import save_weights  # only now: torch costs seconds
 
     every = enumerate(checkpoint.network.extractors, start=1)
     files = {architecture.extractor_file(step): one for step, one in every}
-    frozen = [*files] if checkpoint.metadata.network.tuned == "none" else [*files][:-1]
+    frozen = [*files][:-1]
     # At step 1 there is none, and its previous directory has no such file.
     digests = {} if previous is None or not frozen else SealedDirectory(previous).digests
     known = {name: digests[name] for name in frozen if name in digests}

@@ -307,14 +307,20 @@ def _passes(classes: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
         yield some
 
 
+def outputs_of(
+    network: Network, normalization: architecture.Normalization, device: torch.device
+) -> Callable[[Iterable[NDArray[np.uint8]]], Iterator[architecture.Outputs]]:
+    """Return ``outputs_by_class`` of a folded copy of ``network``."""
+    folded = fold_network(network, device)
+    return lambda classes: outputs_by_class(folded, normalization, classes, device)
+
+
 def features_of(
     network: Network, normalization: architecture.Normalization, device: torch.device
 ) -> Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.float32]]]:
     """Return a function from classes' images (N, H, W, C) to super-features (N, D), with a folded network."""
-    folded = fold_network(network, device)
-    return lambda classes: (
-        outputs.features for outputs in outputs_by_class(folded, normalization, classes, device)
-    )
+    compute = outputs_of(network, normalization, device)
+    return lambda classes: (outputs.features for outputs in compute(classes))
 
 
 def images_per_pass(values: int) -> int:

@@ -217,8 +217,12 @@ class ClassifierSettings(ScheduleSettings, frozen=True):
 
 # What rebalancing names, and the functions that do it, which need torch.
 REBALANCINGS = {
-    name: f"der.train.step:{name}" for name in ("weight_alignment", "classifier_learning", "logistic", "lda")
-} | {"none": "der.train.step:no_rebalancing"}
+    "weight_alignment": "der.train.step:weight_alignment",
+    "classifier_learning": "der.train.step:classifier_learning",
+    "logistic": "der.train.step:refit",
+    "lda": "der.train.step:refit",
+    "none": "der.train.step:no_rebalancing",
+}
 
 
 class DistillationSettings(Section, frozen=True):

@@ -268,19 +268,9 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
     return Rebalanced(records)
 
 
-def logistic(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Fit the classifier anew to the features of all images by logistic regression (der.train.convex)."""
-    return _refit(run, network, images, "logistic")
-
-
-def lda(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """Fit the classifier anew to the features of all images by linear discriminant analysis."""
-    return _refit(run, network, images, "lda")
-
-
-def _refit(
-    run: StepRun, network: Network, images: TrainingImages, method: sections.ConvexMethod
-) -> Rebalanced:
+def refit(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
+    """Fit the classifier anew to the features of all images: logistic or lda, see der.train.convex."""
+    method: sections.ConvexMethod = "lda" if run.settings.incremental.rebalancing == "lda" else "logistic"
     views, frozen = convex.count_views(run.settings), FrozenFeatures(network, run.normalization, run.device)
     classes = [images.pixels.pick(np.flatnonzero(images.labels == label)) for label in range(network.classes)]
     run.listener.on_phase(log.CLASSIFIER, 1, len(images.labels))
