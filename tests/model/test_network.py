@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from der.core.errors import UserError
 from der.model.backbones import BACKBONES, HEAD_INITIALIZATIONS, Backbone, choose_backbone
 from der.model.network import (
-    Extractor,
     Network,
     blank_linear,
     build_extractor,
@@ -20,7 +19,6 @@ from der.model.network import (
     prune_newest,
     random_extractor,
     random_linear,
-    takes_one_image,
     try_side,
 )
 from der.train.objective import ChannelMasks
@@ -122,17 +120,6 @@ class Net(nn.Module):
         return self.change(self.dropout(self.linear(images.mean((2, 3)))))
 
 
-class AfterPooling(Net):
-    """Normalises one value of each channel of an image, as split attention does."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.norm = nn.BatchNorm1d(5)
-
-    def forward(self, images: Tensor) -> Any:
-        return self.norm(super().forward(images))
-
-
 def draw_all(module: nn.Module, generator: torch.Generator) -> None:
     for values in module.parameters():
         nn.init.uniform_(values, generator=generator)
@@ -205,24 +192,3 @@ def test_a_side_is_tried_without_values_and_draws() -> None:
     with pytest.raises(UserError, match=r"^network\.backbone: timm:test_convnext takes no images of 16 pix"):
         try_side(settings, side=16, channels=3)
     assert torch.equal(own, torch.get_rng_state())
-
-
-@pytest.mark.parametrize(
-    ("extractor", "side", "takes"),
-    [
-        (build_extractor(NETWORK, 3), 4, False),
-        (build_extractor(NETWORK, 3), 5, True),
-        (Net(3), 1, True),
-        (AfterPooling(3), 8, False),
-    ],
-)
-def test_whether_a_batch_of_one_can_be_normalised(extractor: Extractor, side: int, takes: bool) -> None:
-    before, own = weights(extractor), torch.get_rng_state()
-    assert takes_one_image(extractor, side, channels=3) == takes
-    assert same_bits(before, weights(extractor)) and torch.equal(own, torch.get_rng_state())
-
-
-def test_a_batch_of_one_that_cannot_be_normalised_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    name_own(monkeypatch, build=lambda channels, shape: AfterPooling(channels))
-    with pytest.raises(UserError, match=r"^train\.base\.batch_size: 8 leaves a batch of one of 17 images"):
-        take_step(None, [["a", "b"]], training_images(1, [9, 8]), train_settings(), network=TRAINED)

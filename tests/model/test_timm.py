@@ -18,11 +18,27 @@ from der.core.errors import UserError
 from der.core.files import seal
 from der.model.backbones import choose_backbone
 from der.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from der.model.network import build_extractor, fold_network, random_extractor, run_network
-from der.model.weights import begin, list_tuned
+from der.model.network import (
+    Network,
+    build_extractor,
+    count_parameters,
+    fold_network,
+    random_extractor,
+    run_network,
+)
+from der.model.weights import begin, fill, list_tuned, shares_trunk, split
 from der.settings.sections import NetworkSettings
 from tests import builders
-from tests.model.tiny_timm import BACKBONE, SIDE, settings_for, start_for, teach, whole_model, write_weights
+from tests.model.tiny_timm import (
+    BACKBONE,
+    SIDE,
+    learn_second,
+    settings_for,
+    start_for,
+    teach,
+    whole_model,
+    write_weights,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +123,66 @@ def test_a_resumed_step_gives_the_same_bits(tuned: str, settings: NetworkSetting
     assert recorder.resumed == [1]
     for one, other in zip(resumed, taught(tuned), strict=True):
         assert builders.same_bits(builders.weights(one.network), builders.weights(other.network))
+
+
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [("test_efficientnet", True), ("test_resnet", True), ("test_convnext", True), ("test_vit", False)],
+)
+def test_which_models_give_the_same_bits_in_two_parts(name: str, shares: bool) -> None:
+    settings = builders.network_settings(backbone=f"timm:{name}", weights="given", tuned="last")
+    extractor = build_extractor(settings, 3)
+    side = 160 if name == "test_vit" else SIDE
+    assert shares_trunk(extractor, side) == shares
+    assert not shares_trunk(build_extractor(replace(settings, tuned="all"), 3), side)
+    if shares:
+        trunk, tail = split(extractor.train(), side)
+        assert {*trunk.state_dict()} | {*tail.state_dict()} == {*extractor.state_dict()}
+        assert {*trunk.state_dict()}.isdisjoint(tail.state_dict())
+        assert not any(value.requires_grad for value in trunk.parameters())
+        assert all(value.requires_grad for value in tail.parameters())
+
+
+def test_one_trunk_serves_all_extractors_and_old_checkpoints_keep_theirs(
+    settings: NetworkSettings, taught: Taught, tmp_path: Path
+) -> None:
+    settings = replace(settings, tuned="last")
+    apart = []
+    for step, checkpoint in enumerate(taught("last"), start=1):
+        network, previous = checkpoint.network, None if step == 1 else tmp_path / "1"
+        assert network.trunk is not None
+        extractors = [build_extractor(settings, 3) for _ in network.extractors]
+        for extractor, tail in zip(extractors, network.extractors, strict=True):
+            fill(extractor, network.trunk.state_dict() | tail.state_dict())
+        apart.append(Checkpoint(Network(extractors, network.head), checkpoint.metadata))
+        save_checkpoint(tmp_path / str(step), checkpoint, previous)
+        save_checkpoint(tmp_path / f"old {step}", apart[-1])
+    images, (old, new) = torch.rand(5, 3, SIDE, SIDE), (apart[1].network, network)
+    for one, other in (
+        (old.eval(), new.eval()),
+        (fold_network(old, builders.CPU), fold_network(new, builders.CPU)),
+    ):
+        assert torch.equal(one(images), other(images))
+    for one in (old, new):
+        one.to(memory_format=torch.channels_last).zero_grad()
+        one(images).square().sum().backward()
+    for extractor, tail in zip(old.extractors, new.extractors, strict=True):
+        found = {name: value.grad for name, value in tail.named_parameters() if value.grad is not None}
+        expected = {
+            name: value.grad for name, value in extractor.named_parameters() if value.grad is not None
+        }
+        assert found and builders.same_bits(found, expected)
+    sizes = [count_parameters(one) for one in (network.trunk, network.extractors[0], network.head)]
+    assert checkpoint.metadata.parameters == sizes[0] + 2 * sizes[1] + sizes[2]
+    assert (tmp_path / "1/trunk.safetensors").samefile(tmp_path / "2/trunk.safetensors")
+    assert builders.same_bits(
+        builders.weights(load_checkpoint(tmp_path / "2").network), builders.weights(new)
+    )
+
+    before = load_checkpoint(tmp_path / "old 1")
+    again = learn_second(before, settings)
+    assert again.network.trunk is None and len(again.network.extractors) == 2
+    torch.testing.assert_close(again.network.eval()(images), new(images), rtol=1e-3, atol=1e-4)
 
 
 def test_folding_leaves_no_normalisation_and_the_same_features(taught: Taught) -> None:

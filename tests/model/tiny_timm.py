@@ -71,6 +71,9 @@ def teach(
     listener, keeper = listener or builders.Recorder(), keeper or builders.MemoryKeeper()
     inputs = StepInputs(None, STEPS[:1], images(1, 4, 4), settings, SETTINGS, builders.CPU, start)
     first = train_step(inputs, listener, keeper).checkpoint
+    return [first, learn_second(first, settings)]
+
+
+def learn_second(first: Checkpoint, settings: NetworkSettings) -> Checkpoint:
     inputs = StepInputs(first, STEPS, images(2, 3, 3, 6), settings, SETTINGS, builders.CPU)
-    second = train_step(inputs, builders.Recorder(), builders.MemoryKeeper()).checkpoint
-    return [first, second]
+    return train_step(inputs, builders.Recorder(), builders.MemoryKeeper()).checkpoint

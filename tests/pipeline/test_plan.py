@@ -3,13 +3,10 @@
 That it names what runs is tested on whole runs, in tests/runs/test_plan.py and test_edits.py.
 """
 
-import itertools
 import json
 import re
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from der.core.cost import StageTime
@@ -24,12 +21,11 @@ from der.pipeline.plan import (
     describe_sweep,
     dump_json,
     estimate,
-    measure_image,
     plan_row,
     read_rows,
 )
 from der.pipeline.presets import load_settings
-from der.pipeline.project import PARAMS, RAW, parse_section, read_text
+from der.pipeline.project import PARAMS, parse_section, read_text
 from der.settings.experiment import Settings
 from tests.runs.lab import set_parameters
 
@@ -87,12 +83,8 @@ def took(seconds: float, epochs: int | None = None) -> StageTime:
 STEPS = [["0", "1", "2", "3"], ["4", "5"], ["6", "7"], ["8", "9"]]
 
 
-def never() -> float:
-    raise AssertionError("nothing is measured")
-
-
 def estimates(times: dict[str, StageTime], *stages: str) -> list[Cost]:
-    return list(estimate(stages, load_settings(), STEPS, times, never).values())
+    return list(estimate(stages, load_settings(), STEPS, times).values())
 
 
 def test_a_stage_takes_what_it_took_last_time() -> None:
@@ -100,46 +92,26 @@ def test_a_stage_takes_what_it_took_last_time() -> None:
     assert estimates(times, "split", "train_task@1") == [Cost(0.5, False), Cost(60.0, False)]
 
 
-def test_a_training_is_estimated_from_another_by_epochs_images_and_extractors() -> None:
-    # A digit has about 144 images, the memory 200: 4 x 144, and 2 x 144 + 200 through one frozen extractor.
+def test_a_training_is_estimated_from_the_nearest_by_epochs_and_extractors() -> None:
     set_parameters(PARAMS, {"train.incremental.epochs": 10})
     (second,) = estimates({"train_task@1": took(60.0, epochs=40)}, "train_task@2")
-    assert second.estimated and second.seconds == pytest.approx(60 * 10 / 40 * 488 / 576 * 4 / 3)
-    set_parameters(PARAMS, {"network.expansion": False})
-    (second,) = estimates({"train_task@1": took(60.0, epochs=40)}, "train_task@2")
-    assert second.seconds == pytest.approx(60 * 10 / 40 * 488 / 576)
+    assert second.estimated and second.seconds == pytest.approx(60 * 10 / 40 * 4 / 3)
     # Other epochs than last time; and the nearest step counts.
     times = {"train_task@1": took(60.0, epochs=40), "train_task@2": took(5.0, epochs=5)}
     second, third = estimates(times, "train_task@2", "train_task@3")
-    assert second == Cost(10.0)
-    assert third.seconds == pytest.approx(10 * 486 / 488)  # 200 // 6 exemplars of each of 6 classes
+    assert second == Cost(10.0) and third.seconds == pytest.approx(10 * 5 / 4)
+    set_parameters(PARAMS, {"network.expansion": False})
+    (second,) = estimates({"train_task@1": took(60.0, epochs=40)}, "train_task@2")
+    assert second.seconds == pytest.approx(60 * 10 / 40)
 
 
-def test_images_are_those_that_download_has_left() -> None:
-    set_parameters(PARAMS, {"memory.budget": 10, "network.expansion": False})
-    (RAW / "train").mkdir(parents=True)
-    for number, names in enumerate(STEPS):
-        for name in names:
-            np.save(RAW / "train" / f"{name}.npy", np.zeros((10 * number + 10, 8, 8, 1), np.uint8))
-    (third,) = estimates({"train_task@1": took(40.0, epochs=40)}, "train_task@3")
-    # 30 of each new class, and 10 // 6 exemplars of each of 6 old ones, where the first step had 40 images.
-    assert third.seconds == pytest.approx(2 * 30 + 6)
-
-
-def test_a_first_plan_measures_and_an_unused_step_takes_no_time() -> None:
-    costs = estimate(["evaluate@1", "train_task@1", "train_task@5"], load_settings(), STEPS, {}, lambda: 0.01)
-    assert costs["evaluate@1"].seconds is None
-    assert costs["train_task@1"].seconds == pytest.approx(40 * 576 * 0.01, rel=0.02)
-    assert costs["train_task@5"].seconds == pytest.approx(0, abs=0.2)
-    assert estimate(["train_task@1"], load_settings(), [], {}, never) == {"train_task@1": Cost(None)}
-
-
-def test_a_second_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that goes on by a quarter of a second whenever somebody looks."""
-    clock = itertools.count(step=0.25)
-    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    monkeypatch.setenv("DER_DEVICE", "cpu")
-    assert measure_image(load_settings()) == 0.25 / 32
+def test_of_what_never_ran_nothing_is_known_and_an_unused_step_takes_no_time() -> None:
+    stages = ["evaluate@1", "train_task@1", "train_task@5"]
+    assert estimates({}, *stages[:2]) == [Cost(None), Cost(None)]
+    (unused,) = estimates({}, stages[2])
+    assert unused.seconds == pytest.approx(0, abs=0.2)
+    times = {"train_task@1": took(60.0, epochs=40)}
+    assert estimate(["train_task@2"], load_settings(), [], times) == {"train_task@2": Cost(None)}
 
 
 def test_a_run_in_words() -> None:

@@ -210,7 +210,7 @@ def test_curves_are_written_where_a_folder_is_named(place: Path, monkeypatch: py
     for named in (None, "runs"):
         if named:
             monkeypatch.setenv("DER_TENSORBOARD", named)
-        with listening("train_task 3", "step_03", "0123456789", print) as listener:
+        with listening("train_task 3", "step_03", "0123456789") as listener:
             listener.on_step({"representation": 1})
             listener.on_phase("representation", 1, 10)
             listener.on_epoch(EpochRecord("representation", 1, 0.1, 1.0, 0.5, 90.0))

@@ -79,10 +79,6 @@ def test_an_unplanned_phase_is_shown_too(capsys: pytest.CaptureFixture[str]) -> 
 TAGS = {"loss", "auxiliary_loss", "accuracy", "learning_rate", "images_per_second"}
 
 
-def refuse(sentence: str) -> None:
-    raise AssertionError(sentence)
-
-
 def points(directory: Path) -> dict[str, list[tuple[int, float]]]:
     """The points of every curve in a folder, epoch and value."""
     module = "tensorboard.backend.event_processing.event_accumulator"
@@ -93,7 +89,7 @@ def points(directory: Path) -> dict[str, list[tuple[int, float]]]:
 
 def write(directory: Path, *epochs: int, resumed: int = 0, loss: Callable[[int], float] = float) -> None:
     """A run that trains these epochs of a phase, and is killed then."""
-    board = TensorBoard(directory, refuse)
+    board = TensorBoard(directory)
     board.begin("representation", resumed)
     for epoch in epochs:
         board.add(EpochRecord("representation", epoch, 0.1 / epoch, loss(epoch), 0.5, 90.0 + epoch), 25.0)
@@ -113,15 +109,3 @@ def test_a_resumed_phase_has_each_epoch_once_and_a_new_one_forgets_the_old(tmp_p
     assert [value for _, value in found["learning_rate"][:3]] == pytest.approx([0.1, 0.05, 0.1 / 3])
     write(tmp_path, 1, loss=lambda epoch: 7.0)
     assert points(tmp_path / "representation")["loss"] == [(1, 7.0)]
-
-
-@pytest.mark.slow
-def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    (tmp_path / "representation").write_text("a file where the folder should be", encoding="utf-8")
-    warnings: list[str] = []
-    board = TensorBoard(tmp_path, warnings.append)
-    board.begin("representation", 0)
-    for epoch in (1, 2):
-        board.add(EpochRecord("representation", epoch, 0.1, 1.0, 0.5, 90.0), 25.0)
-    assert warnings == [f"{tmp_path}: no curves from here on (File exists); training goes on"]

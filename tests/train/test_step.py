@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 from torch import nn
 
-from der.core.errors import UserError
 from der.core.randomness import generator
-from der.data.arrays import empty_memory, every_row
+from der.data.arrays import empty_memory
 from der.model.backbones import torch_uniform
 from der.model.checkpoint import Checkpoint, Metadata
 from der.model.kernels import processor
@@ -37,7 +36,6 @@ from tests.builders import (
     largest_difference,
     mask_settings,
     phase_settings,
-    random_images,
     random_network,
     same_bits,
     step_run,
@@ -46,7 +44,6 @@ from tests.builders import (
     training_images,
     weights,
 )
-from tests.builders import learn as learn_from
 from tests.train import dropping
 from tests.train.textbook import DATA, class_names
 
@@ -137,29 +134,6 @@ def test_a_recipe_is_silent_on_what_is_off() -> None:
     recipe = to_values(train_settings(incremental=on, averaging=0.5).recipe(2))
     assert recipe["averaging"] == 0.5
     assert recipe["incremental"]["distillation"] == {"features": 0.5, "logits": 0.5}
-
-
-ONE_PIXEL = 4  # of side: the extractor reduces it to one pixel
-
-
-def images_of(side: int) -> TrainingImages:
-    """Five images, of three classes."""
-    labels = training_images(0, [2, 2, 1]).labels
-    return TrainingImages(every_row([random_images(0, 5, side, CHANNELS)]), labels)
-
-
-@pytest.mark.parametrize(("batch_size", "phase", "old_classes"), [(1, "base", 0), (4, "incremental", 2)])
-def test_a_batch_of_one_value_per_channel_is_refused(batch_size: int, phase: str, old_classes: int) -> None:
-    settings = train_settings(
-        base=phase_settings(batch_size=batch_size if phase == "base" else 5),
-        incremental=incremental_settings(batch_size=batch_size if phase == "incremental" else 5),
-    )
-    message = (
-        rf"^train\.{phase}\.batch_size: {batch_size} leaves a batch of one of 5 images, too small for batch "
-        r"normalisation at 4 pixels; write another number$"
-    )
-    with pytest.raises(UserError, match=message):
-        learn_from(random_network([3]), old_classes, images_of(ONE_PIXEL), settings, Recorder())
 
 
 def learn(

@@ -351,9 +351,9 @@ def compare(arguments: Namespace) -> None:
 def plan(arguments: Namespace) -> None:
     """List the stages that `dvc repro` would run, or the rows of a sweep, with their seconds, beforehand.
 
-    The seconds are those of each stage's last run in this directory, or estimated from a step's images and
-    epochs. DVC restores results of earlier runs from its cache, so fewer stages may run than are listed,
-    never more.
+    The seconds are those of each stage's last run in this directory; a training with other epochs, or of a
+    new step, is estimated from them. DVC restores results of earlier runs from its cache, so fewer stages may
+    run than are listed, never more.
     """
     from der.pipeline.plan import describe_plan
 

@@ -22,7 +22,7 @@ from der.core import errors, files
 from der.data.sources.pictures import BACKGROUND, DRAFT, resize_all
 from der.model import architecture, resnet, weights
 from der.model.checkpoint import Metadata
-from der.model.network import Network, Normalize, fold_batchnorm, run_network
+from der.model.network import Network, Normalize, fold_network, run_network
 from der.settings.sections import to_values
 
 BATCH_ENDS = (1, 3, 8)  # of the images that an export is compared on
@@ -127,7 +127,7 @@ class ExportableNetwork(nn.Module):
     def __init__(self, network: Network, normalization: architecture.Normalization) -> None:
         super().__init__()
         self.normalize = Normalize(normalization)
-        self.network = Network([fold_batchnorm(one) for one in network.extractors], network.head)
+        self.network = fold_network(network, torch.device("cpu"))
         self.requires_grad_(False).eval()
         # As loaded from disk, not as training leaves it; torch.export warns of other formats.
         self.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

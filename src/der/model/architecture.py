@@ -18,6 +18,7 @@ EPSILON = 1e-8  # added to norms, so that a zero feature stays zero
 # The files of a checkpoint directory.
 METADATA = "network.json"
 HEAD = "head.safetensors"
+TRUNK = "trunk.safetensors"  # what all extractors have in common, if they do
 MEANS = "means.npy"  # of a frozen network's features of each class
 START = "start.safetensors"  # before step 1: what the first extractor starts from
 COLOURS = 3  # channels of the images that weights to start from are of

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 from msgspec.structs import replace
@@ -20,11 +20,13 @@ from der.core.errors import UserError
 from der.core.files import SealedDirectory, link_or_copy, sealed_directory, write_array, write_json
 from der.core.registry import check_imported
 from der.model import architecture, backbones
-from der.model.architecture import HEAD, MEANS, METADATA, START, Familiarity, Normalization, Shape
+from der.model.architecture import HEAD, MEANS, METADATA, START, TRUNK, Familiarity, Normalization, Shape
 from der.settings import sections
 from der.settings.parsing import parse
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from der.model.network import Network
     from der.model.weights import Start
 
@@ -81,25 +83,26 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, previous: Path | None = None) -> None:
-    """Write ``checkpoint``; extractors that its step did not train come from ``previous``, if given.
+    """Write ``checkpoint``; what its step did not train comes from ``previous``, if given: trunk, extractors.
 
     A step trains only the newest extractor. Raises UserError for weights that are not finite.
     """
     from der.model.weights import save_weights  # only now: torch costs seconds
 
-    every = enumerate(checkpoint.network.extractors, start=1)
-    files = {architecture.extractor_file(step): one for step, one in every}
+    network = checkpoint.network
+    files = {} if network.trunk is None else {TRUNK: network.trunk}
+    files |= {architecture.extractor_file(step): one for step, one in enumerate(network.extractors, start=1)}
     frozen = [*files][:-1]
-    # At step 1 there is none, and its previous directory has no such file.
+    # At step 1 there is no extractor, and its previous directory has no such file.
     digests = {} if previous is None or not frozen else SealedDirectory(previous).digests
     known = {name: digests[name] for name in frozen if name in digests}
     with sealed_directory(path, known) as directory:
-        for name, extractor in files.items():
+        for name, module in files.items():
             if previous is not None and name in known:
                 link_or_copy(previous / name, directory / name)
             else:
-                save_weights(extractor, directory / name)
-        save_weights(checkpoint.network.head, directory / HEAD)
+                save_weights(module, directory / name)
+        save_weights(network.head, directory / HEAD)
         if checkpoint.means is not None:
             write_array(directory / MEANS, checkpoint.means)
         write_json(directory / METADATA, sections.to_values(checkpoint.metadata))
@@ -154,23 +157,34 @@ def load_previous(path: Path) -> Checkpoint | None:
     # Only now: torch costs seconds.
     import torch
 
-    from der.model.network import Network, blank_linear, build_extractor
-    from der.model.weights import check_weights, load_weights
+    from der.model.network import Extractor, Network, blank_linear, build_extractor
+    from der.model.weights import check_weights, load_weights, split
 
-    extractors = []
+    shares = metadata.network.tuned == "last" and TRUNK in sealed.digests
+
+    def build(shape: Shape | None) -> tuple[nn.Module | None, nn.Module]:
+        whole = build_extractor(metadata.network, metadata.channels, shape)
+        return split(whole, metadata.image_side) if shares else (None, whole)
+
+    if metadata.network.backbone.startswith("timm:"):
+        with torch.device("meta"):  # a stranger's file may name a giant without having its weights
+            described = build(metadata.shapes[0])
+        for name, module in zip((TRUNK, architecture.extractor_file(1)), described, strict=True):
+            if module is not None:
+                check_weights(module, sealed.file(name), METADATA)
+    trunk: nn.Module | None = None
+    extractors: list[Extractor] = []
     for index, shape in enumerate(metadata.shapes, start=1):
-        if index == 1 and metadata.network.backbone.startswith("timm:"):
-            with torch.device("meta"):  # a stranger's file may name a giant without having its weights
-                described = build_extractor(metadata.network, metadata.channels, shape)
-            check_weights(described, sealed.file(architecture.extractor_file(index)), METADATA)
-        extractor = build_extractor(metadata.network, metadata.channels, shape)
+        trunk, extractor = build(shape)
         load_weights(extractor, sealed.file(architecture.extractor_file(index)), METADATA)
-        extractors.append(extractor)
+        extractors.append(cast(Extractor, extractor))
+    if trunk is not None:
+        load_weights(trunk, sealed.file(TRUNK), METADATA)
     features = sum(extractor.features for extractor in extractors)
     head = blank_linear(features, len(metadata.class_names), metadata.network.head_bias)
     load_weights(head, sealed.file(HEAD), METADATA)
     means = sealed.read_array(MEANS) if MEANS in sealed.digests else None
-    return Checkpoint(Network(extractors, head).eval(), metadata, means)
+    return Checkpoint(Network(extractors, head, trunk).eval(), metadata, means)
 
 
 def check_classes(path: Path, metadata: Metadata | None, steps: list[list[str]]) -> None:

@@ -79,7 +79,8 @@ def start_frozen(
     _, side, _, channels = classes[0].shape
     extractor = networks.build_extractor(settings, channels)
     weights.begin(extractor, start)
-    networks.try_extractor(extractor, settings, side, channels)
+    network = networks.Network([extractor], networks.blank_linear(extractor.features, 0, bias=True)).eval()
+    networks.try_extractor(network, settings, side, channels)
     described = replace(settings, weights=start.identity)
     metadata = checkpoint.Metadata(
         format=checkpoint.FORMAT,
@@ -95,8 +96,7 @@ def start_frozen(
         parameters_trained=0,
         gamma=None,
     )
-    head = networks.blank_linear(extractor.features, 0, bias=True)
-    return checkpoint.Checkpoint(networks.Network([extractor], head).eval(), metadata)
+    return checkpoint.Checkpoint(network, metadata)
 
 
 def choose_normalization(

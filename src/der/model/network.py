@@ -7,7 +7,6 @@ It also has forward passes over many images, without gradients and with folded n
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from typing import TypeVar, cast
 
 import numpy as np
@@ -28,10 +27,10 @@ DRAWLESS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.Identity, nn.MaxPool2d, nn.
 
 
 class Extractor(nn.Module):
-    """Computes features (B, D) of normalised images (B, channels, H, W).
+    """Computes features (B, D) of normalised images (B, channels, H, W), or of a trunk's outputs.
 
     Any module with these members can be an extractor, also of another class:
-    - ``forward``: images in the dtype that train.precision names, to features (B, D) in float32;
+    - ``forward``: inputs in the dtype that train.precision names, to features (B, D) in float32;
     - ``features``: D, a whole number.
     Its parameters and buffers, except counters of batches, are float32.
     """
@@ -40,12 +39,17 @@ class Extractor(nn.Module):
 
 
 class Network(nn.Module):
-    """H_t(Phi_t(x)) of DER, section 3.2: super-feature extractor, then a linear classifier."""
+    """H_t(Phi_t(x)) of DER, section 3.2: super-feature extractor, then a linear classifier.
 
-    def __init__(self, extractors: Sequence[nn.Module], head: nn.Linear) -> None:
+    Layers that no step trains are the same in all extractors: they may be one ``trunk`` before these.
+    """
+
+    def __init__(
+        self, extractors: Sequence[nn.Module], head: nn.Linear, trunk: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self._extractors = nn.ModuleList(extractors)
-        self.head = head
+        self.head, self.trunk = head, trunk
 
     @property
     def extractors(self) -> list[Extractor]:
@@ -58,7 +62,12 @@ class Network(nn.Module):
 
     def features(self, images_BCHW: Tensor) -> Tensor:
         """Compute the super-feature u (B, t*D): the extractors' features side by side."""
-        return torch.cat([extractor(images_BCHW) for extractor in self.extractors], dim=1)
+        inputs = self.enter(images_BCHW)
+        return torch.cat([extractor(inputs) for extractor in self.extractors], dim=1)
+
+    def enter(self, images_BCHW: Tensor) -> Tensor:
+        """Compute what the extractors take: the trunk's outputs, or the images if there is no trunk."""
+        return images_BCHW if self.trunk is None else self.trunk(images_BCHW)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Compute logits (B, C) of normalised images (B, channels, H, W)."""
@@ -77,6 +86,7 @@ def expand(
     channels: int,
     generator: torch.Generator,
     start: weights.Start | None = None,
+    side: int | None = None,
 ) -> Network:
     """Make the network of step t before training (DER, section 3.2).
 
@@ -84,16 +94,21 @@ def expand(
     pruning start at random. The classifier keeps its weights for old classes on old features, and its old
     biases, unless ``settings.inherit_head`` is off; the rest is random. Without expansion (the ablation of
     section 4.4, and extractors that are not trained), the only extractor continues from F_{t-1} and the
-    classifier keeps its weights for it. ``previous`` does not change; extractors are shared.
+    classifier keeps its weights for it. ``previous`` does not change; extractors are shared, and so is a
+    trunk, which step 1 makes for images of ``side`` pixels where it can.
     """
     newest = random_extractor(settings, channels, generator)
     before = previous.extractors[-1] if previous.extractors else None
+    trunk = previous.trunk
+    if before is None and start is not None:
+        weights.begin(newest, start)
+    if side is not None and (weights.shares_trunk(newest, side) if before is None else trunk is not None):
+        own, tail = weights.split(newest, side)
+        newest, trunk = cast(Extractor, tail), trunk or own
     if isinstance(before, resnet.ResNet) and isinstance(newest, resnet.ResNet):
         resnet.copy_channels(before, newest)
     elif before is not None:
         weights.fill(newest, before.state_dict())
-    elif start is not None:
-        weights.begin(newest, start)
     kept = previous.extractors if settings.grows else []
     features = sum(extractor.features for extractor in kept) + newest.features
     head = random_linear(features, previous.classes + new_classes, settings, generator)
@@ -104,7 +119,7 @@ def expand(
         head.weight[: previous.classes, torch.tensor(columns)] = previous.head.weight
         if head.bias is not None:
             head.bias[: previous.classes] = previous.head.bias
-    return Network([*kept, newest], head)
+    return Network([*kept, newest], head, trunk)
 
 
 @torch.no_grad()
@@ -204,27 +219,15 @@ def may_draw(*modules: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def takes_one_image(extractor: Extractor, side: int, channels: int) -> bool:
-    """Tell whether one image is enough to train it: batch normalisation needs two values per channel."""
-    copied = copy.deepcopy(extractor).train()
-    device = next(copied.parameters()).device
-    try:
-        with randomness.keeping_own(device) if may_draw(copied) else nullcontext():
-            copied(torch.zeros(1, channels, side, side, device=device))
-    except ValueError:
-        return False
-    return True
-
-
-@torch.no_grad()
-def try_extractor(extractor: Extractor, settings: NetworkSettings, side: int, channels: int) -> None:
-    """Raise UserError, naming the backbone, unless ``extractor`` makes features of images of so many pixels.
+def try_extractor(network: Network, settings: NetworkSettings, side: int, channels: int) -> None:
+    """Raise UserError, naming the backbone, unless the newest extractor makes features of such images.
 
     It processes images (B, channels, side, side) of zeros in evaluation mode, and does not change.
     """
+    extractor = network.extractors[-1]
     was_training, device = extractor.training, next(extractor.parameters()).device
     try:
-        found = extractor.eval()(torch.zeros(TRIED, channels, side, side, device=device))
+        found = extractor.eval()(network.enter(torch.zeros(TRIED, channels, side, side, device=device)))
     except (RuntimeError, AssertionError) as error:  # of torch and timm, where a layer cannot take the images
         reason = str(error).partition("\n")[0]
         fault = f"network.backbone: {settings.backbone} takes no images of {side} pixels ({reason})"
@@ -243,7 +246,7 @@ def try_side(settings: NetworkSettings, side: int, channels: int) -> None:
     """Call ``try_extractor`` with a timm model that holds no values, so that it takes no memory."""
     with torch.device("meta"):
         extractor = build_extractor(settings, channels)
-    try_extractor(extractor, settings, side, channels)
+    try_extractor(Network([extractor], blank_linear(0, 0, bias=True)), settings, side, channels)
 
 
 PASS_VALUES = 512 * 3 * 32 * 32  # input values per forward pass: bounds memory for large images
@@ -344,12 +347,14 @@ class Normalize(nn.Module):
 
 
 def fold_network(network: Network, device: torch.device, dtype: torch.dtype = torch.float32) -> Network:
-    """Return ``network`` on ``device``, with all extractors folded by ``place_folded``."""
-    return Network([place_folded(one, device, dtype) for one in network.extractors], network.head.to(device))
+    """Return ``network`` on ``device``, with trunk and extractors folded by ``place_folded``."""
+    trunk = None if network.trunk is None else place_folded(network.trunk, device, dtype)
+    extractors = [place_folded(one, device, dtype) for one in network.extractors]
+    return Network(extractors, network.head.to(device), trunk)
 
 
-def fold_batchnorm(extractor: Extractor) -> Extractor:
-    """Copy an extractor to the CPU without batch normalisation and gradients, equal to about 1e-6.
+def fold_batchnorm(extractor: M) -> M:
+    """Copy extractor or trunk to the CPU without batch normalisation and gradients, equal to about 1e-6.
 
     It folds in float64, so that only the folded weights are rounded. Modules without a method ``fold`` like
     ConvNorm's are copied unchanged, in evaluation mode.
@@ -361,7 +366,7 @@ def fold_batchnorm(extractor: Extractor) -> Extractor:
     return folded.to(torch.float32).requires_grad_(False)
 
 
-def place_folded(extractor: Extractor, device: torch.device, dtype: torch.dtype) -> Extractor:
+def place_folded(extractor: M, device: torch.device, dtype: torch.dtype) -> M:
     """Put the result of ``fold_batchnorm`` on ``device``, for images of ``dtype`` with channels last."""
     folded = fold_batchnorm(extractor).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for layer in folded.modules():

@@ -6,7 +6,9 @@ imported only when such a name is used.
 # B batch, C channels, H and W pixels, D features
 """
 
+import copy
 import difflib
+import math
 import pickle
 import re
 import sys
@@ -127,6 +129,8 @@ class TimmExtractor(nn.Module):
     the images as torch's autocast decides; parameters are always float32.
     """
 
+    is_trunk = False  # a trunk leaves activations in the dtype of the images
+
     def __init__(self, model: Any, channels: int, known: TimmModel, tuned: Tuned) -> None:
         super().__init__()
         self.model, self.channels = model, channels
@@ -148,7 +152,8 @@ class TimmExtractor(nn.Module):
             return self.model(x_BCHW)  # type: ignore[no-any-return]
         # No cache of cast weights: a captured step would keep those of its first batch.
         with torch.autocast(x_BCHW.device.type, x_BCHW.dtype, cache_enabled=False):
-            return self.model(x_BCHW).float()  # type: ignore[no-any-return]
+            found: Tensor = self.model(x_BCHW)
+        return found.to(x_BCHW.dtype if self.is_trunk else torch.float32)
 
     def train(self, mode: bool = True) -> "TimmExtractor":
         super().train(mode)
@@ -159,6 +164,64 @@ class TimmExtractor(nn.Module):
     def fold(self) -> None:
         """Fold batch normalisation, as in evaluation mode, into the convolutions where possible."""
         fold_pairs(self.model)
+
+
+@torch.no_grad()
+def split(extractor: nn.Module, side: int) -> tuple[nn.Module, nn.Module]:
+    """Copy an extractor in two parts, trunk and tail; the tail begins with the first module that is tuned.
+
+    Each part is the model with torch.nn.Identity in place of the modules of the other, in the order in which
+    images of ``side`` pixels pass them. ``shares_trunk`` tells whether both together are the model.
+    """
+    assert isinstance(extractor, TimmExtractor)
+    calls: list[nn.Module] = []
+    inner = [*extractor.model.modules()]
+    hooks = [one.register_forward_pre_hook(lambda module, _: calls.append(module)) for one in inner]
+    extractor.eval()(_blank(extractor, side))
+    for hook in hooks:
+        hook.remove()
+    places = {module: place for place, module in reversed([*enumerate(calls)])}
+    start = min(places[one] for one in calls if _is_tuned(one))
+
+    def cut(module: nn.Module, trunk: nn.Module, tail: nn.Module) -> None:
+        for name, child in [*module.named_children()]:
+            if min(places.get(one, math.inf) for one in child.modules()) >= start:
+                setattr(trunk, name, nn.Identity())
+            elif not any(map(_is_tuned, child.modules())):
+                setattr(tail, name, nn.Identity())
+            else:
+                cut(child, getattr(trunk, name), getattr(tail, name))
+
+    trunk, tail = copy.deepcopy(extractor), copy.deepcopy(extractor)
+    cut(extractor.model, trunk.model, tail.model)
+    trunk.is_trunk, tail.side = True, None
+    return trunk, tail
+
+
+def _is_tuned(module: nn.Module) -> bool:
+    values = [value.requires_grad for value in module.parameters()]
+    return bool(values) and all(values)
+
+
+def _blank(extractor: TimmExtractor, side: int) -> Tensor:
+    place = next(extractor.parameters()).device
+    return torch.linspace(-2, 2, side**2 * extractor.channels, device=place).sin().view(1, -1, side, side)
+
+
+@torch.no_grad()
+def shares_trunk(extractor: nn.Module, side: int) -> bool:
+    """Tell whether trunk and tail give the bits of ``extractor``: not if its model works between its modules.
+
+    Then each step keeps a whole extractor.
+    """
+    if not isinstance(extractor, TimmExtractor) or _is_tuned(extractor.model):
+        return False
+    try:
+        trunk, tail = split(extractor, side)
+        images = _blank(extractor, side)
+        return torch.equal(tail(trunk(images)), extractor(images))
+    except Exception:  # whatever a module raises for what another one should have changed
+        return False
 
 
 def build_timm(known: TimmModel, channels: int, tuned: Tuned) -> TimmExtractor:

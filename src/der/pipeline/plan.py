@@ -5,31 +5,23 @@ their outputs. It knows some inputs more exactly: fingerprints, the side of imag
 for a step, which depend only on the classes up to that step and their images. Fewer stages may run, never
 more: DVC restores earlier results from its cache, and a stage may write the same results as before.
 
-The seconds are those of last time, or estimated: an image takes three forward passes of the newest extractor,
-which is trained, and one of each frozen extractor, as long as in another step's last training here, or in a
-second of training on noise.
+The seconds are those of last time, or for a training estimated from that of the nearest step, by epochs and
+extractors.
 """
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
-
 from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
-from der.core.files import digest, read_array, write_sealed
-from der.data.arrays import exemplars_per_class
-from der.data.sources import folder, registry
+from der.core.files import digest, write_sealed
 from der.estimator.choices import backbone_side
-from der.pipeline import dvc, edits, environment, fingerprint, inputs, project, timing
+from der.pipeline import dvc, edits, fingerprint, inputs, project, timing
 from der.settings.experiment import Settings
 from der.settings.sections import DatasetSettings
 from der.summary.series import align
@@ -38,9 +30,6 @@ SPLIT, FEATURES = "split", "features"
 CHANGED = "changed"  # in place of the hash of an input
 NEVER_RAN, LOST = "never ran", "lost"  # reasons to run, beside paths that have changed
 MARKER = 0.1  # seconds of a stage of an unused step
-START = 2.0  # seconds until torch is imported
-SECOND = 1.0  # of training
-PIXELS = 2**14  # of its batches on a processor, which takes as long for an image of a larger one
 
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
 
@@ -81,12 +70,11 @@ def describe_plan(overrides: Sequence[str], *, as_json: bool = False) -> str:
     """Describe what `dvc repro`, or each row of a sweep, would run; overrides as for `dvc exp run -S`."""
     parameters, workspace = read_rows(overrides), read_workspace()
     every = [project.parse_section(Settings, values, project.PARAMS) for _, values in parameters]
-    measure = cache(partial(measure_image, every[0]))  # of the first row for all
     times, rows, seen = timing.read_last(workspace.stages), list[Row](), set[str]()
     for (words, values), settings in zip(parameters, every, strict=True):
         steps = edits.planned_steps(settings)
         plan = plan_row(workspace, values, settings, steps, rewritten=bool(words))
-        costs = estimate(plan, settings, steps or [], times, measure)
+        costs = estimate(plan, settings, steps or [], times)
         own = {stage: costs[stage] for stage, identity in plan.items() if identity not in seen}
         seen |= set(plan.values())
         rows.append(Row(words, len(plan), own))
@@ -278,22 +266,17 @@ def _hash(content: Any) -> str:
 
 
 def estimate(
-    stages: Iterable[str],
-    settings: Settings,
-    steps: edits.Steps,
-    times: Mapping[str, StageTime],
-    measure: Callable[[], float],
+    stages: Iterable[str], settings: Settings, steps: edits.Steps, times: Mapping[str, StageTime]
 ) -> dict[str, Cost]:
-    """Estimate each stage of a plan; ``steps`` are empty if unknown, ``measure`` is ``measure_image``."""
-    images = count_images(settings, steps)
+    """Return what each stage of a plan took last time, or an estimate of a training; ``steps`` may be []."""
+    tuned = settings.network.tuned
 
-    def work(step: int, epochs: int) -> float:
-        frozen = step - 1 if settings.network.expansion else 0
-        return epochs * images[step - 1] * (1 + frozen / 3)
+    def work(step: int) -> float:  # of an epoch: a frozen extractor takes a third of a trained one
+        return 1 + (step - 1) / 3 if settings.network.expansion and tuned == "all" else 1.0
 
-    trained = {
-        step: last.seconds / work(step, last.epochs)
-        for step in range(1, len(images) + 1)
+    rates = {
+        step: last.seconds / (work(step) * last.epochs)
+        for step in range(1, len(steps) + 1)
         if (last := times.get(f"{edits.TRAINING}{step}")) and last.epochs
     }
 
@@ -305,68 +288,14 @@ def estimate(
         if stage.startswith(edits.TRAINING):
             again = step > 1 and settings.train.incremental.rebalancing == "classifier_learning"
             later = settings.train.incremental.classifier.epochs if again else 0
-            fitted = settings.network.tuned == "none"
-            epochs = 1 if fitted else settings.train.phase(step).epochs + later
+            epochs = 1 if tuned == "none" else settings.train.phase(step).epochs + later
         if last is not None and epochs in (None, last.epochs):
             return Cost(last.seconds, estimated=False)
-        if epochs is None or not images:
+        if epochs is None or not rates:
             return Cost(None)
-        if trained:
-            return Cost(trained[min(trained, key=lambda one: abs(one - step))] * work(step, epochs))
-        return Cost(START + measure() * work(step, epochs))
+        return Cost(rates[min(rates, key=lambda one: abs(one - step))] * work(step) * epochs)
 
     return {stage: cost(stage) for stage in stages}
-
-
-def count_images(settings: Settings, steps: edits.Steps) -> list[float]:
-    """Count the training images of each step, exemplars among them; empty if only reading them would tell.
-
-    Of a folder the files count; of other sources, the images in data/raw, or the usual number of a class.
-    """
-    dataset, path, counts = settings.dataset, Path(settings.dataset.path), dict[str, float]()
-    with suppress(UserError):
-        if dataset.source == inputs.FOLDER and path.is_dir():
-            tree, _ = folder.build_tree(folder.scan(path), str(path))
-            share = 1 if "test" in tree else 1 - dataset.test_fraction
-            counts = {name: share * len(files) for name, files in tree["train"].items()}
-        else:
-            files = (project.RAW / "train").glob("*.npy")
-            counts = {file.stem: len(read_array(file, mapped=True)) for file in files}
-    usual = sum(counts.values()) / len(counts) if counts else registry.find_source(dataset).images
-    found, old = [], list[float]()
-    for names in steps if usual else []:
-        new = [counts.get(name, usual) for name in names]
-        most = exemplars_per_class(settings.memory, len(old)) if old else 0
-        found.append(sum(new) + sum(min(most, count) for count in old))
-        old += new
-    return found
-
-
-def measure_image(settings: Settings) -> float:
-    """Train an extractor on noise for a second; return the seconds of an image, of the fastest batch."""
-    import torch  # it costs seconds, as do modules that import it
-
-    from der.model.network import random_extractor
-
-    device, dataset, size = environment.set_up_device(), settings.dataset, settings.train.base.batch_size
-    side = backbone_side(settings) or dataset.side
-    network = replace(settings.network, weights=None, tuned="all")
-    if device.type == "cpu":
-        size = min(size, max(4, PIXELS // side**2))
-    extractor = random_extractor(network, dataset.channels, torch.Generator())
-    extractor.to(device).to(memory_format=torch.channels_last)
-    images = torch.rand(size, dataset.channels, side, side, device=device)
-    images_BCHW = images.to(memory_format=torch.channels_last)
-    seconds: list[float] = []
-    while sum(seconds) < SECOND or len(seconds) < 2:
-        begin = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.train.precision == "bfloat16"):
-            features_BD = extractor(images_BCHW)
-        features_BD.sum().backward()
-        if device.type != "cpu":
-            torch.accelerator.synchronize()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds) / size
 
 
 def describe_run(costs: Mapping[str, Cost]) -> str:

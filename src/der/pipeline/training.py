@@ -45,8 +45,8 @@ def training_state(key: str, warn: Callable[[str], None]) -> Iterator[resume.Sta
         ) from None
 
 
-def listening(title: str, folder: str, key: str, warn: Callable[[str], None]) -> log.Progress:
+def listening(title: str, folder: str, key: str) -> log.Progress:
     """Show progress under ``title``, and write curves into DER_TENSORBOARD's ``folder`` of this ``key``."""
     root = environment.curves_root()
-    curves = None if root is None else log.TensorBoard(root / f"{folder}-{key[-8:]}", warn)
+    curves = None if root is None else log.TensorBoard(root / f"{folder}-{key[-8:]}")
     return log.Progress(title, curves)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from der.core import distributed
 from der.core.device import upload
@@ -229,9 +229,11 @@ class Feed:
         augmentation: AugmentationSettings,
         precision: torch.dtype,
         device: torch.device,
+        trunk: nn.Module | None = None,
     ) -> None:
         self.device, self.precision = device, precision
         self.frozen = [place_folded(extractor, device, precision) for extractor in frozen]
+        self.trunk = None if trunk is None else place_folded(trunk, device, precision)
         self.normalize = Normalize(normalization).to(device)
         self.augmentation = augmentation
         self.operations = None
@@ -292,7 +294,8 @@ class Feed:
         inputs_WCHW: Tensor = self.normalize(images_WCHW)
         if self.augmentation.cutout:
             inputs_WCHW = cut_out(inputs_WCHW, draws.hole, self.augmentation.cutout)
-        return inputs_WCHW.to(self.precision).contiguous(memory_format=torch.channels_last)
+        inputs_WCHW = inputs_WCHW.to(self.precision).contiguous(memory_format=torch.channels_last)
+        return inputs_WCHW if self.trunk is None else self.trunk(inputs_WCHW)
 
     @torch.no_grad()
     def _frozen_features(self, inputs_WCHW: Tensor) -> Tensor:

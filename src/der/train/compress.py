@@ -20,7 +20,7 @@ from der.model.architecture import class_mean
 from der.model.checkpoint import Checkpoint
 from der.settings.sections import CompressSettings
 from der.train.batches import TrainingImages
-from der.train.engine import StepRun, check_batches, check_scores, run_phase
+from der.train.engine import StepRun, check_scores, run_phase
 from der.train.objective import Loss, cross_entropy, share_correct
 
 COMPRESSION = "compression"  # the phase
@@ -77,18 +77,17 @@ def compress(
     if len(whole.extractors) == 1:
         return Checkpoint(whole, metadata)
     schedule, extractor = settings.schedule, copy.deepcopy(whole.extractors[0])
-    check_batches(schedule.batch_size, "compress", extractor, images)
     head = copy.deepcopy(whole.head)
     head.in_features = extractor.features
     head.weight = nn.Parameter(head.weight[:, : head.in_features].detach().clone())
+    network = networks.Network([extractor], head, whole.trunk)
     weights_C = class_weights(images.labels, settings.beta)
     objective = CompressionObjective(extractor, head, whole.head, weights_C, settings.temperature)
     run.listener.on_step({COMPRESSION: schedule.epochs})
-    engine = run.wire_engine(objective, whole.extractors, images, schedule)
+    engine = run.wire_engine(objective, whole.extractors, images, schedule, trunk=whole.trunk)
     run_phase(run, COMPRESSION, engine, schedule, len(images.labels))
     engine.release()
-    network = networks.Network([extractor], head).eval()
-    check_scores(network, run.normalization, images, run.device, run.step)
+    check_scores(network.eval(), run.normalization, images, run.device, run.step)
     trained = sum(one.numel() for one in objective.parameters() if one.requires_grad)
     sizes = {"parameters": networks.count_parameters(network), "parameters_trained": trained}
     return Checkpoint(network, replace(metadata, shapes=metadata.shapes[:1], **sizes, gamma=None))

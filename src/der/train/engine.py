@@ -62,13 +62,17 @@ class StepRun:
         masks: ChannelMasks | None = None,
         averaged: int = 0,
         *,
+        trunk: nn.Module | None = None,
         mixed: bool = False,
     ) -> "Engine":
-        """Make an engine for ``objective`` and ``images``, with CutMix if it learns from ``mixed`` labels."""
+        """Make an engine for ``objective`` and ``images``, with CutMix if it learns from ``mixed`` labels.
+
+        With the network's ``trunk``, if it has one, extractors and objective take its outputs.
+        """
         settings, device = self.settings, self.device
         augmentation = settings.augmentation if mixed else replace(settings.augmentation, cutmix=0.0)
         precision = choose_precision(settings.precision, device, "train.precision")
-        feed = Feed(images, frozen, self.normalization, augmentation, precision, device)
+        feed = Feed(images, frozen, self.normalization, augmentation, precision, device, trunk)
         return Engine(objective, feed, schedule, masks, self.kernels, averaged)
 
     def draws(self, phase: str, images: int, epoch: int) -> Draws:
@@ -489,16 +493,6 @@ def worth_compiling(schedule: ScheduleSettings, images: int, side: int, precisio
         and schedule.batch_size * pixels >= BATCH_PIXELS
         and schedule.epochs * images * pixels >= TRAINING_PIXELS
     )
-
-
-def check_batches(size: int, section: str, extractor: Extractor, images: TrainingImages) -> None:
-    """Raise UserError if a batch would have one value per channel: batch normalisation needs two."""
-    count = len(images.labels)
-    if 1 in (size, count % size) and not networks.takes_one_image(extractor, images.side, images.channels):
-        raise UserError(
-            f"{section}.batch_size: {size} leaves a batch of one of {count} images, too small for batch "
-            f"normalisation at {images.side} pixels; write another number"
-        )
 
 
 def check_scores(

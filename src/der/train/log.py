@@ -5,7 +5,7 @@ The display is a bar on a terminal, a dozen lines per step elsewhere, and live c
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,29 +88,24 @@ class TensorBoard:
     """Writes loss, auxiliary loss, accuracy, learning rate and images per second after every epoch.
 
     No result depends on these curves. Each phase has a folder in ``directory``. A phase that begins again
-    removes earlier events; a resumed phase continues after the last saved epoch. ``warn`` is called once if
-    events cannot be written; training continues without them.
+    removes earlier events; a resumed phase continues after the last saved epoch.
     """
 
-    def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
-        self.directory, self.warn = directory, warn
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.writer: SummaryWriter | None = None
-        self.usable = True
 
     def begin(self, phase: str, done: int) -> None:
         """A phase begins; an earlier run did, and wrote, its first ``done`` epochs."""
         self.close()
         self.phase, self.done = phase, done
 
-    def add(self, record: EpochRecord, speed: float) -> None:
-        self._attempt(lambda: self._write(record, speed))
-
     def close(self) -> None:
         if self.writer is not None:
-            self._attempt(self.writer.close)
+            self.writer.close()  # type: ignore[no-untyped-call]
         self.writer = None
 
-    def _write(self, record: EpochRecord, speed: float) -> None:
+    def add(self, record: EpochRecord, speed: float) -> None:
         self.writer = self.writer or self._open()
         for name in ("loss", "auxiliary_loss", "accuracy", "learning_rate"):
             self.writer.add_scalar(name, getattr(record, name), record.epoch)
@@ -131,15 +126,6 @@ class TensorBoard:
             time.sleep(int(now) + 1 - now)
         # Events of epochs that are trained again are replaced.
         return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
-
-    def _attempt(self, act: Callable[[], None]) -> None:
-        if not self.usable:
-            return
-        try:
-            act()
-        except OSError as error:
-            self.usable = False
-            self.warn(f"{self.directory}: no curves from here on ({error.strerror}); training goes on")
 
 
 class Progress(Listener):

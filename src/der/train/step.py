@@ -33,7 +33,7 @@ from der.model.weights import Start
 from der.settings import sections
 from der.train import convex, log, resume
 from der.train.batches import TrainingImages, gather_step
-from der.train.engine import StepRun, check_batches, check_scores, choose_kernels, run_phase
+from der.train.engine import StepRun, check_scores, choose_kernels, run_phase
 from der.train.objective import ChannelMasks, ClassifierObjective, Distillation, RepresentationObjective
 
 FEW = 10  # images of a class, half of the 20 exemplars that usually represent an old one
@@ -133,8 +133,10 @@ def train_step(inputs: StepInputs, listener: log.Listener, keeper: resume.StateK
         epochs[log.CLASSIFIER] = settings.incremental.classifier.epochs  # user-defined ones may add others
     listener.on_step(epochs)
     stream = randomness.generator(settings.seed, "initialization", step)
-    network = networks.expand(before, len(steps[-1]), network_settings, images.channels, stream, inputs.start)
-    networks.try_extractor(network.extractors[-1], network_settings, images.side, images.channels)
+    network = networks.expand(
+        before, len(steps[-1]), network_settings, images.channels, stream, inputs.start, images.side
+    )
+    networks.try_extractor(network, network_settings, images.side, images.channels)
     network, records, trained = learn_representation(run, network, images, network_settings, before.head)
     rebalanced = rebalance(run, network, images) if run.old_classes else Rebalanced([])
     check_scores(network, normalization, images, inputs.device, step)
@@ -169,11 +171,10 @@ def learn_representation(
     the masks removed. With averaging, all that an extractor's training changes, masks too, becomes its mean
     over the last epochs. Step t - 1's ``previous_head`` is needed where its network is distilled. Returns
     the network, its epochs, and the number of trained parameters, auxiliary classifier and masks included.
-    Raises UserError like ``run_phase``, and for a batch of one or no masks.
+    Raises UserError like ``run_phase``, and for a backbone that has no masks.
     """
     *frozen, newest = network.extractors
     settings, phase, count = run.settings, run.phase, len(images.labels)
-    check_batches(phase.batch_size, f"train.{'incremental' if run.old_classes else 'base'}", newest, images)
     masks = None
     if settings.masks is not None:
         backbones.check_masks(network_settings, settings.masks)
@@ -192,7 +193,9 @@ def learn_representation(
     learned = newest, network.head, auxiliary, auxiliary_weight
     objective = RepresentationObjective(*learned, masks, distillation)
     averaged = 0 if settings.averaging is None else max(1, round(settings.averaging * phase.epochs))
-    engine = run.wire_engine(objective, frozen, images, phase, masks, averaged, mixed=True)
+    engine = run.wire_engine(
+        objective, frozen, images, phase, masks, averaged, trunk=network.trunk, mixed=True
+    )
 
     def start_heads_anew() -> None:
         stream = randomness.generator(settings.seed, "heads after warm-up", run.step)
@@ -228,7 +231,7 @@ class Rebalancing(Protocol):
 
     It is called at steps with old classes: the first ``run.old_classes`` labels. ``network.head`` is a
     torch.nn.Linear of weight (classes, features), whose bias is None without network.head_bias; it keeps its
-    shape. ``network.extractors`` must not change. ``images`` are the step's: those of new classes, and the
+    shape. The rest of ``network`` must not change. ``images`` are the step's: those of new classes, and the
     exemplars of old ones.
 
     Settings are ``run.settings.incremental``. Draws come from
@@ -262,7 +265,8 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
         images.labels, randomness.generator(run.settings.seed, "balanced subset", run.step)
     )
     objective = ClassifierObjective(network.head, schedule.temperature)
-    engine = run.wire_engine(objective, network.extractors, images.pick(indices), schedule)
+    balanced, trunk = images.pick(indices), network.trunk
+    engine = run.wire_engine(objective, network.extractors, balanced, schedule, trunk=trunk)
     records = run_phase(run, log.CLASSIFIER, engine, schedule, len(indices))
     engine.release()
     return Rebalanced(records)
@@ -308,14 +312,14 @@ def find_rebalancing(name: str) -> Rebalancing:
 
     def checked(run: StepRun, network: Network, images: TrainingImages, /) -> Rebalanced:
         head, shape = network.head, network.head.weight.shape
-        before = _digest(network.extractors)
+        before = _digest(network)
         returned = function(run, network, images)
         records = returned.records if isinstance(returned, Rebalanced) else None
         if not isinstance(records, list) or not all(isinstance(one, log.EpochRecord) for one in records):
             fault = f"returns {type(returned).__name__}; return Rebalanced([]), or with the epochs it took"
         elif network.head is not head or head.weight.shape != shape:
             fault = "puts another classifier into the network; change its weights in place"
-        elif _digest(network.extractors) != before:
+        elif _digest(network) != before:
             fault = "changes an extractor; change the classifier alone"
         else:
             return returned
@@ -324,10 +328,10 @@ def find_rebalancing(name: str) -> Rebalancing:
     return checked
 
 
-def _digest(modules: Sequence[nn.Module]) -> bytes:
-    """Hash all parameters and buffers, in milliseconds per hundred megabytes."""
+def _digest(network: Network) -> bytes:
+    """Hash all parameters and buffers but the classifier's, in milliseconds per hundred megabytes."""
     found = hashlib.blake2b()
-    for module in modules:
-        for value in module.state_dict().values():
+    for name, value in network.state_dict().items():
+        if not name.startswith("head."):
             found.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
     return found.digest()
