@@ -24,7 +24,7 @@ def classifier_of(row: Row, weights: str, epochs: int | None) -> der.DERClassifi
     for phase in PHASES:
         changes |= {f"train__{phase}__{name}": value for name, value in schedule.items()}
     changes |= {f"train__incremental__{name}": value for name, value in row.contender.later.items()}
-    return der.DERClassifier(der.preset("photos"), **changes, train__seed=row.seed)
+    return der.DERClassifier(der.preset("photos_tuned"), **changes, train__seed=row.seed)
 
 
 def run(

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from der.train.convex import fit_convex
 
 RESULTS = Path("bench/results/photos/simple.json")
 Features = NDArray[np.float32]  # (N, V, D), of one class
+A = TypeVar("A", bound=np.generic)
 Predict = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 
 
@@ -95,8 +96,7 @@ def compute(
 def measure(features: dict[str, list[Features]], count: int, steps: int, seed: int) -> dict[str, list[float]]:
     """Average and last top-1 in percent, and seconds of a core for all fits, by way."""
     drawn = draw(features["train"], count, [seed, count])
-    ends = np.linspace(0, len(drawn), steps + 1).round().astype(int)[1:].clip(2).tolist()
-    found = {}
+    ends, found = ends_of(len(drawn), steps), {}
     for name, fit in WAYS.items():
         begin, accuracies = time.process_time(), []
         for end in ends:
@@ -119,7 +119,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def draw(classes: Sequence[Features], count: int, seed: int | list[int]) -> list[Features]:
+def ends_of(classes: int, steps: int) -> list[int]:
+    """How many classes have been seen after each step, of at least two classes at first."""
+    return np.linspace(0, classes, steps + 1).round().astype(int)[1:].clip(2).tolist()  # type: ignore[no-any-return]
+
+
+def draw(classes: Sequence[NDArray[A]], count: int, seed: int | list[int]) -> list[NDArray[A]]:
     """As many images of each class at random, or all of a rarer one."""
     stream = np.random.default_rng(seed)
     return [one[stream.permutation(len(one))[:count]] for one in classes]

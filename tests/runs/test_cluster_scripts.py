@@ -65,6 +65,7 @@ def run_script(clone: Pipeline, tmp_path: Path, script: str, *words: str) -> str
     )
 
 
+@pytest.mark.torture
 def test_a_row_goes_on_and_computes_nothing_again(
     base: Pipeline, pipeline: Pipeline, clone: Pipeline, tmp_path: Path
 ) -> None:

@@ -44,22 +44,14 @@ def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> N
     one, two = (pipeline.root / f"data/checkpoints/{step}/extractor_1.safetensors" for step in (1, 2))
     assert one.read_bytes() == two.read_bytes() and not two.with_name("extractor_2.safetensors").exists()
 
-    # A new class: its images, and what follows; steps before it stay.
+    # A new class, and new photos of an old one: they alone are computed; steps that know none of them stay.
     add_photos(pipeline, "eel", 5, seed=1)
+    add_photos(pipeline, "cat", 4, seed=2)
     pipeline.edit(protocol__steps=[["ant", "bee"], ["cat", "dog"], ["eel"]])
     pipeline.chain(3)
     printed = pipeline.succeed("dvc", "repro")
-    assert computed(printed) == 2 * 4 + 1
-    run = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
-    assert {*run} == {
-        *("check", "download", "split", "features", "compress@3", "summarize", "report"),
-        *numbered("T3", "B3", "E3"),
-    }
-
-    # New photos of an old class: only they are computed, and the steps that know the class are fitted again.
-    add_photos(pipeline, "cat", 4, seed=2)
-    printed = pipeline.succeed("dvc", "repro")
-    assert computed(printed) in (4, 5, 6, 7, 8)  # images that change sides are known, but perhaps not flipped
+    # Images that change sides are known, but perhaps not flipped.
+    assert computed(printed) - (2 * 4 + 1) in (4, 5, 6, 7, 8)
     run = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
     assert {*numbered("T2", "T3")} <= {*run} and not {*numbered("T1", "B1", "E1")} & {*run}
 

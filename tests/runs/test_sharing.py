@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
 
 from tests.runs.lab import PAGE, Digests, Pipeline, Repro, numbered
 from tests.runs.pages import blocks
@@ -82,6 +80,8 @@ def recorded_results(pipeline: Pipeline) -> Digests:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     """The address of an S3 server on this machine."""
+    from moto.server import ThreadedMotoServer  # takes seconds to import
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -89,7 +89,10 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.torture  # a folder's test has the same promises
 def test_a_bucket(s3: str, pipeline: Pipeline) -> None:
+    import boto3
+
     keys = {"aws_access_key_id": SECRETS["ID"], "aws_secret_access_key": SECRETS["SECRET"]}
     bucket = boto3.resource("s3", endpoint_url=s3, region_name="us-east-1", **keys).Bucket("tests")
     bucket.create()
