@@ -1,17 +1,21 @@
 """split: divide the data set over the steps of the protocol."""
 
+from itertools import chain
 from pathlib import Path
 
+from der.core.errors import printable
 from der.core.files import SealedDirectory, atomic_directory, link_or_copy, sealed_directory
-from der.data.arrays import check_budget, class_file, list_classes
+from der.data.arrays import check_budget, class_file, list_classes, read_classes
 from der.data.protocol import plan_steps
 from der.pipeline import project
 from der.pipeline.stage import Given, run_stage
 from der.settings.sections import MemorySettings, ProtocolSettings
 
+TRAIN, TAIL = project.RAW / "train", 10  # times as many images of one class as of another
+
 
 def run(given: Given) -> str:
-    steps = plan_steps(list_classes(project.RAW / "train"), given.section(ProtocolSettings, "protocol"))
+    steps = plan_steps(list_classes(TRAIN), given.section(ProtocolSettings, "protocol"))
     # Here, not after hours of training.
     check_budget(given.section(MemorySettings, "memory"), sum(map(len, steps)))
     project.check_chain(len(steps))
@@ -24,7 +28,18 @@ def run(given: Given) -> str:
                 project.mark_unused("split", step, task / "train", task / "test")
         given.confirm()
     sizes = ", ".join(str(len(names)) for names in steps)
-    return f"split: {len(steps)} steps of {sizes} classes"
+    return f"split: {len(steps)} steps of {sizes} classes{describe_tail([*chain(*steps)])}"
+
+
+def describe_tail(names: list[str]) -> str:
+    """Tell of classes with very different numbers of training images, for top-1 hides the rare ones."""
+    counts = sorted(
+        (len(images), name) for images, name in zip(read_classes(TRAIN, names), names, strict=True)
+    )
+    (few, rare), (many, common) = counts[0], counts[-1]
+    if many < TAIL * few:
+        return ""
+    return printable(f"; {few} training images of {rare}, {many} of {common}: judge by the mean over classes")
 
 
 def deal_out(task: Path, steps: list[list[str]]) -> None:

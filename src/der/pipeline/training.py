@@ -1,12 +1,11 @@
 """What the stages that train share: the key of their state, the state itself, the display of progress."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from der.core import errors, files
+from der.core import files
 from der.pipeline import environment, timing
 from der.train import log, resume
 
@@ -32,17 +31,9 @@ def name_key(
     return files.digest(json.dumps([settings, digests, fingerprint, arithmetic]).encode())
 
 
-@contextmanager
-def training_state(key: str, warn: Callable[[str], None]) -> Iterator[resume.StateStore]:
-    """Open the StateStore of ``key`` in the scratch directory; ``warn`` tells of damage, and of waiting."""
-    try:
-        with resume.StateStore(environment.scratch_root(), key, warn, timing.running_clock()) as store:
-            yield store
-    except resume.UnwritableState as error:
-        raise errors.UserError(
-            f"{error}, or set {environment.SCRATCH} to a directory elsewhere, and run again: it goes on from "
-            "the last state"
-        ) from None
+def training_state(key: str, warn: Callable[[str], None]) -> resume.StateStore:
+    """Return the StateStore of ``key`` in the scratch directory; ``warn`` tells of damage, and of waiting."""
+    return resume.StateStore(environment.scratch_root(), key, warn, timing.running_clock())
 
 
 def listening(title: str, folder: str, key: str) -> log.Progress:

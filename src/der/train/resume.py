@@ -53,10 +53,6 @@ class StateKeeper:
         """Store the state of ``phase`` after an epoch, which ``pack`` copies; always after the ``last``."""
 
 
-class UnwritableState(errors.UserError):
-    """There is no room for training state, or no permission to write it."""
-
-
 class StateStore(StateKeeper):
     """Stores the state of one training on disk; as a context manager it holds the training's lock.
 
@@ -107,7 +103,7 @@ class StateStore(StateKeeper):
         return saved
 
     def save(self, phase: str, records: list[EpochRecord], pack: "Pack", *, last: bool) -> None:
-        """Write the state, unless it takes over FRACTION of the time; raises UnwritableState."""
+        """Write the state, unless it takes over FRACTION of the time; raises UserError if that fails."""
         begin = time.perf_counter()
         self.clock.epochs[phase] = len(records)
         if begin < self.next_write and not last:
@@ -125,9 +121,10 @@ class StateStore(StateKeeper):
         """Mark the state with the digest of its checkpoint, which differs for every training."""
         (self.directory / FINISHED).write_text(checkpoint, encoding="utf-8")
 
-    def _unwritable(self, error: OSError) -> UnwritableState:
-        fault = f"training state cannot be written ({error.strerror})"
-        return UnwritableState(f"{self.directory}: {fault}; make room there")
+    def _unwritable(self, error: OSError) -> errors.UserError:
+        fault = f"{self.directory}: training state cannot be written ({error.strerror})"
+        mend = "make room there, or set DER_SCRATCH to a directory elsewhere"
+        return errors.UserError(f"{fault}; {mend}, and run again: it goes on from the last state")
 
 
 def remove_finished(root: Path, checkpoint: str) -> None:
