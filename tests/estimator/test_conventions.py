@@ -28,7 +28,7 @@ NOT_OURS = {
     "check_supervised_y_2d": "a column of labels is refused",
     "check_transformer_data_not_an_array": "there is no fit_transform",
     "check_transformer_general": "there is no fit_transform",
-    "check_array_api_input": "needs a variable of the environment",
+    "check_array_api_input": "needs a variable of the environment; scikit-learn 1.6 has none",
 }
 
 
@@ -79,7 +79,7 @@ CHECKS = list_checks()
 
 
 def test_what_is_left_out_is_there() -> None:
-    assert set(NOT_OURS) <= {name for name, _ in CHECKS}
+    assert {*NOT_OURS} - {name for name, _ in CHECKS} <= {"check_array_api_input"}
 
 
 @pytest.mark.filterwarnings("ignore:UserError occurred during set_params")  # see NOT_OURS

@@ -199,7 +199,7 @@ def test_a_place_that_cannot_be_written_names_the_variable(
     (tmp_path / "file").touch()
     message = (
         r"file/der-key: training state cannot be written \(.+\); make room there, or set DER_SCRATCH to a "
-        r"directory elsewhere, and run again: it goes on from the last state$"
+        r"directory elsewhere; it then goes on from the last state$"
     )
     with pytest.raises(UserError, match=message), training_state("key", print):
         pass

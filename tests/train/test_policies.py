@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import AutoAugment, AutoAugmentPolicy, v2
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode, v2
 
 from der.core import distributed
 from der.settings.sections import DistillationSettings, Policy
@@ -49,7 +49,8 @@ def by_torchvision(policy: Policy, image: Tensor, number: int) -> Tensor:
     values_of, signed = transform._AUGMENTATION_SPACE[name]
     values = values_of(LEVELS[policy], *image.shape[1:])
     value = 0.0 if values is None else float(values[level]) * (-1 if signed and negative else 1)
-    return transform._apply_image_or_video_transform(image, name, value, "nearest", transform._fill)
+    how = InterpolationMode.NEAREST, transform._fill
+    return transform._apply_image_or_video_transform(image, name, value, *how)
 
 
 def numbers_of(policy: Policy) -> Tensor:

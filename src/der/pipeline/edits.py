@@ -12,12 +12,12 @@ import msgspec
 
 from der.core import files
 from der.core.errors import DamageError, UserError, composed, naming, printable
-from der.data.arrays import check_budget, list_classes
+from der.data.arrays import check_budget
 from der.data.protocol import plan_steps
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
 from der.model.architecture import COLOURS, METADATA
-from der.pipeline import dvc, environment, fingerprint, inputs, presets, project
+from der.pipeline import dvc, environment, inputs, presets, project
 from der.settings import parsing, sections
 from der.settings.experiment import Settings
 
@@ -377,13 +377,6 @@ def planned_steps(settings: Settings) -> Steps | None:
     dataset, protocol = settings.dataset, settings.protocol
     with naming(project.PARAMS):
         names = find_source(dataset).list_names(dataset)
-    if not names and (read := _names_read_last(dataset)):
-        try:
-            return _plan(read, settings)
-        except UserError:
-            path = _path(dataset)
-            if dvc.hash_output(path) == _recorded().get(path, {}).get("md5"):  # seconds for a large archive
-                raise
     if not names:  # then those that the protocol names, if it names all that it teaches
         listed = [protocol.class_order] if protocol.steps is None else protocol.steps
         rows = [row for row in listed if isinstance(row, list)]
@@ -396,35 +389,3 @@ def _plan(names: list[str], settings: Settings) -> Steps:
         steps = plan_steps(names, settings.protocol)
         check_budget(settings.memory, sum(map(len, steps)))
     return steps
-
-
-def _names_read_last(dataset: sections.DatasetSettings) -> list[str]:
-    """List the classes in data/raw, or none if parameters, code or file sizes have changed since."""
-    entries = _recorded()
-    ran_with = dvc.read_records().get(inputs.STAGE, {}).get("params", {}).get(str(project.PARAMS), {})
-    if ran_with.get("dataset") != sections.to_values(dataset):
-        return []
-    if not all(_has_size(entries, one) for one in (project.RAW, _path(dataset))):
-        return []
-    code = dvc.md5_of(fingerprint.read_code([inputs.STAGE])[inputs.STAGE].encode())
-    if entries.get(project.fingerprint(inputs.STAGE), {}).get("md5") != code:
-        return []
-    try:
-        return list_classes(project.RAW / "train")
-    except DamageError:
-        return []
-
-
-def _path(dataset: sections.DatasetSettings) -> Path:
-    return Path(os.path.normpath(dataset.path))  # as DVC writes it
-
-
-def _recorded() -> dict[Path, dict[str, Any]]:
-    """Read dvc.lock's entries of all inputs and outputs of stage download, by path."""
-    record = dvc.read_records().get(inputs.STAGE, {})
-    return {Path(entry["path"]): entry for kind in ("deps", "outs") for entry in record.get(kind, [])}
-
-
-def _has_size(entries: dict[Path, dict[str, Any]], path: Path) -> bool:
-    sizes, entry = [file.stat().st_size for file in dvc.find_files(path)], entries.get(path, {})
-    return (sum(sizes), len(sizes)) == (entry.get("size"), entry.get("nfiles", 1))

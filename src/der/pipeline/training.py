@@ -33,7 +33,11 @@ def name_key(
 
 def training_state(key: str, warn: Callable[[str], None]) -> resume.StateStore:
     """Return the StateStore of ``key`` in the scratch directory; ``warn`` tells of damage, and of waiting."""
-    return resume.StateStore(environment.scratch_root(), key, warn, timing.running_clock())
+    mend = (
+        f"make room there, or set {environment.SCRATCH} to a directory elsewhere, and run again: it goes on"
+    )
+    root, clock = environment.scratch_root(), timing.running_clock()
+    return resume.StateStore(root, key, warn, clock, f"{mend} from the last state")
 
 
 def listening(title: str, folder: str, key: str) -> log.Progress:

@@ -58,11 +58,14 @@ class StateStore(StateKeeper):
 
     ``key`` depends on everything that the training depends on, so changed parameters never use old state. If
     another process trains the same step, this one waits and resumes from the other's last state. ``warn``
-    tells of this, and of damaged state. ``clock`` counts the training's cost, earlier runs included.
+    tells of this, and of damaged state. ``clock`` counts the training's cost, earlier runs included. ``mend``
+    says what to do where state cannot be written.
     """
 
-    def __init__(self, root: Path, key: str, warn: Warn, clock: cost.WorkClock | None = None) -> None:
-        self.directory, self.warn = root / f"{PREFIX}{key}", warn
+    def __init__(
+        self, root: Path, key: str, warn: Warn, clock: cost.WorkClock | None = None, mend: str = "make room"
+    ) -> None:
+        self.directory, self.warn, self.mend = root / f"{PREFIX}{key}", warn, mend
         self.clock = clock or cost.WorkClock()
         self.phases: dict[str, Saved] = {}
         self.next_write = 0.0  # when, as of time.perf_counter
@@ -123,8 +126,7 @@ class StateStore(StateKeeper):
 
     def _unwritable(self, error: OSError) -> errors.UserError:
         fault = f"{self.directory}: training state cannot be written ({error.strerror})"
-        mend = "make room there, or set DER_SCRATCH to a directory elsewhere"
-        return errors.UserError(f"{fault}; {mend}, and run again: it goes on from the last state")
+        return errors.UserError(f"{fault}; {self.mend}")
 
 
 def remove_finished(root: Path, checkpoint: str) -> None:
