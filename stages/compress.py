@@ -84,8 +84,8 @@ def measure(
     def judge(one: Checkpoint, means: Memory, size: int) -> StepMetrics:
         settings = EvaluateSettings(group_labels=len(tests))
         outputs = outputs_of(one.network, one.metadata.normalization, device)(tests)
-        sizes = {"checkpoint_bytes": size, "memory_bytes": memory_bytes}
-        return evaluate_step(one.metadata, means, tests, outputs, settings, **sizes).metrics
+        given = one.metadata, means, tests, outputs, settings
+        return evaluate_step(*given, checkpoint_bytes=size, memory_bytes=memory_bytes).metrics
 
     return {
         "whole": judge(whole, memory, SealedDirectory(project.checkpoint(step)).bytes()),

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_classes
 from der.evaluation.evaluate import Evaluation, evaluate_step, save_evaluation
-from der.model.architecture import Outputs
+from der.model.architecture import MEANS, Outputs
 from der.model.checkpoint import Metadata, check_classes, load_checkpoint, load_classifier
 from der.model.records import KnownFeatures, read_records
 from der.pipeline import environment, project
@@ -21,17 +24,22 @@ def run(step: int, given: Given) -> str:
     names = [name for classes in steps for name in classes]
     tests = read_classes(images, names)
 
-    def judge(metadata: Metadata, outputs: Iterable[Outputs]) -> Evaluation:
+    def judge(
+        metadata: Metadata, outputs: Iterable[Outputs], means: NDArray[np.float32] | None = None
+    ) -> Evaluation:
         check_classes(place, metadata, steps)
         settings, kept = given.section(EvaluateSettings, "evaluate"), project.memory(step)
         sizes = {"checkpoint_bytes": SealedDirectory(place), "memory_bytes": SealedDirectory(kept)}
         in_bytes = {name: directory.bytes() for name, directory in sizes.items()}
-        return evaluate_step(metadata, load_memory(kept), tests, outputs, settings, **in_bytes)
+        return evaluate_step(
+            metadata, load_memory(kept), tests, outputs, settings, means_KD=means, **in_bytes
+        )
 
     if not project.is_unused(project.features(images)):  # of a frozen network
         metadata, weight, bias = load_classifier(place)
         known = KnownFeatures(read_records(project.features(images)).values())
-        evaluation = judge(metadata, known.outputs(tests, weight, bias))
+        means = SealedDirectory(place).read_array(MEANS)
+        evaluation = judge(metadata, known.outputs(tests, weight, bias), means)
     else:
         from der.model.network import outputs_of  # only now: torch costs seconds
 

@@ -120,3 +120,18 @@ def test_images_less_familiar_than_most_are_unknown(weights: str, tmp_path: Path
     assert model.predict(images, unknown=-1).tolist() == expected.tolist()
     with pytest.raises(der.UserError, match=r"^unknown: this network cannot tell; one that stays frozen can"):
         taught((1, 2)).predict(noise(1)[0], unknown=-1)
+
+    # The AUROC over all pairs of an image of a class, whose outputs are left out, and one of another class.
+    images, labels = photos(1, 2, 3, count=5, seed=2)
+    features, logits = model.transform(images).astype(float), np.log(model.predict_proba(images))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    shares = []
+    for label in range(3):
+        rest = [other for other in range(3) if other != label]
+        centred = logits[:, rest] - logits[:, rest].mean(axis=1, keepdims=True)
+        near = (features @ means[rest].T).max(axis=1)
+        score = np.log(np.exp(centred).sum(axis=1)) / found["energy"] + near / found["likeness"]
+        unknown = labels == label + 1
+        shares += [np.mean(score[~unknown][:, None] > score[unknown])]
+    assert model.evaluate(images, labels)["unknown_auroc"] == pytest.approx(100 * np.mean(shares), abs=1e-3)
+    assert "unknown_auroc" not in frozen(weights).partial_fit(*photos(1, 2)).evaluate(*photos(1, 2))

@@ -59,6 +59,10 @@ def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> N
     pipeline.edit(protocol__steps=[["dog", "bee"], ["cat", "ant"], ["eel"]], train__classifier="lda")
     assert computed(pipeline.succeed("dvc", "repro")) == 0
 
+    assert "(AUROC; some points too high" in (pipeline.root / "metrics/report.html").read_text(
+        encoding="utf-8"
+    )
+
     # All of it is what a run from nothing gives, and what the library goes on from.
     assert pipeline.results() == pipeline.from_scratch()
     model = der.load(pipeline.root / "data/checkpoints/2", device="cpu")

@@ -362,9 +362,9 @@ class DERClassifier:
             metadata, device = learned.checkpoint.metadata, choose_device(self.device)
             outputs = outputs_of(learned.checkpoint.network, metadata.normalization, device)(tests)
             judged = metadata, learned.memory, tests, outputs, self.settings_.evaluate
-            sizes = learned.bytes
+            means, (in_checkpoint, in_memory) = learned.checkpoint.means, learned.bytes
             self._metrics = evaluate.evaluate_step(
-                *judged, checkpoint_bytes=sizes[0], memory_bytes=sizes[1]
+                *judged, means_KD=means, checkpoint_bytes=in_checkpoint, memory_bytes=in_memory
             ).metrics
         return self._metrics
 

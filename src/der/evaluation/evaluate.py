@@ -35,22 +35,24 @@ def evaluate_step(
     outputs: Iterable[Outputs],
     settings: EvaluateSettings,
     *,
+    means_KD: NDArray[np.float32] | None = None,
     checkpoint_bytes: int,
     memory_bytes: int,
 ) -> Evaluation:
     """Evaluate a network by its ``outputs`` for the test images of each class.
 
-    ``tests`` holds the test images (N, H, W, C) of each class seen, in label order. ``memory`` is the
-    memory of the same step, for prediction by the nearest mean of exemplars. The metrics include the
-    sizes of their files. Raises UserError if the network's scores are not finite.
+    ``tests`` holds the test images (N, H, W, C) of each class seen, in label order. ``memory`` is that of the
+    same step, for prediction by the nearest mean of exemplars; ``means_KD`` are a frozen network's. The
+    metrics include the sizes of files. Raises UserError if the network's scores are not finite.
     """
+    outputs = [*outputs] if means_KD is not None else outputs
     judged = judge_tests(metadata, memory.class_means, tests, outputs)
     labels, predictions = judged.labels, judged.predictions
     metrics: results.StepMetrics = {
         "step": len(metadata.steps),
         "classes": len(tests),
         "test_images": len(labels),
-        **results.breakdown(judged.ranks, labels, metadata.steps, settings.group_labels),
+        **results.breakdown(judged.ranks, labels, metadata.steps, settings.group_labels),  # type: ignore[typeddict-item]
         "nme": results.breakdown(judged.nme_ranks, labels, metadata.steps, settings.group_labels),
         "parameters": metadata.parameters,
         "parameters_trained": metadata.parameters_trained,
@@ -59,6 +61,8 @@ def evaluate_step(
         "memory_bytes": memory_bytes,
         "gamma": metadata.gamma,
     }
+    if means_KD is not None and metadata.familiarity is not None and len(tests) > 2:
+        metrics["unknown_auroc"] = metadata.familiarity.unknown_auroc([*outputs], means_KD)
     height, width = tests[0].shape[1:3]
     mistakes = results.find_mistakes(
         predictions, labels, metadata.class_names, results.most_mistakes(height * width)

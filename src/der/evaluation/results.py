@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count, pairwise
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
@@ -82,6 +82,8 @@ class StepMetrics(Breakdown):
         Bytes of the files of the step's memory.
     gamma
         Factor of weight alignment; None without weight alignment.
+    unknown_auroc
+        Percent, see ``Familiarity.unknown_auroc``; only of a frozen network with three or more classes.
     """
 
     step: int
@@ -94,6 +96,7 @@ class StepMetrics(Breakdown):
     memory_images: int
     memory_bytes: int
     gamma: float | None
+    unknown_auroc: NotRequired[float]
 
 
 def ranks(scores_BC: NDArray[np.floating[Any]], labels_B: NDArray[np.int64]) -> NDArray[np.int64]:

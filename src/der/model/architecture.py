@@ -3,7 +3,7 @@
 # N images, D features
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -93,6 +93,23 @@ class Familiarity(Section, frozen=True):
         """Compute the familiarity of each image (N,)."""
         near_N = likeness(outputs.features, means_KD)
         return energy(outputs.logits) / self.energy + near_N / self.likeness
+
+    def unknown_auroc(self, classes: Sequence[Outputs], means_KD: NDArray[np.floating]) -> float:
+        """Tell how often an image is more familiar than one of a class without its outputs, in percent.
+
+        It is a mean over the classes, some points too high, because the classifier was fitted with the class.
+        """
+        found, near = [], [normalize_features(one.features) @ means_KD.T for one in classes]
+        for label in range(len(classes)):
+            rest = np.arange(len(classes)) != label
+            scores = [
+                energy(one.logits[:, rest]) / self.energy + own[:, rest].max(axis=1) / self.likeness
+                for one, own in zip(classes, near, strict=True)
+            ]
+            unknown, known = np.sort(scores.pop(label)), np.concatenate(scores)
+            below = [np.searchsorted(unknown, known, side).mean() for side in ("left", "right")]
+            found.append(50 * sum(below) / len(unknown))
+        return round(float(np.mean(found)), 4)
 
 
 class Normalization(Section, frozen=True):

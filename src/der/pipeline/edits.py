@@ -377,15 +377,11 @@ def planned_steps(settings: Settings) -> Steps | None:
     dataset, protocol = settings.dataset, settings.protocol
     with naming(project.PARAMS):
         names = find_source(dataset).list_names(dataset)
-    if not names:  # then those that the protocol names, if it names all that it teaches
-        listed = [protocol.class_order] if protocol.steps is None else protocol.steps
-        rows = [row for row in listed if isinstance(row, list)]
-        names = sorted({one for row in rows for one in row if isinstance(one, str)})
-    return _plan(names, settings) if names else None
-
-
-def _plan(names: list[str], settings: Settings) -> Steps:
-    with naming(project.PARAMS):
-        steps = plan_steps(names, settings.protocol)
-        check_budget(settings.memory, sum(map(len, steps)))
+        if not names:  # then those that the protocol names, if it names all that it teaches
+            listed = [protocol.class_order] if protocol.steps is None else protocol.steps
+            rows = [row for row in listed if isinstance(row, list)]
+            names = sorted({one for row in rows for one in row if isinstance(one, str)})
+        if not names:
+            return None
+        check_budget(settings.memory, sum(map(len, steps := plan_steps(names, protocol))))
     return steps
