@@ -29,7 +29,7 @@ What one does first, in a clone of the project:
 
   der preset              the experiments there are; der preset NAME sets params.yaml to one
   der check               whether params.yaml and chain.yaml are good for a run
-  der show                the results as a table; metrics/report.html has all of them
+  der show                the results as a table; metrics/report.html shows more
   der predict data/checkpoints/4 PICTURE ...
 
 In between, `dvc repro` trains what is not trained yet.
@@ -86,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     with suppress(ModuleNotFoundError):  # DVC brings it
         import shtab
 
-        shtab.add_argument_to(parser, help="for the shell's set-up")
+        shtab.add_argument_to(parser, help="print completion for a shell")
         for action in (action for one in commands.choices.values() for action in one._actions):
             if action.type is Path:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
@@ -131,7 +131,7 @@ def count(text: str) -> int:
 
 
 @takes("name", nargs="?", metavar="NAME", help="a preset; without it, all are listed")
-@takes("--class-order", metavar="ORDER", help="a name of class_orders, for CIFAR-100")
+@takes("--class-order", metavar="ORDER", help="a class order for CIFAR-100, as `der preset` lists them")
 def preset(arguments: Namespace) -> None:
     """Write a preset into params.yaml; without a name, list them."""
     from der.pipeline import edits, presets
@@ -146,7 +146,7 @@ def preset(arguments: Namespace) -> None:
 def chain(arguments: Namespace) -> None:
     """Write chain.yaml with as many steps as the protocol has, or N, for a sweep over protocols.
 
-    No longer protocol can be run.
+    Longer protocols cannot run.
     """
     from der.pipeline.edits import resize_chain
 
@@ -158,7 +158,7 @@ def chain(arguments: Namespace) -> None:
 def add(arguments: Namespace) -> None:
     """Add classes as one more step of the protocol; finished steps stay as they are.
 
-    Without names, it adds all classes of the images that are in no finished step.
+    Without names, it adds all classes of the images that are in no step yet.
     """
     from der.pipeline.edits import add_classes
 
@@ -196,7 +196,7 @@ def check(arguments: Namespace) -> None:
     print("params.yaml and chain.yaml are good")
 
 
-@takes("--json", action="store_true", help="write metrics/summary.json, if it is of these results")
+@takes("--json", action="store_true", help="print metrics/summary.json, if it is of these results")
 def show(arguments: Namespace) -> None:
     """Show the results of the last run as a table, and where to look next."""
     from der.pipeline.runs import show_results
@@ -221,7 +221,7 @@ def report(arguments: Namespace) -> None:
 @takes("--top", type=count, default=3, metavar="K", help="classes per picture (default: 3)")
 @takes("--csv", action="store_true", help="comma-separated, with a heading")
 @takes("--json", action="store_true", help="a line of JSON for each picture")
-@takes("--unknown", nargs="?", const="unknown", metavar="NAME", help="name pictures like no class so")
+@takes("--unknown", action="store_const", const="unknown", help="name what is like no class unknown")
 @takes(
     "--precision",
     choices=PRECISIONS,
@@ -303,9 +303,9 @@ def print_json(picture: str, predictions: Sequence["Prediction"]) -> None:
 
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
 @takes("--format", choices=SUFFIXES, required=True, help="torch.export's .pt2, ONNX, or weights alone")
-@takes("--output", type=Path, help="file to write (default: network and the format's suffix)")
+@takes("--output", type=Path, help="file to write (default: network.pt2, .onnx or .safetensors)")
 def export(arguments: Namespace) -> None:
-    """Write the network of a checkpoint directory for other programs: uint8 pixels in, probabilities out.
+    """Write the network of a checkpoint directory for other programs: ONNX, torch.export, or weights alone.
 
     docs/exports.md has an example of such a program, and lists the metadata of the file.
 
@@ -327,7 +327,7 @@ def export(arguments: Namespace) -> None:
     )
 
 
-@takes("--csv", metavar="FILE", type=Path, help="write the table to a file, too")
+@takes("--csv", metavar="FILE", type=Path, help="write the table, unrounded, to a CSV file, too")
 @takes("--json", action="store_true", help="write JSON")
 def compare(arguments: Namespace) -> None:
     """Compare the finished experiments of this commit: one row for every setting.
@@ -345,11 +345,11 @@ def compare(arguments: Namespace) -> None:
     metavar="KEY=VALUE",
     action="append",
     default=[],
-    help="as of `dvc exp run`; values with commas between them make a sweep",
+    help="as of `dvc exp run -S`; values with commas between them make a sweep",
 )
 @takes("--json", action="store_true", help="write JSON")
 def plan(arguments: Namespace) -> None:
-    """List the stages that `dvc repro` would run, or the rows of a sweep, with their seconds, beforehand.
+    """List the stages that `dvc repro` may run, or the rows of a sweep, with their seconds.
 
     The seconds are those of each stage's last run in this directory; a training with other epochs, or of a
     new step, is estimated from them. DVC restores results of earlier runs from its cache, so fewer stages may
@@ -369,7 +369,7 @@ def schema(arguments: Namespace) -> None:
     print(SCHEMA)
 
 
-@takes("--repair", action="store_true", help="remove what is damaged, or put it back")
+@takes("--repair", action="store_true", help="remove or restore damaged files")
 def verify(arguments: Namespace) -> None:
     """Find every damaged file among the results and in DVC's cache; --repair removes it.
 

@@ -43,7 +43,7 @@ CHOICES = {
 
 
 def presets() -> dict[str, str]:
-    """List the presets: the name of each, as ``preset`` and ``DERClassifier`` take it, with a sentence."""
+    """Return a sentence for the name of each preset, which ``preset`` and ``DERClassifier`` take."""
     texts = {name: (DIRECTORY / f"{name}.yaml").read_text(encoding="utf-8") for name in list_names()}
     return {name: text.partition("\n")[0].removeprefix("# ") for name, text in texts.items()}
 

@@ -73,16 +73,16 @@ class DERClassifier:
     ----------
     settings
         The name of a preset (``der.presets()`` lists them), ``der.preset(name)`` or
-        ``der.read_settings(path)``. None chooses by the first step's images: above 64 pixels preset photos;
-        else digits, or from 5,000 images on notebook, adapted to side and colours, with 20 exemplars of each
-        class. Sections dataset and protocol have no effect, except that images that are not squares of one
-        size are scaled to dataset.image_side.
+        ``der.read_settings(path)``. None chooses by the images of the first step: photos above 64 pixels
+        (needs timm). Else notebook (5,000 images or more) or digits, adapted to side and colours, with 20
+        exemplars of each class. Sections dataset and protocol have no effect, with one exception: if sizes
+        differ, images are scaled to dataset.image_side.
     device
         "cuda", "cuda:1", "mps" or "cpu"; None chooses the best available one.
     callback
         An object of a class derived from ``der.Listener``, which is told of phases, batches and epochs.
     random_state
-        A seed in place of the setting train.seed, if it is given.
+        A seed that replaces train.seed; None keeps it.
     verbose
         Whether to show the progress of each step by ``der.Progress``.
     changes
@@ -132,7 +132,7 @@ class DERClassifier:
         return own | choices.list_values(sections.all_values(choices.resolve(self.settings, self._changes)))
 
     def set_params(self, **params: Any) -> Self:
-        """Change arguments of the constructor, or single values of the settings; raises UserError."""
+        """Set arguments of the constructor, or single settings; raises UserError for invalid ones."""
         own = {name: params.pop(name) for name in self._own_names() if name in params}
         changes = {name: value for name, value in self._changes.items() if name not in params} | params
         settings, seed = own.get("settings", self.settings), own.get("random_state", self.random_state)
@@ -165,13 +165,13 @@ class DERClassifier:
     ) -> Self:
         """Learn one step: new classes, and perhaps more images of old ones.
 
-        Images of old classes join a frozen network's features (``network.tuned: none``), and may come alone.
-        They train another network beside the exemplars, in this step alone.
+        Images of old classes join those that a frozen network (``network.tuned: none``) has, and may come
+        alone. Other networks train on them beside the exemplars, in this step only.
 
         Parameters
         ----------
         X
-            Images, grey or in colour, of any of these forms. The first step decides on the network's side and
+            Images, grey or in colour, of any of these forms. The first step sets the network's side and
             channels. Other images are converted as the pipeline does: scaled and centre-cropped.
 
             - NumPy arrays or torch tensors (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1 or 3: uint8, or
@@ -184,15 +184,15 @@ class DERClassifier:
         y : (N,)
             Labels: integers or text, of the same type at all steps; None: those of the pairs.
         classes
-            All classes that will ever come, as in scikit-learn. They only check the labels.
+            All classes that will ever come, as in scikit-learn; only used to check labels.
         order
             The step's labels in the order that the network will use; None: sorted.
 
         Raises
         ------
         UserError
-            For images or labels of another form, no new class, a memory budget too small for all classes,
-            and a loss that is not finite.
+            For images or labels of another form, no new class (unless the network is frozen), a memory budget
+            too small for all classes, and a loss that is not finite.
         """
         return self._learn(self._learned, X, y, order, classes)
 
@@ -279,7 +279,7 @@ class DERClassifier:
 
     @property
     def history_(self) -> "pandas.DataFrame":
-        """A row for every epoch since the classifier was made or loaded: its step and ``EpochRecord``."""
+        """A row for each epoch since the classifier was made or loaded: its step and ``EpochRecord``."""
         import pandas  # only now, and only here: it takes half a second
 
         rows = [(step, *record) for step, record in self._known().records]
@@ -351,7 +351,7 @@ class DERClassifier:
         return float(np.average(self.predict(labelled.images) == labelled.labels, weights=sample_weight))
 
     def evaluate(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> results.StepMetrics:
-        """Return the metrics of the last step on test images, in percent, as in the stages' metrics/steps.
+        """Return the metrics after the last step, on test images of all classes, as metrics/steps has them.
 
         ``X`` and ``y`` have any form that ``partial_fit`` takes. Raises UserError for anything else, an
         unknown class, and a class without an image.
@@ -371,10 +371,10 @@ class DERClassifier:
     def compress(
         self, X: Images | None = None, y: Sequence[Label] | NDArray[Any] | None = None
     ) -> "DERClassifier":
-        """Return a classifier of one extractor that has learned the outputs of this one, which stays.
+        """Return a new classifier of one extractor, distilled from this one.
 
         It can learn more classes. Give the training images of the last step, in any form that ``partial_fit``
-        takes; exemplars represent the classes that have none. The settings are those of section compress.
+        takes; exemplars stand for the other classes. The settings are those of section compress.
         Raises UserError for labels of another type than the learned ones, and for an unknown class.
         """
         learned = self._known()
@@ -394,8 +394,7 @@ class DERClassifier:
         """Write the classifier into the directory ``path``: checkpoint, memory and settings.
 
         ``path/checkpoint`` and ``path/memory`` are as stages write them. The directory is whole or absent.
-        Raises UserError if ``path`` holds anything but a saved classifier, even one more file, if it cannot
-        be written, and for weights that are not finite.
+        Raises UserError if ``path`` holds any other file or cannot be written, or if weights are not finite.
         """
         path, learned = Path(path), self._known()
         if path.name in ("", "..") or Path.cwd().is_relative_to(path.resolve()):
@@ -420,9 +419,9 @@ class DERClassifier:
         """Save the classifier in a repository of Hugging Face's hub, with a model card; return its URL.
 
         ``der.load("hf:<repo_id>")`` reads it. The exemplars, which are training images, are sent too. The
-        card tells classes, steps, memory, and the accuracy if ``evaluate`` was called since the last step.
-        Needs huggingface_hub (``pip install 'der-pipeline[hub]'``), and raises its errors. ``options`` are
-        those of its ``upload_folder``, such as ``commit_message``.
+        card lists classes, steps, memory, and the accuracy if ``evaluate`` ran after the last step. Needs
+        huggingface_hub (``pip install 'der-pipeline[hub]'``), and raises its errors. ``options`` are those of
+        its ``upload_folder``, such as ``commit_message``.
         """
         learned = self._known()
         with TemporaryDirectory() as directory:
@@ -451,7 +450,7 @@ def load(
     ``callback`` are those of ``DERClassifier``.
 
     User-defined functions named in a saved file, module:function, are never imported automatically; import
-    their modules first. Raises UserError naming files that are missing, damaged or do not belong together.
+    their modules first. Raises UserError if files are missing, damaged or do not belong together.
     """
     directory = hub.fetch(str(path)) if str(path).startswith(hub.PREFIX) else Path(path)
     with torch.inference_mode(False):  # in no mode of the caller: the network may learn further elsewhere

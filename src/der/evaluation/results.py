@@ -41,9 +41,9 @@ class Breakdown(TypedDict):
     new
         Percent, top-1 on the classes of the last step.
     per_step
-        Percent, top-1 by the step that brought the class, counted from "1".
+        Percent, top-1 on the classes of each step, "1", "2", ...
     per_group
-        Percent, top-1 by consecutive labels, "0-9", "10-19", ...
+        Percent, top-1 on each group of labels, "0-9", "10-19", ...
     per_class
         Percent, top-1 by class name, in label order.
     """
@@ -71,9 +71,9 @@ class StepMetrics(Breakdown):
     nme
         The same breakdown by nearest mean of exemplars, in percent.
     parameters
-        Number of the network's learnable values.
+        Number of the network's parameters.
     parameters_trained
-        Number of values that the step trained, auxiliary classifier and masks included.
+        Number of parameters that the step trained, auxiliary classifier and masks included.
     checkpoint_bytes
         Bytes of the files of the step's checkpoint.
     memory_images

@@ -106,7 +106,7 @@ class Predictor:
         return _softmax(self._run(images))
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the super-features (N, D) of images, which are as for a call (DER, section 3.2)."""
+        """Return the super-features (N, D) of images as in ``__call__`` (DER, section 3.2)."""
         return self._run(images).features
 
     def _run(self, images: NDArray[np.uint8]) -> Outputs:
@@ -129,7 +129,7 @@ class Predictor:
         return outputs
 
     def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return the probabilities (N, K), and whether each image is as familiar as 95 % of known ones (N,).
+        """Return the probabilities (N, K), and whether each image is not among the 5 % least familiar (N,).
 
         Raises UserError for the images that a call refuses, and for a network that was not frozen.
         """
@@ -145,7 +145,7 @@ class Predictor:
     ) -> list[list[Prediction]]:
         """Return the ``count`` most probable classes of every image, or all if there are fewer; best first.
 
-        With ``unknown``, this name is that of the best prediction of an image that is not familiar. Raises
+        For an image that is not familiar, ``unknown`` replaces the name of the best prediction. Raises
         UserError for a count below 1, and for the images that a call refuses.
         """
         if count < 1:
@@ -168,7 +168,7 @@ def _softmax(outputs: Outputs) -> NDArray[np.float32]:
 def load_predictor(
     path: Path | str, device: str | torch.device | None = None, precision: str = "float32"
 ) -> Predictor:
-    """Read the checkpoint directory ``path``; raises UserError if it is none, damaged, or has no class.
+    """Read a checkpoint directory; raises UserError if it is missing or damaged, or has no class.
 
     ``device`` is a name as for ``DERClassifier``, or a torch.device; None chooses the best available one.
     """

@@ -110,8 +110,8 @@ PRETRAINED = "pretrained"  # in place of a file: the weights that come with the 
 class NetworkSettings(Section, frozen=True, omit_defaults=True):
     """Architecture of every feature extractor, of the classifier, and the normalisation of its input.
 
-    The backbones check depth, stem, weights and tuned. A classifier that training draws again, after warm-up
-    or for classifier learning, is always torch_uniform.
+    The backbones check depth, stem, weights and tuned. A classifier that training initialises again, after
+    warm-up or for classifier learning, is torch_uniform.
     """
 
     backbone: str
@@ -282,7 +282,7 @@ ConvexMethod = Literal["auto", "logistic", "lda"]
 
 
 class TrainSettings(Section, frozen=True):
-    """Training: the settings of all steps, then of the two phases."""
+    """Training: the settings of all steps, then of step 1 (base) and of the later ones."""
 
     seed: Seed
     precision: Precision

@@ -27,13 +27,13 @@ class EpochRecord(NamedTuple):
     Attributes
     ----------
     phase
-        "representation", "classifier" if rebalancing trains the classifier again, or "compression".
+        "representation", "classifier" (of a rebalancing, or of a frozen network), or "compression".
     epoch
         Which epoch of the phase, counted from 1.
     learning_rate
         The learning rate of stochastic gradient descent in this epoch.
     loss
-        Mean over images of the total loss: cross-entropies in nats, and the masks' sparsity, weighted.
+        Mean over images of the weighted losses: cross-entropies in nats, distillation, masks' sparsity.
     auxiliary_loss
         Mean over images of the auxiliary classifier's cross-entropy in nats; 0 without old classes.
     accuracy
