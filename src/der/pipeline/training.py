@@ -34,8 +34,6 @@ def name_key(
 def training_state(key: str, warn: Callable[[str], None]) -> resume.StateStore:
     """Return the StateStore of ``key`` in the scratch directory; ``warn`` tells of damage, and of waiting."""
     mend = f"make room there, or set {environment.SCRATCH} to a directory elsewhere; it then goes on"
-        f"make room there, or set {environment.SCRATCH} to a directory elsewhere, and run again: it goes on"
-    )
     root, clock = environment.scratch_root(), timing.running_clock()
     return resume.StateStore(root, key, warn, clock, f"{mend} from the last state")
 
