@@ -24,7 +24,7 @@ from bench.results_file import describe_processor
 from der.inference.predictor import list_pictures, read_chunks
 from der.model.features import FrozenFeatures, start_frozen
 from der.model.weights import read_start
-from der.train.convex import fit_convex
+from der.train.convex import fit_classifier
 
 RESULTS = Path("bench/results/photos/simple.json")
 Features = NDArray[np.float32]  # (N, V, D), of one class
@@ -54,7 +54,7 @@ def with_scikit_learn(model: Any) -> Callable[[Sequence[Features]], Predict]:
 
 def photos(classes: Sequence[Features]) -> Predict:
     """What preset photos fits."""
-    fitted = fit_convex(classes)
+    fitted, _ = fit_classifier(classes, "auto", None)
     return lambda seen: (seen @ fitted.weight_KP.T + fitted.bias_K).argmax(axis=1)
 
 

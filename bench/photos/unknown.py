@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from bench.photos.simple import Features, compute, draw, make_parser, read_folder
 from bench.results_file import describe_processor
 from der.model.architecture import Outputs
-from der.train.convex import fit_convex
+from der.train.convex import fit_classifier
 
 RESULTS = Path("bench/results/photos/unknown.json")
 LEFT_OUT = 4  # classes of a folder, at most
@@ -24,7 +24,7 @@ LEFT_OUT = 4  # classes of a folder, at most
 
 def familiarity(classes: Sequence[Features], seen: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
     """Return the familiarity of each image, and the least one that counts as known."""
-    fitted = fit_convex(classes)
+    fitted, _ = fit_classifier(classes, "auto", None)
     assert fitted.familiarity is not None
     outputs = Outputs(seen, seen @ fitted.weight_KP.T + fitted.bias_K)
     return fitted.familiarity.score(outputs, fitted.means_KP), fitted.familiarity.least

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp  # type: ignore[import-untyped]
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from der.model.architecture import Outputs
 from der.settings.sections import ConvexMethod
@@ -229,3 +230,12 @@ def test_nineteen_of_twenty_known_images_are_familiar_and_others_are_not() -> No
 
     assert 0.92 < share_familiar(np.concatenate([images(centre, 300) for centre in centres])) < 0.98
     assert share_familiar(np.concatenate([images(4 * stream.normal(size=20), 10) for _ in range(50)])) < 0.2
+
+
+def test_the_bits_depend_on_no_number_of_threads() -> None:
+    drawn, found = draw((90, 80, 70), features=200), []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            fitted, _ = convex.fit_classifier(drawn, "auto", None)
+            found.append((fitted.loss, fitted.shares, fitted.weight_KP.tobytes()))
+    assert found[0] == found[1]

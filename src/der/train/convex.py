@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from der.model.architecture import Familiarity, class_mean, energy, likeness
 from der.settings.sections import ConvexMethod, TrainSettings
@@ -126,9 +127,11 @@ def fit_classifier(
     features_by_class: Sequence[NDArray[np.floating]], method: ConvexMethod, shrinkage: float | None
 ) -> tuple[Fitted, EpochRecord]:
     """Call ``fit_convex``; return its result, and a record of loss and accuracy on the images as they are."""
-    from scipy import special  # type: ignore[import-untyped]
+    from scipy import linalg, special  # type: ignore[import-untyped]  # noqa: F401  # limits are of what is there
 
-    fitted = fit_convex(features_by_class, method, shrinkage)
+    # Threads would wait longer than they work. And the bits do not depend on their number.
+    with threadpool_limits(1, "blas"):
+        fitted = fit_convex(features_by_class, method, shrinkage)
     labels_N = np.repeat(np.arange(len(features_by_class)), [len(one) for one in features_by_class])
     seen_NP = np.concatenate([one[:, 0] for one in features_by_class])
     logits_NK = seen_NP @ fitted.weight_KP.T.astype(np.float64) + fitted.bias_K
