@@ -1,6 +1,8 @@
 # The pipeline in a container: docker build --tag der . && docker run --rm --interactive --tty der
 FROM python:3.11-slim AS tools
 # git and make for the pipeline, g++ for the kernels of long trainings
+# Debian keeps no old versions that could be pinned.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ git make \
     && rm -rf /var/lib/apt/lists/*

@@ -235,8 +235,8 @@ class Rebalancing(Protocol):
     exemplars of old ones.
 
     Settings are ``run.settings.incremental``. Draws come from
-    ``der.core.randomness.generator(run.settings.seed, purpose, run.step)`` alone. Long
-    training uses ``run.wire_engine`` and ``der.train.engine.run_phase``, which resumes after an interruption.
+    ``der.core.randomness.generator(run.settings.seed, purpose, run.step)`` alone. Long training uses
+    ``run.wire_engine``, with the network's trunk, and ``der.train.engine.run_phase``, which resumes.
     Logits come from ``der.model.network.run_network``.
     """
 
