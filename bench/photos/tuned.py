@@ -25,11 +25,11 @@ Classes = list[NDArray[np.uint8]]
 
 
 def measure(
-    train: Classes, tests: Classes, ends: list[int], rebalancing: str, seed: int, weights: str
+    train: Classes, tests: Classes, ends: list[int], rebalancing: str, seed: int, weights: str, budget: int
 ) -> dict[str, Any]:
     """Top-1 in percent after every step, and seconds of a core of all trainings."""
     changes: dict[str, Any] = {"network__weights": weights, "train__seed": seed}
-    changes |= {"train__incremental__rebalancing": rebalancing}
+    changes |= {"train__incremental__rebalancing": rebalancing, "memory__budget": budget}
     model, top1, seconds = der.DERClassifier(der.preset("photos_tuned"), device="cpu", **changes), [], 0.0
     for first, end in zip([0, *ends], ends, strict=False):
         begin, own = time.process_time(), range(first, end)
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--ways", nargs="+", default=[*WAYS])
+    parser.add_argument("--memory", type=int, default=100)
     options = parser.parse_args()
     cases = [
         (count, folder, seed, way)
@@ -59,12 +60,13 @@ def main() -> None:
     for count, folder, seed, way in cases:
         rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
         form = {"folder": folder.name, "side": options.side, "images": count, "way": way, "seed": seed}
+        form |= {"memory": options.memory}
         if any(row | form == row for row in rows):
             continue
         images = read_folder(folder, options.side)
         train = draw(images["train"], count, [seed, count])
         ends = ends_of(len(train), 1 if way == "joint" else options.steps)
-        found = measure(train, images["test"], ends, WAYS[way], seed, options.weights)
+        found = measure(train, images["test"], ends, WAYS[way], seed, options.weights, options.memory)
         rows.append(form | found | {"machine": describe_processor()})
         print(form, found, flush=True)
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -3,15 +3,17 @@
 import os
 import unicodedata
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from der.core.errors import UserError
-from der.data.sources import hold_out
 from der.data.sources.folder import folder
 from der.data.sources.registry import Counts, download
+from der.settings.sections import SPLITS
 from tests.data.sources.image_trees import (
     Contents,
     expected,
@@ -47,9 +49,30 @@ def test_without_test_folder_a_fraction_is_held_out(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "images", tree_of(train={"cat": 8, "dog": 4}))
     settings = settings_for(root, seed=5)
     assert download(settings, tmp_path / "raw") == Counts(classes=2, train=9, test=3)
-    wanted = hold_out("cat", expected("train", "cat", 8), settings)
-    assert np.array_equal(np.load(tmp_path / "raw/train/cat.npy"), wanted.train)
-    assert np.array_equal(np.load(tmp_path / "raw/test/cat.npy"), wanted.test)
+    cats = {image.tobytes(): place for place, image in enumerate(expected("train", "cat", 8))}
+    places = [[cats[one.tobytes()] for one in np.load(tmp_path / f"raw/{side}/cat.npy")] for side in SPLITS]
+    assert sorted(chain(*places)) == [*range(8)] and all(one == sorted(one) for one in places)
+
+
+def test_a_photo_keeps_its_side_if_others_come_or_its_class_is_renamed(tmp_path: Path) -> None:
+    tree = tree_of(train={"cat": 40, "dog": 4})
+    later = [name for name in tree if name.startswith("train/cat/3")]  # eleven of the forty
+    root = write_tree(tmp_path / "images", {name: tree[name] for name in tree if name not in later})
+
+    def tests_of(name: str, **changes: Any) -> set[bytes]:
+        found = folder(settings_for(root, **changes), tmp_path / "scratch")
+        return next({image.tobytes() for image in one.test} for one in found if one.name == name)
+
+    before = tests_of("cat")
+    assert len(before) == round(29 * settings_for(root).test_fraction) and tests_of("cat", seed=1) != before
+    (root / "train/cat").rename(root / "train/lynx")
+    assert tests_of("lynx") == before
+    (root / "train/lynx").rename(root / "train/cat")
+    write_tree(root, {name: tree[name] for name in later})
+    news = {pixels_of(name).tobytes() for name in later}
+    after = tests_of("cat")
+    assert len(after) == round(40 * settings_for(root).test_fraction) > len(before)
+    assert before <= after or after - news <= before  # none but those that the new ones displace
 
 
 def test_class_names_with_spaces_and_other_letters_are_normalised(tmp_path: Path) -> None:

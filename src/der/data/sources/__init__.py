@@ -32,18 +32,20 @@ def hold_out(name: str, images: Images, settings: DatasetSettings) -> ClassImage
 def choose_tests(name: str, count: int, settings: DatasetSettings) -> NDArray[np.bool_]:
     """Choose which of the ``count`` images of a class are test images; returns a mask.
 
-    Their number is the fraction ``test_fraction``, rounded to nearest; each side gets at least one image. The
-    draw depends only on the seed, the class's name and the number of its images, so a new class changes no
-    other class. Raises UserError for fewer than two images.
+    The draw depends only on the seed, the class's name and the number of its images, so a new class changes
+    no other class. Raises UserError for fewer than two images.
     """
-    if count < 2:
-        raise UserError(f"{name!r}: {count} images cannot be divided into training and test; add more")
-    test_count = min(max(int(count * settings.test_fraction + 0.5), 1), count - 1)
+    test_count = count_tests(name, count, settings)
     # RandomState, because its stream is the same in every version of numpy.
     order = np.random.RandomState([settings.seed, *name.encode()]).permutation(count)
-    is_test = np.zeros(count, dtype=bool)
-    is_test[order[:test_count]] = True
-    return is_test
+    return np.isin(np.arange(count), order[:test_count])
+
+
+def count_tests(name: str, count: int, settings: DatasetSettings) -> int:
+    """Return ``test_fraction`` of ``count``, rounded to nearest; each side gets at least one image."""
+    if count < 2:
+        raise UserError(f"{name!r}: {count} images cannot be divided into training and test; add more")
+    return min(max(int(count * settings.test_fraction + 0.5), 1), count - 1)
 
 
 def check_name(name: str) -> None:

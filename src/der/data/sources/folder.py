@@ -7,13 +7,13 @@ import zipfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
-from itertools import chain, compress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from der.core.errors import UserError, composed, naming
-from der.core.files import read_array
-from der.data.sources import ClassImages, check_name, choose_tests, pictures
+from der.core.files import digest, read_array
+from der.data.sources import ClassImages, check_name, count_tests, pictures
 from der.settings.sections import SPLITS, DatasetSettings
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -198,8 +198,10 @@ def _classes(
         if "test" in splits:
             classes.append((name, train, splits["test"][name]))
         else:
-            is_test = choose_tests(name, len(train), settings)
-            classes.append((name, [*compress(train, ~is_test)], [*compress(train, is_test)]))
+            # By file names alone: a photo keeps its side if others come, or if its class gets another name.
+            order = sorted(train, key=lambda one: digest(f"{settings.seed} {one.parts[-1]}".encode()))
+            held = {*order[: count_tests(name, len(train), settings)]}
+            classes.append((name, [one for one in train if one not in held], sorted(held)))
     every = [one for _, *both in classes for one in chain(*both)]
     listed = [pictures.Picture("/".join((where, *parts)), file) for parts, file in every if file is not None]
     faults: list[pictures.Fault] = []
