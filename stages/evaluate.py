@@ -53,7 +53,8 @@ def run(step: int, given: Given) -> str:
             return ""
     given.confirm()
     save_evaluation(project.evaluation(step), evaluation, names)
-    return f"evaluate {step}: top-1 {evaluation.metrics['top1']:.2f} % over {len(names)} classes"
+    top1, count = evaluation.metrics["top1"], evaluation.metrics["test_images"]
+    return f"evaluate {step}: top-1 {top1:.2f} % of {count:,} test images of {len(names)} classes"
 
 
 if __name__ == "__main__":

@@ -92,6 +92,13 @@ def test_a_stage_takes_what_it_took_last_time() -> None:
     assert estimates(times, "split", "train_task@1") == [Cost(0.5, False), Cost(60.0, False)]
 
 
+def test_a_fit_takes_what_it_took_last_time() -> None:
+    set_parameters(
+        PARAMS, {"network.tuned": "none", "network.backbone": "timm:x", "network.weights": "pretrained"}
+    )
+    assert estimates({"train_task@1": took(2.0)}, "train_task@1") == [Cost(2.0, False)]
+
+
 def test_a_training_is_estimated_from_the_nearest_by_epochs_and_extractors() -> None:
     set_parameters(PARAMS, {"train.incremental.epochs": 10})
     (second,) = estimates({"train_task@1": took(60.0, epochs=40)}, "train_task@2")

@@ -210,10 +210,7 @@ def _blank(extractor: TimmExtractor, side: int) -> Tensor:
 
 @torch.no_grad()
 def shares_trunk(extractor: nn.Module, side: int) -> bool:
-    """Tell whether trunk and tail give the bits of ``extractor``: not if its model works between its modules.
-
-    Then each step keeps a whole extractor.
-    """
+    """Tell whether trunk and tail give the bits of ``extractor``; else each step keeps a whole extractor."""
     if not isinstance(extractor, TimmExtractor) or _is_tuned(extractor.model):
         return False
     try:

@@ -285,10 +285,10 @@ def estimate(
         if steps and step > len(steps):
             return Cost(MARKER)
         epochs = None
-        if stage.startswith(edits.TRAINING):
+        if stage.startswith(edits.TRAINING) and tuned != "none":
             again = step > 1 and settings.train.incremental.rebalancing == "classifier_learning"
             later = settings.train.incremental.classifier.epochs if again else 0
-            epochs = 1 if tuned == "none" else settings.train.phase(step).epochs + later
+            epochs = settings.train.phase(step).epochs + later
         if last is not None and epochs in (None, last.epochs):
             return Cost(last.seconds, estimated=False)
         if epochs is None or not rates:
