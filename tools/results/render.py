@@ -125,8 +125,7 @@ def show_figures(runs: Runs, published: dict[str, Any]) -> str:
             f"![Top-1 over classes seen: {'; '.join(shown)}]({figure_path(name)})",
             describe_steps(name, runs[name], published.get(name, {})),
             *(
-                f"`{curve.name}`, the paper's nearest protocol, is another experiment: "
-                f"{describe_preset(curve.name)}"
+                f"The paper's nearest protocol is `{curve.name}`: {describe_preset(curve.name)}"
                 for curve in curves
                 if curve.name != name
             ),
