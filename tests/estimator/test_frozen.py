@@ -13,6 +13,8 @@ from tests.builders import random_images
 from tests.estimator.tiny import SHORT, noise, taught
 from tests.model.tiny_timm import BACKBONE, SIDE, write_weights
 
+pytestmark = pytest.mark.slow
+
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 

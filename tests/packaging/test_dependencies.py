@@ -17,6 +17,8 @@ from stages.check import list_fingerprinted
 from tests.locations import ROOT
 from tests.test_layout import IMPORT_ALL, modules_of
 
+pytestmark = pytest.mark.slow
+
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LIBRARY = {

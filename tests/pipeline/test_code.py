@@ -17,6 +17,8 @@ from der.pipeline.stage import Given
 from der.settings.parsing import put_values
 from tests.locations import ROOT
 
+pytestmark = pytest.mark.slow
+
 ONCE = ["download", "features", "initialize", "report", "split", "summarize"]
 STAGES = sorted([*ONCE, "build_memory", "compress", "evaluate", "train_task"])
 WITH_NETWORKS = {"build_memory", "compress", "evaluate", "features", "initialize", "train_task"}
