@@ -173,7 +173,8 @@ def check_labelled(images: NDArray[np.uint8], found: list[Any], labels: object =
         raise UserError("labels: there is none; y should be a 1d array, or X pairs of image and label")
     kind, values = check_labels(found if labels is None else labels)
     if len(images) != len(values):
-        raise UserError(f"labels: {len(values)} for {len(images)} images; give one for each image")
+        mend = "one for each image; two dimensions are one image, several are (N, side, side)"
+        raise UserError(f"labels: {len(values)} for {len(images)} images; give {mend}")
     if not len(values):
         raise UserError("images: there is none; give at least one image of every class")
     return Labelled(images, values, kind)
