@@ -160,7 +160,7 @@ def fit_frozen(
         metadata = metadata.taught(names, recipe, values, fitted.familiarity)
     else:  # more images of old classes alone
         metadata = replace(metadata, familiarity=fitted.familiarity)
-    network = Network(before.network.extractors, head, before.network.trunk).eval()
+    network = Network(before.network.extractors, head).eval()
     return Checkpoint(network, metadata, fitted.means_KP), record
 
 
