@@ -54,7 +54,7 @@ def run(step: int, given: Given) -> str:
     inputs = new, project.checkpoint(step), project.memory(step - 1)
     key = training.name_key(["compress", *decisive], inputs, given.text, device, kernels)
     with training.training_state(key, log.warn) as state:
-        with training.listening(f"compress {step}", f"compressed_{step:02}", key) as listener:
+        with training.listening(f"compress {step}") as listener:
             made, measured, timing.running_clock().speeds = work(listener, state)
         given.confirm()
         save_checkpoint(place, made)

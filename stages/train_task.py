@@ -40,7 +40,7 @@ def run(step: int, given: Given) -> str:
     inputs = read_inputs(step, given, device, log.warn)
     key = training_key(step, inputs, device, given.text)
     with training.training_state(key, log.warn) as state:
-        progress = training.listening(f"train_task {step}", f"step_{step:02}", key)
+        progress = training.listening(f"train_task {step}")
         with progress as listener, environment.computing(f"train_task {step}", device):
             trained, records = train_step(inputs, listener, state)
         given.confirm()

@@ -1,9 +1,11 @@
 """examples/trackers write every epoch where the tracker, if it is installed, finds it again."""
 
+import time
 from pathlib import Path
 
 import pytest
 
+import der
 from tests.estimator.tiny import noise, tiny_classifier
 from tests.examples.programs import load_program
 
@@ -31,3 +33,25 @@ def test_weights_and_biases_keeps_every_epoch_offline(
         model = tiny_classifier(tracker, train__base__epochs=2).partial_fit(*noise(1, 2))
         assert run.summary["loss"] == model.history_["loss"].iloc[-1] and run.step == 2
     assert [*tmp_path.rglob("*.wandb")]
+
+
+# Of packages that TensorBoard imports.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.slow
+def test_tensorboard_has_each_epoch_once_after_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.chdir(tmp_path)
+    track = load_program("trackers/tensorboard_tracker.py").TensorBoardTracker
+    for done, epochs in ((0, (1, 2, 3)), (2, (3, 4))):  # killed after a state that is one epoch older
+        tracker = track("train_task 2")
+        tracker.on_phase("representation", 4, 10)
+        if done:
+            time.sleep(1)  # events are read in the order of their names, which begin with the second
+            tracker.on_resume(done)
+        for epoch in epochs:
+            tracker.on_epoch(der.EpochRecord("representation", epoch, 0.1, 1.0 * epoch + done, 0.5, 90.0))
+    events = accumulator.EventAccumulator(str(tmp_path / "runs/train_task_2/representation"))
+    events.Reload()
+    assert [(one.step, one.value) for one in events.Scalars("loss")] == [(1, 1), (2, 2), (3, 5), (4, 6)]

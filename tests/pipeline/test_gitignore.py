@@ -18,7 +18,9 @@ LEFT = {
     "save('nine.png')": ["nine.png"],
     'model.save("model")': ["model/model.json", "model/checkpoint/network.json", "model/memory/labels.npy"],
     "dvc plots show": ["dvc_plots/index.html", "dvc_plots/static/plot.png"],
-    "DER_TENSORBOARD=runs dvc repro": ["runs/step_01-0123abcd/representation/events.out.tfevents.1.a.1.0"],
+    "DER_LISTENER=examples.trackers.tensorboard_tracker:TensorBoardTracker dvc repro": [
+        "runs/train_task_1/representation/events.out.tfevents.1.a.1.0"
+    ],
     "make docs": ["site/index.html"],
     "make run": [".venv/pyvenv.cfg", "der.egg-info/PKG-INFO", "src/der/__pycache__/a.pyc"],
     "make test": [

@@ -1,9 +1,10 @@
-"""What training has of the project: all that its key depends on, where state lies, live curves."""
+"""What training has of the project: all that its key depends on, where state lies, who is told."""
 
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -18,7 +19,7 @@ from der.pipeline import environment
 from der.pipeline.environment import scratch_root
 from der.pipeline.training import listening, training_state
 from der.settings.sections import NetworkSettings
-from der.train.log import EpochRecord
+from der.train.log import EpochRecord, Listener
 from der.train.step import StepInputs
 from stages.train_task import training_key
 from tests.builders import (
@@ -67,7 +68,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "repository"
     write_inputs(root)
     monkeypatch.chdir(root)
-    monkeypatch.delenv("DER_TENSORBOARD", raising=False)
+    monkeypatch.delenv("DER_LISTENER", raising=False)
     return root
 
 
@@ -205,22 +206,40 @@ def test_a_place_that_cannot_be_written_names_the_variable(
         pass
 
 
-def test_curves_are_written_where_a_folder_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("tensorboard")
-    for named in (None, "runs"):
-        if named:
-            monkeypatch.setenv("DER_TENSORBOARD", named)
-        with listening("train_task 3", "step_03", "0123456789") as listener:
+def test_a_listener_that_the_environment_names_is_told_too(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+
+    class Own(Listener):
+        def __init__(self, stage: str) -> None:
+            told.append(stage)
+
+        def on_epoch(self, record: EpochRecord) -> None:
+            told.append(f"epoch {record.epoch}")
+
+    monkeypatch.setitem(sys.modules, "own_tracker", SimpleNamespace(Own=Own))
+    for named in ("", "own_tracker:Own"):
+        monkeypatch.setenv("DER_LISTENER", named)
+        with listening("train_task 3") as listener:
             listener.on_step({"representation": 1})
             listener.on_phase("representation", 1, 10)
             listener.on_epoch(EpochRecord("representation", 1, 0.1, 1.0, 0.5, 90.0))
-        assert [path.name for path in place.glob("runs/*")] == (["step_03-23456789"] if named else [])
+        assert told == (["train_task 3", "epoch 1"] if named else [])
+        assert capsys.readouterr().out.startswith("train_task 3, representation: epoch 1/1")
 
 
-def test_missing_tensorboard_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DER_TENSORBOARD", "runs")
-    monkeypatch.setattr(environment, "find_spec", lambda name: None)
-    sentence = "tensorboard is missing; pip install 'der-pipeline[tensorboard]', or unset DER_TENSORBOARD"
+@pytest.mark.parametrize(
+    ("named", "fault"),
+    [
+        ("no_such:Own", "No module named 'no_such'"),
+        ("der.train.log:Own", "module 'der.train.log' has no attribute 'Own'"),
+    ],
+)
+def test_a_listener_that_is_not_there_is_one_sentence(
+    named: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DER_LISTENER", named)
     with pytest.raises(UserError) as caught:
-        environment.curves_root()
-    assert str(caught.value) == f"DER_TENSORBOARD: {sentence}"
+        environment.find_listener()
+    assert str(caught.value) == f"DER_LISTENER: {fault}; write module:function, or unset it"

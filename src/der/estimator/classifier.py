@@ -33,7 +33,7 @@ from der.inference.predictor import Predictor
 from der.model.network import Network, outputs_of
 from der.settings import parsing, sections
 from der.settings.experiment import Settings, read_settings
-from der.train.log import EpochRecord, Listener, Progress
+from der.train.log import EpochRecord, Listener, Progress, Several
 
 if TYPE_CHECKING:
     import pandas
@@ -50,16 +50,6 @@ class Model(sections.Section, frozen=True):
     format: int
     labels: LabelKind
     settings: Settings
-
-
-class Several(Listener):
-    """Tells each of several listeners of every event."""
-
-    def __init__(self, *listeners: Listener) -> None:
-        for name in vars(Listener):
-            if name.startswith("on_"):
-                methods = [getattr(one, name) for one in listeners]
-                setattr(self, name, lambda *event, methods=methods: [one(*event) for one in methods])
 
 
 class DERClassifier:

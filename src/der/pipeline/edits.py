@@ -31,7 +31,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def check_project(warn: Callable[[str], None]) -> None:
     """Raise UserError if a run of these parameters would fail; write what stages need to know of them."""
     settings = presets.load_settings()
-    environment.curves_root()  # here, not with a training's output gone
+    environment.find_listener()  # here, not with a training's output gone
     environment.count_processes()
     if os.environ.get(environment.DEVICE) not in (None, "", "cpu"):
         environment.find_device()  # can it work?

@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, TypedDict
 
 from der.core import cost, distributed
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     import psutil
     import torch
 
+    from der.train.log import Listener
+
 PROCESSES = "DER_PROCESSES"
 DEVICE = "DER_DEVICE"
 SCRATCH = "DER_SCRATCH"
-CURVES = "DER_TENSORBOARD"
+LISTENER = "DER_LISTENER"
 TABLE = "DER_TABLE"  # "later" where `make run` shows the results, whether or not a stage ran
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torch's launcher, with the other variables that are read here
 MOST = 1024  # processes
@@ -95,17 +97,13 @@ def scratch_root() -> Path:
     return Path(os.path.expanduser(os.environ.get(SCRATCH) or f"{cache}/der/scratch")).absolute()
 
 
-def curves_root() -> Path | None:
-    """Make the folder that DER_TENSORBOARD names, relative to the project; None if it names none."""
-    named = os.environ.get(CURVES)
-    if not named:
-        return None
-    if find_spec("tensorboard") is None:
-        mend = f"pip install 'der-pipeline[tensorboard]', or unset {CURVES}"
-        raise UserError(f"{CURVES}: tensorboard is missing; {mend}")
-    root = find_project() / os.path.expanduser(named)
-    root.mkdir(parents=True, exist_ok=True)
-    return root
+def find_listener() -> Callable[[str], "Listener"] | None:
+    """Find the function that DER_LISTENER names, module:function; None if it names none."""
+    named = os.environ.get(LISTENER)
+    try:
+        return resolve_name(named) if named else None
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{LISTENER}: {error}; write module:function, or unset it") from None
 
 
 class Machine(TypedDict):

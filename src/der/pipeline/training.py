@@ -1,7 +1,8 @@
 """What the stages that train share: the key of their state, the state itself, the display of progress."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,9 @@ def training_state(key: str, warn: Callable[[str], None]) -> resume.StateStore:
     return resume.StateStore(root, key, warn, clock, f"{mend} from the last state")
 
 
-def listening(title: str, folder: str, key: str) -> log.Progress:
-    """Show progress under ``title``, and write curves into DER_TENSORBOARD's ``folder`` of this ``key``."""
-    root = environment.curves_root()
-    curves = None if root is None else log.TensorBoard(root / f"{folder}-{key[-8:]}")
-    return log.Progress(title, curves)
+@contextmanager
+def listening(title: str) -> Iterator[log.Listener]:
+    """Show progress under ``title``, and tell a listener that DER_LISTENER's function makes for ``title``."""
+    make = environment.find_listener()
+    with log.Progress(title) as progress:
+        yield log.Several(progress, make(title)) if make else progress

@@ -1,20 +1,17 @@
 """Reports of training: a record of every epoch, listeners, the step's log, and the display of progress.
 
-The display is a bar on a terminal, a dozen lines per step elsewhere, and live curves in TensorBoard.
+The display is a bar on a terminal, and a dozen lines per step elsewhere.
 """
 
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from der.core.files import sealed_directory, write_csv
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 LOG = "log.csv"
 REPRESENTATION = "representation"  # the phase that every step begins with
@@ -75,7 +72,6 @@ def write_log(path: Path, records: Iterable[EpochRecord]) -> None:
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
 LINES = 10  # a step, beside those of a phase's first and last epoch
-EVENTS = "events.out.tfevents."
 
 
 def warn(sentence: str) -> None:
@@ -84,58 +80,24 @@ def warn(sentence: str) -> None:
     sys.stderr.flush()
 
 
-class TensorBoard:
-    """Writes loss, auxiliary loss, accuracy, learning rate and images per second after every epoch.
+class Several(Listener):
+    """Tells each of several listeners of every event."""
 
-    No result depends on these curves. Each phase has a folder in ``directory``. A phase that begins again
-    removes earlier events; a resumed phase continues after the last saved epoch.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.writer: SummaryWriter | None = None
-
-    def begin(self, phase: str, done: int) -> None:
-        """A phase begins; an earlier run did, and wrote, its first ``done`` epochs."""
-        self.close()
-        self.phase, self.done = phase, done
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()  # type: ignore[no-untyped-call]
-        self.writer = None
-
-    def add(self, record: EpochRecord, speed: float) -> None:
-        self.writer = self.writer or self._open()
-        for name in ("loss", "auxiliary_loss", "accuracy", "learning_rate"):
-            self.writer.add_scalar(name, getattr(record, name), record.epoch)
-        self.writer.add_scalar("images_per_second", speed, record.epoch)
-        self.writer.flush()  # for viewers, and for a run that resumes after a kill
-
-    def _open(self) -> "SummaryWriter":
-        from torch.utils.tensorboard import SummaryWriter  # only now: it takes a second, and is an extra
-
-        folder = self.directory / self.phase
-        if not self.done:
-            for left in folder.glob(f"{EVENTS}*"):
-                left.unlink()
-            return SummaryWriter(folder)  # type: ignore[no-untyped-call]
-        # Events are read in the order of their names, which begin with the second: two runs need two seconds.
-        now = time.time()
-        if any(folder.glob(f"{EVENTS}{int(now):010d}.*")):
-            time.sleep(int(now) + 1 - now)
-        # Events of epochs that are trained again are replaced.
-        return SummaryWriter(folder, purge_step=self.done + 1)  # type: ignore[no-untyped-call]
+    def __init__(self, *listeners: Listener) -> None:
+        for name in vars(Listener):
+            if name.startswith("on_"):
+                methods = [getattr(one, name) for one in listeners]
+                setattr(self, name, lambda *event, methods=methods: [one(*event) for one in methods])
 
 
 class Progress(Listener):
     """Shows the progress of a step: a bar of all its epochs on a terminal, some lines elsewhere.
 
-    ``title`` begins every line; ``curves`` get every epoch too. A context manager.
+    ``title`` begins every line. A context manager.
     """
 
-    def __init__(self, title: str, curves: TensorBoard | None = None) -> None:
-        self.title, self.curves = title, curves
+    def __init__(self, title: str) -> None:
+        self.title = title
         self.later: dict[str, int] = {}  # epochs of the phases to come
         self.done = 0  # epochs of the step
         self.bar = tqdm(desc=title, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True)
@@ -145,8 +107,6 @@ class Progress(Listener):
 
     def __exit__(self, *error: object) -> None:
         self.bar.close()
-        if self.curves is not None:
-            self.curves.close()
 
     def on_step(self, epochs: Mapping[str, int]) -> None:
         """A step begins, with its planned epochs of each phase."""
@@ -158,8 +118,6 @@ class Progress(Listener):
         self.later.pop(name, None)  # or unplanned: a user-defined rebalancing may train more phases
         self.phase, self.epochs, self.images = name, epochs, images
         self.total = self.bar.total = self.done + epochs + sum(self.later.values())
-        if self.curves is not None:
-            self.curves.begin(name, 0)
         self.begin = time.perf_counter()
 
     def on_resume(self, epochs: int) -> None:
@@ -168,8 +126,6 @@ class Progress(Listener):
         self.bar.initial = self.bar.n = self.done  # they say nothing of the speed
         self.bar.clear()
         print(f"{self.title}, {self.phase}: going on after epoch {epochs} of {self.epochs}", flush=True)
-        if self.curves is not None:
-            self.curves.begin(self.phase, epochs)
         self.begin = time.perf_counter()
 
     def on_images(self, images: int) -> None:
@@ -189,6 +145,4 @@ class Progress(Listener):
             means = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2f} %"
             epoch = f"{self.title}, {self.phase}: epoch {record.epoch}/{self.epochs}"
             print(f"{epoch}, {means}, {speed}, {left} left", flush=True)
-        if self.curves is not None:
-            self.curves.add(record, self.images / seconds)
         self.begin = time.perf_counter()
